@@ -1,0 +1,331 @@
+//! The resolved configuration: what `file.rs` says, checked and with every default and secret filled in.
+
+pub mod secret;
+
+use crate::rewrite::{Dialect, Policy};
+use ipnet::IpNet;
+use secret::Secret;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data plane's listeners and limits.
+    pub server: Server,
+    /// The admin listener and its tokens.
+    pub admin: Admin,
+    /// Where accepted purges are kept.
+    pub store: Store,
+    /// The sites, in file order.
+    pub sites: Vec<Arc<Site>>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Plain listeners (HTTP/1.1 and HTTP/2 with prior knowledge).
+    pub listen: Vec<SocketAddr>,
+    /// TLS listeners (ALPN chooses the version).
+    pub tls_listen: Vec<SocketAddr>,
+    /// Worker threads, at least 1 (0 in the file becomes the number of cores).
+    pub workers: usize,
+    /// Certificates in file order; the first serves unknown names.
+    pub certificates: Vec<Certificate>,
+    /// Peers whose `X-Forwarded-*`, `Forwarded` and `traceparent` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Limits and timeouts.
+    pub limits: Limits,
+}
+
+/// `[[server.certificates]]`
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// PEM file of the chain.
+    pub cert: PathBuf,
+    /// PEM file of the key.
+    pub key: PathBuf,
+}
+
+/// `[server.limits]`
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// A TLS handshake must end within this.
+    pub handshake_timeout: Duration,
+    /// A request's head must arrive within this.
+    pub header_timeout: Duration,
+    /// An idle keep-alive connection is closed after this.
+    pub keep_alive_timeout: Duration,
+    /// Between two parts of a request body.
+    pub body_timeout: Duration,
+    /// Connecting to the origin, TLS included.
+    pub origin_connect_timeout: Duration,
+    /// From the request sent to the response head.
+    pub origin_first_byte_timeout: Duration,
+    /// Between two parts of a response body.
+    pub origin_body_timeout: Duration,
+    /// How long an idle pooled origin connection is kept.
+    pub origin_idle_timeout: Duration,
+    /// Idle pooled connections per origin and worker.
+    pub origin_pool_size: usize,
+    /// Headers in a request.
+    pub request_headers: usize,
+    /// Bytes of a request's head.
+    pub request_header_bytes: usize,
+    /// Bytes of a request target.
+    pub target_bytes: usize,
+    /// After SIGTERM, requests in flight may end within this.
+    pub drain_timeout: Duration,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The admin listener.
+    pub listen: SocketAddr,
+    /// Who may call.
+    pub tokens: Vec<AdminToken>,
+}
+
+/// `[[admin.tokens]]`
+#[derive(Clone, Debug)]
+pub struct AdminToken {
+    /// Named in logs and in the audit line.
+    pub name: String,
+    /// The bearer token.
+    pub token: Secret,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// Which sites; none: all.
+    pub sites: Option<Vec<String>>,
+}
+
+/// What an admin token may do.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Read purges, sites and health.
+    Read,
+    /// Purge items of a site.
+    Purge,
+    /// Purge everything of a site.
+    PurgeEverything,
+    /// Pause, resume, retry, acknowledge, reload.
+    Operate,
+}
+
+/// `[store]`
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The SQLite file; `None`: in memory (the demo and tests only).
+    pub path: Option<PathBuf>,
+    /// How long ended purges are kept.
+    pub retention: Duration,
+}
+
+/// `[[sites]]`
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its name in the API, in metrics and in its own tags.
+    pub name: String,
+    /// Exact and `*.` host names, lower case.
+    pub hosts: Vec<String>,
+    /// Serves hosts that no site names.
+    pub default: bool,
+    /// Whether responses are rewritten.
+    pub mode: Mode,
+    /// Origins, tried in turn; at least one.
+    pub origins: Vec<OriginUrl>,
+    /// The `Host` that the origin sees.
+    pub origin_host: OriginHost,
+    /// The origin may still answer with the old version for this long after a purge.
+    pub origin_settle: Duration,
+    /// Whose opt-in is believed.
+    pub trust: Trust,
+    /// How responses are rewritten.
+    pub policy: Policy,
+    /// An unsent job older than this makes its CDN unhealthy.
+    pub max_purge_lag: Duration,
+    /// Its CDNs.
+    pub cdns: Vec<Arc<Cdn>>,
+}
+
+/// `sites.mode`
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Opted-in responses are rewritten.
+    #[default]
+    On,
+    /// Nothing is changed; what would be is counted and logged.
+    Observe,
+    /// A plain proxy.
+    Off,
+}
+
+/// One origin: scheme, host and port; never chosen by a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginUrl {
+    /// Whether TLS is used.
+    pub tls: bool,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// `host` or `host:port` as an authority (the port only where it is not the scheme's own).
+    pub authority: String,
+}
+
+/// `sites.origin_host`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OriginHost {
+    /// The origin's own authority.
+    Origin,
+    /// The `Host` of the request.
+    Preserve,
+    /// A fixed name.
+    Literal(String),
+}
+
+/// `sites.opt_in`
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Every peer.
+    Any,
+    /// Peers that send this secret in `X-Origin-Shim-Secret`.
+    Secret(Secret),
+    /// Peers from these networks.
+    Addresses(Vec<IpNet>),
+}
+
+/// `[[sites.cdns]]`
+#[derive(Clone, Debug)]
+pub struct Cdn {
+    /// Its name within the site; by default its type.
+    pub name: String,
+    /// The hosts that visitors use, for URL purges.
+    pub hosts: Vec<String>,
+    /// Soft or hard by default.
+    pub hard: bool,
+    /// What `everything` means here.
+    pub everything: Everything,
+    /// A second purge of the same items after this; zero: none.
+    pub repeat_after: Duration,
+    /// The same for everything.
+    pub repeat_everything_after: Duration,
+    /// CDNs of one account share its rate.
+    pub account: String,
+    /// Its headers.
+    pub dialect: Dialect,
+    /// Its credentials and endpoints.
+    pub settings: CdnSettings,
+}
+
+/// `sites.cdns.everything`
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Everything {
+    /// The site's tag.
+    #[default]
+    SiteTag,
+    /// The CDN's own purge-all.
+    Cdn,
+}
+
+/// What each adapter needs.
+#[derive(Clone, Debug)]
+pub enum CdnSettings {
+    /// Fastly.
+    Fastly {
+        /// The service.
+        service_id: String,
+        /// An API token.
+        auth_token: Secret,
+        /// Without a trailing slash.
+        api_url: String,
+    },
+    /// Akamai Fast Purge.
+    Akamai {
+        /// The credential's host; the base URL, without a trailing slash, is `api_url`.
+        api_url: String,
+        /// EdgeGrid.
+        client_token: Secret,
+        /// EdgeGrid.
+        client_secret: Secret,
+        /// EdgeGrid.
+        access_token: Secret,
+        /// `production` or `staging`.
+        network: AkamaiNetwork,
+        /// For `everything = "cdn"`.
+        cp_codes: Vec<u64>,
+    },
+    /// Cloudflare.
+    Cloudflare {
+        /// The zone.
+        zone_id: String,
+        /// An API token.
+        api_token: Secret,
+        /// Decides rates and file limits.
+        plan: CloudflarePlan,
+        /// Purge everything below Enterprise, as the original service documents it.
+        enterprise_only: bool,
+        /// Without a trailing slash.
+        api_url: String,
+    },
+    /// Amazon CloudFront.
+    Cloudfront {
+        /// The distribution.
+        distribution_id: String,
+        /// SigV4.
+        access_key_id: String,
+        /// SigV4.
+        secret_access_key: Secret,
+        /// Of temporary credentials.
+        session_token: Option<Secret>,
+        /// Without a trailing slash.
+        api_url: String,
+    },
+    /// Varnish with the VCL that we ship.
+    Varnish {
+        /// Every node, without a trailing slash; done when every one answered.
+        api_urls: Vec<String>,
+    },
+}
+
+/// `sites.cdns.network`
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum AkamaiNetwork {
+    /// Live traffic.
+    #[default]
+    Production,
+    /// Akamai's staging network.
+    Staging,
+}
+
+/// `sites.cdns.plan`
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum CloudflarePlan {
+    /// 5 purge calls a minute.
+    #[default]
+    Free,
+    /// 5 a second.
+    Pro,
+    /// 10 a second.
+    Business,
+    /// 50 a second.
+    Enterprise,
+}

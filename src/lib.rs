@@ -1,0 +1,28 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
+// Pure: how a response is rewritten and how tags are encoded.
+pub mod rewrite;
+
+// What the operator asked for.
+pub mod config;
+
+// What both planes share: counters, and the view of the control plane that the proxy reads.
+pub mod metrics;
+pub mod telemetry;
+pub mod view;
+
+// The data plane, in the order of a request.
+pub mod listen;
+pub mod proxy;
+
+// The control plane, in the order of a purge.
+pub mod admin;
+pub mod cdn;
+pub mod purge;
+pub mod store;
+pub mod worker;
+
+// Putting it together.
+pub mod app;
+pub mod cli;
+pub mod demo;

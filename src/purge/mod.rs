@@ -1,0 +1,96 @@
+//! A purge: what a caller asked for, and its life.
+
+pub mod plan;
+
+use crate::cdn::Item;
+use crate::rewrite::CdnType;
+use serde::{Deserialize, Serialize};
+
+/// What a caller asked for: the body of `POST /v1/sites/{site}/purges`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PurgeRequest {
+    /// Exactly these URLs; the hosts must be the site's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// The page at each path, on every host and with every query of the site.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// Every response with the tag.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Everything below each prefix.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prefixes: Vec<String>,
+    /// All of this site.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub everything: bool,
+    /// Soft or hard; by default as each CDN is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PurgeMode>,
+    /// Only these CDNs of the site; by default all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cdns: Option<Vec<String>>,
+    /// For people: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Marked stale, or deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PurgeMode {
+    /// May be served while it is fetched again.
+    Soft,
+    /// Gone.
+    Hard,
+}
+
+/// The state of a job, and of a purge as the sum of its jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Not sent yet.
+    Pending,
+    /// A call is under way.
+    Sending,
+    /// Some items wait for another try.
+    Retrying,
+    /// Its CDN is paused.
+    Paused,
+    /// The CDN accepted every item.
+    Done,
+    /// An item was refused, or its retries ran out.
+    Failed,
+    /// Taken back before it was sent.
+    Cancelled,
+}
+
+/// Why a send is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SendReason {
+    /// The purge itself.
+    First,
+    /// An earlier send did not get through.
+    Retry,
+    /// `repeat_after`: shield tiers.
+    Repeat,
+    /// A response that was in flight may have been stored after the purge.
+    FollowUp,
+}
+
+/// One purge on one CDN, planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobPlan {
+    /// The CDN's name within the site.
+    pub cdn: String,
+    /// Its type.
+    pub cdn_type: CdnType,
+    /// Every item once, as the CDN names it.
+    pub items: Vec<Item>,
+    /// Where the CDN lacks a kind and a broader one is used: what and why, in words.
+    pub fallback: Vec<String>,
+    /// A second purge of the same items after this many milliseconds; 0: none.
+    pub repeat_after_ms: i64,
+}

@@ -1,0 +1,1 @@
+//! Planning: a purge against each CDN's capabilities. Pure.

@@ -1,0 +1,66 @@
+//! The decision: which row of the TTL table a response gets, and why.
+
+use super::{Dialect, Policy};
+use http::{HeaderMap, Method, StatusCode};
+
+/// What rewriting needs to know of the request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestFacts<'a> {
+    /// The request method.
+    pub method: &'a Method,
+    /// The path as received, without the query.
+    pub path: &'a str,
+    /// Whether the request carried `Authorization`.
+    pub authorization: bool,
+    /// Whether the request carried `Cookie`.
+    pub cookie: bool,
+}
+
+/// The edge that asked: its dialect, and whether a long TTL could be taken back from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Edge<'a> {
+    /// Its headers.
+    pub dialect: &'a Dialect,
+    /// Why its responses get fallback although they fit: unhealthy purging, or a CDN type in dispute.
+    pub fallback: Option<Reason>,
+}
+
+/// What was done to a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The TTL table's lifetimes were set (or the origin's own targeted lifetime translated).
+    Lengthened,
+    /// Caching headers stay as the origin sent them.
+    Untouched,
+    /// The short lifetime, since a long one could not be taken back.
+    Fallback,
+    /// Produced before a purge that covers it.
+    Guarded,
+}
+
+/// Why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// TODO variants
+    Table,
+}
+
+/// What was decided for one response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Decision {
+    /// What was done.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Rewrites `headers` of an opted-in response in place.
+pub fn rewrite(
+    _policy: &Policy,
+    _request: RequestFacts<'_>,
+    _edge: Edge<'_>,
+    _status: StatusCode,
+    _headers: &mut HeaderMap,
+) -> Decision {
+    Decision { outcome: Outcome::Untouched, reason: Reason::Table }
+}

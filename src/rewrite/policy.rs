@@ -1,0 +1,76 @@
+//! A site's compiled rewriting policy: TTLs, rules (first match wins), and the tags it adds.
+
+use super::pattern::PathPattern;
+use std::time::Duration;
+
+/// Which TTL table applies (DESIGN §3; the AEM table is that of the original service).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Profile {
+    /// The table of this project.
+    #[default]
+    Generic,
+    /// The table of AEM Edge Delivery.
+    Aem,
+}
+
+/// A site's default lifetimes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ttls {
+    /// How long the CDN may reuse a response.
+    pub edge: Duration,
+    /// How long a browser may reuse a response.
+    pub browser: Duration,
+    /// The lifetime where a long one could not be taken back.
+    pub fallback: Duration,
+    /// The CDN's lifetime of a 404 or 410.
+    pub not_found: Duration,
+    /// The CDN's lifetime of a response that was produced before a purge that covers it.
+    pub guard: Duration,
+    /// `stale-while-revalidate` for the CDN; zero: none.
+    pub stale_while_revalidate: Duration,
+    /// `stale-if-error` for the CDN; zero: none.
+    pub stale_if_error: Duration,
+}
+
+/// One rule: what differs for the paths it matches.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Which (normalised) paths.
+    pub path: PathPattern,
+    /// Replaces the site's edge TTL.
+    pub edge_ttl: Option<Duration>,
+    /// Replaces the site's browser TTL.
+    pub browser_ttl: Option<Duration>,
+    /// May lengthen what the origin did not allow.
+    pub allow_override: bool,
+    /// Tags added to matching responses.
+    pub tags: Vec<String>,
+}
+
+/// Which tags the site adds by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagPolicy {
+    /// A tag per path.
+    pub path: bool,
+    /// A tag for the whole site.
+    pub site: bool,
+    /// A tag per leading path segment, this many levels.
+    pub sections: u8,
+}
+
+/// Everything that rewriting needs to know of a site.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The site's name; part of its own tags.
+    pub site: String,
+    /// Which TTL table applies.
+    pub profile: Profile,
+    /// Default lifetimes.
+    pub ttls: Ttls,
+    /// Lower-case request header names that the origin may name in `Vary` (`accept-encoding` always may).
+    pub vary: Vec<String>,
+    /// Rules, first match wins.
+    pub rules: Vec<Rule>,
+    /// The site's own tags.
+    pub tags: TagPolicy,
+}

@@ -185,10 +185,11 @@ fn named(items: &Items) -> Vec<(&'static str, &str)> {
 }
 
 fn summary(items: &Items) -> String {
-    let first = named(items).first().map_or_else(String::new, |(kind, item)| format!("{kind} {item}"));
-    match items.total {
-        0 | 1 => first.trim_end().to_owned(),
-        total => format!("{total}: {}", first.trim_end()),
+    match (named(items).first(), items.total) {
+        (Some((kind, item)), 0 | 1) => format!("{kind} {item}").trim_end().to_owned(),
+        (Some((kind, item)), total) => format!("{total}: {kind} {item}").trim_end().to_owned(),
+        // A list leaves out the items of bulk purges.
+        (None, total) => total.to_string(),
     }
 }
 

@@ -1,1 +1,6 @@
 //! cli
+
+mod client;
+mod items;
+pub mod purge;
+pub mod purges;

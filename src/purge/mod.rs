@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a caller asked for: the body of `POST /v1/sites/{site}/purges`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an object that says what to purge")]
 pub struct PurgeRequest {
     /// Exactly these URLs; the hosts must be the site's.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -51,21 +51,6 @@ impl Config {
     pub fn parse(text: &str, path: &Path, env: secret::Env<'_>) -> Result<Self, ConfigError> {
         parse(text, path, env).map(|loaded| loaded.config)
     }
-
-    /// The site that serves `host` (lower case, without port): by exact name, else by the longest wildcard, else the default.
-    pub fn site_for(&self, host: &str) -> Option<&Arc<Site>> {
-        let exact = self.sites.iter().find(|site| site.hosts.iter().any(|name| name == host));
-        let wildcard = || {
-            let suffixes = host.match_indices('.').map(|(dot, _)| &host[dot..]);
-            // From the left, so the first is the longest; a name starts before its first dot.
-            suffixes.filter(|suffix| suffix.len() < host.len()).find_map(|suffix| {
-                self.sites.iter().find(|site| {
-                    site.hosts.iter().any(|name| name.strip_prefix('*').is_some_and(|rest| rest == suffix))
-                })
-            })
-        };
-        exact.or_else(wildcard).or_else(|| self.sites.iter().find(|site| site.default))
-    }
 }
 
 /// `[server]`

@@ -130,29 +130,6 @@ fn cdns_with_one_credential_share_an_account() {
     assert_eq!(accounts, ["fastly:www/a", "fastly:www/a", "fastly:www/c"]);
 }
 
-#[test]
-fn a_host_finds_its_site() {
-    let site = |name: &str, hosts: &str, default: bool| {
-        format!("[[sites]]\nname = \"{name}\"\nhosts = {hosts}\ndefault = {default}\norigin = \"http://o\"\n")
-    };
-    let sites = site("exact", r#"["www.example.com"]"#, false)
-        + &site("short", r#"["*.example.com"]"#, false)
-        + &site("long", r#"["*.b.example.com"]"#, false);
-    let check = |text: &str, host: &str, expected: Option<&str>| {
-        let config = config(text);
-        assert_eq!(config.site_for(host).map(|site| site.name.as_str()), expected, "{host}");
-    };
-    check(&sites, "www.example.com", Some("exact"));
-    check(&sites, "a.example.com", Some("short"));
-    check(&sites, "a.a.example.com", Some("short"));
-    check(&sites, "b.example.com", Some("short"));
-    check(&sites, "a.b.example.com", Some("long"));
-    check(&sites, "example.com", None);
-    check(&sites, ".example.com", None);
-    check(&sites, "wwwexample.com", None);
-    check(&(sites + &site("rest", "[]", true)), "other.org", Some("rest"));
-}
-
 /// Paths of a fresh certificate and its key; the same at every call.
 fn certificate() -> (String, String) {
     use std::sync::OnceLock;

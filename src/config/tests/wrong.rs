@@ -182,3 +182,30 @@ fn broken_lines_show_no_secret() {
         assert!(!shown.contains("canary"), "{broken}\n{shown}");
     }
 }
+
+proptest::proptest! {
+    /// However a good file is cut and pasted, the answer is one: no panic, a place within the file, no secret.
+    #[test]
+    fn damaged_files_get_an_answer(from in 0usize..2000, length in 0usize..60, to in 0usize..2000) {
+        let good = cdn(concat!(
+            "type = \"fastly\"\nservice_id = \"S1\"\nauth_token = \"literal:canary-0123456789abcdef\"\n",
+            "hosts = [\"www.example.com\", \"b\u{fc}cher.example\"]\n[[sites.rules]]\npath = \"/\u{e4}/**\"\ntags = [\"a\"]\n",
+            "[server.limits]\nrequest_headers = 50\n[[admin.tokens]]\nname = \"a\"\ntoken = \"env:A_CANARY\"\nscopes = [\"read\"]",
+        ));
+        let mut characters: Vec<char> = good.chars().collect();
+        let from = from % characters.len();
+        let cut: Vec<char> = characters.drain(from..(from + length).min(characters.len())).collect();
+        let to = to % (characters.len() + 1);
+        characters.splice(to..to, cut);
+        let text: String = characters.into_iter().collect();
+        if let Err(error) = read(&text) {
+            proptest::prop_assert!(!error.problems().is_empty());
+            for problem in error.problems() {
+                proptest::prop_assert!(problem.line <= text.matches('\n').count() + 1);
+                let line = text.split('\n').nth(problem.line - 1).unwrap_or_default();
+                proptest::prop_assert!(problem.column <= line.chars().count() + 1, "{} {:?}", problem, text);
+                proptest::prop_assert!(!problem.message.contains(CANARY), "{}", problem);
+            }
+        }
+    }
+}

@@ -4,6 +4,7 @@
 use super::at::At;
 use super::{Admin, Cdn, Config, Mode, Server, Site, Trust};
 use crate::rewrite::CdnType;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +28,12 @@ pub fn validate(config: &Config, at: &At<'_>) {
 
 /// Elements of a list must differ in `key`.
 fn unique<'v>(list: &At<'_>, key: &str, values: impl Iterator<Item = &'v str>) {
-    let values: Vec<_> = values.collect();
-    for (index, value) in values.iter().enumerate() {
-        if let Some(first) = values[..index].iter().position(|other| other == value) {
-            list.index(index)
-                .key(key)
-                .error(format!("{value} is taken by number {} of this list", first + 1));
+    let mut taken = HashMap::new();
+    for (index, value) in values.enumerate() {
+        if let Some(first) = taken.get(value) {
+            list.index(index).key(key).error(format!("is taken by number {first} of this list"));
+        } else {
+            taken.insert(value, index + 1);
         }
     }
 }
@@ -77,15 +78,13 @@ fn tokens(config: &Config, at: &At<'_>) {
 }
 
 fn hosts(sites: &[Arc<Site>], at: &At<'_>) {
-    let mut taken: Vec<(&str, &str)> = Vec::new();
+    let mut owners: HashMap<&str, &str> = HashMap::new();
     let mut default: Option<&str> = None;
     for (at, site) in at.each(sites) {
-        for (at, host) in at.key("hosts").each(&site.hosts) {
-            match taken.iter().find(|(other, _)| other == host) {
-                Some((_, owner)) if !host.is_empty() => {
-                    at.error(format!("{host} is a host of site `{owner}` already"))
-                }
-                _ => taken.push((host, &site.name)),
+        for (at, host) in at.key("hosts").each(&site.hosts).filter(|(_, host)| !host.is_empty()) {
+            match owners.get(host.as_str()) {
+                Some(owner) => at.error(format!("is a host of site `{owner}` already")),
+                None => drop(owners.insert(host, &site.name)),
             }
         }
         match default {

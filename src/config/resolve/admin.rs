@@ -3,25 +3,21 @@
 use super::{check_name, server};
 use crate::config::at::At;
 use crate::config::file::admin as file;
-use crate::config::secret::Secret;
+use crate::config::secret::{Secret, SecretRef};
 use crate::config::{Admin, AdminToken};
-use std::net::{Ipv4Addr, SocketAddr};
 
 /// Fewer can be guessed.
 pub(super) const LEAST_SECRET: usize = 16;
 
 pub(super) fn resolve(file: &file::Admin, at: &At<'_>) -> Admin {
     let listen = server::address(&file.listen, &at.key("listen"));
-    if listen.is_some_and(|address| !address.ip().is_loopback()) {
+    if !listen.ip().is_loopback() {
         at.key("listen").warn("plain HTTP that other machines can reach: the tokens travel over it");
     }
     if file.tokens.is_empty() {
         at.key("tokens").warn("without a token nobody can purge: only health and metrics answer");
     }
-    Admin {
-        listen: listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
-        tokens: at.key("tokens").each(&file.tokens).map(|(at, file)| token(file, &at)).collect(),
-    }
+    Admin { listen, tokens: at.key("tokens").each(&file.tokens).map(|(at, file)| token(file, &at)).collect() }
 }
 
 fn token(file: &file::Token, at: &At<'_>) -> AdminToken {
@@ -41,7 +37,7 @@ fn token(file: &file::Token, at: &At<'_>) -> AdminToken {
 }
 
 /// A secret that people choose, unlike those that a CDN issues.
-pub(super) fn long_secret(reference: &crate::config::secret::SecretRef, at: &At<'_>) -> Secret {
+pub(super) fn long_secret(reference: &SecretRef, at: &At<'_>) -> Secret {
     let secret = at.secret(reference);
     // An empty one was complained about already.
     if (1..LEAST_SECRET).contains(&secret.expose().len()) {

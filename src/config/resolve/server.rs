@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
@@ -43,13 +43,13 @@ pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
 
 /// A list of `IP:PORT`.
 fn addresses(texts: &[String], at: &At<'_>) -> Vec<SocketAddr> {
-    at.each(texts).filter_map(|(at, text)| address(text, &at)).collect()
+    at.each(texts).map(|(at, text)| address(text, &at)).collect()
 }
 
 /// An `IP:PORT`.
-pub(super) fn address(text: &str, at: &At<'_>) -> Option<SocketAddr> {
+pub(super) fn address(text: &str, at: &At<'_>) -> SocketAddr {
     let address = text.parse().map_err(|_| "must be IP:PORT, such as 127.0.0.1:8080 or [::1]:8080");
-    at.ok(address)
+    at.ok(address).unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
 }
 
 /// A list of networks; a bare address is a network of one.

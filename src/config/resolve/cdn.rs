@@ -11,7 +11,7 @@ use http::HeaderName;
 use std::time::Duration;
 
 pub(super) fn resolve(file: &file::Cdn, site_hosts: &[String], accounts: &Accounts, at: &At<'_>) -> Cdn {
-    let name = file.name.clone().unwrap_or_else(|| type_name(file.cdn_type).to_owned());
+    let name = file.name.clone().unwrap_or_else(|| file.cdn_type.as_str().to_owned());
     check_name(&name, &at.key("name"));
     if let Some(account) = &file.account {
         check_name(account, &at.key("account"));
@@ -32,17 +32,6 @@ pub(super) fn resolve(file: &file::Cdn, site_hosts: &[String], accounts: &Accoun
         dialect: dialect(file, at),
         settings: settings(file, at),
         name,
-    }
-}
-
-/// The type as the file writes it.
-fn type_name(cdn_type: CdnType) -> &'static str {
-    match cdn_type {
-        CdnType::Fastly => "fastly",
-        CdnType::Akamai => "akamai",
-        CdnType::Cloudflare => "cloudflare",
-        CdnType::Cloudfront => "cloudfront",
-        CdnType::Varnish => "varnish",
     }
 }
 
@@ -121,28 +110,13 @@ fn dialect(file: &file::Cdn, at: &At<'_>) -> Dialect {
         }
         Some(header)
     };
-    let (ttl, tags) = default_headers(file.cdn_type);
-    let dialect = Dialect {
-        cdn: file.cdn_type,
-        ttl_header: header("ttl_header", &file.ttl_header).unwrap_or(HeaderName::from_static(ttl)),
-        tag_header: header("tag_header", &file.tag_header).or(tags.map(HeaderName::from_static)),
-    };
+    let ttl_header = header("ttl_header", &file.ttl_header);
+    let dialect = Dialect::new(file.cdn_type, ttl_header, header("tag_header", &file.tag_header));
     let tags_in_cache_control = dialect.tag_header.as_ref().is_some_and(|name| name == "cache-control");
     if tags_in_cache_control || dialect.tag_header.as_ref() == Some(&dialect.ttl_header) {
         at.key("tag_header").error("must not be a header that carries lifetimes");
     }
     dialect
-}
-
-/// Where each CDN reads its edge TTL and its tags (DESIGN §3).
-fn default_headers(cdn_type: CdnType) -> (&'static str, Option<&'static str>) {
-    match cdn_type {
-        CdnType::Fastly => ("surrogate-control", Some("surrogate-key")),
-        CdnType::Akamai => ("edge-control", Some("edge-cache-tag")),
-        CdnType::Cloudflare => ("cloudflare-cdn-cache-control", Some("cache-tag")),
-        CdnType::Cloudfront => ("cache-control", None),
-        CdnType::Varnish => ("surrogate-control", Some("xkey")),
-    }
 }
 
 /// What a missing required key would be; it was complained about with the other keys.
@@ -256,7 +230,7 @@ impl Accounts {
             for cdn in &site.cdns {
                 let identity = Identity::of(cdn);
                 if !known.iter().any(|(other, _)| *other == identity) {
-                    let name = cdn.name.as_deref().unwrap_or(type_name(cdn.cdn_type));
+                    let name = cdn.name.as_deref().unwrap_or(cdn.cdn_type.as_str());
                     known.push((identity, format!("{}/{name}", site.name)));
                 }
             }
@@ -269,7 +243,7 @@ impl Accounts {
         let identity = Identity::of(cdn);
         let default = self.known.iter().find(|(other, _)| *other == identity).map(|(_, name)| name.as_str());
         let name = cdn.account.as_deref().or(default).unwrap_or_default();
-        format!("{}:{name}", type_name(cdn.cdn_type))
+        format!("{}:{name}", cdn.cdn_type.as_str())
     }
 }
 

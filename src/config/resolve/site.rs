@@ -178,13 +178,8 @@ fn rule(file: &file::Rule, at: &At<'_>) -> Option<Rule> {
     let ttl =
         |name: &str, text: &Option<DurationText>| text.as_ref().map(|text| lifetime(text, &at.key(name)));
     let (edge_ttl, browser_ttl) = (ttl("edge_ttl", &file.edge_ttl), ttl("browser_ttl", &file.browser_ttl));
-    let path = at.key("path");
-    if !file.path.starts_with('/') {
-        path.error("must start with `/`");
-        return None;
-    }
     Some(Rule {
-        path: path.ok(PathPattern::new(&file.path))?,
+        path: at.key("path").ok(PathPattern::new(&file.path))?,
         edge_ttl,
         browser_ttl,
         allow_override: file.allow_override,

@@ -66,7 +66,7 @@ fn wrong_configurations() {
         ("opt-in by certificate", site("opt_in = { trust = \"client-cert\" }")),
         ("opt-in by networks", site("opt_in = { trust = [\"10.0.0.0/8\", \"edge\"] }")),
         ("lifetimes", site("[sites.cache]\nedge_ttl = \"1y\"\nbrowser_ttl = \"500ms\"\nnot_found_ttl = \"366d\"\nguard_ttl = \"1h30m\"\nmax_purge_lag = \"0s\"\nvary = [\"*\", \"a b\"]")),
-        ("rules", site("[[sites.rules]]\npath = \"assets/**\"\nedge_ttl = \"2 d\"\ntags = [\"ok\", \"a b\", \"\", \"a,b\"]\n[[sites.rules]]\npath = \"/x\"\nbrowser_ttl = \"1\"")),
+        ("rules", site("[[sites.rules]]\npath = \"assets/**\"\nedge_ttl = \"2 d\"\ntags = [\"ok\", \"a b\", \"\", \"a,b\"]\n[[sites.rules]]\npath = \"/x/***\"\nbrowser_ttl = \"1\"")),
         ("tags", site("tags = { sections = 17 }")),
         ("a CDN without its keys", cdn("type = \"fastly\"")),
         ("keys of another CDN", cdn(&format!("{fastly}\nzone_id = \"z\"\napi_urls = []\ntoken = \"x\""))),

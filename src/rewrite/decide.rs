@@ -41,8 +41,69 @@ pub enum Outcome {
 /// Why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
-    /// TODO variants
+    /// A row of the TTL table applies.
     Table,
+    /// The request carried no opt-in, or a malformed one.
+    NotOptedIn,
+    /// The opt-in came from a peer that is not trusted.
+    OptInUntrusted,
+    /// No CDN of the site asked.
+    NoCdn,
+    /// The site's mode is `off`.
+    ModeOff,
+    /// The site's mode is `observe`.
+    ModeObserve,
+    /// Purges to the CDN are not known to get through.
+    PurgingUnhealthy,
+    /// The request names one CDN and looks like another.
+    CdnInDispute,
+    /// The shim itself answered with an error.
+    ShimError,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of its declaration.
+    pub const ALL: &'static [Self] = &[Self::Lengthened, Self::Untouched, Self::Fallback, Self::Guarded];
+
+    /// Its name in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lengthened => "lengthened",
+            Self::Untouched => "untouched",
+            Self::Fallback => "fallback",
+            Self::Guarded => "guarded",
+        }
+    }
+}
+
+impl Reason {
+    /// Every reason, in the order of its declaration.
+    pub const ALL: &'static [Self] = &[
+        Self::Table,
+        Self::NotOptedIn,
+        Self::OptInUntrusted,
+        Self::NoCdn,
+        Self::ModeOff,
+        Self::ModeObserve,
+        Self::PurgingUnhealthy,
+        Self::CdnInDispute,
+        Self::ShimError,
+    ];
+
+    /// Its name in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::NotOptedIn => "not-opted-in",
+            Self::OptInUntrusted => "opt-in-untrusted",
+            Self::NoCdn => "no-cdn",
+            Self::ModeOff => "mode-off",
+            Self::ModeObserve => "mode-observe",
+            Self::PurgingUnhealthy => "purging-unhealthy",
+            Self::CdnInDispute => "cdn-in-dispute",
+            Self::ShimError => "shim-error",
+        }
+    }
 }
 
 /// What was decided for one response.

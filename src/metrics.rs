@@ -114,7 +114,11 @@ impl Metrics {
             "Age of the oldest purge job that the CDN has not accepted",
             self.queue_oldest.clone(),
         );
-        r.register("purge_healthy", "Whether purges to the CDN get through (1) or not (0)", self.healthy.clone());
+        r.register(
+            "purge_healthy",
+            "Whether purges to the CDN get through (1) or not (0)",
+            self.healthy.clone(),
+        );
         r.register(
             "publish_to_purged_seconds",
             "From the acceptance of a purge to the CDN's acceptance of its last item",

@@ -18,7 +18,8 @@ impl Collector for DataPlane {
         let shards = &*self.0;
         let sites = shards.sites();
 
-        let mut family = counter(&mut encoder, "requests", "Requests, by what was decided for their response")?;
+        let mut family =
+            counter(&mut encoder, "requests", "Requests, by what was decided for their response")?;
         for site in &sites {
             for (status, decision, total) in site.requests() {
                 let labels = [

@@ -303,7 +303,7 @@ impl SiteMetrics {
 }
 
 fn decisions() -> impl Iterator<Item = Decision> {
-    Outcome::ALL.iter().flat_map(|&outcome| {
-        Reason::ALL.iter().map(move |&reason| Decision { outcome, reason })
-    })
+    Outcome::ALL
+        .iter()
+        .flat_map(|&outcome| Reason::ALL.iter().map(move |&reason| Decision { outcome, reason }))
 }

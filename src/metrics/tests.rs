@@ -43,8 +43,11 @@ fn contract(text: &str) -> String {
         }
         let series = line.split(' ').next().unwrap_or_default();
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-        let labels: Vec<&str> =
-            labels.trim_end_matches('}').split(',').filter_map(|l| l.split_once('=').map(|(n, _)| n)).collect();
+        let labels: Vec<&str> = labels
+            .trim_end_matches('}')
+            .split(',')
+            .filter_map(|l| l.split_once('=').map(|(n, _)| n))
+            .collect();
         let entry = format!("{kind} {name}{{{}}}", labels.join(","));
         if lines.last() != Some(&entry) {
             lines.push(entry);

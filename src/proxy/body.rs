@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -219,6 +218,3 @@ impl Body for ResponseBody {
         }
     }
 }
-
-/// What a service that cannot fail says.
-pub type Served = Result<http::Response<ResponseBody>, Infallible>;

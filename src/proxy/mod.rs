@@ -20,7 +20,7 @@ mod respond;
 mod worker;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 pub use origin::OriginBody;
 pub use worker::{Shared, Snapshot, Worker};

@@ -106,6 +106,8 @@ reasons! {
     OptInMalformed "opt-in-malformed" "The opt-in header is repeated or is not `enabled`."
     NoCdn "no-cdn" "The site has no CDN of the kind that asked."
     ModeOff "mode-off" "The site's mode is `off`."
+    ModeObserve "mode-observe" "The site's mode is `observe`: what would be is counted, nothing is changed."
+    ShimError "shim-error" "The shim itself answered, with an error."
 }
 
 impl Reason {

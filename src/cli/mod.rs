@@ -4,6 +4,7 @@
 
 mod check;
 mod completions;
+mod explain;
 mod schema;
 
 use crate::config::ConfigError;
@@ -37,6 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -45,6 +47,7 @@ impl Command {
     fn run(self, config: &ConfigPath) -> anyhow::Result<ExitCode> {
         match self {
             Self::Check(args) => check::run(&args, config.get()?),
+            Self::Explain(args) => explain::run(&args, config.get()?),
             Self::Schema(args) => schema::run(&args),
             Self::Completions(args) => completions::run(&args),
         }
@@ -90,6 +93,11 @@ impl ConfigPath {
     "there is no {DEFAULT_CONFIG} in this directory: name a file with --config or ORIGIN_SHIM_CONFIG, or try `origin-shim demo`"
 )]
 struct NoConfig;
+
+/// Runs a subcommand's waiting on the network.
+fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
+}
 
 /// Prints to stdout. A reader that has seen enough (`| head`) is no failure.
 fn print(text: &str) -> std::io::Result<()> {

@@ -1,1 +1,164 @@
-//! listen
+//! The data plane: N workers, each a thread with its own single-threaded runtime, its own listeners and its own
+//! origin connections. Workers share the immutable routing and nothing else.
+
+pub mod tls;
+
+mod bind;
+mod connection;
+mod io;
+mod watch;
+mod worker;
+
+use crate::config::Config;
+use crate::proxy::Shared;
+use crate::proxy::site::RoutingError;
+use std::io as std_io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tls::{Certificates, TlsError};
+use tokio::runtime::Runtime;
+use tokio::sync::watch::{Sender, channel};
+
+/// Why the data plane cannot start, or cannot take over a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: std_io::Error,
+    },
+    /// The certificates cannot be served.
+    #[error("the certificates cannot be used")]
+    Tls(#[from] TlsError),
+    /// The sites cannot be routed.
+    #[error("the sites cannot be routed")]
+    Routing(#[from] RoutingError),
+    /// The system gives no thread or event queue.
+    #[error("cannot start a worker")]
+    Worker(#[source] std_io::Error),
+}
+
+/// A worker ended by a panic.
+#[derive(Debug, thiserror::Error)]
+#[error("data plane worker {0} panicked")]
+pub struct WorkerPanicked(usize);
+
+/// The real addresses of the listeners, in the order of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Plain listeners.
+    pub plain: Vec<SocketAddr>,
+    /// TLS listeners.
+    pub tls: Vec<SocketAddr>,
+}
+
+/// The running data plane. Dropping it aborts what is under way.
+#[derive(Debug)]
+pub struct DataPlane {
+    addresses: Addresses,
+    shared: Arc<Shared>,
+    certificates: Option<Arc<Certificates>>,
+    /// When draining must have ended; none: serve.
+    stop: Sender<Option<Instant>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// Binds every address, then starts the workers: whatever can fail has failed before the first thread.
+pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
+    let count = config.server.workers.max(1);
+    let certificates = match config.server.tls_listen.as_slice() {
+        [] => None,
+        _ => Some(Certificates::load(&config.server.certificates)?),
+    };
+    let tls = certificates.as_ref().map(Certificates::server_config).transpose()?;
+
+    let mut sockets: Vec<Sockets> = (0..count).map(|_| Sockets::default()).collect();
+    let mut addresses = Addresses { plain: vec![], tls: vec![] };
+    for &address in &config.server.listen {
+        let (bound, listeners) = bind(address, count)?;
+        addresses.plain.push(bound);
+        sockets.iter_mut().zip(listeners).for_each(|(worker, listener)| worker.plain.push(listener));
+    }
+    for &address in &config.server.tls_listen {
+        let (bound, listeners) = bind(address, count)?;
+        addresses.tls.push(bound);
+        sockets.iter_mut().zip(listeners).for_each(|(worker, listener)| worker.tls.push(listener));
+    }
+    let runtimes = (0..count).map(|_| worker::runtime()).collect::<Result<Vec<Runtime>, _>>();
+    let runtimes = runtimes.map_err(ListenError::Worker)?;
+
+    let (stop, stopped) = channel(None);
+    let mut workers = Vec::with_capacity(count);
+    for (index, (runtime, sockets)) in runtimes.into_iter().zip(sockets).enumerate() {
+        let (shared, tls, stopped) = (Arc::clone(&shared), tls.clone(), stopped.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("proxy-{index}"))
+            .spawn(move || worker::run(runtime, index, &shared, sockets, tls, stopped))
+            // The workers started before end with their channel.
+            .map_err(ListenError::Worker)?;
+        workers.push(thread);
+    }
+    Ok(DataPlane { addresses, shared, certificates, stop, workers })
+}
+
+impl DataPlane {
+    /// Where it really listens (a port 0 of the configuration has become one).
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.
+    pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
+        // Certificates are only swapped once the rest is known to be good: neither can fail after the other.
+        let certificates = match &self.certificates {
+            Some(_) => Some(tls::Loaded::load(&config.server.certificates)?),
+            None => None,
+        };
+        self.shared.reload(config)?;
+        if let (Some(current), Some(loaded)) = (&self.certificates, certificates) {
+            current.replace(loaded);
+        }
+        Ok(())
+    }
+
+    /// Begins to stop, and returns at once: nothing new is accepted, requests under way may end within
+    /// `deadline`, and what is left then is aborted. [`DataPlane::join`] waits for it.
+    pub fn drain(&self, deadline: Duration) {
+        self.stop.send_replace(Some(Instant::now() + deadline));
+    }
+
+    /// Waits until every worker has ended; they only do after [`DataPlane::drain`]. Blocks the thread.
+    pub fn join(mut self) -> Result<(), WorkerPanicked> {
+        let workers = std::mem::take(&mut self.workers);
+        let mut result = Ok(());
+        for (index, worker) in workers.into_iter().enumerate() {
+            if worker.join().is_err() {
+                result = Err(WorkerPanicked(index));
+            }
+        }
+        result
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        self.stop.send_if_modified(|stop| stop.replace(Instant::now()).is_none());
+    }
+}
+
+/// The listening sockets of one worker.
+#[derive(Debug, Default)]
+struct Sockets {
+    plain: Vec<TcpListener>,
+    tls: Vec<TcpListener>,
+}
+
+fn bind(address: SocketAddr, workers: usize) -> Result<(SocketAddr, Vec<TcpListener>), ListenError> {
+    bind::bind(address, workers).map_err(|source| ListenError::Bind { address, source })
+}

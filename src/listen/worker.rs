@@ -1,0 +1,144 @@
+//! A worker thread: accepts, sweeps, and drains.
+
+use super::Sockets;
+use super::bind::BACKLOG;
+use super::connection::{Connection, Hub, serve_plain, serve_tls};
+use super::watch::{Connections, Order, TICK};
+use crate::proxy::{Shared, Worker};
+use rustls::ServerConfig;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch::Receiver;
+use tokio::task::LocalSet;
+
+/// Out of file descriptors or memory, accepting again at once would only spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// The whole life of a worker.
+pub(super) fn run(
+    runtime: Runtime,
+    index: usize,
+    shared: &Shared,
+    sockets: Sockets,
+    tls: Option<Arc<ServerConfig>>,
+    stop: Receiver<Option<Instant>>,
+) {
+    let local = LocalSet::new();
+    local.block_on(&runtime, serve(index, shared, sockets, tls, stop));
+    drop(local);
+    // Not to wait for a name that is being resolved.
+    runtime.shutdown_background();
+}
+
+async fn serve(
+    index: usize,
+    shared: &Shared,
+    sockets: Sockets,
+    tls: Option<Arc<ServerConfig>>,
+    mut stop: Receiver<Option<Instant>>,
+) {
+    let connections = Connections::new(Instant::now());
+    let hub = Rc::new(Hub { worker: Worker::new(index, shared), connections, tls });
+    let accepting = sockets.plain.into_iter().map(|listener| (listener, false));
+    let accepting = accepting.chain(sockets.tls.into_iter().map(|listener| (listener, true)));
+    let accepting: Vec<_> = accepting
+        .map(|(listener, tls)| tokio::task::spawn_local(accept(Rc::clone(&hub), listener, tls, stop.clone())))
+        .collect();
+    let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&hub)));
+
+    // A sender that is gone without a word is a data plane that was dropped: stop at once.
+    let deadline = match stop.wait_for(Option::is_some).await {
+        Ok(deadline) => deadline.unwrap_or_else(Instant::now),
+        Err(_) => Instant::now(),
+    };
+    for listener in accepting {
+        // It accepts what had been waiting, and then ends.
+        let _ = listener.await;
+    }
+    // Those just accepted have a moment to show the request that they brought: it may well be in the socket.
+    tokio::time::sleep(TICK.min(deadline.saturating_duration_since(Instant::now()))).await;
+    hub.connections.give_all(Order::Drain);
+    if tokio::time::timeout_at(deadline.into(), hub.connections.all_closed()).await.is_err() {
+        tracing::warn!(worker = index, "aborting what has not ended by the deadline");
+        hub.connections.give_all(Order::Close);
+    }
+    sweeping.abort();
+}
+
+/// Ends deadlines and idle origin connections.
+async fn sweep(hub: Rc<Hub>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let routing = hub.worker.routing();
+        hub.connections.sweep(Instant::now(), &routing.limits);
+        hub.worker.pool.sweep(routing.limits.origin_idle_timeout);
+    }
+}
+
+async fn accept(
+    hub: Rc<Hub>,
+    listener: std::net::TcpListener,
+    tls: bool,
+    mut stop: Receiver<Option<Instant>>,
+) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a listener cannot be used");
+            return;
+        }
+    };
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.wait_for(Option::is_some) => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => start(&hub, stream, address, tls),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a connection was not accepted");
+                if !concerns_one_connection(&error) {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+    // What the kernel took before the stop would be reset with the listener.
+    for _ in 0..BACKLOG {
+        match poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await {
+            Poll::Ready(Ok((stream, address))) => start(&hub, stream, address, tls),
+            Poll::Ready(Err(_)) | Poll::Pending => return,
+        }
+    }
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+fn start(hub: &Rc<Hub>, stream: TcpStream, address: SocketAddr, tls: bool) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(error = &error as &dyn std::error::Error, "a client left before it was served");
+        return;
+    }
+    let connection = Connection::open(hub, address, tls);
+    match hub.tls.clone().filter(|_| tls) {
+        Some(config) => drop(tokio::task::spawn_local(serve_tls(connection, config, stream))),
+        None => drop(tokio::task::spawn_local(serve_plain(connection, stream))),
+    }
+}

@@ -1,0 +1,98 @@
+//! What one worker thread has to itself: nothing here is locked, and nothing of it is shared with other workers
+//! but the immutable routing.
+
+use super::connect::Addresses;
+use super::pool::Pool;
+use super::roots::Roots;
+use super::site::{Routing, RoutingError};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::metrics::shard::WorkerShard;
+use crate::view::PurgeHealthView;
+use arc_swap::{ArcSwap, Cache};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What all workers share, and a reload replaces.
+#[derive(Debug)]
+pub struct Shared {
+    routing: Arc<ArcSwap<Routing>>,
+    metrics: Arc<Metrics>,
+    health: Arc<PurgeHealthView>,
+    roots: Roots,
+}
+
+impl Shared {
+    /// Compiles `config` for the request path.
+    pub fn new(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        health: Arc<PurgeHealthView>,
+    ) -> Result<Arc<Self>, RoutingError> {
+        Self::with_roots(config, metrics, health, Roots::default())
+    }
+
+    /// The same with other roots for https origins than the platform's.
+    pub fn with_roots(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        health: Arc<PurgeHealthView>,
+        roots: Roots,
+    ) -> Result<Arc<Self>, RoutingError> {
+        let routing = Routing::compile(config, &metrics, &health, &roots)?;
+        Ok(Arc::new(Self { routing: Arc::new(ArcSwap::from_pointee(routing)), metrics, health, roots }))
+    }
+
+    /// Makes `config` that of every request from now on; those under way keep theirs.
+    pub fn reload(&self, config: &Config) -> Result<(), RoutingError> {
+        let routing = Routing::compile(config, &self.metrics, &self.health, &self.roots)?;
+        self.routing.store(Arc::new(routing));
+        Ok(())
+    }
+}
+
+/// A worker's view of the routing. Counted without atomics, so that workers do not fight over one counter.
+pub type Snapshot = Rc<Arc<Routing>>;
+
+/// One worker.
+#[derive(Debug)]
+pub struct Worker {
+    index: usize,
+    routing: RefCell<(Cache<Arc<ArcSwap<Routing>>, Arc<Routing>>, Snapshot)>,
+    /// Its idle origin connections.
+    pub pool: Pool,
+    pub(super) addresses: Addresses,
+    /// Its connection counters.
+    pub counters: Arc<WorkerShard>,
+}
+
+impl Worker {
+    /// Worker number `index`, from 0.
+    pub fn new(index: usize, shared: &Shared) -> Rc<Self> {
+        let mut cache = Cache::new(Arc::clone(&shared.routing));
+        let snapshot = Rc::new(Arc::clone(cache.load()));
+        Rc::new(Self {
+            index,
+            routing: RefCell::new((cache, snapshot)),
+            pool: Pool::default(),
+            addresses: Addresses::default(),
+            counters: shared.metrics.worker(index),
+        })
+    }
+
+    /// Its number.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The routing as it is now.
+    pub fn routing(&self) -> Snapshot {
+        let (cache, snapshot) = &mut *self.routing.borrow_mut();
+        let newest = cache.load();
+        if !Arc::ptr_eq(newest, snapshot) {
+            *snapshot = Rc::new(Arc::clone(newest));
+        }
+        Rc::clone(snapshot)
+    }
+}

@@ -109,7 +109,7 @@ sub shim_ban {
 		}
 		return (synth(400, "Ban failed: " + std.ban_error()));
 	}
-	# Nothing that could end the quoted argument, or be another condition.
+	# No white space, so that a value cannot become another condition.
 	if (req.http.x-ban-host !~ "^[a-zA-Z0-9._:\[\]-]+$" || req.http.x-ban-prefix !~ {"^/[^"[:space:]]*$"}) {
 		return (synth(400, "Needs x-ban-host and x-ban-prefix, or x-ban-everything"));
 	}

@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 const GOOD: &str = r#"[server]
-listen = ["127.0.0.1:0"]
+listen = ["127.0.0.1:8080"]
 
 [[sites]]
 name = "www"
@@ -36,11 +36,24 @@ fn a_good_configuration_passes() {
 }
 
 #[test]
+fn the_readmes_configuration_passes() {
+    let readme = include_str!("../../README.md");
+    let (_, block) = readme.split_once("```toml\n").unwrap();
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("readme.toml");
+    fs::write(&file, block.split("```").next().unwrap()).unwrap();
+    let mut check = program();
+    check.args(["check", "--config"]).arg(&file).env("ORIGIN_SHIM_TOKEN", "a-token-of-the-reader-0123456789");
+    let output = check.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn every_mistake_is_named_with_file_line_and_key() {
     // What replaces what, and the key that must be named.
     let table = [
         ("[server]\n", "[server]\nworker = 2\n", "worker"),
-        ("\"127.0.0.1:0\"", "\"127.0.0.1\"", "listen"),
+        ("\"127.0.0.1:8080\"", "\"127.0.0.1\"", "listen"),
         ("name = \"www\"", "name = 5", "name"),
         ("origin = \"http://127.0.0.1:9\"\n", "origin = \"http://127.0.0.1:9\"\nmode = \"maybe\"\n", "mode"),
         ("origin = \"http://127.0.0.1:9\"", "origin = \"ftp://127.0.0.1\"", "origin"),

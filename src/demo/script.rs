@@ -175,3 +175,6 @@ fn must_be_equal(step: &'static str, expected: &str, got: &str) -> Result<(), De
 fn unexpected(step: &'static str, expected: &str, got: String) -> DemoError {
     DemoError::Unexpected { step, expected: expected.to_owned(), got }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,10 +37,10 @@ pub enum TelemetryError {
     Init(#[source] TryInitError),
 }
 
-/// Starts logging, as the environment asks. Once per process.
-pub fn init() -> Result<(), TelemetryError> {
+/// Starts logging, as the environment asks; `default` is the filter where it does not. Once per process.
+pub fn init(default: &str) -> Result<(), TelemetryError> {
     let format = format(std::env::var(FORMAT_VARIABLE).ok().as_deref())?;
-    let filter = filter(std::env::var(FILTER_VARIABLE).ok().as_deref())?;
+    let filter = filter(std::env::var(FILTER_VARIABLE).ok().as_deref(), default)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -60,9 +60,9 @@ fn format(variable: Option<&str>) -> Result<Format, TelemetryError> {
     }
 }
 
-fn filter(variable: Option<&str>) -> Result<EnvFilter, TelemetryError> {
+fn filter(variable: Option<&str>, default: &str) -> Result<EnvFilter, TelemetryError> {
     match variable.map(str::trim) {
-        None | Some("") => Ok(EnvFilter::new("info")),
+        None | Some("") => Ok(EnvFilter::new(default)),
         Some(directives) => EnvFilter::try_new(directives).map_err(TelemetryError::Filter),
     }
 }
@@ -83,8 +83,8 @@ mod tests {
 
     #[test]
     fn filters() {
-        assert_eq!(filter(None).unwrap().to_string(), "info");
-        assert_eq!(filter(Some("origin_shim::proxy=debug")).unwrap().to_string(), "origin_shim::proxy=debug");
-        assert!(filter(Some("origin_shim=loudly")).is_err());
+        assert_eq!(filter(None, "info").unwrap().to_string(), "info");
+        assert_eq!(filter(Some("origin_shim::proxy=debug"), "info").unwrap().to_string(), "origin_shim::proxy=debug");
+        assert!(filter(Some("origin_shim=loudly"), "info").is_err());
     }
 }

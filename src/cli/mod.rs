@@ -5,11 +5,14 @@
 mod check;
 mod client;
 mod completions;
+mod demo;
 mod explain;
 mod items;
+mod probe;
 mod purge;
 mod purges;
 mod schema;
+mod serve;
 
 use crate::config::ConfigError;
 use clap::{Parser, Subcommand};
@@ -29,20 +32,24 @@ static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("ORIGIN_SH
 
 /// The reverse proxy between a CDN and an origin that makes long cache lifetimes safe
 #[derive(Debug, Parser)]
-#[command(name = "origin-shim", version = VERSION.as_str(), arg_required_else_help = true)]
+#[command(name = "origin-shim", version = VERSION.as_str())]
 struct Cli {
     /// The configuration file [default: origin-shim.toml in the current directory]
     #[arg(long, global = true, env = "ORIGIN_SHIM_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
+    Purge(purge::PurgeArgs),
+    Purges(purges::PurgesArgs),
+    Demo(crate::demo::Options),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -50,8 +57,12 @@ enum Command {
 impl Command {
     fn run(self, config: &ConfigPath) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Serve(args) => serve::run(&args, config.get()?),
             Self::Check(args) => check::run(&args, config.get()?),
             Self::Explain(args) => explain::run(&args, config.get()?),
+            Self::Purge(args) => block_on(purge::run(args))?,
+            Self::Purges(args) => block_on(purges::run(args))?,
+            Self::Demo(options) => demo::run(options),
             Self::Schema(args) => schema::run(&args),
             Self::Completions(args) => completions::run(&args),
         }
@@ -61,7 +72,8 @@ impl Command {
 /// Runs what the arguments say and tells the exit code.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    cli.command.run(&ConfigPath(cli.config)).unwrap_or_else(|error| {
+    let command = cli.command.unwrap_or_else(|| Command::Serve(serve::ServeArgs::default()));
+    command.run(&ConfigPath(cli.config)).unwrap_or_else(|error| {
         eprint!("{}", describe(&error));
         ExitCode::from(exit_code(&error))
     })

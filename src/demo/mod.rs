@@ -99,8 +99,7 @@ pub fn run(options: Options) -> Result<(), DemoError> {
             println!("{}", invitation(addresses, &token));
             tokio::signal::ctrl_c().await.map_err(io("wait for Ctrl-C"))?;
         }
-        shim.stop().await;
-        Ok(())
+        shim.stop().await
     })
 }
 

@@ -1,0 +1,108 @@
+//! A configuration becomes a running program: build both planes, serve, drain.
+
+mod control;
+mod glue;
+
+use crate::config::Config;
+use crate::listen::{self, DataPlane, ListenError, WorkerPanicked};
+use crate::metrics::Metrics;
+use crate::proxy::Shared;
+use crate::proxy::site::RoutingError;
+use crate::view::PurgeHealthView;
+use control::ControlPlane;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Both planes, running.
+#[derive(Debug)]
+pub struct App {
+    data: DataPlane,
+    control: ControlPlane,
+    drain_timeout: Duration,
+}
+
+/// Where a running program really listens: a port 0 of the configuration has become one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Plain listeners of the data plane.
+    pub plain: Vec<SocketAddr>,
+    /// TLS listeners of the data plane.
+    pub tls: Vec<SocketAddr>,
+    /// The admin listener.
+    pub admin: SocketAddr,
+}
+
+/// Why the program did not start. Nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data plane did not start.
+    #[error("the proxy cannot start")]
+    Listen(#[from] ListenError),
+    /// The sites cannot be routed.
+    #[error("the sites cannot be routed")]
+    Routing(#[from] RoutingError),
+    /// The admin address cannot be listened on.
+    #[error("cannot listen on {address} for the admin API")]
+    AdminBind {
+        /// Which address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The system gives no thread or event queue.
+    #[error("the control plane cannot start")]
+    Control(#[source] io::Error),
+    /// Calls to CDNs cannot be made.
+    #[error("calls to CDNs cannot be made")]
+    Sender(#[source] crate::cdn::send::SendError),
+}
+
+/// Why the program did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// A thread of the data plane ended by a panic.
+    #[error("the proxy did not end well")]
+    Data(#[from] WorkerPanicked),
+    /// The control plane ended by a panic.
+    #[error("the control plane panicked")]
+    Control,
+}
+
+impl App {
+    /// Starts both planes. The store may be missing: the proxy then serves with short lifetimes, and purges get 503.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::new(config.server.workers));
+        let view = Arc::new(PurgeHealthView::default());
+        let shared = Shared::new(&config, Arc::clone(&metrics), Arc::clone(&view))?;
+        let drain_timeout = config.server.limits.drain_timeout;
+        let admin = ControlPlane::bind(&config)?;
+        let data = listen::spawn(&config, shared)?;
+        let control = ControlPlane::start(config, admin, metrics, view)?;
+        control.set_ready();
+        Ok(Self { data, control, drain_timeout })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        let data = self.data.addresses().clone();
+        Addresses { plain: data.plain, tls: data.tls, admin: self.control.address() }
+    }
+
+    /// Waits until the control plane has ended, which it does not do by itself unless it panics.
+    pub async fn failed(&mut self) {
+        self.control.ended().await;
+    }
+
+    /// Drains: readiness says 503, nothing new is accepted, requests and calls under way end within their deadlines, and
+    /// what is pending stays in the store. Blocks the thread.
+    pub fn stop(self) -> Result<(), StopError> {
+        self.control.set_draining();
+        self.data.drain(self.drain_timeout);
+        let data = self.data.join();
+        self.control.stop()?;
+        data.map_err(StopError::from)
+    }
+}

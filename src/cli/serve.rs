@@ -1,0 +1,73 @@
+//! `origin-shim serve`: run until told to stop.
+
+use super::probe;
+use crate::app::App;
+use crate::{config, telemetry};
+use anyhow::Context;
+use std::path::Path;
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Run the proxy and the admin API until SIGTERM or Ctrl-C (the default)
+#[derive(Debug, Default, clap::Args)]
+pub struct ServeArgs {
+    /// Only ask whether the shim that runs with this configuration is alive (for health checks of containers)
+    #[arg(long)]
+    probe: bool,
+}
+
+/// Serves, then drains. A second signal ends it at once.
+pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
+    let loaded = config::load(path)?;
+    if args.probe {
+        probe::probe(loaded.config.admin.listen).context("not alive")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    telemetry::init("info")?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anything listens, so that a signal during the start is not lost.
+    let (mut terminate, mut interrupt) = runtime.block_on(async {
+        Ok::<_, std::io::Error>((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    })?;
+
+    let mut app = App::start(loaded.config)?;
+    let addresses = app.addresses();
+    tracing::info!(
+        listen = ?addresses.plain,
+        tls_listen = ?addresses.tls,
+        admin = %addresses.admin,
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    let told = runtime.block_on(async {
+        tokio::select! {
+            () = any(&mut terminate, &mut interrupt) => true,
+            () = app.failed() => false,
+        }
+    });
+    if told {
+        tracing::info!("draining; a second signal ends at once");
+    } else {
+        tracing::error!("the control plane has ended; draining");
+    }
+
+    let draining = runtime.spawn_blocking(move || app.stop());
+    runtime.block_on(async {
+        tokio::select! {
+            stopped = draining => stopped.context("draining")?.map_err(anyhow::Error::from),
+            () = any(&mut terminate, &mut interrupt) => std::process::exit(1),
+        }
+    })?;
+    tracing::info!("stopped");
+    Ok(if told { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn any(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

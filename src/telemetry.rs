@@ -84,7 +84,10 @@ mod tests {
     #[test]
     fn filters() {
         assert_eq!(filter(None, "info").unwrap().to_string(), "info");
-        assert_eq!(filter(Some("origin_shim::proxy=debug"), "info").unwrap().to_string(), "origin_shim::proxy=debug");
+        assert_eq!(
+            filter(Some("origin_shim::proxy=debug"), "info").unwrap().to_string(),
+            "origin_shim::proxy=debug"
+        );
         assert!(filter(Some("origin_shim=loudly"), "info").is_err());
     }
 }

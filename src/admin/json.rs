@@ -127,7 +127,7 @@ impl Purge {
             mode: view.mode,
             created_at: rfc3339(view.created_ms),
             finished_at: view.finished_ms.map(rfc3339),
-            items: Items::of(&view.request, extent),
+            items: Items::of(&view.request, usize::try_from(view.items).unwrap_or(usize::MAX), extent),
             jobs: view.jobs.iter().map(|job| Job::of(job, extent)).collect(),
         }
     }
@@ -153,20 +153,20 @@ impl Purge {
             mode: new.request.mode,
             created_at: rfc3339(new.now_ms),
             finished_at: None,
-            items: Items::of(&new.request, Extent::Brief),
+            items: Items::of(&new.request, new.request.item_count(), Extent::Brief),
             jobs: jobs.collect(),
         }
     }
 }
 
 impl Items {
-    fn of(request: &PurgeRequest, extent: Extent) -> Self {
+    fn of(request: &PurgeRequest, total: usize, extent: Extent) -> Self {
         let shown = |items: &[String]| match extent {
             Extent::Full => items.to_vec(),
             Extent::Brief => items.iter().take(FIRST).cloned().collect(),
         };
         Self {
-            total: count(request),
+            total,
             urls: shown(&request.urls),
             paths: shown(&request.paths),
             tags: shown(&request.tags),
@@ -211,12 +211,6 @@ impl Attempt {
             message: stored.message.clone(),
         }
     }
-}
-
-/// How many items were asked for.
-pub fn count(request: &PurgeRequest) -> usize {
-    let lists = [&request.urls, &request.paths, &request.tags, &request.prefixes];
-    lists.iter().map(|list| list.len()).sum::<usize>() + usize::from(request.everything)
 }
 
 /// A state as the API spells it.

@@ -2,13 +2,11 @@
 
 use super::auth::Caller;
 use super::extract::{Query, Segment, json as read_json};
-use super::json::{Extent, Page, Purge, count};
+use super::json::{Extent, Page, Purge};
 use super::problem::{BadItem, Kind, Problem};
 use super::{Peer, State, ask, idempotency, now_ms, wait};
 use crate::config::{Scope, Site};
 use crate::purge::{self, JobPlan, PurgeMode, PurgeRequest};
-use crate::rewrite::path::normalise;
-use crate::rewrite::tags::site_tag;
 use crate::store::{Enqueued, Filter, NewPurge, Store};
 use axum::body::Body;
 use axum::extract;
@@ -45,7 +43,7 @@ pub(super) async fn create(
     let store = state.store()?.clone();
 
     let request: PurgeRequest = read_json(&state.limits, body).await?;
-    let items = count(&request);
+    let items = request.item_count();
     if items > MAX_ITEMS {
         let detail =
             format!("{items} items are too many: send at most {MAX_ITEMS} at once, or a broader item.");
@@ -81,10 +79,7 @@ pub(super) async fn create(
 
 /// Which scope a request needs: one, the broadest that it makes use of.
 fn scope_of(request: &PurgeRequest, site: &Site) -> Scope {
-    let everything = request.everything
-        || request.tags.contains(&site_tag(&site.name))
-        || request.prefixes.iter().any(|prefix| normalise(prefix) == "/");
-    if everything { Scope::PurgeEverything } else { Scope::Purge }
+    if request.purges_everything(site) { Scope::PurgeEverything } else { Scope::Purge }
 }
 
 /// The jobs of a purge: at least one, or the purge would be "done" without having reached any CDN.
@@ -93,7 +88,7 @@ fn plan(state: &State, site: &Site, request: &PurgeRequest) -> Result<Vec<JobPla
     let mut refuse = |item: &str, message: &str| {
         errors.push(BadItem { item: item.to_owned(), message: message.to_owned() });
     };
-    if count(request) == 0 {
+    if request.item_count() == 0 {
         refuse("urls, paths, tags, prefixes, everything", "give at least one item");
     }
     if request.reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {

@@ -4,6 +4,7 @@ use super::auth::Caller;
 use super::extract::Segment;
 use super::problem::Problem;
 use super::{CdnHealth, State, now_ms};
+use crate::config::duration::print as duration;
 use crate::config::{self, Mode, OriginHost, Scope, Trust};
 use crate::purge::PurgeMode;
 use crate::rewrite::{CdnType, Profile};
@@ -12,7 +13,6 @@ use axum::extract;
 use axum::response::Json;
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The answer of `GET /v1/sites`.
 #[derive(Debug, Serialize)]
@@ -218,33 +218,4 @@ fn show_cdn(
 
 fn origin(origin: &config::OriginUrl) -> String {
     format!("{}://{}", if origin.tls { "https" } else { "http" }, origin.authority)
-}
-
-/// A duration as the configuration spells it: a whole number of the largest unit that fits.
-fn duration(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    let fits = |(_, size): &(&str, u128)| millis >= *size && millis.is_multiple_of(*size);
-    match units.into_iter().find(fits) {
-        Some((unit, size)) => format!("{}{unit}", millis / size),
-        None if millis == 0 => "0s".to_owned(),
-        None => format!("{millis}ms"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_spelled_as_in_the_file() {
-        let check = |millis, expected: &str| assert_eq!(duration(Duration::from_millis(millis)), expected);
-        check(0, "0s");
-        check(500, "500ms");
-        check(90_000, "90s");
-        check(300_000, "5m");
-        check(7_200_000, "2h");
-        check(172_800_000, "2d");
-        check(172_801_000, "172801s");
-    }
 }

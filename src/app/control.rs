@@ -5,11 +5,11 @@ use super::StartError;
 use super::StopError;
 use super::glue;
 use crate::admin::{self, Readiness};
-use crate::cdn::send::Sender;
+use crate::cdn::Sender;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::store::Store;
-use crate::store::sqlite::{OpenError, SqliteStore};
+
+use crate::store::{OpenError, SqliteStore, Store};
 use crate::view::PurgeHealthView;
 use crate::worker::{Engine, Parts, system_clock};
 use arc_swap::ArcSwap;
@@ -64,7 +64,10 @@ impl ControlPlane {
                 // Dropped, and so seen by `ended`, when this thread ends in whatever way.
                 let _alive = alive;
                 if let Err(error) = parts.run(&runtime, admin, stopped) {
-                    tracing::error!(error = &error as &dyn std::error::Error, "the admin API cannot be served");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the admin API cannot be served"
+                    );
                 }
             })
             .map_err(StartError::Control)?;

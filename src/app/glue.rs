@@ -1,10 +1,11 @@
 //! The small seams between the parts of the control plane: each part names what it needs, and here it gets it.
 
+use crate::admin::json::state_word;
 use crate::admin::problem::BadItem;
 use crate::admin::{CdnHealth, Control, Planner};
 use crate::cdn;
 use crate::metrics::Metrics;
-use crate::purge::plan::plan;
+use crate::purge::plan;
 use crate::store::{CdnKey, EndedJob};
 use crate::worker::{Engine, Observer};
 use std::sync::Arc;
@@ -80,12 +81,17 @@ impl Observer for Counting {
             self.0.publish_to_purged(&job.key.site, &job.key.cdn, took);
         }
         if let Some(state) = job.purge_ended {
-            self.0.purge(&job.key.site, state.as_str());
+            self.0.purge(&job.key.site, state_word(state));
         }
     }
 
     fn queue(&self, key: &CdnKey, jobs: u64, oldest: Duration) {
-        self.0.purge_queue(&key.site, &key.cdn, i64::try_from(jobs).unwrap_or(i64::MAX), oldest.as_secs_f64());
+        self.0.purge_queue(
+            &key.site,
+            &key.cdn,
+            i64::try_from(jobs).unwrap_or(i64::MAX),
+            oldest.as_secs_f64(),
+        );
     }
 
     fn health(&self, key: &CdnKey, healthy: bool) {

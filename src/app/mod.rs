@@ -57,7 +57,7 @@ pub enum StartError {
     Control(#[source] io::Error),
     /// Calls to CDNs cannot be made.
     #[error("calls to CDNs cannot be made")]
-    Sender(#[source] crate::cdn::send::SendError),
+    Sender(#[source] crate::cdn::SendError),
 }
 
 /// Why the program did not end well.

@@ -3,7 +3,7 @@
 use super::client::{AdminArgs, Answer, Client, Refused, plain};
 use super::items::read_items;
 use super::purges::jobs_table;
-use crate::admin::json::{Purge, count, state_word};
+use crate::admin::json::{Purge, state_word};
 use crate::purge::{PurgeMode, PurgeRequest, State};
 use anyhow::{Context, bail};
 use indicatif::{MultiProgress, ProgressBar};
@@ -88,10 +88,10 @@ pub struct PurgeArgs {
 pub async fn run(args: PurgeArgs) -> anyhow::Result<ExitCode> {
     let stdin = std::io::stdin();
     let mut request = args.request();
-    if args.stdin.is_some() || (count(&request) == 0 && !stdin.is_terminal()) {
+    if args.stdin.is_some() || (request.item_count() == 0 && !stdin.is_terminal()) {
         read_items(stdin.lock(), &mut request).context("stdin")?;
     }
-    if count(&request) == 0 {
+    if request.item_count() == 0 {
         eprintln!(
             "error: nothing to purge: give --url, --path, --tag, --prefix, --everything, or items on stdin"
         );

@@ -20,6 +20,8 @@ impl Running {
     /// Ends it, after the requests in flight.
     pub async fn stop(self) -> Result<(), DemoError> {
         let stopped = tokio::task::spawn_blocking(move || self.0.stop()).await;
-        stopped.map_err(|error| DemoError::Start(error.into()))?.map_err(|error| DemoError::Start(error.into()))
+        stopped
+            .map_err(|error| DemoError::Start(error.into()))?
+            .map_err(|error| DemoError::Start(error.into()))
     }
 }

@@ -3,8 +3,8 @@
 use crate::admin::{CdnHealth, Control};
 use crate::purge::State;
 use crate::store::{
-    Attempt, CdnKey, ClaimedSend, Enqueued, Filter, JobView, NewPurge, PurgeView, QueueStatus, Settlement,
-    Store, StoreError, StoreFuture,
+    Attempt, CdnKey, ClaimedSend, EndedJob, Enqueued, Filter, JobView, NewPurge, Pause, PausedBy, PurgeView,
+    QueueStatus, Settlement, Store, StoreError, StoreFuture,
 };
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -113,6 +113,7 @@ impl FakeStore {
             created_ms: new.now_ms,
             finished_ms: None,
             jobs: jobs.collect(),
+            items: new.request.item_count() as u64,
             request: new.request,
         });
         Enqueued::Created
@@ -166,10 +167,11 @@ impl Store for FakeStore {
             vec![QueueStatus {
                 key: CdnKey { site: "www".to_owned(), cdn: "fastly".to_owned() },
                 pending: 3,
+                jobs: 1,
                 // So far in the future that its age is 0 whenever the test runs.
                 oldest_due_ms: Some(i64::MAX),
                 failed: 0,
-                paused: Some("401 from the CDN".to_owned()),
+                paused: Some(Pause { by: PausedBy::Credentials, reason: "401 from the CDN".to_owned() }),
             }]
         })
     }
@@ -178,15 +180,23 @@ impl Store for FakeStore {
         self.answer(Vec::new)
     }
 
-    fn settle(&self, _: Settlement) -> StoreFuture<'_, ()> {
-        self.answer(|| ())
+    fn settle(&self, _: Settlement) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.answer(Vec::new)
     }
 
     fn next_due(&self, _: CdnKey) -> StoreFuture<'_, Option<i64>> {
         self.answer(|| None)
     }
 
-    fn set_paused(&self, _: CdnKey, _: Option<String>) -> StoreFuture<'_, ()> {
+    fn set_paused(&self, _: CdnKey, _: PausedBy, _: Option<String>) -> StoreFuture<'_, ()> {
+        self.answer(|| ())
+    }
+
+    fn acknowledge(&self, _: String) -> StoreFuture<'_, u64> {
+        self.answer(|| 0)
+    }
+
+    fn probe(&self, _: i64) -> StoreFuture<'_, ()> {
         self.answer(|| ())
     }
 

@@ -129,7 +129,7 @@ fn plan(site: &Site, request: &PurgeRequest) -> Vec<JobPlan> {
     let job = |cdn: &Arc<Cdn>| JobPlan {
         cdn: cdn.name.clone(),
         cdn_type: cdn.dialect.cdn,
-        items: (0..super::json::count(request)).map(|index| item(index.to_string())).collect(),
+        items: (0..request.item_count()).map(|index| item(index.to_string())).collect(),
         fallback: Vec::new(),
         repeat_after_ms: 0,
     };

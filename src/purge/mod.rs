@@ -36,6 +36,23 @@ pub struct PurgeRequest {
     pub reason: Option<String>,
 }
 
+impl PurgeRequest {
+    /// How many items were asked for.
+    pub fn item_count(&self) -> usize {
+        self.urls.len()
+            + self.paths.len()
+            + self.tags.len()
+            + self.prefixes.len()
+            + usize::from(self.everything)
+    }
+}
+
+/// The id of a purge accepted at `now_ms`: a UUID of version 7, so that ids sort by time.
+pub fn new_id(now_ms: i64, random: &[u8; 10]) -> String {
+    let now_ms = u64::try_from(now_ms).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(now_ms, random).into_uuid().to_string()
+}
+
 /// Marked stale, or deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -122,6 +122,16 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     /// What the answer to one of these calls means.
     fn classify(&self, reply: &Reply) -> Classified;
 
+    /// What the answer to a call means for the batch that it carried: [`Adapter::classify`], with what only the batch
+    /// tells. The engine asks this one: a single item that poisons its call is refused, not split again.
+    fn judge(&self, batch: &Batch, reply: &Reply) -> Classified {
+        let mut classified = self.classify(reply);
+        if classified.verdict == Verdict::Split && batch.items.len() < 2 {
+            classified.verdict = Verdict::Refused;
+        }
+        classified
+    }
+
     /// The cheapest calls that prove the credentials without purging content; Varnish: a purge of an unused key.
     fn check_requests(&self, sign: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError>;
 

@@ -349,28 +349,30 @@ async fn small_jobs_go_ahead_of_bulk_ones_without_starving_them(store: Shared) {
 
 async fn a_paused_cdn_keeps_its_queue(store: Shared) {
     store.enqueue(purge("p1", vec![job("fastly", 1)])).await.unwrap();
-    let pause = |by, reason: &str| Some(Pause { by, reason: reason.into() });
-    let refused = pause(PausedBy::Credentials, "401");
-    store.set_paused(key("fastly"), refused.clone()).await.unwrap();
-    assert_eq!(status(&*store, "fastly").await.paused, refused);
+    let set = |by, reason: Option<&str>| store.set_paused(key("fastly"), by, reason.map(str::to_owned));
+    let paused = |by, reason: &str| Some(Pause { by, reason: reason.into() });
+    set(PausedBy::Credentials, Some("401")).await.unwrap();
+    assert_eq!(status(&*store, "fastly").await.paused, paused(PausedBy::Credentials, "401"));
     assert_eq!(claim(&*store, "fastly", START).await, []);
     assert_eq!(store.next_due(key("fastly")).await.unwrap(), None);
     assert_eq!(view(&*store, "p1").await.state, State::Paused);
     assert_eq!(status(&*store, "fastly").await.pending, 1);
 
-    let person = pause(PausedBy::Person, "migration");
-    store.set_paused(key("fastly"), person.clone()).await.unwrap();
-    store.set_paused(key("fastly"), refused).await.unwrap();
-    assert_eq!(status(&*store, "fastly").await.paused, person);
+    set(PausedBy::Person, Some("migration")).await.unwrap();
+    set(PausedBy::Credentials, Some("401")).await.unwrap();
+    set(PausedBy::Credentials, None).await.unwrap();
+    assert_eq!(status(&*store, "fastly").await.paused, paused(PausedBy::Person, "migration"));
+    set(PausedBy::Person, None).await.unwrap();
+    assert_eq!(status(&*store, "fastly").await.paused, None);
 
-    store.set_paused(key("fastly"), None).await.unwrap();
+    set(PausedBy::Credentials, Some("401")).await.unwrap();
+    set(PausedBy::Credentials, None).await.unwrap();
     assert_eq!(status(&*store, "fastly").await.paused, None);
     assert_eq!(claim(&*store, "fastly", START).await.len(), 1);
 }
 
 async fn a_cdn_can_be_paused_before_its_first_purge(store: Shared) {
-    let pause = Some(Pause { by: PausedBy::Person, reason: "not yet".into() });
-    store.set_paused(key("fastly"), pause).await.unwrap();
+    store.set_paused(key("fastly"), PausedBy::Person, Some("not yet".into())).await.unwrap();
     store.enqueue(purge("p1", vec![job("fastly", 1)])).await.unwrap();
     assert_eq!(claim(&*store, "fastly", START).await, []);
 }
@@ -380,15 +382,15 @@ async fn status_counts_what_is_not_accepted_yet(store: Shared) {
     store.enqueue(purge("p1", vec![job("fastly", 3)])).await.unwrap();
     let later = NewPurge { due_ms: START + 7, ..purge("p2", vec![job("fastly", 2), job("varnish", 1)]) };
     store.enqueue(later).await.unwrap();
-    let steps = |status: QueueStatus| (status.pending, status.oldest_due_ms);
-    assert_eq!(steps(status(&*store, "fastly").await), (5, Some(START)));
-    assert_eq!(steps(status(&*store, "varnish").await), (1, Some(START + 7)));
+    let steps = |status: QueueStatus| (status.jobs, status.pending, status.oldest_due_ms);
+    assert_eq!(steps(status(&*store, "fastly").await), (2, 5, Some(START)));
+    assert_eq!(steps(status(&*store, "varnish").await), (1, 1, Some(START + 7)));
     let sends = claim(&*store, "fastly", START).await;
-    assert_eq!(steps(status(&*store, "fastly").await), (5, Some(START)));
+    assert_eq!(steps(status(&*store, "fastly").await), (2, 5, Some(START)));
     settle_all(&*store, &sends[..2], SendOutcome::Done).await;
-    assert_eq!(steps(status(&*store, "fastly").await), (3, Some(START)));
+    assert_eq!(steps(status(&*store, "fastly").await), (2, 3, Some(START)));
     settle_all(&*store, &sends[2..], SendOutcome::Done).await;
-    assert_eq!(steps(status(&*store, "fastly").await), (2, Some(START + 7)));
+    assert_eq!(steps(status(&*store, "fastly").await), (1, 2, Some(START + 7)));
 }
 
 async fn lists_are_newest_first_and_filtered(store: Shared) {
@@ -421,8 +423,7 @@ async fn lists_filter_by_every_state(store: Shared) {
     }
     store.enqueue(purge("e-pending", vec![job("fastly", 1)])).await.unwrap();
     store.enqueue(purge("f-paused", vec![job("varnish", 1)])).await.unwrap();
-    let pause = Some(Pause { by: PausedBy::Person, reason: "why not".into() });
-    store.set_paused(key("varnish"), pause).await.unwrap();
+    store.set_paused(key("varnish"), PausedBy::Person, Some("why not".into())).await.unwrap();
     for (state, expected) in [
         (State::Done, "a-done"),
         (State::Failed, "b-failed"),

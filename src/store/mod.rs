@@ -60,8 +60,9 @@ pub trait Store: Send + Sync {
     /// How each CDN that ever had work stands.
     fn status(&self) -> StoreFuture<'_, Vec<QueueStatus>>;
 
-    /// Stops or restarts the sending to a CDN. Bad credentials do not replace a person's pause.
-    fn set_paused(&self, key: CdnKey, pause: Option<Pause>) -> StoreFuture<'_, ()>;
+    /// Stops (with a reason) or restarts the sending to a CDN. A person's word overrides that of the credentials, which
+    /// neither replaces nor ends a person's pause.
+    fn set_paused(&self, key: CdnKey, by: PausedBy, reason: Option<String>) -> StoreFuture<'_, ()>;
 
     /// Someone has dealt with the failed jobs of a purge; how many they were.
     fn acknowledge(&self, id: String) -> StoreFuture<'_, u64>;

@@ -196,6 +196,8 @@ pub struct Filter {
 pub struct QueueStatus {
     /// Which CDN.
     pub key: CdnKey,
+    /// Jobs under way.
+    pub jobs: u64,
     /// Items not yet accepted (every send but repeats).
     pub pending: u64,
     /// When the oldest job that is under way became due.
@@ -204,6 +206,13 @@ pub struct QueueStatus {
     pub failed: u64,
     /// Sending was stopped.
     pub paused: Option<Pause>,
+}
+
+impl QueueStatus {
+    /// Of a CDN that never had work.
+    pub fn empty(key: CdnKey) -> Self {
+        Self { key, jobs: 0, pending: 0, oldest_due_ms: None, failed: 0, paused: None }
+    }
 }
 
 /// Why nothing is sent to a CDN.

@@ -95,8 +95,8 @@ fn insert_job(connection: &Connection, purge: &NewPurge, n: i64, job: &JobPlan) 
         send.execute(params![id, count(n), cdn, bulk, Code(SendReason::First), purge.due_ms])?;
     }
     connection
-        .prepare_cached("UPDATE cdns SET pending = pending + ?2 WHERE id = ?1")?
-        .execute(params![cdn, count(job.items.len())])?;
+        .prepare_cached("UPDATE cdns SET jobs = jobs + ?2, pending = pending + ?3 WHERE id = ?1")?
+        .execute(params![cdn, !done, count(job.items.len())])?;
     Ok(())
 }
 

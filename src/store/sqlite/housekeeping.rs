@@ -12,19 +12,20 @@ const SWEEP: i64 = 100;
 pub(super) fn status(connection: &Connection) -> rusqlite::Result<Vec<QueueStatus>> {
     connection
         .prepare_cached(
-            "SELECT site, name, pending, paused_by, paused_reason,
+            "SELECT site, name, jobs, pending, paused_by, paused_reason,
                     (SELECT min(due_ms) FROM jobs WHERE jobs.cdn = cdns.id AND outcome IS NULL),
                     (SELECT count(*) FROM jobs WHERE jobs.cdn = cdns.id AND outcome = 'failed' AND acknowledged = 0)
              FROM cdns ORDER BY site, name",
         )?
         .query_map([], |row| {
-            let by: Option<Code<PausedBy>> = row.get(3)?;
-            let reason: Option<String> = row.get(4)?;
+            let by: Option<Code<PausedBy>> = row.get(4)?;
+            let reason: Option<String> = row.get(5)?;
             Ok(QueueStatus {
                 key: CdnKey { site: row.get(0)?, cdn: row.get(1)? },
-                pending: row.get::<_, i64>(2)?.max(0) as u64,
-                oldest_due_ms: row.get(5)?,
-                failed: row.get::<_, i64>(6)? as u64,
+                jobs: row.get::<_, i64>(2)? as u64,
+                pending: row.get::<_, i64>(3)? as u64,
+                oldest_due_ms: row.get(6)?,
+                failed: row.get::<_, i64>(7)? as u64,
                 paused: by.map(|Code(by)| Pause { by, reason: reason.unwrap_or_default() }),
             })
         })?
@@ -34,17 +35,17 @@ pub(super) fn status(connection: &Connection) -> rusqlite::Result<Vec<QueueStatu
 pub(super) fn set_paused(
     connection: &Connection,
     key: &CdnKey,
-    pause: Option<&Pause>,
+    by: PausedBy,
+    reason: Option<&str>,
 ) -> rusqlite::Result<()> {
     let cdn = intern(connection, key)?;
-    let by = pause.map(|pause| Code(pause.by));
-    let reason = pause.map(|pause| pause.reason.as_str());
     connection
         .prepare_cached(
             "UPDATE cdns SET paused_by = ?2, paused_reason = ?3
-             WHERE id = ?1 AND NOT (coalesce(paused_by, '') = 'person' AND coalesce(?2, '') = 'credentials')",
+             WHERE id = ?1 AND (?4 = 'person' OR paused_by IS NULL OR paused_by <> 'person')
+               AND (paused_by IS NOT ?2 OR paused_reason IS NOT ?3)",
         )?
-        .execute(params![cdn, by, reason])?;
+        .execute(params![cdn, reason.map(|_| Code(by)), reason, Code(by)])?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ mod tests;
 pub use open::OpenError;
 
 use super::types::{
-    CdnKey, ClaimedSend, EndedJob, Enqueued, Filter, NewPurge, Pause, PurgeView, QueueStatus, Settlement,
+    CdnKey, ClaimedSend, EndedJob, Enqueued, Filter, NewPurge, PausedBy, PurgeView, QueueStatus, Settlement,
 };
 use super::{Store, StoreError, StoreFuture};
 use rusqlite::Connection;
@@ -88,34 +88,10 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.run(verb, work, |queues| &queues.write)
-    }
-
-    fn read<T, F>(&self, verb: &'static str, work: F) -> StoreFuture<'_, T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    {
-        self.run(verb, work, |queues| &queues.read)
-    }
-
-    fn run<T, F>(
-        &self,
-        verb: &'static str,
-        work: F,
-        queue: fn(&Queues) -> &mpsc::Sender<Box<dyn Command>>,
-    ) -> StoreFuture<'_, T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    {
         Box::pin(async move {
             let (command, answer) = threads::command(verb, work);
             match &self.access {
-                Access::Threads(threads) => {
-                    let queues = threads.queues.as_ref().ok_or(StoreError::Closed)?;
-                    queue(queues).send(command).await.map_err(|_| StoreError::Closed)?;
-                }
+                Access::Threads(threads) => threads.write(command).await?,
                 Access::Inline(connection) => {
                     let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
                     threads::commit(&connection, [command].into(), &self.commits);
@@ -123,6 +99,36 @@ impl SqliteStore {
             }
             answer.await.map_err(|_| StoreError::Closed)?
         })
+    }
+
+    fn read<T, F>(&self, verb: &'static str, work: F) -> StoreFuture<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        Box::pin(async move {
+            let (command, answer) = threads::command(verb, work);
+            match &self.access {
+                Access::Threads(threads) => threads.read(command).await?,
+                Access::Inline(connection) => {
+                    let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+                    threads::look(&connection, command);
+                }
+            }
+            answer.await.map_err(|_| StoreError::Closed)?
+        })
+    }
+}
+
+impl Threads {
+    async fn write(&self, command: Box<dyn Command>) -> Result<(), StoreError> {
+        let queues = self.queues.as_ref().ok_or(StoreError::Closed)?;
+        queues.write.send(command).await.map_err(|_| StoreError::Closed)
+    }
+
+    async fn read(&self, command: Box<dyn Command>) -> Result<(), StoreError> {
+        let queues = self.queues.as_ref().ok_or(StoreError::Closed)?;
+        queues.read.send(command).await.map_err(|_| StoreError::Closed)
     }
 }
 
@@ -178,9 +184,9 @@ impl Store for SqliteStore {
         self.read("tell how its queues stand", housekeeping::status)
     }
 
-    fn set_paused(&self, key: CdnKey, pause: Option<Pause>) -> StoreFuture<'_, ()> {
+    fn set_paused(&self, key: CdnKey, by: PausedBy, reason: Option<String>) -> StoreFuture<'_, ()> {
         self.write("pause or resume a CDN", move |connection| {
-            housekeeping::set_paused(connection, &key, pause.as_ref())
+            housekeeping::set_paused(connection, &key, by, reason.as_deref())
         })
     }
 

@@ -1,13 +1,14 @@
 -- Version 1. Every time is in milliseconds since the epoch.
 --
 -- What can be derived is derived: an item is pending while it has a send; a job is under way while it has a send that
--- is not a repeat. Only ends are written down. The one exception is `cdns.pending`, since counting a million rows
+-- is not a repeat. Only ends are written down. The exceptions are the counters in `cdns`, since counting a million rows
 -- on every look at the queue is slow.
 
 CREATE TABLE cdns (
     id            INTEGER PRIMARY KEY,
     site          TEXT NOT NULL,
     name          TEXT NOT NULL,
+    jobs          INTEGER NOT NULL DEFAULT 0,   -- under way
     pending       INTEGER NOT NULL DEFAULT 0,   -- sends that are not repeats
     paused_by     TEXT,                         -- person | credentials; null: sending
     paused_reason TEXT,

@@ -195,6 +195,9 @@ fn end_job(connection: &Connection, job: i64, now_ms: i64) -> rusqlite::Result<O
     connection
         .prepare_cached("UPDATE jobs SET outcome = ?2, accepted_ms = ?3 WHERE id = ?1")?
         .execute(params![job, Code(state), accepted_ms])?;
+    connection
+        .prepare_cached("UPDATE cdns SET jobs = jobs - 1 WHERE id = (SELECT cdn FROM jobs WHERE id = ?1)")?
+        .execute([job])?;
 
     let (n, purge, created_ms, key) = connection
         .prepare_cached(

@@ -7,6 +7,14 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+impl SqliteStore {
+    /// As with a disk that has become read-only, until told otherwise.
+    pub(crate) async fn refuse_writes(&self, refuse: bool) {
+        let pragma = move |connection: &Connection| connection.pragma_update(None, "query_only", refuse);
+        self.read("set a pragma", pragma).await.unwrap();
+    }
+}
+
 fn file() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");

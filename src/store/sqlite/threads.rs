@@ -101,15 +101,20 @@ pub(super) fn write(
     }
 }
 
-/// Reads until every sender is gone and the queue is empty. Each verb sees one state of the database.
+/// Reads until every sender is gone and the queue is empty.
 pub(super) fn read(connection: &Connection, mut queue: mpsc::Receiver<Box<dyn Command>>) {
-    while let Some(mut command) = queue.blocking_recv() {
-        let result = connection.execute_batch("BEGIN DEFERRED").and_then(|()| {
-            command.run(connection);
-            connection.execute_batch("COMMIT")
-        });
-        finish(connection, result, VecDeque::from([command]));
+    while let Some(command) = queue.blocking_recv() {
+        look(connection, command);
     }
+}
+
+/// Runs a verb that only reads. All of it sees one state of the database.
+pub(super) fn look(connection: &Connection, mut command: Box<dyn Command>) {
+    let result = connection.execute_batch("BEGIN DEFERRED").and_then(|()| {
+        command.run(connection);
+        connection.execute_batch("COMMIT")
+    });
+    finish(connection, result, [command].into());
 }
 
 /// Runs a group in as few transactions as possible: one, unless SQLite itself ends it half-way.

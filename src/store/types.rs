@@ -17,7 +17,7 @@ pub struct CdnKey {
 /// A planned purge, to be committed before its 202.
 #[derive(Clone, Debug)]
 pub struct NewPurge {
-    /// Ordered by time: see [`crate::purge::new_id`].
+    /// A UUID of version 7, so that ids sort by time.
     pub id: String,
     /// The site's name.
     pub site: String,

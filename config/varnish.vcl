@@ -10,9 +10,10 @@
 #   BAN /        x-ban-host, x-ban-prefix            everything below a prefix, which is already
 #                                                    escaped for a regular expression
 #   BAN /        x-ban-everything: 1                 the whole cache, all sites in it
-# 200: done (X-Purged counts the objects, except for a BAN, which takes them later). 400: not understood or not possible,
-# nothing was purged. 403: not from there. A header line may be 8 KiB long in both directions
-# (varnishd -p http_req_hdr_len, http_resp_hdr_len); a longer list of tags in a response is a 503.
+# 200: done (X-Purged counts the objects, except for a BAN, which takes them later). 400: not
+# understood or not possible, nothing was purged. 403: not from there. A header line may be 8 KiB
+# long in both directions (varnishd -p http_req_hdr_len, http_resp_hdr_len): a longer list of tags
+# in a response makes it a 503.
 
 vcl 4.1;
 

@@ -10,9 +10,10 @@
 #   BAN /        x-ban-host, x-ban-prefix            everything below a prefix, which is already
 #                                                    escaped for a regular expression
 #   BAN /        x-ban-everything: 1                 the whole cache, all sites in it
-# 200: done (X-Purged counts the objects where that is known). 400: not understood or not possible,
-# nothing was purged. 403: not from there. A header line may be 8 KiB long in both directions
-# (varnishd -p http_req_hdr_len, http_resp_hdr_len); a longer list of tags in a response is a 503.
+# 200: done (X-Purged counts the objects, except for a BAN, which takes them later). 400: not
+# understood or not possible, nothing was purged. 403: not from there. A header line may be 8 KiB
+# long in both directions (varnishd -p http_req_hdr_len, http_resp_hdr_len): a longer list of tags
+# in a response makes it a 503.
 
 vcl 4.1;
 
@@ -105,7 +106,7 @@ sub shim_invalidate {
 sub shim_ban {
 	if (req.http.x-ban-everything == "1") {
 		if (std.ban("obj.status != 0")) {
-			return (synth(200, "Banned"));
+			return (synth(200, "Purged"));
 		}
 		return (synth(400, "Ban failed: " + std.ban_error()));
 	}
@@ -116,7 +117,7 @@ sub shim_ban {
 	set req.http.x-ban-host = regsub(req.http.x-ban-host.lower(), ":(80|443)$", "");
 	if (std.ban("obj.http.x-host == " + req.http.x-ban-host +
 	    " && obj.http.x-url ~ ^" + req.http.x-ban-prefix)) {
-		return (synth(200, "Banned"));
+		return (synth(200, "Purged"));
 	}
 	return (synth(400, "Ban failed: " + std.ban_error()));
 }
@@ -157,7 +158,8 @@ sub vcl_pass {
 
 # A PURGE never reaches the origin: where Varnish passes, nothing is stored.
 sub shim_nothing_cached {
-	return (synth(200, "Nothing cached"));
+	set req.http.x-purged = "0";
+	return (synth(200, "Purged"));
 }
 
 sub vcl_backend_fetch {

@@ -88,7 +88,9 @@ impl Edge {
                 let purged = invalidation.apply(&mut self.cache(), Instant::now());
                 tracing::debug!(?invalidation, purged, "edge purged");
                 let mut answer = http1::text(StatusCode::OK, "Purged\n");
-                answer.headers_mut().insert("x-purged", HeaderValue::from(purged));
+                if head.method.as_str() == "PURGE" {
+                    answer.headers_mut().insert("x-purged", HeaderValue::from(purged));
+                }
                 answer
             }
             Err(refusal) => http1::text(refusal.status, format!("{}\n", refusal.reason)),

@@ -35,7 +35,7 @@ const UNFINISHED: [&str; 5] = ["TODO", "FIXME", "XXX", ".unwrap()", "unimplement
 struct Source {
     /// From the root of the repository.
     path: String,
-    /// The lines before the test module.
+    /// Its lines.
     code: String,
 }
 
@@ -85,15 +85,34 @@ fn sources() -> Vec<Source> {
     collect(&root.join("src"), &mut files);
     let test_files: Vec<PathBuf> = files.iter().flat_map(|file| test_modules(file)).collect();
     files.retain(|file| {
-        let in_test = file.components().any(|part| part.as_os_str() == "tests");
-        !in_test && !test_files.iter().any(|test| file == test || file.starts_with(test.with_extension("")))
+        !test_files.iter().any(|test| file == test || file.starts_with(test.with_extension("")))
     });
     let read = |file: &PathBuf| {
-        let text = fs::read_to_string(file).unwrap();
-        let code = text.split("#[cfg(test)]\nmod ").next().unwrap().to_owned();
+        let code = split_tests(&fs::read_to_string(file).unwrap()).0;
         Source { path: file.strip_prefix(root).unwrap().display().to_string(), code }
     };
     files.iter().map(read).collect()
+}
+
+/// The code without its tests, and the names of the test modules that are files of their own. An inline test module
+/// is the last thing in its file.
+fn split_tests(text: &str) -> (String, Vec<String>) {
+    let mut code = String::new();
+    let mut modules = Vec::new();
+    let mut parts = text.split("#[cfg(test)]\n");
+    code += parts.next().unwrap();
+    for part in parts {
+        let (item, rest) = part.split_once(['{', ';']).unwrap();
+        match item.rsplit_once("mod ") {
+            Some((_, name)) if part[item.len()..].starts_with(';') => {
+                modules.push(name.to_owned());
+                code += rest;
+            }
+            Some(_) => break,
+            None => code += part,
+        }
+    }
+    (code, modules)
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
@@ -108,18 +127,16 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
     files.sort();
 }
 
-/// The files that `file` declares as `#[cfg(test)] mod name;`.
+/// The files of the test modules that `file` declares.
 fn test_modules(file: &Path) -> Vec<PathBuf> {
-    let text = fs::read_to_string(file).unwrap();
     let dir = file.parent().unwrap();
     let inside = match file.file_stem().unwrap().to_str().unwrap() {
         "mod" | "lib" | "main" => dir.to_owned(),
         stem => dir.join(stem),
     };
-    let declared = text.split("#[cfg(test)]\nmod ").skip(1);
-    let names = declared.filter_map(|rest| rest.split_once(';')).map(|(name, _)| name);
+    let (_, names) = split_tests(&fs::read_to_string(file).unwrap());
     names
-        .filter(|name| name.chars().all(|c| c.is_alphanumeric() || c == '_'))
+        .iter()
         .flat_map(|name| [inside.join(name).with_extension("rs"), inside.join(name).join("mod.rs")])
         .collect()
 }
@@ -209,4 +226,19 @@ fn the_checker_reads_paths() {
     check("use crate::{config::{Site, Cdn}, rewrite, view::PurgeHealth};", &["config", "rewrite", "view"]);
     check("fn f(s: &crate::store::Store) -> crate::cdn::Item {}", &["cdn", "store"]);
     check("// see crate::store\npub(crate) fn f() {}", &[]);
+}
+
+#[test]
+fn the_checker_knows_tests() {
+    fn check(text: &str, code: &str, modules: &[&str]) {
+        let (got, names) = split_tests(text);
+        assert_eq!(
+            (got.as_str(), names.iter().map(String::as_str).collect::<Vec<_>>()),
+            (code, modules.to_vec())
+        );
+    }
+    check("a\n#[cfg(test)]\nmod tests {\n  b\n}\n", "a\n", &[]);
+    check("a\n#[cfg(test)]\nmod tests;\nb\n", "a\n\nb\n", &["tests"]);
+    check("#[cfg(test)]\npub(crate) mod fixture;\na\n#[cfg(test)]\nmod tests { b }", "\na\n", &["fixture"]);
+    check("#[cfg(test)]\nuse a;\nb", "use a;\nb", &[]);
 }

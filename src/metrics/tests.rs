@@ -1,7 +1,6 @@
 use super::shard::OriginErrorKind;
 use super::*;
 use crate::rewrite::{Decision, Outcome, Reason};
-use http::StatusCode;
 
 /// Metrics with one series of everything.
 fn touched() -> Metrics {
@@ -10,7 +9,7 @@ fn touched() -> Metrics {
     let site = metrics.site("www");
     for worker in 0..2 {
         let shard = site.shard(worker);
-        shard.request(StatusCode::OK, decision, Duration::from_millis(3));
+        shard.request(200, decision, Duration::from_millis(3));
         shard.observed(decision);
         shard.origin_answered(Duration::from_micros(900));
         shard.origin_error(OriginErrorKind::Connect);

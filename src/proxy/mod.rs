@@ -81,7 +81,7 @@ async fn exchange(
 
     // And back.
     respond::head(&mut head);
-    flight.status = head.status;
+    flight.status = Some(head.status);
     flight.decision = match opt_in.edge {
         Ok(edge) => respond::rewrite(site, site.metrics.shard(worker.index()), edge, &facts, &mut head),
         Err(reason) => respond::untouched(reason),

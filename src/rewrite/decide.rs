@@ -43,8 +43,10 @@ pub enum Outcome {
 pub enum Reason {
     /// A row of the TTL table applies.
     Table,
-    /// The request carried no opt-in, or a malformed one.
+    /// The request carried no opt-in.
     NotOptedIn,
+    /// The opt-in is there more than once, or is not `enabled`.
+    OptInMalformed,
     /// The opt-in came from a peer that is not trusted.
     OptInUntrusted,
     /// No CDN of the site asked.
@@ -81,6 +83,7 @@ impl Reason {
     pub const ALL: &'static [Self] = &[
         Self::Table,
         Self::NotOptedIn,
+        Self::OptInMalformed,
         Self::OptInUntrusted,
         Self::NoCdn,
         Self::ModeOff,
@@ -95,6 +98,7 @@ impl Reason {
         match self {
             Self::Table => "table",
             Self::NotOptedIn => "not-opted-in",
+            Self::OptInMalformed => "opt-in-malformed",
             Self::OptInUntrusted => "opt-in-untrusted",
             Self::NoCdn => "no-cdn",
             Self::ModeOff => "mode-off",

@@ -42,7 +42,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     /// A row of the TTL table applies.
-    Table,
+    TtlTable,
     /// The request carried no opt-in.
     NotOptedIn,
     /// The opt-in is there more than once, or is not `enabled`.
@@ -81,7 +81,7 @@ impl Outcome {
 impl Reason {
     /// Every reason, in the order of its declaration.
     pub const ALL: &'static [Self] = &[
-        Self::Table,
+        Self::TtlTable,
         Self::NotOptedIn,
         Self::OptInMalformed,
         Self::OptInUntrusted,
@@ -96,7 +96,7 @@ impl Reason {
     /// Its name in metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Table => "table",
+            Self::TtlTable => "ttl-table",
             Self::NotOptedIn => "not-opted-in",
             Self::OptInMalformed => "opt-in-malformed",
             Self::OptInUntrusted => "opt-in-untrusted",
@@ -127,5 +127,5 @@ pub fn rewrite(
     _status: StatusCode,
     _headers: &mut HeaderMap,
 ) -> Decision {
-    Decision { outcome: Outcome::Untouched, reason: Reason::Table }
+    Decision { outcome: Outcome::Untouched, reason: Reason::TtlTable }
 }

@@ -79,6 +79,11 @@ fn hop_by_hop_headers_end_here_in_both_directions() {
     let (head, _) = shim.request(&get_with("/", hops));
     assert_eq!(head, "HTTP/1.1 200 OK\r\nx-end: 1\r\ncontent-length: 0\r\n\r\n");
     let received = origin.received();
+    // A refused upgrade leaves an ordinary connection.
+    let mut client = shim.connect();
+    for _ in 0..2 {
+        assert_eq!(status(&client.request(&get_with("/", "connection: upgrade\r\nupgrade: h2c\r\n")).0), 200);
+    }
     for gone in ["connection", "te", "x-hop", "keep-alive", "proxy-authorization", "upgrade"] {
         assert_eq!(header(&received, gone), None, "{received}");
     }
@@ -151,13 +156,18 @@ fn a_stale_pooled_connection_is_replaced_once_and_only_for_requests_that_may_be_
     assert_eq!(origin.connections(), 2);
     shim.counts(r#"origin_shim_origin_retries_total{site="www"} 1"#);
 
-    let origin = Origin::playing(script);
-    let shim = Shim::before(&origin);
-    assert_eq!(shim.request(&get("/")).1, "ok");
-    let post = "POST / HTTP/1.1\r\nhost: www.example.com\r\ncontent-length: 1\r\n\r\nx";
-    assert_eq!(status(&shim.request(post).0), 502);
-    assert_eq!(origin.connections(), 1);
-    shim.counts(r#"origin_shim_origin_errors_total{site="www",kind="closed"} 1"#);
+    for once in [
+        "POST / HTTP/1.1\r\nhost: www.example.com\r\ncontent-length: 1\r\n\r\nx",
+        "DELETE / HTTP/1.1\r\nhost: www.example.com\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: www.example.com\r\ncontent-length: 1\r\n\r\nx",
+    ] {
+        let origin = Origin::playing(script);
+        let shim = Shim::before(&origin);
+        assert_eq!(shim.request(&get("/")).1, "ok");
+        assert_eq!(status(&shim.request(once).0), 502, "{once}");
+        assert_eq!(origin.connections(), 1);
+        shim.counts(r#"origin_shim_origin_errors_total{site="www",kind="closed"} 1"#);
+    }
 }
 
 #[test]
@@ -218,19 +228,36 @@ fn modes_and_missing_cdns_leave_responses_alone() {
 }
 
 #[test]
-fn akamai_is_never_answered_from_a_condition() {
+fn opted_in_requests_of_a_known_cdn_reach_the_rewriting() {
     let origin = Origin::ok();
     let mut www = site(&[origin.address]);
-    www.cdns = vec![cdn(CdnType::Akamai), cdn(CdnType::Fastly)];
+    www.cdns = vec![cdn(CdnType::Fastly)];
     let shim = Shim::start(&config(vec![www]));
-    let conditions = |cdn: &str| {
+    shim.health.cell("www", "fastly").set(true);
+    shim.request(&get_with("/", "x-push-invalidation: enabled\r\n"));
+    shim.counts(r#"origin_shim_request_duration_seconds_count{site="www"} 1"#);
+    let text = shim.metrics.render();
+    let own =
+        ["not-opted-in", "opt-in-untrusted", "no-cdn", "mode-off", "cdn-in-dispute", "purging-unhealthy"];
+    assert!(!own.iter().any(|reason| text.contains(&format!("reason=\"{reason}\""))), "{text}");
+}
+
+#[test]
+fn akamai_is_never_answered_from_a_condition() {
+    let conditions = |mode: Mode, cdn_type: &str| {
+        let origin = Origin::ok();
+        let mut www = site(&[origin.address]);
+        www.mode = mode;
+        www.cdns = vec![cdn(CdnType::Akamai), cdn(CdnType::Fastly)];
+        let shim = Shim::start(&config(vec![www]));
         let lines =
-            format!("x-push-invalidation: enabled\r\nx-byo-cdn-type: {cdn}\r\nif-none-match: \"1\"\r\n");
+            format!("x-push-invalidation: enabled\r\nx-byo-cdn-type: {cdn_type}\r\nif-none-match: \"1\"\r\n");
         shim.request(&get_with("/", &lines));
         header(&origin.received(), "if-none-match").map(str::to_owned)
     };
-    assert_eq!(conditions("akamai"), None);
-    assert_eq!(conditions("fastly"), Some("\"1\"".into()));
+    assert_eq!(conditions(Mode::On, "akamai"), None);
+    assert_eq!(conditions(Mode::On, "fastly"), Some("\"1\"".into()));
+    assert_eq!(conditions(Mode::Observe, "akamai"), Some("\"1\"".into()));
 }
 
 #[test]

@@ -22,8 +22,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A worker before its thread: its event queue, and the sockets that are registered there.
 pub(super) struct Starting {
-    runtime: Runtime,
+    runtime: Background,
     listeners: Vec<Listener>,
+}
+
+/// A runtime that ends without waiting: neither for a name that is being resolved, nor does it mind to be dropped
+/// by a caller that runs on a runtime itself (where waiting would be a panic).
+struct Background(Option<Runtime>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 struct Listener {
@@ -33,7 +45,8 @@ struct Listener {
 
 impl Starting {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { runtime: Builder::new_current_thread().enable_all().build()?, listeners: vec![] })
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { runtime: Background(Some(runtime)), listeners: vec![] })
     }
 
     pub(super) fn listen(
@@ -41,7 +54,7 @@ impl Starting {
         socket: std::net::TcpListener,
         tls: Option<Arc<ServerConfig>>,
     ) -> io::Result<()> {
-        let _registering = self.runtime.enter();
+        let _registering = self.runtime.0.as_ref().map(Runtime::enter);
         self.listeners.push(Listener { socket: TcpListener::from_std(socket)?, tls });
         Ok(())
     }
@@ -51,10 +64,9 @@ impl Starting {
 pub(super) fn run(index: usize, starting: Starting, shared: &Shared, stop: Receiver<Option<Instant>>) {
     let Starting { runtime, listeners } = starting;
     let local = LocalSet::new();
-    local.block_on(&runtime, serve(index, listeners, shared, stop));
-    drop(local);
-    // Not to wait for a name that is being resolved.
-    runtime.shutdown_background();
+    if let Some(runtime) = &runtime.0 {
+        local.block_on(runtime, serve(index, listeners, shared, stop));
+    }
 }
 
 async fn serve(index: usize, listeners: Vec<Listener>, shared: &Shared, mut stop: Receiver<Option<Instant>>) {

@@ -1,4 +1,4 @@
-//! The request path: `site -> opt-in -> forward -> origin -> rewrite -> respond`, all of it in [`exchange`].
+//! The request path: `site -> opt-in -> forward -> origin -> rewrite -> respond`, all of it in `exchange`.
 
 pub mod body;
 pub mod edge;

@@ -344,7 +344,9 @@ fn an_address_in_use_is_named_before_anything_starts() {
     config.server.listen = vec![taken.local_addr().unwrap()];
     let metrics = std::sync::Arc::new(origin_shim::metrics::Metrics::new(1));
     let shared = origin_shim::proxy::Shared::new(&config, metrics, Default::default()).unwrap();
-    let refused = origin_shim::listen::spawn(&config, shared).unwrap_err();
+    // On a runtime, as the caller may be.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let refused = runtime.block_on(async { origin_shim::listen::spawn(&config, shared).unwrap_err() });
     assert_eq!(refused.to_string(), format!("cannot listen on {}", taken.local_addr().unwrap()));
 }
 

@@ -45,8 +45,6 @@ const H2_PING: Duration = Duration::from_secs(20);
 pub(super) struct Hub {
     pub(super) worker: Rc<Worker>,
     pub(super) connections: Rc<Connections>,
-    /// For TLS listeners.
-    pub(super) tls: Option<Arc<ServerConfig>>,
 }
 
 /// Serves a connection that was accepted on a plain listener.

@@ -12,14 +12,15 @@ mod worker;
 use crate::config::Config;
 use crate::proxy::Shared;
 use crate::proxy::site::RoutingError;
+use rustls::ServerConfig;
 use std::io as std_io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tls::{Certificates, TlsError};
-use tokio::runtime::Runtime;
 use tokio::sync::watch::{Sender, channel};
+use worker::Starting;
 
 /// Why the data plane cannot start, or cannot take over a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -78,28 +79,20 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
     };
     let tls = certificates.as_ref().map(Certificates::server_config).transpose()?;
 
-    let mut sockets: Vec<Sockets> = (0..count).map(|_| Sockets::default()).collect();
-    let mut addresses = Addresses { plain: vec![], tls: vec![] };
-    for &address in &config.server.listen {
-        let (bound, listeners) = bind(address, count)?;
-        addresses.plain.push(bound);
-        sockets.iter_mut().zip(listeners).for_each(|(worker, listener)| worker.plain.push(listener));
-    }
-    for &address in &config.server.tls_listen {
-        let (bound, listeners) = bind(address, count)?;
-        addresses.tls.push(bound);
-        sockets.iter_mut().zip(listeners).for_each(|(worker, listener)| worker.tls.push(listener));
-    }
-    let runtimes = (0..count).map(|_| worker::runtime()).collect::<Result<Vec<Runtime>, _>>();
-    let runtimes = runtimes.map_err(ListenError::Worker)?;
+    let starting = (0..count).map(|_| Starting::new()).collect::<Result<Vec<_>, _>>();
+    let mut starting = starting.map_err(ListenError::Worker)?;
+    let plain = config.server.listen.iter().map(|&address| bind(address, None, &mut starting));
+    let plain = plain.collect::<Result<_, _>>()?;
+    let secure = config.server.tls_listen.iter().map(|&address| bind(address, tls.as_ref(), &mut starting));
+    let addresses = Addresses { plain, tls: secure.collect::<Result<_, _>>()? };
 
     let (stop, stopped) = channel(None);
     let mut workers = Vec::with_capacity(count);
-    for (index, (runtime, sockets)) in runtimes.into_iter().zip(sockets).enumerate() {
-        let (shared, tls, stopped) = (Arc::clone(&shared), tls.clone(), stopped.clone());
+    for (index, starting) in starting.into_iter().enumerate() {
+        let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
         let thread = std::thread::Builder::new()
             .name(format!("proxy-{index}"))
-            .spawn(move || worker::run(runtime, index, &shared, sockets, tls, stopped))
+            .spawn(move || worker::run(index, starting, &shared, stopped))
             // The workers started before end with their channel.
             .map_err(ListenError::Worker)?;
         workers.push(thread);
@@ -152,13 +145,16 @@ impl Drop for DataPlane {
     }
 }
 
-/// The listening sockets of one worker.
-#[derive(Debug, Default)]
-struct Sockets {
-    plain: Vec<TcpListener>,
-    tls: Vec<TcpListener>,
-}
-
-fn bind(address: SocketAddr, workers: usize) -> Result<(SocketAddr, Vec<TcpListener>), ListenError> {
-    bind::bind(address, workers).map_err(|source| ListenError::Bind { address, source })
+/// Binds `address` for every worker, and tells the real one.
+fn bind(
+    address: SocketAddr,
+    tls: Option<&Arc<ServerConfig>>,
+    workers: &mut [Starting],
+) -> Result<SocketAddr, ListenError> {
+    let failed = |source| ListenError::Bind { address, source };
+    let (bound, sockets) = bind::bind(address, workers.len()).map_err(failed)?;
+    for (worker, socket) in workers.iter_mut().zip(sockets) {
+        worker.listen(socket, tls.cloned()).map_err(failed)?;
+    }
+    Ok(bound)
 }

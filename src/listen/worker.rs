@@ -1,6 +1,5 @@
 //! A worker thread: accepts, sweeps, and drains.
 
-use super::Sockets;
 use super::bind::BACKLOG;
 use super::connection::{Connection, Hub, serve_plain, serve_tls};
 use super::watch::{Connections, Order, TICK};
@@ -21,39 +20,61 @@ use tokio::task::LocalSet;
 /// Out of file descriptors or memory, accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+/// A worker before its thread: its event queue, and the sockets that are registered there.
+pub(super) struct Starting {
+    runtime: Background,
+    listeners: Vec<Listener>,
+}
+
+/// A runtime that ends without waiting: neither for a name that is being resolved, nor does it mind to be dropped
+/// by a caller that runs on a runtime itself (where waiting would be a panic).
+struct Background(Option<Runtime>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+struct Listener {
+    socket: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+impl Starting {
+    pub(super) fn new() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { runtime: Background(Some(runtime)), listeners: vec![] })
+    }
+
+    pub(super) fn listen(
+        &mut self,
+        socket: std::net::TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> io::Result<()> {
+        let _registering = self.runtime.0.as_ref().map(Runtime::enter);
+        self.listeners.push(Listener { socket: TcpListener::from_std(socket)?, tls });
+        Ok(())
+    }
 }
 
 /// The whole life of a worker.
-pub(super) fn run(
-    runtime: Runtime,
-    index: usize,
-    shared: &Shared,
-    sockets: Sockets,
-    tls: Option<Arc<ServerConfig>>,
-    stop: Receiver<Option<Instant>>,
-) {
+pub(super) fn run(index: usize, starting: Starting, shared: &Shared, stop: Receiver<Option<Instant>>) {
+    let Starting { runtime, listeners } = starting;
     let local = LocalSet::new();
-    local.block_on(&runtime, serve(index, shared, sockets, tls, stop));
-    drop(local);
-    // Not to wait for a name that is being resolved.
-    runtime.shutdown_background();
+    if let Some(runtime) = &runtime.0 {
+        local.block_on(runtime, serve(index, listeners, shared, stop));
+    }
 }
 
-async fn serve(
-    index: usize,
-    shared: &Shared,
-    sockets: Sockets,
-    tls: Option<Arc<ServerConfig>>,
-    mut stop: Receiver<Option<Instant>>,
-) {
+async fn serve(index: usize, listeners: Vec<Listener>, shared: &Shared, mut stop: Receiver<Option<Instant>>) {
     let connections = Connections::new(Instant::now());
-    let hub = Rc::new(Hub { worker: Worker::new(index, shared), connections, tls });
-    let accepting = sockets.plain.into_iter().map(|listener| (listener, false));
-    let accepting = accepting.chain(sockets.tls.into_iter().map(|listener| (listener, true)));
-    let accepting: Vec<_> = accepting
-        .map(|(listener, tls)| tokio::task::spawn_local(accept(Rc::clone(&hub), listener, tls, stop.clone())))
+    let hub = Rc::new(Hub { worker: Worker::new(index, shared), connections });
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| tokio::task::spawn_local(accept(Rc::clone(&hub), listener, stop.clone())))
         .collect();
     let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&hub)));
 
@@ -88,27 +109,15 @@ async fn sweep(hub: Rc<Hub>) {
     }
 }
 
-async fn accept(
-    hub: Rc<Hub>,
-    listener: std::net::TcpListener,
-    tls: bool,
-    mut stop: Receiver<Option<Instant>>,
-) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "a listener cannot be used");
-            return;
-        }
-    };
+async fn accept(hub: Rc<Hub>, listener: Listener, mut stop: Receiver<Option<Instant>>) {
     loop {
         let accepted = tokio::select! {
             biased;
             _ = stop.wait_for(Option::is_some) => break,
-            accepted = listener.accept() => accepted,
+            accepted = listener.socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => start(&hub, stream, address, tls),
+            Ok((stream, address)) => start(&hub, &listener, stream, address),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a connection was not accepted");
                 if !concerns_one_connection(&error) {
@@ -119,8 +128,8 @@ async fn accept(
     }
     // What the kernel took before the stop would be reset with the listener.
     for _ in 0..BACKLOG {
-        match poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await {
-            Poll::Ready(Ok((stream, address))) => start(&hub, stream, address, tls),
+        match poll_fn(|cx| Poll::Ready(listener.socket.poll_accept(cx))).await {
+            Poll::Ready(Ok((stream, address))) => start(&hub, &listener, stream, address),
             Poll::Ready(Err(_)) | Poll::Pending => return,
         }
     }
@@ -131,14 +140,14 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-fn start(hub: &Rc<Hub>, stream: TcpStream, address: SocketAddr, tls: bool) {
+fn start(hub: &Hub, listener: &Listener, stream: TcpStream, address: SocketAddr) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = &error as &dyn std::error::Error, "a client left before it was served");
         return;
     }
-    let connection = Connection::open(hub, address, tls);
-    match hub.tls.clone().filter(|_| tls) {
-        Some(config) => drop(tokio::task::spawn_local(serve_tls(connection, config, stream))),
-        None => drop(tokio::task::spawn_local(serve_plain(connection, stream))),
-    }
+    let connection = Connection::open(hub, address, listener.tls.is_some());
+    match listener.tls.clone() {
+        Some(config) => tokio::task::spawn_local(serve_tls(connection, config, stream)),
+        None => tokio::task::spawn_local(serve_plain(connection, stream)),
+    };
 }

@@ -132,9 +132,9 @@ pub struct SiteShard {
 }
 
 impl SiteShard {
-    /// A request ended (or its client went away) after `took`, with this status and decision.
-    pub fn request(&self, status: http::StatusCode, decision: Decision, took: Duration) {
-        let class = (usize::from(status.as_u16()) / 100).clamp(1, CLASSES) - 1;
+    /// A request ended after `took`, with this status and decision.
+    pub fn request(&self, status: u16, decision: Decision, took: Duration) {
+        let class = (usize::from(status) / 100).clamp(1, CLASSES) - 1;
         self.requests[decision.outcome as usize][decision.reason as usize][class].add(1);
         self.request_seconds.observe(took);
     }

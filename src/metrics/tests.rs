@@ -1,7 +1,6 @@
 use super::shard::OriginErrorKind;
 use super::*;
 use crate::rewrite::{Decision, Outcome, Reason};
-use http::StatusCode;
 
 /// Metrics with one series of everything.
 fn touched() -> Metrics {
@@ -10,7 +9,7 @@ fn touched() -> Metrics {
     let site = metrics.site("www");
     for worker in 0..2 {
         let shard = site.shard(worker);
-        shard.request(StatusCode::OK, decision, Duration::from_millis(3));
+        shard.request(200, decision, Duration::from_millis(3));
         shard.observed(decision);
         shard.origin_answered(Duration::from_micros(900));
         shard.origin_error(OriginErrorKind::Connect);
@@ -74,7 +73,7 @@ fn every_help_text_is_there_and_ends_the_exposition_well() {
 fn shards_of_all_workers_are_folded() {
     let text = touched().render();
     for line in [
-        r#"origin_shim_requests_total{site="www",status="2xx",decision="lengthened",reason="table"} 2"#,
+        r#"origin_shim_requests_total{site="www",status="2xx",decision="lengthened",reason="ttl-table"} 2"#,
         r#"origin_shim_request_duration_seconds_sum{site="www"} 0.006"#,
         r#"origin_shim_request_duration_seconds_bucket{le="0.0025",site="www"} 0"#,
         r#"origin_shim_request_duration_seconds_bucket{le="0.005",site="www"} 2"#,

@@ -1,6 +1,6 @@
 //! What can go wrong with a request, whose fault it is, and the status it becomes.
 //!
-//! A `Display` here says one thing and leaves its cause to `source`; the client is told [`ProxyError::public`],
+//! A `Display` here says one thing and leaves its cause to `source`; the client is told [`Answer::public`],
 //! never a cause.
 
 use crate::metrics::shard::OriginErrorKind;

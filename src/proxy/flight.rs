@@ -12,6 +12,9 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
 
+/// What requests are counted as whose client left before their response: a 4xx, as in nginx's log.
+const CLIENT_LEFT: u16 = 499;
+
 /// A request under way. Dropping it counts the request.
 pub struct Flight {
     worker: Rc<Worker>,
@@ -21,8 +24,8 @@ pub struct Flight {
     /// Whether the peer's forwarding headers are believed.
     pub trusted: bool,
     started: Instant,
-    /// The response's status.
-    pub status: StatusCode,
+    /// The response's status; none while there is no response.
+    pub status: Option<StatusCode>,
     /// What was done to the response.
     pub decision: Decision,
 }
@@ -40,7 +43,7 @@ impl Flight {
             id: RequestId::of(headers, trusted, || fastrand::u128(..)),
             trusted,
             started: Instant::now(),
-            status: StatusCode::BAD_GATEWAY,
+            status: None,
             decision: Decision { outcome: Outcome::Untouched, reason: Reason::ShimError },
         }
     }
@@ -93,7 +96,8 @@ impl Drop for Flight {
     fn drop(&mut self) {
         self.worker.counters.in_flight.sub(1);
         let shard = self.counters().shard(self.worker.index());
-        shard.request(self.status, self.decision, self.started.elapsed());
+        let status = self.status.map_or(CLIENT_LEFT, |status| status.as_u16());
+        shard.request(status, self.decision, self.started.elapsed());
     }
 }
 

@@ -77,4 +77,15 @@ mod tests {
         check("[nonsense]", None);
         check("höst", None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_found_is_its_own_normal_form(authority in "[a-zA-Z0-9.:@\\[\\]_ /-]{0,24}") {
+            if let Some(host) = of_authority(&authority) {
+                let again = of_authority(&host);
+                proptest::prop_assert_eq!(again.as_deref(), Some(&*host));
+                proptest::prop_assert!(!host.contains(['@', '/', ' ']), "{}", host);
+            }
+        }
+    }
 }

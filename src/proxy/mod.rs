@@ -1,4 +1,4 @@
-//! The request path: `site -> opt-in -> forward -> origin -> rewrite -> respond`, all of it in [`exchange`].
+//! The request path: `site -> opt-in -> forward -> origin -> rewrite -> respond`, all of it in `exchange`.
 
 pub mod body;
 pub mod edge;
@@ -81,7 +81,7 @@ async fn exchange(
 
     // And back.
     respond::head(&mut head);
-    flight.status = head.status;
+    flight.status = Some(head.status);
     flight.decision = match opt_in.edge {
         Ok(edge) => respond::rewrite(site, site.metrics.shard(worker.index()), edge, &facts, &mut head),
         Err(reason) => respond::untouched(reason),

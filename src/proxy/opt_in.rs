@@ -38,16 +38,19 @@ impl OptIn<'_> {
 
 /// Decides for a request with these headers from this peer.
 pub fn decide<'a>(site: &'a Site, peer: IpAddr, headers: &HeaderMap) -> OptIn<'a> {
-    let no = |reason| OptIn { believed: false, edge: Err(reason) };
-    match only(headers, &OPT_IN) {
-        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"enabled") => {}
-        // Absent, malformed, or there more than once: a header that two hops read differently is no opt-in.
-        _ => return no(if site.mode == Mode::Off { Reason::ModeOff } else { Reason::NotOptedIn }),
+    let off = site.mode == Mode::Off;
+    let no = |reason| OptIn { believed: false, edge: Err(if off { Reason::ModeOff } else { reason }) };
+    if !headers.contains_key(&OPT_IN) {
+        return no(Reason::NotOptedIn);
+    }
+    // A header that is there twice may be read differently by two hops.
+    if !only(headers, &OPT_IN).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"enabled")) {
+        return no(Reason::OptInMalformed);
     }
     if !trusts(&site.trust, peer, headers) {
         return no(Reason::OptInUntrusted);
     }
-    let edge = if site.mode == Mode::Off {
+    let edge = if off {
         Err(Reason::ModeOff)
     } else {
         let edge = identify(&site.edges, headers).and_then(|(cdn, disputed)| site.edges.edge(cdn, disputed));

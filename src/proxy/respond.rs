@@ -101,7 +101,7 @@ pub(super) fn refuse(
         error = error::chain(error),
         "a request failed"
     );
-    flight.status = answer.status;
+    flight.status = Some(answer.status);
     flight.decision = untouched(Reason::ShimError);
 
     let text = format!("{}: {} (request {})\n", answer.status, answer.public, flight.id().as_str());

@@ -55,11 +55,18 @@ impl Shared {
 /// A worker's view of the routing. Counted without atomics, so that workers do not fight over one counter.
 pub type Snapshot = Rc<Arc<Routing>>;
 
+/// The newest routing that the worker has seen.
+#[derive(Debug)]
+struct Newest {
+    cache: Cache<Arc<ArcSwap<Routing>>, Arc<Routing>>,
+    snapshot: Snapshot,
+}
+
 /// One worker.
 #[derive(Debug)]
 pub struct Worker {
     index: usize,
-    routing: RefCell<(Cache<Arc<ArcSwap<Routing>>, Arc<Routing>>, Snapshot)>,
+    routing: RefCell<Newest>,
     /// Its idle origin connections.
     pub pool: Pool,
     pub(super) addresses: Addresses,
@@ -74,7 +81,7 @@ impl Worker {
         let snapshot = Rc::new(Arc::clone(cache.load()));
         Rc::new(Self {
             index,
-            routing: RefCell::new((cache, snapshot)),
+            routing: RefCell::new(Newest { cache, snapshot }),
             pool: Pool::default(),
             addresses: Addresses::default(),
             counters: shared.metrics.worker(index),
@@ -88,7 +95,7 @@ impl Worker {
 
     /// The routing as it is now.
     pub fn routing(&self) -> Snapshot {
-        let (cache, snapshot) = &mut *self.routing.borrow_mut();
+        let Newest { cache, snapshot } = &mut *self.routing.borrow_mut();
         let newest = cache.load();
         if !Arc::ptr_eq(newest, snapshot) {
             *snapshot = Rc::new(Arc::clone(newest));

@@ -1,4 +1,5 @@
-//! Integration tests: the real binary between a real origin (nginx) and a real CDN (Varnish).
+//! Integration tests, in one binary for the sake of link time: the real program between a real origin (nginx) and a real
+//! CDN (Varnish), and the data plane alone between scripted sockets, byte by byte.
 
 // A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
 #![allow(clippy::unwrap_used)]
@@ -10,5 +11,7 @@ mod crash;
 mod demo;
 mod harness;
 mod passthrough;
+mod proxy;
 mod purging;
+mod support_proxy;
 mod tidy;

@@ -287,3 +287,42 @@ fn the_target_is_a_path_and_never_an_origin() {
     let options = Case { method: "OPTIONS", target: "*", ..PLAIN };
     assert_eq!(options.forward(&[]).unwrap().uri.to_string(), "*");
 }
+
+proptest::proptest! {
+    /// Whatever a client sends: nothing of the hop, no secret and no unbelieved opt-in goes on, and what goes on
+    /// comes back as a loop.
+    #[test]
+    fn laws(
+        lines in proptest::collection::vec(
+            (
+                proptest::sample::select(vec![
+                    "connection", "te", "upgrade", "keep-alive", "transfer-encoding", "proxy-authorization",
+                    "x-push-invalidation", "x-origin-shim-secret", "x_origin_shim_secret", "x-forwarded-for",
+                    "x-forwarded-port", "forwarded", "x-request-id", "via", "cdn-loop", "x-a", "x-b", "cookie",
+                ]),
+                "[ -~]{0,24}",
+            ),
+            0..12,
+        ),
+        trusted: bool,
+        opted_in: bool,
+        has_body: bool,
+    ) {
+        let lines: Vec<(&str, &str)> = lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let case = Case { trusted, opted_in, has_body, ..PLAIN };
+        let Ok(parts) = case.forward(&lines) else { return Ok(()) };
+        let sent = fixture::lines(&parts.headers);
+        for (name, value) in &sent {
+            let name: HeaderName = name.parse().unwrap();
+            let framing = has_body && (name.as_str(), *value) == ("transfer-encoding", "chunked");
+            proptest::prop_assert!(!hop::is_fixed(&name) || framing, "{name}: {value}");
+            proptest::prop_assert!(!name.as_str().replace('_', "-").contains("shim-secret"), "{name}: {value}");
+            proptest::prop_assert!(opted_in || name != opt_in::OPT_IN, "{name}: {value}");
+            proptest::prop_assert!(trusted || name != "x-forwarded-port", "{name}: {value}");
+        }
+        let client = sent.iter().find(|(name, _)| *name == "x-forwarded-for").unwrap().1;
+        let told = if trusted { client.ends_with("192.0.2.7") } else { client == "192.0.2.7" };
+        proptest::prop_assert!(told, "{client}");
+        proptest::prop_assert!(matches!(case.forward(&sent), Err(ProxyError::Loop)));
+    }
+}

@@ -39,6 +39,7 @@ fn exactly_one_value_that_is_enabled() {
     let routing = routing(Trust::Any, Mode::On, &[Fastly]);
     let on = (true, Ok((Fastly, None)));
     let off = (false, Err(Reason::NotOptedIn));
+    let malformed = (false, Err(Reason::OptInMalformed));
     let check = |values: &[&str], expected: Expected| {
         let lines: Vec<_> = values.iter().map(|value| ("x-push-invalidation", *value)).collect();
         assert_eq!(verdict(&routing, &lines), expected, "{values:?}");
@@ -47,14 +48,14 @@ fn exactly_one_value_that_is_enabled() {
     check(&["Enabled"], on);
     check(&["ENABLED"], on);
     check(&[], off);
-    check(&[""], off);
-    check(&["enable"], off);
-    check(&["disabled"], off);
-    check(&["true"], off);
-    check(&["enabled, enabled"], off);
-    check(&["enabled;x"], off);
-    check(&["enabled", "enabled"], off);
-    check(&["enabled", "disabled"], off);
+    check(&[""], malformed);
+    check(&["enable"], malformed);
+    check(&["disabled"], malformed);
+    check(&["true"], malformed);
+    check(&["enabled, enabled"], malformed);
+    check(&["enabled;x"], malformed);
+    check(&["enabled", "enabled"], malformed);
+    check(&["enabled", "disabled"], malformed);
 }
 
 #[test]

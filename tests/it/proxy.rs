@@ -5,6 +5,7 @@
 mod bodies;
 mod protocols;
 mod refusals;
+mod rewriting;
 
 use crate::support_proxy::*;
 use origin_shim::config::{Mode, Trust, secret::Secret};

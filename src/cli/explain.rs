@@ -137,7 +137,7 @@ fn request_headers(args: &ExplainArgs, site: &Site) -> HeaderMap {
 fn trusted_peer(site: &Site) -> IpAddr {
     match &site.trust {
         Trust::Addresses(networks) => networks.first().map(|network| network.addr()),
-        Trust::Any | Trust::Secret(_) => None,
+        Trust::Any | Trust::Secret(_) | Trust::ClientCertificate => None,
     }
     .unwrap_or(Ipv4Addr::LOCALHOST.into())
 }

@@ -2,10 +2,10 @@
 //! part may take. Trailers end at this hop.
 
 use super::flight::Flight;
+use super::metered::Metered;
 use super::origin::OriginBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,6 +19,12 @@ pub enum UploadError {
     /// No part of it for too long.
     #[error("it stalled")]
     Stalled,
+    /// Too little of it for too long.
+    #[error("it is too slow")]
+    TooSlow,
+    /// More of it than the limit.
+    #[error("it is too large")]
+    TooLarge,
     /// The client went away, or its framing is broken.
     #[error("it cannot be read")]
     Client(#[source] hyper::Error),
@@ -85,14 +91,14 @@ pub struct Upload {
 
 #[derive(Debug)]
 struct Stream {
-    incoming: Incoming,
+    incoming: Metered,
     patience: Patience,
     progress: Rc<Progress>,
 }
 
 impl Upload {
     /// The body of a request, whose parts may take `limit` each.
-    pub fn new(incoming: Incoming, limit: Duration) -> Self {
+    pub fn new(incoming: Metered, limit: Duration) -> Self {
         let stream = (!incoming.is_end_stream()).then(|| Stream {
             incoming,
             patience: Patience::new(limit),
@@ -133,7 +139,7 @@ impl Body for Upload {
                         return Poll::Ready(Some(Ok(frame)));
                     }
                 }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(UploadError::Client(error)))),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
                 Poll::Ready(None) => {
                     progress.awaited.set(false);
                     progress.ended.set(true);

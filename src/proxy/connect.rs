@@ -18,10 +18,6 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
-/// Headers in an origin's response head.
-const MAX_HEADERS: usize = 256;
-/// Bytes of an origin's response head.
-const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// How long an address is believed; short, since the resolver of the system caches by the record's own TTL.
 const ADDRESS_TTL: Duration = Duration::from_secs(10);
 
@@ -55,7 +51,7 @@ pub(super) async fn connect(
     origin: &Origin,
 ) -> Result<Connection, OriginError> {
     let limit = limits.origin_connect_timeout;
-    match tokio::time::timeout(limit, establish(addresses, limit, origin)).await {
+    match tokio::time::timeout(limit, establish(addresses, limits, origin)).await {
         Ok(result) => result,
         Err(_) => Err(OriginError::ConnectTimeout),
     }
@@ -63,17 +59,17 @@ pub(super) async fn connect(
 
 async fn establish(
     addresses: &Addresses,
-    limit: Duration,
+    limits: &Limits,
     origin: &Origin,
 ) -> Result<Connection, OriginError> {
-    let stream = tcp(&addresses.of(origin).await?, limit).await?;
+    let stream = tcp(&addresses.of(origin).await?, limits.origin_connect_timeout).await?;
     let key = Arc::clone(&origin.key);
     match &origin.tls {
-        None => http(key, stream).await,
+        None => http(key, stream, limits).await,
         Some(OriginTls { config, name }) => {
             let connector = TlsConnector::from(Arc::clone(config));
             let stream = connector.connect(name.clone(), stream).await.map_err(OriginError::Tls)?;
-            http(key, stream).await
+            http(key, stream, limits).await
         }
     }
 }
@@ -98,14 +94,14 @@ async fn tcp(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, Ori
     Err(failure)
 }
 
-async fn http<S>(key: Arc<str>, stream: S) -> Result<Connection, OriginError>
+async fn http<S>(key: Arc<str>, stream: S, limits: &Limits) -> Result<Connection, OriginError>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (sender, connection) = http1::Builder::new()
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEADER_BYTES)
-        .max_buf_size(MAX_HEADER_BYTES)
+        .max_headers(limits.origin_headers)
+        .max_header_size(limits.origin_header_bytes)
+        .max_buf_size(limits.origin_header_bytes)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(OriginError::Closed)?;

@@ -3,6 +3,7 @@
 //! A `Display` here says one thing and leaves its cause to `source`; the client is told [`Answer::public`],
 //! never a cause.
 
+use super::body::UploadError;
 use crate::metrics::shard::OriginErrorKind;
 use http::{HeaderName, StatusCode};
 use std::io;
@@ -37,11 +38,17 @@ pub enum ProxyError {
     /// The shim's own token is in `CDN-Loop` (RFC 8586).
     #[error("the request has been here before")]
     Loop,
+    /// As many connections or requests as the limits allow are there already.
+    #[error("there is no room for more")]
+    Full,
+    /// The client's body is longer than the limit, by its own account.
+    #[error("the request body is too large")]
+    BodyTooLarge,
     /// The client's body did not arrive whole.
     #[error("the request body failed")]
     Upload {
-        /// No part of it for too long.
-        stalled: bool,
+        /// In which way.
+        fault: UploadFault,
         /// What happened.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -49,6 +56,17 @@ pub enum ProxyError {
     /// The origin gave no usable response.
     #[error("the origin failed")]
     Origin(#[source] OriginError),
+}
+
+/// How a client's body fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadFault {
+    /// It ended before its end, or its framing is broken.
+    Broken,
+    /// It stalled, or came too slowly.
+    Slow,
+    /// It is longer than the limit.
+    TooLarge,
 }
 
 /// What went wrong on the way to an origin.
@@ -94,6 +112,22 @@ pub struct Answer {
 }
 
 impl ProxyError {
+    /// The client's body failed, with an [`UploadError`] somewhere among the causes of `error`.
+    pub(super) fn upload(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let source = error.into();
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*source);
+        let mut fault = UploadFault::Broken;
+        while let Some(error) = cause {
+            match error.downcast_ref() {
+                Some(UploadError::Stalled | UploadError::TooSlow) => fault = UploadFault::Slow,
+                Some(UploadError::TooLarge) => fault = UploadFault::TooLarge,
+                Some(UploadError::Client(_)) | None => {}
+            }
+            cause = error.source();
+        }
+        Self::Upload { fault, source }
+    }
+
     /// The one table of statuses.
     pub fn answer(&self) -> Answer {
         let client =
@@ -120,10 +154,17 @@ impl ProxyError {
                 proxy_status: "proxy_loop_detected",
                 ..client(StatusCode::LOOP_DETECTED, "the request has been here before", false)
             },
-            Self::Upload { stalled: true, .. } => {
-                client(StatusCode::REQUEST_TIMEOUT, "the request body stalled", true)
+            Self::Full => Answer {
+                proxy_status: "connection_limit_reached",
+                ..client(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time", true)
+            },
+            Self::Upload { fault: UploadFault::Slow, .. } => {
+                client(StatusCode::REQUEST_TIMEOUT, "the request body is too slow", true)
             }
-            Self::Upload { stalled: false, .. } => {
+            Self::BodyTooLarge | Self::Upload { fault: UploadFault::TooLarge, .. } => {
+                client(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large", true)
+            }
+            Self::Upload { fault: UploadFault::Broken, .. } => {
                 client(StatusCode::BAD_REQUEST, "the request body cannot be read", true)
             }
             Self::Origin(error) => error.answer(),
@@ -202,9 +243,15 @@ mod tests {
         check(ProxyError::BadRequest("x"), 400, "http_request_error");
         check(ProxyError::Nominated(http::header::HOST), 400, "http_request_error");
         check(ProxyError::MethodNotAllowed, 405, "http_request_error");
-        let upload = |stalled| ProxyError::Upload { stalled, source: "x".into() };
-        check(upload(true), 408, "http_request_error");
-        check(upload(false), 400, "http_request_error");
+        check(ProxyError::upload(UploadError::Stalled), 408, "http_request_error");
+        check(ProxyError::upload(UploadError::TooSlow), 408, "http_request_error");
+        check(ProxyError::upload(UploadError::TooLarge), 413, "http_request_error");
+        check(ProxyError::upload("x"), 400, "http_request_error");
+        // However deep it is wrapped.
+        let wrapped = ProxyError::Upload { fault: UploadFault::Broken, source: UploadError::TooLarge.into() };
+        check(ProxyError::upload(wrapped), 413, "http_request_error");
+        check(ProxyError::BodyTooLarge, 413, "http_request_error");
+        check(ProxyError::Full, 503, "connection_limit_reached");
         check(ProxyError::TargetTooLong, 414, "http_request_error");
         check(ProxyError::Expectation, 417, "http_request_error");
         check(ProxyError::UnknownHost("x".into()), 421, "destination_not_found");

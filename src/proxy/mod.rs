@@ -8,6 +8,7 @@ pub mod forward;
 pub mod hop;
 pub mod host;
 pub mod inbound;
+pub mod metered;
 pub mod opt_in;
 pub mod peer;
 pub mod pool;
@@ -25,12 +26,15 @@ pub(crate) mod fixture;
 pub use origin::OriginBody;
 pub use worker::{Shared, Snapshot, Worker};
 
+use crate::metrics::shard::Limit;
 use body::{ResponseBody, Upload};
 use error::ProxyError;
 use flight::Flight;
 use forward::Forwarding;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use metered::Metered;
+use opt_in::Caller;
 use peer::Peer;
 use respond::Facts;
 use std::rc::Rc;
@@ -45,6 +49,12 @@ pub async fn handle(worker: &Rc<Worker>, peer: &Peer, request: Request<Incoming>
     }
 }
 
+/// Answers a request on a connection for which there is no room.
+pub fn turn_away<B>(worker: &Rc<Worker>, peer: &Peer, request: &Request<B>) -> Response<ResponseBody> {
+    let flight = Flight::begin(worker, peer, request.headers());
+    respond::refuse(&ProxyError::Full, request.method(), request.version(), flight)
+}
+
 async fn exchange(
     worker: &Rc<Worker>,
     peer: &Peer,
@@ -52,6 +62,10 @@ async fn exchange(
     flight: &mut Flight,
 ) -> Result<Response<OriginBody>, ProxyError> {
     let routing = flight.routing();
+    if worker.is_full(routing.limits.requests_in_flight) {
+        worker.counters.limited(Limit::Requests);
+        return Err(ProxyError::Full);
+    }
     let (mut head, body) = request.into_parts();
 
     // Which site is it for?
@@ -61,11 +75,11 @@ async fn exchange(
     let site = routing.site(site);
 
     // May its response be rewritten, and for which CDN?
-    let opt_in = opt_in::decide(site, peer.address(), &head.headers);
+    let opt_in = opt_in::decide(site, Caller::of(peer), &head.headers);
     let facts = Facts::of(&head);
 
     // To the origin.
-    let body = Upload::new(body, routing.limits.body_timeout);
+    let body = Upload::new(Metered::new(body, &routing.limits), routing.limits.body_timeout);
     let forwarding = Forwarding {
         peer,
         trusted: flight.trusted,

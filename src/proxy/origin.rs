@@ -35,7 +35,7 @@ pub(super) async fn send(
         }
         match attempt(worker, limits, counters, origin, request).await {
             Ok(response) => return Ok(response),
-            Err(Failure::Upload(error)) => return Err(upload_failed(error)),
+            Err(Failure::Upload(error)) => return Err(ProxyError::upload(error)),
             Err(Failure::Sent(error)) => {
                 counters.origin_error(error.kind());
                 return Err(ProxyError::Origin(error));
@@ -181,11 +181,6 @@ fn lost(error: hyper::Error, unwritten: Option<Box<Request<Upload>>>) -> Lost {
 
 fn upload_error(error: &hyper::Error) -> Option<&UploadError> {
     error.source().and_then(|source| source.downcast_ref())
-}
-
-fn upload_failed(error: hyper::Error) -> ProxyError {
-    let stalled = matches!(upload_error(&error), Some(UploadError::Stalled));
-    ProxyError::Upload { stalled, source: error.into() }
 }
 
 /// What a response must not be, although it can be parsed: hyper is lenient where a cache would be poisoned.

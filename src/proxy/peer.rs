@@ -12,6 +12,7 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct Peer {
     address: IpAddr,
     tls: bool,
+    certified: bool,
     address_value: HeaderValue,
 }
 
@@ -21,7 +22,17 @@ impl Peer {
         let address = address.to_canonical();
         let address_value = HeaderValue::try_from(address.to_string())
             .expect("the text of an address is made of hex digits, dots and colons");
-        Self { address, tls, address_value }
+        Self { address, tls, certified: false, address_value }
+    }
+
+    /// The same, after its certificate was verified.
+    pub fn certified(self) -> Self {
+        Self { certified: true, ..self }
+    }
+
+    /// Whether it has shown a certificate that was verified.
+    pub fn is_certified(&self) -> bool {
+        self.certified
     }
 
     /// Its address.

@@ -5,6 +5,7 @@ pub mod tls;
 
 mod bind;
 mod connection;
+mod files;
 mod frames;
 mod http2;
 mod io;
@@ -81,6 +82,7 @@ pub struct Serving {
 
 /// Binds every address, then starts the workers: whatever can fail has failed before the first thread.
 pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
+    files::raise_limit(&config.server.limits);
     let count = config.server.workers.max(1);
     let tls = match config.server.tls_listen.as_slice() {
         [] => None,

@@ -20,6 +20,9 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 /// and the reset can overtake the answer (RFC 9112 §9.6).
 const PARTING: Duration = Duration::from_secs(2);
 
+/// A connection that has been idle for this long gives back its buffers.
+const PARKING: Duration = Duration::from_secs(2);
+
 /// What a connection is to do. Orders only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
@@ -65,6 +68,7 @@ pub(super) struct Watch {
     unread: Cell<bool>,
     /// The response under way is the last one.
     last_request: Cell<bool>,
+    park: Cell<bool>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
 }
@@ -82,6 +86,7 @@ impl Watch {
             multiplexed: Cell::new(false),
             unread: Cell::new(false),
             last_request: Cell::new(false),
+            park: Cell::new(false),
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
         }
@@ -162,13 +167,26 @@ impl Watch {
         self.order.get()
     }
 
+    /// Whether the connection is to give back its buffers; says so once.
+    pub(super) fn parks(&self) -> bool {
+        self.park.replace(false) && self.is_parkable()
+    }
+
+    fn is_parkable(&self) -> bool {
+        self.phase.get() == Phase::Idle && self.stalled.get().is_none() && !self.multiplexed.get()
+    }
+
     /// Gives the connection an order, unless it has a stronger one.
     pub(super) fn give(&self, order: Order) {
         if order > self.order.get() {
             self.order.set(order);
-            if let Some(waker) = self.waker.borrow_mut().take() {
-                waker.wake();
-            }
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
         }
     }
 
@@ -191,6 +209,16 @@ impl Watch {
             }
             Phase::Idle => late(self.since.get(), limits.keep_alive_timeout).then_some((Order::Drain, None)),
             Phase::Parting => late(self.since.get(), PARTING).then_some((Order::Close, None)),
+        }
+    }
+
+    /// Asks a connection that has just been idle for long enough to give back its buffers: once each time, since it has
+    /// none to give after that.
+    fn rest(&self, before: Instant) {
+        let due = self.since.get() + PARKING;
+        if self.is_parkable() && before <= due && due < self.now() {
+            self.park.set(true);
+            self.wake();
         }
     }
 
@@ -250,9 +278,10 @@ impl Connections {
 
     /// Sets the clock that deadlines are measured by, and orders every connection that is over one to end.
     pub(super) fn sweep(&self, now: Instant, limits: &Limits, counters: &WorkerShard) {
-        self.common.now.set(now);
+        let before = self.common.now.replace(now);
         for watch in self.open.borrow().values() {
             watch.retire(limits);
+            watch.rest(before);
             let Some((order, limit)) = watch.due(limits) else { continue };
             if order > watch.order.get()
                 && let Some(limit) = limit
@@ -367,6 +396,26 @@ mod tests {
         assert_eq!(idle.at(76), Order::Drain);
         assert_eq!(idle.at(86), Order::Drain);
         assert_eq!(idle.at(87), Order::Close);
+    }
+
+    #[test]
+    fn an_idle_connection_gives_back_its_buffers_once() {
+        let case = Case::new();
+        let parks = |seconds: u64| {
+            case.at(seconds);
+            case.open.parks()
+        };
+        assert_eq!([1, 2, 3, 4].map(parks), [false; 4], "the first head is awaited");
+        drop(case.open.begin(false));
+        assert_eq!([5, 6, 7, 8].map(parks), [false, false, true, false]);
+        // Asked while a head arrives.
+        drop(case.open.begin(false));
+        case.at(12);
+        case.open.received();
+        assert!(!case.open.parks());
+        drop(case.open.begin(false));
+        case.open.stalled();
+        assert_eq!([15, 20].map(parks), [false; 2], "not all is written");
     }
 
     #[test]

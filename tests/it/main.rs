@@ -9,6 +9,7 @@ mod cdn_contract;
 mod configuration;
 mod crash;
 mod demo;
+mod hardening;
 mod harness;
 mod passthrough;
 mod proxy;

@@ -218,14 +218,9 @@ mod tests {
         let mut body = Vec::new();
         for piece in pieces {
             buf.extend_from_slice(piece);
-            loop {
-                match decoder.decode(&mut buf)? {
-                    Decoded::Data(data) => {
-                        assert!(!data.is_empty());
-                        body.extend_from_slice(&data);
-                    }
-                    Decoded::NeedMore | Decoded::End => break,
-                }
+            while let Decoded::Data(data) = decoder.decode(&mut buf)? {
+                assert!(!data.is_empty());
+                body.extend_from_slice(&data);
             }
         }
         Ok((body, buf.to_vec(), decoder.is_end()))

@@ -23,6 +23,7 @@ pub struct Exchange<IO, B, P> {
     parts: Option<(Connection<IO>, P)>,
     /// `None` once the request was written, or cannot be written any further.
     upload: Option<Upload<B>>,
+    sent: bool,
     write_error: Option<Cause>,
     head: HeadReader,
     close_asked: bool,
@@ -42,6 +43,7 @@ where
             close_asked: upload.close_asked(),
             parts: Some((connection, pool)),
             upload: Some(upload),
+            sent: false,
             write_error: None,
             head,
             body_consumed: false,
@@ -51,7 +53,7 @@ where
 
     /// Whether the request was written to its end, so that it is the origin's turn.
     pub fn is_sent(&self) -> bool {
-        self.upload.is_none() && self.write_error.is_none()
+        self.sent
     }
 
     /// Whether anything was taken from the request's body, which can then not be sent again.
@@ -71,7 +73,10 @@ where
             self.body_consumed = upload.consumed();
             match progress {
                 Poll::Pending => {}
-                Poll::Ready(Ok(())) => connection.lend(self.upload.take().map(Upload::into_buffer)),
+                Poll::Ready(Ok(())) => {
+                    self.sent = true;
+                    connection.lend(self.upload.take().map(Upload::into_buffer));
+                }
                 // An origin may answer and close before it has read everything: its answer counts.
                 Poll::Ready(Err(cause @ (Cause::Io(_) | Cause::Closed))) => {
                     self.write_error = Some(cause);
@@ -99,8 +104,7 @@ where
         pool: P,
     ) -> Response<ResponseBody<IO, B, P>> {
         // A response before the end of the request leaves the connection in doubt.
-        let reusable =
-            head.persistent && head.framing != Framing::Close && self.is_sent() && !self.close_asked;
+        let reusable = head.persistent && head.framing != Framing::Close && self.sent && !self.close_asked;
         // Who answers with an error does not want the rest; who answers with success may well be reading on.
         let upload = self.upload.take().filter(|_| head.status.is_success()).map(Box::new);
         let body = ResponseBody::new(Reading::new(connection, pool, head.framing, reusable), upload);
@@ -117,7 +121,7 @@ where
 
     fn error(&self, connection: &Connection<IO>, cause: Cause) -> Error {
         Error {
-            phase: if self.is_sent() { Phase::Head } else { Phase::Request },
+            phase: if self.sent { Phase::Head } else { Phase::Request },
             reused: connection.is_reused(),
             body_consumed: self.body_consumed,
             response_started: self.response_started,

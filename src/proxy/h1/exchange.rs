@@ -86,7 +86,7 @@ where
             }
         }
         loop {
-            if let Some(head) = self.head.decode(connection.buffer()).map_err(Cause::Head)? {
+            if let Some(head) = connection.decode_head(&mut self.head).map_err(Cause::Head)? {
                 return Poll::Ready(Ok(head));
             }
             match ready!(connection.poll_fill(cx, READ_BYTES)) {

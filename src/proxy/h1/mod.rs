@@ -7,7 +7,8 @@
 //! Strictness protects the pool: where a message could end at two places, the response is refused (RFC 9112 §6.3, §11.2).
 //! [`head`], [`chunked`] and [`encode`] decide that; they are pure and are fuzzed (`tests/fuzz`).
 //!
-//! The read buffer exists only during an exchange. Header values and body frames are slices of it.
+//! The read buffer exists only during an exchange; header values and body frames are slices of it. [`Scratch`] keeps spare
+//! ones, and the header lines that origins repeat, for all connections of a worker.
 
 pub mod body;
 pub mod chunked;
@@ -15,6 +16,7 @@ pub mod encode;
 pub mod error;
 pub mod exchange;
 pub mod head;
+pub mod scratch;
 mod upload;
 
 #[cfg(test)]
@@ -23,9 +25,10 @@ mod tests;
 pub use body::ResponseBody;
 pub use error::{Cause, Error, Fault, Phase};
 pub use exchange::Exchange;
+pub use scratch::Scratch;
 
 use bytes::{Bytes, BytesMut};
-use head::HeadReader;
+use head::{Head, HeadError, HeadReader};
 use http::{HeaderMap, Method};
 use http_body::Body;
 use std::io;
@@ -47,6 +50,7 @@ pub struct Connection<IO>(Box<Inner<IO>>);
 #[derive(Debug)]
 struct Inner<IO> {
     io: IO,
+    scratch: Scratch,
     buf: BytesMut,
     usual_room: usize,
     reused: bool,
@@ -81,9 +85,10 @@ impl<IO> Connection<IO>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    /// Takes over a fresh connection, TLS handshake included.
-    pub fn new(io: IO) -> Self {
-        Self(Box::new(Inner { io, buf: BytesMut::new(), usual_room: READ_BYTES, reused: false }))
+    /// Takes over a fresh connection, after the TLS handshake if there is one.
+    pub fn new(io: IO, scratch: &Scratch) -> Self {
+        let scratch = scratch.clone();
+        Self(Box::new(Inner { io, scratch, buf: BytesMut::new(), usual_room: READ_BYTES, reused: false }))
     }
 
     /// Whether an idle connection is still open and silent. One that has received anything is at odds with us about where
@@ -100,15 +105,14 @@ where
     ///
     /// # Errors
     /// When the request has no safe form on the wire; nothing was sent.
-    pub fn send<B, P>(mut self, request: Request<'_, B>, pool: P) -> Result<Exchange<IO, B, P>, Error>
+    pub fn send<B, P>(self, request: Request<'_, B>, pool: P) -> Result<Exchange<IO, B, P>, Error>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         P: Recycle<IO>,
     {
-        self.0.buf.reserve(READ_BYTES);
         let Request { method, target, headers, body } = request;
-        match Upload::new(std::mem::take(&mut self.0.buf), method, target, headers, body) {
+        match Upload::new(self.0.scratch.buffer(READ_BYTES), method, target, headers, body) {
             Ok(upload) => Ok(Exchange::new(self, pool, upload, HeadReader::new(method))),
             Err(error) => Err(Error {
                 phase: Phase::Request,
@@ -130,6 +134,14 @@ where
 
     fn buffer(&mut self) -> &mut BytesMut {
         &mut self.0.buf
+    }
+
+    fn decode_head(&mut self, reader: &mut HeadReader) -> Result<Option<Head>, HeadError> {
+        let Inner { scratch, buf, .. } = &mut *self.0;
+        if buf.is_empty() {
+            return Ok(None);
+        }
+        scratch.with_lines(|lines| reader.decode(buf, lines))
     }
 
     /// Takes a spent write buffer as the read buffer, unless there is one already.
@@ -163,7 +175,7 @@ where
     }
 
     fn into_idle(mut self) -> Self {
-        self.0.buf = BytesMut::new();
+        self.0.scratch.keep(std::mem::take(&mut self.0.buf));
         self.0.usual_room = READ_BYTES;
         self.0.reused = true;
         self

@@ -21,8 +21,8 @@ impl Understood {
         let reason = parts.extensions.get::<ReasonPhrase>().map(|reason| reason.as_bytes().to_vec());
         Self {
             status: parts.status,
-            // hyper keeps an absent phrase as an empty one.
-            reason: reason.filter(|reason| !reason.is_empty()),
+            // hyper keeps an absent phrase as an empty one, and loses one that is not ASCII.
+            reason: reason.filter(|reason| !reason.is_empty() && reason.is_ascii()),
             headers: fields(&parts.headers),
             body,
         }

@@ -1,6 +1,6 @@
 //! The other side of a connection, and of a request body, under the hand of a test.
 
-use super::super::{Cause, Connection, Error, Exchange, Request, ResponseBody};
+use super::super::{Cause, Connection, Error, Exchange, Request, ResponseBody, Scratch};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use http_body::{Body, Frame, SizeHint};
@@ -11,6 +11,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+thread_local! {
+    /// One for all exchanges of a test, as it is one for all of a worker.
+    static SCRATCH: Scratch = Scratch::default();
+}
 
 /// Our side of the connection.
 #[derive(Debug)]
@@ -38,7 +43,7 @@ impl Origin {
     pub fn connect(read_limit: usize) -> (Connection<Io>, Self) {
         let wire = Wire { read_limit, room: usize::MAX, ..Wire::default() };
         let wire = Rc::new(RefCell::new(wire));
-        (Connection::new(Io(wire.clone())), Self(wire))
+        (SCRATCH.with(|scratch| Connection::new(Io(wire.clone()), scratch)), Self(wire))
     }
 
     pub fn say(&self, bytes: impl AsRef<[u8]>) {

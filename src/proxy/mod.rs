@@ -5,6 +5,7 @@ pub mod edge;
 pub mod error;
 pub mod flight;
 pub mod forward;
+pub mod h1;
 pub mod hop;
 pub mod host;
 pub mod inbound;

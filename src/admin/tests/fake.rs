@@ -196,6 +196,14 @@ impl Store for FakeStore {
         self.answer(|| 0)
     }
 
+    fn retry(&self, _: String, _: i64) -> StoreFuture<'_, u64> {
+        self.answer(|| 0)
+    }
+
+    fn cancel(&self, _: String, _: i64) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.answer(Vec::new)
+    }
+
     fn probe(&self, _: i64) -> StoreFuture<'_, ()> {
         self.answer(|| ())
     }

@@ -7,19 +7,23 @@ use super::glue;
 use crate::admin::{self, Readiness};
 use crate::cdn::Sender;
 use crate::config::Config;
+use crate::listen::Pulse;
 use crate::metrics::Metrics;
-
 use crate::store::{OpenError, SqliteStore, Store};
 use crate::view::PurgeHealthView;
 use crate::worker::{Engine, Parts, system_clock};
 use arc_swap::ArcSwap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_millis(250);
 
 /// The running control plane.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(super) struct ControlPlane {
     stop: CancellationToken,
     ended: oneshot::Receiver<()>,
     thread: JoinHandle<()>,
+    /// None while the store is being opened, which may take long.
+    pulse: Arc<OnceLock<Pulse>>,
 }
 
 impl ControlPlane {
@@ -56,7 +62,15 @@ impl ControlPlane {
         let runtime = runtime.map_err(StartError::Control)?;
         let (readiness, stop) = (Arc::new(Readiness::default()), CancellationToken::new());
         let (alive, ended) = oneshot::channel();
-        let parts = Plane { config, metrics, view, sender, readiness: Arc::clone(&readiness) };
+        let pulse = Arc::new(OnceLock::new());
+        let parts = Plane {
+            config,
+            metrics,
+            view,
+            sender,
+            readiness: Arc::clone(&readiness),
+            pulse: Arc::clone(&pulse),
+        };
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
@@ -71,7 +85,7 @@ impl ControlPlane {
                 }
             })
             .map_err(StartError::Control)?;
-        Ok(Self { address, readiness, stop, ended, thread })
+        Ok(Self { address, readiness, stop, ended, thread, pulse })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -84,6 +98,11 @@ impl ControlPlane {
 
     pub(super) fn set_draining(&self) {
         self.readiness.set_draining();
+    }
+
+    /// Its thread's pulse, several beats a second once the store is open.
+    pub(super) fn pulse(&self) -> Arc<OnceLock<Pulse>> {
+        Arc::clone(&self.pulse)
     }
 
     /// Ends when the thread has ended.
@@ -106,12 +125,14 @@ struct Plane {
     view: Arc<PurgeHealthView>,
     sender: Sender,
     readiness: Arc<Readiness>,
+    pulse: Arc<OnceLock<Pulse>>,
 }
 
 impl Plane {
     fn run(self, runtime: &Runtime, admin: TcpListener, stop: CancellationToken) -> io::Result<()> {
         let store = open(&self.config);
         runtime.block_on(async {
+            tokio::spawn(beat(Arc::clone(&self.pulse)));
             let listener = tokio::net::TcpListener::from_std(admin)?;
             let engine = store.clone().map(|store| Arc::new(Engine::start(&self.config, self.parts(store))));
             let state = admin::State {
@@ -143,6 +164,15 @@ impl Plane {
             observer: glue::observer(Arc::clone(&self.metrics)),
             clock: system_clock(),
         }
+    }
+}
+
+/// Shows that the thread is alive, until its runtime ends.
+async fn beat(pulse: Arc<OnceLock<Pulse>>) {
+    let pulse = pulse.get_or_init(|| Pulse::new(Instant::now()));
+    loop {
+        pulse.beat(Instant::now());
+        tokio::time::sleep(BEAT).await;
     }
 }
 

@@ -4,7 +4,7 @@ mod control;
 mod glue;
 
 use crate::config::Config;
-use crate::listen::{self, DataPlane, ListenError, WorkerPanicked};
+use crate::listen::{self, DataPlane, ListenError, Pulse, WorkerPanicked};
 use crate::metrics::Metrics;
 use crate::proxy::Shared;
 use crate::proxy::site::RoutingError;
@@ -12,8 +12,8 @@ use crate::view::PurgeHealthView;
 use control::ControlPlane;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// Both planes, running.
 #[derive(Debug)]
@@ -32,6 +32,21 @@ pub struct Addresses {
     pub tls: Vec<SocketAddr>,
     /// The admin listener.
     pub admin: SocketAddr,
+}
+
+/// The signs of life of a program's threads, for the service manager's watchdog.
+#[derive(Debug)]
+pub struct Vitals {
+    workers: Vec<Arc<Pulse>>,
+    control: Arc<OnceLock<Pulse>>,
+}
+
+impl Vitals {
+    /// For how long the quietest thread of either plane has shown no sign of life; each shows several a second.
+    pub fn quiet_for(&self, now: Instant) -> Duration {
+        let pulses = self.workers.iter().map(|pulse| &**pulse).chain(self.control.get());
+        pulses.map(|pulse| pulse.age(now)).max().unwrap_or_default()
+    }
 }
 
 /// Why the program did not start. Nothing of it is left running.
@@ -89,6 +104,11 @@ impl App {
     pub fn addresses(&self) -> Addresses {
         let data = self.data.addresses().clone();
         Addresses { plain: data.plain, tls: data.tls, admin: self.control.address() }
+    }
+
+    /// The signs of life of its threads.
+    pub fn vitals(&self) -> Vitals {
+        Vitals { workers: self.data.pulses().to_vec(), control: self.control.pulse() }
     }
 
     /// Waits until the control plane has ended, which it does not do by itself unless it panics.

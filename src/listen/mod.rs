@@ -6,8 +6,11 @@ pub mod tls;
 mod bind;
 mod connection;
 mod io;
+mod pulse;
 mod watch;
 mod worker;
+
+pub use pulse::Pulse;
 
 use crate::config::Config;
 use crate::proxy::Shared;
@@ -68,6 +71,7 @@ pub struct DataPlane {
     /// When draining must have ended; none: serve.
     stop: Sender<Option<Instant>>,
     workers: Vec<JoinHandle<()>>,
+    pulses: Vec<Arc<Pulse>>,
 }
 
 /// Binds every address, then starts the workers: whatever can fail has failed before the first thread.
@@ -88,6 +92,7 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
 
     let (stop, stopped) = channel(None);
     let mut workers = Vec::with_capacity(count);
+    let pulses = starting.iter().map(Starting::pulse).collect();
     for (index, starting) in starting.into_iter().enumerate() {
         let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
         let thread = std::thread::Builder::new()
@@ -97,13 +102,18 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
             .map_err(ListenError::Worker)?;
         workers.push(thread);
     }
-    Ok(DataPlane { addresses, shared, certificates, stop, workers })
+    Ok(DataPlane { addresses, shared, certificates, stop, workers, pulses })
 }
 
 impl DataPlane {
     /// Where it really listens (a port 0 of the configuration has become one).
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// The pulses of the workers, several beats a second.
+    pub fn pulses(&self) -> &[Arc<Pulse>] {
+        &self.pulses
     }
 
     /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.

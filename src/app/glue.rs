@@ -94,6 +94,11 @@ impl Observer for Counting {
         );
     }
 
+    fn standing(&self, key: &CdnKey, paused: bool, failed: u64) {
+        let failed = i64::try_from(failed).unwrap_or(i64::MAX);
+        self.0.purge_standing(&key.site, &key.cdn, paused, failed);
+    }
+
     fn health(&self, key: &CdnKey, healthy: bool) {
         self.0.purge_healthy(&key.site, &key.cdn, healthy);
     }

@@ -1,5 +1,6 @@
 //! systemd: what it is told, and the unit.
 
+use super::read;
 use crate::harness::PATIENCE;
 use crate::harness::process::Process;
 use crate::harness::shim::program;
@@ -59,4 +60,60 @@ fn systemd_hears_of_start_life_and_end() {
     manager.hear("WATCHDOG=1");
     terminate(&shim);
     manager.hear("STOPPING=1");
+}
+
+const UNIT: &str = "config/deploy/origin-shim.service";
+
+fn directive(name: &str) -> String {
+    let unit = read(UNIT);
+    let value = unit.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
+    value.unwrap_or_else(|| panic!("no {name} in {UNIT}")).to_owned()
+}
+
+#[test]
+fn the_unit_fits_the_program() {
+    assert_eq!(directive("Type"), "notify");
+    assert_eq!(
+        directive("ExecStart"),
+        "/usr/local/bin/origin-shim serve --config /etc/origin-shim/origin-shim.toml"
+    );
+    // The user exists, and a wrong configuration does not restart for ever.
+    let user = directive("User");
+    assert!(read("config/deploy/sysusers.conf").lines().any(|line| line.starts_with(&format!("u {user} "))));
+    let wrong = program().args(["check", "--config", "/nonexistent/shim.toml"]).output().unwrap();
+    assert_eq!(wrong.status.code().unwrap().to_string(), directive("RestartPreventExitStatus"));
+}
+
+/// What systemd itself says of the unit. Only where it is installed; it need not run.
+#[test]
+fn systemd_takes_the_unit_for_safe() {
+    let analyze = || {
+        let mut command = Command::new("systemd-analyze");
+        command.env("SYSTEMD_PAGER", "");
+        command
+    };
+    if analyze().arg("--version").output().is_err() {
+        eprintln!("not checked: systemd-analyze is not installed");
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("origin-shim.service");
+    let installed = "ExecStart=/usr/local/bin/origin-shim";
+    let here = concat!("ExecStart=", env!("CARGO_BIN_EXE_origin-shim"));
+    fs::write(&file, read(UNIT).replace(installed, here)).unwrap();
+    let run = |command: &mut Command| {
+        let output = command.arg(&file).output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.success(), said)
+    };
+    let (right, said) = run(analyze().args(["verify", "--man=no"]));
+    assert!(right && !said.contains("origin-shim.service:"), "{said}");
+
+    // Hundredths of an exposure of 1.0 to 10.0; up to 2.0 systemd calls it fine.
+    let (safe, said) = run(analyze().args(["security", "--offline=true", "--threshold=20", "--no-pager"]));
+    if said.contains("unrecognized option") {
+        eprintln!("not checked: this systemd-analyze cannot judge a file");
+        return;
+    }
+    assert!(safe, "{said}");
 }

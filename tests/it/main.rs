@@ -10,6 +10,7 @@ mod configuration;
 mod crash;
 mod demo;
 mod harness;
+mod kit;
 mod passthrough;
 mod proxy;
 mod purging;

@@ -3,7 +3,8 @@
 use super::bind::BACKLOG;
 use super::connection::{Connection, Hub, serve_plain, serve_tls};
 use super::pulse::Pulse;
-use super::watch::{Connections, Order, TICK};
+use super::watch::{Connections, Order};
+use crate::proxy::clock::TICK;
 use crate::proxy::{Shared, Worker};
 use rustls::ServerConfig;
 use std::future::poll_fn;
@@ -84,8 +85,9 @@ async fn serve(
     shared: &Shared,
     mut stop: Receiver<Option<Instant>>,
 ) {
-    let connections = Connections::new(Instant::now());
-    let hub = Rc::new(Hub { worker: Worker::new(index, shared), connections });
+    let worker = Worker::new(index, shared);
+    let connections = Connections::new(&worker.clock);
+    let hub = Rc::new(Hub { worker, connections });
     let accepting: Vec<_> = listeners
         .into_iter()
         .map(|listener| tokio::task::spawn_local(accept(Rc::clone(&hub), listener, stop.clone())))
@@ -120,7 +122,8 @@ async fn sweep(hub: Rc<Hub>, pulse: Arc<Pulse>) {
         let now = Instant::now();
         pulse.beat(now);
         let routing = hub.worker.routing();
-        hub.connections.sweep(now, &routing.limits);
+        hub.worker.clock.tick(now);
+        hub.connections.sweep(&routing.limits);
         hub.worker.pool.sweep(routing.limits.origin_idle_timeout);
     }
 }

@@ -67,7 +67,7 @@ def sample(proxy: Proxy, case: Case, folder: Path, seconds: int) -> Sample:
         command = ["h2load", "-c16", "-m8", "-t1", f"-D{seconds}", f"--connect-to=127.0.0.1:{port}",
                    f"--tls13-ciphers={CIPHER}", *fields(case.opt_in), f"{scheme}://{HOST}{case.path}"]
     else:
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency",
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout=20s", "--latency",
                    *fields(case.opt_in, Host=HOST), f"{scheme}://127.0.0.1:{port}{case.path}"]
     environment = {**os.environ, "OPENSSL_CONF": str(folder / "openssl.cnf")}
     before, start = cpu_us(proxy), time.monotonic()
@@ -215,6 +215,8 @@ def instructions_per_request(proxy: Proxy, folder: Path, opt_in: bool = True) ->
         totals = [re.search(r"^(?:totals|summary): (\d+)", dump.read_text(), re.M) for dump in dumps]
         for dump in dumps:
             dump.unlink()
+        if not totals or None in totals:
+            raise SystemExit(f"{proxy.name}: callgrind gave no total")
         instructions.append(sum(int(total[1]) for total in totals))
         requests.append(count + extra)
     return (instructions[1] - instructions[0]) / (requests[1] - requests[0])

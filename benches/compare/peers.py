@@ -151,6 +151,7 @@ hosts:
         certificate-file: {folder}/cert.pem
         key-file: {folder}/key.pem
         minimum-version: TLSv1.3
+        ocsp-update-interval: 0
     paths:
       "/":
         proxy.reverse.url: "http://{ORIGIN}/"
@@ -201,7 +202,7 @@ key = "{folder}/key.pem"
 [admin]
 listen = "127.0.0.1:{ports[0] + 1000}"
 [store]
-url = "sqlite:{folder}/{name}.db"
+url = "sqlite:{folder}/ours-{ports[0]}.db"
 """
     for number in range(sites):
         config += f"""
@@ -215,7 +216,7 @@ zone_id = "00000000000000000000000000000000"
 api_token = "literal:bench"
 api_url = "http://{ORIGIN}"
 """
-    path = folder / f"{name}.toml"
+    path = folder / f"ours-{ports[0]}.toml"
     path.write_text(config)
     cores = "0" if workers == 1 else "0,1"
     return Proxy(name, *ports, [str(binary), "serve", "--config", str(path)], [str(binary), "--version"], cores=cores)

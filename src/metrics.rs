@@ -1,1 +1,237 @@
-//! metrics
+//! Every metric: its name, help text and labels, in one place. Names are a contract with dashboards and alerts.
+//!
+//! The request path writes into per-worker shards ([`shard`]) that are folded at scrape time, so that
+//! workers share no cache line. Everything else is a family of `prometheus-client`, behind verbs.
+
+pub mod shard;
+
+mod collect;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use shard::{Shards, SiteMetrics, WorkerShard};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// The `Content-Type` of [`Metrics::render`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds, in seconds, of every latency histogram of the data plane and of CDN calls.
+pub const LATENCY_BUCKETS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// Upper bounds, in seconds, of the publish-to-purged histogram: a purge may wait for a CDN's rate.
+const PUBLISH_BUCKETS: [f64; 15] =
+    [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
+
+/// All metrics of the process. Cheap to share; every method takes `&self`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    shards: Arc<Shards>,
+    purges: Family<SiteState, Counter>,
+    purge_fallbacks: Family<SiteCdn, Counter>,
+    cdn_calls: Family<SiteCdnOutcome, Counter>,
+    cdn_items: Family<SiteCdnOutcome, Counter>,
+    cdn_call_seconds: Family<SiteCdn, Histogram>,
+    queue_jobs: Family<SiteCdn, Gauge>,
+    queue_oldest: Family<SiteCdn, Gauge<f64, AtomicU64>>,
+    healthy: Family<SiteCdn, Gauge>,
+    paused: Family<SiteCdn, Gauge>,
+    failed_jobs: Family<SiteCdn, Gauge>,
+    publish_to_purged: Family<SiteCdn, Histogram>,
+    reloads: Family<ReloadResult, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SiteState {
+    site: String,
+    state: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SiteCdn {
+    site: String,
+    cdn: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SiteCdnOutcome {
+    site: String,
+    cdn: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadResult {
+    result: &'static str,
+}
+
+impl Metrics {
+    /// Metrics for a data plane of this many workers.
+    pub fn new(workers: usize) -> Self {
+        let shards = Arc::new(Shards::new(workers));
+        let metrics = Self {
+            registry: Registry::with_prefix("origin_shim"),
+            shards: Arc::clone(&shards),
+            purges: Family::default(),
+            purge_fallbacks: Family::default(),
+            cdn_calls: Family::default(),
+            cdn_items: Family::default(),
+            cdn_call_seconds: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
+            queue_jobs: Family::default(),
+            queue_oldest: Family::default(),
+            healthy: Family::default(),
+            paused: Family::default(),
+            failed_jobs: Family::default(),
+            publish_to_purged: Family::new_with_constructor(|| Histogram::new(PUBLISH_BUCKETS)),
+            reloads: reloads(),
+        };
+        metrics.registered(shards)
+    }
+
+    fn registered(mut self, shards: Arc<Shards>) -> Self {
+        let r = &mut self.registry;
+        // The encoder appends `_total` to counters, `_info` to infos and the full stop to help texts.
+        r.register("purges", "Purges that reached a state", self.purges.clone());
+        r.register(
+            "purge_fallbacks",
+            "Purges that were widened because a CDN lacks a kind or its rate would take too long",
+            self.purge_fallbacks.clone(),
+        );
+        r.register("cdn_calls", "Calls to a CDN, by how they ended", self.cdn_calls.clone());
+        r.register("cdn_items", "Purge items sent to a CDN, by how they ended", self.cdn_items.clone());
+        r.register(
+            "cdn_call_duration_seconds",
+            "How long calls to a CDN took",
+            self.cdn_call_seconds.clone(),
+        );
+        r.register("purge_queue_jobs", "Purge jobs not yet accepted by the CDN", self.queue_jobs.clone());
+        r.register(
+            "purge_queue_oldest_seconds",
+            "Age of the oldest purge job that the CDN has not accepted",
+            self.queue_oldest.clone(),
+        );
+        r.register(
+            "purge_healthy",
+            "Whether purges to the CDN get through (1) or not (0)",
+            self.healthy.clone(),
+        );
+        r.register(
+            "purge_paused",
+            "Whether nothing is sent to the CDN (1): by someone's wish, or because it refused the credentials",
+            self.paused.clone(),
+        );
+        r.register(
+            "purge_failed_jobs",
+            "Purge jobs that the CDN refused for good and that nobody has dealt with",
+            self.failed_jobs.clone(),
+        );
+        r.register(
+            "publish_to_purged_seconds",
+            "From the acceptance of a purge to the CDN's acceptance of its last item",
+            self.publish_to_purged.clone(),
+        );
+        r.register("config_reloads", "Configuration reloads, by result", self.reloads.clone());
+        r.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        r.register_collector(Box::new(collect::DataPlane(shards)));
+        self
+    }
+
+    /// Everything, in the OpenMetrics text format ([`CONTENT_TYPE`]).
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        // Writing into a `String` cannot fail.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+
+    /// The request counters of a site, made on first use; they survive configuration reloads. The empty name
+    /// stands for requests that belong to no site. Not for the request path: keep the returned handle.
+    pub fn site(&self, name: &str) -> Arc<SiteMetrics> {
+        self.shards.site(name)
+    }
+
+    /// The connection counters of one worker. Only that worker's thread may write them.
+    pub fn worker(&self, index: usize) -> Arc<WorkerShard> {
+        self.shards.worker(index)
+    }
+
+    /// A purge of `site` reached `state`.
+    pub fn purge(&self, site: &str, state: &str) {
+        self.purges.get_or_create_owned(&SiteState { site: site.into(), state: state.into() }).inc();
+    }
+
+    /// A purge was widened for `cdn`.
+    pub fn purge_fallback(&self, site: &str, cdn: &str) {
+        self.purge_fallbacks.get_or_create_owned(&site_cdn(site, cdn)).inc();
+    }
+
+    /// A call to a CDN ended.
+    pub fn cdn_call(&self, site: &str, cdn: &str, outcome: &str, took: Duration) {
+        self.cdn_calls.get_or_create_owned(&site_cdn_outcome(site, cdn, outcome)).inc();
+        self.cdn_call_seconds.get_or_create_owned(&site_cdn(site, cdn)).observe(took.as_secs_f64());
+    }
+
+    /// `count` items of a call ended.
+    pub fn cdn_items(&self, site: &str, cdn: &str, outcome: &str, count: u64) {
+        self.cdn_items.get_or_create_owned(&site_cdn_outcome(site, cdn, outcome)).inc_by(count);
+    }
+
+    /// What waits for a CDN: jobs, and the age of the oldest in seconds (0 where none waits).
+    pub fn purge_queue(&self, site: &str, cdn: &str, jobs: i64, oldest_seconds: f64) {
+        let labels = site_cdn(site, cdn);
+        self.queue_jobs.get_or_create_owned(&labels).set(jobs);
+        self.queue_oldest.get_or_create_owned(&labels).set(oldest_seconds);
+    }
+
+    /// Whether purges to a CDN get through.
+    pub fn purge_healthy(&self, site: &str, cdn: &str, healthy: bool) {
+        self.healthy.get_or_create_owned(&site_cdn(site, cdn)).set(i64::from(healthy));
+    }
+
+    /// Whether nothing is sent to a CDN, and how many failed jobs wait there for someone.
+    pub fn purge_standing(&self, site: &str, cdn: &str, paused: bool, failed_jobs: i64) {
+        let labels = site_cdn(site, cdn);
+        self.paused.get_or_create_owned(&labels).set(i64::from(paused));
+        self.failed_jobs.get_or_create_owned(&labels).set(failed_jobs);
+    }
+
+    /// A job's last item was accepted by its CDN, this long after the purge was accepted.
+    pub fn publish_to_purged(&self, site: &str, cdn: &str, took: Duration) {
+        self.publish_to_purged.get_or_create_owned(&site_cdn(site, cdn)).observe(took.as_secs_f64());
+    }
+
+    /// A reload was taken over, or refused.
+    pub fn config_reload(&self, accepted: bool) {
+        let result = if accepted { "accepted" } else { "refused" };
+        self.reloads.get_or_create_owned(&ReloadResult { result }).inc();
+    }
+}
+
+/// Both results from the start, at zero: an increase from nothing is none to Prometheus, and the first refusal would raise
+/// no alert.
+fn reloads() -> Family<ReloadResult, Counter> {
+    let family = Family::default();
+    for result in ["accepted", "refused"] {
+        drop(family.get_or_create(&ReloadResult { result }));
+    }
+    family
+}
+
+fn site_cdn(site: &str, cdn: &str) -> SiteCdn {
+    SiteCdn { site: site.into(), cdn: cdn.into() }
+}
+
+fn site_cdn_outcome(site: &str, cdn: &str, outcome: &str) -> SiteCdnOutcome {
+    SiteCdnOutcome { site: site.into(), cdn: cdn.into(), outcome: outcome.into() }
+}
+
+#[cfg(test)]
+mod tests;

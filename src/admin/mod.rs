@@ -1,1 +1,203 @@
-//! admin
+//! The admin API, on a listener of its own.
+//!
+//! Every call is in the table of `routes.rs`, from which both the router and the OpenAPI document are made; each has a file:
+//!
+//! | file | calls |
+//! |---|---|
+//! | `purges.rs`, `wait.rs` | accept a purge, `Prefer: wait`, show and list them |
+//! | `operate.rs` | retry, acknowledge and cancel a purge; pause and resume a CDN |
+//! | `sites.rs` | configuration without secrets, and how each CDN stands |
+//! | `explain.rs` | what the rewrite would do, and why |
+//! | `stream.rs`, `events.rs`, `poll.rs` | server-sent events: a listener, what is told, what is looked at |
+//! | `reload.rs` | read the configuration again |
+//! | `ops.rs`, `console.rs`, `openapi.rs` | probes and metrics, the page for people, the document for programs: no token needed |
+//!
+//! Every error is a problem document (RFC 9457, `problem.rs`). A caller sees only its own sites: purges of others
+//! are 404. The JSON of all answers is in `json.rs`.
+
+pub mod json;
+pub mod openapi;
+pub mod problem;
+pub mod reload;
+
+mod audit;
+mod auth;
+mod console;
+mod events;
+mod explain;
+mod extract;
+mod idempotency;
+mod operate;
+mod ops;
+mod poll;
+mod purges;
+mod routes;
+mod serve;
+mod sites;
+mod stall;
+mod stream;
+mod throttle;
+mod wait;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use events::{Events, HealthEvent, JobEvent, LaggedEvent};
+pub use ops::Readiness;
+pub use serve::serve;
+
+use crate::config::{Config, Site};
+use crate::metrics::Metrics;
+use crate::purge::{JobPlan, PurgeRequest};
+use crate::store::{Store, StoreError};
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use problem::{BadItem, Kind, Problem};
+use std::error::Error;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+use tracing::Instrument;
+
+/// The store must answer within this; a stalled disk becomes a 503, not a hanging caller.
+const STORE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the admin API knows of the rest of the program.
+pub struct State {
+    /// The current configuration; each request takes one snapshot of it.
+    pub config: Arc<ArcSwap<Config>>,
+    /// The store; empty as long as it cannot be opened, and then purges get 503.
+    pub store: Arc<OnceLock<Arc<dyn Store>>>,
+    /// The workers.
+    pub control: Arc<dyn Control>,
+    /// Plans a purge for each CDN of a site.
+    pub planner: Box<Planner>,
+    /// Reads the configuration again.
+    pub reload: Arc<dyn reload::Reload>,
+    /// Where is told what happens.
+    pub events: Arc<Events>,
+    /// What is counted, and rendered for scrapers.
+    pub metrics: Arc<Metrics>,
+    /// Whether the process is starting, ready or draining.
+    pub readiness: Arc<Readiness>,
+    /// What callers share.
+    pub limits: Limits,
+}
+
+/// Plans a purge for each CDN that it concerns, or names every item that cannot be purged.
+pub type Planner = dyn Fn(&Site, &PurgeRequest) -> Result<Vec<JobPlan>, Vec<BadItem>> + Send + Sync;
+
+/// What the admin API needs from the workers.
+pub trait Control: Send + Sync {
+    /// There is something new to send to the CDNs of this site.
+    fn wake(&self, site: &str);
+
+    /// The purge health of each CDN of the site; a CDN that is left out has not been checked yet.
+    fn health(&self, site: &str) -> Vec<CdnHealth>;
+
+    /// Changes whenever a purge may have moved on: callers that wait look again.
+    fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// The purge health of one CDN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CdnHealth {
+    /// The CDN's name within its site.
+    pub name: String,
+    /// Whether a long TTL could be taken back from it.
+    pub healthy: bool,
+    /// Why not, in words for people; no secret.
+    pub reasons: Vec<String>,
+}
+
+/// What callers share, so that none of them can exhaust the process.
+#[derive(Debug)]
+pub struct Limits {
+    /// Requests that may wait for the end of their purge at the same time; one more is answered at once, as RFC 7240
+    /// allows for every preference.
+    waiters: Semaphore,
+    /// Bodies over 64 KiB in memory at the same time.
+    large_bodies: Semaphore,
+    /// Listeners to events.
+    streams: Arc<Semaphore>,
+    failures: throttle::Failures,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            waiters: Semaphore::new(128),
+            large_bodies: Semaphore::new(4),
+            streams: Arc::new(Semaphore::new(stream::STREAMS)),
+            failures: throttle::Failures::default(),
+        }
+    }
+}
+
+/// Who is connected; set by [`serve`] for each request.
+#[derive(Clone, Copy, Debug)]
+struct Peer(SocketAddr);
+
+/// The routes and what surrounds them.
+fn router(state: Arc<State>) -> Router {
+    routes::router(&state)
+        .fallback(ops::unknown_route)
+        .method_not_allowed_fallback(ops::wrong_method)
+        .layer(middleware::from_fn(surround))
+        .with_state(state)
+}
+
+/// Outermost: names the request in the log, and keeps every answer out of caches.
+async fn surround(request: Request, next: Next) -> Response {
+    let span = tracing::info_span!("admin", method = %request.method(), path = request.uri().path());
+    let mut response = next.run(request).instrument(span).await;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+impl State {
+    fn store(&self) -> Result<&Arc<dyn Store>, Problem> {
+        self.store.get().ok_or_else(|| {
+            Problem::new(
+                Kind::Unavailable,
+                "The store cannot be opened; this is tried again every few seconds.",
+            )
+        })
+    }
+}
+
+/// Asks the store, within bounds; `doing` completes "The store cannot …".
+async fn ask<T, E>(doing: &str, question: impl Future<Output = Result<T, E>>) -> Result<T, Problem>
+where
+    E: Into<Box<dyn Error + Send + Sync>>,
+{
+    let unavailable = || Problem::new(Kind::Unavailable, format!("The store cannot {doing}."));
+    match tokio::time::timeout(STORE_TIMEOUT, question).await {
+        Ok(answer) => answer.map_err(|error| unavailable().because(error)),
+        Err(elapsed) => Err(unavailable().because(elapsed)),
+    }
+}
+
+/// Changes the store, in a task of its own: a caller who hangs up, or a store that commits too late for the answer, must
+/// not leave a change without what follows from it. `doing` completes "The store cannot …".
+async fn commit<T>(
+    doing: &str,
+    change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, Problem>
+where
+    T: Send + 'static,
+{
+    let task = tokio::spawn(change.instrument(tracing::Span::current()));
+    ask(doing, async { Ok::<_, Box<dyn Error + Send + Sync>>(task.await??) }).await
+}
+
+/// Milliseconds since the epoch.
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

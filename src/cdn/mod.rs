@@ -1,9 +1,125 @@
-//! The CDN adapters: what each CDN can do, the bytes of its calls, the meaning of its replies. No I/O here
-//! except in `send.rs`, which makes every call to a CDN.
+//! The CDN adapters: what each CDN can do, the bytes of its calls, the meaning of its replies.
+//!
+//! An adapter is pure on both sides: [`Adapter::requests`] writes the calls of a batch, [`Adapter::judge`] reads an
+//! answer, and time and nonces are arguments. One file per CDN, all of the same shape (struct, `new`, capabilities,
+//! requests, classify, check); `sigv4.rs` and `edgegrid.rs` sign. No I/O here except in `send.rs`, which makes every call.
+//!
+//! Reading order: this file, [`Reply`], one adapter (`varnish.rs` is the shortest), then `send.rs`.
 
+mod akamai;
+mod cloudflare;
+mod cloudfront;
+mod edgegrid;
+mod fastly;
+mod mac;
+mod message;
+mod names;
+mod pack;
+mod reply;
+mod send;
+mod sigv4;
+mod varnish;
+
+#[cfg(test)]
+mod tests;
+
+pub use message::{MESSAGE_BYTES, scrub};
+pub use reply::{Counted, RateHint, Reply};
+pub use send::{SendError, Sender};
+
+use crate::config;
 use crate::rewrite::CdnType;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// The adapter for a configured CDN.
+pub fn build(cdn: &config::Cdn) -> Arc<dyn Adapter> {
+    match &cdn.settings {
+        config::CdnSettings::Fastly { service_id, auth_token, api_url } => {
+            Arc::new(fastly::Fastly::new(service_id, auth_token, api_url))
+        }
+        config::CdnSettings::Akamai {
+            api_url,
+            client_token,
+            client_secret,
+            access_token,
+            network,
+            cp_codes,
+        } => Arc::new(akamai::Akamai::new(
+            api_url,
+            client_token,
+            client_secret,
+            access_token,
+            *network,
+            cp_codes.clone(),
+        )),
+        config::CdnSettings::Cloudflare { zone_id, api_token, plan, enterprise_only, api_url } => {
+            Arc::new(cloudflare::Cloudflare::new(zone_id, api_token, *plan, *enterprise_only, api_url))
+        }
+        config::CdnSettings::Cloudfront {
+            distribution_id,
+            access_key_id,
+            secret_access_key,
+            session_token,
+            api_url,
+        } => Arc::new(cloudfront::Cloudfront::new(
+            distribution_id,
+            access_key_id,
+            secret_access_key,
+            session_token.as_ref(),
+            api_url,
+            cdn.dialect.tag_header.is_some(),
+        )),
+        config::CdnSettings::Varnish { api_urls } => Arc::new(varnish::Varnish::new(api_urls)),
+    }
+}
+
+/// One CDN, pure on both sides.
+pub trait Adapter: Send + Sync + std::fmt::Debug {
+    /// Which CDN.
+    fn cdn_type(&self) -> CdnType;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The calls that carry `batch`; it is done when the answer to each of them is. One call for a batch within
+    /// [`Capabilities`] (Varnish: one per node). A larger batch becomes several calls, none of them over a limit of the CDN.
+    ///
+    /// # Errors
+    ///
+    /// An item that the CDN has no call for, or that no CDN could hold: it will never be accepted.
+    fn requests(&self, batch: &Batch, sign: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError>;
+
+    /// What the answer to a call says by itself.
+    fn classify(&self, reply: &Reply) -> Classified;
+
+    /// What the answer to a call means for the batch that it carried: [`Adapter::classify`], with what only the batch
+    /// tells. The engine asks this one: a single item that poisons its call is refused, not split again.
+    fn judge(&self, batch: &Batch, reply: &Reply) -> Classified {
+        let mut classified = self.classify(reply);
+        if classified.verdict == Verdict::Split && batch.items.len() < 2 {
+            classified.verdict = Verdict::Refused;
+        }
+        classified
+    }
+
+    /// What the answer says about the account's rate.
+    fn rate_hints(&self, _reply: &Reply) -> Vec<RateHint> {
+        Vec::new()
+    }
+
+    /// The cheapest calls that prove the credentials without purging content; Varnish: a purge of an unused key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Adapter::requests`].
+    fn check_requests(&self, sign: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError>;
+
+    /// What the answers to [`Adapter::check_requests`] mean, in their order. `Done`: purges can get through;
+    /// `Refused`: the key is good, but whether it may purge is not proved; it says nothing against trying.
+    fn classify_check(&self, replies: &[Reply]) -> Classified;
+}
 
 /// What a purge item is at the CDN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -26,7 +142,7 @@ pub struct Item {
     pub kind: ItemKind,
     /// Its name at the CDN.
     pub value: String,
-    /// Deleted, or marked stale.
+    /// Deleted, or marked stale. Where the CDN cannot mark this kind stale it is deleted: as fresh, only dearer.
     pub hard: bool,
 }
 
@@ -37,7 +153,7 @@ pub struct Capabilities {
     pub tags: bool,
     /// Prefixes can be purged.
     pub prefixes: bool,
-    /// Marking stale instead of deleting, per kind of item.
+    /// URLs and tags can be marked stale instead of deleted.
     pub soft: bool,
     /// `everything` can be marked stale.
     pub soft_everything: bool,
@@ -47,16 +163,29 @@ pub struct Capabilities {
     pub tags_per_call: usize,
     /// Prefixes in one call.
     pub prefixes_per_call: usize,
-    /// Bytes of one call's body.
+    /// Bytes of one call's body (Varnish: of its tag header), with two quotes and a separator for each item.
     pub bytes_per_call: usize,
     /// Different kinds may share a call.
     pub mixed_kinds: bool,
 }
 
+impl Capabilities {
+    /// Items of one kind in one call; 0 where the CDN does not purge this kind.
+    pub fn items_per_call(&self, kind: ItemKind) -> usize {
+        match kind {
+            ItemKind::Url => self.urls_per_call,
+            ItemKind::Tag => self.tags_per_call,
+            ItemKind::Prefix => self.prefixes_per_call,
+            ItemKind::Everything => 1,
+        }
+    }
+}
+
 /// The items that one API call carries: one kind, one hardness, unless the CDN mixes kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Stable over retries of the same items: CloudFront's `CallerReference`.
+    /// CloudFront's `CallerReference`: the same on every retry of these sends, and never used for a later purge of
+    /// the same items. CloudFront answers a known reference with the earlier invalidation and purges nothing.
     pub reference: String,
     /// What to purge; never empty.
     pub items: Vec<Item>,
@@ -65,21 +194,18 @@ pub struct Batch {
 /// What signing needs from outside: time and randomness.
 #[derive(Clone, Debug)]
 pub struct SignContext {
-    /// Now, in milliseconds since the epoch, by the CDN's clock as far as it is known.
+    /// Now, in milliseconds since the epoch, by the CDN's clock as far as it is known ([`Reply::date_ms`] tells it).
     pub now_ms: i64,
     /// A fresh nonce (a UUID).
     pub nonce: String,
 }
 
-/// A CDN's answer.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    /// The HTTP status.
-    pub status: http::StatusCode,
-    /// Its headers.
-    pub headers: http::HeaderMap,
-    /// At most 64 KiB of its body.
-    pub body: Bytes,
+impl SignContext {
+    /// Now in UTC, as `strftime` writes it.
+    fn utc(&self, format: &str) -> Result<String, RequestError> {
+        let now = jiff::Timestamp::from_millisecond(self.now_ms).map_err(|_| RequestError::Clock)?;
+        Ok(now.strftime(format).to_string())
+    }
 }
 
 /// What an answer means.
@@ -104,29 +230,8 @@ pub struct Classified {
     pub verdict: Verdict,
     /// The CDN's id of this call, for its support.
     pub request_id: Option<String>,
-    /// One line for people; no secret.
+    /// One line for people, at most [`MESSAGE_BYTES`]; no secret.
     pub message: String,
-}
-
-/// One CDN, pure on both sides.
-pub trait Adapter: Send + Sync + std::fmt::Debug {
-    /// Which CDN.
-    fn cdn_type(&self) -> CdnType;
-
-    /// What it can do.
-    fn capabilities(&self) -> Capabilities;
-
-    /// The calls that carry `batch`: one, except where every node must be told (Varnish) or a URL needs its own call (Fastly).
-    fn requests(&self, batch: &Batch, sign: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError>;
-
-    /// What the answer to one of these calls means.
-    fn classify(&self, reply: &Reply) -> Classified;
-
-    /// The cheapest calls that prove the credentials without purging content; Varnish: a purge of an unused key.
-    fn check_requests(&self, sign: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError>;
-
-    /// What the answers to [`Adapter::check_requests`] mean, in their order.
-    fn classify_check(&self, replies: &[Reply]) -> Classified;
 }
 
 /// A call that cannot be written.
@@ -140,6 +245,20 @@ pub enum RequestError {
         /// Which kind.
         kind: ItemKind,
     },
+    /// Akamai's purge-all is a purge of CP codes.
+    #[error("Akamai purges everything by CP code, and `cp_codes` is empty")]
+    NoCpCodes,
+    /// The value of an item is not what its kind asks for.
+    #[error("{value:?} is not {expected}")]
+    Value {
+        /// The item's value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The clock shows a time that cannot be written as a date.
+    #[error("the clock is out of range")]
+    Clock,
     /// The parts do not make a valid HTTP request.
     #[error("the request is not valid HTTP")]
     Http(#[from] http::Error),

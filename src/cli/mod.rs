@@ -1,1 +1,155 @@
-//! cli
+//! The command line: one file per subcommand, named in [`Command`] and run in [`Command::run`].
+//!
+//! Exit codes: 0; 1 failed; 2 usage; 78 (`EX_CONFIG` of sysexits.h) configuration.
+
+mod check;
+mod client;
+mod completions;
+mod demo;
+mod explain;
+mod items;
+mod probe;
+mod purge;
+mod purges;
+mod schema;
+mod serve;
+pub mod systemd;
+
+use crate::config::ConfigError;
+use clap::{Parser, Subcommand};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+const EX_CONFIG: u8 = 78;
+const DEFAULT_CONFIG: &str = "origin-shim.toml";
+
+/// The version, and the commit where the build knew it.
+static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("ORIGIN_SHIM_COMMIT") {
+    Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+    _ => env!("CARGO_PKG_VERSION").to_owned(),
+});
+
+/// The reverse proxy between a CDN and an origin that makes long cache lifetimes safe
+#[derive(Debug, Parser)]
+#[command(name = "origin-shim", version = VERSION.as_str())]
+struct Cli {
+    /// The configuration file [default: origin-shim.toml in the current directory]
+    #[arg(long, global = true, env = "ORIGIN_SHIM_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::ServeArgs),
+    Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
+    Purge(purge::PurgeArgs),
+    Purges(purges::PurgesArgs),
+    Demo(crate::demo::Options),
+    Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+impl Command {
+    fn run(self, config: &ConfigPath) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Serve(args) => serve::run(&args, config.get()?),
+            Self::Check(args) => check::run(&args, config.get()?),
+            Self::Explain(args) => explain::run(&args, config.get()?),
+            Self::Purge(args) => block_on(purge::run(args))?,
+            Self::Purges(args) => block_on(purges::run(args))?,
+            Self::Demo(options) => demo::run(options),
+            Self::Schema(args) => schema::run(&args),
+            Self::Completions(args) => completions::run(&args),
+        }
+    }
+}
+
+/// Runs what the arguments say and tells the exit code.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let command = cli.command.unwrap_or_else(|| Command::Serve(serve::ServeArgs::default()));
+    command.run(&ConfigPath(cli.config)).unwrap_or_else(|error| {
+        eprint!("{}", describe(&error));
+        ExitCode::from(exit_code(&error))
+    })
+}
+
+/// The error and its causes, each once.
+fn describe(error: &anyhow::Error) -> String {
+    let causes = error.chain().skip(1).map(|cause| format!("  caused by: {cause}\n"));
+    format!("error: {error}\n{}", causes.collect::<String>())
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let is_config = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<NoConfig>());
+    if is_config { EX_CONFIG } else { 1 }
+}
+
+/// Where the configuration is, for the subcommands that need one.
+struct ConfigPath(Option<PathBuf>);
+
+impl ConfigPath {
+    fn get(&self) -> Result<&Path, NoConfig> {
+        match &self.0 {
+            Some(path) => Ok(path),
+            None if Path::new(DEFAULT_CONFIG).exists() => Ok(Path::new(DEFAULT_CONFIG)),
+            None => Err(NoConfig),
+        }
+    }
+}
+
+/// No file was named, and the default one is not there.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "there is no {DEFAULT_CONFIG} in this directory: name a file with --config or ORIGIN_SHIM_CONFIG, or try `origin-shim demo`"
+)]
+struct NoConfig;
+
+/// Runs a subcommand's waiting on the network.
+fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
+}
+
+/// Prints to stdout. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_error_shows_its_causes_once_and_decides_the_exit_code() {
+        let error =
+            Err::<(), _>(std::io::Error::other("the disk is gone")).context("cannot write").unwrap_err();
+        assert_eq!(describe(&error), "error: cannot write\n  caused by: the disk is gone\n");
+        assert_eq!(exit_code(&error), 1);
+
+        let path = Path::new("/nowhere/shim.toml");
+        let error = anyhow::Error::from(crate::config::load(path).unwrap_err()).context("reload");
+        assert_eq!(
+            describe(&error),
+            "error: reload\n  caused by: cannot read the configuration /nowhere/shim.toml\n  caused by: No such file or directory (os error 2)\n"
+        );
+        assert_eq!(exit_code(&error), 78);
+        assert_eq!(exit_code(&NoConfig.into()), 78);
+    }
+}

@@ -1,12 +1,32 @@
 //! The resolved configuration: what `file.rs` says, checked and with every default and secret filled in.
 
+pub mod duration;
 pub mod secret;
+
+mod at;
+mod error;
+mod file;
+mod fingerprint;
+mod keys;
+mod load;
+mod locate;
+mod resolve;
+mod text;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, Problem};
+pub use file::schema;
+pub use fingerprint::{Difference, Fingerprint};
+pub use load::{Loaded, load, parse};
 
 use crate::rewrite::{Dialect, Policy};
 use ipnet::IpNet;
 use secret::Secret;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +41,18 @@ pub struct Config {
     pub store: Store,
     /// The sites, in file order.
     pub sites: Vec<Arc<Site>>,
+}
+
+impl Config {
+    /// Reads the file at `path`; [`load`] also gives the warnings.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        load(path).map(|loaded| loaded.config)
+    }
+
+    /// Reads a text. `path` is named in complaints, and relative paths are relative to it; [`parse`] also gives the warnings.
+    pub fn parse(text: &str, path: &Path, env: secret::Env<'_>) -> Result<Self, ConfigError> {
+        parse(text, path, env).map(|loaded| loaded.config)
+    }
 }
 
 /// `[server]`
@@ -119,7 +151,7 @@ pub enum Scope {
 }
 
 /// `[store]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Store {
     /// The SQLite file; `None`: in memory (the demo and tests only).
     pub path: Option<PathBuf>,
@@ -205,7 +237,7 @@ pub enum Trust {
 }
 
 /// `[[sites.cdns]]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cdn {
     /// Its name within the site; by default its type.
     pub name: String,
@@ -241,7 +273,7 @@ pub enum Everything {
 }
 
 /// What each adapter needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum CdnSettings {
     /// Fastly.
     Fastly {

@@ -1,1 +1,188 @@
-//! listen
+//! The data plane: N workers, each a thread with its own single-threaded runtime, its own listeners and its own
+//! origin connections. Workers share the immutable routing and nothing else.
+
+pub mod tls;
+
+mod bind;
+mod connection;
+mod io;
+mod pulse;
+mod watch;
+mod worker;
+
+pub use pulse::Pulse;
+
+use crate::config::Config;
+use crate::proxy::Shared;
+use crate::proxy::site::RoutingError;
+use rustls::ServerConfig;
+use std::io as std_io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tls::{Certificates, TlsError};
+use tokio::sync::watch::{Sender, channel};
+use worker::Starting;
+
+/// Why the data plane cannot start, or cannot take over a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: std_io::Error,
+    },
+    /// The certificates cannot be served.
+    #[error("the certificates cannot be used")]
+    Tls(#[from] TlsError),
+    /// The sites cannot be routed.
+    #[error("the sites cannot be routed")]
+    Routing(#[from] RoutingError),
+    /// The system gives no thread or event queue.
+    #[error("cannot start a worker")]
+    Worker(#[source] std_io::Error),
+}
+
+/// A worker ended by a panic.
+#[derive(Debug, thiserror::Error)]
+#[error("data plane worker {0} panicked")]
+pub struct WorkerPanicked(usize);
+
+/// The real addresses of the listeners, in the order of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Plain listeners.
+    pub plain: Vec<SocketAddr>,
+    /// TLS listeners.
+    pub tls: Vec<SocketAddr>,
+}
+
+/// The running data plane. Dropping it aborts what is under way.
+#[derive(Debug)]
+pub struct DataPlane {
+    addresses: Addresses,
+    serving: Serving,
+    /// When draining must have ended; none: serve.
+    stop: Sender<Option<Instant>>,
+    workers: Vec<JoinHandle<()>>,
+    pulses: Vec<Arc<Pulse>>,
+}
+
+/// What the workers serve, and a reload replaces.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    shared: Arc<Shared>,
+    certificates: Option<Arc<Certificates>>,
+}
+
+/// Binds every address, then starts the workers: whatever can fail has failed before the first thread.
+pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
+    let count = config.server.workers.max(1);
+    let certificates = match config.server.tls_listen.as_slice() {
+        [] => None,
+        _ => Some(Certificates::load(&config.server.certificates)?),
+    };
+    let tls = certificates.as_ref().map(Certificates::server_config).transpose()?;
+
+    let starting = (0..count).map(|_| Starting::new()).collect::<Result<Vec<_>, _>>();
+    let mut starting = starting.map_err(ListenError::Worker)?;
+    let plain = config.server.listen.iter().map(|&address| bind(address, None, &mut starting));
+    let plain = plain.collect::<Result<_, _>>()?;
+    let secure = config.server.tls_listen.iter().map(|&address| bind(address, tls.as_ref(), &mut starting));
+    let addresses = Addresses { plain, tls: secure.collect::<Result<_, _>>()? };
+
+    let (stop, stopped) = channel(None);
+    let mut workers = Vec::with_capacity(count);
+    let pulses = starting.iter().map(Starting::pulse).collect();
+    for (index, starting) in starting.into_iter().enumerate() {
+        let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("proxy-{index}"))
+            .spawn(move || worker::run(index, starting, &shared, stopped))
+            // The workers started before end with their channel.
+            .map_err(ListenError::Worker)?;
+        workers.push(thread);
+    }
+    Ok(DataPlane { addresses, serving: Serving { shared, certificates }, stop, workers, pulses })
+}
+
+impl DataPlane {
+    /// Where it really listens (a port 0 of the configuration has become one).
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// What a reload replaces, for whoever reloads.
+    pub fn serving(&self) -> Serving {
+        self.serving.clone()
+    }
+
+    /// The pulses of the workers, several beats a second.
+    pub fn pulses(&self) -> &[Arc<Pulse>] {
+        &self.pulses
+    }
+
+    /// As [`Serving::reload`].
+    pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
+        self.serving.reload(config)
+    }
+
+    /// Begins to stop, and returns at once: nothing new is accepted, requests under way may end within
+    /// `deadline`, and what is left then is aborted. [`DataPlane::join`] waits for it.
+    pub fn drain(&self, deadline: Duration) {
+        self.stop.send_replace(Some(Instant::now() + deadline));
+    }
+
+    /// Waits until every worker has ended; they only do after [`DataPlane::drain`]. Blocks the thread.
+    pub fn join(mut self) -> Result<(), WorkerPanicked> {
+        let workers = std::mem::take(&mut self.workers);
+        let mut result = Ok(());
+        for (index, worker) in workers.into_iter().enumerate() {
+            if worker.join().is_err() {
+                result = Err(WorkerPanicked(index));
+            }
+        }
+        result
+    }
+}
+
+impl Serving {
+    /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.
+    pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
+        // Certificates are only swapped once the rest is known to be good: neither can fail after the other.
+        let certificates = match &self.certificates {
+            Some(_) => Some(tls::Loaded::load(&config.server.certificates)?),
+            None => None,
+        };
+        self.shared.reload(config)?;
+        if let (Some(current), Some(loaded)) = (&self.certificates, certificates) {
+            current.replace(loaded);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        self.stop.send_if_modified(|stop| stop.replace(Instant::now()).is_none());
+    }
+}
+
+/// Binds `address` for every worker, and tells the real one.
+fn bind(
+    address: SocketAddr,
+    tls: Option<&Arc<ServerConfig>>,
+    workers: &mut [Starting],
+) -> Result<SocketAddr, ListenError> {
+    let failed = |source| ListenError::Bind { address, source };
+    let (bound, sockets) = bind::bind(address, workers.len()).map_err(failed)?;
+    for (worker, socket) in workers.iter_mut().zip(sockets) {
+        worker.listen(socket, tls.cloned()).map_err(failed)?;
+    }
+    Ok(bound)
+}

@@ -1,14 +1,28 @@
-//! A purge: what a caller asked for, and its life.
+//! A purge: what a caller asked for, and its life. Everything here is pure.
+//!
+//! A [`PurgeRequest`] is checked (`check.rs`) and planned against each CDN of its site (`plan.rs`): a [`JobPlan`] per CDN,
+//! whose items the store keeps. Later, `batch.rs` fills calls with them.
 
-pub mod plan;
+mod batch;
+mod check;
+mod plan;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use batch::{Filled, Wanted, batches};
+pub use check::ItemError;
+pub use plan::plan;
 
 use crate::cdn::Item;
-use crate::rewrite::CdnType;
+use crate::config::Site;
+use crate::rewrite::path::normalise;
+use crate::rewrite::{CdnType, tags};
 use serde::{Deserialize, Serialize};
 
 /// What a caller asked for: the body of `POST /v1/sites/{site}/purges`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an object that says what to purge")]
 pub struct PurgeRequest {
     /// Exactly these URLs; the hosts must be the site's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -34,6 +48,34 @@ pub struct PurgeRequest {
     /// For people: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl PurgeRequest {
+    /// How many items were asked for.
+    pub fn item_count(&self) -> usize {
+        self.urls.len()
+            + self.paths.len()
+            + self.tags.len()
+            + self.prefixes.len()
+            + usize::from(self.everything)
+    }
+
+    /// Whether this asks for all of the site, in whatever words: `everything`, the prefix `/`, or the site's own tag, in any
+    /// form that one of its CDNs takes for it. Decides which scope the caller needs.
+    pub fn purges_everything(&self, site: &Site) -> bool {
+        self.everything
+            || self.prefixes.iter().any(|prefix| normalise(prefix) == "/")
+            || self.tags.iter().any(|tag| is_site_tag(tag, site))
+    }
+}
+
+/// Cloudflare and CloudFront do not tell case apart, and any CDN takes the encoded form.
+fn is_site_tag(tag: &str, site: &Site) -> bool {
+    let own = tags::site_tag(&site.name);
+    tag.eq_ignore_ascii_case(&own)
+        || site.cdns.iter().any(|cdn| {
+            tags::encode(cdn.dialect.cdn, tag).eq_ignore_ascii_case(&tags::encode(cdn.dialect.cdn, &own))
+        })
 }
 
 /// Marked stale, or deleted.

@@ -1,1 +1,289 @@
-//! Planning: a purge against each CDN's capabilities. Pure.
+//! Planning: a purge against what each CDN can do. A CDN that lacks a kind gets a broader one, never a narrower; what was
+//! widened and why is told in words (DESIGN §4 has the table).
+
+use super::check::{Checked, ItemError, check, takes};
+use super::{JobPlan, PurgeMode, PurgeRequest};
+use crate::cdn::{Capabilities, Item, ItemKind};
+use crate::config::{Cdn, CdnSettings, CloudflarePlan, Everything, Site};
+use crate::rewrite::path::normalise;
+use crate::rewrite::{CdnType, tags};
+use std::collections::HashSet;
+use std::time::Duration;
+use url::Url;
+
+/// Plans `request` for each CDN of the site that it concerns, in their order: every item that was asked for is covered on each
+/// of them. A CDN whose hosts none of the URLs names gets no job.
+///
+/// # Errors
+///
+/// Each item that is wrong, or that one of the CDNs can purge in no way. Nothing is planned then.
+pub fn plan(
+    site: &Site,
+    capabilities: &dyn Fn(&Cdn) -> Capabilities,
+    request: &PurgeRequest,
+) -> Result<Vec<JobPlan>, Vec<ItemError>> {
+    let wanted = check(site, request)?;
+    let mut errors = Vec::new();
+    let mut jobs = Vec::new();
+    for cdn in &wanted.cdns {
+        let mut planner = Planner::new(site, cdn, capabilities(cdn), request.mode);
+        match planner.cover(&wanted) {
+            Ok(()) => jobs.push(planner.job()),
+            Err(refused) => errors.extend(refused),
+        }
+    }
+    jobs.retain(|job| !job.items.is_empty());
+    if errors.is_empty() { Ok(jobs) } else { Err(errors) }
+}
+
+/// The plan for one CDN, while it is made.
+struct Planner<'a> {
+    site: &'a Site,
+    cdn: &'a Cdn,
+    can: Capabilities,
+    /// Hard was asked for.
+    hard: bool,
+    items: Vec<Item>,
+    seen: HashSet<Item>,
+    everything: bool,
+    fallback: Vec<String>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(site: &'a Site, cdn: &'a Cdn, can: Capabilities, mode: Option<PurgeMode>) -> Self {
+        let hard = mode.map_or(cdn.hard, |mode| mode == PurgeMode::Hard);
+        let (items, seen, fallback) = (Vec::new(), HashSet::new(), Vec::new());
+        Self { site, cdn, can, hard, items, seen, everything: false, fallback }
+    }
+
+    fn job(self) -> JobPlan {
+        let repeat = if self.everything { self.cdn.repeat_everything_after } else { self.cdn.repeat_after };
+        JobPlan {
+            cdn: self.cdn.name.clone(),
+            cdn_type: self.cdn.dialect.cdn,
+            items: self.items,
+            fallback: self.fallback,
+            repeat_after_ms: milliseconds(repeat),
+        }
+    }
+
+    fn cover(&mut self, wanted: &Checked<'_>) -> Result<(), Vec<ItemError>> {
+        self.everything |= wanted.everything;
+        if !self.everything && self.is_enterprise_only() {
+            self.widen("surgical_purge is \"enterprise-only\" and the plan is not: everything is purged");
+        }
+        let mut errors = Vec::new();
+        if !self.everything {
+            self.tags(wanted.tags);
+            self.paths(wanted.paths, &mut errors);
+            self.urls(&wanted.urls, &mut errors);
+            self.prefixes(wanted.prefixes, &mut errors);
+        }
+        if self.everything {
+            // It absorbs the rest, which is no harder, and whatever was wrong with it.
+            errors.clear();
+            self.items.clear();
+            self.seen.clear();
+            self.purge_everything().map_err(|error| vec![error])?;
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// `surgical_purge = "enterprise-only"` with a lesser plan: the original service's rule.
+    fn is_enterprise_only(&self) -> bool {
+        matches!(&self.cdn.settings, CdnSettings::Cloudflare { enterprise_only: true, plan, .. }
+            if *plan != CloudflarePlan::Enterprise)
+    }
+
+    fn tags(&mut self, tags: &[String]) {
+        if tags.is_empty() {
+            return;
+        }
+        if !self.can.tags {
+            self.widen("tags: this CDN takes none here, so everything is purged");
+            return;
+        }
+        for tag in tags {
+            self.push_tag(tag);
+        }
+    }
+
+    fn paths(&mut self, paths: &[String], errors: &mut Vec<ItemError>) {
+        if paths.is_empty() {
+            return;
+        }
+        if self.can.tags && self.site.policy.tags.path {
+            for path in paths {
+                self.push_tag(&tags::path_tag(&self.site.name, path));
+            }
+            return;
+        }
+        if self.cdn.dialect.cdn == CdnType::Cloudfront {
+            // A distribution does not tell hosts apart, and a wildcard covers the queries.
+            for (index, path) in paths.iter().enumerate() {
+                let path = path_of(path);
+                match without_wildcard(&path) {
+                    Ok(()) => {
+                        self.push_url(path.clone());
+                        self.push_url(format!("{path}?*"));
+                    }
+                    Err(error) => errors.push(self.refused("paths", index, error)),
+                }
+            }
+            return;
+        }
+        if self.cdn.hosts.is_empty() {
+            self.widen("paths: without path tags or a host no URL can be named, so everything is purged");
+            return;
+        }
+        self.note("paths: without path tags purged by URL, which leaves copies with a query");
+        // Cloudflare keeps a copy for each scheme; elsewhere the scheme is no part of a copy's name.
+        let schemes: &[&str] =
+            if self.cdn.dialect.cdn == CdnType::Cloudflare { &["https", "http"] } else { &["https"] };
+        for path in paths {
+            for host in &self.cdn.hosts {
+                for scheme in schemes {
+                    self.push_url(format!("{scheme}://{host}{}", path_of(path)));
+                }
+            }
+        }
+    }
+
+    fn urls(&mut self, urls: &[Url], errors: &mut Vec<ItemError>) {
+        for (index, url) in urls.iter().enumerate() {
+            if !takes(self.site, self.cdn, url) {
+                continue;
+            }
+            if self.cdn.dialect.cdn != CdnType::Cloudfront {
+                self.push_url(url.as_str().to_owned());
+                continue;
+            }
+            let target = url[url::Position::BeforePath..].to_owned();
+            match without_wildcard(&target) {
+                Ok(()) => self.push_url(target),
+                Err(error) => errors.push(self.refused("urls", index, error)),
+            }
+        }
+    }
+
+    fn prefixes(&mut self, prefixes: &[String], errors: &mut Vec<ItemError>) {
+        for (index, prefix) in prefixes.iter().enumerate() {
+            let path = path_of(prefix);
+            if self.can.prefixes && self.cdn.dialect.cdn == CdnType::Cloudfront {
+                self.push_url(format!("{path}*"));
+            } else if self.can.prefixes && self.cdn.hosts.is_empty() {
+                self.widen("prefixes: without a host none can be named, so everything is purged");
+            } else if self.can.prefixes {
+                self.push_prefix(&path);
+            } else if self.can.tags && depth(prefix) <= usize::from(self.site.policy.tags.sections) {
+                self.push_tag(&tags::section_tag(&self.site.name, prefix));
+            } else {
+                let levels = self.site.policy.tags.sections;
+                let error = format!(
+                    "it has no prefix purge, and section tags ({levels} levels) do not reach this deep; \
+                     purge paths, a tag or everything"
+                );
+                errors.push(self.refused("prefixes", index, &error));
+            }
+        }
+    }
+
+    fn purge_everything(&mut self) -> Result<(), ItemError> {
+        if self.cdn.everything == Everything::SiteTag {
+            if self.can.tags && self.site.policy.tags.site {
+                self.push_tag(&tags::site_tag(&self.site.name));
+                return Ok(());
+            }
+            self.note(if self.can.tags {
+                "everything: the site has no tag of its own, so the CDN's purge-all is used"
+            } else {
+                "everything: this CDN takes no tags here, so its purge-all is used"
+            });
+        }
+        if matches!(&self.cdn.settings, CdnSettings::Akamai { cp_codes, .. } if cp_codes.is_empty()) {
+            let message =
+                format!("{}: Akamai purges everything by CP code, and cp_codes is empty", self.cdn.name);
+            return Err(ItemError { item: "everything".into(), message });
+        }
+        let hard = self.hardness(self.can.soft_everything, "everything");
+        self.push(Item { kind: ItemKind::Everything, value: "*".into(), hard });
+        Ok(())
+    }
+
+    fn push_tag(&mut self, tag: &str) {
+        let hard = self.hardness(self.can.soft, "tags");
+        let value = tags::encode(self.cdn.dialect.cdn, tag).into_owned();
+        self.push(Item { kind: ItemKind::Tag, value, hard });
+    }
+
+    fn push_url(&mut self, value: String) {
+        let hard = self.hardness(self.can.soft, "URLs");
+        self.push(Item { kind: ItemKind::Url, value, hard });
+    }
+
+    /// `host/path/`, for each host.
+    fn push_prefix(&mut self, path: &str) {
+        // Varnish bans, and a ban deletes.
+        let soft = self.can.soft && self.cdn.dialect.cdn != CdnType::Varnish;
+        let hard = self.hardness(soft, "prefixes");
+        for host in &self.cdn.hosts {
+            self.push(Item { kind: ItemKind::Prefix, value: format!("{host}{path}"), hard });
+        }
+    }
+
+    /// Each item once.
+    fn push(&mut self, item: Item) {
+        if self.seen.insert(item.clone()) {
+            self.items.push(item);
+        }
+    }
+
+    /// Hard if that was asked for, or if nothing else is possible: as fresh, only dearer.
+    fn hardness(&mut self, can_soft: bool, what: &str) -> bool {
+        if !self.hard && !can_soft {
+            self.note(&format!("{what}: this CDN cannot mark them stale, so they are purged hard"));
+        }
+        self.hard || !can_soft
+    }
+
+    fn widen(&mut self, why: &str) {
+        self.everything = true;
+        self.note(why);
+    }
+
+    fn note(&mut self, why: &str) {
+        if !self.fallback.iter().any(|note| note == why) {
+            self.fallback.push(why.to_owned());
+        }
+    }
+
+    fn refused(&self, list: &str, index: usize, why: &str) -> ItemError {
+        ItemError::new(list, index, format!("{}: {why}", self.cdn.name))
+    }
+}
+
+/// The path as a browser requests it.
+fn path_of(path: &str) -> String {
+    match Url::parse(&format!("https://host.invalid{path}")) {
+        Ok(url) => url.path().to_owned(),
+        // Cannot happen: after a host, every text that starts with `/` is a path.
+        Err(_) => path.to_owned(),
+    }
+}
+
+/// CloudFront reads `*` at the end as a wildcard and knows no escape for it.
+fn without_wildcard(target: &str) -> Result<(), &'static str> {
+    if target.ends_with('*') { Err("CloudFront would read the `*` at the end as a wildcard") } else { Ok(()) }
+}
+
+/// How many segments deep a prefix is; the root is 0.
+fn depth(prefix: &str) -> usize {
+    normalise(prefix).matches('/').count().saturating_sub(1)
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,314 @@
-//! `Cache-Control` and its targeted kin, parsed and printed with unknown directives kept.
+//! `Cache-Control` and its kin, read leniently: what cannot be understood counts as the shorter lifetime.
+
+use super::dialect::Syntax;
+use http::HeaderValue;
+
+/// The longest lifetime that a cache needs to tell apart, in seconds (RFC 9111 §1.2.2).
+const LONGEST: u32 = 1 << 31;
+
+/// What the directives of a `Cache-Control` field (or of one in its syntax) say together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheControl {
+    /// `max-age` in seconds, at most 2^31; the smallest of several; 0 where it is no number (RFC 9111 §4.2.1).
+    pub max_age: Option<u32>,
+    /// `s-maxage`, likewise.
+    pub s_maxage: Option<u32>,
+    /// `private`, with or without field names.
+    pub private: bool,
+    /// `no-store`.
+    pub no_store: bool,
+    /// `no-cache`, with or without field names.
+    pub no_cache: bool,
+    /// `public`.
+    pub public: bool,
+}
+
+impl CacheControl {
+    /// Reads every line of a `Cache-Control` field as one list (RFC 9110 §5.3).
+    pub fn parse<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
+        Self::read(lines, Syntax::CacheControl)
+    }
+
+    /// Reads every line of a field in `syntax`.
+    pub(super) fn read<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>, syntax: Syntax) -> Self {
+        let mut all = Self::default();
+        for line in lines {
+            for directive in directives(line.as_bytes(), syntax) {
+                match directive.name {
+                    Name::MaxAge => shortest(&mut all.max_age, directive.seconds(syntax)),
+                    Name::SMaxAge => shortest(&mut all.s_maxage, directive.seconds(syntax)),
+                    Name::Private => all.private = true,
+                    Name::NoStore => all.no_store = true,
+                    Name::NoCache => all.no_cache = true,
+                    Name::Public => all.public = true,
+                    _ => {}
+                }
+            }
+        }
+        all
+    }
+
+    /// The lifetime for a shared cache, in seconds, where one is given (RFC 9111 §5.2.2.10).
+    pub fn shared_lifetime(&self) -> Option<u32> {
+        self.s_maxage.or(self.max_age)
+    }
+}
+
+/// Of duplicates the most restrictive holds.
+fn shortest(slot: &mut Option<u32>, seconds: u32) {
+    *slot = Some(slot.map_or(seconds, |other| other.min(seconds)));
+}
+
+/// A directive that means something to a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    /// `max-age`; in `Edge-Control` also `cache-maxage`.
+    MaxAge,
+    SMaxAge,
+    Private,
+    /// `no-store`; in `Edge-Control` also `bypass-cache`.
+    NoStore,
+    NoCache,
+    Public,
+    Immutable,
+    ProxyRevalidate,
+    StaleWhileRevalidate,
+    StaleIfError,
+    /// `!no-store` of `Edge-Control`: store although `Cache-Control` says `no-store`.
+    NotNoStore,
+    /// `downstream-ttl` of `Edge-Control`: the lifetime for the browser.
+    DownstreamTtl,
+    /// Anything else, kept as it is.
+    Other,
+}
+
+/// One directive of a field line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Directive<'a> {
+    /// What it is.
+    pub(super) name: Name,
+    /// All of it, trimmed.
+    pub(super) raw: &'a [u8],
+    /// Whether a quoted string of it has no end: written before others, it would swallow them.
+    pub(super) unended: bool,
+    /// What follows its name.
+    rest: &'a [u8],
+}
+
+impl<'a> Directive<'a> {
+    /// Its name as it is written.
+    pub(super) fn key(&self) -> &'a [u8] {
+        &self.raw[..self.raw.len() - self.rest.len()]
+    }
+
+    /// Its argument as a lifetime; no number is 0.
+    pub(super) fn seconds(&self, syntax: Syntax) -> u32 {
+        let Some(argument) = self.rest.trim_ascii_start().strip_prefix(b"=") else { return 0 };
+        let argument = argument.trim_ascii();
+        let argument =
+            argument.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(argument);
+        if syntax == Syntax::EdgeControl { duration(argument) } else { delta_seconds(argument) }
+    }
+}
+
+/// The directives of one field line. A semicolon separates like a comma: origins write `private; no-cache`, and a
+/// `private` that is overlooked is worse than a directive that is split.
+pub(super) fn directives(line: &[u8], syntax: Syntax) -> Directives<'_> {
+    Directives { left: line, syntax }
+}
+
+/// See [`directives`].
+pub(super) struct Directives<'a> {
+    left: &'a [u8],
+    syntax: Syntax,
+}
+
+impl<'a> Iterator for Directives<'a> {
+    type Item = Directive<'a>;
+
+    fn next(&mut self) -> Option<Directive<'a>> {
+        while let [b' ' | b'\t' | b',' | b';', rest @ ..] = self.left {
+            self.left = rest;
+        }
+        if self.left.is_empty() {
+            return None;
+        }
+        let line = self.left;
+        let (end, unended) = directive_end(line);
+        self.left = &line[end..];
+        let raw = line[..end].trim_ascii_end();
+        let name_end = raw.iter().position(|b| matches!(b, b'=' | b' ' | b'\t')).unwrap_or(raw.len());
+        let (name, rest) = raw.split_at(name_end);
+        Some(Directive { name: name_of(name, self.syntax), raw, unended, rest })
+    }
+}
+
+/// Where the first directive ends: at a separator outside of a quoted string, or with the line; and whether a quoted
+/// string is open there.
+fn directive_end(line: &[u8]) -> (usize, bool) {
+    let quote = match line.iter().position(|b| matches!(b, b',' | b';' | b'"')) {
+        None => return (line.len(), false),
+        Some(end) if line[end] != b'"' => return (end, false),
+        Some(quote) => quote,
+    };
+    let (mut quoted, mut escaped) = (false, false);
+    for (i, &byte) in line.iter().enumerate().skip(quote) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => escaped = true,
+            b',' | b';' if !quoted => return (i, false),
+            _ => {}
+        }
+    }
+    (line.len(), quoted)
+}
+
+fn name_of(name: &[u8], syntax: Syntax) -> Name {
+    let edge_control = syntax == Syntax::EdgeControl;
+    match name {
+        b"max-age" => Name::MaxAge,
+        b"s-maxage" => Name::SMaxAge,
+        b"public" => Name::Public,
+        b"private" => Name::Private,
+        b"no-store" => Name::NoStore,
+        b"no-cache" => Name::NoCache,
+        b"immutable" => Name::Immutable,
+        b"proxy-revalidate" => Name::ProxyRevalidate,
+        b"stale-while-revalidate" => Name::StaleWhileRevalidate,
+        b"stale-if-error" => Name::StaleIfError,
+        b"cache-maxage" if edge_control => Name::MaxAge,
+        b"bypass-cache" if edge_control => Name::NoStore,
+        b"!no-store" if edge_control => Name::NotNoStore,
+        b"downstream-ttl" if edge_control => Name::DownstreamTtl,
+        _ if name.iter().any(u8::is_ascii_uppercase) => name_of(&name.to_ascii_lowercase(), syntax),
+        _ => Name::Other,
+    }
+}
+
+/// `delta-seconds` (RFC 9111 §1.2.2); what is no number is 0.
+pub(super) fn delta_seconds(digits: &[u8]) -> u32 {
+    if digits.is_empty() {
+        return 0;
+    }
+    let mut seconds = 0u32;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return 0;
+        }
+        seconds = seconds.saturating_mul(10).saturating_add(u32::from(digit - b'0')).min(LONGEST);
+    }
+    seconds
+}
+
+/// A lifetime of `Edge-Control`: seconds, or numbers with the units s, m, h, d (`7d`, `1h30m`).
+fn duration(text: &[u8]) -> u32 {
+    let (mut total, mut number) = (0u32, None);
+    for byte in text {
+        let unit = match byte.to_ascii_lowercase() {
+            digit @ b'0'..=b'9' => {
+                let next = number.unwrap_or(0u32).saturating_mul(10).saturating_add(u32::from(digit - b'0'));
+                number = Some(next);
+                continue;
+            }
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3_600,
+            b'd' => 86_400,
+            _ => return 0,
+        };
+        let Some(count) = number.take() else { return 0 };
+        total = total.saturating_add(count.saturating_mul(unit));
+    }
+    total.saturating_add(number.unwrap_or(0)).min(LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(lines: &[&str], expected: CacheControl) {
+        let lines: Vec<_> = lines.iter().map(|l| HeaderValue::from_bytes(l.as_bytes()).unwrap()).collect();
+        assert_eq!(CacheControl::parse(&lines), expected, "{lines:?}");
+    }
+
+    fn max_age(seconds: u32) -> CacheControl {
+        CacheControl { max_age: Some(seconds), ..CacheControl::default() }
+    }
+
+    #[test]
+    fn lifetimes() {
+        check(&[], CacheControl::default());
+        check(&[""], CacheControl::default());
+        check(&["max-age=60"], max_age(60));
+        check(&["MAX-AGE=60"], max_age(60));
+        check(&["max-age = 60"], max_age(60));
+        check(&["max-age=\"60\""], max_age(60));
+        check(&[",, max-age=60,"], max_age(60));
+        check(&["max-age=2147483648"], max_age(1 << 31));
+        check(&["max-age=99999999999999999999"], max_age(1 << 31));
+        check(&["s-maxage=5, max-age=60"], CacheControl { s_maxage: Some(5), ..max_age(60) });
+    }
+
+    #[test]
+    fn what_is_no_number_is_zero() {
+        for text in
+            ["max-age", "max-age=", "max-age=-1", "max-age=1.5", "max-age=7d", "max-age=\"60", "max-age 60"]
+        {
+            check(&[text], max_age(0));
+        }
+    }
+
+    #[test]
+    fn the_most_restrictive_of_duplicates_holds() {
+        check(&["max-age=60, max-age=5"], max_age(5));
+        check(&["max-age=5", "max-age=60"], max_age(5));
+        check(&["max-age=60, max-age=x"], max_age(0));
+        check(
+            &["public, max-age=60", "private"],
+            CacheControl { private: true, public: true, ..max_age(60) },
+        );
+    }
+
+    #[test]
+    fn flags() {
+        let no_cache = CacheControl { no_cache: true, ..CacheControl::default() };
+        check(&["no-cache"], no_cache);
+        check(&["No-Cache=\"set-cookie, x\""], no_cache);
+        check(&["no-cache foo"], no_cache);
+        check(&["no-store"], CacheControl { no_store: true, ..CacheControl::default() });
+        check(&["private=\"a\""], CacheControl { private: true, ..CacheControl::default() });
+        check(&["private; no-cache"], CacheControl { private: true, ..no_cache });
+        check(&["x-private, no-storex"], CacheControl::default());
+    }
+
+    #[test]
+    fn quoted_strings_hide_separators_only() {
+        check(&["x=\"private, no-store\", max-age=60"], max_age(60));
+        check(&["x=\"a\\\", private\", max-age=60"], max_age(60));
+        check(&["max-age=60, x=\"no end, private"], max_age(60));
+        check(&["x=\"é\", max-age=60"], max_age(60));
+    }
+
+    #[test]
+    fn edge_control() {
+        let check = |line: &str, expected: CacheControl| {
+            let line = HeaderValue::from_str(line).unwrap();
+            assert_eq!(CacheControl::read([&line], Syntax::EdgeControl), expected, "{line:?}");
+        };
+        check("!no-store, max-age=7d", max_age(604_800));
+        check("max-age=90", max_age(90));
+        check("cache-maxage=2h, downstream-ttl=5m", max_age(7_200));
+        check("max-age=1d, cache-maxage=1h30m", max_age(5_400));
+        check("max-age=9999999d", max_age(1 << 31));
+        check("max-age=d", max_age(0));
+        check("max-age=1w", max_age(0));
+        check("bypass-cache", CacheControl { no_store: true, ..CacheControl::default() });
+        check("dca=esi", CacheControl::default());
+    }
+
+    #[test]
+    fn edge_control_names_mean_nothing_elsewhere() {
+        check(&["cache-maxage=60, bypass-cache, !no-store"], CacheControl::default());
+    }
+}

@@ -1,6 +1,11 @@
-//! The decision: which row of the TTL table a response gets, and why.
+//! The decision: what a response gets, and why. The order of the checks is the order of their importance.
 
-use super::{Dialect, Policy};
+use super::fields::Fields;
+use super::origin::Origin;
+use super::outcome::{Decision, Outcome, Reason};
+use super::table::{self, Treatment};
+use super::write::Writer;
+use super::{Dialect, Policy, never, path, tag_header};
 use http::{HeaderMap, Method, StatusCode};
 
 /// What rewriting needs to know of the request.
@@ -25,42 +30,61 @@ pub struct Edge<'a> {
     pub fallback: Option<Reason>,
 }
 
-/// What was done to a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Outcome {
-    /// The TTL table's lifetimes were set (or the origin's own targeted lifetime translated).
-    Lengthened,
-    /// Caching headers stay as the origin sent them.
-    Untouched,
-    /// The short lifetime, since a long one could not be taken back.
-    Fallback,
-    /// Produced before a purge that covers it.
-    Guarded,
-}
-
-/// Why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
-    /// TODO variants
-    Table,
-}
-
-/// What was decided for one response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Decision {
-    /// What was done.
-    pub outcome: Outcome,
-    /// Why.
-    pub reason: Reason,
-}
-
-/// Rewrites `headers` of an opted-in response in place.
+/// Rewrites `headers` of an opted-in response in place: its tags always, its caching headers as decided.
+///
+/// Rewriting twice is rewriting once, except for what leaves no trace in the headers: tags that did not fit, a
+/// lifetime targeted at a CDN that reads it from `Cache-Control`, and commas in Fastly's tags where Fastly is
+/// configured to read them from another CDN's header.
 pub fn rewrite(
-    _policy: &Policy,
-    _request: RequestFacts<'_>,
-    _edge: Edge<'_>,
-    _status: StatusCode,
-    _headers: &mut HeaderMap,
+    policy: &Policy,
+    request: RequestFacts<'_>,
+    edge: Edge<'_>,
+    status: StatusCode,
+    headers: &mut HeaderMap,
 ) -> Decision {
-    Decision { outcome: Outcome::Untouched, reason: Reason::Table }
+    let path = path::normalise(request.path);
+    let rule = policy.rule(&path);
+    let overridden = rule.is_some_and(|rule| rule.allow_override);
+    let fields = Fields::of(headers, edge.dialect);
+    let tags = tag_header::write(policy, rule, &path, edge.dialect, fields, headers);
+    let origin = Origin::read(headers, fields, edge.dialect);
+    let never = never::reason(policy, request, &origin, fields, headers);
+    let treatment = table::treatment(policy, rule, &path, status);
+    let writer = Writer { policy, dialect: edge.dialect, origin: &origin, fields, headers };
+
+    let decision = |outcome, reason| Decision { outcome, reason };
+    let row = match treatment {
+        Treatment::NoStore => {
+            writer.no_store();
+            return decision(Outcome::Fallback, Reason::ErrorStatus);
+        }
+        Treatment::Row(row) if never.is_none() || overridden => row,
+        treatment => {
+            if let Err(unfit) = tags {
+                writer.clamp();
+                return decision(Outcome::Fallback, unfit);
+            }
+            let status = (treatment == Treatment::Untouched).then_some(Reason::Status);
+            return decision(Outcome::Untouched, status.or(never).unwrap_or(Reason::Status));
+        }
+    };
+    if let Some(reason) = edge.fallback.or(tags.err()) {
+        // What only a rule allows is not allowed by the origin, which fallback never exceeds.
+        if never.is_some() {
+            writer.clamp()
+        } else {
+            writer.fallback(row)
+        }
+        return decision(Outcome::Fallback, reason);
+    }
+    match origin.targeted {
+        Some(targeted) if !overridden => {
+            writer.translate(targeted);
+            decision(Outcome::Lengthened, Reason::OriginTargeted)
+        }
+        _ => {
+            writer.lengthen(row);
+            decision(Outcome::Lengthened, row.reason)
+        }
+    }
 }

@@ -1,6 +1,7 @@
-//! The five CDNs and the headers each of them understands.
+//! The five CDNs, and the headers in which each of them reads its edge TTL and its tags.
 
 use http::HeaderName;
+use http::header::{CACHE_CONTROL, CDN_CACHE_CONTROL};
 use serde::{Deserialize, Serialize};
 
 /// A kind of CDN that the shim can speak to and purge.
@@ -21,6 +22,29 @@ pub enum CdnType {
     Varnish,
 }
 
+impl CdnType {
+    /// Every type, in the order of its declaration.
+    pub const ALL: [CdnType; 5] =
+        [CdnType::Fastly, CdnType::Akamai, CdnType::Cloudflare, CdnType::Cloudfront, CdnType::Varnish];
+
+    /// Its name in configuration, in `X-BYO-CDN-Type` and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CdnType::Fastly => "fastly",
+            CdnType::Akamai => "akamai",
+            CdnType::Cloudflare => "cloudflare",
+            CdnType::Cloudfront => "cloudfront",
+            CdnType::Varnish => "varnish",
+        }
+    }
+
+    /// Whether a 304 brings new tags to a stored response. Akamai takes tags from a 200 only
+    /// (techdocs.akamai.com/purge-cache, "Assign cache tags"), so the origin must not be asked conditionally for it.
+    pub fn takes_tags_from_304(self) -> bool {
+        self != CdnType::Akamai
+    }
+}
+
 /// The headers in which one CDN reads its edge TTL and its tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dialect {
@@ -31,3 +55,71 @@ pub struct Dialect {
     /// The header that carries the tags; none where the CDN takes no tags.
     pub tag_header: Option<HeaderName>,
 }
+
+impl Dialect {
+    /// The dialect of `cdn`; a header that is not given is the CDN's own default. CloudFront has no default tag
+    /// header: it reads tags only where its distribution names one (`CacheTagConfig`).
+    pub fn new(cdn: CdnType, ttl_header: Option<HeaderName>, tag_header: Option<HeaderName>) -> Self {
+        let ttl_header = ttl_header.unwrap_or_else(|| match cdn {
+            CdnType::Fastly | CdnType::Varnish => SURROGATE_CONTROL.clone(),
+            CdnType::Akamai => EDGE_CONTROL.clone(),
+            CdnType::Cloudflare => CLOUDFLARE_CDN_CACHE_CONTROL.clone(),
+            CdnType::Cloudfront => CACHE_CONTROL,
+        });
+        let tag_header = tag_header.or_else(|| match cdn {
+            CdnType::Fastly => Some(SURROGATE_KEY.clone()),
+            CdnType::Akamai => Some(EDGE_CACHE_TAG.clone()),
+            CdnType::Cloudflare => Some(CACHE_TAG.clone()),
+            CdnType::Cloudfront => None,
+            CdnType::Varnish => Some(XKEY.clone()),
+        });
+        Self { cdn, ttl_header, tag_header }
+    }
+
+    /// How its edge TTL is written.
+    pub(super) fn syntax(&self) -> Syntax {
+        if self.ttl_header == CACHE_CONTROL { Syntax::CacheControl } else { Syntax::of(&self.ttl_header) }
+    }
+}
+
+/// How a field that carries lifetimes is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Syntax {
+    /// `Cache-Control` itself: browser and edge share it.
+    CacheControl,
+    /// A field of its own with the directives of `Cache-Control` (RFC 9213).
+    Targeted,
+    /// Akamai's `Edge-Control`: negations, and lifetimes with units.
+    EdgeControl,
+}
+
+impl Syntax {
+    /// The syntax of a field other than `Cache-Control`.
+    pub(super) fn of(name: &HeaderName) -> Self {
+        if *name == EDGE_CONTROL { Syntax::EdgeControl } else { Syntax::Targeted }
+    }
+}
+
+/// W3C Edge Architecture, read by Fastly and by the VCL that we ship.
+pub(super) static SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
+/// Read by Cloudflare only.
+pub(super) static CLOUDFLARE_CDN_CACHE_CONTROL: HeaderName =
+    HeaderName::from_static("cloudflare-cdn-cache-control");
+/// RFC 9213, read by Akamai only.
+pub(super) static AKAMAI_CACHE_CONTROL: HeaderName = HeaderName::from_static("akamai-cache-control");
+/// Akamai's older field.
+pub(super) static EDGE_CONTROL: HeaderName = HeaderName::from_static("edge-control");
+
+/// Fastly's tags.
+pub(super) static SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+/// What AEM's pipeline and some frameworks send.
+pub(super) static X_SURROGATE_KEY: HeaderName = HeaderName::from_static("x-surrogate-key");
+/// Varnish's tags, as vmod xkey reads them.
+pub(super) static XKEY: HeaderName = HeaderName::from_static("xkey");
+/// Cloudflare's tags; also what Drupal sends.
+pub(super) static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+/// Akamai's tags.
+pub(super) static EDGE_CACHE_TAG: HeaderName = HeaderName::from_static("edge-cache-tag");
+
+/// `CDN-Cache-Control` (RFC 9213 §3.1).
+pub(super) static ANY_CDN_CACHE_CONTROL: HeaderName = CDN_CACHE_CONTROL;

@@ -2,16 +2,31 @@
 //!
 //! [`rewrite`] is the whole of it: a site's [`Policy`], what is known of the request, the edge that
 //! asked, and the response's status and headers give a [`Decision`] and edited headers.
+//!
+//! In the order in which a response meets them: [`path`] and [`pattern`] find the rule, `fields` looks which
+//! headers there are, `tag_header` writes the [`tags`], `origin` reads what the origin said, `never` and `table`
+//! decide what the response gets, `write` writes it.
 
 pub mod cache_control;
 pub mod dialect;
+pub mod outcome;
 pub mod path;
 pub mod pattern;
 pub mod policy;
 pub mod tags;
 
 mod decide;
+mod fields;
+mod never;
+mod origin;
+mod table;
+mod tag_header;
+mod write;
 
-pub use decide::{Decision, Edge, Outcome, Reason, RequestFacts, rewrite};
+#[cfg(test)]
+mod tests;
+
+pub use decide::{Edge, RequestFacts, rewrite};
 pub use dialect::{CdnType, Dialect};
+pub use outcome::{Decision, Outcome, Reason};
 pub use policy::{Policy, Profile, Rule, TagPolicy, Ttls};

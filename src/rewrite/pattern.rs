@@ -1,17 +1,256 @@
 //! Path patterns of rules: `*` within a segment, `**` across.
 
-/// A compiled path pattern.
+use super::path::normalise;
+
+/// A compiled path pattern, matched against a whole normalised path.
+///
+/// `*` stands for any characters but `/`, `**` for any characters; both may stand for none, and `/**/` also for a
+/// single `/`. Everything else stands for itself and is brought into the normal form of paths first.
+///
+/// Matching takes time linear in the path, whatever the pattern: the path is chosen by clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathPattern(String);
+pub struct PathPattern {
+    source: String,
+    /// The characters before the first wildcard; most patterns are decided by them.
+    prefix: Vec<u8>,
+    tail: Tail,
+}
+
+/// What follows the prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Tail {
+    /// Nothing: the path is the prefix.
+    End,
+    /// `**` and nothing more: the path starts with the prefix.
+    Anything,
+    Wild(Box<Wild>),
+}
+
+/// A bit-parallel automaton; state `i` means that the first `i` literals are matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wild {
+    literals: Vec<u8>,
+    /// How many of the literals stand after the last wildcard: every path that matches ends in them.
+    suffix: usize,
+    /// States that stay while the path goes on within a segment: a `*` stands before the next literal.
+    stay_in_segment: u128,
+    /// States that stay whatever follows: `**`.
+    stay: u128,
+    /// States that lead on at once when they are entered: the second slash of `/**/` may be the first.
+    skip: u128,
+}
+
+/// Why a text is no path pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// It does not start at the root.
+    #[error("a path pattern starts with `/`")]
+    NotAbsolute,
+    /// It has a query or a fragment.
+    #[error("a path pattern has no `?` and no `#`: rules see the path only")]
+    NotAPath,
+    /// Three or more stars in a row.
+    #[error("`***` means nothing: `*` stands for characters within a segment, `**` across segments")]
+    TooManyStars,
+    /// The automaton has 128 states.
+    #[error("a path pattern has at most {} characters after its first `*`", Wild::LITERALS)]
+    TooLong,
+}
 
 impl PathPattern {
-    /// Compiles `pattern`, which must start with `/`.
-    pub fn new(pattern: &str) -> Result<Self, String> {
-        Ok(Self(pattern.to_owned()))
+    /// Compiles `pattern`.
+    pub fn new(pattern: &str) -> Result<Self, PatternError> {
+        if !pattern.starts_with('/') {
+            return Err(PatternError::NotAbsolute);
+        }
+        if pattern.contains(['?', '#']) {
+            return Err(PatternError::NotAPath);
+        }
+        if pattern.contains("***") {
+            return Err(PatternError::TooManyStars);
+        }
+        let normal = normalise(pattern);
+        let first_star = normal.find('*').unwrap_or(normal.len());
+        let (prefix, tail) = normal.split_at(first_star);
+        let tail = match tail {
+            "" => Tail::End,
+            "**" => Tail::Anything,
+            _ => Tail::Wild(Box::new(Wild::new(tail.as_bytes(), prefix.ends_with('/'))?)),
+        };
+        Ok(Self { source: pattern.to_owned(), prefix: prefix.as_bytes().to_vec(), tail })
     }
 
     /// Whether the normalised path matches.
-    pub fn matches(&self, _path: &str) -> bool {
-        false
+    pub fn matches(&self, path: &str) -> bool {
+        let Some(rest) = path.as_bytes().strip_prefix(&*self.prefix) else { return false };
+        match &self.tail {
+            Tail::End => rest.is_empty(),
+            Tail::Anything => true,
+            Tail::Wild(wild) => path.as_bytes().ends_with(wild.suffix()) && wild.matches(rest),
+        }
+    }
+
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.source
+    }
+}
+
+impl Wild {
+    /// States are bits of a `u128`, one more than literals.
+    const LITERALS: usize = 127;
+
+    /// `after_slash`: whether what precedes the tail is a slash.
+    fn new(tail: &[u8], after_slash: bool) -> Result<Self, PatternError> {
+        let mut wild = Self { literals: Vec::new(), suffix: 0, stay_in_segment: 0, stay: 0, skip: 0 };
+        let mut left = tail;
+        while let Some((&byte, rest)) = left.split_first() {
+            let state = 1u128 << wild.literals.len();
+            left = rest;
+            if byte != b'*' {
+                if wild.literals.len() == Self::LITERALS {
+                    return Err(PatternError::TooLong);
+                }
+                wild.literals.push(byte);
+                wild.suffix += 1;
+                continue;
+            }
+            wild.suffix = 0;
+            let Some(rest) = rest.strip_prefix(b"*") else {
+                wild.stay_in_segment |= state;
+                continue;
+            };
+            wild.stay |= state;
+            if rest.first() == Some(&b'/') && wild.literals.last().map_or(after_slash, |b| *b == b'/') {
+                wild.skip |= state;
+            }
+            left = rest;
+        }
+        Ok(wild)
+    }
+
+    fn suffix(&self) -> &[u8] {
+        &self.literals[self.literals.len() - self.suffix..]
+    }
+
+    fn matches(&self, path: &[u8]) -> bool {
+        let mut states = self.skipped(1);
+        for &byte in path {
+            let mut moved = 0u128;
+            let mut left = states;
+            while left != 0 {
+                let state = left.trailing_zeros();
+                left &= left - 1;
+                if self.literals.get(state as usize) == Some(&byte) {
+                    moved |= 1 << (state + 1);
+                }
+            }
+            let stay = if byte == b'/' { self.stay } else { self.stay | self.stay_in_segment };
+            states = self.skipped(moved) | (states & stay);
+            if states == 0 {
+                return false;
+            }
+        }
+        (states >> self.literals.len()) & 1 == 1
+    }
+
+    /// With the states that follow at once on having just matched a slash, several of them for `/**/**/`.
+    fn skipped(&self, mut states: u128) -> u128 {
+        loop {
+            let more = states | ((states & self.skip) << 1);
+            if more == states {
+                return states;
+            }
+            states = more;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(pattern: &str, matching: &[&str], others: &[&str]) {
+        let compiled = PathPattern::new(pattern).unwrap();
+        for path in matching {
+            assert!(compiled.matches(path), "{pattern} should match {path}");
+        }
+        for path in others {
+            assert!(!compiled.matches(path), "{pattern} should not match {path}");
+        }
+    }
+
+    #[test]
+    fn without_wildcards() {
+        check("/", &["/"], &["/a"]);
+        check("/a/b", &["/a/b"], &["/a/b/", "/a", "/a/bc", "/A/b"]);
+        check("/%61/./é", &["/a/%C3%A9"], &[]);
+    }
+
+    #[test]
+    fn one_star_stays_within_a_segment() {
+        check("/*", &["/", "/a"], &["/a/", "/a/b"]);
+        check("/*.css", &["/.css", "/a.css", "/a.css.css"], &["/a/b.css", "/a.cs", "/a.css/"]);
+        check("/a/*/c", &["/a/b/c", "/a//c"], &["/a/c", "/a/b/b/c"]);
+        check("/a*b*c", &["/abc", "/aXbYc", "/abbcc"], &["/ab", "/a/bc", "/acb"]);
+    }
+
+    #[test]
+    fn two_stars_cross_segments() {
+        check("/**", &["/", "/a", "/a/b/"], &[]);
+        check("/a/**", &["/a/", "/a/b", "/a/b/c"], &["/a", "/ab"]);
+        check("/a**", &["/a", "/ab", "/a/b"], &["/b"]);
+        check("/a/**/c", &["/a/c", "/a/b/c", "/a/b/b/c"], &["/a/cc", "/ac", "/a/bc"]);
+        check("/**/", &["/", "/a/", "/a/b/"], &["/a", "/a/b"]);
+        check("/**/*.jpg", &["/x.jpg", "/a/x.jpg", "/a/b/.jpg"], &["/x.jpg/", "/a/x.png"]);
+        check("/a/**/**/b", &["/a/b", "/a/x/b", "/a/x/y/b"], &["/a/xb"]);
+        check("/a**/b", &["/a/b", "/ax/y/b"], &["/ab"]);
+        check("/**a*b/c", &["/ab/c", "/x/axb/c", "/a/ab/c"], &["/a/b/c", "/ab/x/c"]);
+    }
+
+    #[test]
+    fn what_is_no_pattern() {
+        let check = |pattern: &str, expected| assert_eq!(PathPattern::new(pattern), Err(expected));
+        check("", PatternError::NotAbsolute);
+        check("*.css", PatternError::NotAbsolute);
+        check("/a?b", PatternError::NotAPath);
+        check("/a#b", PatternError::NotAPath);
+        check("/a/***", PatternError::TooManyStars);
+        check(&format!("/*{}", "a".repeat(128)), PatternError::TooLong);
+        assert!(
+            PathPattern::new(&format!("/*{}", "a".repeat(127)))
+                .unwrap()
+                .matches(&format!("/{}", "a".repeat(127)))
+        );
+        assert!(PathPattern::new(&format!("/{}*", "a".repeat(500))).is_ok());
+    }
+
+    /// The meaning of patterns by plain recursion, as slow as it likes.
+    fn reference(pattern: &[u8], path: &[u8]) -> bool {
+        match pattern {
+            [] => path.is_empty(),
+            [b'/', b'*', b'*', b'/', rest @ ..] if path.first() == Some(&b'/') => {
+                // The rest from its slash on: at this slash, or anywhere behind it.
+                let rest = &pattern[pattern.len() - rest.len() - 1..];
+                (0..=path.len()).any(|i| reference(rest, &path[i..]))
+            }
+            [b'*', b'*', rest @ ..] => (0..=path.len()).any(|i| reference(rest, &path[i..])),
+            [b'*', rest @ ..] => (0..=path.len())
+                .take_while(|i| !path[..*i].contains(&b'/'))
+                .any(|i| reference(rest, &path[i..])),
+            [byte, rest @ ..] => path.first() == Some(byte) && reference(rest, &path[1..]),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_automaton_means_what_recursion_means(
+            pattern in "/([ab/]|\\*|\\*\\*/){0,8}", path in "/[ab/]{0,10}",
+        ) {
+            let pattern = normalise(&pattern).into_owned();
+            let Ok(compiled) = PathPattern::new(&pattern) else { return Ok(()) };
+            prop_assert_eq!(compiled.matches(&path), reference(pattern.as_bytes(), path.as_bytes()));
+        }
     }
 }

@@ -74,3 +74,10 @@ pub struct Policy {
     /// The site's own tags.
     pub tags: TagPolicy,
 }
+
+impl Policy {
+    /// The first rule that matches the normalised path.
+    pub fn rule(&self, path: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.path.matches(path))
+    }
+}

@@ -1,24 +1,250 @@
 //! Tags: the site's own, and the one encoding that responses and purges share.
+//!
+//! Nothing here may change between versions: CDNs hold responses with these tags for as long as the longest edge TTL.
 
 use super::CdnType;
+use super::path::normalise;
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
-/// A tag as the CDN can carry it: unchanged where legal, else a hash in lower-case hex.
-pub fn encode(_cdn: CdnType, tag: &str) -> Cow<'_, str> {
-    Cow::Borrowed(tag)
+/// A tag as the CDN can carry it: unchanged where legal, else the first 32 hex digits of its SHA-256, in lower case
+/// (Cloudflare and CloudFront do not tell case apart). Encoding twice is encoding once.
+pub fn encode(cdn: CdnType, tag: &str) -> Cow<'_, str> {
+    if is_legal(cdn, tag.as_bytes()) {
+        Cow::Borrowed(tag)
+    } else {
+        Cow::Owned(text(&digest(&[tag.as_bytes()])))
+    }
+}
+
+/// [`encode`] for the bytes of a header, without allocation: the digest, if one is needed, goes to `space`.
+pub(super) fn encode_bytes<'a>(cdn: CdnType, tag: &'a [u8], space: &'a mut Hex) -> &'a [u8] {
+    if is_legal(cdn, tag) {
+        return tag;
+    }
+    *space = digest(&[tag]);
+    &*space
 }
 
 /// The tag that every response of the site carries.
 pub fn site_tag(site: &str) -> String {
-    format!("site-{site}")
+    ["site-", site].concat()
 }
 
-/// The tag of the page at `path` (raw or normalised) of the site.
-pub fn path_tag(_site: &str, path: &str) -> String {
-    path.to_owned()
+/// The tag of the page at `path` (raw or normalised, without a query) of the site.
+pub fn path_tag(site: &str, path: &str) -> String {
+    text(&path_tag_bytes(site, &normalise(path)))
 }
 
-/// The tag of everything below `prefix` (a path that ends in `/`).
-pub fn section_tag(_site: &str, prefix: &str) -> String {
-    prefix.to_owned()
+/// The tag of everything below `prefix` (a path that ends in `/`) of the site.
+pub fn section_tag(site: &str, prefix: &str) -> String {
+    text(&section_tag_bytes(site, &normalise(prefix)))
+}
+
+/// The sections that the page at the normalised `path` is in: its leading prefixes that end in `/`, shortest first, at
+/// most `levels`; the root, which the site's tag stands for, is none.
+pub fn sections(path: &str, levels: u8) -> impl Iterator<Item = &str> {
+    path.match_indices('/').skip(1).take(usize::from(levels)).map(|(slash, _)| &path[..=slash])
+}
+
+/// `p-` and a digest: [`path_tag`] of a normalised path.
+pub(super) fn path_tag_bytes(site: &str, path: &str) -> [u8; 34] {
+    prefixed(*b"p-", &digest(&[site.as_bytes(), b"\0", path.as_bytes()]))
+}
+
+/// `d-` and a digest: [`section_tag`] of a normalised prefix.
+pub(super) fn section_tag_bytes(site: &str, prefix: &str) -> [u8; 34] {
+    prefixed(*b"d-", &digest(&[site.as_bytes(), b"\0", prefix.as_bytes()]))
+}
+
+/// A digest as the tags carry it.
+pub(super) type Hex = [u8; 32];
+
+/// The first 32 hex digits of the SHA-256 of `parts` one after the other.
+fn digest(parts: &[&[u8]]) -> Hex {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    let hash = hasher.finalize();
+    let mut hex = [0; 32];
+    for (digits, byte) in hex.chunks_exact_mut(2).zip(hash) {
+        digits.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+    hex
+}
+
+fn prefixed(prefix: [u8; 2], hex: &Hex) -> [u8; 34] {
+    let mut tag = [0; 34];
+    let (start, rest) = tag.split_at_mut(2);
+    start.copy_from_slice(&prefix);
+    rest.copy_from_slice(hex);
+    tag
+}
+
+fn text(ascii: &[u8]) -> String {
+    ascii.iter().map(|b| char::from(*b)).collect()
+}
+
+/// Whether the CDN carries and purges the tag as it is.
+fn is_legal(cdn: CdnType, tag: &[u8]) -> bool {
+    let longest = match cdn {
+        // Akamai: techdocs.akamai.com/purge-cache, "Cache tag requirements".
+        CdnType::Akamai => 128,
+        // CloudFront: "What you need to know when invalidating tags".
+        CdnType::Cloudfront => 256,
+        // Fastly: docs, "Surrogate-Key"; Cloudflare: "Purge cache by cache-tags".
+        CdnType::Fastly | CdnType::Cloudflare | CdnType::Varnish => 1_024,
+    };
+    let legal = 1 << cdn as u8;
+    !tag.is_empty() && tag.len() <= longest && tag.iter().all(|b| ALPHABETS[usize::from(*b)] & legal != 0)
+}
+
+/// For each byte the CDNs (bit `cdn as u8`) whose tags may contain it.
+static ALPHABETS: [u8; 256] = {
+    let mut table = [0; 256];
+    // Visible ASCII; a space or control character ends a tag everywhere.
+    let mut byte = 0x21;
+    while byte <= 0x7e {
+        let b = byte as u8;
+        let mut cdns = 1 << CdnType::Fastly as u8;
+        if b != b',' {
+            // vmod xkey splits at commas as at spaces.
+            cdns |= 1 << CdnType::Cloudflare as u8 | 1 << CdnType::Varnish as u8;
+            if b != b'*' {
+                // The star is no wildcard in a tag, but it is one in the path list that tags share.
+                cdns |= 1 << CdnType::Cloudfront as u8;
+            }
+        }
+        if b.is_ascii_alphanumeric()
+            || matches!(
+                b,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'/'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            )
+        {
+            cdns |= 1 << CdnType::Akamai as u8;
+        }
+        table[byte] = cdns;
+        byte += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The encoding of `tag` for Fastly, Akamai, Cloudflare, CloudFront and Varnish.
+    fn check(tag: &str, expected: [&str; 5]) {
+        assert_eq!(CdnType::ALL.map(|cdn| encode(cdn, tag).into_owned()), expected, "{tag:?}");
+    }
+
+    // The literals below are the format: if one of them has to change, purges miss what CDNs already hold.
+
+    #[test]
+    fn the_encoding_is_pinned() {
+        let (node, spaced, comma, star) = (
+            "c0396b94ed60bae669824eb23ac1fab0",
+            "c8687a08aa5d6ed2044328fa6a697ab8",
+            "1eb7c54d52831bbfe8942af0b1c56b74",
+            "15eb0a792505b1914ccd7f8d39a6b0f1",
+        );
+        check("product-42", ["product-42"; 5]);
+        check("Product_42.a/b|c~d", ["Product_42.a/b|c~d"; 5]);
+        check("node:1", ["node:1", node, "node:1", "node:1", "node:1"]);
+        check("a b", [spaced; 5]);
+        check("a,b", ["a,b", comma, comma, comma, comma]);
+        check("a*b", ["a*b", star, "a*b", star, "a*b"]);
+        check("é", ["4a99557e4033c3539de2eb65472017ca"; 5]);
+        check("", ["e3b0c44298fc1c149afbf4c8996fb924"; 5]);
+    }
+
+    #[test]
+    fn long_tags_are_hashed() {
+        let (x128, x256, x1024) = ("x".repeat(128), "x".repeat(256), "x".repeat(1_024));
+        let (x129, x257, x1025) = ("x".repeat(129), "x".repeat(257), "x".repeat(1_025));
+        let (h129, h257, h1025) = (
+            "0ec9eb33e74510bcdd1f2ea55206e82f",
+            "15eb95a462ee20bd91a415ae2d4aed34",
+            "c6d8e9905300876046729949cc95c238",
+        );
+        check(&x128, [&x128; 5]);
+        check(&x129, [&x129, h129, &x129, &x129, &x129]);
+        check(&x257, [&x257, h257, &x257, h257, &x257]);
+        check(&x1025, [h1025; 5]);
+        assert_eq!(encode(CdnType::Cloudfront, &x256), x256);
+        assert_eq!(encode(CdnType::Varnish, &x1024), x1024);
+    }
+
+    #[test]
+    fn the_sites_own_tags_are_pinned() {
+        assert_eq!(site_tag("www"), "site-www");
+        assert_eq!(path_tag("www", "/"), "p-bb37059158e85e11be62f969f2a04c10");
+        assert_eq!(path_tag("www", "/blog/first"), "p-edca09dc535aa5231d8a872ef4fc49fd");
+        assert_eq!(path_tag("www", "/café"), "p-5f6f607705c2d454a9a5cf134a0ca61a");
+        assert_eq!(section_tag("www", "/blog/"), "d-c26c47e1871d6cc6d7a3142717203097");
+        assert_eq!(section_tag("www", "/blog/2024/"), "d-52c60c18881cce95e24de77d5b4c0d3c");
+    }
+
+    #[test]
+    fn sites_do_not_share_path_tags() {
+        assert_ne!(path_tag("www", "/a"), path_tag("ww", "w/a"));
+        assert_ne!(path_tag("a", "/"), path_tag("b", "/"));
+    }
+
+    #[test]
+    fn sections_of_a_path() {
+        let check = |path, levels, expected: &[&str]| {
+            assert_eq!(sections(path, levels).collect::<Vec<_>>(), expected, "{path}");
+        };
+        check("/blog/2024/x", 0, &[]);
+        check("/blog/2024/x", 1, &["/blog/"]);
+        check("/blog/2024/x", 2, &["/blog/", "/blog/2024/"]);
+        check("/blog/2024/x", 9, &["/blog/", "/blog/2024/"]);
+        check("/blog/", 9, &["/blog/"]);
+        check("/blog", 9, &[]);
+        check("/", 9, &[]);
+    }
+
+    fn any_cdn() -> impl Strategy<Value = CdnType> {
+        prop::sample::select(&CdnType::ALL)
+    }
+
+    proptest! {
+        #[test]
+        fn an_encoded_tag_is_legal_and_stays(cdn in any_cdn(), tag in prop_oneof!["\\PC{0,40}", "[!-~ ]{0,300}"]) {
+            let encoded = encode(cdn, &tag).into_owned();
+            prop_assert!(is_legal(cdn, encoded.as_bytes()));
+            prop_assert_eq!(encode(cdn, &encoded), &*encoded);
+            let mut space = [0; 32];
+            prop_assert_eq!(encode_bytes(cdn, tag.as_bytes(), &mut space), encoded.as_bytes());
+        }
+
+        #[test]
+        fn own_tags_are_legal_everywhere(cdn in any_cdn(), site in "[a-z0-9._-]{1,64}", path in "\\PC{0,60}") {
+            for tag in [site_tag(&site), path_tag(&site, &path), section_tag(&site, &path)] {
+                prop_assert_eq!(encode(cdn, &tag), &*tag);
+            }
+        }
+
+        #[test]
+        fn every_form_of_a_path_has_one_tag(path in "\\PC{0,60}") {
+            prop_assert_eq!(path_tag("www", &path), path_tag("www", &normalise(&path)));
+        }
+    }
 }

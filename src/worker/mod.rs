@@ -1,1 +1,106 @@
-//! worker
+//! What brings accepted purges to the CDNs: claim -> batch -> sign -> send -> judge -> settle.
+//!
+//! [`Engine`] starts everything. Each CDN of each site has two tasks: `queue.rs` claims due sends and keeps a few calls
+//! under way (`call.rs` is the life of one), `check.rs` checks the credentials. Both tell `health.rs` what they saw, which
+//! decides whether the CDN's responses may have a long TTL. `pace.rs` says when the next call may go out.
+//!
+//! Nothing is lost by a crash: what was claimed and not settled is claimed again when its lease ends, or at the next start.
+
+mod backoff;
+mod call;
+mod check;
+mod engine;
+mod health;
+mod pace;
+mod queue;
+mod target;
+
+#[cfg(test)]
+mod tests;
+
+pub use backoff::backoff;
+pub use engine::{CdnStatus, Engine, MakeAdapter, Parts};
+
+use crate::cdn::Reply;
+use crate::store::{CdnKey, EndedJob};
+use bytes::Bytes;
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Sends a call to a CDN.
+pub trait Transport: Send + Sync {
+    /// Sends `request` and reads its answer. To be dropped safely at any moment.
+    fn send(&self, request: http::Request<Bytes>) -> Sending<'_>;
+}
+
+impl Transport for crate::cdn::Sender {
+    fn send(&self, request: http::Request<Bytes>) -> Sending<'_> {
+        Box::pin(async move { self.send(request).await.map_err(|error| Unreachable::of(&error)) })
+    }
+}
+
+/// An answer, later.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Reply, Unreachable>> + Send + 'a>>;
+
+/// There was no answer, or not all of it; what the CDN did is unknown. In words, without a secret.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreachable(pub String);
+
+impl Unreachable {
+    /// An error with all its causes.
+    pub fn of(error: &dyn Error) -> Self {
+        Self(with_causes(error))
+    }
+}
+
+/// Hears what happens, for metrics. Called on the engine's tasks: must not block.
+pub trait Observer: Send + Sync {
+    /// A call to a CDN ended (`outcome` as in an attempt) that carried this many items.
+    fn call(&self, _key: &CdnKey, _outcome: &'static str, _took: Duration, _items: u64) {}
+
+    /// A job ended, this long after its purge was accepted.
+    fn job_ended(&self, _job: &EndedJob, _took: Duration) {}
+
+    /// How a CDN's queue stands: jobs under way, and the age of the oldest (zero where there is none).
+    fn queue(&self, _key: &CdnKey, _jobs: u64, _oldest: Duration) {}
+
+    /// Whether nothing is sent to a CDN, and how many of its failed jobs nobody has acknowledged.
+    fn standing(&self, _key: &CdnKey, _paused: bool, _failed: u64) {}
+
+    /// Whether purges to a CDN are known to get through.
+    fn health(&self, _key: &CdnKey, _healthy: bool) {}
+}
+
+/// Nobody listens.
+impl Observer for () {}
+
+/// Tells the time, in milliseconds since the epoch.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// The machine's clock.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        milliseconds(now)
+    })
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// An error and its causes in one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,3 +1,19 @@
-//! Tests of the program from outside.
+//! Integration tests, in one binary for the sake of link time: the real program between a real origin (nginx) and a real
+//! CDN (Varnish), and the data plane alone between scripted sockets, byte by byte.
 
+// A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
+#![allow(clippy::unwrap_used)]
+
+mod bodies;
+mod cdn_contract;
+mod configuration;
+mod crash;
+mod demo;
 mod fuzz_corpus;
+mod harness;
+mod kit;
+mod passthrough;
+mod proxy;
+mod purging;
+mod support_proxy;
+mod tidy;

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 /// How the end of a request's body is told to the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,18 +49,18 @@ pub enum EncodeError {
     ContentLength,
 }
 
-/// Appends the head of a request: the target's bytes unchanged, the fields in the order of the map.
+/// Appends the head of a request: the target's bytes unchanged, the fields in their order.
 ///
-/// The framing is decided here alone: a `Content-Length` in the map stays in its place if it is right, a
+/// The framing is decided here alone: a `Content-Length` among the fields stays in its place if it is right, a
 /// `Transfer-Encoding` is replaced by ours.
 ///
 /// # Errors
 /// When the request would be ambiguous on the wire; `out` is then to be thrown away.
-pub fn request_head(
+pub fn request_head<'a>(
     out: &mut BytesMut,
     method: &Method,
     target: &[u8],
-    headers: &HeaderMap,
+    headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
     body: BodySize,
 ) -> Result<Encoded, EncodeError> {
     if *method == Method::CONNECT {
@@ -99,7 +99,7 @@ pub fn request_head(
     Ok(Encoded { framing, close })
 }
 
-/// The framing, with its field appended where the map did not have it.
+/// The framing, with its field appended where it was not there yet.
 fn framing(
     out: &mut BytesMut,
     method: &Method,
@@ -148,7 +148,7 @@ pub const BODY_END: &[u8] = b"0\r\n\r\n";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderMap;
 
     fn encode(
         method: &Method,

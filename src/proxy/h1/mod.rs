@@ -29,7 +29,7 @@ pub use scratch::Scratch;
 
 use bytes::{Bytes, BytesMut};
 use head::{Head, HeadError, HeadReader};
-use http::{HeaderMap, Method};
+use http::{HeaderName, HeaderValue, Method};
 use http_body::Body;
 use std::io;
 use std::pin::{Pin, pin};
@@ -58,13 +58,13 @@ struct Inner<IO> {
 
 /// One request, as it goes on the wire: hop-by-hop fields are the caller's business, framing is not.
 #[derive(Debug)]
-pub struct Request<'a, B> {
+pub struct Request<'a, B, H> {
     /// Any but CONNECT.
     pub method: &'a Method,
     /// Origin form, or `*`: these bytes are sent.
     pub target: &'a [u8],
-    /// Sent in the order of the map. `Host` must be among them.
-    pub headers: &'a HeaderMap,
+    /// Sent in their order. `Host` must be among them.
+    pub headers: H,
     /// Absent: the request has none. Otherwise streamed, with `Content-Length` if its exact size is known.
     pub body: Option<B>,
 }
@@ -105,8 +105,9 @@ where
     ///
     /// # Errors
     /// When the request has no safe form on the wire; nothing was sent.
-    pub fn send<B, P>(self, request: Request<'_, B>, pool: P) -> Result<Exchange<IO, B, P>, Error>
+    pub fn send<'a, B, P, H>(self, request: Request<'a, B, H>, pool: P) -> Result<Exchange<IO, B, P>, Error>
     where
+        H: IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         P: Recycle<IO>,

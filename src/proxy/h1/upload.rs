@@ -3,7 +3,7 @@
 use super::encode::{self, BodySize, EncodeError, Encoded, Framing};
 use super::error::Cause;
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, Method};
+use http::{HeaderName, HeaderValue, Method};
 use http_body::Body;
 use std::io::IoSlice;
 use std::pin::Pin;
@@ -30,11 +30,11 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     /// Encodes the head into `buf`, which must be empty, so that it goes out together with the start of the body.
-    pub(super) fn new(
+    pub(super) fn new<'a>(
         mut buf: BytesMut,
         method: &Method,
         target: &[u8],
-        headers: &HeaderMap,
+        headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
         body: Option<B>,
     ) -> Result<Self, EncodeError> {
         let size = match &body {

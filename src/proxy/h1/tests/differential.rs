@@ -97,7 +97,6 @@ fn check_stricter(response: &str) {
 fn both_understand_the_same() {
     for response in [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello, world",
         "HTTP/1.1 200 Fine\r\nSet-Cookie: a\r\nX: y\r\nset-cookie: b\r\n\r\nhello",
         "HTTP/1.0 200 OK\r\n\r\nhello",
         "HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\nabc",
@@ -118,6 +117,7 @@ fn where_ours_is_stricter() {
     for response in [
         // A message with two framings, or with a coding that we could not undo.
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
         "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
         "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
         "HTTP/1.1 304 Not Modified\r\nContent-Length: x\r\n\r\n",

@@ -169,7 +169,7 @@ fn no_response_is_an_error() {
 #[test]
 fn hostile_heads_are_refused() {
     const AMBIGUOUS: &str = "refused: Content-Length together with Transfer-Encoding";
-    const LENGTH: &str = "refused: Content-Length is malformed or contradicts itself";
+    const LENGTH: &str = "refused: Content-Length is malformed or repeated";
     const CODING: &str = "refused: Transfer-Encoding is not exactly chunked";
     for (head, expected) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", AMBIGUOUS),

@@ -1,0 +1,211 @@
+//! Who calls, and what they may do: bearer tokens with scopes and sites.
+
+use super::problem::{Kind, Problem};
+use super::throttle::Refusal;
+use super::{Peer, State};
+use crate::config::{AdminToken, Config, Scope, Site};
+use axum::extract::{self, Request};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use subtle::ConstantTimeEq;
+
+/// An authenticated caller, with the configuration that its request sees from start to end.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    config: Arc<Config>,
+    /// Index in `config.admin.tokens`.
+    token: usize,
+}
+
+/// Lets a request with a known token pass, as a [`Caller`] extension; any other gets the same 401.
+pub(super) async fn require_token(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(Peer(peer)): extract::Extension<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let config = state.config.load_full();
+    match bearer(request.headers()).and_then(|token| find(&config.admin.tokens, token)) {
+        Some(token) => {
+            request.extensions_mut().insert(Caller { config, token });
+            Ok(next.run(request).await)
+        }
+        None => Err(refuse(&state, peer)),
+    }
+}
+
+/// The same answer for every caller who is not known; after a few of them, that there were enough.
+fn refuse(state: &State, peer: SocketAddr) -> Problem {
+    match state.limits.failures.note(peer.ip(), Instant::now()) {
+        Refusal::Unauthorized => {
+            tracing::warn!(target: "audit", %peer, "no valid token");
+            let detail = "Send one of the configured tokens as `Authorization: Bearer TOKEN`.";
+            Problem::new(Kind::Unauthorized, detail)
+        }
+        Refusal::TooMany { wait, first } => {
+            if first {
+                tracing::warn!(target: "audit", %peer, "no valid token, too often: 429 for the rest of the minute");
+            }
+            let detail = "Too many calls without a valid token came from this address.";
+            Problem::new(Kind::TooMany, detail).retry_after(wait.as_secs() + 1)
+        }
+    }
+}
+
+/// The index of a token. Hashes hide lengths, and every token is compared whatever an earlier one gave, so that the time
+/// taken says nothing about any of them.
+fn find(tokens: &[AdminToken], presented: &[u8]) -> Option<usize> {
+    let presented = Sha256::digest(presented);
+    let mut found = None;
+    for (index, known) in tokens.iter().enumerate() {
+        let known = Sha256::digest(known.token.expose());
+        if bool::from(known.ct_eq(&presented)) {
+            found = Some(index);
+        }
+    }
+    found
+}
+
+/// Lets a known caller pass who has one of the scopes.
+pub(super) async fn require_scope(
+    extract::State(scopes): extract::State<&'static [Scope]>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    caller.require(scopes)?;
+    Ok(next.run(request).await)
+}
+
+/// The token of exactly one `Authorization: Bearer` header. An empty one is none: a configured token that turned out
+/// empty must not open the door.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (values.next()?.as_bytes(), values.next()) else { return None };
+    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+    let token = token.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
+}
+
+impl Caller {
+    /// The configuration that the request sees.
+    pub(super) fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The same caller under the configuration of today: a stream outlives reloads, but not its token.
+    pub(super) fn renew(&self, config: Arc<Config>) -> Option<Self> {
+        if Arc::ptr_eq(&config, &self.config) {
+            return Some(self.clone());
+        }
+        let token = find(&config.admin.tokens, self.token().token.expose().as_bytes())?;
+        Some(Self { config, token })
+    }
+
+    /// Whether the token has a scope.
+    pub(super) fn may(&self, scope: Scope) -> bool {
+        self.token().scopes.contains(&scope)
+    }
+
+    /// The token's name, for the audit line.
+    pub(super) fn name(&self) -> &str {
+        &self.token().name
+    }
+
+    /// Refuses a caller whose token has none of `scopes`, naming the first.
+    pub(super) fn require(&self, scopes: &[Scope]) -> Result<(), Problem> {
+        if scopes.iter().any(|scope| self.may(*scope)) {
+            return Ok(());
+        }
+        let missing = scopes.first().map_or("", |scope| scope_name(*scope));
+        Err(Problem::new(Kind::Forbidden, format!("Token `{}` lacks the scope `{missing}`.", self.name())))
+    }
+
+    /// Refuses a caller whose token does not cover the site, whether or not there is such a site.
+    pub(super) fn require_site(&self, site: &str) -> Result<(), Problem> {
+        if self.sees(site) {
+            return Ok(());
+        }
+        Err(Problem::new(Kind::Forbidden, format!("Token `{}` is not for the site `{site}`.", self.name())))
+    }
+
+    /// A site of the caller's.
+    pub(super) fn site(&self, name: &str) -> Result<&Arc<Site>, Problem> {
+        self.require_site(name)?;
+        let site = self.config.sites.iter().find(|site| site.name == name);
+        site.ok_or_else(|| Problem::new(Kind::NotFound, format!("There is no site `{name}`.")))
+    }
+
+    /// The caller's sites, in file order.
+    pub(super) fn sites(&self) -> impl Iterator<Item = &Arc<Site>> {
+        self.config.sites.iter().filter(|site| self.sees(&site.name))
+    }
+
+    /// Whether the token covers the site.
+    pub(super) fn sees(&self, site: &str) -> bool {
+        self.token().sites.as_ref().is_none_or(|sites| sites.iter().any(|own| own == site))
+    }
+
+    /// The sites that the token is limited to; none: all, those that the configuration no longer has among them.
+    pub(super) fn limited_to(&self) -> Option<Vec<String>> {
+        self.token().sites.clone()
+    }
+
+    fn token(&self) -> &AdminToken {
+        &self.config.admin.tokens[self.token]
+    }
+}
+
+/// A scope as the configuration spells it.
+pub(super) fn scope_name(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Read => "read",
+        Scope::Purge => "purge",
+        Scope::PurgeEverything => "purge-everything",
+        Scope::Operate => "operate",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::secret::Secret;
+
+    #[track_caller]
+    fn check(values: &[&str], expected: Option<usize>) {
+        let token = |text: &str| AdminToken {
+            name: String::new(),
+            token: Secret::new(text),
+            scopes: Vec::new(),
+            sites: None,
+        };
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, value.parse().unwrap());
+        }
+        let known = [token("first"), token(""), token("second")];
+        assert_eq!(bearer(&headers).and_then(|token| find(&known, token)), expected, "{values:?}");
+    }
+
+    #[test]
+    fn only_one_whole_bearer_token_opens() {
+        check(&["Bearer first"], Some(0));
+        check(&["bearer second"], Some(2));
+        check(&["Bearer   second "], Some(2));
+        check(&[], None);
+        check(&["Bearer"], None);
+        check(&["Bearer "], None);
+        check(&["Bearer fir"], None);
+        check(&["Bearer First"], None);
+        check(&["Bearer first, second"], None);
+        check(&["first"], None);
+        check(&["Basic first"], None);
+        check(&["Bearer first", "Bearer first"], None);
+        check(&["Bearer wrong", "Bearer first"], None);
+    }
+}

@@ -1,0 +1,258 @@
+//! The JSON of purges, for both ends: the handlers write it, the command line reads it.
+
+use crate::purge::{PurgeMode, PurgeRequest, State};
+use crate::rewrite::CdnType;
+use crate::store::{Attempt as StoredAttempt, JobView, NewPurge, PurgeView};
+use serde::{Deserialize, Serialize};
+
+/// How many items of a kind an abbreviated purge shows.
+const FIRST: usize = 10;
+
+/// How much of a purge an answer shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Every item and every attempt: `GET /v1/purges/{id}`.
+    Full,
+    /// The first 10 items of each kind and the last attempt of each job: every other answer, so that neither a list of
+    /// bulk purges nor an echo of one is megabytes.
+    Brief,
+}
+
+/// A page of purges, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Page {
+    /// The purges.
+    pub purges: Vec<Purge>,
+    /// The `cursor` of the next page; none after the last.
+    pub next_cursor: Option<String>,
+}
+
+/// A purge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Purge {
+    /// Its id.
+    pub id: String,
+    /// The site's name.
+    pub site: String,
+    /// The sum of its jobs.
+    pub state: State,
+    /// Why, in the caller's words.
+    pub reason: Option<String>,
+    /// `soft` or `hard`; none: as each CDN is configured.
+    pub mode: Option<PurgeMode>,
+    /// RFC 3339.
+    pub created_at: String,
+    /// When the last job ended, RFC 3339.
+    pub finished_at: Option<String>,
+    /// What was asked for.
+    pub items: Items,
+    /// One per CDN.
+    pub jobs: Vec<Job>,
+}
+
+/// What was asked for, spelled as in the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct Items {
+    /// How many items; more than the lists hold where they are abbreviated.
+    pub total: usize,
+    /// URLs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// Paths.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// Tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Prefixes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prefixes: Vec<String>,
+    /// All of the site.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub everything: bool,
+}
+
+/// One purge on one CDN.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Job {
+    /// The CDN's name.
+    pub cdn: String,
+    /// The CDN's type.
+    #[serde(rename = "type")]
+    pub cdn_type: CdnType,
+    /// Where it stands.
+    pub state: State,
+    /// How many items the CDN gets.
+    pub items: u64,
+    /// Fallbacks and escalations, in words.
+    pub fallback: Vec<String>,
+    /// When the CDN had accepted every item, RFC 3339.
+    pub accepted_at: Option<String>,
+    /// When the CDN reported completion, where it does, RFC 3339.
+    pub completed_at: Option<String>,
+    /// When the next send is due, RFC 3339.
+    pub next_attempt_at: Option<String>,
+    /// It failed, and nobody retried or acknowledged it: until then its CDN does not count as healthy.
+    #[serde(default)]
+    pub unacknowledged: bool,
+    /// The CDN's answers, oldest first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// One call to a CDN.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Attempt {
+    /// RFC 3339.
+    pub at: String,
+    /// The HTTP status; none without an answer.
+    pub status: Option<u16>,
+    /// The CDN's id of the call, for its support.
+    pub request_id: Option<String>,
+    /// How long the call took.
+    pub duration_ms: i64,
+    /// How many items of the job it carried.
+    pub items: u64,
+    /// `done`, `later`, `split`, `refused`, `bad-credentials` or `unreachable`.
+    pub outcome: String,
+    /// What the CDN said, secrets removed.
+    pub message: String,
+}
+
+impl Purge {
+    /// A purge as it stands.
+    pub fn of(view: &PurgeView, extent: Extent) -> Self {
+        Self {
+            id: view.id.clone(),
+            site: view.site.clone(),
+            state: view.state,
+            reason: view.reason.clone(),
+            mode: view.mode,
+            created_at: rfc3339(view.created_ms),
+            finished_at: view.finished_ms.map(rfc3339),
+            items: Items::of(&view.request, usize::try_from(view.items).unwrap_or(usize::MAX), extent),
+            jobs: view.jobs.iter().map(|job| Job::of(job, extent)).collect(),
+        }
+    }
+
+    /// A purge at the moment of its 202, without asking the store again.
+    pub fn accepted(new: &NewPurge) -> Self {
+        let jobs = new.jobs.iter().map(|plan| Job {
+            cdn: plan.cdn.clone(),
+            cdn_type: plan.cdn_type,
+            state: State::Pending,
+            items: plan.items.len() as u64,
+            fallback: plan.fallback.clone(),
+            accepted_at: None,
+            completed_at: None,
+            next_attempt_at: Some(rfc3339(new.due_ms)),
+            unacknowledged: false,
+            attempts: Vec::new(),
+        });
+        Self {
+            id: new.id.clone(),
+            site: new.site.clone(),
+            state: State::Pending,
+            reason: new.request.reason.clone(),
+            mode: new.request.mode,
+            created_at: rfc3339(new.now_ms),
+            finished_at: None,
+            items: Items::of(&new.request, new.request.item_count(), Extent::Brief),
+            jobs: jobs.collect(),
+        }
+    }
+}
+
+impl Items {
+    fn of(request: &PurgeRequest, total: usize, extent: Extent) -> Self {
+        let shown = |items: &[String]| match extent {
+            Extent::Full => items.to_vec(),
+            Extent::Brief => items.iter().take(FIRST).cloned().collect(),
+        };
+        Self {
+            total,
+            urls: shown(&request.urls),
+            paths: shown(&request.paths),
+            tags: shown(&request.tags),
+            prefixes: shown(&request.prefixes),
+            everything: request.everything,
+        }
+    }
+}
+
+impl Job {
+    fn of(view: &JobView, extent: Extent) -> Self {
+        let hidden = match extent {
+            Extent::Full => 0,
+            Extent::Brief => view.attempts.len().saturating_sub(1),
+        };
+        Self {
+            cdn: view.cdn.clone(),
+            cdn_type: view.cdn_type,
+            state: view.state,
+            items: view.items,
+            fallback: view.fallback.clone(),
+            accepted_at: view.accepted_ms.map(rfc3339),
+            completed_at: view.completed_ms.map(rfc3339),
+            next_attempt_at: view.next_attempt_ms.map(rfc3339),
+            unacknowledged: view.unacknowledged,
+            attempts: view.attempts[hidden..]
+                .iter()
+                .map(|(attempt, items)| Attempt::of(attempt, *items))
+                .collect(),
+        }
+    }
+}
+
+impl Attempt {
+    fn of(stored: &StoredAttempt, items: u64) -> Self {
+        Self {
+            at: rfc3339(stored.at_ms),
+            status: stored.status,
+            request_id: stored.request_id.clone(),
+            duration_ms: stored.duration_ms,
+            items,
+            outcome: stored.outcome.clone(),
+            message: stored.message.clone(),
+        }
+    }
+}
+
+/// A state as the API spells it.
+pub fn state_word(state: State) -> &'static str {
+    match state {
+        State::Pending => "pending",
+        State::Sending => "sending",
+        State::Retrying => "retrying",
+        State::Paused => "paused",
+        State::Done => "done",
+        State::Failed => "failed",
+        State::Cancelled => "cancelled",
+    }
+}
+
+/// Milliseconds since the epoch as RFC 3339 in UTC, with milliseconds.
+pub(super) fn rfc3339(ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
+    format!("{time:.3}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_milliseconds() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(1_795_432_954_007), "2026-11-23T11:22:34.007Z");
+        assert_eq!(rfc3339(i64::MAX), "9999-12-30T22:00:00.999Z");
+    }
+
+    #[test]
+    fn states_are_spelled_as_in_json() {
+        use State::{Cancelled, Done, Failed, Paused, Pending, Retrying, Sending};
+        for state in [Pending, Sending, Retrying, Paused, Done, Failed, Cancelled] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state_word(state));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Errors as problem documents (RFC 9457), with two messages: the outer one for the caller, the inner one for the log.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use std::error::Error;
+
+/// What went wrong. The `type` URI of a kind, `urn:origin-shim:problem:NAME`, never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The body is not JSON.
+    NotJson,
+    /// A query parameter or a header is wrong.
+    BadRequest,
+    /// No token, or none that is known. The same answer for both.
+    Unauthorized,
+    /// The token lacks a scope or a site.
+    Forbidden,
+    /// No such route, site or purge, or none that this caller may see.
+    NotFound,
+    /// The route exists, but not for this method.
+    MethodNotAllowed,
+    /// The body did not arrive in time.
+    Timeout,
+    /// The `Idempotency-Key` stands for another purge.
+    Conflict,
+    /// The purge has nothing that could be retried, acknowledged or cancelled.
+    WrongState,
+    /// Too many bytes or items.
+    TooLarge,
+    /// Well-formed JSON that does not describe a purge of this site.
+    Invalid,
+    /// The configuration file cannot be used; the last good one stays.
+    Configuration,
+    /// Too many failed logins, or too many event streams.
+    TooMany,
+    /// A defect of the shim.
+    Internal,
+    /// Nothing was accepted; the caller should try again.
+    Unavailable,
+}
+
+impl Kind {
+    fn describe(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::NotJson => (StatusCode::BAD_REQUEST, "not-json", "The body is not JSON"),
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "bad-request", "The request is malformed"),
+            Self::Unauthorized => {
+                (StatusCode::UNAUTHORIZED, "unauthorized", "A valid bearer token is required")
+            }
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The token does not allow this"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here")
+            }
+            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "The body did not arrive in time"),
+            Self::Conflict => (StatusCode::CONFLICT, "idempotency-conflict", "The Idempotency-Key is taken"),
+            Self::WrongState => (StatusCode::CONFLICT, "wrong-state", "The purge is not in a state for this"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
+            Self::Invalid => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request cannot be carried out")
+            }
+            Self::Configuration => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "configuration",
+                "The configuration cannot be used; the last good one stays",
+            ),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not accepted, try again"),
+        }
+    }
+}
+
+/// One wrong item of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct BadItem {
+    /// The item as the caller wrote it, or the name of the field.
+    pub item: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// The document that callers see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "Problem")]
+pub struct Document {
+    /// Names the kind of problem.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The same for every problem of the kind.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// This one problem, in words.
+    pub detail: String,
+    /// The wrong items, if single items are wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<BadItem>,
+}
+
+/// An error on its way to a caller.
+#[derive(Debug)]
+pub struct Problem {
+    kind: Kind,
+    detail: String,
+    errors: Vec<BadItem>,
+    /// Seconds.
+    retry_after: Option<u64>,
+    inner: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Problem {
+    /// A problem with the outer message `detail`: a sentence, without secrets or internals.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let retry_after = matches!(kind, Kind::Unavailable | Kind::TooMany).then_some(5);
+        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after, inner: None }
+    }
+
+    /// When the caller should try again, in seconds.
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Names the wrong items.
+    pub fn with_errors(mut self, errors: Vec<BadItem>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// Adds the inner message: the cause, for the log only.
+    pub fn because(mut self, inner: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.inner = Some(inner.into());
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, name, title) = self.kind.describe();
+        if let Some(inner) = &self.inner {
+            tracing::error!(
+                status = status.as_u16(),
+                detail = self.detail,
+                cause = chain(inner.as_ref()),
+                "admin call failed"
+            );
+        }
+        let document = Document {
+            kind: format!("urn:origin-shim:problem:{name}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: self.detail,
+            errors: self.errors,
+        };
+        let mut response = (status, axum::Json(document)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        match self.kind {
+            Kind::Unauthorized => {
+                headers.insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static("Bearer realm=\"origin-shim\""),
+                );
+            }
+            // The rest of the body may still be under way.
+            Kind::Timeout | Kind::TooLarge => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// An error and its sources on one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| <dyn Error>::source(*error));
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

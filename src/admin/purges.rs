@@ -1,0 +1,278 @@
+//! Accepting purges, and showing what became of them.
+
+use super::auth::Caller;
+use super::extract::{Query, Segment, json as read_json};
+use super::json::{Extent, Page, Purge, state_word};
+use super::problem::{BadItem, Kind, Problem};
+use super::{Peer, State, ask, commit, idempotency, now_ms, wait};
+use crate::config::{Scope, Site};
+use crate::metrics::Metrics;
+use crate::purge::{self, JobPlan, PurgeMode, PurgeRequest};
+use crate::store::{Enqueued, Filter, NewPurge, PurgeView, Store};
+use axum::body::Body;
+use axum::extract;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Items in one purge, at most.
+const MAX_ITEMS: usize = 50_000;
+/// Characters of a reason, at most.
+pub(super) const MAX_REASON: usize = 1_000;
+/// Purges on a page: at most, and unless told.
+const MAX_PAGE: usize = 100;
+const PAGE: usize = 20;
+
+/// `POST /v1/sites/{site}/purges`
+pub(super) async fn create(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    extract::Extension(Peer(peer)): extract::Extension<Peer>,
+    Segment(site): Segment,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    // Whatever can be refused without the body is, before it is read.
+    caller.require_site(&site)?;
+    let site = caller.site(&site)?;
+    let store = state.store()?.clone();
+
+    let request: PurgeRequest = read_json(&state.limits, body).await?;
+    let items = request.item_count();
+    if items > MAX_ITEMS {
+        let detail =
+            format!("{items} items are too many: send at most {MAX_ITEMS} at once, or a broader item.");
+        return Err(Problem::new(Kind::TooLarge, detail));
+    }
+    caller.require(&[scope_of(&request, site)])?;
+    let idempotency = idempotency::of_request(&headers, caller.name(), &site.name, &request)?;
+    let jobs = plan(&state, site, &request)?;
+
+    let now_ms = now_ms();
+    let settle_ms = i64::try_from(site.origin_settle.as_millis()).unwrap_or(i64::MAX);
+    let new = NewPurge {
+        id: uuid::Uuid::now_v7().to_string(),
+        site: site.name.clone(),
+        request,
+        caller: caller.name().to_owned(),
+        now_ms,
+        due_ms: now_ms.saturating_add(settle_ms),
+        jobs,
+        idempotency,
+    };
+    let purge = Purge::accepted(&new);
+    let purge = match enqueue(&state, store.clone(), new, purge.clone(), peer).await? {
+        Enqueued::Created => purge,
+        Enqueued::Existing(id) => repeated(&*store, id).await?,
+        Enqueued::KeyReused => {
+            let detail = "This Idempotency-Key was used within 24 hours for another request body.";
+            return Err(Problem::new(Kind::Conflict, detail));
+        }
+    };
+    Ok(answer(&state, &*store, wait::preferred(&headers), purge).await)
+}
+
+/// Which scope a request needs: one, the broadest that it makes use of.
+fn scope_of(request: &PurgeRequest, site: &Site) -> Scope {
+    if request.purges_everything(site) { Scope::PurgeEverything } else { Scope::Purge }
+}
+
+/// The jobs of a purge: at least one, or the purge would be "done" without having reached any CDN.
+fn plan(state: &State, site: &Site, request: &PurgeRequest) -> Result<Vec<JobPlan>, Problem> {
+    let mut errors = Vec::new();
+    let mut refuse = |item: &str, message: &str| {
+        errors.push(BadItem { item: item.to_owned(), message: message.to_owned() });
+    };
+    if request.item_count() == 0 {
+        refuse("urls, paths, tags, prefixes, everything", "give at least one item");
+    }
+    if request.reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
+        refuse("reason", "at most 1,000 characters");
+    }
+    if site.cdns.is_empty() {
+        refuse("cdns", "the site has no CDN that could be purged");
+    }
+    if let Some(names) = &request.cdns {
+        if names.is_empty() {
+            refuse("cdns", "name at least one CDN, or leave it out for all");
+        }
+        for name in names.iter().filter(|name| site.cdns.iter().all(|cdn| cdn.name != **name)) {
+            refuse(name, "the site has no CDN of this name");
+        }
+    }
+    let planned = if errors.is_empty() { (state.planner)(site, request) } else { Err(errors) };
+    match planned {
+        Ok(jobs) if jobs.is_empty() => {
+            let inner = "the plan of a valid purge has no job";
+            Err(Problem::new(Kind::Internal, "The purge could not be planned.").because(inner))
+        }
+        Ok(jobs) => Ok(jobs),
+        Err(errors) => {
+            let detail = "Nothing was purged, since `errors` names what cannot be.";
+            Err(Problem::new(Kind::Invalid, detail).with_errors(errors))
+        }
+    }
+}
+
+/// Commits the purge; then the workers are woken, and whoever should hear of it does.
+async fn enqueue(
+    state: &Arc<State>,
+    store: Arc<dyn Store>,
+    new: NewPurge,
+    accepted: Purge,
+    peer: SocketAddr,
+) -> Result<Enqueued, Problem> {
+    let state = state.clone();
+    commit("commit the purge", async move {
+        let audit = Audit::of(&new);
+        let enqueued = store.enqueue(new).await?;
+        if enqueued == Enqueued::Created {
+            state.control.wake(&accepted.site);
+            audit.write(peer);
+            state.events.purge(&accepted);
+            count(&state.metrics, &accepted);
+        }
+        Ok(enqueued)
+    })
+    .await
+}
+
+fn count(metrics: &Metrics, accepted: &Purge) {
+    metrics.purge(&accepted.site, state_word(accepted.state));
+    for job in accepted.jobs.iter().filter(|job| !job.fallback.is_empty()) {
+        metrics.purge_fallback(&accepted.site, &job.cdn);
+    }
+}
+
+/// What the audit line says of a purge: counts, not items.
+struct Audit {
+    token: String,
+    site: String,
+    id: String,
+    mode: &'static str,
+    counts: [usize; 4],
+    everything: bool,
+}
+
+impl Audit {
+    fn of(new: &NewPurge) -> Self {
+        let request = &new.request;
+        Self {
+            token: new.caller.clone(),
+            site: new.site.clone(),
+            id: new.id.clone(),
+            mode: match request.mode {
+                Some(PurgeMode::Soft) => "soft",
+                Some(PurgeMode::Hard) => "hard",
+                None => "as configured",
+            },
+            counts: [request.urls.len(), request.paths.len(), request.tags.len(), request.prefixes.len()],
+            everything: request.everything,
+        }
+    }
+
+    fn write(&self, peer: SocketAddr) {
+        let [urls, paths, tags, prefixes] = self.counts;
+        tracing::info!(
+            target: "audit",
+            token = self.token, site = self.site, purge = self.id, mode = self.mode,
+            urls, paths, tags, prefixes, everything = self.everything, %peer,
+            "purge accepted"
+        );
+    }
+}
+
+/// The purge that an idempotency key stands for.
+async fn repeated(store: &dyn Store, id: String) -> Result<Purge, Problem> {
+    match ask("show the purge of this Idempotency-Key", store.get(id.clone())).await? {
+        Some(view) => Ok(Purge::of(&view, Extent::Brief)),
+        None => {
+            let detail =
+                format!("This Idempotency-Key stands for purge {id}, which ended and is no longer kept.");
+            Err(Problem::new(Kind::Conflict, detail))
+        }
+    }
+}
+
+/// The 202, or the 200 of a purge that ended while the caller waited. From here on nothing fails: the purge is committed.
+async fn answer(state: &State, store: &dyn Store, wait: Option<Duration>, purge: Purge) -> Response {
+    let location = format!("/v1/purges/{}", purge.id);
+    let waiting = wait.and_then(|wait| Some((wait, state.limits.waiters.try_acquire().ok()?)));
+    let Some((wait, _place)) = waiting else {
+        return (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(purge)).into_response();
+    };
+    let seen = wait::until_ended(store, &*state.control, &state.readiness, &purge.id, wait).await;
+    let status =
+        if seen.as_ref().is_some_and(wait::has_ended) { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let purge = seen.map_or(purge, |view| Purge::of(&view, Extent::Brief));
+    let applied = (HeaderName::from_static("preference-applied"), format!("wait={}", wait.as_secs()));
+    (status, [(header::LOCATION, location), applied], Json(purge)).into_response()
+}
+
+/// `GET /v1/purges/{id}`
+pub(super) async fn get(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    Segment(id): Segment,
+) -> Result<Json<Purge>, Problem> {
+    Ok(Json(Purge::of(&visible(&state, &caller, &id).await?, Extent::Full)))
+}
+
+/// A purge that the caller may see: another's looks like none at all.
+pub(super) async fn visible(state: &State, caller: &Caller, id: &str) -> Result<PurgeView, Problem> {
+    let view = ask("show the purge", state.store()?.get(id.to_owned())).await?;
+    let view = view.filter(|view| caller.sees(&view.site));
+    view.ok_or_else(|| Problem::new(Kind::NotFound, format!("There is no purge `{id}`.")))
+}
+
+/// The query of `GET /v1/purges`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// Only purges of this site.
+    site: Option<String>,
+    /// Only purges in this state.
+    state: Option<purge::State>,
+    /// Purges on the page, 1 to 100; 20 unless told.
+    #[schemars(range(min = 1, max = 100))]
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// `GET /v1/purges`
+pub(super) async fn list(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page>, Problem> {
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(Problem::new(Kind::BadRequest, format!("`limit` must be from 1 to {MAX_PAGE}.")));
+    }
+    if query.cursor.as_ref().is_some_and(|cursor| uuid::Uuid::try_parse(cursor).is_err()) {
+        return Err(Problem::new(
+            Kind::BadRequest,
+            "`cursor` must be the `next_cursor` of an earlier answer.",
+        ));
+    }
+    let sites = match query.site {
+        Some(site) => {
+            caller.require_site(&site)?;
+            Some(vec![site])
+        }
+        None => caller.limited_to(),
+    };
+    // One more than asked for tells whether there is a next page.
+    let filter = Filter { sites, state: query.state, limit: limit + 1, before: query.cursor };
+    let mut views = ask("list purges", state.store()?.list(filter)).await?;
+    let more = views.len() > limit;
+    views.truncate(limit);
+    let next_cursor = views.last().filter(|_| more).map(|view| view.id.clone());
+    let purges = views.iter().map(|view| Purge::of(view, Extent::Brief)).collect();
+    Ok(Json(Page { purges, next_cursor }))
+}

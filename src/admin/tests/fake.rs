@@ -1,0 +1,280 @@
+//! A store in memory and workers that do nothing, both driven by the test.
+
+use crate::admin::reload::{NotReloaded, Reload, Reloaded};
+use crate::admin::{CdnHealth, Control};
+use crate::purge::State;
+use crate::store::{
+    Attempt, CdnKey, ClaimedSend, EndedJob, Enqueued, Filter, JobView, NewPurge, Pause, PausedBy, PurgeView,
+    QueueStatus, Settlement, Store, StoreError, StoreFuture,
+};
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{Notify, Semaphore, watch};
+
+/// Keeps purges in memory; they move on only when the test says so.
+pub(crate) struct FakeStore {
+    purges: Mutex<Vec<PurgeView>>,
+    keys: Mutex<HashMap<String, (String, String)>>,
+    /// Every verb fails.
+    pub(crate) broken: AtomicBool,
+    /// A commit takes a permit; the test may take them all.
+    pub(crate) commits: Semaphore,
+    /// A commit was asked for.
+    pub(crate) asked: Notify,
+    /// A purge was looked at.
+    pub(crate) looked: Notify,
+}
+
+impl Default for FakeStore {
+    fn default() -> Self {
+        Self {
+            purges: Mutex::default(),
+            keys: Mutex::default(),
+            broken: AtomicBool::new(false),
+            commits: Semaphore::new(Self::COMMITS as usize),
+            asked: Notify::new(),
+            looked: Notify::new(),
+        }
+    }
+}
+
+impl FakeStore {
+    /// Commits at the same time.
+    pub(crate) const COMMITS: u32 = 100;
+
+    /// Ends every job.
+    pub(crate) fn end_all(&self, state: State) {
+        for purge in self.purges.lock().unwrap().iter_mut() {
+            purge.state = state;
+            purge.finished_ms = Some(purge.created_ms + 1_000);
+            for job in &mut purge.jobs {
+                job.state = state;
+                job.next_attempt_ms = None;
+                job.accepted_ms = (state == State::Done).then_some(purge.created_ms + 900);
+                let message = if state == State::Done { "ok" } else { "no such service" };
+                let attempt = |at_ms, outcome: &str, message: &str| Attempt {
+                    at_ms,
+                    status: Some(200),
+                    request_id: Some("r-1".to_owned()),
+                    duration_ms: 12,
+                    outcome: outcome.to_owned(),
+                    message: message.to_owned(),
+                };
+                job.attempts = vec![
+                    (attempt(purge.created_ms, "later", "too many requests"), job.items),
+                    (attempt(purge.created_ms + 880, "done", message), job.items),
+                ];
+            }
+        }
+    }
+
+    /// Sets every purge to a fixed time and forgets the random part of its id.
+    pub(crate) fn pin(&self) {
+        for (index, purge) in self.purges.lock().unwrap().iter_mut().enumerate() {
+            purge.id = format!("01938f00-0000-7000-8000-{index:012}");
+            purge.created_ms = 1_795_432_954_000;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.purges.lock().unwrap().len()
+    }
+
+    fn commit(&self, new: NewPurge) -> Enqueued {
+        if let Some((key, hash)) = new.idempotency {
+            match self.keys.lock().unwrap().entry(key) {
+                std::collections::hash_map::Entry::Occupied(first) if first.get().0 == hash => {
+                    return Enqueued::Existing(first.get().1.clone());
+                }
+                std::collections::hash_map::Entry::Occupied(_) => return Enqueued::KeyReused,
+                std::collections::hash_map::Entry::Vacant(free) => {
+                    free.insert((hash, new.id.clone()));
+                }
+            }
+        }
+        let jobs = new.jobs.iter().map(|plan| JobView {
+            cdn: plan.cdn.clone(),
+            cdn_type: plan.cdn_type,
+            state: State::Pending,
+            items: plan.items.len() as u64,
+            fallback: plan.fallback.clone(),
+            accepted_ms: None,
+            completed_ms: None,
+            next_attempt_ms: Some(new.due_ms),
+            unacknowledged: false,
+            attempts: Vec::new(),
+        });
+        self.purges.lock().unwrap().push(PurgeView {
+            id: new.id,
+            site: new.site,
+            state: State::Pending,
+            reason: new.request.reason.clone(),
+            mode: new.request.mode,
+            created_ms: new.now_ms,
+            finished_ms: None,
+            jobs: jobs.collect(),
+            items: new.request.item_count() as u64,
+            request: new.request,
+        });
+        Enqueued::Created
+    }
+
+    fn answer<'a, T: Send + 'a>(&'a self, answer: impl FnOnce() -> T + Send + 'a) -> StoreFuture<'a, T> {
+        Box::pin(async move {
+            if self.broken.load(Ordering::Relaxed) {
+                let source = rusqlite::Error::InvalidPath("canary: the inner message".into());
+                return Err(StoreError::Database { verb: "fake", source: source.into() });
+            }
+            Ok(answer())
+        })
+    }
+}
+
+impl Store for FakeStore {
+    fn enqueue(&self, purge: NewPurge) -> StoreFuture<'_, Enqueued> {
+        self.asked.notify_one();
+        Box::pin(async move {
+            let _permit = self.commits.acquire().await;
+            self.answer(|| self.commit(purge)).await
+        })
+    }
+
+    fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {
+        self.answer(move || {
+            let found = self.purges.lock().unwrap().iter().find(|purge| purge.id == id).cloned();
+            self.looked.notify_one();
+            found
+        })
+    }
+
+    fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<PurgeView>> {
+        self.answer(move || {
+            let wanted = |purge: &&PurgeView| {
+                filter.sites.as_ref().is_none_or(|sites| sites.contains(&purge.site))
+                    && filter.state.is_none_or(|state| state == purge.state)
+                    && filter.before.as_ref().is_none_or(|before| purge.id < *before)
+            };
+            let mut found: Vec<PurgeView> =
+                self.purges.lock().unwrap().iter().filter(wanted).cloned().collect();
+            found.sort_by(|one, other| other.id.cmp(&one.id));
+            found.truncate(filter.limit);
+            found
+        })
+    }
+
+    fn status(&self) -> StoreFuture<'_, Vec<QueueStatus>> {
+        self.answer(|| {
+            vec![QueueStatus {
+                key: CdnKey { site: "www".to_owned(), cdn: "fastly".to_owned() },
+                pending: 3,
+                jobs: 1,
+                // So far in the future that its age is 0 whenever the test runs.
+                oldest_due_ms: Some(i64::MAX),
+                failed: 0,
+                paused: Some(Pause { by: PausedBy::Credentials, reason: "401 from the CDN".to_owned() }),
+            }]
+        })
+    }
+
+    fn claim(&self, _: CdnKey, _: i64, _: i64, _: usize) -> StoreFuture<'_, Vec<ClaimedSend>> {
+        self.answer(Vec::new)
+    }
+
+    fn settle(&self, _: Settlement) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.answer(Vec::new)
+    }
+
+    fn next_due(&self, _: CdnKey) -> StoreFuture<'_, Option<i64>> {
+        self.answer(|| None)
+    }
+
+    fn set_paused(&self, _: CdnKey, _: PausedBy, _: Option<String>) -> StoreFuture<'_, ()> {
+        self.answer(|| ())
+    }
+
+    fn acknowledge(&self, _: String) -> StoreFuture<'_, u64> {
+        self.answer(|| 0)
+    }
+
+    fn retry(&self, _: String, _: i64) -> StoreFuture<'_, u64> {
+        self.answer(|| 0)
+    }
+
+    fn cancel(&self, _: String, _: i64) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.answer(Vec::new)
+    }
+
+    fn probe(&self, _: i64) -> StoreFuture<'_, ()> {
+        self.answer(|| ())
+    }
+
+    fn release_leases(&self) -> StoreFuture<'_, u64> {
+        self.answer(|| 0)
+    }
+
+    fn sweep(&self, _: i64, _: i64) -> StoreFuture<'_, u64> {
+        self.answer(|| 0)
+    }
+}
+
+/// Workers that only remember being woken.
+#[derive(Default)]
+pub(crate) struct FakeControl {
+    changes: watch::Sender<u64>,
+    woken: Mutex<Vec<String>>,
+    /// What a reload comes to; unless told, to no difference.
+    pub(crate) reload: Mutex<Option<Result<Reloaded, NotReloaded>>>,
+    /// What speaks against the CDN `varnish` of `www`.
+    pub(crate) varnish: Mutex<Vec<String>>,
+    /// Somebody woke the workers.
+    pub(crate) wakes: Notify,
+}
+
+impl FakeControl {
+    /// A purge may have moved on.
+    pub(crate) fn bump(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// The sites for which the workers were woken.
+    pub(crate) fn woken(&self) -> Vec<String> {
+        self.woken.lock().unwrap().clone()
+    }
+}
+
+impl Control for FakeControl {
+    fn wake(&self, site: &str) {
+        self.woken.lock().unwrap().push(site.to_owned());
+        self.wakes.notify_one();
+    }
+
+    fn health(&self, site: &str) -> Vec<CdnHealth> {
+        let varnish = self.varnish.lock().unwrap().clone();
+        let health = |name: &str, reasons: &[&str]| CdnHealth {
+            name: name.to_owned(),
+            healthy: reasons.is_empty(),
+            reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+        };
+        match site {
+            "www" => vec![
+                CdnHealth { name: "varnish".to_owned(), healthy: varnish.is_empty(), reasons: varnish },
+                health("fastly", &["bad credentials (401)", "paused"]),
+            ],
+            _ => Vec::new(),
+        }
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+/// What the next reload comes to; it changes nothing.
+impl Reload for FakeControl {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, NotReloaded>> + Send + '_>> {
+        let result = self.reload.lock().unwrap().clone().unwrap_or_else(|| Ok(Reloaded::default()));
+        Box::pin(async move { result })
+    }
+}

@@ -1,0 +1,287 @@
+//! The admin API against a store in memory: fixtures here, the tests by subject.
+
+mod accept;
+mod auth;
+mod events;
+mod explain;
+mod fake;
+mod listener;
+mod openapi;
+mod operate;
+mod read;
+mod reload;
+mod wait;
+
+pub(crate) use fake::{FakeControl, FakeStore};
+pub(crate) use listener::start;
+
+use super::{Limits, Peer, Readiness, State, router};
+use crate::cdn::{Item, ItemKind};
+use crate::config::secret::Secret;
+use crate::config::{
+    Admin, AdminToken, Cdn, CdnSettings, Config, Everything, Limits as ServerLimits, Mode, OriginHost,
+    OriginUrl, Scope, Server, Site, Store as StoreConfig, Trust,
+};
+use crate::metrics::Metrics;
+use crate::purge::{JobPlan, PurgeRequest};
+use crate::rewrite::{CdnType, Dialect, Policy, Profile, TagPolicy, Ttls};
+use crate::store::Store;
+use arc_swap::ArcSwap;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// In every secret of the fixtures, and so never in an answer.
+const CANARY: &str = "canary";
+
+/// Tokens of the fixtures: `cms` may read and purge `www`, `root` may do everything everywhere, `auditor` may only read,
+/// `button` may only purge everything, `idle` may do nothing, `operator` may read and operate `www`.
+pub(crate) fn token(name: &str) -> String {
+    format!("{CANARY}-{name}")
+}
+
+/// An admin API over fakes.
+pub(crate) struct Api {
+    pub(crate) state: Arc<State>,
+    pub(crate) store: Arc<FakeStore>,
+    pub(crate) control: Arc<FakeControl>,
+}
+
+/// An answer, read to its end.
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Api {
+    pub(crate) fn new() -> Self {
+        let store = Arc::new(FakeStore::default());
+        Self::with(Some(store.clone()), store)
+    }
+
+    /// An API over a real store in memory.
+    fn on(store: Arc<dyn Store>) -> Self {
+        Self::with(Some(store), Arc::default())
+    }
+
+    /// An API whose store could not be opened.
+    fn without_store() -> Self {
+        Self::with(None, Arc::default())
+    }
+
+    fn with(opened: Option<Arc<dyn Store>>, store: Arc<FakeStore>) -> Self {
+        let control = Arc::new(FakeControl::default());
+        let state = State {
+            config: Arc::new(ArcSwap::from_pointee(config())),
+            store: Arc::new(opened.map_or_else(OnceLock::new, OnceLock::from)),
+            control: control.clone(),
+            planner: Box::new(|site, request| Ok(plan(site, request))),
+            reload: control.clone(),
+            events: Arc::default(),
+            metrics: Arc::new(Metrics::new(1)),
+            readiness: Arc::new(Readiness::default()),
+            limits: Limits::default(),
+        };
+        state.readiness.set_ready();
+        Self { state: Arc::new(state), store, control }
+    }
+
+    /// `POST /v1/sites/www/purges` as `cms`, 202 expected: the purge.
+    pub(crate) async fn purge(&self, body: &str) -> serde_json::Value {
+        let reply = self.call(post("/v1/sites/www/purges", "cms", body)).await;
+        assert_eq!(reply.status, StatusCode::ACCEPTED, "{}", reply.body);
+        reply.json()
+    }
+
+    async fn call(&self, mut request: Request<Body>) -> Reply {
+        if request.extensions().get::<Peer>().is_none() {
+            request.extensions_mut().insert(Peer(SocketAddr::from(([192, 0, 2, 1], 4711))));
+        }
+        let response = TowerToHyperService::new(router(self.state.clone())).call(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        assert!(!body.contains(CANARY) && !format!("{parts:?}").contains(CANARY), "leaked: {body}");
+        assert_eq!(parts.headers["cache-control"], "no-store");
+        Reply { status: parts.status, headers: parts.headers, body }
+    }
+}
+
+impl Reply {
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+fn get(path: &str, token_name: &str) -> Request<Body> {
+    let request = Request::get(path).header("authorization", format!("Bearer {}", token(token_name)));
+    request.body(Body::empty()).unwrap()
+}
+
+fn post(path: &str, token_name: &str, body: &str) -> Request<Body> {
+    let request = Request::post(path).header("authorization", format!("Bearer {}", token(token_name)));
+    request.body(Body::from(body.to_owned())).unwrap()
+}
+
+fn with_header(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
+    request.headers_mut().append(HeaderName::from_static(name), value.parse().unwrap());
+    request
+}
+
+/// One job for each CDN that the request names, one tag for each item.
+fn plan(site: &Site, request: &PurgeRequest) -> Vec<JobPlan> {
+    let wanted = |cdn: &&Arc<Cdn>| request.cdns.as_ref().is_none_or(|names| names.contains(&cdn.name));
+    let item = |value: String| Item { kind: ItemKind::Tag, value, hard: true };
+    let job = |cdn: &Arc<Cdn>| JobPlan {
+        cdn: cdn.name.clone(),
+        cdn_type: cdn.dialect.cdn,
+        items: (0..request.item_count()).map(|index| item(index.to_string())).collect(),
+        fallback: Vec::new(),
+        repeat_after_ms: 0,
+    };
+    site.cdns.iter().filter(wanted).map(job).collect()
+}
+
+/// Two sites with a CDN or two, one without.
+fn config() -> Config {
+    use Scope::{Operate, Purge, PurgeEverything, Read};
+    let mut shop = site("shop", vec![varnish()]);
+    shop.trust = Trust::Secret(Secret::new(CANARY));
+    Config {
+        server: server(),
+        admin: Admin {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tokens: vec![
+                admin_token("cms", &[Read, Purge], Some("www")),
+                admin_token("root", &[Read, Purge, PurgeEverything, Operate], None),
+                admin_token("auditor", &[Read], None),
+                admin_token("button", &[PurgeEverything], Some("www")),
+                admin_token("idle", &[], Some("www")),
+                admin_token("operator", &[Read, Operate], Some("www")),
+            ],
+        },
+        store: StoreConfig { path: None, retention: Duration::from_secs(86_400) },
+        sites: vec![
+            Arc::new(site("www", vec![fastly(), varnish()])),
+            Arc::new(shop),
+            Arc::new(site("plain", Vec::new())),
+        ],
+    }
+}
+
+fn admin_token(name: &str, scopes: &[Scope], site: Option<&str>) -> AdminToken {
+    AdminToken {
+        name: name.to_owned(),
+        token: Secret::new(token(name)),
+        scopes: scopes.to_vec(),
+        sites: site.map(|site| vec![site.to_owned()]),
+    }
+}
+
+fn site(name: &str, cdns: Vec<Cdn>) -> Site {
+    Site {
+        name: name.to_owned(),
+        hosts: vec![format!("{name}.example.com")],
+        default: name == "www",
+        mode: Mode::On,
+        origins: vec![OriginUrl {
+            tls: true,
+            host: "origin.example.com".to_owned(),
+            port: 443,
+            authority: "origin.example.com".to_owned(),
+        }],
+        origin_host: OriginHost::Origin,
+        origin_settle: Duration::ZERO,
+        trust: Trust::Addresses(vec!["10.0.0.0/8".parse().unwrap()]),
+        policy: policy(name),
+        max_purge_lag: Duration::from_secs(60),
+        cdns: cdns.into_iter().map(Arc::new).collect(),
+    }
+}
+
+fn policy(site: &str) -> Policy {
+    Policy {
+        site: site.to_owned(),
+        profile: Profile::Generic,
+        ttls: Ttls {
+            edge: Duration::from_secs(172_800),
+            browser: Duration::from_secs(7_200),
+            fallback: Duration::from_secs(300),
+            not_found: Duration::from_secs(300),
+            guard: Duration::from_secs(1),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+        },
+        vary: vec!["accept-encoding".to_owned()],
+        rules: Vec::new(),
+        tags: TagPolicy { path: true, site: true, sections: 0 },
+    }
+}
+
+fn fastly() -> Cdn {
+    let settings = CdnSettings::Fastly {
+        service_id: "service".to_owned(),
+        auth_token: Secret::new(CANARY),
+        api_url: "https://api.fastly.com".to_owned(),
+    };
+    cdn("fastly", CdnType::Fastly, "surrogate-key", settings)
+}
+
+fn varnish() -> Cdn {
+    let settings = CdnSettings::Varnish { api_urls: vec!["http://127.0.0.1:6081".to_owned()] };
+    cdn("varnish", CdnType::Varnish, "xkey", settings)
+}
+
+fn cdn(name: &str, cdn: CdnType, tag_header: &'static str, settings: CdnSettings) -> Cdn {
+    let dialect = Dialect {
+        cdn,
+        ttl_header: HeaderName::from_static("surrogate-control"),
+        tag_header: Some(HeaderName::from_static(tag_header)),
+    };
+    Cdn {
+        name: name.to_owned(),
+        hosts: vec!["www.example.com".to_owned()],
+        hard: true,
+        everything: Everything::SiteTag,
+        repeat_after: Duration::from_secs(2),
+        repeat_everything_after: Duration::from_secs(30),
+        account: name.to_owned(),
+        dialect,
+        settings,
+    }
+}
+
+fn server() -> Server {
+    let second = Duration::from_secs(1);
+    Server {
+        listen: Vec::new(),
+        tls_listen: Vec::new(),
+        workers: 1,
+        certificates: Vec::new(),
+        trusted_proxies: Vec::new(),
+        limits: ServerLimits {
+            handshake_timeout: second,
+            header_timeout: second,
+            keep_alive_timeout: second,
+            body_timeout: second,
+            origin_connect_timeout: second,
+            origin_first_byte_timeout: second,
+            origin_body_timeout: second,
+            origin_idle_timeout: second,
+            origin_pool_size: 1,
+            request_headers: 100,
+            request_header_bytes: 32 << 10,
+            target_bytes: 8 << 10,
+            drain_timeout: second,
+        },
+    }
+}

@@ -1,0 +1,123 @@
+//! Reading purges, sites and how the process is.
+
+use super::*;
+use crate::purge::State as PurgeState;
+use std::sync::atomic::Ordering;
+
+#[tokio::test]
+async fn a_purge_shows_every_answer() {
+    let api = Api::new();
+    let body =
+        r#"{"paths": ["/a"], "tags": ["t"], "everything": false, "reason": "publish", "cdns": ["fastly"]}"#;
+    api.purge(body).await;
+    api.store.pin();
+    api.store.end_all(PurgeState::Done);
+    let reply = api.call(get("/v1/purges/01938f00-0000-7000-8000-000000000000", "cms")).await;
+    insta::assert_snapshot!(serde_json::to_string_pretty(&reply.json()).unwrap());
+}
+
+#[tokio::test]
+async fn pages_hold_every_purge_once_newest_first() {
+    let api = Api::new();
+    for index in 0..5 {
+        api.purge(&format!(r#"{{"tags": ["{index}"]}}"#)).await;
+    }
+    let mut seen = Vec::new();
+    let mut path = "/v1/purges?limit=2".to_owned();
+    let mut sizes = Vec::new();
+    loop {
+        let page = api.call(get(&path, "cms")).await.json();
+        let purges = page["purges"].as_array().unwrap();
+        sizes.push(purges.len());
+        seen.extend(purges.iter().map(|purge| purge["items"]["tags"][0].as_str().unwrap().to_owned()));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/purges?limit=2&cursor={cursor}");
+    }
+    assert_eq!((seen.concat(), sizes), ("43210".to_owned(), vec![2, 2, 1]));
+
+    let exact = api.call(get("/v1/purges?limit=5", "cms")).await.json();
+    assert_eq!(exact["next_cursor"], serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn lists_are_filtered_and_brief() {
+    let api = Api::new();
+    api.purge(r#"{"tags": ["t"]}"#).await;
+    api.store.end_all(PurgeState::Failed);
+    api.call(post("/v1/sites/shop/purges", "root", r#"{"tags": ["t"]}"#)).await;
+    let count = |query: &'static str| {
+        let reply = api.call(get(query, "root"));
+        async { reply.await.json()["purges"].as_array().unwrap().len() }
+    };
+    assert_eq!(count("/v1/purges").await, 2);
+    assert_eq!(count("/v1/purges?site=shop").await, 1);
+    assert_eq!(count("/v1/purges?site=gone").await, 0);
+    assert_eq!(count("/v1/purges?state=failed").await, 1);
+    assert_eq!(count("/v1/purges?state=failed&site=shop").await, 0);
+    let failed = api.call(get("/v1/purges?state=failed", "root")).await.json();
+    let attempts = failed["purges"][0]["jobs"][0]["attempts"].as_array().unwrap();
+    assert_eq!((attempts.len(), &attempts[0]["message"]), (1, &"no such service".into()));
+}
+
+#[tokio::test]
+async fn a_site_shows_its_configuration_and_its_cdns() {
+    let api = Api::new();
+    let www = api.call(get("/v1/sites/www", "cms")).await.json();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&www).unwrap());
+
+    let shop = api.call(get("/v1/sites/shop", "root")).await.json();
+    assert_eq!(shop["opt_in"]["trust"], "secret");
+    assert_eq!(shop["cdns"][0]["reasons"][0], "not checked yet");
+
+    let names = |sites: serde_json::Value| -> Vec<String> {
+        sites["sites"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|site| site["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names(api.call(get("/v1/sites", "cms")).await.json()), ["www"]);
+    assert_eq!(names(api.call(get("/v1/sites", "root")).await.json()), ["www", "shop", "plain"]);
+}
+
+#[tokio::test]
+async fn a_site_is_shown_without_the_store() {
+    let broken = Api::new();
+    broken.store.broken.store(true, Ordering::Relaxed);
+    for api in [broken, Api::without_store()] {
+        let reply = api.call(get("/v1/sites/www", "cms")).await;
+        assert_eq!(
+            (reply.status, &reply.json()["cdns"][0]["pending"]),
+            (StatusCode::OK, &serde_json::Value::Null)
+        );
+    }
+}
+
+#[tokio::test]
+async fn probes_and_metrics_need_no_token() {
+    let api = Api::new();
+    let bare = |path: &str| Request::get(path).body(Body::empty()).unwrap();
+    assert_eq!(api.call(bare("/healthz")).await.body, "ok\n");
+    let metrics = api.call(bare("/metrics")).await;
+    assert!(metrics.body.contains("origin_shim_build_info{") && metrics.body.ends_with("# EOF\n"));
+    assert_eq!(
+        metrics.header("content-type"),
+        Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    );
+}
+
+#[tokio::test]
+async fn readiness_follows_the_life_of_the_process() {
+    let mut api = Api::without_store();
+    Arc::get_mut(&mut api.state).unwrap().readiness = Arc::default();
+    let mut text = String::new();
+    let steps: [fn(&Readiness); 5] =
+        [|_| {}, Readiness::set_ready, Readiness::set_draining, Readiness::set_ready, |_| {}];
+    for step in steps {
+        step(&api.state.readiness);
+        let reply = api.call(Request::get("/readyz").body(Body::empty()).unwrap()).await;
+        text += &format!("{} {}\n", reply.status.as_u16(), reply.body);
+    }
+    insta::assert_snapshot!(text);
+}

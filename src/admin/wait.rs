@@ -1,0 +1,109 @@
+//! `Prefer: wait=SECONDS` (RFC 7240): the caller would rather hear the end of its purge than its beginning.
+
+use super::{Control, Readiness};
+use crate::purge::State;
+use crate::store::{PurgeView, Store};
+use axum::http::HeaderMap;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Longer waits are cut to this: connections in between do not live forever.
+const LONGEST: Duration = Duration::from_secs(300);
+/// Between two looks at the store, at most: a bulk publish settles often, and each look costs the store.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the caller would wait. The first `wait` counts, and one that is no number is ignored, as RFC 7240 §2 says of
+/// preferences that are not understood.
+pub(super) fn preferred(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let wait = values.flat_map(|value| value.split(',')).find_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"'))
+    })?;
+    let digits = !wait.is_empty() && wait.bytes().all(|byte| byte.is_ascii_digit());
+    // More digits than fit are a very long time.
+    digits.then(|| wait.parse().map_or(LONGEST, Duration::from_secs).min(LONGEST))
+}
+
+/// The purge once every job ended, or as it stood when the time was up, the process began to drain or the store failed.
+pub(super) async fn until_ended(
+    store: &dyn Store,
+    control: &dyn Control,
+    readiness: &Readiness,
+    id: &str,
+    wait: Duration,
+) -> Option<PurgeView> {
+    let deadline = Instant::now() + wait;
+    let mut changes = control.changes();
+    let mut pause = Duration::ZERO;
+    let mut seen = None;
+    loop {
+        // Before the look, so that a change during it is not missed.
+        changes.mark_unchanged();
+        let looked = Instant::now();
+        match store.get(id.to_owned()).await {
+            Ok(view) => seen = view,
+            Err(error) => {
+                tracing::warn!(id, error = %error, "cannot see how a purge stands");
+                return seen;
+            }
+        }
+        if seen.as_ref().is_none_or(has_ended) {
+            return seen;
+        }
+        let next_look = async {
+            changed(&mut changes).await;
+            tokio::time::sleep_until(looked + pause).await;
+        };
+        tokio::select! {
+            () = next_look => pause = (pause * 2).clamp(Duration::from_millis(50), LONGEST_PAUSE),
+            () = tokio::time::sleep_until(deadline) => return seen,
+            () = readiness.draining() => return seen,
+        }
+    }
+}
+
+/// Whether nothing of the purge is under way any more.
+pub(super) fn has_ended(purge: &PurgeView) -> bool {
+    purge.jobs.iter().all(|job| matches!(job.state, State::Done | State::Failed | State::Cancelled))
+}
+
+/// Once the workers have ended, nothing changes any more.
+async fn changed(changes: &mut watch::Receiver<u64>) {
+    if changes.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(values: &[&str], seconds: Option<u64>) {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append("prefer", value.parse().unwrap());
+        }
+        assert_eq!(preferred(&headers), seconds.map(Duration::from_secs), "{values:?}");
+    }
+
+    #[test]
+    fn wait_is_found_among_preferences() {
+        check(&[], None);
+        check(&["wait=10"], Some(10));
+        check(&["respond-async, wait=10"], Some(10));
+        check(&["respond-async", "Wait = \"7\"; x=y"], Some(7));
+        check(&["wait=1, wait=2"], Some(1));
+        check(&["wait=0"], Some(0));
+        check(&["wait=301"], Some(300));
+        check(&["wait=99999999999999999999999"], Some(300));
+        check(&["wait=-1"], None);
+        check(&["wait=+1"], None);
+        check(&["wait=1.5"], None);
+        check(&["wait="], None);
+        check(&["wait"], None);
+        check(&["await=10"], None);
+    }
+}

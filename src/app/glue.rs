@@ -1,0 +1,109 @@
+//! The small seams between the parts of the control plane: each part names what it needs, and here it gets it.
+
+use crate::admin::json::state_word;
+use crate::admin::problem::BadItem;
+use crate::admin::{CdnHealth, Control, Events, Planner};
+use crate::cdn;
+use crate::metrics::Metrics;
+use crate::purge::plan;
+use crate::store::{CdnKey, EndedJob};
+use crate::worker::{CdnStatus, Engine, Observer};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Plans with the capabilities of the adapters.
+pub(super) fn planner() -> Box<Planner> {
+    Box::new(|site, request| {
+        plan(site, &|cdn| cdn::build(cdn).capabilities(), request).map_err(|errors| {
+            errors.into_iter().map(|error| BadItem { item: error.item, message: error.message }).collect()
+        })
+    })
+}
+
+/// The engine as the admin API sees it: none before the store could be opened.
+#[derive(Default)]
+pub(super) struct Workers {
+    engine: OnceLock<Arc<Engine>>,
+    /// What changes before there is an engine: nothing.
+    nothing: watch::Sender<u64>,
+}
+
+impl Workers {
+    /// The workers have begun.
+    pub(super) fn began(&self, engine: Engine) {
+        // Only called by the one task that opens the store.
+        let _ = self.engine.set(Arc::new(engine));
+    }
+
+    pub(super) fn engine(&self) -> Option<&Arc<Engine>> {
+        self.engine.get()
+    }
+}
+
+impl Control for Workers {
+    fn wake(&self, site: &str) {
+        if let Some(engine) = self.engine() {
+            engine.wake(site);
+        }
+    }
+
+    fn health(&self, site: &str) -> Vec<CdnHealth> {
+        let statuses = self.engine().map(|engine| engine.status(site)).unwrap_or_default();
+        let health = |status: CdnStatus| CdnHealth {
+            name: status.name,
+            healthy: status.healthy,
+            reasons: status.reasons,
+        };
+        statuses.into_iter().map(health).collect()
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.engine().map_or_else(|| self.nothing.subscribe(), |engine| engine.changes())
+    }
+}
+
+/// What the engine tells becomes metrics and events.
+pub(super) fn observer(metrics: Arc<Metrics>, events: Arc<Events>) -> Arc<dyn Observer> {
+    Arc::new(Telling { metrics, events })
+}
+
+struct Telling {
+    metrics: Arc<Metrics>,
+    events: Arc<Events>,
+}
+
+impl Observer for Telling {
+    fn call(&self, key: &CdnKey, outcome: &'static str, took: Duration, items: u64) {
+        self.metrics.cdn_call(&key.site, &key.cdn, outcome, took);
+        self.metrics.cdn_items(&key.site, &key.cdn, outcome, items);
+    }
+
+    fn job_ended(&self, job: &EndedJob, took: Duration) {
+        self.events.job_ended(job);
+        if job.state == crate::purge::State::Done {
+            self.metrics.publish_to_purged(&job.key.site, &job.key.cdn, took);
+        }
+        if let Some(state) = job.purge_ended {
+            self.metrics.purge(&job.key.site, state_word(state));
+        }
+    }
+
+    fn queue(&self, key: &CdnKey, jobs: u64, oldest: Duration) {
+        self.metrics.purge_queue(
+            &key.site,
+            &key.cdn,
+            i64::try_from(jobs).unwrap_or(i64::MAX),
+            oldest.as_secs_f64(),
+        );
+    }
+
+    fn standing(&self, key: &CdnKey, paused: bool, failed: u64) {
+        let failed = i64::try_from(failed).unwrap_or(i64::MAX);
+        self.metrics.purge_standing(&key.site, &key.cdn, paused, failed);
+    }
+
+    fn health(&self, key: &CdnKey, healthy: bool) {
+        self.metrics.purge_healthy(&key.site, &key.cdn, healthy);
+    }
+}

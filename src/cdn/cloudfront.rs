@@ -1,0 +1,316 @@
+//! Amazon CloudFront (<https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_CreateInvalidation.html>).
+//!
+//! Everything is a path: wildcards, tags (`#tag`, since 2026-04-29, where the distribution names a tag header), and `/*`.
+//! Answers are judged by their `Code`, since throttling is a 400. There is no marking stale.
+
+use super::pack::{Group, cost, pack};
+use super::{
+    Adapter, Batch, Capabilities, Classified, Item, ItemKind, Reply, RequestError, SignContext, Verdict,
+    message, names, sigv4,
+};
+use crate::config::secret::Secret;
+use crate::rewrite::CdnType;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Method, Request};
+use quick_xml::Reader;
+use quick_xml::escape::{escape, unescape};
+use quick_xml::events::Event;
+
+#[cfg(test)]
+pub mod tests;
+
+/// Paths and tags of a distribution that may be under way at once, so none of them in one call.
+const PATHS: usize = 3_000;
+/// Wildcards that may be under way at once.
+const WILDCARDS: usize = 15;
+
+/// One distribution.
+#[derive(Debug)]
+pub struct Cloudfront {
+    distribution_id: String,
+    access_key_id: String,
+    secret_access_key: Secret,
+    session_token: Option<Secret>,
+    api_url: String,
+    capabilities: Capabilities,
+}
+
+impl Cloudfront {
+    /// The adapter of a distribution, with the API at `api_url`; `tags` says whether it has a tag header.
+    pub fn new(
+        distribution_id: &str,
+        access_key_id: &str,
+        secret_access_key: &Secret,
+        session_token: Option<&Secret>,
+        api_url: &str,
+        tags: bool,
+    ) -> Self {
+        let capabilities = Capabilities {
+            tags,
+            prefixes: true,
+            soft: false,
+            soft_everything: false,
+            urls_per_call: PATHS,
+            tags_per_call: PATHS,
+            prefixes_per_call: WILDCARDS,
+            // No limit is published; a call that is too large is answered by `BatchTooLarge`.
+            bytes_per_call: 1_000_000,
+            mixed_kinds: true,
+        };
+        Self {
+            distribution_id: distribution_id.to_owned(),
+            access_key_id: access_key_id.to_owned(),
+            secret_access_key: secret_access_key.clone(),
+            session_token: session_token.cloned(),
+            api_url: api_url.to_owned(),
+            capabilities,
+        }
+    }
+
+    /// A signed call to the distribution's invalidations.
+    fn call(&self, method: Method, body: String, sign: &SignContext) -> Result<Request<Bytes>, RequestError> {
+        let path = format!("/2020-05-31/distribution/{}/invalidation", self.distribution_id);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.api_url))
+            .body(Bytes::from(body))?;
+        let signer = sigv4::Signer {
+            access_key_id: &self.access_key_id,
+            secret_access_key: self.secret_access_key.expose(),
+            session_token: self.session_token.as_ref().map(Secret::expose),
+            // CloudFront is global; its API is in this region.
+            region: "us-east-1",
+            service: "cloudfront",
+            timestamp: &sign.utc(sigv4::TIMESTAMP)?,
+            normalize_path: true,
+            double_encode: true,
+            sign_payload_hash: false,
+            sign_session_token: true,
+        };
+        let signed = signer.sign(&sigv4::Unsigned {
+            method: request.method().as_str(),
+            path: request.uri().path(),
+            query: request.uri().query().unwrap_or_default(),
+            headers: &[("host", &names::host(request.uri()))],
+            body: request.body(),
+        });
+        for (name, value) in signed {
+            let mut value = HeaderValue::try_from(value).map_err(http::Error::from)?;
+            value.set_sensitive(name != "x-amz-date");
+            request.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+        if !request.body().is_empty() {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        }
+        Ok(request)
+    }
+
+    /// The item as a path.
+    fn path(&self, item: &Item) -> Result<String, RequestError> {
+        match item.kind {
+            ItemKind::Url => names::path(&item.value),
+            ItemKind::Tag if self.capabilities.tags => Ok(format!("#{}", names::tag(&item.value)?)),
+            ItemKind::Tag => Err(RequestError::Kind { cdn: self.cdn_type(), kind: item.kind }),
+            // Of every host: a distribution does not tell them apart.
+            ItemKind::Prefix => Ok(format!("{}*", names::prefix(&item.value)?.1)),
+            ItemKind::Everything => Ok("/*".to_owned()),
+        }
+    }
+
+    fn has_room(&self, group: &Group, path: &str) -> bool {
+        let wildcards = |paths: &[String]| paths.iter().filter(|path| is_wildcard(path)).count();
+        group.names.len() < PATHS
+            && group.bytes + cost(path) <= self.capabilities.bytes_per_call
+            && (!is_wildcard(path) || wildcards(&group.names) < WILDCARDS)
+    }
+
+    fn secrets(&self) -> Vec<&str> {
+        let token = self.session_token.as_ref().map(Secret::expose);
+        std::iter::once(self.secret_access_key.expose()).chain(token).collect()
+    }
+
+    fn classified(&self, verdict: Verdict, answer: &Answer, words: &str, reply: &Reply) -> Classified {
+        let id = reply.header("x-amzn-requestid").or(answer.request_id.as_deref());
+        message::classified(verdict, id, words, reply, &self.secrets())
+    }
+}
+
+impl Adapter for Cloudfront {
+    fn cdn_type(&self) -> CdnType {
+        CdnType::Cloudfront
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn requests(&self, batch: &Batch, sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
+        let mut paths = Vec::with_capacity(batch.items.len());
+        for item in &batch.items {
+            // Kinds and hardnesses share a call.
+            paths.push((ItemKind::Url, true, self.path(item)?));
+        }
+        let groups = pack(paths, |group, path| self.has_room(group, path));
+        let calls = groups.iter().enumerate().map(|(number, group)| {
+            // A reference may not be used again with other paths.
+            let reference = match number {
+                0 => batch.reference.clone(),
+                _ => format!("{}-{number}", batch.reference),
+            };
+            self.call(Method::POST, invalidation_batch(&group.names, &reference), sign)
+        });
+        calls.collect()
+    }
+
+    fn classify(&self, reply: &Reply) -> Classified {
+        let answer = Answer::read(&reply.text());
+        if reply.status.is_success() && answer.root == "Invalidation" && answer.id.is_some() {
+            let words = format!(
+                "Invalidation {} {}",
+                answer.id.as_deref().unwrap_or_default(),
+                answer.status.as_deref().unwrap_or_default(),
+            );
+            return self.classified(Verdict::Done, &answer, &words, reply);
+        }
+        self.classified(answer.verdict(reply), &answer, &answer.words(), reply)
+    }
+
+    /// The newest invalidations: proves the key and the distribution. Without `MaxItems`, since a page is small and
+    /// stand-ins for the API cannot verify a signed query.
+    fn check_requests(&self, sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
+        Ok(vec![self.call(Method::GET, String::new(), sign)?])
+    }
+
+    fn classify_check(&self, replies: &[Reply]) -> Classified {
+        let [reply] = replies else { return message::unanswered() };
+        let answer = Answer::read(&reply.text());
+        if reply.status.is_success() && answer.root == "InvalidationList" {
+            return self.classified(Verdict::Done, &answer, "the key may list invalidations", reply);
+        }
+        if answer.code.as_deref() == Some("AccessDenied") {
+            // The key is known and its signature right: a policy may allow `CreateInvalidation` alone.
+            let words = format!(
+                "{} (without cloudfront:ListInvalidations only a purge can prove the key)",
+                answer.words()
+            );
+            return self.classified(Verdict::Refused, &answer, &words, reply);
+        }
+        self.classify(reply)
+    }
+}
+
+/// The body of `CreateInvalidation`.
+fn invalidation_batch(paths: &[String], reference: &str) -> String {
+    let items: String = paths.iter().map(|path| format!("<Path>{}</Path>", escape(path))).collect();
+    format!(
+        "<InvalidationBatch xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\"><Paths><Quantity>{}</Quantity>\
+         <Items>{items}</Items></Paths><CallerReference>{}</CallerReference></InvalidationBatch>",
+        paths.len(),
+        escape(reference),
+    )
+}
+
+fn is_wildcard(path: &str) -> bool {
+    path.starts_with('/') && path.ends_with('*')
+}
+
+/// What is worth knowing of an answer: `<Invalidation>`, `<InvalidationList>`, `<ErrorResponse><Error>`, or
+/// `<Errors><Error>`, as other implementations of the API write it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Answer {
+    root: String,
+    id: Option<String>,
+    status: Option<String>,
+    code: Option<String>,
+    message: Option<String>,
+    request_id: Option<String>,
+}
+
+impl Answer {
+    /// Reads as far as the answer is XML: an accepted call echoes its paths, which may be more than is kept of it.
+    fn read(text: &str) -> Self {
+        let mut answer = Self::default();
+        let mut reader = Reader::from_str(text);
+        while let Ok(event) = reader.read_event() {
+            let start = match event {
+                Event::Start(start) => start,
+                Event::Eof => break,
+                _ => continue,
+            };
+            if answer.root.is_empty() {
+                answer.root = start.local_name().as_ref().to_owned();
+            }
+            let field = match start.local_name().as_ref() {
+                "Id" => &mut answer.id,
+                "Status" => &mut answer.status,
+                "Code" => &mut answer.code,
+                "Message" => &mut answer.message,
+                "RequestId" | "RequestID" => &mut answer.request_id,
+                _ => continue,
+            };
+            let Ok(raw) = reader.read_text(start.name()) else { break };
+            let raw = raw.into_inner();
+            // The first of each name is the outermost.
+            field.get_or_insert_with(|| {
+                unescape(&raw).map_or_else(|_| raw.to_string(), |text| text.into_owned())
+            });
+        }
+        answer
+    }
+
+    fn words(&self) -> String {
+        [&self.code, &self.message].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(": ")
+    }
+
+    fn verdict(&self, reply: &Reply) -> Verdict {
+        let Some(code) = self.code.as_deref() else { return reply.verdict_of_status() };
+        let message = self.message.as_deref().unwrap_or_default();
+        match code {
+            _ if is_throttling(code, message) => Verdict::Later(reply.retry_after()),
+            // Our clock; the answer's date tells by how much, and the next try is signed anew.
+            "RequestExpired" | "RequestTimeTooSkewed" => Verdict::Later(None),
+            "SignatureDoesNotMatch" if message.starts_with("Signature expired") => Verdict::Later(None),
+            "SignatureDoesNotMatch" if message.starts_with("Signature not yet current") => {
+                Verdict::Later(None)
+            }
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "AuthFailure"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "IncompleteSignature"
+            | "InvalidAccessKeyId"
+            | "InvalidClientTokenId"
+            | "MissingAuthenticationToken"
+            | "NotAuthorized"
+            | "OptInRequired"
+            | "SignatureDoesNotMatch"
+            | "UnauthorizedOperation"
+            | "UnrecognizedClientException" => Verdict::BadCredentials,
+            // One path that is not legal, too many of them, or a reference that was used for others: halves get new ones.
+            "InvalidArgument" | "BatchTooLarge" | "InvalidationBatchAlreadyExists" => Verdict::Split,
+            "InconsistentQuantities"
+            | "MissingBody"
+            | "MalformedXML"
+            | "MalformedInput"
+            | "NoSuchDistribution" => Verdict::Refused,
+            _ => reply.verdict_of_status(),
+        }
+    }
+}
+
+/// `Throttling` and `TooManyInvalidationsInProgress` come as a 400; more names are in use across AWS.
+fn is_throttling(code: &str, message: &str) -> bool {
+    const CODES: [&str; 5] = [
+        "PriorRequestNotComplete",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "ServiceUnavailable",
+        "SlowDown",
+    ];
+    CODES.contains(&code)
+        || code.contains("Throttl")
+        || code.starts_with("TooMany")
+        || message.starts_with("Rate exceeded")
+}

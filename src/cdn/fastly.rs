@@ -1,0 +1,225 @@
+//! Fastly (<https://www.fastly.com/documentation/reference/api/purging/>).
+//!
+//! Tags go in one call of up to 256, URLs one by one. URLs are purged through the API too, not by `PURGE` at the edge,
+//! which needs no authentication unless the service's VCL asks for it.
+
+use super::names;
+use super::pack::{Group, pack};
+use super::{
+    Adapter, Batch, Capabilities, Classified, Counted, ItemKind, RateHint, Reply, RequestError, SignContext,
+    Verdict, message,
+};
+use crate::config::secret::Secret;
+use crate::rewrite::CdnType;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, StatusCode};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+const CAPABILITIES: Capabilities = Capabilities {
+    tags: true,
+    prefixes: false,
+    soft: true,
+    // `purge_all` is hard only.
+    soft_everything: false,
+    urls_per_call: 1,
+    tags_per_call: 256,
+    prefixes_per_call: 0,
+    // No limit is published. The answer names every tag with an id, and 64 KiB of it are read.
+    bytes_per_call: 48_000,
+    mixed_kinds: false,
+};
+
+/// One Fastly service.
+#[derive(Debug)]
+pub struct Fastly {
+    service_id: String,
+    auth_token: Secret,
+    api_url: String,
+}
+
+impl Fastly {
+    /// The adapter of a service, with the API at `api_url`.
+    pub fn new(service_id: &str, auth_token: &Secret, api_url: &str) -> Self {
+        Self {
+            service_id: service_id.to_owned(),
+            auth_token: auth_token.clone(),
+            api_url: api_url.to_owned(),
+        }
+    }
+
+    fn call(&self, method: Method, path: &str) -> Result<http::request::Builder, RequestError> {
+        let mut token = HeaderValue::try_from(self.auth_token.expose()).map_err(http::Error::from)?;
+        token.set_sensitive(true);
+        Ok(Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.api_url))
+            .header("fastly-key", token)
+            .header(ACCEPT, "application/json"))
+    }
+
+    fn purge(&self, group: &Group) -> Result<Request<Bytes>, RequestError> {
+        let service = &self.service_id;
+        let (path, body) = match group.kind {
+            ItemKind::Url => (format!("/purge/{}", group.names.concat()), Bytes::new()),
+            ItemKind::Tag => (
+                format!("/service/{service}/purge"),
+                json!({ "surrogate_keys": group.names }).to_string().into(),
+            ),
+            ItemKind::Everything => (format!("/service/{service}/purge_all"), Bytes::new()),
+            ItemKind::Prefix => return Err(self.lacks(group.kind)),
+        };
+        let mut call = self.call(Method::POST, &path)?;
+        if !body.is_empty() {
+            call = call.header(CONTENT_TYPE, "application/json");
+        }
+        if !group.hard && group.kind != ItemKind::Everything {
+            call = call.header("fastly-soft-purge", "1");
+        }
+        Ok(call.body(body)?)
+    }
+
+    fn lacks(&self, kind: ItemKind) -> RequestError {
+        RequestError::Kind { cdn: self.cdn_type(), kind }
+    }
+
+    fn classified(
+        &self,
+        verdict: Verdict,
+        request_id: Option<&str>,
+        words: &str,
+        reply: &Reply,
+    ) -> Classified {
+        message::classified(verdict, request_id, words, reply, &[self.auth_token.expose()])
+    }
+
+    /// What the token itself says that it may do.
+    fn judge_token(&self, token: &Token, reply: &Reply) -> Classified {
+        let may_purge =
+            token.scope.split_whitespace().any(|scope| matches!(scope, "purge_select" | "global"));
+        let covers_service = token.services.is_empty() || token.services.contains(&self.service_id);
+        let (verdict, words) = match (may_purge, covers_service) {
+            (true, true) => (Verdict::Done, format!("the token's scope is `{}`", token.scope)),
+            (false, _) => (
+                Verdict::BadCredentials,
+                format!("the token's scope is `{}`; it needs `purge_select` or `global`", token.scope),
+            ),
+            (true, false) => (
+                Verdict::BadCredentials,
+                format!("the token is limited to other services than {}", self.service_id),
+            ),
+        };
+        self.classified(verdict, None, &words, reply)
+    }
+}
+
+impl Adapter for Fastly {
+    fn cdn_type(&self) -> CdnType {
+        CdnType::Fastly
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        CAPABILITIES
+    }
+
+    fn requests(&self, batch: &Batch, _sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
+        let mut named = Vec::with_capacity(batch.items.len());
+        for item in &batch.items {
+            let name = match item.kind {
+                ItemKind::Url => {
+                    let url = names::url(&item.value)?;
+                    format!("{}{}", names::authority(&url), names::target(&url))
+                }
+                ItemKind::Tag => names::tag(&item.value)?.to_owned(),
+                ItemKind::Everything => item.value.clone(),
+                ItemKind::Prefix => return Err(self.lacks(item.kind)),
+            };
+            named.push((item.kind, item.hard, name));
+        }
+        let groups = pack(named, |group, name| group.has_room(name, &CAPABILITIES));
+        groups.iter().map(|group| self.purge(group)).collect()
+    }
+
+    fn classify(&self, reply: &Reply) -> Classified {
+        let body: Option<Map<String, Value>> = reply.json();
+        let text = |key: &str| body.as_ref().and_then(|body| body.get(key)?.as_str()).unwrap_or_default();
+        if reply.status == StatusCode::OK && body.is_some() {
+            // One purge has an `id`, a batch has one for each tag.
+            let any = body.as_ref().and_then(|body| body.values().find_map(Value::as_str));
+            let id = Some(text("id")).filter(|id| !id.is_empty()).or(any.filter(|id| *id != "ok"));
+            return self.classified(Verdict::Done, id, "", reply);
+        }
+        let verdict = match reply.status {
+            StatusCode::TOO_MANY_REQUESTS => Verdict::Later(reset_after(reply).max(reply.retry_after())),
+            _ => reply.verdict_of_status(),
+        };
+        let words = [text("msg"), text("detail"), text("details")].join(" ");
+        self.classified(verdict, reply.header("x-request-id"), &words, reply)
+    }
+
+    /// With the batch known: a 403 on tags is one on everything that matters, but a token may lack `purge_all` alone,
+    /// and a URL may be of a service that the token does not cover. A tag that got no id was not purged.
+    fn judge(&self, batch: &Batch, reply: &Reply) -> Classified {
+        let mut classified = self.classify(reply);
+        let only_tags = batch.items.iter().all(|item| item.kind == ItemKind::Tag);
+        match classified.verdict {
+            Verdict::BadCredentials if reply.status == StatusCode::FORBIDDEN && !only_tags => {
+                classified.verdict = Verdict::Refused;
+            }
+            Verdict::Split if batch.items.len() < 2 => classified.verdict = Verdict::Refused,
+            Verdict::Done if only_tags && !accepts_all(batch, reply) => {
+                classified.verdict = Verdict::Later(None)
+            }
+            _ => {}
+        }
+        classified
+    }
+
+    fn rate_hints(&self, reply: &Reply) -> Vec<RateHint> {
+        let remaining = reply.number("fastly-ratelimit-remaining");
+        let hint = remaining.map(|remaining| RateHint {
+            counted: Counted::Calls,
+            remaining,
+            refreshed_after: reset_after(reply),
+        });
+        hint.into_iter().collect()
+    }
+
+    fn check_requests(&self, _sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
+        Ok(vec![self.call(Method::GET, "/tokens/self")?.body(Bytes::new())?])
+    }
+
+    fn classify_check(&self, replies: &[Reply]) -> Classified {
+        let [reply] = replies else { return message::unanswered() };
+        match reply.json::<Token>() {
+            Some(token) if reply.status == StatusCode::OK => self.judge_token(&token, reply),
+            // The token is known but may not look at itself, or the answer is not Fastly's.
+            _ if reply.status == StatusCode::OK => self.classified(Verdict::Later(None), None, "", reply),
+            _ => self.classify(reply),
+        }
+    }
+}
+
+/// `GET /tokens/self`
+#[derive(serde::Deserialize)]
+struct Token {
+    scope: String,
+    #[serde(default)]
+    services: Vec<String>,
+}
+
+/// `Fastly-RateLimit-Reset` is a moment, in seconds since the epoch.
+fn reset_after(reply: &Reply) -> Option<Duration> {
+    reply.until(reply.number("fastly-ratelimit-reset")?)
+}
+
+/// A batch of tags is answered by an id for each.
+fn accepts_all(batch: &Batch, reply: &Reply) -> bool {
+    let ids: Map<String, Value> = reply.json().unwrap_or_default();
+    ids.get("status").is_some_and(|status| status == "ok")
+        || batch.items.iter().all(|item| ids.contains_key(&item.value))
+}

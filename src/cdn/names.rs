@@ -1,0 +1,172 @@
+//! Items as CDNs name them: URLs, prefixes and tags, checked.
+//!
+//! A URL is written as a browser requests it (the WHATWG URL standard: host in lower case and ASCII, default port and
+//! fragment gone, dot segments resolved, what needs it percent-encoded, what is encoded kept), because that is the name
+//! under which a CDN stores what visitors get. It also makes every URL ASCII, which Akamai insists on.
+
+use super::RequestError;
+use url::{Position, Url};
+
+const URL: &str = "an absolute http or https URL";
+const PATH: &str = "a path that begins with a slash";
+const PREFIX: &str = "a host and a path, such as `www.example.com/blog/`";
+const TAG: &str = "a tag of printable ASCII without spaces";
+
+/// An absolute URL.
+pub fn url(value: &str) -> Result<Url, RequestError> {
+    parse(value, value, URL)
+}
+
+/// The authority of a URL: its host, and its port where that is not the scheme's own.
+pub fn authority(url: &Url) -> &str {
+    &url[Position::BeforeHost..Position::AfterPort]
+}
+
+/// The `Host` with which a request to `uri` is sent, for signatures that cover it.
+pub fn host(uri: &http::Uri) -> String {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let default_port = if uri.scheme_str() == Some("https") { ":443" } else { ":80" };
+    authority.strip_suffix(default_port).unwrap_or(authority).to_ascii_lowercase()
+}
+
+/// The path and query of a URL.
+pub fn target(url: &Url) -> &str {
+    &url[Position::BeforePath..Position::AfterQuery]
+}
+
+/// The path and query of a path or an absolute URL, perhaps with a wildcard in it.
+pub fn path(value: &str) -> Result<String, RequestError> {
+    let url = if value.starts_with('/') {
+        parse(&format!("https://host.invalid{value}"), value, PATH)?
+    } else {
+        parse(value, value, PATH)?
+    };
+    Ok(target(&url).to_owned())
+}
+
+/// The host and the path of a prefix.
+pub fn prefix(value: &str) -> Result<(String, String), RequestError> {
+    if value.starts_with('/') || !value.contains('/') || value.contains(['?', '#']) || value.contains("://") {
+        return Err(wrong(value, PREFIX));
+    }
+    let url = parse(&format!("https://{value}"), value, PREFIX)?;
+    Ok((authority(&url).to_owned(), url.path().to_owned()))
+}
+
+/// An encoded tag.
+pub fn tag(value: &str) -> Result<&str, RequestError> {
+    if value.is_empty() || value.bytes().any(|byte| !byte.is_ascii_graphic()) {
+        return Err(wrong(value, TAG));
+    }
+    Ok(value)
+}
+
+fn parse(url: &str, value: &str, expected: &'static str) -> Result<Url, RequestError> {
+    // The standard drops tabs and line ends; what was meant is then anybody's guess.
+    if value.contains(|c: char| c.is_control()) {
+        return Err(wrong(value, expected));
+    }
+    let url = Url::parse(url).map_err(|_| wrong(value, expected))?;
+    let plain =
+        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
+    if plain { Ok(url) } else { Err(wrong(value, expected)) }
+}
+
+/// At most 200 characters of the value, for a message.
+fn wrong(value: &str, expected: &'static str) -> RequestError {
+    RequestError::Value { value: value.chars().take(200).collect(), expected }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown<T>(result: Result<T, RequestError>) -> Result<T, String> {
+        result.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn urls_as_a_browser_requests_them() {
+        let check = |value: &str, host: &str, expected: &str| {
+            let url = url(value).unwrap_or_else(|error| panic!("{value}: {error}"));
+            assert_eq!((authority(&url), target(&url)), (host, expected), "{value}");
+        };
+        check("https://www.example.com/a?x=1", "www.example.com", "/a?x=1");
+        check("https://www.example.com", "www.example.com", "/");
+        check("http://WWW.Example.com:80/A", "www.example.com", "/A");
+        check("http://www.example.com:8080/", "www.example.com:8080", "/");
+        check("http://[2001:DB8::1]:8080/", "[2001:db8::1]:8080", "/");
+        check("https://bücher.example/süß?ä", "xn--bcher-kva.example", "/s%C3%BC%C3%9F?%C3%A4");
+        check("https://www.example.com/a b%20c%2fd%2Fe#top", "www.example.com", "/a%20b%20c%2fd%2Fe");
+        check("https://www.example.com/a/../b/./c", "www.example.com", "/b/c");
+        check("https://www.example.com/it's?q=it's&r=\"|\"", "www.example.com", "/it's?q=it%27s&r=%22|%22");
+        check("https://www.example.com//a//b", "www.example.com", "//a//b");
+    }
+
+    #[test]
+    fn what_is_no_url() {
+        for value in [
+            "",
+            "/a",
+            "www.example.com/a",
+            "ftp://www.example.com/",
+            "https://user:pw@www.example.com/",
+            "a\tb",
+        ] {
+            let expected = format!("{value:?} is not {URL}");
+            assert_eq!(shown(url(value)), Err(expected));
+        }
+        assert!(url("https://www.example.com/\r\nx-evil: 1").is_err());
+        assert!(url(&"x".repeat(9000)).unwrap_err().to_string().len() < 300);
+    }
+
+    #[test]
+    fn hosts_as_they_are_sent() {
+        let check =
+            |uri: &'static str, expected: &str| assert_eq!(host(&http::Uri::from_static(uri)), expected);
+        check("https://API.example.com/a", "api.example.com");
+        check("https://api.example.com:443/a", "api.example.com");
+        check("http://127.0.0.1:80/", "127.0.0.1");
+        check("http://127.0.0.1:443/", "127.0.0.1:443");
+        check("https://[::1]:8443/", "[::1]:8443");
+    }
+
+    #[test]
+    fn paths_for_cloudfront() {
+        let check =
+            |value: &str, expected: &str| assert_eq!(shown(path(value)), Ok(expected.to_owned()), "{value}");
+        check("/blog/first", "/blog/first");
+        check("/blog/first?*", "/blog/first?*");
+        check("/blog/*", "/blog/*");
+        check("//a", "//a");
+        check("/ü ?ü", "/%C3%BC%20?%C3%BC");
+        check("https://www.example.com/blog/first?x=1", "/blog/first?x=1");
+        assert!(path("blog").is_err());
+        assert!(path("/a\n").is_err());
+    }
+
+    #[test]
+    fn prefixes() {
+        let check = |value: &str, host: &str, path: &str| {
+            assert_eq!(shown(prefix(value)), Ok((host.to_owned(), path.to_owned())), "{value}");
+        };
+        check("www.example.com/blog/", "www.example.com", "/blog/");
+        check("WWW.example.com:8443/ü/", "www.example.com:8443", "/%C3%BC/");
+        check("www.example.com/", "www.example.com", "/");
+        for value in
+            ["", "www.example.com", "/blog/", "https://www.example.com/", "a.b/c?d", "a.b/#c", "a.b/\u{7f}"]
+        {
+            assert!(prefix(value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn tags() {
+        for value in ["site", "a,b:c/d", "~", "!"] {
+            assert_eq!(shown(tag(value)), Ok(value));
+        }
+        for value in ["", "a b", "ü", "a\r\nb", "\u{7f}"] {
+            assert!(tag(value).is_err(), "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Varnish, with the VCL that we ship (`config/varnish.vcl`), which defines these calls. Every node is told everything.
+
+use super::names;
+use super::pack::{Group, pack};
+use super::{
+    Adapter, Batch, Capabilities, Classified, ItemKind, Reply, RequestError, SignContext, Verdict, message,
+};
+use crate::rewrite::CdnType;
+use bytes::Bytes;
+use http::Request;
+use http::header::HOST;
+
+#[cfg(test)]
+mod tests;
+
+const CAPABILITIES: Capabilities = Capabilities {
+    tags: true,
+    prefixes: true,
+    soft: true,
+    soft_everything: false,
+    urls_per_call: 1,
+    tags_per_call: 1_000,
+    prefixes_per_call: 1,
+    // The tags travel in one header line, and Varnish reads lines of up to 8 KiB.
+    bytes_per_call: 6_900,
+    mixed_kinds: false,
+};
+
+/// A group of Varnish nodes that hold the same content.
+#[derive(Debug)]
+pub struct Varnish {
+    api_urls: Vec<String>,
+}
+
+impl Varnish {
+    /// The adapter of the nodes at `api_urls`.
+    pub fn new(api_urls: &[String]) -> Self {
+        Self { api_urls: api_urls.to_vec() }
+    }
+
+    fn purge(&self, node: &str, group: &Group) -> Result<Request<Bytes>, RequestError> {
+        let name = group.names.first().map(String::as_str).unwrap_or_default();
+        let call =
+            |method: &str, target: &str| Request::builder().method(method).uri(format!("{node}{target}"));
+        let call = match (group.kind, group.hard) {
+            (ItemKind::Tag, true) => call("PURGE", "/").header("xkey-purge", group.names.join(" ")),
+            (ItemKind::Tag, false) => call("PURGE", "/").header("xkey-softpurge", group.names.join(" ")),
+            (ItemKind::Url, hard) => {
+                let url = names::url(name)?;
+                let mode = if hard { "hard" } else { "soft" };
+                call("PURGE", names::target(&url))
+                    .header(HOST, names::authority(&url))
+                    .header("x-purge-mode", mode)
+            }
+            (ItemKind::Prefix, _) => {
+                let (host, path) = names::prefix(name)?;
+                call("BAN", "/").header("x-ban-host", host).header("x-ban-prefix", escape_regex(&path))
+            }
+            (ItemKind::Everything, _) => call("BAN", "/").header("x-ban-everything", "1"),
+        };
+        Ok(call.body(Bytes::new())?)
+    }
+}
+
+impl Adapter for Varnish {
+    fn cdn_type(&self) -> CdnType {
+        CdnType::Varnish
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        CAPABILITIES
+    }
+
+    fn requests(&self, batch: &Batch, _sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
+        let mut named = Vec::with_capacity(batch.items.len());
+        for item in &batch.items {
+            let name = match item.kind {
+                ItemKind::Tag => names::tag(&item.value)?,
+                ItemKind::Url | ItemKind::Prefix | ItemKind::Everything => &item.value,
+            };
+            named.push((item.kind, item.hard, name.to_owned()));
+        }
+        let groups = pack(named, |group, name| group.has_room(name, &CAPABILITIES));
+        let calls =
+            groups.iter().flat_map(|group| self.api_urls.iter().map(move |node| self.purge(node, group)));
+        calls.collect()
+    }
+
+    fn classify(&self, reply: &Reply) -> Classified {
+        classify(reply)
+    }
+
+    /// A purge of a tag that nothing carries, at every node.
+    fn check_requests(&self, sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
+        let names = vec![format!("origin-shim-check-{}", sign.nonce)];
+        let group = Group { kind: ItemKind::Tag, hard: true, names, bytes: 0 };
+        self.api_urls.iter().map(|node| self.purge(node, &group)).collect()
+    }
+
+    fn classify_check(&self, replies: &[Reply]) -> Classified {
+        if replies.len() != self.api_urls.len() {
+            return message::unanswered();
+        }
+        let mut answers: Vec<Classified> = replies.iter().map(classify_node).collect();
+        let Some(bad) = answers.iter().position(|answer| answer.verdict != Verdict::Done) else {
+            return answers.pop().unwrap_or_else(message::unanswered);
+        };
+        let answer = answers.swap_remove(bad);
+        let message = message::scrub(&format!("node {}: {}", bad + 1, answer.message), &[]);
+        Classified { message, ..answer }
+    }
+}
+
+/// A 200 alone may come from the origin, past a VCL that does not know `PURGE`; ours counts what it purged.
+fn classify_node(reply: &Reply) -> Classified {
+    let classified = classify(reply);
+    if classified.verdict == Verdict::Done && !reply.headers.contains_key("x-purged") {
+        let message = "a 200 without X-Purged: the VCL of origin-shim does not answer here".to_owned();
+        return Classified { verdict: Verdict::Later(None), message, ..classified };
+    }
+    classified
+}
+
+fn classify(reply: &Reply) -> Classified {
+    let verdict = match reply.status.as_u16() {
+        200 => Verdict::Done,
+        // The VCL says 403, others 405, to an address that may not purge.
+        405 => Verdict::BadCredentials,
+        _ => reply.verdict_of_status(),
+    };
+    message::classified(verdict, reply.header("x-varnish"), "", reply, &[])
+}
+
+/// The path as a regular expression that matches nothing else: in PCRE a backslash before punctuation is always literal.
+fn escape_regex(path: &str) -> String {
+    let mut escaped = String::with_capacity(path.len());
+    for c in path.chars() {
+        if !(c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '~' | '%')) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}

@@ -1,0 +1,189 @@
+//! The command line's side of the admin API.
+
+use crate::admin::problem::Document;
+use anyhow::{Context, bail};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Wrong items that an error message names.
+const NAMED: usize = 20;
+
+/// Where the admin API is; shared by the commands that call it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AdminArgs {
+    /// The admin listener of the running shim; the token is read from ORIGIN_SHIM_TOKEN
+    #[arg(long, value_name = "URL", env = "ORIGIN_SHIM_ADMIN", default_value = "http://127.0.0.1:9180")]
+    pub admin: String,
+}
+
+/// A connection to the admin API, with a token.
+#[derive(Debug)]
+pub struct Client {
+    base: Url,
+    token: String,
+    http: reqwest::Client,
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Whether it is a 202: accepted, but not ended.
+    pub accepted: bool,
+    /// Its body.
+    pub body: String,
+}
+
+/// An answer that is not a success.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Refused {
+    status: StatusCode,
+    text: String,
+}
+
+impl Refused {
+    /// Whether the same call would be refused again.
+    pub fn is_final(&self) -> bool {
+        self.status.is_client_error()
+    }
+}
+
+impl Client {
+    /// A client for the admin API at `args.admin` with the token of the environment.
+    pub fn from_env(args: &AdminArgs) -> anyhow::Result<Self> {
+        let token = std::env::var("ORIGIN_SHIM_TOKEN").ok().filter(|token| !token.is_empty());
+        Self::new(&args.admin, &token.context("set ORIGIN_SHIM_TOKEN to a token of the admin API")?)
+    }
+
+    /// A client for the admin API at `base`.
+    pub fn new(base: &str, token: &str) -> anyhow::Result<Self> {
+        let url = Url::parse(base).with_context(|| format!("--admin {base} is not a URL"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            bail!("--admin {base} must start with http:// or https://");
+        }
+        let mut http = reqwest::Client::builder()
+            // A redirect would carry the token elsewhere.
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(5));
+        if is_loopback(&url) {
+            // Nor must the token of a local shim visit the proxy of HTTP_PROXY.
+            http = http.no_proxy();
+        }
+        Ok(Self { base: url, token: token.to_owned(), http: http.build().context("no HTTP client")? })
+    }
+
+    /// GET of a path and query, as JSON.
+    pub async fn get(&self, path: &[&str], query: &[(&str, String)]) -> anyhow::Result<Answer> {
+        self.call(self.request(Method::GET, path, query).timeout(Duration::from_secs(30))).await
+    }
+
+    /// POST of a JSON body; the server may take `wait` to answer.
+    pub async fn post(&self, path: &[&str], body: String, wait: Option<Duration>) -> anyhow::Result<Answer> {
+        let mut request = self
+            .request(Method::POST, path, &[])
+            .header("content-type", "application/json")
+            .timeout(wait.unwrap_or_default() + Duration::from_secs(60))
+            .body(body);
+        if let Some(wait) = wait {
+            request = request.header("prefer", format!("wait={}", wait.as_secs()));
+        }
+        self.call(request).await
+    }
+
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.http.request(method, url).bearer_auth(&self.token)
+    }
+
+    async fn call(&self, request: RequestBuilder) -> anyhow::Result<Answer> {
+        let base = &self.base;
+        let response =
+            request.send().await.with_context(|| format!("the admin API at {base} does not answer"))?;
+        let status = response.status();
+        let body = response
+            .text()
+            .await
+            .with_context(|| format!("the answer of the admin API at {base} broke off"))?;
+        if !status.is_success() {
+            return Err(Refused { status, text: explain(status, &body) }.into());
+        }
+        Ok(Answer { accepted: status == StatusCode::ACCEPTED, body })
+    }
+}
+
+impl Answer {
+    /// The body as a value.
+    pub fn json<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        serde_json::from_str(&self.body).context("the admin API's answer is not what this version expects")
+    }
+}
+
+/// A problem document in words; the status, where the answer is none.
+fn explain(status: StatusCode, body: &str) -> String {
+    let Ok(document) = serde_json::from_str::<Document>(body) else {
+        return format!("HTTP {status}, not from the admin API of a shim: check --admin");
+    };
+    let mut text = format!("{} ({status}): {}", document.title, document.detail);
+    for error in document.errors.iter().take(NAMED) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n  {}: {}", error.item, error.message);
+    }
+    if document.errors.len() > NAMED {
+        let _ = write!(text, "\n  and {} more", document.errors.len() - NAMED);
+    }
+    plain(&text)
+}
+
+/// Text without control characters, which could rewrite a terminal; line breaks stay.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() && char != '\n' { ' ' } else { char }).collect()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_known_in_every_spelling() {
+        let check =
+            |url: &str, expected| assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        check("http://127.0.0.1:9180", true);
+        check("http://[::1]:9180", true);
+        check("http://localhost", true);
+        check("http://10.0.0.1", false);
+        check("http://localhost.example.com", false);
+    }
+
+    #[test]
+    fn errors_are_told_in_words() {
+        let document = r#"{"type":"t","title":"The request cannot be carried out","status":422,
+            "detail":"Nothing was purged.","errors":[{"item":"/a\u001b[2J","message":"bad"}]}"#;
+        insta::assert_snapshot!(explain(StatusCode::UNPROCESSABLE_ENTITY, document), @r"
+        The request cannot be carried out (422 Unprocessable Entity): Nothing was purged.
+          /a [2J: bad
+        ");
+        insta::assert_snapshot!(explain(StatusCode::BAD_GATEWAY, "<html>"), @"HTTP 502 Bad Gateway, not from the admin API of a shim: check --admin");
+    }
+
+    #[test]
+    fn the_base_must_be_http() {
+        let check = |base| Client::new(base, "t").unwrap_err().to_string();
+        insta::assert_snapshot!(check("127.0.0.1:9180"), @"--admin 127.0.0.1:9180 is not a URL");
+        insta::assert_snapshot!(check("ftp://host"), @"--admin ftp://host must start with http:// or https://");
+    }
+}

@@ -1,0 +1,20 @@
+//! `origin-shim completions`: a script for the user's shell.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use std::process::ExitCode;
+
+/// Print a completion script for a shell
+#[derive(Debug, clap::Args)]
+pub struct CompletionsArgs {
+    /// Which shell
+    shell: Shell,
+}
+
+/// Prints it.
+pub fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut super::Cli::command(), "origin-shim", &mut script);
+    super::print(&String::from_utf8(script)?)?;
+    Ok(ExitCode::SUCCESS)
+}

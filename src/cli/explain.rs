@@ -1,0 +1,118 @@
+//! `origin-shim explain`: what would happen to a request and its response, and why. It asks the code that serves
+//! requests, so it cannot say anything else than what is done.
+
+mod fetch;
+mod show;
+
+use crate::config::Config;
+use crate::explain::{self, Case, Request};
+use crate::rewrite::CdnType;
+use anyhow::bail;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Explain what would happen to a request for a URL and its response, and why
+///
+/// The request is taken to come from a CDN of the site that opts in and is trusted; --visitor, --header and --peer change
+/// that. The response is the one that --status and --response-header describe, or with --fetch the origin's.
+#[derive(Debug, clap::Args)]
+pub struct ExplainArgs {
+    /// The URL, as visitors know it
+    #[arg(value_parser = explain::url)]
+    url: Uri,
+
+    /// The CDN that asks [default: the site's, where it has one type only]
+    #[arg(long, value_name = "TYPE", value_parser = cdn_type)]
+    cdn: Option<CdnType>,
+
+    /// The request does not opt in
+    #[arg(long, conflicts_with = "cdn")]
+    visitor: bool,
+
+    /// The request's method
+    #[arg(long, default_value = "GET")]
+    method: Method,
+
+    /// A header of the request (may be repeated); it replaces one that a CDN would send
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+
+    /// The address that the request comes from [default: one that the site trusts]
+    #[arg(long, value_name = "ADDRESS")]
+    peer: Option<IpAddr>,
+
+    /// Purges of the CDN do not get through
+    #[arg(long)]
+    unhealthy: bool,
+
+    /// The status of the origin's response
+    #[arg(long, default_value = "200", conflicts_with = "fetch")]
+    status: StatusCode,
+
+    /// A header of the origin's response (may be repeated)
+    #[arg(long = "response-header", value_name = "NAME: VALUE", value_parser = header, conflicts_with = "fetch")]
+    response_headers: Vec<(HeaderName, HeaderValue)>,
+
+    /// Ask the origin
+    #[arg(long)]
+    fetch: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn cdn_type(text: &str) -> Result<CdnType, String> {
+    CdnType::ALL
+        .into_iter()
+        .find(|cdn| cdn.as_str() == text)
+        .ok_or_else(|| format!("must be one of {}", CdnType::ALL.map(CdnType::as_str).join(", ")))
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("must be a name, a colon and a value")?;
+    explain::header(name, value).map_err(|error| error.to_string())
+}
+
+/// Prints what would happen.
+pub fn run(args: &ExplainArgs, path: &Path) -> anyhow::Result<ExitCode> {
+    let config = Config::load(path)?;
+    super::print(&explain(args, &config)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn explain(args: &ExplainArgs, config: &Config) -> anyhow::Result<String> {
+    let request = Request {
+        url: args.url.clone(),
+        method: args.method.clone(),
+        cdn: args.cdn,
+        visitor: args.visitor,
+        headers: args.headers.clone(),
+        peer: args.peer,
+    };
+    let case = Case::of(config, &request.url, |_, _| !args.unhealthy)?;
+    let site = case.site();
+    if request.is_ambiguous(site) {
+        bail!("site `{}` has CDNs of several types: say with --cdn which one asks", site.name);
+    }
+    let headers = request.headers(site);
+    let opt_in = case.opt_in(request.peer(site), &headers);
+    let (status, response) = if args.fetch {
+        let asked = fetch::Asked {
+            method: &request.method,
+            url: &request.url,
+            headers: &headers,
+            opt_in: opt_in.believed,
+        };
+        super::block_on(fetch::head(site, &config.server.limits, asked))??
+    } else {
+        (args.status, args.response_headers.iter().cloned().collect())
+    };
+    let explanation = case.explain(&request.method, &headers, opt_in, status, response);
+    Ok(if args.json { serde_json::to_string_pretty(&explanation)? + "\n" } else { explanation.to_string() })
+}
+
+#[cfg(test)]
+mod tests;

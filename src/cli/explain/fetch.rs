@@ -1,0 +1,91 @@
+//! `--fetch`: the head of the origin's own response.
+
+use crate::config::{Limits, OriginHost, OriginUrl, Site};
+use crate::proxy::opt_in::{CDN_TYPE, OPT_IN, SECRET};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+
+/// What to ask for.
+pub struct Asked<'a> {
+    /// The request's method.
+    pub method: &'a Method,
+    /// The URL, as visitors know it.
+    pub url: &'a Uri,
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
+    /// Whether the opt-in is believed, and so goes on to the origin.
+    pub opt_in: bool,
+}
+
+/// Why no origin answered.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The client cannot be made.
+    #[error("cannot make an HTTP client")]
+    Client(#[source] reqwest::Error),
+    /// A `Host` that cannot be sent.
+    #[error("{0:?} cannot be sent as Host")]
+    Host(String),
+    /// There is none to ask.
+    #[error("the site has no origin")]
+    NoOrigin,
+    /// The last of the origins did not answer.
+    #[error("the origin {origin} did not answer")]
+    Origin {
+        /// Which.
+        origin: String,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
+}
+
+/// Status and headers of the first origin that answers.
+pub async fn head(
+    site: &Site,
+    limits: &Limits,
+    asked: Asked<'_>,
+) -> Result<(StatusCode, HeaderMap), FetchError> {
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .http1_only()
+        .connect_timeout(limits.origin_connect_timeout)
+        .read_timeout(limits.origin_first_byte_timeout)
+        .build()
+        .map_err(FetchError::Client)?;
+    let mut last = FetchError::NoOrigin;
+    for origin in &site.origins {
+        let url = format!("{}{}", base(origin), asked.url.path_and_query().map_or("/", |path| path.as_str()));
+        let request = client.request(asked.method.clone(), url).headers(headers(site, origin, &asked)?);
+        match request.send().await {
+            Ok(response) => return Ok((response.status(), response.headers().clone())),
+            Err(source) => last = FetchError::Origin { origin: base(origin), source: source.without_url() },
+        }
+    }
+    Err(last)
+}
+
+fn base(origin: &OriginUrl) -> String {
+    format!("{}://{}", if origin.tls { "https" } else { "http" }, origin.authority)
+}
+
+/// The request's headers as the proxy would send them on, as far as an origin's answer depends on them.
+fn headers(site: &Site, origin: &OriginUrl, asked: &Asked<'_>) -> Result<HeaderMap, FetchError> {
+    let mut headers = asked.headers.clone();
+    headers.remove(SECRET);
+    if !asked.opt_in {
+        headers.remove(OPT_IN);
+        headers.remove(CDN_TYPE);
+    }
+    let visited = asked.url.authority().map_or("", |authority| authority.as_str());
+    let host = match &site.origin_host {
+        OriginHost::Origin => origin.authority.as_str(),
+        OriginHost::Preserve => visited,
+        OriginHost::Literal(name) => name,
+    };
+    let value = |text: &str| HeaderValue::from_str(text).map_err(|_| FetchError::Host(text.to_owned()));
+    headers.insert(header::HOST, value(host)?);
+    headers.insert("x-forwarded-host", value(visited)?);
+    headers.insert("x-forwarded-proto", value(asked.url.scheme_str().unwrap_or("https"))?);
+    Ok(headers)
+}

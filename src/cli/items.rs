@@ -1,0 +1,109 @@
+//! Purge items as lines of text: one a line, blank lines and `#` comments skipped.
+//!
+//! What starts with `http://` or `https://` is a URL, what starts with `/` a path, anything else a tag.
+
+use crate::purge::PurgeRequest;
+use std::io::Read;
+
+/// The most that the admin API takes, in bytes.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// Why lines cannot be purged.
+#[derive(Debug, thiserror::Error)]
+pub enum ItemsError {
+    /// Reading failed.
+    #[error("the items cannot be read")]
+    Read(#[from] std::io::Error),
+    /// More than one purge can carry.
+    #[error("the items are more than 8 MiB: send them in parts")]
+    TooLarge,
+    /// A line is no item.
+    #[error("line {line}: {message}")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        message: &'static str,
+    },
+}
+
+/// Reads items to the end of `input` and adds them to `request`.
+pub fn read_items(input: impl Read, request: &mut PurgeRequest) -> Result<(), ItemsError> {
+    let mut bytes = Vec::new();
+    input.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(ItemsError::TooLarge);
+    }
+    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        add_line(line, request).map_err(|message| ItemsError::Line { line: index + 1, message })?;
+    }
+    Ok(())
+}
+
+fn add_line(line: &[u8], request: &mut PurgeRequest) -> Result<(), &'static str> {
+    let line = std::str::from_utf8(line).map_err(|_| "not UTF-8")?.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(());
+    }
+    if line.chars().any(|char| char.is_control() || char.is_whitespace()) {
+        return Err(
+            "an item has no spaces or control characters: write one item a line, encoded as in its URL",
+        );
+    }
+    let scheme = line.split_once("://").map(|(scheme, _)| scheme);
+    match scheme {
+        Some(scheme) if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => {
+            request.urls.push(line.to_owned());
+        }
+        _ if line.starts_with('/') => request.paths.push(line.to_owned()),
+        // Purged as a tag it would match nothing, and the page would stay.
+        Some(_) => return Err("a URL starts with http:// or https://"),
+        None => request.tags.push(line.to_owned()),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(input: impl AsRef<[u8]>, urls: &[&str], paths: &[&str], tags: &[&str]) {
+        let mut request = PurgeRequest::default();
+        read_items(input.as_ref(), &mut request).unwrap();
+        assert_eq!((request.urls, request.paths, request.tags), (own(urls), own(paths), own(tags)));
+        assert_eq!((request.prefixes, request.everything), (Vec::new(), false));
+    }
+
+    fn own(items: &[&str]) -> Vec<String> {
+        items.iter().map(|item| (*item).to_owned()).collect()
+    }
+
+    #[track_caller]
+    fn check_error(input: impl AsRef<[u8]>, expected: &str) {
+        let error = read_items(input.as_ref(), &mut PurgeRequest::default()).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn each_line_is_one_item() {
+        check("", &[], &[], &[]);
+        check("\n  \n# comment\n", &[], &[], &[]);
+        check("https://a.example/x?y=1#z", &["https://a.example/x?y=1#z"], &[], &[]);
+        check("HTTP://a.example/", &["HTTP://a.example/"], &[], &[]);
+        check("/blog/first\r\n/blog/\n/", &[], &["/blog/first", "/blog/", "/"], &[]);
+        check("/login?next=https://a.example/", &[], &["/login?next=https://a.example/"], &[]);
+        check("product-42\n  tag:x  \n#no\nü", &[], &[], &["product-42", "tag:x", "ü"]);
+        check("a.example/page", &[], &[], &["a.example/page"]);
+        check("/a\nt\nhttp://h/\n/b", &["http://h/"], &["/a", "/b"], &["t"]);
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        check_error("/a\n\n/b c", "line 3: an item has no spaces");
+        check_error("/a\ntwo\ttags", "line 2: an item has no spaces");
+        check_error("ftp://a.example/", "line 1: a URL starts with http:// or https://");
+        check_error(b"/a\n\xff", "line 2: not UTF-8");
+        check_error("x\n".repeat(5 << 20), "the items are more than 8 MiB");
+    }
+}

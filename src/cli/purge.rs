@@ -1,0 +1,389 @@
+//! `origin-shim purge`: items from arguments or from stdin become one purge; `--wait` shows how it ends.
+
+use super::client::{AdminArgs, Answer, Client, Refused, plain};
+use super::items::read_items;
+use super::purges::jobs_table;
+use crate::admin::json::{Purge, state_word};
+use crate::purge::{PurgeMode, PurgeRequest, State};
+use anyhow::{Context, bail};
+use indicatif::{MultiProgress, ProgressBar};
+use serde::Deserialize;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// The longest wait that one call may ask the server for.
+const LONGEST_PREFERENCE: Duration = Duration::from_secs(300);
+/// Between two looks at a purge that is not done.
+const POLL: Duration = Duration::from_millis(500);
+
+/// Purge items of a site from its CDNs
+#[derive(Debug, Clone, clap::Args)]
+pub struct PurgeArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+
+    /// Exactly this URL, query included (may be repeated, as may the other items)
+    #[arg(long = "url", value_name = "URL")]
+    urls: Vec<String>,
+
+    /// The page at this path, on every host and with every query of the site
+    #[arg(long = "path", value_name = "PATH")]
+    paths: Vec<String>,
+
+    /// Every response with this tag
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+
+    /// Everything below this path
+    #[arg(long = "prefix", value_name = "PREFIX")]
+    prefixes: Vec<String>,
+
+    /// All of the site
+    #[arg(long)]
+    everything: bool,
+
+    /// Mark as stale: may be served while it is fetched again
+    #[arg(long, conflicts_with = "hard")]
+    soft: bool,
+
+    /// Delete
+    #[arg(long)]
+    hard: bool,
+
+    /// The site; not needed where the token sees only one
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
+
+    /// Only this CDN of the site (may be repeated)
+    #[arg(long = "cdn", value_name = "CDN")]
+    cdns: Vec<String>,
+
+    /// Why, for those who read the log
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+
+    /// Wait until every CDN has the purge, at most this long, and fail if one does not
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "300",
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    wait: Option<u64>,
+
+    /// Print the answer of the admin API as it is
+    #[arg(long)]
+    json: bool,
+
+    /// Read items from stdin, one a line: a URL, a path that starts with /, or a tag; # starts a comment. Done without
+    /// this, too, where no item is given and stdin is not a terminal
+    #[arg(value_name = "-", value_parser = ["-"])]
+    stdin: Option<String>,
+}
+
+/// Runs the command: 0 accepted (with `--wait`: done), 1 failed or not done in time, 2 nothing to purge.
+pub async fn run(args: PurgeArgs) -> anyhow::Result<ExitCode> {
+    let stdin = std::io::stdin();
+    let mut request = args.request();
+    if args.stdin.is_some() || (request.item_count() == 0 && !stdin.is_terminal()) {
+        read_items(stdin.lock(), &mut request).context("stdin")?;
+    }
+    if request.item_count() == 0 {
+        eprintln!(
+            "error: nothing to purge: give --url, --path, --tag, --prefix, --everything, or items on stdin"
+        );
+        return Ok(ExitCode::from(2));
+    }
+    let client = Client::from_env(&args.admin)?;
+    let progress = args.wait.is_some() && !args.json && std::io::stderr().is_terminal();
+    let (text, code) = purge(&args, &request, &client, progress).await?;
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::from(code))
+}
+
+/// Sends the purge and, where that was asked for, waits for its end: what to print, and the exit code.
+async fn purge(
+    args: &PurgeArgs,
+    request: &PurgeRequest,
+    client: &Client,
+    progress: bool,
+) -> anyhow::Result<(String, u8)> {
+    let site = match &args.site {
+        Some(site) => site.clone(),
+        None => only_site(client).await?,
+    };
+    let deadline = args.wait.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let preference = args.wait.map(|seconds| match progress {
+        // Soon back, to show how each CDN does.
+        true => Duration::from_secs(1),
+        false => Duration::from_secs(seconds).min(LONGEST_PREFERENCE),
+    });
+    let body = serde_json::to_string(request)?;
+    let mut answer = client.post(&["v1", "sites", &site, "purges"], body, preference).await?;
+    let mut purge: Purge = answer.json()?;
+    if let Some(deadline) = deadline.filter(|_| answer.accepted) {
+        let mut shown = progress.then(Progress::default);
+        while let Some(newer) = look_again(client, &purge.id, deadline).await? {
+            answer = newer;
+            purge = answer.json()?;
+            if let Some(progress) = &mut shown {
+                progress.show(&purge);
+            }
+            if has_ended(purge.state) {
+                break;
+            }
+        }
+    }
+    let failed = args.wait.is_some() && purge.state != State::Done;
+    let text = if args.json { answer.body + "\n" } else { describe(args, &purge) };
+    Ok((text, u8::from(failed)))
+}
+
+/// The purge a moment later; none once the time is up. A shim that restarts does not lose the purge, so only an answer
+/// that will not get better ends the wait.
+async fn look_again(client: &Client, id: &str, deadline: Instant) -> anyhow::Result<Option<Answer>> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        tokio::time::sleep(POLL.min(left)).await;
+        match client.get(&["v1", "purges", id], &[]).await {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(error) if error.downcast_ref::<Refused>().is_some_and(Refused::is_final) => {
+                return Err(
+                    error.context(format!("purge {id} was accepted, but how it stands cannot be seen"))
+                );
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The only site that the token sees.
+async fn only_site(client: &Client) -> anyhow::Result<String> {
+    #[derive(Deserialize)]
+    struct Sites {
+        sites: Vec<Site>,
+    }
+    #[derive(Deserialize)]
+    struct Site {
+        name: String,
+    }
+    let answer =
+        client.get(&["v1", "sites"], &[]).await.context("give --site, or a token that may list sites")?;
+    let mut names: Vec<String> = answer.json::<Sites>()?.sites.into_iter().map(|site| site.name).collect();
+    match (names.pop(), names.is_empty()) {
+        (Some(name), true) => Ok(name),
+        (Some(last), false) => bail!("give --site, one of: {}, {last}", names.join(", ")),
+        (None, _) => bail!("the token sees no site"),
+    }
+}
+
+fn has_ended(state: State) -> bool {
+    matches!(state, State::Done | State::Failed | State::Cancelled)
+}
+
+/// The outcome for people.
+fn describe(args: &PurgeArgs, purge: &Purge) -> String {
+    let mut text = format!("purge {} of {}: {}\n", purge.id, plain(&purge.site), state_word(purge.state));
+    text.push_str(&jobs_table(&purge.jobs));
+    if !has_ended(purge.state) {
+        let what = match args.wait {
+            Some(seconds) => format!("not done within {seconds} s; it goes on"),
+            None => "accepted".to_owned(),
+        };
+        text.push_str(&format!("{what}: see `origin-shim purges {}`\n", purge.id));
+    }
+    text
+}
+
+impl PurgeArgs {
+    fn request(&self) -> PurgeRequest {
+        PurgeRequest {
+            urls: self.urls.clone(),
+            paths: self.paths.clone(),
+            tags: self.tags.clone(),
+            prefixes: self.prefixes.clone(),
+            everything: self.everything,
+            mode: match (self.soft, self.hard) {
+                (true, _) => Some(PurgeMode::Soft),
+                (_, true) => Some(PurgeMode::Hard),
+                _ => None,
+            },
+            cdns: Some(self.cdns.clone()).filter(|cdns| !cdns.is_empty()),
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+/// One line per CDN on the terminal, while the purge is under way.
+#[derive(Default)]
+struct Progress {
+    lines: MultiProgress,
+    bars: Vec<ProgressBar>,
+}
+
+impl Progress {
+    fn show(&mut self, purge: &Purge) {
+        let bars = &mut self.bars;
+        for (index, job) in purge.jobs.iter().enumerate() {
+            if bars.len() == index {
+                let bar = self.lines.add(ProgressBar::new_spinner());
+                bar.enable_steady_tick(Duration::from_millis(100));
+                bars.push(bar);
+            }
+            bars[index].set_message(plain(&format!("{}  {}", job.cdn, state_word(job.state))));
+        }
+    }
+}
+
+impl Drop for Progress {
+    /// The table that is printed next says it all.
+    fn drop(&mut self) {
+        let _ = self.lines.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests::{Api, start, token};
+    use clap::Parser;
+
+    #[derive(Parser)]
+    #[command(no_binary_name = true)]
+    struct Line {
+        #[command(flatten)]
+        args: PurgeArgs,
+    }
+
+    fn parse(line: &str) -> Result<PurgeArgs, String> {
+        Line::try_parse_from(line.split_whitespace())
+            .map(|line| line.args)
+            .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// What a command line prints and its exit code, against `api`.
+    async fn run_line(api: &Api, token_name: &str, line: &str) -> Result<(String, u8), String> {
+        let server = start(api, 10).await;
+        let client = Client::new(&format!("http://{}", server.address), &token(token_name)).unwrap();
+        let args = parse(line).unwrap();
+        let result = purge(&args, &args.request(), &client, false).await;
+        result.map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn arguments_become_a_request() {
+        let check = |line: &str, expected: &str| {
+            let request = parse(line).unwrap().request();
+            assert_eq!(serde_json::to_string(&request).unwrap(), expected, "{line}");
+        };
+        check("", "{}");
+        check("--url https://a/ --url https://b/", r#"{"urls":["https://a/","https://b/"]}"#);
+        check("--path /a --tag t --prefix /p/", r#"{"paths":["/a"],"tags":["t"],"prefixes":["/p/"]}"#);
+        check("--everything --soft", r#"{"everything":true,"mode":"soft"}"#);
+        check("--hard --cdn c --cdn d --reason r -", r#"{"mode":"hard","cdns":["c","d"],"reason":"r"}"#);
+    }
+
+    #[test]
+    fn wait_has_an_optional_value() {
+        let wait = |line: &str| parse(line).map(|args| args.wait);
+        assert_eq!(wait("--path /a"), Ok(None));
+        assert_eq!(wait("--wait --path /a"), Ok(Some(300)));
+        assert_eq!(wait("--wait=5"), Ok(Some(5)));
+        assert!(wait("--wait=0").is_err());
+        assert!(wait("--wait=x").is_err());
+        // Without the `=`, a number would be an item by mistake.
+        assert!(parse("--wait 5").is_err());
+        assert!(parse("--soft --hard").is_err());
+        assert!(parse("/a").is_err());
+    }
+
+    #[tokio::test]
+    async fn an_accepted_purge_is_a_success() {
+        let api = Api::new();
+        let (text, code) = run_line(&api, "cms", "--path /a --tag t").await.unwrap();
+        let id = text.split_whitespace().nth(1).unwrap();
+        assert_eq!(code, 0);
+        insta::assert_snapshot!(text.replace(id, "ID"), @r"
+        purge ID of www: pending
+        CDN      STATE    ITEMS  ACCEPTED  LAST ANSWER
+        fastly   pending  2      -         -
+        varnish  pending  2      -         -
+        accepted: see `origin-shim purges ID`
+        ");
+
+        let (json, code) = run_line(&api, "root", "--site shop --path /a --json").await.unwrap();
+        let purge: Purge = serde_json::from_str(&json).unwrap();
+        assert_eq!((code, &*purge.site, json.lines().count()), (0, "shop", 1));
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_the_purge() {
+        for (state, expected) in [(State::Done, 0), (State::Failed, 1)] {
+            let api = Api::new();
+            let waiting = run_line(&api, "cms", "--path /a --wait");
+            let moving_on = async {
+                api.store.looked.notified().await;
+                api.store.end_all(state);
+                api.control.bump();
+            };
+            let (result, ()) = tokio::join!(waiting, moving_on);
+            let (text, code) = result.unwrap();
+            assert_eq!(code, expected, "{text}");
+            assert!(text.contains(&format!("www: {}\n", state_word(state))), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_the_server_cut_short_goes_on() {
+        let api = Api::new();
+        let server = start(&api, 10).await;
+        let client = Client::new(&format!("http://{}", server.address), &token("cms")).unwrap();
+        let args = parse("--path /a --wait").unwrap();
+        let request = args.request();
+        let waiting = purge(&args, &request, &client, true);
+        let moving_on = async {
+            api.store.looked.notified().await;
+            // Draining answers whoever waits; the command asks again.
+            api.state.readiness.set_draining();
+            api.store.looked.notified().await;
+            api.store.end_all(State::Done);
+        };
+        let (result, ()) = tokio::join!(waiting, moving_on);
+        assert_eq!(result.unwrap().1, 0);
+    }
+
+    #[tokio::test]
+    async fn what_fails_says_why() {
+        let api = Api::new();
+        let mut text = String::new();
+        for (token_name, line) in [
+            ("cms", "--everything"),
+            ("cms", "--site shop --path /a"),
+            ("root", "--path /a"),
+            ("button", "--everything"),
+            ("cms", "--path /a --cdn akamai"),
+            ("unknown", "--site www --path /a"),
+        ] {
+            let error = run_line(&api, token_name, line).await.unwrap_err();
+            text += &format!("# {token_name}: {line}\n{error}\n\n");
+        }
+        insta::assert_snapshot!(text);
+        assert_eq!(api.store.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_shim_that_is_down_is_named() {
+        let api = Api::new();
+        let address = start(&api, 1).await.stop_and_wait().await;
+        let client = Client::new(&format!("http://{address}"), "t").unwrap();
+        let args = parse("--site www --path /a").unwrap();
+        let error = purge(&args, &args.request(), &client, false).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("the admin API at http://{address}/ does not answer"));
+    }
+}

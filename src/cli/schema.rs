@@ -1,0 +1,15 @@
+//! `origin-shim schema`: what editors need to complete and check the configuration.
+
+use crate::config;
+use std::process::ExitCode;
+
+/// Print the JSON Schema of the configuration
+#[derive(Debug, clap::Args)]
+pub struct SchemaArgs {}
+
+/// Prints it.
+pub fn run(_: &SchemaArgs) -> anyhow::Result<ExitCode> {
+    let schema = serde_json::to_string_pretty(&config::schema())?;
+    super::print(&(schema + "\n"))?;
+    Ok(ExitCode::SUCCESS)
+}

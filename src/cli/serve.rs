@@ -1,0 +1,90 @@
+//! `origin-shim serve`: run until told to stop.
+
+use super::{probe, systemd};
+use crate::app::App;
+use crate::{config, telemetry};
+use anyhow::Context;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Run the proxy and the admin API until SIGTERM or Ctrl-C (the default); SIGHUP reloads the configuration
+#[derive(Debug, Default, clap::Args)]
+pub struct ServeArgs {
+    /// Only ask whether the shim that runs with this configuration is alive (for health checks of containers)
+    #[arg(long)]
+    probe: bool,
+}
+
+/// Serves, then drains. A second signal ends it at once.
+pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
+    let loaded = config::load(path)?;
+    if args.probe {
+        probe::probe(loaded.config.admin.listen).context("not alive")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    telemetry::init("info")?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anything listens, so that a signal during the start is not lost.
+    let (mut terminate, mut interrupt, mut hangup) = runtime.block_on(async {
+        let on = |kind| signal(kind);
+        Ok::<_, std::io::Error>((
+            on(SignalKind::terminate())?,
+            on(SignalKind::interrupt())?,
+            on(SignalKind::hangup())?,
+        ))
+    })?;
+
+    let mut app = App::start_with(loaded, path)?;
+    let addresses = app.addresses();
+    tracing::info!(
+        listen = ?addresses.plain,
+        tls_listen = ?addresses.tls,
+        admin = %addresses.admin,
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    systemd::ready(&format!("serving, admin API on {}", addresses.admin));
+    let vitals = app.vitals();
+    let told = runtime.block_on(async {
+        loop {
+            tokio::select! {
+                () = any(&mut terminate, &mut interrupt) => return true,
+                () = app.failed() => return false,
+                never = systemd::watchdog(|| vitals.quiet_for(Instant::now())) => match never {},
+                _ = hangup.recv() => {
+                    tracing::info!(target: "audit", "told by SIGHUP to reload");
+                    // What came of it is logged there.
+                    let _ = app.reload().await;
+                }
+            }
+        }
+    });
+    systemd::stopping();
+    if told {
+        tracing::info!("draining; a second signal ends at once");
+    } else {
+        tracing::error!("the control plane has ended; draining");
+    }
+
+    let draining = runtime.spawn_blocking(move || app.stop());
+    runtime.block_on(async {
+        tokio::select! {
+            stopped = draining => stopped.context("draining")?.map_err(anyhow::Error::from),
+            () = any(&mut terminate, &mut interrupt) => std::process::exit(1),
+        }
+    })?;
+    tracing::info!("stopped");
+    Ok(if told { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn any(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,90 @@
+//! The file's shape, nothing resolved. The doc comments below here are the reference manual: they become the
+//! JSON Schema (`origin-shim schema`), so they speak to the operator and name units, defaults and allowed values.
+
+pub mod admin;
+pub mod cdn;
+pub mod server;
+pub mod site;
+
+use super::text::DurationText;
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The configuration of Origin Shim. Unknown keys are refused. Durations are a whole number and a unit: `500ms`,
+/// `90s`, `5m`, `2h`, `2d`. Secrets are `env:NAME` (an environment variable), `file:PATH` (the content of a file, one
+/// line end at its end removed) or `literal:TEXT`. Relative paths are relative to this file.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "Origin Shim configuration")]
+pub struct File {
+    /// The data plane: listeners, certificates, limits.
+    pub server: server::Server,
+    /// The admin API: its listener and who may call it.
+    pub admin: admin::Admin,
+    /// Where accepted purges are kept until every CDN has them.
+    pub store: Store,
+    /// The sites; at least one.
+    #[schemars(length(min = 1))]
+    pub sites: Vec<site::Site>,
+}
+
+/// Where accepted purges are kept until every CDN has them.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// `sqlite:PATH`, a file that is created when missing, on a local disk; or `sqlite::memory:`, which forgets accepted
+    /// purges when the process ends. One instance per store.
+    pub url: String,
+    /// How long ended purges are kept for `origin-shim purges`; at least 1d.
+    pub retention: DurationText,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: "sqlite:origin-shim.db".to_owned(), retention: "14d".into() }
+    }
+}
+
+/// The JSON Schema of the file (draft 7, which editors know best). Nothing is referenced, so that it can be walked.
+pub fn schema() -> Schema {
+    SchemaSettings::draft07()
+        .with(|settings| settings.inline_subschemas = true)
+        .with_transform(RecursiveTransform(without_null))
+        .with_transform(RecursiveTransform(unwrap_description))
+        .into_generator()
+        .into_root_schema_for::<File>()
+}
+
+/// An `Option` is a key that may be absent: TOML has no null.
+fn without_null(schema: &mut Schema) {
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            schema.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(choices)) = schema.get_mut("anyOf") {
+        choices.retain(|choice| choice["type"] != "null");
+        if let [Value::Object(only)] = choices.as_slice() {
+            let only = only.clone();
+            schema.remove("anyOf");
+            for (key, value) in only {
+                schema.ensure_object().entry(key).or_insert(value);
+            }
+        }
+    }
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
+}
+
+/// The line ends of doc comments mean nothing.
+fn unwrap_description(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
+}

@@ -1,0 +1,97 @@
+//! `[server]`
+
+use crate::config::text::DurationText;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The data plane: listeners, certificates, limits.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Addresses for plain HTTP, `IP:PORT`: HTTP/1.1, and HTTP/2 with prior knowledge. Default: `["0.0.0.0:8080"]`, or
+    /// none where `tls_listen` is given.
+    #[schemars(example = ["0.0.0.0:8080", "[::]:8080"])]
+    pub listen: Option<Vec<String>>,
+    /// Addresses for TLS 1.2 and 1.3, `IP:PORT`: HTTP/1.1 and HTTP/2 by ALPN. Needs `server.certificates`.
+    #[schemars(example = ["0.0.0.0:8443"])]
+    pub tls_listen: Vec<String>,
+    /// Worker threads, each with its own runtime and origin connections. 0: one per core.
+    #[schemars(range(max = 1024))]
+    pub workers: u32,
+    /// Certificates, chosen by SNI. Without SNI, or with an unknown name, the first is served.
+    pub certificates: Vec<Certificate>,
+    /// Networks or addresses of peers whose `X-Forwarded-*`, `Forwarded` and `traceparent` are believed. From all
+    /// others these headers are replaced.
+    #[schemars(example = ["10.0.0.0/8", "2001:db8::7"])]
+    pub trusted_proxies: Vec<String>,
+    /// Limits and timeouts.
+    pub limits: Limits,
+}
+
+/// One certificate and its key.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// PEM file: the certificate, then its intermediates.
+    #[schemars(example = &"tls/www.pem")]
+    pub cert: String,
+    /// PEM file: its private key (PKCS#8, PKCS#1 or SEC1), not encrypted.
+    #[schemars(example = &"tls/www.key")]
+    pub key: String,
+}
+
+/// Limits and timeouts. Timeouts must be more than zero.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// A TLS handshake must end within this.
+    pub handshake_timeout: DurationText,
+    /// A request's head must arrive within this.
+    pub header_timeout: DurationText,
+    /// An idle client connection is closed after this. It should exceed the CDN's own, so that the CDN never sends a
+    /// request into a closing connection.
+    pub keep_alive_timeout: DurationText,
+    /// The longest pause between two parts of a request body.
+    pub body_timeout: DurationText,
+    /// Connecting to the origin, TLS included; then 502.
+    pub origin_connect_timeout: DurationText,
+    /// From the request sent to the head of the origin's response; then 504.
+    pub origin_first_byte_timeout: DurationText,
+    /// The longest pause between two parts of the origin's body; then the response is cut off.
+    pub origin_body_timeout: DurationText,
+    /// How long an idle connection to the origin is kept. It should be shorter than the origin's own.
+    pub origin_idle_timeout: DurationText,
+    /// Idle connections to each origin, kept per worker. 0: none are kept.
+    pub origin_pool_size: u32,
+    /// Headers in a request, 1 to 1000; then 431.
+    #[schemars(range(min = 1, max = 1000))]
+    pub request_headers: u32,
+    /// Bytes of a request's head, 8192 to 1048576; then 431.
+    #[schemars(range(min = 8192, max = 1_048_576))]
+    pub request_header_bytes: u32,
+    /// Bytes of a request's target (path and query), 1 to 65534 and at most `request_header_bytes`; then 414.
+    #[schemars(range(min = 1, max = 65534))]
+    pub target_bytes: u32,
+    /// After SIGTERM, requests in flight may end within this.
+    pub drain_timeout: DurationText,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: "5s".into(),
+            header_timeout: "10s".into(),
+            keep_alive_timeout: "75s".into(),
+            body_timeout: "30s".into(),
+            origin_connect_timeout: "2s".into(),
+            origin_first_byte_timeout: "30s".into(),
+            origin_body_timeout: "30s".into(),
+            origin_idle_timeout: "20s".into(),
+            origin_pool_size: 64,
+            request_headers: 100,
+            request_header_bytes: 32 * 1024,
+            target_bytes: 8 * 1024,
+            drain_timeout: "30s".into(),
+        }
+    }
+}

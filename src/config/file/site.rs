@@ -1,0 +1,198 @@
+//! `[[sites]]`
+
+use super::cdn::Cdn;
+use crate::config::Mode;
+use crate::config::secret::SecretRef;
+use crate::config::text::{DurationText, OneOrMany};
+use crate::rewrite;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// One or more host names that are served from one origin.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    /// Its name in the API, in metrics and in the site's own tags; letters a to z, digits, `.`, `_` and `-`, at most 64.
+    /// Changing it changes the site's tags: what CDNs hold keeps the old ones until it expires.
+    #[schemars(regex(pattern = "^[a-z0-9._-]{1,64}$"), example = &"www")]
+    pub name: String,
+    /// Host names as the CDN sends them in `Host`, exact or `*.example.com` (any name below, not `example.com` itself).
+    /// Without ports; ASCII case is ignored. An exact name wins over a wildcard. May be absent where `default = true`.
+    #[serde(default)]
+    #[schemars(example = ["www.example.com", "*.preview.example.com"])]
+    pub hosts: Vec<String>,
+    /// Serves the hosts that no site names; at most one site. Without one such requests get 421.
+    #[serde(default)]
+    pub default: bool,
+    /// `on`: opted-in responses are rewritten. `observe`: nothing is changed; what would be is counted and logged.
+    /// `off`: a plain proxy.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The TTL table: `generic`, or `aem`, the one of AEM Edge Delivery.
+    #[serde(default)]
+    pub profile: Profile,
+    /// `http://` or `https://`, a host, and perhaps a port; no path. Or a list of them, tried in turn.
+    #[schemars(example = &"https://main--site--org.aem.live")]
+    pub origin: OneOrMany,
+    /// The `Host` that the origin sees: `origin` (the origin's own name), `preserve` (that of the request), or a name.
+    #[serde(default = "origin_host")]
+    pub origin_host: String,
+    /// The origin may still answer with the old version for this long after a publish, at most 1h. Purges wait for it.
+    #[serde(default = "no_time")]
+    pub origin_settle: DurationText,
+    /// Whose `X-Push-Invalidation: enabled` is believed.
+    #[serde(default)]
+    pub opt_in: OptIn,
+    /// Lifetimes. They go into headers, so they are whole seconds, and at most 365d.
+    #[serde(default)]
+    pub cache: Cache,
+    /// What differs by path. The first rule that matches wins.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    /// The tags that the site adds to those of the origin.
+    #[serde(default)]
+    pub tags: Tags,
+    /// The CDNs to purge. Without any, the site is a plain proxy.
+    #[serde(default)]
+    pub cdns: Vec<Cdn>,
+}
+
+fn origin_host() -> String {
+    "origin".to_owned()
+}
+
+fn no_time() -> DurationText {
+    "0s".into()
+}
+
+/// `sites.profile`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// For any origin.
+    #[default]
+    Generic,
+    /// For AEM Edge Delivery.
+    Aem,
+}
+
+impl From<Profile> for rewrite::Profile {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Generic => Self::Generic,
+            Profile::Aem => Self::Aem,
+        }
+    }
+}
+
+/// Whose `X-Push-Invalidation: enabled` is believed. Whoever is believed can give responses a long lifetime in a cache
+/// that nobody purges.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptIn {
+    /// `any`: every peer (for a first try). `secret`: peers that send `secret` in `X-Origin-Shim-Secret`. A list of
+    /// networks or addresses: peers from there.
+    #[schemars(schema_with = "trust_schema")]
+    pub trust: OneOrMany,
+    /// With `trust = "secret"`: a secret of at least 16 characters. It never reaches the origin.
+    #[schemars(example = &"env:SHIM_EDGE_SECRET")]
+    pub secret: Option<SecretRef>,
+}
+
+impl Default for OptIn {
+    fn default() -> Self {
+        Self { trust: OneOrMany::One("any".to_owned()), secret: None }
+    }
+}
+
+fn trust_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            { "type": "string", "enum": ["any", "secret"] },
+            { "type": "array", "items": { "type": "string" }, "minItems": 1 }
+        ],
+        "default": "any",
+        "examples": [["10.0.0.0/8", "2001:db8::7"]]
+    })
+}
+
+/// Lifetimes. They go into headers, so they are whole seconds, and at most 365d.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// How long the CDN may reuse a response.
+    pub edge_ttl: DurationText,
+    /// How long a visitor's browser may reuse a response; nothing can purge it there.
+    pub browser_ttl: DurationText,
+    /// The longest lifetime of a response that could not be purged: its CDN is not healthy, or its tags do not fit.
+    pub fallback_ttl: DurationText,
+    /// How long the CDN may reuse a 404 or 410.
+    pub not_found_ttl: DurationText,
+    /// How long the CDN may reuse a response that the origin produced before a purge that covers it.
+    pub guard_ttl: DurationText,
+    /// The CDN may serve a stale response for this long while it fetches a fresh one. 0s: not at all.
+    pub stale_while_revalidate: DurationText,
+    /// The CDN may serve a stale response for this long while the origin fails. 0s: not at all.
+    pub stale_if_error: DurationText,
+    /// Request headers that the origin may name in `Vary` without losing the long lifetime. `accept-encoding` always may.
+    pub vary: Vec<String>,
+    /// A purge that has not been sent for this long makes its CDN unhealthy: responses get `fallback_ttl`.
+    pub max_purge_lag: DurationText,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            edge_ttl: "2d".into(),
+            browser_ttl: "2h".into(),
+            fallback_ttl: "5m".into(),
+            not_found_ttl: "5m".into(),
+            guard_ttl: "1s".into(),
+            stale_while_revalidate: "0s".into(),
+            stale_if_error: "0s".into(),
+            vary: vec!["accept-encoding".to_owned()],
+            max_purge_lag: "60s".into(),
+        }
+    }
+}
+
+/// What differs for the paths that a pattern matches.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Which paths. It starts with `/`; `*` stands for anything within a segment, `**` also across segments.
+    #[schemars(regex(pattern = "^/"), example = &"/assets/**")]
+    pub path: String,
+    /// Replaces the site's `edge_ttl`.
+    #[serde(default)]
+    pub edge_ttl: Option<DurationText>,
+    /// Replaces the site's `browser_ttl`.
+    #[serde(default)]
+    pub browser_ttl: Option<DurationText>,
+    /// May lengthen what the origin did not allow, such as a response with `Set-Cookie` or `private`. A wrong rule shows
+    /// one visitor's page to others.
+    #[serde(default, rename = "override")]
+    pub allow_override: bool,
+    /// Tags that matching responses get besides the origin's; without spaces and commas, at most 1024 bytes each.
+    #[serde(default)]
+    pub tags: Vec<String>,
+}
+
+/// The tags that the site adds to those of the origin.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tags {
+    /// A tag per path, by which `paths` are purged with every query.
+    pub path: bool,
+    /// A tag for the whole site, by which `everything` purges this site only.
+    pub site: bool,
+    /// A tag per leading path segment, by which `prefixes` are purged, for this many levels: 0 to 16.
+    #[schemars(range(max = 16))]
+    pub sections: u8,
+}
+
+impl Default for Tags {
+    fn default() -> Self {
+        Self { path: true, site: true, sections: 0 }
+    }
+}

@@ -1,0 +1,138 @@
+//! Keys that are unknown, missing, or not supported yet. The JSON Schema says which there are, so what is documented
+//! and what is accepted cannot differ.
+//!
+//! Serde would name only the first such key, and could not say which key was meant.
+
+use super::at::At;
+use super::file;
+use super::file::cdn::{OWN_KEYS, OwnKeys};
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Keys that a later version will know. Accepting one without effect would promise what is not kept.
+const LATER: [(&str, &str); 2] = [
+    ("server.client_ca", "client certificates are not supported yet"),
+    ("sites.cache.follow_up_margin", "follow-up purges are not supported yet"),
+];
+
+/// Complains about wrong keys and removes unknown ones, so that the rest can be read. Returns whether everything that
+/// is required is there.
+pub fn check(table: &mut DeTable<'_>, at: &At<'_>) -> bool {
+    let schema = file::schema();
+    check_table(table, schema.as_value(), at)
+}
+
+fn check_table(table: &mut DeTable<'_>, schema: &Value, at: &At<'_>) -> bool {
+    let Some(properties) = schema["properties"].as_object() else { return true };
+    let mut complete = true;
+    let mut unknown = Vec::new();
+    for (name, value) in table.iter_mut() {
+        let at = at.key(name.get_ref());
+        match properties.get(name.get_ref().as_ref()) {
+            Some(property) => complete &= check_value(value, property, &at),
+            None => {
+                complain_unknown(&at, name.get_ref(), properties.keys());
+                unknown.push(name.clone());
+            }
+        }
+    }
+    for name in unknown {
+        table.remove(&name);
+    }
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if !table.contains_key(name) {
+            at.key(name).error("is required");
+            complete = false;
+        }
+    }
+    if at.keys() == "sites.cdns" {
+        check_cdn(table, at);
+    }
+    complete
+}
+
+fn check_value(value: &mut Spanned<DeValue<'_>>, schema: &Value, at: &At<'_>) -> bool {
+    match value.get_mut() {
+        DeValue::Table(table) => check_table(table, schema, at),
+        DeValue::Array(array) => {
+            let values = array.iter_mut().enumerate();
+            values.fold(true, |complete, (index, value)| {
+                check_value(value, &schema["items"], &at.index(index)) && complete
+            })
+        }
+        _ => true,
+    }
+}
+
+fn complain_unknown<'k>(at: &At<'_>, name: &str, known: impl Iterator<Item = &'k String>) {
+    if let Some((_, why)) = LATER.iter().find(|(path, _)| *path == at.keys()) {
+        at.error_in_key(*why);
+        return;
+    }
+    match nearest(name, known.map(String::as_str)) {
+        Some(near) => at.error_in_key(format!("unknown key; did you mean `{near}`?")),
+        None => at.error_in_key("unknown key"),
+    }
+}
+
+/// The keys that only some types take.
+fn check_cdn(table: &DeTable<'_>, at: &At<'_>) {
+    let cdn_type = table.get("type").and_then(|value| value.get_ref().as_str());
+    let Some(own) = OWN_KEYS.iter().find(|own| Some(own.cdn_type) == cdn_type) else { return };
+    for name in own.required.iter().filter(|name| !table.contains_key(**name)) {
+        at.key(name).error(format!("is required for type = \"{}\"", own.cdn_type));
+    }
+    for name in table.keys().map(|name| name.get_ref().as_ref()).filter(|name| !own.takes(name)) {
+        let owners: Vec<_> = OWN_KEYS.iter().filter(|other| other.takes(name)).map(quoted_type).collect();
+        if !owners.is_empty() {
+            let message = format!(
+                "type = \"{}\" does not take this key; it belongs to {}",
+                own.cdn_type,
+                owners.join(", ")
+            );
+            at.key(name).error_in_key(message);
+        }
+    }
+}
+
+fn quoted_type(own: &OwnKeys) -> String {
+    format!("`{}`", own.cdn_type)
+}
+
+/// The candidate that was probably meant, if any is near enough: a third of its letters may differ.
+pub fn nearest<'n>(text: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let text = text.to_lowercase();
+    let with_distance = candidates.map(|candidate| (strsim::osa_distance(&text, candidate), candidate));
+    let (distance, nearest) = with_distance.min()?;
+    (distance * 3 <= nearest.len().max(3)).then_some(nearest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_nearest() {
+        let check = |text: &str, expected: Option<&str>| {
+            let names = ["edge_ttl", "browser_ttl", "mode", "on"];
+            assert_eq!(nearest(text, names.into_iter()), expected, "{text}");
+        };
+        check("edgettl", Some("edge_ttl"));
+        check("edge-ttl", Some("edge_ttl"));
+        check("mod", Some("mode"));
+        check("MODE", Some("mode"));
+        check("no", Some("on"));
+        check("colour", None);
+        check("", None);
+    }
+
+    #[test]
+    fn every_own_key_is_a_key_of_the_schema() {
+        let schema = file::schema();
+        let cdn = &schema.as_value()["properties"]["sites"]["items"]["properties"]["cdns"]["items"];
+        for name in OWN_KEYS.iter().flat_map(|own| own.required.iter().chain(own.optional)) {
+            assert!(cdn["properties"].get(name).is_some(), "{name}");
+        }
+    }
+}

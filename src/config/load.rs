@@ -1,0 +1,124 @@
+//! Read, parse, check keys, resolve, validate: the way from a file to a [`Config`].
+
+use super::at::Context;
+use super::error::{ConfigError, Problem};
+use super::file::File;
+use super::fingerprint::Fingerprint;
+use super::keys::{self, nearest};
+use super::locate::{Locator, kind, line_and_column};
+use super::secret::Env;
+use super::{Config, resolve, validate};
+use serde::Deserialize;
+use std::cell::RefCell;
+use std::path::Path;
+use toml::de::{DeTable, Deserializer};
+
+/// A configuration that can be used, and what deserves a second look.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// In file order.
+    pub warnings: Vec<Problem>,
+    /// What a later configuration is compared with.
+    pub fingerprint: Fingerprint,
+}
+
+/// Reads the file at `path` and the process's environment.
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    parse(&text, path, &|name| std::env::var(name).ok())
+}
+
+/// The same for a text. `path` is named in complaints, and relative paths are relative to it.
+pub fn parse(text: &str, path: &Path, env: Env<'_>) -> Result<Loaded, ConfigError> {
+    let (root, syntax_errors) = DeTable::parse_recoverable(text);
+    let syntax_errors = syntax_errors.iter().map(|error| syntax_error(error, text, path));
+    // The others mostly follow from the first.
+    if let Some(first) = syntax_errors.min_by_key(place) {
+        return Err(ConfigError::Wrong(vec![first]));
+    }
+    let context = Context {
+        file: path,
+        locator: Locator::new(text, &root),
+        env,
+        errors: RefCell::default(),
+        warnings: RefCell::default(),
+    };
+    let at = context.root();
+    let mut known = root.clone();
+    let complete = keys::check(known.get_mut(), &at);
+    let config = if complete { read(known, &context) } else { None };
+    let in_order = |problems: RefCell<Vec<Problem>>| {
+        let mut problems = problems.into_inner();
+        problems.sort_by_key(place);
+        problems
+    };
+    match (in_order(context.errors), config) {
+        (errors, Some(config)) if errors.is_empty() => {
+            let fingerprint = Fingerprint::of(text, path, env);
+            Ok(Loaded { config, warnings: in_order(context.warnings), fingerprint })
+        }
+        (errors, _) => Err(ConfigError::Wrong(errors)),
+    }
+}
+
+fn place(problem: &Problem) -> (usize, usize) {
+    (problem.line, problem.column)
+}
+
+fn read(known: toml::Spanned<DeTable<'_>>, context: &Context<'_>) -> Option<Config> {
+    let file = match File::deserialize(Deserializer::from(known)) {
+        Ok(file) => file,
+        Err(error) => {
+            complain_type(&error, context);
+            return None;
+        }
+    };
+    let at = context.root();
+    let config = resolve::resolve(&file, &at);
+    validate::validate(&config, &at);
+    Some(config)
+}
+
+// Only the message: toml's own rendering quotes the line, which may hold a secret.
+fn syntax_error(error: &toml::de::Error, text: &str, path: &Path) -> Problem {
+    let (line, column) = line_and_column(text, error.span().map_or(0, |span| span.start));
+    Problem { file: path.to_owned(), line, column, key: String::new(), message: error.message().to_owned() }
+}
+
+/// A value of the wrong type. Serde's message quotes the value, which may be a misplaced secret: only what was expected is
+/// taken from it.
+fn complain_type(error: &toml::de::Error, context: &Context<'_>) {
+    let offset = error.span().map_or(0, |span| span.start);
+    let Some(found) = context.locator.value_at(offset) else {
+        return context.root().error("has a wrong type somewhere");
+    };
+    let (at, kind) = (context.at(found.path), kind(found.value));
+    let (complaint, expected) = error.message().rsplit_once("expected ").unwrap_or((error.message(), ""));
+    if complaint.starts_with("unknown variant") {
+        let allowed: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
+        let hint = found
+            .value
+            .as_str()
+            .and_then(|text| nearest(text, allowed.iter().copied()))
+            .map(|near| format!("; did you mean `{near}`?"))
+            .unwrap_or_default();
+        return at.error(format!("must be one of {}{hint}", allowed.join(", ")));
+    }
+    let expected = match expected {
+        "a boolean" => "true or false".to_owned(),
+        "u8" => "a whole number from 0 to 255".to_owned(),
+        "u32" => "a whole number from 0 to 4294967295".to_owned(),
+        "u64" => "a whole number from 0 up".to_owned(),
+        "a sequence" if kind == "a table" => format!("a list of tables: write [[{}]]", at.keys()),
+        "a sequence" => "a list".to_owned(),
+        // Toml says "wanted string or table" where a word is expected.
+        "" => "a string".to_owned(),
+        expected if expected.starts_with("struct ") => "a table".to_owned(),
+        expected => expected.to_owned(),
+    };
+    let found = if expected.starts_with(kind) { String::new() } else { format!(", not {kind}") };
+    at.error(format!("must be {expected}{found}"));
+}

@@ -1,0 +1,225 @@
+//! Where a key stands in the file, so that every complaint names its line and column.
+
+use std::fmt;
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+/// The way to a value: `sites[0].cdns[1].auth_token`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyPath(Vec<Step>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl KeyPath {
+    /// The value of `name` in this table.
+    pub fn key(&self, name: &str) -> Self {
+        self.then(Step::Key(name.to_owned()))
+    }
+
+    /// The value at `index` in this list.
+    pub fn index(&self, index: usize) -> Self {
+        self.then(Step::Index(index))
+    }
+
+    /// The path without its indices: `sites.cdns.auth_token`.
+    pub fn without_indices(&self) -> String {
+        let keys = self.0.iter().filter_map(|step| match step {
+            Step::Key(name) => Some(name.as_str()),
+            Step::Index(_) => None,
+        });
+        keys.collect::<Vec<_>>().join(".")
+    }
+
+    fn then(&self, step: Step) -> Self {
+        let mut steps = self.0.clone();
+        steps.push(step);
+        Self(steps)
+    }
+}
+
+impl fmt::Display for KeyPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Key(name) if position == 0 => f.write_str(name)?,
+                Step::Key(name) => write!(f, ".{name}")?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file's text and its tree, which knows the place of every key and value.
+pub struct Locator<'t> {
+    text: &'t str,
+    root: &'t Spanned<DeTable<'t>>,
+}
+
+impl<'t> Locator<'t> {
+    /// `root` must be the tree of `text`.
+    pub fn new(text: &'t str, root: &'t Spanned<DeTable<'t>>) -> Self {
+        Self { text, root }
+    }
+
+    /// Line and column, both from 1, of the value at `path`; where it is absent, of the deepest part of the path that
+    /// is there.
+    pub fn position(&self, path: &KeyPath) -> (usize, usize) {
+        line_and_column(self.text, self.spans(path).1)
+    }
+
+    /// The same of the path's last key.
+    pub fn key_position(&self, path: &KeyPath) -> (usize, usize) {
+        line_and_column(self.text, self.spans(path).0)
+    }
+
+    /// Where the last key and the value at `path` start.
+    fn spans(&self, path: &KeyPath) -> (usize, usize) {
+        let mut table = Some(self.root.get_ref());
+        let mut array = None;
+        let mut spans = (0, 0);
+        for step in &path.0 {
+            let found = match step {
+                Step::Key(name) => table
+                    .and_then(|table| table.get_key_value(name.as_str()))
+                    .map(|(key, value)| (key.span().start, value)),
+                Step::Index(index) => array
+                    .and_then(|array: &DeArray<'_>| array.get(*index))
+                    .map(|value| (value.span().start, value)),
+            };
+            let Some((key, value)) = found else { break };
+            spans = (key, value.span().start);
+            table = value.get_ref().as_table();
+            array = value.get_ref().as_array();
+        }
+        spans
+    }
+
+    /// The innermost value that covers the byte at `offset`.
+    pub fn value_at(&self, offset: usize) -> Option<Found<'t>> {
+        find_in_table(self.root.get_ref(), &KeyPath::default(), offset)
+    }
+}
+
+/// A value, found by its place.
+pub struct Found<'t> {
+    /// The way to it.
+    pub path: KeyPath,
+    /// What it is.
+    pub value: &'t DeValue<'t>,
+}
+
+// A table's own span is its header only, so its children are asked first, whatever the span says.
+fn find_in_table<'t>(table: &'t DeTable<'t>, path: &KeyPath, offset: usize) -> Option<Found<'t>> {
+    table.iter().find_map(|(name, value)| find_in_value(value, path.key(name.get_ref()), offset))
+}
+
+fn find_in_value<'t>(value: &'t Spanned<DeValue<'t>>, path: KeyPath, offset: usize) -> Option<Found<'t>> {
+    let inside = match value.get_ref() {
+        DeValue::Table(table) => find_in_table(table, &path, offset),
+        DeValue::Array(array) => array
+            .iter()
+            .enumerate()
+            .find_map(|(index, value)| find_in_value(value, path.index(index), offset)),
+        _ => None,
+    };
+    inside.or_else(|| value.span().contains(&offset).then_some(Found { path, value: value.get_ref() }))
+}
+
+/// What a value is, in words for people.
+pub fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Line and column, both from 1; the column counts characters.
+pub fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"[server]
+listen = ["a", "ü", 3]
+[[sites]]
+name = "x"
+[sites.opt_in]
+trust = "any"
+[[sites.cdns]]
+type = "f"
+[[sites.cdns]]
+  type = "g"
+"#;
+
+    fn path(text: &str) -> KeyPath {
+        text.split('.').fold(KeyPath::default(), |path, part| match part.parse() {
+            Ok(index) => path.index(index),
+            Err(_) => path.key(part),
+        })
+    }
+
+    #[test]
+    fn finds_values_and_falls_back_to_their_table() {
+        let root = DeTable::parse(TEXT).unwrap();
+        let locator = Locator::new(TEXT, &root);
+        let check = |place: &str, expected: (usize, usize)| {
+            assert_eq!(locator.position(&path(place)), expected, "{place}")
+        };
+        check("server.listen", (2, 10));
+        check("server.listen.1", (2, 16));
+        check("server.listen.2", (2, 21));
+        check("server.listen.9", (2, 10));
+        check("sites.0.name", (4, 8));
+        check("sites.0.origin", (3, 1));
+        check("sites.0.opt_in.trust", (6, 9));
+        check("sites.0.opt_in.secret", (5, 1));
+        check("sites.0.cdns.1.type", (10, 10));
+        check("sites.0.cdns.1.service_id", (9, 1));
+        check("sites.7", (3, 1));
+        check("admin.listen", (1, 1));
+    }
+
+    #[test]
+    fn names_the_value_at_a_place() {
+        let root = DeTable::parse(TEXT).unwrap();
+        let locator = Locator::new(TEXT, &root);
+        let check = |needle: &str, expected: &str| {
+            let found = locator.value_at(TEXT.find(needle).unwrap()).unwrap();
+            assert_eq!(format!("{}: {}", found.path, kind(found.value)), expected);
+        };
+        check("3]", "server.listen[2]: a whole number");
+        check("[\"a", "server.listen: a list");
+        check("\"g\"", "sites[0].cdns[1].type: a string");
+        check("[sites.opt_in]", "sites[0].opt_in: a table");
+    }
+
+    #[test]
+    fn counts_lines_and_characters() {
+        assert_eq!(line_and_column("", 0), (1, 1));
+        assert_eq!(line_and_column("aü\nb", 3), (1, 3));
+        assert_eq!(line_and_column("a\nb", 2), (2, 1));
+        assert_eq!(line_and_column("a", 99), (1, 2));
+    }
+
+    #[test]
+    fn prints_paths() {
+        let path = KeyPath::default().key("sites").index(0).key("cdns").index(1).key("auth_token");
+        assert_eq!(path.to_string(), "sites[0].cdns[1].auth_token");
+        assert_eq!(path.without_indices(), "sites.cdns.auth_token");
+    }
+}

@@ -1,0 +1,67 @@
+//! From the file's shape to the resolved [`Config`]: every value read, every default and secret filled in. A wrong value
+//! is complained about and replaced by a placeholder, so that all complaints come at once; the placeholders end with them.
+
+mod admin;
+mod cdn;
+mod host;
+mod server;
+mod site;
+mod url;
+
+use super::at::At;
+use super::file::{File, Store};
+use super::{Config, Store as ResolvedStore};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Resolves the whole file.
+pub fn resolve(file: &File, at: &At<'_>) -> Config {
+    let sites = at.key("sites");
+    if file.sites.is_empty() {
+        sites.error("at least one site is needed: a [[sites]] table with name, hosts and origin");
+    }
+    let accounts = cdn::Accounts::of(file);
+    Config {
+        server: server::resolve(&file.server, &at.key("server")),
+        admin: admin::resolve(&file.admin, &at.key("admin")),
+        store: store(&file.store, &at.key("store")),
+        sites: sites
+            .each(&file.sites)
+            .map(|(at, site)| Arc::new(site::resolve(site, &accounts, &at)))
+            .collect(),
+    }
+}
+
+fn store(file: &Store, at: &At<'_>) -> ResolvedStore {
+    let retention = at.key("retention").duration(&file.retention);
+    if retention < Duration::from_secs(86_400) {
+        at.key("retention").error("must be at least 1d, for which an Idempotency-Key is remembered");
+    }
+    let url = at.key("url");
+    let path = match file.url.split_once(':') {
+        Some(("sqlite", ":memory:")) => {
+            url.warn("accepted purges are lost when the process ends");
+            None
+        }
+        Some(("sqlite", path)) if !path.is_empty() && !path.starts_with("//") && !path.contains('?') => {
+            Some(url.path(path))
+        }
+        Some(("postgres" | "postgresql", _)) => {
+            url.error("fleets are not supported yet: one instance per store, sqlite:PATH");
+            None
+        }
+        _ => {
+            url.error("must be sqlite:PATH (without `//` and parameters) or sqlite::memory:");
+            None
+        }
+    };
+    ResolvedStore { path, retention }
+}
+
+/// What names of sites, CDNs, tokens and accounts are made of: they stand in URLs, metrics and tags.
+fn check_name(name: &str, at: &At<'_>) {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(legal) {
+        at.error("must be 1 to 64 of the letters a to z, digits, `.`, `_` and `-`");
+    }
+}

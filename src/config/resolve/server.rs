@@ -1,0 +1,135 @@
+//! `[server]`
+
+use crate::config::at::At;
+use crate::config::file::server as file;
+use crate::config::{Certificate, Limits, Server};
+use ipnet::IpNet;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
+    let default = if file.tls_listen.is_empty() { vec!["0.0.0.0:8080".to_owned()] } else { Vec::new() };
+    let listen = addresses(file.listen.as_ref().unwrap_or(&default), &at.key("listen"));
+    let tls_listen = addresses(&file.tls_listen, &at.key("tls_listen"));
+    if file.listen.as_ref().is_some_and(Vec::is_empty) && file.tls_listen.is_empty() {
+        at.key("listen").error("nothing to listen on: give an address here or in `tls_listen`");
+    }
+    if !file.tls_listen.is_empty() && file.certificates.is_empty() {
+        at.key("tls_listen")
+            .error("needs a certificate: add a [[server.certificates]] table with cert and key");
+    }
+    if file.workers > 1024 {
+        at.key("workers").error("must be 0 (one per core) to 1024");
+    }
+    Server {
+        listen,
+        tls_listen,
+        workers: match file.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers as usize,
+        },
+        certificates: at
+            .key("certificates")
+            .each(&file.certificates)
+            .map(|(at, file)| certificate(file, &at))
+            .collect(),
+        trusted_proxies: networks(&file.trusted_proxies, &at.key("trusted_proxies")),
+        limits: limits(&file.limits, &at.key("limits")),
+    }
+}
+
+/// A list of `IP:PORT`.
+fn addresses(texts: &[String], at: &At<'_>) -> Vec<SocketAddr> {
+    at.each(texts).map(|(at, text)| address(text, &at)).collect()
+}
+
+/// An `IP:PORT`.
+pub(super) fn address(text: &str, at: &At<'_>) -> SocketAddr {
+    let address = text.parse().map_err(|_| "must be IP:PORT, such as 127.0.0.1:8080 or [::1]:8080");
+    at.ok(address).unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+}
+
+/// A list of networks; a bare address is a network of one.
+pub(super) fn networks(texts: &[String], at: &At<'_>) -> Vec<IpNet> {
+    at.each(texts).filter_map(|(at, text)| network(text, &at)).collect()
+}
+
+fn network(text: &str, at: &At<'_>) -> Option<IpNet> {
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let network =
+        at.ok(network.map_err(|_| "must be a network or an address, such as 10.0.0.0/8 or 2001:db8::7"))?;
+    if network.prefix_len() == 0 {
+        at.warn("this is every address there is");
+    }
+    Some(network.trunc())
+}
+
+fn certificate(file: &file::Certificate, at: &At<'_>) -> Certificate {
+    let certificate = Certificate { cert: at.path(&file.cert), key: at.path(&file.key) };
+    check_certificate(&certificate, at);
+    certificate
+}
+
+/// What a TLS listener would find out at its start: unreadable files, and a key of another certificate.
+fn check_certificate(certificate: &Certificate, at: &At<'_>) {
+    let chain = at.key("cert").ok(chain(&certificate.cert));
+    let key = at.key("key").ok(key(&certificate.key));
+    if let (Some(chain), Some(key)) = (chain, key) {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        if let Err(error) = CertifiedKey::from_der(chain, key, &provider) {
+            at.key("key").error(format!("cannot be used with its certificate: {error}"));
+        }
+    }
+}
+
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let cannot =
+        |why: &dyn ToString| format!("cannot read certificates from {}: {}", path.display(), why.to_string());
+    let pem = std::fs::read(path).map_err(|error| cannot(&error))?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| cannot(&error))?;
+    if chain.is_empty() { Err(cannot(&"no PEM section CERTIFICATE")) } else { Ok(chain) }
+}
+
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let cannot =
+        |why: &dyn ToString| format!("cannot read a key from {}: {}", path.display(), why.to_string());
+    let pem = std::fs::read(path).map_err(|error| cannot(&error))?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| cannot(&error))
+}
+
+fn limits(file: &file::Limits, at: &At<'_>) -> Limits {
+    let number = |name: &str, value: u32, least: u32, most: u32| {
+        if !(least..=most).contains(&value) {
+            at.key(name).error(format!("must be {least} to {most}"));
+        }
+        value as usize
+    };
+    if file.target_bytes > file.request_header_bytes {
+        at.key("target_bytes").error("must be at most `request_header_bytes`, which it is a part of");
+    }
+    Limits {
+        handshake_timeout: at.key("handshake_timeout").positive_duration(&file.handshake_timeout),
+        header_timeout: at.key("header_timeout").positive_duration(&file.header_timeout),
+        keep_alive_timeout: at.key("keep_alive_timeout").positive_duration(&file.keep_alive_timeout),
+        body_timeout: at.key("body_timeout").positive_duration(&file.body_timeout),
+        origin_connect_timeout: at
+            .key("origin_connect_timeout")
+            .positive_duration(&file.origin_connect_timeout),
+        origin_first_byte_timeout: at
+            .key("origin_first_byte_timeout")
+            .positive_duration(&file.origin_first_byte_timeout),
+        origin_body_timeout: at.key("origin_body_timeout").positive_duration(&file.origin_body_timeout),
+        origin_idle_timeout: at.key("origin_idle_timeout").positive_duration(&file.origin_idle_timeout),
+        origin_pool_size: file.origin_pool_size as usize,
+        request_headers: number("request_headers", file.request_headers, 1, 1000),
+        // hyper's buffer for a head cannot be smaller than 8 KiB.
+        request_header_bytes: number("request_header_bytes", file.request_header_bytes, 8192, 1 << 20),
+        // The `http` crate holds no longer one.
+        target_bytes: number("target_bytes", file.target_bytes, 1, 65_534),
+        drain_timeout: at.key("drain_timeout").positive_duration(&file.drain_timeout),
+    }
+}

@@ -1,0 +1,188 @@
+//! `[[sites]]`
+
+use super::admin::long_secret;
+use super::cdn::{self, Accounts};
+use super::{check_name, host, server, url};
+use crate::config::at::At;
+use crate::config::file::site as file;
+use crate::config::keys::nearest;
+use crate::config::text::{DurationText, OneOrMany};
+use crate::config::{OriginHost, OriginUrl, Site, Trust};
+use crate::rewrite::pattern::PathPattern;
+use crate::rewrite::{Policy, Rule, TagPolicy, Ttls};
+use http::HeaderName;
+use std::sync::Arc;
+use std::time::Duration;
+
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Site {
+    check_name(&file.name, &at.key("name"));
+    if file.hosts.is_empty() && !file.default {
+        at.key("hosts").error("at least one host is needed, or `default = true`");
+    }
+    let hosts: Vec<_> = at
+        .key("hosts")
+        .each(&file.hosts)
+        .map(|(at, text)| at.ok(host::pattern(text)).unwrap_or_default())
+        .collect();
+    let settle = at.key("origin_settle").duration(&file.origin_settle);
+    if settle > Duration::from_secs(3_600) {
+        at.key("origin_settle").error("must be at most 1h: no purge is sent before");
+    }
+    Site {
+        name: file.name.clone(),
+        default: file.default,
+        mode: file.mode,
+        origins: origins(&file.origin, &at.key("origin")),
+        origin_host: origin_host(&file.origin_host, &at.key("origin_host")),
+        origin_settle: settle,
+        trust: trust(&file.opt_in, &at.key("opt_in")),
+        policy: policy(file, at),
+        max_purge_lag: at.key("cache").key("max_purge_lag").positive_duration(&file.cache.max_purge_lag),
+        cdns: at
+            .key("cdns")
+            .each(&file.cdns)
+            .map(|(at, cdn)| Arc::new(cdn::resolve(cdn, &hosts, accounts, &at)))
+            .collect(),
+        hosts,
+    }
+}
+
+fn origins(file: &OneOrMany, at: &At<'_>) -> Vec<OriginUrl> {
+    let mut origins = Vec::new();
+    if file.as_slice().is_empty() {
+        at.error("at least one origin is needed");
+    }
+    for (index, text) in file.as_slice().iter().enumerate() {
+        let at = if matches!(file, OneOrMany::One(_)) { at.clone() } else { at.index(index) };
+        let Some(origin) = at.ok(url::origin(text)) else { continue };
+        if origins.contains(&origin) {
+            at.error("is in the list already");
+        }
+        origins.push(origin);
+    }
+    origins
+}
+
+fn origin_host(text: &str, at: &At<'_>) -> OriginHost {
+    match text {
+        "origin" => OriginHost::Origin,
+        "preserve" => OriginHost::Preserve,
+        // A misspelt word would be a host name that no origin knows.
+        name => match nearest(name, ["origin", "preserve"].into_iter()) {
+            Some(word) => {
+                at.error(format!("must be origin, preserve or a host name; did you mean `{word}`?"));
+                OriginHost::Origin
+            }
+            None => {
+                let parts = url::split_port(name, 0);
+                let name = parts.and_then(|(name, port)| Ok((host::exact(name)?, port)));
+                match at.ok(name.map_err(|error| format!("as a host name, {error}"))) {
+                    Some((name, 0)) => OriginHost::Literal(name),
+                    Some((name, port)) => OriginHost::Literal(format!("{name}:{port}")),
+                    None => OriginHost::Origin,
+                }
+            }
+        },
+    }
+}
+
+fn trust(file: &file::OptIn, at: &At<'_>) -> Trust {
+    let secret = file.secret.as_ref().map(|secret| long_secret(secret, &at.key("secret")));
+    let trust = at.key("trust");
+    let wants_secret = matches!(&file.trust, OneOrMany::One(word) if word == "secret");
+    match (&secret, wants_secret) {
+        (None, true) => at.key("secret").error("is required with trust = \"secret\""),
+        (Some(_), false) => at.key("secret").error("has no effect without trust = \"secret\""),
+        _ => {}
+    }
+    match &file.trust {
+        OneOrMany::Many(networks) if networks.is_empty() => {
+            trust.error("at least one network is needed");
+            Trust::Addresses(Vec::new())
+        }
+        OneOrMany::Many(networks) => Trust::Addresses(server::networks(networks, &trust)),
+        OneOrMany::One(word) => match (word.as_str(), secret) {
+            ("any", _) => Trust::Any,
+            ("secret", Some(secret)) => Trust::Secret(secret),
+            ("secret", None) => Trust::Addresses(Vec::new()),
+            ("client-cert", _) => {
+                trust
+                    .error("client certificates are not supported yet; use \"secret\" or a list of networks");
+                Trust::Addresses(Vec::new())
+            }
+            _ => {
+                trust.error("must be \"any\", \"secret\" or a list of networks");
+                Trust::Addresses(Vec::new())
+            }
+        },
+    }
+}
+
+fn policy(file: &file::Site, at: &At<'_>) -> Policy {
+    let cache = at.key("cache");
+    let ttl = |name: &str, text: &DurationText| lifetime(text, &cache.key(name));
+    if file.tags.sections > 16 {
+        at.key("tags").key("sections").error("must be 0 to 16");
+    }
+    Policy {
+        site: file.name.clone(),
+        profile: file.profile.into(),
+        ttls: Ttls {
+            edge: ttl("edge_ttl", &file.cache.edge_ttl),
+            browser: ttl("browser_ttl", &file.cache.browser_ttl),
+            fallback: ttl("fallback_ttl", &file.cache.fallback_ttl),
+            not_found: ttl("not_found_ttl", &file.cache.not_found_ttl),
+            guard: ttl("guard_ttl", &file.cache.guard_ttl),
+            stale_while_revalidate: ttl("stale_while_revalidate", &file.cache.stale_while_revalidate),
+            stale_if_error: ttl("stale_if_error", &file.cache.stale_if_error),
+        },
+        vary: cache.key("vary").each(&file.cache.vary).filter_map(|(at, name)| vary(name, &at)).collect(),
+        rules: at.key("rules").each(&file.rules).filter_map(|(at, file)| rule(file, &at)).collect(),
+        tags: TagPolicy { path: file.tags.path, site: file.tags.site, sections: file.tags.sections },
+    }
+}
+
+/// A lifetime that can stand in a header.
+fn lifetime(text: &DurationText, at: &At<'_>) -> Duration {
+    let duration = at.duration(text);
+    if duration.subsec_nanos() != 0 {
+        at.error("must be whole seconds, since it goes into a header");
+    }
+    if duration > YEAR {
+        at.error("must be at most 365d");
+    }
+    duration
+}
+
+fn vary(name: &str, at: &At<'_>) -> Option<String> {
+    if name == "*" {
+        at.error("`Vary: *` means that a response cannot be reused at all");
+        return None;
+    }
+    let name = at.ok(name.parse::<HeaderName>().map_err(|_| "must be the name of a header"))?;
+    Some(name.as_str().to_owned())
+}
+
+fn rule(file: &file::Rule, at: &At<'_>) -> Option<Rule> {
+    for (at, tag) in at.key("tags").each(&file.tags) {
+        // Where the tag is not legal for a CDN it goes out as a hash; these could not even be purged by a header's name.
+        if tag.is_empty()
+            || tag.len() > 1024
+            || tag.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control())
+        {
+            at.error("must be 1 to 1024 bytes without spaces, commas and control characters");
+        }
+    }
+    let ttl =
+        |name: &str, text: &Option<DurationText>| text.as_ref().map(|text| lifetime(text, &at.key(name)));
+    let (edge_ttl, browser_ttl) = (ttl("edge_ttl", &file.edge_ttl), ttl("browser_ttl", &file.browser_ttl));
+    Some(Rule {
+        path: at.key("path").ok(PathPattern::new(&file.path))?,
+        edge_ttl,
+        browser_ttl,
+        allow_override: file.allow_override,
+        tags: file.tags.clone(),
+    })
+}

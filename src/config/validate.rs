@@ -1,0 +1,166 @@
+//! What no single value shows: names that meet, hosts that two sites claim, CDNs that disagree, and what is allowed but
+//! deserves a second look.
+
+use super::at::At;
+use super::{Admin, Cdn, Config, Mode, Server, Site, Trust};
+use crate::rewrite::CdnType;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Complains about what is contradictory, and warns of what is doubtful. `config` may hold placeholders of wrong values.
+pub fn validate(config: &Config, at: &At<'_>) {
+    listeners(&config.server, &config.admin, at);
+    tokens(config, &at.key("admin").key("tokens"));
+    let sites = at.key("sites");
+    unique(&sites, "name", config.sites.iter().map(|site| site.name.as_str()));
+    hosts(&config.sites, &sites);
+    for (at, site) in sites.each(&config.sites) {
+        unique(&at.key("cdns"), "name", site.cdns.iter().map(|cdn| cdn.name.as_str()));
+        dialects(site, &at.key("cdns"));
+        doubtful_site(site, &at);
+        for (at, cdn) in at.key("cdns").each(&site.cdns) {
+            doubtful_cdn(site, cdn, &at);
+        }
+    }
+}
+
+/// Elements of a list must differ in `key`.
+fn unique<'v>(list: &At<'_>, key: &str, values: impl Iterator<Item = &'v str>) {
+    let mut taken = HashMap::new();
+    for (index, value) in values.enumerate() {
+        if let Some(first) = taken.get(value) {
+            list.index(index).key(key).error(format!("is taken by number {first} of this list"));
+        } else {
+            taken.insert(value, index + 1);
+        }
+    }
+}
+
+fn listeners(server: &Server, admin: &Admin, at: &At<'_>) {
+    let (plain, tls) = (at.key("server").key("listen"), at.key("server").key("tls_listen"));
+    let plain = plain.each(&server.listen).map(|(at, address)| (at, *address));
+    let tls = tls.each(&server.tls_listen).map(|(at, address)| (at, *address));
+    let mut taken: Vec<SocketAddr> = Vec::new();
+    for (at, address) in plain.chain(tls).chain([(at.key("admin").key("listen"), admin.listen)]) {
+        if let Some(other) = taken.iter().find(|other| overlap(**other, address)) {
+            at.error(format!("is taken by the listener on {other}"));
+        }
+        taken.push(address);
+    }
+}
+
+/// Whether two listeners would share connections. Port 0 is a different one each time.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || (same_family && any))
+}
+
+fn tokens(config: &Config, at: &At<'_>) {
+    let tokens = &config.admin.tokens;
+    unique(at, "name", tokens.iter().map(|token| token.name.as_str()));
+    for (index, token) in tokens.iter().enumerate() {
+        let same = |other: &&super::AdminToken| other.token.expose() == token.token.expose();
+        if let Some(other) = tokens[..index].iter().find(same)
+            && !token.token.expose().is_empty()
+        {
+            at.index(index).key("token").error(format!("is the token of `{}`", other.name));
+        }
+        let sites = at.index(index).key("sites");
+        for (at, name) in sites.each(token.sites.as_deref().unwrap_or_default()) {
+            if !config.sites.iter().any(|site| site.name == *name) {
+                at.error("is the name of no site");
+            }
+        }
+    }
+}
+
+fn hosts(sites: &[Arc<Site>], at: &At<'_>) {
+    let mut owners: HashMap<&str, &str> = HashMap::new();
+    let mut default: Option<&str> = None;
+    for (at, site) in at.each(sites) {
+        for (at, host) in at.key("hosts").each(&site.hosts).filter(|(_, host)| !host.is_empty()) {
+            match owners.get(host.as_str()) {
+                Some(owner) => at.error(format!("is a host of site `{owner}` already")),
+                None => drop(owners.insert(host, &site.name)),
+            }
+        }
+        match default {
+            Some(owner) if site.default => {
+                at.key("default").error(format!("site `{owner}` is the default already"))
+            }
+            _ => default = default.or(site.default.then_some(&site.name)),
+        }
+    }
+}
+
+/// A response for one type of CDN has one set of headers.
+fn dialects(site: &Site, at: &At<'_>) {
+    for (index, cdn) in site.cdns.iter().enumerate() {
+        let Some(first) = site.cdns[..index].iter().find(|other| other.dialect.cdn == cdn.dialect.cdn) else {
+            continue;
+        };
+        let differs = |key: &str| {
+            at.index(index)
+                .key(key)
+                .error(format!("must be the same as of `{}`, which has the same type", first.name));
+        };
+        if first.dialect.ttl_header != cdn.dialect.ttl_header {
+            differs("ttl_header");
+        }
+        if first.dialect.tag_header != cdn.dialect.tag_header {
+            differs("tag_header");
+        }
+    }
+}
+
+fn doubtful_site(site: &Site, at: &At<'_>) {
+    let ttls = &site.policy.ttls;
+    let cache = at.key("cache");
+    if site.cdns.is_empty() {
+        if site.mode != Mode::Off {
+            at.key("cdns")
+                .warn("without a CDN to purge this site is a plain proxy: no response gets a long lifetime");
+        }
+    } else if matches!(site.trust, Trust::Any) && site.mode != Mode::Off {
+        at.key("opt_in").key("trust").warn(
+            "any peer can opt in, and so lengthen lifetimes in a cache that nobody purges; use a secret or a list of networks",
+        );
+    }
+    if ttls.fallback > Duration::from_secs(3_600) {
+        cache.key("fallback_ttl").warn("more than 1h for what cannot be purged");
+    }
+    if ttls.fallback > ttls.edge {
+        cache
+            .key("fallback_ttl")
+            .warn("longer than `edge_ttl`, so that failing purges make lifetimes longer");
+    }
+    if ttls.guard > Duration::from_secs(10) {
+        cache.key("guard_ttl").warn("more than 10s for what is known to be old");
+    }
+    for (index, rule) in site.policy.rules.iter().enumerate() {
+        if let Some(first) = site.policy.rules[..index].iter().position(|other| other.path == rule.path) {
+            at.key("rules")
+                .index(index)
+                .key("path")
+                .warn(format!("never applies: number {} has the same path", first + 1));
+        }
+    }
+}
+
+fn doubtful_cdn(site: &Site, cdn: &Cdn, at: &At<'_>) {
+    let cloudfront = cdn.dialect.cdn == CdnType::Cloudfront;
+    if cloudfront && cdn.dialect.tag_header.is_none() {
+        at.key("tag_header").warn("without it every tag purge becomes everything");
+    }
+    // CloudFront purges paths of the distribution, whatever the host.
+    if cdn.hosts.is_empty() && !cloudfront {
+        at.key("hosts").warn("no exact host, here or of the site: nothing can be purged by URL");
+    }
+    let codes = matches!(&cdn.settings, super::CdnSettings::Akamai { cp_codes, .. } if cp_codes.is_empty());
+    if codes && !site.policy.tags.site {
+        at.key("cp_codes").warn("without CP codes and without the site's tag, everything cannot be purged");
+    }
+}

@@ -1,0 +1,86 @@
+//! Where the demo listens.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+/// Which ports the demo takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum PortChoice {
+    /// Edge 8090, shim 8080, origin 8081, admin 9180; a free one for each that is taken
+    #[default]
+    Usual,
+    /// Free ones
+    Auto,
+}
+
+/// Where each part of the demo is reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// The edge cache: what visitors open.
+    pub edge: SocketAddr,
+    /// The shim's data plane.
+    pub shim: SocketAddr,
+    /// The sample site.
+    pub origin: SocketAddr,
+    /// The shim's admin API.
+    pub admin: SocketAddr,
+}
+
+/// The bound ports.
+#[derive(Debug)]
+pub struct Ports {
+    /// Where they are.
+    pub addresses: Addresses,
+    /// For the edge cache.
+    pub edge: TcpListener,
+    /// For the sample site.
+    pub origin: TcpListener,
+    /// The shim binds its two ports itself; until then nobody else gets them.
+    pub reserved: [TcpListener; 2],
+}
+
+impl Ports {
+    /// Takes four ports of the loopback.
+    pub fn choose(choice: PortChoice) -> io::Result<Self> {
+        let take = |usual: u16| match choice {
+            PortChoice::Usual => bind(usual).or_else(|_| bind(0)),
+            PortChoice::Auto => bind(0),
+        };
+        let (edge, shim, origin, admin) = (take(8090)?, take(8080)?, take(8081)?, take(9180)?);
+        let addresses = Addresses {
+            edge: edge.local_addr()?,
+            shim: shim.local_addr()?,
+            origin: origin.local_addr()?,
+            admin: admin.local_addr()?,
+        };
+        Ok(Self { addresses, edge, origin, reserved: [shim, admin] })
+    }
+}
+
+/// The listener for the runtime that this runs in.
+pub fn within_runtime(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
+}
+
+fn bind(port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_replaced_by_a_free_one() {
+        // Whether the usual ports are free here or not: the second demo cannot have the first one's.
+        let first = Ports::choose(PortChoice::Usual).unwrap();
+        let second = Ports::choose(PortChoice::Usual).unwrap();
+        let all = |ports: &Ports| {
+            let Addresses { edge, shim, origin, admin } = ports.addresses;
+            [edge, shim, origin, admin]
+        };
+        assert!(all(&first).iter().all(|address| address.ip().is_loopback()));
+        assert!(all(&first).iter().all(|address| !all(&second).contains(address)));
+    }
+}

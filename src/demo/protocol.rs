@@ -1,0 +1,223 @@
+//! The purge protocol that the shim's Varnish adapter speaks, as `config/varnish.vcl` answers it.
+
+use super::cache::{Cache, Hardness, Key};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use std::net::IpAddr;
+use std::time::Instant;
+
+/// What a `PURGE` or `BAN` request asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Invalidation {
+    /// Every object with one of the tags.
+    Tags(Vec<String>, Hardness),
+    /// Every variant of one URL.
+    Url(Key, Hardness),
+    /// Everything of a host below a prefix.
+    Prefix {
+        /// Lower case, without port.
+        host: String,
+        /// A literal path prefix.
+        prefix: String,
+    },
+    /// The whole cache.
+    Everything,
+}
+
+/// Why nothing was purged.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// 400 or 403.
+    pub status: StatusCode,
+    /// For people.
+    pub reason: &'static str,
+}
+
+impl Invalidation {
+    /// Whether the request speaks this protocol at all.
+    pub fn is_meant_by(request: &Parts) -> bool {
+        matches!(request.method.as_str(), "PURGE" | "BAN")
+    }
+
+    /// Reads the request of `peer`, who must be on this machine.
+    pub fn parse(request: &Parts, peer: IpAddr) -> Result<Self, Refusal> {
+        let headers = &request.headers;
+        // A proxy on this machine would lend every visitor its address.
+        if !peer.to_canonical().is_loopback() || headers.contains_key("x-forwarded-for") {
+            return Err(Refusal { status: StatusCode::FORBIDDEN, reason: "Not allowed to purge" });
+        }
+        if request.method.as_str() == "BAN" { ban(headers) } else { purge(request) }
+    }
+
+    /// Carries it out; returns how many objects were purged.
+    pub fn apply(&self, cache: &mut Cache, now: Instant) -> usize {
+        match self {
+            Self::Tags(tags, hardness) => cache.purge_tags(tags.iter().map(String::as_str), *hardness, now),
+            Self::Url(key, hardness) => cache.purge_url(key, *hardness, now),
+            Self::Prefix { host, prefix } => cache.purge_prefix(host, prefix, now),
+            Self::Everything => cache.purge_everything(),
+        }
+    }
+}
+
+/// The key of what a request asks for; `None` without a host.
+pub fn key(request: &Parts) -> Option<Key> {
+    let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
+    let host = match request.uri.host() {
+        Some(host) => host,
+        None => text(&request.headers, "host")?,
+    };
+    Some(Key { host: bare_host(host)?, target: target.to_owned() })
+}
+
+fn purge(request: &Parts) -> Result<Invalidation, Refusal> {
+    let hard = tags(&request.headers, "xkey-purge");
+    let soft = tags(&request.headers, "xkey-softpurge");
+    match (hard.is_empty(), soft.is_empty()) {
+        (false, true) => return Ok(Invalidation::Tags(hard, Hardness::Hard)),
+        (true, false) => return Ok(Invalidation::Tags(soft, Hardness::Soft)),
+        (false, false) => return Err(bad("Either xkey-purge or xkey-softpurge")),
+        (true, true) => {}
+    }
+    let hardness = match text(&request.headers, "x-purge-mode") {
+        Some("hard") => Hardness::Hard,
+        Some("soft") => Hardness::Soft,
+        _ => return Err(bad("Needs xkey-purge, xkey-softpurge or x-purge-mode")),
+    };
+    Ok(Invalidation::Url(key(request).ok_or(bad("Needs Host"))?, hardness))
+}
+
+fn ban(headers: &HeaderMap) -> Result<Invalidation, Refusal> {
+    if text(headers, "x-ban-everything") == Some("1") {
+        return Ok(Invalidation::Everything);
+    }
+    let host = text(headers, "x-ban-host").and_then(bare_host);
+    let prefix = text(headers, "x-ban-prefix").and_then(unescape).filter(|prefix| prefix.starts_with('/'));
+    match (host, prefix) {
+        (Some(host), Some(prefix)) => Ok(Invalidation::Prefix { host, prefix }),
+        _ => Err(bad("Needs x-ban-host and x-ban-prefix, or x-ban-everything")),
+    }
+}
+
+fn bad(reason: &'static str) -> Refusal {
+    Refusal { status: StatusCode::BAD_REQUEST, reason }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn tags(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split([' ', ','])).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+}
+
+fn bare_host(host: &str) -> Option<String> {
+    let authority: http::uri::Authority = host.parse().ok()?;
+    (!authority.host().is_empty()).then(|| authority.host().to_ascii_lowercase())
+}
+
+/// The literal text that a regular expression without any operator matches; `None` for a real one.
+fn unescape(expression: &str) -> Option<String> {
+    let mut literal = String::with_capacity(expression.len());
+    let mut characters = expression.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            // A backslash before a letter or digit would be a class (`\d`), not that character.
+            '\\' => literal.push(characters.next().filter(|next| !next.is_ascii_alphanumeric())?),
+            '.' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$' => return None,
+            _ => literal.push(character),
+        }
+    }
+    Some(literal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn parse(head: &str, peer: IpAddr) -> Result<Invalidation, (u16, &'static str)> {
+        let mut lines = head.lines();
+        let (method, target) = lines.next().and_then(|line| line.split_once(' ')).unwrap();
+        let mut request = http::Request::builder().method(method).uri(target);
+        for line in lines {
+            let (name, value) = line.trim().split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        let (request, ()) = request.body(()).unwrap().into_parts();
+        assert!(Invalidation::is_meant_by(&request));
+        Invalidation::parse(&request, peer).map_err(|refusal| (refusal.status.as_u16(), refusal.reason))
+    }
+
+    fn tag_list(tags: &[&str]) -> Vec<String> {
+        tags.iter().map(|tag| (*tag).to_owned()).collect()
+    }
+
+    #[test]
+    fn understands_what_the_adapter_sends() {
+        fn check(head: &str, expected: Invalidation) {
+            assert_eq!(parse(head, LOCAL), Ok(expected), "{head}");
+        }
+        let key = |target: &str| Key { host: "www.example.com".to_owned(), target: target.to_owned() };
+        let prefix = |prefix: &str| Invalidation::Prefix {
+            host: "www.example.com".to_owned(),
+            prefix: prefix.to_owned(),
+        };
+        check("PURGE /\nxkey-purge: a b,c", Invalidation::Tags(tag_list(&["a", "b", "c"]), Hardness::Hard));
+        check("PURGE /\nxkey-softpurge: a\nxkey-softpurge: b", {
+            Invalidation::Tags(tag_list(&["a", "b"]), Hardness::Soft)
+        });
+        check("PURGE /a?x=1\nhost: WWW.example.com:80\nx-purge-mode: hard", {
+            Invalidation::Url(key("/a?x=1"), Hardness::Hard)
+        });
+        check("PURGE /a\nhost: www.example.com\nx-purge-mode: soft", {
+            Invalidation::Url(key("/a"), Hardness::Soft)
+        });
+        check("BAN /\nx-ban-host: www.example.com\nx-ban-prefix: /blog/", prefix("/blog/"));
+        check(
+            r"BAN /
+            x-ban-host: www.example.com
+            x-ban-prefix: /a\.b\-c\\/",
+            prefix(r"/a.b-c\/"),
+        );
+        check("BAN /\nx-ban-everything: 1", Invalidation::Everything);
+    }
+
+    #[test]
+    fn refuses_the_rest() {
+        fn check(head: &str, status: u16) {
+            assert_eq!(parse(head, LOCAL).map_err(|(status, _)| status), Err(status), "{head}");
+        }
+        check("PURGE /", 400);
+        check("PURGE /\nxkey-purge: , ", 400);
+        check("PURGE /\nxkey-purge: a\nxkey-softpurge: b", 400);
+        check("PURGE /a\nhost: www.example.com", 400);
+        check("PURGE /a\nhost: www.example.com\nx-purge-mode: gentle", 400);
+        check("PURGE /a\nx-purge-mode: hard", 400);
+        check("BAN /", 400);
+        check("BAN /\nx-ban-everything: 0", 400);
+        check("BAN /\nx-ban-host: www.example.com", 400);
+        check("BAN /\nx-ban-host: www.example.com\nx-ban-prefix: blog/", 400);
+        check("BAN /\nx-ban-host: www.example.com\nx-ban-prefix: /.*", 400);
+        check(
+            r"BAN /
+            x-ban-host: www.example.com
+            x-ban-prefix: /\d/",
+            400,
+        );
+        check("PURGE /\nxkey-purge: a\nx-forwarded-for: 192.0.2.1", 403);
+    }
+
+    #[test]
+    fn only_this_machine_may_purge() {
+        let allowed = |peer: &str| parse("PURGE /\nxkey-purge: a", peer.parse().unwrap()).is_ok();
+        assert!(allowed("127.0.0.1"));
+        assert!(allowed("::1"));
+        assert!(allowed("::ffff:127.0.0.1"));
+        assert!(!allowed("192.0.2.1"));
+        assert!(!allowed("2001:db8::1"));
+    }
+}

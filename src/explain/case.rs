@@ -1,0 +1,188 @@
+//! One request and one response, seen through the code that serves them.
+
+use crate::config::{Config, Mode, Site};
+use crate::metrics::Metrics;
+use crate::proxy::host;
+use crate::proxy::opt_in::{self, OptIn};
+use crate::proxy::roots::Roots;
+use crate::proxy::site::{OriginIds, Routing, RoutingError};
+use crate::rewrite::path::normalise;
+use crate::rewrite::{CdnType, Decision, Outcome, RequestFacts, rewrite};
+use crate::view::PurgeHealthView;
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+use serde::Serialize;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A URL and the site that serves it.
+pub struct Case<'c> {
+    url: &'c Uri,
+    site: &'c Site,
+    routing: Routing,
+    /// The site's number there.
+    number: usize,
+}
+
+/// Why there is nothing to explain.
+#[derive(Debug, thiserror::Error)]
+pub enum CaseError {
+    /// Requests would get 421.
+    #[error("no site serves {0:?}, and none is the default: the answer would be 421")]
+    NoSite(String),
+    /// The URL has no host that a request could have.
+    #[error("{0:?} is no host")]
+    Host(String),
+    /// The proxy would not start.
+    #[error("the configuration cannot be served")]
+    Routing(#[from] RoutingError),
+    /// The TLS library refuses its own defaults.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+}
+
+/// What would happen. Its field names are what the API answers and `--json` prints.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct Explanation {
+    /// The request's method.
+    pub method: String,
+    /// The URL.
+    pub url: String,
+    /// The site's name.
+    pub site: String,
+    /// The site's mode.
+    pub mode: Mode,
+    /// Whether the request opts in and is believed.
+    pub opted_in: bool,
+    /// The CDN that the response is written for.
+    pub cdn: Option<CdnType>,
+    /// The rule that matches the path.
+    pub rule: Option<MatchedRule>,
+    /// What would be done: `lengthened`, `untouched`, `fallback` or `guarded`.
+    pub outcome: &'static str,
+    /// Why, as metrics and logs name it.
+    pub reason: &'static str,
+    /// Why, in a sentence.
+    pub why: &'static str,
+    /// The tags of the response, as the CDN gets them.
+    pub tags: Vec<String>,
+    /// The response's status.
+    pub status: u16,
+    /// The origin's headers.
+    pub before: Vec<(String, String)>,
+    /// The headers that the CDN gets, hop-by-hop duties aside.
+    pub after: Vec<(String, String)>,
+}
+
+/// A rule by its place in the file, from 1, and its pattern.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct MatchedRule {
+    /// From 1.
+    pub number: usize,
+    /// The pattern.
+    pub path: String,
+}
+
+impl<'c> Case<'c> {
+    /// The case of `url`; `healthy` tells whether purges of a CDN, by site and name, get through.
+    pub fn of(
+        config: &'c Config,
+        url: &'c Uri,
+        healthy: impl Fn(&str, &str) -> bool,
+    ) -> Result<Self, CaseError> {
+        let authority = url.authority().map_or("", |authority| authority.as_str());
+        let host =
+            host::of_authority(authority).ok_or_else(|| CaseError::Host(authority.to_owned()))?.into_owned();
+        let health = PurgeHealthView::default();
+        for site in &config.sites {
+            for cdn in &site.cdns {
+                health.cell(&site.name, &cdn.name).set(healthy(&site.name, &cdn.name));
+            }
+        }
+        let routing =
+            Routing::compile(config, &Metrics::new(1), &health, &no_roots()?, &OriginIds::default())?;
+        let number = routing.find(&host).ok_or(CaseError::NoSite(host))?;
+        Ok(Self { url, site: &config.sites[number], routing, number })
+    }
+
+    /// The site that serves the URL.
+    pub fn site(&self) -> &'c Site {
+        self.site
+    }
+
+    /// Whether the request is believed to opt in, and for which CDN.
+    pub fn opt_in(&self, peer: IpAddr, request: &HeaderMap) -> OptIn<'_> {
+        opt_in::decide(self.routing.site(self.number), peer, request)
+    }
+
+    /// What would become of this response to this request.
+    pub fn explain(
+        &self,
+        method: &Method,
+        request: &HeaderMap,
+        opt_in: OptIn<'_>,
+        status: StatusCode,
+        response: HeaderMap,
+    ) -> Explanation {
+        let path = self.url.path();
+        let facts = RequestFacts {
+            method,
+            path,
+            authorization: request.contains_key(header::AUTHORIZATION),
+            cookie: request.contains_key(header::COOKIE),
+        };
+        let mut after = response.clone();
+        let (decision, cdn, tags) = match opt_in.edge {
+            Ok(edge) => {
+                let decision = rewrite(&self.site.policy, facts, edge, status, &mut after);
+                (decision, Some(edge.dialect.cdn), tags(edge.dialect.tag_header.as_ref(), &after))
+            }
+            Err(reason) => (Decision { outcome: Outcome::Untouched, reason }, None, Vec::new()),
+        };
+        Explanation {
+            method: method.to_string(),
+            url: self.url.to_string(),
+            site: self.site.name.clone(),
+            mode: self.site.mode,
+            opted_in: opt_in.believed,
+            cdn,
+            rule: self.rule(path),
+            outcome: decision.outcome.as_str(),
+            reason: decision.reason.as_str(),
+            why: decision.reason.describe(),
+            tags,
+            status: status.as_u16(),
+            before: lines(&response),
+            after: lines(&after),
+        }
+    }
+
+    fn rule(&self, path: &str) -> Option<MatchedRule> {
+        let path = normalise(path);
+        let rules = &self.site.policy.rules;
+        let index = rules.iter().position(|rule| rule.path.matches(&path))?;
+        Some(MatchedRule { number: index + 1, path: rules[index].path.as_str().to_owned() })
+    }
+}
+
+/// Nothing is connected to here, so a machine without root certificates can explain too.
+fn no_roots() -> Result<Roots, rustls::Error> {
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    Ok(Roots::given(Arc::new(config)))
+}
+
+/// Every dialect's separator: tags hold neither.
+fn tags(header: Option<&http::HeaderName>, headers: &HeaderMap) -> Vec<String> {
+    let values = header.map(|name| headers.get_all(name)).into_iter().flatten();
+    let texts = values.filter_map(|value| value.to_str().ok());
+    texts.flat_map(|text| text.split([' ', ','])).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+}
+
+fn lines(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+}

@@ -1,0 +1,237 @@
+//! TLS towards clients: which certificate for which name, and the last good ones until better are loaded.
+
+use crate::config::Certificate;
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Why certificates cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// There are TLS listeners and no certificate.
+    #[error("there is no certificate for the TLS listeners")]
+    None,
+    /// A file cannot be read, or is not PEM.
+    #[error("cannot read {path}")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: pem::Error,
+    },
+    /// The certificate file holds none.
+    #[error("there is no certificate in {path}")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The certificate cannot be parsed.
+    #[error("the first certificate in {path} cannot be parsed")]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: webpki::Error,
+    },
+    /// The key is of no known kind, or not that of the certificate.
+    #[error("the key in {key} does not serve the certificate in {cert}")]
+    Key {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The TLS configuration is refused.
+    #[error("TLS cannot be set up")]
+    Config(#[source] rustls::Error),
+}
+
+/// The certificates that are served now.
+#[derive(Debug)]
+pub struct Certificates(ArcSwap<Loaded>);
+
+impl Certificates {
+    /// Loads every certificate, or none: one bad file spoils all, and says which it is.
+    pub fn load(certificates: &[Certificate]) -> Result<Arc<Self>, TlsError> {
+        Ok(Arc::new(Self(ArcSwap::from_pointee(Loaded::load(certificates)?))))
+    }
+
+    /// Serves these from now on; connections that are open stay.
+    pub(super) fn replace(&self, loaded: Loaded) {
+        self.0.store(Arc::new(loaded));
+    }
+
+    /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
+    pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(TlsError::Config)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Stateless resumption: a CDN reconnects to any worker, and nothing is kept per client.
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Config)?;
+        Ok(Arc::new(config))
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fits = |key: &CertifiedKey| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        Some(self.0.load().pick(hello.server_name(), fits))
+    }
+}
+
+/// Certificates that were read and found good.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    first: Arc<CertifiedKey>,
+    /// By exact name, or by `*.parent`; several where a name has keys of several kinds.
+    by_name: HashMap<String, Vec<Arc<CertifiedKey>>>,
+}
+
+impl Loaded {
+    pub(super) fn load(certificates: &[Certificate]) -> Result<Self, TlsError> {
+        let mut first = None;
+        let mut by_name: HashMap<String, Vec<_>> = HashMap::new();
+        for certificate in certificates {
+            let (key, names) = certified(certificate)?;
+            for name in names {
+                by_name.entry(name).or_default().push(Arc::clone(&key));
+            }
+            first.get_or_insert(key);
+        }
+        Ok(Self { first: first.ok_or(TlsError::None)?, by_name })
+    }
+
+    /// The certificate for a name: exact, then wildcard (one label, RFC 6125 §6.4.3), else the first one. Of
+    /// several the first that the client can verify.
+    fn pick(&self, name: Option<&str>, fits: impl Fn(&CertifiedKey) -> bool) -> Arc<CertifiedKey> {
+        let of_name = name.and_then(|name| {
+            let name = name.to_ascii_lowercase();
+            self.by_name.get(&name).or_else(|| {
+                let (_, parent) = name.split_once('.')?;
+                self.by_name.get(&format!("*.{parent}"))
+            })
+        });
+        let keys = of_name.map_or([].as_slice(), Vec::as_slice);
+        let key = keys.iter().find(|key| fits(key)).or(keys.first()).unwrap_or(&self.first);
+        Arc::clone(key)
+    }
+}
+
+/// A certificate with its key, and the names that it is for.
+fn certified(files: &Certificate) -> Result<(Arc<CertifiedKey>, Vec<String>), TlsError> {
+    let pem = |path: &PathBuf| {
+        let path = path.clone();
+        move |source| TlsError::Pem { path, source }
+    };
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_file_iter(&files.cert).and_then(Iterator::collect).map_err(pem(&files.cert))?;
+    let Some(leaf) = chain.first() else { return Err(TlsError::Empty { path: files.cert.clone() }) };
+    let names = {
+        let leaf = webpki::EndEntityCert::try_from(leaf)
+            .map_err(|source| TlsError::Certificate { path: files.cert.clone(), source })?;
+        leaf.valid_dns_names().map(str::to_ascii_lowercase).collect()
+    };
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
+    let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|source| TlsError::Key {
+        cert: files.cert.clone(),
+        key: files.key.clone(),
+        source,
+    })?;
+    Ok((Arc::new(key), names))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Writes a fresh self-signed certificate for `names`.
+    fn certificate(directory: &Path, file: &str, names: &[&str]) -> Certificate {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let (cert, key) = (directory.join(format!("{file}.pem")), directory.join(format!("{file}.key")));
+        std::fs::write(&cert, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        Certificate { cert, key }
+    }
+
+    #[test]
+    fn certificates_are_picked_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = [
+            certificate(directory.path(), "first", &["first.test"]),
+            certificate(directory.path(), "www", &["www.a.test", "*.b.test"]),
+            certificate(directory.path(), "again", &["www.a.test", "x.b.test"]),
+        ];
+        let loaded = Loaded::load(&files).unwrap();
+        let of = |index: usize| std::fs::read(&files[index].cert).unwrap();
+        let check = |name: Option<&str>, index: usize| {
+            let picked = loaded.pick(name, |_| true);
+            let expected = CertificateDer::from_pem_slice(&of(index)).unwrap();
+            assert_eq!(picked.cert[0], expected, "{name:?}");
+        };
+        check(None, 0);
+        check(Some("unknown.test"), 0);
+        check(Some("first.test"), 0);
+        check(Some("www.a.test"), 1);
+        check(Some("WWW.A.test"), 1);
+        check(Some("y.b.test"), 1);
+        check(Some("x.b.test"), 2);
+        check(Some("z.y.b.test"), 0);
+        check(Some("b.test"), 0);
+    }
+
+    #[test]
+    fn of_several_keys_the_first_that_the_client_can_verify() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = [
+            certificate(directory.path(), "one", &["a.test"]),
+            certificate(directory.path(), "two", &["a.test"]),
+        ];
+        let loaded = Loaded::load(&files).unwrap();
+        let second = Arc::clone(&loaded.by_name["a.test"][1]);
+        let picked = loaded.pick(Some("a.test"), |key| key.cert == second.cert);
+        assert!(Arc::ptr_eq(&picked, &second));
+        let none_fits = loaded.pick(Some("a.test"), |_| false);
+        assert!(Arc::ptr_eq(&none_fits, &loaded.first));
+    }
+
+    #[test]
+    fn bad_files_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let good = certificate(directory.path(), "good", &["a.test"]);
+        let other = certificate(directory.path(), "other", &["b.test"]);
+        let empty = directory.path().join("empty.pem");
+        std::fs::write(&empty, "nothing").unwrap();
+
+        let check = |cert: &Path, key: &Path, message: &str| {
+            let files = [good.clone(), Certificate { cert: cert.into(), key: key.into() }];
+            let refused = Loaded::load(&files).unwrap_err().to_string();
+            assert!(refused.contains(message), "{refused}");
+        };
+        check(Path::new("/nonexistent.pem"), &good.key, "cannot read /nonexistent.pem");
+        check(&empty, &good.key, "there is no certificate in ");
+        check(&good.cert, &empty, "cannot read ");
+        check(&good.cert, &other.key, "does not serve the certificate in ");
+        assert!(matches!(Loaded::load(&[]), Err(TlsError::None)));
+    }
+}

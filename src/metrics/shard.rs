@@ -1,0 +1,309 @@
+//! The counters of the request path: one shard per worker, written by that worker's thread alone and folded
+//! when metrics are scraped. Relaxed loads and stores, no locked instruction, no shared cache line.
+
+use super::LATENCY_BUCKETS;
+use crate::rewrite::{Decision, Outcome, Reason};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// A counter with a single writer, so that adding needs no locked instruction.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds `n`. Only the owning worker's thread may call this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Takes `n` away, for gauges. Only the owning worker's thread may call this.
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+    }
+
+    /// The current value, from any thread.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+const BUCKETS: usize = LATENCY_BUCKETS.len() + 1;
+
+/// A latency histogram over [`LATENCY_BUCKETS`] with a single writer.
+#[derive(Debug, Default)]
+pub struct Latency {
+    buckets: [Count; BUCKETS],
+    sum_micros: Count,
+}
+
+impl Latency {
+    /// Counts one duration.
+    pub fn observe(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS_MICROS.iter().position(|bound| micros <= *bound).unwrap_or(BUCKETS - 1);
+        self.buckets[bucket].add(1);
+        self.sum_micros.add(micros);
+    }
+}
+
+const BOUNDS_MICROS: [u64; LATENCY_BUCKETS.len()] = {
+    let mut bounds = [0; LATENCY_BUCKETS.len()];
+    let mut i = 0;
+    while i < bounds.len() {
+        bounds[i] = (LATENCY_BUCKETS[i] * 1e6) as u64;
+        i += 1;
+    }
+    bounds
+};
+
+/// What goes wrong on the way to an origin, as a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OriginErrorKind {
+    /// The name did not resolve.
+    Dns,
+    /// No connection.
+    Connect,
+    /// No connection in time.
+    ConnectTimeout,
+    /// The TLS handshake failed.
+    Tls,
+    /// The connection ended before a response.
+    Closed,
+    /// No response head in time.
+    FirstByteTimeout,
+    /// The response breaks HTTP or a limit.
+    BadResponse,
+    /// The body ended early.
+    Body,
+    /// The body stalled.
+    BodyTimeout,
+}
+
+impl OriginErrorKind {
+    /// Every kind, in the order of its declaration.
+    pub const ALL: [Self; 9] = [
+        Self::Dns,
+        Self::Connect,
+        Self::ConnectTimeout,
+        Self::Tls,
+        Self::Closed,
+        Self::FirstByteTimeout,
+        Self::BadResponse,
+        Self::Body,
+        Self::BodyTimeout,
+    ];
+
+    /// Its label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::ConnectTimeout => "connect-timeout",
+            Self::Tls => "tls",
+            Self::Closed => "closed",
+            Self::FirstByteTimeout => "first-byte-timeout",
+            Self::BadResponse => "bad-response",
+            Self::Body => "body",
+            Self::BodyTimeout => "body-timeout",
+        }
+    }
+}
+
+const CLASSES: usize = 5;
+type ByDecision<T> = [[T; Reason::ALL.len()]; Outcome::ALL.len()];
+
+/// One site's counters on one worker.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct SiteShard {
+    requests: ByDecision<[Count; CLASSES]>,
+    observed: ByDecision<Count>,
+    request_seconds: Latency,
+    origin_seconds: Latency,
+    origin_errors: [Count; OriginErrorKind::ALL.len()],
+    /// Connections made to the site's origins.
+    pub origin_connections: Count,
+    /// Requests sent again on a fresh connection because a pooled one was stale.
+    pub origin_retries: Count,
+}
+
+impl SiteShard {
+    /// A request ended after `took`, with this status and decision.
+    pub fn request(&self, status: u16, decision: Decision, took: Duration) {
+        let class = (usize::from(status) / 100).clamp(1, CLASSES) - 1;
+        self.requests[decision.outcome as usize][decision.reason as usize][class].add(1);
+        self.request_seconds.observe(took);
+    }
+
+    /// In mode `observe`: what would have been decided.
+    pub fn observed(&self, decision: Decision) {
+        self.observed[decision.outcome as usize][decision.reason as usize].add(1);
+    }
+
+    /// An origin's response head arrived this long after the request was sent.
+    pub fn origin_answered(&self, took: Duration) {
+        self.origin_seconds.observe(took);
+    }
+
+    /// Something went wrong on the way to an origin.
+    pub fn origin_error(&self, kind: OriginErrorKind) {
+        self.origin_errors[kind as usize].add(1);
+    }
+}
+
+/// One site's counters on every worker.
+#[derive(Debug)]
+pub struct SiteMetrics {
+    name: String,
+    // Made when a worker first serves the site: with many sites most shards never exist.
+    shards: Box<[OnceLock<Box<SiteShard>>]>,
+}
+
+impl SiteMetrics {
+    /// The shard of worker `index`. Only that worker's thread may write it.
+    #[inline]
+    pub fn shard(&self, index: usize) -> &SiteShard {
+        self.shards[index % self.shards.len()].get_or_init(Box::default)
+    }
+}
+
+/// What one worker counts regardless of site.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerShard {
+    /// Open connections on plain listeners.
+    pub plain_connections: Count,
+    /// Open connections on TLS listeners.
+    pub tls_connections: Count,
+    /// Requests whose response has not been written to its end.
+    pub in_flight: Count,
+    /// Bytes from clients, decrypted.
+    pub received: Count,
+    /// Bytes to clients, before encryption.
+    pub sent: Count,
+}
+
+/// Every shard there is.
+#[derive(Debug)]
+pub(super) struct Shards {
+    workers: Vec<Arc<WorkerShard>>,
+    sites: Mutex<BTreeMap<String, Arc<SiteMetrics>>>,
+}
+
+/// A latency histogram folded over workers: not cumulative, the last bucket is the one above every bound.
+pub(super) struct FoldedLatency {
+    pub(super) buckets: [u64; BUCKETS],
+    pub(super) sum_seconds: f64,
+}
+
+impl Shards {
+    pub(super) fn new(workers: usize) -> Self {
+        let workers = (0..workers.max(1)).map(|_| Arc::default()).collect();
+        Self { workers, sites: Mutex::default() }
+    }
+
+    pub(super) fn worker(&self, index: usize) -> Arc<WorkerShard> {
+        Arc::clone(&self.workers[index % self.workers.len()])
+    }
+
+    pub(super) fn site(&self, name: &str) -> Arc<SiteMetrics> {
+        let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(site) = sites.get(name) {
+            return Arc::clone(site);
+        }
+        let shards = self.workers.iter().map(|_| OnceLock::new()).collect();
+        let site = Arc::new(SiteMetrics { name: name.to_owned(), shards });
+        sites.insert(name.to_owned(), Arc::clone(&site));
+        site
+    }
+
+    pub(super) fn sites(&self) -> Vec<Arc<SiteMetrics>> {
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The sum of one counter over workers.
+    pub(super) fn total(&self, of: impl Fn(&WorkerShard) -> &Count) -> u64 {
+        self.workers.iter().fold(0, |sum, worker| sum.wrapping_add(of(worker).get()))
+    }
+}
+
+impl SiteMetrics {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn made(&self) -> impl Iterator<Item = &SiteShard> {
+        self.shards.iter().filter_map(|shard| shard.get().map(|shard| &**shard))
+    }
+
+    fn total(&self, of: impl Fn(&SiteShard) -> &Count) -> u64 {
+        self.made().fold(0, |sum, shard| sum.wrapping_add(of(shard).get()))
+    }
+
+    /// Requests that were counted: status class (`2xx`), decision, number.
+    pub(super) fn requests(&self) -> impl Iterator<Item = (&'static str, Decision, u64)> {
+        const LABELS: [&str; CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+        decisions().flat_map(move |decision| {
+            LABELS.into_iter().enumerate().filter_map(move |(class, label)| {
+                let total = self.total(|shard| {
+                    &shard.requests[decision.outcome as usize][decision.reason as usize][class]
+                });
+                (total > 0).then_some((label, decision, total))
+            })
+        })
+    }
+
+    /// Decisions that mode `observe` counted.
+    pub(super) fn observed_decisions(&self) -> impl Iterator<Item = (Decision, u64)> {
+        decisions().filter_map(move |decision| {
+            let total =
+                self.total(|shard| &shard.observed[decision.outcome as usize][decision.reason as usize]);
+            (total > 0).then_some((decision, total))
+        })
+    }
+
+    /// Origin errors that were counted.
+    pub(super) fn origin_errors(&self) -> impl Iterator<Item = (OriginErrorKind, u64)> {
+        OriginErrorKind::ALL.into_iter().filter_map(move |kind| {
+            let total = self.total(|shard| &shard.origin_errors[kind as usize]);
+            (total > 0).then_some((kind, total))
+        })
+    }
+
+    pub(super) fn origin_connections(&self) -> u64 {
+        self.total(|shard| &shard.origin_connections)
+    }
+
+    pub(super) fn origin_retries(&self) -> u64 {
+        self.total(|shard| &shard.origin_retries)
+    }
+
+    pub(super) fn request_latency(&self) -> FoldedLatency {
+        self.latency(|shard| &shard.request_seconds)
+    }
+
+    pub(super) fn origin_latency(&self) -> FoldedLatency {
+        self.latency(|shard| &shard.origin_seconds)
+    }
+
+    fn latency(&self, of: impl Fn(&SiteShard) -> &Latency) -> FoldedLatency {
+        let mut folded = FoldedLatency { buckets: [0; BUCKETS], sum_seconds: 0.0 };
+        for latency in self.made().map(of) {
+            for (sum, bucket) in folded.buckets.iter_mut().zip(&latency.buckets) {
+                *sum += bucket.get();
+            }
+            folded.sum_seconds += latency.sum_micros.get() as f64 / 1e6;
+        }
+        folded
+    }
+}
+
+fn decisions() -> impl Iterator<Item = Decision> {
+    Outcome::ALL
+        .iter()
+        .flat_map(|&outcome| Reason::ALL.iter().map(move |&reason| Decision { outcome, reason }))
+}

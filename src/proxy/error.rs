@@ -1,0 +1,247 @@
+//! What can go wrong with a request, whose fault it is, and the status it becomes.
+//!
+//! A `Display` here says one thing and leaves its cause to `source`; the client is told [`Answer::public`],
+//! never a cause.
+
+use super::h1::encode::EncodeError;
+use super::h1::head::HeadError;
+use super::h1::{self, Cause};
+use crate::metrics::shard::OriginErrorKind;
+use http::{HeaderName, StatusCode};
+use std::io;
+
+/// Why a request gets an answer of the shim instead of one of its origin.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// Not a request that means the same to everyone who reads it.
+    #[error("bad request: {0}")]
+    BadRequest(&'static str),
+    /// `Connection` nominates a header that is not the hop's to remove.
+    #[error("the Connection header nominates {0}")]
+    Nominated(HeaderName),
+    /// CONNECT and TRACE.
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    /// The target is longer than the limit.
+    #[error("the request target is too long")]
+    TargetTooLong,
+    /// An `Expect` other than `100-continue`.
+    #[error("unknown expectation")]
+    Expectation,
+    /// No site serves this host, and there is no default site.
+    #[error("no site for host {0:?}")]
+    UnknownHost(String),
+    /// More headers than the limit.
+    #[error("too many request headers")]
+    TooManyHeaders,
+    /// A transfer coding other than one `chunked`.
+    #[error("unknown transfer coding")]
+    TransferCoding,
+    /// The shim's own token is in `CDN-Loop` (RFC 8586).
+    #[error("the request has been here before")]
+    Loop,
+    /// It has no safe form on the way to an origin.
+    #[error("the request cannot be passed on")]
+    Unsendable(#[source] EncodeError),
+    /// The client's body did not arrive whole.
+    #[error("the request body failed")]
+    Upload {
+        /// No part of it for too long.
+        stalled: bool,
+        /// What happened.
+        #[source]
+        source: h1::Error,
+    },
+    /// The origin gave no usable response.
+    #[error("the origin failed")]
+    Origin(#[source] OriginError),
+}
+
+/// What went wrong on the way to an origin.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    /// The host name has no address.
+    #[error("its name does not resolve")]
+    Resolve(#[source] io::Error),
+    /// No address takes connections.
+    #[error("it takes no connection")]
+    Connect(#[source] io::Error),
+    /// No connection within the limit.
+    #[error("no connection in time")]
+    ConnectTimeout,
+    /// The TLS handshake failed.
+    #[error("the TLS handshake failed")]
+    Tls(#[source] io::Error),
+    /// The connection ended before a response.
+    #[error("the connection ended before a response")]
+    Closed(#[source] h1::Error),
+    /// No response head within the limit.
+    #[error("no response in time")]
+    FirstByteTimeout,
+    /// Not HTTP, more of it than the limits allow, or HTTP that must not be passed on.
+    #[error("its response head is not acceptable")]
+    Head(#[source] h1::Error),
+}
+
+/// How an error looks from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The error type of RFC 9209 §2.3.
+    pub proxy_status: &'static str,
+    /// One line for people, without any cause.
+    pub public: &'static str,
+    /// Whether an HTTP/1.1 connection must not be used again: what follows on it cannot be trusted.
+    pub close: bool,
+}
+
+impl ProxyError {
+    /// The one table of statuses.
+    pub fn answer(&self) -> Answer {
+        let client =
+            |status, public, close| Answer { status, proxy_status: "http_request_error", public, close };
+        match self {
+            Self::BadRequest(public) => client(StatusCode::BAD_REQUEST, public, true),
+            Self::Nominated(_) => {
+                client(StatusCode::BAD_REQUEST, "Connection nominates an end-to-end header", true)
+            }
+            Self::MethodNotAllowed => {
+                client(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed", false)
+            }
+            Self::TargetTooLong => client(StatusCode::URI_TOO_LONG, "the request target is too long", true),
+            Self::Expectation => client(StatusCode::EXPECTATION_FAILED, "unknown expectation", true),
+            Self::UnknownHost(_) => Answer {
+                proxy_status: "destination_not_found",
+                ..client(StatusCode::MISDIRECTED_REQUEST, "no site is served under this host name", false)
+            },
+            Self::TooManyHeaders => {
+                client(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many request headers", true)
+            }
+            Self::TransferCoding => client(StatusCode::NOT_IMPLEMENTED, "unknown transfer coding", true),
+            Self::Loop => Answer {
+                proxy_status: "proxy_loop_detected",
+                ..client(StatusCode::LOOP_DETECTED, "the request has been here before", false)
+            },
+            Self::Unsendable(_) => client(StatusCode::BAD_REQUEST, "the request cannot be passed on", true),
+            Self::Upload { stalled: true, .. } => {
+                client(StatusCode::REQUEST_TIMEOUT, "the request body stalled", true)
+            }
+            Self::Upload { stalled: false, .. } => {
+                client(StatusCode::BAD_REQUEST, "the request body cannot be read", true)
+            }
+            Self::Origin(error) => error.answer(),
+        }
+    }
+}
+
+impl OriginError {
+    /// As a metric label.
+    pub fn kind(&self) -> OriginErrorKind {
+        match self {
+            Self::Resolve(_) => OriginErrorKind::Dns,
+            Self::Connect(_) => OriginErrorKind::Connect,
+            Self::ConnectTimeout => OriginErrorKind::ConnectTimeout,
+            Self::Tls(_) => OriginErrorKind::Tls,
+            Self::Closed(_) => OriginErrorKind::Closed,
+            Self::FirstByteTimeout => OriginErrorKind::FirstByteTimeout,
+            Self::Head(_) => OriginErrorKind::BadResponse,
+        }
+    }
+
+    fn answer(&self) -> Answer {
+        let bad_gateway = |proxy_status, public| Answer {
+            status: StatusCode::BAD_GATEWAY,
+            proxy_status,
+            public,
+            close: false,
+        };
+        match self {
+            Self::Resolve(_) => bad_gateway("dns_error", "the origin's name does not resolve"),
+            Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                bad_gateway("connection_refused", "the origin refuses connections")
+            }
+            Self::Connect(_) => bad_gateway("destination_ip_unroutable", "the origin cannot be reached"),
+            Self::ConnectTimeout => bad_gateway("connection_timeout", "the origin cannot be reached in time"),
+            Self::Tls(_) => bad_gateway("tls_protocol_error", "no secure connection to the origin"),
+            Self::Closed(_) => bad_gateway("connection_terminated", "the origin closed the connection"),
+            Self::FirstByteTimeout => Answer {
+                status: StatusCode::GATEWAY_TIMEOUT,
+                ..bad_gateway("http_response_timeout", "the origin did not answer in time")
+            },
+            Self::Head(h1::Error {
+                cause: Cause::Head(HeadError::TooLarge | HeadError::TooManyHeaders),
+                ..
+            }) => bad_gateway("http_response_header_section_size", "the origin's response head is too large"),
+            Self::Head(_) => bad_gateway("http_protocol_error", "the origin's response is not usable"),
+        }
+    }
+}
+
+/// An error with all its causes, for one line of the log.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses() {
+        let check = |error: ProxyError, status: u16, proxy_status: &str| {
+            let answer = error.answer();
+            assert_eq!((answer.status.as_u16(), answer.proxy_status), (status, proxy_status), "{error}");
+        };
+        let io = |kind| io::Error::from(kind);
+        let origin = ProxyError::Origin;
+        check(ProxyError::BadRequest("x"), 400, "http_request_error");
+        check(ProxyError::Nominated(http::header::HOST), 400, "http_request_error");
+        check(ProxyError::MethodNotAllowed, 405, "http_request_error");
+        let lost = |cause| h1::Error {
+            phase: h1::Phase::Head,
+            reused: false,
+            body_consumed: false,
+            response_started: false,
+            cause,
+        };
+        check(ProxyError::Unsendable(EncodeError::Target), 400, "http_request_error");
+        let upload = |stalled| ProxyError::Upload { stalled, source: lost(Cause::RequestLength) };
+        check(upload(true), 408, "http_request_error");
+        check(upload(false), 400, "http_request_error");
+        check(ProxyError::TargetTooLong, 414, "http_request_error");
+        check(ProxyError::Expectation, 417, "http_request_error");
+        check(ProxyError::UnknownHost("x".into()), 421, "destination_not_found");
+        check(ProxyError::TooManyHeaders, 431, "http_request_error");
+        check(ProxyError::TransferCoding, 501, "http_request_error");
+        check(ProxyError::Loop, 508, "proxy_loop_detected");
+        check(origin(OriginError::Resolve(io(io::ErrorKind::NotFound))), 502, "dns_error");
+        check(origin(OriginError::Connect(io(io::ErrorKind::ConnectionRefused))), 502, "connection_refused");
+        check(
+            origin(OriginError::Connect(io(io::ErrorKind::NetworkUnreachable))),
+            502,
+            "destination_ip_unroutable",
+        );
+        check(origin(OriginError::ConnectTimeout), 502, "connection_timeout");
+        check(origin(OriginError::Tls(io(io::ErrorKind::InvalidData))), 502, "tls_protocol_error");
+        check(origin(OriginError::FirstByteTimeout), 504, "http_response_timeout");
+        check(origin(OriginError::Closed(lost(Cause::Closed))), 502, "connection_terminated");
+        let head = |error| origin(OriginError::Head(lost(Cause::Head(error))));
+        check(head(HeadError::StatusLine), 502, "http_protocol_error");
+        check(head(HeadError::TooLarge), 502, "http_response_header_section_size");
+        check(head(HeadError::TooManyHeaders), 502, "http_response_header_section_size");
+    }
+
+    #[test]
+    fn the_chain_names_every_cause_once() {
+        let error = ProxyError::Origin(OriginError::Connect(io::Error::other("no route")));
+        assert_eq!(chain(&error), "the origin failed: it takes no connection: no route");
+    }
+}

@@ -1,0 +1,130 @@
+//! Configurations and header maps for tests.
+
+use super::roots::Roots;
+use super::site::{OriginIds, Routing};
+use crate::config::*;
+use crate::metrics::Metrics;
+use crate::rewrite::{CdnType, Dialect, Policy, Profile, TagPolicy, Ttls};
+use crate::view::PurgeHealthView;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The default limits.
+pub fn limits() -> Limits {
+    Limits {
+        handshake_timeout: Duration::from_secs(5),
+        header_timeout: Duration::from_secs(10),
+        keep_alive_timeout: Duration::from_secs(75),
+        body_timeout: Duration::from_secs(30),
+        origin_connect_timeout: Duration::from_secs(2),
+        origin_first_byte_timeout: Duration::from_secs(30),
+        origin_body_timeout: Duration::from_secs(30),
+        origin_idle_timeout: Duration::from_secs(30),
+        origin_pool_size: 16,
+        request_headers: 100,
+        request_header_bytes: 32 * 1024,
+        target_bytes: 8 * 1024,
+        drain_timeout: Duration::from_secs(30),
+    }
+}
+
+/// A configuration of these sites.
+pub fn config(sites: Vec<Site>) -> Config {
+    Config {
+        server: Server {
+            listen: vec![],
+            tls_listen: vec![],
+            workers: 1,
+            certificates: vec![],
+            trusted_proxies: vec![],
+            limits: limits(),
+        },
+        admin: Admin { listen: ([127, 0, 0, 1], 0).into(), tokens: vec![] },
+        store: Store { path: None, retention: Duration::from_secs(60) },
+        sites: sites.into_iter().map(Arc::new).collect(),
+    }
+}
+
+/// A site without CDNs, whose origin is `http://origin.test:8081`.
+pub fn site(name: &str, hosts: &[&str]) -> Site {
+    Site {
+        name: name.to_owned(),
+        hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+        default: false,
+        mode: Mode::On,
+        origins: vec![OriginUrl {
+            tls: false,
+            host: "origin.test".into(),
+            port: 8081,
+            authority: "origin.test:8081".into(),
+        }],
+        origin_host: OriginHost::Origin,
+        origin_settle: Duration::ZERO,
+        trust: Trust::Any,
+        policy: Policy {
+            site: name.to_owned(),
+            profile: Profile::Generic,
+            ttls: Ttls {
+                edge: Duration::from_secs(172_800),
+                browser: Duration::from_secs(7_200),
+                fallback: Duration::from_secs(300),
+                not_found: Duration::from_secs(300),
+                guard: Duration::from_secs(1),
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
+            },
+            vary: vec![],
+            rules: vec![],
+            tags: TagPolicy { path: true, site: true, sections: 0 },
+        },
+        max_purge_lag: Duration::from_secs(60),
+        cdns: vec![],
+    }
+}
+
+/// A CDN of this type with the type's usual headers.
+pub fn cdn(name: &str, cdn: CdnType) -> Arc<Cdn> {
+    let (ttl_header, tag_header) = match cdn {
+        CdnType::Fastly => ("surrogate-control", Some("surrogate-key")),
+        CdnType::Akamai => ("edge-control", Some("edge-cache-tag")),
+        CdnType::Cloudflare => ("cloudflare-cdn-cache-control", Some("cache-tag")),
+        CdnType::Cloudfront => ("cache-control", None),
+        CdnType::Varnish => ("surrogate-control", Some("xkey")),
+    };
+    Arc::new(Cdn {
+        name: name.to_owned(),
+        hosts: vec!["www.example.com".into()],
+        hard: true,
+        everything: Everything::SiteTag,
+        repeat_after: Duration::ZERO,
+        repeat_everything_after: Duration::ZERO,
+        account: "main".into(),
+        dialect: Dialect {
+            cdn,
+            ttl_header: HeaderName::from_static(ttl_header),
+            tag_header: tag_header.map(HeaderName::from_static),
+        },
+        settings: CdnSettings::Varnish { api_urls: vec![] },
+    })
+}
+
+/// The routing of a configuration.
+pub fn routing(config: &Config, health: &PurgeHealthView) -> Routing {
+    Routing::compile(config, &Metrics::new(1), health, &Roots::default(), &OriginIds::default()).unwrap()
+}
+
+/// A header map of these lines.
+pub fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        headers.append(name, HeaderValue::from_str(value).unwrap());
+    }
+    headers
+}
+
+/// The lines of a header map, in its order.
+pub fn lines(headers: &HeaderMap) -> Vec<(&str, &str)> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
+}

@@ -1,0 +1,111 @@
+//! A request from its head to the last byte of its response: what is known of it, counted once when it ends.
+
+use super::body::DownloadError;
+use super::error;
+use super::peer::{Peer, RequestId};
+use super::site::Site;
+use super::worker::{Snapshot, Worker};
+use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
+use crate::rewrite::{Decision, Outcome, Reason};
+use http::{HeaderMap, StatusCode};
+use std::fmt;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// What requests are counted as whose client left before their response: a 4xx, as in nginx's log.
+const CLIENT_LEFT: u16 = 499;
+
+/// A request under way. Dropping it counts the request.
+pub struct Flight {
+    worker: Rc<Worker>,
+    routing: Snapshot,
+    site: Option<usize>,
+    id: RequestId,
+    /// Whether the peer's forwarding headers are believed.
+    pub trusted: bool,
+    started: Instant,
+    /// The response's status; none while there is no response.
+    pub status: Option<StatusCode>,
+    /// What was done to the response.
+    pub decision: Decision,
+}
+
+impl Flight {
+    /// A request with these headers from this peer has arrived.
+    pub fn begin(worker: &Rc<Worker>, peer: &Peer, headers: &HeaderMap) -> Self {
+        let routing = worker.routing();
+        let trusted = routing.trusts_proxy(peer.address());
+        worker.counters.in_flight.add(1);
+        Self {
+            worker: Rc::clone(worker),
+            routing,
+            site: None,
+            id: RequestId::of(headers, trusted, || fastrand::u128(..)),
+            trusted,
+            started: Instant::now(),
+            status: None,
+            decision: Decision { outcome: Outcome::Untouched, reason: Reason::ShimError },
+        }
+    }
+
+    /// The configuration of this request, from its start to its end.
+    pub fn routing(&self) -> Snapshot {
+        Rc::clone(&self.routing)
+    }
+
+    /// It is for the site of this number.
+    pub fn enter(&mut self, site: usize) {
+        self.site = Some(site);
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// The name of its site; empty where it has none.
+    pub fn site_name(&self) -> &str {
+        self.site().map_or("", |site| &site.name)
+    }
+
+    /// Its response ended early: the client's connection will too, so that no cache keeps a part for the whole.
+    pub(super) fn download_failed(&self, failure: &DownloadError) {
+        let kind = match failure {
+            DownloadError::Stalled => OriginErrorKind::BodyTimeout,
+            DownloadError::Origin(_) => OriginErrorKind::Body,
+        };
+        self.counters().shard(self.worker.index()).origin_error(kind);
+        tracing::warn!(
+            request_id = self.id.as_str(),
+            site = self.site_name(),
+            error = error::chain(failure),
+            "the origin failed after its response had begun"
+        );
+    }
+
+    fn site(&self) -> Option<&Site> {
+        self.site.map(|site| self.routing.site(site))
+    }
+
+    fn counters(&self) -> &SiteMetrics {
+        self.site().map_or(&self.routing.no_site, |site| &site.metrics)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.worker.counters.in_flight.sub(1);
+        let shard = self.counters().shard(self.worker.index());
+        let status = self.status.map_or(CLIENT_LEFT, |status| status.as_u16());
+        shard.request(status, self.decision, self.started.elapsed());
+    }
+}
+
+impl fmt::Debug for Flight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flight")
+            .field("id", &self.id)
+            .field("site", &self.site_name())
+            .finish_non_exhaustive()
+    }
+}

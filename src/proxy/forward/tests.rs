@@ -1,0 +1,329 @@
+use super::*;
+use crate::proxy::{fixture, opt_in};
+
+/// A request at the door: its head, and what is known of it.
+struct Case {
+    method: &'static str,
+    target: &'static str,
+    version: Version,
+    trusted: bool,
+    opted_in: bool,
+    unconditional: bool,
+}
+
+const PLAIN: Case = Case {
+    method: "GET",
+    target: "/a?b=c",
+    version: Version::HTTP_11,
+    trusted: false,
+    opted_in: false,
+    unconditional: false,
+};
+
+impl Case {
+    /// The head that the origin gets.
+    fn forward(&self, lines: &[(&str, &str)]) -> Result<HeaderMap, ProxyError> {
+        let mut request = http::Request::builder().method(self.method).uri(self.target).version(self.version);
+        *request.headers_mut().unwrap() = fixture::headers(lines);
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let forwarding = Forwarding {
+            peer: &Peer::new("192.0.2.7".parse().unwrap(), true),
+            trusted: self.trusted,
+            host: &HeaderValue::from_static("www.example.com"),
+            id: &RequestId::of(&head.headers, self.trusted, || 0xabc),
+            opted_in: self.opted_in,
+            unconditional: self.unconditional,
+        };
+        let fields = fields(&head, forwarding)?;
+        let mut sent = HeaderMap::new();
+        for (name, value) in fields.iter(None) {
+            sent.append(name, value.clone());
+        }
+        Ok(sent)
+    }
+
+    /// Forwards `lines`, and expects these besides what is always set.
+    #[track_caller]
+    fn check(&self, lines: &[(&str, &str)], expected: &[(&str, &str)]) {
+        let always = [
+            ("host", "www.example.com"),
+            ("via", "1.1 origin-shim"),
+            ("cdn-loop", "origin-shim"),
+            ("x-request-id", "00000000000000000000000000000abc"),
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-host", "www.example.com"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=192.0.2.7;host=www.example.com;proto=https"),
+        ];
+        let sent = self.forward(lines).unwrap();
+        let mut rest = fixture::lines(&sent);
+        for line in always {
+            if let Some(at) = rest.iter().position(|sent| *sent == line) {
+                rest.remove(at);
+            }
+        }
+        assert_eq!(rest, expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn what_the_origin_gets() {
+    let sent = PLAIN.forward(&[("accept", "text/html"), ("host", "www.example.com")]).unwrap();
+    let text: Vec<String> =
+        fixture::lines(&sent).iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    insta::assert_snapshot!(text.join("\n"), @r"
+    host: www.example.com
+    accept: text/html
+    via: 1.1 origin-shim
+    cdn-loop: origin-shim
+    x-request-id: 00000000000000000000000000000abc
+    x-forwarded-for: 192.0.2.7
+    x-forwarded-host: www.example.com
+    x-forwarded-proto: https
+    forwarded: for=192.0.2.7;host=www.example.com;proto=https
+    ");
+}
+
+#[test]
+fn end_to_end_headers_pass() {
+    let lines = [
+        ("accept", "*/*"),
+        ("authorization", "Basic x"),
+        ("cookie", "a=b"),
+        ("x-byo-cdn-type", "fastly"),
+        ("if-none-match", "\"1\""),
+        ("range", "bytes=0-1"),
+        ("x-custom", "1"),
+        ("x-custom", "2"),
+        ("snake_case", "1"),
+    ];
+    PLAIN.check(&lines, &lines);
+}
+
+#[test]
+fn hop_by_hop_headers_end_here() {
+    PLAIN.check(
+        &[
+            ("connection", "keep-alive, X-Hop, upgrade"),
+            ("keep-alive", "timeout=5"),
+            ("x-hop", "1"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic x"),
+            ("expect", "100-continue"),
+            ("x-end", "1"),
+        ],
+        &[("x-end", "1")],
+    );
+    PLAIN.check(&[("connection", "x-a"), ("connection", "close, x-b"), ("x-a", "1"), ("x-b", "1")], &[]);
+}
+
+#[test]
+fn connection_may_not_nominate_end_to_end_headers() {
+    let nominations = [
+        "host",
+        "Content-Length",
+        "authorization",
+        "close, Cookie",
+        "cache-control",
+        "x-forwarded-for",
+        "X-Forwarded-Anything",
+        "x-push-invalidation",
+        "x-byo-cdn-type",
+        "x-origin-shim-secret",
+        "cdn-loop",
+    ];
+    for nomination in nominations {
+        let refused = PLAIN.forward(&[("connection", nomination)]).unwrap_err();
+        assert!(matches!(refused, ProxyError::Nominated(_)), "{nomination}");
+        assert_eq!(refused.answer().status, 400);
+    }
+}
+
+#[test]
+fn the_opt_in_goes_on_only_where_it_is_believed() {
+    let opt_in = ("x-push-invalidation", "enabled");
+    PLAIN.check(&[opt_in], &[]);
+    Case { opted_in: true, ..PLAIN }.check(&[opt_in], &[opt_in]);
+    PLAIN.check(&[opt_in, opt_in], &[]);
+}
+
+#[test]
+fn the_secret_never_reaches_the_origin() {
+    let secret = ("x-origin-shim-secret", "swordfish");
+    PLAIN.check(&[secret], &[]);
+    Case { opted_in: true, trusted: true, ..PLAIN }.check(&[secret], &[]);
+    Case { opted_in: true, trusted: true, ..PLAIN }.check(&[("x_origin_shim_secret", "swordfish")], &[]);
+}
+
+#[test]
+fn aliases_with_underscores_are_dropped() {
+    for name in [
+        "x_push_invalidation",
+        "x_byo-cdn_type",
+        "x_forwarded_for",
+        "x-forwarded_host",
+        "x_real_ip",
+        "x_request_id",
+        "cdn_loop",
+        "content_length",
+        "transfer_encoding",
+        "cf_connecting_ip",
+        "proxy_authorization",
+    ] {
+        Case { opted_in: true, trusted: true, ..PLAIN }.check(&[(name, "1")], &[]);
+    }
+}
+
+#[test]
+fn a_peer_that_is_not_trusted_tells_nothing_of_the_client() {
+    PLAIN.check(
+        &[
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-for", "203.0.113.10"),
+            ("x-forwarded-host", "evil.test"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-port", "1"),
+            ("x-forwarded-prefix", "/x"),
+            ("forwarded", "for=203.0.113.9"),
+            ("x-real-ip", "203.0.113.9"),
+            ("true-client-ip", "203.0.113.9"),
+            ("fastly-client-ip", "203.0.113.9"),
+            ("cf-connecting-ip", "203.0.113.9"),
+            ("x-request-id", "mine"),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ("tracestate", "a=b"),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn a_trusted_peer_is_appended_to() {
+    let trusted = Case { trusted: true, ..PLAIN };
+    trusted.check(&[], &[]);
+    trusted.check(
+        &[
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-for", "198.51.100.1"),
+            ("x-forwarded-host", "shop.test"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-port", "80"),
+            ("forwarded", "for=203.0.113.9"),
+            ("x-real-ip", "203.0.113.9"),
+            ("x-request-id", "theirs"),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ],
+        &[
+            ("x-forwarded-host", "shop.test"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-port", "80"),
+            ("x-real-ip", "203.0.113.9"),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ("x-request-id", "theirs"),
+            ("x-forwarded-for", "203.0.113.9, 198.51.100.1, 192.0.2.7"),
+            ("forwarded", "for=203.0.113.9, for=192.0.2.7;host=www.example.com;proto=https"),
+        ],
+    );
+}
+
+#[test]
+fn via_and_cdn_loop_are_appended() {
+    PLAIN.check(
+        &[("via", "1.1 edge"), ("cdn-loop", "Fastly; v=1")],
+        &[("via", "1.1 edge"), ("cdn-loop", "Fastly; v=1")],
+    );
+    let via = |version| Case { version, ..PLAIN }.forward(&[]).unwrap()[header::VIA].clone();
+    assert_eq!(via(Version::HTTP_2), "2.0 origin-shim");
+    assert_eq!(via(Version::HTTP_10), "1.0 origin-shim");
+}
+
+#[test]
+fn a_request_that_has_been_here_is_a_loop() {
+    let looped = |value: &str| matches!(PLAIN.forward(&[("cdn-loop", value)]), Err(ProxyError::Loop));
+    assert!(looped("origin-shim"));
+    assert!(looped("Fastly, Origin-Shim;v=1, x"));
+    assert!(!looped("not-origin-shim"));
+    assert!(!looped("Fastly; by=\"origin-shim\""));
+}
+
+#[test]
+fn conditions_are_withheld_where_a_304_would_lose_the_tags() {
+    let lines = [
+        ("if-none-match", "\"1\""),
+        ("if-modified-since", "Tue, 01 Jul 2025 00:00:00 GMT"),
+        ("if-match", "1"),
+    ];
+    PLAIN.check(&lines, &lines);
+    Case { unconditional: true, ..PLAIN }.check(&lines, &[("if-match", "1")]);
+}
+
+#[test]
+fn the_origin_may_be_told_another_host() {
+    let request = http::Request::builder().header("host", "www.example.com").body(()).unwrap();
+    let (head, ()) = request.into_parts();
+    let (peer, id) =
+        (Peer::new("192.0.2.7".parse().unwrap(), true), RequestId::of(&head.headers, false, || 1));
+    let host = HeaderValue::from_static("www.example.com");
+    let (opted_in, unconditional) = (false, false);
+    let forwarding =
+        Forwarding { peer: &peer, trusted: false, host: &host, id: &id, opted_in, unconditional };
+    let fields = fields(&head, forwarding).unwrap();
+    let hosts = |host| -> Vec<HeaderValue> {
+        let fields =
+            fields.iter(host).filter(|(name, _)| matches!(name.as_str(), "host" | "x-forwarded-host"));
+        fields.map(|(_, value)| value.clone()).collect()
+    };
+    assert_eq!(hosts(None), ["www.example.com", "www.example.com"]);
+    assert_eq!(hosts(Some(&HeaderValue::from_static("inner.test"))), ["inner.test", "www.example.com"]);
+}
+
+#[test]
+fn the_target_is_a_path_and_never_an_origin() {
+    let check = |uri: &str, expected: &str| assert_eq!(target(&uri.parse().unwrap()), expected);
+    check("http://evil.test/a//../b?c", "/a//../b?c");
+    check("http://evil.test", "/");
+    check("//evil.test/x", "//evil.test/x");
+    check("/%2e%2E/a;b?x=%00", "/%2e%2E/a;b?x=%00");
+    check("*", "*");
+}
+
+proptest::proptest! {
+    /// Whatever a client sends: nothing of the hop, no secret and no unbelieved opt-in goes on, and what goes on
+    /// comes back as a loop.
+    #[test]
+    fn laws(
+        lines in proptest::collection::vec(
+            (
+                proptest::sample::select(vec![
+                    "connection", "te", "upgrade", "keep-alive", "transfer-encoding", "proxy-authorization",
+                    "x-push-invalidation", "x-origin-shim-secret", "x_origin_shim_secret", "x-forwarded-for",
+                    "x-forwarded-port", "forwarded", "x-request-id", "via", "cdn-loop", "x-a", "x-b", "cookie",
+                ]),
+                "[ -~]{0,24}",
+            ),
+            0..12,
+        ),
+        trusted: bool,
+        opted_in: bool,
+    ) {
+        let lines: Vec<(&str, &str)> = lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let case = Case { trusted, opted_in, ..PLAIN };
+        let Ok(sent) = case.forward(&lines) else { return Ok(()) };
+        let sent = fixture::lines(&sent);
+        for (name, value) in &sent {
+            let name: HeaderName = name.parse().unwrap();
+            proptest::prop_assert!(!hop::is_fixed(&name), "{name}: {value}");
+            proptest::prop_assert!(!name.as_str().replace('_', "-").contains("shim-secret"), "{name}: {value}");
+            proptest::prop_assert!(opted_in || name != opt_in::OPT_IN, "{name}: {value}");
+            proptest::prop_assert!(trusted || name != "x-forwarded-port", "{name}: {value}");
+        }
+        let client = sent.iter().find(|(name, _)| *name == "x-forwarded-for").unwrap().1;
+        let told = if trusted { client.ends_with("192.0.2.7") } else { client == "192.0.2.7" };
+        proptest::prop_assert!(told, "{client}");
+        proptest::prop_assert!(matches!(case.forward(&sent), Err(ProxyError::Loop)));
+    }
+}

@@ -1,0 +1,157 @@
+//! What a request must be before anything is decided on it: one meaning, for us and for everyone behind us.
+//! The connection's own parser has seen to the framing; this sees to method, target, host and codings.
+
+use super::error::ProxyError;
+use crate::config::Limits;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Version, header};
+
+/// Checks a request's head, and tells the host that it is for: that of its target, else its `Host`.
+pub fn check(head: &Parts, limits: &Limits) -> Result<HeaderValue, ProxyError> {
+    // A proxy to a fixed origin has no use for a tunnel, and TRACE would show an origin's headers to anyone.
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
+        return Err(ProxyError::MethodNotAllowed);
+    }
+    if head.headers.len() > limits.request_headers {
+        return Err(ProxyError::TooManyHeaders);
+    }
+    target(head, limits)?;
+    codings(&head.headers)?;
+    host(head)
+}
+
+/// RFC 9112 §3.2: origin-form, absolute-form of http and https, or `*` for OPTIONS.
+fn target(head: &Parts, limits: &Limits) -> Result<(), ProxyError> {
+    let uri = &head.uri;
+    if uri.path_and_query().is_some_and(|target| target.as_str().len() > limits.target_bytes) {
+        return Err(ProxyError::TargetTooLong);
+    }
+    match uri.scheme_str() {
+        None if uri.authority().is_some() => return Err(ProxyError::BadRequest("the target is no path")),
+        None | Some("http" | "https") => {}
+        Some(_) => return Err(ProxyError::BadRequest("the target is not of http or https")),
+    }
+    match uri.path() {
+        "*" if head.method == Method::OPTIONS => Ok(()),
+        path if path.starts_with('/') => Ok(()),
+        _ => Err(ProxyError::BadRequest("the target is no path")),
+    }
+}
+
+fn codings(headers: &HeaderMap) -> Result<(), ProxyError> {
+    let mut transfer = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (transfer.next(), transfer.next()) {
+        (None, _) => {}
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
+        // To forward a coding that we do not know is to disagree with the origin on where the body ends.
+        _ => return Err(ProxyError::TransferCoding),
+    }
+    let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if headers.get_all(header::EXPECT).iter().all(known) { Ok(()) } else { Err(ProxyError::Expectation) }
+}
+
+/// RFC 9112 §3.2.2: the target's authority wins; a `Host` that differs from it is an attempt to be two sites.
+fn host(head: &Parts) -> Result<HeaderValue, ProxyError> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(ProxyError::BadRequest("more than one Host"));
+    }
+    match (head.uri.authority(), host) {
+        (None, None) => Err(ProxyError::BadRequest("no Host")),
+        (Some(_), None) if head.version < Version::HTTP_2 => Err(ProxyError::BadRequest("no Host")),
+        (None, Some(host)) => Ok(host.clone()),
+        (Some(authority), Some(host))
+            if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
+            Err(ProxyError::BadRequest("Host differs from the target"))
+        }
+        (Some(_), Some(host)) => Ok(host.clone()),
+        (Some(authority), None) => HeaderValue::from_str(authority.as_str())
+            .map_err(|_| ProxyError::BadRequest("the target's authority is not legal")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::fixture;
+
+    /// The host that a request is for, or the status it is refused with.
+    fn checked(version: Version, method: &str, target: &str, lines: &[(&str, &str)]) -> Result<String, u16> {
+        let mut request = http::Request::builder().method(method).uri(target).version(version);
+        *request.headers_mut().unwrap() = fixture::headers(lines);
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let mut limits = fixture::limits();
+        (limits.request_headers, limits.target_bytes) = (5, 20);
+        check(&head, &limits)
+            .map(|host| host.to_str().unwrap().to_owned())
+            .map_err(|refused| refused.answer().status.as_u16())
+    }
+
+    #[track_caller]
+    fn h1(method: &str, target: &str, lines: &[(&str, &str)], expected: Result<&str, u16>) {
+        assert_eq!(checked(Version::HTTP_11, method, target, lines), expected.map(str::to_owned));
+    }
+
+    const HOST: (&str, &str) = ("host", "a.test");
+
+    #[test]
+    fn methods() {
+        h1("GET", "/", &[HOST], Ok("a.test"));
+        h1("BREW", "/", &[HOST], Ok("a.test"));
+        h1("TRACE", "/", &[HOST], Err(405));
+        h1("CONNECT", "a.test:443", &[HOST], Err(405));
+    }
+
+    #[test]
+    fn targets() {
+        h1("GET", "/x//../%2e?q=%00", &[HOST], Ok("a.test"));
+        h1("GET", "//x", &[HOST], Ok("a.test"));
+        h1("OPTIONS", "*", &[HOST], Ok("a.test"));
+        h1("GET", "*", &[HOST], Err(400));
+        h1("GET", "a", &[HOST], Err(400));
+        h1("GET", "a.test:80", &[HOST], Err(400));
+        h1("GET", "http://a.test/", &[HOST], Ok("a.test"));
+        h1("GET", "https://a.test/", &[HOST], Ok("a.test"));
+        h1("GET", "ftp://a.test/", &[HOST], Err(400));
+        h1("GET", "/0123456789012345678", &[HOST], Ok("a.test"));
+        h1("GET", "/01234567890123456789", &[HOST], Err(414));
+        h1("GET", "/?0123456789012345678", &[HOST], Err(414));
+    }
+
+    #[test]
+    fn hosts() {
+        h1("GET", "/", &[], Err(400));
+        h1("GET", "/", &[HOST, HOST], Err(400));
+        h1("GET", "http://A.test/", &[HOST], Ok("a.test"));
+        h1("GET", "http://b.test/", &[HOST], Err(400));
+        h1("GET", "http://a.test:81/", &[HOST], Err(400));
+        h1("GET", "http://a.test/", &[], Err(400));
+        let h2 = |lines: &[(&str, &str)]| checked(Version::HTTP_2, "GET", "https://a.test/", lines);
+        assert_eq!(h2(&[]), Ok("a.test".into()));
+        assert_eq!(h2(&[HOST]), Ok("a.test".into()));
+        assert_eq!(h2(&[("host", "b.test")]), Err(400));
+        assert_eq!(checked(Version::HTTP_10, "GET", "/", &[]), Err(400));
+    }
+
+    #[test]
+    fn codings_and_expectations() {
+        let check = |name, value, expected| h1("POST", "/", &[HOST, (name, value)], expected);
+        check("transfer-encoding", "chunked", Ok("a.test"));
+        check("transfer-encoding", "Chunked", Ok("a.test"));
+        check("transfer-encoding", "gzip, chunked", Err(501));
+        check("transfer-encoding", "chunked, chunked", Err(501));
+        check("expect", "100-continue", Ok("a.test"));
+        check("expect", "100-Continue", Ok("a.test"));
+        check("expect", "200-ok", Err(417));
+        let twice = ("transfer-encoding", "chunked");
+        h1("POST", "/", &[HOST, twice, twice], Err(501));
+    }
+
+    #[test]
+    fn too_many_headers() {
+        h1("GET", "/", &[HOST, ("a", "1"), ("a", "2"), ("b", "3"), ("c", "4")], Ok("a.test"));
+        h1("GET", "/", &[HOST, ("a", "1"), ("a", "2"), ("b", "3"), ("c", "4"), ("d", "5")], Err(431));
+    }
+}

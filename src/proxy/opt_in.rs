@@ -1,0 +1,174 @@
+//! May this response be rewritten, and for which CDN? Pure: headers and an address in, a verdict out.
+
+use super::edge::Edges;
+use super::site::{Site, SiteTrust};
+use crate::config::Mode;
+use crate::rewrite::{CdnType, Edge, Reason};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use sha2::{Digest, Sha256};
+use std::net::IpAddr;
+use subtle::ConstantTimeEq;
+
+/// The opt-in header: `enabled` asks for long lifetimes.
+pub const OPT_IN: HeaderName = HeaderName::from_static("x-push-invalidation");
+/// The header by which a CDN names its type.
+pub const CDN_TYPE: HeaderName = HeaderName::from_static("x-byo-cdn-type");
+/// The header that carries the shared secret; it never reaches the origin.
+pub const SECRET: HeaderName = HeaderName::from_static("x-origin-shim-secret");
+
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+const CF_WORKER: HeaderName = HeaderName::from_static("cf-worker");
+
+/// What is known of a request's wish.
+#[derive(Clone, Copy, Debug)]
+pub struct OptIn<'a> {
+    /// Whether the opt-in header is a believed one, and so goes on to the origin.
+    pub believed: bool,
+    /// The CDN to rewrite for, or why there is none.
+    pub edge: Result<Edge<'a>, Reason>,
+}
+
+impl OptIn<'_> {
+    /// Whether conditional headers are kept from the origin: Akamai takes no tags from a 304, so a response must
+    /// come whole to carry those of today. Mode `observe` changes nothing.
+    pub fn withholds_conditions(&self, mode: Mode) -> bool {
+        mode == Mode::On && self.edge.is_ok_and(|edge| edge.dialect.cdn == CdnType::Akamai)
+    }
+}
+
+/// Decides for a request with these headers from this peer.
+pub fn decide<'a>(site: &'a Site, peer: IpAddr, headers: &HeaderMap) -> OptIn<'a> {
+    let off = site.mode == Mode::Off;
+    let no = |reason| OptIn { believed: false, edge: Err(if off { Reason::ModeOff } else { reason }) };
+    if !headers.contains_key(&OPT_IN) {
+        return no(Reason::NotOptedIn);
+    }
+    // A header that is there twice may be read differently by two hops.
+    if !only(headers, &OPT_IN).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"enabled")) {
+        return no(Reason::OptInMalformed);
+    }
+    if !trusts(&site.trust, peer, headers) {
+        return no(Reason::OptInUntrusted);
+    }
+    let edge = if off {
+        Err(Reason::ModeOff)
+    } else {
+        let edge = identify(&site.edges, headers).and_then(|(cdn, disputed)| site.edges.edge(cdn, disputed));
+        edge.ok_or(Reason::NoCdn)
+    };
+    OptIn { believed: true, edge }
+}
+
+/// The digest by which secrets are compared.
+pub fn digest(secret: &[u8]) -> [u8; 32] {
+    Sha256::digest(secret).into()
+}
+
+fn trusts(trust: &SiteTrust, peer: IpAddr, headers: &HeaderMap) -> bool {
+    match trust {
+        SiteTrust::Any => true,
+        SiteTrust::Secret(expected) => {
+            only(headers, &SECRET).is_some_and(|sent| digest(sent.as_bytes()).ct_eq(expected).into())
+        }
+        SiteTrust::Addresses(nets) => nets.iter().any(|net| net.contains(&peer)),
+    }
+}
+
+/// Which CDN asked, and whether its header and its traces contradict each other.
+fn identify(edges: &Edges, headers: &HeaderMap) -> Option<(CdnType, bool)> {
+    match (named(headers), sniff(headers)) {
+        (None, None) => edges.only().map(|cdn| (cdn, false)),
+        (Some(named), None) => Some((named, false)),
+        (Some(named), Some(seen)) if seen.agrees(named) => Some((named, false)),
+        (named, Some(seen)) => {
+            let (cdn, certain) = seen.of(edges)?;
+            Some((cdn, named.is_some() || !certain))
+        }
+    }
+}
+
+/// The type in `X-BYO-CDN-Type`; an unknown or repeated value counts as none.
+fn named(headers: &HeaderMap) -> Option<CdnType> {
+    let name = only(headers, &CDN_TYPE)?.as_bytes();
+    let known: [(&[u8], CdnType); 5] = [
+        (b"fastly", CdnType::Fastly),
+        (b"akamai", CdnType::Akamai),
+        (b"cloudflare", CdnType::Cloudflare),
+        (b"cloudfront", CdnType::Cloudfront),
+        (b"varnish", CdnType::Varnish),
+    ];
+    known.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, cdn)| cdn)
+}
+
+/// What the traces of a CDN in a request say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Exactly(CdnType),
+    /// `Via: 1.1 varnish` is written by Fastly as well as by Varnish.
+    FastlyOrVarnish,
+}
+
+impl Seen {
+    fn agrees(self, named: CdnType) -> bool {
+        match self {
+            Self::Exactly(cdn) => cdn == named,
+            Self::FastlyOrVarnish => matches!(named, CdnType::Fastly | CdnType::Varnish),
+        }
+    }
+
+    /// Which of the site's CDNs it must be, and whether that is certain.
+    fn of(self, edges: &Edges) -> Option<(CdnType, bool)> {
+        match self {
+            Self::Exactly(cdn) => Some((cdn, true)),
+            Self::FastlyOrVarnish => match (edges.has(CdnType::Fastly), edges.has(CdnType::Varnish)) {
+                (true, false) => Some((CdnType::Fastly, true)),
+                (false, true) => Some((CdnType::Varnish, true)),
+                // Fastly also writes `CDN-Loop`, so this may well be Varnish, which reads other tags: fallback.
+                (true, true) => Some((CdnType::Fastly, false)),
+                (false, false) => None,
+            },
+        }
+    }
+}
+
+/// The order of the original service: a request may carry the traces of several CDNs.
+fn sniff(headers: &HeaderMap) -> Option<Seen> {
+    let via = |needle: &str| any_contains(headers, &header::VIA, needle);
+    let cdn_loop = |needle: &str| any_contains(headers, &CDN_LOOP, needle);
+    if via("akamai") {
+        Some(Seen::Exactly(CdnType::Akamai))
+    } else if headers.get(&CDN_LOOP).is_some_and(starts_with_fastly) {
+        Some(Seen::Exactly(CdnType::Fastly))
+    } else if via("varnish") {
+        Some(Seen::FastlyOrVarnish)
+    } else if cdn_loop("cloudflare") || headers.contains_key(&CF_WORKER) {
+        Some(Seen::Exactly(CdnType::Cloudflare))
+    } else if via("cloudfront") {
+        Some(Seen::Exactly(CdnType::Cloudfront))
+    } else {
+        None
+    }
+}
+
+fn starts_with_fastly(value: &HeaderValue) -> bool {
+    value.as_bytes().get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"fastly"))
+}
+
+fn any_contains(headers: &HeaderMap, name: &HeaderName, needle: &str) -> bool {
+    let contains = |value: &HeaderValue| {
+        value.as_bytes().windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle.as_bytes()))
+    };
+    headers.get_all(name).iter().any(contains)
+}
+
+/// The value of a header that is there exactly once.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

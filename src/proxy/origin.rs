@@ -1,0 +1,233 @@
+//! One request to an origin and its response: which connection, which deadline, and what may be tried again.
+//!
+//! [`send`] and [`OriginBody`] are all that the request path knows of the client below: [`h1`](super::h1), driven
+//! here, in the task of the request.
+
+use super::body::{DownloadError, Progress, Upload, UploadError};
+use super::clock::Patience;
+use super::connect::{self, Connection};
+use super::error::{self, OriginError, ProxyError};
+use super::forward;
+use super::h1::{self, Cause, Recycle};
+use super::site::{Origin, OriginId, Site};
+use super::stream::Stream;
+use super::worker::Worker;
+use crate::config::Limits;
+use crate::metrics::shard::SiteShard;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Response};
+use http_body::{Body, Frame, SizeHint};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+/// A request on its way to an origin.
+pub(super) struct Outgoing<'a> {
+    /// The client's method and target.
+    pub(super) head: &'a Parts,
+    /// What the origin gets of its fields.
+    pub(super) fields: forward::Fields<'a>,
+    /// Taken by the first origin that has a connection.
+    pub(super) body: Option<Upload>,
+}
+
+/// Sends `request` to the first of the site's origins that takes a connection. Every failure is counted here.
+pub(super) async fn send(
+    worker: &Rc<Worker>,
+    limits: &Limits,
+    site: &Site,
+    mut request: Outgoing<'_>,
+) -> Result<Response<OriginBody>, ProxyError> {
+    let counters = site.metrics.shard(worker.index());
+    for (index, origin) in site.origins.iter().enumerate() {
+        let failure = match attempt(worker, limits, counters, origin, &mut request).await {
+            Ok(response) => return Ok(response),
+            Err(failure) => failure,
+        };
+        let (error, unsent) = match failure {
+            Failure::Unsent(error) => (error, true),
+            Failure::Exchange(failure) => (judged(failure)?, false),
+            Failure::FirstByteTimeout => (OriginError::FirstByteTimeout, false),
+        };
+        counters.origin_error(error.kind());
+        if !unsent || index + 1 == site.origins.len() {
+            return Err(ProxyError::Origin(error));
+        }
+        tracing::warn!(
+            site = site.name,
+            origin = origin.key,
+            error = error::chain(&error),
+            "trying the next origin"
+        );
+    }
+    Err(ProxyError::Origin(OriginError::Connect(io::ErrorKind::AddrNotAvailable.into())))
+}
+
+/// Why there is no response.
+enum Failure {
+    /// No connection: nothing of the request was used.
+    Unsent(OriginError),
+    /// It may have reached the origin.
+    Exchange(h1::Error),
+    /// It has reached the origin, as far as is known.
+    FirstByteTimeout,
+}
+
+/// Whose fault a failed exchange is: the origin's, or that of the request.
+fn judged(failure: h1::Error) -> Result<OriginError, ProxyError> {
+    match &failure.cause {
+        Cause::Io(_) | Cause::Closed => Ok(OriginError::Closed(failure)),
+        Cause::Head(_) | Cause::Chunked(_) => Ok(OriginError::Head(failure)),
+        Cause::Encode(error) => Err(ProxyError::Unsendable(*error)),
+        Cause::RequestBody(cause) => {
+            let stalled = matches!(cause.downcast_ref(), Some(UploadError::Stalled));
+            Err(ProxyError::Upload { stalled, source: failure })
+        }
+        Cause::RequestLength => Err(ProxyError::Upload { stalled: false, source: failure }),
+    }
+}
+
+/// Sends `request` to one origin: on a pooled connection, and once more on a new one where that was stale.
+async fn attempt(
+    worker: &Rc<Worker>,
+    limits: &Limits,
+    counters: &SiteShard,
+    origin: &Origin,
+    request: &mut Outgoing<'_>,
+) -> Result<Response<OriginBody>, Failure> {
+    if let Some(connection) = worker.pool.take(origin.id) {
+        let may_be_repeated = request.body.is_none() && is_safe(&request.head.method);
+        match exchange(worker, limits, counters, origin, connection, request).await {
+            Err(Failure::Exchange(error)) if may_be_repeated && error.is_retryable() => {}
+            result => return result,
+        }
+        counters.origin_retries.add(1);
+    }
+    // Boxed: else the future of every client connection would hold the room for a TLS handshake.
+    let connection = Box::pin(connect::connect(worker, limits, origin)).await.map_err(Failure::Unsent)?;
+    counters.origin_connections.add(1);
+    exchange(worker, limits, counters, origin, connection, request).await
+}
+
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// One request and its response head on `connection`.
+async fn exchange(
+    worker: &Rc<Worker>,
+    limits: &Limits,
+    counters: &SiteShard,
+    origin: &Origin,
+    connection: Connection,
+    request: &mut Outgoing<'_>,
+) -> Result<Response<OriginBody>, Failure> {
+    let started = Instant::now();
+    let body = request.body.take();
+    let progress = body.as_ref().map(Upload::progress);
+    let outgoing = h1::Request {
+        method: &request.head.method,
+        target: forward::target(&request.head.uri).as_bytes(),
+        headers: request.fields.iter(origin.host_header.as_ref()),
+        body,
+    };
+    let lease = Lease { worker: Rc::clone(worker), origin: origin.id, pool_size: limits.origin_pool_size };
+    let exchange = connection.send(outgoing, lease).map_err(Failure::Exchange)?;
+    let patience = Patience::new(&worker.clock, limits.origin_first_byte_timeout);
+    let response = answer(exchange, progress.as_deref(), patience).await?;
+    counters.origin_answered(started.elapsed());
+    let patience = Patience::new(&worker.clock, limits.origin_body_timeout);
+    Ok(response.map(|body| OriginBody { body, patience, failed: None }))
+}
+
+/// Waits for the response head, with patience from the end of the request on. While the client's body is on its way
+/// the wait is the client's; an origin that takes no more of it has the same limit as one that does not answer.
+async fn answer(
+    mut exchange: h1::Exchange<Stream, Upload, Lease>,
+    upload: Option<&Progress>,
+    mut patience: Patience,
+) -> Result<Response<Exchanged>, Failure> {
+    let mut stage = (false, 0);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = Pin::new(&mut exchange).poll(cx) {
+            return Poll::Ready(result.map_err(Failure::Exchange));
+        }
+        let now = (exchange.is_sent(), upload.map_or(0, |upload| upload.parts.get()));
+        let is_clients_turn = upload.is_some_and(|upload| upload.awaited.get());
+        if now != stage || is_clients_turn {
+            stage = now;
+            patience.rewarded();
+        }
+        if is_clients_turn {
+            return Poll::Pending;
+        }
+        patience.poll_lost(cx).map(|()| Err(Failure::FirstByteTimeout))
+    })
+    .await
+}
+
+type Exchanged = h1::ResponseBody<Stream, Upload, Lease>;
+
+/// The way of a connection back to the pool.
+#[derive(Debug)]
+struct Lease {
+    worker: Rc<Worker>,
+    origin: OriginId,
+    pool_size: usize,
+}
+
+impl Recycle<Stream> for Lease {
+    fn recycle(self, connection: Connection) {
+        self.worker.pool.put(self.origin, connection, self.pool_size);
+    }
+}
+
+/// An origin's body, and the connection it comes on: that goes back to the pool at the end of the body, and is
+/// closed if the body is dropped before.
+#[derive(Debug)]
+pub struct OriginBody {
+    body: Exchanged,
+    patience: Patience,
+    failed: Option<DownloadError>,
+}
+
+impl Body for OriginBody {
+    type Data = Bytes;
+    type Error = DownloadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+        let this = &mut *self;
+        if let Some(failure) = this.failed.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            ready!(this.patience.poll_lost(cx));
+            return Poll::Ready(Some(Err(DownloadError::Stalled)));
+        };
+        this.patience.rewarded();
+        match frame.transpose() {
+            Ok(frame) => Poll::Ready(frame.map(Ok)),
+            Err(error) => {
+                // Not at once: what arrived before it, the head at least, is still on its way to the client.
+                this.failed = Some(DownloadError::Origin(error));
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.failed.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,101 @@
+//! The response head on its way out, and the one place where an error becomes a response.
+
+use super::body::ResponseBody;
+use super::error::{self, ProxyError};
+use super::flight::Flight;
+use super::hop;
+use super::site::Site;
+use crate::config::Mode;
+use crate::metrics::shard::SiteShard;
+use crate::rewrite::{self, Decision, Edge, Outcome, Reason, RequestFacts};
+use bytes::Bytes;
+use http::request::Parts as RequestParts;
+use http::response::Parts;
+use http::{HeaderName, HeaderValue, Method, Response, Version, header};
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// Removes what ends at this hop. Nothing is added, and the reason phrase stays.
+pub(super) fn head(head: &mut Parts) {
+    hop::strip_response(&mut head.headers);
+    head.version = Version::HTTP_11;
+}
+
+/// Rewrites the response to an opted-in request, as the site's mode allows.
+pub(super) fn rewrite(
+    site: &Site,
+    counters: &SiteShard,
+    edge: Edge<'_>,
+    request: &RequestParts,
+    head: &mut Parts,
+) -> Decision {
+    let request = RequestFacts {
+        method: &request.method,
+        path: request.uri.path(),
+        authorization: request.headers.contains_key(header::AUTHORIZATION),
+        cookie: request.headers.contains_key(header::COOKIE),
+    };
+    match site.mode {
+        Mode::On => rewrite::rewrite(&site.policy, request, edge, head.status, &mut head.headers),
+        Mode::Observe => {
+            let mut copy = head.headers.clone();
+            let decision = rewrite::rewrite(&site.policy, request, edge, head.status, &mut copy);
+            counters.observed(decision);
+            tracing::debug!(
+                site = site.name,
+                path = request.path,
+                decision = decision.outcome.as_str(),
+                reason = decision.reason.as_str(),
+                headers = ?copy,
+                "what mode observe would have sent"
+            );
+            untouched(Reason::ModeObserve)
+        }
+        Mode::Off => untouched(Reason::ModeOff),
+    }
+}
+
+/// The decision to leave a response as it is.
+pub(super) fn untouched(reason: Reason) -> Decision {
+    Decision { outcome: Outcome::Untouched, reason }
+}
+
+/// The answer to a request that failed, logged once with its causes. `no-store`: a cache must not keep it.
+pub(super) fn refuse(
+    error: &ProxyError,
+    method: &Method,
+    version: Version,
+    mut flight: Flight,
+) -> Response<ResponseBody> {
+    let answer = error.answer();
+    tracing::warn!(
+        request_id = flight.id().as_str(),
+        site = flight.site_name(),
+        status = answer.status.as_u16(),
+        error = error::chain(error),
+        "a request failed"
+    );
+    flight.status = Some(answer.status);
+    flight.decision = untouched(Reason::ShimError);
+
+    let text = format!("{}: {} (request {})\n", answer.status, answer.public, flight.id().as_str());
+    let length = text.len();
+    let body = (*method != Method::HEAD).then(|| Bytes::from(text));
+    let mut response = Response::new(ResponseBody::text(body, flight));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if let Ok(value) = HeaderValue::try_from(format!("origin-shim; error={}", answer.proxy_status)) {
+        headers.insert(PROXY_STATUS, value);
+    }
+    if answer.status == http::StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(header::ALLOW, HeaderValue::from_static(ALLOW));
+    }
+    if answer.close && version < Version::HTTP_2 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

@@ -1,0 +1,350 @@
+//! Which site a request belongs to, compiled from the configuration: one immutable [`Routing`] that a reload
+//! swaps as a whole, so that a request sees one configuration from its start to its end.
+
+use super::edge::Edges;
+use super::error::ProxyError;
+use super::host;
+use super::roots::Roots;
+use crate::config::{Config, Limits, Mode, OriginHost, OriginUrl, Trust};
+use crate::metrics::Metrics;
+use crate::metrics::shard::SiteMetrics;
+use crate::rewrite::Policy;
+use crate::view::PurgeHealthView;
+use http::HeaderValue;
+use ipnet::IpNet;
+use rustls::ClientConfig;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Everything that the request path reads of the configuration.
+#[derive(Debug)]
+pub struct Routing {
+    /// Limits and timeouts.
+    pub limits: Limits,
+    trusted_proxies: Vec<IpNet>,
+    sites: Vec<Site>,
+    exact: HashMap<String, usize>,
+    /// By what follows the `*.`.
+    wildcard: HashMap<String, usize>,
+    default: Option<usize>,
+    /// Counts the requests that belong to no site.
+    pub no_site: Arc<SiteMetrics>,
+}
+
+/// One site.
+#[derive(Debug)]
+pub struct Site {
+    /// Its name.
+    pub name: String,
+    /// Whether responses are rewritten.
+    pub mode: Mode,
+    /// Whose opt-in is believed.
+    pub trust: SiteTrust,
+    /// Its CDNs.
+    pub edges: Edges,
+    /// How responses are rewritten.
+    pub policy: Policy,
+    /// Its origins, tried in turn.
+    pub origins: Vec<Origin>,
+    /// Its counters.
+    pub metrics: Arc<SiteMetrics>,
+}
+
+/// Whose opt-in is believed.
+#[derive(Debug)]
+pub enum SiteTrust {
+    /// Every peer's.
+    Any,
+    /// That of peers who send this secret. Its digest, so that comparing tells nothing, not even a length.
+    Secret([u8; 32]),
+    /// That of peers in these networks.
+    Addresses(Vec<IpNet>),
+}
+
+/// Where a site's requests go.
+#[derive(Debug)]
+pub struct Origin {
+    /// Scheme, host and port.
+    pub key: String,
+    /// What its pooled connections are kept under.
+    pub id: OriginId,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// For https.
+    pub tls: Option<OriginTls>,
+    /// The `Host` that the origin sees; none: that of the request.
+    pub host_header: Option<HeaderValue>,
+}
+
+/// The number of an origin; the same after a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OriginId(pub(super) usize);
+
+/// The numbers given to origins so far.
+#[derive(Debug, Default)]
+pub struct OriginIds(Mutex<HashMap<String, usize>>);
+
+impl OriginIds {
+    fn of(&self, key: &str) -> OriginId {
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = ids.len();
+        OriginId(*ids.entry(key.to_owned()).or_insert(next))
+    }
+}
+
+/// How an https origin is talked to.
+#[derive(Clone, Debug)]
+pub struct OriginTls {
+    /// Roots, versions, ALPN.
+    pub config: Arc<ClientConfig>,
+    /// The name that its certificate must be for.
+    pub name: ServerName<'static>,
+}
+
+/// A configuration that cannot be routed.
+#[derive(Debug, thiserror::Error)]
+pub enum RoutingError {
+    /// An https origin's host is no name that a certificate could be for.
+    #[error("site {site}: the origin host {host:?} is no DNS name or address")]
+    OriginName {
+        /// Which site.
+        site: String,
+        /// Which host.
+        host: String,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidDnsNameError,
+    },
+    /// There is an https origin, but no root certificate to check it with.
+    #[error("site {site}: no root certificates to check an https origin with")]
+    Roots {
+        /// Which site.
+        site: String,
+        /// Why there are none.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The `Host` that the origin should see is not legal in a header.
+    #[error("site {site}: the origin's Host {host:?} is not legal in a header")]
+    OriginHost {
+        /// Which site.
+        site: String,
+        /// Which host.
+        host: String,
+        /// What is wrong with it.
+        #[source]
+        source: http::header::InvalidHeaderValue,
+    },
+}
+
+/// The number of the site that a request for `host` belongs to.
+pub(super) fn of(routing: &Routing, host: &HeaderValue) -> Result<usize, ProxyError> {
+    let text = host.to_str().ok().and_then(host::of_authority);
+    let host = text.ok_or(ProxyError::BadRequest("the Host is not legal"))?;
+    routing.find(&host).ok_or_else(|| ProxyError::UnknownHost(host.into_owned()))
+}
+
+impl Routing {
+    /// Compiles `config`, resolving each CDN's health, each site's counters and each origin's number.
+    pub fn compile(
+        config: &Config,
+        metrics: &Metrics,
+        health: &PurgeHealthView,
+        roots: &Roots,
+        ids: &OriginIds,
+    ) -> Result<Self, RoutingError> {
+        let mut routing = Self {
+            limits: config.server.limits.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            sites: Vec::with_capacity(config.sites.len()),
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+            default: None,
+            no_site: metrics.site(""),
+        };
+        for (index, site) in config.sites.iter().enumerate() {
+            for host in &site.hosts {
+                // Hosts are unique in a checked configuration; were one not, the first site would keep it.
+                match host.strip_prefix("*.") {
+                    Some(parent) => routing.wildcard.entry(parent.to_ascii_lowercase()).or_insert(index),
+                    None => routing.exact.entry(host.to_ascii_lowercase()).or_insert(index),
+                };
+            }
+            if site.default {
+                routing.default.get_or_insert(index);
+            }
+            routing.sites.push(Site::compile(site, metrics, health, roots, ids)?);
+        }
+        Ok(routing)
+    }
+
+    /// The number of the site of a (lower-case) host: exact, then the longest wildcard, then the default site.
+    pub fn find(&self, host: &str) -> Option<usize> {
+        let wildcard = || {
+            let parents = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
+            parents.into_iter().find_map(|parent| self.wildcard.get(parent))
+        };
+        self.exact.get(host).or_else(wildcard).copied().or(self.default)
+    }
+
+    /// The site of a number that [`Routing::find`] gave.
+    pub fn site(&self, number: usize) -> &Site {
+        &self.sites[number]
+    }
+
+    /// Whether the forwarding headers of this peer are believed.
+    pub fn trusts_proxy(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
+impl Site {
+    fn compile(
+        site: &crate::config::Site,
+        metrics: &Metrics,
+        health: &PurgeHealthView,
+        roots: &Roots,
+        ids: &OriginIds,
+    ) -> Result<Self, RoutingError> {
+        let origins = site.origins.iter().map(|url| Origin::compile(site, url, roots, ids));
+        let origins = origins.collect::<Result<_, _>>()?;
+        Ok(Self {
+            name: site.name.clone(),
+            mode: site.mode,
+            trust: SiteTrust::compile(&site.trust),
+            edges: Edges::compile(&site.name, &site.cdns, health),
+            policy: site.policy.clone(),
+            origins,
+            metrics: metrics.site(&site.name),
+        })
+    }
+}
+
+impl SiteTrust {
+    fn compile(trust: &Trust) -> Self {
+        match trust {
+            Trust::Any => Self::Any,
+            Trust::Secret(secret) => Self::Secret(super::opt_in::digest(secret.expose().as_bytes())),
+            Trust::Addresses(nets) => Self::Addresses(nets.clone()),
+        }
+    }
+}
+
+impl Origin {
+    fn compile(
+        site: &crate::config::Site,
+        url: &OriginUrl,
+        roots: &Roots,
+        ids: &OriginIds,
+    ) -> Result<Self, RoutingError> {
+        let tls =
+            || {
+                let name = ServerName::try_from(url.host.clone()).map_err(|source| {
+                    RoutingError::OriginName { site: site.name.clone(), host: url.host.clone(), source }
+                })?;
+                let config = roots
+                    .client_config()
+                    .map_err(|source| RoutingError::Roots { site: site.name.clone(), source })?;
+                Ok(OriginTls { config, name })
+            };
+        let header = |host: &str| {
+            HeaderValue::from_str(host).map_err(|source| RoutingError::OriginHost {
+                site: site.name.clone(),
+                host: host.to_owned(),
+                source,
+            })
+        };
+        let scheme = if url.tls { "https" } else { "http" };
+        let key = format!("{scheme}://{}:{}", url.host, url.port);
+        Ok(Self {
+            id: ids.of(&key),
+            key,
+            host: url.host.clone(),
+            port: url.port,
+            tls: if url.tls { Some(tls()?) } else { None },
+            host_header: match &site.origin_host {
+                OriginHost::Origin => Some(header(&url.authority)?),
+                OriginHost::Literal(host) => Some(header(host)?),
+                OriginHost::Preserve => None,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::fixture;
+
+    fn routing(sites: Vec<crate::config::Site>) -> Routing {
+        fixture::routing(&fixture::config(sites), &PurgeHealthView::default())
+    }
+
+    #[test]
+    fn exact_then_wildcard_then_default_else_none() {
+        let mut www = fixture::site("www", &["www.example.com"]);
+        let preview = fixture::site("preview", &["*.example.com"]);
+        let deep = fixture::site("deep", &["*.deep.example.com"]);
+        let sites = |www| vec![www, preview.clone(), deep.clone()];
+        let check = |routing: &Routing, host: &str, site: Option<&str>| {
+            assert_eq!(routing.find(host).map(|site| routing.site(site).name.as_str()), site, "{host}");
+        };
+
+        let strict = routing(sites(www.clone()));
+        check(&strict, "www.example.com", Some("www"));
+        check(&strict, "a.example.com", Some("preview"));
+        check(&strict, "a.b.example.com", Some("preview"));
+        check(&strict, "a.deep.example.com", Some("deep"));
+        check(&strict, "deep.example.com", Some("preview"));
+        check(&strict, "example.com", None);
+        check(&strict, "other.test", None);
+        check(&strict, "[::1]", None);
+
+        www.default = true;
+        check(&routing(sites(www)), "other.test", Some("www"));
+    }
+
+    #[test]
+    fn the_origin_sees_the_configured_host() {
+        let check = |origin_host: OriginHost, header: Option<&str>| {
+            let mut site = fixture::site("www", &["www.example.com"]);
+            site.origin_host = origin_host;
+            let routing = routing(vec![site]);
+            let origin = &routing.site(routing.find("www.example.com").unwrap()).origins[0];
+            assert_eq!(origin.host_header.as_ref().map(|v| v.to_str().unwrap()), header);
+        };
+        check(OriginHost::Origin, Some("origin.test:8081"));
+        check(OriginHost::Preserve, None);
+        check(OriginHost::Literal("inner.test".into()), Some("inner.test"));
+    }
+
+    #[test]
+    fn an_origin_that_no_certificate_could_be_for_is_refused() {
+        let mut site = fixture::site("www", &["www.example.com"]);
+        site.origins[0].tls = true;
+        site.origins[0].host = "not a name".into();
+        let config = fixture::config(vec![site]);
+        let refused = Routing::compile(
+            &config,
+            &Metrics::new(1),
+            &PurgeHealthView::default(),
+            &Roots::default(),
+            &OriginIds::default(),
+        )
+        .unwrap_err();
+        assert_eq!(refused.to_string(), "site www: the origin host \"not a name\" is no DNS name or address");
+    }
+
+    #[test]
+    fn peers_are_trusted_by_network() {
+        let mut config = fixture::config(vec![]);
+        config.server.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        let routing = fixture::routing(&config, &PurgeHealthView::default());
+        assert!(routing.trusts_proxy("10.1.2.3".parse().unwrap()));
+        assert!(!routing.trusts_proxy("192.0.2.1".parse().unwrap()));
+    }
+}

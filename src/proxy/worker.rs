@@ -1,0 +1,117 @@
+//! What one worker thread has to itself: nothing here is locked, and nothing of it is shared with other workers
+//! but the immutable routing.
+
+use super::clock::Clock;
+use super::connect::Addresses;
+use super::h1::Scratch;
+use super::pool::Pool;
+use super::roots::Roots;
+use super::site::{OriginIds, Routing, RoutingError};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::metrics::shard::WorkerShard;
+use crate::view::PurgeHealthView;
+use arc_swap::{ArcSwap, Cache};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What all workers share, and a reload replaces.
+#[derive(Debug)]
+pub struct Shared {
+    routing: Arc<ArcSwap<Routing>>,
+    metrics: Arc<Metrics>,
+    health: Arc<PurgeHealthView>,
+    roots: Roots,
+    ids: OriginIds,
+}
+
+impl Shared {
+    /// Compiles `config` for the request path.
+    pub fn new(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        health: Arc<PurgeHealthView>,
+    ) -> Result<Arc<Self>, RoutingError> {
+        Self::with_roots(config, metrics, health, Roots::default())
+    }
+
+    /// The same with other roots for https origins than the platform's.
+    pub fn with_roots(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        health: Arc<PurgeHealthView>,
+        roots: Roots,
+    ) -> Result<Arc<Self>, RoutingError> {
+        let ids = OriginIds::default();
+        let routing = Routing::compile(config, &metrics, &health, &roots, &ids)?;
+        let routing = Arc::new(ArcSwap::from_pointee(routing));
+        Ok(Arc::new(Self { routing, metrics, health, roots, ids }))
+    }
+
+    /// Makes `config` that of every request from now on; those under way keep theirs.
+    pub fn reload(&self, config: &Config) -> Result<(), RoutingError> {
+        let routing = Routing::compile(config, &self.metrics, &self.health, &self.roots, &self.ids)?;
+        self.routing.store(Arc::new(routing));
+        Ok(())
+    }
+}
+
+/// A worker's view of the routing. Counted without atomics, so that workers do not fight over one counter.
+pub type Snapshot = Rc<Arc<Routing>>;
+
+/// The newest routing that the worker has seen.
+#[derive(Debug)]
+struct Newest {
+    cache: Cache<Arc<ArcSwap<Routing>>, Arc<Routing>>,
+    snapshot: Snapshot,
+}
+
+/// One worker.
+#[derive(Debug)]
+pub struct Worker {
+    index: usize,
+    routing: RefCell<Newest>,
+    /// Its clock.
+    pub clock: Rc<Clock>,
+    /// Its idle origin connections.
+    pub pool: Pool,
+    pub(super) addresses: Addresses,
+    pub(super) scratch: Scratch,
+    /// Its connection counters.
+    pub counters: Arc<WorkerShard>,
+}
+
+impl Worker {
+    /// Worker number `index`, from 0.
+    pub fn new(index: usize, shared: &Shared) -> Rc<Self> {
+        let mut cache = Cache::new(Arc::clone(&shared.routing));
+        let snapshot = Rc::new(Arc::clone(cache.load()));
+        let clock = Clock::new(Instant::now());
+        Rc::new(Self {
+            index,
+            routing: RefCell::new(Newest { cache, snapshot }),
+            pool: Pool::new(&clock),
+            clock,
+            addresses: Addresses::default(),
+            scratch: Scratch::default(),
+            counters: shared.metrics.worker(index),
+        })
+    }
+
+    /// Its number.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The routing as it is now.
+    pub fn routing(&self) -> Snapshot {
+        let Newest { cache, snapshot } = &mut *self.routing.borrow_mut();
+        let newest = cache.load();
+        if !Arc::ptr_eq(newest, snapshot) {
+            *snapshot = Rc::new(Arc::clone(newest));
+        }
+        Rc::clone(snapshot)
+    }
+}

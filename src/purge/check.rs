@@ -1,0 +1,366 @@
+//! Is this a purge at all? Every wrong item is named, so that a caller can mend the whole request at once.
+
+use super::PurgeRequest;
+use crate::config::{Cdn, Site};
+use crate::rewrite::path::normalise;
+use std::sync::Arc;
+use url::{Position, Url};
+
+/// Items in one request.
+const MAX_ITEMS: usize = 50_000;
+/// Bytes of a URL, path or prefix. No CDN takes longer ones.
+const MAX_NAME: usize = 8_192;
+/// Bytes of a tag: the longest that a CDN takes.
+const MAX_TAG: usize = 1_024;
+
+/// Why an item cannot be purged.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ItemError {
+    /// Where it is in the request: `paths[3]`.
+    pub item: String,
+    /// Why, in words.
+    pub message: String,
+}
+
+impl ItemError {
+    pub(super) fn new(list: &str, index: usize, message: impl Into<String>) -> Self {
+        Self { item: format!("{list}[{index}]"), message: message.into() }
+    }
+}
+
+/// A request whose items are all right by themselves.
+pub(super) struct Checked<'a> {
+    /// Written as a browser requests them, without fragment.
+    pub(super) urls: Vec<Url>,
+    pub(super) paths: &'a [String],
+    pub(super) tags: &'a [String],
+    pub(super) prefixes: &'a [String],
+    pub(super) everything: bool,
+    pub(super) cdns: Vec<&'a Arc<Cdn>>,
+}
+
+pub(super) fn check<'a>(site: &'a Site, request: &'a PurgeRequest) -> Result<Checked<'a>, Vec<ItemError>> {
+    let mut errors = Vec::new();
+    let whole = |message: &str| ItemError {
+        item: "urls, paths, tags, prefixes, everything".into(),
+        message: message.into(),
+    };
+    match request.item_count() {
+        0 => errors.push(whole("at least one item is needed")),
+        count if count > MAX_ITEMS => {
+            return Err(vec![whole(&format!("{count} items are too many: at most {MAX_ITEMS}"))]);
+        }
+        _ => {}
+    }
+    each(&mut errors, "paths", &request.paths, path);
+    each(&mut errors, "tags", &request.tags, tag);
+    each(&mut errors, "prefixes", &request.prefixes, prefix);
+    let urls = each(&mut errors, "urls", &request.urls, |text| url(site, text));
+    let cdns = cdns(site, request, &mut errors);
+    if errors.is_empty() {
+        unreached(site, &urls, &cdns, &mut errors);
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(Checked {
+        urls,
+        paths: &request.paths,
+        tags: &request.tags,
+        prefixes: &request.prefixes,
+        everything: request.purges_everything(site),
+        cdns,
+    })
+}
+
+fn each<T>(
+    errors: &mut Vec<ItemError>,
+    list: &str,
+    items: &[String],
+    check: impl Fn(&str) -> Result<T, String>,
+) -> Vec<T> {
+    let mut good = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        match check(item) {
+            Ok(value) => good.push(value),
+            Err(message) => errors.push(ItemError::new(list, index, message)),
+        }
+    }
+    good
+}
+
+/// The CDNs that are asked for; without a list, all.
+fn cdns<'a>(site: &'a Site, request: &PurgeRequest, errors: &mut Vec<ItemError>) -> Vec<&'a Arc<Cdn>> {
+    let Some(names) = &request.cdns else { return site.cdns.iter().collect() };
+    if names.is_empty() {
+        errors.push(ItemError {
+            item: "cdns".into(),
+            message: "name at least one, or leave it out for all".into(),
+        });
+    }
+    for (index, name) in names.iter().enumerate() {
+        if !site.cdns.iter().any(|cdn| cdn.name == *name) {
+            errors.push(ItemError::new("cdns", index, format!("the site has no CDN named {}", shown(name))));
+        }
+    }
+    site.cdns.iter().filter(|cdn| names.contains(&cdn.name)).collect()
+}
+
+fn url(site: &Site, text: &str) -> Result<Url, String> {
+    name(text)?;
+    // The URL standard reads it as browsers do, and that is the name under which a CDN keeps it.
+    let mut url = Url::parse(text).map_err(|error| format!("not an absolute URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("not an http or https URL".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not carry a user name or password".into());
+    }
+    url.set_fragment(None);
+    let host = url.host_str().unwrap_or_default();
+    if serves(site, host) || site.cdns.iter().any(|cdn| is_host_of(cdn, &url)) {
+        Ok(url)
+    } else {
+        Err(format!("{} is not a host of this site or of its CDNs", shown(host)))
+    }
+}
+
+/// A URL that goes to none of the CDNs that were asked for would be "purged" nowhere.
+fn unreached(site: &Site, urls: &[Url], cdns: &[&Arc<Cdn>], errors: &mut Vec<ItemError>) {
+    for (index, url) in urls.iter().enumerate() {
+        if !cdns.is_empty() && !cdns.iter().any(|cdn| takes(site, cdn, url)) {
+            errors.push(ItemError::new("urls", index, "its host is not one of the CDNs that `cdns` names"));
+        }
+    }
+}
+
+/// Whether `url` is purged at this CDN: not where only others of the site serve its host. There is nothing to purge
+/// then, and Cloudflare would refuse.
+pub(super) fn takes(site: &Site, cdn: &Cdn, url: &Url) -> bool {
+    is_host_of(cdn, url) || !site.cdns.iter().any(|other| is_host_of(other, url))
+}
+
+fn path(text: &str) -> Result<(), String> {
+    name(text)?;
+    if !text.starts_with('/') {
+        return Err("must start with `/`".into());
+    }
+    if text.contains('#') {
+        return Err("must not have a fragment".into());
+    }
+    if text.contains('?') {
+        return Err(
+            "must not have a query: a path is the page with every query; for just one of them use `urls`"
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+fn prefix(text: &str) -> Result<(), String> {
+    name(text)?;
+    if !text.starts_with('/') {
+        return Err("must start with `/`".into());
+    }
+    if text.contains(['?', '#', '*']) {
+        return Err(
+            "must not have a query, a fragment or a wildcard: it stands for everything below it".into()
+        );
+    }
+    if !normalise(text).ends_with('/') {
+        let wanted = shown(&format!("{text}/"));
+        return Err(format!(
+            "must end with `/`: {wanted} is everything below it; for the page itself use `paths`"
+        ));
+    }
+    Ok(())
+}
+
+fn tag(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("must not be empty".into());
+    }
+    if text.len() > MAX_TAG {
+        return Err(format!("has {} bytes: at most {MAX_TAG}", text.len()));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("must not have control characters".into());
+    }
+    if text.trim() != text {
+        return Err("must not start or end with a space".into());
+    }
+    Ok(())
+}
+
+fn name(text: &str) -> Result<(), String> {
+    if text.len() > MAX_NAME {
+        return Err(format!("has {} bytes: at most {MAX_NAME}", text.len()));
+    }
+    // The URL standard would drop some of them in silence.
+    if text.chars().any(char::is_control) {
+        return Err("must not have control characters".into());
+    }
+    Ok(())
+}
+
+/// Whether requests for `host` are the site's.
+fn serves(site: &Site, host: &str) -> bool {
+    let matches = |name: &String| match name.strip_prefix('*') {
+        Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+        None => name == host,
+    };
+    site.default || site.hosts.iter().any(matches)
+}
+
+/// Whether the CDN's hosts name that of `url`.
+fn is_host_of(cdn: &Cdn, url: &Url) -> bool {
+    let authority = &url[Position::BeforeHost..Position::AfterPort];
+    cdn.hosts.iter().any(|host| Some(host.as_str()) == url.host_str() || host == authority)
+}
+
+/// A name of the caller's in a message, kept short.
+fn shown(name: &str) -> String {
+    let mut short: String = name.chars().take(100).collect();
+    if short.len() < name.len() {
+        short.push('…');
+    }
+    format!("`{short}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::site;
+    use super::*;
+    use crate::rewrite::CdnType;
+
+    /// The only error that `request` gets, as `item: message`; empty if it gets none.
+    #[track_caller]
+    fn expect(request: PurgeRequest, expected: &str) {
+        let mut site = site(&[CdnType::Fastly, CdnType::Varnish]);
+        site.hosts = vec!["www.example.com".into(), "*.preview.example.com".into()];
+        site.cdns = site
+            .cdns
+            .iter()
+            .map(|cdn| Arc::new(Cdn { hosts: vec!["edge.example.net".into()], ..Cdn::clone(cdn) }))
+            .collect();
+        let errors = check(&site, &request).err().unwrap_or_default();
+        let errors: Vec<_> =
+            errors.iter().map(|error| format!("{}: {}", error.item, error.message)).collect();
+        assert_eq!(errors.join("\n"), expected);
+    }
+
+    fn urls(urls: &[&str]) -> PurgeRequest {
+        PurgeRequest { urls: urls.iter().map(|url| (*url).into()).collect(), ..Default::default() }
+    }
+
+    fn paths(paths: &[&str]) -> PurgeRequest {
+        PurgeRequest { paths: paths.iter().map(|path| (*path).into()).collect(), ..Default::default() }
+    }
+
+    fn prefixes(prefixes: &[&str]) -> PurgeRequest {
+        PurgeRequest {
+            prefixes: prefixes.iter().map(|prefix| (*prefix).into()).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn tags(tags: &[&str]) -> PurgeRequest {
+        PurgeRequest { tags: tags.iter().map(|tag| (*tag).into()).collect(), ..Default::default() }
+    }
+
+    fn cdns(cdns: &[&str]) -> PurgeRequest {
+        let cdns = Some(cdns.iter().map(|cdn| (*cdn).into()).collect());
+        PurgeRequest { everything: true, cdns, ..Default::default() }
+    }
+
+    #[test]
+    fn how_many() {
+        expect(
+            PurgeRequest::default(),
+            "urls, paths, tags, prefixes, everything: at least one item is needed",
+        );
+        let many = PurgeRequest { paths: vec!["/".into(); 50_000], ..Default::default() };
+        expect(many.clone(), "");
+        expect(
+            PurgeRequest { everything: true, ..many },
+            "urls, paths, tags, prefixes, everything: 50001 items are too many: at most 50000",
+        );
+    }
+
+    #[test]
+    fn urls_of_the_site() {
+        expect(urls(&["https://www.example.com/a?x=1#top", "http://WWW.example.com:8080"]), "");
+        expect(urls(&["https://a.preview.example.com/", "https://a.b.preview.example.com/"]), "");
+        expect(urls(&["https://edge.example.net/ü b"]), "");
+        expect(
+            urls(&["https://www.example.com/", "/a"]),
+            "urls[1]: not an absolute URL: relative URL without a base",
+        );
+        expect(urls(&["ftp://www.example.com/"]), "urls[0]: not an http or https URL");
+        expect(urls(&["https://u:p@www.example.com/"]), "urls[0]: must not carry a user name or password");
+        expect(
+            urls(&["https://example.com/", "https://preview.example.com/", "https://xpreview.example.com/"]),
+            "urls[0]: `example.com` is not a host of this site or of its CDNs\n\
+             urls[1]: `preview.example.com` is not a host of this site or of its CDNs\n\
+             urls[2]: `xpreview.example.com` is not a host of this site or of its CDNs",
+        );
+        expect(urls(&["https://www.example.com/\n"]), "urls[0]: must not have control characters");
+        let long = format!("https://www.example.com/{}", "x".repeat(8_192));
+        expect(urls(&[&long]), "urls[0]: has 8216 bytes: at most 8192");
+    }
+
+    #[test]
+    fn a_default_site_serves_every_host() {
+        let mut site = site(&[CdnType::Fastly]);
+        site.hosts.clear();
+        site.default = true;
+        assert!(check(&site, &urls(&["http://127.0.0.1:8080/a"])).is_ok());
+    }
+
+    #[test]
+    fn fragments_go() {
+        let site = site(&[CdnType::Fastly]);
+        let request = urls(&["https://www.example.com/a?x=1#top"]);
+        assert_eq!(check(&site, &request).ok().unwrap().urls[0].as_str(), "https://www.example.com/a?x=1");
+    }
+
+    #[test]
+    fn paths_are_paths() {
+        expect(paths(&["/", "/a b/ü", "/%2F*"]), "");
+        expect(paths(&["/", "a", ""]), "paths[1]: must start with `/`\npaths[2]: must start with `/`");
+        expect(paths(&["/a#b"]), "paths[0]: must not have a fragment");
+        expect(
+            paths(&["/a?b"]),
+            "paths[0]: must not have a query: a path is the page with every query; for just one of them use `urls`",
+        );
+    }
+
+    #[test]
+    fn prefixes_end_with_a_slash() {
+        expect(prefixes(&["/", "/blog/", "/a/b/"]), "");
+        expect(prefixes(&["blog/"]), "prefixes[0]: must start with `/`");
+        expect(
+            prefixes(&["/blog"]),
+            "prefixes[0]: must end with `/`: `/blog/` is everything below it; for the page itself use `paths`",
+        );
+        expect(
+            prefixes(&["/blog/*"]),
+            "prefixes[0]: must not have a query, a fragment or a wildcard: it stands for everything below it",
+        );
+    }
+
+    #[test]
+    fn tags_are_printable() {
+        expect(tags(&["product-42", "a b", "ü", &"x".repeat(1_024)]), "");
+        expect(tags(&["", " a"]), "tags[0]: must not be empty\ntags[1]: must not start or end with a space");
+        expect(tags(&[&"x".repeat(1_025)]), "tags[0]: has 1025 bytes: at most 1024");
+        expect(tags(&["a\r\nb"]), "tags[0]: must not have control characters");
+    }
+
+    #[test]
+    fn cdns_are_the_sites() {
+        expect(cdns(&["fastly"]), "");
+        expect(cdns(&["fastly", "akamai"]), "cdns[1]: the site has no CDN named `akamai`");
+        expect(cdns(&[]), "cdns: name at least one, or leave it out for all");
+    }
+}

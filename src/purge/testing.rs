@@ -1,0 +1,116 @@
+//! A site with CDNs, for tests of this module and of the worker.
+
+use crate::cdn::Capabilities;
+use crate::config::secret::Secret;
+use crate::config::{Cdn, CdnSettings, CloudflarePlan, Everything, Mode, OriginHost, OriginUrl, Site, Trust};
+use crate::rewrite::{CdnType, Dialect, Policy, Profile, TagPolicy, Ttls};
+use http::HeaderName;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The site `www`, with one CDN of each type, named by it.
+pub(crate) fn site(types: &[CdnType]) -> Site {
+    Site {
+        name: "www".into(),
+        hosts: vec!["www.example.com".into()],
+        default: false,
+        mode: Mode::On,
+        origins: vec![OriginUrl {
+            tls: false,
+            host: "127.0.0.1".into(),
+            port: 80,
+            authority: "127.0.0.1".into(),
+        }],
+        origin_host: OriginHost::Origin,
+        origin_settle: Duration::ZERO,
+        trust: Trust::Any,
+        policy: Policy {
+            site: "www".into(),
+            profile: Profile::Generic,
+            ttls: Ttls {
+                edge: Duration::from_secs(2 * 86_400),
+                browser: Duration::from_secs(7_200),
+                fallback: Duration::from_secs(300),
+                not_found: Duration::from_secs(300),
+                guard: Duration::from_secs(1),
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
+            },
+            vary: vec![],
+            rules: vec![],
+            tags: TagPolicy { path: true, site: true, sections: 0 },
+        },
+        max_purge_lag: Duration::from_secs(60),
+        cdns: types.iter().map(|cdn_type| Arc::new(cdn(*cdn_type))).collect(),
+    }
+}
+
+/// A CDN named by its type, for the host `www.example.com`.
+pub(crate) fn cdn(cdn_type: CdnType) -> Cdn {
+    let secret = || Secret::new("secret");
+    let api_url = String::from("https://api.example.com");
+    let settings = match cdn_type {
+        CdnType::Fastly => CdnSettings::Fastly { service_id: "SU1".into(), auth_token: secret(), api_url },
+        CdnType::Akamai => CdnSettings::Akamai {
+            api_url,
+            client_token: secret(),
+            client_secret: secret(),
+            access_token: secret(),
+            network: crate::config::AkamaiNetwork::Production,
+            cp_codes: vec![],
+        },
+        CdnType::Cloudflare => CdnSettings::Cloudflare {
+            zone_id: "zone".into(),
+            api_token: secret(),
+            plan: CloudflarePlan::Free,
+            enterprise_only: false,
+            api_url,
+        },
+        CdnType::Cloudfront => CdnSettings::Cloudfront {
+            distribution_id: "E1".into(),
+            access_key_id: "AKIA".into(),
+            secret_access_key: secret(),
+            session_token: None,
+            api_url,
+        },
+        CdnType::Varnish => CdnSettings::Varnish { api_urls: vec!["http://127.0.0.1:6081".into()] },
+    };
+    let tag_header = (cdn_type != CdnType::Cloudfront).then(|| HeaderName::from_static("surrogate-key"));
+    Cdn {
+        name: format!("{cdn_type:?}").to_lowercase(),
+        hosts: vec!["www.example.com".into()],
+        hard: true,
+        everything: Everything::SiteTag,
+        repeat_after: Duration::ZERO,
+        repeat_everything_after: Duration::ZERO,
+        account: "main".into(),
+        dialect: Dialect {
+            cdn: cdn_type,
+            ttl_header: HeaderName::from_static("surrogate-control"),
+            tag_header,
+        },
+        settings,
+    }
+}
+
+/// What the adapter of such a CDN can do.
+pub(crate) fn capabilities(cdn: &Cdn) -> Capabilities {
+    let (urls, tags, prefixes, bytes) = match cdn.dialect.cdn {
+        CdnType::Fastly => (1, 256, 0, 1_000_000),
+        CdnType::Akamai => (10_000, 5_000, 0, 49_986),
+        CdnType::Cloudflare => (100, 100, 100, 1_000_000),
+        CdnType::Cloudfront => (3_000, 3_000, 15, 1_000_000),
+        CdnType::Varnish => (1, 1_000, 1, 6_900),
+    };
+    Capabilities {
+        tags: cdn.dialect.tag_header.is_some(),
+        prefixes: prefixes > 0,
+        soft: cdn.dialect.cdn != CdnType::Cloudfront,
+        soft_everything: matches!(cdn.dialect.cdn, CdnType::Akamai | CdnType::Cloudflare),
+        urls_per_call: urls,
+        tags_per_call: tags,
+        prefixes_per_call: prefixes,
+        bytes_per_call: bytes,
+        mixed_kinds: cdn.dialect.cdn == CdnType::Cloudfront,
+    }
+}

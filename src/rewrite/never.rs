@@ -1,0 +1,50 @@
+//! What is never lengthened, unless a rule says so.
+
+use super::fields::Fields;
+use super::origin::Origin;
+use super::outcome::Reason;
+use super::{Policy, RequestFacts};
+use http::header::VARY;
+use http::{HeaderMap, Method};
+
+/// Why the response must keep the lifetime that the origin gave it, if it must.
+pub(super) fn reason(
+    policy: &Policy,
+    request: RequestFacts<'_>,
+    origin: &Origin<'_>,
+    fields: Fields,
+    headers: &HeaderMap,
+) -> Option<Reason> {
+    if *request.method != Method::GET && *request.method != Method::HEAD {
+        return Some(Reason::Method);
+    }
+    if fields.set_cookie {
+        return Some(Reason::SetCookie);
+    }
+    if let Some(reason) = origin.forbids() {
+        return Some(reason);
+    }
+    // RFC 9111 §3.5.
+    if request.authorization && !origin.allows_authorization() {
+        return Some(Reason::Authorization);
+    }
+    if request.cookie && !origin.has_positive_lifetime() {
+        return Some(Reason::Cookie);
+    }
+    (fields.vary && !vary_is_allowed(policy, headers)).then_some(Reason::Vary)
+}
+
+/// Whether the response varies on nothing but what the site lists, and on `Accept-Encoding`, which every CDN handles.
+fn vary_is_allowed(policy: &Policy, headers: &HeaderMap) -> bool {
+    headers
+        .get_all(VARY)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|b| *b == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| !name.is_empty())
+        .all(|name| {
+            let is = |allowed: &str| name.eq_ignore_ascii_case(allowed.as_bytes());
+            // `*` is no header name, so no list can allow it.
+            name != b"*" && (is("accept-encoding") || policy.vary.iter().any(|allowed| is(allowed)))
+        })
+}

@@ -1,0 +1,149 @@
+//! What was done to a response, and why: the names that metrics, logs and `explain` show.
+
+use std::fmt;
+
+/// What was decided for one response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Decision {
+    /// What was done.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What was done to a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The TTL table's lifetimes were set (or the origin's own targeted lifetime translated).
+    Lengthened,
+    /// Caching headers stay as the origin sent them.
+    Untouched,
+    /// A short lifetime or none: a long one could not be taken back, or the response is an error.
+    Fallback,
+    /// Produced before a purge that covers it.
+    Guarded,
+}
+
+impl Outcome {
+    /// Every outcome; `ALL[outcome.index()] == outcome`.
+    pub const ALL: [Outcome; 4] =
+        [Outcome::Lengthened, Outcome::Untouched, Outcome::Fallback, Outcome::Guarded];
+
+    /// Its place in [`Outcome::ALL`], for arrays of counters.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Its name as a metric label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Lengthened => "lengthened",
+            Outcome::Untouched => "untouched",
+            Outcome::Fallback => "fallback",
+            Outcome::Guarded => "guarded",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Declares [`Reason`] so that a variant, its label and its sentence stand in one place.
+macro_rules! reasons {
+    ($($variant:ident $label:literal $sentence:literal)+) => {
+        /// Why a response was treated as it was.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason {
+            $(#[doc = $sentence] $variant,)+
+        }
+
+        impl Reason {
+            /// Every reason; `ALL[reason.index()] == reason`.
+            pub const ALL: [Reason; [$($label),+].len()] = [$(Reason::$variant),+];
+
+            /// Its name as a metric label.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Reason::$variant => $label,)+ }
+            }
+
+            /// One English sentence for people.
+            pub fn describe(self) -> &'static str {
+                match self { $(Reason::$variant => $sentence,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    // Lengthened
+    TtlTable "ttl-table" "The site's TTLs for this status were set."
+    Rule "rule" "A rule that matches the path decided the TTLs."
+    MediaHash "media-hash" "The path names its content by a hash, so the response never changes."
+    OriginTargeted "origin-targeted" "The origin sent a lifetime for CDNs itself; it was translated, not replaced."
+    // Fallback
+    ErrorStatus "error-status" "Errors of the server and of authorisation are never cached."
+    PurgingUnhealthy "purging-unhealthy" "Purges are not known to get through to this CDN, so a long TTL could not be taken back."
+    CdnInDispute "cdn-in-dispute" "The request names one CDN and looks like another."
+    TagsTooMany "tags-too-many" "The response has more tags than this CDN takes, so some purges would miss it."
+    TagsTooLarge "tags-too-large" "The tags of the response take more bytes than this CDN reads, so some purges would miss it."
+    // Untouched, by the response or the request
+    Status "status" "Responses of this status are left as the origin sent them."
+    Method "method" "Only responses to GET and HEAD get a long TTL."
+    SetCookie "set-cookie" "The response sets a cookie."
+    Private "private" "The origin says `private`."
+    NoStore "no-store" "The origin says `no-store`."
+    NoCache "no-cache" "The origin says `no-cache`."
+    ZeroLifetime "zero-lifetime" "The origin gives a lifetime of zero."
+    Authorization "authorization" "The request carried `Authorization` and the origin says neither `public` nor a positive `s-maxage`."
+    Cookie "cookie" "The request carried `Cookie` and the origin gives no explicit positive lifetime."
+    Vary "vary" "The response varies on a request header that the site does not list."
+    // Untouched, before the response is looked at: the proxy's own reasons
+    NotOptedIn "not-opted-in" "The request did not opt in."
+    OptInUntrusted "opt-in-untrusted" "The request opted in, but its sender is not trusted to."
+    OptInMalformed "opt-in-malformed" "The opt-in header is repeated or is not `enabled`."
+    NoCdn "no-cdn" "The site has no CDN of the kind that asked."
+    ModeOff "mode-off" "The site's mode is `off`."
+    ModeObserve "mode-observe" "The site's mode is `observe`: what would be is counted, nothing is changed."
+    ShimError "shim-error" "The shim itself answered, with an error."
+}
+
+impl Reason {
+    /// Its place in [`Reason::ALL`], for arrays of counters.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_is_at_its_index() {
+        for (i, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), i);
+            assert!(reason.describe().ends_with('.'));
+        }
+        for (i, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome.index(), i);
+        }
+    }
+
+    #[test]
+    fn labels_are_unique_and_kebab_case() {
+        let labels: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(labels.len(), Reason::ALL.len());
+        for label in labels {
+            assert!(label.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{label}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The TTL table: which row a status gets, and its lifetimes.
+
+use super::outcome::Reason;
+use super::{Policy, Profile, Rule};
+use http::StatusCode;
+use std::time::Duration;
+
+/// What the table says of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Treatment {
+    /// These lifetimes.
+    Row(Row),
+    /// Not to be cached at all.
+    NoStore,
+    /// As the origin sent it.
+    Untouched,
+}
+
+/// The lifetimes of a row, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// For the browser.
+    pub(super) browser: Browser,
+    /// For the CDN.
+    pub(super) edge: u32,
+    /// Whether stale copies may be served as the site allows; never of an error page.
+    pub(super) stale: bool,
+    /// Whether an origin's `immutable` stays.
+    pub(super) immutable: bool,
+    /// Whether validators go: a 404 that is revalidated sticks after its page was published (the origin answers 304).
+    pub(super) drops_validators: bool,
+    /// Where the lifetimes come from.
+    pub(super) reason: Reason,
+}
+
+/// A browser's lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Browser {
+    /// Seconds.
+    MaxAge(u32),
+    /// `no-cache`; 0 seconds where the CDN reads the same header.
+    NoCache,
+}
+
+impl Browser {
+    /// As a lifetime in seconds.
+    pub(super) fn seconds(self) -> u32 {
+        match self {
+            Browser::MaxAge(seconds) => seconds,
+            Browser::NoCache => 0,
+        }
+    }
+}
+
+/// Media that AEM names by content: 30 days everywhere.
+const MEDIA: Duration = Duration::from_secs(30 * 86_400);
+/// The AEM table's row of such media that is not there (or elsewhere).
+const AEM_MEDIA_ERROR: Duration = Duration::from_secs(3_600);
+
+/// The row of a response with this status at this normalised path.
+pub(super) fn treatment(policy: &Policy, rule: Option<&Rule>, path: &str, status: StatusCode) -> Treatment {
+    let ttls = &policy.ttls;
+    let aem = policy.profile == Profile::Aem;
+    match status.as_u16() {
+        401 | 403 | 407 | 500.. => Treatment::NoStore,
+        400 if aem => Treatment::NoStore,
+        // A 304 stands for the 200 that the CDN holds.
+        200 | 304 if is_content_hash_path(path) => {
+            page(rule, Row { immutable: true, ..row(MEDIA, MEDIA, Reason::MediaHash) })
+        }
+        200 | 203 | 304 => page(rule, row(ttls.browser, ttls.edge, Reason::TtlTable)),
+        301 | 302 | 308 | 404 | 405 | 410 | 414 | 451 if aem && is_content_hash_path(path) => {
+            other(rule, status, row(AEM_MEDIA_ERROR, AEM_MEDIA_ERROR, Reason::MediaHash))
+        }
+        301 | 308 => page(rule, row(ttls.browser, ttls.edge, Reason::TtlTable)),
+        302 if aem => {
+            // Not `private`, as AEM has it: Fastly's default VCL does not store what is private.
+            other(
+                rule,
+                status,
+                Row { browser: Browser::NoCache, ..row(ttls.browser, ttls.edge, Reason::TtlTable) },
+            )
+        }
+        // The AEM table keeps client errors like pages; of those only the ones that depend on nothing but the URL
+        // (RFC 9110 §15.1), not a 429.
+        404 | 405 | 410 | 414 | 451 if aem => {
+            other(rule, status, row(ttls.browser, ttls.edge, Reason::TtlTable))
+        }
+        404 | 410 => other(rule, status, row(ttls.fallback, ttls.not_found, Reason::TtlTable)),
+        _ => Treatment::Untouched,
+    }
+}
+
+fn row(browser: Duration, edge: Duration, reason: Reason) -> Row {
+    Row {
+        browser: Browser::MaxAge(seconds(browser)),
+        edge: seconds(edge),
+        stale: true,
+        immutable: false,
+        drops_validators: false,
+        reason,
+    }
+}
+
+/// The row of a page: a rule replaces its lifetimes.
+fn page(rule: Option<&Rule>, mut row: Row) -> Treatment {
+    let Some(rule) = rule else { return Treatment::Row(row) };
+    if let Some(ttl) = rule.browser_ttl {
+        row.browser = Browser::MaxAge(seconds(ttl));
+    }
+    if let Some(ttl) = rule.edge_ttl {
+        row.edge = seconds(ttl);
+    }
+    if rule.browser_ttl.is_some() || rule.edge_ttl.is_some() || rule.allow_override {
+        row.reason = Reason::Rule;
+    }
+    Treatment::Row(row)
+}
+
+/// The row of a temporary redirect or a client error: a rule that asks for thirty days means its pages, so it can
+/// shorten this row but not lengthen it.
+fn other(rule: Option<&Rule>, status: StatusCode, mut row: Row) -> Treatment {
+    if status.is_client_error() {
+        row.stale = false;
+        row.drops_validators = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
+    }
+    if let Some(ttl) = rule.and_then(|rule| rule.browser_ttl)
+        && let Browser::MaxAge(browser) = &mut row.browser
+    {
+        *browser = seconds(ttl).min(*browser);
+    }
+    if let Some(ttl) = rule.and_then(|rule| rule.edge_ttl) {
+        row.edge = seconds(ttl).min(row.edge);
+    }
+    Treatment::Row(row)
+}
+
+/// Whole seconds, rounded down, at most 2^31 (RFC 9111 §1.2.2).
+pub(super) fn seconds(ttl: Duration) -> u32 {
+    u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX).min(1 << 31)
+}
+
+/// Whether a segment of the path starts with `media_` and at least 40 lower-case hex digits: the hash of its content.
+fn is_content_hash_path(path: &str) -> bool {
+    const SHORTEST: usize = "/media_".len() + 40;
+    let is_hash = |segment: &[u8]| {
+        segment
+            .strip_prefix(b"media_")
+            .and_then(|rest| rest.get(..40))
+            .is_some_and(|hash| hash.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+    };
+    path.len() >= SHORTEST && path.as_bytes().split(|b| *b == b'/').any(is_hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_hashes() {
+        let hash = "0123456789abcdef0123456789abcdef01234567";
+        let check = |path: &str, expected| assert_eq!(is_content_hash_path(path), expected, "{path}");
+        check(&format!("/media_{hash}.png"), true);
+        check(&format!("/a/b/media_{hash}89abcdef/name.png"), true);
+        check(&format!("/media_x/media_{hash}"), true);
+        check(&format!("/media_{}", &hash[1..]), false);
+        check(&format!("/media_{}", hash.to_uppercase()), false);
+        check(&format!("/my_media_{hash}.png"), false);
+        check(&format!("/media-{hash}.png"), false);
+        check("/", false);
+    }
+
+    #[test]
+    fn seconds_are_rounded_down_and_bounded() {
+        assert_eq!(seconds(Duration::from_millis(1_999)), 1);
+        assert_eq!(seconds(Duration::from_secs(1 << 31)), 1 << 31);
+        assert_eq!(seconds(Duration::MAX), 1 << 31);
+    }
+}

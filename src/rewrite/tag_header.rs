@@ -1,0 +1,180 @@
+//! The tag header of a response: tags from the site, its rules and the origin, in the dialect that asked.
+
+use super::dialect::{SURROGATE_KEY, X_SURROGATE_KEY};
+use super::fields::Fields;
+use super::outcome::Reason;
+use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections, site_tag};
+use super::{CdnType, Dialect, Policy, Rule};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Replaces the tag fields of a response by the one of `dialect`. An error means that not all tags fit: those that
+/// do, the most important ones first, are in the header.
+pub(super) fn write(
+    policy: &Policy,
+    rule: Option<&Rule>,
+    path: &str,
+    dialect: &Dialect,
+    fields: Fields,
+    headers: &mut HeaderMap,
+) -> Result<(), Reason> {
+    let mut list = TagList::new(dialect.cdn);
+    let fits = match &dialect.tag_header {
+        Some(own) => fill_with_ours(&mut list, policy, rule, path)
+            .and_then(|()| list.push_fields(headers, fields, own)),
+        None => Ok(()),
+    };
+    for field in fields.tags() {
+        headers.remove(field);
+    }
+    if let Some(own) = &dialect.tag_header {
+        match list.value() {
+            Some(value) => headers.insert(own, value),
+            None => headers.remove(own),
+        };
+    }
+    fits
+}
+
+/// The tags of the site and of the rule, the most important first.
+fn fill_with_ours(
+    list: &mut TagList,
+    policy: &Policy,
+    rule: Option<&Rule>,
+    path: &str,
+) -> Result<(), Reason> {
+    if policy.tags.site {
+        list.push(site_tag(&policy.site).as_bytes())?;
+    }
+    if policy.tags.path {
+        list.push(&path_tag_bytes(&policy.site, path))?;
+    }
+    for section in sections(path, policy.tags.sections) {
+        list.push(&section_tag_bytes(&policy.site, section))?;
+    }
+    for tag in rule.map_or(&[][..], |rule| &rule.tags) {
+        list.push(tag.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// A tag header under construction.
+struct TagList {
+    cdn: CdnType,
+    line: Vec<u8>,
+    tags: Vec<Tag>,
+    limits: Limits,
+}
+
+/// A tag of the line: where it is, and a fingerprint by which most others differ from it.
+struct Tag {
+    fingerprint: u32,
+    start: usize,
+    end: usize,
+}
+
+/// What a CDN reads of its tag header.
+struct Limits {
+    tags: usize,
+    bytes: usize,
+    separator: u8,
+    /// Whether `A` and `a` are one tag.
+    ignores_case: bool,
+}
+
+impl Limits {
+    fn of(cdn: CdnType) -> Self {
+        let (tags, bytes, separator, ignores_case) = match cdn {
+            // "Surrogate-Key": a key that crosses the limit, and all after it, are ignored.
+            CdnType::Fastly => (usize::MAX, 16_384, b' ', false),
+            // "Assign cache tags": 128 tags of the first line; the byte limit is reported by users.
+            CdnType::Akamai => (128, 8_192, b',', false),
+            // "Purge cache by cache-tags": 16 KB, about 1,000 tags.
+            CdnType::Cloudflare => (1_000, 16_384, b',', true),
+            // "What you need to know when invalidating tags": the rest is dropped in silence. All headers of a
+            // response together are limited, so tags get a part of that.
+            CdnType::Cloudfront => (50, 8_192, b',', true),
+            // `http_resp_hdr_len` is 8k by default.
+            CdnType::Varnish => (usize::MAX, 8_000, b' ', false),
+        };
+        Self { tags, bytes, separator, ignores_case }
+    }
+}
+
+impl TagList {
+    fn new(cdn: CdnType) -> Self {
+        Self { cdn, line: Vec::with_capacity(256), tags: Vec::with_capacity(16), limits: Limits::of(cdn) }
+    }
+
+    /// Appends a tag in its encoded form unless it is there already.
+    fn push(&mut self, tag: &[u8]) -> Result<(), Reason> {
+        let mut space = [0; 32];
+        let tag = encode_bytes(self.cdn, tag, &mut space);
+        let fingerprint = fingerprint(tag);
+        if self.contains(tag, fingerprint) {
+            return Ok(());
+        }
+        let separator = usize::from(!self.line.is_empty());
+        if self.tags.len() == self.limits.tags {
+            return Err(Reason::TagsTooMany);
+        }
+        if self.line.len() + separator + tag.len() > self.limits.bytes {
+            return Err(Reason::TagsTooLarge);
+        }
+        if separator == 1 {
+            self.line.push(self.limits.separator);
+        }
+        let start = self.line.len();
+        self.line.extend_from_slice(tag);
+        self.tags.push(Tag { fingerprint, start, end: self.line.len() });
+        Ok(())
+    }
+
+    /// Appends every tag that the origin sent.
+    fn push_fields(&mut self, headers: &HeaderMap, fields: Fields, own: &HeaderName) -> Result<(), Reason> {
+        let mut own_is_read = false;
+        for field in fields.tags() {
+            own_is_read |= field == own;
+            // A `Surrogate-Key` may contain a comma. Elsewhere commas separate, and spaces too: AEM's own Akamai output
+            // joins its tags with spaces, and no dialect has spaces within a tag.
+            let foreign = *field != SURROGATE_KEY && *field != X_SURROGATE_KEY;
+            self.push_field(headers, field, foreign || field == own && self.limits.separator == b',')?;
+        }
+        if fields.own_tags && !own_is_read {
+            self.push_field(headers, own, self.cdn != CdnType::Fastly)?;
+        }
+        Ok(())
+    }
+
+    fn push_field(&mut self, headers: &HeaderMap, field: &HeaderName, commas: bool) -> Result<(), Reason> {
+        for line in headers.get_all(field) {
+            let tags = line.as_bytes().split(|b| matches!(b, b' ' | b'\t') || commas && *b == b',');
+            for tag in tags.filter(|tag| !tag.is_empty()) {
+                self.push(tag)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn contains(&self, tag: &[u8], fingerprint: u32) -> bool {
+        self.tags.iter().filter(|known| known.fingerprint == fingerprint).any(|known| {
+            let known = &self.line[known.start..known.end];
+            known == tag || self.limits.ignores_case && known.eq_ignore_ascii_case(tag)
+        })
+    }
+
+    fn value(&self) -> Option<HeaderValue> {
+        let value =
+            || HeaderValue::from_bytes(&self.line).expect("encoded tags and separators are visible ASCII");
+        (!self.line.is_empty()).then(value)
+    }
+}
+
+/// Equal for equal tags, whatever their case; different for most others, which differ in their length or their end.
+fn fingerprint(tag: &[u8]) -> u32 {
+    let end = match tag.last_chunk::<4>() {
+        Some(end) => u32::from_le_bytes(*end),
+        None => tag.iter().fold(0, |end, b| end << 8 | u32::from(*b)),
+    };
+    // In ASCII this bit is the case of a letter.
+    (end | 0x2020_2020) ^ (tag.len() as u32).rotate_right(8)
+}

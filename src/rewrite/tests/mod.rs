@@ -1,0 +1,145 @@
+//! The rewriting as a whole: tables of what goes in and comes out, and laws that hold whatever goes in.
+
+mod fallback;
+mod laws;
+mod never;
+mod rows;
+mod tag_headers;
+mod targeted;
+
+use super::pattern::PathPattern;
+use super::*;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use std::time::Duration;
+
+/// A site with the default TTLs and no tags of its own.
+fn site() -> Policy {
+    let minutes = |m: u64| Duration::from_secs(60 * m);
+    Policy {
+        site: "www".to_owned(),
+        profile: Profile::Generic,
+        ttls: Ttls {
+            edge: minutes(2 * 24 * 60),
+            browser: minutes(2 * 60),
+            fallback: minutes(5),
+            not_found: minutes(4),
+            guard: Duration::from_secs(1),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+        },
+        vary: vec![],
+        rules: vec![],
+        tags: TagPolicy { path: false, site: false, sections: 0 },
+    }
+}
+
+/// A rule for every path that changes nothing yet.
+fn rule() -> Rule {
+    Rule {
+        path: PathPattern::new("/**").unwrap(),
+        edge_ttl: None,
+        browser_ttl: None,
+        allow_override: false,
+        tags: vec![],
+    }
+}
+
+/// A site whose rule lengthens whatever the origin says.
+fn overriding_site() -> Policy {
+    Policy { rules: vec![Rule { allow_override: true, ..rule() }], ..site() }
+}
+
+/// The dialect of `cdn` with its defaults; CloudFront with a tag header.
+fn dialect(cdn: CdnType) -> Dialect {
+    let tag_header = (cdn == CdnType::Cloudfront).then(|| HeaderName::from_static("x-tags"));
+    Dialect::new(cdn, None, tag_header)
+}
+
+/// One exchange, of which the origin's part is varied by the tests.
+#[derive(Clone, Debug)]
+struct Exchange {
+    method: Method,
+    path: String,
+    authorization: bool,
+    cookie: bool,
+    status: u16,
+    headers: HeaderMap,
+    unhealthy: bool,
+}
+
+/// A GET of `/a` that was answered by 200 with these header lines.
+fn get(lines: &[&str]) -> Exchange {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let (name, value) = line.split_once(": ").unwrap();
+        headers
+            .append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+    }
+    Exchange {
+        method: Method::GET,
+        path: "/a".to_owned(),
+        authorization: false,
+        cookie: false,
+        status: 200,
+        headers,
+        unhealthy: false,
+    }
+}
+
+impl Exchange {
+    fn status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
+    fn path(self, path: &str) -> Self {
+        Self { path: path.to_owned(), ..self }
+    }
+
+    fn unhealthy(self) -> Self {
+        Self { unhealthy: true, ..self }
+    }
+
+    /// What `rewrite` makes of it.
+    fn rewritten(mut self, policy: &Policy, dialect: &Dialect) -> (Decision, HeaderMap) {
+        let request = RequestFacts {
+            method: &self.method,
+            path: &self.path,
+            authorization: self.authorization,
+            cookie: self.cookie,
+        };
+        let edge = Edge { dialect, fallback: self.unhealthy.then_some(Reason::PurgingUnhealthy) };
+        let status = StatusCode::from_u16(self.status).unwrap();
+        let decision = rewrite(policy, request, edge, status, &mut self.headers);
+        (decision, self.headers)
+    }
+
+    /// The outcome, the reason and the headers, as one line for tables.
+    fn text(&self, policy: &Policy, dialect: &Dialect) -> String {
+        let (decision, headers) = self.clone().rewritten(policy, dialect);
+        format!("{} {} | {}", decision.outcome, decision.reason, text(&headers))
+    }
+
+    /// Expects this text of each CDN.
+    #[track_caller]
+    fn check(&self, policy: &Policy, expected: [(CdnType, &str); 5]) {
+        for (cdn, expected) in expected {
+            assert_eq!(self.text(policy, &dialect(cdn)), expected, "{cdn:?}");
+        }
+    }
+
+    /// Expects the same text of every CDN.
+    #[track_caller]
+    fn check_all(&self, policy: &Policy, expected: &str) {
+        self.check(policy, CdnType::ALL.map(|cdn| (cdn, expected)));
+    }
+}
+
+/// Header lines in the order of their names.
+fn text(headers: &HeaderMap) -> String {
+    let mut lines: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    lines.sort();
+    lines.join(" | ")
+}

@@ -1,0 +1,120 @@
+//! What is never lengthened.
+
+use super::*;
+
+const DATE: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT";
+const AN_HOUR_LATER: &str = "expires: Sun, 06 Nov 1994 09:49:37 GMT";
+
+/// Expects that a response with these headers keeps its lifetimes for this reason, and does not under an override.
+#[track_caller]
+fn check_exchange(exchange: &Exchange, reason: Reason) {
+    let unchanged = format!("untouched {reason} | {}", text(&exchange.headers));
+    exchange.check_all(&site(), &unchanged);
+    exchange.clone().unhealthy().check_all(&site(), &unchanged);
+    for cdn in CdnType::ALL {
+        let (decision, _) = exchange.clone().rewritten(&overriding_site(), &dialect(cdn));
+        assert_eq!(decision, Decision { outcome: Outcome::Lengthened, reason: Reason::Rule }, "{cdn:?}");
+    }
+}
+
+#[track_caller]
+fn check(lines: &[&str], reason: Reason) {
+    check_exchange(&get(lines), reason);
+}
+
+/// Expects that nothing forbids a response with these headers.
+#[track_caller]
+fn check_lengthened(exchange: Exchange) {
+    let (decision, _) = exchange.rewritten(&site(), &dialect(CdnType::Fastly));
+    assert_eq!(decision.outcome, Outcome::Lengthened, "{decision:?}");
+}
+
+#[test]
+fn the_origins_words() {
+    check(&["set-cookie: a=b", "cache-control: max-age=60"], Reason::SetCookie);
+    check(&["cache-control: private"], Reason::Private);
+    check(&["cache-control: max-age=60", "cache-control: PRIVATE=\"x\""], Reason::Private);
+    check(&["cache-control: private; no-cache"], Reason::Private);
+    check(&["cache-control: no-store, max-age=60"], Reason::NoStore);
+    check(&["cache-control: no-cache"], Reason::NoCache);
+    check(&["cache-control: max-age=60, no-cache=\"set-cookie\""], Reason::NoCache);
+    check(&["pragma: no-cache"], Reason::NoCache);
+    check(&["pragma: x", "pragma: no-cache"], Reason::NoCache);
+    check(&["cache-control: max-age=0"], Reason::ZeroLifetime);
+    check(&["cache-control: max-age=60, s-maxage=0"], Reason::ZeroLifetime);
+    check(&["cache-control: max-age=0, s-maxage=60"], Reason::ZeroLifetime);
+    check(&["cache-control: max-age=60, max-age=0"], Reason::ZeroLifetime);
+    check(&["cache-control: max-age=soon"], Reason::ZeroLifetime);
+}
+
+#[test]
+fn a_date_of_expiry() {
+    check(&["expires: 0"], Reason::ZeroLifetime);
+    check(&[DATE, "expires: -1"], Reason::ZeroLifetime);
+    check(&[DATE, "expires: Sun, 06 Nov 1994 08:49:37 GMT"], Reason::ZeroLifetime);
+    check(&[AN_HOUR_LATER], Reason::ZeroLifetime);
+    check(&[DATE, AN_HOUR_LATER, "expires: 0"], Reason::ZeroLifetime);
+    check_lengthened(get(&[DATE, AN_HOUR_LATER]));
+    check_lengthened(get(&[DATE, "expires: Fri, 31 Dec 9999 23:59:59 GMT"]));
+    // RFC 9111 §5.3: `max-age` stands instead of `Expires`, `Cache-Control` instead of `Pragma`.
+    check_lengthened(get(&["cache-control: max-age=60", "expires: 0", "pragma: no-cache"]));
+}
+
+#[test]
+fn methods() {
+    for method in [Method::POST, Method::PUT, Method::OPTIONS, Method::DELETE] {
+        check_exchange(&Exchange { method, ..get(&["cache-control: max-age=60"]) }, Reason::Method);
+    }
+    check_lengthened(Exchange { method: Method::HEAD, ..get(&[]) });
+}
+
+#[test]
+fn requests_with_authorization() {
+    let with = |lines: &[&str]| Exchange { authorization: true, ..get(lines) };
+    check_exchange(&with(&[]), Reason::Authorization);
+    check_exchange(&with(&["cache-control: max-age=60, must-revalidate"]), Reason::Authorization);
+    check_exchange(&with(&["cdn-cache-control: max-age=60"]), Reason::Authorization);
+    check_exchange(&with(&["cache-control: public, no-cache"]), Reason::NoCache);
+    check_lengthened(with(&["cache-control: public"]));
+    check_lengthened(with(&["cache-control: s-maxage=60"]));
+    check_lengthened(with(&["cdn-cache-control: public, max-age=60"]));
+}
+
+#[test]
+fn requests_with_a_cookie() {
+    let with = |lines: &[&str]| Exchange { cookie: true, ..get(lines) };
+    check_exchange(&with(&[]), Reason::Cookie);
+    check_exchange(&with(&["cache-control: public"]), Reason::Cookie);
+    check_lengthened(with(&["cache-control: max-age=1"]));
+    check_lengthened(with(&["cache-control: s-maxage=1"]));
+    check_lengthened(with(&[DATE, AN_HOUR_LATER]));
+    check_lengthened(with(&["surrogate-control: max-age=1"]));
+}
+
+#[test]
+fn vary() {
+    check(&["vary: *"], Reason::Vary);
+    check(&["vary: accept-encoding, *"], Reason::Vary);
+    check(&["vary: Accept-Encoding, Cookie"], Reason::Vary);
+    check(&["vary: Accept-Encoding", "vary: Origin"], Reason::Vary);
+    check(&["vary: accept\u{e9}"], Reason::Vary);
+    check_lengthened(get(&["vary: ACCEPT-ENCODING,, accept-encoding"]));
+    check_lengthened(get(&["vary: "]));
+
+    let listed = Policy { vary: vec!["accept-language".to_owned(), "*".to_owned()], ..site() };
+    let reason = |lines: &[&str]| get(lines).rewritten(&listed, &dialect(CdnType::Varnish)).0.reason;
+    assert_eq!(reason(&["vary: Accept-Language, Accept-Encoding"]), Reason::TtlTable);
+    assert_eq!(reason(&["vary: Accept-Language", "vary: Cookie"]), Reason::Vary);
+    assert_eq!(reason(&["vary: *"]), Reason::Vary);
+}
+
+#[test]
+fn an_override_removes_what_forbids() {
+    let given =
+        ["cache-control: private, no-store, no-cache=\"x\", max-age=0, public", "set-cookie: a=b", "vary: *"];
+    let exchange = Exchange { authorization: true, cookie: true, method: Method::POST, ..get(&given) };
+    assert_eq!(
+        exchange.text(&overriding_site(), &dialect(CdnType::Fastly)),
+        "lengthened rule | cache-control: max-age=7200, public | set-cookie: a=b | surrogate-control: max-age=172800 | vary: *"
+    );
+}

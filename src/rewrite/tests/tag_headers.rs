@@ -1,0 +1,185 @@
+//! Tags on responses: collected, translated, encoded, limited.
+
+use super::*;
+use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
+
+/// A site that tags by itself.
+fn tagging_site() -> Policy {
+    let rule = Rule {
+        path: PathPattern::new("/blog/**").unwrap(),
+        tags: vec!["posts".to_owned(), "node:1".to_owned()],
+        ..rule()
+    };
+    Policy { tags: TagPolicy { path: true, site: true, sections: 2 }, rules: vec![rule], ..site() }
+}
+
+/// The tag header that the dialect reads; no other may be left.
+fn tags(exchange: Exchange, policy: &Policy, dialect: &Dialect) -> Option<String> {
+    let (_, mut headers) = exchange.rewritten(policy, dialect);
+    let tags = dialect.tag_header.as_ref().and_then(|name| headers.remove(name));
+    for other in ["surrogate-key", "x-surrogate-key", "xkey", "cache-tag", "edge-cache-tag", "x-tags"] {
+        assert!(!headers.contains_key(other), "{other} is left");
+    }
+    tags.map(|value| value.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn the_most_important_first() {
+    let exchange = get(&["surrogate-key: origin posts"]).path("/blog/2024/x");
+    let check = |cdn, separator: &str, node: &str| {
+        let expected = [
+            "site-www",
+            "p-b6f673f929f3c92738cd9b5acce1e1d4",
+            "d-c26c47e1871d6cc6d7a3142717203097",
+            "d-52c60c18881cce95e24de77d5b4c0d3c",
+            "posts",
+            node,
+            "origin",
+        ];
+        let tags = tags(exchange.clone(), &tagging_site(), &dialect(cdn)).unwrap();
+        assert_eq!(tags, expected.join(separator), "{cdn:?}");
+    };
+    check(Fastly, " ", "node:1");
+    check(Akamai, ",", "c0396b94ed60bae669824eb23ac1fab0");
+    check(Cloudflare, ",", "node:1");
+    check(Cloudfront, ",", "node:1");
+    check(Varnish, " ", "node:1");
+}
+
+#[test]
+fn a_path_has_one_tag_however_it_is_written() {
+    let policy = Policy { tags: TagPolicy { path: true, site: false, sections: 0 }, ..site() };
+    for path in ["/blog/first", "//blog/./first", "/%62log/x/../first"] {
+        let tags = tags(get(&[]).path(path), &policy, &dialect(Fastly));
+        assert_eq!(tags.unwrap(), "p-edca09dc535aa5231d8a872ef4fc49fd");
+    }
+}
+
+#[test]
+fn origins_speak_any_dialect() {
+    let check = |lines: &[&str], expected: Option<&str>| {
+        assert_eq!(tags(get(lines), &site(), &dialect(Fastly)).as_deref(), expected, "{lines:?}");
+    };
+    check(&[], None);
+    check(&["surrogate-key: "], None);
+    check(&["surrogate-key:  a  b\tc,d "], Some("a b c,d"));
+    check(&["x-surrogate-key: a b"], Some("a b"));
+    check(&["xkey: a, b c"], Some("a b c"));
+    check(&["cache-tag: a,b , c"], Some("a b c"));
+    check(&["edge-cache-tag: a b,c"], Some("a b c"));
+    check(&["cache-tag: b", "surrogate-key: a", "xkey: c", "cache-tag: d"], Some("a c b d"));
+    check(&["surrogate-key: a B a b"], Some("a B b"));
+}
+
+#[test]
+fn a_configured_header_is_read_and_written() {
+    let check = |cdn, name: &'static str, lines: &[&str], expected: &str| {
+        let dialect = Dialect::new(cdn, None, Some(HeaderName::from_static(name)));
+        assert_eq!(tags(get(lines), &site(), &dialect).as_deref(), Some(expected));
+    };
+    check(Cloudfront, "x-tags", &["x-tags: a, b c", "cache-tag: d"], "d,a,b,c");
+    check(Cloudfront, "cache-tag", &["cache-tag: a,b"], "a,b");
+    check(Cloudfront, "surrogate-key", &["surrogate-key: a,b"], "a,b");
+    check(Fastly, "x-tags", &["x-tags: a b"], "a b");
+}
+
+#[test]
+fn a_header_without_tags_is_removed() {
+    let (_, headers) = get(&["x-tags: ,"]).status(206).rewritten(&site(), &dialect(Cloudfront));
+    assert_eq!(text(&headers), "");
+}
+
+#[test]
+fn case_is_told_apart_where_the_cdn_does() {
+    let check = |cdn, expected: &str| {
+        let tags = tags(get(&["xkey: Ab aB c:C C:c"]), &site(), &dialect(cdn));
+        assert_eq!(tags.as_deref(), Some(expected), "{cdn:?}");
+    };
+    check(Fastly, "Ab aB c:C C:c");
+    check(Akamai, "Ab,aB,2379d77c4e8020bcebaf26c05aba1e48,ce970c08fed92dc1f43d1f688d09bd78");
+    check(Cloudflare, "Ab,c:C");
+    check(Cloudfront, "Ab,c:C");
+    check(Varnish, "Ab aB c:C C:c");
+}
+
+#[test]
+fn a_cdn_without_tags_gets_none() {
+    let dialect = Dialect::new(Cloudfront, None, None);
+    let many = format!("cache-tag: {}", vec!["x"; 9_000].join(","));
+    let exchange = get(&["surrogate-key: a", "xkey: b", &many, "edge-cache-tag: d", "x-surrogate-key: e"]);
+    assert_eq!(
+        exchange.text(&tagging_site(), &dialect),
+        "lengthened ttl-table | cache-control: max-age=7200, s-maxage=172800"
+    );
+}
+
+#[test]
+fn tags_are_translated_whatever_the_status() {
+    for status in [200, 206, 302, 304, 404, 416, 500] {
+        let exchange = Exchange { method: Method::POST, ..get(&["surrogate-key: a b", "set-cookie: x"]) };
+        assert_eq!(tags(exchange.status(status), &site(), &dialect(Akamai)).as_deref(), Some("a,b"));
+    }
+}
+
+/// `count` tags of `length` bytes each.
+fn many(count: usize, length: usize) -> Vec<String> {
+    (0..count).map(|i| format!("{i:0length$}")).collect()
+}
+
+#[test]
+fn what_does_not_fit_means_fallback() {
+    let check = |cdn, count, length, fitting: usize, reason: Option<Reason>| {
+        let given = many(count, length);
+        let dialect = dialect(cdn);
+        let exchange = get(&[&format!("xkey: {}", given.join(" "))]);
+        let (decision, headers) = exchange.rewritten(&site(), &dialect);
+        let outcome = if reason.is_some() { Outcome::Fallback } else { Outcome::Lengthened };
+        assert_eq!(decision, Decision { outcome, reason: reason.unwrap_or(Reason::TtlTable) }, "{cdn:?}");
+        let value = headers[dialect.tag_header.as_ref().unwrap()].to_str().unwrap();
+        let written: Vec<_> = value.split([' ', ',']).collect();
+        assert_eq!(written, given[..fitting], "{cdn:?}");
+        let edge = if reason.is_some() { "300" } else { "172800" };
+        assert!(headers[&dialect.ttl_header].to_str().unwrap().contains(&format!("age={edge}")));
+    };
+    let (many, large) = (Some(Reason::TagsTooMany), Some(Reason::TagsTooLarge));
+    check(Akamai, 128, 10, 128, None);
+    check(Akamai, 129, 10, 128, many);
+    check(Akamai, 65, 127, 64, large);
+    check(Cloudflare, 1_000, 5, 1_000, None);
+    check(Cloudflare, 1_001, 5, 1_000, many);
+    check(Cloudflare, 129, 127, 128, large);
+    check(Cloudfront, 50, 10, 50, None);
+    check(Cloudfront, 51, 10, 50, many);
+    check(Cloudfront, 33, 255, 32, large);
+    check(Fastly, 2_000, 7, 2_000, None);
+    check(Fastly, 129, 127, 128, large);
+    check(Fastly, 2_731, 5, 2_730, large);
+    check(Varnish, 1_000, 7, 1_000, None);
+    check(Varnish, 1_001, 7, 1_000, large);
+}
+
+#[test]
+fn tags_that_come_twice_count_once() {
+    let exchange = get(&[&format!("xkey: {}", vec!["a"; 500].join(" "))]);
+    assert_eq!(tags(exchange, &site(), &dialect(Cloudfront)).as_deref(), Some("a"));
+}
+
+#[test]
+fn what_is_untouched_is_shortened_when_its_tags_do_not_fit() {
+    let line = format!("xkey: {}", many(51, 4).join(" "));
+    let check = |exchange: Exchange, expected: &str| {
+        let (decision, headers) = exchange.rewritten(&site(), &dialect(Cloudfront));
+        assert_eq!(decision, Decision { outcome: Outcome::Fallback, reason: Reason::TagsTooMany });
+        assert_eq!(headers["cache-control"], expected);
+    };
+    check(get(&["cache-control: max-age=9000, s-maxage=60", &line]).status(206), "max-age=300, s-maxage=60");
+    check(get(&["cache-control: private, max-age=9000", &line]), "private, max-age=300");
+    check(get(&["cache-control: no-cache", &line]), "no-cache");
+}
+
+#[test]
+fn unhealthy_purging_is_named_before_tags() {
+    let exchange = get(&[&format!("xkey: {}", many(51, 4).join(" "))]).unhealthy();
+    let (decision, _) = exchange.rewritten(&site(), &dialect(Cloudfront));
+    assert_eq!(decision.reason, Reason::PurgingUnhealthy);
+}

@@ -1,0 +1,70 @@
+//! How our enums are written in the database: numbers where there is a row per item, else words. A code never changes.
+
+use crate::cdn::ItemKind;
+use crate::purge::{SendReason, State};
+use crate::rewrite::CdnType;
+use crate::store::PausedBy;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+
+/// An enum that the database keeps as its code.
+#[derive(Clone, Copy)]
+pub(super) struct Code<T>(pub(super) T);
+
+macro_rules! codes {
+    ($type:ty, $read:ident, $($variant:path => $code:literal),+ $(,)?) => {
+        impl ToSql for Code<$type> {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(match self.0 { $($variant => $code.into()),+ })
+            }
+        }
+        impl FromSql for Code<$type> {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                match value.$read()? {
+                    $($code => Ok(Self($variant)),)+
+                    other => Err(FromSqlError::Other(format!("no code for {}: {other}", stringify!($type)).into())),
+                }
+            }
+        }
+    };
+}
+
+codes!(ItemKind, as_i64,
+    ItemKind::Url => 0,
+    ItemKind::Tag => 1,
+    ItemKind::Prefix => 2,
+    ItemKind::Everything => 3,
+);
+
+codes!(SendReason, as_i64,
+    SendReason::First => 0,
+    SendReason::Retry => 1,
+    SendReason::Repeat => 2,
+    SendReason::FollowUp => 3,
+);
+
+// Only the three ends are ever written; the rest is derived.
+codes!(State, as_str,
+    State::Pending => "pending",
+    State::Sending => "sending",
+    State::Retrying => "retrying",
+    State::Paused => "paused",
+    State::Done => "done",
+    State::Failed => "failed",
+    State::Cancelled => "cancelled",
+);
+
+codes!(CdnType, as_str,
+    CdnType::Fastly => "fastly",
+    CdnType::Akamai => "akamai",
+    CdnType::Cloudflare => "cloudflare",
+    CdnType::Cloudfront => "cloudfront",
+    CdnType::Varnish => "varnish",
+);
+
+codes!(PausedBy, as_str,
+    PausedBy::Person => "person",
+    PausedBy::Credentials => "credentials",
+);
+
+/// The reasons whose sends keep a job under way: all but repeats, which hold up nothing.
+pub(super) const HOLD_UP: [SendReason; 3] = [SendReason::First, SendReason::Retry, SendReason::FollowUp];

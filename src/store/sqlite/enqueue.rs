@@ -1,0 +1,148 @@
+//! A purge comes in: purge, jobs, items and sends in one transaction.
+
+use super::codes::Code;
+use crate::purge::{JobPlan, PurgeRequest, SendReason, State};
+use crate::store::{BULK_ITEMS, CdnKey, Enqueued, NewPurge};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// For how long an idempotency key is remembered.
+pub(super) const IDEMPOTENCY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+pub(super) fn enqueue(connection: &Connection, purge: &NewPurge) -> rusqlite::Result<Enqueued> {
+    if let Some(earlier) = earlier(connection, purge)? {
+        return Ok(earlier);
+    }
+    let request = &purge.request;
+    let done = purge.jobs.iter().all(|job| job.items.is_empty());
+    connection
+        .prepare_cached(
+            "INSERT INTO purges (id, site, caller, created_ms, finished_ms, outcome, items, head, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            purge.id,
+            purge.site,
+            purge.caller,
+            purge.now_ms,
+            done.then_some(purge.now_ms),
+            done.then_some(Code(State::Done)),
+            count(request.item_count()),
+            head(request)?,
+            body(request)?,
+        ])?;
+    let n = connection.last_insert_rowid();
+    for job in &purge.jobs {
+        insert_job(connection, purge, n, job)?;
+    }
+    if let Some((key, hash)) = &purge.idempotency {
+        connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO idempotency (caller, key, hash, created_ms, purge)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![purge.caller, key, hash, purge.now_ms, n])?;
+    }
+    Ok(Enqueued::Created)
+}
+
+/// What the idempotency key stood for within the last 24 h.
+fn earlier(connection: &Connection, purge: &NewPurge) -> rusqlite::Result<Option<Enqueued>> {
+    let Some((key, hash)) = &purge.idempotency else { return Ok(None) };
+    let found: Option<(String, String)> = connection
+        .prepare_cached(
+            "SELECT idempotency.hash, purges.id FROM idempotency JOIN purges ON purges.n = idempotency.purge
+             WHERE idempotency.caller = ?1 AND idempotency.key = ?2 AND idempotency.created_ms > ?3",
+        )?
+        .query_row(params![purge.caller, key, purge.now_ms - IDEMPOTENCY_MS], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    Ok(found.map(|(then, id)| if then == *hash { Enqueued::Existing(id) } else { Enqueued::KeyReused }))
+}
+
+fn insert_job(connection: &Connection, purge: &NewPurge, n: i64, job: &JobPlan) -> rusqlite::Result<()> {
+    let key = CdnKey { site: purge.site.clone(), cdn: job.cdn.clone() };
+    let cdn = intern(connection, &key)?;
+    let done = job.items.is_empty();
+    connection
+        .prepare_cached(
+            "INSERT INTO jobs (purge, cdn, type, items, fallback, repeat_after_ms, due_ms, outcome, accepted_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            n,
+            cdn,
+            Code(job.cdn_type),
+            count(job.items.len()),
+            json(&job.fallback)?,
+            job.repeat_after_ms,
+            purge.due_ms,
+            done.then_some(Code(State::Done)),
+            done.then_some(purge.now_ms),
+        ])?;
+    let id = connection.last_insert_rowid();
+
+    let bulk = job.items.len() > BULK_ITEMS;
+    let mut item = connection
+        .prepare_cached("INSERT INTO items (job, n, kind, hard, value) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for (n, planned) in job.items.iter().enumerate() {
+        item.execute(params![id, count(n), Code(planned.kind), planned.hard, planned.value])?;
+    }
+    let mut send = connection.prepare_cached(
+        "INSERT INTO sends (job, n, cdn, bulk, reason, due_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for n in 0..job.items.len() {
+        send.execute(params![id, count(n), cdn, bulk, Code(SendReason::First), purge.due_ms])?;
+    }
+    connection
+        .prepare_cached("UPDATE cdns SET jobs = jobs + ?2, pending = pending + ?3 WHERE id = ?1")?
+        .execute(params![cdn, !done, count(job.items.len())])?;
+    Ok(())
+}
+
+/// The number of a CDN, given on first use.
+pub(super) fn intern(connection: &Connection, key: &CdnKey) -> rusqlite::Result<i64> {
+    if let Some(id) = number(connection, key)? {
+        return Ok(id);
+    }
+    connection
+        .prepare_cached("INSERT INTO cdns (site, name) VALUES (?1, ?2)")?
+        .execute(params![key.site, key.cdn])?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// The number of a CDN, if it was ever used.
+pub(super) fn number(connection: &Connection, key: &CdnKey) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM cdns WHERE site = ?1 AND name = ?2")?
+        .query_row(params![key.site, key.cdn], |row| row.get(0))
+        .optional()
+}
+
+/// The request without its items: what a list shows of a large one.
+fn head(request: &PurgeRequest) -> rusqlite::Result<String> {
+    json(&PurgeRequest {
+        urls: Vec::new(),
+        paths: Vec::new(),
+        tags: Vec::new(),
+        prefixes: Vec::new(),
+        everything: request.everything,
+        mode: request.mode,
+        cdns: request.cdns.clone(),
+        reason: request.reason.clone(),
+    })
+}
+
+/// Only the items; [`super::read`] puts both together again.
+fn body(request: &PurgeRequest) -> rusqlite::Result<String> {
+    json(&(&request.urls, &request.paths, &request.tags, &request.prefixes))
+}
+
+fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// SQLite counts in `i64`; no count of ours comes near its end.
+fn count(items: usize) -> i64 {
+    i64::try_from(items).unwrap_or(i64::MAX)
+}

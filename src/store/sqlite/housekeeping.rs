@@ -1,0 +1,98 @@
+//! What operators and the clock do to the store: status, pause, acknowledge, sweep, heartbeat.
+
+use super::codes::Code;
+use super::enqueue::{IDEMPOTENCY_MS, intern};
+use super::settle::forget_call;
+use crate::store::{CdnKey, Pause, PausedBy, QueueStatus};
+use rusqlite::{Connection, params};
+
+/// Purges that one sweep removes: few enough that nobody waits long for the writer.
+const SWEEP: i64 = 100;
+
+pub(super) fn status(connection: &Connection) -> rusqlite::Result<Vec<QueueStatus>> {
+    connection
+        .prepare_cached(
+            "SELECT site, name, jobs, pending, paused_by, paused_reason,
+                    (SELECT min(due_ms) FROM jobs WHERE jobs.cdn = cdns.id AND outcome IS NULL),
+                    (SELECT count(*) FROM jobs WHERE jobs.cdn = cdns.id AND outcome = 'failed' AND acknowledged = 0)
+             FROM cdns ORDER BY site, name",
+        )?
+        .query_map([], |row| {
+            let by: Option<Code<PausedBy>> = row.get(4)?;
+            let reason: Option<String> = row.get(5)?;
+            Ok(QueueStatus {
+                key: CdnKey { site: row.get(0)?, cdn: row.get(1)? },
+                jobs: row.get::<_, i64>(2)? as u64,
+                pending: row.get::<_, i64>(3)? as u64,
+                oldest_due_ms: row.get(6)?,
+                failed: row.get::<_, i64>(7)? as u64,
+                paused: by.map(|Code(by)| Pause { by, reason: reason.unwrap_or_default() }),
+            })
+        })?
+        .collect()
+}
+
+pub(super) fn set_paused(
+    connection: &Connection,
+    key: &CdnKey,
+    by: PausedBy,
+    reason: Option<&str>,
+) -> rusqlite::Result<()> {
+    let cdn = intern(connection, key)?;
+    connection
+        .prepare_cached(
+            "UPDATE cdns SET paused_by = ?2, paused_reason = ?3
+             WHERE id = ?1 AND (?4 = 'person' OR paused_by IS NULL OR paused_by <> 'person')
+               AND (paused_by IS NOT ?2 OR paused_reason IS NOT ?3)",
+        )?
+        .execute(params![cdn, reason.map(|_| Code(by)), reason, Code(by)])?;
+    Ok(())
+}
+
+pub(super) fn acknowledge(connection: &Connection, id: &str) -> rusqlite::Result<u64> {
+    let acknowledged = connection
+        .prepare_cached(
+            "UPDATE jobs SET acknowledged = 1
+             WHERE purge = (SELECT n FROM purges WHERE id = ?1) AND outcome = 'failed' AND acknowledged = 0",
+        )?
+        .execute([id])?;
+    Ok(acknowledged as u64)
+}
+
+pub(super) fn sweep(connection: &Connection, ended_before_ms: i64, now_ms: i64) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("DELETE FROM idempotency WHERE created_ms <= ?1")?
+        .execute([now_ms - IDEMPOTENCY_MS])?;
+    let purges: Vec<i64> = connection
+        .prepare_cached(
+            "SELECT n FROM purges
+             WHERE finished_ms < ?1
+               AND NOT EXISTS (SELECT 1 FROM idempotency WHERE idempotency.purge = purges.n)
+               AND NOT EXISTS (SELECT 1 FROM jobs
+                               WHERE jobs.purge = purges.n AND outcome = 'failed' AND acknowledged = 0)
+             ORDER BY finished_ms LIMIT ?2",
+        )?
+        .query_map([ended_before_ms, SWEEP], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for purge in &purges {
+        let calls: Vec<i64> = connection
+            .prepare_cached(
+                "SELECT DISTINCT call FROM jobs JOIN attempts ON attempts.job = jobs.id WHERE jobs.purge = ?1",
+            )?
+            .query_map([purge], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        // Jobs, items, sends and attempts go with it.
+        connection.prepare_cached("DELETE FROM purges WHERE n = ?1")?.execute([purge])?;
+        for call in calls {
+            forget_call(connection, call)?;
+        }
+    }
+    Ok(purges.len() as u64)
+}
+
+pub(super) fn probe(connection: &Connection, now_ms: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO heartbeat (one, at_ms) VALUES (1, ?1)")?
+        .execute([now_ms])?;
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! The store of one instance: an SQLite file, a thread that writes and a thread that reads.
+
+mod claim;
+mod codes;
+mod enqueue;
+mod housekeeping;
+mod open;
+mod operate;
+mod read;
+mod settle;
+mod threads;
+
+#[cfg(test)]
+mod tests;
+
+pub use open::OpenError;
+
+use super::types::{
+    CdnKey, ClaimedSend, EndedJob, Enqueued, Filter, NewPurge, PausedBy, PurgeView, QueueStatus, Settlement,
+};
+use super::{Store, StoreError, StoreFuture};
+use rusqlite::Connection;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use threads::Command;
+use tokio::sync::mpsc;
+
+/// An SQLite store, in a file or in memory.
+pub struct SqliteStore {
+    access: Access,
+    commits: Arc<AtomicU64>,
+}
+
+/// How verbs reach their connection.
+enum Access {
+    /// Each verb waits for its thread.
+    Threads(Threads),
+    /// In memory nothing waits for a disk, so the caller runs the verb: no thread to race with, which tests
+    /// with a paused clock need.
+    Inline(Mutex<Connection>),
+}
+
+struct Threads {
+    /// Gone when the store is being dropped; that is what ends the threads.
+    queues: Option<Queues>,
+    running: Vec<JoinHandle<()>>,
+    /// Held until both threads have ended.
+    _lock: File,
+}
+
+struct Queues {
+    write: mpsc::Sender<Box<dyn Command>>,
+    read: mpsc::Sender<Box<dyn Command>>,
+}
+
+impl SqliteStore {
+    /// Opens or creates the store in `path`, and keeps every other instance out of it.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let opened = open::file(path)?;
+        let commits = Arc::new(AtomicU64::new(0));
+        let (write, to_write) = mpsc::channel(threads::QUEUE);
+        let (read, to_read) = mpsc::channel(threads::QUEUE);
+        let counter = commits.clone();
+        let (writer, reader) = (opened.writer, opened.reader);
+        let running = vec![
+            spawn("store-write", move || threads::write(&writer, to_write, &counter))?,
+            spawn("store-read", move || threads::read(&reader, to_read))?,
+        ];
+        let queues = Some(Queues { write, read });
+        Ok(Self { access: Access::Threads(Threads { queues, running, _lock: opened.lock }), commits })
+    }
+
+    /// A store that ends with the process: for the demo and tests. Its verbs run on the caller's thread.
+    pub fn in_memory() -> Result<Self, OpenError> {
+        let connection = open::memory()?;
+        Ok(Self { access: Access::Inline(Mutex::new(connection)), commits: Arc::default() })
+    }
+
+    /// Transactions committed so far: fewer than verbs, the more of them come at once.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    fn write<T, F>(&self, verb: &'static str, work: F) -> StoreFuture<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        Box::pin(async move {
+            let (command, answer) = threads::command(verb, work);
+            match &self.access {
+                Access::Threads(threads) => threads.write(command).await?,
+                Access::Inline(connection) => {
+                    let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+                    threads::commit(&connection, [command].into(), &self.commits);
+                }
+            }
+            answer.await.map_err(|_| StoreError::Closed)?
+        })
+    }
+
+    fn read<T, F>(&self, verb: &'static str, work: F) -> StoreFuture<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        Box::pin(async move {
+            let (command, answer) = threads::command(verb, work);
+            match &self.access {
+                Access::Threads(threads) => threads.read(command).await?,
+                Access::Inline(connection) => {
+                    let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+                    threads::look(&connection, command);
+                }
+            }
+            answer.await.map_err(|_| StoreError::Closed)?
+        })
+    }
+}
+
+impl Threads {
+    async fn write(&self, command: Box<dyn Command>) -> Result<(), StoreError> {
+        let queues = self.queues.as_ref().ok_or(StoreError::Closed)?;
+        queues.write.send(command).await.map_err(|_| StoreError::Closed)
+    }
+
+    async fn read(&self, command: Box<dyn Command>) -> Result<(), StoreError> {
+        let queues = self.queues.as_ref().ok_or(StoreError::Closed)?;
+        queues.read.send(command).await.map_err(|_| StoreError::Closed)
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).map_err(OpenError::Thread)
+}
+
+impl Drop for Threads {
+    /// Waits until what was queued is committed, so that whoever opens the file next finds it unlocked and whole.
+    fn drop(&mut self) {
+        self.queues = None;
+        for thread in self.running.drain(..) {
+            // A thread that panicked has nothing left to commit.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn enqueue(&self, purge: NewPurge) -> StoreFuture<'_, Enqueued> {
+        self.write("accept a purge", move |connection| enqueue::enqueue(connection, &purge))
+    }
+
+    fn claim(
+        &self,
+        key: CdnKey,
+        now_ms: i64,
+        lease_until_ms: i64,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<ClaimedSend>> {
+        self.write("lease sends", move |connection| {
+            claim::claim(connection, &key, now_ms, lease_until_ms, limit)
+        })
+    }
+
+    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.write("settle sends", move |connection| settle::settle(connection, &settlement))
+    }
+
+    fn next_due(&self, key: CdnKey) -> StoreFuture<'_, Option<i64>> {
+        self.read("tell when a send is due", move |connection| claim::next_due(connection, &key))
+    }
+
+    fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {
+        self.read("read a purge", move |connection| read::get(connection, &id))
+    }
+
+    fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<PurgeView>> {
+        self.read("list purges", move |connection| read::list(connection, &filter))
+    }
+
+    fn status(&self) -> StoreFuture<'_, Vec<QueueStatus>> {
+        self.read("tell how its queues stand", housekeeping::status)
+    }
+
+    fn set_paused(&self, key: CdnKey, by: PausedBy, reason: Option<String>) -> StoreFuture<'_, ()> {
+        self.write("pause or resume a CDN", move |connection| {
+            housekeeping::set_paused(connection, &key, by, reason.as_deref())
+        })
+    }
+
+    fn acknowledge(&self, id: String) -> StoreFuture<'_, u64> {
+        self.write("acknowledge a failure", move |connection| housekeeping::acknowledge(connection, &id))
+    }
+
+    fn retry(&self, id: String, now_ms: i64) -> StoreFuture<'_, u64> {
+        self.write("retry a failure", move |connection| operate::retry(connection, &id, now_ms))
+    }
+
+    fn cancel(&self, id: String, now_ms: i64) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.write("cancel a purge", move |connection| operate::cancel(connection, &id, now_ms))
+    }
+
+    fn release_leases(&self) -> StoreFuture<'_, u64> {
+        self.write("release leases", claim::release_leases)
+    }
+
+    fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, u64> {
+        self.write("remove old purges", move |connection| {
+            housekeeping::sweep(connection, ended_before_ms, now_ms)
+        })
+    }
+
+    fn probe(&self, now_ms: i64) -> StoreFuture<'_, ()> {
+        self.write("commit", move |connection| housekeeping::probe(connection, now_ms))
+    }
+}

@@ -1,0 +1,156 @@
+//! Opening the file: one instance only, durable settings, the schema of this version.
+
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The version of `schema.sql`, kept in `user_version`.
+const VERSION: i32 = 1;
+/// "OShm", kept in `application_id`: the file is ours.
+const APPLICATION: i32 = 0x4f53_686d;
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The lock file cannot be written.
+    #[error("cannot create the lock file {path}")]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another instance has it open.
+    #[error("{path} is in use by another instance; each instance needs a store of its own")]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
+    /// SQLite cannot open it.
+    #[error("cannot open the store {path}")]
+    Database {
+        /// The database; `:memory:` if it has no file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// It is some other program's database.
+    #[error("{path} is a database, but not a store of origin-shim")]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+    },
+    /// A newer origin-shim wrote it.
+    #[error(
+        "{path} has format {found}, but this version knows formats up to {VERSION}; use the newer version"
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its format.
+        found: i32,
+    },
+    /// The file system has no shared memory (a network disk), which the write-ahead log needs.
+    #[error("{path} is on a file system without the locks that a write-ahead log needs; use a local disk")]
+    NoWal {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The system gives no more threads.
+    #[error("cannot start a thread of the store")]
+    Thread(#[source] io::Error),
+}
+
+/// The connections to a file, and what keeps others out while it lives.
+pub(super) struct Opened {
+    pub(super) writer: Connection,
+    pub(super) reader: Connection,
+    pub(super) lock: File,
+}
+
+/// Opens or creates the store in `path`.
+pub(super) fn file(path: &Path) -> Result<Opened, OpenError> {
+    let lock = lock(path)?;
+    let database = |source| OpenError::Database { path: path.to_owned(), source };
+    let mut writer = Connection::open(path).map_err(database)?;
+    check_ours(&writer, path)?;
+    let mode: String =
+        writer.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(database)?;
+    if mode != "wal" {
+        return Err(OpenError::NoWal { path: path.to_owned() });
+    }
+    configure(&writer, 16_384).map_err(database)?;
+    migrate(&mut writer).map_err(database)?;
+
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let reader = Connection::open_with_flags(path, flags).map_err(database)?;
+    configure(&reader, 8_192).map_err(database)?;
+    reader.pragma_update(None, "query_only", true).map_err(database)?;
+    Ok(Opened { writer, reader, lock })
+}
+
+/// A store that ends with the process.
+pub(super) fn memory() -> Result<Connection, OpenError> {
+    let database = |source| OpenError::Database { path: PathBuf::from(":memory:"), source };
+    let mut connection = Connection::open_in_memory().map_err(database)?;
+    configure(&connection, 16_384).map_err(database)?;
+    migrate(&mut connection).map_err(database)?;
+    Ok(connection)
+}
+
+/// A lock on a file beside the database, which ends with the process however it ends. Not on the database itself: closing
+/// any handle of it would drop SQLite's own POSIX locks (<https://sqlite.org/howtocorrupt.html>, 2.2).
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-lock");
+    let name = PathBuf::from(name);
+    let failed = |source| OpenError::Lock { path: name.clone(), source };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&name).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+fn check_ours(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let database = |source| OpenError::Database { path: path.to_owned(), source };
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let version = pragma("user_version").map_err(database)?;
+    let application = pragma("application_id").map_err(database)?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(database)?;
+    match (application, tables) {
+        (APPLICATION, _) | (0, 0) if version <= VERSION => Ok(()),
+        (APPLICATION, _) => Err(OpenError::Newer { path: path.to_owned(), found: version }),
+        _ => Err(OpenError::Foreign { path: path.to_owned() }),
+    }
+}
+
+/// `synchronous = FULL`: a commit is on the disk before it is answered. `fullfsync` is what that takes on macOS.
+fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cache_size", -cache_kib)?;
+    // A bulk purge grows the log; it shrinks again at the next checkpoint.
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)
+}
+
+/// Brings an older file to this version. Each step is one transaction and runs once.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version < 1 {
+        transaction.execute_batch(include_str!("schema.sql"))?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}

@@ -1,0 +1,115 @@
+-- Version 1. Every time is in milliseconds since the epoch.
+--
+-- What can be derived is derived: an item is pending while it has a send; a job is under way while it has a send that
+-- is not a repeat. Only ends are written down. The exceptions are the counters in `cdns`, since counting a million rows
+-- on every look at the queue is slow.
+
+CREATE TABLE cdns (
+    id            INTEGER PRIMARY KEY,
+    site          TEXT NOT NULL,
+    name          TEXT NOT NULL,
+    jobs          INTEGER NOT NULL DEFAULT 0,   -- under way
+    pending       INTEGER NOT NULL DEFAULT 0,   -- sends that are not repeats
+    paused_by     TEXT,                         -- person | credentials; null: sending
+    paused_reason TEXT,
+    UNIQUE (site, name)
+);
+
+-- Numbers are never given out twice (AUTOINCREMENT): a late answer must not settle somebody else's send.
+CREATE TABLE purges (
+    n           INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT NOT NULL UNIQUE,           -- ordered by time
+    site        TEXT NOT NULL,
+    caller      TEXT NOT NULL,
+    created_ms  INTEGER NOT NULL,
+    finished_ms INTEGER,
+    outcome     TEXT,                           -- done | failed | cancelled; null: under way
+    items       INTEGER NOT NULL,               -- asked for
+    head        TEXT NOT NULL,                  -- the request without its items, JSON
+    body        TEXT NOT NULL                   -- its items, JSON: up to 8 MiB, so it comes last and lists do not read it
+);
+CREATE INDEX purges_by_site ON purges (site, id);
+CREATE INDEX purges_under_way ON purges (id) WHERE outcome IS NULL;
+CREATE INDEX purges_unsuccessful ON purges (outcome, id) WHERE outcome IN ('failed', 'cancelled');
+CREATE INDEX purges_finished ON purges (finished_ms) WHERE finished_ms IS NOT NULL;
+
+CREATE TABLE jobs (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    purge           INTEGER NOT NULL REFERENCES purges (n) ON DELETE CASCADE,
+    cdn             INTEGER NOT NULL REFERENCES cdns (id),
+    type            TEXT NOT NULL,
+    items           INTEGER NOT NULL,           -- as this CDN names them
+    fallback        TEXT NOT NULL,              -- JSON array of sentences
+    repeat_after_ms INTEGER NOT NULL,           -- 0: no repeat
+    due_ms          INTEGER NOT NULL,
+    outcome         TEXT,                       -- done | failed | cancelled; null: under way
+    accepted_ms     INTEGER,
+    completed_ms    INTEGER,
+    acknowledged    INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX jobs_by_purge ON jobs (purge);
+CREATE INDEX jobs_under_way ON jobs (cdn, due_ms) WHERE outcome IS NULL;
+CREATE INDEX jobs_failed ON jobs (cdn) WHERE outcome = 'failed' AND acknowledged = 0;
+
+CREATE TABLE items (
+    job    INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    n      INTEGER NOT NULL,
+    kind   INTEGER NOT NULL,                    -- 0 url, 1 tag, 2 prefix, 3 everything
+    hard   INTEGER NOT NULL,
+    failed INTEGER NOT NULL DEFAULT 0,
+    value  TEXT NOT NULL,
+    PRIMARY KEY (job, n)
+) WITHOUT ROWID;
+CREATE INDEX items_failed ON items (job) WHERE failed = 1;
+
+-- One row per item and reason for which it is yet to be sent. It is removed when it ends.
+CREATE TABLE sends (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    job     INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    n       INTEGER NOT NULL,                   -- which item of the job
+    cdn     INTEGER NOT NULL,                   -- the job's, for the index by which sends are claimed
+    bulk    INTEGER NOT NULL,                   -- of a job with so many items that small ones go ahead
+    reason  INTEGER NOT NULL,                   -- 0 first, 1 retry, 2 repeat, 3 follow-up
+    leased  INTEGER NOT NULL DEFAULT 0,
+    due_ms  INTEGER NOT NULL,                   -- when it may be claimed; while leased, when the lease ends
+    attempt INTEGER NOT NULL DEFAULT 0          -- times claimed: the fence of a settlement
+);
+CREATE INDEX sends_due ON sends (cdn, bulk, due_ms);
+CREATE INDEX sends_by_job ON sends (job, reason, leased, due_ms);
+CREATE INDEX sends_leased ON sends (id) WHERE leased = 1;
+
+-- A call carries items of many jobs; its answer, up to 2 KiB, is kept once.
+CREATE TABLE calls (
+    id          INTEGER PRIMARY KEY,
+    at_ms       INTEGER NOT NULL,
+    status      INTEGER,
+    request_id  TEXT,
+    duration_ms INTEGER NOT NULL,
+    outcome     TEXT NOT NULL,
+    message     TEXT NOT NULL
+);
+
+CREATE TABLE attempts (
+    job   INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    call  INTEGER NOT NULL REFERENCES calls (id),
+    items INTEGER NOT NULL,
+    PRIMARY KEY (job, call)
+) WITHOUT ROWID;
+CREATE INDEX attempts_by_call ON attempts (call);
+
+CREATE TABLE idempotency (
+    caller     TEXT NOT NULL,
+    key        TEXT NOT NULL,
+    hash       TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    purge      INTEGER NOT NULL REFERENCES purges (n) ON DELETE CASCADE,
+    PRIMARY KEY (caller, key)
+) WITHOUT ROWID;
+CREATE INDEX idempotency_by_purge ON idempotency (purge);
+CREATE INDEX idempotency_by_age ON idempotency (created_ms);
+
+-- Written to learn whether the store still commits.
+CREATE TABLE heartbeat (
+    one   INTEGER PRIMARY KEY CHECK (one = 1),
+    at_ms INTEGER NOT NULL
+);

@@ -1,0 +1,232 @@
+//! Sends end, or wait for another try; with the last of them their job, and with the last job its purge.
+
+use super::codes::{Code, HOLD_UP};
+use crate::purge::{SendReason, State};
+use crate::store::{Attempt, CdnKey, EndedJob, SendOutcome, Settlement};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeMap;
+
+/// Attempts that a job remembers.
+const HISTORY: i64 = 100;
+
+pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> rusqlite::Result<Vec<EndedJob>> {
+    let mut jobs: BTreeMap<i64, Touched> = BTreeMap::new();
+    for &(id, attempt, outcome) in &settlement.sends {
+        let Some(send) = Send::find(connection, id, attempt)? else { continue };
+        let touched = jobs.entry(send.job).or_default();
+        touched.cdn = send.cdn;
+        touched.items += 1;
+        if send.end(connection, outcome, settlement.now_ms)? {
+            touched.ended += 1;
+        }
+    }
+    if let Some(attempt) = &settlement.attempt
+        && !jobs.is_empty()
+    {
+        remember(connection, attempt, &jobs)?;
+    }
+    let mut ended = Vec::new();
+    for (&job, touched) in &jobs {
+        if touched.ended > 0 {
+            connection
+                .prepare_cached("UPDATE cdns SET pending = pending - ?2 WHERE id = ?1")?
+                .execute(params![touched.cdn, touched.ended])?;
+            ended.extend(end_job(connection, job, settlement.now_ms)?);
+        }
+    }
+    Ok(ended)
+}
+
+/// What a settlement did to one job.
+#[derive(Default)]
+struct Touched {
+    cdn: i64,
+    /// Its items in the call.
+    items: i64,
+    /// Sends that ended, repeats aside.
+    ended: i64,
+}
+
+/// A send whose lease is still the claimer's.
+struct Send {
+    id: i64,
+    job: i64,
+    n: i64,
+    cdn: i64,
+    bulk: bool,
+    reason: SendReason,
+}
+
+impl Send {
+    fn find(connection: &Connection, id: i64, attempt: u32) -> rusqlite::Result<Option<Self>> {
+        connection
+            .prepare_cached(
+                "SELECT job, n, cdn, bulk, reason FROM sends WHERE id = ?1 AND attempt = ?2 AND leased = 1",
+            )?
+            .query_row(params![id, attempt], |row| {
+                let Code(reason) = row.get(4)?;
+                Ok(Self { id, job: row.get(0)?, n: row.get(1)?, cdn: row.get(2)?, bulk: row.get(3)?, reason })
+            })
+            .optional()
+    }
+
+    /// Whether this ended something that held up its job.
+    fn end(&self, connection: &Connection, outcome: SendOutcome, now_ms: i64) -> rusqlite::Result<bool> {
+        match outcome {
+            SendOutcome::Done => {
+                self.remove(connection)?;
+                if matches!(self.reason, SendReason::First | SendReason::Retry) {
+                    self.insert_repeat(connection, now_ms)?;
+                }
+            }
+            SendOutcome::Failed => {
+                self.remove(connection)?;
+                // A repeat that fails takes nothing back: the purge itself was accepted.
+                if self.reason != SendReason::Repeat {
+                    connection
+                        .prepare_cached("UPDATE items SET failed = 1 WHERE job = ?1 AND n = ?2")?
+                        .execute([self.job, self.n])?;
+                }
+            }
+            SendOutcome::RetryAt(due_ms) => {
+                // A repeat or follow-up stays what it is: only the purge itself holds up the job as a retry.
+                let reason = if self.reason == SendReason::First { SendReason::Retry } else { self.reason };
+                self.put_back(connection, reason, due_ms)?;
+                return Ok(false);
+            }
+            SendOutcome::Unsent => {
+                self.put_back(connection, self.reason, now_ms)?;
+                return Ok(false);
+            }
+            SendOutcome::Splitting(lease_until_ms) => {
+                connection
+                    .prepare_cached("UPDATE sends SET due_ms = ?2 WHERE id = ?1")?
+                    .execute([self.id, lease_until_ms])?;
+                return Ok(false);
+            }
+        }
+        Ok(self.reason != SendReason::Repeat)
+    }
+
+    fn remove(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.prepare_cached("DELETE FROM sends WHERE id = ?1")?.execute([self.id])?;
+        Ok(())
+    }
+
+    fn put_back(&self, connection: &Connection, reason: SendReason, due_ms: i64) -> rusqlite::Result<()> {
+        connection
+            .prepare_cached("UPDATE sends SET leased = 0, reason = ?2, due_ms = ?3 WHERE id = ?1")?
+            .execute(params![self.id, Code(reason), due_ms])?;
+        Ok(())
+    }
+
+    fn insert_repeat(&self, connection: &Connection, now_ms: i64) -> rusqlite::Result<()> {
+        connection
+            .prepare_cached(
+                "INSERT INTO sends (job, n, cdn, bulk, reason, due_ms)
+                 SELECT id, ?2, cdn, ?3, ?4, ?5 + repeat_after_ms FROM jobs WHERE id = ?1 AND repeat_after_ms > 0",
+            )?
+            .execute(params![self.job, self.n, self.bulk, Code(SendReason::Repeat), now_ms])?;
+        Ok(())
+    }
+}
+
+/// Records the call with each job, and lets each job forget what is too old.
+fn remember(
+    connection: &Connection,
+    attempt: &Attempt,
+    jobs: &BTreeMap<i64, Touched>,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO calls (at_ms, status, request_id, duration_ms, outcome, message)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            attempt.at_ms,
+            attempt.status,
+            attempt.request_id,
+            attempt.duration_ms,
+            attempt.outcome,
+            attempt.message,
+        ])?;
+    let call = connection.last_insert_rowid();
+    let mut insert =
+        connection.prepare_cached("INSERT INTO attempts (job, call, items) VALUES (?1, ?2, ?3)")?;
+    let mut too_old = connection
+        .prepare_cached("SELECT call FROM attempts WHERE job = ?1 ORDER BY call DESC LIMIT -1 OFFSET ?2")?;
+    for (job, touched) in jobs {
+        insert.execute([*job, call, touched.items])?;
+        let old: Vec<i64> =
+            too_old.query_map([*job, HISTORY], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        for old in old {
+            connection
+                .prepare_cached("DELETE FROM attempts WHERE job = ?1 AND call = ?2")?
+                .execute([*job, old])?;
+            forget_call(connection, old)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a call that no job remembers any more.
+pub(super) fn forget_call(connection: &Connection, call: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "DELETE FROM calls WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM attempts WHERE call = ?1)",
+        )?
+        .execute([call])?;
+    Ok(())
+}
+
+/// Ends a job that has nothing left to send, repeats aside.
+fn end_job(connection: &Connection, job: i64, now_ms: i64) -> rusqlite::Result<Option<EndedJob>> {
+    let mut left = connection.prepare_cached("SELECT 1 FROM sends WHERE job = ?1 AND reason = ?2 LIMIT 1")?;
+    for reason in HOLD_UP {
+        if left.exists(params![job, Code(reason)])? {
+            return Ok(None);
+        }
+    }
+    let failed = connection
+        .prepare_cached("SELECT 1 FROM items WHERE job = ?1 AND failed = 1 LIMIT 1")?
+        .exists([job])?;
+    let state = if failed { State::Failed } else { State::Done };
+    let accepted_ms = (!failed).then_some(now_ms);
+    connection
+        .prepare_cached("UPDATE jobs SET outcome = ?2, accepted_ms = ?3 WHERE id = ?1")?
+        .execute(params![job, Code(state), accepted_ms])?;
+    connection
+        .prepare_cached("UPDATE cdns SET jobs = jobs - 1 WHERE id = (SELECT cdn FROM jobs WHERE id = ?1)")?
+        .execute([job])?;
+
+    let (n, purge, created_ms, key) = connection
+        .prepare_cached(
+            "SELECT purges.n, purges.id, purges.created_ms, cdns.site, cdns.name
+             FROM jobs JOIN purges ON purges.n = jobs.purge JOIN cdns ON cdns.id = jobs.cdn WHERE jobs.id = ?1",
+        )?
+        .query_row([job], |row| {
+            let key = CdnKey { site: row.get(3)?, cdn: row.get(4)? };
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, key))
+        })?;
+    let purge_ended = end_purge(connection, n, now_ms)?;
+    Ok(Some(EndedJob { key, purge, state, purge_ended, created_ms }))
+}
+
+/// Ends a purge whose jobs all have; how.
+pub(super) fn end_purge(connection: &Connection, n: i64, now_ms: i64) -> rusqlite::Result<Option<State>> {
+    let outcomes: Vec<Option<Code<State>>> = connection
+        .prepare_cached("SELECT outcome FROM jobs WHERE purge = ?1")?
+        .query_map([n], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let outcomes: Option<Vec<State>> =
+        outcomes.into_iter().map(|outcome| outcome.map(|Code(state)| state)).collect();
+    let Some(outcomes) = outcomes else { return Ok(None) };
+    let outcome = [State::Failed, State::Cancelled]
+        .into_iter()
+        .find(|state| outcomes.contains(state))
+        .unwrap_or(State::Done);
+    connection
+        .prepare_cached("UPDATE purges SET outcome = ?2, finished_ms = ?3 WHERE n = ?1")?
+        .execute(params![n, Code(outcome), now_ms])?;
+    Ok(Some(outcome))
+}

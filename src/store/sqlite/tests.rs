@@ -1,0 +1,257 @@
+//! What is particular to SQLite: one instance, crashes, group commit, failing commits, query plans.
+
+use super::*;
+use crate::store::contract::{job, key, purge};
+use rusqlite::ErrorCode;
+use std::path::PathBuf;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+impl SqliteStore {
+    /// As with a disk that has become read-only, until told otherwise.
+    pub(crate) async fn refuse_writes(&self, refuse: bool) {
+        let pragma = move |connection: &Connection| connection.pragma_update(None, "query_only", refuse);
+        self.read("set a pragma", pragma).await.unwrap();
+    }
+}
+
+fn file() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    (directory, path)
+}
+
+async fn enqueue(store: &SqliteStore, id: &str) -> Result<Enqueued, StoreError> {
+    store.enqueue(purge(id, vec![job("fastly", 1)])).await
+}
+
+#[test]
+fn a_second_instance_is_refused() {
+    let (_directory, path) = file();
+    let store = SqliteStore::open(&path).unwrap();
+    assert!(matches!(SqliteStore::open(&path), Err(OpenError::InUse { .. })));
+    drop(store);
+    SqliteStore::open(&path).unwrap();
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_says_why() {
+    let (directory, path) = file();
+    let check = |expected: &str| {
+        let error = SqliteStore::open(&path).err().unwrap();
+        assert!(format!("{error:?}").starts_with(expected), "{error:?}");
+    };
+    std::fs::write(&path, "certainly not a database, but long enough to be looked at").unwrap();
+    check("Database");
+    std::fs::remove_file(&path).unwrap();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    check("Foreign");
+    std::fs::remove_file(&path).unwrap();
+    drop(SqliteStore::open(&path).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    check("Newer");
+    let nowhere = directory.path().join("missing/store.db");
+    assert!(matches!(SqliteStore::open(&nowhere), Err(OpenError::Lock { .. })));
+}
+
+#[tokio::test]
+async fn what_was_accepted_survives_closing() {
+    let (_directory, path) = file();
+    let store = SqliteStore::open(&path).unwrap();
+    enqueue(&store, "p1").await.unwrap();
+    drop(store);
+    let store = SqliteStore::open(&path).unwrap();
+    assert!(store.get("p1".into()).await.unwrap().is_some());
+}
+
+/// The files as they are at one moment are what a crash at that moment leaves.
+#[tokio::test]
+async fn what_was_accepted_survives_a_crash() {
+    let (directory, path) = file();
+    let store = SqliteStore::open(&path).unwrap();
+    enqueue(&store, "p1").await.unwrap();
+    let claimed = store.claim(key("fastly"), i64::MAX - 1, i64::MAX, 10).await.unwrap();
+    enqueue(&store, "p2").await.unwrap();
+
+    let after = directory.path().join("after.db");
+    std::fs::copy(&path, &after).unwrap();
+    std::fs::copy(directory.path().join("store.db-wal"), directory.path().join("after.db-wal")).unwrap();
+    let reopened = SqliteStore::open(&after).unwrap();
+    for id in ["p1", "p2"] {
+        assert!(reopened.get(id.into()).await.unwrap().is_some());
+    }
+    assert_eq!(reopened.release_leases().await.unwrap(), 1);
+    let again = reopened.claim(key("fastly"), i64::MAX - 1, i64::MAX, 10).await.unwrap();
+    assert_eq!(again.len(), 2);
+    assert_eq!((again[0].id, again[0].attempt), (claimed[0].id, 2));
+}
+
+/// Holds the writer until everybody has queued, so that nothing depends on who is faster.
+struct Gate<'a> {
+    queue: &'a mpsc::Sender<Box<dyn Command>>,
+    open: std::sync::mpsc::Sender<()>,
+}
+
+impl<'a> Gate<'a> {
+    async fn closed(store: &'a SqliteStore) -> Self {
+        let Access::Threads(threads) = &store.access else { panic!("a store in a file") };
+        let queue = &threads.queues.as_ref().unwrap().write;
+        let (open, gate) = std::sync::mpsc::channel();
+        let (reached, at_gate) = tokio::sync::oneshot::channel();
+        let (command, _answer) = threads::command("wait", move |_| {
+            reached.send(()).unwrap();
+            gate.recv().unwrap();
+            Ok(())
+        });
+        queue.send(command).await.unwrap();
+        at_gate.await.unwrap();
+        Self { queue, open }
+    }
+
+    async fn open_before(self, callers: JoinSet<()>) {
+        while self.queue.max_capacity() - self.queue.capacity() < callers.len() {
+            tokio::task::yield_now().await;
+        }
+        self.open.send(()).unwrap();
+        callers.join_all().await;
+    }
+}
+
+#[tokio::test]
+async fn waiting_purges_share_a_commit() {
+    let (_directory, path) = file();
+    let store = Arc::new(SqliteStore::open(&path).unwrap());
+    let gate = Gate::closed(&store).await;
+    let mut callers = JoinSet::new();
+    for n in 0..100 {
+        let store = store.clone();
+        callers.spawn(async move {
+            enqueue(&store, &format!("p{n:03}")).await.unwrap();
+        });
+    }
+    let before = store.commits();
+    gate.open_before(callers).await;
+    assert_eq!(store.commits() - before, 1);
+    assert_eq!(store.list(Filter { limit: 200, ..Filter::default() }).await.unwrap().len(), 100);
+}
+
+#[tokio::test]
+async fn a_bad_verb_fails_alone() {
+    let (_directory, path) = file();
+    let store = Arc::new(SqliteStore::open(&path).unwrap());
+    let mut callers = JoinSet::new();
+    for n in 0..10 {
+        let store = store.clone();
+        callers.spawn(async move {
+            // The same id twice: the second of each pair is refused.
+            let first = enqueue(&store, &format!("p{n}")).await;
+            let second = enqueue(&store, &format!("p{n}")).await;
+            assert!(first.is_ok() && second.is_err());
+        });
+    }
+    callers.join_all().await;
+    assert_eq!(store.status().await.unwrap()[0].pending, 10);
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_fails_everyone_in_it() {
+    let (_directory, path) = file();
+    let store = Arc::new(SqliteStore::open(&path).unwrap());
+    let gate = Gate::closed(&store).await;
+    let mut callers = JoinSet::new();
+    let one = store.clone();
+    callers.spawn(async move {
+        enqueue(&one, "innocent").await.unwrap_err();
+    });
+    let other = store.clone();
+    callers.spawn(async move {
+        // A foreign key that is checked at the commit and does not hold.
+        let broken = other.write("break", |connection| {
+            connection.execute_batch(
+                "PRAGMA defer_foreign_keys = ON;
+                 INSERT INTO attempts (job, call, items) VALUES (404, 404, 1)",
+            )
+        });
+        broken.await.unwrap_err();
+    });
+    gate.open_before(callers).await;
+    assert!(store.get("innocent".into()).await.unwrap().is_none());
+    enqueue(&store, "next").await.unwrap();
+    assert!(store.get("next".into()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_never_a_success() {
+    let (_directory, path) = file();
+    let store = Arc::new(SqliteStore::open(&path).unwrap());
+    let limit = |pages: i64| {
+        store.write("limit", move |connection| {
+            connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get::<_, i64>(0))
+        })
+    };
+    let used = limit(1).await.unwrap();
+    let big = || store.enqueue(purge("big", vec![job("fastly", 20_000)]));
+    match big().await {
+        Err(StoreError::Database { source, .. }) => {
+            assert_eq!(source.sqlite_error_code(), Some(ErrorCode::DiskFull));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(store.get("big".into()).await.unwrap().is_none());
+    limit(used + 100_000).await.unwrap();
+    big().await.unwrap();
+    assert_eq!(store.status().await.unwrap()[0].pending, 20_000);
+}
+
+#[tokio::test]
+async fn a_sweep_leaves_no_rows_behind() {
+    let store = SqliteStore::in_memory().unwrap();
+    enqueue(&store, "p1").await.unwrap();
+    enqueue(&store, "p2").await.unwrap();
+    let now = purge("", vec![]).now_ms;
+    let sends = store.claim(key("fastly"), now, now + 1, 10).await.unwrap();
+    crate::store::contract::settle_all(&store, &sends, crate::store::SendOutcome::Done).await;
+    assert_eq!(store.sweep(i64::MAX, now).await.unwrap(), 2);
+    for table in ["purges", "jobs", "items", "sends", "attempts", "calls"] {
+        let rows = store
+            .read("count", move |connection| {
+                connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0))
+            })
+            .await;
+        assert_eq!(rows.unwrap(), 0, "{table}");
+    }
+}
+
+/// With a million rows waiting, what the worker asks all the time must be a short walk along an index.
+#[tokio::test]
+async fn frequent_queries_follow_an_index() {
+    let store = SqliteStore::in_memory().unwrap();
+    let check = async |query: &'static str, index: &str| {
+        let plan = store.read("explain", move |connection| {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}"))?;
+            let rows = statement.query_map([], |row| row.get::<_, String>(3))?;
+            rows.collect::<Result<Vec<_>, _>>()
+        });
+        let plan = plan.await.unwrap().join("; ");
+        assert!(plan.contains(index), "{query}: {plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{query}: {plan}");
+    };
+    check(
+        "SELECT id FROM sends WHERE cdn = 1 AND bulk = 0 AND due_ms <= 9 ORDER BY due_ms, id LIMIT 9",
+        "COVERING INDEX sends_due",
+    )
+    .await;
+    check("SELECT min(due_ms) FROM sends WHERE cdn = 1 AND bulk = 0", "COVERING INDEX sends_due").await;
+    check("SELECT min(due_ms) FROM jobs WHERE cdn = 1 AND outcome IS NULL", "jobs_under_way").await;
+    check(
+        "SELECT count(*) FROM jobs WHERE cdn = 1 AND outcome = 'failed' AND acknowledged = 0",
+        "jobs_failed",
+    )
+    .await;
+    check(
+        "SELECT min(due_ms) FROM sends WHERE job = 1 AND reason = 0 AND leased = 0",
+        "COVERING INDEX sends_by_job",
+    )
+    .await;
+    check("UPDATE sends SET leased = 0, due_ms = 0 WHERE leased = 1", "USING INDEX sends_leased").await;
+}

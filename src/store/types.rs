@@ -1,0 +1,251 @@
+//! What goes into a store and what comes out of it.
+
+use crate::cdn::Item;
+use crate::purge::{JobPlan, PurgeMode, PurgeRequest, SendReason, State};
+use crate::rewrite::CdnType;
+use serde::Serialize;
+
+/// One CDN of one site.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CdnKey {
+    /// The site's name.
+    pub site: String,
+    /// The CDN's name within the site.
+    pub cdn: String,
+}
+
+/// A planned purge, to be committed before its 202.
+#[derive(Clone, Debug)]
+pub struct NewPurge {
+    /// A UUID of version 7, so that ids sort by time.
+    pub id: String,
+    /// The site's name.
+    pub site: String,
+    /// What was asked for; kept as it was.
+    pub request: PurgeRequest,
+    /// The admin token's name; idempotency keys are the caller's own.
+    pub caller: String,
+    /// Milliseconds since the epoch.
+    pub now_ms: i64,
+    /// Sends are due from here on (`origin_settle` later than now).
+    pub due_ms: i64,
+    /// One per CDN.
+    pub jobs: Vec<JobPlan>,
+    /// The caller's `Idempotency-Key` and a hash of site and body.
+    pub idempotency: Option<(String, String)>,
+}
+
+/// What became of an enqueue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// Committed.
+    Created,
+    /// The idempotency key was used within 24 h for the same body: the purge of then.
+    Existing(String),
+    /// The idempotency key was used within 24 h for another body.
+    KeyReused,
+}
+
+/// A leased send: one item that must reach its CDN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedSend {
+    /// Names this send when it is settled; never given out twice.
+    pub id: i64,
+    /// Of which job.
+    pub job: i64,
+    /// What to purge.
+    pub item: Item,
+    /// Why it is due.
+    pub reason: SendReason,
+    /// How often it has been claimed, this time included: the fence of [`super::Store::settle`].
+    pub attempt: u32,
+    /// When its purge was accepted, milliseconds since the epoch.
+    pub created_ms: i64,
+}
+
+/// What became of one send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendOutcome {
+    /// The CDN accepted it.
+    Done,
+    /// It was tried in vain: again from this moment on.
+    RetryAt(i64),
+    /// It will never be accepted, or its time is up.
+    Failed,
+    /// It was not tried after all: due again at once.
+    Unsent,
+    /// Its batch is being split: the lease goes on until this moment.
+    Splitting(i64),
+}
+
+/// One call to a CDN, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Milliseconds since the epoch.
+    pub at_ms: i64,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// The CDN's id of the call.
+    pub request_id: Option<String>,
+    /// How long the call took.
+    pub duration_ms: i64,
+    /// `done`, `later`, `split`, `refused`, `bad-credentials` or `unreachable`.
+    pub outcome: String,
+    /// What the CDN said, at most 2 KiB, secrets removed.
+    pub message: String,
+}
+
+/// The end of one call: each send's outcome, and what is remembered of it.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// Send id, the attempt it was claimed with, and its outcome.
+    pub sends: Vec<(i64, u32, SendOutcome)>,
+    /// Recorded with every job that had a send in the call; none if nothing was sent.
+    pub attempt: Option<Attempt>,
+    /// Milliseconds since the epoch.
+    pub now_ms: i64,
+}
+
+/// A job that just ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedJob {
+    /// Its CDN.
+    pub key: CdnKey,
+    /// The id of its purge.
+    pub purge: String,
+    /// `done`, `failed` or `cancelled`.
+    pub state: State,
+    /// How its purge ended, if this was the last job under way.
+    pub purge_ended: Option<State>,
+    /// When the purge was accepted, milliseconds since the epoch.
+    pub created_ms: i64,
+}
+
+/// A purge as the API shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PurgeView {
+    /// Its id.
+    pub id: String,
+    /// The site's name.
+    pub site: String,
+    /// The sum of its jobs: while one is under way, the liveliest of `sending`, `retrying`, `paused`, `pending`.
+    pub state: State,
+    /// Why, in the caller's words.
+    pub reason: Option<String>,
+    /// `soft`, `hard`, or absent: as each CDN is configured.
+    pub mode: Option<PurgeMode>,
+    /// Milliseconds since the epoch; the API prints RFC 3339.
+    #[serde(skip)]
+    pub created_ms: i64,
+    /// When the last job ended.
+    #[serde(skip)]
+    pub finished_ms: Option<i64>,
+    /// How many items were asked for.
+    pub items: u64,
+    /// What was asked for; in a list without its items where they are more than [`super::LISTED_ITEMS`].
+    pub request: PurgeRequest,
+    /// One per CDN.
+    pub jobs: Vec<JobView>,
+}
+
+/// A job as the API shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JobView {
+    /// The CDN's name.
+    pub cdn: String,
+    /// The CDN's type.
+    #[serde(rename = "type")]
+    pub cdn_type: CdnType,
+    /// Where it stands.
+    pub state: State,
+    /// How many items the CDN gets.
+    pub items: u64,
+    /// Fallbacks and escalations, in words.
+    pub fallback: Vec<String>,
+    /// When the CDN had accepted every item.
+    #[serde(skip)]
+    pub accepted_ms: Option<i64>,
+    /// When the CDN had reported completion, where it does.
+    #[serde(skip)]
+    pub completed_ms: Option<i64>,
+    /// When the next send is due, the repeat among them; none while every send is with the CDN.
+    #[serde(skip)]
+    pub next_attempt_ms: Option<i64>,
+    /// A failure that nobody has dealt with.
+    pub unacknowledged: bool,
+    /// Each call with the number of this job's items in it: oldest first, the last 100; in a list only the last.
+    #[serde(skip)]
+    pub attempts: Vec<(Attempt, u64)>,
+}
+
+/// Which purges to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only these sites; none: all.
+    pub sites: Option<Vec<String>>,
+    /// Only this state.
+    pub state: Option<State>,
+    /// At most this many.
+    pub limit: usize,
+    /// Only purges with a smaller id (ids are ordered by time).
+    pub before: Option<String>,
+}
+
+/// How one CDN's queue stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueStatus {
+    /// Which CDN.
+    pub key: CdnKey,
+    /// Jobs under way.
+    pub jobs: u64,
+    /// Items not yet accepted (every send but repeats).
+    pub pending: u64,
+    /// When the oldest job that is under way became due.
+    pub oldest_due_ms: Option<i64>,
+    /// Jobs that failed and that nobody acknowledged.
+    pub failed: u64,
+    /// Sending was stopped.
+    pub paused: Option<Pause>,
+}
+
+impl QueueStatus {
+    /// Of a CDN that never had work.
+    pub fn empty(key: CdnKey) -> Self {
+        Self { key, jobs: 0, pending: 0, oldest_due_ms: None, failed: 0, paused: None }
+    }
+}
+
+/// Why nothing is sent to a CDN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Who stopped it, which decides who may start it again.
+    pub by: PausedBy,
+    /// In words.
+    pub reason: String,
+}
+
+/// Who stopped the sending to a CDN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PausedBy {
+    /// Someone, who will start it again.
+    Person,
+    /// The CDN refused the credentials; ends when a check of them succeeds.
+    Credentials,
+}
+
+/// Why a verb failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed.
+    #[error("the store cannot {verb}")]
+    Database {
+        /// What was tried.
+        verb: &'static str,
+        /// Why it failed.
+        #[source]
+        source: std::sync::Arc<rusqlite::Error>,
+    },
+    /// The store's thread has ended.
+    #[error("the store is closed")]
+    Closed,
+}

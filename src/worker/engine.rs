@@ -1,0 +1,286 @@
+//! Starts, watches and stops the tasks of every CDN.
+
+use super::target::{Shared, Target};
+use super::{Clock, Observer, Transport, backoff, check, milliseconds, queue};
+use crate::cdn::Adapter;
+use crate::config::{Cdn, Config, Site};
+use crate::rewrite::CdnType;
+use crate::store::{QueueStatus, Store};
+use crate::view::PurgeHealthView;
+use arc_swap::ArcSwap;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{SetOnce, watch};
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+
+/// Between two looks at the queues.
+pub(super) const WATCH: Duration = Duration::from_secs(1);
+/// Between two proofs that the store commits.
+const PROBE: Duration = Duration::from_secs(10);
+/// Between two removals of old purges.
+const SWEEP: Duration = Duration::from_secs(3_600);
+
+/// Makes the adapter of a configured CDN.
+pub type MakeAdapter = Box<dyn Fn(&Cdn) -> Arc<dyn Adapter> + Send + Sync>;
+
+/// What the engine works with.
+pub struct Parts {
+    /// Where purges are kept.
+    pub store: Arc<dyn Store>,
+    /// What sends calls.
+    pub transport: Arc<dyn Transport>,
+    /// Makes the adapter of a configured CDN.
+    pub adapter: MakeAdapter,
+    /// Where the proxy reads which CDN is healthy.
+    pub view: Arc<PurgeHealthView>,
+    /// What hears of everything.
+    pub observer: Arc<dyn Observer>,
+    /// What tells the time.
+    pub clock: Clock,
+}
+
+/// The workers of all CDNs.
+pub struct Engine {
+    targets: Arc<Targets>,
+    shared: Arc<Shared>,
+    adapter: MakeAdapter,
+    view: Arc<PurgeHealthView>,
+    /// The leases of the former run have been released.
+    released: Arc<SetOnce<()>>,
+    tasks: TaskTracker,
+}
+
+/// Those of today; a reload replaces some.
+type Targets = ArcSwap<Vec<Arc<Target>>>;
+
+/// How one CDN stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CdnStatus {
+    /// Its name within the site.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub cdn_type: CdnType,
+    /// Whether purges are known to get through in time, so that its responses get their long TTL.
+    pub healthy: bool,
+    /// Why not, in words; no secret.
+    pub reasons: Vec<String>,
+    /// Items that it has not accepted yet.
+    pub pending: u64,
+    /// Since when the oldest job is due.
+    pub oldest_pending_seconds: Option<u64>,
+    /// Nothing is sent to it.
+    pub paused: bool,
+}
+
+impl Engine {
+    /// Starts the workers on the current tokio runtime. They go on with what a former run left, so a former engine on the
+    /// same store is stopped first. Until a CDN's credentials are checked and its queue is read, it is not healthy.
+    pub fn start(config: &Config, parts: Parts) -> Self {
+        let shared = Arc::new(Shared::new(parts.store, parts.transport, parts.observer, parts.clock));
+        let (adapter, view) = (parts.adapter, parts.view);
+        let (targets, released) = (Arc::default(), Arc::default());
+        let engine = Self { targets, shared, adapter, view, released, tasks: TaskTracker::new() };
+        engine.spawn(release(engine.shared.clone(), engine.released.clone()));
+        engine.reload(config);
+        engine.spawn(watch_queues(engine.shared.clone(), engine.targets.clone()));
+        engine.spawn(probe(engine.shared.clone(), engine.targets.clone()));
+        engine.spawn(sweep(engine.shared.clone(), milliseconds(config.store.retention)));
+        engine
+    }
+
+    /// Goes on with another configuration. CDNs that it leaves as they are keep their health; of the others the calls under
+    /// way end, and the rest goes through the new settings. To be called on the runtime of the engine.
+    pub fn reload(&self, config: &Config) {
+        let cdns = || config.sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn)));
+        let mut old = self.targets.load().to_vec();
+        let mut kept = |(site, cdn): (&Arc<Site>, &Arc<Cdn>)| {
+            let index = old.iter().position(|target| target.goes_on(site, cdn))?;
+            Some(old.swap_remove(index))
+        };
+        let kept: Vec<_> = cdns().map(&mut kept).collect();
+        // Before their successors begin, since both have one cell of the proxy's view.
+        for target in old {
+            target.retire();
+        }
+        let targets =
+            cdns().zip(kept).map(|((site, cdn), kept)| kept.unwrap_or_else(|| self.begin(site, cdn)));
+        self.targets.store(Arc::new(targets.collect()));
+    }
+
+    fn begin(&self, site: &Site, cdn: &Cdn) -> Arc<Target> {
+        let cell = self.view.cell(&site.name, &cdn.name);
+        let target = Arc::new(Target::new(site, cdn, (self.adapter)(cdn), cell, self.shared.clone()));
+        self.tasks.spawn(supervised(target.clone(), "check", check::run));
+        let (queue, released) = (target.clone(), self.released.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = queue.stop.cancelled() => {}
+                _ = released.wait() => supervised(queue.clone(), "queue", queue::run).await,
+            }
+        });
+        target
+    }
+
+    /// There is something new for the CDNs of `site`.
+    pub fn wake(&self, site: &str) {
+        self.of(site).iter().for_each(|target| target.wake.notify_one());
+    }
+
+    /// How each CDN of `site` stands, in their order; as of the last second.
+    pub fn status(&self, site: &str) -> Vec<CdnStatus> {
+        let now_ms = self.shared.now_ms();
+        let status = |target: &Arc<Target>| {
+            let (reasons, queue) = target.state();
+            let oldest = queue.as_ref().and_then(|queue| queue.oldest_due_ms);
+            CdnStatus {
+                name: target.key.cdn.clone(),
+                cdn_type: target.cdn_type,
+                healthy: reasons.is_empty(),
+                reasons,
+                pending: queue.as_ref().map_or(0, |queue| queue.pending),
+                oldest_pending_seconds: oldest.map(|due| age(due, now_ms).as_secs()),
+                paused: queue.is_some_and(|queue| queue.paused.is_some()),
+            }
+        };
+        self.of(site).iter().map(status).collect()
+    }
+
+    /// Changes whenever a purge may have moved on, or a CDN's health did: whoever waits for one looks again.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    /// Begins nothing new, waits for the calls that are under way (about a minute at most), and gives back what was claimed.
+    /// After this no CDN counts as healthy.
+    pub async fn stop(&self) {
+        self.shared.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.targets.load().iter().for_each(|target| target.retire());
+    }
+
+    fn of(&self, site: &str) -> Vec<Arc<Target>> {
+        self.targets.load().iter().filter(|target| target.key.site == site).cloned().collect()
+    }
+
+    /// A task that ends with the engine.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.shared.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+}
+
+/// Ends the leases of the former run, before anything is claimed.
+async fn release(shared: Arc<Shared>, released: Arc<SetOnce<()>>) {
+    let mut failures = 0;
+    loop {
+        let leases = shared.store.release_leases().await;
+        shared.written(&leases);
+        match leases {
+            Ok(leases) => {
+                if leases > 0 {
+                    tracing::info!(leases, "going on with what a former run had begun");
+                }
+                // Only set here.
+                let _ = released.set(());
+                return;
+            }
+            Err(_) => {
+                failures += 1;
+                sleep(backoff(failures, fastrand::f64())).await;
+            }
+        }
+    }
+}
+
+/// Runs a task until it ends by itself. A defect in it must not stop a CDN's purges for good.
+async fn supervised<F>(target: Arc<Target>, name: &'static str, run: fn(Arc<Target>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while let Err(error) = tokio::spawn(run(target.clone())).await {
+        let (site, cdn) = (&target.key.site, &target.key.cdn);
+        tracing::error!(site, cdn, task = name, %error, "a task broke off and is started again");
+        if target.stop.is_cancelled() {
+            return;
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Keeps every CDN's health up to date with its queue.
+async fn watch_queues(shared: Arc<Shared>, targets: Arc<Targets>) {
+    let mut told = false;
+    loop {
+        let status = shared.store.status().await;
+        shared.read(&status);
+        let now_ms = shared.now_ms();
+        let targets = targets.load_full();
+        match status {
+            Ok(status) => {
+                let mut queues: HashMap<_, _> =
+                    status.into_iter().map(|queue| (queue.key.clone(), queue)).collect();
+                for target in &*targets {
+                    let queue = queues.remove(&target.key);
+                    let queue = queue.unwrap_or_else(|| QueueStatus::empty(target.key.clone()));
+                    let oldest = queue.oldest_due_ms.map_or(Duration::ZERO, |due| age(due, now_ms));
+                    shared.observer.queue(&target.key, queue.jobs, oldest);
+                    shared.observer.standing(&target.key, queue.paused.is_some(), queue.failed);
+                    target.report(|health| health.queued(queue, now_ms));
+                }
+                if !told {
+                    queues.values().for_each(tell_orphan);
+                    told = true;
+                }
+            }
+            Err(_) => targets.iter().for_each(|target| target.report(|_| {})),
+        }
+        sleep(WATCH).await;
+    }
+}
+
+/// Purges of a CDN that is no longer configured wait for ever; someone should know.
+fn tell_orphan(queue: &QueueStatus) {
+    if queue.jobs > 0 {
+        let (site, cdn) = (&queue.key.site, &queue.key.cdn);
+        tracing::warn!(site, cdn, jobs = queue.jobs, "purges wait for a CDN that is not configured");
+    }
+}
+
+/// Proves every few seconds that the store commits: a purge that could not be accepted could not be sent either.
+async fn probe(shared: Arc<Shared>, targets: Arc<Targets>) {
+    loop {
+        let probed = shared.store.probe(shared.now_ms()).await;
+        shared.written(&probed);
+        targets.load_full().iter().for_each(|target| target.report(|_| {}));
+        sleep(if probed.is_ok() { PROBE } else { WATCH }).await;
+    }
+}
+
+/// Removes purges that ended longer ago than `retention_ms`.
+async fn sweep(shared: Arc<Shared>, retention_ms: i64) {
+    loop {
+        let now_ms = shared.now_ms();
+        let swept = shared.store.sweep(now_ms.saturating_sub(retention_ms), now_ms).await;
+        shared.written(&swept);
+        // A part at a time, so that purges are accepted in between.
+        if swept.is_ok_and(|purges| purges > 0) {
+            continue;
+        }
+        sleep(SWEEP).await;
+    }
+}
+
+fn age(due_ms: i64, now_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(now_ms.saturating_sub(due_ms)).unwrap_or_default())
+}

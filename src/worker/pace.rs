@@ -1,0 +1,95 @@
+//! When the next call to a CDN may go out. After a failure nothing is sent for a while: what is pending would fare no
+//! better, and it is merged into the next call. (The rates of accounts will be kept here, too.)
+
+use super::backoff::backoff;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The pace of one CDN.
+#[derive(Debug)]
+pub(super) struct Pace(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// Nothing goes out before.
+    until: Instant,
+    /// In a row.
+    failures: u32,
+    /// When the last of them was counted.
+    failed_at: Instant,
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self(Mutex::new(State { until: now, failures: 0, failed_at: now }))
+    }
+
+    /// When the next call may go out; a past moment if at once.
+    pub(super) fn until(&self) -> Instant {
+        self.state().until
+    }
+
+    pub(super) fn is_holding(&self) -> bool {
+        self.until() > Instant::now()
+    }
+
+    pub(super) fn succeeded(&self) {
+        self.state().failures = 0;
+    }
+
+    /// A call that began at `began` failed; how long everything waits: as long as the CDN said (`after`), else by backoff.
+    pub(super) fn failed(&self, began: Instant, after: Option<Duration>) -> Duration {
+        let now = Instant::now();
+        let mut state = self.state();
+        // Calls that failed side by side are one failure.
+        if state.failures == 0 || began >= state.failed_at {
+            state.failures = state.failures.saturating_add(1);
+            state.failed_at = now;
+        }
+        let wait = after.unwrap_or_else(|| backoff(state.failures, fastrand::f64()));
+        state.until = state.until.max(now + wait);
+        state.until.saturating_duration_since(now)
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cdns_word_holds() {
+        let pace = Pace::new();
+        assert!(!pace.is_holding());
+        let wait = Duration::from_secs(30);
+        assert_eq!(pace.failed(Instant::now(), Some(wait)), wait);
+        // Another failure, or a success, does not shorten it.
+        assert_eq!(pace.failed(Instant::now(), Some(Duration::from_secs(1))), wait);
+        pace.succeeded();
+        tokio::time::advance(wait - Duration::from_millis(1)).await;
+        assert!(pace.is_holding());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!pace.is_holding());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_fail_together_count_once() {
+        let pace = Pace::new();
+        let began = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        for _ in 0..4 {
+            pace.failed(began, None);
+        }
+        assert_eq!(pace.state().failures, 1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        pace.failed(Instant::now(), None);
+        assert_eq!(pace.state().failures, 2);
+        pace.succeeded();
+        assert_eq!(pace.state().failures, 0);
+    }
+}

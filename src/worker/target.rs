@@ -1,0 +1,220 @@
+//! One CDN of one site: what its tasks share.
+
+use super::health::Health;
+use super::pace::Pace;
+use super::{Clock, Observer, Transport, milliseconds, with_causes};
+use crate::cdn::{Adapter, Capabilities};
+use crate::config::{Cdn, Site};
+use crate::rewrite::{CdnType, Policy};
+use crate::store::{CdnKey, QueueStatus, Store, StoreError};
+use crate::view::PurgeHealth;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+/// What all tasks of the engine share.
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) clock: Clock,
+    /// Cancelled: nothing new is begun.
+    pub(super) stop: CancellationToken,
+    /// Counts what may have moved a purge on.
+    pub(super) changes: watch::Sender<u64>,
+    store_failures: Mutex<StoreFailures>,
+}
+
+/// Why the store failed when it was last written to, and last read.
+#[derive(Default)]
+struct StoreFailures {
+    write: Option<String>,
+    read: Option<String>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        transport: Arc<dyn Transport>,
+        observer: Arc<dyn Observer>,
+        clock: Clock,
+    ) -> Self {
+        let (stop, changes) = (CancellationToken::new(), watch::Sender::new(0));
+        Self { store, transport, observer, clock, stop, changes, store_failures: Mutex::default() }
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        (self.clock)()
+    }
+
+    pub(super) fn changed(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// The store committed, or failed to. Until it commits again, no CDN counts as healthy.
+    pub(super) fn written<T>(&self, result: &Result<T, StoreError>) {
+        note(&mut self.store_failures().write, result);
+    }
+
+    /// The store could be read, or not.
+    pub(super) fn read<T>(&self, result: &Result<T, StoreError>) {
+        note(&mut self.store_failures().read, result);
+    }
+
+    pub(super) fn store_failure(&self) -> Option<String> {
+        let failures = self.store_failures();
+        failures.write.clone().or_else(|| failures.read.clone())
+    }
+
+    fn store_failures(&self) -> MutexGuard<'_, StoreFailures> {
+        self.store_failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn note<T>(known: &mut Option<String>, result: &Result<T, StoreError>) {
+    let failure = result.as_ref().err().map(|error| with_causes(error));
+    match (&failure, &known) {
+        (Some(why), None) => tracing::error!(error = why, "the store fails"),
+        (None, Some(_)) => tracing::info!("the store works again"),
+        _ => {}
+    }
+    *known = failure;
+}
+
+/// One CDN of one site.
+pub(super) struct Target {
+    pub(super) key: CdnKey,
+    pub(super) cdn_type: CdnType,
+    pub(super) adapter: Arc<dyn Adapter>,
+    pub(super) limits: Capabilities,
+    /// How it is configured.
+    cdn: Cdn,
+    /// A purge older than this is given up: no copy that it was to remove is fresh any more.
+    give_up_ms: AtomicI64,
+    /// Cancelled: nothing new is begun here, and this target no longer speaks for its CDN.
+    pub(super) stop: CancellationToken,
+    pub(super) pace: Pace,
+    /// There may be something to claim.
+    pub(super) wake: Notify,
+    /// A purge was refused because of the credentials: check them.
+    pub(super) recheck: Notify,
+    pub(super) shared: Arc<Shared>,
+    health: Mutex<Health>,
+    /// What the proxy reads.
+    cell: Arc<PurgeHealth>,
+}
+
+impl Target {
+    pub(super) fn new(
+        site: &Site,
+        cdn: &Cdn,
+        adapter: Arc<dyn Adapter>,
+        cell: Arc<PurgeHealth>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let target = Self {
+            key: CdnKey { site: site.name.clone(), cdn: cdn.name.clone() },
+            cdn_type: cdn.dialect.cdn,
+            limits: adapter.capabilities(),
+            adapter,
+            cdn: cdn.clone(),
+            give_up_ms: AtomicI64::new(milliseconds(longest_ttl(&site.policy))),
+            stop: shared.stop.child_token(),
+            pace: Pace::new(),
+            wake: Notify::new(),
+            recheck: Notify::new(),
+            shared,
+            health: Mutex::new(Health::new(site.max_purge_lag)),
+            cell,
+        };
+        target.cell.set(false);
+        target.shared.observer.health(&target.key, false);
+        target
+    }
+
+    /// How many sends one claim takes: as many as the largest call carries, so that calls are full.
+    pub(super) fn claim_limit(&self) -> usize {
+        let limits = [self.limits.urls_per_call, self.limits.tags_per_call, self.limits.prefixes_per_call];
+        limits.into_iter().max().unwrap_or(1).clamp(1, 3_000)
+    }
+
+    /// Tells the health what was seen, and the proxy what follows from it.
+    pub(super) fn report(&self, seen: impl FnOnce(&mut Health)) {
+        let reasons = {
+            let mut health = self.health();
+            seen(&mut health);
+            health.reasons(self.shared.store_failure().as_deref(), self.shared.now_ms())
+        };
+        if self.stop.is_cancelled() {
+            return;
+        }
+        let healthy = reasons.is_empty();
+        if healthy != self.cell.is_healthy() {
+            let (site, cdn) = (&self.key.site, &self.key.cdn);
+            if healthy {
+                tracing::info!(site, cdn, "purges get through: responses get their long TTL");
+            } else {
+                tracing::warn!(
+                    site,
+                    cdn,
+                    reasons = reasons.join("; "),
+                    "purges may not get through: short TTLs"
+                );
+            }
+            self.cell.set(healthy);
+            self.shared.changed();
+        }
+        self.shared.observer.health(&self.key, healthy);
+    }
+
+    /// Goes on under a new configuration, if that leaves this CDN as it is. If its purges do not get through, this is a good
+    /// moment to look again.
+    pub(super) fn goes_on(&self, site: &Site, cdn: &Cdn) -> bool {
+        if self.key.site != site.name || self.cdn != *cdn {
+            return false;
+        }
+        self.give_up_ms.store(milliseconds(longest_ttl(&site.policy)), Ordering::Relaxed);
+        self.report(|health| health.set_max_lag(site.max_purge_lag));
+        if !self.cell.is_healthy() {
+            self.recheck.notify_one();
+        }
+        true
+    }
+
+    pub(super) fn give_up_ms(&self) -> i64 {
+        self.give_up_ms.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing may be sent, as of the last second.
+    pub(super) fn is_paused(&self) -> bool {
+        self.health().queue().is_some_and(|queue| queue.paused.is_some())
+    }
+
+    /// After this nothing new is sent from here.
+    pub(super) fn retire(&self) {
+        self.stop.cancel();
+        self.cell.set(false);
+        self.shared.observer.health(&self.key, false);
+    }
+
+    /// Whether it is healthy, why not, and how its queue stood a moment ago.
+    pub(super) fn state(&self) -> (Vec<String>, Option<QueueStatus>) {
+        let health = self.health();
+        let reasons = health.reasons(self.shared.store_failure().as_deref(), self.shared.now_ms());
+        (reasons, health.queue().cloned())
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The longest that this site lets a CDN keep anything. Media whose path names its content by a hash are kept for 30 days on
+/// every site (DESIGN §3).
+fn longest_ttl(policy: &Policy) -> Duration {
+    const HASHED_MEDIA: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+    let rules = policy.rules.iter().filter_map(|rule| rule.edge_ttl);
+    rules.chain([policy.ttls.edge, policy.ttls.not_found, HASHED_MEDIA]).max().unwrap_or(HASHED_MEDIA)
+}

@@ -1,0 +1,274 @@
+//! A CDN that is only a closure, an engine on a paused clock, and a store in memory: nothing here takes real time.
+
+use super::super::*;
+use crate::cdn::{Adapter, Batch, Capabilities, Classified, RequestError, SignContext, Verdict};
+use crate::config::{Admin, Config, Limits, Server, Site};
+use crate::purge::{PurgeRequest, plan, testing};
+use crate::rewrite::CdnType;
+use crate::store::{NewPurge, PurgeView, SqliteStore, Store};
+use crate::view::PurgeHealthView;
+use std::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+/// What reached the CDN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Received {
+    /// Milliseconds since the start of the test.
+    pub(super) at_ms: u64,
+    pub(super) reference: String,
+    pub(super) items: Vec<String>,
+    /// Which node, where there are several.
+    pub(super) node: usize,
+}
+
+/// What it answers: a status and perhaps `Retry-After` in seconds, or nothing.
+pub(super) type Answer = Option<(u16, Option<u64>)>;
+
+pub(super) const OK: Answer = Some((200, None));
+
+type Behaviour = dyn Fn(&FakeCdn, &Received) -> Answer + Send + Sync;
+
+/// A CDN whose behaviour each test writes.
+pub(super) struct FakeCdn {
+    pub(super) began: Instant,
+    pub(super) nodes: usize,
+    pub(super) received: Mutex<Vec<Received>>,
+    pub(super) checks: Mutex<Vec<u64>>,
+    answer: Box<Behaviour>,
+    check: Box<dyn Fn(&FakeCdn) -> Answer + Send + Sync>,
+    /// Every call takes this long.
+    pub(super) latency: Duration,
+}
+
+impl FakeCdn {
+    pub(super) fn new(answer: impl Fn(&FakeCdn, &Received) -> Answer + Send + Sync + 'static) -> Self {
+        Self {
+            began: Instant::now(),
+            nodes: 1,
+            received: Mutex::default(),
+            checks: Mutex::default(),
+            answer: Box::new(answer),
+            check: Box::new(|_| OK),
+            latency: Duration::from_millis(100),
+        }
+    }
+
+    pub(super) fn with_check(mut self, check: impl Fn(&FakeCdn) -> Answer + Send + Sync + 'static) -> Self {
+        self.check = Box::new(check);
+        self
+    }
+
+    pub(super) fn elapsed_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    pub(super) fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
+    }
+
+    /// The items of each call.
+    pub(super) fn calls(&self) -> Vec<String> {
+        self.received().iter().map(|call| call.items.join(" ")).collect()
+    }
+}
+
+impl Transport for FakeCdn {
+    fn send(&self, request: http::Request<Bytes>) -> Sending<'_> {
+        Box::pin(async move {
+            let at_ms = self.elapsed_ms();
+            let answer = if request.uri().path() == "/check" {
+                self.checks.lock().unwrap().push(at_ms);
+                (self.check)(self)
+            } else {
+                let (reference, items): (String, Vec<String>) =
+                    serde_json::from_slice(request.body()).unwrap();
+                let node = request.uri().path()[1..].parse().unwrap();
+                let received = Received { at_ms, reference, items, node };
+                self.received.lock().unwrap().push(received.clone());
+                (self.answer)(self, &received)
+            };
+            sleep(self.latency).await;
+            let (status, after) = answer.ok_or_else(|| Unreachable("no connection to the CDN".into()))?;
+            let mut headers = http::HeaderMap::new();
+            headers.extend(after.map(|after| (http::header::RETRY_AFTER, after.into())));
+            Ok(Reply { status: http::StatusCode::from_u16(status).unwrap(), headers, body: Bytes::new() })
+        })
+    }
+}
+
+/// Writes calls that [`FakeCdn`] reads, and judges by status.
+#[derive(Debug)]
+struct FakeAdapter {
+    nodes: usize,
+}
+
+impl Adapter for FakeAdapter {
+    fn cdn_type(&self) -> CdnType {
+        CdnType::Fastly
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        testing::capabilities(&testing::cdn(CdnType::Fastly))
+    }
+
+    fn requests(&self, batch: &Batch, _: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError> {
+        let items: Vec<_> = batch.items.iter().map(|item| &item.value).collect();
+        let body = Bytes::from(serde_json::to_vec(&(&batch.reference, items)).unwrap());
+        let call = |node| Ok(http::Request::post(format!("http://cdn.test/{node}")).body(body.clone())?);
+        (0..self.nodes).map(call).collect()
+    }
+
+    fn classify(&self, reply: &Reply) -> Classified {
+        let after = reply.headers.get("retry-after").and_then(|after| after.to_str().ok()?.parse().ok());
+        let verdict = match reply.status.as_u16() {
+            200 => Verdict::Done,
+            400 | 413 => Verdict::Split,
+            401 => Verdict::BadCredentials,
+            404 => Verdict::Refused,
+            _ => Verdict::Later(after.map(Duration::from_secs)),
+        };
+        let request_id = Some("id".into());
+        Classified { verdict, request_id, message: format!("the CDN says {}", reply.status.as_u16()) }
+    }
+
+    fn check_requests(&self, _: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError> {
+        Ok(vec![http::Request::get("http://cdn.test/check").body(Bytes::new())?])
+    }
+
+    fn classify_check(&self, replies: &[Reply]) -> Classified {
+        self.classify(&replies[0])
+    }
+}
+
+/// A site with one CDN, its store, and perhaps an engine.
+pub(super) struct Shim {
+    pub(super) config: Config,
+    pub(super) store: Arc<SqliteStore>,
+    pub(super) cdn: Arc<FakeCdn>,
+    pub(super) view: Arc<PurgeHealthView>,
+}
+
+/// Where the tests' clock starts, in milliseconds since the epoch.
+pub(super) const START: i64 = 1_700_000_000_000;
+
+impl Shim {
+    pub(super) fn new(cdn: FakeCdn) -> Self {
+        Self::with_site(cdn, testing::site(&[CdnType::Fastly]))
+    }
+
+    pub(super) fn with_site(cdn: FakeCdn, site: Site) -> Self {
+        let store = Arc::new(SqliteStore::in_memory().unwrap());
+        Self { config: config(site), store, cdn: Arc::new(cdn), view: Arc::default() }
+    }
+
+    pub(super) fn start(&self) -> Engine {
+        let (began, nodes) = (self.cdn.began, self.cdn.nodes);
+        let parts = Parts {
+            store: self.store.clone(),
+            transport: self.cdn.clone(),
+            adapter: Box::new(move |_| Arc::new(FakeAdapter { nodes })),
+            view: self.view.clone(),
+            observer: Arc::new(()),
+            clock: Arc::new(move || START + began.elapsed().as_millis() as i64),
+        };
+        Engine::start(&self.config, parts)
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        START + self.cdn.elapsed_ms() as i64
+    }
+
+    /// Accepts a purge of tags, as the admin API does.
+    pub(super) async fn accept(&self, id: &str, tags: &[&str]) {
+        self.accept_at(id, tags, self.now_ms()).await;
+    }
+
+    pub(super) async fn accept_at(&self, id: &str, tags: &[&str], now_ms: i64) {
+        let site = &self.config.sites[0];
+        let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        let request = PurgeRequest { tags, ..Default::default() };
+        let jobs = plan(site, &testing::capabilities, &request).unwrap();
+        let purge = NewPurge {
+            id: id.into(),
+            site: site.name.clone(),
+            request,
+            caller: "cms".into(),
+            now_ms,
+            due_ms: now_ms,
+            jobs,
+            idempotency: None,
+        };
+        self.store.enqueue(purge).await.unwrap();
+    }
+
+    pub(super) async fn purge(&self, id: &str) -> PurgeView {
+        self.store.get(id.into()).await.unwrap().unwrap()
+    }
+
+    pub(super) fn is_healthy(&self) -> bool {
+        self.view.cell("www", "fastly").is_healthy()
+    }
+
+    pub(super) async fn until_state(&self, id: &str, state: State) {
+        until(async || self.purge(id).await.state == state).await;
+    }
+
+    pub(super) async fn until_healthy(&self, healthy: bool) {
+        until(async || self.is_healthy() == healthy).await;
+    }
+
+    /// The outcomes of the only job's attempts.
+    pub(super) async fn outcomes(&self, id: &str) -> Vec<String> {
+        let job = self.purge(id).await.jobs.remove(0);
+        job.attempts.into_iter().map(|(attempt, _)| attempt.outcome).collect()
+    }
+}
+
+pub(super) use crate::purge::State;
+
+/// Waits until `condition` holds. The clock runs ahead whenever nothing else is to be done.
+pub(super) async fn until(condition: impl AsyncFn() -> bool) {
+    for _ in 0..100_000 {
+        if condition().await {
+            return;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    panic!("this never happens");
+}
+
+pub(super) async fn seconds(seconds: u64) {
+    sleep(Duration::from_secs(seconds)).await;
+}
+
+fn config(site: Site) -> Config {
+    let never = Duration::from_secs(1);
+    let limits = Limits {
+        handshake_timeout: never,
+        header_timeout: never,
+        keep_alive_timeout: never,
+        body_timeout: never,
+        origin_connect_timeout: never,
+        origin_first_byte_timeout: never,
+        origin_body_timeout: never,
+        origin_idle_timeout: never,
+        origin_pool_size: 1,
+        request_headers: 1,
+        request_header_bytes: 1,
+        target_bytes: 1,
+        drain_timeout: never,
+    };
+    Config {
+        server: Server {
+            listen: vec![],
+            tls_listen: vec![],
+            workers: 1,
+            certificates: vec![],
+            trusted_proxies: vec![],
+            limits,
+        },
+        admin: Admin { listen: ([127, 0, 0, 1], 0).into(), tokens: vec![] },
+        store: crate::config::Store { path: None, retention: Duration::from_secs(14 * 86_400) },
+        sites: vec![Arc::new(site)],
+    }
+}

@@ -1,0 +1,54 @@
+//! What the integration tests are made of: the real binary, nginx, Varnish, and small parts around them.
+//! Everything listens on free ports of the loopback, lives in a temporary directory and ends with its test.
+
+pub mod chain;
+pub mod gate;
+pub mod http;
+pub mod nginx;
+pub mod origin;
+pub mod process;
+pub mod shim;
+pub mod varnish;
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// The host that every test site has.
+pub const HOST: &str = "www.example.test";
+
+/// A safety net for what must happen some time; no test passes or fails by being faster than this.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks again and again until there is an answer; panics with `what` when patience ends.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(started.elapsed() < PATIENCE, "never happened: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A loopback address whose port is free, and that no other test of this run gets. A stranger may still take it
+/// before it is used: whoever starts something there tries again elsewhere.
+pub fn free_address() -> SocketAddr {
+    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+    let mut given = GIVEN.lock().unwrap();
+    let given = given.get_or_insert_default();
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        if given.insert(address.port()) {
+            return address;
+        }
+    }
+}
+
+/// Whether something listens there.
+pub fn listens(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok()
+}

@@ -1,0 +1,174 @@
+//! The real binary, with a configuration of the test.
+
+use super::http::{Answer, Request};
+use super::process::Process;
+use super::{eventually, free_address};
+use serde_json::Value;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// What the test may do at the admin API: everything.
+const TOKEN: &str = "integration-test-token";
+
+/// A running shim.
+pub struct Shim {
+    /// The data plane.
+    pub address: SocketAddr,
+    /// The admin API.
+    pub admin: SocketAddr,
+    /// Its configuration file.
+    pub config: PathBuf,
+    process: Process,
+    dir: TempDir,
+}
+
+/// The program under test, without what this machine's environment would tell it.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_origin-shim"));
+    for (name, _) in std::env::vars().filter(|(name, _)| is_foreign(name)) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn is_foreign(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.ends_with("_proxy") || name.starts_with("origin_shim_") || name == "rust_log"
+}
+
+impl Shim {
+    /// Starts the shim with these `[[sites]]`, on free ports, and waits until it is ready.
+    pub fn start(sites: &str) -> Self {
+        for _ in 0..5 {
+            match Self::try_start(free_address(), sites) {
+                Ok(shim) => return shim,
+                // A stranger took a port in between.
+                Err(output) => assert!(output.to_lowercase().contains("address already in use"), "{output}"),
+            }
+        }
+        panic!("no ports for the shim");
+    }
+
+    /// The same with the data plane at `address`; `Err` with its output if it ends instead.
+    pub fn try_start(address: SocketAddr, sites: &str) -> Result<Self, String> {
+        let dir = TempDir::new().unwrap();
+        let admin = free_address();
+        let config = dir.path().join("origin-shim.toml");
+        fs::write(&config, configuration(address, admin, sites)).unwrap();
+        let mut process = Process::start("origin-shim", serve(&config), dir.path());
+        process.wait_until(|| is_ready(admin))?;
+        Ok(Self { address, admin, config, process, dir })
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts the killed shim again, with the same configuration, ports and store.
+    pub fn start_again(&mut self) {
+        self.process = Process::start("origin-shim", serve(&self.config), self.dir.path());
+        let admin = self.admin;
+        self.process.wait_until(|| is_ready(admin)).unwrap();
+    }
+
+    /// Waits until every CDN of the site `www` is known to be purgeable.
+    pub fn wait_until_healthy(&self) {
+        eventually("every CDN is healthy", || {
+            let site = self.call(Request::get("/v1/sites/www")).json();
+            let cdns = site["cdns"].as_array().filter(|cdns| !cdns.is_empty())?;
+            cdns.iter().all(|cdn| cdn["healthy"] == true).then_some(())
+        });
+    }
+
+    /// What the shim tells a CDN of this type: an opted-in GET, not through any CDN.
+    pub fn as_cdn(&self, cdn: &str, target: &str) -> Answer {
+        let headers = [("x-push-invalidation", "enabled"), ("x-byo-cdn-type", cdn)];
+        Request::get(target).headers(&headers).send(self.address)
+    }
+
+    /// Purges, waits, and insists that the CDN took it.
+    pub fn purge(&self, body: &Value) -> Value {
+        let answer = self.post_purge(body, &[("prefer", "wait=30")]);
+        assert_eq!(answer.status, 200, "{body}: {}", answer.text());
+        let purge = answer.json();
+        assert_eq!(purge["state"], "done", "{body}: {purge}");
+        purge
+    }
+
+    /// Hands in a purge; returns its id.
+    pub fn accept(&self, body: &Value) -> String {
+        let answer = self.post_purge(body, &[]);
+        assert_eq!(answer.status, 202, "{body}: {}", answer.text());
+        let id = answer.json()["id"].as_str().unwrap().to_owned();
+        assert_eq!(answer.header("location"), format!("/v1/purges/{id}"));
+        id
+    }
+
+    /// `POST /v1/sites/www/purges`.
+    pub fn post_purge(&self, body: &Value, headers: &[(&str, &str)]) -> Answer {
+        let headers = [&[("content-type", "application/json")], headers].concat();
+        let body = body.to_string();
+        let request = Request { body: body.as_bytes(), ..Request::get("/v1/sites/www/purges") };
+        self.call(request.method("POST").headers(&headers))
+    }
+
+    /// The purge `id`.
+    pub fn look_up(&self, id: &str) -> Value {
+        let answer = self.call(Request::get(&format!("/v1/purges/{id}")));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
+    /// An authorised call of the admin API.
+    pub fn call(&self, request: Request<'_>) -> Answer {
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [&[("authorization", bearer.as_str())], request.headers].concat();
+        request.headers(&headers).send(self.admin)
+    }
+
+    /// Resident memory in bytes: now, and at most so far.
+    pub fn memory(&self) -> (u64, u64) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let kilobytes = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        (kilobytes("VmRSS:") * 1024, kilobytes("VmHWM:") * 1024)
+    }
+}
+
+fn serve(config: &std::path::Path) -> Command {
+    let mut command = program();
+    command.arg("serve").arg("--config").arg(config);
+    command
+}
+
+fn is_ready(admin: SocketAddr) -> bool {
+    Request::get("/readyz").try_send(admin).is_ok_and(|answer| answer.status == 200)
+}
+
+fn configuration(address: SocketAddr, admin: SocketAddr, sites: &str) -> String {
+    format!(
+        r#"[server]
+listen = ["{address}"]
+workers = 2
+
+[admin]
+listen = "{admin}"
+
+[[admin.tokens]]
+name = "test"
+token = "literal:{TOKEN}"
+scopes = ["read", "purge", "purge-everything", "operate"]
+
+[store]
+url = "sqlite:store.db"
+
+{sites}
+"#
+    )
+}

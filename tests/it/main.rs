@@ -10,6 +10,7 @@ mod cdn_contract;
 mod configuration;
 mod crash;
 mod demo;
+mod fuzz_corpus;
 mod harness;
 mod kit;
 mod passthrough;

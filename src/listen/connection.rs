@@ -212,7 +212,7 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let limits = self.connection.limits.clone();
-        let streams = Streams::new(limits.write_timeout, &self.connection.worker.counters);
+        let streams = Streams::new(limits.write_timeout, &self.connection.worker);
         let this = Rc::new(self);
         let service = {
             let (this, streams) = (Rc::clone(&this), streams.clone());

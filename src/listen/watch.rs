@@ -4,6 +4,7 @@
 
 use crate::config::Limits;
 use crate::metrics::shard::{Limit, WorkerShard};
+use crate::proxy::clock::Clock;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -11,10 +12,6 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-
-/// How often a worker looks at its connections: deadlines are met no earlier than they say, and at most two
-/// ticks later.
-pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// After our last byte, a client may go on sending for this long: a connection closed with bytes unread is reset,
 /// and the reset can overtake the answer (RFC 9112 §9.6).
@@ -49,7 +46,7 @@ enum Phase {
 /// What a worker's connections have in common.
 #[derive(Debug)]
 struct Common {
-    now: Cell<Instant>,
+    clock: Rc<Clock>,
     /// Responses announce that their connection ends with them.
     last_requests: Cell<bool>,
 }
@@ -75,7 +72,7 @@ pub(super) struct Watch {
 
 impl Watch {
     fn new(common: Rc<Common>) -> Self {
-        let now = common.now.get();
+        let now = common.clock.now();
         Self {
             common,
             opened: now,
@@ -99,9 +96,9 @@ impl Watch {
         }
     }
 
-    /// The worker's clock, as of the last sweep.
+    /// What the worker's clock says.
     pub(super) fn now(&self) -> Instant {
-        self.common.now.get()
+        self.common.clock.now()
     }
 
     /// It is HTTP/2, and the client has begun to speak it: bytes that arrive while it is idle need not be a head (a
@@ -192,8 +189,7 @@ impl Watch {
 
     /// What a connection that is over a deadline is to do, and by which limit.
     fn due(&self, limits: &Limits) -> Option<(Order, Option<Limit>)> {
-        let now = self.now();
-        let late = |since: Instant, limit| now.saturating_duration_since(since) > limit + TICK;
+        let late = |since, limit| self.common.clock.is_late(since, limit);
         if self.stalled.get().is_some_and(|since| late(since, limits.write_timeout)) {
             return Some((Order::Close, Some(Limit::Write)));
         }
@@ -224,7 +220,7 @@ impl Watch {
 
     /// An old connection ends when it suits its client: an HTTP/2 one says so at once, another with its next response.
     fn retire(&self, limits: &Limits) {
-        if self.now().saturating_duration_since(self.opened) > limits.connection_max_age {
+        if self.common.clock.is_late(self.opened, limits.connection_max_age) {
             if self.multiplexed.get() {
                 self.give(Order::Drain);
             } else {
@@ -252,15 +248,18 @@ impl Drop for Busy {
 #[derive(Debug)]
 pub(super) struct Connections {
     common: Rc<Common>,
+    /// When it was last looked at.
+    swept: Cell<Instant>,
     open: RefCell<HashMap<u64, Rc<Watch>>>,
     next: Cell<u64>,
     closed: Notify,
 }
 
 impl Connections {
-    pub(super) fn new(now: Instant) -> Rc<Self> {
+    pub(super) fn new(clock: &Rc<Clock>) -> Rc<Self> {
         Rc::new(Self {
-            common: Rc::new(Common { now: Cell::new(now), last_requests: Cell::new(false) }),
+            common: Rc::new(Common { clock: Rc::clone(clock), last_requests: Cell::new(false) }),
+            swept: Cell::new(clock.now()),
             open: RefCell::default(),
             next: Cell::new(0),
             closed: Notify::new(),
@@ -276,9 +275,10 @@ impl Connections {
         Open { connections: Rc::clone(self), number, watch }
     }
 
-    /// Sets the clock that deadlines are measured by, and orders every connection that is over one to end.
-    pub(super) fn sweep(&self, now: Instant, limits: &Limits, counters: &WorkerShard) {
-        let before = self.common.now.replace(now);
+    /// Orders every connection that is over a deadline to end, once in each tick.
+    pub(super) fn sweep(&self, limits: &Limits, counters: &WorkerShard) {
+        let now = self.common.clock.now();
+        let before = self.swept.replace(now);
         for watch in self.open.borrow().values() {
             watch.retire(limits);
             watch.rest(before);
@@ -360,7 +360,7 @@ mod tests {
     impl Case {
         fn new() -> Self {
             let start = Instant::now();
-            let connections = Connections::new(start);
+            let connections = Connections::new(&Clock::new(start));
             let open = connections.open();
             Self { start, connections, open, counters: WorkerShard::default() }
         }
@@ -368,7 +368,8 @@ mod tests {
         fn at(&self, seconds: u64) -> Order {
             let limits = crate::proxy::fixture::limits();
             assert_eq!((limits.header_timeout, limits.keep_alive_timeout), (HEADER, KEEP_ALIVE));
-            self.connections.sweep(self.start + Duration::from_secs(seconds), &limits, &self.counters);
+            self.connections.common.clock.tick(self.start + Duration::from_secs(seconds));
+            self.connections.sweep(&limits, &self.counters);
             self.open.order.get()
         }
     }

@@ -4,6 +4,9 @@
 //! never a cause.
 
 use super::body::UploadError;
+use super::h1::encode::EncodeError;
+use super::h1::head::HeadError;
+use super::h1::{self, Cause};
 use crate::metrics::shard::OriginErrorKind;
 use http::{HeaderName, StatusCode};
 use std::io;
@@ -44,6 +47,9 @@ pub enum ProxyError {
     /// The client's body is longer than the limit, by its own account.
     #[error("the request body is too large")]
     BodyTooLarge,
+    /// It has no safe form on the way to an origin.
+    #[error("the request cannot be passed on")]
+    Unsendable(#[source] EncodeError),
     /// The client's body did not arrive whole.
     #[error("the request body failed")]
     Upload {
@@ -51,7 +57,7 @@ pub enum ProxyError {
         fault: UploadFault,
         /// What happened.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: h1::Error,
     },
     /// The origin gave no usable response.
     #[error("the origin failed")]
@@ -86,16 +92,16 @@ pub enum OriginError {
     Tls(#[source] io::Error),
     /// The connection ended before a response.
     #[error("the connection ended before a response")]
-    Closed(#[source] hyper::Error),
+    Closed(#[source] h1::Error),
     /// No response head within the limit.
     #[error("no response in time")]
     FirstByteTimeout,
-    /// Not HTTP, or more of it than the limits allow.
-    #[error("its response head cannot be read")]
-    Head(#[source] hyper::Error),
-    /// HTTP that must not be passed on.
-    #[error("its response is unusable: {0}")]
-    Response(&'static str),
+    /// Not HTTP, more of it than the limits allow, or HTTP that must not be passed on.
+    #[error("its response head is not acceptable")]
+    Head(#[source] h1::Error),
+    /// More header fields or bytes of them than the configuration allows.
+    #[error("its response head is larger than the limits")]
+    HeadTooLarge,
 }
 
 /// How an error looks from outside.
@@ -112,19 +118,17 @@ pub struct Answer {
 }
 
 impl ProxyError {
-    /// The client's body failed, with an [`UploadError`] somewhere among the causes of `error`.
-    pub(super) fn upload(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        let source = error.into();
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&*source);
-        let mut fault = UploadFault::Broken;
-        while let Some(error) = cause {
-            match error.downcast_ref() {
-                Some(UploadError::Stalled | UploadError::TooSlow) => fault = UploadFault::Slow,
-                Some(UploadError::TooLarge) => fault = UploadFault::TooLarge,
-                Some(UploadError::Client(_)) | None => {}
-            }
-            cause = error.source();
-        }
+    /// An exchange failed on the client's side.
+    pub(super) fn upload(source: h1::Error) -> Self {
+        let error = match &source.cause {
+            Cause::RequestBody(cause) => cause.downcast_ref(),
+            _ => None,
+        };
+        let fault = match error {
+            Some(UploadError::Stalled | UploadError::TooSlow) => UploadFault::Slow,
+            Some(UploadError::TooLarge) => UploadFault::TooLarge,
+            Some(UploadError::Client(_)) | None => UploadFault::Broken,
+        };
         Self::Upload { fault, source }
     }
 
@@ -154,6 +158,7 @@ impl ProxyError {
                 proxy_status: "proxy_loop_detected",
                 ..client(StatusCode::LOOP_DETECTED, "the request has been here before", false)
             },
+            Self::Unsendable(_) => client(StatusCode::BAD_REQUEST, "the request cannot be passed on", true),
             Self::Full => Answer {
                 proxy_status: "connection_limit_reached",
                 ..client(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time", true)
@@ -182,7 +187,7 @@ impl OriginError {
             Self::Tls(_) => OriginErrorKind::Tls,
             Self::Closed(_) => OriginErrorKind::Closed,
             Self::FirstByteTimeout => OriginErrorKind::FirstByteTimeout,
-            Self::Head(_) | Self::Response(_) => OriginErrorKind::BadResponse,
+            Self::Head(_) | Self::HeadTooLarge => OriginErrorKind::BadResponse,
         }
     }
 
@@ -206,12 +211,12 @@ impl OriginError {
                 status: StatusCode::GATEWAY_TIMEOUT,
                 ..bad_gateway("http_response_timeout", "the origin did not answer in time")
             },
-            Self::Head(error) if error.is_parse_too_large() => {
-                bad_gateway("http_response_header_section_size", "the origin's response head is too large")
-            }
-            Self::Head(_) | Self::Response(_) => {
-                bad_gateway("http_protocol_error", "the origin's response is not usable")
-            }
+            Self::HeadTooLarge
+            | Self::Head(h1::Error {
+                cause: Cause::Head(HeadError::TooLarge | HeadError::TooManyHeaders),
+                ..
+            }) => bad_gateway("http_response_header_section_size", "the origin's response head is too large"),
+            Self::Head(_) => bad_gateway("http_protocol_error", "the origin's response is not usable"),
         }
     }
 }
@@ -243,13 +248,19 @@ mod tests {
         check(ProxyError::BadRequest("x"), 400, "http_request_error");
         check(ProxyError::Nominated(http::header::HOST), 400, "http_request_error");
         check(ProxyError::MethodNotAllowed, 405, "http_request_error");
-        check(ProxyError::upload(UploadError::Stalled), 408, "http_request_error");
-        check(ProxyError::upload(UploadError::TooSlow), 408, "http_request_error");
-        check(ProxyError::upload(UploadError::TooLarge), 413, "http_request_error");
-        check(ProxyError::upload("x"), 400, "http_request_error");
-        // However deep it is wrapped.
-        let wrapped = ProxyError::Upload { fault: UploadFault::Broken, source: UploadError::TooLarge.into() };
-        check(ProxyError::upload(wrapped), 413, "http_request_error");
+        let lost = |cause| h1::Error {
+            phase: h1::Phase::Head,
+            reused: false,
+            body_consumed: false,
+            response_started: false,
+            cause,
+        };
+        check(ProxyError::Unsendable(EncodeError::Target), 400, "http_request_error");
+        let upload = |cause: UploadError| ProxyError::upload(lost(Cause::RequestBody(cause.into())));
+        check(upload(UploadError::Stalled), 408, "http_request_error");
+        check(upload(UploadError::TooSlow), 408, "http_request_error");
+        check(upload(UploadError::TooLarge), 413, "http_request_error");
+        check(ProxyError::upload(lost(Cause::RequestLength)), 400, "http_request_error");
         check(ProxyError::BodyTooLarge, 413, "http_request_error");
         check(ProxyError::Full, 503, "connection_limit_reached");
         check(ProxyError::TargetTooLong, 414, "http_request_error");
@@ -268,7 +279,12 @@ mod tests {
         check(origin(OriginError::ConnectTimeout), 502, "connection_timeout");
         check(origin(OriginError::Tls(io(io::ErrorKind::InvalidData))), 502, "tls_protocol_error");
         check(origin(OriginError::FirstByteTimeout), 504, "http_response_timeout");
-        check(origin(OriginError::Response("x")), 502, "http_protocol_error");
+        check(origin(OriginError::Closed(lost(Cause::Closed))), 502, "connection_terminated");
+        let head = |error| origin(OriginError::Head(lost(Cause::Head(error))));
+        check(head(HeadError::StatusLine), 502, "http_protocol_error");
+        check(origin(OriginError::HeadTooLarge), 502, "http_response_header_section_size");
+        check(head(HeadError::TooLarge), 502, "http_response_header_section_size");
+        check(head(HeadError::TooManyHeaders), 502, "http_response_header_section_size");
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! The request path: `site -> opt-in -> forward -> origin -> rewrite -> respond`, all of it in `exchange`.
 
 pub mod body;
+pub mod clock;
 pub mod edge;
 pub mod error;
 pub mod flight;
 pub mod forward;
+pub mod h1;
 pub mod hop;
 pub mod host;
 pub mod inbound;
-pub mod metered;
 pub mod opt_in;
 pub mod peer;
 pub mod pool;
@@ -16,8 +17,10 @@ pub mod roots;
 pub mod site;
 
 mod connect;
+mod metered;
 mod origin;
 mod respond;
+mod stream;
 mod worker;
 
 #[cfg(test)]
@@ -33,10 +36,9 @@ use flight::Flight;
 use forward::Forwarding;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use metered::Metered;
 use opt_in::Caller;
+use origin::Outgoing;
 use peer::Peer;
-use respond::Facts;
 use std::rc::Rc;
 
 /// Answers one request: with its origin's response, or with an error of ours.
@@ -66,7 +68,7 @@ async fn exchange(
         worker.counters.limited(Limit::Requests);
         return Err(ProxyError::Full);
     }
-    let (mut head, body) = request.into_parts();
+    let (head, body) = request.into_parts();
 
     // Which site is it for?
     let host = inbound::check(&head, &routing.limits)?;
@@ -76,10 +78,8 @@ async fn exchange(
 
     // May its response be rewritten, and for which CDN?
     let opt_in = opt_in::decide(site, Caller::of(peer), &head.headers);
-    let facts = Facts::of(&head);
 
     // To the origin.
-    let body = Upload::new(Metered::new(body, &routing.limits), routing.limits.body_timeout);
     let forwarding = Forwarding {
         peer,
         trusted: flight.trusted,
@@ -87,18 +87,18 @@ async fn exchange(
         id: flight.id(),
         opted_in: opt_in.believed,
         unconditional: opt_in.withholds_conditions(site.mode),
-        has_body: !http_body::Body::is_end_stream(&body),
     };
-    forward::head(&mut head, &forwarding)?;
-    let request = Request::from_parts(head, body);
-    let (mut head, body) = origin::send(worker, &routing.limits, site, request).await?.into_parts();
+    let fields = forward::fields(&head, forwarding)?;
+    let body = Upload::new(body, &worker.clock, &routing.limits);
+    let request = Outgoing { head: &head, fields, body };
+    let (mut response, body) = origin::send(worker, &routing.limits, site, request).await?.into_parts();
 
     // And back.
-    respond::head(&mut head);
-    flight.status = Some(head.status);
+    respond::head(&mut response);
+    flight.status = Some(response.status);
     flight.decision = match opt_in.edge {
-        Ok(edge) => respond::rewrite(site, site.metrics.shard(worker.index()), edge, &facts, &mut head),
+        Ok(edge) => respond::rewrite(site, site.metrics.shard(worker.index()), edge, &head, &mut response),
         Err(reason) => respond::untouched(reason),
     };
-    Ok(Response::from_parts(head, body))
+    Ok(Response::from_parts(response, body))
 }

@@ -99,11 +99,11 @@ pub struct Limits {
     pub target_bytes: u32,
     /// Bytes of a request's body; then 413. 0: no limit.
     pub request_body_bytes: u64,
-    /// Headers in an origin's response, 1 to 1000; then 502.
-    #[schemars(range(min = 1, max = 1000))]
+    /// Headers in an origin's response, 1 to 256; then 502.
+    #[schemars(range(min = 1, max = 256))]
     pub origin_headers: u32,
-    /// Bytes of an origin's response head, 8192 to 1048576; then 502.
-    #[schemars(range(min = 8192, max = 1_048_576))]
+    /// Bytes of an origin's response head, 1024 to 65536; then 502.
+    #[schemars(range(min = 1024, max = 65536))]
     pub origin_header_bytes: u32,
     /// After SIGTERM, requests in flight may end within this.
     pub drain_timeout: DurationText,

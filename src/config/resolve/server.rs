@@ -144,8 +144,8 @@ fn limits(file: &file::Limits, at: &At<'_>) -> Limits {
         // The `http` crate holds no longer one.
         target_bytes: number("target_bytes", file.target_bytes, 1, 65_534),
         request_body_bytes: file.request_body_bytes,
-        origin_headers: number("origin_headers", file.origin_headers, 1, 1000),
-        origin_header_bytes: number("origin_header_bytes", file.origin_header_bytes, 8192, 1 << 20),
+        origin_headers: number("origin_headers", file.origin_headers, 1, 256),
+        origin_header_bytes: number("origin_header_bytes", file.origin_header_bytes, 1024, 64 * 1024),
         drain_timeout: at.key("drain_timeout").positive_duration(&file.drain_timeout),
     }
 }

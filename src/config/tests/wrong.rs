@@ -50,7 +50,7 @@ fn wrong_configurations() {
         ("listeners that meet", top("[server]\nlisten = [\"127.0.0.1:9180\", \"0.0.0.0:80\", \"0.0.0.0:80\", \"[::]:80\", \"127.0.0.1:0\", \"127.0.0.1:0\"]")),
         ("certificates that are not there", top("[server]\ntls_listen = [\"127.0.0.1:8443\"]\n[[server.certificates]]\ncert = \"/nowhere/a.pem\"\nkey = \"/nowhere/a.key\"")),
         ("networks", top("[server]\ntrusted_proxies = [\"10.0.0.0/33\", \"10.0.0\", \"localhost\"]\nproxy_protocol = [\"lb\"]")),
-        ("limits", top("[server]\nworkers = 2000\n[server.limits]\nheader_timeout = \"0s\"\nrequest_headers = 0\nrequest_header_bytes = 100\ntarget_bytes = 70000\nconnections = 0\nrequests_in_flight = 0\nhttp2_streams = 0\nconnection_max_age = \"0s\"\nwrite_timeout = \"0s\"\norigin_headers = 1001\norigin_header_bytes = 8191")),
+        ("limits", top("[server]\nworkers = 2000\n[server.limits]\nheader_timeout = \"0s\"\nrequest_headers = 0\nrequest_header_bytes = 100\ntarget_bytes = 70000\nconnections = 0\nrequests_in_flight = 0\nhttp2_streams = 0\nconnection_max_age = \"0s\"\nwrite_timeout = \"0s\"\norigin_headers = 257\norigin_header_bytes = 65537")),
         ("stores", top("[store]\nurl = \"postgres://db/shim\"\nretention = \"1h\"")),
         ("a store of another kind", top("[store]\nurl = \"sqlite://shim.db\"")),
         ("tokens", top("[[admin.tokens]]\nname = \"CI job\"\ntoken = \"literal:short\"\nscopes = []\nsites = []\n[[admin.tokens]]\nname = \"a\"\ntoken = \"env:A_CANARY\"\nscopes = [\"read\"]\nsites = [\"www\", \"shop\"]\n[[admin.tokens]]\nname = \"a\"\ntoken = \"env:B_CANARY\"\nscopes = [\"read\"]")),

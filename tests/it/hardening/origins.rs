@@ -145,7 +145,6 @@ fn r27_one_repetition_and_only_where_nothing_can_happen_twice() {
 
 /// Whatever the method: the origin is at work.
 #[test]
-#[ignore = "hyper's client does not tell the first byte of a response from none"]
 fn r27_nothing_is_repeated_after_a_byte_of_a_response() {
     let origin = dying(|served| {
         served.head();

@@ -71,6 +71,7 @@ fn describe_site(site: &Site, f: &mut Formatter<'_>) -> fmt::Result {
     let trust = match &site.trust {
         Trust::Any => "of every peer".to_owned(),
         Trust::Secret(_) => "of peers that send the secret".to_owned(),
+        Trust::ClientCertificate => "of peers with a client certificate".to_owned(),
         Trust::Addresses(networks) => {
             let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
             format!("of peers from {}", networks.join(", "))

@@ -10,6 +10,7 @@ pub mod h1;
 pub mod hop;
 pub mod host;
 pub mod inbound;
+pub mod metered;
 pub mod opt_in;
 pub mod peer;
 pub mod pool;
@@ -28,12 +29,15 @@ pub(crate) mod fixture;
 pub use origin::OriginBody;
 pub use worker::{Shared, Snapshot, Worker};
 
+use crate::metrics::shard::Limit;
 use body::{ResponseBody, Upload};
 use error::ProxyError;
 use flight::Flight;
 use forward::Forwarding;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use metered::Metered;
+use opt_in::Caller;
 use origin::Outgoing;
 use peer::Peer;
 use std::rc::Rc;
@@ -48,6 +52,12 @@ pub async fn handle(worker: &Rc<Worker>, peer: &Peer, request: Request<Incoming>
     }
 }
 
+/// Answers a request on a connection for which there is no room.
+pub fn turn_away<B>(worker: &Rc<Worker>, peer: &Peer, request: &Request<B>) -> Response<ResponseBody> {
+    let flight = Flight::begin(worker, peer, request.headers());
+    respond::refuse(&ProxyError::Full, request.method(), request.version(), flight)
+}
+
 async fn exchange(
     worker: &Rc<Worker>,
     peer: &Peer,
@@ -55,6 +65,10 @@ async fn exchange(
     flight: &mut Flight,
 ) -> Result<Response<OriginBody>, ProxyError> {
     let routing = flight.routing();
+    if worker.is_full(routing.limits.requests_in_flight) {
+        worker.counters.limited(Limit::Requests);
+        return Err(ProxyError::Full);
+    }
     let (head, body) = request.into_parts();
 
     // Which site is it for?
@@ -64,7 +78,7 @@ async fn exchange(
     let site = routing.site(site);
 
     // May its response be rewritten, and for which CDN?
-    let opt_in = opt_in::decide(site, peer.address(), &head.headers);
+    let opt_in = opt_in::decide(site, Caller::of(peer), &head.headers);
 
     // To the origin.
     let forwarding = Forwarding {
@@ -76,6 +90,7 @@ async fn exchange(
         unconditional: opt_in.withholds_conditions(site.mode),
     };
     let fields = forward::fields(&head, forwarding)?;
+    let body = Metered::new(body, &routing.limits);
     let body = Upload::new(body, &worker.clock, routing.limits.body_timeout);
     let request = Outgoing { head: &head, fields, body };
     let (mut response, body) = origin::send(worker, &routing.limits, site, request).await?.into_parts();

@@ -24,6 +24,7 @@ pub struct Routing {
     /// Limits and timeouts.
     pub limits: Limits,
     trusted_proxies: Vec<IpNet>,
+    proxy_protocol: Vec<IpNet>,
     sites: Vec<Site>,
     exact: HashMap<String, usize>,
     /// By what follows the `*.`.
@@ -59,6 +60,8 @@ pub enum SiteTrust {
     Any,
     /// That of peers who send this secret. Its digest, so that comparing tells nothing, not even a length.
     Secret([u8; 32]),
+    /// That of peers whose certificate was verified.
+    ClientCertificate,
     /// That of peers in these networks.
     Addresses(Vec<IpNet>),
 }
@@ -160,6 +163,7 @@ impl Routing {
         let mut routing = Self {
             limits: config.server.limits.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
+            proxy_protocol: config.server.proxy_protocol.clone(),
             sites: Vec::with_capacity(config.sites.len()),
             exact: HashMap::new(),
             wildcard: HashMap::new(),
@@ -196,6 +200,11 @@ impl Routing {
         &self.sites[number]
     }
 
+    /// Whether connections from this peer begin with a PROXY protocol header.
+    pub fn begins_with_proxy_header(&self, peer: IpAddr) -> bool {
+        self.proxy_protocol.iter().any(|net| net.contains(&peer))
+    }
+
     /// Whether the forwarding headers of this peer are believed.
     pub fn trusts_proxy(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
@@ -229,6 +238,7 @@ impl SiteTrust {
         match trust {
             Trust::Any => Self::Any,
             Trust::Secret(secret) => Self::Secret(super::opt_in::digest(secret.expose().as_bytes())),
+            Trust::ClientCertificate => Self::ClientCertificate,
             Trust::Addresses(nets) => Self::Addresses(nets.clone()),
         }
     }

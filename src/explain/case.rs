@@ -5,7 +5,7 @@ use crate::metrics::Metrics;
 use crate::proxy::host;
 use crate::proxy::opt_in::{self, OptIn};
 use crate::proxy::roots::Roots;
-use crate::proxy::site::{Routing, RoutingError};
+use crate::proxy::site::{OriginIds, Routing, RoutingError};
 use crate::rewrite::path::normalise;
 use crate::rewrite::{CdnType, Decision, Outcome, RequestFacts, rewrite};
 use crate::view::PurgeHealthView;
@@ -100,7 +100,8 @@ impl<'c> Case<'c> {
                 health.cell(&site.name, &cdn.name).set(healthy(&site.name, &cdn.name));
             }
         }
-        let routing = Routing::compile(config, &Metrics::new(1), &health, &no_roots()?)?;
+        let routing =
+            Routing::compile(config, &Metrics::new(1), &health, &no_roots()?, &OriginIds::default())?;
         let number = routing.find(&host).ok_or(CaseError::NoSite(host))?;
         Ok(Self { url, site: &config.sites[number], routing, number })
     }

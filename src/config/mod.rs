@@ -198,7 +198,7 @@ pub enum Scope {
     Purge,
     /// Purge everything of a site.
     PurgeEverything,
-    /// Pause, resume, retry, acknowledge, reload.
+    /// Pause, resume, retry, acknowledge, cancel, reload.
     Operate,
 }
 

@@ -39,6 +39,8 @@ pub struct Config {
     pub admin: Admin,
     /// Where accepted purges are kept.
     pub store: Store,
+    /// What is logged.
+    pub log: Log,
     /// The sites, in file order.
     pub sites: Vec<Arc<Site>>,
 }
@@ -209,6 +211,50 @@ pub struct Store {
     pub path: Option<PathBuf>,
     /// How long ended purges are kept.
     pub retention: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// Which are; it can be parsed.
+    pub filter: String,
+    /// Which requests have a line.
+    pub access: Access,
+    /// The share of the requests with `access = "all"`, 0 to 1; errors are always logged.
+    pub access_sample: f64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        let access = Access::default();
+        Self { format: LogFormat::default(), filter: "info".to_owned(), access, access_sample: 1.0 }
+    }
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `log.access`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// None.
+    #[default]
+    Off,
+    /// Those that were answered with a 500 or above.
+    Errors,
+    /// All, or a share of them.
+    All,
 }
 
 /// `[[sites]]`

@@ -1,5 +1,6 @@
 //! The request path: `site -> opt-in -> forward -> origin -> rewrite -> respond`, all of it in `exchange`.
 
+pub mod access;
 pub mod body;
 pub mod clock;
 pub mod edge;
@@ -45,6 +46,7 @@ use std::rc::Rc;
 /// Answers one request: with its origin's response, or with an error of ours.
 pub async fn handle(worker: &Rc<Worker>, peer: &Peer, request: Request<Incoming>) -> Response<ResponseBody> {
     let mut flight = Flight::begin(worker, peer, request.headers());
+    flight.note(peer, &request);
     let (method, version) = (request.method().clone(), request.version());
     match exchange(worker, peer, request, &mut flight).await {
         Ok(response) => response.map(|body| ResponseBody::origin(body, flight)),

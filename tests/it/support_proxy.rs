@@ -292,6 +292,7 @@ pub fn limits() -> Limits {
 
 pub fn config(sites: Vec<Site>) -> Config {
     Config {
+        log: origin_shim::config::Log::default(),
         server: Server {
             listen: vec![([127, 0, 0, 1], 0).into()],
             workers: 1,

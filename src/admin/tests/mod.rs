@@ -170,6 +170,7 @@ fn config() -> Config {
             ],
         },
         store: StoreConfig { path: None, retention: Duration::from_secs(86_400) },
+        log: crate::config::Log::default(),
         sites: vec![
             Arc::new(site("www", vec![fastly(), varnish()])),
             Arc::new(shop),

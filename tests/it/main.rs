@@ -4,11 +4,13 @@
 // A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
 #![allow(clippy::unwrap_used)]
 
+mod adapters;
 mod bodies;
 mod cdn_contract;
 mod configuration;
 mod crash;
 mod demo;
+mod fake_cdn;
 mod harness;
 mod passthrough;
 mod proxy;

@@ -65,6 +65,21 @@ fn each_fault_is_told_apart() {
 }
 
 #[test]
+fn every_call_is_remembered() {
+    let fake = FakeCdn::start(Cloudflare::default());
+    ask(&fake, "/first", &[("x-a", "1")], "body").unwrap();
+    ask(&fake, "/second", &[], "").unwrap();
+    let calls = fake.calls();
+    let [first, second] = &calls[..] else { panic!("{calls:?}") };
+    assert_eq!(
+        (first.method.as_str(), first.target.as_str(), &first.body[..]),
+        ("POST", "/first", &b"body"[..])
+    );
+    assert_eq!((&first.headers["x-a"], first.status()), (&http::HeaderValue::from_static("1"), Some(401)));
+    assert!(second.at >= first.at && second.target == "/second");
+}
+
+#[test]
 fn the_dice_are_the_same_for_the_same_seed() {
     let thrown = |seed| {
         let mut faults = Faults {

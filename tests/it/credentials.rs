@@ -1,0 +1,190 @@
+//! `check --credentials` against APIs that know their keys.
+
+use crate::fake_cdn::{Akamai, Cloudflare, Cloudfront, FakeCdn, Fastly, Node, Purged};
+use crate::harness::shim::program;
+use serde_json::Value;
+use std::fs;
+use tempfile::TempDir;
+
+/// One of each.
+struct Cdns {
+    fastly: FakeCdn<Fastly>,
+    akamai: FakeCdn<Akamai>,
+    cloudflare: FakeCdn<Cloudflare>,
+    cloudfront: FakeCdn<Cloudfront>,
+    node: FakeCdn<Node>,
+}
+
+impl Cdns {
+    fn start() -> Self {
+        Self {
+            fastly: FakeCdn::start(Fastly::default()),
+            akamai: FakeCdn::start(Akamai::default()),
+            cloudflare: FakeCdn::start(Cloudflare::default()),
+            cloudfront: FakeCdn::start(Cloudfront::default()),
+            node: FakeCdn::start(Node::default()),
+        }
+    }
+
+    fn settings(&self) -> [String; 5] {
+        [
+            self.fastly.settings(),
+            self.akamai.settings(),
+            self.cloudflare.settings(),
+            self.cloudfront.settings(),
+            self.node.settings(),
+        ]
+    }
+
+    /// Every item that took effect at one of them.
+    fn purged(&self) -> [Vec<Purged>; 5] {
+        [
+            self.fastly.purged(),
+            self.akamai.purged(),
+            self.cloudflare.purged(),
+            self.cloudfront.purged(),
+            self.node.purged(),
+        ]
+    }
+}
+
+/// Exit code and output of a check of a site with these CDNs.
+fn run(settings: &[String], arguments: &[&str]) -> (Option<i32>, String) {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("shim.toml");
+    let cdns: String = settings.iter().map(|settings| format!("[[sites.cdns]]\n{settings}\n")).collect();
+    let config = format!(
+        "[server]\nlisten = [\"127.0.0.1:8080\"]\n[[sites]]\nname = \"www\"\nhosts = [\"www.example.test\"]\n\
+         origin = \"http://127.0.0.1:9\"\n{cdns}"
+    );
+    fs::write(&file, config).unwrap();
+    let output = program()
+        .args(["check", "--credentials"])
+        .args(arguments)
+        .arg("--config")
+        .arg(&file)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+/// The same as JSON: the exit code, and for each CDN whether it is usable and everything else.
+fn check(settings: &[String], arguments: &[&str]) -> (Option<i32>, Vec<String>, Vec<Value>) {
+    let (code, said) = run(settings, &[&["--json"], arguments].concat());
+    let found: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let cdns = found["credentials"]["sites"][0]["cdns"].as_array().unwrap().clone();
+    let usable = cdns.iter().map(|cdn| cdn["usable"].as_str().unwrap().to_owned()).collect();
+    (code, usable, cdns)
+}
+
+#[test]
+fn good_credentials_are_proved_by_a_probe() {
+    let cdns = Cdns::start();
+    let (code, usable, found) = check(&cdns.settings(), &[]);
+    assert_eq!(code, Some(0), "{found:?}");
+    assert_eq!(usable, ["unproved", "yes", "unproved", "unproved", "yes"], "{found:?}");
+    let nothing = cdns.purged().map(|purged| purged.len());
+    assert_eq!(nothing, [0, 0, 0, 0, 1], "only Varnish has no other way");
+
+    let (code, usable, found) = check(&cdns.settings(), &["--probe"]);
+    assert_eq!((code, usable), (Some(0), vec!["yes".to_owned(); 5]), "{found:?}");
+    for purged in cdns.purged() {
+        let last = purged.last().unwrap();
+        assert!(last.name.trim_start_matches('/').starts_with("origin-shim-check-"), "{last:?}");
+        assert!(!last.hard || last.name.starts_with('/'), "soft, but at CloudFront: {last:?}");
+    }
+    let who = |index: usize| found[index]["identity"].as_str().unwrap_or_default();
+    assert!(who(0).contains("deploy") && who(1).contains("origin-shim purging"), "{found:?}");
+    assert!(
+        who(2).contains("ed17574386854bf78a67040be0a770b0") && who(3).contains("arn:aws:iam"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn bad_credentials_are_named_with_what_to_do() {
+    let cdns = Cdns::start();
+    let mut settings = cdns.settings();
+    let wrong = [
+        ("fake-fastly-token", "wrong"),
+        ("fake-akamai-client-secret", "wrong"),
+        ("cfut_fake-cloudflare-token", "cfut_wrong"),
+        ("fake-cloudfront-secret", "wrong"),
+    ];
+    for (settings, (from, to)) in settings.iter_mut().zip(wrong) {
+        assert!(settings.contains(from));
+        *settings = settings.replace(from, to);
+    }
+    cdns.node.change(|node| node.allowed = false);
+    let (code, said) = run(&settings, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(said.matches("NOT USABLE").count(), 5, "{said}");
+    for words in [
+        "Fastly does not know this token",
+        "Akamai does not accept the credentials",
+        "Cloudflare does not know this token",
+        "AWS does not accept the key",
+        "does not let this machine purge",
+        "acl purgers",
+        "create a new key in IAM",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_told() {
+    let cdns = Cdns::start();
+    let settings = cdns.settings();
+    cdns.fastly.change(|fastly| fastly.token.scope = "purge_select".to_owned());
+    cdns.akamai.change(|akamai| akamai.granted = false);
+    cdns.cloudflare.change(|cloudflare| {
+        cloudflare.account_owned = true;
+        cloudflare.may_read_zone = true;
+        cloudflare.plan = "pro".to_owned();
+    });
+    cdns.cloudfront.change(|cloudfront| {
+        cloudfront.tag_header = None;
+        cloudfront.allowed.retain(|action| *action != "GetInvalidation");
+    });
+    let mut settings = settings;
+    settings[2] = settings[2].replace("cfut_", "cfat_");
+    cdns.cloudflare.change(|cloudflare| cloudflare.token = cloudflare.token.replace("cfut_", "cfat_"));
+    let (code, usable, found) = check(&settings, &["--probe"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(usable, ["yes", "no", "yes", "no", "yes"], "{found:?}");
+    let says = |index: usize, words: &str| {
+        assert!(found[index].to_string().contains(words), "{words:?} is not in {}", found[index]);
+    };
+    says(0, "purge_all");
+    says(1, "CCU APIs");
+    says(2, "of an account");
+    says(2, "The zone is on the pro plan");
+    says(3, "no CacheTagConfig");
+    says(3, "cloudfront:GetInvalidation");
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_corrected_and_told() {
+    let cdns = Cdns::start();
+    cdns.akamai.skew_clock(90_000);
+    cdns.cloudfront.skew_clock(-600_000);
+    let (code, usable, found) = check(&cdns.settings(), &["--probe"]);
+    assert_eq!((code, usable), (Some(0), vec!["yes".to_owned(); 5]), "{found:?}");
+    assert!(found[1].to_string().contains("seconds slow"), "{}", found[1]);
+    assert!(found[3].to_string().contains("seconds fast"), "{}", found[3]);
+    let grants = cdns.akamai.calls();
+    let grants: Vec<_> =
+        grants.iter().filter(|call| call.target.ends_with("/rate-limit-status/tag")).collect();
+    assert_eq!(grants.iter().map(|call| call.status()).collect::<Vec<_>>(), [Some(400), Some(201)]);
+}
+
+#[test]
+fn an_api_that_is_not_there_is_told() {
+    let cdns = Cdns::start();
+    let settings = cdns.settings()[0].replace(&cdns.fastly.url(), "http://127.0.0.1:9");
+    let (code, usable, found) = check(&[settings], &[]);
+    assert_eq!((code, usable), (Some(1), vec!["no".to_owned()]), "{found:?}");
+    assert!(found[0].to_string().contains("did not answer"), "{found:?}");
+}

@@ -70,7 +70,7 @@ fn run(settings: &[String], arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 /// The same as JSON: the exit code, and for each CDN whether it is usable and everything else.
-fn check(settings: &[String], arguments: &[&str]) -> (Option<i32>, Vec<String>, Vec<Value>) {
+pub fn check(settings: &[String], arguments: &[&str]) -> (Option<i32>, Vec<String>, Vec<Value>) {
     let (code, said) = run(settings, &[&["--json"], arguments].concat());
     let found: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
     let cdns = found["credentials"]["sites"][0]["cdns"].as_array().unwrap().clone();

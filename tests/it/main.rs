@@ -7,6 +7,7 @@
 mod adapters;
 mod bodies;
 mod cdn_contract;
+mod cloudfront;
 mod configuration;
 mod crash;
 mod credentials;

@@ -217,7 +217,7 @@ mod tests {
         assert!(asked(&production, &[("grant", gateway(401, "Not authorized", "x"))], true).is_empty());
         // Once more with a corrected clock, and not for ever.
         let clock = ("grant", gateway(400, "Bad request", "Invalid timestamp"));
-        assert_eq!(asked(&production, &[clock.clone()], true), [first]);
+        assert_eq!(asked(&production, std::slice::from_ref(&clock), true), [first]);
         assert!(asked(&production, &[clock.clone(), clock.clone()], true).is_empty());
         assert_eq!(asked(&production, &[clock, ("grant", granted())], true), then);
     }

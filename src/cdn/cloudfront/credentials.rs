@@ -314,7 +314,7 @@ mod tests {
             "list",
             failed("SignatureDoesNotMatch", "Signature expired: 20261123T120000Z is now earlier than x"),
         );
-        assert_eq!(asked(&cloudfront(None), &[late.clone()], true), all);
+        assert_eq!(asked(&cloudfront(None), std::slice::from_ref(&late), true), all);
         assert!(asked(&cloudfront(None), &[late.clone(), late], true).is_empty());
     }
 

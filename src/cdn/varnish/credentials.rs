@@ -79,7 +79,7 @@ mod tests {
         };
         assert_eq!(asked(&nodes(2), &[], false), ["node: PURGE /", "node: PURGE /"]);
         let good = ("node", Ok(reply(200, &[("x-purged", "0")], "Purged\n")));
-        assert!(asked(&nodes(1), &[good.clone()], true).is_empty());
+        assert!(asked(&nodes(1), std::slice::from_ref(&good), true).is_empty());
         cases.case("Two good nodes", told(&nodes(2), &[good.clone(), good.clone()]));
         let answers = [
             good,

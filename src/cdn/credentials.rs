@@ -17,6 +17,7 @@ use crate::config;
 use crate::rewrite::CdnType;
 use bytes::Bytes;
 use http::Request;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::error::Error;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use tokio::task::JoinSet;
 const TURNS: usize = 5;
 
 /// What is known of a CDN's credentials.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CredentialReport {
     /// Whether purges get through with them.
     pub usable: Usable,
@@ -38,7 +39,7 @@ pub struct CredentialReport {
 }
 
 /// Whether purges get through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Usable {
     /// Proved.
@@ -50,7 +51,7 @@ pub enum Usable {
 }
 
 /// One thing that was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     /// How much it matters.
     pub level: Level,
@@ -62,7 +63,7 @@ pub struct Finding {
 }
 
 /// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Purges do not get through.
@@ -159,7 +160,7 @@ pub async fn report(cdn: &config::Cdn, sender: &Sender, probe: bool, now_ms: i64
 }
 
 /// One CDN of a site.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CdnReport {
     /// Its name within the site.
     pub name: String,

@@ -6,8 +6,11 @@ pub mod tls;
 mod bind;
 mod connection;
 mod io;
+mod pulse;
 mod watch;
 mod worker;
+
+pub use pulse::Pulse;
 
 use crate::config::Config;
 use crate::proxy::Shared;
@@ -63,11 +66,18 @@ pub struct Addresses {
 #[derive(Debug)]
 pub struct DataPlane {
     addresses: Addresses,
-    shared: Arc<Shared>,
-    certificates: Option<Arc<Certificates>>,
+    serving: Serving,
     /// When draining must have ended; none: serve.
     stop: Sender<Option<Instant>>,
     workers: Vec<JoinHandle<()>>,
+    pulses: Vec<Arc<Pulse>>,
+}
+
+/// What the workers serve, and a reload replaces.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    shared: Arc<Shared>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 /// Binds every address, then starts the workers: whatever can fail has failed before the first thread.
@@ -88,6 +98,7 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
 
     let (stop, stopped) = channel(None);
     let mut workers = Vec::with_capacity(count);
+    let pulses = starting.iter().map(Starting::pulse).collect();
     for (index, starting) in starting.into_iter().enumerate() {
         let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
         let thread = std::thread::Builder::new()
@@ -97,7 +108,7 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
             .map_err(ListenError::Worker)?;
         workers.push(thread);
     }
-    Ok(DataPlane { addresses, shared, certificates, stop, workers })
+    Ok(DataPlane { addresses, serving: Serving { shared, certificates }, stop, workers, pulses })
 }
 
 impl DataPlane {
@@ -106,18 +117,19 @@ impl DataPlane {
         &self.addresses
     }
 
-    /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.
+    /// The pulses of the workers, several beats a second.
+    pub fn pulses(&self) -> &[Arc<Pulse>] {
+        &self.pulses
+    }
+
+    /// What a reload replaces, for whoever reloads.
+    pub fn serving(&self) -> Serving {
+        self.serving.clone()
+    }
+
+    /// As [`Serving::reload`].
     pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
-        // Certificates are only swapped once the rest is known to be good: neither can fail after the other.
-        let certificates = match &self.certificates {
-            Some(_) => Some(tls::Loaded::load(&config.server.certificates)?),
-            None => None,
-        };
-        self.shared.reload(config)?;
-        if let (Some(current), Some(loaded)) = (&self.certificates, certificates) {
-            current.replace(loaded);
-        }
-        Ok(())
+        self.serving.reload(config)
     }
 
     /// Begins to stop, and returns at once: nothing new is accepted, requests under way may end within
@@ -136,6 +148,22 @@ impl DataPlane {
             }
         }
         result
+    }
+}
+
+impl Serving {
+    /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.
+    pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
+        // Certificates are only swapped once the rest is known to be good: neither can fail after the other.
+        let certificates = match &self.certificates {
+            Some(_) => Some(tls::Loaded::load(&config.server.certificates)?),
+            None => None,
+        };
+        self.shared.reload(config)?;
+        if let (Some(current), Some(loaded)) = (&self.certificates, certificates) {
+            current.replace(loaded);
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,8 @@
 //! `check --credentials` against APIs that know their keys.
 
 use crate::fake_cdn::{Akamai, Cloudflare, Cloudfront, FakeCdn, Fastly, Node, Purged};
-use crate::harness::shim::program;
+use crate::harness::http::Request;
+use crate::harness::shim::{Shim, program};
 use serde_json::Value;
 use std::fs;
 use tempfile::TempDir;
@@ -187,4 +188,35 @@ fn an_api_that_is_not_there_is_told() {
     let (code, usable, found) = check(&[settings], &[]);
     assert_eq!((code, usable), (Some(1), vec!["no".to_owned()]), "{found:?}");
     assert!(found[0].to_string().contains("did not answer"), "{found:?}");
+}
+
+#[test]
+fn the_admin_api_tells_the_same() {
+    let fastly = FakeCdn::start(Fastly::default());
+    let shim = Shim::start(&format!(
+        "[[sites]]\nname = \"www\"\nhosts = [\"www.example.test\"]\norigin = \"http://127.0.0.1:9\"\n\
+         [[sites.cdns]]\n{}",
+        fastly.settings()
+    ));
+    let ask = |site: &str, body: &str| {
+        let target = format!("/v1/sites/{site}/credentials/check");
+        let request = Request { body: body.as_bytes(), ..Request::get(&target) };
+        shim.call(request.method("POST"))
+    };
+    let usable = |body: &str| {
+        let answer = ask("www", body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let cdn = answer.json()["cdns"][0].clone();
+        assert_eq!((&cdn["name"], &cdn["type"]), (&"fastly".into(), &"fastly".into()), "{cdn}");
+        cdn["usable"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(usable(""), "unproved");
+    assert_eq!(usable(r#"{"probe": false}"#), "unproved");
+    assert!(fastly.purged().is_empty());
+    assert_eq!(usable(r#"{"probe": true}"#), "yes");
+    assert_eq!(fastly.purged().len(), 1);
+    fastly.change(|fastly| fastly.revoked = true);
+    assert_eq!(usable(""), "no");
+    assert_eq!(ask("www", r#"{"prob": true}"#).status, 422);
+    assert_eq!(ask("nowhere", "").status, 404);
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod adapters;
+mod admin;
 mod bodies;
 mod cdn_contract;
 mod cloudfront;
@@ -14,7 +15,9 @@ mod credentials;
 mod demo;
 mod edge;
 mod fake_cdn;
+mod fuzz_corpus;
 mod harness;
+mod kit;
 mod passthrough;
 mod proxy;
 mod purging;

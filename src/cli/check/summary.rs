@@ -10,7 +10,7 @@ pub struct Summary<'a>(pub &'a Loaded);
 
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Loaded { config, warnings } = self.0;
+        let Loaded { config, warnings, .. } = self.0;
         global(config, f)?;
         for site in &config.sites {
             writeln!(f)?;

@@ -1,6 +1,6 @@
 //! `check --credentials` against APIs that know their keys.
 
-use crate::fake_cdn::{Akamai, Cloudflare, Cloudfront, FakeCdn, Fastly, Node, Purged};
+use crate::fake_cdn::{Akamai, Call, Cloudflare, Cloudfront, FakeCdn, Fastly, Node, Purged, Vendor};
 use crate::harness::http::Request;
 use crate::harness::shim::{Shim, program};
 use serde_json::Value;
@@ -219,4 +219,29 @@ fn the_admin_api_tells_the_same() {
     assert_eq!(usable(""), "no");
     assert_eq!(ask("www", r#"{"prob": true}"#).status, 422);
     assert_eq!(ask("nowhere", "").status, 404);
+}
+
+/// Sends a call that was seen once more, with this body.
+fn replay<V: Vendor>(cdn: &FakeCdn<V>, call: &Call, body: &[u8]) -> u16 {
+    let known = |name: &str| call.headers.get(name).map_or("", |value| value.to_str().unwrap());
+    let names = ["authorization", "x-amz-date", "content-type"];
+    let headers: Vec<(&str, &str)> = names.map(|name| (name, known(name))).to_vec();
+    let request = Request { host: known("host"), body, ..Request::get(&call.target) };
+    request.method(&call.method).headers(&headers).send(cdn.address).status
+}
+
+#[test]
+fn a_signature_is_good_for_one_body() {
+    let cdns = Cdns::start();
+    check(&cdns.settings(), &["--probe"]);
+    let last = |calls: Vec<Call>| calls.into_iter().rev().find(|call| !call.body.is_empty()).unwrap();
+
+    let purge = last(cdns.akamai.calls());
+    assert_eq!(replay(&cdns.akamai, &purge, br#"{"objects":["other"]}"#), 401);
+    assert_eq!(replay(&cdns.akamai, &purge, &purge.body), 400, "its nonce is used up");
+
+    let purge = last(cdns.cloudfront.calls());
+    assert_eq!(replay(&cdns.cloudfront, &purge, b"<InvalidationBatch/>"), 403);
+    assert_eq!(replay(&cdns.cloudfront, &purge, &purge.body), 201, "the invalidation that there is");
+    assert_eq!(cdns.cloudfront.purged().len(), 1);
 }

@@ -59,7 +59,7 @@ impl Command {
     fn run(self, config: &ConfigPath) -> anyhow::Result<ExitCode> {
         match self {
             Self::Serve(args) => serve::run(&args, config.get()?),
-            Self::Check(args) => check::run(&args, config.get()?),
+            Self::Check(args) => check::run(&args, config),
             Self::Explain(args) => explain::run(&args, config.get()?),
             Self::Purge(args) => block_on(purge::run(args))?,
             Self::Purges(args) => block_on(purges::run(args))?,

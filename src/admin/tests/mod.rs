@@ -82,6 +82,7 @@ impl Api {
             store: Arc::new(opened.map_or_else(OnceLock::new, OnceLock::from)),
             control: control.clone(),
             planner: Box::new(|site, request| Ok(plan(site, request))),
+            sender: crate::cdn::Sender::new().unwrap(),
             reload: control.clone(),
             events: Arc::default(),
             metrics: Arc::new(Metrics::new(1)),

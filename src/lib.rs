@@ -18,6 +18,7 @@ pub mod proxy;
 // The control plane, in the order of a purge.
 pub mod admin;
 pub mod cdn;
+pub mod events;
 pub mod purge;
 pub mod store;
 pub mod worker;

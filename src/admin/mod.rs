@@ -3,6 +3,7 @@
 //! | call | scope | does |
 //! |---|---|---|
 //! | `POST /v1/sites/{site}/purges` | `purge` or `purge-everything` | accepts a purge: 202, and 200 where `Prefer: wait=` saw it end |
+//! | `POST /v1/sites/{site}/events` | `purge` or `purge-everything` | accepts the purge of a publish event, likewise |
 //! | `GET /v1/purges` | `read` | purges of the caller's sites, newest first |
 //! | `GET /v1/purges/{id}` | `read` | one purge, its jobs, their attempts |
 //! | `GET /v1/sites`, `GET /v1/sites/{site}` | `read` | configuration without secrets, and how each CDN stands |
@@ -20,6 +21,7 @@ mod auth;
 mod extract;
 mod idempotency;
 mod ops;
+mod publish;
 mod purges;
 mod serve;
 mod sites;
@@ -126,6 +128,7 @@ fn router(state: Arc<State>) -> Router {
         .route("/v1/sites", get(sites::list))
         .route("/v1/sites/{site}", get(sites::get))
         .route("/v1/sites/{site}/purges", post(purges::create))
+        .route("/v1/sites/{site}/events", post(publish::create))
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
     Router::new()
         .route("/healthz", get(ops::healthz))

@@ -160,6 +160,11 @@ impl Project {
         Self::new(self.ids.clone(), partition, self.folders.clone(), self.compute)
     }
 
+    /// The same project with other ids.
+    pub fn with_ids(&self, ids: Ids) -> Self {
+        Self::new(ids, self.partition, self.folders.clone(), self.compute)
+    }
+
     /// On every response that is made of content.
     pub fn content(&self) -> &str {
         &self.fixed.content

@@ -4,6 +4,7 @@ mod accept;
 mod auth;
 mod fake;
 mod listener;
+mod publish;
 mod read;
 mod wait;
 

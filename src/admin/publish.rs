@@ -5,7 +5,7 @@ use super::extract::{Segment, json as read_json};
 use super::problem::{BadItem, Kind, Problem};
 use super::purges::{self, Asked};
 use super::{Peer, State, idempotency};
-use crate::config::{Scope, Site};
+use crate::config::Site;
 use crate::events::{self, Event};
 use crate::purge::PurgeRequest;
 use axum::body::Body;
@@ -27,7 +27,6 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     caller.require_site(&site)?;
-    caller.require(&[Scope::Purge, Scope::PurgeEverything])?;
     let site = caller.site(&site)?;
     let store = state.store()?.clone();
 

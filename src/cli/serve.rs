@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Run the proxy and the admin API until SIGTERM or Ctrl-C (the default)
+/// Run the proxy and the admin API until SIGTERM or Ctrl-C (the default); SIGHUP reloads the configuration
 #[derive(Debug, Default, clap::Args)]
 pub struct ServeArgs {
     /// Only ask whether the shim that runs with this configuration is alive (for health checks of containers)
@@ -29,11 +29,16 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything listens, so that a signal during the start is not lost.
-    let (mut terminate, mut interrupt) = runtime.block_on(async {
-        Ok::<_, std::io::Error>((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    let (mut terminate, mut interrupt, mut hangup) = runtime.block_on(async {
+        let on = |kind| signal(kind);
+        Ok::<_, std::io::Error>((
+            on(SignalKind::terminate())?,
+            on(SignalKind::interrupt())?,
+            on(SignalKind::hangup())?,
+        ))
     })?;
 
-    let mut app = App::start(loaded.config)?;
+    let mut app = App::start_with(loaded, path)?;
     let addresses = app.addresses();
     tracing::info!(
         listen = ?addresses.plain,
@@ -43,9 +48,16 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
         "serving"
     );
     let told = runtime.block_on(async {
-        tokio::select! {
-            () = any(&mut terminate, &mut interrupt) => true,
-            () = app.failed() => false,
+        loop {
+            tokio::select! {
+                () = any(&mut terminate, &mut interrupt) => return true,
+                () = app.failed() => return false,
+                _ = hangup.recv() => {
+                    tracing::info!(target: "audit", "told by SIGHUP to reload");
+                    // What came of it is logged there.
+                    let _ = app.reload().await;
+                }
+            }
         }
     });
     if told {

@@ -63,11 +63,17 @@ pub struct Addresses {
 #[derive(Debug)]
 pub struct DataPlane {
     addresses: Addresses,
-    shared: Arc<Shared>,
-    certificates: Option<Arc<Certificates>>,
+    serving: Serving,
     /// When draining must have ended; none: serve.
     stop: Sender<Option<Instant>>,
     workers: Vec<JoinHandle<()>>,
+}
+
+/// What the workers serve, and a reload replaces.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    shared: Arc<Shared>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 /// Binds every address, then starts the workers: whatever can fail has failed before the first thread.
@@ -97,7 +103,7 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
             .map_err(ListenError::Worker)?;
         workers.push(thread);
     }
-    Ok(DataPlane { addresses, shared, certificates, stop, workers })
+    Ok(DataPlane { addresses, serving: Serving { shared, certificates }, stop, workers })
 }
 
 impl DataPlane {
@@ -106,18 +112,14 @@ impl DataPlane {
         &self.addresses
     }
 
-    /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.
+    /// What a reload replaces, for whoever reloads.
+    pub fn serving(&self) -> Serving {
+        self.serving.clone()
+    }
+
+    /// As [`Serving::reload`].
     pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
-        // Certificates are only swapped once the rest is known to be good: neither can fail after the other.
-        let certificates = match &self.certificates {
-            Some(_) => Some(tls::Loaded::load(&config.server.certificates)?),
-            None => None,
-        };
-        self.shared.reload(config)?;
-        if let (Some(current), Some(loaded)) = (&self.certificates, certificates) {
-            current.replace(loaded);
-        }
-        Ok(())
+        self.serving.reload(config)
     }
 
     /// Begins to stop, and returns at once: nothing new is accepted, requests under way may end within
@@ -136,6 +138,22 @@ impl DataPlane {
             }
         }
         result
+    }
+}
+
+impl Serving {
+    /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.
+    pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
+        // Certificates are only swapped once the rest is known to be good: neither can fail after the other.
+        let certificates = match &self.certificates {
+            Some(_) => Some(tls::Loaded::load(&config.server.certificates)?),
+            None => None,
+        };
+        self.shared.reload(config)?;
+        if let (Some(current), Some(loaded)) = (&self.certificates, certificates) {
+            current.replace(loaded);
+        }
+        Ok(())
     }
 }
 

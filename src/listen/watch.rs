@@ -3,6 +3,7 @@
 //! of them: no timer per connection or request.
 
 use crate::config::Limits;
+use crate::proxy::clock::Clock;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -10,10 +11,6 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-
-/// How often a worker looks at its connections: deadlines are met no earlier than they say, and at most two
-/// ticks later.
-pub(super) const TICK: Duration = Duration::from_millis(250);
 
 /// A client that takes no byte of its response for this long is gone.
 const WRITE_STALL: Duration = Duration::from_secs(60);
@@ -42,7 +39,7 @@ enum Phase {
 /// Where one connection stands.
 #[derive(Debug)]
 pub(super) struct Watch {
-    now: Rc<Cell<Instant>>,
+    clock: Rc<Clock>,
     phase: Cell<Phase>,
     since: Cell<Instant>,
     stalled: Cell<Option<Instant>>,
@@ -53,11 +50,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    fn new(now: Rc<Cell<Instant>>) -> Self {
+    fn new(clock: Rc<Clock>) -> Self {
         Self {
             phase: Cell::new(Phase::Head),
-            since: Cell::new(now.get()),
-            now,
+            since: Cell::new(clock.now()),
+            clock,
             stalled: Cell::new(None),
             requests: Cell::new(0),
             multiplexed: Cell::new(false),
@@ -68,7 +65,7 @@ impl Watch {
 
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
-        self.since.set(self.now.get());
+        self.since.set(self.clock.now());
     }
 
     /// It is HTTP/2: bytes that arrive while it is idle need not be a head (a PING must not prolong it, nor
@@ -93,7 +90,7 @@ impl Watch {
     /// Bytes wait for the client to take them.
     pub(super) fn stalled(&self) {
         if self.stalled.get().is_none() {
-            self.stalled.set(Some(self.now.get()));
+            self.stalled.set(Some(self.clock.now()));
         }
     }
 
@@ -125,7 +122,7 @@ impl Watch {
 
     /// What a connection that is over a deadline is to do.
     fn due(&self, limits: &Limits) -> Option<Order> {
-        let late = |since: Instant, limit| self.now.get().saturating_duration_since(since) > limit + TICK;
+        let late = |since, limit| self.clock.is_late(since, limit);
         if self.stalled.get().is_some_and(|since| late(since, WRITE_STALL)) {
             return Some(Order::Close);
         }
@@ -157,16 +154,16 @@ impl Drop for Busy {
 /// A worker's open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
-    now: Rc<Cell<Instant>>,
+    clock: Rc<Clock>,
     open: RefCell<HashMap<u64, Rc<Watch>>>,
     next: Cell<u64>,
     closed: Notify,
 }
 
 impl Connections {
-    pub(super) fn new(now: Instant) -> Rc<Self> {
+    pub(super) fn new(clock: &Rc<Clock>) -> Rc<Self> {
         Rc::new(Self {
-            now: Rc::new(Cell::new(now)),
+            clock: Rc::clone(clock),
             open: RefCell::default(),
             next: Cell::new(0),
             closed: Notify::new(),
@@ -177,18 +174,17 @@ impl Connections {
     pub(super) fn open(self: &Rc<Self>) -> Open {
         let number = self.next.get();
         self.next.set(number + 1);
-        let watch = Rc::new(Watch::new(Rc::clone(&self.now)));
+        let watch = Rc::new(Watch::new(Rc::clone(&self.clock)));
         self.open.borrow_mut().insert(number, Rc::clone(&watch));
         Open { connections: Rc::clone(self), number, watch }
     }
 
-    /// Sets the clock that deadlines are measured by, and orders every connection that is over one to end.
-    pub(super) fn sweep(&self, now: Instant, limits: &Limits) {
-        self.now.set(now);
+    /// Orders every connection that is over a deadline to end.
+    pub(super) fn sweep(&self, limits: &Limits) {
         for watch in self.open.borrow().values() {
             if let Some(order) = watch.due(limits) {
                 if order == Order::Drain {
-                    watch.since.set(now);
+                    watch.since.set(self.clock.now());
                 }
                 watch.give(order);
             }
@@ -250,7 +246,7 @@ mod tests {
     impl Case {
         fn new() -> Self {
             let start = Instant::now();
-            let connections = Connections::new(start);
+            let connections = Connections::new(&Clock::new(start));
             let open = connections.open();
             Self { start, connections, open }
         }
@@ -258,7 +254,8 @@ mod tests {
         fn at(&self, seconds: u64) -> Order {
             let limits = crate::proxy::fixture::limits();
             assert_eq!((limits.header_timeout, limits.keep_alive_timeout), (HEADER, KEEP_ALIVE));
-            self.connections.sweep(self.start + Duration::from_secs(seconds), &limits);
+            self.connections.clock.tick(self.start + Duration::from_secs(seconds));
+            self.connections.sweep(&limits);
             self.open.order.get()
         }
     }

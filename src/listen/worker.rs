@@ -2,7 +2,8 @@
 
 use super::bind::BACKLOG;
 use super::connection::{Connection, Hub, serve_plain, serve_tls};
-use super::watch::{Connections, Order, TICK};
+use super::watch::{Connections, Order};
+use crate::proxy::clock::TICK;
 use crate::proxy::{Shared, Worker};
 use rustls::ServerConfig;
 use std::future::poll_fn;
@@ -70,8 +71,9 @@ pub(super) fn run(index: usize, starting: Starting, shared: &Shared, stop: Recei
 }
 
 async fn serve(index: usize, listeners: Vec<Listener>, shared: &Shared, mut stop: Receiver<Option<Instant>>) {
-    let connections = Connections::new(Instant::now());
-    let hub = Rc::new(Hub { worker: Worker::new(index, shared), connections });
+    let worker = Worker::new(index, shared);
+    let connections = Connections::new(&worker.clock);
+    let hub = Rc::new(Hub { worker, connections });
     let accepting: Vec<_> = listeners
         .into_iter()
         .map(|listener| tokio::task::spawn_local(accept(Rc::clone(&hub), listener, stop.clone())))
@@ -104,7 +106,8 @@ async fn sweep(hub: Rc<Hub>) {
     loop {
         ticks.tick().await;
         let routing = hub.worker.routing();
-        hub.connections.sweep(Instant::now(), &routing.limits);
+        hub.worker.clock.tick(Instant::now());
+        hub.connections.sweep(&routing.limits);
         hub.worker.pool.sweep(routing.limits.origin_idle_timeout);
     }
 }

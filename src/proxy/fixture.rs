@@ -1,7 +1,7 @@
 //! Configurations and header maps for tests.
 
 use super::roots::Roots;
-use super::site::Routing;
+use super::site::{OriginIds, Routing};
 use crate::config::*;
 use crate::metrics::Metrics;
 use crate::rewrite::{CdnType, Dialect, Policy, Profile, TagPolicy, Ttls};
@@ -113,7 +113,7 @@ pub fn cdn(name: &str, cdn: CdnType) -> Arc<Cdn> {
 
 /// The routing of a configuration.
 pub fn routing(config: &Config, health: &PurgeHealthView) -> Routing {
-    Routing::compile(config, &Metrics::new(1), health, &Roots::default()).unwrap()
+    Routing::compile(config, &Metrics::new(1), health, &Roots::default(), &OriginIds::default()).unwrap()
 }
 
 /// A header map of these lines.

@@ -1,10 +1,12 @@
 //! The request path: `site -> opt-in -> forward -> origin -> rewrite -> respond`, all of it in `exchange`.
 
 pub mod body;
+pub mod clock;
 pub mod edge;
 pub mod error;
 pub mod flight;
 pub mod forward;
+pub mod h1;
 pub mod hop;
 pub mod host;
 pub mod inbound;
@@ -17,6 +19,7 @@ pub mod site;
 mod connect;
 mod origin;
 mod respond;
+mod stream;
 mod worker;
 
 #[cfg(test)]
@@ -31,8 +34,8 @@ use flight::Flight;
 use forward::Forwarding;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use origin::Outgoing;
 use peer::Peer;
-use respond::Facts;
 use std::rc::Rc;
 
 /// Answers one request: with its origin's response, or with an error of ours.
@@ -52,7 +55,7 @@ async fn exchange(
     flight: &mut Flight,
 ) -> Result<Response<OriginBody>, ProxyError> {
     let routing = flight.routing();
-    let (mut head, body) = request.into_parts();
+    let (head, body) = request.into_parts();
 
     // Which site is it for?
     let host = inbound::check(&head, &routing.limits)?;
@@ -62,10 +65,8 @@ async fn exchange(
 
     // May its response be rewritten, and for which CDN?
     let opt_in = opt_in::decide(site, peer.address(), &head.headers);
-    let facts = Facts::of(&head);
 
     // To the origin.
-    let body = Upload::new(body, routing.limits.body_timeout);
     let forwarding = Forwarding {
         peer,
         trusted: flight.trusted,
@@ -73,18 +74,18 @@ async fn exchange(
         id: flight.id(),
         opted_in: opt_in.believed,
         unconditional: opt_in.withholds_conditions(site.mode),
-        has_body: !http_body::Body::is_end_stream(&body),
     };
-    forward::head(&mut head, &forwarding)?;
-    let request = Request::from_parts(head, body);
-    let (mut head, body) = origin::send(worker, &routing.limits, site, request).await?.into_parts();
+    let fields = forward::fields(&head, forwarding)?;
+    let body = Upload::new(body, &worker.clock, routing.limits.body_timeout);
+    let request = Outgoing { head: &head, fields, body };
+    let (mut response, body) = origin::send(worker, &routing.limits, site, request).await?.into_parts();
 
     // And back.
-    respond::head(&mut head);
-    flight.status = Some(head.status);
+    respond::head(&mut response);
+    flight.status = Some(response.status);
     flight.decision = match opt_in.edge {
-        Ok(edge) => respond::rewrite(site, site.metrics.shard(worker.index()), edge, &facts, &mut head),
+        Ok(edge) => respond::rewrite(site, site.metrics.shard(worker.index()), edge, &head, &mut response),
         Err(reason) => respond::untouched(reason),
     };
-    Ok(Response::from_parts(head, body))
+    Ok(Response::from_parts(response, body))
 }

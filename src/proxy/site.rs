@@ -16,7 +16,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Everything that the request path reads of the configuration.
 #[derive(Debug)]
@@ -66,8 +66,10 @@ pub enum SiteTrust {
 /// Where a site's requests go.
 #[derive(Debug)]
 pub struct Origin {
-    /// Scheme, host and port: what pooled connections are kept under.
-    pub key: Arc<str>,
+    /// Scheme, host and port.
+    pub key: String,
+    /// What its pooled connections are kept under.
+    pub id: OriginId,
     /// Host name or address, without brackets.
     pub host: String,
     /// TCP port.
@@ -76,6 +78,22 @@ pub struct Origin {
     pub tls: Option<OriginTls>,
     /// The `Host` that the origin sees; none: that of the request.
     pub host_header: Option<HeaderValue>,
+}
+
+/// The number of an origin; the same after a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OriginId(pub(super) usize);
+
+/// The numbers given to origins so far.
+#[derive(Debug, Default)]
+pub struct OriginIds(Mutex<HashMap<String, usize>>);
+
+impl OriginIds {
+    fn of(&self, key: &str) -> OriginId {
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = ids.len();
+        OriginId(*ids.entry(key.to_owned()).or_insert(next))
+    }
 }
 
 /// How an https origin is talked to.
@@ -131,12 +149,13 @@ pub(super) fn of(routing: &Routing, host: &HeaderValue) -> Result<usize, ProxyEr
 }
 
 impl Routing {
-    /// Compiles `config`, resolving each CDN's health and each site's counters.
+    /// Compiles `config`, resolving each CDN's health, each site's counters and each origin's number.
     pub fn compile(
         config: &Config,
         metrics: &Metrics,
         health: &PurgeHealthView,
         roots: &Roots,
+        ids: &OriginIds,
     ) -> Result<Self, RoutingError> {
         let mut routing = Self {
             limits: config.server.limits.clone(),
@@ -158,7 +177,7 @@ impl Routing {
             if site.default {
                 routing.default.get_or_insert(index);
             }
-            routing.sites.push(Site::compile(site, metrics, health, roots)?);
+            routing.sites.push(Site::compile(site, metrics, health, roots, ids)?);
         }
         Ok(routing)
     }
@@ -189,8 +208,9 @@ impl Site {
         metrics: &Metrics,
         health: &PurgeHealthView,
         roots: &Roots,
+        ids: &OriginIds,
     ) -> Result<Self, RoutingError> {
-        let origins = site.origins.iter().map(|url| Origin::compile(site, url, roots));
+        let origins = site.origins.iter().map(|url| Origin::compile(site, url, roots, ids));
         let origins = origins.collect::<Result<_, _>>()?;
         Ok(Self {
             name: site.name.clone(),
@@ -215,7 +235,12 @@ impl SiteTrust {
 }
 
 impl Origin {
-    fn compile(site: &crate::config::Site, url: &OriginUrl, roots: &Roots) -> Result<Self, RoutingError> {
+    fn compile(
+        site: &crate::config::Site,
+        url: &OriginUrl,
+        roots: &Roots,
+        ids: &OriginIds,
+    ) -> Result<Self, RoutingError> {
         let tls =
             || {
                 let name = ServerName::try_from(url.host.clone()).map_err(|source| {
@@ -234,8 +259,10 @@ impl Origin {
             })
         };
         let scheme = if url.tls { "https" } else { "http" };
+        let key = format!("{scheme}://{}:{}", url.host, url.port);
         Ok(Self {
-            key: format!("{scheme}://{}:{}", url.host, url.port).into(),
+            id: ids.of(&key),
+            key,
             host: url.host.clone(),
             port: url.port,
             tls: if url.tls { Some(tls()?) } else { None },
@@ -301,9 +328,14 @@ mod tests {
         site.origins[0].tls = true;
         site.origins[0].host = "not a name".into();
         let config = fixture::config(vec![site]);
-        let refused =
-            Routing::compile(&config, &Metrics::new(1), &PurgeHealthView::default(), &Roots::default())
-                .unwrap_err();
+        let refused = Routing::compile(
+            &config,
+            &Metrics::new(1),
+            &PurgeHealthView::default(),
+            &Roots::default(),
+            &OriginIds::default(),
+        )
+        .unwrap_err();
         assert_eq!(refused.to_string(), "site www: the origin host \"not a name\" is no DNS name or address");
     }
 

@@ -1,10 +1,12 @@
 //! What one worker thread has to itself: nothing here is locked, and nothing of it is shared with other workers
 //! but the immutable routing.
 
+use super::clock::Clock;
 use super::connect::Addresses;
+use super::h1::Scratch;
 use super::pool::Pool;
 use super::roots::Roots;
-use super::site::{Routing, RoutingError};
+use super::site::{OriginIds, Routing, RoutingError};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::metrics::shard::WorkerShard;
@@ -13,6 +15,7 @@ use arc_swap::{ArcSwap, Cache};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What all workers share, and a reload replaces.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub struct Shared {
     metrics: Arc<Metrics>,
     health: Arc<PurgeHealthView>,
     roots: Roots,
+    ids: OriginIds,
 }
 
 impl Shared {
@@ -40,13 +44,15 @@ impl Shared {
         health: Arc<PurgeHealthView>,
         roots: Roots,
     ) -> Result<Arc<Self>, RoutingError> {
-        let routing = Routing::compile(config, &metrics, &health, &roots)?;
-        Ok(Arc::new(Self { routing: Arc::new(ArcSwap::from_pointee(routing)), metrics, health, roots }))
+        let ids = OriginIds::default();
+        let routing = Routing::compile(config, &metrics, &health, &roots, &ids)?;
+        let routing = Arc::new(ArcSwap::from_pointee(routing));
+        Ok(Arc::new(Self { routing, metrics, health, roots, ids }))
     }
 
     /// Makes `config` that of every request from now on; those under way keep theirs.
     pub fn reload(&self, config: &Config) -> Result<(), RoutingError> {
-        let routing = Routing::compile(config, &self.metrics, &self.health, &self.roots)?;
+        let routing = Routing::compile(config, &self.metrics, &self.health, &self.roots, &self.ids)?;
         self.routing.store(Arc::new(routing));
         Ok(())
     }
@@ -67,9 +73,12 @@ struct Newest {
 pub struct Worker {
     index: usize,
     routing: RefCell<Newest>,
+    /// Its clock.
+    pub clock: Rc<Clock>,
     /// Its idle origin connections.
     pub pool: Pool,
     pub(super) addresses: Addresses,
+    pub(super) scratch: Scratch,
     /// Its connection counters.
     pub counters: Arc<WorkerShard>,
 }
@@ -79,11 +88,14 @@ impl Worker {
     pub fn new(index: usize, shared: &Shared) -> Rc<Self> {
         let mut cache = Cache::new(Arc::clone(&shared.routing));
         let snapshot = Rc::new(Arc::clone(cache.load()));
+        let clock = Clock::new(Instant::now());
         Rc::new(Self {
             index,
             routing: RefCell::new(Newest { cache, snapshot }),
-            pool: Pool::default(),
+            pool: Pool::new(&clock),
+            clock,
             addresses: Addresses::default(),
+            scratch: Scratch::default(),
             counters: shared.metrics.worker(index),
         })
     }

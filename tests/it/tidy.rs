@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom (besides itself), from the bottom up. `app`, `cli`, `demo` and `main` stand on top of all.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("rewrite", &[]),
     ("config", &["rewrite"]),
     ("view", &["rewrite", "config"]),
@@ -13,6 +13,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("telemetry", &["rewrite", "config"]),
     ("listen", &["rewrite", "config", "view", "metrics", "telemetry", "proxy"]),
     ("proxy", &["rewrite", "config", "view", "metrics", "telemetry", "listen"]),
+    ("explain", &["rewrite", "config", "view", "metrics", "proxy"]),
     ("cdn", &["rewrite", "config", "metrics"]),
     ("purge", &["rewrite", "config", "metrics", "cdn"]),
     ("events", &["rewrite", "config", "purge"]),
@@ -20,7 +21,19 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("worker", &["rewrite", "config", "view", "metrics", "telemetry", "cdn", "purge", "store"]),
     (
         "admin",
-        &["rewrite", "config", "view", "metrics", "telemetry", "cdn", "purge", "events", "store", "worker"],
+        &[
+            "rewrite",
+            "config",
+            "view",
+            "metrics",
+            "telemetry",
+            "explain",
+            "cdn",
+            "purge",
+            "events",
+            "store",
+            "worker",
+        ],
     ),
 ];
 

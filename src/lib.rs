@@ -26,6 +26,9 @@ pub mod purge;
 pub mod store;
 pub mod worker;
 
+// What AEM keeps of a site, read into a configuration.
+pub mod aem;
+
 // Putting it together.
 pub mod app;
 pub mod cli;

@@ -9,6 +9,7 @@ mod cdn_contract;
 mod configuration;
 mod crash;
 mod demo;
+mod events;
 mod harness;
 mod passthrough;
 mod proxy;

@@ -121,6 +121,13 @@ fn dialects(site: &Site, at: &At<'_>) {
 fn event_rules(site: &Site, at: &At<'_>) {
     let sections = usize::from(site.policy.tags.sections);
     for (at, rule) in at.each(&site.events.rules) {
+        let without_tags = site.cdns.iter().find(|cdn| cdn.dialect.tag_header.is_none());
+        if let Some(cdn) = without_tags.filter(|_| !rule.tags.is_empty()) {
+            at.key("purge_tags").warn(format!(
+                "`{}` has no `tag_header`: every event of this rule purges everything there",
+                cdn.name
+            ));
+        }
         for (at, prefix) in at.key("purge_prefixes").each(&rule.prefixes) {
             let depth = prefix.matches('/').count().saturating_sub(1);
             let cannot = |cdn: &&Arc<Cdn>| matches!(cdn.dialect.cdn, CdnType::Fastly | CdnType::Akamai);

@@ -142,6 +142,12 @@ fn doubtful_configurations() {
             )),
         ),
         (
+            "CloudFront without tags, events with tags",
+            site(&format!(
+                "{secret}\n[[sites.events]]\npurge_tags = [\"posts\"]\n[[sites.cdns]]\ntype = \"cloudfront\"\ndistribution_id = \"E1\"\naccess_key_id = \"A1\"\nsecret_access_key = \"env:A_CANARY\"\n{token}"
+            )),
+        ),
+        (
             "plain HTTP, no exact host",
             format!(
                 "[[sites]]\nname = \"www\"\nhosts = [\"*.example.com\"]\norigin = \"http://a\"\n{secret}\n[[sites.cdns]]\ntype = \"varnish\"\napi_urls = [\"http://varnish:6081\"]\n{token}"

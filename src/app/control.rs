@@ -8,7 +8,7 @@ use crate::admin::reload::{NotReloaded, Reload, Reloaded};
 use crate::admin::{self, Events, Readiness};
 use crate::cdn::Sender;
 use crate::config::{Config, Fingerprint};
-use crate::listen::Serving;
+use crate::listen::{Pulse, Serving};
 use crate::metrics::Metrics;
 use crate::store::{OpenError, SqliteStore, Store};
 use crate::view::PurgeHealthView;
@@ -20,7 +20,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::sleep;
@@ -29,6 +29,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Between two attempts to open a store that could not be opened.
 const REOPEN: Duration = Duration::from_secs(10);
+
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_millis(250);
 
 /// The running control plane.
 pub(super) struct ControlPlane {
@@ -39,6 +42,8 @@ pub(super) struct ControlPlane {
     stop: CancellationToken,
     ended: oneshot::Receiver<()>,
     thread: JoinHandle<()>,
+    /// None while the store is being opened, which may take long.
+    pulse: Arc<OnceLock<Pulse>>,
 }
 
 /// What the control plane has from the rest of the program.
@@ -74,6 +79,7 @@ impl ControlPlane {
         let handle = runtime.handle().clone();
         let plane = Plane::new(given, sender);
         let (readiness, reloader) = (plane.readiness.clone(), plane.reloader.clone());
+        let pulse = plane.pulse.clone();
         let stop = CancellationToken::new();
         let (alive, ended) = oneshot::channel();
         let stopped = stop.clone();
@@ -87,7 +93,7 @@ impl ControlPlane {
                 }
             })
             .map_err(StartError::Control)?;
-        Ok(Self { address, readiness, reloader, runtime: handle, stop, ended, thread })
+        Ok(Self { address, readiness, reloader, runtime: handle, stop, ended, thread, pulse })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -100,6 +106,11 @@ impl ControlPlane {
 
     pub(super) fn set_draining(&self) {
         self.readiness.set_draining();
+    }
+
+    /// Its thread's pulse, several beats a second once the store is open.
+    pub(super) fn pulse(&self) -> Arc<OnceLock<Pulse>> {
+        Arc::clone(&self.pulse)
     }
 
     /// The configuration that counts.
@@ -140,6 +151,7 @@ struct Plane {
     events: Arc<Events>,
     view: Arc<PurgeHealthView>,
     sender: Sender,
+    pulse: Arc<OnceLock<Pulse>>,
 }
 
 impl Plane {
@@ -158,7 +170,7 @@ impl Plane {
             metrics: metrics.clone(),
             events: events.clone(),
         };
-        let (store, readiness) = (Arc::default(), Arc::default());
+        let (store, readiness, pulse) = (Arc::default(), Arc::default(), Arc::default());
         Self {
             config,
             store,
@@ -169,6 +181,7 @@ impl Plane {
             events,
             view,
             sender,
+            pulse,
         }
     }
 
@@ -176,6 +189,7 @@ impl Plane {
         // Before the first call is answered, so that none gets a 503 for being early.
         let opened = open(&self.config.load());
         runtime.block_on(async {
+            tokio::spawn(beat(Arc::clone(&self.pulse)));
             let listener = tokio::net::TcpListener::from_std(admin)?;
             let state = admin::State {
                 config: self.config.clone(),
@@ -229,6 +243,15 @@ impl Plane {
         // No reload comes in between, since nothing here waits and both are on this thread.
         self.workers.began(Engine::start(&self.config.load(), parts));
         let _ = self.store.set(store);
+    }
+}
+
+/// Shows that the thread is alive, until its runtime ends.
+async fn beat(pulse: Arc<OnceLock<Pulse>>) {
+    let pulse = pulse.get_or_init(|| Pulse::new(Instant::now()));
+    loop {
+        pulse.beat(Instant::now());
+        tokio::time::sleep(BEAT).await;
     }
 }
 

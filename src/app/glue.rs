@@ -98,6 +98,11 @@ impl Observer for Telling {
         );
     }
 
+    fn standing(&self, key: &CdnKey, paused: bool, failed: u64) {
+        let failed = i64::try_from(failed).unwrap_or(i64::MAX);
+        self.metrics.purge_standing(&key.site, &key.cdn, paused, failed);
+    }
+
     fn health(&self, key: &CdnKey, healthy: bool) {
         self.metrics.purge_healthy(&key.site, &key.cdn, healthy);
     }

@@ -6,7 +6,7 @@ mod reload;
 
 use crate::admin::reload::{NotReloaded, Reloaded};
 use crate::config::{Config, Fingerprint, Loaded};
-use crate::listen::{self, DataPlane, ListenError, WorkerPanicked};
+use crate::listen::{self, DataPlane, ListenError, Pulse, WorkerPanicked};
 use crate::metrics::Metrics;
 use crate::proxy::Shared;
 use crate::proxy::site::RoutingError;
@@ -16,7 +16,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// Both planes, running.
 pub struct App {
@@ -33,6 +34,21 @@ pub struct Addresses {
     pub tls: Vec<SocketAddr>,
     /// The admin listener.
     pub admin: SocketAddr,
+}
+
+/// The signs of life of a program's threads, for the service manager's watchdog.
+#[derive(Debug)]
+pub struct Vitals {
+    workers: Vec<Arc<Pulse>>,
+    control: Arc<OnceLock<Pulse>>,
+}
+
+impl Vitals {
+    /// For how long the quietest thread of either plane has shown no sign of life; each shows several a second.
+    pub fn quiet_for(&self, now: Instant) -> Duration {
+        let pulses = self.workers.iter().map(|pulse| &**pulse).chain(self.control.get());
+        pulses.map(|pulse| pulse.age(now)).max().unwrap_or_default()
+    }
 }
 
 /// Why the program did not start. Nothing of it is left running.
@@ -111,6 +127,11 @@ impl App {
     pub fn addresses(&self) -> Addresses {
         let data = self.data.addresses().clone();
         Addresses { plain: data.plain, tls: data.tls, admin: self.control.address() }
+    }
+
+    /// The signs of life of its threads.
+    pub fn vitals(&self) -> Vitals {
+        Vitals { workers: self.data.pulses().to_vec(), control: self.control.pulse() }
     }
 
     /// Waits until the control plane has ended, which it does not do by itself unless it panics.

@@ -1,11 +1,12 @@
 //! `origin-shim serve`: run until told to stop.
 
-use super::probe;
+use super::{probe, systemd};
 use crate::app::App;
 use crate::{config, telemetry};
 use anyhow::Context;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Run the proxy and the admin API until SIGTERM or Ctrl-C (the default); SIGHUP reloads the configuration
@@ -47,19 +48,33 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
+    let status = format!("serving, admin API on {}", addresses.admin);
+    systemd::ready(&status);
+    let vitals = app.vitals();
     let told = runtime.block_on(async {
-        loop {
-            tokio::select! {
-                () = any(&mut terminate, &mut interrupt) => return true,
-                () = app.failed() => return false,
-                _ = hangup.recv() => {
-                    tracing::info!(target: "audit", "told by SIGHUP to reload");
-                    // What came of it is logged there.
-                    let _ = app.reload().await;
+        let serving = async {
+            loop {
+                tokio::select! {
+                    () = any(&mut terminate, &mut interrupt) => return true,
+                    () = app.failed() => return false,
+                    _ = hangup.recv() => {
+                        tracing::info!(target: "audit", "told by SIGHUP to reload");
+                        systemd::reloading();
+                        // What came of it is logged there.
+                        let refused = app.reload().await.is_err();
+                        let outcome = if refused { "; the last configuration was refused" } else { "" };
+                        systemd::ready(&format!("{status}{outcome}"));
+                    }
                 }
             }
+        };
+        tokio::select! {
+            told = serving => told,
+            // Beside it, since a reload may take as long as calls to CDNs do.
+            never = systemd::watchdog(|| vitals.quiet_for(Instant::now())) => match never {},
         }
     });
+    systemd::stopping();
     if told {
         tracing::info!("draining; a second signal ends at once");
     } else {

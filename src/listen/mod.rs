@@ -6,8 +6,11 @@ pub mod tls;
 mod bind;
 mod connection;
 mod io;
+mod pulse;
 mod watch;
 mod worker;
+
+pub use pulse::Pulse;
 
 use crate::config::Config;
 use crate::proxy::Shared;
@@ -67,6 +70,7 @@ pub struct DataPlane {
     /// When draining must have ended; none: serve.
     stop: Sender<Option<Instant>>,
     workers: Vec<JoinHandle<()>>,
+    pulses: Vec<Arc<Pulse>>,
 }
 
 /// What the workers serve, and a reload replaces.
@@ -94,6 +98,7 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
 
     let (stop, stopped) = channel(None);
     let mut workers = Vec::with_capacity(count);
+    let pulses = starting.iter().map(Starting::pulse).collect();
     for (index, starting) in starting.into_iter().enumerate() {
         let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
         let thread = std::thread::Builder::new()
@@ -103,13 +108,18 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
             .map_err(ListenError::Worker)?;
         workers.push(thread);
     }
-    Ok(DataPlane { addresses, serving: Serving { shared, certificates }, stop, workers })
+    Ok(DataPlane { addresses, serving: Serving { shared, certificates }, stop, workers, pulses })
 }
 
 impl DataPlane {
     /// Where it really listens (a port 0 of the configuration has become one).
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// The pulses of the workers, several beats a second.
+    pub fn pulses(&self) -> &[Arc<Pulse>] {
+        &self.pulses
     }
 
     /// What a reload replaces, for whoever reloads.

@@ -2,6 +2,7 @@
 
 use super::bind::BACKLOG;
 use super::connection::{Connection, Hub, serve_plain, serve_tls};
+use super::pulse::Pulse;
 use super::watch::{Connections, Order};
 use crate::proxy::clock::TICK;
 use crate::proxy::{Shared, Worker};
@@ -25,6 +26,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Starting {
     runtime: Background,
     listeners: Vec<Listener>,
+    pulse: Arc<Pulse>,
 }
 
 /// A runtime that ends without waiting: neither for a name that is being resolved, nor does it mind to be dropped
@@ -47,7 +49,13 @@ struct Listener {
 impl Starting {
     pub(super) fn new() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { runtime: Background(Some(runtime)), listeners: vec![] })
+        let pulse = Arc::new(Pulse::new(Instant::now()));
+        Ok(Self { runtime: Background(Some(runtime)), listeners: vec![], pulse })
+    }
+
+    /// Of the thread that it will be.
+    pub(super) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
     }
 
     pub(super) fn listen(
@@ -63,14 +71,20 @@ impl Starting {
 
 /// The whole life of a worker.
 pub(super) fn run(index: usize, starting: Starting, shared: &Shared, stop: Receiver<Option<Instant>>) {
-    let Starting { runtime, listeners } = starting;
+    let Starting { runtime, listeners, pulse } = starting;
     let local = LocalSet::new();
     if let Some(runtime) = &runtime.0 {
-        local.block_on(runtime, serve(index, listeners, shared, stop));
+        local.block_on(runtime, serve(index, listeners, pulse, shared, stop));
     }
 }
 
-async fn serve(index: usize, listeners: Vec<Listener>, shared: &Shared, mut stop: Receiver<Option<Instant>>) {
+async fn serve(
+    index: usize,
+    listeners: Vec<Listener>,
+    pulse: Arc<Pulse>,
+    shared: &Shared,
+    mut stop: Receiver<Option<Instant>>,
+) {
     let worker = Worker::new(index, shared);
     let connections = Connections::new(&worker.clock);
     let hub = Rc::new(Hub { worker, connections });
@@ -78,7 +92,7 @@ async fn serve(index: usize, listeners: Vec<Listener>, shared: &Shared, mut stop
         .into_iter()
         .map(|listener| tokio::task::spawn_local(accept(Rc::clone(&hub), listener, stop.clone())))
         .collect();
-    let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&hub)));
+    let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&hub), pulse));
 
     // A sender that is gone without a word is a data plane that was dropped: stop at once.
     let deadline = match stop.wait_for(Option::is_some).await {
@@ -99,14 +113,16 @@ async fn serve(index: usize, listeners: Vec<Listener>, shared: &Shared, mut stop
     sweeping.abort();
 }
 
-/// Ends deadlines and idle origin connections.
-async fn sweep(hub: Rc<Hub>) {
+/// Ends deadlines and idle origin connections, and shows that the worker is alive.
+async fn sweep(hub: Rc<Hub>, pulse: Arc<Pulse>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let now = Instant::now();
+        pulse.beat(now);
         let routing = hub.worker.routing();
-        hub.worker.clock.tick(Instant::now());
+        hub.worker.clock.tick(now);
         hub.connections.sweep(&routing.limits);
         hub.worker.pool.sweep(routing.limits.origin_idle_timeout);
     }

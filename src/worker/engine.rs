@@ -235,6 +235,7 @@ async fn watch_queues(shared: Arc<Shared>, targets: Arc<Targets>) {
                     let queue = queue.unwrap_or_else(|| QueueStatus::empty(target.key.clone()));
                     let oldest = queue.oldest_due_ms.map_or(Duration::ZERO, |due| age(due, now_ms));
                     shared.observer.queue(&target.key, queue.jobs, oldest);
+                    shared.observer.standing(&target.key, queue.paused.is_some(), queue.failed);
                     target.report(|health| health.queued(queue, now_ms));
                 }
                 if !told {

@@ -14,6 +14,7 @@ mod crash;
 mod credentials;
 mod demo;
 mod edge;
+mod events;
 mod fake_cdn;
 mod fuzz_corpus;
 mod harness;

@@ -8,6 +8,7 @@ mod fake;
 mod listener;
 mod openapi;
 mod operate;
+mod publish;
 mod read;
 mod reload;
 mod wait;
@@ -205,6 +206,7 @@ fn site(name: &str, cdns: Vec<Cdn>) -> Site {
         origin_settle: Duration::ZERO,
         trust: Trust::Addresses(vec!["10.0.0.0/8".parse().unwrap()]),
         policy: policy(name),
+        events: Default::default(),
         max_purge_lag: Duration::from_secs(60),
         cdns: cdns.into_iter().map(Arc::new).collect(),
     }
@@ -226,6 +228,7 @@ fn policy(site: &str) -> Policy {
         vary: vec!["accept-encoding".to_owned()],
         rules: Vec::new(),
         tags: TagPolicy { path: true, site: true, sections: 0 },
+        aem: None,
     }
 }
 

@@ -17,6 +17,7 @@ from peers import Proxy
 from report import Samples, Targets, case_table, ratios, spread, value_table
 
 ROOT = Path(__file__).resolve().parents[2]
+PINGORA = ROOT / "benches/pingora/target/release/bench-pingora"
 NAME = "origin-shim"
 TWO_WORKERS = "origin-shim, 2 workers"
 
@@ -47,6 +48,8 @@ def main() -> None:
         binary = ROOT / "benches/origin/target/release/bench-origin"
         origin = subprocess.Popen(["taskset", "-c", load.LOAD_CORE, str(binary), peers.ORIGIN])
         proxies = [peers.nginx(folder), peers.haproxy(folder), peers.h2o(folder), peers.varnish(folder)]
+        if PINGORA.exists():
+            proxies.append(peers.pingora(PINGORA, folder))
         if options.ours:
             two_workers = peers.ours(options.ours, folder, TWO_WORKERS, (8106, 8206), workers=2)
             proxies += [peers.ours(options.ours, folder), two_workers]
@@ -83,6 +86,7 @@ def arguments() -> argparse.Namespace:
                         help="some of: " + " ".join([c.key for c in CASES] + EXTRAS))
     parser.add_argument("--ours", type=Path, default=ROOT / "target/release/origin-shim", help="the binary to compare")
     parser.add_argument("--without-ours", action="store_const", dest="ours", const=None, help="only the peers")
+    parser.add_argument("--pingora", action="store_true", help="build Pingora first; once built it is always there")
     parser.add_argument("--write", action="store_true", help="write benches/RESULTS.md")
     return parser.parse_args()
 
@@ -115,8 +119,8 @@ def measure(proxies: list[Proxy], options: argparse.Namespace, folder: Path) -> 
     targets = Targets()
     cases = [case for case in CASES if case.key in only]
     samples = interleaved(proxies, cases, options, folder)
-    notes = {proxy.name: proxy.note for proxy in proxies}
-    report = [case_table(case, samples, notes) for case in cases]
+    references = {proxy.name for proxy in proxies if proxy.reference}
+    report = [case_table(case, samples, references) for case in cases]
     for case in cases:
         for other, limit in zip(("nginx", "HAProxy"), RATIOS[case.key]):
             for_target(targets, f"{case.title}: CPU / {other}", ratios(samples, case.key, NAME, other), limit)
@@ -153,7 +157,7 @@ def interleaved(proxies: list[Proxy], cases: list[Case], options: argparse.Names
         for case in cases:
             for proxy in proxies[:: 1 if number % 2 == 0 else -1]:
                 skipped = proxy.name == TWO_WORKERS and case.key != "small" or case.tls and proxy.tls is None
-                if skipped or proxy.note and number % 2:
+                if skipped or proxy.reference and number % 2:
                     continue
                 taken = load.sample(proxy, case, folder, options.seconds)
                 samples[case.key].setdefault(proxy.name, {})[number] = taken
@@ -225,7 +229,7 @@ def heading(proxies: list[Proxy], options: argparse.Namespace) -> list[str]:
         f"on core 0; origin and load generator share core 1. wrk with {load.CONNECTIONS} connections, h2load with 16 of "
         "8 streams. CPU is user and system time of the proxy's processes. Medians [quartiles]; ratios within a round. "
         f"All TLS is 1.3 with {CIPHER}.",
-        f"† for reference: {notes}.",
+        f"† for reference only. {notes}.",
     ]
 
 

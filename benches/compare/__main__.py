@@ -56,10 +56,7 @@ def main() -> None:
         try:
             load.wait_for(int(peers.ORIGIN.split(":")[1]), 5)
             for proxy in proxies:
-                proxy.start(folder)
-            for proxy in proxies:
-                load.wait_for(proxy.plain, 20)
-                warm_up(proxy)
+                start(proxy, folder)
                 check(proxy)
             report, missed = measure(proxies, options, folder)
         except BaseException:
@@ -102,7 +99,10 @@ def prepare(folder: Path) -> None:
         f"[tls]\nMinProtocol = TLSv1.3\nCiphersuites = {CIPHER}\nGroups = X25519\n")
 
 
-def warm_up(proxy: Proxy) -> None:
+def start(proxy: Proxy, folder: Path) -> None:
+    """Until it rewrites."""
+    proxy.start(folder)
+    load.wait_for(proxy.plain, 20)
     with load.socket.create_connection(("127.0.0.1", proxy.plain), timeout=10) as connection:
         load.wait_until_rewriting(connection)
 
@@ -133,7 +133,7 @@ def measure(proxies: list[Proxy], options: argparse.Namespace, folder: Path) -> 
     if "syscalls" in only:
         report.append(syscalls(named, folder, targets))
     if "idle" in only:
-        report.append(idle(named, targets))
+        report.append(idle(named, folder, targets))
     if "instructions" in only:
         report.append(instructions(named, options, folder, targets))
     if targets.rows:
@@ -189,12 +189,15 @@ def syscalls(named: dict[str, Proxy], folder: Path, targets: Targets) -> str:
     return value_table("System calls per request, HTTP/1.1, 1 KiB", "calls", counts, 2)
 
 
-def idle(named: dict[str, Proxy], targets: Targets) -> str:
-    """HAProxy is left out: its limit of connections is fixed at its start, below what is asked for here."""
+def idle(named: dict[str, Proxy], folder: Path, targets: Targets) -> str:
+    """Each on a fresh process, since memory that was used once is not given back. HAProxy is left out: its limit of
+    connections is fixed at its start, below what is asked for here."""
     kib = {}
     for name in [name for name in ("nginx", NAME) if name in named]:
         for tls, limit in ((False, IDLE_PLAIN_KIB), (True, IDLE_TLS_KIB)):
             what = f"{name}, {'TLS' if tls else 'plain'}"
+            named[name].stop()
+            start(named[name], folder)
             kib[what] = load.memory_per_idle_connection(named[name], tls, IDLE_CONNECTIONS) / 1024
             progress(f"idle, {what}: {kib[what]:.1f} KiB")
             if name == NAME:

@@ -45,6 +45,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="compare-") as name:
         folder = Path(name)
         prepare(folder)
+        if load.is_open(int(peers.ORIGIN.split(":")[1])):
+            sys.exit(f"{peers.ORIGIN} is taken: is another comparison running?")
         binary = ROOT / "benches/origin/target/release/bench-origin"
         origin = subprocess.Popen(["taskset", "-c", load.LOAD_CORE, str(binary), peers.ORIGIN])
         proxies = [peers.nginx(folder), peers.haproxy(folder), peers.h2o(folder), peers.varnish(folder)]

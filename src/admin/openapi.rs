@@ -13,7 +13,9 @@ use std::sync::LazyLock;
 /// OpenAPI 3.1 takes JSON Schema as it is.
 const VERSION: &str = "3.1.0";
 /// Problems of every call with a token.
-const PROBLEMS: [u16; 3] = [401, 403, 429];
+const PROBLEMS: &[u16] = &[401, 403, 429];
+/// Problems of every call with a body.
+const BODY_PROBLEMS: &[u16] = &[400, 408, 413, 422];
 
 /// `GET /v1/openapi.json`
 pub(super) async fn get() -> impl IntoResponse {
@@ -75,8 +77,9 @@ fn operation(
     for answer in &route.answers {
         responses.insert(answer.status.to_string(), response(answer, written));
     }
-    let common: &[u16] = if route.scopes.is_empty() { &[] } else { &PROBLEMS };
-    for status in common.iter().chain(route.problems) {
+    let with_token = if route.scopes.is_empty() { &[] } else { PROBLEMS };
+    let with_body = if route.body.is_some() { BODY_PROBLEMS } else { &[] };
+    for status in with_token.iter().chain(with_body).chain(route.problems) {
         let content = json!({ "application/problem+json": { "schema": problem } });
         responses.insert(status.to_string(), json!({ "description": means(*status), "content": content }));
     }

@@ -34,7 +34,7 @@ pub(super) struct Route {
     pub(super) body: Option<(Type, bool)>,
     /// The successful answers.
     pub(super) answers: Vec<Answer>,
-    /// Problems, besides those of every call with a token.
+    /// Problems, besides those of every call with a token or a body.
     pub(super) problems: &'static [u16],
     pub(super) handler: MethodRouter<Arc<State>>,
 }
@@ -121,7 +121,7 @@ pub(super) fn routes() -> Vec<Route> {
         .body::<PurgeRequest>(true)
         .json::<Purge>(200, "Every job ended while the caller waited.")
         .json::<Purge>(202, "Accepted: it is on disk, and will reach every CDN. `Location` names it.")
-        .problems(&[400, 404, 408, 409, 413, 422, 503]),
+        .problems(&[404, 409, 503]),
         Route {
             query: Some(schema::<purges::ListQuery>),
             ..Route::new(
@@ -206,7 +206,7 @@ pub(super) fn routes() -> Vec<Route> {
         )
         .body::<operate::PauseRequest>(false)
         .json::<sites::Cdn>(200, "The CDN.")
-        .problems(&[404, 422, 503]),
+        .problems(&[404, 503]),
         Route::new(
             "resumeCdn",
             "post",
@@ -227,7 +227,7 @@ pub(super) fn routes() -> Vec<Route> {
         )
         .body::<explain::Question>(true)
         .json::<Explanation>(200, "What would happen.")
-        .problems(&[400, 404, 422]),
+        .problems(&[404]),
     ];
     let process =
         vec![

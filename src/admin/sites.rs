@@ -78,11 +78,15 @@ pub(super) struct Cdn {
     name: String,
     #[serde(rename = "type")]
     cdn_type: CdnType,
+    /// Whether purges are known to get through, so that its responses get their long TTL.
     healthy: bool,
+    /// Why not, in words.
     reasons: Vec<String>,
     /// Items that the CDN has not accepted yet; null while the store cannot say.
     pending: Option<u64>,
+    /// The age of the oldest job under way.
     oldest_pending_seconds: Option<i64>,
+    /// Whether sending is stopped; null while the store cannot say.
     paused: Option<bool>,
     hosts: Vec<String>,
     mode: PurgeMode,

@@ -79,9 +79,9 @@ impl ControlPlane {
         let handle = runtime.handle().clone();
         let plane = Plane::new(given, sender);
         let (readiness, reloader) = (plane.readiness.clone(), plane.reloader.clone());
+        let pulse = plane.pulse.clone();
         let stop = CancellationToken::new();
         let (alive, ended) = oneshot::channel();
-        let pulse = plane.pulse.clone();
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
@@ -108,6 +108,11 @@ impl ControlPlane {
         self.readiness.set_draining();
     }
 
+    /// Its thread's pulse, several beats a second once the store is open.
+    pub(super) fn pulse(&self) -> Arc<OnceLock<Pulse>> {
+        Arc::clone(&self.pulse)
+    }
+
     /// The configuration that counts.
     pub(super) fn config(&self) -> Arc<Config> {
         self.reloader.config.load_full()
@@ -120,11 +125,6 @@ impl ControlPlane {
         reloading.await.unwrap_or_else(|_| {
             Err(NotReloaded { detail: "The control plane has ended.".to_owned(), problems: Vec::new() })
         })
-    }
-
-    /// Its thread's pulse, several beats a second once the store is open.
-    pub(super) fn pulse(&self) -> Arc<OnceLock<Pulse>> {
-        Arc::clone(&self.pulse)
     }
 
     /// Ends when the thread has ended.
@@ -170,7 +170,7 @@ impl Plane {
             metrics: metrics.clone(),
             events: events.clone(),
         };
-        let (store, readiness) = (Arc::default(), Arc::default());
+        let (store, readiness, pulse) = (Arc::default(), Arc::default(), Arc::default());
         Self {
             config,
             store,
@@ -181,7 +181,7 @@ impl Plane {
             events,
             view,
             sender,
-            pulse: Arc::default(),
+            pulse,
         }
     }
 

@@ -48,20 +48,30 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    systemd::ready(&format!("serving, admin API on {}", addresses.admin));
+    let status = format!("serving, admin API on {}", addresses.admin);
+    systemd::ready(&status);
     let vitals = app.vitals();
     let told = runtime.block_on(async {
-        loop {
-            tokio::select! {
-                () = any(&mut terminate, &mut interrupt) => return true,
-                () = app.failed() => return false,
-                never = systemd::watchdog(|| vitals.quiet_for(Instant::now())) => match never {},
-                _ = hangup.recv() => {
-                    tracing::info!(target: "audit", "told by SIGHUP to reload");
-                    // What came of it is logged there.
-                    let _ = app.reload().await;
+        let serving = async {
+            loop {
+                tokio::select! {
+                    () = any(&mut terminate, &mut interrupt) => return true,
+                    () = app.failed() => return false,
+                    _ = hangup.recv() => {
+                        tracing::info!(target: "audit", "told by SIGHUP to reload");
+                        systemd::reloading();
+                        // What came of it is logged there.
+                        let refused = app.reload().await.is_err();
+                        let outcome = if refused { "; the last configuration was refused" } else { "" };
+                        systemd::ready(&format!("{status}{outcome}"));
+                    }
                 }
             }
+        };
+        tokio::select! {
+            told = serving => told,
+            // Beside it, since a reload may take as long as calls to CDNs do.
+            never = systemd::watchdog(|| vitals.quiet_for(Instant::now())) => match never {},
         }
     });
     systemd::stopping();

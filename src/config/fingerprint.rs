@@ -60,7 +60,7 @@ impl Fingerprint {
 
     fn add_table(&mut self, key: &[String], table: &Table, places: &Places<'_>) {
         for (name, value) in table {
-            self.add(&[key, &[name.clone()]].concat(), value, places);
+            self.add(&[key, std::slice::from_ref(name)].concat(), value, places);
         }
     }
 

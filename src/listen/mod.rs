@@ -117,14 +117,14 @@ impl DataPlane {
         &self.addresses
     }
 
-    /// What a reload replaces, for whoever reloads.
-    pub fn serving(&self) -> Serving {
-        self.serving.clone()
-    }
-
     /// The pulses of the workers, several beats a second.
     pub fn pulses(&self) -> &[Arc<Pulse>] {
         &self.pulses
+    }
+
+    /// What a reload replaces, for whoever reloads.
+    pub fn serving(&self) -> Serving {
+        self.serving.clone()
     }
 
     /// As [`Serving::reload`].

@@ -1,5 +1,6 @@
 //! The deployment kit and the documentation: every name in them exists, and every configuration in them can be used.
 
+mod docs;
 mod kubernetes;
 mod metrics;
 mod systemd;

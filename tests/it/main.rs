@@ -4,6 +4,7 @@
 // A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
 #![allow(clippy::unwrap_used)]
 
+mod admin;
 mod bodies;
 mod cdn_contract;
 mod configuration;

@@ -625,11 +625,11 @@ mod tests {
         check_error(&format!("{interim}{interim}HTTP/1.1 200 OK"), HeadError::TooLarge);
     }
 
-    /// Status, fields, and length of a head.
-    type Parsed = (u16, Vec<(String, Vec<u8>)>, usize);
-
     /// What httparse, which hyper relies on, makes of the same bytes.
-    fn httparse_decode(input: &[u8]) -> Option<Parsed> {
+    /// Status, header lines and length of a head.
+    type Decoded = (u16, Vec<(String, Vec<u8>)>, usize);
+
+    fn httparse_decode(input: &[u8]) -> Option<Decoded> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut fields);
         let Ok(httparse::Status::Complete(length)) = response.parse(input) else { return None };

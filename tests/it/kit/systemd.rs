@@ -14,26 +14,26 @@ struct Manager(UnixDatagram);
 
 impl Manager {
     /// Waits for a message that says `line`.
-    fn hear(&self, line: &str) {
+    fn hear(&self, line: &str) -> String {
         let mut message = [0; 512];
         loop {
             let length =
                 self.0.recv(&mut message).unwrap_or_else(|error| panic!("never heard {line}: {error}"));
             let message = std::str::from_utf8(&message[..length]).unwrap();
             if message.lines().any(|said| said == line) {
-                return;
+                return message.to_owned();
             }
         }
     }
 }
 
-fn terminate(process: &Process) {
-    let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", process.id())).status().unwrap();
+fn signal(process: &Process, name: &str) {
+    let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", process.id())).status().unwrap();
     assert!(sent.success());
 }
 
 #[test]
-fn systemd_hears_of_start_life_and_end() {
+fn systemd_hears_of_start_life_reloads_and_end() {
     let dir = TempDir::new().unwrap();
     let config = dir.path().join("origin-shim.toml");
     let text = r#"
@@ -58,7 +58,18 @@ fn systemd_hears_of_start_life_and_end() {
     manager.hear("READY=1");
     manager.hear("WATCHDOG=1");
     manager.hear("WATCHDOG=1");
-    terminate(&shim);
+    // As the unit's ExecReload does it: whatever comes of it, it is ready again.
+    for (text, status) in
+        [(text.to_owned(), ""), ("nonsense".to_owned(), "; the last configuration was refused")]
+    {
+        fs::write(&config, text).unwrap();
+        signal(&shim, "HUP");
+        manager.hear("RELOADING=1");
+        let message = manager.hear("READY=1");
+        assert!(message.trim_end().ends_with(status), "{message}");
+    }
+    manager.hear("WATCHDOG=1");
+    signal(&shim, "TERM");
     manager.hear("STOPPING=1");
 }
 
@@ -77,6 +88,8 @@ fn the_unit_fits_the_program() {
         directive("ExecStart"),
         "/usr/local/bin/origin-shim serve --config /etc/origin-shim/origin-shim.toml"
     );
+    // What `systemd_hears_of_start_life_reloads_and_end` does.
+    assert_eq!(directive("ExecReload"), "/bin/kill -HUP $MAINPID");
     // The user exists, and a wrong configuration does not restart for ever.
     let user = directive("User");
     assert!(read("config/deploy/sysusers.conf").lines().any(|line| line.starts_with(&format!("u {user} "))));

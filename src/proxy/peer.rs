@@ -16,6 +16,7 @@ static HTTPS: HeaderValue = HeaderValue::from_static("https");
 pub struct Peer {
     address: IpAddr,
     tls: bool,
+    certified: bool,
     address_value: HeaderValue,
 }
 
@@ -25,7 +26,17 @@ impl Peer {
         let address = address.to_canonical();
         let address_value = HeaderValue::try_from(address.to_string())
             .expect("the text of an address is made of hex digits, dots and colons");
-        Self { address, tls, address_value }
+        Self { address, tls, certified: false, address_value }
+    }
+
+    /// The same, after its certificate was verified.
+    pub fn certified(self) -> Self {
+        Self { certified: true, ..self }
+    }
+
+    /// Whether it has shown a certificate that was verified.
+    pub fn is_certified(&self) -> bool {
+        self.certified
     }
 
     /// Its address.

@@ -6,6 +6,7 @@ mod events;
 mod explain;
 mod fake;
 mod listener;
+mod log;
 mod openapi;
 mod operate;
 mod publish;
@@ -15,6 +16,7 @@ mod wait;
 
 pub(crate) use fake::{FakeControl, FakeStore};
 pub(crate) use listener::start;
+use log::Log;
 
 use super::{Limits, Peer, Readiness, State, router};
 use crate::cdn::{Item, ItemKind};

@@ -22,6 +22,7 @@ pub use file::schema;
 pub use fingerprint::{Difference, Fingerprint};
 pub use load::{Loaded, load, parse};
 
+use crate::rewrite::pattern::PathPattern;
 use crate::rewrite::{Dialect, Policy};
 use ipnet::IpNet;
 use secret::Secret;
@@ -39,6 +40,8 @@ pub struct Config {
     pub admin: Admin,
     /// Where accepted purges are kept.
     pub store: Store,
+    /// What is logged.
+    pub log: Log,
     /// The sites, in file order.
     pub sites: Vec<Arc<Site>>,
 }
@@ -198,7 +201,7 @@ pub enum Scope {
     Purge,
     /// Purge everything of a site.
     PurgeEverything,
-    /// Pause, resume, retry, acknowledge, reload.
+    /// Pause, resume, retry, acknowledge, cancel, reload.
     Operate,
 }
 
@@ -209,6 +212,50 @@ pub struct Store {
     pub path: Option<PathBuf>,
     /// How long ended purges are kept.
     pub retention: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// Which are; it can be parsed.
+    pub filter: String,
+    /// Which requests have a line.
+    pub access: Access,
+    /// The share of the requests with `access = "all"`, 0 to 1; errors are always logged.
+    pub access_sample: f64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        let access = Access::default();
+        Self { format: LogFormat::default(), filter: "info".to_owned(), access, access_sample: 1.0 }
+    }
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `log.access`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// None.
+    #[default]
+    Off,
+    /// Those that were answered with a 500 or above.
+    Errors,
+    /// All, or a share of them.
+    All,
 }
 
 /// `[[sites]]`
@@ -232,10 +279,50 @@ pub struct Site {
     pub trust: Trust,
     /// How responses are rewritten.
     pub policy: Policy,
+    /// What publish events purge.
+    pub events: Events,
     /// An unsent job older than this makes its CDN unhealthy.
     pub max_purge_lag: Duration,
     /// Its CDNs.
     pub cdns: Vec<Arc<Cdn>>,
+}
+
+/// The events that every site knows; rules may name more.
+pub const EVENTS: [&str; 9] =
+    ["publish", "unpublish", "cache", "code", "branch-deleted", "config", "metadata", "redirects", "sitemap"];
+
+/// What publish events purge: `sites.page_forms`, `[[sites.events]]`, and what `[sites.aem]` says of them.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    /// Endings under which the same page is served.
+    pub page_forms: Vec<String>,
+    /// What is purged besides the paths of the event; every rule that matches applies.
+    pub rules: Vec<EventRule>,
+    /// With more paths of content than this, an event of an AEM site purges all content.
+    pub aem_bulk_threshold: usize,
+    /// With more files than this, a push of code to an AEM site purges all code.
+    pub aem_code_threshold: usize,
+    /// The sheets that give the pages of an AEM site their metadata, as normalised paths.
+    pub aem_metadata: Vec<String>,
+}
+
+/// `[[sites.events]]`
+#[derive(Clone, Debug)]
+pub struct EventRule {
+    /// Names of events.
+    pub on: Vec<String>,
+    /// Only events with such a path.
+    pub path: Option<PathPattern>,
+    /// Folders above the paths that match, this many levels up.
+    pub parents: u8,
+    /// Pages.
+    pub paths: Vec<String>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Prefixes; they end with `/`.
+    pub prefixes: Vec<String>,
+    /// The whole site.
+    pub everything: bool,
 }
 
 /// `sites.mode`

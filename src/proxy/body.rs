@@ -6,14 +6,13 @@ use super::flight::Flight;
 use super::h1;
 use super::metered::Metered;
 use super::origin::OriginBody;
-use crate::config::Limits;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 /// Why a client's body did not arrive whole.
 #[derive(Debug, thiserror::Error)]
@@ -61,11 +60,11 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// The body of a request under these limits; none where there is no body.
-    pub fn new(incoming: Incoming, clock: &Rc<Clock>, limits: &Limits) -> Option<Self> {
+    /// The body of a request, whose parts may take `limit` each; none where there is no body.
+    pub fn new(incoming: Metered, clock: &Rc<Clock>, limit: Duration) -> Option<Self> {
         (!incoming.is_end_stream()).then(|| Self {
-            incoming: Metered::new(incoming, limits),
-            patience: Patience::new(clock, limits.body_timeout),
+            incoming,
+            patience: Patience::new(clock, limit),
             progress: Rc::default(),
         })
     }

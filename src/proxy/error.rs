@@ -41,15 +41,15 @@ pub enum ProxyError {
     /// The shim's own token is in `CDN-Loop` (RFC 8586).
     #[error("the request has been here before")]
     Loop,
+    /// It has no safe form on the way to an origin.
+    #[error("the request cannot be passed on")]
+    Unsendable(#[source] EncodeError),
     /// As many connections or requests as the limits allow are there already.
     #[error("there is no room for more")]
     Full,
     /// The client's body is longer than the limit, by its own account.
     #[error("the request body is too large")]
     BodyTooLarge,
-    /// It has no safe form on the way to an origin.
-    #[error("the request cannot be passed on")]
-    Unsendable(#[source] EncodeError),
     /// The client's body did not arrive whole.
     #[error("the request body failed")]
     Upload {
@@ -99,9 +99,6 @@ pub enum OriginError {
     /// Not HTTP, more of it than the limits allow, or HTTP that must not be passed on.
     #[error("its response head is not acceptable")]
     Head(#[source] h1::Error),
-    /// More header fields or bytes of them than the configuration allows.
-    #[error("its response head is larger than the limits")]
-    HeadTooLarge,
 }
 
 /// How an error looks from outside.
@@ -118,13 +115,13 @@ pub struct Answer {
 }
 
 impl ProxyError {
-    /// An exchange failed on the client's side.
+    /// The client's body failed, or was not of the length that it announced.
     pub(super) fn upload(source: h1::Error) -> Self {
-        let error = match &source.cause {
+        let cause = match &source.cause {
             Cause::RequestBody(cause) => cause.downcast_ref(),
             _ => None,
         };
-        let fault = match error {
+        let fault = match cause {
             Some(UploadError::Stalled | UploadError::TooSlow) => UploadFault::Slow,
             Some(UploadError::TooLarge) => UploadFault::TooLarge,
             Some(UploadError::Client(_)) | None => UploadFault::Broken,
@@ -187,7 +184,7 @@ impl OriginError {
             Self::Tls(_) => OriginErrorKind::Tls,
             Self::Closed(_) => OriginErrorKind::Closed,
             Self::FirstByteTimeout => OriginErrorKind::FirstByteTimeout,
-            Self::Head(_) | Self::HeadTooLarge => OriginErrorKind::BadResponse,
+            Self::Head(_) => OriginErrorKind::BadResponse,
         }
     }
 
@@ -211,8 +208,7 @@ impl OriginError {
                 status: StatusCode::GATEWAY_TIMEOUT,
                 ..bad_gateway("http_response_timeout", "the origin did not answer in time")
             },
-            Self::HeadTooLarge
-            | Self::Head(h1::Error {
+            Self::Head(h1::Error {
                 cause: Cause::Head(HeadError::TooLarge | HeadError::TooManyHeaders),
                 ..
             }) => bad_gateway("http_response_header_section_size", "the origin's response head is too large"),
@@ -256,7 +252,7 @@ mod tests {
             cause,
         };
         check(ProxyError::Unsendable(EncodeError::Target), 400, "http_request_error");
-        let upload = |cause: UploadError| ProxyError::upload(lost(Cause::RequestBody(cause.into())));
+        let upload = |error: UploadError| ProxyError::upload(lost(Cause::RequestBody(Box::new(error))));
         check(upload(UploadError::Stalled), 408, "http_request_error");
         check(upload(UploadError::TooSlow), 408, "http_request_error");
         check(upload(UploadError::TooLarge), 413, "http_request_error");
@@ -282,7 +278,6 @@ mod tests {
         check(origin(OriginError::Closed(lost(Cause::Closed))), 502, "connection_terminated");
         let head = |error| origin(OriginError::Head(lost(Cause::Head(error))));
         check(head(HeadError::StatusLine), 502, "http_protocol_error");
-        check(origin(OriginError::HeadTooLarge), 502, "http_response_header_section_size");
         check(head(HeadError::TooLarge), 502, "http_response_header_section_size");
         check(head(HeadError::TooManyHeaders), 502, "http_response_header_section_size");
     }

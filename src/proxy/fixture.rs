@@ -21,6 +21,7 @@ pub fn config(sites: Vec<Site>) -> Config {
         server: Server { workers: 1, ..Server::default() },
         admin: Admin { listen: ([127, 0, 0, 1], 0).into(), tokens: vec![] },
         store: Store { path: None, retention: Duration::from_secs(60) },
+        log: crate::config::Log::default(),
         sites: sites.into_iter().map(Arc::new).collect(),
     }
 }
@@ -56,7 +57,9 @@ pub fn site(name: &str, hosts: &[&str]) -> Site {
             vary: vec![],
             rules: vec![],
             tags: TagPolicy { path: true, site: true, sections: 0 },
+            aem: None,
         },
+        events: Default::default(),
         max_purge_lag: Duration::from_secs(60),
         cdns: vec![],
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// A client's body that fails when it breaks a limit.
 #[derive(Debug)]
-pub(super) struct Metered {
+pub struct Metered {
     incoming: Incoming,
     /// Bytes that may still come, where that is limited.
     left: Option<u64>,

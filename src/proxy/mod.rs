@@ -1,5 +1,6 @@
 //! The request path: `site -> opt-in -> forward -> origin -> rewrite -> respond`, all of it in `exchange`.
 
+pub mod access;
 pub mod body;
 pub mod clock;
 pub mod edge;
@@ -10,6 +11,7 @@ pub mod h1;
 pub mod hop;
 pub mod host;
 pub mod inbound;
+pub mod metered;
 pub mod opt_in;
 pub mod peer;
 pub mod pool;
@@ -17,7 +19,6 @@ pub mod roots;
 pub mod site;
 
 mod connect;
-mod metered;
 mod origin;
 mod respond;
 mod stream;
@@ -36,6 +37,7 @@ use flight::Flight;
 use forward::Forwarding;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use metered::Metered;
 use opt_in::Caller;
 use origin::Outgoing;
 use peer::Peer;
@@ -44,6 +46,7 @@ use std::rc::Rc;
 /// Answers one request: with its origin's response, or with an error of ours.
 pub async fn handle(worker: &Rc<Worker>, peer: &Peer, request: Request<Incoming>) -> Response<ResponseBody> {
     let mut flight = Flight::begin(worker, peer, request.headers());
+    flight.note(peer, &request);
     let (method, version) = (request.method().clone(), request.version());
     match exchange(worker, peer, request, &mut flight).await {
         Ok(response) => response.map(|body| ResponseBody::origin(body, flight)),
@@ -89,7 +92,8 @@ async fn exchange(
         unconditional: opt_in.withholds_conditions(site.mode),
     };
     let fields = forward::fields(&head, forwarding)?;
-    let body = Upload::new(body, &worker.clock, &routing.limits);
+    let body = Metered::new(body, &routing.limits);
+    let body = Upload::new(body, &worker.clock, routing.limits.body_timeout);
     let request = Outgoing { head: &head, fields, body };
     let (mut response, body) = origin::send(worker, &routing.limits, site, request).await?.into_parts();
 

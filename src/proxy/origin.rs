@@ -8,7 +8,7 @@ use super::clock::Patience;
 use super::connect::{self, Connection};
 use super::error::{self, OriginError, ProxyError};
 use super::forward;
-use super::h1::head::MAX_HEAD_BYTES;
+use super::h1::head::HeadLimits;
 use super::h1::{self, Cause, Recycle};
 use super::site::{Origin, OriginId, Site};
 use super::stream::Stream;
@@ -17,7 +17,7 @@ use crate::config::Limits;
 use crate::metrics::shard::SiteShard;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{Method, Response};
 use http_body::{Body, Frame, SizeHint};
 use std::future::poll_fn;
 use std::io;
@@ -53,7 +53,6 @@ pub(super) async fn send(
             Failure::Unsent(error) => (error, true),
             Failure::Exchange(failure) => (judged(failure)?, false),
             Failure::FirstByteTimeout => (OriginError::FirstByteTimeout, false),
-            Failure::HeadTooLarge => (OriginError::HeadTooLarge, false),
         };
         counters.origin_error(error.kind());
         if !unsent || index + 1 == site.origins.len() {
@@ -77,8 +76,6 @@ enum Failure {
     Exchange(h1::Error),
     /// It has reached the origin, as far as is known.
     FirstByteTimeout,
-    /// It was answered, with more than the limits allow.
-    HeadTooLarge,
 }
 
 /// Whose fault a failed exchange is: the origin's, or that of the request.
@@ -134,15 +131,13 @@ async fn exchange(
         target: forward::target(&request.head.uri).as_bytes(),
         headers: request.fields.iter(origin.host_header.as_ref()),
         body,
+        limits: HeadLimits { fields: limits.origin_headers, bytes: limits.origin_header_bytes },
     };
     let lease = Lease { worker: Rc::clone(worker), origin: origin.id, pool_size: limits.origin_pool_size };
     let exchange = connection.send(outgoing, lease).map_err(Failure::Exchange)?;
     let patience = Patience::new(&worker.clock, limits.origin_first_byte_timeout);
     let response = answer(exchange, progress.as_deref(), patience).await?;
     counters.origin_answered(started.elapsed());
-    if !is_within(limits, response.headers()) {
-        return Err(Failure::HeadTooLarge);
-    }
     let patience = Patience::new(&worker.clock, limits.origin_body_timeout);
     Ok(response.map(|body| OriginBody { body, patience, failed: None }))
 }
@@ -171,14 +166,6 @@ async fn answer(
         patience.poll_lost(cx).map(|()| Err(Failure::FirstByteTimeout))
     })
     .await
-}
-
-/// The client has bounds of its own, which a configuration may narrow.
-fn is_within(limits: &Limits, headers: &HeaderMap) -> bool {
-    let bytes = || headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
-    headers.len() <= limits.origin_headers
-        && (limits.origin_header_bytes >= MAX_HEAD_BYTES
-            || bytes().sum::<usize>() <= limits.origin_header_bytes)
 }
 
 type Exchanged = h1::ResponseBody<Stream, Upload, Lease>;

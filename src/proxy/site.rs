@@ -1,6 +1,7 @@
 //! Which site a request belongs to, compiled from the configuration: one immutable [`Routing`] that a reload
 //! swaps as a whole, so that a request sees one configuration from its start to its end.
 
+use super::access::AccessLog;
 use super::edge::Edges;
 use super::error::ProxyError;
 use super::host;
@@ -23,6 +24,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Routing {
     /// Limits and timeouts.
     pub limits: Limits,
+    /// Which requests are logged.
+    pub access: AccessLog,
     trusted_proxies: Vec<IpNet>,
     proxy_protocol: Vec<IpNet>,
     sites: Vec<Site>,
@@ -162,6 +165,7 @@ impl Routing {
     ) -> Result<Self, RoutingError> {
         let mut routing = Self {
             limits: config.server.limits.clone(),
+            access: AccessLog::new(&config.log),
             trusted_proxies: config.server.trusted_proxies.clone(),
             proxy_protocol: config.server.proxy_protocol.clone(),
             sites: Vec::with_capacity(config.sites.len()),

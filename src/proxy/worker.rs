@@ -78,8 +78,8 @@ pub struct Worker {
     /// Its idle origin connections.
     pub pool: Pool,
     pub(super) addresses: Addresses,
-    metrics: Arc<Metrics>,
     pub(super) scratch: Scratch,
+    metrics: Arc<Metrics>,
     /// Its connection counters.
     pub counters: Arc<WorkerShard>,
 }
@@ -96,8 +96,8 @@ impl Worker {
             pool: Pool::new(&clock),
             clock,
             addresses: Addresses::default(),
-            metrics: Arc::clone(&shared.metrics),
             scratch: Scratch::default(),
+            metrics: Arc::clone(&shared.metrics),
             counters: shared.metrics.worker(index),
         })
     }

@@ -302,6 +302,7 @@ pub fn limits() -> Limits {
 
 pub fn config(sites: Vec<Site>) -> Config {
     Config {
+        log: origin_shim::config::Log::default(),
         server: Server {
             listen: vec![([127, 0, 0, 1], 0).into()],
             workers: 1,
@@ -346,7 +347,9 @@ pub fn site(origins: &[SocketAddr]) -> Site {
             vary: vec![],
             rules: vec![],
             tags: TagPolicy { path: true, site: true, sections: 0 },
+            aem: None,
         },
+        events: Default::default(),
         max_purge_lag: Duration::from_secs(60),
         cdns: vec![],
     }

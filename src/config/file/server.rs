@@ -103,7 +103,7 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 256))]
     pub origin_headers: u32,
     /// Bytes of an origin's response head, 1024 to 65536; then 502.
-    #[schemars(range(min = 1024, max = 65536))]
+    #[schemars(range(min = 1024, max = 65_536))]
     pub origin_header_bytes: u32,
     /// After SIGTERM, requests in flight may end within this.
     pub drain_timeout: DurationText,

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tls::{Certificates, TlsError};
 use tokio::sync::watch::{Sender, channel};
-use worker::Starting;
+use worker::Socket;
 
 /// Why the data plane cannot start, or cannot take over a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,7 @@ pub struct DataPlane {
     workers: Vec<JoinHandle<()>>,
 }
 
-/// Binds every address, then starts the workers: whatever can fail has failed before the first thread.
+/// Binds every address, then starts the workers, and returns when all of them serve.
 pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
     let count = config.server.workers.max(1);
     let certificates = match config.server.tls_listen.as_slice() {
@@ -79,23 +79,27 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
     };
     let tls = certificates.as_ref().map(Certificates::server_config).transpose()?;
 
-    let starting = (0..count).map(|_| Starting::new()).collect::<Result<Vec<_>, _>>();
-    let mut starting = starting.map_err(ListenError::Worker)?;
-    let plain = config.server.listen.iter().map(|&address| bind(address, None, &mut starting));
+    let mut sockets: Vec<Vec<Socket>> = (0..count).map(|_| vec![]).collect();
+    let plain = config.server.listen.iter().map(|&address| bind(address, None, &mut sockets));
     let plain = plain.collect::<Result<_, _>>()?;
-    let secure = config.server.tls_listen.iter().map(|&address| bind(address, tls.as_ref(), &mut starting));
+    let secure = config.server.tls_listen.iter().map(|&address| bind(address, tls.as_ref(), &mut sockets));
     let addresses = Addresses { plain, tls: secure.collect::<Result<_, _>>()? };
 
+    // Where one worker fails, those that have started end with this channel.
     let (stop, stopped) = channel(None);
+    let (started, starts) = std::sync::mpsc::channel();
     let mut workers = Vec::with_capacity(count);
-    for (index, starting) in starting.into_iter().enumerate() {
-        let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
+    for (index, sockets) in sockets.into_iter().enumerate() {
+        let (shared, started, stopped) = (Arc::clone(&shared), started.clone(), stopped.clone());
         let thread = std::thread::Builder::new()
             .name(format!("proxy-{index}"))
-            .spawn(move || worker::run(index, starting, &shared, stopped))
-            // The workers started before end with their channel.
+            .spawn(move || worker::run(index, sockets, &shared, &started, stopped))
             .map_err(ListenError::Worker)?;
         workers.push(thread);
+    }
+    drop(started);
+    for result in starts {
+        result.map_err(ListenError::Worker)?;
     }
     Ok(DataPlane { addresses, shared, certificates, stop, workers })
 }
@@ -149,12 +153,12 @@ impl Drop for DataPlane {
 fn bind(
     address: SocketAddr,
     tls: Option<&Arc<ServerConfig>>,
-    workers: &mut [Starting],
+    workers: &mut [Vec<Socket>],
 ) -> Result<SocketAddr, ListenError> {
     let failed = |source| ListenError::Bind { address, source };
     let (bound, sockets) = bind::bind(address, workers.len()).map_err(failed)?;
     for (worker, socket) in workers.iter_mut().zip(sockets) {
-        worker.listen(socket, tls.cloned()).map_err(failed)?;
+        worker.push(Socket { socket, tls: tls.cloned() });
     }
     Ok(bound)
 }

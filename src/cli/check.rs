@@ -23,7 +23,7 @@ struct Summary<'a>(&'a Loaded);
 
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Loaded { config, warnings } = self.0;
+        let Loaded { config, warnings, .. } = self.0;
         global(config, f)?;
         for site in &config.sites {
             writeln!(f)?;

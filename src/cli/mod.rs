@@ -13,6 +13,7 @@ mod purge;
 mod purges;
 mod schema;
 mod serve;
+pub mod systemd;
 
 use crate::config::ConfigError;
 use clap::{Parser, Subcommand};

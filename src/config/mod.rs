@@ -6,6 +6,7 @@ pub mod secret;
 mod at;
 mod error;
 mod file;
+mod fingerprint;
 mod keys;
 mod load;
 mod locate;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use error::{ConfigError, Problem};
 pub use file::schema;
+pub use fingerprint::{Difference, Fingerprint};
 pub use load::{Loaded, load, parse};
 
 use crate::rewrite::{Dialect, Policy};
@@ -149,7 +151,7 @@ pub enum Scope {
 }
 
 /// `[store]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Store {
     /// The SQLite file; `None`: in memory (the demo and tests only).
     pub path: Option<PathBuf>,
@@ -235,7 +237,7 @@ pub enum Trust {
 }
 
 /// `[[sites.cdns]]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cdn {
     /// Its name within the site; by default its type.
     pub name: String,
@@ -271,7 +273,7 @@ pub enum Everything {
 }
 
 /// What each adapter needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum CdnSettings {
     /// Fastly.
     Fastly {

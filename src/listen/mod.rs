@@ -6,8 +6,11 @@ pub mod tls;
 mod bind;
 mod connection;
 mod io;
+mod pulse;
 mod watch;
 mod worker;
+
+pub use pulse::Pulse;
 
 use crate::config::Config;
 use crate::proxy::Shared;
@@ -20,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tls::{Certificates, TlsError};
 use tokio::sync::watch::{Sender, channel};
-use worker::Socket;
+use worker::Starting;
 
 /// Why the data plane cannot start, or cannot take over a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -63,11 +66,18 @@ pub struct Addresses {
 #[derive(Debug)]
 pub struct DataPlane {
     addresses: Addresses,
-    shared: Arc<Shared>,
-    certificates: Option<Arc<Certificates>>,
+    serving: Serving,
     /// When draining must have ended; none: serve.
     stop: Sender<Option<Instant>>,
     workers: Vec<JoinHandle<()>>,
+    pulses: Vec<Arc<Pulse>>,
+}
+
+/// What the workers serve, and a reload replaces.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    shared: Arc<Shared>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 /// Binds every address, then starts the workers, and returns when all of them serve.
@@ -79,29 +89,30 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
     };
     let tls = certificates.as_ref().map(Certificates::server_config).transpose()?;
 
-    let mut sockets: Vec<Vec<Socket>> = (0..count).map(|_| vec![]).collect();
-    let plain = config.server.listen.iter().map(|&address| bind(address, None, &mut sockets));
+    let mut starting: Vec<Starting> = (0..count).map(|_| Starting::new()).collect();
+    let plain = config.server.listen.iter().map(|&address| bind(address, None, &mut starting));
     let plain = plain.collect::<Result<_, _>>()?;
-    let secure = config.server.tls_listen.iter().map(|&address| bind(address, tls.as_ref(), &mut sockets));
+    let secure = config.server.tls_listen.iter().map(|&address| bind(address, tls.as_ref(), &mut starting));
     let addresses = Addresses { plain, tls: secure.collect::<Result<_, _>>()? };
 
     // Where one worker fails, those that have started end with this channel.
     let (stop, stopped) = channel(None);
     let (started, starts) = std::sync::mpsc::channel();
     let mut workers = Vec::with_capacity(count);
-    for (index, sockets) in sockets.into_iter().enumerate() {
+    let pulses = starting.iter().map(Starting::pulse).collect();
+    for (index, starting) in starting.into_iter().enumerate() {
         let (shared, started, stopped) = (Arc::clone(&shared), started.clone(), stopped.clone());
         let thread = std::thread::Builder::new()
             .name(format!("proxy-{index}"))
-            .spawn(move || worker::run(index, sockets, &shared, &started, stopped))
+            .spawn(move || worker::run(index, starting, &shared, &started, stopped))
             .map_err(ListenError::Worker)?;
         workers.push(thread);
     }
     drop(started);
-    for result in starts {
+    for result in starts.iter().take(count) {
         result.map_err(ListenError::Worker)?;
     }
-    Ok(DataPlane { addresses, shared, certificates, stop, workers })
+    Ok(DataPlane { addresses, serving: Serving { shared, certificates }, stop, workers, pulses })
 }
 
 impl DataPlane {
@@ -110,18 +121,19 @@ impl DataPlane {
         &self.addresses
     }
 
-    /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.
+    /// The pulses of the workers, several beats a second.
+    pub fn pulses(&self) -> &[Arc<Pulse>] {
+        &self.pulses
+    }
+
+    /// What a reload replaces, for whoever reloads.
+    pub fn serving(&self) -> Serving {
+        self.serving.clone()
+    }
+
+    /// As [`Serving::reload`].
     pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
-        // Certificates are only swapped once the rest is known to be good: neither can fail after the other.
-        let certificates = match &self.certificates {
-            Some(_) => Some(tls::Loaded::load(&config.server.certificates)?),
-            None => None,
-        };
-        self.shared.reload(config)?;
-        if let (Some(current), Some(loaded)) = (&self.certificates, certificates) {
-            current.replace(loaded);
-        }
-        Ok(())
+        self.serving.reload(config)
     }
 
     /// Begins to stop, and returns at once: nothing new is accepted, requests under way may end within
@@ -143,6 +155,22 @@ impl DataPlane {
     }
 }
 
+impl Serving {
+    /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.
+    pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
+        // Certificates are only swapped once the rest is known to be good: neither can fail after the other.
+        let certificates = match &self.certificates {
+            Some(_) => Some(tls::Loaded::load(&config.server.certificates)?),
+            None => None,
+        };
+        self.shared.reload(config)?;
+        if let (Some(current), Some(loaded)) = (&self.certificates, certificates) {
+            current.replace(loaded);
+        }
+        Ok(())
+    }
+}
+
 impl Drop for DataPlane {
     fn drop(&mut self) {
         self.stop.send_if_modified(|stop| stop.replace(Instant::now()).is_none());
@@ -153,12 +181,12 @@ impl Drop for DataPlane {
 fn bind(
     address: SocketAddr,
     tls: Option<&Arc<ServerConfig>>,
-    workers: &mut [Vec<Socket>],
+    workers: &mut [Starting],
 ) -> Result<SocketAddr, ListenError> {
     let failed = |source| ListenError::Bind { address, source };
     let (bound, sockets) = bind::bind(address, workers.len()).map_err(failed)?;
     for (worker, socket) in workers.iter_mut().zip(sockets) {
-        worker.push(Socket { socket, tls: tls.cloned() });
+        worker.listen(socket, tls.cloned());
     }
     Ok(bound)
 }

@@ -2,6 +2,7 @@
 
 use super::bind::BACKLOG;
 use super::connection::{Connection, Hub, serve_plain, serve_tls};
+use super::pulse::Pulse;
 use super::watch::{Connections, Order};
 use crate::proxy::clock::TICK;
 use crate::proxy::{Shared, Worker};
@@ -21,10 +22,25 @@ use tokio::sync::watch::Receiver;
 /// Out of file descriptors or memory, accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What a worker listens on.
-pub(super) struct Socket {
-    pub(super) socket: std::net::TcpListener,
-    pub(super) tls: Option<Arc<ServerConfig>>,
+/// A worker before its thread: what it will listen on.
+pub(super) struct Starting {
+    sockets: Vec<(std::net::TcpListener, Option<Arc<ServerConfig>>)>,
+    pulse: Arc<Pulse>,
+}
+
+impl Starting {
+    pub(super) fn new() -> Self {
+        Self { sockets: vec![], pulse: Arc::new(Pulse::new(Instant::now())) }
+    }
+
+    /// Of the thread that it will be.
+    pub(super) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
+    }
+
+    pub(super) fn listen(&mut self, socket: std::net::TcpListener, tls: Option<Arc<ServerConfig>>) {
+        self.sockets.push((socket, tls));
+    }
 }
 
 struct Listener {
@@ -46,7 +62,7 @@ impl Drop for EventLoop {
 /// The whole life of a worker; `started` is told whether it has begun.
 pub(super) fn run(
     index: usize,
-    sockets: Vec<Socket>,
+    starting: Starting,
     shared: &Shared,
     started: &Sender<io::Result<()>>,
     stop: Receiver<Option<Instant>>,
@@ -58,27 +74,33 @@ pub(super) fn run(
         Err(error) => return tell(Err(error)),
     };
     let Some(running) = &runtime.0 else { return };
-    let registered = {
+    let Starting { sockets, pulse } = starting;
+    let listeners = {
         let _registering = running.enter();
-        let listeners = sockets.into_iter().map(Listener::new);
-        listeners.collect::<io::Result<Vec<_>>>()
+        sockets.into_iter().map(Listener::new).collect::<io::Result<Vec<_>>>()
     };
-    match registered {
+    match listeners {
         Ok(listeners) => {
             tell(Ok(()));
-            running.block_on(serve(index, listeners, shared, stop));
+            running.block_on(serve(index, listeners, pulse, shared, stop));
         }
         Err(error) => tell(Err(error)),
     }
 }
 
 impl Listener {
-    fn new(bound: Socket) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::from_std(bound.socket)?, tls: bound.tls })
+    fn new((socket, tls): (std::net::TcpListener, Option<Arc<ServerConfig>>)) -> io::Result<Self> {
+        Ok(Self { socket: TcpListener::from_std(socket)?, tls })
     }
 }
 
-async fn serve(index: usize, listeners: Vec<Listener>, shared: &Shared, mut stop: Receiver<Option<Instant>>) {
+async fn serve(
+    index: usize,
+    listeners: Vec<Listener>,
+    pulse: Arc<Pulse>,
+    shared: &Shared,
+    mut stop: Receiver<Option<Instant>>,
+) {
     let worker = Worker::new(index, shared);
     let connections = Connections::new(&worker.clock);
     let hub = Rc::new(Hub { worker, connections });
@@ -86,7 +108,7 @@ async fn serve(index: usize, listeners: Vec<Listener>, shared: &Shared, mut stop
         .into_iter()
         .map(|listener| tokio::task::spawn_local(accept(Rc::clone(&hub), listener, stop.clone())))
         .collect();
-    let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&hub)));
+    let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&hub), pulse));
 
     // A sender that is gone without a word is a data plane that was dropped: stop at once.
     let deadline = match stop.wait_for(Option::is_some).await {
@@ -107,14 +129,16 @@ async fn serve(index: usize, listeners: Vec<Listener>, shared: &Shared, mut stop
     sweeping.abort();
 }
 
-/// Ends deadlines and idle origin connections.
-async fn sweep(hub: Rc<Hub>) {
+/// Ends deadlines and idle origin connections, and shows that the worker is alive.
+async fn sweep(hub: Rc<Hub>, pulse: Arc<Pulse>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let now = Instant::now();
+        pulse.beat(now);
         let routing = hub.worker.routing();
-        hub.worker.clock.tick(Instant::now());
+        hub.worker.clock.tick(now);
         hub.connections.sweep(&routing.limits);
         hub.worker.pool.sweep(routing.limits.origin_idle_timeout);
     }

@@ -1,9 +1,12 @@
 //! What any store must do. Each rule runs against every store that we have: `contract!` at the end lists both.
 
+mod operate;
+
 use super::*;
 use crate::cdn::{Item, ItemKind};
 use crate::purge::{JobPlan, PurgeRequest, SendReason, State};
 use crate::rewrite::CdnType;
+use operate::*;
 use std::sync::Arc;
 
 type Shared = Arc<dyn Store>;
@@ -565,6 +568,10 @@ contract! {
     a_retry_waits_for_its_time
     a_failed_item_fails_its_job_when_the_rest_has_ended
     an_acknowledged_failure_no_longer_counts
+    a_retry_makes_failed_items_due_again
+    a_cancelled_purge_is_not_sent
+    what_is_being_sent_when_it_is_cancelled_changes_nothing
+    only_what_is_under_way_is_cancelled
     a_repeat_follows_and_holds_up_nothing
     an_unsent_send_is_due_again_as_it_was
     a_split_prolongs_the_lease

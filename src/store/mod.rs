@@ -67,6 +67,13 @@ pub trait Store: Send + Sync {
     /// Someone has dealt with the failed jobs of a purge; how many they were.
     fn acknowledge(&self, id: String) -> StoreFuture<'_, u64>;
 
+    /// The failed items of a purge are due again, and the failure is forgotten; how many jobs that were.
+    fn retry(&self, id: String, now_ms: i64) -> StoreFuture<'_, u64>;
+
+    /// Ends the jobs of a purge that are under way as cancelled; which they were. Settling what was leased then does
+    /// nothing.
+    fn cancel(&self, id: String, now_ms: i64) -> StoreFuture<'_, Vec<EndedJob>>;
+
     /// Ends the leases of a former run. Called once, at start; how many they were.
     fn release_leases(&self) -> StoreFuture<'_, u64>;
 

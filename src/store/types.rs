@@ -106,14 +106,14 @@ pub struct Settlement {
     pub now_ms: i64,
 }
 
-/// A job that a settlement ended.
+/// A job that just ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedJob {
     /// Its CDN.
     pub key: CdnKey,
     /// The id of its purge.
     pub purge: String,
-    /// `done` or `failed`.
+    /// `done`, `failed` or `cancelled`.
     pub state: State,
     /// How its purge ended, if this was the last job under way.
     pub purge_ended: Option<State>,

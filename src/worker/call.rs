@@ -60,7 +60,7 @@ impl Call {
         let mut left = vec![self];
         while let Some(call) = left.pop() {
             let target = &call.target;
-            let is_over = target.shared.stop.is_cancelled() || target.pace.is_holding() || target.is_paused();
+            let is_over = target.stop.is_cancelled() || target.pace.is_holding() || target.is_paused();
             if is_over || call.is_too_late() {
                 call.settle(|_| SendOutcome::Unsent, None).await;
             } else {
@@ -108,7 +108,7 @@ impl Call {
                 let wait = self.target.pace.failed(began, after);
                 self.target.report(|health| health.failed(&attempt.message));
                 let retry_ms = now_ms.saturating_add(milliseconds(wait));
-                let give_up_ms = self.target.give_up_ms;
+                let give_up_ms = self.target.give_up_ms();
                 let outcome = |send: &ClaimedSend| {
                     let age_ms = now_ms.saturating_sub(send.created_ms);
                     if age_ms > give_up_ms { SendOutcome::Failed } else { SendOutcome::RetryAt(retry_ms) }

@@ -20,7 +20,7 @@ pub(super) async fn run(target: Arc<Target>) {
     let mut failures = 0;
     loop {
         let proof = tokio::select! {
-            () = target.shared.stop.cancelled() => return,
+            () = target.stop.cancelled() => return,
             proof = check(&target) => proof,
         };
         let refuted = matches!(proof, Proof::Bad(_));
@@ -30,7 +30,7 @@ pub(super) async fn run(target: Arc<Target>) {
         }
         let wait = if refuted { wait_after(&mut failures) } else { INTERVAL };
         let wait = tokio::select! {
-            () = target.shared.stop.cancelled() => return,
+            () = target.stop.cancelled() => return,
             () = sleep(wait) => {
                 if !refuted {
                     failures = 0;
@@ -41,7 +41,7 @@ pub(super) async fn run(target: Arc<Target>) {
             () = target.recheck.notified() => wait_after(&mut failures),
         };
         tokio::select! {
-            () = target.shared.stop.cancelled() => return,
+            () = target.stop.cancelled() => return,
             () = sleep(wait) => {}
         }
     }

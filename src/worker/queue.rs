@@ -22,11 +22,11 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// Works until the engine stops; then ends the calls that are under way and gives back the rest.
 pub(super) async fn run(target: Arc<Target>) {
     let mut queue = Queue { target, ready: VecDeque::new(), calls: JoinSet::new(), store_failures: 0 };
-    let shared = queue.target.shared.clone();
-    while !shared.stop.is_cancelled() {
+    let stop = queue.target.stop.clone();
+    while !stop.is_cancelled() {
         let look_again = queue.fill().await;
         tokio::select! {
-            () = shared.stop.cancelled() => {}
+            () = stop.cancelled() => {}
             Some(ended) = queue.calls.join_next(), if !queue.calls.is_empty() => queue.ended(ended),
             () = queue.target.wake.notified() => {}
             () = sleep_until(look_again) => {}
@@ -52,7 +52,7 @@ impl Queue {
     async fn fill(&mut self) -> Instant {
         loop {
             let now = Instant::now();
-            if self.target.shared.stop.is_cancelled() || self.calls.len() >= CALLS {
+            if self.target.stop.is_cancelled() || self.calls.len() >= CALLS {
                 return now + LONGEST_SLEEP;
             }
             if self.target.pace.is_holding() {

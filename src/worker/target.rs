@@ -8,6 +8,7 @@ use crate::config::{Cdn, Site};
 use crate::rewrite::{CdnType, Policy};
 use crate::store::{CdnKey, QueueStatus, Store, StoreError};
 use crate::view::PurgeHealth;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -88,8 +89,12 @@ pub(super) struct Target {
     pub(super) cdn_type: CdnType,
     pub(super) adapter: Arc<dyn Adapter>,
     pub(super) limits: Capabilities,
+    /// How it is configured.
+    cdn: Cdn,
     /// A purge older than this is given up: no copy that it was to remove is fresh any more.
-    pub(super) give_up_ms: i64,
+    give_up_ms: AtomicI64,
+    /// Cancelled: nothing new is begun here, and this target no longer speaks for its CDN.
+    pub(super) stop: CancellationToken,
     pub(super) pace: Pace,
     /// There may be something to claim.
     pub(super) wake: Notify,
@@ -114,7 +119,9 @@ impl Target {
             cdn_type: cdn.dialect.cdn,
             limits: adapter.capabilities(),
             adapter,
-            give_up_ms: milliseconds(longest_ttl(&site.policy)),
+            cdn: cdn.clone(),
+            give_up_ms: AtomicI64::new(milliseconds(longest_ttl(&site.policy))),
+            stop: shared.stop.child_token(),
             pace: Pace::new(),
             wake: Notify::new(),
             recheck: Notify::new(),
@@ -140,6 +147,9 @@ impl Target {
             seen(&mut health);
             health.reasons(self.shared.store_failure().as_deref(), self.shared.now_ms())
         };
+        if self.stop.is_cancelled() {
+            return;
+        }
         let healthy = reasons.is_empty();
         if healthy != self.cell.is_healthy() {
             let (site, cdn) = (&self.key.site, &self.key.cdn);
@@ -159,13 +169,32 @@ impl Target {
         self.shared.observer.health(&self.key, healthy);
     }
 
+    /// Goes on under a new configuration, if that leaves this CDN as it is. If its purges do not get through, this is a good
+    /// moment to look again.
+    pub(super) fn goes_on(&self, site: &Site, cdn: &Cdn) -> bool {
+        if self.key.site != site.name || self.cdn != *cdn {
+            return false;
+        }
+        self.give_up_ms.store(milliseconds(longest_ttl(&site.policy)), Ordering::Relaxed);
+        self.report(|health| health.set_max_lag(site.max_purge_lag));
+        if !self.cell.is_healthy() {
+            self.recheck.notify_one();
+        }
+        true
+    }
+
+    pub(super) fn give_up_ms(&self) -> i64 {
+        self.give_up_ms.load(Ordering::Relaxed)
+    }
+
     /// Whether nothing may be sent, as of the last second.
     pub(super) fn is_paused(&self) -> bool {
         self.health().queue().is_some_and(|queue| queue.paused.is_some())
     }
 
-    /// After this the CDN is not purged any more.
+    /// After this nothing new is sent from here.
     pub(super) fn retire(&self) {
+        self.stop.cancel();
         self.cell.set(false);
         self.shared.observer.health(&self.key, false);
     }

@@ -4,12 +4,15 @@
 // A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
 #![allow(clippy::unwrap_used)]
 
+mod admin;
 mod bodies;
 mod cdn_contract;
 mod configuration;
 mod crash;
 mod demo;
+mod fuzz_corpus;
 mod harness;
+mod kit;
 mod passthrough;
 mod proxy;
 mod purging;

@@ -1,5 +1,6 @@
 //! A store in memory and workers that do nothing, both driven by the test.
 
+use crate::admin::reload::{NotReloaded, Reload, Reloaded};
 use crate::admin::{CdnHealth, Control};
 use crate::purge::State;
 use crate::store::{
@@ -7,6 +8,7 @@ use crate::store::{
     QueueStatus, Settlement, Store, StoreError, StoreFuture,
 };
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -196,6 +198,14 @@ impl Store for FakeStore {
         self.answer(|| 0)
     }
 
+    fn retry(&self, _: String, _: i64) -> StoreFuture<'_, u64> {
+        self.answer(|| 0)
+    }
+
+    fn cancel(&self, _: String, _: i64) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.answer(Vec::new)
+    }
+
     fn probe(&self, _: i64) -> StoreFuture<'_, ()> {
         self.answer(|| ())
     }
@@ -214,6 +224,10 @@ impl Store for FakeStore {
 pub(crate) struct FakeControl {
     changes: watch::Sender<u64>,
     woken: Mutex<Vec<String>>,
+    /// What a reload comes to; unless told, to no difference.
+    pub(crate) reload: Mutex<Option<Result<Reloaded, NotReloaded>>>,
+    /// What speaks against the CDN `varnish` of `www`.
+    pub(crate) varnish: Mutex<Vec<String>>,
     /// Somebody woke the workers.
     pub(crate) wakes: Notify,
 }
@@ -237,18 +251,30 @@ impl Control for FakeControl {
     }
 
     fn health(&self, site: &str) -> Vec<CdnHealth> {
+        let varnish = self.varnish.lock().unwrap().clone();
         let health = |name: &str, reasons: &[&str]| CdnHealth {
             name: name.to_owned(),
             healthy: reasons.is_empty(),
             reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
         };
         match site {
-            "www" => vec![health("varnish", &[]), health("fastly", &["bad credentials (401)", "paused"])],
+            "www" => vec![
+                CdnHealth { name: "varnish".to_owned(), healthy: varnish.is_empty(), reasons: varnish },
+                health("fastly", &["bad credentials (401)", "paused"]),
+            ],
             _ => Vec::new(),
         }
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+}
+
+/// What the next reload comes to; it changes nothing.
+impl Reload for FakeControl {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, NotReloaded>> + Send + '_>> {
+        let result = self.reload.lock().unwrap().clone().unwrap_or_else(|| Ok(Reloaded::default()));
+        Box::pin(async move { result })
     }
 }

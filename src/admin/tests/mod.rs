@@ -2,9 +2,14 @@
 
 mod accept;
 mod auth;
+mod events;
+mod explain;
 mod fake;
 mod listener;
+mod openapi;
+mod operate;
 mod read;
+mod reload;
 mod wait;
 
 pub(crate) use fake::{FakeControl, FakeStore};
@@ -17,24 +22,25 @@ use crate::config::{
     Admin, AdminToken, Cdn, CdnSettings, Config, Everything, Limits as ServerLimits, Mode, OriginHost,
     OriginUrl, Scope, Server, Site, Store as StoreConfig, Trust,
 };
+use crate::metrics::Metrics;
 use crate::purge::{JobPlan, PurgeRequest};
 use crate::rewrite::{CdnType, Dialect, Policy, Profile, TagPolicy, Ttls};
 use crate::store::Store;
 use arc_swap::ArcSwap;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// In every secret of the fixtures, and so never in an answer.
 const CANARY: &str = "canary";
 
 /// Tokens of the fixtures: `cms` may read and purge `www`, `root` may do everything everywhere, `auditor` may only read,
-/// `button` may only purge everything, `idle` may do nothing.
+/// `button` may only purge everything, `idle` may do nothing, `operator` may read and operate `www`.
 pub(crate) fn token(name: &str) -> String {
     format!("{CANARY}-{name}")
 }
@@ -59,6 +65,11 @@ impl Api {
         Self::with(Some(store.clone()), store)
     }
 
+    /// An API over a real store in memory.
+    fn on(store: Arc<dyn Store>) -> Self {
+        Self::with(Some(store), Arc::default())
+    }
+
     /// An API whose store could not be opened.
     fn without_store() -> Self {
         Self::with(None, Arc::default())
@@ -68,10 +79,12 @@ impl Api {
         let control = Arc::new(FakeControl::default());
         let state = State {
             config: Arc::new(ArcSwap::from_pointee(config())),
-            store: opened,
+            store: Arc::new(opened.map_or_else(OnceLock::new, OnceLock::from)),
             control: control.clone(),
             planner: Box::new(|site, request| Ok(plan(site, request))),
-            metrics: Box::new(|| "# EOF\n".to_owned()),
+            reload: control.clone(),
+            events: Arc::default(),
+            metrics: Arc::new(Metrics::new(1)),
             readiness: Arc::new(Readiness::default()),
             limits: Limits::default(),
         };
@@ -87,7 +100,9 @@ impl Api {
     }
 
     async fn call(&self, mut request: Request<Body>) -> Reply {
-        request.extensions_mut().insert(Peer(SocketAddr::from(([192, 0, 2, 1], 4711))));
+        if request.extensions().get::<Peer>().is_none() {
+            request.extensions_mut().insert(Peer(SocketAddr::from(([192, 0, 2, 1], 4711))));
+        }
         let response = TowerToHyperService::new(router(self.state.clone())).call(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
@@ -151,6 +166,7 @@ fn config() -> Config {
                 admin_token("auditor", &[Read], None),
                 admin_token("button", &[PurgeEverything], Some("www")),
                 admin_token("idle", &[], Some("www")),
+                admin_token("operator", &[Read, Operate], Some("www")),
             ],
         },
         store: StoreConfig { path: None, retention: Duration::from_secs(86_400) },

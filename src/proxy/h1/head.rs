@@ -626,7 +626,10 @@ mod tests {
     }
 
     /// What httparse, which hyper relies on, makes of the same bytes.
-    fn httparse_decode(input: &[u8]) -> Option<(u16, Vec<(String, Vec<u8>)>, usize)> {
+    /// Status, header lines and length of a head.
+    type Decoded = (u16, Vec<(String, Vec<u8>)>, usize);
+
+    fn httparse_decode(input: &[u8]) -> Option<Decoded> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut fields);
         let Ok(httparse::Status::Complete(length)) = response.parse(input) else { return None };

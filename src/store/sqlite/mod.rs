@@ -5,6 +5,7 @@ mod codes;
 mod enqueue;
 mod housekeeping;
 mod open;
+mod operate;
 mod read;
 mod settle;
 mod threads;
@@ -192,6 +193,14 @@ impl Store for SqliteStore {
 
     fn acknowledge(&self, id: String) -> StoreFuture<'_, u64> {
         self.write("acknowledge a failure", move |connection| housekeeping::acknowledge(connection, &id))
+    }
+
+    fn retry(&self, id: String, now_ms: i64) -> StoreFuture<'_, u64> {
+        self.write("retry a failure", move |connection| operate::retry(connection, &id, now_ms))
+    }
+
+    fn cancel(&self, id: String, now_ms: i64) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.write("cancel a purge", move |connection| operate::cancel(connection, &id, now_ms))
     }
 
     fn release_leases(&self) -> StoreFuture<'_, u64> {

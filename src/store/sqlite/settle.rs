@@ -213,7 +213,7 @@ fn end_job(connection: &Connection, job: i64, now_ms: i64) -> rusqlite::Result<O
 }
 
 /// Ends a purge whose jobs all have; how.
-fn end_purge(connection: &Connection, n: i64, now_ms: i64) -> rusqlite::Result<Option<State>> {
+pub(super) fn end_purge(connection: &Connection, n: i64, now_ms: i64) -> rusqlite::Result<Option<State>> {
     let outcomes: Vec<Option<Code<State>>> = connection
         .prepare_cached("SELECT outcome FROM jobs WHERE purge = ?1")?
         .query_map([n], |row| row.get(0))?

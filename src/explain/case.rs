@@ -42,8 +42,8 @@ pub enum CaseError {
     Tls(#[from] rustls::Error),
 }
 
-/// What would happen. Its field names are what `--json` prints.
-#[derive(Debug, Serialize)]
+/// What would happen. Its field names are what the API answers and `--json` prints.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Explanation {
     /// The request's method.
     pub method: String,
@@ -76,7 +76,7 @@ pub struct Explanation {
 }
 
 /// A rule by its place in the file, from 1, and its pattern.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct MatchedRule {
     /// From 1.
     pub number: usize,
@@ -85,14 +85,20 @@ pub struct MatchedRule {
 }
 
 impl<'c> Case<'c> {
-    /// The case of `url`; `healthy`: whether purges of every CDN get through.
-    pub fn of(config: &'c Config, url: &'c Uri, healthy: bool) -> Result<Self, CaseError> {
+    /// The case of `url`; `healthy` tells whether purges of a CDN, by site and name, get through.
+    pub fn of(
+        config: &'c Config,
+        url: &'c Uri,
+        healthy: impl Fn(&str, &str) -> bool,
+    ) -> Result<Self, CaseError> {
         let authority = url.authority().map_or("", |authority| authority.as_str());
         let host =
             host::of_authority(authority).ok_or_else(|| CaseError::Host(authority.to_owned()))?.into_owned();
         let health = PurgeHealthView::default();
         for site in &config.sites {
-            site.cdns.iter().for_each(|cdn| health.cell(&site.name, &cdn.name).set(healthy));
+            for cdn in &site.cdns {
+                health.cell(&site.name, &cdn.name).set(healthy(&site.name, &cdn.name));
+            }
         }
         let routing =
             Routing::compile(config, &Metrics::new(1), &health, &no_roots()?, &OriginIds::default())?;

@@ -1,0 +1,90 @@
+//! What a person decides about a purge: try what failed again, or take back what is pending.
+
+use super::codes::{Code, HOLD_UP};
+use super::settle::end_purge;
+use crate::purge::{SendReason, State};
+use crate::store::{BULK_ITEMS, CdnKey, EndedJob};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// The failed items of every failed job are due again, as retries; how many jobs that were.
+pub(super) fn retry(connection: &Connection, id: &str, now_ms: i64) -> rusqlite::Result<u64> {
+    let Some((purge, ..)) = find(connection, id)? else { return Ok(0) };
+    let failed: Vec<(i64, i64)> = connection
+        .prepare_cached("SELECT id, cdn FROM jobs WHERE purge = ?1 AND outcome = ?2")?
+        .query_map(params![purge, Code(State::Failed)], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for &(job, cdn) in &failed {
+        let due = connection
+            .prepare_cached(
+                "INSERT INTO sends (job, n, cdn, bulk, reason, due_ms)
+                 SELECT jobs.id, items.n, jobs.cdn, jobs.items > ?2, ?3, ?4
+                 FROM jobs JOIN items ON items.job = jobs.id WHERE jobs.id = ?1 AND failed = 1",
+            )?
+            .execute(params![job, BULK_ITEMS as i64, Code(SendReason::Retry), now_ms])?;
+        connection
+            .prepare_cached("UPDATE items SET failed = 0 WHERE job = ?1 AND failed = 1")?
+            .execute([job])?;
+        connection
+            .prepare_cached("UPDATE jobs SET outcome = NULL, acknowledged = 0, due_ms = ?2 WHERE id = ?1")?
+            .execute([job, now_ms])?;
+        count(connection, cdn, 1, due as i64)?;
+    }
+    if !failed.is_empty() {
+        connection
+            .prepare_cached("UPDATE purges SET outcome = NULL, finished_ms = NULL WHERE n = ?1")?
+            .execute([purge])?;
+    }
+    Ok(failed.len() as u64)
+}
+
+/// Ends every job that is under way as cancelled; which they were. What is leased goes with it, so that the end of a call
+/// that is under way finds nothing to settle. What was accepted already keeps its repeat.
+pub(super) fn cancel(connection: &Connection, id: &str, now_ms: i64) -> rusqlite::Result<Vec<EndedJob>> {
+    let Some((purge, site, created_ms)) = find(connection, id)? else { return Ok(Vec::new()) };
+    let under_way: Vec<(i64, i64, String)> = connection
+        .prepare_cached(
+            "SELECT jobs.id, cdns.id, cdns.name FROM jobs JOIN cdns ON cdns.id = jobs.cdn
+             WHERE purge = ?1 AND outcome IS NULL ORDER BY jobs.id",
+        )?
+        .query_map([purge], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut ended = Vec::with_capacity(under_way.len());
+    for (job, cdn, name) in under_way {
+        let mut pending = 0;
+        for reason in HOLD_UP {
+            pending += connection
+                .prepare_cached("DELETE FROM sends WHERE job = ?1 AND reason = ?2")?
+                .execute(params![job, Code(reason)])?;
+        }
+        connection
+            .prepare_cached("UPDATE jobs SET outcome = ?2 WHERE id = ?1")?
+            .execute(params![job, Code(State::Cancelled)])?;
+        count(connection, cdn, -1, -(pending as i64))?;
+        ended.push(EndedJob {
+            key: CdnKey { site: site.clone(), cdn: name },
+            purge: id.to_owned(),
+            state: State::Cancelled,
+            purge_ended: None,
+            created_ms,
+        });
+    }
+    if let Some(last) = ended.last_mut() {
+        last.purge_ended = end_purge(connection, purge, now_ms)?;
+    }
+    Ok(ended)
+}
+
+/// Number, site and acceptance of a purge.
+fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<(i64, String, i64)>> {
+    connection
+        .prepare_cached("SELECT n, site, created_ms FROM purges WHERE id = ?1")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()
+}
+
+fn count(connection: &Connection, cdn: i64, jobs: i64, pending: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE cdns SET jobs = jobs + ?2, pending = pending + ?3 WHERE id = ?1")?
+        .execute([cdn, jobs, pending])?;
+    Ok(())
+}

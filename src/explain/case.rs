@@ -3,6 +3,7 @@
 use crate::config::{Config, Mode, Site};
 use crate::metrics::Metrics;
 use crate::proxy::host;
+use crate::proxy::noted::Noted;
 use crate::proxy::opt_in::{self, OptIn};
 use crate::proxy::roots::Roots;
 use crate::proxy::site::{OriginIds, Routing, RoutingError};
@@ -113,7 +114,7 @@ impl<'c> Case<'c> {
 
     /// Whether the request is believed to opt in, and for which CDN.
     pub fn opt_in(&self, peer: IpAddr, request: &HeaderMap) -> OptIn<'_> {
-        opt_in::decide(self.routing.site(self.number), peer, request)
+        opt_in::decide(self.routing.site(self.number), peer, &Noted::of(request))
     }
 
     /// What would become of this response to this request.

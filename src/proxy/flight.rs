@@ -2,12 +2,13 @@
 
 use super::body::DownloadError;
 use super::error;
+use super::noted::Single;
 use super::peer::{Peer, RequestId};
 use super::site::Site;
 use super::worker::{Snapshot, Worker};
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
 use crate::rewrite::{Decision, Outcome, Reason};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
@@ -23,7 +24,8 @@ pub struct Flight {
     id: RequestId,
     /// Whether the peer's forwarding headers are believed.
     pub trusted: bool,
-    started: Instant,
+    /// When it arrived.
+    pub started: Instant,
     /// The response's status; none while there is no response.
     pub status: Option<StatusCode>,
     /// What was done to the response.
@@ -31,8 +33,8 @@ pub struct Flight {
 }
 
 impl Flight {
-    /// A request with these headers from this peer has arrived.
-    pub fn begin(worker: &Rc<Worker>, peer: &Peer, headers: &HeaderMap) -> Self {
+    /// A request with this `X-Request-Id` from this peer has arrived.
+    pub fn begin(worker: &Rc<Worker>, peer: &Peer, id: Single<'_>) -> Self {
         let routing = worker.routing();
         let trusted = routing.trusts_proxy(peer.address());
         worker.counters.in_flight.add(1);
@@ -40,7 +42,7 @@ impl Flight {
             worker: Rc::clone(worker),
             routing,
             site: None,
-            id: RequestId::of(headers, trusted, || fastrand::u128(..)),
+            id: RequestId::of(id, trusted, || fastrand::u128(..)),
             trusted,
             started: Instant::now(),
             status: None,

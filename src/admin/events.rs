@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::broadcast;
 
 /// Events that a listener may fall behind.
 pub(super) const RING: usize = 1_024;
@@ -18,8 +18,6 @@ pub(super) const RING: usize = 1_024;
 #[derive(Debug)]
 pub struct Events {
     ring: broadcast::Sender<Arc<Event>>,
-    /// A listener came.
-    pub(super) joined: Notify,
 }
 
 /// One event, ready to be sent.
@@ -73,7 +71,7 @@ pub struct LaggedEvent {
 
 impl Default for Events {
     fn default() -> Self {
-        Self { ring: broadcast::Sender::new(RING), joined: Notify::new() }
+        Self { ring: broadcast::Sender::new(RING) }
     }
 }
 
@@ -109,9 +107,7 @@ impl Events {
     }
 
     pub(super) fn listen(&self) -> broadcast::Receiver<Arc<Event>> {
-        let listener = self.ring.subscribe();
-        self.joined.notify_one();
-        listener
+        self.ring.subscribe()
     }
 
     pub(super) fn has_listeners(&self) -> bool {

@@ -1,4 +1,4 @@
-//! What nobody tells by itself is looked at while somebody listens: the health of each CDN, and what the newest purges are
+//! What nobody tells by itself is looked at: the health of each CDN, and, while somebody listens, what the newest purges are
 //! doing. Their ends come from the workers (`Events::job_ended`).
 
 use super::events::{HealthEvent, JobEvent};
@@ -17,33 +17,28 @@ const PURGES: usize = 50;
 
 /// Looks for ever.
 pub(super) async fn poll(state: Arc<State>) {
-    let mut seen = None;
+    let mut before: Option<Seen> = None;
     loop {
-        while !state.events.has_listeners() {
-            seen = None;
-            state.events.joined.notified().await;
-        }
-        let now = Seen::look(&state, seen.as_ref()).await;
-        // A listener was told the health when it came, and has asked for the purges: only what changes since is news.
-        if let Some(before) = &seen {
+        let now = Seen::look(&state).await;
+        if let Some(before) = &before {
             now.tell_changes(before, &state);
         }
-        seen = Some(now);
+        before = Some(now);
         tokio::time::sleep(LOOK).await;
     }
 }
 
 /// How things stood at one look.
 struct Seen {
-    /// By site and CDN.
+    /// By site and CDN. Known before anybody listens, so that no change is missed between what a listener is told when it
+    /// comes and the next look.
     healths: HashMap<(String, String), HealthEvent>,
-    /// By purge and CDN.
-    jobs: HashMap<(String, String), JobEvent>,
+    /// By purge and CDN; none while nobody listens, or the store cannot tell.
+    jobs: Option<HashMap<(String, String), JobEvent>>,
 }
 
 impl Seen {
-    /// `before` stands for the jobs that cannot be seen now.
-    async fn look(state: &State, before: Option<&Self>) -> Self {
+    async fn look(state: &State) -> Self {
         let mut healths = HashMap::new();
         for site in &state.config.load_full().sites {
             for health in sites::health(state, site) {
@@ -51,9 +46,7 @@ impl Seen {
                 healths.insert(key, HealthEvent::of(&site.name, health));
             }
         }
-        let jobs = jobs(state).await;
-        let jobs = jobs.unwrap_or_else(|| before.map(|before| before.jobs.clone()).unwrap_or_default());
-        Self { healths, jobs }
+        Self { healths, jobs: if state.events.has_listeners() { jobs(state).await } else { None } }
     }
 
     fn tell_changes(&self, before: &Self, state: &State) {
@@ -63,8 +56,9 @@ impl Seen {
                 state.events.health(health);
             }
         }
-        for (key, job) in &self.jobs {
-            let known = before.jobs.get(key).map_or(PurgeState::Pending, |before| before.state);
+        let (Some(jobs), Some(before)) = (&self.jobs, &before.jobs) else { return };
+        for (key, job) in jobs {
+            let known = before.get(key).map_or(PurgeState::Pending, |before| before.state);
             let ended = matches!(job.state, PurgeState::Done | PurgeState::Failed | PurgeState::Cancelled);
             if job.state != known && !ended {
                 state.events.job(job);
@@ -73,7 +67,7 @@ impl Seen {
     }
 }
 
-/// The jobs of the newest purges; none while the store cannot tell.
+/// The jobs of the newest purges.
 async fn jobs(state: &State) -> Option<HashMap<(String, String), JobEvent>> {
     let filter = Filter { limit: PURGES, ..Filter::default() };
     let listing = state.store().ok()?.list(filter);

@@ -1,7 +1,9 @@
 //! `origin-shim check`: is the configuration right, and what does it mean?
 
 use crate::config::duration::print as duration;
-use crate::config::{self, Cdn, Config, Everything, Loaded, Mode, OriginHost, OriginUrl, Site, Trust};
+use crate::config::{
+    self, Access, Cdn, Config, Everything, Loaded, LogFormat, Mode, OriginHost, OriginUrl, Site, Trust,
+};
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 use std::process::ExitCode;
@@ -45,7 +47,19 @@ fn global(config: &Config, f: &mut Formatter<'_>) -> fmt::Result {
     let tokens: Vec<_> = config.admin.tokens.iter().map(|token| token.name.as_str()).collect();
     writeln!(f, "admin     http://{}, tokens: {}", config.admin.listen, list(&tokens))?;
     let store = config.store.path.as_ref().map_or("in memory".to_owned(), |path| path.display().to_string());
-    writeln!(f, "store     {store}, ended purges are kept for {}", duration(config.store.retention))
+    writeln!(f, "store     {store}, ended purges are kept for {}", duration(config.store.retention))?;
+    let log = &config.log;
+    let format = match log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    let access = match (log.access, log.access_sample) {
+        (Access::Off, _) => "no requests".to_owned(),
+        (Access::Errors, _) => "requests with errors".to_owned(),
+        (Access::All, 1.0) => "all requests".to_owned(),
+        (Access::All, share) => format!("requests with errors, and {share} of the others"),
+    };
+    writeln!(f, "log       {format}, filter {}, {access}", log.filter)
 }
 
 fn describe_site(site: &Site, f: &mut Formatter<'_>) -> fmt::Result {
@@ -71,6 +85,7 @@ fn describe_site(site: &Site, f: &mut Formatter<'_>) -> fmt::Result {
     let trust = match &site.trust {
         Trust::Any => "of every peer".to_owned(),
         Trust::Secret(_) => "of peers that send the secret".to_owned(),
+        Trust::ClientCertificate => "of peers with a client certificate".to_owned(),
         Trust::Addresses(networks) => {
             let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
             format!("of peers from {}", networks.join(", "))
@@ -168,6 +183,7 @@ mod tests {
         listen    http://127.0.0.1:8080, http://[::1]:8080, 2 workers
         admin     http://127.0.0.1:9180, tokens: cms
         store     origin-shim.db, ended purges are kept for 14d
+        log       text, filter info, no requests
 
         site www (observe: nothing is changed)
           hosts   www.example.com, *.example.com, every other host

@@ -74,7 +74,9 @@ impl Command {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or_else(|| Command::Serve(serve::ServeArgs::default()));
-    command.run(&ConfigPath(cli.config)).unwrap_or_else(|error| {
+    let ended = command.run(&ConfigPath(cli.config));
+    crate::telemetry::flush();
+    ended.unwrap_or_else(|error| {
         eprint!("{}", describe(&error));
         ExitCode::from(exit_code(&error))
     })

@@ -5,8 +5,12 @@ pub mod tls;
 
 mod bind;
 mod connection;
+mod frames;
+mod http2;
 mod io;
+pub mod proxy_protocol;
 mod pulse;
+mod tracked;
 mod watch;
 mod worker;
 
@@ -15,13 +19,12 @@ pub use pulse::Pulse;
 use crate::config::Config;
 use crate::proxy::Shared;
 use crate::proxy::site::RoutingError;
-use rustls::ServerConfig;
 use std::io as std_io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tls::{Certificates, TlsError};
+use tls::{Tls, TlsError};
 use tokio::sync::watch::{Sender, channel};
 use worker::Starting;
 
@@ -77,17 +80,16 @@ pub struct DataPlane {
 #[derive(Clone, Debug)]
 pub struct Serving {
     shared: Arc<Shared>,
-    certificates: Option<Arc<Certificates>>,
+    tls: Option<Arc<Tls>>,
 }
 
 /// Binds every address, then starts the workers, and returns when all of them serve.
 pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
     let count = config.server.workers.max(1);
-    let certificates = match config.server.tls_listen.as_slice() {
+    let tls = match config.server.tls_listen.as_slice() {
         [] => None,
-        _ => Some(Certificates::load(&config.server.certificates)?),
+        _ => Some(Tls::load(&config.server)?),
     };
-    let tls = certificates.as_ref().map(Certificates::server_config).transpose()?;
 
     let mut starting: Vec<Starting> = (0..count).map(|_| Starting::new()).collect();
     let plain = config.server.listen.iter().map(|&address| bind(address, None, &mut starting));
@@ -112,7 +114,7 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
     for result in starts.iter().take(count) {
         result.map_err(ListenError::Worker)?;
     }
-    Ok(DataPlane { addresses, serving: Serving { shared, certificates }, stop, workers, pulses })
+    Ok(DataPlane { addresses, serving: Serving { shared, tls }, stop, workers, pulses })
 }
 
 impl DataPlane {
@@ -159,13 +161,10 @@ impl Serving {
     /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.
     pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
         // Certificates are only swapped once the rest is known to be good: neither can fail after the other.
-        let certificates = match &self.certificates {
-            Some(_) => Some(tls::Loaded::load(&config.server.certificates)?),
-            None => None,
-        };
+        let loaded = self.tls.as_ref().map(|_| tls::server_config(&config.server)).transpose()?;
         self.shared.reload(config)?;
-        if let (Some(current), Some(loaded)) = (&self.certificates, certificates) {
-            current.replace(loaded);
+        if let (Some(tls), Some(loaded)) = (&self.tls, loaded) {
+            tls.replace(loaded);
         }
         Ok(())
     }
@@ -180,7 +179,7 @@ impl Drop for DataPlane {
 /// Binds `address` for every worker, and tells the real one.
 fn bind(
     address: SocketAddr,
-    tls: Option<&Arc<ServerConfig>>,
+    tls: Option<&Arc<Tls>>,
     workers: &mut [Starting],
 ) -> Result<SocketAddr, ListenError> {
     let failed = |source| ListenError::Bind { address, source };

@@ -1,7 +1,8 @@
 //! May this response be rewritten, and for which CDN? Pure: headers and an address in, a verdict out.
 
 use super::edge::Edges;
-use super::noted::{Noted, Single};
+use super::key_fields::{KeyFields, Single};
+use super::peer::Peer;
 use super::site::{Site, SiteTrust};
 use crate::config::Mode;
 use crate::rewrite::{CdnType, Edge, Reason};
@@ -34,8 +35,24 @@ impl OptIn<'_> {
     }
 }
 
-/// Decides for a request with these fields from this peer.
-pub fn decide<'a>(site: &'a Site, peer: IpAddr, request: &Noted<'_>) -> OptIn<'a> {
+/// Who asks, as far as trust goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// The address.
+    pub address: IpAddr,
+    /// Whether a client certificate was verified.
+    pub certified: bool,
+}
+
+impl Caller {
+    /// The other end of a connection.
+    pub fn of(peer: &Peer) -> Self {
+        Self { address: peer.address(), certified: peer.is_certified() }
+    }
+}
+
+/// Decides for a request with these fields from this caller.
+pub fn decide<'a>(site: &'a Site, caller: Caller, request: &KeyFields<'_>) -> OptIn<'a> {
     let off = site.mode == Mode::Off;
     let no = |reason| OptIn { believed: false, edge: Err(if off { Reason::ModeOff } else { reason }) };
     if request.opt_in == Single::Absent {
@@ -45,7 +62,7 @@ pub fn decide<'a>(site: &'a Site, peer: IpAddr, request: &Noted<'_>) -> OptIn<'a
     if !request.opt_in.once().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"enabled")) {
         return no(Reason::OptInMalformed);
     }
-    if !trusts(&site.trust, peer, request) {
+    if !trusts(&site.trust, caller, request) {
         return no(Reason::OptInUntrusted);
     }
     let edge = if off {
@@ -62,18 +79,19 @@ pub fn digest(secret: &[u8]) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 
-fn trusts(trust: &SiteTrust, peer: IpAddr, request: &Noted<'_>) -> bool {
+fn trusts(trust: &SiteTrust, caller: Caller, request: &KeyFields<'_>) -> bool {
     match trust {
         SiteTrust::Any => true,
         SiteTrust::Secret(expected) => {
             request.secret.once().is_some_and(|sent| digest(sent.as_bytes()).ct_eq(expected).into())
         }
-        SiteTrust::Addresses(nets) => nets.iter().any(|net| net.contains(&peer)),
+        SiteTrust::ClientCertificate => caller.certified,
+        SiteTrust::Addresses(nets) => nets.iter().any(|net| net.contains(&caller.address)),
     }
 }
 
 /// Which CDN asked, and whether its header and its traces contradict each other.
-fn identify(edges: &Edges, request: &Noted<'_>) -> Option<(CdnType, bool)> {
+fn identify(edges: &Edges, request: &KeyFields<'_>) -> Option<(CdnType, bool)> {
     match (named(request), sniff(request)) {
         (None, None) => edges.only().map(|cdn| (cdn, false)),
         (Some(named), None) => Some((named, false)),
@@ -86,7 +104,7 @@ fn identify(edges: &Edges, request: &Noted<'_>) -> Option<(CdnType, bool)> {
 }
 
 /// The type in `X-BYO-CDN-Type`; an unknown or repeated value counts as none.
-fn named(request: &Noted<'_>) -> Option<CdnType> {
+fn named(request: &KeyFields<'_>) -> Option<CdnType> {
     let name = request.cdn_type.once()?.as_bytes();
     let known: [(&[u8], CdnType); 5] = [
         (b"fastly", CdnType::Fastly),
@@ -130,7 +148,7 @@ impl Seen {
 }
 
 /// The order of the original service: a request may carry the traces of several CDNs.
-fn sniff(request: &Noted<'_>) -> Option<Seen> {
+fn sniff(request: &KeyFields<'_>) -> Option<Seen> {
     let via = |needle: &str| request.via().any(|value| contains(value, needle));
     let cdn_loop = |needle: &str| request.cdn_loop().any(|value| contains(value, needle));
     if via("akamai") {

@@ -3,11 +3,12 @@
 //! [`send`] and [`OriginBody`] are all that the request path knows of the client below: [`h1`](super::h1), driven
 //! here, in the task of the request.
 
-use super::body::{DownloadError, Progress, Upload, UploadError};
+use super::body::{DownloadError, Progress, Upload};
 use super::clock::Patience;
 use super::connect::{self, Connection};
 use super::error::{self, OriginError, ProxyError};
 use super::forward;
+use super::h1::head::HeadLimits;
 use super::h1::{self, Cause, Recycle};
 use super::site::{Origin, OriginId, Site};
 use super::stream::Stream;
@@ -85,11 +86,7 @@ fn judged(failure: h1::Error) -> Result<OriginError, ProxyError> {
         Cause::Io(_) | Cause::Closed => Ok(OriginError::Closed(failure)),
         Cause::Head(_) | Cause::Chunked(_) => Ok(OriginError::Head(failure)),
         Cause::Encode(error) => Err(ProxyError::Unsendable(*error)),
-        Cause::RequestBody(cause) => {
-            let stalled = matches!(cause.downcast_ref(), Some(UploadError::Stalled));
-            Err(ProxyError::Upload { stalled, source: failure })
-        }
-        Cause::RequestLength => Err(ProxyError::Upload { stalled: false, source: failure }),
+        Cause::RequestBody(_) | Cause::RequestLength => Err(ProxyError::upload(failure)),
     }
 }
 
@@ -136,6 +133,7 @@ async fn exchange(
         target: forward::target(&request.head.uri).as_bytes(),
         headers: request.fields.iter(origin.host_header.as_ref()),
         body,
+        limits: HeadLimits { fields: limits.origin_headers, bytes: limits.origin_header_bytes },
     };
     let lease = Lease { worker: Rc::clone(worker), origin: origin.id, pool_size: limits.origin_pool_size };
     let exchange = connection.send(outgoing, lease).map_err(Failure::Exchange)?;

@@ -1,6 +1,6 @@
 //! Who sent a request, and the name by which it is followed through logs and origins.
 
-use super::noted::Single;
+use super::key_fields::Single;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use std::net::IpAddr;
@@ -17,6 +17,7 @@ static HTTPS: HeaderValue = HeaderValue::from_static("https");
 pub struct Peer {
     address: IpAddr,
     tls: bool,
+    certified: bool,
     address_value: HeaderValue,
 }
 
@@ -26,7 +27,17 @@ impl Peer {
         let address = address.to_canonical();
         let address_value = HeaderValue::try_from(address.to_string())
             .expect("the text of an address is made of hex digits, dots and colons");
-        Self { address, tls, address_value }
+        Self { address, tls, certified: false, address_value }
+    }
+
+    /// The same, after its certificate was verified.
+    pub fn certified(self) -> Self {
+        Self { certified: true, ..self }
+    }
+
+    /// Whether it has shown a certificate that was verified.
+    pub fn is_certified(&self) -> bool {
+        self.certified
     }
 
     /// Its address.
@@ -96,7 +107,7 @@ fn is_id(id: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::proxy::fixture;
-    use crate::proxy::noted::Noted;
+    use crate::proxy::key_fields::KeyFields;
 
     #[test]
     fn elements_of_forwarded() {
@@ -114,7 +125,7 @@ mod tests {
     fn request_ids() {
         let check = |lines: &[(&str, &str)], trusted, id: &str| {
             assert_eq!(
-                RequestId::of(Noted::of(&fixture::headers(lines)).request_id, trusted, || 0xabc).as_str(),
+                RequestId::of(KeyFields::of(&fixture::headers(lines)).request_id, trusted, || 0xabc).as_str(),
                 id
             );
         };

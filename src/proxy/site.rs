@@ -1,6 +1,7 @@
 //! Which site a request belongs to, compiled from the configuration: one immutable [`Routing`] that a reload
 //! swaps as a whole, so that a request sees one configuration from its start to its end.
 
+use super::access::AccessLog;
 use super::edge::Edges;
 use super::error::ProxyError;
 use super::host;
@@ -23,7 +24,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Routing {
     /// Limits and timeouts.
     pub limits: Limits,
+    /// Which requests are logged.
+    pub access: AccessLog,
     trusted_proxies: Vec<IpNet>,
+    proxy_protocol: Vec<IpNet>,
     sites: Vec<Site>,
     exact: ByHost,
     /// By what follows the `*.`.
@@ -62,6 +66,8 @@ pub enum SiteTrust {
     Any,
     /// That of peers who send this secret. Its digest, so that comparing tells nothing, not even a length.
     Secret([u8; 32]),
+    /// That of peers whose certificate was verified.
+    ClientCertificate,
     /// That of peers in these networks.
     Addresses(Vec<IpNet>),
 }
@@ -166,7 +172,9 @@ impl Routing {
     ) -> Result<Self, RoutingError> {
         let mut routing = Self {
             limits: config.server.limits.clone(),
+            access: AccessLog::new(&config.log),
             trusted_proxies: config.server.trusted_proxies.clone(),
+            proxy_protocol: config.server.proxy_protocol.clone(),
             sites: Vec::with_capacity(config.sites.len()),
             exact: ByHost::default(),
             wildcard: ByHost::default(),
@@ -203,6 +211,11 @@ impl Routing {
         &self.sites[number]
     }
 
+    /// Whether connections from this peer begin with a PROXY protocol header.
+    pub fn begins_with_proxy_header(&self, peer: IpAddr) -> bool {
+        self.proxy_protocol.iter().any(|net| net.contains(&peer))
+    }
+
     /// Whether the forwarding headers of this peer are believed.
     pub fn trusts_proxy(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
@@ -236,6 +249,7 @@ impl SiteTrust {
         match trust {
             Trust::Any => Self::Any,
             Trust::Secret(secret) => Self::Secret(super::opt_in::digest(secret.expose().as_bytes())),
+            Trust::ClientCertificate => Self::ClientCertificate,
             Trust::Addresses(nets) => Self::Addresses(nets.clone()),
         }
     }

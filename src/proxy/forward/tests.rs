@@ -30,11 +30,11 @@ impl Case {
             peer: &Peer::new("192.0.2.7".parse().unwrap(), true),
             trusted: self.trusted,
             host: &HeaderValue::from_static("www.example.com"),
-            id: &RequestId::of(Noted::of(&head.headers).request_id, self.trusted, || 0xabc),
+            id: &RequestId::of(KeyFields::of(&head.headers).request_id, self.trusted, || 0xabc),
             opted_in: self.opted_in,
             unconditional: self.unconditional,
         };
-        let fields = fields(&head, &Noted::of(&head.headers), forwarding)?;
+        let fields = fields(&head, &KeyFields::of(&head.headers), forwarding)?;
         let mut sent = HeaderMap::new();
         for (name, value) in fields.iter(None) {
             sent.append(name, value.clone());
@@ -267,13 +267,13 @@ fn the_origin_may_be_told_another_host() {
     let (head, ()) = request.into_parts();
     let (peer, id) = (
         Peer::new("192.0.2.7".parse().unwrap(), true),
-        RequestId::of(Noted::of(&head.headers).request_id, false, || 1),
+        RequestId::of(KeyFields::of(&head.headers).request_id, false, || 1),
     );
     let host = HeaderValue::from_static("www.example.com");
     let (opted_in, unconditional) = (false, false);
     let forwarding =
         Forwarding { peer: &peer, trusted: false, host: &host, id: &id, opted_in, unconditional };
-    let fields = fields(&head, &Noted::of(&head.headers), forwarding).unwrap();
+    let fields = fields(&head, &KeyFields::of(&head.headers), forwarding).unwrap();
     let hosts = |host| -> Vec<HeaderValue> {
         let fields =
             fields.iter(host).filter(|(name, _)| matches!(name.as_str(), "host" | "x-forwarded-host"));

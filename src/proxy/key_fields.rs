@@ -33,7 +33,7 @@ impl<'h> Single<'h> {
 
 /// What was found.
 #[derive(Clone, Copy, Debug)]
-pub struct Noted<'h> {
+pub struct KeyFields<'h> {
     headers: &'h HeaderMap,
     /// `Host`.
     pub host: Single<'h>,
@@ -47,6 +47,8 @@ pub struct Noted<'h> {
     pub cdn_type: Single<'h>,
     /// `X-Origin-Shim-Secret`.
     pub secret: Single<'h>,
+    /// `Content-Length`, the first of several: the connection has refused those that differ.
+    pub content_length: Option<&'h HeaderValue>,
     connection: bool,
     expect: bool,
     via: bool,
@@ -59,10 +61,10 @@ pub struct Noted<'h> {
     pub cookie: bool,
 }
 
-impl<'h> Noted<'h> {
+impl<'h> KeyFields<'h> {
     /// Looks at every line once.
     pub fn of(headers: &'h HeaderMap) -> Self {
-        let mut noted = Self {
+        let mut found = Self {
             headers,
             host: Single::Absent,
             transfer_encoding: Single::Absent,
@@ -70,6 +72,7 @@ impl<'h> Noted<'h> {
             opt_in: Single::Absent,
             cdn_type: Single::Absent,
             secret: Single::Absent,
+            content_length: None,
             connection: false,
             expect: false,
             via: false,
@@ -79,9 +82,9 @@ impl<'h> Noted<'h> {
             cookie: false,
         };
         for (name, value) in headers {
-            noted.note(name, value);
+            found.note(name, value);
         }
-        noted
+        found
     }
 
     fn note(&mut self, name: &HeaderName, value: &'h HeaderValue) {
@@ -92,6 +95,7 @@ impl<'h> Noted<'h> {
             "x-push-invalidation" => self.opt_in.note(value),
             "x-byo-cdn-type" => self.cdn_type.note(value),
             "x-origin-shim-secret" => self.secret.note(value),
+            "content-length" => self.content_length = self.content_length.or(Some(value)),
             "connection" => self.connection = true,
             "expect" => self.expect = true,
             "via" => self.via = true,
@@ -153,31 +157,31 @@ mod tests {
             ("cookie", "c"),
         ];
         let headers = fixture::headers(&lines);
-        let noted = Noted::of(&headers);
+        let fields = KeyFields::of(&headers);
         let once = |single: Single<'_>| single.once().unwrap().to_str().unwrap().to_owned();
-        assert_eq!(once(noted.host), "a.test");
-        assert_eq!(once(noted.transfer_encoding), "chunked");
-        assert_eq!(once(noted.request_id), "1");
-        assert_eq!(once(noted.opt_in), "enabled");
-        assert_eq!(once(noted.cdn_type), "fastly");
-        assert_eq!(once(noted.secret), "s");
-        assert!(noted.connection().eq(["close"]));
-        assert!(noted.expect().eq(["100-continue"]));
-        assert!(noted.via().eq(["1.1 a", "1.1 b"]));
-        assert!(noted.cdn_loop().eq(["c"]));
-        assert!(noted.cf_worker && noted.authorization && noted.cookie);
+        assert_eq!(once(fields.host), "a.test");
+        assert_eq!(once(fields.transfer_encoding), "chunked");
+        assert_eq!(once(fields.request_id), "1");
+        assert_eq!(once(fields.opt_in), "enabled");
+        assert_eq!(once(fields.cdn_type), "fastly");
+        assert_eq!(once(fields.secret), "s");
+        assert!(fields.connection().eq(["close"]));
+        assert!(fields.expect().eq(["100-continue"]));
+        assert!(fields.via().eq(["1.1 a", "1.1 b"]));
+        assert!(fields.cdn_loop().eq(["c"]));
+        assert!(fields.cf_worker && fields.authorization && fields.cookie);
 
         let headers = fixture::headers(&lines[..1]);
-        let noted = Noted::of(&headers);
-        assert_eq!((noted.host, noted.opt_in), (Single::Absent, Single::Absent));
-        assert_eq!(noted.via().count() + noted.connection().count(), 0);
-        assert!(!noted.cf_worker && !noted.authorization && !noted.cookie);
+        let fields = KeyFields::of(&headers);
+        assert_eq!((fields.host, fields.opt_in), (Single::Absent, Single::Absent));
+        assert_eq!(fields.via().count() + fields.connection().count(), 0);
+        assert!(!fields.cf_worker && !fields.authorization && !fields.cookie);
     }
 
     #[test]
     fn what_is_repeated_has_no_value() {
         let headers = fixture::headers(&[("host", "a"), ("host", "a"), ("host", "b")]);
-        let noted = Noted::of(&headers);
-        assert_eq!((noted.host, noted.host.once()), (Single::Repeated, None));
+        let fields = KeyFields::of(&headers);
+        assert_eq!((fields.host, fields.host.once()), (Single::Repeated, None));
     }
 }

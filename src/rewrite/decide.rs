@@ -46,7 +46,7 @@ pub fn rewrite(
     let rule = policy.rule(&path);
     let overridden = rule.is_some_and(|rule| rule.allow_override);
     let fields = Fields::of(headers, edge.dialect);
-    let tags = tag_header::write(policy, rule, &path, edge.dialect, fields, headers);
+    let tags = tag_header::write(policy, rule, (&path, status), edge.dialect, fields, headers);
     let origin = Origin::read(headers, fields, edge.dialect);
     let never = never::reason(policy, request, &origin, fields, headers);
     let treatment = table::treatment(policy, rule, &path, status);

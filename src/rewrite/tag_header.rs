@@ -5,14 +5,14 @@ use super::fields::Fields;
 use super::outcome::Reason;
 use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections, site_tag};
 use super::{CdnType, Dialect, Policy, Rule};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// Replaces the tag fields of a response by the one of `dialect`. An error means that not all tags fit: those that
 /// do, the most important ones first, are in the header.
 pub(super) fn write(
     policy: &Policy,
     rule: Option<&Rule>,
-    path: &str,
+    (path, status): (&str, StatusCode),
     dialect: &Dialect,
     fields: Fields,
     headers: &mut HeaderMap,
@@ -20,7 +20,8 @@ pub(super) fn write(
     let mut list = TagList::new(dialect.cdn);
     let fits = match &dialect.tag_header {
         Some(own) => fill_with_ours(&mut list, policy, rule, path)
-            .and_then(|()| list.push_fields(headers, fields, own)),
+            .and_then(|()| list.push_fields(headers, fields, own))
+            .and_then(|()| list.push_aem_keys(policy, path, status)),
         None => Ok(()),
     };
     for field in fields.tags() {
@@ -63,6 +64,8 @@ struct TagList {
     line: Vec<u8>,
     tags: Vec<Tag>,
     limits: Limits,
+    /// Whether the origin sent any, one of ours among them or not.
+    has_origin_tags: bool,
 }
 
 /// A tag of the line: where it is, and a fingerprint by which most others differ from it.
@@ -102,7 +105,14 @@ impl Limits {
 
 impl TagList {
     fn new(cdn: CdnType) -> Self {
-        Self { cdn, line: Vec::with_capacity(256), tags: Vec::with_capacity(16), limits: Limits::of(cdn) }
+        let limits = Limits::of(cdn);
+        Self {
+            cdn,
+            line: Vec::with_capacity(256),
+            tags: Vec::with_capacity(16),
+            limits,
+            has_origin_tags: false,
+        }
     }
 
     /// Appends a tag in its encoded form unless it is there already.
@@ -149,10 +159,19 @@ impl TagList {
         for line in headers.get_all(field) {
             let tags = line.as_bytes().split(|b| matches!(b, b' ' | b'\t') || commas && *b == b',');
             for tag in tags.filter(|tag| !tag.is_empty()) {
+                self.has_origin_tags = true;
                 self.push(tag)?;
             }
         }
         Ok(())
+    }
+
+    /// Appends the keys by which AEM's publish events purge, as AEM would send them.
+    fn push_aem_keys(&mut self, policy: &Policy, path: &str, status: StatusCode) -> Result<(), Reason> {
+        let Some(project) = policy.aem.as_ref().filter(|aem| aem.computes_keys(self.has_origin_tags)) else {
+            return Ok(());
+        };
+        project.response_keys(path, status).iter().try_for_each(|key| self.push(key.as_bytes()))
     }
 
     fn contains(&self, tag: &[u8], fingerprint: u32) -> bool {

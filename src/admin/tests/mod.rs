@@ -6,14 +6,17 @@ mod events;
 mod explain;
 mod fake;
 mod listener;
+mod log;
 mod openapi;
 mod operate;
+mod publish;
 mod read;
 mod reload;
 mod wait;
 
 pub(crate) use fake::{FakeControl, FakeStore};
 pub(crate) use listener::start;
+use log::Log;
 
 use super::{Limits, Peer, Readiness, State, router};
 use crate::cdn::{Item, ItemKind};
@@ -82,6 +85,7 @@ impl Api {
             store: Arc::new(opened.map_or_else(OnceLock::new, OnceLock::from)),
             control: control.clone(),
             planner: Box::new(|site, request| Ok(plan(site, request))),
+            sender: crate::cdn::Sender::new().unwrap(),
             reload: control.clone(),
             events: Arc::default(),
             metrics: Arc::new(Metrics::new(1)),
@@ -204,6 +208,7 @@ fn site(name: &str, cdns: Vec<Cdn>) -> Site {
         origin_settle: Duration::ZERO,
         trust: Trust::Addresses(vec!["10.0.0.0/8".parse().unwrap()]),
         policy: policy(name),
+        events: Default::default(),
         max_purge_lag: Duration::from_secs(60),
         cdns: cdns.into_iter().map(Arc::new).collect(),
     }
@@ -225,6 +230,7 @@ fn policy(site: &str) -> Policy {
         vary: vec!["accept-encoding".to_owned()],
         rules: Vec::new(),
         tags: TagPolicy { path: true, site: true, sections: 0 },
+        aem: None,
     }
 }
 

@@ -1,4 +1,5 @@
 mod harness;
+mod reload;
 
 use super::*;
 use crate::config::Cdn;

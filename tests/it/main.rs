@@ -17,6 +17,7 @@ mod edge;
 mod events;
 mod fake_cdn;
 mod fuzz_corpus;
+mod hardening;
 mod harness;
 mod kit;
 mod passthrough;

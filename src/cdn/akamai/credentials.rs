@@ -65,8 +65,10 @@ impl Credentials for Akamai {
             Some(Ok(reply)) => match self.classify(reply).verdict {
                 Verdict::Done => draft.proved("A purge of an unused tag was accepted."),
                 Verdict::Later(_) => draft.unforeseen("Akamai's API", &said(&draft, reply)),
-                _ => draft
-                    .error(format!("Akamai refused a purge of an unused tag: {}", said(&draft, reply)), GRANT),
+                _ => draft.error(
+                    format!("Akamai refused a purge of an unused tag: {}", said(&draft, reply)),
+                    GRANT,
+                ),
             },
         }
         draft.clock(answers, 10);

@@ -53,8 +53,10 @@ impl Credentials for Fastly {
                     self.describe_scopes(&mut draft, &token, cdn, exists);
                 }
                 (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
-                    draft
-                        .error(format!("Fastly does not know this token: {}", said(&draft, reply)), NEW_TOKEN);
+                    draft.error(
+                        format!("Fastly does not know this token: {}", said(&draft, reply)),
+                        NEW_TOKEN,
+                    );
                 }
                 _ => draft.unforeseen("Fastly's API", &said(&draft, reply)),
             },

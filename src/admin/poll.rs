@@ -1,9 +1,9 @@
-//! What nobody tells by itself is looked at while somebody listens: the health of each CDN, and what the newest purges are
+//! What nobody tells by itself is looked at: the health of each CDN, and, while somebody listens, what the newest purges are
 //! doing. Their ends come from the workers (`Events::job_ended`).
 
-use super::events::{HealthEvent, JobEvent};
+use super::events::{JobEvent, healths};
 use super::json::rfc3339;
-use super::{State, now_ms, sites};
+use super::{State, now_ms};
 use crate::purge::State as PurgeState;
 use crate::store::Filter;
 use std::collections::HashMap;
@@ -15,66 +15,35 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Purges that are looked at: the newest.
 const PURGES: usize = 50;
 
+/// Of the newest purges, by purge and CDN.
+type Jobs = HashMap<(String, String), JobEvent>;
+
 /// Looks for ever.
 pub(super) async fn poll(state: Arc<State>) {
-    let mut seen = None;
+    let mut before: Option<Jobs> = None;
     loop {
-        while !state.events.has_listeners() {
-            seen = None;
-            state.events.joined.notified().await;
+        state.events.healths(&healths(&state));
+        let now = if state.events.has_listeners() { jobs(&state).await } else { None };
+        if let (Some(before), Some(now)) = (&before, &now) {
+            tell_changes(before, now, &state);
         }
-        let now = Seen::look(&state, seen.as_ref()).await;
-        // A listener was told the health when it came, and has asked for the purges: only what changes since is news.
-        if let Some(before) = &seen {
-            now.tell_changes(before, &state);
-        }
-        seen = Some(now);
+        before = now;
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// How things stood at one look.
-struct Seen {
-    /// By site and CDN.
-    healths: HashMap<(String, String), HealthEvent>,
-    /// By purge and CDN.
-    jobs: HashMap<(String, String), JobEvent>,
-}
-
-impl Seen {
-    /// `before` stands for the jobs that cannot be seen now.
-    async fn look(state: &State, before: Option<&Self>) -> Self {
-        let mut healths = HashMap::new();
-        for site in &state.config.load_full().sites {
-            for health in sites::health(state, site) {
-                let key = (site.name.clone(), health.name.clone());
-                healths.insert(key, HealthEvent::of(&site.name, health));
-            }
-        }
-        let jobs = jobs(state).await;
-        let jobs = jobs.unwrap_or_else(|| before.map(|before| before.jobs.clone()).unwrap_or_default());
-        Self { healths, jobs }
-    }
-
-    fn tell_changes(&self, before: &Self, state: &State) {
-        for (key, health) in &self.healths {
-            // Reasons alone may count seconds.
-            if before.healths.get(key).is_none_or(|before| before.healthy != health.healthy) {
-                state.events.health(health);
-            }
-        }
-        for (key, job) in &self.jobs {
-            let known = before.jobs.get(key).map_or(PurgeState::Pending, |before| before.state);
-            let ended = matches!(job.state, PurgeState::Done | PurgeState::Failed | PurgeState::Cancelled);
-            if job.state != known && !ended {
-                state.events.job(job);
-            }
+fn tell_changes(before: &Jobs, now: &Jobs, state: &State) {
+    for (key, job) in now {
+        let known = before.get(key).map_or(PurgeState::Pending, |before| before.state);
+        let ended = matches!(job.state, PurgeState::Done | PurgeState::Failed | PurgeState::Cancelled);
+        if job.state != known && !ended {
+            state.events.job(job);
         }
     }
 }
 
-/// The jobs of the newest purges; none while the store cannot tell.
-async fn jobs(state: &State) -> Option<HashMap<(String, String), JobEvent>> {
+/// None if the store cannot tell.
+async fn jobs(state: &State) -> Option<Jobs> {
     let filter = Filter { limit: PURGES, ..Filter::default() };
     let listing = state.store().ok()?.list(filter);
     let purges = tokio::time::timeout(super::STORE_TIMEOUT, listing).await.ok()?.ok()?;

@@ -4,7 +4,9 @@ use super::auth::{require_scope, require_token};
 use super::events::{HealthEvent, JobEvent, LaggedEvent};
 use super::json::{Page, Purge};
 use super::reload::{ReloadEvent, Reloaded};
-use super::{State, console, explain, openapi, operate, ops, publish, purges, reload, sites, stream};
+use super::{
+    State, console, credentials, explain, openapi, operate, ops, publish, purges, reload, sites, stream,
+};
 use crate::config::Scope::{self, Operate, Purge as MayPurge, PurgeEverything, Read};
 use crate::events::Event;
 use crate::explain::Explanation;
@@ -234,6 +236,17 @@ pub(super) fn routes() -> Vec<Route> {
         )
         .json::<sites::Cdn>(200, "The CDN.")
         .problems(&[404, 503]),
+        Route::new(
+            "checkCredentials",
+            "post",
+            "/v1/sites/{site}/credentials/check",
+            &[Operate],
+            post(credentials::check),
+            "Ask each CDN what its credentials are good for; no content is purged",
+        )
+        .body::<credentials::CheckRequest>(false)
+        .json::<credentials::CheckedCredentials>(200, "What each CDN said.")
+        .problems(&[404]),
         Route::new(
             "explain",
             "post",

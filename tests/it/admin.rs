@@ -3,13 +3,14 @@
 use crate::harness::http::{Download, Request};
 use crate::harness::origin::{self, Exchange};
 use crate::harness::shim::Shim;
-use crate::harness::{HOST, eventually};
+use crate::harness::{HOST, PATIENCE, eventually};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// A node that speaks the purge protocol of the VCL that we ship.
 struct Node {
@@ -226,9 +227,9 @@ fn events_show_the_life_of_a_purge() {
     let id = shim.accept(&json!({"tags": ["followed"]}));
     let purge = events.next("purge");
     assert_eq!((&purge["id"], &purge["state"]), (&json!(id), &json!("pending")));
+    assert_eq!(events.next("health")["healthy"], false);
     let job = events.next_that("job", |job| job["state"] == "retrying");
     assert_eq!((&job["purge"], &job["cdn"]), (&json!(id), &json!("varnish")));
-    assert_eq!(events.next("health")["healthy"], false);
 
     node.answer(200);
     let job = events.next_that("job", |job| job["state"] == "done");
@@ -255,8 +256,10 @@ impl Events {
     }
 
     fn next_that(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let mut event = String::new();
+        let (mut event, started) = (String::new(), Instant::now());
         loop {
+            // There is a comment now and then, so that a read always ends.
+            assert!(started.elapsed() < PATIENCE, "no {name} came");
             let mut line = String::new();
             assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream ended before a {name}");
             if let Some(name) = line.strip_prefix("event: ") {

@@ -52,6 +52,7 @@ impl FakeStore {
             for job in &mut purge.jobs {
                 job.state = state;
                 job.next_attempt_ms = None;
+                job.unacknowledged = state == State::Failed;
                 job.accepted_ms = (state == State::Done).then_some(purge.created_ms + 900);
                 let message = if state == State::Done { "ok" } else { "no such service" };
                 let attempt = |at_ms, outcome: &str, message: &str| Attempt {

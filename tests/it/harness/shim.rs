@@ -11,7 +11,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// What the test may do at the admin API: everything.
-const TOKEN: &str = "integration-test-token";
+pub const TOKEN: &str = "integration-test-token";
 
 /// A running shim.
 pub struct Shim {

@@ -111,6 +111,8 @@ pub struct Limits {
     pub body_min_rate: u32,
     /// A client that takes no byte of a response for this long is cut off.
     pub write_timeout: Duration,
+    /// A connection of another protocol, over which nothing passes for this long, is closed.
+    pub tunnel_timeout: Duration,
     /// Connecting to the origin, TLS included.
     pub origin_connect_timeout: Duration,
     /// From the request sent to the response head.
@@ -151,6 +153,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             body_min_rate: 240,
             write_timeout: Duration::from_secs(60),
+            tunnel_timeout: Duration::from_secs(600),
             origin_connect_timeout: Duration::from_secs(2),
             origin_first_byte_timeout: Duration::from_secs(30),
             origin_body_timeout: Duration::from_secs(30),
@@ -277,6 +280,8 @@ pub struct Site {
     pub origin_settle: Duration,
     /// Whose opt-in is believed.
     pub trust: Trust,
+    /// Protocols that a connection may be switched to, lower case.
+    pub upgrades: Vec<String>,
     /// How responses are rewritten.
     pub policy: Policy,
     /// What publish events purge.

@@ -7,9 +7,11 @@ use super::tracked::{Taken, Tracked};
 use super::watch::{Connections, Open, Order, Watch};
 use crate::config::Limits;
 use crate::metrics::shard::{Count, Limit, WorkerShard};
+use crate::proxy::clock::Patience;
 use crate::proxy::peer::Peer;
-use crate::proxy::{self, Worker};
-use http::{HeaderValue, Request, Response, Version, header};
+use crate::proxy::{self, Tunnel, Worker};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -17,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use rustls::ServerConfig;
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::poll_fn;
@@ -158,7 +161,8 @@ impl Connection {
 
     fn client(self, certified: bool) -> Client {
         let peer = Peer::new(self.address, self.tls);
-        Client { peer: if certified { peer.certified() } else { peer }, connection: self }
+        let peer = if certified { peer.certified() } else { peer };
+        Client { peer, connection: self, tunnel: Cell::new(None) }
     }
 
     /// Clients come and go; only who looks for it wants to know.
@@ -171,6 +175,8 @@ impl Connection {
 struct Client {
     connection: Connection,
     peer: Peer,
+    /// What the connection becomes after the response under way.
+    tunnel: Cell<Option<Tunnel>>,
 }
 
 impl Client {
@@ -201,9 +207,26 @@ impl Client {
             match drive(&self.connection.open, Pin::new(&mut connection)).await {
                 // hyper keeps more than 16 KiB of buffers for a connection, which ten thousand idle ones need not hold.
                 Ok(End::Parked) => io = connection.into_parts().io.into_inner(),
-                Ok(End::Closed) => return,
+                Ok(End::Closed) => {
+                    let Some(tunnel) = self.tunnel.take() else { return };
+                    let parts = connection.into_parts();
+                    return Box::pin(self.carry(tunnel, parts.io.into_inner(), parts.read_buf)).await;
+                }
                 Err(error) => return self.connection.ended(&proxy::error::chain(&error)),
             }
+        }
+    }
+
+    /// Carries another protocol. It has no requests that could be finished, so it ends when the others begin to.
+    async fn carry<S>(&self, tunnel: Tunnel, io: Io<S>, early: Bytes)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let Connection { worker, open, limits, .. } = &self.connection;
+        let _busy = open.begin(false);
+        let patience = Patience::new(&worker.clock, limits.tunnel_timeout);
+        if let Some(Err(error)) = self.connection.unless_ordered(tunnel.run(io, early, patience)).await {
+            self.connection.ended(&error);
         }
     }
 
@@ -253,7 +276,8 @@ impl Client {
         } else {
             proxy::handle(worker, &self.peer, request).await
         };
-        if !is_multiplexed {
+        self.tunnel.set(response.body_mut().take_tunnel());
+        if !is_multiplexed && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             // What an origin says of its own connection ends before: this is our word.
             if response.headers().contains_key(header::CONNECTION) {
                 open.ends();

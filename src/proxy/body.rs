@@ -6,6 +6,7 @@ use super::flight::Flight;
 use super::h1;
 use super::metered::Metered;
 use super::origin::OriginBody;
+use super::upgrade::Tunnel;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::cell::Cell;
@@ -132,6 +133,14 @@ impl ResponseBody {
     /// An origin's body.
     pub(super) fn origin(body: OriginBody, flight: Flight) -> Self {
         Self { content: Content::Origin(body), flight }
+    }
+
+    /// After 101: what the connection to the origin has become.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        match &mut self.content {
+            Content::Origin(body) => body.take_tunnel(),
+            Content::Text(_) => None,
+        }
     }
 
     /// Our own text; none for answers to HEAD.

@@ -99,6 +99,9 @@ pub enum OriginError {
     /// Not HTTP, more of it than the limits allow, or HTTP that must not be passed on.
     #[error("its response head is not acceptable")]
     Head(#[source] h1::Error),
+    /// It switches to a protocol that was not asked for.
+    #[error("it switches to a protocol that was not asked for")]
+    OtherProtocol,
 }
 
 /// How an error looks from outside.
@@ -184,7 +187,7 @@ impl OriginError {
             Self::Tls(_) => OriginErrorKind::Tls,
             Self::Closed(_) => OriginErrorKind::Closed,
             Self::FirstByteTimeout => OriginErrorKind::FirstByteTimeout,
-            Self::Head(_) => OriginErrorKind::BadResponse,
+            Self::Head(_) | Self::OtherProtocol => OriginErrorKind::BadResponse,
         }
     }
 
@@ -212,7 +215,7 @@ impl OriginError {
                 cause: Cause::Head(HeadError::TooLarge | HeadError::TooManyHeaders),
                 ..
             }) => bad_gateway("http_response_header_section_size", "the origin's response head is too large"),
-            Self::Head(_) => bad_gateway("http_protocol_error", "the origin's response is not usable"),
+            Self::Head(_) | Self::OtherProtocol => bad_gateway("http_protocol_error", "the origin's response is not usable"),
         }
     }
 }

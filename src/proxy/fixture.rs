@@ -42,6 +42,7 @@ pub fn site(name: &str, hosts: &[&str]) -> Site {
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
         trust: Trust::Any,
+        upgrades: vec![],
         policy: Policy {
             site: name.to_owned(),
             profile: Profile::Generic,

@@ -3,6 +3,7 @@
 
 use super::error::ProxyError;
 use super::hop;
+use super::key_fields::KeyFields;
 use super::peer::{Peer, RequestId, X_REQUEST_ID};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -16,6 +17,10 @@ static VIA_10: HeaderValue = HeaderValue::from_static("1.0 origin-shim");
 static VIA_11: HeaderValue = HeaderValue::from_static("1.1 origin-shim");
 static VIA_2: HeaderValue = HeaderValue::from_static("2.0 origin-shim");
 
+static UPGRADE_OPTION: HeaderValue = HeaderValue::from_static("upgrade");
+
+static CONNECTION: HeaderName = header::CONNECTION;
+static UPGRADE: HeaderName = header::UPGRADE;
 static HOST: HeaderName = header::HOST;
 static VIA: HeaderName = header::VIA;
 static FORWARDED: HeaderName = header::FORWARDED;
@@ -39,6 +44,8 @@ pub struct Forwarding<'a> {
     pub opted_in: bool,
     /// Whether conditions are withheld from the origin, since the CDN takes no tags from a 304.
     pub unconditional: bool,
+    /// The protocol that the connection is to be switched to.
+    pub upgrade: Option<&'a HeaderValue>,
 }
 
 /// The fields of a request as the origin gets them, all but the framing.
@@ -53,12 +60,16 @@ pub struct Fields<'a> {
 }
 
 /// What of a client's head goes on, or why nothing may.
-pub fn fields<'a>(head: &'a Parts, request: Forwarding<'a>) -> Result<Fields<'a>, ProxyError> {
+pub fn fields<'a>(
+    head: &'a Parts,
+    key_fields: &KeyFields<'_>,
+    request: Forwarding<'a>,
+) -> Result<Fields<'a>, ProxyError> {
     let client = &head.headers;
-    if has_been_here(client) {
+    if has_been_here(key_fields) {
         return Err(ProxyError::Loop);
     }
-    let nominated = hop::nominated(client);
+    let nominated = hop::nominated(key_fields.connection());
     if let Some(name) = nominated.iter().find(|name| hop::is_protected_in_request(name)) {
         return Err(ProxyError::Nominated(name.clone()));
     }
@@ -92,6 +103,8 @@ impl Fields<'_> {
             (&X_FORWARDED_HOST, unless_told(&X_FORWARDED_HOST, request.host)),
             (&X_FORWARDED_PROTO, unless_told(&X_FORWARDED_PROTO, request.peer.scheme())),
             (&FORWARDED, Some(&self.forwarded)),
+            (&CONNECTION, request.upgrade.map(|_| &UPGRADE_OPTION)),
+            (&UPGRADE, request.upgrade),
         ];
         let ours = ours.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let clients = self.client.iter().filter(|(name, _)| self.passes(name));
@@ -122,9 +135,8 @@ pub fn target(uri: &Uri) -> &str {
 }
 
 /// RFC 8586 §2: a list of CDN ids, each perhaps with parameters.
-fn has_been_here(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(&CDN_LOOP).iter();
-    let mut elements = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
+fn has_been_here(key_fields: &KeyFields<'_>) -> bool {
+    let mut elements = key_fields.cdn_loop().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     elements.any(|element| {
         let id = element.split(|b| *b == b';').next().unwrap_or_default();
         id.trim_ascii().eq_ignore_ascii_case(TOKEN.as_bytes())

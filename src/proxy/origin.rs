@@ -12,12 +12,13 @@ use super::h1::head::HeadLimits;
 use super::h1::{self, Cause, Recycle};
 use super::site::{Origin, OriginId, Site};
 use super::stream::Stream;
+use super::upgrade::{self, Tunnel};
 use super::worker::Worker;
 use crate::config::Limits;
 use crate::metrics::shard::SiteShard;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Response};
+use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::future::poll_fn;
 use std::io;
@@ -34,6 +35,10 @@ pub(super) struct Outgoing<'a> {
     pub(super) fields: forward::Fields<'a>,
     /// Taken by the first origin that has a connection.
     pub(super) body: Option<Upload>,
+    /// The protocol that it asks for.
+    pub(super) upgrade: Option<&'a HeaderValue>,
+    /// When it arrived.
+    pub(super) since: Instant,
 }
 
 /// Sends `request` to the first of the site's origins that takes a connection. Every failure is counted here.
@@ -53,6 +58,7 @@ pub(super) async fn send(
             Failure::Unsent(error) => (error, true),
             Failure::Exchange(failure) => (judged(failure)?, false),
             Failure::FirstByteTimeout => (OriginError::FirstByteTimeout, false),
+            Failure::OtherProtocol => (OriginError::OtherProtocol, false),
         };
         counters.origin_error(error.kind());
         if !unsent || index + 1 == site.origins.len() {
@@ -76,6 +82,8 @@ enum Failure {
     Exchange(h1::Error),
     /// It has reached the origin, as far as is known.
     FirstByteTimeout,
+    /// It was answered with a switch to another protocol than the one it asks for.
+    OtherProtocol,
 }
 
 /// Whose fault a failed exchange is: the origin's, or that of the request.
@@ -98,7 +106,7 @@ async fn attempt(
 ) -> Result<Response<OriginBody>, Failure> {
     if let Some(connection) = worker.pool.take(origin.id) {
         let may_be_repeated = request.body.is_none() && is_safe(&request.head.method);
-        match exchange(worker, limits, counters, origin, connection, request).await {
+        match exchange(worker, limits, counters, origin, connection, request, request.since).await {
             Err(Failure::Exchange(error)) if may_be_repeated && error.is_retryable() => {}
             result => return result,
         }
@@ -107,7 +115,7 @@ async fn attempt(
     // Boxed: else the future of every client connection would hold the room for a TLS handshake.
     let connection = Box::pin(connect::connect(worker, limits, origin)).await.map_err(Failure::Unsent)?;
     counters.origin_connections.add(1);
-    exchange(worker, limits, counters, origin, connection, request).await
+    exchange(worker, limits, counters, origin, connection, request, Instant::now()).await
 }
 
 fn is_safe(method: &Method) -> bool {
@@ -122,8 +130,8 @@ async fn exchange(
     origin: &Origin,
     connection: Connection,
     request: &mut Outgoing<'_>,
+    since: Instant,
 ) -> Result<Response<OriginBody>, Failure> {
-    let started = Instant::now();
     let body = request.body.take();
     let progress = body.as_ref().map(Upload::progress);
     let outgoing = h1::Request {
@@ -132,12 +140,17 @@ async fn exchange(
         headers: request.fields.iter(origin.host_header.as_ref()),
         body,
         limits: HeadLimits { fields: limits.origin_headers, bytes: limits.origin_header_bytes },
+        upgrade: request.upgrade.is_some(),
     };
     let lease = Lease { worker: Rc::clone(worker), origin: origin.id, pool_size: limits.origin_pool_size };
     let exchange = connection.send(outgoing, lease).map_err(Failure::Exchange)?;
     let patience = Patience::new(&worker.clock, limits.origin_first_byte_timeout);
     let response = answer(exchange, progress.as_deref(), patience).await?;
-    counters.origin_answered(started.elapsed());
+    counters.origin_answered(since.elapsed());
+    let is_granted = |wanted| upgrade::is_granted(response.headers(), wanted);
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !request.upgrade.is_some_and(is_granted) {
+        return Err(Failure::OtherProtocol);
+    }
     let patience = Patience::new(&worker.clock, limits.origin_body_timeout);
     Ok(response.map(|body| OriginBody { body, patience, failed: None }))
 }
@@ -191,6 +204,13 @@ pub struct OriginBody {
     body: Exchanged,
     patience: Patience,
     failed: Option<DownloadError>,
+}
+
+impl OriginBody {
+    /// After 101: what the connection has become.
+    pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
+        self.body.take_switched().map(|(stream, early)| Tunnel::new(stream, early))
+    }
 }
 
 impl Body for OriginBody {

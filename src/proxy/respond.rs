@@ -4,6 +4,7 @@ use super::body::ResponseBody;
 use super::error::{self, ProxyError};
 use super::flight::Flight;
 use super::hop;
+use super::key_fields::KeyFields;
 use super::site::Site;
 use crate::config::Mode;
 use crate::metrics::shard::SiteShard;
@@ -18,9 +19,14 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Removes what ends at this hop. Nothing is added, and the reason phrase stays.
-pub(super) fn head(head: &mut Parts) {
+/// Removes what ends at this hop. Nothing is added, and the reason phrase stays. Only a switch of protocols, to the one
+/// that was asked for, is said again at this hop.
+pub(super) fn head(head: &mut Parts, upgrade: Option<&HeaderValue>) {
     hop::strip_response(&mut head.headers);
+    if let Some(protocol) = upgrade.filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS) {
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.insert(header::UPGRADE, protocol.clone());
+    }
     head.version = Version::HTTP_11;
 }
 
@@ -30,13 +36,14 @@ pub(super) fn rewrite(
     counters: &SiteShard,
     edge: Edge<'_>,
     request: &RequestParts,
+    key_fields: &KeyFields<'_>,
     head: &mut Parts,
 ) -> Decision {
     let request = RequestFacts {
         method: &request.method,
         path: request.uri.path(),
-        authorization: request.headers.contains_key(header::AUTHORIZATION),
-        cookie: request.headers.contains_key(header::COOKIE),
+        authorization: key_fields.authorization,
+        cookie: key_fields.cookie,
     };
     match site.mode {
         Mode::On => rewrite::rewrite(&site.policy, request, edge, head.status, &mut head.headers),

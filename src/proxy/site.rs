@@ -29,13 +29,16 @@ pub struct Routing {
     trusted_proxies: Vec<IpNet>,
     proxy_protocol: Vec<IpNet>,
     sites: Vec<Site>,
-    exact: HashMap<String, usize>,
+    exact: ByHost,
     /// By what follows the `*.`.
-    wildcard: HashMap<String, usize>,
+    wildcard: ByHost,
     default: Option<usize>,
     /// Counts the requests that belong to no site.
     pub no_site: Arc<SiteMetrics>,
 }
+
+/// Sites by host. Only the configuration chooses what is in it, so the hash needs no secret.
+type ByHost = HashMap<String, usize, foldhash::fast::FixedState>;
 
 /// One site.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub struct Site {
     pub mode: Mode,
     /// Whose opt-in is believed.
     pub trust: SiteTrust,
+    /// Protocols that a connection may be switched to, lower case.
+    pub upgrades: Vec<String>,
     /// Its CDNs.
     pub edges: Edges,
     /// How responses are rewritten.
@@ -149,8 +154,12 @@ pub enum RoutingError {
 
 /// The number of the site that a request for `host` belongs to.
 pub(super) fn of(routing: &Routing, host: &HeaderValue) -> Result<usize, ProxyError> {
-    let text = host.to_str().ok().and_then(host::of_authority);
-    let host = text.ok_or(ProxyError::BadRequest("the Host is not legal"))?;
+    let text = host.to_str().ok();
+    // What a site is known by is a legal host in its normal form.
+    if let Some(site) = text.and_then(|host| routing.exact.get(host)) {
+        return Ok(*site);
+    }
+    let host = text.and_then(host::of_authority).ok_or(ProxyError::BadRequest("the Host is not legal"))?;
     routing.find(&host).ok_or_else(|| ProxyError::UnknownHost(host.into_owned()))
 }
 
@@ -169,8 +178,8 @@ impl Routing {
             trusted_proxies: config.server.trusted_proxies.clone(),
             proxy_protocol: config.server.proxy_protocol.clone(),
             sites: Vec::with_capacity(config.sites.len()),
-            exact: HashMap::new(),
-            wildcard: HashMap::new(),
+            exact: ByHost::default(),
+            wildcard: ByHost::default(),
             default: None,
             no_site: metrics.site(""),
         };
@@ -229,6 +238,7 @@ impl Site {
             name: site.name.clone(),
             mode: site.mode,
             trust: SiteTrust::compile(&site.trust),
+            upgrades: site.upgrades.clone(),
             edges: Edges::compile(&site.name, &site.cdns, health),
             policy: site.policy.clone(),
             origins,

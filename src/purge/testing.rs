@@ -24,6 +24,7 @@ pub(crate) fn site(types: &[CdnType]) -> Site {
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
         trust: Trust::Any,
+        upgrades: vec![],
         policy: Policy {
             site: "www".into(),
             profile: Profile::Generic,

@@ -17,6 +17,7 @@ pub mod policy;
 pub mod tags;
 
 mod decide;
+mod edits;
 mod fields;
 mod never;
 mod origin;

@@ -66,6 +66,25 @@ impl Wire {
         String::from_utf8(head).unwrap()
     }
 
+    /// Whatever comes next; nothing at the end of the connection.
+    pub fn some(&mut self) -> Option<Vec<u8>> {
+        let bytes = self.reader.fill_buf().unwrap_or_default().to_vec();
+        self.reader.consume(bytes.len());
+        (!bytes.is_empty()).then_some(bytes)
+    }
+
+    /// Whether anything is there to be read now.
+    pub fn has_more(&mut self) -> bool {
+        if !self.reader.buffer().is_empty() {
+            return true;
+        }
+        let stream = self.reader.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let more = stream.peek(&mut [0]).is_ok_and(|n| n > 0);
+        stream.set_nonblocking(false).unwrap();
+        more
+    }
+
     pub fn exactly(&mut self, n: usize) -> String {
         let mut bytes = vec![0; n];
         self.reader.read_exact(&mut bytes).unwrap();
@@ -332,6 +351,7 @@ pub fn site(origins: &[SocketAddr]) -> Site {
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
         trust: Trust::Any,
+        upgrades: vec![],
         policy: Policy {
             site: "www".into(),
             profile: Profile::Generic,

@@ -207,6 +207,7 @@ fn site(name: &str, cdns: Vec<Cdn>) -> Site {
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
         trust: Trust::Addresses(vec!["10.0.0.0/8".parse().unwrap()]),
+        upgrades: vec![],
         policy: policy(name),
         events: Default::default(),
         max_purge_lag: Duration::from_secs(60),

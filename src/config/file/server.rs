@@ -78,6 +78,8 @@ pub struct Limits {
     pub body_min_rate: u32,
     /// A client that takes no byte of a response for this long is cut off.
     pub write_timeout: DurationText,
+    /// A connection that was switched to another protocol, and over which nothing passes for this long, is closed.
+    pub tunnel_timeout: DurationText,
     /// Connecting to the origin, TLS included; then 502.
     pub origin_connect_timeout: DurationText,
     /// From the request sent to the head of the origin's response; then 504.
@@ -122,11 +124,12 @@ impl Default for Limits {
             body_timeout: "30s".into(),
             body_min_rate: 240,
             write_timeout: "60s".into(),
+            tunnel_timeout: "10m".into(),
             origin_connect_timeout: "2s".into(),
             origin_first_byte_timeout: "30s".into(),
             origin_body_timeout: "30s".into(),
             origin_idle_timeout: "20s".into(),
-            origin_pool_size: 64,
+            origin_pool_size: 256,
             request_headers: 100,
             request_header_bytes: 32 * 1024,
             target_bytes: 8 * 1024,

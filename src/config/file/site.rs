@@ -41,6 +41,11 @@ pub struct Site {
     /// The origin may still answer with the old version for this long after a publish, at most 1h. Purges wait for it.
     #[serde(default = "no_time")]
     pub origin_settle: DurationText,
+    /// Protocols that a visitor's connection may be switched to (`Upgrade`), such as `websocket`. The wish for any other
+    /// is not passed on. The CDN must pass them on, too.
+    #[serde(default)]
+    #[schemars(example = ["websocket"])]
+    pub upgrades: Vec<String>,
     /// Whose `X-Push-Invalidation: enabled` is believed.
     #[serde(default)]
     pub opt_in: OptIn,

@@ -128,6 +128,7 @@ fn limits(file: &file::Limits, at: &At<'_>) -> Limits {
         keep_alive_timeout: at.key("keep_alive_timeout").positive_duration(&file.keep_alive_timeout),
         body_timeout: at.key("body_timeout").positive_duration(&file.body_timeout),
         body_min_rate: file.body_min_rate,
+        tunnel_timeout: at.key("tunnel_timeout").positive_duration(&file.tunnel_timeout),
         write_timeout: at.key("write_timeout").positive_duration(&file.write_timeout),
         origin_connect_timeout: at
             .key("origin_connect_timeout")

@@ -37,6 +37,11 @@ pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Si
         origins: origins(&file.origin, &at.key("origin")),
         origin_host: origin_host(&file.origin_host, &at.key("origin_host")),
         origin_settle: settle,
+        upgrades: at
+            .key("upgrades")
+            .each(&file.upgrades)
+            .map(|(at, name)| at.ok(upgrade(name)).unwrap_or_default())
+            .collect(),
         trust: trust(&file.opt_in, &at.key("opt_in")),
         policy: policy(file, at),
         events: events::resolve(file, at),
@@ -87,6 +92,19 @@ fn origin_host(text: &str, at: &At<'_>) -> OriginHost {
             }
         },
     }
+}
+
+/// The name of a protocol, lower case. HTTP and TLS themselves are the listeners' to speak.
+fn upgrade(name: &str) -> Result<String, &'static str> {
+    let name = name.to_ascii_lowercase();
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
+    let own = ["h2c", "h2", "http", "tls"].iter().any(|own| {
+        name.strip_prefix(own).is_some_and(|version| version.is_empty() || version.starts_with('/'))
+    });
+    if name.is_empty() || !name.bytes().all(legal) || own {
+        return Err("must be the name of a protocol, such as websocket; not HTTP or TLS themselves");
+    }
+    Ok(name)
 }
 
 fn trust(file: &file::OptIn, at: &At<'_>) -> Trust {

@@ -19,6 +19,8 @@ pub struct ResponseBody<IO, B, P> {
     reading: Option<Reading<IO, P>>,
     /// What the origin has not yet read of the request when it began to answer.
     upload: Option<Box<Upload<B>>>,
+    /// After 101: there is no body, and the connection is no longer HTTP's.
+    switched: Option<Connection<IO>>,
 }
 
 /// A body under way.
@@ -93,9 +95,18 @@ where
     P: Recycle<IO>,
 {
     pub(super) fn new(reading: Reading<IO, P>, upload: Option<Box<Upload<B>>>) -> Self {
-        let mut body = Self { reading: Some(reading), upload };
+        let mut body = Self { reading: Some(reading), upload, switched: None };
         body.end_if_complete();
         body
+    }
+
+    pub(super) fn switched(connection: Connection<IO>) -> Self {
+        Self { reading: None, upload: None, switched: Some(connection) }
+    }
+
+    /// After 101: the connection, and what followed the head on it.
+    pub fn take_switched(&mut self) -> Option<(IO, BytesMut)> {
+        self.switched.take().map(Connection::into_parts)
     }
 
     /// The connection is done with as soon as the last byte was taken, not only when that is asked for once more.

@@ -6,7 +6,7 @@ use super::head::{Framing, Head, HeadReader};
 use super::upload::Upload;
 use super::{Connection, READ_BYTES, Recycle};
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::Body;
 use hyper::ext::ReasonPhrase;
 use std::pin::Pin;
@@ -103,20 +103,15 @@ where
         connection: Connection<IO>,
         pool: P,
     ) -> Response<ResponseBody<IO, B, P>> {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return response(head, ResponseBody::switched(connection));
+        }
         // A response before the end of the request leaves the connection in doubt.
         let reusable = head.persistent && head.framing != Framing::Close && self.sent && !self.close_asked;
         // Who answers with an error does not want the rest; who answers with success may well be reading on.
         let upload = self.upload.take().filter(|_| head.status.is_success()).map(Box::new);
-        let body = ResponseBody::new(Reading::new(connection, pool, head.framing, reusable), upload);
-
-        let mut response = Response::new(body);
-        *response.status_mut() = head.status;
-        *response.version_mut() = head.version;
-        *response.headers_mut() = head.headers;
-        if let Some(reason) = head.reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
-            response.extensions_mut().insert(reason);
-        }
-        response
+        let body = Reading::new(connection, pool, head.framing, reusable);
+        response(head, ResponseBody::new(body, upload))
     }
 
     fn error(&self, connection: &Connection<IO>, cause: Cause) -> Error {
@@ -148,4 +143,15 @@ where
             Err(cause) => Err(this.error(&connection, cause)),
         })
     }
+}
+
+fn response<T>(head: Head, body: T) -> Response<T> {
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.version_mut() = head.version;
+    *response.headers_mut() = head.headers;
+    if let Some(reason) = head.reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
+        response.extensions_mut().insert(reason);
+    }
+    response
 }

@@ -72,7 +72,7 @@ pub enum HeadError {
     /// More than [`MAX_INTERIM`].
     #[error("more than {MAX_INTERIM} interim responses")]
     TooManyInterim,
-    /// 101 although no request ever asks for another protocol.
+    /// 101 although the request did not ask for another protocol.
     #[error("a switch of protocols that was not asked for")]
     Upgrade,
     /// Both framings: one of them would be believed by somebody else.
@@ -105,6 +105,7 @@ impl Default for HeadLimits {
 #[derive(Debug)]
 pub struct HeadReader {
     to_head: bool,
+    upgradable: bool,
     limits: HeadLimits,
     /// Bytes of the buffer in which no head ends.
     scanned: usize,
@@ -115,7 +116,19 @@ pub struct HeadReader {
 impl HeadReader {
     /// For the response to a request with this method.
     pub fn new(method: &Method, limits: HeadLimits) -> Self {
-        Self { to_head: *method == Method::HEAD, limits, scanned: 0, interim: 0, interim_bytes: 0 }
+        Self {
+            to_head: *method == Method::HEAD,
+            upgradable: false,
+            limits,
+            scanned: 0,
+            interim: 0,
+            interim_bytes: 0,
+        }
+    }
+
+    /// The same where 101 may be the answer.
+    pub fn upgradable(self, upgradable: bool) -> Self {
+        Self { upgradable, ..self }
     }
 
     /// Takes the final head off the front of `buf`, or `None` while it is incomplete.
@@ -133,7 +146,7 @@ impl HeadReader {
                 return Err(HeadError::TooManyHeaders);
             }
             let block = buf.split_to(length).freeze();
-            if let Some(head) = parse(&block, &lines, self.to_head, cache)? {
+            if let Some(head) = parse(&block, &lines, self, cache)? {
                 return Ok(Some(head));
             }
             self.scanned = 0;
@@ -215,29 +228,31 @@ impl Lines {
 fn parse(
     block: &Bytes,
     lines: &Lines,
-    to_head: bool,
+    reader: &HeadReader,
     cache: &mut LineCache,
 ) -> Result<Option<Head>, HeadError> {
     let mut lines = lines.ranges(block);
     let line = lines.next().ok_or(HeadError::StatusLine)?;
     let (version, status, reason) = status_line(block, line)?;
-    if status == StatusCode::SWITCHING_PROTOCOLS {
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+    if switches && !reader.upgradable {
         return Err(HeadError::Upgrade);
     }
+    let interim = status.is_informational() && !switches;
     let mut headers = HeaderMap::with_capacity(lines.len() + SPARE_FIELDS);
     let mut semantics = Semantics::default();
     for (index, line) in lines.enumerate() {
         let (name, value) =
             cache.field(&block[line.clone()], || field(block, line)).ok_or(HeadError::Field(index + 1))?;
-        if !status.is_informational() {
+        if !interim {
             semantics.note(&name, &value)?;
             headers.append(name, value);
         }
     }
-    if status.is_informational() {
+    if interim {
         return Ok(None);
     }
-    let framing = semantics.framing(status, version, to_head)?;
+    let framing = semantics.framing(status, version, reader.to_head)?;
     let persistent = semantics.persistent(version);
     Ok(Some(Head { status, version, headers, reason, framing, persistent }))
 }
@@ -326,6 +341,10 @@ impl Semantics {
         }
         if self.chunked && version == Version::HTTP_10 {
             return Err(HeadError::TransferEncoding);
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let is_plain = self.length.is_none() && !self.chunked && version == Version::HTTP_11;
+            return if is_plain { Ok(Framing::Empty) } else { Err(HeadError::Upgrade) };
         }
         if to_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
             return Ok(Framing::Empty);

@@ -69,6 +69,8 @@ pub struct Request<'a, B, H> {
     pub body: Option<B>,
     /// Of the response.
     pub limits: HeadLimits,
+    /// Whether 101 may be the answer: `Connection` and `Upgrade` are among the fields.
+    pub upgrade: bool,
 }
 
 /// Takes a connection back after a response has ended well.
@@ -114,9 +116,9 @@ where
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         P: Recycle<IO>,
     {
-        let Request { method, target, headers, body, limits } = request;
+        let Request { method, target, headers, body, limits, upgrade } = request;
         match Upload::new(self.0.scratch.buffer(READ_BYTES), method, target, headers, body) {
-            Ok(upload) => Ok(Exchange::new(self, pool, upload, HeadReader::new(method, limits))),
+            Ok(upload) => Ok(Exchange::new(self, pool, upload, HeadReader::new(method, limits).upgradable(upgrade))),
             Err(error) => Err(Error {
                 phase: Phase::Request,
                 reused: self.is_reused(),
@@ -175,6 +177,11 @@ where
     /// Room for the next read where nothing else is known: it doubles whenever a read filled all there was.
     fn usual_room(&self) -> usize {
         self.0.usual_room
+    }
+
+    /// The connection itself, and what it has received beyond the last message.
+    fn into_parts(self) -> (IO, BytesMut) {
+        (self.0.io, self.0.buf)
     }
 
     fn into_idle(mut self) -> Self {

@@ -155,7 +155,7 @@ impl Default for Limits {
             origin_first_byte_timeout: Duration::from_secs(30),
             origin_body_timeout: Duration::from_secs(30),
             origin_idle_timeout: Duration::from_secs(20),
-            origin_pool_size: 64,
+            origin_pool_size: 256,
             request_headers: 100,
             request_header_bytes: 32 * 1024,
             target_bytes: 8 * 1024,

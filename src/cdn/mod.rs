@@ -15,6 +15,7 @@ mod mac;
 mod message;
 mod names;
 mod pack;
+mod rate;
 mod reply;
 mod send;
 mod sigv4;
@@ -24,6 +25,7 @@ mod varnish;
 mod tests;
 
 pub use message::{MESSAGE_BYTES, scrub};
+pub use rate::{Ceiling, Limit, Rates, rates};
 pub use reply::{Counted, RateHint, Reply};
 pub use send::{SendError, Sender};
 

@@ -6,6 +6,7 @@
 mod batch;
 mod check;
 mod plan;
+mod rate;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -13,6 +14,7 @@ pub(crate) mod testing;
 pub use batch::{Filled, Wanted, batches};
 pub use check::ItemError;
 pub use plan::plan;
+pub use rate::Bucket;
 
 use crate::cdn::Item;
 use crate::config::Site;

@@ -239,6 +239,7 @@ fn cdn(name: &str, cdn: CdnType, tag_header: &'static str, settings: CdnSettings
         repeat_after: Duration::from_secs(2),
         repeat_everything_after: Duration::from_secs(30),
         account: name.to_owned(),
+        rate: Default::default(),
         dialect,
         settings,
     }

@@ -85,6 +85,10 @@ impl Observer for Counting {
         }
     }
 
+    fn widened(&self, key: &CdnKey, jobs: u64) {
+        (0..jobs).for_each(|_| self.0.purge_fallback(&key.site, &key.cdn));
+    }
+
     fn queue(&self, key: &CdnKey, jobs: u64, oldest: Duration) {
         self.0.purge_queue(
             &key.site,

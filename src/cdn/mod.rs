@@ -215,8 +215,12 @@ impl SignContext {
 pub enum Verdict {
     /// The CDN accepted every item.
     Done,
+    /// The CDN accepted every item but those at these positions of the batch: try them again.
+    Partial(Vec<usize>),
     /// Try again, not before this where the CDN named a time.
     Later(Option<Duration>),
+    /// The time of the signature was not the CDN's: sign anew by its clock ([`Reply::date_ms`]), at once if that is known.
+    Resign,
     /// Too large, or one item poisons the rest: send halves.
     Split,
     /// This will never be accepted.

@@ -1,11 +1,12 @@
 //! Starts, watches and stops the tasks of every CDN.
 
+use super::account::Account;
 use super::target::{Shared, Target};
 use super::{Clock, Observer, Transport, backoff, check, milliseconds, queue};
-use crate::cdn::Adapter;
+use crate::cdn::{Adapter, Rates, rates};
 use crate::config::{Cdn, Config};
 use crate::rewrite::CdnType;
-use crate::store::{QueueStatus, Store};
+use crate::store::{Left, QueueStatus, Store};
 use crate::view::PurgeHealthView;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -74,10 +75,12 @@ impl Engine {
     /// same store is stopped first. Until a CDN's credentials are checked and its queue is read, it is not healthy.
     pub fn start(config: &Config, parts: Parts) -> Self {
         let shared = Arc::new(Shared::new(parts.store, parts.transport, parts.observer, parts.clock));
+        let accounts = accounts(config);
         let cdns = config.sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn)));
         let targets = cdns.map(|(site, cdn)| {
             let cell = parts.view.cell(&site.name, &cdn.name);
-            Arc::new(Target::new(site, cdn, (parts.adapter)(cdn), cell, shared.clone()))
+            let account = accounts[&cdn.account].clone();
+            Arc::new(Target::new(site, cdn, (parts.adapter)(cdn), account, cell, shared.clone()))
         });
         let engine = Self { targets: targets.collect(), shared, tasks: TaskTracker::new() };
         for target in &engine.targets {
@@ -142,12 +145,11 @@ impl Engine {
         self.spawn(async move {
             let mut failures = 0;
             loop {
-                let released = shared.store.release_leases().await;
-                shared.written(&released);
-                match released {
-                    Ok(0) => break,
-                    Ok(leases) => {
-                        tracing::info!(leases, "going on with what a former run had begun");
+                let left = shared.store.take_over().await;
+                shared.written(&left);
+                match left {
+                    Ok(left) => {
+                        take_over(&targets, &left, shared.now_ms());
                         break;
                     }
                     Err(_) => {
@@ -178,6 +180,29 @@ impl Engine {
         F: Future<Output = ()> + Send + 'static,
     {
         self.tasks.spawn(supervised(target.clone(), name, run));
+    }
+}
+
+/// The accounts by name: CDNs that share one keep together to the strictest of their rates.
+fn accounts(config: &Config) -> HashMap<String, Arc<Account>> {
+    let mut all: HashMap<&str, Rates> = HashMap::new();
+    for cdn in config.sites.iter().flat_map(|site| &site.cdns) {
+        let rates = match all.remove(cdn.account.as_str()) {
+            Some(known) => known.strictest(rates(cdn)),
+            None => rates(cdn),
+        };
+        all.insert(&cdn.account, rates);
+    }
+    all.into_iter().map(|(name, rates)| (name.to_owned(), Arc::new(Account::new(name, rates)))).collect()
+}
+
+/// Goes on with what a former run left.
+fn take_over(targets: &[Arc<Target>], left: &Left, now_ms: i64) {
+    if left.leases > 0 {
+        tracing::info!(leases = left.leases, "going on with what a former run had begun");
+    }
+    for target in targets {
+        target.account.restore(&left.rates, now_ms);
     }
 }
 

@@ -1,10 +1,12 @@
 //! One CDN of one site: what its tasks share.
 
+use super::account::Account;
 use super::health::Health;
 use super::pace::Pace;
 use super::{Clock, Observer, Transport, milliseconds, with_causes};
-use crate::cdn::{Adapter, Capabilities};
+use crate::cdn::{Adapter, Capabilities, Counted, Item, ItemKind, Rates, SignContext, rates};
 use crate::config::{Cdn, Site};
+use crate::purge::widest;
 use crate::rewrite::{CdnType, Policy};
 use crate::store::{CdnKey, QueueStatus, Store, StoreError};
 use crate::view::PurgeHealth;
@@ -87,7 +89,12 @@ pub(super) struct Target {
     pub(super) key: CdnKey,
     pub(super) cdn_type: CdnType,
     pub(super) adapter: Arc<dyn Adapter>,
+    /// What a call carries at most, by what the CDN takes and the account's buckets hold.
     pub(super) limits: Capabilities,
+    pub(super) account: Arc<Account>,
+    /// All of the site, softly and hard: what is sent where items are refused or would take too long.
+    wider: [Option<Item>; 2],
+    pub(super) max_lag: Duration,
     /// A purge older than this is given up: no copy that it was to remove is fresh any more.
     pub(super) give_up_ms: i64,
     pub(super) pace: Pace,
@@ -106,13 +113,18 @@ impl Target {
         site: &Site,
         cdn: &Cdn,
         adapter: Arc<dyn Adapter>,
+        account: Arc<Account>,
         cell: Arc<PurgeHealth>,
         shared: Arc<Shared>,
     ) -> Self {
+        let capabilities = adapter.capabilities();
         let target = Self {
             key: CdnKey { site: site.name.clone(), cdn: cdn.name.clone() },
             cdn_type: cdn.dialect.cdn,
-            limits: adapter.capabilities(),
+            limits: within(capabilities, &rates(cdn)),
+            wider: [false, true].map(|hard| widest(site, cdn, capabilities, hard)),
+            max_lag: site.max_purge_lag,
+            account,
             adapter,
             give_up_ms: milliseconds(longest_ttl(&site.policy)),
             pace: Pace::new(),
@@ -127,10 +139,20 @@ impl Target {
         target
     }
 
-    /// How many sends one claim takes: as many as the largest call carries, so that calls are full.
-    pub(super) fn claim_limit(&self) -> usize {
-        let limits = [self.limits.urls_per_call, self.limits.tags_per_call, self.limits.prefixes_per_call];
-        limits.into_iter().max().unwrap_or(1).clamp(1, 3_000)
+    /// Whether a call that is made again must be made as it was: CloudFront knows calls by their reference.
+    pub(super) fn keeps_together(&self) -> bool {
+        self.cdn_type == CdnType::Cloudfront
+    }
+
+    /// All of the site, if it can be purged.
+    pub(super) fn wider(&self, hard: bool) -> Option<&Item> {
+        self.wider[usize::from(hard)].as_ref()
+    }
+
+    /// Now, and a nonce, for signatures.
+    pub(super) fn sign(&self) -> SignContext {
+        let now_ms = self.account.clock_ms(self.shared.now_ms());
+        SignContext { now_ms, nonce: uuid::Uuid::new_v4().to_string() }
     }
 
     /// Tells the health what was seen, and the proxy what follows from it.
@@ -180,6 +202,20 @@ impl Target {
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A call is no larger than what the account's buckets hold, or it could never be paid for.
+fn within(mut limits: Capabilities, rates: &Rates) -> Capabilities {
+    for limit in rates.limits.iter().filter(|limit| limit.counted == Counted::Items) {
+        let most = |per_call: usize, kind| match limit.kinds.contains(&kind) {
+            true => per_call.min(limit.burst as usize),
+            false => per_call,
+        };
+        limits.urls_per_call = most(limits.urls_per_call, ItemKind::Url);
+        limits.tags_per_call = most(limits.tags_per_call, ItemKind::Tag);
+        limits.prefixes_per_call = most(limits.prefixes_per_call, ItemKind::Prefix);
+    }
+    limits
 }
 
 /// The longest that this site lets a CDN keep anything. Media whose path names its content by a hash are kept for 30 days on

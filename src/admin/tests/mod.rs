@@ -130,6 +130,7 @@ fn plan(site: &Site, request: &PurgeRequest) -> Vec<JobPlan> {
         cdn: cdn.name.clone(),
         cdn_type: cdn.dialect.cdn,
         items: (0..request.item_count()).map(|index| item(index.to_string())).collect(),
+        everything: false,
         fallback: Vec::new(),
         repeat_after_ms: 0,
     };

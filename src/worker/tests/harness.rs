@@ -3,9 +3,9 @@
 use super::super::*;
 use crate::cdn::{Adapter, Batch, Capabilities, Classified, RequestError, SignContext, Verdict};
 use crate::config::{Admin, Config, Limits, Server, Site};
-use crate::purge::{PurgeRequest, plan, testing};
+use crate::purge::{PurgeRequest, Room, plan, testing};
 use crate::rewrite::CdnType;
-use crate::store::{NewPurge, PurgeView, SqliteStore, Store};
+use crate::store::{CdnKey, Claim, NewPurge, PurgeView, SqliteStore, Store};
 use crate::view::PurgeHealthView;
 use std::sync::Mutex;
 use tokio::time::{Instant, sleep};
@@ -100,6 +100,7 @@ impl Transport for FakeCdn {
 #[derive(Debug)]
 struct FakeAdapter {
     nodes: usize,
+    capabilities: Capabilities,
 }
 
 impl Adapter for FakeAdapter {
@@ -108,7 +109,7 @@ impl Adapter for FakeAdapter {
     }
 
     fn capabilities(&self) -> Capabilities {
-        testing::capabilities(&testing::cdn(CdnType::Fastly))
+        self.capabilities
     }
 
     fn requests(&self, batch: &Batch, _: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError> {
@@ -166,7 +167,9 @@ impl Shim {
         let parts = Parts {
             store: self.store.clone(),
             transport: self.cdn.clone(),
-            adapter: Box::new(move |_| Arc::new(FakeAdapter { nodes })),
+            adapter: Box::new(move |cdn| {
+                Arc::new(FakeAdapter { nodes, capabilities: testing::capabilities(cdn) })
+            }),
             view: self.view.clone(),
             observer: Arc::new(()),
             clock: Arc::new(move || START + began.elapsed().as_millis() as i64),
@@ -199,6 +202,22 @@ impl Shim {
             idempotency: None,
         };
         self.store.enqueue(purge).await.unwrap();
+    }
+
+    /// Somebody else claims what is due.
+    pub(super) async fn claim(&self, now_ms: i64) {
+        let claim = Claim {
+            key: CdnKey { site: "www".into(), cdn: "fastly".into() },
+            now_ms,
+            lease_until_ms: now_ms + 120_000,
+            site: false,
+            hard: true,
+            room: Room { items: [10; 4], total: 10, bytes: usize::MAX },
+            bulk: [0; 4],
+            keep_together: false,
+            rates: vec![],
+        };
+        assert!(!self.store.claim(claim).await.unwrap().sends.is_empty());
     }
 
     pub(super) async fn purge(&self, id: &str) -> PurgeView {

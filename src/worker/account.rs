@@ -1,0 +1,327 @@
+//! The account of one or more CDNs: its token buckets, what is under way, and how far its clock is from ours. Whoever
+//! makes a call ready reserves first; a [`Reservation`] that is not spent goes back by itself.
+
+use crate::cdn::{Ceiling, Limit, RateHint, Rates};
+use crate::purge::Bucket;
+use crate::store::{NewWork, SavedRate};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// A reservation is spent within this or not at all: that is how much a crash may cost of what was saved.
+const GOOD_FOR: Duration = Duration::from_secs(5);
+/// The name by which the store knows how long the CDN asked for silence.
+const SILENCE: &str = "silence";
+/// A signature's time may differ by more than this on the way, so it says nothing about the clocks.
+const SAME_TIME_MS: i64 = 2_000;
+
+/// What a call costs: calls, and items by scheduling kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) calls: u64,
+    pub(super) items: [u64; 4],
+}
+
+/// How long something has to wait for its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    No,
+    For(Duration),
+    /// Until the CDN asked for no more silence.
+    Silence(Duration),
+    /// Until something that is under way is complete.
+    Completion,
+}
+
+/// One account.
+#[derive(Debug)]
+pub(super) struct Account {
+    name: String,
+    ceilings: Vec<Ceiling>,
+    /// Where the buckets' time begins: no setting of the clock reaches them.
+    began: Instant,
+    state: Mutex<State>,
+    /// Something came back before its time.
+    freed: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    buckets: Vec<(Limit, Bucket)>,
+    /// By ceiling.
+    under_way: Vec<u64>,
+    silent_until: i64,
+    /// What to add to our clock to have the CDN's.
+    offset_ms: i64,
+}
+
+impl Account {
+    pub(super) fn new(name: &str, rates: Rates) -> Self {
+        let buckets = rates.limits.into_iter();
+        let state = State {
+            buckets: buckets.map(|limit| (limit, Bucket::new(limit.per_second, limit.burst))).collect(),
+            under_way: vec![0; rates.ceilings.len()],
+            silent_until: 0,
+            offset_ms: 0,
+        };
+        Self {
+            name: name.to_owned(),
+            ceilings: rates.ceilings,
+            began: Instant::now(),
+            state: Mutex::new(state),
+            freed: watch::Sender::new(()),
+        }
+    }
+
+    /// Tells when something came back before its time.
+    pub(super) fn freed(&self) -> watch::Receiver<()> {
+        self.freed.subscribe()
+    }
+
+    /// How long this would have to wait now.
+    pub(super) fn wait(&self, load: &Load) -> Wait {
+        self.wait_in(&self.state(), load)
+    }
+
+    fn wait_in(&self, state: &State, load: &Load) -> Wait {
+        let now = self.now();
+        if state.silent_until > now {
+            return Wait::Silence(micros(state.silent_until - now));
+        }
+        for (ceiling, under_way) in self.ceilings.iter().zip(&state.under_way) {
+            let items = counted(ceiling, &load.items);
+            if *under_way > 0 && items > 0 && under_way + items > ceiling.most {
+                return Wait::Completion;
+            }
+        }
+        let waits = state
+            .buckets
+            .iter()
+            .map(|(limit, bucket)| bucket.wait(limit.tokens(load.calls, &load.items), now));
+        match waits.max().unwrap_or_default() {
+            Duration::ZERO => Wait::No,
+            wait => Wait::For(wait),
+        }
+    }
+
+    /// How long it takes until all of this has left, if nobody else sends anything.
+    pub(super) fn time_for(&self, load: &Load) -> Duration {
+        let (state, now) = (self.state(), self.now());
+        let by_rate = state.buckets.iter();
+        let by_rate =
+            by_rate.map(|(limit, bucket)| bucket.time_for(limit.tokens(load.calls, &load.items), now));
+        let by_ceiling = self.ceilings.iter().zip(&state.under_way).map(|(ceiling, under_way)| {
+            let rounds = (under_way + counted(ceiling, &load.items)).saturating_sub(1) / ceiling.most;
+            ceiling.usually.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
+        });
+        by_rate.chain(by_ceiling).max().unwrap_or_default()
+    }
+
+    /// Sets aside what a call needs, if it need not wait.
+    pub(super) fn reserve(self: &Arc<Self>, load: Load) -> Option<Reservation> {
+        let mut state = self.state();
+        if self.wait_in(&state, &load) != Wait::No {
+            return None;
+        }
+        for (limit, bucket) in &mut state.buckets {
+            bucket.reserve(limit.tokens(load.calls, &load.items));
+        }
+        for (ceiling, under_way) in self.ceilings.iter().zip(&mut state.under_way) {
+            *under_way += counted(ceiling, &load.items);
+        }
+        drop(state);
+        Some(Reservation { account: self.clone(), load, at: Instant::now(), is_spent: false })
+    }
+
+    /// Takes what a call needs that cannot wait.
+    pub(super) fn take(&self, load: &Load) {
+        let (mut state, now) = (self.state(), self.now());
+        for (limit, bucket) in &mut state.buckets {
+            let tokens = limit.tokens(load.calls, &load.items);
+            bucket.reserve(tokens);
+            bucket.spend(tokens, now);
+        }
+    }
+
+    /// What the CDN says about its limits, in its answer to a call like this.
+    pub(super) fn heard(&self, hints: &[RateHint], load: &Load) {
+        let (mut state, now) = (self.state(), self.now());
+        for hint in hints {
+            let concerned = |(limit, _): &&mut (Limit, Bucket)| {
+                limit.counted == hint.counted && limit.tokens(load.calls, &load.items) > 0.0
+            };
+            for (limit, bucket) in state.buckets.iter_mut().filter(concerned) {
+                bucket.left(hint.remaining as f64, now);
+                if let Some(after) = hint.refreshed_after.filter(|_| limit.windowed && hint.remaining == 0) {
+                    bucket.empty_until(now.saturating_add(as_micros(after)));
+                }
+            }
+        }
+    }
+
+    /// The CDN asked for silence.
+    pub(super) fn silence(&self, wait: Duration) {
+        let until = self.now().saturating_add(as_micros(wait));
+        let mut state = self.state();
+        state.silent_until = state.silent_until.max(until);
+    }
+
+    /// Something is under way since a former run.
+    pub(super) fn is_under_way(&self, work: &NewWork) {
+        self.count(work, |under_way, items| under_way + items);
+    }
+
+    /// Something that was under way is not any more.
+    pub(super) fn completed(&self, work: &NewWork) {
+        self.count(work, u64::saturating_sub);
+        self.freed.send_replace(());
+    }
+
+    fn count(&self, work: &NewWork, change: impl Fn(u64, u64) -> u64) {
+        let items = [work.items - work.wildcards, 0, work.wildcards, 0];
+        for (ceiling, under_way) in self.ceilings.iter().zip(&mut self.state().under_way) {
+            *under_way = change(*under_way, counted(ceiling, &items));
+        }
+    }
+
+    /// The CDN's clock, as far as it is known, when ours shows `now_ms`.
+    pub(super) fn clock_ms(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_add(self.state().offset_ms)
+    }
+
+    /// The CDN dated an answer that came at `now_ms`. By how much our clock differs, if that is more than a moment.
+    pub(super) fn dated(&self, date_ms: i64, now_ms: i64) -> i64 {
+        // A date has whole seconds: in the middle of that one, on average.
+        let offset_ms = date_ms.saturating_add(500).saturating_sub(now_ms);
+        let offset_ms = if offset_ms.abs() <= SAME_TIME_MS { 0 } else { offset_ms };
+        self.state().offset_ms = offset_ms;
+        offset_ms
+    }
+
+    /// What a store is to keep before anything that is reserved leaves; the machine's clock shows `now_ms`.
+    pub(super) fn saved(&self, now_ms: i64) -> Vec<SavedRate> {
+        let (state, now) = (self.state(), self.now());
+        let latest = now.saturating_add(as_micros(GOOD_FOR));
+        let buckets =
+            state.buckets.iter().map(|(limit, bucket)| (limit.name, bucket.full_at(latest), latest));
+        let all = buckets.chain([(SILENCE, state.silent_until, now)]);
+        // What is full need not be known.
+        all.filter(|(_, full_at, by_then)| full_at > by_then)
+            .map(|(name, full_at, _)| SavedRate {
+                account: self.name.clone(),
+                name: name.to_owned(),
+                full_us: now_ms.saturating_mul(1_000).saturating_add(full_at - now),
+            })
+            .collect()
+    }
+
+    /// Goes on with what a former run saved.
+    pub(super) fn restore(&self, saved: &[SavedRate], now_ms: i64) {
+        const LONGEST_SILENCE: i64 = 3_600_000_000;
+        let (mut state, now) = (self.state(), self.now());
+        for rate in saved.iter().filter(|rate| rate.account == self.name) {
+            let after = rate.full_us.saturating_sub(now_ms.saturating_mul(1_000));
+            let full_at = now.saturating_add(after);
+            if rate.name == SILENCE {
+                state.silent_until = state.silent_until.max(now.saturating_add(after.min(LONGEST_SILENCE)));
+            }
+            for (limit, bucket) in &mut state.buckets {
+                if limit.name == rate.name {
+                    bucket.restore(full_at, now);
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> i64 {
+        as_micros(self.began.elapsed())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was set aside for one call.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    account: Arc<Account>,
+    load: Load,
+    at: Instant,
+    is_spent: bool,
+}
+
+impl Reservation {
+    /// The call needs no more than this.
+    pub(super) fn shrink(&mut self, load: Load) {
+        let spare = |reserved: u64, needed: u64| reserved.saturating_sub(needed);
+        let mut items = [0; 4];
+        for (kind, spare_items) in items.iter_mut().enumerate() {
+            *spare_items = spare(self.load.items[kind], load.items[kind]);
+        }
+        // Of each bucket what the smaller call takes less.
+        let mut state = self.account.state();
+        for (limit, bucket) in &mut state.buckets {
+            let tokens = |load: &Load| limit.tokens(load.calls, &load.items);
+            bucket.release((tokens(&self.load) - tokens(&load)).max(0.0));
+        }
+        for (ceiling, under_way) in self.account.ceilings.iter().zip(&mut state.under_way) {
+            *under_way = under_way.saturating_sub(counted(ceiling, &items));
+        }
+        drop(state);
+        self.load = load;
+    }
+
+    /// Whether it may still be spent.
+    pub(super) fn is_good(&self) -> bool {
+        self.at.elapsed() < GOOD_FOR
+    }
+
+    /// The call leaves.
+    pub(super) fn spend(&mut self) {
+        if !std::mem::replace(&mut self.is_spent, true) {
+            let (mut state, now) = (self.account.state(), self.account.now());
+            for (limit, bucket) in &mut state.buckets {
+                bucket.spend(limit.tokens(self.load.calls, &self.load.items), now);
+            }
+        }
+    }
+
+    pub(super) fn load(&self) -> &Load {
+        &self.load
+    }
+
+    /// What the call carried is under way at the CDN; the account counts it until it is completed.
+    pub(super) fn leave_under_way(mut self) {
+        self.load.items = [0; 4];
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut state = self.account.state();
+        for (limit, bucket) in &mut state.buckets {
+            if !self.is_spent {
+                bucket.release(limit.tokens(self.load.calls, &self.load.items));
+            }
+        }
+        for (ceiling, under_way) in self.account.ceilings.iter().zip(&mut state.under_way) {
+            *under_way = under_way.saturating_sub(counted(ceiling, &self.load.items));
+        }
+        drop(state);
+        self.account.freed.send_replace(());
+    }
+}
+
+fn counted(ceiling: &Ceiling, items: &[u64; 4]) -> u64 {
+    ceiling.kinds.iter().map(|kind| items[*kind as usize]).sum()
+}
+
+fn as_micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn micros(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or_default())
+}

@@ -13,6 +13,7 @@ mod call;
 mod check;
 mod choose;
 mod engine;
+mod escalate;
 mod health;
 mod pace;
 mod queue;

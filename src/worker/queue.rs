@@ -6,6 +6,7 @@ use super::backoff::backoff;
 use super::call::Call;
 use super::choose::{self, Next};
 use super::engine::WATCH;
+use super::escalate::Escalation;
 use super::target::Target;
 use crate::cdn::ItemKind;
 use crate::purge::scheduling_kind;
@@ -27,7 +28,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Works until the engine stops; then ends the calls that are under way.
 pub(super) async fn run(target: Arc<Target>) {
     let mut freed = target.account.freed();
-    let mut queue = Queue { target, calls: JoinSet::new(), turn: 0, store_failures: 0 };
+    let mut queue =
+        Queue { target, calls: JoinSet::new(), turn: 0, escalation: Escalation::new(), store_failures: 0 };
     let shared = queue.target.shared.clone();
     while !shared.stop.is_cancelled() {
         freed.mark_unchanged();
@@ -50,6 +52,7 @@ struct Queue {
     calls: JoinSet<()>,
     /// Counts the calls.
     turn: u32,
+    escalation: Escalation,
     /// In a row.
     store_failures: u32,
 }
@@ -82,7 +85,12 @@ impl Queue {
         let due = shared.store.due(key.clone(), now_ms, choose::full_call(limits)).await;
         shared.read(&due);
         let Ok(due) = due else { return Some(self.store_failed()) };
-        match choose::next(&due, limits, self.turn, |load| account.wait(load)) {
+        let next = choose::next(&due, limits, self.turn, |load| account.wait(load));
+        let wait = if let Next::Wait(wait) = &next { *wait } else { Wait::No };
+        if !matches!(wait, Wait::Silence(_)) && self.escalation.check(&self.target, &due, wait).await {
+            return None;
+        }
+        match next {
             Next::Idle => Some(until_due(&due, now_ms)),
             Next::Wait(Wait::For(wait) | Wait::Silence(wait)) => Some(wait),
             Next::Wait(Wait::No | Wait::Completion) => Some(LOOK_AGAIN),
@@ -116,6 +124,7 @@ impl Queue {
             return Some(Duration::from_secs(1));
         }
         self.turn = self.turn.wrapping_add(1);
+        self.escalation.leaves();
         let call = Call::new(self.target.clone(), claimed, lease_until_ms);
         reservation.shrink(call.load());
         self.calls.spawn(call.run(reservation));

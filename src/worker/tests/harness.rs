@@ -34,6 +34,7 @@ pub(super) struct FakeCdn {
     pub(super) nodes: usize,
     pub(super) received: Mutex<Vec<Received>>,
     pub(super) checks: Mutex<Vec<u64>>,
+    statuses: Mutex<Vec<Option<u16>>>,
     answer: Box<Behaviour>,
     check: Box<dyn Fn(&FakeCdn) -> Answer + Send + Sync>,
     /// Every call takes this long.
@@ -47,6 +48,7 @@ impl FakeCdn {
             nodes: 1,
             received: Mutex::default(),
             checks: Mutex::default(),
+            statuses: Mutex::default(),
             answer: Box::new(answer),
             check: Box::new(|_| OK),
             latency: Duration::from_millis(100),
@@ -64,6 +66,11 @@ impl FakeCdn {
 
     pub(super) fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
+    }
+
+    /// What it answered to each call.
+    pub(super) fn statuses(&self) -> Vec<Option<u16>> {
+        self.statuses.lock().unwrap().clone()
     }
 
     /// The items of each call.
@@ -85,7 +92,9 @@ impl Transport for FakeCdn {
                 let node = request.uri().path()[1..].parse().unwrap();
                 let received = Received { at_ms, reference, items, node };
                 self.received.lock().unwrap().push(received.clone());
-                (self.answer)(self, &received)
+                let answer = (self.answer)(self, &received);
+                self.statuses.lock().unwrap().push(answer.map(|(status, _)| status));
+                answer
             };
             sleep(self.latency).await;
             let (status, after) = answer.ok_or_else(|| Unreachable("no connection to the CDN".into()))?;
@@ -187,9 +196,18 @@ impl Shim {
     }
 
     pub(super) async fn accept_at(&self, id: &str, tags: &[&str], now_ms: i64) {
-        let site = &self.config.sites[0];
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        let request = PurgeRequest { tags, ..Default::default() };
+        self.accept_request(0, id, PurgeRequest { tags, ..Default::default() }, now_ms).await;
+    }
+
+    /// Accepts a purge of tags for another site.
+    pub(super) async fn accept_for(&self, site: usize, id: &str, tags: &[String]) {
+        let request = PurgeRequest { tags: tags.to_vec(), ..Default::default() };
+        self.accept_request(site, id, request, self.now_ms()).await;
+    }
+
+    pub(super) async fn accept_request(&self, site: usize, id: &str, request: PurgeRequest, now_ms: i64) {
+        let site = &self.config.sites[site];
         let jobs = plan(site, &testing::capabilities, &request).unwrap();
         let purge = NewPurge {
             id: id.into(),

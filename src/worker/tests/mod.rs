@@ -1,4 +1,5 @@
 mod harness;
+mod rates;
 mod refusals;
 
 use super::*;

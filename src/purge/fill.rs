@@ -19,6 +19,7 @@ pub struct Room {
 #[derive(Debug)]
 pub struct Filling {
     room: Room,
+    held_back: [usize; 4],
     carried: HashSet<Item>,
 }
 
@@ -34,9 +35,14 @@ pub enum Fit {
 }
 
 impl Filling {
-    /// An empty call.
-    pub fn new(room: Room) -> Self {
-        Self { room, carried: HashSet::new() }
+    /// An empty call, in which so much room of each kind is held back until it is released.
+    pub fn new(room: Room, held_back: [usize; 4]) -> Self {
+        Self { room, held_back, carried: HashSet::new() }
+    }
+
+    /// What was held back is there.
+    pub fn release(&mut self) {
+        self.held_back = [0; 4];
     }
 
     /// Adds an item if there is room. One that is too long for any call gets a call to itself: the CDN's refusal says more
@@ -47,23 +53,17 @@ impl Filling {
         }
         let bytes = cost(&item.value);
         let fits = bytes <= self.room.bytes || self.carried.is_empty();
-        let left = &mut self.room.items[kind as usize];
-        if *left == 0 || self.room.total == 0 || !fits {
+        let index = kind as usize;
+        let has_room =
+            self.room.items[index] > self.held_back[index] && self.room.total > self.held_back.iter().sum();
+        if !has_room || !fits {
             return Fit::Full;
         }
-        *left -= 1;
+        self.room.items[index] -= 1;
         self.room.total -= 1;
         self.room.bytes = self.room.bytes.saturating_sub(bytes);
         self.carried.insert(item.clone());
         Fit::Carried
-    }
-
-    /// Makes room for so many more of each kind.
-    pub fn make_room(&mut self, items: [usize; 4]) {
-        for (left, more) in self.room.items.iter_mut().zip(items) {
-            *left += more;
-            self.room.total += more;
-        }
     }
 }
 
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn as_much_as_there_is_room_for() {
         let room = Room { items: [2, 1, 0, 0], total: 3, bytes: 1_000 };
-        let mut filling = Filling::new(room);
+        let mut filling = Filling::new(room, [0; 4]);
         let mut check =
             |kind, value, expected| assert_eq!(filling.add(kind, &item(kind, value)), expected, "{value}");
         let (url, tag, prefix) = (ItemKind::Url, ItemKind::Tag, ItemKind::Prefix);
@@ -111,9 +111,19 @@ mod tests {
     }
 
     #[test]
+    fn room_is_held_back() {
+        let mut filling = Filling::new(Room { items: [3; 4], total: 3, bytes: 1_000 }, [2, 0, 0, 0]);
+        let mut add = |value| filling.add(ItemKind::Url, &item(ItemKind::Url, value));
+        assert_eq!([add("a"), add("b")], [Carried, Full]);
+        filling.release();
+        let mut add = |value| filling.add(ItemKind::Url, &item(ItemKind::Url, value));
+        assert_eq!([add("b"), add("c"), add("d")], [Carried, Carried, Full]);
+    }
+
+    #[test]
     fn bytes_and_the_whole_are_limited_too() {
         let fill = |room: Room, values: &[&str]| {
-            let mut filling = Filling::new(room);
+            let mut filling = Filling::new(room, [0; 4]);
             values
                 .iter()
                 .map(|value| filling.add(ItemKind::Tag, &item(ItemKind::Tag, value)))

@@ -1,13 +1,17 @@
 //! What any store must do. Each rule runs against every store that we have: `contract!` at the end lists both.
 
+mod claims;
 mod operate;
+mod wider;
 
 use super::*;
 use crate::cdn::{Item, ItemKind};
 use crate::purge::{JobPlan, PurgeRequest, Room, SendReason, State};
 use crate::rewrite::CdnType;
+use claims::*;
 use operate::*;
 use std::sync::Arc;
+use wider::*;
 
 type Shared = Arc<dyn Store>;
 
@@ -605,6 +609,24 @@ contract! {
     small_jobs_go_ahead_of_bulk_ones_without_starving_them
     a_paused_cdn_keeps_its_queue
     a_cdn_can_be_paused_before_its_first_purge
+    what_is_due_is_told_by_lane_kind_and_hardness
+    a_claim_counts_the_same_item_once
+    a_claim_keeps_to_bytes_kinds_and_hardness
+    a_claim_takes_what_its_items_cover
+    the_purge_of_a_site_absorbs_what_is_due_and_no_harder
+    what_was_absorbed_stands_again_unless_it_was_purged
+    a_late_answer_does_not_end_what_was_absorbed_since
+    what_is_absorbed_survives_its_absorber
+    the_repeat_of_the_site_is_that_of_what_it_absorbed
+    only_the_cdns_purge_all_absorbs_another
+    split_calls_go_out_in_their_parts
+    kept_calls_are_made_again_as_they_were
+    an_absorber_that_is_kept_names_what_it_absorbed
+    what_is_due_can_be_widened
+    a_refused_item_is_widened_once_for_its_job
+    a_job_is_complete_when_all_its_work_is
+    work_of_which_nobody_hears_completes_nothing
+    buckets_only_get_emptier
     status_counts_what_is_not_accepted_yet
     lists_are_newest_first_and_filtered
     lists_filter_by_every_state

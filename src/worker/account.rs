@@ -325,3 +325,155 @@ fn as_micros(duration: Duration) -> i64 {
 fn micros(micros: i64) -> Duration {
     Duration::from_micros(u64::try_from(micros).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cdn::{Counted, ItemKind};
+
+    const ALL: &[ItemKind] = &[ItemKind::Url, ItemKind::Tag, ItemKind::Prefix, ItemKind::Everything];
+    const START: i64 = 1_700_000_000_000;
+
+    /// A call a second, five at once; 100 tags at once and ten a second; 20 items under way.
+    fn account() -> Arc<Account> {
+        let limit = |name, counted, kinds, per_second, burst| Limit {
+            name,
+            counted,
+            kinds,
+            per_second,
+            burst,
+            windowed: true,
+        };
+        let rates = Rates {
+            limits: vec![
+                limit("calls", Counted::Calls, ALL, 1.0, 5.0),
+                limit("tags", Counted::Items, &ALL[1..2], 10.0, 100.0),
+            ],
+            ceilings: vec![Ceiling { kinds: &ALL[2..3], most: 20, usually: Duration::from_secs(30) }],
+        };
+        Arc::new(Account::new("main", rates))
+    }
+
+    fn tags(items: u64) -> Load {
+        Load { calls: 1, items: [0, items, 0, 0] }
+    }
+
+    fn prefixes(items: u64) -> Load {
+        Load { calls: 1, items: [0, 0, items, 0] }
+    }
+
+    fn seconds(seconds: u64) -> Wait {
+        Wait::For(Duration::from_secs(seconds))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_bucket_counts() {
+        let account = account();
+        let mut reservation = account.reserve(tags(60)).unwrap();
+        assert_eq!(account.wait(&tags(60)), seconds(2));
+        assert!(account.reserve(tags(60)).is_none());
+        // Fewer were found.
+        reservation.shrink(tags(30));
+        assert_eq!(account.wait(&tags(60)), Wait::No);
+        reservation.spend();
+        drop(reservation);
+        assert_eq!(account.wait(&tags(80)), seconds(1));
+        assert_eq!(account.time_for(&Load { calls: 24, items: [0; 4] }), Duration::ZERO);
+        assert_eq!(account.time_for(&Load { calls: 24, ..tags(1) }), Duration::from_secs(20));
+        // What is not spent comes back.
+        drop(account.reserve(tags(70)).unwrap());
+        assert_eq!(account.wait(&tags(70)), Wait::No);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(account.wait(&tags(100)), Wait::No);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reservations_do_not_last() {
+        let reservation = account().reserve(tags(1)).unwrap();
+        assert!(reservation.is_good());
+        tokio::time::advance(GOOD_FOR).await;
+        assert!(!reservation.is_good());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ceilings_count_until_completion() {
+        let account = account();
+        let mut freed = account.freed();
+        let mut reservation = account.reserve(prefixes(15)).unwrap();
+        assert_eq!(account.wait(&prefixes(6)), Wait::Completion);
+        assert_eq!(account.time_for(&prefixes(6)), Duration::from_secs(30));
+        reservation.spend();
+        reservation.leave_under_way();
+        assert_eq!(account.wait(&prefixes(6)), Wait::Completion);
+        freed.mark_unchanged();
+        account.completed(&NewWork { name: "I1".into(), items: 15, wildcards: 15 });
+        assert!(freed.has_changed().unwrap());
+        assert_eq!(account.wait(&prefixes(20)), Wait::No);
+        // More than fits at all is tried alone.
+        assert_eq!(account.wait(&prefixes(21)), Wait::No);
+        account.is_under_way(&NewWork { name: "I2".into(), items: 1, wildcards: 1 });
+        assert_eq!(account.wait(&prefixes(20)), Wait::Completion);
+        // A call that was not accepted leaves nothing under way.
+        drop(account.reserve(prefixes(19)).unwrap());
+        assert_eq!(account.wait(&prefixes(19)), Wait::No);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_cdn_is_believed() {
+        let account = account();
+        let hint = |counted, remaining, after| RateHint {
+            counted,
+            remaining,
+            refreshed_after: Some(Duration::from_secs(after)),
+        };
+        account.heard(&[hint(Counted::Items, 40, 6)], &tags(1));
+        assert_eq!(account.wait(&tags(50)), seconds(1));
+        // Of what the call did not carry nothing was said.
+        account.heard(&[hint(Counted::Items, 0, 6)], &prefixes(1));
+        assert_eq!(account.wait(&tags(40)), Wait::No);
+        account.heard(&[hint(Counted::Calls, 0, 9)], &tags(1));
+        assert_eq!(account.wait(&prefixes(1)), seconds(9));
+        account.silence(Duration::from_secs(20));
+        account.silence(Duration::from_secs(10));
+        assert_eq!(account.wait(&tags(1)), Wait::Silence(Duration::from_secs(20)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restart_knows_what_was_reserved_and_what_was_said() {
+        let (before, after) = (account(), account());
+        let _reservation = before.reserve(tags(95)).unwrap();
+        let saved = before.saved(START);
+        after.restore(&saved, START);
+        // Saved as if it left at the last moment, but nothing is emptier than empty.
+        assert_eq!(after.wait(&tags(5)), seconds(1));
+        assert_eq!(after.wait(&tags(30)), seconds(3));
+        // It is down for a while, and the clock says so.
+        let later = account();
+        later.restore(&saved, START + 6_000);
+        assert_eq!(later.wait(&tags(15)), Wait::No);
+        assert_eq!(later.wait(&tags(16)), Wait::For(Duration::from_millis(100)));
+
+        before.silence(Duration::from_secs(60));
+        later.restore(&before.saved(START), START + 20_000);
+        assert_eq!(later.wait(&tags(1)), Wait::Silence(Duration::from_secs(40)));
+        // Nonsense is not waited for.
+        let other = SavedRate { account: "other".into(), name: "calls".into(), full_us: i64::MAX };
+        let absurd = SavedRate { account: "main".into(), ..other.clone() };
+        let fresh = account();
+        fresh.restore(&[other], START);
+        assert_eq!(fresh.wait(&tags(100)), Wait::No);
+        fresh.restore(&[absurd], START);
+        assert_eq!(fresh.wait(&tags(1)), seconds(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clocks() {
+        let account = account();
+        assert_eq!(account.clock_ms(START), START);
+        assert_eq!(account.dated(START + 60_000, START), 60_500);
+        assert_eq!(account.clock_ms(START), START + 60_500);
+        // A second of rounding and the way there are no difference.
+        assert_eq!(account.dated(START - 1_900, START), 0);
+        assert_eq!(account.clock_ms(START), START);
+    }
+}

@@ -178,3 +178,116 @@ impl Crowd {
         Ok(Call { site: false, hard: self.hard, room, bulk, load })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::purge::testing::{capabilities, cdn};
+    use crate::rewrite::CdnType;
+    use ItemKind::{Everything, Prefix, Tag, Url};
+    use Lane::{Bulk, Site, Small};
+
+    fn due(groups: &[(Lane, ItemKind, bool, usize, i64)]) -> Due {
+        let group = |&(lane, kind, hard, count, oldest_ms)| DueGroup { lane, kind, hard, count, oldest_ms };
+        Due { groups: groups.iter().map(group).collect(), ..Due::default() }
+    }
+
+    fn limits(cdn_type: CdnType) -> Capabilities {
+        capabilities(&cdn(cdn_type))
+    }
+
+    /// `kind hardness: items (left to bulk)`.
+    fn shown(next: Next) -> String {
+        let call = match next {
+            Next::Idle => return "idle".into(),
+            Next::Wait(wait) => return format!("{wait:?}"),
+            Next::Call(call) => call,
+        };
+        let kinds = KINDS.into_iter().filter(|kind| call.room.items[*kind as usize] > 0);
+        let items = kinds.map(|kind| {
+            let index = kind as usize;
+            assert_eq!(call.room.items[index] as u64, call.load.items[index]);
+            format!("{kind:?} {} ({})", call.room.items[index], call.bulk[index])
+        });
+        let (site, hard) = (if call.site { "site " } else { "" }, if call.hard { "hard" } else { "soft" });
+        format!("{site}{hard}: {}", items.collect::<Vec<_>>().join(", "))
+    }
+
+    #[track_caller]
+    fn check(cdn_type: CdnType, groups: &[(Lane, ItemKind, bool, usize, i64)], expected: &str) {
+        check_turn(cdn_type, groups, 0, expected);
+    }
+
+    #[track_caller]
+    fn check_turn(
+        cdn_type: CdnType,
+        groups: &[(Lane, ItemKind, bool, usize, i64)],
+        turn: u32,
+        expected: &str,
+    ) {
+        assert_eq!(shown(next(&due(groups), &limits(cdn_type), turn, |_| Wait::No)), expected);
+    }
+
+    #[test]
+    fn a_full_call_or_all_there_is() {
+        use CdnType::{Cloudfront, Fastly};
+        check(Fastly, &[], "idle");
+        check(Fastly, &[(Small, Tag, true, 3, 5)], "hard: Tag 3 (0)");
+        check(Fastly, &[(Small, Tag, true, 256, 5), (Bulk, Tag, true, 256, 5)], "hard: Tag 256 (64)");
+        check(Fastly, &[(Small, Tag, true, 100, 5), (Bulk, Tag, true, 2, 5)], "hard: Tag 102 (2)");
+        check(Fastly, &[(Bulk, Url, false, 256, 5)], "soft: Url 1 (1)");
+        // Kinds share a call at CloudFront only, with its limits.
+        let kinds = [(Small, Url, true, 3_000, 5), (Small, Tag, true, 7, 5), (Bulk, Prefix, true, 40, 5)];
+        check(Cloudfront, &kinds[1..], "hard: Tag 7 (0), Prefix 15 (3)");
+        check(Cloudfront, &kinds, "hard: Url 3000 (0)");
+    }
+
+    #[test]
+    fn who_goes_first() {
+        use CdnType::Fastly;
+        let groups = [
+            (Bulk, Tag, true, 9, 1),
+            (Small, Url, true, 1, 7),
+            (Small, Tag, false, 2, 6),
+            (Site, Tag, false, 1, 8),
+            (Site, Everything, true, 1, 9),
+        ];
+        check(Fastly, &groups, "site hard: Everything 1 (0)");
+        check(Fastly, &groups[..4], "site soft: Tag 1 (0)");
+        check(Fastly, &groups[..3], "soft: Tag 2 (0)");
+        check(Fastly, &groups[..2], "hard: Url 1 (0)");
+        check(Fastly, &groups[..1], "hard: Tag 9 (2)");
+        // Bulk purges have their turn.
+        check_turn(Fastly, &groups, 3, "site hard: Everything 1 (0)");
+        check_turn(Fastly, &groups[..3], 3, "hard: Tag 9 (2)");
+        check_turn(Fastly, &groups[..3], 4, "soft: Tag 2 (0)");
+    }
+
+    #[test]
+    fn what_cannot_be_paid_for_waits() {
+        let limits = limits(CdnType::Akamai);
+        // A second for each missing tag; URLs cost nothing.
+        let check = |groups: &[(Lane, ItemKind, bool, usize, i64)], tokens: u64, expected: &str| {
+            let wait = |load: &Load| match load.items[Tag as usize].saturating_sub(tokens) {
+                0 => Wait::No,
+                missing => Wait::For(Duration::from_secs(missing)),
+            };
+            assert_eq!(shown(next(&due(groups), &limits, 0, wait)), expected);
+        };
+        let (small, bulk) = ((Small, Tag, true, 5, 1), (Bulk, Tag, true, 5_000, 1));
+        check(&[small, bulk], 5_000, "hard: Tag 5000 (1250)");
+        check(&[small, bulk], 4_999, "hard: Tag 5 (0)");
+        check(&[small, bulk], 3, "For(2s)");
+        check(&[bulk], 4_000, "For(1000s)");
+        check(&[bulk, (Bulk, Url, true, 2, 2)], 0, "hard: Url 2 (1)");
+        // Nothing goes ahead of what will absorb it.
+        check(&[small, (Site, Tag, true, 1, 2)], 0, "For(1s)");
+    }
+
+    #[test]
+    fn what_all_of_it_costs() {
+        let groups = [(Bulk, Tag, true, 600, 1), (Small, Tag, true, 1, 1), (Small, Url, true, 3, 1)];
+        let load = load_of(&due(&groups), &limits(CdnType::Fastly));
+        assert_eq!(load, Load { calls: 3 + 3, items: [3, 601, 0, 0] });
+    }
+}

@@ -82,7 +82,7 @@ fn together(connection: &Connection, cdn: i64, claim: &Claim) -> rusqlite::Resul
 }
 
 fn have_room(members: &[Taken], claim: &Claim) -> bool {
-    let mut filling = Filling::new(claim.room.clone());
+    let mut filling = Filling::new(claim.room.clone(), [0; 4]);
     let cover = Cover::of(members.iter().map(|member| &member.item));
     let mut carried = members.iter().filter(|member| cover.broader(&member.item).is_none());
     carried.all(|member| {
@@ -94,17 +94,13 @@ fn have_room(members: &[Taken], claim: &Claim) -> bool {
 
 /// Due sends that are not kept together with others, until the call is full.
 fn fill(connection: &Connection, cdn: i64, claim: &Claim) -> rusqlite::Result<Vec<Taken>> {
-    let mut room = claim.room.clone();
-    // Left to bulk purges, so that small ones do not starve them.
-    for (items, bulk) in room.items.iter_mut().zip(claim.bulk) {
-        *items = items.saturating_sub(bulk);
-    }
-    room.total = room.total.saturating_sub(claim.bulk.iter().sum());
     let crowd = claim.room.total.saturating_mul(CROWD);
-    let (mut filling, mut taken, mut seen) = (Filling::new(room), Vec::new(), HashSet::new());
+    // Something is left to bulk purges, so that small ones do not starve them.
+    let mut filling = Filling::new(claim.room.clone(), claim.bulk);
+    let (mut taken, mut seen) = (Vec::new(), HashSet::new());
     for (pass, lane) in [Lane::Small, Lane::Bulk, Lane::Small].into_iter().enumerate() {
         if pass == 1 {
-            filling.make_room(claim.bulk);
+            filling.release();
         }
         for kind in kinds(claim) {
             if lane == Lane::Bulk && claim.bulk[kind as usize] == 0 {

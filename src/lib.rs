@@ -15,6 +15,9 @@ pub mod view;
 pub mod listen;
 pub mod proxy;
 
+// What the data plane would do, told in advance.
+pub mod explain;
+
 // The control plane, in the order of a purge.
 pub mod admin;
 pub mod cdn;

@@ -43,6 +43,8 @@ pub struct Metrics {
     queue_jobs: Family<SiteCdn, Gauge>,
     queue_oldest: Family<SiteCdn, Gauge<f64, AtomicU64>>,
     healthy: Family<SiteCdn, Gauge>,
+    paused: Family<SiteCdn, Gauge>,
+    failed_jobs: Family<SiteCdn, Gauge>,
     publish_to_purged: Family<SiteCdn, Histogram>,
     reloads: Family<ReloadResult, Counter>,
 }
@@ -86,8 +88,10 @@ impl Metrics {
             queue_jobs: Family::default(),
             queue_oldest: Family::default(),
             healthy: Family::default(),
+            paused: Family::default(),
+            failed_jobs: Family::default(),
             publish_to_purged: Family::new_with_constructor(|| Histogram::new(PUBLISH_BUCKETS)),
-            reloads: Family::default(),
+            reloads: reloads(),
         };
         metrics.registered(shards)
     }
@@ -120,6 +124,16 @@ impl Metrics {
             self.healthy.clone(),
         );
         r.register(
+            "purge_paused",
+            "Whether nothing is sent to the CDN (1): by someone's wish, or because it refused the credentials",
+            self.paused.clone(),
+        );
+        r.register(
+            "purge_failed_jobs",
+            "Purge jobs that the CDN refused for good and that nobody has dealt with",
+            self.failed_jobs.clone(),
+        );
+        r.register(
             "publish_to_purged_seconds",
             "From the acceptance of a purge to the CDN's acceptance of its last item",
             self.publish_to_purged.clone(),
@@ -147,6 +161,22 @@ impl Metrics {
     /// The connection counters of one worker. Only that worker's thread may write them.
     pub fn worker(&self, index: usize) -> Arc<WorkerShard> {
         self.shards.worker(index)
+    }
+
+    /// Open client connections, over all workers.
+    pub fn open_connections(&self) -> u64 {
+        self.shards.total(|worker| &worker.plain_connections)
+            + self.shards.total(|worker| &worker.tls_connections)
+    }
+
+    /// Requests whose response has not been written to its end, over all workers.
+    pub fn requests_in_flight(&self) -> u64 {
+        self.shards.total(|worker| &worker.in_flight)
+    }
+
+    /// How many workers count here.
+    pub fn workers(&self) -> usize {
+        self.shards.workers()
     }
 
     /// A purge of `site` reached `state`.
@@ -182,6 +212,13 @@ impl Metrics {
         self.healthy.get_or_create_owned(&site_cdn(site, cdn)).set(i64::from(healthy));
     }
 
+    /// Whether nothing is sent to a CDN, and how many failed jobs wait there for someone.
+    pub fn purge_standing(&self, site: &str, cdn: &str, paused: bool, failed_jobs: i64) {
+        let labels = site_cdn(site, cdn);
+        self.paused.get_or_create_owned(&labels).set(i64::from(paused));
+        self.failed_jobs.get_or_create_owned(&labels).set(failed_jobs);
+    }
+
     /// A job's last item was accepted by its CDN, this long after the purge was accepted.
     pub fn publish_to_purged(&self, site: &str, cdn: &str, took: Duration) {
         self.publish_to_purged.get_or_create_owned(&site_cdn(site, cdn)).observe(took.as_secs_f64());
@@ -192,6 +229,16 @@ impl Metrics {
         let result = if accepted { "accepted" } else { "refused" };
         self.reloads.get_or_create_owned(&ReloadResult { result }).inc();
     }
+}
+
+/// Both results from the start, at zero: an increase from nothing is none to Prometheus, and the first refusal would raise
+/// no alert.
+fn reloads() -> Family<ReloadResult, Counter> {
+    let family = Family::default();
+    for result in ["accepted", "refused"] {
+        drop(family.get_or_create(&ReloadResult { result }));
+    }
+    family
 }
 
 fn site_cdn(site: &str, cdn: &str) -> SiteCdn {

@@ -1,6 +1,7 @@
 //! Who calls, and what they may do: bearer tokens with scopes and sites.
 
 use super::problem::{Kind, Problem};
+use super::throttle::Refusal;
 use super::{Peer, State};
 use crate::config::{AdminToken, Config, Scope, Site};
 use axum::extract::{self, Request};
@@ -8,7 +9,9 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 use subtle::ConstantTimeEq;
 
 /// An authenticated caller, with the configuration that its request sees from start to end.
@@ -27,25 +30,37 @@ pub(super) async fn require_token(
     next: Next,
 ) -> Result<Response, Problem> {
     let config = state.config.load_full();
-    match authenticate(&config.admin.tokens, request.headers()) {
+    match bearer(request.headers()).and_then(|token| find(&config.admin.tokens, token)) {
         Some(token) => {
             request.extensions_mut().insert(Caller { config, token });
             Ok(next.run(request).await)
         }
-        None => {
+        None => Err(refuse(&state, peer)),
+    }
+}
+
+/// The same answer for every caller who is not known; after a few of them, that there were enough.
+fn refuse(state: &State, peer: SocketAddr) -> Problem {
+    match state.limits.failures.note(peer.ip(), Instant::now()) {
+        Refusal::Unauthorized => {
             tracing::warn!(target: "audit", %peer, "no valid token");
-            Err(Problem::new(
-                Kind::Unauthorized,
-                "Send one of the configured tokens as `Authorization: Bearer TOKEN`.",
-            ))
+            let detail = "Send one of the configured tokens as `Authorization: Bearer TOKEN`.";
+            Problem::new(Kind::Unauthorized, detail)
+        }
+        Refusal::TooMany { wait, first } => {
+            if first {
+                tracing::warn!(target: "audit", %peer, "no valid token, too often: 429 for the rest of the minute");
+            }
+            let detail = "Too many calls without a valid token came from this address.";
+            Problem::new(Kind::TooMany, detail).retry_after(wait.as_secs() + 1)
         }
     }
 }
 
-/// The index of the caller's token. Hashes hide lengths, and every token is compared whatever an earlier one gave, so
-/// that the time taken says nothing about any of them.
-fn authenticate(tokens: &[AdminToken], headers: &HeaderMap) -> Option<usize> {
-    let presented = Sha256::digest(bearer(headers)?);
+/// The index of a token. Hashes hide lengths, and every token is compared whatever an earlier one gave, so that the time
+/// taken says nothing about any of them.
+fn find(tokens: &[AdminToken], presented: &[u8]) -> Option<usize> {
+    let presented = Sha256::digest(presented);
     let mut found = None;
     for (index, known) in tokens.iter().enumerate() {
         let known = Sha256::digest(known.token.expose());
@@ -54,6 +69,17 @@ fn authenticate(tokens: &[AdminToken], headers: &HeaderMap) -> Option<usize> {
         }
     }
     found
+}
+
+/// Lets a known caller pass who has one of the scopes.
+pub(super) async fn require_scope(
+    extract::State(scopes): extract::State<&'static [Scope]>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    caller.require(scopes)?;
+    Ok(next.run(request).await)
 }
 
 /// The token of exactly one `Authorization: Bearer` header. An empty one is none: a configured token that turned out
@@ -67,6 +93,25 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 impl Caller {
+    /// The configuration that the request sees.
+    pub(super) fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The same caller under the configuration of today: a stream outlives reloads, but not its token.
+    pub(super) fn renew(&self, config: Arc<Config>) -> Option<Self> {
+        if Arc::ptr_eq(&config, &self.config) {
+            return Some(self.clone());
+        }
+        let token = find(&config.admin.tokens, self.token().token.expose().as_bytes())?;
+        Some(Self { config, token })
+    }
+
+    /// Whether the token has a scope.
+    pub(super) fn may(&self, scope: Scope) -> bool {
+        self.token().scopes.contains(&scope)
+    }
+
     /// The token's name, for the audit line.
     pub(super) fn name(&self) -> &str {
         &self.token().name
@@ -74,7 +119,7 @@ impl Caller {
 
     /// Refuses a caller whose token has none of `scopes`, naming the first.
     pub(super) fn require(&self, scopes: &[Scope]) -> Result<(), Problem> {
-        if scopes.iter().any(|scope| self.token().scopes.contains(scope)) {
+        if scopes.iter().any(|scope| self.may(*scope)) {
             return Ok(());
         }
         let missing = scopes.first().map_or("", |scope| scope_name(*scope));
@@ -117,7 +162,7 @@ impl Caller {
 }
 
 /// A scope as the configuration spells it.
-fn scope_name(scope: Scope) -> &'static str {
+pub(super) fn scope_name(scope: Scope) -> &'static str {
     match scope {
         Scope::Read => "read",
         Scope::Purge => "purge",
@@ -143,11 +188,8 @@ mod tests {
         for value in values {
             headers.append(header::AUTHORIZATION, value.parse().unwrap());
         }
-        assert_eq!(
-            authenticate(&[token("first"), token(""), token("second")], &headers),
-            expected,
-            "{values:?}"
-        );
+        let known = [token("first"), token(""), token("second")];
+        assert_eq!(bearer(&headers).and_then(|token| find(&known, token)), expected, "{values:?}");
     }
 
     #[test]

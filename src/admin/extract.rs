@@ -19,11 +19,11 @@ const LARGE_BODY_BYTES: u64 = 64 << 10;
 /// A body must arrive, and get its turn, within this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The one variable segment of the path, decoded.
+/// The variable segments of the path, decoded: one, or a tuple of several.
 #[derive(Debug)]
-pub(super) struct Segment(pub(super) String);
+pub(super) struct Segment<T = String>(pub(super) T);
 
-impl<S: Send + Sync> FromRequestParts<S> for Segment {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -61,6 +61,22 @@ pub(super) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
 
 /// Reads a body as JSON, whatever its `Content-Type` says: a purge must not be lost to a careless client library.
 pub(super) async fn json<T: DeserializeOwned>(limits: &Limits, body: Body) -> Result<T, Problem> {
+    take(limits, body, parse).await
+}
+
+/// The same where a body need not be there.
+pub(super) async fn optional_json<T>(limits: &Limits, body: Body) -> Result<T, Problem>
+where
+    T: DeserializeOwned + Default,
+{
+    take(limits, body, |body| if body.is_empty() { Ok(T::default()) } else { parse(body) }).await
+}
+
+async fn take<T>(
+    limits: &Limits,
+    body: Body,
+    parse: impl FnOnce(&[u8]) -> Result<T, Problem>,
+) -> Result<T, Problem> {
     let reading = async {
         let _turn = match body.size_hint().upper() {
             Some(bytes) if bytes < LARGE_BODY_BYTES => None,

@@ -19,7 +19,7 @@ pub enum Extent {
 }
 
 /// A page of purges, newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Page {
     /// The purges.
     pub purges: Vec<Purge>,
@@ -28,7 +28,7 @@ pub struct Page {
 }
 
 /// A purge.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Purge {
     /// Its id.
     pub id: String,
@@ -51,7 +51,7 @@ pub struct Purge {
 }
 
 /// What was asked for, spelled as in the request.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Items {
     /// How many items; more than the lists hold where they are abbreviated.
@@ -74,7 +74,7 @@ pub struct Items {
 }
 
 /// One purge on one CDN.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Job {
     /// The CDN's name.
     pub cdn: String,
@@ -93,12 +93,15 @@ pub struct Job {
     pub completed_at: Option<String>,
     /// When the next send is due, RFC 3339.
     pub next_attempt_at: Option<String>,
+    /// It failed, and nobody retried or acknowledged it: until then its CDN does not count as healthy.
+    #[serde(default)]
+    pub unacknowledged: bool,
     /// The CDN's answers, oldest first.
     pub attempts: Vec<Attempt>,
 }
 
 /// One call to a CDN.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Attempt {
     /// RFC 3339.
     pub at: String,
@@ -143,6 +146,7 @@ impl Purge {
             accepted_at: None,
             completed_at: None,
             next_attempt_at: Some(rfc3339(new.due_ms)),
+            unacknowledged: false,
             attempts: Vec::new(),
         });
         Self {
@@ -191,6 +195,7 @@ impl Job {
             accepted_at: view.accepted_ms.map(rfc3339),
             completed_at: view.completed_ms.map(rfc3339),
             next_attempt_at: view.next_attempt_ms.map(rfc3339),
+            unacknowledged: view.unacknowledged,
             attempts: view.attempts[hidden..]
                 .iter()
                 .map(|(attempt, items)| Attempt::of(attempt, *items))
@@ -227,7 +232,7 @@ pub fn state_word(state: State) -> &'static str {
 }
 
 /// Milliseconds since the epoch as RFC 3339 in UTC, with milliseconds.
-fn rfc3339(ms: i64) -> String {
+pub(super) fn rfc3339(ms: i64) -> String {
     let time = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
     format!("{time:.3}")
 }

@@ -1,52 +1,69 @@
 //! The admin API, on a listener of its own.
 //!
-//! | call | scope | does |
-//! |---|---|---|
-//! | `POST /v1/sites/{site}/purges` | `purge` or `purge-everything` | accepts a purge: 202, and 200 where `Prefer: wait=` saw it end |
-//! | `GET /v1/purges` | `read` | purges of the caller's sites, newest first |
-//! | `GET /v1/purges/{id}` | `read` | one purge, its jobs, their attempts |
-//! | `GET /v1/sites`, `GET /v1/sites/{site}` | `read` | configuration without secrets, and how each CDN stands |
-//! | `GET /healthz` | none | the process answers |
-//! | `GET /readyz` | none | 503 while starting or draining, else 200 with what is degraded |
-//! | `GET /metrics` | none | OpenMetrics text |
+//! Every call is in the table of `routes.rs`, from which both the router and the OpenAPI document are made; each has a file:
+//!
+//! | file | calls |
+//! |---|---|
+//! | `purges.rs`, `wait.rs` | accept a purge, `Prefer: wait`, show and list them |
+//! | `operate.rs` | retry, acknowledge and cancel a purge; pause and resume a CDN |
+//! | `credentials.rs` | what the CDNs' credentials are good for |
+//! | `sites.rs` | configuration without secrets, and how each CDN stands |
+//! | `explain.rs` | what the rewrite would do, and why |
+//! | `stream.rs`, `events.rs`, `poll.rs` | server-sent events: a listener, what is told, what is looked at |
+//! | `reload.rs` | read the configuration again |
+//! | `ops.rs`, `console.rs`, `openapi.rs` | probes and metrics, the page for people, the document for programs: no token needed |
 //!
 //! Every error is a problem document (RFC 9457, `problem.rs`). A caller sees only its own sites: purges of others
 //! are 404. The JSON of all answers is in `json.rs`.
 
 pub mod json;
+pub mod openapi;
 pub mod problem;
+pub mod reload;
 
+mod audit;
 mod auth;
+mod console;
+mod credentials;
+mod events;
+mod explain;
 mod extract;
 mod idempotency;
+mod operate;
 mod ops;
+mod poll;
 mod purges;
+mod routes;
 mod serve;
 mod sites;
 mod stall;
+mod stream;
+mod throttle;
 mod wait;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use events::{Events, HealthEvent, JobEvent, LaggedEvent};
 pub use ops::Readiness;
 pub use serve::serve;
 
+use crate::cdn::Sender;
 use crate::config::{Config, Site};
+use crate::metrics::Metrics;
 use crate::purge::{JobPlan, PurgeRequest};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
 use problem::{BadItem, Kind, Problem};
 use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tracing::Instrument;
@@ -58,14 +75,20 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct State {
     /// The current configuration; each request takes one snapshot of it.
     pub config: Arc<ArcSwap<Config>>,
-    /// The store; none if it could not be opened, and then purges get 503.
-    pub store: Option<Arc<dyn Store>>,
+    /// The store; empty as long as it cannot be opened, and then purges get 503.
+    pub store: Arc<OnceLock<Arc<dyn Store>>>,
     /// The workers.
     pub control: Arc<dyn Control>,
     /// Plans a purge for each CDN of a site.
     pub planner: Box<Planner>,
-    /// Renders the metrics as OpenMetrics text.
-    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// Calls the CDNs, for checks of their credentials.
+    pub sender: Sender,
+    /// Reads the configuration again.
+    pub reload: Arc<dyn reload::Reload>,
+    /// Where is told what happens.
+    pub events: Arc<Events>,
+    /// What is counted, and rendered for scrapers.
+    pub metrics: Arc<Metrics>,
     /// Whether the process is starting, ready or draining.
     pub readiness: Arc<Readiness>,
     /// What callers share.
@@ -106,11 +129,22 @@ pub struct Limits {
     waiters: Semaphore,
     /// Bodies over 64 KiB in memory at the same time.
     large_bodies: Semaphore,
+    /// Checks of credentials at the same time.
+    credential_checks: Semaphore,
+    /// Listeners to events.
+    streams: Arc<Semaphore>,
+    failures: throttle::Failures,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { waiters: Semaphore::new(128), large_bodies: Semaphore::new(4) }
+        Self {
+            waiters: Semaphore::new(128),
+            large_bodies: Semaphore::new(4),
+            credential_checks: Semaphore::new(1),
+            streams: Arc::new(Semaphore::new(stream::STREAMS)),
+            failures: throttle::Failures::default(),
+        }
     }
 }
 
@@ -120,18 +154,7 @@ struct Peer(SocketAddr);
 
 /// The routes and what surrounds them.
 fn router(state: Arc<State>) -> Router {
-    let api = Router::new()
-        .route("/v1/purges", get(purges::list))
-        .route("/v1/purges/{id}", get(purges::get))
-        .route("/v1/sites", get(sites::list))
-        .route("/v1/sites/{site}", get(sites::get))
-        .route("/v1/sites/{site}/purges", post(purges::create))
-        .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
-    Router::new()
-        .route("/healthz", get(ops::healthz))
-        .route("/readyz", get(ops::readyz))
-        .route("/metrics", get(ops::metrics))
-        .merge(api)
+    routes::router(&state)
         .fallback(ops::unknown_route)
         .method_not_allowed_fallback(ops::wrong_method)
         .layer(middleware::from_fn(surround))
@@ -148,7 +171,12 @@ async fn surround(request: Request, next: Next) -> Response {
 
 impl State {
     fn store(&self) -> Result<&Arc<dyn Store>, Problem> {
-        self.store.as_ref().ok_or_else(|| Problem::new(Kind::Unavailable, "The store could not be opened."))
+        self.store.get().ok_or_else(|| {
+            Problem::new(
+                Kind::Unavailable,
+                "The store cannot be opened; this is tried again every few seconds.",
+            )
+        })
     }
 }
 
@@ -162,6 +190,19 @@ where
         Ok(answer) => answer.map_err(|error| unavailable().because(error)),
         Err(elapsed) => Err(unavailable().because(elapsed)),
     }
+}
+
+/// Changes the store, in a task of its own: a caller who hangs up, or a store that commits too late for the answer, must
+/// not leave a change without what follows from it. `doing` completes "The store cannot …".
+async fn commit<T>(
+    doing: &str,
+    change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, Problem>
+where
+    T: Send + 'static,
+{
+    let task = tokio::spawn(change.instrument(tracing::Span::current()));
+    ask(doing, async { Ok::<_, Box<dyn Error + Send + Sync>>(task.await??) }).await
 }
 
 /// Milliseconds since the epoch.

@@ -2,9 +2,11 @@
 
 use super::State;
 use super::problem::{Kind, Problem};
+use crate::metrics::CONTENT_TYPE;
 use axum::extract;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Json};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -13,7 +15,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Readiness(watch::Sender<Phase>);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Phase {
     Starting,
@@ -56,9 +58,11 @@ impl Readiness {
     }
 }
 
-#[derive(Serialize)]
-struct Ready {
+/// The answer of `GET /readyz`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Ready {
     status: Phase,
+    /// What does not work as it should, in words.
     degraded: Vec<String>,
 }
 
@@ -77,8 +81,8 @@ pub(super) async fn readyz(extract::State(state): extract::State<Arc<State>>) ->
 
 fn degraded(state: &State) -> Vec<String> {
     let mut reasons = Vec::new();
-    if state.store.is_none() {
-        reasons.push("the store could not be opened: purges get 503".to_owned());
+    if state.store.get().is_none() {
+        reasons.push("the store cannot be opened: purges get 503".to_owned());
     }
     for site in &state.config.load().sites {
         for cdn in super::sites::health(state, site).into_iter().filter(|cdn| !cdn.healthy) {
@@ -90,8 +94,7 @@ fn degraded(state: &State) -> Vec<String> {
 
 /// `GET /metrics`
 pub(super) async fn metrics(extract::State(state): extract::State<Arc<State>>) -> impl IntoResponse {
-    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], (state.metrics)())
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], state.metrics.render())
 }
 
 /// Every path that is not ours.

@@ -24,10 +24,16 @@ pub enum Kind {
     Timeout,
     /// The `Idempotency-Key` stands for another purge.
     Conflict,
+    /// The purge has nothing that could be retried, acknowledged or cancelled.
+    WrongState,
     /// Too many bytes or items.
     TooLarge,
     /// Well-formed JSON that does not describe a purge of this site.
     Invalid,
+    /// The configuration file cannot be used; the last good one stays.
+    Configuration,
+    /// Too many failed logins, or too many event streams.
+    TooMany,
     /// A defect of the shim.
     Internal,
     /// Nothing was accepted; the caller should try again.
@@ -49,10 +55,17 @@ impl Kind {
             }
             Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "The body did not arrive in time"),
             Self::Conflict => (StatusCode::CONFLICT, "idempotency-conflict", "The Idempotency-Key is taken"),
+            Self::WrongState => (StatusCode::CONFLICT, "wrong-state", "The purge is not in a state for this"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
             Self::Invalid => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The request cannot be carried out")
             }
+            Self::Configuration => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "configuration",
+                "The configuration cannot be used; the last good one stays",
+            ),
+            Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not accepted, try again"),
         }
@@ -60,7 +73,7 @@ impl Kind {
 }
 
 /// One wrong item of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct BadItem {
     /// The item as the caller wrote it, or the name of the field.
     pub item: String,
@@ -69,7 +82,8 @@ pub struct BadItem {
 }
 
 /// The document that callers see.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "Problem")]
 pub struct Document {
     /// Names the kind of problem.
     #[serde(rename = "type")]
@@ -91,13 +105,22 @@ pub struct Problem {
     kind: Kind,
     detail: String,
     errors: Vec<BadItem>,
+    /// Seconds.
+    retry_after: Option<u64>,
     inner: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Problem {
     /// A problem with the outer message `detail`: a sentence, without secrets or internals.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), errors: Vec::new(), inner: None }
+        let retry_after = matches!(kind, Kind::Unavailable | Kind::TooMany).then_some(5);
+        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after, inner: None }
+    }
+
+    /// When the caller should try again, in seconds.
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 
     /// Names the wrong items.
@@ -134,15 +157,15 @@ impl IntoResponse for Problem {
         let mut response = (status, axum::Json(document)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         match self.kind {
             Kind::Unauthorized => {
                 headers.insert(
                     header::WWW_AUTHENTICATE,
                     HeaderValue::from_static("Bearer realm=\"origin-shim\""),
                 );
-            }
-            Kind::Unavailable => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
             // The rest of the body may still be under way.
             Kind::Timeout | Kind::TooLarge => {

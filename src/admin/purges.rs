@@ -2,27 +2,27 @@
 
 use super::auth::Caller;
 use super::extract::{Query, Segment, json as read_json};
-use super::json::{Extent, Page, Purge};
+use super::json::{Extent, Page, Purge, state_word};
 use super::problem::{BadItem, Kind, Problem};
-use super::{Peer, State, ask, idempotency, now_ms, wait};
+use super::{Peer, State, ask, commit, idempotency, now_ms, wait};
 use crate::config::{Scope, Site};
+use crate::metrics::Metrics;
 use crate::purge::{self, JobPlan, PurgeMode, PurgeRequest};
-use crate::store::{Enqueued, Filter, NewPurge, Store};
+use crate::store::{Enqueued, Filter, NewPurge, PurgeView, Store};
 use axum::body::Body;
 use axum::extract;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::Instrument;
 
 /// Items in one purge, at most.
 const MAX_ITEMS: usize = 50_000;
 /// Characters of a reason, at most.
-const MAX_REASON: usize = 1_000;
+pub(super) const MAX_REASON: usize = 1_000;
 /// Purges on a page: at most, and unless told.
 const MAX_PAGE: usize = 100;
 const PAGE: usize = 20;
@@ -38,7 +38,6 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     // Whatever can be refused without the body is, before it is read.
     caller.require_site(&site)?;
-    caller.require(&[Scope::Purge, Scope::PurgeEverything])?;
     let site = caller.site(&site)?;
     let store = state.store()?.clone();
 
@@ -66,7 +65,7 @@ pub(super) async fn create(
         idempotency,
     };
     let purge = Purge::accepted(&new);
-    let purge = match enqueue(&state, store.clone(), new, peer).await? {
+    let purge = match enqueue(&state, store.clone(), new, purge.clone(), peer).await? {
         Enqueued::Created => purge,
         Enqueued::Existing(id) => repeated(&*store, id).await?,
         Enqueued::KeyReused => {
@@ -119,26 +118,34 @@ fn plan(state: &State, site: &Site, request: &PurgeRequest) -> Result<Vec<JobPla
     }
 }
 
-/// Commits the purge, wakes the workers and writes the audit line, in a task of its own: a caller who hangs up, or a
-/// store that commits too late for the answer, must not leave a committed purge asleep.
+/// Commits the purge; then the workers are woken, and whoever should hear of it does.
 async fn enqueue(
     state: &Arc<State>,
     store: Arc<dyn Store>,
     new: NewPurge,
+    accepted: Purge,
     peer: SocketAddr,
 ) -> Result<Enqueued, Problem> {
     let state = state.clone();
-    let task = async move {
-        let (site, audit) = (new.site.clone(), Audit::of(&new));
-        let enqueued = store.enqueue(new).await.map_err(Box::new)?;
+    commit("commit the purge", async move {
+        let audit = Audit::of(&new);
+        let enqueued = store.enqueue(new).await?;
         if enqueued == Enqueued::Created {
-            state.control.wake(&site);
+            state.control.wake(&accepted.site);
             audit.write(peer);
+            state.events.purge(&accepted);
+            count(&state.metrics, &accepted);
         }
-        Ok::<_, Box<dyn Error + Send + Sync>>(enqueued)
-    };
-    let task = tokio::spawn(task.instrument(tracing::Span::current()));
-    ask("commit the purge", async { task.await? }).await
+        Ok(enqueued)
+    })
+    .await
+}
+
+fn count(metrics: &Metrics, accepted: &Purge) {
+    metrics.purge(&accepted.site, state_word(accepted.state));
+    for job in accepted.jobs.iter().filter(|job| !job.fallback.is_empty()) {
+        metrics.purge_fallback(&accepted.site, &job.cdn);
+    }
 }
 
 /// What the audit line says of a purge: counts, not items.
@@ -212,21 +219,28 @@ pub(super) async fn get(
     extract::Extension(caller): extract::Extension<Caller>,
     Segment(id): Segment,
 ) -> Result<Json<Purge>, Problem> {
-    caller.require(&[Scope::Read])?;
-    let view = ask("show the purge", state.store()?.get(id.clone())).await?;
-    // Another's purge looks like none at all.
+    Ok(Json(Purge::of(&visible(&state, &caller, &id).await?, Extent::Full)))
+}
+
+/// A purge that the caller may see: another's looks like none at all.
+pub(super) async fn visible(state: &State, caller: &Caller, id: &str) -> Result<PurgeView, Problem> {
+    let view = ask("show the purge", state.store()?.get(id.to_owned())).await?;
     let view = view.filter(|view| caller.sees(&view.site));
-    let view = view.ok_or_else(|| Problem::new(Kind::NotFound, format!("There is no purge `{id}`.")))?;
-    Ok(Json(Purge::of(&view, Extent::Full)))
+    view.ok_or_else(|| Problem::new(Kind::NotFound, format!("There is no purge `{id}`.")))
 }
 
 /// The query of `GET /v1/purges`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// Only purges of this site.
     site: Option<String>,
+    /// Only purges in this state.
     state: Option<purge::State>,
+    /// Purges on the page, 1 to 100; 20 unless told.
+    #[schemars(range(min = 1, max = 100))]
     limit: Option<usize>,
+    /// The `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
@@ -236,7 +250,6 @@ pub(super) async fn list(
     extract::Extension(caller): extract::Extension<Caller>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page>, Problem> {
-    caller.require(&[Scope::Read])?;
     let limit = query.limit.unwrap_or(PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(Problem::new(Kind::BadRequest, format!("`limit` must be from 1 to {MAX_PAGE}.")));

@@ -1,5 +1,6 @@
 //! The admin listener: HTTP/1.1 connections, bounded in number, in the time they may take, and in what they may send.
 
+use super::poll::poll;
 use super::stall::WriteTimeout;
 use super::{Peer, State, router};
 use axum::Router;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Connections at the same time.
 const MAX_CONNECTIONS: usize = 512;
@@ -43,6 +45,7 @@ pub(super) async fn serve_at_most(
     shutdown: impl Future<Output = ()>,
 ) {
     let router = router(state.clone());
+    let polling = AbortOnDropHandle::new(tokio::spawn(poll(state.clone())));
     let places = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
@@ -74,6 +77,7 @@ pub(super) async fn serve_at_most(
         }
     }
     drop(listener);
+    drop(polling);
     // Callers that wait for the end of a purge get their answer now.
     state.readiness.set_draining();
     if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {

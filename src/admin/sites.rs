@@ -5,23 +5,24 @@ use super::extract::Segment;
 use super::problem::Problem;
 use super::{CdnHealth, State, now_ms};
 use crate::config::duration::print as duration;
-use crate::config::{self, Mode, OriginHost, Scope, Trust};
+use crate::config::{self, Mode, OriginHost, Trust};
 use crate::purge::PurgeMode;
 use crate::rewrite::{CdnType, Profile};
 use crate::store::QueueStatus;
 use axum::extract;
 use axum::response::Json;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
 
 /// The answer of `GET /v1/sites`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Sites {
     sites: Vec<Site>,
 }
 
 /// A site; the keys and values are those of the configuration file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Site {
     name: String,
     hosts: Vec<String>,
@@ -39,19 +40,19 @@ pub(super) struct Site {
     cdns: Vec<Cdn>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct OptIn {
     trust: TrustJson,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum TrustJson {
     Word(&'static str),
     Addresses(Vec<String>),
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Cache {
     edge_ttl: String,
     browser_ttl: String,
@@ -64,7 +65,7 @@ struct Cache {
     max_purge_lag: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Tags {
     path: bool,
     site: bool,
@@ -72,16 +73,20 @@ struct Tags {
 }
 
 /// A CDN. Nothing of its settings is shown: what is not here cannot leak.
-#[derive(Debug, Serialize)]
-struct Cdn {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Cdn {
     name: String,
     #[serde(rename = "type")]
     cdn_type: CdnType,
+    /// Whether purges are known to get through, so that its responses get their long TTL.
     healthy: bool,
+    /// Why not, in words.
     reasons: Vec<String>,
     /// Items that the CDN has not accepted yet; null while the store cannot say.
     pending: Option<u64>,
+    /// The age of the oldest job under way.
     oldest_pending_seconds: Option<i64>,
+    /// Whether sending is stopped; null while the store cannot say.
     paused: Option<bool>,
     hosts: Vec<String>,
     mode: PurgeMode,
@@ -91,12 +96,17 @@ struct Cdn {
     tag_header: Option<String>,
 }
 
+impl Cdn {
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+}
+
 /// `GET /v1/sites`
 pub(super) async fn list(
     extract::State(state): extract::State<Arc<State>>,
     extract::Extension(caller): extract::Extension<Caller>,
 ) -> Result<Json<Sites>, Problem> {
-    caller.require(&[Scope::Read])?;
     let queues = queues(&state).await;
     Ok(Json(Sites { sites: caller.sites().map(|site| show(&state, site, queues.as_deref())).collect() }))
 }
@@ -108,7 +118,6 @@ pub(super) async fn get(
     Segment(site): Segment,
 ) -> Result<Json<Site>, Problem> {
     caller.require_site(&site)?;
-    caller.require(&[Scope::Read])?;
     let site = caller.site(&site)?;
     Ok(Json(show(&state, site, queues(&state).await.as_deref())))
 }
@@ -127,7 +136,7 @@ pub(super) fn health(state: &State, site: &config::Site) -> Vec<CdnHealth> {
 
 /// How the queues stand; none while the store is out of reach, which the CDNs' health tells by itself.
 async fn queues(state: &State) -> Option<Vec<QueueStatus>> {
-    let store = state.store.as_ref()?;
+    let store = state.store.get()?;
     match tokio::time::timeout(super::STORE_TIMEOUT, store.status()).await {
         Ok(Ok(queues)) => Some(queues),
         Ok(Err(error)) => {
@@ -141,10 +150,14 @@ async fn queues(state: &State) -> Option<Vec<QueueStatus>> {
     }
 }
 
+/// Every CDN of the site, in file order.
+pub(super) async fn cdns(state: &State, site: &config::Site) -> Vec<Cdn> {
+    show_cdns(state, site, queues(state).await.as_deref())
+}
+
 fn show(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> Site {
     let policy = &site.policy;
     let ttls = &policy.ttls;
-    let health = health(state, site);
     Site {
         name: site.name.clone(),
         hosts: site.hosts.clone(),
@@ -165,6 +178,7 @@ fn show(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> S
             trust: match &site.trust {
                 Trust::Any => TrustJson::Word("any"),
                 Trust::Secret(_) => TrustJson::Word("secret"),
+                Trust::ClientCertificate => TrustJson::Word("client-cert"),
                 Trust::Addresses(networks) => {
                     TrustJson::Addresses(networks.iter().map(ToString::to_string).collect())
                 }
@@ -183,8 +197,13 @@ fn show(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> S
         },
         tags: Tags { path: policy.tags.path, site: policy.tags.site, sections: policy.tags.sections },
         rules: policy.rules.len(),
-        cdns: site.cdns.iter().zip(health).map(|(cdn, health)| show_cdn(site, cdn, health, queues)).collect(),
+        cdns: show_cdns(state, site, queues),
     }
+}
+
+fn show_cdns(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> Vec<Cdn> {
+    let healths = health(state, site);
+    site.cdns.iter().zip(healths).map(|(cdn, health)| show_cdn(site, cdn, health, queues)).collect()
 }
 
 fn show_cdn(

@@ -1,34 +1,61 @@
 //! The control plane: one thread with its own runtime for the admin API and the workers of the CDNs, so that nothing they
 //! do can hold up a request.
 
-use super::StartError;
-use super::StopError;
-use super::glue;
-use crate::admin::{self, Readiness};
+use super::glue::{self, Workers};
+use super::reload::Reloader;
+use super::{StartError, StopError};
+use crate::admin::reload::{NotReloaded, Reload, Reloaded};
+use crate::admin::{self, Events, Readiness};
 use crate::cdn::Sender;
-use crate::config::Config;
+use crate::config::{Config, Fingerprint};
+use crate::listen::{Pulse, Serving};
 use crate::metrics::Metrics;
-
 use crate::store::{OpenError, SqliteStore, Store};
 use crate::view::PurgeHealthView;
 use crate::worker::{Engine, Parts, system_clock};
 use arc_swap::ArcSwap;
+use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Between two attempts to open a store that could not be opened.
+const REOPEN: Duration = Duration::from_secs(10);
+
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_millis(250);
 
 /// The running control plane.
-#[derive(Debug)]
 pub(super) struct ControlPlane {
     address: SocketAddr,
     readiness: Arc<Readiness>,
+    reloader: Arc<Reloader>,
+    runtime: Handle,
     stop: CancellationToken,
     ended: oneshot::Receiver<()>,
     thread: JoinHandle<()>,
+    /// None while the store is being opened, which may take long.
+    pulse: Arc<OnceLock<Pulse>>,
+}
+
+/// What the control plane has from the rest of the program.
+pub(super) struct Given {
+    /// What to run.
+    pub(super) config: Config,
+    /// Where it came from, and what later ones are compared with.
+    pub(super) source: (Option<PathBuf>, Fingerprint),
+    /// What the data plane serves.
+    pub(super) serving: Serving,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) view: Arc<PurgeHealthView>,
 }
 
 impl ControlPlane {
@@ -43,35 +70,30 @@ impl ControlPlane {
         bind().map_err(|source| StartError::AdminBind { address, source })
     }
 
-    /// Opens the store and starts the thread.
-    pub(super) fn start(
-        config: Config,
-        admin: TcpListener,
-        metrics: Arc<Metrics>,
-        view: Arc<PurgeHealthView>,
-    ) -> Result<Self, StartError> {
+    /// Starts the thread, which opens the store.
+    pub(super) fn start(admin: TcpListener, given: Given) -> Result<Self, StartError> {
         let address = admin.local_addr().map_err(StartError::Control)?;
         let sender = Sender::new().map_err(StartError::Sender)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Control)?;
-        let (readiness, stop) = (Arc::new(Readiness::default()), CancellationToken::new());
+        let handle = runtime.handle().clone();
+        let plane = Plane::new(given, sender);
+        let (readiness, reloader) = (plane.readiness.clone(), plane.reloader.clone());
+        let pulse = plane.pulse.clone();
+        let stop = CancellationToken::new();
         let (alive, ended) = oneshot::channel();
-        let parts = Plane { config, metrics, view, sender, readiness: Arc::clone(&readiness) };
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
                 // Dropped, and so seen by `ended`, when this thread ends in whatever way.
                 let _alive = alive;
-                if let Err(error) = parts.run(&runtime, admin, stopped) {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "the admin API cannot be served"
-                    );
+                if let Err(error) = plane.run(&runtime, admin, stopped) {
+                    tracing::error!(error = &error as &dyn Error, "the admin API cannot be served");
                 }
             })
             .map_err(StartError::Control)?;
-        Ok(Self { address, readiness, stop, ended, thread })
+        Ok(Self { address, readiness, reloader, runtime: handle, stop, ended, thread, pulse })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -84,6 +106,25 @@ impl ControlPlane {
 
     pub(super) fn set_draining(&self) {
         self.readiness.set_draining();
+    }
+
+    /// Its thread's pulse, several beats a second once the store is open.
+    pub(super) fn pulse(&self) -> Arc<OnceLock<Pulse>> {
+        Arc::clone(&self.pulse)
+    }
+
+    /// The configuration that counts.
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.reloader.config.load_full()
+    }
+
+    /// Reloads on the control plane's own runtime, where its tasks live.
+    pub(super) async fn reload(&self) -> Result<Reloaded, NotReloaded> {
+        let reloader = self.reloader.clone();
+        let reloading = self.runtime.spawn(async move { reloader.reload().await });
+        reloading.await.unwrap_or_else(|_| {
+            Err(NotReloaded { detail: "The control plane has ended.".to_owned(), problems: Vec::new() })
+        })
     }
 
     /// Ends when the thread has ended.
@@ -101,65 +142,138 @@ impl ControlPlane {
 
 /// What the thread works with.
 struct Plane {
-    config: Config,
+    config: Arc<ArcSwap<Config>>,
+    store: Arc<OnceLock<Arc<dyn Store>>>,
+    workers: Arc<Workers>,
+    reloader: Arc<Reloader>,
+    readiness: Arc<Readiness>,
     metrics: Arc<Metrics>,
+    events: Arc<Events>,
     view: Arc<PurgeHealthView>,
     sender: Sender,
-    readiness: Arc<Readiness>,
+    pulse: Arc<OnceLock<Pulse>>,
 }
 
 impl Plane {
+    fn new(given: Given, sender: Sender) -> Self {
+        let Given { config, source: (file, fingerprint), serving, metrics, view } = given;
+        let started = config.clone();
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let (workers, events) = (Arc::new(Workers::default()), Arc::new(Events::default()));
+        let reloader = Reloader {
+            file,
+            current: Mutex::new(fingerprint),
+            started,
+            serving,
+            config: config.clone(),
+            workers: workers.clone(),
+            metrics: metrics.clone(),
+            events: events.clone(),
+        };
+        let (store, readiness, pulse) = (Arc::default(), Arc::default(), Arc::default());
+        Self {
+            config,
+            store,
+            workers,
+            reloader: Arc::new(reloader),
+            readiness,
+            metrics,
+            events,
+            view,
+            sender,
+            pulse,
+        }
+    }
+
     fn run(self, runtime: &Runtime, admin: TcpListener, stop: CancellationToken) -> io::Result<()> {
-        let store = open(&self.config);
+        // Before the first call is answered, so that none gets a 503 for being early.
+        let opened = open(&self.config.load());
         runtime.block_on(async {
+            tokio::spawn(beat(Arc::clone(&self.pulse)));
             let listener = tokio::net::TcpListener::from_std(admin)?;
-            let engine = store.clone().map(|store| Arc::new(Engine::start(&self.config, self.parts(store))));
             let state = admin::State {
-                control: glue::control(engine.clone()),
+                config: self.config.clone(),
+                store: self.store.clone(),
+                control: self.workers.clone(),
                 planner: glue::planner(),
-                metrics: Box::new({
-                    let metrics = Arc::clone(&self.metrics);
-                    move || metrics.render()
-                }),
-                readiness: Arc::clone(&self.readiness),
+                sender: self.sender.clone(),
+                reload: self.reloader.clone(),
+                events: self.events.clone(),
+                metrics: self.metrics.clone(),
+                readiness: self.readiness.clone(),
                 limits: admin::Limits::default(),
-                config: Arc::new(ArcSwap::from_pointee(self.config)),
-                store,
             };
+            let workers = self.workers.clone();
+            let opening = AbortOnDropHandle::new(tokio::spawn(self.open(opened)));
             admin::serve(listener, Arc::new(state), stop.cancelled_owned()).await;
-            if let Some(engine) = engine {
+            drop(opening);
+            if let Some(engine) = workers.engine() {
                 engine.stop().await;
             }
             Ok(())
         })
     }
 
-    fn parts(&self, store: Arc<dyn Store>) -> Parts {
-        Parts {
-            store,
+    /// Starts the workers with the store, as soon as it can be opened.
+    async fn open(self, first: Result<Arc<dyn Store>, OpenError>) {
+        let mut attempt = first;
+        let mut told = String::new();
+        let store = loop {
+            match attempt {
+                Ok(store) => break store,
+                Err(error) => tell_unopened(&error, &mut told),
+            }
+            sleep(REOPEN).await;
+            let config = self.config.load_full();
+            let opening = tokio::task::spawn_blocking(move || open(&config)).await;
+            // A panic there has been told, and nothing was opened.
+            let Ok(opened) = opening else { return };
+            attempt = opened;
+        };
+        if !told.is_empty() {
+            tracing::info!("the store could be opened: purges are accepted from now on");
+        }
+        let parts = Parts {
+            store: store.clone(),
             transport: Arc::new(self.sender.clone()),
             adapter: Box::new(crate::cdn::build),
-            view: Arc::clone(&self.view),
-            observer: glue::observer(Arc::clone(&self.metrics)),
+            view: self.view.clone(),
+            observer: glue::observer(self.metrics.clone(), self.events.clone()),
             clock: system_clock(),
-        }
+        };
+        // No reload comes in between, since nothing here waits and both are on this thread.
+        self.workers.began(Engine::start(&self.config.load(), parts));
+        let _ = self.store.set(store);
+    }
+}
+
+/// Shows that the thread is alive, until its runtime ends.
+async fn beat(pulse: Arc<OnceLock<Pulse>>) {
+    let pulse = pulse.get_or_init(|| Pulse::new(Instant::now()));
+    loop {
+        pulse.beat(Instant::now());
+        tokio::time::sleep(BEAT).await;
     }
 }
 
 /// Opens the store. Without one the proxy goes on with short lifetimes, and purges get 503.
-fn open(config: &Config) -> Option<Arc<dyn Store>> {
-    let opened: Result<SqliteStore, OpenError> = match &config.store.path {
+fn open(config: &Config) -> Result<Arc<dyn Store>, OpenError> {
+    let opened = match &config.store.path {
         Some(path) => SqliteStore::open(path),
         None => SqliteStore::in_memory(),
     };
-    match opened {
-        Ok(store) => Some(Arc::new(store)),
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the store cannot be opened: no purge is accepted, and no response gets a long TTL"
-            );
-            None
-        }
+    opened.map(|store| Arc::new(store) as Arc<dyn Store>)
+}
+
+/// Once per reason, not every few seconds.
+fn tell_unopened(error: &OpenError, told: &mut String) {
+    let text = error.to_string();
+    if text != *told {
+        tracing::error!(
+            error = error as &dyn Error,
+            "the store cannot be opened: no purge is accepted, and no response gets a long TTL; tried again every {} s",
+            REOPEN.as_secs()
+        );
+        *told = text;
     }
 }

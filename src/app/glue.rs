@@ -2,13 +2,13 @@
 
 use crate::admin::json::state_word;
 use crate::admin::problem::BadItem;
-use crate::admin::{CdnHealth, Control, Planner};
+use crate::admin::{CdnHealth, Control, Events, Planner};
 use crate::cdn;
 use crate::metrics::Metrics;
 use crate::purge::plan;
 use crate::store::{CdnKey, EndedJob};
-use crate::worker::{Engine, Observer};
-use std::sync::Arc;
+use crate::worker::{CdnStatus, Engine, Observer};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -21,76 +21,80 @@ pub(super) fn planner() -> Box<Planner> {
     })
 }
 
-/// The engine as the admin API sees it.
-pub(super) fn control(engine: Option<Arc<Engine>>) -> Arc<dyn Control> {
-    match engine {
-        Some(engine) => Arc::new(Running(engine)),
-        None => Arc::new(NoEngine(watch::Sender::new(0))),
+/// The engine as the admin API sees it: none before the store could be opened.
+#[derive(Default)]
+pub(super) struct Workers {
+    engine: OnceLock<Arc<Engine>>,
+    /// What changes before there is an engine: nothing.
+    nothing: watch::Sender<u64>,
+}
+
+impl Workers {
+    /// The workers have begun.
+    pub(super) fn began(&self, engine: Engine) {
+        // Only called by the one task that opens the store.
+        let _ = self.engine.set(Arc::new(engine));
+    }
+
+    pub(super) fn engine(&self) -> Option<&Arc<Engine>> {
+        self.engine.get()
     }
 }
 
-struct Running(Arc<Engine>);
-
-impl Control for Running {
+impl Control for Workers {
     fn wake(&self, site: &str) {
-        self.0.wake(site);
+        if let Some(engine) = self.engine() {
+            engine.wake(site);
+        }
     }
 
     fn health(&self, site: &str) -> Vec<CdnHealth> {
-        let statuses = self.0.status(site).into_iter();
-        statuses
-            .map(|status| CdnHealth { name: status.name, healthy: status.healthy, reasons: status.reasons })
-            .collect()
+        let statuses = self.engine().map(|engine| engine.status(site)).unwrap_or_default();
+        let health = |status: CdnStatus| CdnHealth {
+            name: status.name,
+            healthy: status.healthy,
+            reasons: status.reasons,
+        };
+        statuses.into_iter().map(health).collect()
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changes()
+        self.engine().map_or_else(|| self.nothing.subscribe(), |engine| engine.changes())
     }
 }
 
-/// Without a store there is no engine.
-struct NoEngine(watch::Sender<u64>);
-
-impl Control for NoEngine {
-    fn wake(&self, _site: &str) {}
-
-    fn health(&self, _site: &str) -> Vec<CdnHealth> {
-        Vec::new()
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
-    }
+/// What the engine tells becomes metrics and events.
+pub(super) fn observer(metrics: Arc<Metrics>, events: Arc<Events>) -> Arc<dyn Observer> {
+    Arc::new(Telling { metrics, events })
 }
 
-/// What the engine tells becomes metrics.
-pub(super) fn observer(metrics: Arc<Metrics>) -> Arc<dyn Observer> {
-    Arc::new(Counting(metrics))
+struct Telling {
+    metrics: Arc<Metrics>,
+    events: Arc<Events>,
 }
 
-struct Counting(Arc<Metrics>);
-
-impl Observer for Counting {
+impl Observer for Telling {
     fn call(&self, key: &CdnKey, outcome: &'static str, took: Duration, items: u64) {
-        self.0.cdn_call(&key.site, &key.cdn, outcome, took);
-        self.0.cdn_items(&key.site, &key.cdn, outcome, items);
+        self.metrics.cdn_call(&key.site, &key.cdn, outcome, took);
+        self.metrics.cdn_items(&key.site, &key.cdn, outcome, items);
     }
 
     fn job_ended(&self, job: &EndedJob, took: Duration) {
+        self.events.job_ended(job);
         if job.state == crate::purge::State::Done {
-            self.0.publish_to_purged(&job.key.site, &job.key.cdn, took);
+            self.metrics.publish_to_purged(&job.key.site, &job.key.cdn, took);
         }
         if let Some(state) = job.purge_ended {
-            self.0.purge(&job.key.site, state_word(state));
+            self.metrics.purge(&job.key.site, state_word(state));
         }
     }
 
     fn widened(&self, key: &CdnKey, jobs: u64) {
-        (0..jobs).for_each(|_| self.0.purge_fallback(&key.site, &key.cdn));
+        (0..jobs).for_each(|_| self.metrics.purge_fallback(&key.site, &key.cdn));
     }
 
     fn queue(&self, key: &CdnKey, jobs: u64, oldest: Duration) {
-        self.0.purge_queue(
+        self.metrics.purge_queue(
             &key.site,
             &key.cdn,
             i64::try_from(jobs).unwrap_or(i64::MAX),
@@ -98,7 +102,12 @@ impl Observer for Counting {
         );
     }
 
+    fn standing(&self, key: &CdnKey, paused: bool, failed: u64) {
+        let failed = i64::try_from(failed).unwrap_or(i64::MAX);
+        self.metrics.purge_standing(&key.site, &key.cdn, paused, failed);
+    }
+
     fn health(&self, key: &CdnKey, healthy: bool) {
-        self.0.purge_healthy(&key.site, &key.cdn, healthy);
+        self.metrics.purge_healthy(&key.site, &key.cdn, healthy);
     }
 }

@@ -2,25 +2,27 @@
 
 mod control;
 mod glue;
+mod reload;
 
-use crate::config::Config;
-use crate::listen::{self, DataPlane, ListenError, WorkerPanicked};
+use crate::admin::reload::{NotReloaded, Reloaded};
+use crate::config::{Config, Fingerprint, Loaded};
+use crate::listen::{self, DataPlane, ListenError, Pulse, WorkerPanicked};
 use crate::metrics::Metrics;
 use crate::proxy::Shared;
 use crate::proxy::site::RoutingError;
 use crate::view::PurgeHealthView;
-use control::ControlPlane;
+use control::{ControlPlane, Given};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// Both planes, running.
-#[derive(Debug)]
 pub struct App {
     data: DataPlane,
     control: ControlPlane,
-    drain_timeout: Duration,
 }
 
 /// Where a running program really listens: a port 0 of the configuration has become one.
@@ -32,6 +34,21 @@ pub struct Addresses {
     pub tls: Vec<SocketAddr>,
     /// The admin listener.
     pub admin: SocketAddr,
+}
+
+/// The signs of life of a program's threads, for the service manager's watchdog.
+#[derive(Debug)]
+pub struct Vitals {
+    workers: Vec<Arc<Pulse>>,
+    control: Arc<OnceLock<Pulse>>,
+}
+
+impl Vitals {
+    /// For how long the quietest thread of either plane has shown no sign of life; each shows several a second.
+    pub fn quiet_for(&self, now: Instant) -> Duration {
+        let pulses = self.workers.iter().map(|pulse| &**pulse).chain(self.control.get());
+        pulses.map(|pulse| pulse.age(now)).max().unwrap_or_default()
+    }
 }
 
 /// Why the program did not start. Nothing of it is left running.
@@ -71,24 +88,50 @@ pub enum StopError {
     Control,
 }
 
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("data", &self.data).finish_non_exhaustive()
+    }
+}
+
 impl App {
-    /// Starts both planes. The store may be missing: the proxy then serves with short lifetimes, and purges get 503.
+    /// Starts both planes with a configuration that no file can be reloaded from. The store may be missing: the proxy then
+    /// serves with short lifetimes, and purges get 503.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_from(config, (None, Fingerprint::default()))
+    }
+
+    /// The same with what was loaded from `file`, which a reload reads again.
+    pub fn start_with(loaded: Loaded, file: &Path) -> Result<Self, StartError> {
+        Self::start_from(loaded.config, (Some(file.to_owned()), loaded.fingerprint))
+    }
+
+    fn start_from(config: Config, source: (Option<PathBuf>, Fingerprint)) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new(config.server.workers));
         let view = Arc::new(PurgeHealthView::default());
         let shared = Shared::new(&config, Arc::clone(&metrics), Arc::clone(&view))?;
-        let drain_timeout = config.server.limits.drain_timeout;
         let admin = ControlPlane::bind(&config)?;
         let data = listen::spawn(&config, shared)?;
-        let control = ControlPlane::start(config, admin, metrics, view)?;
+        let given = Given { config, source, serving: data.serving(), metrics, view };
+        let control = ControlPlane::start(admin, given)?;
         control.set_ready();
-        Ok(Self { data, control, drain_timeout })
+        Ok(Self { data, control })
+    }
+
+    /// Reads the configuration and the certificates again: what changed, or why the last good ones stay. Both are logged.
+    pub async fn reload(&self) -> Result<Reloaded, NotReloaded> {
+        self.control.reload().await
     }
 
     /// Where it listens.
     pub fn addresses(&self) -> Addresses {
         let data = self.data.addresses().clone();
         Addresses { plain: data.plain, tls: data.tls, admin: self.control.address() }
+    }
+
+    /// The signs of life of its threads.
+    pub fn vitals(&self) -> Vitals {
+        Vitals { workers: self.data.pulses().to_vec(), control: self.control.pulse() }
     }
 
     /// Waits until the control plane has ended, which it does not do by itself unless it panics.
@@ -100,7 +143,7 @@ impl App {
     /// what is pending stays in the store. Blocks the thread.
     pub fn stop(self) -> Result<(), StopError> {
         self.control.set_draining();
-        self.data.drain(self.drain_timeout);
+        self.data.drain(self.control.config().server.limits.drain_timeout);
         let data = self.data.join();
         self.control.stop()?;
         data.map_err(StopError::from)

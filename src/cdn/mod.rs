@@ -2,13 +2,15 @@
 //!
 //! An adapter is pure on both sides: [`Adapter::requests`] writes the calls of a batch, [`Adapter::judge`] reads an
 //! answer, and time and nonces are arguments. One file per CDN, all of the same shape (struct, `new`, capabilities,
-//! requests, classify, check); `sigv4.rs` and `edgegrid.rs` sign. No I/O here except in `send.rs`, which makes every call.
+//! requests, classify, check); `sigv4.rs` and `edgegrid.rs` sign. `credentials.rs` asks what the
+//! credentials are good for. No I/O here except in `send.rs`, which makes every call.
 //!
 //! Reading order: this file, [`Reply`], one adapter (`varnish.rs` is the shortest), then `send.rs`.
 
 mod akamai;
 mod cloudflare;
 mod cloudfront;
+mod credentials;
 mod edgegrid;
 mod fastly;
 mod mac;
@@ -24,6 +26,7 @@ mod varnish;
 #[cfg(test)]
 mod tests;
 
+pub use credentials::{CdnReport, CredentialReport, Finding, Level, Usable, report, report_site};
 pub use message::{MESSAGE_BYTES, scrub};
 pub use rate::{Ceiling, Limit, Rates, rates};
 pub use reply::{Counted, RateHint, Reply};
@@ -37,6 +40,14 @@ use std::time::Duration;
 
 /// The adapter for a configured CDN.
 pub fn build(cdn: &config::Cdn) -> Arc<dyn Adapter> {
+    make(cdn)
+}
+
+/// Both sides of an adapter: what it does, and what it can ask about its credentials.
+trait Known: Adapter + credentials::Credentials {}
+impl<T: Adapter + credentials::Credentials> Known for T {}
+
+fn make(cdn: &config::Cdn) -> Arc<dyn Known> {
     match &cdn.settings {
         config::CdnSettings::Fastly { service_id, auth_token, api_url } => {
             Arc::new(fastly::Fastly::new(service_id, auth_token, api_url))
@@ -71,7 +82,7 @@ pub fn build(cdn: &config::Cdn) -> Arc<dyn Adapter> {
             secret_access_key,
             session_token.as_ref(),
             api_url,
-            cdn.dialect.tag_header.is_some(),
+            cdn.dialect.tag_header.as_ref(),
         )),
         config::CdnSettings::Varnish { api_urls } => Arc::new(varnish::Varnish::new(api_urls)),
     }
@@ -106,6 +117,11 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
         classified
     }
 
+    /// How a call goes on after it was accepted; none where it is complete then.
+    fn completion(&self) -> Option<&dyn Completion> {
+        None
+    }
+
     /// What the answer says about the account's rate.
     fn rate_hints(&self, _reply: &Reply) -> Vec<RateHint> {
         Vec::new()
@@ -121,6 +137,33 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     /// What the answers to [`Adapter::check_requests`] mean, in their order. `Done`: purges can get through;
     /// `Refused`: the key is good, but whether it may purge is not proved; it says nothing against trying.
     fn classify_check(&self, replies: &[Reply]) -> Classified;
+}
+
+/// A CDN that accepts a call first and reports later that it took effect everywhere. Pure, as the rest.
+pub trait Completion: Send + Sync {
+    /// The CDN's name for what it accepted with this answer.
+    fn work(&self, reply: &Reply) -> Option<String>;
+
+    /// The call that asks how far it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Adapter::requests`].
+    fn ask(&self, work: &str, sign: &SignContext) -> Result<http::Request<Bytes>, RequestError>;
+
+    /// What the answer to that says.
+    fn progress(&self, reply: &Reply) -> Progress;
+}
+
+/// How far something is that a CDN accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It took effect everywhere.
+    Complete,
+    /// Not yet, or the answer does not say: ask again.
+    UnderWay,
+    /// The CDN will never tell.
+    Unknown,
 }
 
 /// What a purge item is at the CDN.

@@ -92,6 +92,11 @@ impl Client {
         self.call(request).await
     }
 
+    /// A call without a body that changes something.
+    pub async fn act(&self, method: Method, path: &[&str]) -> anyhow::Result<Answer> {
+        self.call(self.request(method, path, &[]).timeout(Duration::from_secs(60))).await
+    }
+
     fn request(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {

@@ -13,6 +13,7 @@ mod purge;
 mod purges;
 mod schema;
 mod serve;
+pub mod systemd;
 
 use crate::config::ConfigError;
 use clap::{Parser, Subcommand};
@@ -58,7 +59,7 @@ impl Command {
     fn run(self, config: &ConfigPath) -> anyhow::Result<ExitCode> {
         match self {
             Self::Serve(args) => serve::run(&args, config.get()?),
-            Self::Check(args) => check::run(&args, config.get()?),
+            Self::Check(args) => check::run(&args, config),
             Self::Explain(args) => explain::run(&args, config.get()?),
             Self::Purge(args) => block_on(purge::run(args))?,
             Self::Purges(args) => block_on(purges::run(args))?,
@@ -73,7 +74,9 @@ impl Command {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or_else(|| Command::Serve(serve::ServeArgs::default()));
-    command.run(&ConfigPath(cli.config)).unwrap_or_else(|error| {
+    let ended = command.run(&ConfigPath(cli.config));
+    crate::telemetry::flush();
+    ended.unwrap_or_else(|error| {
         eprint!("{}", describe(&error));
         ExitCode::from(exit_code(&error))
     })

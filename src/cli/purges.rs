@@ -4,6 +4,7 @@ use super::client::{AdminArgs, Client, plain};
 use crate::admin::json::{Items, Job, Page, Purge, state_word};
 use crate::purge::{PurgeMode, State};
 use anyhow::Context;
+use reqwest::Method;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -24,6 +25,18 @@ pub struct PurgesArgs {
     /// Show this purge
     #[arg(conflicts_with_all = ["site", "state", "limit"])]
     id: Option<String>,
+
+    /// Try the failed items of this purge again (needs the scope `operate`, as do the next two)
+    #[arg(long, requires = "id", group = "act")]
+    retry: bool,
+
+    /// The failure of this purge is dealt with: it no longer speaks against its CDN
+    #[arg(long, requires = "id", group = "act")]
+    acknowledge: bool,
+
+    /// Cancel what is pending of this purge
+    #[arg(long, requires = "id", group = "act")]
+    cancel: bool,
 
     /// Only purges of this site
     #[arg(long, value_name = "SITE")]
@@ -52,7 +65,12 @@ pub async fn run(args: PurgesArgs) -> anyhow::Result<ExitCode> {
 
 async fn purges(args: &PurgesArgs, client: &Client) -> anyhow::Result<String> {
     if let Some(id) = &args.id {
-        let answer = client.get(&["v1", "purges", id], &[]).await?;
+        let answer = match (args.retry, args.acknowledge, args.cancel) {
+            (true, ..) => client.act(Method::POST, &["v1", "purges", id, "retry"]).await?,
+            (_, true, _) => client.act(Method::POST, &["v1", "purges", id, "acknowledge"]).await?,
+            (.., true) => client.act(Method::DELETE, &["v1", "purges", id]).await?,
+            _ => client.get(&["v1", "purges", id], &[]).await?,
+        };
         return if args.json { Ok(answer.body + "\n") } else { Ok(detail(&answer.json()?)) };
     }
     let page = list(args, client).await?;
@@ -129,6 +147,13 @@ fn detail(purge: &Purge) -> String {
         let _ = writeln!(text, "  and {} more", all.len() - ITEMS_SHOWN);
     }
     let _ = write!(text, "\n{}", jobs_table(&purge.jobs));
+    if purge.jobs.iter().any(|job| job.unacknowledged) {
+        let id = &purge.id;
+        let _ = writeln!(
+            text,
+            "note: until `origin-shim purges {id} --retry` or `--acknowledge`, responses get short lifetimes there"
+        );
+    }
     for job in purge.jobs.iter().filter(|job| !job.attempts.is_empty()) {
         let _ = write!(text, "\nanswers of {}\n{}", cell(&job.cdn), attempts_table(job));
     }
@@ -245,10 +270,14 @@ mod tests {
     }
 
     async fn run_line(api: &Api, line: &str) -> String {
+        try_line(api, line).await.unwrap()
+    }
+
+    async fn try_line(api: &Api, line: &str) -> anyhow::Result<String> {
         let server = start(api, 10).await;
         let client = Client::new(&format!("http://{}", server.address), &token("root")).unwrap();
         let line = Line::try_parse_from(line.split_whitespace()).unwrap();
-        purges(&line.args, &client).await.unwrap()
+        purges(&line.args, &client).await
     }
 
     #[tokio::test]
@@ -272,6 +301,26 @@ mod tests {
         api.store.pin();
         api.store.end_all(State::Done);
         insta::assert_snapshot!(run_line(&api, "01938f00-0000-7000-8000-000000000000").await);
+    }
+
+    #[tokio::test]
+    async fn a_failure_says_what_to_do_and_it_can_be_done() {
+        let api = Api::new();
+        api.purge(r#"{"tags": ["t"], "cdns": ["varnish"]}"#).await;
+        api.store.pin();
+        api.store.end_all(State::Failed);
+        let id = "01938f00-0000-7000-8000-000000000000";
+        insta::assert_snapshot!(run_line(&api, id).await);
+        assert!(run_line(&api, &format!("{id} --acknowledge")).await.contains("state     failed\n"));
+        for (flag, wrong) in [("--retry", "None of its jobs has failed"), ("--cancel", "It has ended")] {
+            let line = format!("{id} {flag}");
+            let error = try_line(&api, &line).await.unwrap_err().to_string();
+            // The fake store does neither.
+            assert!(error.contains(wrong), "{flag}: {error}");
+        }
+        for line in ["--retry", "x --retry --cancel", "x --acknowledge --site www"] {
+            assert!(Line::try_parse_from(line.split_whitespace()).is_err(), "{line}");
+        }
     }
 
     #[tokio::test]

@@ -1,14 +1,15 @@
 //! `origin-shim serve`: run until told to stop.
 
-use super::probe;
+use super::{probe, systemd};
 use crate::app::App;
 use crate::{config, telemetry};
 use anyhow::Context;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Run the proxy and the admin API until SIGTERM or Ctrl-C (the default)
+/// Run the proxy and the admin API until SIGTERM or Ctrl-C (the default); SIGHUP reloads the configuration
 #[derive(Debug, Default, clap::Args)]
 pub struct ServeArgs {
     /// Only ask whether the shim that runs with this configuration is alive (for health checks of containers)
@@ -23,17 +24,23 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
         probe::probe(loaded.config.admin.listen).context("not alive")?;
         return Ok(ExitCode::SUCCESS);
     }
-    telemetry::init("info")?;
+    let log = &loaded.config.log;
+    telemetry::init(log.format, &log.filter)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything listens, so that a signal during the start is not lost.
-    let (mut terminate, mut interrupt) = runtime.block_on(async {
-        Ok::<_, std::io::Error>((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    let (mut terminate, mut interrupt, mut hangup) = runtime.block_on(async {
+        let on = |kind| signal(kind);
+        Ok::<_, std::io::Error>((
+            on(SignalKind::terminate())?,
+            on(SignalKind::interrupt())?,
+            on(SignalKind::hangup())?,
+        ))
     })?;
 
-    let mut app = App::start(loaded.config)?;
+    let mut app = App::start_with(loaded, path)?;
     let addresses = app.addresses();
     tracing::info!(
         listen = ?addresses.plain,
@@ -42,12 +49,33 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
+    let status = format!("serving, admin API on {}", addresses.admin);
+    systemd::ready(&status);
+    let vitals = app.vitals();
     let told = runtime.block_on(async {
+        let serving = async {
+            loop {
+                tokio::select! {
+                    () = any(&mut terminate, &mut interrupt) => return true,
+                    () = app.failed() => return false,
+                    _ = hangup.recv() => {
+                        tracing::info!(target: "audit", "told by SIGHUP to reload");
+                        systemd::reloading();
+                        // What came of it is logged there.
+                        let refused = app.reload().await.is_err();
+                        let outcome = if refused { "; the last configuration was refused" } else { "" };
+                        systemd::ready(&format!("{status}{outcome}"));
+                    }
+                }
+            }
+        };
         tokio::select! {
-            () = any(&mut terminate, &mut interrupt) => true,
-            () = app.failed() => false,
+            told = serving => told,
+            // Beside it, since a reload may take as long as calls to CDNs do.
+            never = systemd::watchdog(|| vitals.quiet_for(Instant::now())) => match never {},
         }
     });
+    systemd::stopping();
     if told {
         tracing::info!("draining; a second signal ends at once");
     } else {
@@ -58,7 +86,10 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         tokio::select! {
             stopped = draining => stopped.context("draining")?.map_err(anyhow::Error::from),
-            () = any(&mut terminate, &mut interrupt) => std::process::exit(1),
+            () = any(&mut terminate, &mut interrupt) => {
+                telemetry::flush();
+                std::process::exit(1)
+            }
         }
     })?;
     tracing::info!("stopped");

@@ -3,6 +3,7 @@
 use super::at::Context;
 use super::error::{ConfigError, Problem};
 use super::file::File;
+use super::fingerprint::Fingerprint;
 use super::keys::{self, nearest};
 use super::locate::{Locator, kind, line_and_column};
 use super::secret::Env;
@@ -19,6 +20,8 @@ pub struct Loaded {
     pub config: Config,
     /// In file order.
     pub warnings: Vec<Problem>,
+    /// What a later configuration is compared with.
+    pub fingerprint: Fingerprint,
 }
 
 /// Reads the file at `path` and the process's environment.
@@ -54,7 +57,8 @@ pub fn parse(text: &str, path: &Path, env: Env<'_>) -> Result<Loaded, ConfigErro
     };
     match (in_order(context.errors), config) {
         (errors, Some(config)) if errors.is_empty() => {
-            Ok(Loaded { config, warnings: in_order(context.warnings) })
+            let fingerprint = Fingerprint::of(text, path, env);
+            Ok(Loaded { config, warnings: in_order(context.warnings), fingerprint })
         }
         (errors, _) => Err(ConfigError::Wrong(errors)),
     }
@@ -105,6 +109,7 @@ fn complain_type(error: &toml::de::Error, context: &Context<'_>) {
     }
     let expected = match expected {
         "a boolean" => "true or false".to_owned(),
+        "f64" => "a number".to_owned(),
         "u8" => "a whole number from 0 to 255".to_owned(),
         "u32" => "a whole number from 0 to 4294967295".to_owned(),
         "u64" => "a whole number from 0 up".to_owned(),

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use subtle::ConstantTimeEq;
 
 /// A resolved secret. It has no `Display` or `Serialize`, and its `Debug` shows nothing of it.
 #[derive(Clone, Debug)]
@@ -20,6 +21,13 @@ impl Secret {
     /// The value, for the one place that sends or compares it.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+}
+
+/// In a time that does not depend on where they differ.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose().as_bytes().ct_eq(other.expose().as_bytes()).into()
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 /// Complains about what is contradictory, and warns of what is doubtful. `config` may hold placeholders of wrong values.
 pub fn validate(config: &Config, at: &At<'_>) {
     listeners(&config.server, &config.admin, at);
+    doubtful_server(&config.server, &at.key("server"));
     tokens(config, &at.key("admin").key("tokens"));
     let sites = at.key("sites");
     unique(&sites, "name", config.sites.iter().map(|site| site.name.as_str()));
@@ -19,6 +20,7 @@ pub fn validate(config: &Config, at: &At<'_>) {
     for (at, site) in sites.each(&config.sites) {
         unique(&at.key("cdns"), "name", site.cdns.iter().map(|cdn| cdn.name.as_str()));
         dialects(site, &at.key("cdns"));
+        client_certificates(site, &config.server, &at);
         doubtful_site(site, &at);
         for (at, cdn) in at.key("cdns").each(&site.cdns) {
             doubtful_cdn(site, cdn, &at);
@@ -35,6 +37,12 @@ fn unique<'v>(list: &At<'_>, key: &str, values: impl Iterator<Item = &'v str>) {
         } else {
             taken.insert(value, index + 1);
         }
+    }
+}
+
+fn doubtful_server(server: &Server, at: &At<'_>) {
+    if server.client_ca.is_some() && server.tls_listen.is_empty() {
+        at.key("client_ca").warn("has no effect without `tls_listen`");
     }
 }
 
@@ -113,6 +121,17 @@ fn dialects(site: &Site, at: &At<'_>) {
         if first.dialect.tag_header != cdn.dialect.tag_header {
             differs("tag_header");
         }
+    }
+}
+
+/// Trust in certificates needs someone who asks for them.
+fn client_certificates(site: &Site, server: &Server, at: &At<'_>) {
+    if matches!(site.trust, Trust::ClientCertificate)
+        && (server.client_ca.is_none() || server.tls_listen.is_empty())
+    {
+        at.key("opt_in")
+            .key("trust")
+            .error("\"client-cert\" needs `server.client_ca` and `server.tls_listen`");
     }
 }
 

@@ -5,20 +5,26 @@ pub mod tls;
 
 mod bind;
 mod connection;
+mod frames;
+mod http2;
 mod io;
+pub mod proxy_protocol;
+mod pulse;
+mod tracked;
 mod watch;
 mod worker;
+
+pub use pulse::Pulse;
 
 use crate::config::Config;
 use crate::proxy::Shared;
 use crate::proxy::site::RoutingError;
-use rustls::ServerConfig;
 use std::io as std_io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tls::{Certificates, TlsError};
+use tls::{Tls, TlsError};
 use tokio::sync::watch::{Sender, channel};
 use worker::Starting;
 
@@ -63,21 +69,27 @@ pub struct Addresses {
 #[derive(Debug)]
 pub struct DataPlane {
     addresses: Addresses,
-    shared: Arc<Shared>,
-    certificates: Option<Arc<Certificates>>,
+    serving: Serving,
     /// When draining must have ended; none: serve.
     stop: Sender<Option<Instant>>,
     workers: Vec<JoinHandle<()>>,
+    pulses: Vec<Arc<Pulse>>,
+}
+
+/// What the workers serve, and a reload replaces.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    shared: Arc<Shared>,
+    tls: Option<Arc<Tls>>,
 }
 
 /// Binds every address, then starts the workers: whatever can fail has failed before the first thread.
 pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
     let count = config.server.workers.max(1);
-    let certificates = match config.server.tls_listen.as_slice() {
+    let tls = match config.server.tls_listen.as_slice() {
         [] => None,
-        _ => Some(Certificates::load(&config.server.certificates)?),
+        _ => Some(Tls::load(&config.server)?),
     };
-    let tls = certificates.as_ref().map(Certificates::server_config).transpose()?;
 
     let starting = (0..count).map(|_| Starting::new()).collect::<Result<Vec<_>, _>>();
     let mut starting = starting.map_err(ListenError::Worker)?;
@@ -88,6 +100,7 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
 
     let (stop, stopped) = channel(None);
     let mut workers = Vec::with_capacity(count);
+    let pulses = starting.iter().map(Starting::pulse).collect();
     for (index, starting) in starting.into_iter().enumerate() {
         let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
         let thread = std::thread::Builder::new()
@@ -97,7 +110,7 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
             .map_err(ListenError::Worker)?;
         workers.push(thread);
     }
-    Ok(DataPlane { addresses, shared, certificates, stop, workers })
+    Ok(DataPlane { addresses, serving: Serving { shared, tls }, stop, workers, pulses })
 }
 
 impl DataPlane {
@@ -106,18 +119,19 @@ impl DataPlane {
         &self.addresses
     }
 
-    /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.
+    /// The pulses of the workers, several beats a second.
+    pub fn pulses(&self) -> &[Arc<Pulse>] {
+        &self.pulses
+    }
+
+    /// What a reload replaces, for whoever reloads.
+    pub fn serving(&self) -> Serving {
+        self.serving.clone()
+    }
+
+    /// As [`Serving::reload`].
     pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
-        // Certificates are only swapped once the rest is known to be good: neither can fail after the other.
-        let certificates = match &self.certificates {
-            Some(_) => Some(tls::Loaded::load(&config.server.certificates)?),
-            None => None,
-        };
-        self.shared.reload(config)?;
-        if let (Some(current), Some(loaded)) = (&self.certificates, certificates) {
-            current.replace(loaded);
-        }
-        Ok(())
+        self.serving.reload(config)
     }
 
     /// Begins to stop, and returns at once: nothing new is accepted, requests under way may end within
@@ -139,6 +153,19 @@ impl DataPlane {
     }
 }
 
+impl Serving {
+    /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.
+    pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
+        // Certificates are only swapped once the rest is known to be good: neither can fail after the other.
+        let loaded = self.tls.as_ref().map(|_| tls::server_config(&config.server)).transpose()?;
+        self.shared.reload(config)?;
+        if let (Some(tls), Some(loaded)) = (&self.tls, loaded) {
+            tls.replace(loaded);
+        }
+        Ok(())
+    }
+}
+
 impl Drop for DataPlane {
     fn drop(&mut self) {
         self.stop.send_if_modified(|stop| stop.replace(Instant::now()).is_none());
@@ -148,7 +175,7 @@ impl Drop for DataPlane {
 /// Binds `address` for every worker, and tells the real one.
 fn bind(
     address: SocketAddr,
-    tls: Option<&Arc<ServerConfig>>,
+    tls: Option<&Arc<Tls>>,
     workers: &mut [Starting],
 ) -> Result<SocketAddr, ListenError> {
     let failed = |source| ListenError::Bind { address, source };

@@ -1,16 +1,16 @@
 //! A worker thread: accepts, sweeps, and drains.
 
-use super::bind::BACKLOG;
-use super::connection::{Connection, Hub, serve_plain, serve_tls};
-use super::watch::{Connections, Order, TICK};
+use super::connection::{Connection, Hub};
+use super::pulse::Pulse;
+use super::tls::Tls;
+use super::watch::{Connections, Order};
+use crate::metrics::shard::Limit;
+use crate::proxy::clock::TICK;
 use crate::proxy::{Shared, Worker};
-use rustls::ServerConfig;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -20,10 +20,15 @@ use tokio::task::LocalSet;
 /// Out of file descriptors or memory, accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// After the stop, a client may still send one request for this long: it could not know, and it may have been under
+/// way. Clients of HTTP/1.1 have no other way to be told than by their last response.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+
 /// A worker before its thread: its event queue, and the sockets that are registered there.
 pub(super) struct Starting {
     runtime: Background,
     listeners: Vec<Listener>,
+    pulse: Arc<Pulse>,
 }
 
 /// A runtime that ends without waiting: neither for a name that is being resolved, nor does it mind to be dropped
@@ -40,20 +45,22 @@ impl Drop for Background {
 
 struct Listener {
     socket: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Starting {
     pub(super) fn new() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { runtime: Background(Some(runtime)), listeners: vec![] })
+        let pulse = Arc::new(Pulse::new(Instant::now()));
+        Ok(Self { runtime: Background(Some(runtime)), listeners: vec![], pulse })
     }
 
-    pub(super) fn listen(
-        &mut self,
-        socket: std::net::TcpListener,
-        tls: Option<Arc<ServerConfig>>,
-    ) -> io::Result<()> {
+    /// Of the thread that it will be.
+    pub(super) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
+    }
+
+    pub(super) fn listen(&mut self, socket: std::net::TcpListener, tls: Option<Arc<Tls>>) -> io::Result<()> {
         let _registering = self.runtime.0.as_ref().map(Runtime::enter);
         self.listeners.push(Listener { socket: TcpListener::from_std(socket)?, tls });
         Ok(())
@@ -62,21 +69,28 @@ impl Starting {
 
 /// The whole life of a worker.
 pub(super) fn run(index: usize, starting: Starting, shared: &Shared, stop: Receiver<Option<Instant>>) {
-    let Starting { runtime, listeners } = starting;
+    let Starting { runtime, listeners, pulse } = starting;
     let local = LocalSet::new();
     if let Some(runtime) = &runtime.0 {
-        local.block_on(runtime, serve(index, listeners, shared, stop));
+        local.block_on(runtime, serve(index, listeners, pulse, shared, stop));
     }
 }
 
-async fn serve(index: usize, listeners: Vec<Listener>, shared: &Shared, mut stop: Receiver<Option<Instant>>) {
-    let connections = Connections::new(Instant::now());
-    let hub = Rc::new(Hub { worker: Worker::new(index, shared), connections });
+async fn serve(
+    index: usize,
+    listeners: Vec<Listener>,
+    pulse: Arc<Pulse>,
+    shared: &Shared,
+    mut stop: Receiver<Option<Instant>>,
+) {
+    let worker = Worker::new(index, shared);
+    let connections = Connections::new(&worker.clock);
+    let hub = Rc::new(Hub { worker, connections });
     let accepting: Vec<_> = listeners
         .into_iter()
         .map(|listener| tokio::task::spawn_local(accept(Rc::clone(&hub), listener, stop.clone())))
         .collect();
-    let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&hub)));
+    let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&hub), pulse));
 
     // A sender that is gone without a word is a data plane that was dropped: stop at once.
     let deadline = match stop.wait_for(Option::is_some).await {
@@ -87,9 +101,11 @@ async fn serve(index: usize, listeners: Vec<Listener>, shared: &Shared, mut stop
         // It accepts what had been waiting, and then ends.
         let _ = listener.await;
     }
-    // Those just accepted have a moment to show the request that they brought: it may well be in the socket.
-    tokio::time::sleep(TICK.min(deadline.saturating_duration_since(Instant::now()))).await;
-    hub.connections.give_all(Order::Drain);
+    hub.connections.take_last_requests();
+    let left = deadline.saturating_duration_since(Instant::now());
+    if tokio::time::timeout(LAST_REQUESTS.min(left), hub.connections.all_closed()).await.is_err() {
+        hub.connections.give_all(Order::Drain);
+    }
     if tokio::time::timeout_at(deadline.into(), hub.connections.all_closed()).await.is_err() {
         tracing::warn!(worker = index, "aborting what has not ended by the deadline");
         hub.connections.give_all(Order::Close);
@@ -97,14 +113,17 @@ async fn serve(index: usize, listeners: Vec<Listener>, shared: &Shared, mut stop
     sweeping.abort();
 }
 
-/// Ends deadlines and idle origin connections.
-async fn sweep(hub: Rc<Hub>) {
+/// Ends deadlines and idle origin connections, and shows that the worker is alive.
+async fn sweep(hub: Rc<Hub>, pulse: Arc<Pulse>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let now = Instant::now();
+        pulse.beat(now);
         let routing = hub.worker.routing();
-        hub.connections.sweep(Instant::now(), &routing.limits);
+        hub.worker.clock.tick(now);
+        hub.connections.sweep(&routing.limits, &hub.worker.counters);
         hub.worker.pool.sweep(routing.limits.origin_idle_timeout);
     }
 }
@@ -117,7 +136,7 @@ async fn accept(hub: Rc<Hub>, listener: Listener, mut stop: Receiver<Option<Inst
             accepted = listener.socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => start(&hub, &listener, stream, address),
+            Ok((stream, address)) => start(&hub, listener.tls.as_deref(), stream, address),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a connection was not accepted");
                 if !concerns_one_connection(&error) {
@@ -126,11 +145,15 @@ async fn accept(hub: Rc<Hub>, listener: Listener, mut stop: Receiver<Option<Inst
             }
         }
     }
-    // What the kernel took before the stop would be reset with the listener.
-    for _ in 0..BACKLOG {
-        match poll_fn(|cx| Poll::Ready(listener.socket.poll_accept(cx))).await {
-            Poll::Ready(Ok((stream, address))) => start(&hub, &listener, stream, address),
-            Poll::Ready(Err(_)) | Poll::Pending => return,
+    // What the kernel took before the stop would be reset with the listener. The socket itself is asked: the runtime
+    // may not have heard of the last ones.
+    let Listener { socket, tls } = listener;
+    let Ok(socket) = socket.into_std() else { return };
+    while let Ok((stream, address)) = socket.accept() {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            start(&hub, tls.as_deref(), stream, address);
         }
     }
 }
@@ -140,14 +163,57 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-fn start(hub: &Hub, listener: &Listener, stream: TcpStream, address: SocketAddr) {
+fn start(hub: &Hub, tls: Option<&Tls>, stream: TcpStream, address: SocketAddr) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = &error as &dyn std::error::Error, "a client left before it was served");
         return;
     }
-    let connection = Connection::open(hub, address, listener.tls.is_some());
-    match listener.tls.clone() {
-        Some(config) => tokio::task::spawn_local(serve_tls(connection, config, stream)),
-        None => tokio::task::spawn_local(serve_plain(connection, stream)),
-    };
+    let room = Room::of(hub.worker.open_connections(), hub.worker.routing().limits.connections);
+    if room != Room::Served {
+        hub.worker.counters.limited(Limit::Connections);
+    }
+    if room == Room::None {
+        return;
+    }
+    let connection = Connection::open(hub, address.ip(), tls.is_some(), room == Room::TurnedAway);
+    tokio::task::spawn_local(connection.serve(stream, tls.map(Tls::current)));
+}
+
+/// What is done with one more connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Served,
+    /// Told that there is no room, as long as that many do not come that telling them takes more than is left.
+    TurnedAway,
+    /// Closed at once.
+    None,
+}
+
+impl Room {
+    fn of(open: u64, limit: usize) -> Self {
+        let limit = limit as u64;
+        let turned_away = (limit / 16).clamp(16, 1024);
+        match open {
+            _ if open < limit => Self::Served,
+            _ if open < limit + turned_away => Self::TurnedAway,
+            _ => Self::None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_for_one_more_connection() {
+        let check = |open, limit, room| assert_eq!(Room::of(open, limit), room, "{open} of {limit}");
+        check(0, 1, Room::Served);
+        check(1, 1, Room::TurnedAway);
+        check(16, 1, Room::TurnedAway);
+        check(17, 1, Room::None);
+        check(15_999, 16_000, Room::Served);
+        check(16_000, 16_000, Room::TurnedAway);
+        check(17_000, 16_000, Room::None);
+    }
 }

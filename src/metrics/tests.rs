@@ -24,6 +24,7 @@ fn touched() -> Metrics {
     metrics.cdn_items("www", "fastly", "done", 3);
     metrics.purge_queue("www", "fastly", 2, 1.5);
     metrics.purge_healthy("www", "fastly", true);
+    metrics.purge_standing("www", "fastly", false, 1);
     metrics.publish_to_purged("www", "fastly", Duration::from_millis(400));
     metrics.config_reload(true);
     metrics
@@ -92,6 +93,12 @@ fn series_that_never_counted_are_not_emitted() {
     let metrics = Metrics::new(1);
     metrics.site("idle");
     assert!(!metrics.render().contains("idle"));
+}
+
+#[test]
+fn a_refused_reload_is_an_increase_from_zero() {
+    let line = "origin_shim_config_reloads_total{result=\"refused\"} 0";
+    assert!(Metrics::new(1).render().lines().any(|l| l == line));
 }
 
 #[test]

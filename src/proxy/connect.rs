@@ -1,11 +1,11 @@
 //! New connections to origins: name, address, TCP, TLS, HTTP/1.1.
 
-use super::body::Upload;
 use super::error::OriginError;
-use super::site::{Origin, OriginTls};
+use super::h1;
+use super::site::{Origin, OriginId, OriginTls};
+use super::stream::Stream;
+use super::worker::Worker;
 use crate::config::Limits;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
@@ -13,67 +13,36 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
-/// Headers in an origin's response head.
-const MAX_HEADERS: usize = 256;
-/// Bytes of an origin's response head.
-const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// How long an address is believed; short, since the resolver of the system caches by the record's own TTL.
 const ADDRESS_TTL: Duration = Duration::from_secs(10);
 
-/// A connection to an origin, and the task that drives it. Dropping it closes the connection at once, whatever
-/// is under way on it.
-#[derive(Debug)]
-pub(super) struct Connection {
-    /// The origin that it leads to.
-    pub(super) key: Arc<str>,
-    pub(super) sender: SendRequest<Upload>,
-    driver: AbortHandle,
-}
-
-impl Connection {
-    /// Whether it could take a request now.
-    pub(super) fn is_ready(&self) -> bool {
-        self.sender.is_ready()
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
+/// A connection to an origin, between two requests.
+pub(super) type Connection = h1::Connection<Stream>;
 
 /// Connects to `origin` within the limit.
 pub(super) async fn connect(
-    addresses: &Addresses,
+    worker: &Worker,
     limits: &Limits,
     origin: &Origin,
 ) -> Result<Connection, OriginError> {
     let limit = limits.origin_connect_timeout;
-    match tokio::time::timeout(limit, establish(addresses, limit, origin)).await {
-        Ok(result) => result,
+    match tokio::time::timeout(limit, establish(&worker.addresses, limit, origin)).await {
+        Ok(stream) => Ok(h1::Connection::new(stream?, &worker.scratch)),
         Err(_) => Err(OriginError::ConnectTimeout),
     }
 }
 
-async fn establish(
-    addresses: &Addresses,
-    limit: Duration,
-    origin: &Origin,
-) -> Result<Connection, OriginError> {
+async fn establish(addresses: &Addresses, limit: Duration, origin: &Origin) -> Result<Stream, OriginError> {
     let stream = tcp(&addresses.of(origin).await?, limit).await?;
-    let key = Arc::clone(&origin.key);
     match &origin.tls {
-        None => http(key, stream).await,
+        None => Ok(Stream::Plain(stream)),
         Some(OriginTls { config, name }) => {
             let connector = TlsConnector::from(Arc::clone(config));
             let stream = connector.connect(name.clone(), stream).await.map_err(OriginError::Tls)?;
-            http(key, stream).await
+            Ok(Stream::Tls(Box::new(stream)))
         }
     }
 }
@@ -98,30 +67,10 @@ async fn tcp(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, Ori
     Err(failure)
 }
 
-async fn http<S>(key: Arc<str>, stream: S) -> Result<Connection, OriginError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEADER_BYTES)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(OriginError::Closed)?;
-    let driver = tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
-            // Whoever waits for a response is told too; this is for connections that nobody waits on.
-            tracing::debug!(error = super::error::chain(&error), "an origin connection ended");
-        }
-    });
-    Ok(Connection { key, sender, driver: driver.abort_handle() })
-}
-
 /// The addresses of origins, remembered for a short while.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
-    known: RefCell<HashMap<Arc<str>, Known>>,
+    known: RefCell<HashMap<OriginId, Known>>,
 }
 
 #[derive(Debug)]
@@ -135,7 +84,7 @@ impl Addresses {
         if let Ok(address) = origin.host.parse::<IpAddr>() {
             return Ok(Rc::new([SocketAddr::new(address, origin.port)]));
         }
-        if let Some(known) = self.known.borrow().get(&origin.key)
+        if let Some(known) = self.known.borrow().get(&origin.id)
             && known.since.elapsed() < ADDRESS_TTL
         {
             return Ok(Rc::clone(&known.addresses));
@@ -146,7 +95,7 @@ impl Addresses {
             return Err(OriginError::Resolve(io::ErrorKind::NotFound.into()));
         }
         let known = Known { since: Instant::now(), addresses: Rc::clone(&addresses) };
-        self.known.borrow_mut().insert(Arc::clone(&origin.key), known);
+        self.known.borrow_mut().insert(origin.id, known);
         Ok(addresses)
     }
 }

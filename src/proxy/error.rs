@@ -3,6 +3,10 @@
 //! A `Display` here says one thing and leaves its cause to `source`; the client is told [`Answer::public`],
 //! never a cause.
 
+use super::body::UploadError;
+use super::h1::encode::EncodeError;
+use super::h1::head::HeadError;
+use super::h1::{self, Cause};
 use crate::metrics::shard::OriginErrorKind;
 use http::{HeaderName, StatusCode};
 use std::io;
@@ -37,18 +41,38 @@ pub enum ProxyError {
     /// The shim's own token is in `CDN-Loop` (RFC 8586).
     #[error("the request has been here before")]
     Loop,
+    /// It has no safe form on the way to an origin.
+    #[error("the request cannot be passed on")]
+    Unsendable(#[source] EncodeError),
+    /// As many connections or requests as the limits allow are there already.
+    #[error("there is no room for more")]
+    Full,
+    /// The client's body is longer than the limit, by its own account.
+    #[error("the request body is too large")]
+    BodyTooLarge,
     /// The client's body did not arrive whole.
     #[error("the request body failed")]
     Upload {
-        /// No part of it for too long.
-        stalled: bool,
+        /// In which way.
+        fault: UploadFault,
         /// What happened.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: h1::Error,
     },
     /// The origin gave no usable response.
     #[error("the origin failed")]
     Origin(#[source] OriginError),
+}
+
+/// How a client's body fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadFault {
+    /// It ended before its end, or its framing is broken.
+    Broken,
+    /// It stalled, or came too slowly.
+    Slow,
+    /// It is longer than the limit.
+    TooLarge,
 }
 
 /// What went wrong on the way to an origin.
@@ -68,16 +92,13 @@ pub enum OriginError {
     Tls(#[source] io::Error),
     /// The connection ended before a response.
     #[error("the connection ended before a response")]
-    Closed(#[source] hyper::Error),
+    Closed(#[source] h1::Error),
     /// No response head within the limit.
     #[error("no response in time")]
     FirstByteTimeout,
-    /// Not HTTP, or more of it than the limits allow.
-    #[error("its response head cannot be read")]
-    Head(#[source] hyper::Error),
-    /// HTTP that must not be passed on.
-    #[error("its response is unusable: {0}")]
-    Response(&'static str),
+    /// Not HTTP, more of it than the limits allow, or HTTP that must not be passed on.
+    #[error("its response head is not acceptable")]
+    Head(#[source] h1::Error),
 }
 
 /// How an error looks from outside.
@@ -94,6 +115,20 @@ pub struct Answer {
 }
 
 impl ProxyError {
+    /// The client's body failed, or was not of the length that it announced.
+    pub(super) fn upload(source: h1::Error) -> Self {
+        let cause = match &source.cause {
+            Cause::RequestBody(cause) => cause.downcast_ref(),
+            _ => None,
+        };
+        let fault = match cause {
+            Some(UploadError::Stalled | UploadError::TooSlow) => UploadFault::Slow,
+            Some(UploadError::TooLarge) => UploadFault::TooLarge,
+            Some(UploadError::Client(_)) | None => UploadFault::Broken,
+        };
+        Self::Upload { fault, source }
+    }
+
     /// The one table of statuses.
     pub fn answer(&self) -> Answer {
         let client =
@@ -120,10 +155,18 @@ impl ProxyError {
                 proxy_status: "proxy_loop_detected",
                 ..client(StatusCode::LOOP_DETECTED, "the request has been here before", false)
             },
-            Self::Upload { stalled: true, .. } => {
-                client(StatusCode::REQUEST_TIMEOUT, "the request body stalled", true)
+            Self::Unsendable(_) => client(StatusCode::BAD_REQUEST, "the request cannot be passed on", true),
+            Self::Full => Answer {
+                proxy_status: "connection_limit_reached",
+                ..client(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time", true)
+            },
+            Self::Upload { fault: UploadFault::Slow, .. } => {
+                client(StatusCode::REQUEST_TIMEOUT, "the request body is too slow", true)
             }
-            Self::Upload { stalled: false, .. } => {
+            Self::BodyTooLarge | Self::Upload { fault: UploadFault::TooLarge, .. } => {
+                client(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large", true)
+            }
+            Self::Upload { fault: UploadFault::Broken, .. } => {
                 client(StatusCode::BAD_REQUEST, "the request body cannot be read", true)
             }
             Self::Origin(error) => error.answer(),
@@ -141,7 +184,7 @@ impl OriginError {
             Self::Tls(_) => OriginErrorKind::Tls,
             Self::Closed(_) => OriginErrorKind::Closed,
             Self::FirstByteTimeout => OriginErrorKind::FirstByteTimeout,
-            Self::Head(_) | Self::Response(_) => OriginErrorKind::BadResponse,
+            Self::Head(_) => OriginErrorKind::BadResponse,
         }
     }
 
@@ -165,12 +208,11 @@ impl OriginError {
                 status: StatusCode::GATEWAY_TIMEOUT,
                 ..bad_gateway("http_response_timeout", "the origin did not answer in time")
             },
-            Self::Head(error) if error.is_parse_too_large() => {
-                bad_gateway("http_response_header_section_size", "the origin's response head is too large")
-            }
-            Self::Head(_) | Self::Response(_) => {
-                bad_gateway("http_protocol_error", "the origin's response is not usable")
-            }
+            Self::Head(h1::Error {
+                cause: Cause::Head(HeadError::TooLarge | HeadError::TooManyHeaders),
+                ..
+            }) => bad_gateway("http_response_header_section_size", "the origin's response head is too large"),
+            Self::Head(_) => bad_gateway("http_protocol_error", "the origin's response is not usable"),
         }
     }
 }
@@ -202,9 +244,21 @@ mod tests {
         check(ProxyError::BadRequest("x"), 400, "http_request_error");
         check(ProxyError::Nominated(http::header::HOST), 400, "http_request_error");
         check(ProxyError::MethodNotAllowed, 405, "http_request_error");
-        let upload = |stalled| ProxyError::Upload { stalled, source: "x".into() };
-        check(upload(true), 408, "http_request_error");
-        check(upload(false), 400, "http_request_error");
+        let lost = |cause| h1::Error {
+            phase: h1::Phase::Head,
+            reused: false,
+            body_consumed: false,
+            response_started: false,
+            cause,
+        };
+        check(ProxyError::Unsendable(EncodeError::Target), 400, "http_request_error");
+        let upload = |error: UploadError| ProxyError::upload(lost(Cause::RequestBody(Box::new(error))));
+        check(upload(UploadError::Stalled), 408, "http_request_error");
+        check(upload(UploadError::TooSlow), 408, "http_request_error");
+        check(upload(UploadError::TooLarge), 413, "http_request_error");
+        check(ProxyError::upload(lost(Cause::RequestLength)), 400, "http_request_error");
+        check(ProxyError::BodyTooLarge, 413, "http_request_error");
+        check(ProxyError::Full, 503, "connection_limit_reached");
         check(ProxyError::TargetTooLong, 414, "http_request_error");
         check(ProxyError::Expectation, 417, "http_request_error");
         check(ProxyError::UnknownHost("x".into()), 421, "destination_not_found");
@@ -221,7 +275,11 @@ mod tests {
         check(origin(OriginError::ConnectTimeout), 502, "connection_timeout");
         check(origin(OriginError::Tls(io(io::ErrorKind::InvalidData))), 502, "tls_protocol_error");
         check(origin(OriginError::FirstByteTimeout), 504, "http_response_timeout");
-        check(origin(OriginError::Response("x")), 502, "http_protocol_error");
+        check(origin(OriginError::Closed(lost(Cause::Closed))), 502, "connection_terminated");
+        let head = |error| origin(OriginError::Head(lost(Cause::Head(error))));
+        check(head(HeadError::StatusLine), 502, "http_protocol_error");
+        check(head(HeadError::TooLarge), 502, "http_response_header_section_size");
+        check(head(HeadError::TooManyHeaders), 502, "http_response_header_section_size");
     }
 
     #[test]

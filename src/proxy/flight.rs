@@ -1,5 +1,6 @@
 //! A request from its head to the last byte of its response: what is known of it, counted once when it ends.
 
+use super::access::Noted;
 use super::body::DownloadError;
 use super::error;
 use super::peer::{Peer, RequestId};
@@ -7,7 +8,7 @@ use super::site::Site;
 use super::worker::{Snapshot, Worker};
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
 use crate::rewrite::{Decision, Outcome, Reason};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
@@ -28,6 +29,8 @@ pub struct Flight {
     pub status: Option<StatusCode>,
     /// What was done to the response.
     pub decision: Decision,
+    /// For the access log.
+    noted: Option<Box<Noted>>,
 }
 
 impl Flight {
@@ -45,7 +48,13 @@ impl Flight {
             started: Instant::now(),
             status: None,
             decision: Decision { outcome: Outcome::Untouched, reason: Reason::ShimError },
+            noted: None,
         }
+    }
+
+    /// It will have a line in the access log, if there is one.
+    pub fn note<B>(&mut self, peer: &Peer, request: &Request<B>) {
+        self.noted = self.routing.access.note(peer.address(), request);
     }
 
     /// The configuration of this request, from its start to its end.
@@ -97,7 +106,11 @@ impl Drop for Flight {
         self.worker.counters.in_flight.sub(1);
         let shard = self.counters().shard(self.worker.index());
         let status = self.status.map_or(CLIENT_LEFT, |status| status.as_u16());
-        shard.request(status, self.decision, self.started.elapsed());
+        let took = self.started.elapsed();
+        shard.request(status, self.decision, took);
+        if let Some(noted) = &self.noted {
+            self.routing.access.write(noted, self, status, took);
+        }
     }
 }
 

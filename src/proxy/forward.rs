@@ -1,20 +1,28 @@
-//! The request head as the origin gets it. Headers are edited in place: one pass finds what must go, then what
-//! this hop has to say is set.
+//! The request head as the origin gets it: the client's fields that may go on, then what this hop has to say. They
+//! go from the client's head to the wire as they are; nothing is rebuilt.
 
 use super::error::ProxyError;
+use super::hop;
 use super::peer::{Peer, RequestId, X_REQUEST_ID};
-use super::{hop, opt_in};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
+use std::borrow::Cow;
 
 /// Our name in `Via` and `CDN-Loop`.
 const TOKEN: &str = "origin-shim";
+static OUR_TOKEN: HeaderValue = HeaderValue::from_static(TOKEN);
+static VIA_10: HeaderValue = HeaderValue::from_static("1.0 origin-shim");
+static VIA_11: HeaderValue = HeaderValue::from_static("1.1 origin-shim");
+static VIA_2: HeaderValue = HeaderValue::from_static("2.0 origin-shim");
 
-const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static HOST: HeaderName = header::HOST;
+static VIA: HeaderName = header::VIA;
+static FORWARDED: HeaderName = header::FORWARDED;
+static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What is known of a request besides its head.
 #[derive(Clone, Copy, Debug)]
@@ -31,60 +39,96 @@ pub struct Forwarding<'a> {
     pub opted_in: bool,
     /// Whether conditions are withheld from the origin, since the CDN takes no tags from a 304.
     pub unconditional: bool,
-    /// Whether a body follows.
-    pub has_body: bool,
 }
 
-/// Turns a client's request head into the one for the origin.
-pub fn head(head: &mut Parts, forwarding: &Forwarding<'_>) -> Result<(), ProxyError> {
-    let headers = &mut head.headers;
-    if has_been_here(headers) {
+/// The fields of a request as the origin gets them, all but the framing.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    client: &'a HeaderMap,
+    nominated: Vec<HeaderName>,
+    request: Forwarding<'a>,
+    via: &'static HeaderValue,
+    forwarded_for: Cow<'a, HeaderValue>,
+    forwarded: HeaderValue,
+}
+
+/// What of a client's head goes on, or why nothing may.
+pub fn fields<'a>(head: &'a Parts, request: Forwarding<'a>) -> Result<Fields<'a>, ProxyError> {
+    let client = &head.headers;
+    if has_been_here(client) {
         return Err(ProxyError::Loop);
     }
-    let mut doomed = hop::nominated(headers);
-    if let Some(name) = doomed.iter().find(|name| hop::is_protected_in_request(name)) {
+    let nominated = hop::nominated(client);
+    if let Some(name) = nominated.iter().find(|name| hop::is_protected_in_request(name)) {
         return Err(ProxyError::Nominated(name.clone()));
     }
-    doomed.extend(headers.keys().filter(|name| must_go(name, forwarding)).cloned());
-    for name in doomed {
-        headers.remove(name);
+    let mut forwarded_for = Cow::Borrowed(request.peer.address_value());
+    let mut forwarded = request.peer.forwarded(request.host);
+    if request.trusted {
+        forwarded_for = Cow::Owned(appended(client, &X_FORWARDED_FOR, &forwarded_for));
+        forwarded = appended(client, &FORWARDED, &forwarded);
+    }
+    Ok(Fields { client, nominated, request, via: via(head.version), forwarded_for, forwarded })
+}
+
+impl Fields<'_> {
+    /// The fields for an origin that is to see this `Host`, or that of the request.
+    pub fn iter<'f>(
+        &'f self,
+        host: Option<&'f HeaderValue>,
+    ) -> impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)> {
+        let request = &self.request;
+        let host = host.unwrap_or(request.host);
+        // A peer that is trusted may have said this already.
+        let unless_told = |name: &HeaderName, value| {
+            let told = request.trusted && self.client.contains_key(name);
+            (!told).then_some(value)
+        };
+        let ours = [
+            (&VIA, Some(self.via)),
+            (&CDN_LOOP, Some(&OUR_TOKEN)),
+            (&X_REQUEST_ID, Some(request.id.value())),
+            (&X_FORWARDED_FOR, Some(&*self.forwarded_for)),
+            (&X_FORWARDED_HOST, unless_told(&X_FORWARDED_HOST, request.host)),
+            (&X_FORWARDED_PROTO, unless_told(&X_FORWARDED_PROTO, request.peer.scheme())),
+            (&FORWARDED, Some(&self.forwarded)),
+        ];
+        let ours = ours.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let clients = self.client.iter().filter(|(name, _)| self.passes(name));
+        std::iter::once((&HOST, host)).chain(clients).chain(ours)
     }
 
-    frame(headers, &head.method, head.version, forwarding.has_body);
-    headers.insert(header::HOST, forwarding.host.clone());
-    headers.append(header::VIA, via(head.version));
-    headers.append(CDN_LOOP, HeaderValue::from_static(TOKEN));
-    headers.insert(X_REQUEST_ID, forwarding.id.value().clone());
-    forwarded(headers, forwarding);
+    /// Whether a client's field goes on as it is.
+    fn passes(&self, name: &HeaderName) -> bool {
+        if hop::is_fixed(name) || self.nominated.contains(name) {
+            return false;
+        }
+        match name.as_str() {
+            // Ours says it.
+            "host" | "x-request-id" | "x-forwarded-for" | "forwarded" => false,
+            "expect" | "x-origin-shim-secret" => false,
+            "x-push-invalidation" => self.request.opted_in,
+            "if-none-match" | "if-modified-since" => !self.request.unconditional,
+            name => {
+                (self.request.trusted || !tells_of_the_peer(name)) && !(name.contains('_') && is_alias(name))
+            }
+        }
+    }
+}
 
-    head.uri = origin_form(&head.uri);
-    head.version = Version::HTTP_11;
-    head.extensions.clear();
-    Ok(())
+/// The target for the origin: without scheme and authority, since a request never chooses its origin.
+pub fn target(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
 /// RFC 8586 §2: a list of CDN ids, each perhaps with parameters.
 fn has_been_here(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(CDN_LOOP).iter();
+    let values = headers.get_all(&CDN_LOOP).iter();
     let mut elements = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
     elements.any(|element| {
         let id = element.split(|b| *b == b';').next().unwrap_or_default();
         id.trim_ascii().eq_ignore_ascii_case(TOKEN.as_bytes())
     })
-}
-
-fn must_go(name: &HeaderName, forwarding: &Forwarding<'_>) -> bool {
-    if hop::is_fixed(name) || *name == header::EXPECT || *name == opt_in::SECRET {
-        return true;
-    }
-    if *name == opt_in::OPT_IN {
-        return !forwarding.opted_in;
-    }
-    if *name == header::IF_NONE_MATCH || *name == header::IF_MODIFIED_SINCE {
-        return forwarding.unconditional;
-    }
-    let text = name.as_str();
-    (!forwarding.trusted && tells_of_the_peer(text)) || (text.contains('_') && is_alias(text))
 }
 
 /// Headers that only a hop we trust may write: who the client is, and the trace that the request belongs to.
@@ -118,65 +162,24 @@ fn is_alias(name: &str) -> bool {
     tells_of_the_peer(&dashed) || HeaderName::from_bytes(dashed.as_bytes()).is_ok_and(|name| checked(&name))
 }
 
-/// How the body is delimited on this hop (RFC 9112 §6): by its length where that is known, else in chunks.
-fn frame(headers: &mut HeaderMap, method: &Method, version: Version, has_body: bool) {
-    if headers.contains_key(header::CONTENT_LENGTH) {
-        return;
-    }
-    if has_body {
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    } else if version == Version::HTTP_2 && [Method::POST, Method::PUT, Method::PATCH].contains(method) {
-        // HTTP/2 tells the lack of a body by a flag; HTTP/1.1 origins expect a length (RFC 9110 §8.6).
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+fn via(version: Version) -> &'static HeaderValue {
+    match version {
+        Version::HTTP_2 => &VIA_2,
+        Version::HTTP_10 => &VIA_10,
+        _ => &VIA_11,
     }
 }
 
-fn via(version: Version) -> HeaderValue {
-    HeaderValue::from_static(match version {
-        Version::HTTP_2 => "2.0 origin-shim",
-        Version::HTTP_10 => "1.0 origin-shim",
-        _ => "1.1 origin-shim",
-    })
-}
-
-/// `X-Forwarded-*` and `Forwarded` (RFC 7239): appended to those of a trusted peer, else begun anew.
-fn forwarded(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
-    let peer = forwarding.peer;
-    let element = peer.forwarded(forwarding.host);
-    if !forwarding.trusted {
-        headers.insert(X_FORWARDED_FOR, peer.address_value().clone());
-        headers.insert(X_FORWARDED_HOST, forwarding.host.clone());
-        headers.insert(X_FORWARDED_PROTO, peer.scheme());
-        headers.insert(header::FORWARDED, element);
-        return;
-    }
-    append(headers, X_FORWARDED_FOR, peer.address_value());
-    append(headers, header::FORWARDED, &element);
-    headers.entry(X_FORWARDED_HOST).or_insert_with(|| forwarding.host.clone());
-    headers.entry(X_FORWARDED_PROTO).or_insert_with(|| peer.scheme());
-}
-
-/// Appends to a list header, in one line: many origins read only the first line of `X-Forwarded-For`.
-fn append(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
+/// A list header with one more element, in one line: many origins read only the first line of `X-Forwarded-For`.
+fn appended(headers: &HeaderMap, name: &HeaderName, element: &HeaderValue) -> HeaderValue {
     let mut joined = Vec::new();
-    for value in headers.get_all(&name) {
+    for value in headers.get_all(name) {
         joined.extend_from_slice(value.as_bytes());
         joined.extend_from_slice(b", ");
     }
     joined.extend_from_slice(element.as_bytes());
     // Joined from legal values, so legal itself.
-    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
-        headers.insert(name, value);
-    }
-}
-
-/// The target without scheme and authority: the origin is never chosen by the request.
-fn origin_form(uri: &Uri) -> Uri {
-    if uri.scheme().is_none() && uri.authority().is_none() {
-        return uri.clone();
-    }
-    let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    Uri::from(path)
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).unwrap_or_else(|_| element.clone())
 }
 
 #[cfg(test)]

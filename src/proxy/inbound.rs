@@ -17,6 +17,7 @@ pub fn check(head: &Parts, limits: &Limits) -> Result<HeaderValue, ProxyError> {
     }
     target(head, limits)?;
     codings(&head.headers)?;
+    length(&head.headers, limits)?;
     host(head)
 }
 
@@ -48,6 +49,14 @@ fn codings(headers: &HeaderMap) -> Result<(), ProxyError> {
     }
     let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if headers.get_all(header::EXPECT).iter().all(known) { Ok(()) } else { Err(ProxyError::Expectation) }
+}
+
+/// A body that is too long by its own account need not be begun.
+fn length(headers: &HeaderMap, limits: &Limits) -> Result<(), ProxyError> {
+    let told =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let within = |length| limits.request_body_bytes == 0 || length <= limits.request_body_bytes;
+    if told.is_none_or(within) { Ok(()) } else { Err(ProxyError::BodyTooLarge) }
 }
 
 /// RFC 9112 §3.2.2: the target's authority wins; a `Host` that differs from it is an attempt to be two sites.
@@ -83,7 +92,7 @@ mod tests {
         *request.headers_mut().unwrap() = fixture::headers(lines);
         let (head, ()) = request.body(()).unwrap().into_parts();
         let mut limits = fixture::limits();
-        (limits.request_headers, limits.target_bytes) = (5, 20);
+        (limits.request_headers, limits.target_bytes, limits.request_body_bytes) = (5, 20, 10);
         check(&head, &limits)
             .map(|host| host.to_str().unwrap().to_owned())
             .map_err(|refused| refused.answer().status.as_u16())
@@ -147,6 +156,15 @@ mod tests {
         check("expect", "200-ok", Err(417));
         let twice = ("transfer-encoding", "chunked");
         h1("POST", "/", &[HOST, twice, twice], Err(501));
+    }
+
+    #[test]
+    fn lengths() {
+        let check = |length, expected| h1("POST", "/", &[HOST, ("content-length", length)], expected);
+        check("0", Ok("a.test"));
+        check("10", Ok("a.test"));
+        check("11", Err(413));
+        check("18446744073709551615", Err(413));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! May this response be rewritten, and for which CDN? Pure: headers and an address in, a verdict out.
 
 use super::edge::Edges;
+use super::peer::Peer;
 use super::site::{Site, SiteTrust};
 use crate::config::Mode;
 use crate::rewrite::{CdnType, Edge, Reason};
@@ -36,8 +37,24 @@ impl OptIn<'_> {
     }
 }
 
-/// Decides for a request with these headers from this peer.
-pub fn decide<'a>(site: &'a Site, peer: IpAddr, headers: &HeaderMap) -> OptIn<'a> {
+/// Who asks, as far as trust goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// The address.
+    pub address: IpAddr,
+    /// Whether a client certificate was verified.
+    pub certified: bool,
+}
+
+impl Caller {
+    /// The other end of a connection.
+    pub fn of(peer: &Peer) -> Self {
+        Self { address: peer.address(), certified: peer.is_certified() }
+    }
+}
+
+/// Decides for a request with these headers from this caller.
+pub fn decide<'a>(site: &'a Site, caller: Caller, headers: &HeaderMap) -> OptIn<'a> {
     let off = site.mode == Mode::Off;
     let no = |reason| OptIn { believed: false, edge: Err(if off { Reason::ModeOff } else { reason }) };
     if !headers.contains_key(&OPT_IN) {
@@ -47,7 +64,7 @@ pub fn decide<'a>(site: &'a Site, peer: IpAddr, headers: &HeaderMap) -> OptIn<'a
     if !only(headers, &OPT_IN).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"enabled")) {
         return no(Reason::OptInMalformed);
     }
-    if !trusts(&site.trust, peer, headers) {
+    if !trusts(&site.trust, caller, headers) {
         return no(Reason::OptInUntrusted);
     }
     let edge = if off {
@@ -64,13 +81,14 @@ pub fn digest(secret: &[u8]) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 
-fn trusts(trust: &SiteTrust, peer: IpAddr, headers: &HeaderMap) -> bool {
+fn trusts(trust: &SiteTrust, caller: Caller, headers: &HeaderMap) -> bool {
     match trust {
         SiteTrust::Any => true,
         SiteTrust::Secret(expected) => {
             only(headers, &SECRET).is_some_and(|sent| digest(sent.as_bytes()).ct_eq(expected).into())
         }
-        SiteTrust::Addresses(nets) => nets.iter().any(|net| net.contains(&peer)),
+        SiteTrust::ClientCertificate => caller.certified,
+        SiteTrust::Addresses(nets) => nets.iter().any(|net| net.contains(&caller.address)),
     }
 }
 

@@ -1,79 +1,91 @@
 //! One request to an origin and its response: which connection, which deadline, and what may be tried again.
 //!
-//! [`send`] and [`OriginBody`] are all that the request path knows of the client below; today that is hyper's,
-//! one connection-level client per pooled connection.
+//! [`send`] and [`OriginBody`] are all that the request path knows of the client below: [`h1`](super::h1), driven
+//! here, in the task of the request.
 
-use super::body::{DownloadError, Patience, Progress, Upload, UploadError};
+use super::body::{DownloadError, Progress, Upload};
+use super::clock::Patience;
 use super::connect::{self, Connection};
 use super::error::{self, OriginError, ProxyError};
-use super::site::{Origin, Site};
+use super::forward;
+use super::h1::head::HeadLimits;
+use super::h1::{self, Cause, Recycle};
+use super::site::{Origin, OriginId, Site};
+use super::stream::Stream;
 use super::worker::Worker;
 use crate::config::Limits;
 use crate::metrics::shard::SiteShard;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::request::Parts;
+use http::{Method, Response};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use std::error::Error;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+/// A request on its way to an origin.
+pub(super) struct Outgoing<'a> {
+    /// The client's method and target.
+    pub(super) head: &'a Parts,
+    /// What the origin gets of its fields.
+    pub(super) fields: forward::Fields<'a>,
+    /// Taken by the first origin that has a connection.
+    pub(super) body: Option<Upload>,
+}
 
 /// Sends `request` to the first of the site's origins that takes a connection. Every failure is counted here.
 pub(super) async fn send(
     worker: &Rc<Worker>,
     limits: &Limits,
     site: &Site,
-    mut request: Request<Upload>,
+    mut request: Outgoing<'_>,
 ) -> Result<Response<OriginBody>, ProxyError> {
     let counters = site.metrics.shard(worker.index());
     for (index, origin) in site.origins.iter().enumerate() {
-        if let Some(host) = &origin.host_header {
-            request.headers_mut().insert(header::HOST, host.clone());
-        }
-        match attempt(worker, limits, counters, origin, request).await {
+        let failure = match attempt(worker, limits, counters, origin, &mut request).await {
             Ok(response) => return Ok(response),
-            Err(Failure::Upload(error)) => return Err(upload_failed(error)),
-            Err(Failure::Sent(error)) => {
-                counters.origin_error(error.kind());
-                return Err(ProxyError::Origin(error));
-            }
-            Err(Failure::Unsent(error, unsent)) => {
-                counters.origin_error(error.kind());
-                if index + 1 == site.origins.len() {
-                    return Err(ProxyError::Origin(error));
-                }
-                tracing::warn!(
-                    site = site.name,
-                    origin = &*origin.key,
-                    error = error::chain(&error),
-                    "trying the next origin"
-                );
-                request = *unsent;
-            }
+            Err(failure) => failure,
+        };
+        let (error, unsent) = match failure {
+            Failure::Unsent(error) => (error, true),
+            Failure::Exchange(failure) => (judged(failure)?, false),
+            Failure::FirstByteTimeout => (OriginError::FirstByteTimeout, false),
+        };
+        counters.origin_error(error.kind());
+        if !unsent || index + 1 == site.origins.len() {
+            return Err(ProxyError::Origin(error));
         }
+        tracing::warn!(
+            site = site.name,
+            origin = origin.key,
+            error = error::chain(&error),
+            "trying the next origin"
+        );
     }
     Err(ProxyError::Origin(OriginError::Connect(io::ErrorKind::AddrNotAvailable.into())))
 }
 
-/// Why there is no response, and what may still be done with the request.
+/// Why there is no response.
 enum Failure {
     /// No connection: nothing of the request was used.
-    Unsent(OriginError, Box<Request<Upload>>),
+    Unsent(OriginError),
     /// It may have reached the origin.
-    Sent(OriginError),
-    /// The client's side failed.
-    Upload(hyper::Error),
+    Exchange(h1::Error),
+    /// It has reached the origin, as far as is known.
+    FirstByteTimeout,
 }
 
-/// How an exchange on one connection fails.
-enum Lost {
-    /// The connection ended before a response; here is the request, if none of it had been written.
-    Closed(hyper::Error, Option<Box<Request<Upload>>>),
-    /// Anything else.
-    Otherwise(Failure),
+/// Whose fault a failed exchange is: the origin's, or that of the request.
+fn judged(failure: h1::Error) -> Result<OriginError, ProxyError> {
+    match &failure.cause {
+        Cause::Io(_) | Cause::Closed => Ok(OriginError::Closed(failure)),
+        Cause::Head(_) | Cause::Chunked(_) => Ok(OriginError::Head(failure)),
+        Cause::Encode(error) => Err(ProxyError::Unsendable(*error)),
+        Cause::RequestBody(_) | Cause::RequestLength => Err(ProxyError::upload(failure)),
+    }
 }
 
 /// Sends `request` to one origin: on a pooled connection, and once more on a new one where that was stale.
@@ -82,43 +94,24 @@ async fn attempt(
     limits: &Limits,
     counters: &SiteShard,
     origin: &Origin,
-    mut request: Request<Upload>,
+    request: &mut Outgoing<'_>,
 ) -> Result<Response<OriginBody>, Failure> {
-    if let Some(connection) = worker.pool.take(&origin.key, limits.origin_idle_timeout) {
-        let copy = replay(&request);
-        request = match exchange(worker, limits, counters, connection, request).await {
-            Ok(response) => return Ok(response),
-            Err(Lost::Otherwise(failure)) => return Err(failure),
-            Err(Lost::Closed(error, unwritten)) => match unwritten.map(|request| *request).or(copy) {
-                Some(request) => request,
-                None => return Err(Failure::Sent(OriginError::Closed(error))),
-            },
-        };
+    if let Some(connection) = worker.pool.take(origin.id) {
+        let may_be_repeated = request.body.is_none() && is_safe(&request.head.method);
+        match exchange(worker, limits, counters, origin, connection, request).await {
+            Err(Failure::Exchange(error)) if may_be_repeated && error.is_retryable() => {}
+            result => return result,
+        }
         counters.origin_retries.add(1);
     }
     // Boxed: else the future of every client connection would hold the room for a TLS handshake.
-    let connection = match Box::pin(connect::connect(&worker.addresses, limits, origin)).await {
-        Ok(connection) => connection,
-        Err(error) => return Err(Failure::Unsent(error, Box::new(request))),
-    };
+    let connection = Box::pin(connect::connect(worker, limits, origin)).await.map_err(Failure::Unsent)?;
     counters.origin_connections.add(1);
-    match exchange(worker, limits, counters, connection, request).await {
-        Ok(response) => Ok(response),
-        Err(Lost::Otherwise(failure)) => Err(failure),
-        Err(Lost::Closed(error, _)) => Err(Failure::Sent(OriginError::Closed(error))),
-    }
+    exchange(worker, limits, counters, origin, connection, request).await
 }
 
-/// A copy to send again should the pooled connection turn out to be stale: safe methods without a body only.
-fn replay(request: &Request<Upload>) -> Option<Request<Upload>> {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    (safe && request.body().is_end_stream()).then(|| {
-        let mut copy = Request::new(Upload::none());
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.headers_mut() = request.headers().clone();
-        copy
-    })
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// One request and its response head on `connection`.
@@ -126,149 +119,78 @@ async fn exchange(
     worker: &Rc<Worker>,
     limits: &Limits,
     counters: &SiteShard,
-    mut connection: Connection,
-    request: Request<Upload>,
-) -> Result<Response<OriginBody>, Lost> {
+    origin: &Origin,
+    connection: Connection,
+    request: &mut Outgoing<'_>,
+) -> Result<Response<OriginBody>, Failure> {
     let started = Instant::now();
-    let progress = request.body().progress();
-    let response = connection.sender.try_send_request(request);
-    let response = match first_byte(limits.origin_first_byte_timeout, progress.as_deref(), response).await {
-        Some(Ok(response)) => response,
-        Some(Err(mut failure)) => {
-            let unwritten = failure.take_message().map(Box::new);
-            return Err(lost(failure.into_error(), unwritten));
-        }
-        None => return Err(Lost::Otherwise(Failure::Sent(OriginError::FirstByteTimeout))),
+    let body = request.body.take();
+    let progress = body.as_ref().map(Upload::progress);
+    let outgoing = h1::Request {
+        method: &request.head.method,
+        target: forward::target(&request.head.uri).as_bytes(),
+        headers: request.fields.iter(origin.host_header.as_ref()),
+        body,
+        limits: HeadLimits { fields: limits.origin_headers, bytes: limits.origin_header_bytes },
     };
+    let lease = Lease { worker: Rc::clone(worker), origin: origin.id, pool_size: limits.origin_pool_size };
+    let exchange = connection.send(outgoing, lease).map_err(Failure::Exchange)?;
+    let patience = Patience::new(&worker.clock, limits.origin_first_byte_timeout);
+    let response = answer(exchange, progress.as_deref(), patience).await?;
     counters.origin_answered(started.elapsed());
-    if let Err(flaw) = check(&response) {
-        return Err(Lost::Otherwise(Failure::Sent(OriginError::Response(flaw))));
-    }
-    let lease = Lease { connection, worker: Rc::clone(worker), pool_size: limits.origin_pool_size, progress };
-    Ok(response.map(|incoming| OriginBody::new(incoming, limits.origin_body_timeout, lease)))
+    let patience = Patience::new(&worker.clock, limits.origin_body_timeout);
+    Ok(response.map(|body| OriginBody { body, patience, failed: None }))
 }
 
-/// Waits for the response head for `limit` from the end of the request on. While the client's body is on its way
+/// Waits for the response head, with patience from the end of the request on. While the client's body is on its way
 /// the wait is the client's; an origin that takes no more of it has the same limit as one that does not answer.
-async fn first_byte<T>(
-    limit: Duration,
+async fn answer(
+    mut exchange: h1::Exchange<Stream, Upload, Lease>,
     upload: Option<&Progress>,
-    response: impl Future<Output = T>,
-) -> Option<T> {
-    let mut response = std::pin::pin!(response);
-    let mut parts = 0;
-    loop {
-        if let Ok(response) = tokio::time::timeout(limit, response.as_mut()).await {
-            return Some(response);
+    mut patience: Patience,
+) -> Result<Response<Exchanged>, Failure> {
+    let mut stage = (false, 0);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = Pin::new(&mut exchange).poll(cx) {
+            return Poll::Ready(result.map_err(Failure::Exchange));
         }
-        let upload = upload.filter(|upload| !upload.ended.get())?;
-        if !upload.awaited.get() && upload.parts.get() == parts {
-            return None;
+        let now = (exchange.is_sent(), upload.map_or(0, |upload| upload.parts.get()));
+        let is_clients_turn = upload.is_some_and(|upload| upload.awaited.get());
+        if now != stage || is_clients_turn {
+            stage = now;
+            patience.rewarded();
         }
-        parts = upload.parts.get();
-    }
+        if is_clients_turn {
+            return Poll::Pending;
+        }
+        patience.poll_lost(cx).map(|()| Err(Failure::FirstByteTimeout))
+    })
+    .await
 }
 
-fn lost(error: hyper::Error, unwritten: Option<Box<Request<Upload>>>) -> Lost {
-    if upload_error(&error).is_some() {
-        return Lost::Otherwise(Failure::Upload(error));
-    }
-    if error.is_parse() {
-        return Lost::Otherwise(Failure::Sent(OriginError::Head(error)));
-    }
-    Lost::Closed(error, unwritten)
+type Exchanged = h1::ResponseBody<Stream, Upload, Lease>;
+
+/// The way of a connection back to the pool.
+#[derive(Debug)]
+struct Lease {
+    worker: Rc<Worker>,
+    origin: OriginId,
+    pool_size: usize,
 }
 
-fn upload_error(error: &hyper::Error) -> Option<&UploadError> {
-    error.source().and_then(|source| source.downcast_ref())
-}
-
-fn upload_failed(error: hyper::Error) -> ProxyError {
-    let stalled = matches!(upload_error(&error), Some(UploadError::Stalled));
-    ProxyError::Upload { stalled, source: error.into() }
-}
-
-/// What a response must not be, although it can be parsed: hyper is lenient where a cache would be poisoned.
-fn check(response: &Response<Incoming>) -> Result<(), &'static str> {
-    let (status, headers) = (response.status(), response.headers());
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err("101 that nobody asked for");
+impl Recycle<Stream> for Lease {
+    fn recycle(self, connection: Connection) {
+        self.worker.pool.put(self.origin, connection, self.pool_size);
     }
-    if status.as_u16() > 599 {
-        return Err("no such status");
-    }
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
-    if !codings.next().is_none_or(chunked) || codings.next().is_some() {
-        return Err("unknown transfer coding");
-    }
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(length) = lengths.next() else { return Ok(()) };
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err("both Content-Length and Transfer-Encoding");
-    }
-    let digits = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
-    if lengths.next().is_some() || !digits {
-        return Err("more than one Content-Length, or one that is no number");
-    }
-    Ok(())
 }
 
 /// An origin's body, and the connection it comes on: that goes back to the pool at the end of the body, and is
 /// closed if the body is dropped before.
 #[derive(Debug)]
 pub struct OriginBody {
-    incoming: Incoming,
+    body: Exchanged,
     patience: Patience,
-    lease: Option<Lease>,
-}
-
-#[derive(Debug)]
-struct Lease {
-    connection: Connection,
-    worker: Rc<Worker>,
-    pool_size: usize,
-    progress: Option<Rc<Progress>>,
-}
-
-impl OriginBody {
-    fn new(incoming: Incoming, limit: Duration, lease: Lease) -> Self {
-        let mut body = Self { incoming, patience: Patience::new(limit), lease: Some(lease) };
-        body.give_back_at_end();
-        body
-    }
-
-    fn give_back_at_end(&mut self) {
-        if self.incoming.is_end_stream() {
-            self.give_back();
-        }
-    }
-
-    fn give_back(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
-        }
-    }
-}
-
-impl Lease {
-    fn give_back(self) {
-        // An early response: the rest of the request would be read as the next one.
-        if self.progress.is_some_and(|progress| !progress.ended.get()) {
-            return;
-        }
-        let (mut connection, worker, pool_size) = (self.connection, self.worker, self.pool_size);
-        if connection.is_ready() {
-            worker.pool.put(connection, pool_size);
-            return;
-        }
-        // Its driver has not come round yet, or it is closing.
-        tokio::task::spawn_local(async move {
-            if connection.sender.ready().await.is_ok() {
-                worker.pool.put(connection, pool_size);
-            }
-        });
-    }
+    failed: Option<DownloadError>,
 }
 
 impl Body for OriginBody {
@@ -280,33 +202,30 @@ impl Body for OriginBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
         let this = &mut *self;
-        loop {
-            match Pin::new(&mut this.incoming).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    this.patience.rewarded();
-                    this.give_back_at_end();
-                    if frame.is_data() {
-                        return Poll::Ready(Some(Ok(frame)));
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(DownloadError::Origin(error)))),
-                Poll::Ready(None) => {
-                    this.give_back();
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => {
-                    ready!(this.patience.poll_lost(cx));
-                    return Poll::Ready(Some(Err(DownloadError::Stalled)));
-                }
+        if let Some(failure) = this.failed.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            ready!(this.patience.poll_lost(cx));
+            return Poll::Ready(Some(Err(DownloadError::Stalled)));
+        };
+        this.patience.rewarded();
+        match frame.transpose() {
+            Ok(frame) => Poll::Ready(frame.map(Ok)),
+            Err(error) => {
+                // Not at once: what arrived before it, the head at least, is still on its way to the client.
+                this.failed = Some(DownloadError::Origin(error));
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.failed.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.body.size_hint()
     }
 }

@@ -1,17 +1,22 @@
 //! Who sent a request, and the name by which it is followed through logs and origins.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::fmt::Write;
 use std::net::IpAddr;
 
 /// The header of [`RequestId`].
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+static UNKNOWN: HeaderValue = HeaderValue::from_static("for=unknown");
+static HTTP: HeaderValue = HeaderValue::from_static("http");
+static HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// The other end of a client connection. Made once per connection, so that its header values are too.
 #[derive(Debug)]
 pub struct Peer {
     address: IpAddr,
     tls: bool,
+    certified: bool,
     address_value: HeaderValue,
 }
 
@@ -21,7 +26,17 @@ impl Peer {
         let address = address.to_canonical();
         let address_value = HeaderValue::try_from(address.to_string())
             .expect("the text of an address is made of hex digits, dots and colons");
-        Self { address, tls, address_value }
+        Self { address, tls, certified: false, address_value }
+    }
+
+    /// The same, after its certificate was verified.
+    pub fn certified(self) -> Self {
+        Self { certified: true, ..self }
+    }
+
+    /// Whether it has shown a certificate that was verified.
+    pub fn is_certified(&self) -> bool {
+        self.certified
     }
 
     /// Its address.
@@ -35,26 +50,19 @@ impl Peer {
     }
 
     /// `http` or `https`.
-    pub(super) fn scheme(&self) -> HeaderValue {
-        HeaderValue::from_static(if self.tls { "https" } else { "http" })
+    pub(super) fn scheme(&self) -> &'static HeaderValue {
+        if self.tls { &HTTPS } else { &HTTP }
     }
 
     /// Its element of `Forwarded` (RFC 7239 §4), for a request for `host`.
     pub(super) fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
-        let host = host.to_str().unwrap_or_default();
-        let scheme = if self.tls { "https" } else { "http" };
-        let mut element = String::with_capacity(64 + host.len());
-        // Writing into a `String` cannot fail. Colons and brackets are not of a token, hence the quotes.
-        let _ = match self.address {
-            IpAddr::V4(address) => write!(element, "for={address}"),
-            IpAddr::V6(address) => write!(element, "for=\"[{address}]\""),
-        };
-        let _ = match host.contains([':', '[']) {
-            true => write!(element, ";host=\"{host}\""),
-            false => write!(element, ";host={host}"),
-        };
-        let _ = write!(element, ";proto={scheme}");
-        HeaderValue::try_from(element).unwrap_or_else(|_| HeaderValue::from_static("for=unknown"))
+        // Colons and brackets are not of a token, hence the quotes.
+        let [open, close] = if self.address.is_ipv6() { [&b"\"["[..], b"]\""] } else { [&b""[..]; 2] };
+        let quote = if host.as_bytes().iter().any(|b| matches!(b, b':' | b'[')) { &b"\""[..] } else { b"" };
+        let address = self.address_value.as_bytes();
+        let (host, scheme) = (host.as_bytes(), self.scheme().as_bytes());
+        let parts = [b"for=", open, address, close, b";host=", quote, host, quote, b";proto=", scheme];
+        HeaderValue::from_maybe_shared(Bytes::from(parts.concat())).unwrap_or_else(|_| UNKNOWN.clone())
     }
 }
 
@@ -65,14 +73,19 @@ pub struct RequestId(HeaderValue);
 impl RequestId {
     /// That of a trusted peer where it is one value of at most 128 visible characters, else 128 random bits.
     pub fn of(headers: &HeaderMap, trusted: bool, random: impl FnOnce() -> u128) -> Self {
-        let mut values = headers.get_all(X_REQUEST_ID).iter();
+        let mut values = headers.get_all(&X_REQUEST_ID).iter();
         match (values.next(), values.next()) {
             (Some(id), None) if trusted && is_id(id.as_bytes()) => Self(id.clone()),
-            _ => Self(
-                HeaderValue::try_from(format!("{:032x}", random()))
-                    .expect("hex digits are legal in a header"),
-            ),
+            _ => Self::minted(random()),
         }
+    }
+
+    fn minted(random: u128) -> Self {
+        let mut digits = [0; 32];
+        for (digit, place) in digits.iter_mut().zip((0..32).rev()) {
+            *digit = b"0123456789abcdef"[(random >> (place * 4)) as usize & 15];
+        }
+        Self(HeaderValue::from_bytes(&digits).expect("hex digits are legal in a header"))
     }
 
     /// As a header value.

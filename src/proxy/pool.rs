@@ -1,16 +1,19 @@
 //! A worker's idle connections to origins. One thread, no lock; the connection used last is used first, so that
 //! those not needed grow old and are closed.
 
+use super::clock::Clock;
 use super::connect::Connection;
+use super::site::OriginId;
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Idle connections by origin.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pool {
-    idle: RefCell<HashMap<Arc<str>, Vec<Idle>>>,
+    clock: Rc<Clock>,
+    /// By [`OriginId`].
+    idle: RefCell<Vec<Vec<Idle>>>,
 }
 
 #[derive(Debug)]
@@ -20,15 +23,16 @@ struct Idle {
 }
 
 impl Pool {
-    /// An idle connection to an origin that was used within `max_idle` and is still open, as far as is known.
-    pub(super) fn take(&self, key: &str, max_idle: Duration) -> Option<Connection> {
+    pub(super) fn new(clock: &Rc<Clock>) -> Self {
+        Self { clock: Rc::clone(clock), idle: RefCell::default() }
+    }
+
+    /// An idle connection to an origin that is still open and silent, as far as is known.
+    pub(super) fn take(&self, origin: OriginId) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        let of_origin = idle.get_mut(key)?;
-        while let Some(Idle { connection, since }) = of_origin.pop() {
-            if since.elapsed() >= max_idle {
-                // Those below are older still.
-                of_origin.clear();
-            } else if connection.is_ready() {
+        let of_origin = idle.get_mut(origin.0)?;
+        while let Some(Idle { mut connection, .. }) = of_origin.pop() {
+            if connection.is_usable() {
                 return Some(connection);
             }
         }
@@ -36,22 +40,22 @@ impl Pool {
     }
 
     /// Keeps a connection, or closes it where `limit` are kept already.
-    pub(super) fn put(&self, connection: Connection, limit: usize) {
+    pub(super) fn put(&self, origin: OriginId, connection: Connection, limit: usize) {
         let mut idle = self.idle.borrow_mut();
-        let of_origin = match idle.get_mut(&connection.key) {
-            Some(of_origin) => of_origin,
-            None => idle.entry(Arc::clone(&connection.key)).or_default(),
-        };
+        if idle.len() <= origin.0 {
+            idle.resize_with(origin.0 + 1, Vec::new);
+        }
+        let of_origin = &mut idle[origin.0];
         if of_origin.len() < limit {
-            of_origin.push(Idle { connection, since: Instant::now() });
+            of_origin.push(Idle { connection, since: self.clock.now() });
         }
     }
 
     /// Closes what has been idle for `max_idle` or was closed by its origin.
     pub fn sweep(&self, max_idle: Duration) {
-        self.idle.borrow_mut().retain(|_, of_origin| {
-            of_origin.retain(|idle| idle.since.elapsed() < max_idle && idle.connection.is_ready());
-            !of_origin.is_empty()
-        });
+        let fresh = |idle: &Idle| self.clock.now().saturating_duration_since(idle.since) < max_idle;
+        for of_origin in &mut *self.idle.borrow_mut() {
+            of_origin.retain_mut(|idle| fresh(idle) && idle.connection.is_usable());
+        }
     }
 }

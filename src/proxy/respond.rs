@@ -11,40 +11,12 @@ use crate::rewrite::{self, Decision, Edge, Outcome, Reason, RequestFacts};
 use bytes::Bytes;
 use http::request::Parts as RequestParts;
 use http::response::Parts;
-use http::uri::Uri;
-use http::{HeaderName, HeaderValue, Method, Response, Version, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// Seconds. Room comes free as fast as requests end.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-
-/// What rewriting needs to know of a request, kept while its head is on its way to the origin.
-#[derive(Debug)]
-pub(super) struct Facts {
-    method: Method,
-    uri: Uri,
-    authorization: bool,
-    cookie: bool,
-}
-
-impl Facts {
-    pub(super) fn of(head: &RequestParts) -> Self {
-        Self {
-            method: head.method.clone(),
-            uri: head.uri.clone(),
-            authorization: head.headers.contains_key(header::AUTHORIZATION),
-            cookie: head.headers.contains_key(header::COOKIE),
-        }
-    }
-
-    fn as_request_facts(&self) -> RequestFacts<'_> {
-        RequestFacts {
-            method: &self.method,
-            path: self.uri.path(),
-            authorization: self.authorization,
-            cookie: self.cookie,
-        }
-    }
-}
 
 /// Removes what ends at this hop. Nothing is added, and the reason phrase stays.
 pub(super) fn head(head: &mut Parts) {
@@ -52,15 +24,20 @@ pub(super) fn head(head: &mut Parts) {
     head.version = Version::HTTP_11;
 }
 
-/// Rewrites an opted-in response, as the site's mode allows.
+/// Rewrites the response to an opted-in request, as the site's mode allows.
 pub(super) fn rewrite(
     site: &Site,
     counters: &SiteShard,
     edge: Edge<'_>,
-    facts: &Facts,
+    request: &RequestParts,
     head: &mut Parts,
 ) -> Decision {
-    let request = facts.as_request_facts();
+    let request = RequestFacts {
+        method: &request.method,
+        path: request.uri.path(),
+        authorization: request.headers.contains_key(header::AUTHORIZATION),
+        cookie: request.headers.contains_key(header::COOKIE),
+    };
     match site.mode {
         Mode::On => rewrite::rewrite(&site.policy, request, edge, head.status, &mut head.headers),
         Mode::Observe => {
@@ -94,13 +71,16 @@ pub(super) fn refuse(
     mut flight: Flight,
 ) -> Response<ResponseBody> {
     let answer = error.answer();
-    tracing::warn!(
-        request_id = flight.id().as_str(),
-        site = flight.site_name(),
-        status = answer.status.as_u16(),
-        error = error::chain(error),
-        "a request failed"
-    );
+    // Under a flood the log must not be the next thing to fail: those turned away are counted.
+    if !matches!(error, ProxyError::Full) {
+        tracing::warn!(
+            request_id = flight.id().as_str(),
+            site = flight.site_name(),
+            status = answer.status.as_u16(),
+            error = error::chain(error),
+            "a request failed"
+        );
+    }
     flight.status = Some(answer.status);
     flight.decision = untouched(Reason::ShimError);
 
@@ -116,8 +96,14 @@ pub(super) fn refuse(
     if let Ok(value) = HeaderValue::try_from(format!("origin-shim; error={}", answer.proxy_status)) {
         headers.insert(PROXY_STATUS, value);
     }
-    if answer.status == http::StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(header::ALLOW, HeaderValue::from_static(ALLOW));
+    match answer.status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(header::ALLOW, HeaderValue::from_static(ALLOW));
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        _ => {}
     }
     if answer.close && version < Version::HTTP_2 {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

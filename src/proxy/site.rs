@@ -1,6 +1,7 @@
 //! Which site a request belongs to, compiled from the configuration: one immutable [`Routing`] that a reload
 //! swaps as a whole, so that a request sees one configuration from its start to its end.
 
+use super::access::AccessLog;
 use super::edge::Edges;
 use super::error::ProxyError;
 use super::host;
@@ -16,14 +17,17 @@ use rustls::ClientConfig;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Everything that the request path reads of the configuration.
 #[derive(Debug)]
 pub struct Routing {
     /// Limits and timeouts.
     pub limits: Limits,
+    /// Which requests are logged.
+    pub access: AccessLog,
     trusted_proxies: Vec<IpNet>,
+    proxy_protocol: Vec<IpNet>,
     sites: Vec<Site>,
     exact: HashMap<String, usize>,
     /// By what follows the `*.`.
@@ -59,6 +63,8 @@ pub enum SiteTrust {
     Any,
     /// That of peers who send this secret. Its digest, so that comparing tells nothing, not even a length.
     Secret([u8; 32]),
+    /// That of peers whose certificate was verified.
+    ClientCertificate,
     /// That of peers in these networks.
     Addresses(Vec<IpNet>),
 }
@@ -66,8 +72,10 @@ pub enum SiteTrust {
 /// Where a site's requests go.
 #[derive(Debug)]
 pub struct Origin {
-    /// Scheme, host and port: what pooled connections are kept under.
-    pub key: Arc<str>,
+    /// Scheme, host and port.
+    pub key: String,
+    /// What its pooled connections are kept under.
+    pub id: OriginId,
     /// Host name or address, without brackets.
     pub host: String,
     /// TCP port.
@@ -76,6 +84,22 @@ pub struct Origin {
     pub tls: Option<OriginTls>,
     /// The `Host` that the origin sees; none: that of the request.
     pub host_header: Option<HeaderValue>,
+}
+
+/// The number of an origin; the same after a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OriginId(pub(super) usize);
+
+/// The numbers given to origins so far.
+#[derive(Debug, Default)]
+pub struct OriginIds(Mutex<HashMap<String, usize>>);
+
+impl OriginIds {
+    fn of(&self, key: &str) -> OriginId {
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = ids.len();
+        OriginId(*ids.entry(key.to_owned()).or_insert(next))
+    }
 }
 
 /// How an https origin is talked to.
@@ -131,16 +155,19 @@ pub(super) fn of(routing: &Routing, host: &HeaderValue) -> Result<usize, ProxyEr
 }
 
 impl Routing {
-    /// Compiles `config`, resolving each CDN's health and each site's counters.
+    /// Compiles `config`, resolving each CDN's health, each site's counters and each origin's number.
     pub fn compile(
         config: &Config,
         metrics: &Metrics,
         health: &PurgeHealthView,
         roots: &Roots,
+        ids: &OriginIds,
     ) -> Result<Self, RoutingError> {
         let mut routing = Self {
             limits: config.server.limits.clone(),
+            access: AccessLog::new(&config.log),
             trusted_proxies: config.server.trusted_proxies.clone(),
+            proxy_protocol: config.server.proxy_protocol.clone(),
             sites: Vec::with_capacity(config.sites.len()),
             exact: HashMap::new(),
             wildcard: HashMap::new(),
@@ -158,7 +185,7 @@ impl Routing {
             if site.default {
                 routing.default.get_or_insert(index);
             }
-            routing.sites.push(Site::compile(site, metrics, health, roots)?);
+            routing.sites.push(Site::compile(site, metrics, health, roots, ids)?);
         }
         Ok(routing)
     }
@@ -177,6 +204,11 @@ impl Routing {
         &self.sites[number]
     }
 
+    /// Whether connections from this peer begin with a PROXY protocol header.
+    pub fn begins_with_proxy_header(&self, peer: IpAddr) -> bool {
+        self.proxy_protocol.iter().any(|net| net.contains(&peer))
+    }
+
     /// Whether the forwarding headers of this peer are believed.
     pub fn trusts_proxy(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
@@ -189,8 +221,9 @@ impl Site {
         metrics: &Metrics,
         health: &PurgeHealthView,
         roots: &Roots,
+        ids: &OriginIds,
     ) -> Result<Self, RoutingError> {
-        let origins = site.origins.iter().map(|url| Origin::compile(site, url, roots));
+        let origins = site.origins.iter().map(|url| Origin::compile(site, url, roots, ids));
         let origins = origins.collect::<Result<_, _>>()?;
         Ok(Self {
             name: site.name.clone(),
@@ -209,13 +242,19 @@ impl SiteTrust {
         match trust {
             Trust::Any => Self::Any,
             Trust::Secret(secret) => Self::Secret(super::opt_in::digest(secret.expose().as_bytes())),
+            Trust::ClientCertificate => Self::ClientCertificate,
             Trust::Addresses(nets) => Self::Addresses(nets.clone()),
         }
     }
 }
 
 impl Origin {
-    fn compile(site: &crate::config::Site, url: &OriginUrl, roots: &Roots) -> Result<Self, RoutingError> {
+    fn compile(
+        site: &crate::config::Site,
+        url: &OriginUrl,
+        roots: &Roots,
+        ids: &OriginIds,
+    ) -> Result<Self, RoutingError> {
         let tls =
             || {
                 let name = ServerName::try_from(url.host.clone()).map_err(|source| {
@@ -234,8 +273,10 @@ impl Origin {
             })
         };
         let scheme = if url.tls { "https" } else { "http" };
+        let key = format!("{scheme}://{}:{}", url.host, url.port);
         Ok(Self {
-            key: format!("{scheme}://{}:{}", url.host, url.port).into(),
+            id: ids.of(&key),
+            key,
             host: url.host.clone(),
             port: url.port,
             tls: if url.tls { Some(tls()?) } else { None },
@@ -301,9 +342,14 @@ mod tests {
         site.origins[0].tls = true;
         site.origins[0].host = "not a name".into();
         let config = fixture::config(vec![site]);
-        let refused =
-            Routing::compile(&config, &Metrics::new(1), &PurgeHealthView::default(), &Roots::default())
-                .unwrap_err();
+        let refused = Routing::compile(
+            &config,
+            &Metrics::new(1),
+            &PurgeHealthView::default(),
+            &Roots::default(),
+            &OriginIds::default(),
+        )
+        .unwrap_err();
         assert_eq!(refused.to_string(), "site www: the origin host \"not a name\" is no DNS name or address");
     }
 

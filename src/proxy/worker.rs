@@ -1,10 +1,12 @@
 //! What one worker thread has to itself: nothing here is locked, and nothing of it is shared with other workers
 //! but the immutable routing.
 
+use super::clock::Clock;
 use super::connect::Addresses;
+use super::h1::Scratch;
 use super::pool::Pool;
 use super::roots::Roots;
-use super::site::{Routing, RoutingError};
+use super::site::{OriginIds, Routing, RoutingError};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::metrics::shard::WorkerShard;
@@ -13,6 +15,7 @@ use arc_swap::{ArcSwap, Cache};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What all workers share, and a reload replaces.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub struct Shared {
     metrics: Arc<Metrics>,
     health: Arc<PurgeHealthView>,
     roots: Roots,
+    ids: OriginIds,
 }
 
 impl Shared {
@@ -40,13 +44,15 @@ impl Shared {
         health: Arc<PurgeHealthView>,
         roots: Roots,
     ) -> Result<Arc<Self>, RoutingError> {
-        let routing = Routing::compile(config, &metrics, &health, &roots)?;
-        Ok(Arc::new(Self { routing: Arc::new(ArcSwap::from_pointee(routing)), metrics, health, roots }))
+        let ids = OriginIds::default();
+        let routing = Routing::compile(config, &metrics, &health, &roots, &ids)?;
+        let routing = Arc::new(ArcSwap::from_pointee(routing));
+        Ok(Arc::new(Self { routing, metrics, health, roots, ids }))
     }
 
     /// Makes `config` that of every request from now on; those under way keep theirs.
     pub fn reload(&self, config: &Config) -> Result<(), RoutingError> {
-        let routing = Routing::compile(config, &self.metrics, &self.health, &self.roots)?;
+        let routing = Routing::compile(config, &self.metrics, &self.health, &self.roots, &self.ids)?;
         self.routing.store(Arc::new(routing));
         Ok(())
     }
@@ -67,9 +73,13 @@ struct Newest {
 pub struct Worker {
     index: usize,
     routing: RefCell<Newest>,
+    /// Its clock.
+    pub clock: Rc<Clock>,
     /// Its idle origin connections.
     pub pool: Pool,
     pub(super) addresses: Addresses,
+    pub(super) scratch: Scratch,
+    metrics: Arc<Metrics>,
     /// Its connection counters.
     pub counters: Arc<WorkerShard>,
 }
@@ -79,11 +89,15 @@ impl Worker {
     pub fn new(index: usize, shared: &Shared) -> Rc<Self> {
         let mut cache = Cache::new(Arc::clone(&shared.routing));
         let snapshot = Rc::new(Arc::clone(cache.load()));
+        let clock = Clock::new(Instant::now());
         Rc::new(Self {
             index,
             routing: RefCell::new(Newest { cache, snapshot }),
-            pool: Pool::default(),
+            pool: Pool::new(&clock),
+            clock,
             addresses: Addresses::default(),
+            scratch: Scratch::default(),
+            metrics: Arc::clone(&shared.metrics),
             counters: shared.metrics.worker(index),
         })
     }
@@ -91,6 +105,19 @@ impl Worker {
     /// Its number.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// Open client connections, over all workers.
+    pub fn open_connections(&self) -> u64 {
+        self.metrics.open_connections()
+    }
+
+    /// Whether more requests are being answered than `limit` allows. A worker within its own share does not look at
+    /// the others, so that their counters stay where they are: together they may go beyond the limit by half.
+    pub(super) fn is_full(&self, limit: usize) -> bool {
+        let (own, limit) = (self.counters.in_flight.get(), limit as u64);
+        let share = limit.div_ceil(2 * self.metrics.workers() as u64);
+        own > share && self.metrics.requests_in_flight() > limit
     }
 
     /// The routing as it is now.

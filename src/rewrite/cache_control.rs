@@ -82,26 +82,6 @@ pub(super) enum Name {
     Other,
 }
 
-const NAMES: [(&[u8], Name); 10] = [
-    (b"max-age", Name::MaxAge),
-    (b"s-maxage", Name::SMaxAge),
-    (b"public", Name::Public),
-    (b"private", Name::Private),
-    (b"no-store", Name::NoStore),
-    (b"no-cache", Name::NoCache),
-    (b"immutable", Name::Immutable),
-    (b"proxy-revalidate", Name::ProxyRevalidate),
-    (b"stale-while-revalidate", Name::StaleWhileRevalidate),
-    (b"stale-if-error", Name::StaleIfError),
-];
-
-const EDGE_CONTROL_NAMES: [(&[u8], Name); 4] = [
-    (b"cache-maxage", Name::MaxAge),
-    (b"bypass-cache", Name::NoStore),
-    (b"!no-store", Name::NotNoStore),
-    (b"downstream-ttl", Name::DownstreamTtl),
-];
-
 /// One directive of a field line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Directive<'a> {
@@ -133,29 +113,46 @@ impl<'a> Directive<'a> {
 
 /// The directives of one field line. A semicolon separates like a comma: origins write `private; no-cache`, and a
 /// `private` that is overlooked is worse than a directive that is split.
-pub(super) fn directives(line: &[u8], syntax: Syntax) -> impl Iterator<Item = Directive<'_>> {
-    let mut left = line;
-    std::iter::from_fn(move || {
-        while !left.is_empty() {
-            let (end, unended) = directive_end(left);
-            let raw = left[..end].trim_ascii();
-            left = left.get(end + 1..).unwrap_or_default();
-            if !raw.is_empty() {
-                let name_end = raw.iter().position(|b| matches!(b, b'=' | b' ' | b'\t')).unwrap_or(raw.len());
-                let (name, rest) = raw.split_at(name_end);
-                return Some(Directive { name: name_of(name, syntax), raw, unended, rest });
-            }
+pub(super) fn directives(line: &[u8], syntax: Syntax) -> Directives<'_> {
+    Directives { left: line, syntax }
+}
+
+/// See [`directives`].
+pub(super) struct Directives<'a> {
+    left: &'a [u8],
+    syntax: Syntax,
+}
+
+impl<'a> Iterator for Directives<'a> {
+    type Item = Directive<'a>;
+
+    fn next(&mut self) -> Option<Directive<'a>> {
+        while let [b' ' | b'\t' | b',' | b';', rest @ ..] = self.left {
+            self.left = rest;
         }
-        None
-    })
+        if self.left.is_empty() {
+            return None;
+        }
+        let line = self.left;
+        let (end, unended) = directive_end(line);
+        self.left = &line[end..];
+        let raw = line[..end].trim_ascii_end();
+        let name_end = raw.iter().position(|b| matches!(b, b'=' | b' ' | b'\t')).unwrap_or(raw.len());
+        let (name, rest) = raw.split_at(name_end);
+        Some(Directive { name: name_of(name, self.syntax), raw, unended, rest })
+    }
 }
 
 /// Where the first directive ends: at a separator outside of a quoted string, or with the line; and whether a quoted
 /// string is open there.
 fn directive_end(line: &[u8]) -> (usize, bool) {
-    let mut quoted = false;
-    let mut escaped = false;
-    for (i, &byte) in line.iter().enumerate() {
+    let quote = match line.iter().position(|b| matches!(b, b',' | b';' | b'"')) {
+        None => return (line.len(), false),
+        Some(end) if line[end] != b'"' => return (end, false),
+        Some(quote) => quote,
+    };
+    let (mut quoted, mut escaped) = (false, false);
+    for (i, &byte) in line.iter().enumerate().skip(quote) {
         match byte {
             _ if escaped => escaped = false,
             b'"' => quoted = !quoted,
@@ -168,12 +165,25 @@ fn directive_end(line: &[u8]) -> (usize, bool) {
 }
 
 fn name_of(name: &[u8], syntax: Syntax) -> Name {
-    let own: &[(&[u8], Name)] = if syntax == Syntax::EdgeControl { &EDGE_CONTROL_NAMES } else { &[] };
-    NAMES
-        .iter()
-        .chain(own)
-        .find(|(known, _)| name.eq_ignore_ascii_case(known))
-        .map_or(Name::Other, |&(_, name)| name)
+    let edge_control = syntax == Syntax::EdgeControl;
+    match name {
+        b"max-age" => Name::MaxAge,
+        b"s-maxage" => Name::SMaxAge,
+        b"public" => Name::Public,
+        b"private" => Name::Private,
+        b"no-store" => Name::NoStore,
+        b"no-cache" => Name::NoCache,
+        b"immutable" => Name::Immutable,
+        b"proxy-revalidate" => Name::ProxyRevalidate,
+        b"stale-while-revalidate" => Name::StaleWhileRevalidate,
+        b"stale-if-error" => Name::StaleIfError,
+        b"cache-maxage" if edge_control => Name::MaxAge,
+        b"bypass-cache" if edge_control => Name::NoStore,
+        b"!no-store" if edge_control => Name::NotNoStore,
+        b"downstream-ttl" if edge_control => Name::DownstreamTtl,
+        _ if name.iter().any(u8::is_ascii_uppercase) => name_of(&name.to_ascii_lowercase(), syntax),
+        _ => Name::Other,
+    }
 }
 
 /// `delta-seconds` (RFC 9111 §1.2.2); what is no number is 0.

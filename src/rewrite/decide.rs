@@ -1,5 +1,6 @@
 //! The decision: what a response gets, and why. The order of the checks is the order of their importance.
 
+use super::fields::Fields;
 use super::origin::Origin;
 use super::outcome::{Decision, Outcome, Reason};
 use super::table::{self, Treatment};
@@ -31,8 +32,9 @@ pub struct Edge<'a> {
 
 /// Rewrites `headers` of an opted-in response in place: its tags always, its caching headers as decided.
 ///
-/// Rewriting twice is rewriting once, with two exceptions that cannot leave a trace in the headers: tags that did not
-/// fit, and a lifetime that the origin had targeted at a CDN which reads it from `Cache-Control`.
+/// Rewriting twice is rewriting once, except for what leaves no trace in the headers: tags that did not fit, a
+/// lifetime targeted at a CDN that reads it from `Cache-Control`, and commas in Fastly's tags where Fastly is
+/// configured to read them from another CDN's header.
 pub fn rewrite(
     policy: &Policy,
     request: RequestFacts<'_>,
@@ -43,11 +45,12 @@ pub fn rewrite(
     let path = path::normalise(request.path);
     let rule = policy.rule(&path);
     let overridden = rule.is_some_and(|rule| rule.allow_override);
-    let tags = tag_header::write(policy, rule, &path, edge.dialect, headers);
-    let origin = Origin::read(headers, edge.dialect);
-    let never = never::reason(policy, request, &origin, headers);
+    let fields = Fields::of(headers, edge.dialect);
+    let tags = tag_header::write(policy, rule, &path, edge.dialect, fields, headers);
+    let origin = Origin::read(headers, fields, edge.dialect);
+    let never = never::reason(policy, request, &origin, fields, headers);
     let treatment = table::treatment(policy, rule, &path, status);
-    let writer = Writer { policy, dialect: edge.dialect, origin: &origin, headers };
+    let writer = Writer { policy, dialect: edge.dialect, origin: &origin, fields, headers };
 
     let decision = |outcome, reason| Decision { outcome, reason };
     let row = match treatment {

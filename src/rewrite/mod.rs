@@ -3,8 +3,9 @@
 //! [`rewrite`] is the whole of it: a site's [`Policy`], what is known of the request, the edge that
 //! asked, and the response's status and headers give a [`Decision`] and edited headers.
 //!
-//! In the order in which a response meets them: [`path`] and [`pattern`] find the rule, `tag_header` writes the
-//! [`tags`], `origin` reads what the origin said, `never` and `table` decide what it gets, `write` writes it.
+//! In the order in which a response meets them: [`path`] and [`pattern`] find the rule, `fields` looks which
+//! headers there are, `tag_header` writes the [`tags`], `origin` reads what the origin said, `never` and `table`
+//! decide what the response gets, `write` writes it.
 
 pub mod cache_control;
 pub mod dialect;
@@ -15,6 +16,7 @@ pub mod policy;
 pub mod tags;
 
 mod decide;
+mod fields;
 mod never;
 mod origin;
 mod table;

@@ -1,5 +1,6 @@
 //! What is never lengthened, unless a rule says so.
 
+use super::fields::Fields;
 use super::origin::Origin;
 use super::outcome::Reason;
 use super::{Policy, RequestFacts};
@@ -11,12 +12,13 @@ pub(super) fn reason(
     policy: &Policy,
     request: RequestFacts<'_>,
     origin: &Origin<'_>,
+    fields: Fields,
     headers: &HeaderMap,
 ) -> Option<Reason> {
     if *request.method != Method::GET && *request.method != Method::HEAD {
         return Some(Reason::Method);
     }
-    if origin.set_cookie {
+    if fields.set_cookie {
         return Some(Reason::SetCookie);
     }
     if let Some(reason) = origin.forbids() {
@@ -29,7 +31,7 @@ pub(super) fn reason(
     if request.cookie && !origin.has_positive_lifetime() {
         return Some(Reason::Cookie);
     }
-    (!vary_is_allowed(policy, headers)).then_some(Reason::Vary)
+    (fields.vary && !vary_is_allowed(policy, headers)).then_some(Reason::Vary)
 }
 
 /// Whether the response varies on nothing but what the site lists, and on `Accept-Encoding`, which every CDN handles.

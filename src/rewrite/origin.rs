@@ -2,24 +2,13 @@
 
 use super::Dialect;
 use super::cache_control::{CacheControl, delta_seconds};
-use super::dialect::{
-    AKAMAI_CACHE_CONTROL, ANY_CDN_CACHE_CONTROL, CLOUDFLARE_CDN_CACHE_CONTROL, EDGE_CONTROL,
-    SURROGATE_CONTROL, Syntax,
-};
+use super::dialect::Syntax;
+use super::fields::Fields;
 use super::outcome::Reason;
-use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA, SET_COOKIE};
+use super::table;
+use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::time::SystemTime;
-
-/// Targeted fields (RFC 9213) and their elders, in the order in which they decide where the CDN that asked has no
-/// field of its own among them.
-pub(super) static TARGETED_FIELDS: [&HeaderName; 5] = [
-    &ANY_CDN_CACHE_CONTROL,
-    &SURROGATE_CONTROL,
-    &CLOUDFLARE_CDN_CACHE_CONTROL,
-    &AKAMAI_CACHE_CONTROL,
-    &EDGE_CONTROL,
-];
 
 /// What the origin said.
 #[derive(Debug)]
@@ -32,8 +21,6 @@ pub(super) struct Origin<'d> {
     pub(super) expires: Option<u32>,
     /// Seconds that the response has already spent in a cache.
     pub(super) age: u32,
-    /// Whether it sets a cookie.
-    pub(super) set_cookie: bool,
 }
 
 /// A targeted field that decides.
@@ -46,19 +33,22 @@ pub(super) struct Targeted<'d> {
 }
 
 impl<'d> Origin<'d> {
-    pub(super) fn read(headers: &HeaderMap, dialect: &'d Dialect) -> Self {
-        let mut cache_control = CacheControl::parse(headers.get_all(CACHE_CONTROL));
-        // An HTTP/1.0 origin's way to say it (RFC 9111 §5.4); in doubt the shorter lifetime.
-        if headers.contains_key(PRAGMA) && !headers.contains_key(CACHE_CONTROL) {
+    pub(super) fn read(headers: &HeaderMap, fields: Fields, dialect: &'d Dialect) -> Self {
+        let mut cache_control = CacheControl::default();
+        if fields.cache_control {
+            cache_control = CacheControl::parse(headers.get_all(CACHE_CONTROL));
+        } else if fields.pragma {
+            // An HTTP/1.0 origin's way to say it (RFC 9111 §5.4); in doubt the shorter lifetime.
             cache_control.no_cache = CacheControl::parse(headers.get_all(PRAGMA)).no_cache;
         }
-        let expires = if cache_control.max_age.is_none() { expires_after(headers) } else { None };
+        let expires =
+            if fields.expires && cache_control.max_age.is_none() { expires_after(headers) } else { None };
+        let age = if fields.age { headers.get(AGE) } else { None };
         Self {
             cache_control,
-            targeted: targeted(headers, dialect),
+            targeted: targeted(headers, fields, dialect),
             expires,
-            age: headers.get(AGE).map_or(0, |age| delta_seconds(age.as_bytes().trim_ascii())),
-            set_cookie: headers.contains_key(SET_COOKIE),
+            age: age.map_or(0, |age| delta_seconds(age.as_bytes().trim_ascii())),
         }
     }
 
@@ -123,9 +113,9 @@ impl<'d> Origin<'d> {
 }
 
 /// The targeted field that decides: the CDN's own, else the first in order that gives a lifetime or forbids one.
-fn targeted<'d>(headers: &HeaderMap, dialect: &'d Dialect) -> Option<Targeted<'d>> {
-    let own = if dialect.syntax() == Syntax::CacheControl { None } else { Some(&dialect.ttl_header) };
-    own.into_iter().chain(TARGETED_FIELDS).find_map(|field| {
+fn targeted<'d>(headers: &HeaderMap, fields: Fields, dialect: &'d Dialect) -> Option<Targeted<'d>> {
+    let own = fields.own_ttl && dialect.syntax() != Syntax::CacheControl;
+    own.then_some(&dialect.ttl_header).into_iter().chain(fields.targeted()).find_map(|field| {
         let directives = CacheControl::read(headers.get_all(field), Syntax::of(field));
         let decides = directives.shared_lifetime().is_some()
             || directives.private
@@ -143,7 +133,7 @@ fn expires_after(headers: &HeaderMap) -> Option<u32> {
         .iter()
         .map(|expires| {
             let after = date(expires)?.duration_since(sent?).ok()?;
-            u32::try_from(after.as_secs()).ok()
+            Some(table::seconds(after))
         })
         .map(|seconds| seconds.unwrap_or(0))
         .min()

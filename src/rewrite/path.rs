@@ -10,7 +10,23 @@ use std::borrow::Cow;
 /// escaped, repeated slashes merged and dot segments (`.`, `..`, also escaped) removed. A `%` that escapes nothing
 /// becomes `%25`. A trailing slash and letter case are kept. Normalising twice is normalising once.
 pub fn normalise(path: &str) -> Cow<'_, str> {
-    if is_normal(path.as_bytes()) { Cow::Borrowed(path) } else { Cow::Owned(without_dots(&escaped(path))) }
+    if is_plain(path.as_bytes()) || is_normal(path.as_bytes()) {
+        return Cow::Borrowed(path);
+    }
+    Cow::Owned(without_dots(&escaped(path)))
+}
+
+/// Whether the path is normal at first sight: no escapes, no empty segment, none that starts with a dot. Most are.
+fn is_plain(path: &[u8]) -> bool {
+    let mut before = 0;
+    for &byte in path {
+        let plain = PATH_CHARACTERS[usize::from(byte)] || byte == b'/';
+        if !plain || before == b'/' && matches!(byte, b'/' | b'.') {
+            return false;
+        }
+        before = byte;
+    }
+    path.first() == Some(&b'/')
 }
 
 /// Whether [`normalise`] would change nothing; exact, since the common case must not allocate.
@@ -113,12 +129,24 @@ fn is_unreserved(byte: u8) -> bool {
 
 /// `pchar` (RFC 3986 §3.3) without escapes.
 fn is_path_character(byte: u8) -> bool {
-    is_unreserved(byte)
-        || matches!(
-            byte,
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
-        )
+    PATH_CHARACTERS[usize::from(byte)]
 }
+
+static PATH_CHARACTERS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let b = byte as u8;
+        table[byte] = b.is_ascii_alphanumeric()
+            || matches!(b, b'-' | b'.' | b'_' | b'~')
+            || matches!(
+                b,
+                b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
+            );
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
@@ -205,7 +233,9 @@ mod tests {
 
         #[test]
         fn the_short_way_agrees_with_the_long_one(path in any_path()) {
-            prop_assert_eq!(is_normal(path.as_bytes()), without_dots(&escaped(&path)) == path);
+            let normal = without_dots(&escaped(&path)) == path;
+            prop_assert_eq!(is_normal(path.as_bytes()), normal);
+            prop_assert!(normal || !is_plain(path.as_bytes()));
         }
     }
 }

@@ -142,10 +142,14 @@ pub(super) fn seconds(ttl: Duration) -> u32 {
 
 /// Whether a segment of the path starts with `media_` and at least 40 lower-case hex digits: the hash of its content.
 fn is_content_hash_path(path: &str) -> bool {
-    path.match_indices("/media_").any(|(start, prefix)| {
-        let hash = path.as_bytes()[start + prefix.len()..].iter();
-        hash.take_while(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')).take(40).count() == 40
-    })
+    const SHORTEST: usize = "/media_".len() + 40;
+    let is_hash = |segment: &[u8]| {
+        segment
+            .strip_prefix(b"media_")
+            .and_then(|rest| rest.get(..40))
+            .is_some_and(|hash| hash.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+    };
+    path.len() >= SHORTEST && path.as_bytes().split(|b| *b == b'/').any(is_hash)
 }
 
 #[cfg(test)]

@@ -1,20 +1,11 @@
 //! The tag header of a response: tags from the site, its rules and the origin, in the dialect that asked.
 
-use super::dialect::{CACHE_TAG, EDGE_CACHE_TAG, SURROGATE_KEY, X_SURROGATE_KEY, XKEY};
+use super::dialect::{SURROGATE_KEY, X_SURROGATE_KEY};
+use super::fields::Fields;
 use super::outcome::Reason;
 use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections, site_tag};
 use super::{CdnType, Dialect, Policy, Rule};
 use http::{HeaderMap, HeaderName, HeaderValue};
-
-/// The fields in which origins send tags, and whether commas separate them there as spaces do. A `Surrogate-Key` may
-/// contain a comma. AEM's own Akamai output joins `Edge-Cache-Tag` with spaces, and no dialect has spaces within a tag.
-static ORIGIN_FIELDS: [(&HeaderName, bool); 5] = [
-    (&SURROGATE_KEY, false),
-    (&X_SURROGATE_KEY, false),
-    (&XKEY, true),
-    (&CACHE_TAG, true),
-    (&EDGE_CACHE_TAG, true),
-];
 
 /// Replaces the tag fields of a response by the one of `dialect`. An error means that not all tags fit: those that
 /// do, the most important ones first, are in the header.
@@ -23,30 +14,33 @@ pub(super) fn write(
     rule: Option<&Rule>,
     path: &str,
     dialect: &Dialect,
+    fields: Fields,
     headers: &mut HeaderMap,
 ) -> Result<(), Reason> {
-    let Some(own) = &dialect.tag_header else {
-        remove_origin_fields(headers);
-        return Ok(());
-    };
     let mut list = TagList::new(dialect.cdn);
-    let fits = fill(&mut list, policy, rule, path, own, headers);
-    remove_origin_fields(headers);
-    match list.into_value() {
-        Some(value) => headers.insert(own, value),
-        None => headers.remove(own),
+    let fits = match &dialect.tag_header {
+        Some(own) => fill_with_ours(&mut list, policy, rule, path)
+            .and_then(|()| list.push_fields(headers, fields, own)),
+        None => Ok(()),
     };
+    for field in fields.tags() {
+        headers.remove(field);
+    }
+    if let Some(own) = &dialect.tag_header {
+        match list.value() {
+            Some(value) => headers.insert(own, value),
+            None => headers.remove(own),
+        };
+    }
     fits
 }
 
-/// Everything that the response is tagged with, the most important first.
-fn fill(
+/// The tags of the site and of the rule, the most important first.
+fn fill_with_ours(
     list: &mut TagList,
     policy: &Policy,
     rule: Option<&Rule>,
     path: &str,
-    own: &HeaderName,
-    headers: &HeaderMap,
 ) -> Result<(), Reason> {
     if policy.tags.site {
         list.push(site_tag(&policy.site).as_bytes())?;
@@ -60,22 +54,7 @@ fn fill(
     for tag in rule.map_or(&[][..], |rule| &rule.tags) {
         list.push(tag.as_bytes())?;
     }
-    for (field, commas) in ORIGIN_FIELDS {
-        // What the dialect writes must be read as it separates.
-        let commas = commas || field == own && list.limits.separator == b',';
-        list.push_field(headers, field, commas)?;
-    }
-    if ORIGIN_FIELDS.iter().all(|(field, _)| *field != own) {
-        // Only Fastly's tags may contain commas.
-        list.push_field(headers, own, list.cdn != CdnType::Fastly)?;
-    }
     Ok(())
-}
-
-fn remove_origin_fields(headers: &mut HeaderMap) {
-    for (field, _) in ORIGIN_FIELDS {
-        headers.remove(field);
-    }
 }
 
 /// A tag header under construction.
@@ -150,10 +129,25 @@ impl TagList {
         Ok(())
     }
 
-    /// Appends every tag of every line of a field.
+    /// Appends every tag that the origin sent.
+    fn push_fields(&mut self, headers: &HeaderMap, fields: Fields, own: &HeaderName) -> Result<(), Reason> {
+        let mut own_is_read = false;
+        for field in fields.tags() {
+            own_is_read |= field == own;
+            // A `Surrogate-Key` may contain a comma. Elsewhere commas separate, and spaces too: AEM's own Akamai output
+            // joins its tags with spaces, and no dialect has spaces within a tag.
+            let foreign = *field != SURROGATE_KEY && *field != X_SURROGATE_KEY;
+            self.push_field(headers, field, foreign || field == own && self.limits.separator == b',')?;
+        }
+        if fields.own_tags && !own_is_read {
+            self.push_field(headers, own, self.cdn != CdnType::Fastly)?;
+        }
+        Ok(())
+    }
+
     fn push_field(&mut self, headers: &HeaderMap, field: &HeaderName, commas: bool) -> Result<(), Reason> {
         for line in headers.get_all(field) {
-            let tags = line.as_bytes().split(|b| b.is_ascii_whitespace() || commas && *b == b',');
+            let tags = line.as_bytes().split(|b| matches!(b, b' ' | b'\t') || commas && *b == b',');
             for tag in tags.filter(|tag| !tag.is_empty()) {
                 self.push(tag)?;
             }
@@ -168,19 +162,19 @@ impl TagList {
         })
     }
 
-    fn into_value(self) -> Option<HeaderValue> {
-        if self.line.is_empty() {
-            return None;
-        }
-        Some(
-            HeaderValue::try_from(self.line)
-                .expect("encoded tags and separators are visible ASCII or spaces"),
-        )
+    fn value(&self) -> Option<HeaderValue> {
+        let value =
+            || HeaderValue::from_bytes(&self.line).expect("encoded tags and separators are visible ASCII");
+        (!self.line.is_empty()).then(value)
     }
 }
 
-/// FNV-1a without regard to case.
+/// Equal for equal tags, whatever their case; different for most others, which differ in their length or their end.
 fn fingerprint(tag: &[u8]) -> u32 {
-    tag.iter()
-        .fold(0x811c_9dc5, |hash, b| (hash ^ u32::from(b.to_ascii_lowercase())).wrapping_mul(0x0100_0193))
+    let end = match tag.last_chunk::<4>() {
+        Some(end) => u32::from_le_bytes(*end),
+        None => tag.iter().fold(0, |end, b| end << 8 | u32::from(*b)),
+    };
+    // In ASCII this bit is the case of a letter.
+    (end | 0x2020_2020) ^ (tag.len() as u32).rotate_right(8)
 }

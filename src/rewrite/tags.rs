@@ -28,7 +28,7 @@ pub(super) fn encode_bytes<'a>(cdn: CdnType, tag: &'a [u8], space: &'a mut Hex) 
 
 /// The tag that every response of the site carries.
 pub fn site_tag(site: &str) -> String {
-    format!("site-{site}")
+    ["site-", site].concat()
 }
 
 /// The tag of the page at `path` (raw or normalised, without a query) of the site.

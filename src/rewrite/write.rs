@@ -2,7 +2,8 @@
 
 use super::cache_control::{Directive, Name, directives};
 use super::dialect::{SURROGATE_CONTROL, Syntax};
-use super::origin::{Origin, TARGETED_FIELDS, Targeted};
+use super::fields::Fields;
+use super::origin::{Origin, Targeted};
 use super::table::{Browser, Row, seconds};
 use super::{CdnType, Dialect, Policy};
 use http::header::{AGE, CACHE_CONTROL, ETAG, EXPIRES, LAST_MODIFIED, PRAGMA};
@@ -13,6 +14,7 @@ pub(super) struct Writer<'a> {
     pub(super) policy: &'a Policy,
     pub(super) dialect: &'a Dialect,
     pub(super) origin: &'a Origin<'a>,
+    pub(super) fields: Fields,
     pub(super) headers: &'a mut HeaderMap,
 }
 
@@ -20,7 +22,7 @@ impl Writer<'_> {
     /// Sets the lifetimes of `row`.
     pub(super) fn lengthen(mut self, row: Row) {
         let syntax = self.dialect.syntax();
-        let mut line = Line::default();
+        let mut line = Line::new();
         match row.browser {
             Browser::NoCache if syntax != Syntax::CacheControl => line.directive(b"no-cache"),
             browser => line.lifetime("max-age", browser.seconds()),
@@ -34,7 +36,7 @@ impl Writer<'_> {
             Name::Immutable => row.immutable,
             _ => false,
         });
-        let mut edge = Line::default();
+        let mut edge = Line::new();
         match syntax {
             Syntax::CacheControl => {}
             Syntax::Targeted => {
@@ -54,10 +56,10 @@ impl Writer<'_> {
         let browser_seconds = if browser.no_cache { Some(0) } else { browser.max_age };
         let seconds = targeted.directives.shared_lifetime().unwrap_or(0);
         let from = Syntax::of(targeted.field);
-        let mut edge = Line::default();
+        let mut edge = Line::new();
         match self.dialect.syntax() {
             Syntax::CacheControl => {
-                let mut line = Line::default();
+                let mut line = Line::new();
                 if let Some(seconds) = browser_seconds {
                     line.lifetime("max-age", seconds);
                 }
@@ -88,7 +90,7 @@ impl Writer<'_> {
         if *targeted.field != self.dialect.ttl_header {
             self.keep_own_directives(&mut edge);
         }
-        self.replace(Line::default(), edge);
+        self.replace(Line::new(), edge);
     }
 
     /// The short lifetimes: nowhere longer than the origin allowed, than `row` says, and than the site's fallback.
@@ -97,7 +99,7 @@ impl Writer<'_> {
         let browser = self.origin.browser_lifetime().unwrap_or(limit).min(limit).min(row.browser.seconds());
         let edge_seconds = self.origin.edge_lifetime().unwrap_or(limit).min(limit).min(row.edge);
         let syntax = self.dialect.syntax();
-        let mut line = Line::default();
+        let mut line = Line::new();
         line.lifetime("max-age", browser);
         if syntax == Syntax::CacheControl {
             line.lifetime("s-maxage", edge_seconds);
@@ -106,7 +108,7 @@ impl Writer<'_> {
             let for_the_browser = name == Name::NoCache && syntax == Syntax::CacheControl;
             !is_lifetime(name) && !is_stale(name) && name != Name::Immutable && !for_the_browser
         });
-        let mut edge = Line::default();
+        let mut edge = Line::new();
         match syntax {
             Syntax::CacheControl => {}
             Syntax::Targeted => edge.lifetime("max-age", edge_seconds),
@@ -121,7 +123,7 @@ impl Writer<'_> {
     pub(super) fn clamp(self) {
         let limit = seconds(self.policy.ttls.fallback);
         let own = &self.dialect.ttl_header;
-        for field in [&CACHE_CONTROL, own].into_iter().chain(TARGETED_FIELDS) {
+        for field in [&CACHE_CONTROL, own].into_iter().chain(self.fields.targeted()) {
             let syntax = if *field == CACHE_CONTROL { Syntax::CacheControl } else { Syntax::of(field) };
             let too_long = |directive: Directive<'_>| {
                 (is_lifetime(directive.name) || directive.name == Name::DownstreamTtl)
@@ -131,7 +133,7 @@ impl Writer<'_> {
             if !lines.flat_map(|line| directives(line.as_bytes(), syntax)).any(too_long) {
                 continue;
             }
-            let mut line = Line::default();
+            let mut line = Line::new();
             for directive in
                 self.headers.get_all(field).into_iter().flat_map(|l| directives(l.as_bytes(), syntax))
             {
@@ -143,26 +145,26 @@ impl Writer<'_> {
                     line.directive(directive.raw);
                 }
             }
-            self.headers.insert(field, line.into_value());
+            self.headers.insert(field, line.value());
         }
         if self.origin.expires.is_some_and(|seconds| seconds > limit) {
-            let mut line = Line::default();
+            let mut line = Line::new();
             line.lifetime("max-age", limit);
             line.keep(self.headers, &CACHE_CONTROL, |name| !is_stale(name) && name != Name::Immutable);
-            self.headers.insert(CACHE_CONTROL, line.into_value());
+            self.headers.insert(CACHE_CONTROL, line.value());
             self.headers.remove(EXPIRES);
         }
     }
 
     /// Says to browser and CDN not to store the response.
     pub(super) fn no_store(mut self) {
-        let mut line = Line::default();
+        let mut line = Line::new();
         if self.origin.cache_control.private {
             // Fastly stores `no-store` responses but not `private` ones ("Cache control tutorial", "Do not cache").
             line.directive(b"private");
         }
         line.directive(b"no-store");
-        let mut edge = Line::default();
+        let mut edge = Line::new();
         match (self.dialect.syntax(), self.dialect.cdn) {
             (Syntax::CacheControl, _) => {}
             // Of Surrogate-Control Fastly documents lifetimes only ("HTTP caching semantics", "Parsing cache controls").
@@ -176,7 +178,7 @@ impl Writer<'_> {
             (Syntax::EdgeControl, _) => edge.directive(b"no-store"),
         }
         self.replace(line, edge);
-        self.remove(&[&AGE, &EXPIRES, &PRAGMA]);
+        self.remove_lifetimes();
     }
 
     /// The site's `stale-*` for the CDN.
@@ -193,7 +195,7 @@ impl Writer<'_> {
 
     /// What the origin says to this CDN besides lifetimes, such as `content="ESI/1.0"`, goes on being said.
     fn keep_own_directives(&self, edge: &mut Line) {
-        if self.dialect.syntax() != Syntax::CacheControl {
+        if self.fields.own_ttl && self.dialect.syntax() != Syntax::CacheControl {
             edge.keep(self.headers, &self.dialect.ttl_header, |name| {
                 matches!(name, Name::Other | Name::Public)
             });
@@ -203,29 +205,33 @@ impl Writer<'_> {
     /// Sets `Cache-Control` (unless empty: it stays) and the CDN's own field, and removes the other CDNs' fields.
     fn replace(&mut self, cache_control: Line, edge: Line) {
         if !cache_control.is_empty() {
-            self.headers.insert(CACHE_CONTROL, cache_control.into_value());
+            self.headers.insert(CACHE_CONTROL, cache_control.value());
         }
-        for field in TARGETED_FIELDS {
+        for field in self.fields.targeted() {
             if *field != self.dialect.ttl_header {
                 self.headers.remove(field);
             }
         }
         if !edge.is_empty() {
-            self.headers.insert(&self.dialect.ttl_header, edge.into_value());
+            self.headers.insert(&self.dialect.ttl_header, edge.value());
         }
     }
 
     /// Removes what would speak of the origin's lifetimes.
     fn after_rewriting(mut self, row: Row) {
-        self.remove(&[&AGE, &EXPIRES, &PRAGMA]);
+        self.remove_lifetimes();
         if row.drops_validators {
-            self.remove(&[&ETAG, &LAST_MODIFIED]);
+            self.headers.remove(ETAG);
+            self.headers.remove(LAST_MODIFIED);
         }
     }
 
-    fn remove(&mut self, fields: &[&HeaderName]) {
-        for field in fields {
-            self.headers.remove(*field);
+    fn remove_lifetimes(&mut self) {
+        let fields = self.fields;
+        for (found, field) in [(fields.age, AGE), (fields.expires, EXPIRES), (fields.pragma, PRAGMA)] {
+            if found {
+                self.headers.remove(field);
+            }
         }
     }
 }
@@ -239,10 +245,13 @@ fn is_stale(name: Name) -> bool {
 }
 
 /// A field value under construction: directives with `, ` between them.
-#[derive(Default)]
 struct Line(Vec<u8>);
 
 impl Line {
+    fn new() -> Self {
+        Self(Vec::with_capacity(96))
+    }
+
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -294,7 +303,7 @@ impl Line {
         }
     }
 
-    fn into_value(self) -> HeaderValue {
-        HeaderValue::try_from(self.0).expect("made of parts of other header values and of ASCII")
+    fn value(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.0).expect("made of parts of other header values and of ASCII")
     }
 }

@@ -64,6 +64,17 @@ pub struct Claim {
     pub rates: Vec<SavedRate>,
 }
 
+#[cfg(test)]
+impl Claim {
+    /// Up to `most` different hard items of any kind.
+    pub(crate) fn of(key: CdnKey, now_ms: i64, lease_until_ms: i64, most: usize) -> Self {
+        let room = Room { items: [most; 4], total: most, bytes: usize::MAX };
+        let bulk = [0, most.div_ceil(4), 0, 0];
+        let (site, hard, keep_together, rates) = (false, true, false, Vec::new());
+        Self { key, now_ms, lease_until_ms, site, hard, room, bulk, keep_together, rates }
+    }
+}
+
 /// The sends of one call, leased.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claimed {

@@ -6,7 +6,7 @@ mod wider;
 
 use super::*;
 use crate::cdn::{Item, ItemKind};
-use crate::purge::{JobPlan, PurgeRequest, Room, SendReason, State};
+use crate::purge::{JobPlan, PurgeRequest, SendReason, State};
 use crate::rewrite::CdnType;
 use claims::*;
 use operate::*;
@@ -77,17 +77,7 @@ pub(super) async fn settle_all(
 
 /// A call that carries up to `most` hard items of any kind.
 pub(super) fn call(cdn: &str, now_ms: i64, lease_until_ms: i64, most: usize) -> Claim {
-    Claim {
-        key: key(cdn),
-        now_ms,
-        lease_until_ms,
-        site: false,
-        hard: true,
-        room: Room { items: [most; 4], total: most, bytes: usize::MAX },
-        bulk: [0, most.div_ceil(4), 0, 0],
-        keep_together: false,
-        rates: vec![],
-    }
+    Claim::of(key(cdn), now_ms, lease_until_ms, most)
 }
 
 pub(super) async fn claim_until(

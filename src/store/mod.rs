@@ -55,6 +55,9 @@ pub trait Store: Send + Sync {
     /// of the sort waits already, or nothing is due.
     fn widen(&self, key: CdnKey, wider: Wider, now_ms: i64) -> StoreFuture<'_, u64>;
 
+    /// What this CDN accepted and has not reported complete.
+    fn works(&self, key: CdnKey) -> StoreFuture<'_, Vec<Work>>;
+
     /// The CDN has reported a work complete (`completed_ms`), or nobody will ever know.
     fn complete(&self, work: i64, completed_ms: Option<i64>) -> StoreFuture<'_, ()>;
 

@@ -81,8 +81,6 @@ pub struct NewWork {
 pub struct Work {
     /// Names it in [`super::Store::complete`].
     pub id: i64,
-    /// Which CDN.
-    pub key: CdnKey,
     /// When it was accepted, milliseconds since the epoch.
     pub since_ms: i64,
     /// What it is.
@@ -122,6 +120,4 @@ pub struct Left {
     pub leases: u64,
     /// Every account's buckets.
     pub rates: Vec<SavedRate>,
-    /// What is under way at CDNs.
-    pub works: Vec<Work>,
 }

@@ -4,6 +4,7 @@
 use crate::cdn::{Ceiling, Limit, RateHint, Rates};
 use crate::purge::Bucket;
 use crate::store::{NewWork, SavedRate};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -38,7 +39,6 @@ pub(super) enum Wait {
 #[derive(Debug)]
 pub(super) struct Account {
     name: String,
-    ceilings: Vec<Ceiling>,
     /// Where the buckets' time begins: no setting of the clock reaches them.
     began: Instant,
     state: Mutex<State>,
@@ -49,8 +49,11 @@ pub(super) struct Account {
 #[derive(Debug)]
 struct State {
     buckets: Vec<(Limit, Bucket)>,
-    /// By ceiling.
-    under_way: Vec<u64>,
+    ceilings: Vec<Ceiling>,
+    /// Items of calls that may be accepted any moment, by scheduling kind.
+    leaving: [u64; 4],
+    /// What was accepted and is not complete, by its number in the store.
+    works: HashMap<i64, NewWork>,
     silent_until: i64,
     /// What to add to our clock to have the CDN's.
     offset_ms: i64,
@@ -58,20 +61,36 @@ struct State {
 
 impl Account {
     pub(super) fn new(name: &str, rates: Rates) -> Self {
-        let buckets = rates.limits.into_iter();
         let state = State {
-            buckets: buckets.map(|limit| (limit, Bucket::new(limit.per_second, limit.burst))).collect(),
-            under_way: vec![0; rates.ceilings.len()],
+            buckets: full(&rates),
+            ceilings: rates.ceilings,
+            leaving: [0; 4],
+            works: HashMap::new(),
             silent_until: 0,
             offset_ms: 0,
         };
         Self {
             name: name.to_owned(),
-            ceilings: rates.ceilings,
             began: Instant::now(),
             state: Mutex::new(state),
             freed: watch::Sender::new(()),
         }
+    }
+
+    /// Goes on with other rates; what was taken stays taken.
+    pub(super) fn set_rates(&self, rates: Rates) {
+        let (mut state, now) = (self.state(), self.now());
+        if state.buckets.iter().map(|(limit, _)| limit).eq(&rates.limits) && state.ceilings == rates.ceilings
+        {
+            return;
+        }
+        let old = std::mem::replace(&mut state.buckets, full(&rates));
+        for (limit, bucket) in &mut state.buckets {
+            if let Some((_, old)) = old.iter().find(|(old, _)| old.name == limit.name) {
+                bucket.restore(old.full_at(now), now);
+            }
+        }
+        state.ceilings = rates.ceilings;
     }
 
     /// Tells when something came back before its time.
@@ -89,9 +108,9 @@ impl Account {
         if state.silent_until > now {
             return Wait::Silence(micros(state.silent_until - now));
         }
-        for (ceiling, under_way) in self.ceilings.iter().zip(&state.under_way) {
-            let items = counted(ceiling, &load.items);
-            if *under_way > 0 && items > 0 && under_way + items > ceiling.most {
+        for ceiling in &state.ceilings {
+            let (under_way, items) = (state.under_way(ceiling), counted(ceiling, &load.items));
+            if under_way > 0 && items > 0 && under_way + items > ceiling.most {
                 return Wait::Completion;
             }
         }
@@ -111,8 +130,9 @@ impl Account {
         let by_rate = state.buckets.iter();
         let by_rate =
             by_rate.map(|(limit, bucket)| bucket.time_for(limit.tokens(load.calls, &load.items), now));
-        let by_ceiling = self.ceilings.iter().zip(&state.under_way).map(|(ceiling, under_way)| {
-            let rounds = (under_way + counted(ceiling, &load.items)).saturating_sub(1) / ceiling.most;
+        let by_ceiling = state.ceilings.iter().map(|ceiling| {
+            let items = state.under_way(ceiling) + counted(ceiling, &load.items);
+            let rounds = items.saturating_sub(1) / ceiling.most;
             ceiling.usually.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
         });
         by_rate.chain(by_ceiling).max().unwrap_or_default()
@@ -127,9 +147,7 @@ impl Account {
         for (limit, bucket) in &mut state.buckets {
             bucket.reserve(limit.tokens(load.calls, &load.items));
         }
-        for (ceiling, under_way) in self.ceilings.iter().zip(&mut state.under_way) {
-            *under_way += counted(ceiling, &load.items);
-        }
+        add(&mut state.leaving, &load.items);
         drop(state);
         Some(Reservation { account: self.clone(), load, at: Instant::now(), is_spent: false })
     }
@@ -167,22 +185,15 @@ impl Account {
         state.silent_until = state.silent_until.max(until);
     }
 
-    /// Something is under way since a former run.
-    pub(super) fn is_under_way(&self, work: &NewWork) {
-        self.count(work, |under_way, items| under_way + items);
+    /// The CDN accepted something that goes on.
+    pub(super) fn is_under_way(&self, work: i64, what: NewWork) {
+        self.state().works.insert(work, what);
     }
 
     /// Something that was under way is not any more.
-    pub(super) fn completed(&self, work: &NewWork) {
-        self.count(work, u64::saturating_sub);
+    pub(super) fn completed(&self, work: i64) {
+        self.state().works.remove(&work);
         self.freed.send_replace(());
-    }
-
-    fn count(&self, work: &NewWork, change: impl Fn(u64, u64) -> u64) {
-        let items = [work.items - work.wildcards, 0, work.wildcards, 0];
-        for (ceiling, under_way) in self.ceilings.iter().zip(&mut self.state().under_way) {
-            *under_way = change(*under_way, counted(ceiling, &items));
-        }
     }
 
     /// The CDN's clock, as far as it is known, when ours shows `now_ms`.
@@ -255,20 +266,13 @@ pub(super) struct Reservation {
 impl Reservation {
     /// The call needs no more than this.
     pub(super) fn shrink(&mut self, load: Load) {
-        let spare = |reserved: u64, needed: u64| reserved.saturating_sub(needed);
-        let mut items = [0; 4];
-        for (kind, spare_items) in items.iter_mut().enumerate() {
-            *spare_items = spare(self.load.items[kind], load.items[kind]);
-        }
-        // Of each bucket what the smaller call takes less.
         let mut state = self.account.state();
         for (limit, bucket) in &mut state.buckets {
             let tokens = |load: &Load| limit.tokens(load.calls, &load.items);
             bucket.release((tokens(&self.load) - tokens(&load)).max(0.0));
         }
-        for (ceiling, under_way) in self.account.ceilings.iter().zip(&mut state.under_way) {
-            *under_way = under_way.saturating_sub(counted(ceiling, &items));
-        }
+        subtract(&mut state.leaving, &self.load.items);
+        add(&mut state.leaving, &load.items);
         drop(state);
         self.load = load;
     }
@@ -291,27 +295,42 @@ impl Reservation {
     pub(super) fn load(&self) -> &Load {
         &self.load
     }
-
-    /// What the call carried is under way at the CDN; the account counts it until it is completed.
-    pub(super) fn leave_under_way(mut self) {
-        self.load.items = [0; 4];
-    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         let mut state = self.account.state();
-        for (limit, bucket) in &mut state.buckets {
-            if !self.is_spent {
+        if !self.is_spent {
+            for (limit, bucket) in &mut state.buckets {
                 bucket.release(limit.tokens(self.load.calls, &self.load.items));
             }
         }
-        for (ceiling, under_way) in self.account.ceilings.iter().zip(&mut state.under_way) {
-            *under_way = under_way.saturating_sub(counted(ceiling, &self.load.items));
-        }
+        subtract(&mut state.leaving, &self.load.items);
         drop(state);
         self.account.freed.send_replace(());
     }
+}
+
+impl State {
+    fn under_way(&self, ceiling: &Ceiling) -> u64 {
+        let works = self
+            .works
+            .values()
+            .map(|work| counted(ceiling, &[work.items.saturating_sub(work.wildcards), 0, work.wildcards, 0]));
+        counted(ceiling, &self.leaving) + works.sum::<u64>()
+    }
+}
+
+fn full(rates: &Rates) -> Vec<(Limit, Bucket)> {
+    rates.limits.iter().map(|limit| (*limit, Bucket::new(limit.per_second, limit.burst))).collect()
+}
+
+fn add(sum: &mut [u64; 4], items: &[u64; 4]) {
+    sum.iter_mut().zip(items).for_each(|(sum, items)| *sum += items);
+}
+
+fn subtract(sum: &mut [u64; 4], items: &[u64; 4]) {
+    sum.iter_mut().zip(items).for_each(|(sum, items)| *sum = sum.saturating_sub(*items));
 }
 
 fn counted(ceiling: &Ceiling, items: &[u64; 4]) -> u64 {
@@ -403,15 +422,19 @@ mod tests {
         assert_eq!(account.wait(&prefixes(6)), Wait::Completion);
         assert_eq!(account.time_for(&prefixes(6)), Duration::from_secs(30));
         reservation.spend();
-        reservation.leave_under_way();
+        let work = |items| NewWork { name: "I".into(), items, wildcards: items };
+        account.is_under_way(1, work(15));
+        drop(reservation);
         assert_eq!(account.wait(&prefixes(6)), Wait::Completion);
         freed.mark_unchanged();
-        account.completed(&NewWork { name: "I1".into(), items: 15, wildcards: 15 });
+        account.completed(1);
         assert!(freed.has_changed().unwrap());
         assert_eq!(account.wait(&prefixes(20)), Wait::No);
         // More than fits at all is tried alone.
         assert_eq!(account.wait(&prefixes(21)), Wait::No);
-        account.is_under_way(&NewWork { name: "I2".into(), items: 1, wildcards: 1 });
+        account.is_under_way(2, work(1));
+        account.is_under_way(2, work(1));
+        assert_eq!(account.wait(&prefixes(19)), Wait::No);
         assert_eq!(account.wait(&prefixes(20)), Wait::Completion);
         // A call that was not accepted leaves nothing under way.
         drop(account.reserve(prefixes(19)).unwrap());
@@ -464,6 +487,15 @@ mod tests {
         assert_eq!(fresh.wait(&tags(100)), Wait::No);
         fresh.restore(&[absurd], START);
         assert_eq!(fresh.wait(&tags(1)), seconds(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_rates_do_not_give_back_what_was_taken() {
+        let account = account();
+        account.take(&tags(90));
+        let slower = Limit { per_second: 5.0, ..account.state().buckets[1].0 };
+        account.set_rates(Rates { limits: vec![slower], ceilings: vec![] });
+        assert_eq!(account.wait(&tags(60)), seconds(1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,10 +6,10 @@ use super::backoff::backoff;
 use super::milliseconds;
 use super::queue::load_of_call;
 use super::target::Target;
-use crate::cdn::{Reply, Verdict};
+use crate::cdn::{ItemKind, Reply, Verdict};
 use crate::purge::{Filled, State, Wanted};
 use crate::store::{
-    Attempt, Claimed, ClaimedSend, EndedJob, Lane, PausedBy, SendOutcome, Settled, Settlement, Wider,
+    Attempt, Claimed, ClaimedSend, EndedJob, Lane, NewWork, PausedBy, SendOutcome, Settled, Settlement, Wider,
 };
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -45,10 +45,17 @@ impl Call {
         load_of_call(self.target.cdn_type, self.filled.batch.items.iter())
     }
 
+    /// What the CDN now works on.
+    fn work(&self, name: String) -> NewWork {
+        let items = self.load().items;
+        let wildcards = items[ItemKind::Prefix as usize] + items[ItemKind::Everything as usize];
+        NewWork { name, items: items.iter().sum(), wildcards }
+    }
+
     /// Sends the batch and settles it.
     pub(super) async fn run(self, mut reservation: Reservation) {
         let target = &self.target;
-        let is_over = target.shared.stop.is_cancelled() || target.pace.is_holding() || target.is_paused();
+        let is_over = target.stop.is_cancelled() || target.pace.is_holding() || target.is_paused();
         if is_over || !reservation.is_good() {
             self.settle(Settlement::default(), |_, _| SendOutcome::Unsent).await;
             return;
@@ -77,15 +84,22 @@ impl Call {
             outcome: outcome.to_owned(),
             message: shorten(answer.message),
         };
-        self.end(answer.verdict, attempt, began).await;
-        drop((replies, reservation));
+        let work = match (&answer.verdict, target.adapter.completion()) {
+            (Verdict::Done, Some(completion)) => {
+                replies.last().and_then(|reply| completion.work(reply)).map(|name| self.work(name))
+            }
+            _ => None,
+        };
+        self.end(answer.verdict, attempt, began, work).await;
+        // Until now it might have become work any moment.
+        drop(reservation);
     }
 
     /// Draws the conclusions.
-    async fn end(&self, verdict: Verdict, attempt: Attempt, began: Instant) {
+    async fn end(&self, verdict: Verdict, attempt: Attempt, began: Instant, work: Option<NewWork>) {
         let target = &self.target;
         let now_ms = target.shared.now_ms();
-        let settlement = Settlement { attempt: Some(attempt.clone()), ..Settlement::default() };
+        let settlement = Settlement { attempt: Some(attempt.clone()), work, ..Settlement::default() };
         match verdict {
             Verdict::Done => {
                 target.pace.succeeded();
@@ -182,7 +196,7 @@ impl Call {
     /// What a send gets that is to be tried again after `wait`: nothing for ever.
     fn retry(&self, now_ms: i64, wait: Duration) -> impl Fn(&ClaimedSend) -> SendOutcome + use<> {
         let retry_ms = now_ms.saturating_add(milliseconds(wait));
-        let give_up_ms = self.target.give_up_ms;
+        let give_up_ms = self.target.terms().give_up_ms;
         move |send| {
             let age_ms = now_ms.saturating_sub(send.created_ms);
             if age_ms > give_up_ms { SendOutcome::Failed } else { SendOutcome::RetryAt(retry_ms) }
@@ -206,7 +220,8 @@ impl Call {
     async fn refused(&self, mut settlement: Settlement) {
         let hard = self.sends.iter().any(|send| send.item.hard);
         let is_site = self.sends.iter().any(|send| send.lane == Lane::Site);
-        let Some(item) = self.target.wider(hard).filter(|_| !is_site) else {
+        let terms = self.target.terms();
+        let Some(item) = terms.wider(hard).filter(|_| !is_site) else {
             // Good ones among bad ones get through.
             if self.filled.wanted_by.len() > 1 {
                 return Box::pin(self.split(settlement)).await;
@@ -244,10 +259,11 @@ impl Call {
         loop {
             let now_ms = shared.now_ms();
             let settlement = Settlement { rates: account.saved(now_ms), now_ms, ..settlement.clone() };
+            let work = settlement.work.clone();
             let settled = shared.store.settle(settlement).await;
             shared.written(&settled);
             match settled {
-                Ok(settled) => return self.settled(&settled),
+                Ok(settled) => return self.settled(&settled, work),
                 Err(_) if now_ms >= self.lease_until_ms || shared.stop.is_cancelled() => return,
                 Err(_) => {
                     self.target.report(|_| {});
@@ -258,8 +274,12 @@ impl Call {
         }
     }
 
-    fn settled(&self, settled: &Settled) {
-        let Target { key, shared, wake, .. } = &*self.target;
+    fn settled(&self, settled: &Settled, work: Option<NewWork>) {
+        let Target { key, shared, account, wake, accepted, .. } = &*self.target;
+        if let (Some(number), Some(work)) = (settled.work, work) {
+            account.is_under_way(number, work);
+            accepted.notify_one();
+        }
         settled.ended.iter().for_each(|job| self.ended(job));
         if settled.widened > 0 {
             shared.observer.widened(key, settled.widened);

@@ -21,7 +21,7 @@ pub(super) async fn run(target: Arc<Target>) {
     let mut failures = 0;
     loop {
         let proof = tokio::select! {
-            () = target.shared.stop.cancelled() => return,
+            () = target.stop.cancelled() => return,
             proof = check(&target) => proof,
         };
         let refuted = matches!(proof, Proof::Bad(_));
@@ -31,7 +31,7 @@ pub(super) async fn run(target: Arc<Target>) {
         }
         let wait = if refuted { wait_after(&mut failures) } else { INTERVAL };
         let wait = tokio::select! {
-            () = target.shared.stop.cancelled() => return,
+            () = target.stop.cancelled() => return,
             () = sleep(wait) => {
                 if !refuted {
                     failures = 0;
@@ -42,7 +42,7 @@ pub(super) async fn run(target: Arc<Target>) {
             () = target.recheck.notified() => wait_after(&mut failures),
         };
         tokio::select! {
-            () = target.shared.stop.cancelled() => return,
+            () = target.stop.cancelled() => return,
             () = sleep(wait) => {}
         }
     }

@@ -2,18 +2,19 @@
 
 use super::account::Account;
 use super::target::{Shared, Target};
-use super::{Clock, Observer, Transport, backoff, check, milliseconds, queue};
+use super::{Clock, Observer, Transport, backoff, check, completion, milliseconds, queue};
 use crate::cdn::{Adapter, Rates, rates};
-use crate::config::{Cdn, Config};
+use crate::config::{Cdn, Config, Site};
 use crate::rewrite::CdnType;
 use crate::store::{Left, QueueStatus, Store};
 use crate::view::PurgeHealthView;
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{SetOnce, watch};
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
@@ -25,7 +26,7 @@ const PROBE: Duration = Duration::from_secs(10);
 const SWEEP: Duration = Duration::from_secs(3_600);
 
 /// Makes the adapter of a configured CDN.
-pub type MakeAdapter = Box<dyn Fn(&Cdn) -> Arc<dyn Adapter> + Send>;
+pub type MakeAdapter = Box<dyn Fn(&Cdn) -> Arc<dyn Adapter> + Send + Sync>;
 
 /// What the engine works with.
 pub struct Parts {
@@ -45,10 +46,18 @@ pub struct Parts {
 
 /// The workers of all CDNs.
 pub struct Engine {
-    targets: Vec<Arc<Target>>,
+    targets: Arc<Targets>,
     shared: Arc<Shared>,
+    adapter: MakeAdapter,
+    view: Arc<PurgeHealthView>,
+    accounts: Mutex<HashMap<String, Arc<Account>>>,
+    /// What the former run left, once it has been taken over.
+    left: Arc<SetOnce<Left>>,
     tasks: TaskTracker,
 }
+
+/// Those of today; a reload replaces some.
+type Targets = ArcSwap<Vec<Arc<Target>>>;
 
 /// How one CDN stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -75,29 +84,88 @@ impl Engine {
     /// same store is stopped first. Until a CDN's credentials are checked and its queue is read, it is not healthy.
     pub fn start(config: &Config, parts: Parts) -> Self {
         let shared = Arc::new(Shared::new(parts.store, parts.transport, parts.observer, parts.clock));
-        let accounts = accounts(config);
-        let cdns = config.sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn)));
-        let targets = cdns.map(|(site, cdn)| {
-            let cell = parts.view.cell(&site.name, &cdn.name);
-            let account = accounts[&cdn.account].clone();
-            Arc::new(Target::new(site, cdn, (parts.adapter)(cdn), account, cell, shared.clone()))
-        });
-        let engine = Self { targets: targets.collect(), shared, tasks: TaskTracker::new() };
-        for target in &engine.targets {
-            engine.supervise(target, "check", check::run);
-        }
+        let (adapter, view) = (parts.adapter, parts.view);
+        let engine = Self {
+            targets: Arc::default(),
+            shared,
+            adapter,
+            view,
+            accounts: Mutex::default(),
+            left: Arc::default(),
+            tasks: TaskTracker::new(),
+        };
+        engine.spawn(take_over(engine.shared.clone(), engine.left.clone()));
+        engine.reload(config);
         engine.spawn(watch_queues(engine.shared.clone(), engine.targets.clone()));
         engine.spawn(probe(engine.shared.clone(), engine.targets.clone()));
         engine.spawn(sweep(engine.shared.clone(), milliseconds(config.store.retention)));
-        engine.start_queues();
         engine
+    }
+
+    /// Goes on with another configuration. CDNs that it leaves as they are keep their health; of the others the calls under
+    /// way end, and the rest goes through the new settings. To be called on the runtime of the engine.
+    pub fn reload(&self, config: &Config) {
+        self.set_rates(config);
+        let cdns = || config.sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn)));
+        let mut old = self.targets.load().to_vec();
+        let mut kept = |(site, cdn): (&Arc<Site>, &Arc<Cdn>)| {
+            let index = old.iter().position(|target| target.goes_on(site, cdn))?;
+            Some(old.swap_remove(index))
+        };
+        let kept: Vec<_> = cdns().map(&mut kept).collect();
+        // Before their successors begin, since both have one cell of the proxy's view.
+        for target in old {
+            target.retire();
+        }
+        let targets =
+            cdns().zip(kept).map(|((site, cdn), kept)| kept.unwrap_or_else(|| self.begin(site, cdn)));
+        self.targets.store(Arc::new(targets.collect()));
+    }
+
+    fn begin(&self, site: &Site, cdn: &Cdn) -> Arc<Target> {
+        let cell = self.view.cell(&site.name, &cdn.name);
+        let account = self.account(&cdn.account, || rates(cdn));
+        let adapter = (self.adapter)(cdn);
+        let target = Arc::new(Target::new(site, cdn, adapter, account, cell, self.shared.clone()));
+        self.tasks.spawn(supervised(target.clone(), "check", check::run));
+        self.tasks.spawn(supervised(target.clone(), "completion", completion::run));
+        let (queue, left) = (target.clone(), self.left.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = queue.stop.cancelled() => {}
+                left = left.wait() => {
+                    queue.account.restore(&left.rates, queue.shared.now_ms());
+                    supervised(queue.clone(), "queue", queue::run).await;
+                }
+            }
+        });
+        target
+    }
+
+    /// CDNs that share an account keep together to the strictest of their rates.
+    fn set_rates(&self, config: &Config) {
+        let mut all: HashMap<&str, Rates> = HashMap::new();
+        for cdn in config.sites.iter().flat_map(|site| &site.cdns) {
+            let rates = match all.remove(cdn.account.as_str()) {
+                Some(known) => rates(cdn).strictest(known),
+                None => rates(cdn),
+            };
+            all.insert(&cdn.account, rates);
+        }
+        for (name, rates) in all {
+            self.account(name, Rates::default).set_rates(rates);
+        }
+    }
+
+    fn account(&self, name: &str, rates: impl FnOnce() -> Rates) -> Arc<Account> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = accounts.entry(name.to_owned());
+        account.or_insert_with(|| Arc::new(Account::new(name, rates()))).clone()
     }
 
     /// There is something new for the CDNs of `site`.
     pub fn wake(&self, site: &str) {
-        for target in self.of(site) {
-            target.wake.notify_one();
-        }
+        self.of(site).iter().for_each(|target| target.wake.notify_one());
     }
 
     /// How each CDN of `site` stands, in their order; as of the last second.
@@ -116,7 +184,7 @@ impl Engine {
                 paused: queue.is_some_and(|queue| queue.paused.is_some()),
             }
         };
-        self.of(site).map(status).collect()
+        self.of(site).iter().map(status).collect()
     }
 
     /// Changes whenever a purge may have moved on, or a CDN's health did: whoever waits for one looks again.
@@ -130,38 +198,11 @@ impl Engine {
         self.shared.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        for target in &self.targets {
-            target.retire();
-        }
+        self.targets.load().iter().for_each(|target| target.retire());
     }
 
-    fn of(&self, site: &str) -> impl Iterator<Item = &Arc<Target>> {
-        self.targets.iter().filter(move |target| target.key.site == site)
-    }
-
-    /// The queues start when the leases of the former run are released.
-    fn start_queues(&self) {
-        let (shared, targets, tasks) = (self.shared.clone(), self.targets.clone(), self.tasks.clone());
-        self.spawn(async move {
-            let mut failures = 0;
-            loop {
-                let left = shared.store.take_over().await;
-                shared.written(&left);
-                match left {
-                    Ok(left) => {
-                        take_over(&targets, &left, shared.now_ms());
-                        break;
-                    }
-                    Err(_) => {
-                        failures += 1;
-                        sleep(backoff(failures, fastrand::f64())).await;
-                    }
-                }
-            }
-            for target in targets {
-                tasks.spawn(supervised(target, "queue", queue::run));
-            }
-        });
+    fn of(&self, site: &str) -> Vec<Arc<Target>> {
+        self.targets.load().iter().filter(|target| target.key.site == site).cloned().collect()
     }
 
     /// A task that ends with the engine.
@@ -174,35 +215,28 @@ impl Engine {
             }
         });
     }
-
-    fn supervise<F>(&self, target: &Arc<Target>, name: &'static str, run: fn(Arc<Target>) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.tasks.spawn(supervised(target.clone(), name, run));
-    }
 }
 
-/// The accounts by name: CDNs that share one keep together to the strictest of their rates.
-fn accounts(config: &Config) -> HashMap<String, Arc<Account>> {
-    let mut all: HashMap<&str, Rates> = HashMap::new();
-    for cdn in config.sites.iter().flat_map(|site| &site.cdns) {
-        let rates = match all.remove(cdn.account.as_str()) {
-            Some(known) => known.strictest(rates(cdn)),
-            None => rates(cdn),
-        };
-        all.insert(&cdn.account, rates);
-    }
-    all.into_iter().map(|(name, rates)| (name.to_owned(), Arc::new(Account::new(name, rates)))).collect()
-}
-
-/// Goes on with what a former run left.
-fn take_over(targets: &[Arc<Target>], left: &Left, now_ms: i64) {
-    if left.leases > 0 {
-        tracing::info!(leases = left.leases, "going on with what a former run had begun");
-    }
-    for target in targets {
-        target.account.restore(&left.rates, now_ms);
+/// Takes over from the former run, before anything is claimed.
+async fn take_over(shared: Arc<Shared>, left: Arc<SetOnce<Left>>) {
+    let mut failures = 0;
+    loop {
+        let taken = shared.store.take_over().await;
+        shared.written(&taken);
+        match taken {
+            Ok(taken) => {
+                if taken.leases > 0 {
+                    tracing::info!(leases = taken.leases, "going on with what a former run had begun");
+                }
+                // Only set here.
+                let _ = left.set(taken);
+                return;
+            }
+            Err(_) => {
+                failures += 1;
+                sleep(backoff(failures, fastrand::f64())).await;
+            }
+        }
     }
 }
 
@@ -214,7 +248,7 @@ where
     while let Err(error) = tokio::spawn(run(target.clone())).await {
         let (site, cdn) = (&target.key.site, &target.key.cdn);
         tracing::error!(site, cdn, task = name, %error, "a task broke off and is started again");
-        if target.shared.stop.is_cancelled() {
+        if target.stop.is_cancelled() {
             return;
         }
         sleep(Duration::from_secs(1)).await;
@@ -222,21 +256,23 @@ where
 }
 
 /// Keeps every CDN's health up to date with its queue.
-async fn watch_queues(shared: Arc<Shared>, targets: Vec<Arc<Target>>) {
+async fn watch_queues(shared: Arc<Shared>, targets: Arc<Targets>) {
     let mut told = false;
     loop {
         let status = shared.store.status().await;
         shared.read(&status);
         let now_ms = shared.now_ms();
+        let targets = targets.load_full();
         match status {
             Ok(status) => {
                 let mut queues: HashMap<_, _> =
                     status.into_iter().map(|queue| (queue.key.clone(), queue)).collect();
-                for target in &targets {
+                for target in &*targets {
                     let queue = queues.remove(&target.key);
                     let queue = queue.unwrap_or_else(|| QueueStatus::empty(target.key.clone()));
                     let oldest = queue.oldest_due_ms.map_or(Duration::ZERO, |due| age(due, now_ms));
                     shared.observer.queue(&target.key, queue.jobs, oldest);
+                    shared.observer.standing(&target.key, queue.paused.is_some(), queue.failed);
                     target.report(|health| health.queued(queue, now_ms));
                 }
                 if !told {
@@ -259,13 +295,11 @@ fn tell_orphan(queue: &QueueStatus) {
 }
 
 /// Proves every few seconds that the store commits: a purge that could not be accepted could not be sent either.
-async fn probe(shared: Arc<Shared>, targets: Vec<Arc<Target>>) {
+async fn probe(shared: Arc<Shared>, targets: Arc<Targets>) {
     loop {
         let probed = shared.store.probe(shared.now_ms()).await;
         shared.written(&probed);
-        for target in &targets {
-            target.report(|_| {});
-        }
+        targets.load_full().iter().for_each(|target| target.report(|_| {}));
         sleep(if probed.is_ok() { PROBE } else { WATCH }).await;
     }
 }

@@ -37,7 +37,7 @@ impl Escalation {
         if due.groups.is_empty() || due.groups.iter().any(|group| group.lane == Lane::Site) {
             return false;
         }
-        let is_stuck = self.waiting_since.is_some_and(|since| since.elapsed() > target.max_lag);
+        let is_stuck = self.waiting_since.is_some_and(|since| since.elapsed() > target.terms().max_lag);
         if (is_stuck || self.takes_too_long(target, due).await) && widen(target, due).await {
             self.waiting_since = None;
             return true;
@@ -46,11 +46,12 @@ impl Escalation {
     }
 
     async fn takes_too_long(&mut self, target: &Target, due: &Due) -> bool {
-        let Target { key, shared, limits, account, max_lag, .. } = target;
+        let Target { key, shared, limits, account, .. } = target;
+        let max_lag = target.terms().max_lag;
         // One call's worth of each is known already.
         let known = due.groups.iter().all(|group| group.count < full_call(limits));
         if known {
-            return account.time_for(&load_of(due, limits)) > *max_lag;
+            return account.time_for(&load_of(due, limits)) > max_lag;
         }
         if self.counted_at.is_some_and(|at| at.elapsed() < INTERVAL) {
             return false;
@@ -65,19 +66,19 @@ impl Escalation {
             load.calls *= scale;
             load.items.iter_mut().for_each(|items| *items *= scale);
         }
-        account.time_for(&load) > *max_lag
+        account.time_for(&load) > max_lag
     }
 }
 
 async fn widen(target: &Target, due: &Due) -> bool {
-    let Target { key, shared, max_lag, .. } = target;
+    let (Target { key, shared, .. }, terms) = (target, target.terms());
     let hard = due.groups.iter().any(|group| group.hard);
     let sends: usize = due.groups.iter().map(|group| group.count).sum();
     // One item in place of one is no faster.
-    let Some(item) = target.wider(hard).filter(|_| sends > 1) else { return false };
+    let Some(item) = terms.wider(hard).filter(|_| sends > 1) else { return false };
     let why = format!(
         "at the CDN's rate it would take longer than max_purge_lag ({} s), so everything of the site is purged",
-        max_lag.as_secs()
+        terms.max_lag.as_secs()
     );
     let wider = Wider { item: item.clone(), why: why.clone() };
     let widened = shared.store.widen(key.clone(), wider, shared.now_ms()).await;

@@ -37,6 +37,11 @@ impl Health {
         Self { max_lag_ms, proof: Proof::Unchecked, failing: None, queue: None, lagging: false }
     }
 
+    /// The configuration allows another lag.
+    pub(super) fn set_max_lag(&mut self, max_lag: Duration) {
+        self.max_lag_ms = milliseconds(max_lag);
+    }
+
     /// A check of the credentials ended.
     pub(super) fn checked(&mut self, proof: Proof) {
         // A purge that got through proves more than a check that cannot tell.

@@ -12,6 +12,7 @@ mod backoff;
 mod call;
 mod check;
 mod choose;
+mod completion;
 mod engine;
 mod escalate;
 mod health;
@@ -74,6 +75,9 @@ pub trait Observer: Send + Sync {
 
     /// How a CDN's queue stands: jobs under way, and the age of the oldest (zero where there is none).
     fn queue(&self, _key: &CdnKey, _jobs: u64, _oldest: Duration) {}
+
+    /// Whether nothing is sent to a CDN, and how many of its failed jobs nobody has acknowledged.
+    fn standing(&self, _key: &CdnKey, _paused: bool, _failed: u64) {}
 
     /// Whether purges to a CDN are known to get through.
     fn health(&self, _key: &CdnKey, _healthy: bool) {}

@@ -30,12 +30,12 @@ pub(super) async fn run(target: Arc<Target>) {
     let mut freed = target.account.freed();
     let mut queue =
         Queue { target, calls: JoinSet::new(), turn: 0, escalation: Escalation::new(), store_failures: 0 };
-    let shared = queue.target.shared.clone();
-    while !shared.stop.is_cancelled() {
+    let stop = queue.target.stop.clone();
+    while !stop.is_cancelled() {
         freed.mark_unchanged();
         let look_again = queue.fill().await;
         tokio::select! {
-            () = shared.stop.cancelled() => {}
+            () = stop.cancelled() => {}
             Some(ended) = queue.calls.join_next(), if !queue.calls.is_empty() => queue.ended(ended),
             () = queue.target.wake.notified() => {}
             Ok(()) = freed.changed() => {}
@@ -62,7 +62,7 @@ impl Queue {
     async fn fill(&mut self) -> Instant {
         loop {
             let now = Instant::now();
-            if self.target.shared.stop.is_cancelled() || self.calls.len() >= CALLS {
+            if self.target.stop.is_cancelled() || self.calls.len() >= CALLS {
                 return now + LONGEST_SLEEP;
             }
             if self.target.pace.is_holding() {

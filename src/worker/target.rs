@@ -92,14 +92,16 @@ pub(super) struct Target {
     /// What a call carries at most, by what the CDN takes and the account's buckets hold.
     pub(super) limits: Capabilities,
     pub(super) account: Arc<Account>,
-    /// All of the site, softly and hard: what is sent where items are refused or would take too long.
-    wider: [Option<Item>; 2],
-    pub(super) max_lag: Duration,
-    /// A purge older than this is given up: no copy that it was to remove is fresh any more.
-    pub(super) give_up_ms: i64,
+    /// How it is configured.
+    cdn: Cdn,
+    terms: Mutex<Arc<Terms>>,
+    /// Cancelled: nothing new is begun here, and this target no longer speaks for its CDN.
+    pub(super) stop: CancellationToken,
     pub(super) pace: Pace,
     /// There may be something to claim.
     pub(super) wake: Notify,
+    /// The CDN accepted something that it completes later.
+    pub(super) accepted: Notify,
     /// A purge was refused because of the credentials: check them.
     pub(super) recheck: Notify,
     pub(super) shared: Arc<Shared>,
@@ -122,13 +124,14 @@ impl Target {
             key: CdnKey { site: site.name.clone(), cdn: cdn.name.clone() },
             cdn_type: cdn.dialect.cdn,
             limits: within(capabilities, &rates(cdn)),
-            wider: [false, true].map(|hard| widest(site, cdn, capabilities, hard)),
-            max_lag: site.max_purge_lag,
             account,
             adapter,
-            give_up_ms: milliseconds(longest_ttl(&site.policy)),
+            cdn: cdn.clone(),
+            terms: Mutex::new(Arc::new(Terms::of(site, cdn, capabilities))),
+            stop: shared.stop.child_token(),
             pace: Pace::new(),
             wake: Notify::new(),
+            accepted: Notify::new(),
             recheck: Notify::new(),
             shared,
             health: Mutex::new(Health::new(site.max_purge_lag)),
@@ -144,9 +147,9 @@ impl Target {
         self.cdn_type == CdnType::Cloudfront
     }
 
-    /// All of the site, if it can be purged.
-    pub(super) fn wider(&self, hard: bool) -> Option<&Item> {
-        self.wider[usize::from(hard)].as_ref()
+    /// What the site asks of its purges.
+    pub(super) fn terms(&self) -> Arc<Terms> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Now, and a nonce, for signatures.
@@ -162,6 +165,9 @@ impl Target {
             seen(&mut health);
             health.reasons(self.shared.store_failure().as_deref(), self.shared.now_ms())
         };
+        if self.stop.is_cancelled() {
+            return;
+        }
         let healthy = reasons.is_empty();
         if healthy != self.cell.is_healthy() {
             let (site, cdn) = (&self.key.site, &self.key.cdn);
@@ -181,13 +187,29 @@ impl Target {
         self.shared.observer.health(&self.key, healthy);
     }
 
+    /// Goes on under a new configuration, if that leaves this CDN as it is. If its purges do not get through, this is a good
+    /// moment to look again.
+    pub(super) fn goes_on(&self, site: &Site, cdn: &Cdn) -> bool {
+        if self.key.site != site.name || self.cdn != *cdn {
+            return false;
+        }
+        let terms = Terms::of(site, cdn, self.adapter.capabilities());
+        *self.terms.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+        self.report(|health| health.set_max_lag(site.max_purge_lag));
+        if !self.cell.is_healthy() {
+            self.recheck.notify_one();
+        }
+        true
+    }
+
     /// Whether nothing may be sent, as of the last second.
     pub(super) fn is_paused(&self) -> bool {
         self.health().queue().is_some_and(|queue| queue.paused.is_some())
     }
 
-    /// After this the CDN is not purged any more.
+    /// After this nothing new is sent from here.
     pub(super) fn retire(&self) {
+        self.stop.cancel();
         self.cell.set(false);
         self.shared.observer.health(&self.key, false);
     }
@@ -201,6 +223,30 @@ impl Target {
 
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a site asks of its purges at one CDN.
+pub(super) struct Terms {
+    pub(super) max_lag: Duration,
+    /// A purge older than this is given up: no copy that it was to remove is fresh any more.
+    pub(super) give_up_ms: i64,
+    /// All of the site, softly and hard: what is sent where items are refused or would take too long.
+    wider: [Option<Item>; 2],
+}
+
+impl Terms {
+    fn of(site: &Site, cdn: &Cdn, capabilities: Capabilities) -> Self {
+        Self {
+            max_lag: site.max_purge_lag,
+            give_up_ms: milliseconds(longest_ttl(&site.policy)),
+            wider: [false, true].map(|hard| widest(site, cdn, capabilities, hard)),
+        }
+    }
+
+    /// All of the site, if it can be purged.
+    pub(super) fn wider(&self, hard: bool) -> Option<&Item> {
+        self.wider[usize::from(hard)].as_ref()
     }
 }
 

@@ -86,7 +86,8 @@ fn a_malformed_opt_in_is_none() {
 
 #[test]
 fn an_opt_in_without_the_secret_is_none() {
-    let secret = format!("[sites.opt_in]\ntrust = \"secret\"\nsecret = \"literal:abc\"\n{VARNISH}");
+    let secret =
+        format!("[sites.opt_in]\ntrust = \"secret\"\nsecret = \"literal:seventeen-letters\"\n{VARNISH}");
     check_that_nothing_differs(&secret, &OPTED_IN);
 }
 

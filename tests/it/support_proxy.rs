@@ -284,31 +284,20 @@ pub fn get_with(path: &str, lines: &str) -> String {
 
 pub fn limits() -> Limits {
     Limits {
-        handshake_timeout: Duration::from_secs(5),
-        header_timeout: Duration::from_secs(10),
-        keep_alive_timeout: Duration::from_secs(75),
-        body_timeout: Duration::from_secs(30),
+        // Debug builds on busy machines.
         origin_connect_timeout: Duration::from_secs(5),
-        origin_first_byte_timeout: Duration::from_secs(30),
-        origin_body_timeout: Duration::from_secs(30),
-        origin_idle_timeout: Duration::from_secs(30),
-        origin_pool_size: 16,
-        request_headers: 100,
-        request_header_bytes: 32 * 1024,
-        target_bytes: 8 * 1024,
-        drain_timeout: Duration::from_secs(30),
+        ..Limits::default()
     }
 }
 
 pub fn config(sites: Vec<Site>) -> Config {
     Config {
+        log: origin_shim::config::Log::default(),
         server: Server {
             listen: vec![([127, 0, 0, 1], 0).into()],
-            tls_listen: vec![],
             workers: 1,
-            certificates: vec![],
-            trusted_proxies: vec![],
             limits: limits(),
+            ..Server::default()
         },
         admin: Admin { listen: ([127, 0, 0, 1], 0).into(), tokens: vec![] },
         store: Store { path: None, retention: Duration::from_secs(60) },
@@ -370,6 +359,7 @@ pub fn cdn(cdn: CdnType) -> Arc<Cdn> {
         everything: Everything::SiteTag,
         repeat_after: Duration::ZERO,
         repeat_everything_after: Duration::ZERO,
+        rate: Default::default(),
         account: "main".into(),
         dialect: Dialect {
             cdn,

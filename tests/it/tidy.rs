@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom (besides itself), from the bottom up. `app`, `cli`, `demo` and `main` stand on top of all.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("rewrite", &[]),
     ("config", &["rewrite"]),
     ("view", &["rewrite", "config"]),
@@ -13,11 +13,15 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("telemetry", &["rewrite", "config"]),
     ("listen", &["rewrite", "config", "view", "metrics", "telemetry", "proxy"]),
     ("proxy", &["rewrite", "config", "view", "metrics", "telemetry", "listen"]),
+    ("explain", &["rewrite", "config", "view", "metrics", "proxy"]),
     ("cdn", &["rewrite", "config", "metrics"]),
     ("purge", &["rewrite", "config", "metrics", "cdn"]),
     ("store", &["rewrite", "config", "metrics", "cdn", "purge"]),
     ("worker", &["rewrite", "config", "view", "metrics", "telemetry", "cdn", "purge", "store"]),
-    ("admin", &["rewrite", "config", "view", "metrics", "telemetry", "cdn", "purge", "store", "worker"]),
+    (
+        "admin",
+        &["rewrite", "config", "view", "metrics", "telemetry", "explain", "cdn", "purge", "store", "worker"],
+    ),
 ];
 
 const ON_TOP: [&str; 5] = ["app", "cli", "demo", "lib", "main"];

@@ -1,12 +1,14 @@
 //! A store in memory and workers that do nothing, both driven by the test.
 
+use crate::admin::reload::{NotReloaded, Reload, Reloaded};
 use crate::admin::{CdnHealth, Control};
 use crate::purge::State;
 use crate::store::{
     Attempt, CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, JobView, Left, NewPurge, Pause,
-    PausedBy, PurgeView, QueueStatus, Settled, Settlement, Store, StoreError, StoreFuture, Wider,
+    PausedBy, PurgeView, QueueStatus, Settled, Settlement, Store, StoreError, StoreFuture, Wider, Work,
 };
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -50,6 +52,7 @@ impl FakeStore {
             for job in &mut purge.jobs {
                 job.state = state;
                 job.next_attempt_ms = None;
+                job.unacknowledged = state == State::Failed;
                 job.accepted_ms = (state == State::Done).then_some(purge.created_ms + 900);
                 let message = if state == State::Done { "ok" } else { "no such service" };
                 let attempt = |at_ms, outcome: &str, message: &str| Attempt {
@@ -192,6 +195,10 @@ impl Store for FakeStore {
         self.answer(|| 0)
     }
 
+    fn works(&self, _: CdnKey) -> StoreFuture<'_, Vec<Work>> {
+        self.answer(Vec::new)
+    }
+
     fn complete(&self, _: i64, _: Option<i64>) -> StoreFuture<'_, ()> {
         self.answer(|| ())
     }
@@ -230,6 +237,10 @@ impl Store for FakeStore {
 pub(crate) struct FakeControl {
     changes: watch::Sender<u64>,
     woken: Mutex<Vec<String>>,
+    /// What a reload comes to; unless told, to no difference.
+    pub(crate) reload: Mutex<Option<Result<Reloaded, NotReloaded>>>,
+    /// What speaks against the CDN `varnish` of `www`.
+    pub(crate) varnish: Mutex<Vec<String>>,
     /// Somebody woke the workers.
     pub(crate) wakes: Notify,
 }
@@ -253,18 +264,30 @@ impl Control for FakeControl {
     }
 
     fn health(&self, site: &str) -> Vec<CdnHealth> {
+        let varnish = self.varnish.lock().unwrap().clone();
         let health = |name: &str, reasons: &[&str]| CdnHealth {
             name: name.to_owned(),
             healthy: reasons.is_empty(),
             reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
         };
         match site {
-            "www" => vec![health("varnish", &[]), health("fastly", &["bad credentials (401)", "paused"])],
+            "www" => vec![
+                CdnHealth { name: "varnish".to_owned(), healthy: varnish.is_empty(), reasons: varnish },
+                health("fastly", &["bad credentials (401)", "paused"]),
+            ],
             _ => Vec::new(),
         }
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+}
+
+/// What the next reload comes to; it changes nothing.
+impl Reload for FakeControl {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, NotReloaded>> + Send + '_>> {
+        let result = self.reload.lock().unwrap().clone().unwrap_or_else(|| Ok(Reloaded::default()));
+        Box::pin(async move { result })
     }
 }

@@ -2,9 +2,14 @@
 
 mod accept;
 mod auth;
+mod events;
+mod explain;
 mod fake;
 mod listener;
+mod openapi;
+mod operate;
 mod read;
+mod reload;
 mod wait;
 
 pub(crate) use fake::{FakeControl, FakeStore};
@@ -14,27 +19,28 @@ use super::{Limits, Peer, Readiness, State, router};
 use crate::cdn::{Item, ItemKind};
 use crate::config::secret::Secret;
 use crate::config::{
-    Admin, AdminToken, Cdn, CdnSettings, Config, Everything, Limits as ServerLimits, Mode, OriginHost,
-    OriginUrl, Scope, Server, Site, Store as StoreConfig, Trust,
+    Admin, AdminToken, Cdn, CdnSettings, Config, Everything, Mode, OriginHost, OriginUrl, Scope, Server,
+    Site, Store as StoreConfig, Trust,
 };
+use crate::metrics::Metrics;
 use crate::purge::{JobPlan, PurgeRequest};
 use crate::rewrite::{CdnType, Dialect, Policy, Profile, TagPolicy, Ttls};
 use crate::store::Store;
 use arc_swap::ArcSwap;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// In every secret of the fixtures, and so never in an answer.
 const CANARY: &str = "canary";
 
 /// Tokens of the fixtures: `cms` may read and purge `www`, `root` may do everything everywhere, `auditor` may only read,
-/// `button` may only purge everything, `idle` may do nothing.
+/// `button` may only purge everything, `idle` may do nothing, `operator` may read and operate `www`.
 pub(crate) fn token(name: &str) -> String {
     format!("{CANARY}-{name}")
 }
@@ -59,6 +65,11 @@ impl Api {
         Self::with(Some(store.clone()), store)
     }
 
+    /// An API over a real store in memory.
+    fn on(store: Arc<dyn Store>) -> Self {
+        Self::with(Some(store), Arc::default())
+    }
+
     /// An API whose store could not be opened.
     fn without_store() -> Self {
         Self::with(None, Arc::default())
@@ -68,10 +79,13 @@ impl Api {
         let control = Arc::new(FakeControl::default());
         let state = State {
             config: Arc::new(ArcSwap::from_pointee(config())),
-            store: opened,
+            store: Arc::new(opened.map_or_else(OnceLock::new, OnceLock::from)),
             control: control.clone(),
             planner: Box::new(|site, request| Ok(plan(site, request))),
-            metrics: Box::new(|| "# EOF\n".to_owned()),
+            sender: crate::cdn::Sender::new().unwrap(),
+            reload: control.clone(),
+            events: Arc::default(),
+            metrics: Arc::new(Metrics::new(1)),
             readiness: Arc::new(Readiness::default()),
             limits: Limits::default(),
         };
@@ -87,7 +101,9 @@ impl Api {
     }
 
     async fn call(&self, mut request: Request<Body>) -> Reply {
-        request.extensions_mut().insert(Peer(SocketAddr::from(([192, 0, 2, 1], 4711))));
+        if request.extensions().get::<Peer>().is_none() {
+            request.extensions_mut().insert(Peer(SocketAddr::from(([192, 0, 2, 1], 4711))));
+        }
         let response = TowerToHyperService::new(router(self.state.clone())).call(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
@@ -152,9 +168,11 @@ fn config() -> Config {
                 admin_token("auditor", &[Read], None),
                 admin_token("button", &[PurgeEverything], Some("www")),
                 admin_token("idle", &[], Some("www")),
+                admin_token("operator", &[Read, Operate], Some("www")),
             ],
         },
         store: StoreConfig { path: None, retention: Duration::from_secs(86_400) },
+        log: crate::config::Log::default(),
         sites: vec![
             Arc::new(site("www", vec![fastly(), varnish()])),
             Arc::new(shop),
@@ -247,27 +265,5 @@ fn cdn(name: &str, cdn: CdnType, tag_header: &'static str, settings: CdnSettings
 }
 
 fn server() -> Server {
-    let second = Duration::from_secs(1);
-    Server {
-        listen: Vec::new(),
-        tls_listen: Vec::new(),
-        workers: 1,
-        certificates: Vec::new(),
-        trusted_proxies: Vec::new(),
-        limits: ServerLimits {
-            handshake_timeout: second,
-            header_timeout: second,
-            keep_alive_timeout: second,
-            body_timeout: second,
-            origin_connect_timeout: second,
-            origin_first_byte_timeout: second,
-            origin_body_timeout: second,
-            origin_idle_timeout: second,
-            origin_pool_size: 1,
-            request_headers: 100,
-            request_header_bytes: 32 << 10,
-            target_bytes: 8 << 10,
-            drain_timeout: second,
-        },
-    }
+    Server::default()
 }

@@ -1,7 +1,7 @@
 //! An explanation for people.
 
-use super::case::Explanation;
 use crate::config::Mode;
+use crate::explain::Explanation;
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Explanation {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub struct Admin {
     /// `IP:PORT`. Plain HTTP: keep it on loopback or a private network, since the tokens travel over it.
     pub listen: String,
-    /// Who may call. Without a token only `/healthz`, `/readyz` and `/metrics` answer.
+    /// Who may call. Without a token only `/healthz`, `/readyz`, `/metrics`, and the pages `/` and `/v1/openapi.json` answer.
     pub tokens: Vec<Token>,
 }
 
@@ -32,7 +32,7 @@ pub struct Token {
     #[schemars(example = &"env:ORIGIN_SHIM_TOKEN")]
     pub token: SecretRef,
     /// What the caller may do: `read` (purges, sites and health), `purge` (items of a site), `purge-everything`,
-    /// `operate` (pause, resume, retry, acknowledge, reload). At least one.
+    /// `operate` (pause, resume, retry, acknowledge, cancel, reload). At least one.
     #[schemars(length(min = 1))]
     pub scopes: Vec<Scope>,
     /// Names of the sites that the caller may touch; at least one. Absent: all.

@@ -90,8 +90,8 @@ impl From<Profile> for rewrite::Profile {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptIn {
-    /// `any`: every peer (for a first try). `secret`: peers that send `secret` in `X-Origin-Shim-Secret`. A list of
-    /// networks or addresses: peers from there.
+    /// `any`: every peer (for a first try). `secret`: peers that send `secret` in `X-Origin-Shim-Secret`. `client-cert`:
+    /// peers with a certificate that `server.client_ca` vouches for. A list of networks or addresses: peers from there.
     #[schemars(schema_with = "trust_schema")]
     pub trust: OneOrMany,
     /// With `trust = "secret"`: a secret of at least 16 characters. It never reaches the origin.
@@ -108,7 +108,7 @@ impl Default for OptIn {
 fn trust_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [
-            { "type": "string", "enum": ["any", "secret"] },
+            { "type": "string", "enum": ["any", "secret", "client-cert"] },
             { "type": "array", "items": { "type": "string" }, "minItems": 1 }
         ],
         "default": "any",

@@ -107,13 +107,9 @@ fn trust(file: &file::OptIn, at: &At<'_>) -> Trust {
             ("any", _) => Trust::Any,
             ("secret", Some(secret)) => Trust::Secret(secret),
             ("secret", None) => Trust::Addresses(Vec::new()),
-            ("client-cert", _) => {
-                trust
-                    .error("client certificates are not supported yet; use \"secret\" or a list of networks");
-                Trust::Addresses(Vec::new())
-            }
+            ("client-cert", _) => Trust::ClientCertificate,
             _ => {
-                trust.error("must be \"any\", \"secret\" or a list of networks");
+                trust.error("must be \"any\", \"secret\", \"client-cert\" or a list of networks");
                 Trust::Addresses(Vec::new())
             }
         },

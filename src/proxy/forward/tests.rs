@@ -1,5 +1,5 @@
 use super::*;
-use crate::proxy::fixture;
+use crate::proxy::{fixture, opt_in};
 
 /// A request at the door: its head, and what is known of it.
 struct Case {
@@ -9,7 +9,6 @@ struct Case {
     trusted: bool,
     opted_in: bool,
     unconditional: bool,
-    has_body: bool,
 }
 
 const PLAIN: Case = Case {
@@ -19,26 +18,28 @@ const PLAIN: Case = Case {
     trusted: false,
     opted_in: false,
     unconditional: false,
-    has_body: false,
 };
 
 impl Case {
-    fn forward(&self, lines: &[(&str, &str)]) -> Result<Parts, ProxyError> {
+    /// The head that the origin gets.
+    fn forward(&self, lines: &[(&str, &str)]) -> Result<HeaderMap, ProxyError> {
         let mut request = http::Request::builder().method(self.method).uri(self.target).version(self.version);
         *request.headers_mut().unwrap() = fixture::headers(lines);
-        let (mut parts, ()) = request.body(()).unwrap().into_parts();
-        let peer = Peer::new("192.0.2.7".parse().unwrap(), true);
-        let id = RequestId::of(&parts.headers, self.trusted, || 0xabc);
+        let (head, ()) = request.body(()).unwrap().into_parts();
         let forwarding = Forwarding {
-            peer: &peer,
+            peer: &Peer::new("192.0.2.7".parse().unwrap(), true),
             trusted: self.trusted,
             host: &HeaderValue::from_static("www.example.com"),
-            id: &id,
+            id: &RequestId::of(&head.headers, self.trusted, || 0xabc),
             opted_in: self.opted_in,
             unconditional: self.unconditional,
-            has_body: self.has_body,
         };
-        head(&mut parts, &forwarding).map(|()| parts)
+        let fields = fields(&head, forwarding)?;
+        let mut sent = HeaderMap::new();
+        for (name, value) in fields.iter(None) {
+            sent.append(name, value.clone());
+        }
+        Ok(sent)
     }
 
     /// Forwards `lines`, and expects these besides what is always set.
@@ -54,8 +55,8 @@ impl Case {
             ("x-forwarded-proto", "https"),
             ("forwarded", "for=192.0.2.7;host=www.example.com;proto=https"),
         ];
-        let parts = self.forward(lines).unwrap();
-        let mut rest = fixture::lines(&parts.headers);
+        let sent = self.forward(lines).unwrap();
+        let mut rest = fixture::lines(&sent);
         for line in always {
             if let Some(at) = rest.iter().position(|sent| *sent == line) {
                 rest.remove(at);
@@ -67,10 +68,9 @@ impl Case {
 
 #[test]
 fn what_the_origin_gets() {
-    let parts = PLAIN.forward(&[("host", "www.example.com"), ("accept", "text/html")]).unwrap();
-    assert_eq!(parts.uri, "/a?b=c");
+    let sent = PLAIN.forward(&[("accept", "text/html"), ("host", "www.example.com")]).unwrap();
     let text: Vec<String> =
-        fixture::lines(&parts.headers).iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        fixture::lines(&sent).iter().map(|(name, value)| format!("{name}: {value}")).collect();
     insta::assert_snapshot!(text.join("\n"), @r"
     host: www.example.com
     accept: text/html
@@ -218,14 +218,14 @@ fn a_trusted_peer_is_appended_to() {
             ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ],
         &[
-            ("x-forwarded-for", "203.0.113.9, 198.51.100.1, 192.0.2.7"),
             ("x-forwarded-host", "shop.test"),
             ("x-forwarded-proto", "http"),
             ("x-forwarded-port", "80"),
-            ("forwarded", "for=203.0.113.9, for=192.0.2.7;host=www.example.com;proto=https"),
             ("x-real-ip", "203.0.113.9"),
-            ("x-request-id", "theirs"),
             ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ("x-request-id", "theirs"),
+            ("x-forwarded-for", "203.0.113.9, 198.51.100.1, 192.0.2.7"),
+            ("forwarded", "for=203.0.113.9, for=192.0.2.7;host=www.example.com;proto=https"),
         ],
     );
 }
@@ -236,7 +236,7 @@ fn via_and_cdn_loop_are_appended() {
         &[("via", "1.1 edge"), ("cdn-loop", "Fastly; v=1")],
         &[("via", "1.1 edge"), ("cdn-loop", "Fastly; v=1")],
     );
-    let via = |version| Case { version, ..PLAIN }.forward(&[]).unwrap().headers[header::VIA].clone();
+    let via = |version| Case { version, ..PLAIN }.forward(&[]).unwrap()[header::VIA].clone();
     assert_eq!(via(Version::HTTP_2), "2.0 origin-shim");
     assert_eq!(via(Version::HTTP_10), "1.0 origin-shim");
 }
@@ -262,30 +262,33 @@ fn conditions_are_withheld_where_a_304_would_lose_the_tags() {
 }
 
 #[test]
-fn bodies_are_framed_for_this_hop() {
-    let post = Case { method: "POST", has_body: true, ..PLAIN };
-    let chunked = ("transfer-encoding", "chunked");
-    post.check(&[chunked], &[chunked]);
-    post.check(&[], &[chunked]);
-    post.check(&[("content-length", "3")], &[("content-length", "3")]);
-    Case { has_body: true, ..PLAIN }.check(&[chunked], &[chunked]);
-    // A body whose end is known to be here needs no framing, except where its lack must be told.
-    let bodiless = Case { method: "POST", ..PLAIN };
-    bodiless.check(&[], &[]);
-    bodiless.check(&[("content-length", "0")], &[("content-length", "0")]);
-    let h2 = Case { version: Version::HTTP_2, ..bodiless };
-    assert_eq!(h2.forward(&[]).unwrap().headers[header::CONTENT_LENGTH], "0");
+fn the_origin_may_be_told_another_host() {
+    let request = http::Request::builder().header("host", "www.example.com").body(()).unwrap();
+    let (head, ()) = request.into_parts();
+    let (peer, id) =
+        (Peer::new("192.0.2.7".parse().unwrap(), true), RequestId::of(&head.headers, false, || 1));
+    let host = HeaderValue::from_static("www.example.com");
+    let (opted_in, unconditional) = (false, false);
+    let forwarding =
+        Forwarding { peer: &peer, trusted: false, host: &host, id: &id, opted_in, unconditional };
+    let fields = fields(&head, forwarding).unwrap();
+    let hosts = |host| -> Vec<HeaderValue> {
+        let fields =
+            fields.iter(host).filter(|(name, _)| matches!(name.as_str(), "host" | "x-forwarded-host"));
+        fields.map(|(_, value)| value.clone()).collect()
+    };
+    assert_eq!(hosts(None), ["www.example.com", "www.example.com"]);
+    assert_eq!(hosts(Some(&HeaderValue::from_static("inner.test"))), ["inner.test", "www.example.com"]);
 }
 
 #[test]
 fn the_target_is_a_path_and_never_an_origin() {
-    let target = |target| Case { target, ..PLAIN }.forward(&[]).unwrap().uri.to_string();
-    assert_eq!(target("http://evil.test/a//../b?c"), "/a//../b?c");
-    assert_eq!(target("http://evil.test"), "/");
-    assert_eq!(target("//evil.test/x"), "//evil.test/x");
-    assert_eq!(target("/%2e%2E/a;b?x=%00"), "/%2e%2E/a;b?x=%00");
-    let options = Case { method: "OPTIONS", target: "*", ..PLAIN };
-    assert_eq!(options.forward(&[]).unwrap().uri.to_string(), "*");
+    let check = |uri: &str, expected: &str| assert_eq!(target(&uri.parse().unwrap()), expected);
+    check("http://evil.test/a//../b?c", "/a//../b?c");
+    check("http://evil.test", "/");
+    check("//evil.test/x", "//evil.test/x");
+    check("/%2e%2E/a;b?x=%00", "/%2e%2E/a;b?x=%00");
+    check("*", "*");
 }
 
 proptest::proptest! {
@@ -306,16 +309,14 @@ proptest::proptest! {
         ),
         trusted: bool,
         opted_in: bool,
-        has_body: bool,
     ) {
         let lines: Vec<(&str, &str)> = lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let case = Case { trusted, opted_in, has_body, ..PLAIN };
-        let Ok(parts) = case.forward(&lines) else { return Ok(()) };
-        let sent = fixture::lines(&parts.headers);
+        let case = Case { trusted, opted_in, ..PLAIN };
+        let Ok(sent) = case.forward(&lines) else { return Ok(()) };
+        let sent = fixture::lines(&sent);
         for (name, value) in &sent {
             let name: HeaderName = name.parse().unwrap();
-            let framing = has_body && (name.as_str(), *value) == ("transfer-encoding", "chunked");
-            proptest::prop_assert!(!hop::is_fixed(&name) || framing, "{name}: {value}");
+            proptest::prop_assert!(!hop::is_fixed(&name), "{name}: {value}");
             proptest::prop_assert!(!name.as_str().replace('_', "-").contains("shim-secret"), "{name}: {value}");
             proptest::prop_assert!(opted_in || name != opt_in::OPT_IN, "{name}: {value}");
             proptest::prop_assert!(trusted || name != "x-forwarded-port", "{name}: {value}");

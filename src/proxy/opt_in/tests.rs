@@ -30,7 +30,7 @@ type Expected = (bool, Result<(CdnType, Option<Reason>), Reason>);
 
 fn verdict(routing: &Routing, lines: &[(&str, &str)]) -> Expected {
     let site = routing.site(routing.find("www.example.com").unwrap());
-    let opt_in = decide(site, PEER.parse().unwrap(), &headers(lines));
+    let opt_in = decide(site, Caller { address: PEER.parse().unwrap(), certified: false }, &headers(lines));
     (opt_in.believed, opt_in.edge.map(|edge| (edge.dialect.cdn, edge.fallback)))
 }
 

@@ -262,10 +262,9 @@ proptest! {
         policy in policy(weighted()), dialect in any_dialect(), exchange in exchange(prop_oneof![line(), wild_line()]),
     ) {
         let (decision, once) = exchange.clone().rewritten(&policy, &dialect);
-        // The two exceptions that `rewrite` documents.
+        // The exceptions that `rewrite` documents.
         let targeted_and_shared =
             decision.reason == Reason::OriginTargeted && dialect.ttl_header == "cache-control";
-        // A Fastly tag with a comma, in a header of another dialect, which separates by commas.
         let foreign = dialect.cdn == CdnType::Fastly
             && dialect.tag_header.as_ref().is_some_and(|own| TAG_FIELDS[2..5].contains(&own.as_str()));
         if !fits_the_tags(decision.reason) || targeted_and_shared || foreign {

@@ -55,6 +55,7 @@ fn a_date_of_expiry() {
     check(&[AN_HOUR_LATER], Reason::ZeroLifetime);
     check(&[DATE, AN_HOUR_LATER, "expires: 0"], Reason::ZeroLifetime);
     check_lengthened(get(&[DATE, AN_HOUR_LATER]));
+    check_lengthened(get(&[DATE, "expires: Fri, 31 Dec 9999 23:59:59 GMT"]));
     // RFC 9111 §5.3: `max-age` stands instead of `Expires`, `Cache-Control` instead of `Pragma`.
     check_lengthened(get(&["cache-control: max-age=60", "expires: 0", "pragma: no-cache"]));
 }

@@ -202,6 +202,15 @@ fn what_stays_of_cache_control() {
 }
 
 #[test]
+fn a_quoted_string_without_an_end_swallows_nothing() {
+    get(&["cache-control: x=\"y", "cache-control: public"])
+        .check_fastly("max-age=7200, public", "max-age=172800");
+    let exchange = get(&["cache-control: x=\"y", "cache-control: private, max-age=9000"]).unhealthy();
+    let (_, headers) = exchange.rewritten(&overriding_site(), &dialect(Fastly));
+    assert_eq!(headers["cache-control"], "private, max-age=300");
+}
+
+#[test]
 fn stale_is_allowed_to_the_cdn_by_the_site() {
     let mut policy = site();
     policy.ttls.stale_while_revalidate = Duration::from_secs(60);

@@ -84,6 +84,12 @@ fn a_configured_header_is_read_and_written() {
 }
 
 #[test]
+fn a_header_without_tags_is_removed() {
+    let (_, headers) = get(&["x-tags: ,"]).status(206).rewritten(&site(), &dialect(Cloudfront));
+    assert_eq!(text(&headers), "");
+}
+
+#[test]
 fn case_is_told_apart_where_the_cdn_does() {
     let check = |cdn, expected: &str| {
         let tags = tags(get(&["xkey: Ab aB c:C C:c"]), &site(), &dialect(cdn));
@@ -147,6 +153,7 @@ fn what_does_not_fit_means_fallback() {
     check(Cloudfront, 33, 255, 32, large);
     check(Fastly, 2_000, 7, 2_000, None);
     check(Fastly, 129, 127, 128, large);
+    check(Fastly, 2_731, 5, 2_730, large);
     check(Varnish, 1_000, 7, 1_000, None);
     check(Varnish, 1_001, 7, 1_000, large);
 }

@@ -81,6 +81,7 @@ fn shared_lifetimes_and_units() {
         "max-age=0, s-maxage=60",
     );
     check(Cloudfront, &["cdn-cache-control: max-age=60"], "s-maxage=60");
+    check(Cloudfront, &["cdn-cache-control: max-age=60", "expires: 0"], "s-maxage=60");
     check(
         Cloudfront,
         &["cdn-cache-control: max-age=60", "cache-control: public, immutable, max-age=9, stale-if-error=9"],

@@ -1,6 +1,7 @@
 //! What one claim takes, what it absorbs, and what becomes of that.
 
 use super::*;
+use crate::purge::Room;
 
 const RETRY: SendOutcome = SendOutcome::RetryAt(START + 5_000);
 

@@ -79,10 +79,9 @@ pub(super) async fn a_job_is_complete_when_all_its_work_is(store: Shared) {
     let first = accept(&*store, &sends[..5], "I1").await;
     let second = accept(&*store, &sends[5..], "I2").await;
     assert_eq!(view(&*store, "p2").await.jobs[0].accepted_ms, Some(START));
-    let works = store.take_over().await.unwrap().works;
+    let works = store.works(key("fastly")).await.unwrap();
     let expected = |id, name: &str, items| Work {
         id,
-        key: key("fastly"),
         since_ms: START,
         what: NewWork { name: name.into(), items, wildcards: 1 },
     };
@@ -96,7 +95,7 @@ pub(super) async fn a_job_is_complete_when_all_its_work_is(store: Shared) {
         (completed(&*store, "p1").await, completed(&*store, "p2").await),
         (Some(START + 5), Some(START + 7))
     );
-    assert_eq!(store.take_over().await.unwrap().works, []);
+    assert_eq!(store.works(key("fastly")).await.unwrap(), []);
 }
 
 pub(super) async fn work_of_which_nobody_hears_completes_nothing(store: Shared) {

@@ -2,8 +2,8 @@
 
 use super::codes::Code;
 use super::enqueue::{IDEMPOTENCY_MS, intern};
+use super::rates;
 use super::settle::forget_call;
-use super::{rates, works};
 use crate::store::{CdnKey, Left, Pause, PausedBy, QueueStatus};
 use rusqlite::{Connection, params};
 
@@ -39,7 +39,7 @@ pub(super) fn take_over(connection: &Connection) -> rusqlite::Result<Left> {
         "UPDATE sends SET leased = 0, due_ms = 0, absorber = NULL, absorber_attempt = NULL WHERE leased = 1",
         [],
     )?;
-    Ok(Left { leases: leases as u64, rates: rates::all(connection)?, works: works::all(connection)? })
+    Ok(Left { leases: leases as u64, rates: rates::all(connection)? })
 }
 
 pub(super) fn set_paused(

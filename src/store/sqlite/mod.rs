@@ -22,7 +22,7 @@ pub use open::OpenError;
 
 use super::{
     CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, NewPurge, PausedBy, PurgeView,
-    QueueStatus, Settled, Settlement, Store, StoreError, StoreFuture, Wider,
+    QueueStatus, Settled, Settlement, Store, StoreError, StoreFuture, Wider, Work,
 };
 use rusqlite::Connection;
 use std::fs::File;
@@ -172,6 +172,10 @@ impl Store for SqliteStore {
 
     fn widen(&self, key: CdnKey, wider: Wider, now_ms: i64) -> StoreFuture<'_, u64> {
         self.write("widen what is pending", move |connection| widen::queue(connection, &key, &wider, now_ms))
+    }
+
+    fn works(&self, key: CdnKey) -> StoreFuture<'_, Vec<Work>> {
+        self.read("tell what is under way", move |connection| works::of(connection, &key))
     }
 
     fn complete(&self, work: i64, completed_ms: Option<i64>) -> StoreFuture<'_, ()> {

@@ -136,6 +136,7 @@ CREATE TABLE works (
     items     INTEGER NOT NULL,
     wildcards INTEGER NOT NULL                  -- of the items
 );
+CREATE INDEX works_by_cdn ON works (cdn);
 CREATE TABLE work_jobs (
     work INTEGER NOT NULL REFERENCES works (id) ON DELETE CASCADE,
     job  INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,

@@ -1,6 +1,7 @@
 //! What CDNs accepted and report complete later, with the jobs that wait to be told.
 
 use super::codes::Code;
+use super::enqueue::number;
 use crate::purge::State;
 use crate::store::{CdnKey, NewWork, Work};
 use rusqlite::{Connection, params};
@@ -48,20 +49,17 @@ pub(super) fn complete(
     Ok(())
 }
 
-pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Work>> {
+pub(super) fn of(connection: &Connection, key: &CdnKey) -> rusqlite::Result<Vec<Work>> {
+    let Some(cdn) = number(connection, key)? else { return Ok(Vec::new()) };
     connection
-        .prepare_cached(
-            "SELECT works.id, cdns.site, cdns.name, works.name, since_ms, items, wildcards
-             FROM works JOIN cdns ON cdns.id = works.cdn ORDER BY works.id",
-        )?
-        .query_map([], |row| {
+        .prepare_cached("SELECT id, name, since_ms, items, wildcards FROM works WHERE cdn = ?1 ORDER BY id")?
+        .query_map([cdn], |row| {
             let what = NewWork {
-                name: row.get(3)?,
-                items: row.get::<_, i64>(5)? as u64,
-                wildcards: row.get::<_, i64>(6)? as u64,
+                name: row.get(1)?,
+                items: row.get::<_, i64>(3)? as u64,
+                wildcards: row.get::<_, i64>(4)? as u64,
             };
-            let key = CdnKey { site: row.get(1)?, cdn: row.get(2)? };
-            Ok(Work { id: row.get(0)?, key, since_ms: row.get(4)?, what })
+            Ok(Work { id: row.get(0)?, since_ms: row.get(2)?, what })
         })?
         .collect()
 }

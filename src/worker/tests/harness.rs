@@ -1,9 +1,11 @@
 //! A CDN that is only a closure, an engine on a paused clock, and a store in memory: nothing here takes real time.
 
 use super::super::*;
-use crate::cdn::{Adapter, Batch, Capabilities, Classified, RequestError, SignContext, Verdict};
-use crate::config::{Admin, Config, Limits, Server, Site};
-use crate::purge::{PurgeRequest, Room, plan, testing};
+use crate::cdn::{
+    Adapter, Batch, Capabilities, Classified, Completion, Progress, RequestError, SignContext, Verdict,
+};
+use crate::config::{Admin, Config, Server, Site};
+use crate::purge::{PurgeRequest, plan, testing};
 use crate::rewrite::CdnType;
 use crate::store::{CdnKey, Claim, NewPurge, PurgeView, SqliteStore, Store};
 use crate::view::PurgeHealthView;
@@ -35,6 +37,10 @@ pub(super) struct FakeCdn {
     pub(super) received: Mutex<Vec<Received>>,
     pub(super) checks: Mutex<Vec<u64>>,
     statuses: Mutex<Vec<Option<u16>>>,
+    /// Accepts calls as work that is complete this long after it was asked about for the first time; none: at once.
+    pub(super) completes_after: Option<Duration>,
+    /// When each work was asked about, in milliseconds since the start of the test.
+    pub(super) asked: Mutex<Vec<(String, u64)>>,
     answer: Box<Behaviour>,
     check: Box<dyn Fn(&FakeCdn) -> Answer + Send + Sync>,
     /// Every call takes this long.
@@ -49,6 +55,8 @@ impl FakeCdn {
             received: Mutex::default(),
             checks: Mutex::default(),
             statuses: Mutex::default(),
+            completes_after: None,
+            asked: Mutex::default(),
             answer: Box::new(answer),
             check: Box::new(|_| OK),
             latency: Duration::from_millis(100),
@@ -83,7 +91,13 @@ impl Transport for FakeCdn {
     fn send(&self, request: http::Request<Bytes>) -> Sending<'_> {
         Box::pin(async move {
             let at_ms = self.elapsed_ms();
-            let answer = if request.uri().path() == "/check" {
+            let answer = if let Some(work) = request.uri().path().strip_prefix("/work/") {
+                let mut asked = self.asked.lock().unwrap();
+                asked.push((work.to_owned(), at_ms));
+                let first = asked.iter().find(|(name, _)| name == work).unwrap().1;
+                let after = self.completes_after.unwrap().as_millis() as u64;
+                Some((if at_ms - first < after { 202 } else { 200 }, None))
+            } else if request.uri().path() == "/check" {
                 self.checks.lock().unwrap().push(at_ms);
                 (self.check)(self)
             } else {
@@ -99,6 +113,7 @@ impl Transport for FakeCdn {
             sleep(self.latency).await;
             let (status, after) = answer.ok_or_else(|| Unreachable("no connection to the CDN".into()))?;
             let mut headers = http::HeaderMap::new();
+            headers.insert("x-number", self.received().len().into());
             headers.extend(after.map(|after| (http::header::RETRY_AFTER, after.into())));
             Ok(Reply { status: http::StatusCode::from_u16(status).unwrap(), headers, body: Bytes::new() })
         })
@@ -109,6 +124,7 @@ impl Transport for FakeCdn {
 #[derive(Debug)]
 struct FakeAdapter {
     nodes: usize,
+    completes: bool,
     capabilities: Capabilities,
 }
 
@@ -141,12 +157,34 @@ impl Adapter for FakeAdapter {
         Classified { verdict, request_id, message: format!("the CDN says {}", reply.status.as_u16()) }
     }
 
+    fn completion(&self) -> Option<&dyn Completion> {
+        self.completes.then_some(self as &dyn Completion)
+    }
+
     fn check_requests(&self, _: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError> {
         Ok(vec![http::Request::get("http://cdn.test/check").body(Bytes::new())?])
     }
 
     fn classify_check(&self, replies: &[Reply]) -> Classified {
         self.classify(&replies[0])
+    }
+}
+
+impl Completion for FakeAdapter {
+    fn work(&self, reply: &Reply) -> Option<String> {
+        Some(format!("work-{}", reply.headers["x-number"].to_str().unwrap()))
+    }
+
+    fn ask(&self, work: &str, _: &SignContext) -> Result<http::Request<Bytes>, RequestError> {
+        Ok(http::Request::get(format!("http://cdn.test/work/{work}")).body(Bytes::new())?)
+    }
+
+    fn progress(&self, reply: &Reply) -> Progress {
+        match reply.status.as_u16() {
+            200 => Progress::Complete,
+            202 => Progress::UnderWay,
+            _ => Progress::Unknown,
+        }
     }
 }
 
@@ -172,12 +210,12 @@ impl Shim {
     }
 
     pub(super) fn start(&self) -> Engine {
-        let (began, nodes) = (self.cdn.began, self.cdn.nodes);
+        let (began, nodes, completes) = (self.cdn.began, self.cdn.nodes, self.cdn.completes_after.is_some());
         let parts = Parts {
             store: self.store.clone(),
             transport: self.cdn.clone(),
             adapter: Box::new(move |cdn| {
-                Arc::new(FakeAdapter { nodes, capabilities: testing::capabilities(cdn) })
+                Arc::new(FakeAdapter { nodes, completes, capabilities: testing::capabilities(cdn) })
             }),
             view: self.view.clone(),
             observer: Arc::new(()),
@@ -224,17 +262,8 @@ impl Shim {
 
     /// Somebody else claims what is due.
     pub(super) async fn claim(&self, now_ms: i64) {
-        let claim = Claim {
-            key: CdnKey { site: "www".into(), cdn: "fastly".into() },
-            now_ms,
-            lease_until_ms: now_ms + 120_000,
-            site: false,
-            hard: true,
-            room: Room { items: [10; 4], total: 10, bytes: usize::MAX },
-            bulk: [0; 4],
-            keep_together: false,
-            rates: vec![],
-        };
+        let key = CdnKey { site: "www".into(), cdn: "fastly".into() };
+        let claim = Claim::of(key, now_ms, now_ms + 120_000, 10);
         assert!(!self.store.claim(claim).await.unwrap().sends.is_empty());
     }
 
@@ -279,33 +308,11 @@ pub(super) async fn seconds(seconds: u64) {
 }
 
 fn config(site: Site) -> Config {
-    let never = Duration::from_secs(1);
-    let limits = Limits {
-        handshake_timeout: never,
-        header_timeout: never,
-        keep_alive_timeout: never,
-        body_timeout: never,
-        origin_connect_timeout: never,
-        origin_first_byte_timeout: never,
-        origin_body_timeout: never,
-        origin_idle_timeout: never,
-        origin_pool_size: 1,
-        request_headers: 1,
-        request_header_bytes: 1,
-        target_bytes: 1,
-        drain_timeout: never,
-    };
     Config {
-        server: Server {
-            listen: vec![],
-            tls_listen: vec![],
-            workers: 1,
-            certificates: vec![],
-            trusted_proxies: vec![],
-            limits,
-        },
+        server: Server::default(),
         admin: Admin { listen: ([127, 0, 0, 1], 0).into(), tokens: vec![] },
         store: crate::config::Store { path: None, retention: Duration::from_secs(14 * 86_400) },
+        log: crate::config::Log::default(),
         sites: vec![Arc::new(site)],
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use tokio::time::sleep;
 
 const SITE: &str = "site-www";
-const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
+pub(super) const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// A vendor's own token bucket: refuses what comes too fast.
 struct Vendor {
@@ -43,7 +43,7 @@ fn counting(vendor: Vendor, counts_items: bool) -> FakeCdn {
     })
 }
 
-fn site(cdn_type: CdnType, max_purge_lag: Duration) -> Site {
+pub(super) fn site(cdn_type: CdnType, max_purge_lag: Duration) -> Site {
     let mut site = testing::site(&[cdn_type]);
     site.max_purge_lag = max_purge_lag;
     let mut cdn = Cdn { name: "fastly".into(), ..testing::cdn(cdn_type) };

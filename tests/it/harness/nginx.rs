@@ -105,6 +105,8 @@ http {{
   sendfile on;
   absolute_redirect off;
   gzip on;
+  # By default nginx compresses nothing for a request that came through a proxy (`Via`).
+  gzip_proxied any;
   gzip_min_length 1;
   gzip_vary on;
   server {{

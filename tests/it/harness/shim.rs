@@ -1,6 +1,6 @@
 //! The real binary, with a configuration of the test.
 
-use super::http::{Answer, Request};
+use super::http::{Answer, Download, Request};
 use super::process::Process;
 use super::{eventually, free_address};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// What the test may do at the admin API: everything.
-const TOKEN: &str = "integration-test-token";
+pub const TOKEN: &str = "integration-test-token";
 
 /// A running shim.
 pub struct Shim {
@@ -66,6 +66,19 @@ impl Shim {
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        let status = Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Replaces this part of its configuration file, which must be there once.
+    pub fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(&self.config).unwrap();
+        assert_eq!(text.matches(from).count(), 1, "{from}");
+        fs::write(&self.config, text.replace(from, to)).unwrap();
     }
 
     /// Starts the killed shim again, with the same configuration, ports and store.
@@ -128,6 +141,13 @@ impl Shim {
         let bearer = format!("Bearer {TOKEN}");
         let headers = [&[("authorization", bearer.as_str())], request.headers].concat();
         request.headers(&headers).send(self.admin)
+    }
+
+    /// An authorised call whose answer is read as it comes.
+    pub fn open(&self, request: Request<'_>) -> Download {
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [&[("authorization", bearer.as_str())], request.headers].concat();
+        request.headers(&headers).open(self.admin).unwrap()
     }
 
     /// Resident memory in bytes: now, and at most so far.

@@ -3,9 +3,9 @@
 use crate::config::{Config, Mode, Site};
 use crate::metrics::Metrics;
 use crate::proxy::host;
-use crate::proxy::opt_in::{self, OptIn};
+use crate::proxy::opt_in::{self, Caller, OptIn};
 use crate::proxy::roots::Roots;
-use crate::proxy::site::{Routing, RoutingError};
+use crate::proxy::site::{OriginIds, Routing, RoutingError};
 use crate::rewrite::path::normalise;
 use crate::rewrite::{CdnType, Decision, Outcome, RequestFacts, rewrite};
 use crate::view::PurgeHealthView;
@@ -42,8 +42,8 @@ pub enum CaseError {
     Tls(#[from] rustls::Error),
 }
 
-/// What would happen. Its field names are what `--json` prints.
-#[derive(Debug, Serialize)]
+/// What would happen. Its field names are what the API answers and `--json` prints.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Explanation {
     /// The request's method.
     pub method: String,
@@ -76,7 +76,7 @@ pub struct Explanation {
 }
 
 /// A rule by its place in the file, from 1, and its pattern.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct MatchedRule {
     /// From 1.
     pub number: usize,
@@ -85,16 +85,23 @@ pub struct MatchedRule {
 }
 
 impl<'c> Case<'c> {
-    /// The case of `url`; `healthy`: whether purges of every CDN get through.
-    pub fn of(config: &'c Config, url: &'c Uri, healthy: bool) -> Result<Self, CaseError> {
+    /// The case of `url`; `healthy` tells whether purges of a CDN, by site and name, get through.
+    pub fn of(
+        config: &'c Config,
+        url: &'c Uri,
+        healthy: impl Fn(&str, &str) -> bool,
+    ) -> Result<Self, CaseError> {
         let authority = url.authority().map_or("", |authority| authority.as_str());
         let host =
             host::of_authority(authority).ok_or_else(|| CaseError::Host(authority.to_owned()))?.into_owned();
         let health = PurgeHealthView::default();
         for site in &config.sites {
-            site.cdns.iter().for_each(|cdn| health.cell(&site.name, &cdn.name).set(healthy));
+            for cdn in &site.cdns {
+                health.cell(&site.name, &cdn.name).set(healthy(&site.name, &cdn.name));
+            }
         }
-        let routing = Routing::compile(config, &Metrics::new(1), &health, &no_roots()?)?;
+        let routing =
+            Routing::compile(config, &Metrics::new(1), &health, &no_roots()?, &OriginIds::default())?;
         let number = routing.find(&host).ok_or(CaseError::NoSite(host))?;
         Ok(Self { url, site: &config.sites[number], routing, number })
     }
@@ -106,7 +113,9 @@ impl<'c> Case<'c> {
 
     /// Whether the request is believed to opt in, and for which CDN.
     pub fn opt_in(&self, peer: IpAddr, request: &HeaderMap) -> OptIn<'_> {
-        opt_in::decide(self.routing.site(self.number), peer, request)
+        // What is asked is what the CDN gets, and that would show its certificate.
+        let caller = Caller { address: peer, certified: true };
+        opt_in::decide(self.routing.site(self.number), caller, request)
     }
 
     /// What would become of this response to this request.

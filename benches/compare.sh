@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Compares origin-shim with nginx, HAProxy, h2o and Varnish at the same job, on this machine and over loopback only.
+#
+#   benches/compare.sh                 all cases; fails when a target is missed
+#   benches/compare.sh --without-ours  only the peers, to try the harness
+#   benches/compare.sh --write         also writes benches/RESULTS.md
+#   benches/compare.sh --help          the rest
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+peers=(nginx haproxy h2o varnish wrk nghttp2-client valgrind strace openssl python3)
+missing=()
+for package in "${peers[@]}"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+if ((${#missing[@]})); then
+    echo "installing ${missing[*]}" >&2
+    as_root=()
+    ((EUID == 0)) || as_root=(sudo)
+    # Installing must start none of them: on this machine they run only under the harness.
+    "${as_root[@]}" env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+        "${missing[@]}" >&2
+fi
+
+cargo build --quiet --release --manifest-path benches/origin/Cargo.toml
+case " $* " in
+    *" --without-ours "* | *" --ours "* | *" --help "* | *" -h "*) ;;
+    *) cargo build --quiet --release --bin origin-shim ;;
+esac
+
+exec python3 benches/compare "$@"

@@ -1,0 +1,236 @@
+"""Runs every case on every proxy, interleaved, and says which targets are missed. Started by benches/compare.sh."""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import load
+import peers
+from checks import check
+from load import CIPHER, Case
+from peers import Proxy
+from report import Samples, Targets, case_table, ratios, spread, value_table
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "origin-shim"
+TWO_WORKERS = "origin-shim, 2 workers"
+
+CASES = [
+    Case("small", "HTTP/1.1, 1 KiB, rewritten"),
+    Case("large", "HTTP/1.1, 100 KiB", path="/large"),
+    Case("tls", "TLS 1.3, HTTP/1.1, 1 KiB, rewritten", tls=True),
+    Case("h2", "TLS 1.3, HTTP/2, 1 KiB, rewritten", tls=True, http2=True),
+]
+# CPU time per request, at most this share of nginx's and of HAProxy's.
+RATIOS = {"small": (0.90, 0.88), "large": (0.92, 0.86), "tls": (0.86, 0.88), "h2": (0.78, 1.00)}
+SCALING = 1.10
+REWRITING = 1.15
+THOUSAND_SITES = 1.03
+SYSCALLS = 4.3
+P99 = 1.25
+IDLE_PLAIN_KIB = 22.0
+IDLE_TLS_KIB = 40.0
+IDLE_CONNECTIONS = 10_000
+
+
+def main() -> None:
+    options = arguments()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="compare-") as name:
+        folder = Path(name)
+        prepare(folder)
+        binary = ROOT / "benches/origin/target/release/bench-origin"
+        origin = subprocess.Popen(["taskset", "-c", load.LOAD_CORE, str(binary), peers.ORIGIN])
+        proxies = [peers.nginx(folder), peers.haproxy(folder), peers.h2o(folder), peers.varnish(folder)]
+        if options.ours:
+            two_workers = peers.ours(options.ours, folder, TWO_WORKERS, (8106, 8206), workers=2)
+            proxies += [peers.ours(options.ours, folder), two_workers]
+        try:
+            load.wait_for(int(peers.ORIGIN.split(":")[1]), 5)
+            for proxy in proxies:
+                proxy.start(folder)
+            for proxy in proxies:
+                load.wait_for(proxy.plain, 20)
+                warm_up(proxy)
+                check(proxy)
+            report, missed = measure(proxies, options, folder)
+        except BaseException:
+            show_logs(proxies, folder)
+            raise
+        finally:
+            for proxy in proxies:
+                proxy.stop()
+            origin.kill()
+            origin.wait()
+    report = "\n\n".join([*heading(proxies, options), *report, f"Took {time.monotonic() - started:.0f} s."])
+    print(report)
+    if options.write:
+        (ROOT / "benches/RESULTS.md").write_text(report + "\n")
+    if missed:
+        sys.exit("missed: " + "; ".join(missed))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benches/compare.sh", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="samples of each proxy in each case (5)")
+    parser.add_argument("--seconds", type=int, default=2, help="length of a sample (2)")
+    parser.add_argument("--only", nargs="+", metavar="PART", choices=[c.key for c in CASES] + EXTRAS,
+                        help="some of: " + " ".join([c.key for c in CASES] + EXTRAS))
+    parser.add_argument("--ours", type=Path, default=ROOT / "target/release/origin-shim", help="the binary to compare")
+    parser.add_argument("--without-ours", action="store_const", dest="ours", const=None, help="only the peers")
+    parser.add_argument("--write", action="store_true", help="write benches/RESULTS.md")
+    return parser.parse_args()
+
+
+def prepare(folder: Path) -> None:
+    """A certificate for all, and a client configuration that leaves no choice of cipher."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-days", "2", "-subj", f"/CN={peers.HOST}", "-addext", f"subjectAltName=DNS:{peers.HOST}",
+                    "-keyout", folder / "key.pem", "-out", folder / "cert.pem"], check=True, capture_output=True)
+    (folder / "both.pem").write_text((folder / "cert.pem").read_text() + (folder / "key.pem").read_text())
+    (folder / "openssl.cnf").write_text(
+        "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n"
+        f"[tls]\nMinProtocol = TLSv1.3\nCiphersuites = {CIPHER}\nGroups = X25519\n")
+
+
+def warm_up(proxy: Proxy) -> None:
+    with load.socket.create_connection(("127.0.0.1", proxy.plain), timeout=10) as connection:
+        load.wait_until_rewriting(connection)
+
+
+def show_logs(proxies: list[Proxy], folder: Path) -> None:
+    for proxy in proxies:
+        log = folder / f"{proxy.name}.log"
+        if log.exists() and (text := log.read_text(errors="replace")[-2000:].strip()):
+            print(f"--- {proxy.name}\n{text}", file=sys.stderr)
+
+
+def measure(proxies: list[Proxy], options: argparse.Namespace, folder: Path) -> tuple[list[str], list[str]]:
+    only = options.only or [case.key for case in CASES] + EXTRAS
+    targets = Targets()
+    cases = [case for case in CASES if case.key in only]
+    samples = interleaved(proxies, cases, options, folder)
+    notes = {proxy.name: proxy.note for proxy in proxies}
+    report = [case_table(case, samples, notes) for case in cases]
+    for case in cases:
+        for other, limit in zip(("nginx", "HAProxy"), RATIOS[case.key]):
+            for_target(targets, f"{case.title}: CPU / {other}", ratios(samples, case.key, NAME, other), limit)
+    if "small" in only:
+        scaling = ratios(samples, "small", TWO_WORKERS, NAME)
+        for_target(targets, "two workers / one, CPU per request", scaling, SCALING)
+    named = {proxy.name: proxy for proxy in proxies if proxy.name in ("nginx", "HAProxy", NAME)}
+    if "latency" in only:
+        report.append(latency(named, options, folder, targets))
+    if "syscalls" in only:
+        report.append(syscalls(named, folder, targets))
+    if "idle" in only:
+        report.append(idle(named, targets))
+    if "instructions" in only:
+        report.append(instructions(named, options, folder, targets))
+    if targets.rows:
+        report.append(targets.table())
+    return report, targets.missed
+
+
+EXTRAS = ["latency", "syscalls", "idle", "instructions"]
+
+
+def for_target(targets: Targets, what: str, values: list[float], limit: float) -> None:
+    if values:
+        targets.at_most(what, spread(values)[0], limit)
+
+
+def interleaved(proxies: list[Proxy], cases: list[Case], options: argparse.Namespace, folder: Path) -> Samples:
+    """Every proxy once per case and round, in an order that turns round each time. Only nginx, HAProxy and ours are
+    compared; the others are shown for reference and sampled every other round."""
+    samples: Samples = {case.key: {} for case in cases}
+    for number in range(options.rounds):
+        for case in cases:
+            for proxy in proxies[:: 1 if number % 2 == 0 else -1]:
+                skipped = proxy.name == TWO_WORKERS and case.key != "small" or case.tls and proxy.tls is None
+                if skipped or proxy.note and number % 2:
+                    continue
+                taken = load.sample(proxy, case, folder, options.seconds)
+                samples[case.key].setdefault(proxy.name, {})[number] = taken
+                progress(f"round {number + 1}, {case.key}, {proxy.name}: {taken.cpu_per_request:.1f} µs")
+    return samples
+
+
+def latency(named: dict[str, Proxy], options: argparse.Namespace, folder: Path, targets: Targets) -> str:
+    """At half of what one nginx worker serves, so that nobody is saturated."""
+    whole = load.sample(named["nginx"], CASES[0], folder, options.seconds)
+    rate = whole.requests / whole.seconds / 2
+    taken: dict[str, list[float]] = {name: [] for name in named}
+    for number in range(options.rounds):
+        for name in list(named)[:: 1 if number % 2 == 0 else -1]:
+            taken[name].append(load.latency_at_rate(named[name], folder, rate, options.seconds))
+            progress(f"latency, {name}: {taken[name][-1]:.2f} ms")
+    for_target(targets, "p99 / nginx, plain HTTP", [a / b for a, b in zip(taken.get(NAME, []), taken["nginx"])], P99)
+    medians = {name: spread(values)[0] for name, values in taken.items()}
+    return value_table(f"p99 at {rate:,.0f} requests/s, plain HTTP/1.1", "ms", medians, 2)
+
+
+def syscalls(named: dict[str, Proxy], folder: Path, targets: Targets) -> str:
+    counts = {}
+    for name, proxy in named.items():
+        counts[name] = load.syscalls_per_request(proxy, CASES[0], folder)
+        progress(f"system calls, {name}: {counts[name]:.2f}")
+    if NAME in counts:
+        targets.at_most("system calls per request", counts[NAME], SYSCALLS)
+    return value_table("System calls per request, HTTP/1.1, 1 KiB", "calls", counts, 2)
+
+
+def idle(named: dict[str, Proxy], targets: Targets) -> str:
+    """HAProxy is left out: its limit of connections is fixed at its start, below what is asked for here."""
+    kib = {}
+    for name in [name for name in ("nginx", NAME) if name in named]:
+        for tls, limit in ((False, IDLE_PLAIN_KIB), (True, IDLE_TLS_KIB)):
+            what = f"{name}, {'TLS' if tls else 'plain'}"
+            kib[what] = load.memory_per_idle_connection(named[name], tls, IDLE_CONNECTIONS) / 1024
+            progress(f"idle, {what}: {kib[what]:.1f} KiB")
+            if name == NAME:
+                targets.at_most(f"KiB per idle connection, {'TLS' if tls else 'plain'}", kib[what], limit)
+    return value_table(f"Memory per connection, {IDLE_CONNECTIONS:,} idle ones", "KiB (PSS)", kib, 1)
+
+
+def instructions(named: dict[str, Proxy], options: argparse.Namespace, folder: Path, targets: Targets) -> str:
+    """User space only, under callgrind: steady from run to run, unlike time."""
+    for proxy in named.values():
+        proxy.stop()
+    counts = {name: load.instructions_per_request(proxy, folder) for name, proxy in named.items()}
+    if options.ours:
+        passthrough = load.instructions_per_request(named[NAME], folder, opt_in=False)
+        many = peers.ours(options.ours, folder, "1000-sites", (8107, 8207), sites=1000)
+        thousand = load.instructions_per_request(many, folder)
+        counts |= {f"{NAME}, not opted in": passthrough, f"{NAME}, 1,000 sites": thousand}
+        targets.at_most("instructions, rewriting / passthrough", counts[NAME] / passthrough, REWRITING)
+        targets.at_most("instructions, 1,000 sites / one", thousand / counts[NAME], THOUSAND_SITES)
+    return value_table("Instructions per request, HTTP/1.1, 1 KiB, rewritten", "instructions", counts, 0)
+
+
+def heading(proxies: list[Proxy], options: argparse.Namespace) -> list[str]:
+    cpu = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")), platform.machine())
+    versions = ", ".join(f"{proxy.name} {proxy.version()}" for proxy in proxies if proxy.name != TWO_WORKERS)
+    notes = "; ".join(f"{proxy.name}: {proxy.note}" for proxy in proxies if proxy.note)
+    return [
+        "# Results of benches/compare.sh",
+        f"{cpu}, {os.cpu_count()} cores, Linux {platform.release()}. {versions}.",
+        f"{time.strftime('%Y-%m-%d')}; {options.rounds} rounds of {options.seconds} s, interleaved. The proxy is alone "
+        f"on core 0; origin and load generator share core 1. wrk with {load.CONNECTIONS} connections, h2load with 16 of "
+        "8 streams. CPU is user and system time of the proxy's processes. Medians [quartiles]; ratios within a round. "
+        f"All TLS is 1.3 with {CIPHER}.",
+        f"† for reference: {notes}.",
+    ]
+
+
+def progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+main()

@@ -1,0 +1,232 @@
+"""Load on one proxy, and what it costs the proxy: CPU time, system calls, memory, instructions."""
+
+import os
+import re
+import resource
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from peers import HOST, Proxy
+
+OPT_IN = {"X-Push-Invalidation": "enabled", "X-BYO-CDN-Type": "cloudflare"}
+CONNECTIONS = 64
+LOAD_CORE = "1"
+# The clients offer this one alone, so that every proxy does the same cryptography.
+CIPHER = "TLS_AES_256_GCM_SHA384"
+
+
+@dataclass
+class Sample:
+    requests: int
+    seconds: float
+    cpu_us: float
+    # Milliseconds; absent where the load generator does not say.
+    p99: float | None = None
+
+    @property
+    def cpu_per_request(self) -> float:
+        return self.cpu_us / self.requests
+
+
+@dataclass
+class Case:
+    key: str
+    title: str
+    path: str = "/small"
+    tls: bool = False
+    http2: bool = False
+    opt_in: bool = True
+
+
+def cpu_us(proxy: Proxy) -> float:
+    """User and system time of all its threads, from the scheduler's own count (nanoseconds, not ticks)."""
+    total = 0
+    for pid in proxy.pids():
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            try:
+                total += int((task / "schedstat").read_text().split()[0])
+            except (OSError, IndexError):
+                continue
+    return total / 1000
+
+
+def fields(opt_in: bool, **more: str) -> list[str]:
+    pairs = {**more, **(OPT_IN if opt_in else {})}
+    return [part for name, value in pairs.items() for part in ("-H", f"{name}: {value}")]
+
+
+def sample(proxy: Proxy, case: Case, folder: Path, seconds: int) -> Sample:
+    port = proxy.tls if case.tls else proxy.plain
+    scheme = "https" if case.tls else "http"
+    if case.http2:
+        command = ["h2load", "-c16", "-m8", "-t1", f"-D{seconds}", f"--connect-to=127.0.0.1:{port}",
+                   f"--tls13-ciphers={CIPHER}", *fields(case.opt_in), f"{scheme}://{HOST}{case.path}"]
+    else:
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout=20s", "--latency",
+                   *fields(case.opt_in, Host=HOST), f"{scheme}://127.0.0.1:{port}{case.path}"]
+    environment = {**os.environ, "OPENSSL_CONF": str(folder / "openssl.cnf")}
+    before, start = cpu_us(proxy), time.monotonic()
+    done = subprocess.run(["taskset", "-c", LOAD_CORE, *command], capture_output=True, text=True, env=environment)
+    elapsed = time.monotonic() - start
+    cpu = cpu_us(proxy) - before
+    requests, p99 = (read_h2load if case.http2 else read_wrk)(done.stdout + done.stderr, f"{proxy.name}, {case.key}")
+    return Sample(requests, elapsed, cpu, p99)
+
+
+def read_wrk(output: str, what: str) -> tuple[int, float | None]:
+    requests = re.search(r"(\d+) requests in", output)
+    if not requests or "Non-2xx" in output or "Socket errors" in output:
+        raise SystemExit(f"{what}: wrk says\n{output}")
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", output)
+    scale = {"us": 0.001, "ms": 1, "s": 1000}
+    return int(requests[1]), float(p99[1]) * scale[p99[2]] if p99 else None
+
+
+def read_h2load(output: str, what: str) -> tuple[int, float | None]:
+    counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", output)
+    statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
+    bad = not counts or not statuses or any(int(n) for n in [*counts.groups()[1:], *statuses.groups()[1:]])
+    if bad or int(counts[1]) == 0:
+        raise SystemExit(f"{what}: h2load says\n{output}")
+    return int(counts[1]), None
+
+
+def latency_at_rate(proxy: Proxy, folder: Path, rate: float, seconds: int) -> float:
+    """The 99th percentile in milliseconds of plain HTTP/1.1 at a fixed rate."""
+    log = folder / "latency.tsv"
+    log.unlink(missing_ok=True)
+    command = ["h2load", "--h1", f"-c{CONNECTIONS}", "-t1", f"-D{seconds}", "--warm-up-time=1",
+               f"--rps={rate / CONNECTIONS:.3f}", f"--log-file={log}", f"--connect-to=127.0.0.1:{proxy.plain}",
+               *fields(True), f"http://{HOST}/small"]
+    done = subprocess.run(["taskset", "-c", LOAD_CORE, *command], capture_output=True, text=True)
+    read_h2load(done.stdout + done.stderr, f"{proxy.name}, latency")
+    times = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
+    return times[int(len(times) * 0.99)] / 1000
+
+
+def syscalls_per_request(proxy: Proxy, case: Case, folder: Path) -> float:
+    log = folder / "strace.txt"
+    attach = [part for pid in proxy.pids() for part in ("-p", str(pid))]
+    strace = subprocess.Popen(["taskset", "-c", LOAD_CORE, "strace", "-c", "-f", "-o", log, *attach],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(1)
+    requests = sample(proxy, case, folder, 4).requests
+    strace.send_signal(signal.SIGINT)
+    strace.wait(20)
+    calls = re.search(r"([\d.]+)\s+[\d.]+\s+\d*\s+(\d+)\s+\d*\s*total", log.read_text())
+    if not calls:
+        raise SystemExit(f"strace of {proxy.name} gave no total:\n{log.read_text()}")
+    return int(calls[2]) / requests
+
+
+def memory(proxy: Proxy) -> int:
+    """Bytes of memory that are its own share (PSS)."""
+    total = 0
+    for pid in proxy.pids():
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1]) * 1024
+    return total
+
+
+def memory_per_idle_connection(proxy: Proxy, tls: bool, count: int) -> float:
+    """After one request on each."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    if limit < count + 100:
+        raise SystemExit(f"{count} connections need that many file descriptors; the limit is {limit}")
+    context = unverified() if tls else None
+    before = memory(proxy)
+    held = []
+    for _ in range(count):
+        connection = socket.create_connection(("127.0.0.1", proxy.tls if tls else proxy.plain), timeout=10)
+        if context:
+            connection = context.wrap_socket(connection, server_hostname=HOST)
+        request(connection)
+        held.append(connection)
+    time.sleep(0.5)
+    after = memory(proxy)
+    for connection in held:
+        connection.close()
+    return (after - before) / count
+
+
+def unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def request(connection: socket.socket, path: str = "/small", opt_in: bool = True) -> tuple[str, bytes]:
+    """The head and the body of the response to one GET."""
+    pairs = {"Host": HOST, **(OPT_IN if opt_in else {})}
+    head = "".join(f"{name}: {value}\r\n" for name, value in pairs.items())
+    connection.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += receive(connection)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: *(\d+)", head, re.I)
+    if not length:
+        raise SystemExit(f"a response without Content-Length: {head!r}")
+    while len(body) < int(length[1]):
+        body += receive(connection)
+    return head.decode("latin-1"), body
+
+
+def receive(connection: socket.socket) -> bytes:
+    data = connection.recv(256 * 1024)
+    if not data:
+        raise SystemExit("a proxy closed its connection")
+    return data
+
+
+def wait_for(port: int, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"nothing listens on port {port}") from None
+            time.sleep(0.05)
+
+
+def instructions_per_request(proxy: Proxy, folder: Path, opt_in: bool = True) -> float:
+    """Of user space, on one connection: the difference of two runs, so that starting and stopping do not count."""
+    instructions, requests = [], []
+    for count in (500, 2500):
+        out = folder / f"callgrind.{proxy.name}"
+        proxy.start(folder, ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}.%p"])
+        wait_for(proxy.plain, 60)
+        with socket.create_connection(("127.0.0.1", proxy.plain), timeout=30) as connection:
+            extra = wait_until_rewriting(connection)
+            for _ in range(count):
+                request(connection, opt_in=opt_in)
+        proxy.stop()
+        dumps = list(folder.glob(f"{out.name}.*"))
+        totals = [re.search(r"^(?:totals|summary): (\d+)", dump.read_text(), re.M) for dump in dumps]
+        for dump in dumps:
+            dump.unlink()
+        if not totals or None in totals:
+            raise SystemExit(f"{proxy.name}: callgrind gave no total")
+        instructions.append(sum(int(total[1]) for total in totals))
+        requests.append(count + extra)
+    return (instructions[1] - instructions[0]) / (requests[1] - requests[0])
+
+
+def wait_until_rewriting(connection: socket.socket) -> int:
+    """How many requests it took: a proxy that checks its CDN first rewrites only after that."""
+    for attempt in range(1, 201):
+        head, _ = request(connection)
+        if "172800" in head:
+            return attempt
+        time.sleep(0.1)
+    raise SystemExit(f"no long lifetime after 20 s:\n{head}")

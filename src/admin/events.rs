@@ -1,0 +1,144 @@
+//! What happens, told to whoever listens at `GET /v1/events`: written once, kept in one ring for all. A listener that falls
+//! behind loses the oldest, and is told how many.
+
+use super::json::{Purge, rfc3339};
+use super::{CdnHealth, now_ms};
+use crate::purge::State;
+use crate::store::EndedJob;
+use axum::body::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::sync::broadcast;
+
+/// Events that a listener may fall behind.
+pub(super) const RING: usize = 1_024;
+
+/// Where events are told.
+#[derive(Debug)]
+pub struct Events {
+    ring: broadcast::Sender<Arc<Event>>,
+}
+
+/// One event, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Event {
+    /// Whose it is; none: of all sites, for those who may see all.
+    pub(super) site: Option<String>,
+    pub(super) frame: Bytes,
+}
+
+/// `event: job`: a job has another state. For what a CDN is being sent, the newest purges are looked at once a second;
+/// an end is told as soon as it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobEvent {
+    /// The id of its purge.
+    pub purge: String,
+    /// The site's name.
+    pub site: String,
+    /// The CDN's name.
+    pub cdn: String,
+    /// Its state now.
+    pub state: State,
+    /// How the whole purge ended, if this was the last job under way.
+    pub purge_ended: Option<State>,
+    /// RFC 3339.
+    pub at: String,
+}
+
+/// `event: health`: whether purges to a CDN are known to get through. Told of every CDN when a stream begins, then when
+/// it changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HealthEvent {
+    /// The site's name.
+    pub site: String,
+    /// The CDN's name.
+    pub cdn: String,
+    /// Whether responses get their long TTL.
+    pub healthy: bool,
+    /// Why not.
+    pub reasons: Vec<String>,
+    /// RFC 3339.
+    pub at: String,
+}
+
+/// `event: lagged`: the client read too slowly. It should look at everything again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LaggedEvent {
+    /// Events that it missed.
+    pub missed: u64,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { ring: broadcast::Sender::new(RING) }
+    }
+}
+
+impl Events {
+    /// `event: purge`: a purge was accepted, or somebody did something with it.
+    pub fn purge(&self, purge: &Purge) {
+        self.tell(Some(&purge.site), "purge", purge);
+    }
+
+    /// A job ended.
+    pub fn job_ended(&self, job: &EndedJob) {
+        self.job(&JobEvent {
+            purge: job.purge.clone(),
+            site: job.key.site.clone(),
+            cdn: job.key.cdn.clone(),
+            state: job.state,
+            purge_ended: job.purge_ended,
+            at: rfc3339(now_ms()),
+        });
+    }
+
+    /// `event: reload`: the configuration was reloaded, or could not be. Only for those who see all sites.
+    pub fn reload(&self, reload: &super::reload::ReloadEvent) {
+        self.tell(None, "reload", reload);
+    }
+
+    pub(super) fn job(&self, job: &JobEvent) {
+        self.tell(Some(&job.site), "job", job);
+    }
+
+    pub(super) fn health(&self, health: &HealthEvent) {
+        self.tell(Some(&health.site), "health", health);
+    }
+
+    pub(super) fn listen(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.ring.subscribe()
+    }
+
+    pub(super) fn has_listeners(&self) -> bool {
+        self.ring.receiver_count() > 0
+    }
+
+    fn tell(&self, site: Option<&str>, name: &'static str, data: &impl Serialize) {
+        if self.has_listeners() {
+            // Nobody may be listening any more.
+            let _ =
+                self.ring.send(Arc::new(Event { site: site.map(str::to_owned), frame: frame(name, data) }));
+        }
+    }
+}
+
+impl HealthEvent {
+    pub(super) fn of(site: &str, health: CdnHealth) -> Self {
+        Self {
+            site: site.to_owned(),
+            cdn: health.name,
+            healthy: health.healthy,
+            reasons: health.reasons,
+            at: rfc3339(now_ms()),
+        }
+    }
+}
+
+/// An event as the stream carries it (<https://html.spec.whatwg.org/multipage/server-sent-events.html>). JSON has no line
+/// breaks of its own.
+pub(super) fn frame(name: &'static str, data: &impl Serialize) -> Bytes {
+    // Every event is a struct with string keys, which cannot fail.
+    let data = serde_json::to_string(data).unwrap_or_default();
+    Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
+}

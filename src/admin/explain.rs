@@ -1,0 +1,137 @@
+//! What the rewrite would do to a request and its response, told by the code that does it.
+
+use super::auth::Caller;
+use super::extract::{Segment, json as read_json};
+use super::problem::{BadItem, Kind, Problem};
+use super::{State, sites};
+use crate::explain::{self, Case, CaseError, Explanation, Request};
+use crate::rewrite::CdnType;
+use axum::body::Body;
+use axum::extract;
+use axum::response::Json;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A request and the origin's response to it. What is left out is as a CDN of the site that opts in, and is trusted,
+/// would send it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object that describes a request and a response")]
+pub(super) struct Question {
+    /// The URL, as visitors know it.
+    url: String,
+    /// The request's method.
+    #[serde(default = "get")]
+    method: String,
+    /// The CDN that asks; needed where the site has CDNs of several types.
+    cdn: Option<CdnType>,
+    /// The request does not opt in.
+    #[serde(default)]
+    visitor: bool,
+    /// Headers of the request, as pairs of name and value; each replaces one that a CDN would send.
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    /// The address that the request comes from; left out: one that the site trusts.
+    peer: Option<IpAddr>,
+    /// Whether purges of the CDN get through; left out: as it is now.
+    healthy: Option<bool>,
+    /// The status of the origin's response.
+    #[serde(default = "ok")]
+    status: u16,
+    /// Headers of the origin's response, as pairs of name and value.
+    #[serde(default)]
+    response_headers: Vec<(String, String)>,
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+fn ok() -> u16 {
+    200
+}
+
+/// `POST /v1/sites/{site}/explain`
+pub(super) async fn explain(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    Segment(site): Segment,
+    body: Body,
+) -> Result<Json<Explanation>, Problem> {
+    let site = caller.site(&site)?;
+    let question: Question = read_json(&state.limits, body).await?;
+    let healthy = question.healthy;
+    let Understood { request, status, response } = understand(question)?;
+
+    let now = sites::health(&state, site);
+    let healthy = |_: &str, cdn: &str| {
+        healthy.unwrap_or_else(|| now.iter().any(|health| health.name == cdn && health.healthy))
+    };
+    let case = Case::of(caller.config(), &request.url, healthy).map_err(no_case)?;
+    if case.site().name != site.name {
+        return Err(invalid("url", format!("is not served by the site `{}`", site.name)));
+    }
+    if request.is_ambiguous(site) {
+        return Err(invalid("cdn", "the site has CDNs of several types: say which one asks".to_owned()));
+    }
+    let headers = request.headers(site);
+    let opt_in = case.opt_in(request.peer(site), &headers);
+    Ok(Json(case.explain(&request.method, &headers, opt_in, status, response)))
+}
+
+struct Understood {
+    request: Request,
+    status: StatusCode,
+    response: http::HeaderMap,
+}
+
+/// Reads the words of a question; everything that is wrong is named.
+fn understand(question: Question) -> Result<Understood, Problem> {
+    let mut errors = Vec::new();
+    let mut complain = |item: &str, message: String| errors.push(BadItem { item: item.to_owned(), message });
+    let url = explain::url(&question.url).map_err(|error| complain("url", error.to_string())).ok();
+    let method = question.method.parse::<Method>();
+    let method = method.map_err(|_| complain("method", "is no HTTP method".to_owned())).ok();
+    // 1xx never reaches a client as the answer.
+    let status = StatusCode::from_u16(question.status).ok().filter(|status| status.as_u16() >= 200);
+    if status.is_none() {
+        complain("status", "must be from 200 to 999".to_owned());
+    }
+    let mut headers = |field: &str, pairs: &[(String, String)]| -> Vec<(HeaderName, HeaderValue)> {
+        let read = |(name, value): &(String, String)| {
+            let header = explain::header(name, value);
+            header.map_err(|error| complain(&format!("{field}: {name}"), error.to_string())).ok()
+        };
+        pairs.iter().filter_map(read).collect()
+    };
+    let request_headers = headers("headers", &question.headers);
+    let response = headers("response_headers", &question.response_headers).into_iter().collect();
+    let (Some(url), Some(method), Some(status), true) = (url, method, status, errors.is_empty()) else {
+        return Err(Problem::new(Kind::Invalid, "`errors` names what is wrong.").with_errors(errors));
+    };
+    let request = Request {
+        url,
+        method,
+        cdn: question.cdn,
+        visitor: question.visitor,
+        headers: request_headers,
+        peer: question.peer,
+    };
+    Ok(Understood { request, status, response })
+}
+
+fn no_case(error: CaseError) -> Problem {
+    match error {
+        CaseError::NoSite(_) | CaseError::Host(_) => invalid("url", error.to_string()),
+        CaseError::Routing(_) | CaseError::Tls(_) => {
+            Problem::new(Kind::Internal, "The configuration cannot be explained.").because(error)
+        }
+    }
+}
+
+fn invalid(item: &str, message: String) -> Problem {
+    let errors = vec![BadItem { item: item.to_owned(), message }];
+    Problem::new(Kind::Invalid, "`errors` names what is wrong.").with_errors(errors)
+}

@@ -1,0 +1,152 @@
+//! The OpenAPI document, made from the table of routes and the types that the handlers read and write.
+
+use super::auth::scope_name;
+use super::problem::Document;
+use super::routes::{Answer, Route, routes};
+use axum::http::header;
+use axum::response::IntoResponse;
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
+
+/// OpenAPI 3.1 takes JSON Schema as it is.
+const VERSION: &str = "3.1.0";
+/// Problems of every call with a token.
+const PROBLEMS: &[u16] = &[401, 403, 429];
+/// Problems of every call with a body.
+const BODY_PROBLEMS: &[u16] = &[400, 408, 413, 422];
+
+/// `GET /v1/openapi.json`
+pub(super) async fn get() -> impl IntoResponse {
+    static TEXT: LazyLock<String> = LazyLock::new(text);
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str())
+}
+
+/// The document as `config/openapi.json` has it.
+pub fn text() -> String {
+    // Writing JSON values cannot fail.
+    serde_json::to_string_pretty(&document()).unwrap_or_default() + "\n"
+}
+
+fn document() -> Value {
+    let settings = || {
+        SchemaSettings::draft2020_12().with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        })
+    };
+    // What is read may leave out what has a default; what is written never does.
+    let mut read = settings().for_deserialize().into_generator();
+    let mut written = settings().for_serialize().into_generator();
+    let problem = written.subschema_for::<Document>();
+    let mut paths: Map<String, Value> = Map::new();
+    for route in routes() {
+        let operation = operation(&route, &mut read, &mut written, problem.as_value());
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.method] = operation;
+    }
+    let mut schemas = written.take_definitions(true);
+    schemas.extend(read.take_definitions(true));
+    json!({
+        "openapi": VERSION,
+        "info": {
+            "title": "Origin Shim admin API",
+            "description": "Purges of a site's CDNs, and the state of the shim. Every error is a problem document (RFC 9457).",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer", "description": "One of `admin.tokens`." },
+            },
+        },
+    })
+}
+
+fn operation(
+    route: &Route,
+    read: &mut SchemaGenerator,
+    written: &mut SchemaGenerator,
+    problem: &Value,
+) -> Value {
+    let mut responses = Map::new();
+    for answer in &route.answers {
+        responses.insert(answer.status.to_string(), response(answer, written));
+    }
+    let with_token = if route.scopes.is_empty() { &[] } else { PROBLEMS };
+    let with_body = if route.body.is_some() { BODY_PROBLEMS } else { &[] };
+    for status in with_token.iter().chain(with_body).chain(route.problems) {
+        let content = json!({ "application/problem+json": { "schema": problem } });
+        responses.insert(status.to_string(), json!({ "description": means(*status), "content": content }));
+    }
+    let mut operation = json!({ "summary": route.summary, "operationId": route.id, "responses": responses });
+    let parameters = parameters(route, read);
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
+    }
+    if let Some((body, required)) = route.body {
+        let content = json!({ "application/json": { "schema": body(read) } });
+        operation["requestBody"] = json!({ "required": required, "content": content });
+    }
+    if !route.scopes.is_empty() {
+        let scopes: Vec<_> = route.scopes.iter().map(|scope| format!("`{}`", scope_name(*scope))).collect();
+        operation["description"] = format!("Needs the scope {}.", scopes.join(" or ")).into();
+        operation["security"] = json!([{ "token": [] }]);
+    }
+    operation
+}
+
+fn response(answer: &Answer, written: &mut SchemaGenerator) -> Value {
+    let media = match answer.body {
+        Some(body) => json!({ "schema": body(written) }),
+        None => json!({}),
+    };
+    let mut content = Map::new();
+    content.insert(answer.media.to_owned(), media);
+    json!({ "description": answer.means, "content": content })
+}
+
+fn parameters(route: &Route, read: &mut SchemaGenerator) -> Vec<Value> {
+    let variables = route.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+    let text = json!({ "type": "string" });
+    let mut parameters: Vec<_> = variables
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": text }))
+        .collect();
+    if let Some(query) = route.query {
+        for (name, mut schema) in properties(query(read).as_value(), read) {
+            let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+            parameters
+                .push(json!({ "name": name, "in": "query", "description": description, "schema": schema }));
+        }
+    }
+    for (name, description) in route.headers {
+        parameters.push(json!({ "name": name, "in": "header", "description": description, "schema": text }));
+    }
+    parameters
+}
+
+/// The properties of an object that is no component of its own.
+fn properties(reference: &Value, read: &mut SchemaGenerator) -> Map<String, Value> {
+    let name = reference["$ref"].as_str().and_then(|path| path.rsplit('/').next());
+    let object = name.and_then(|name| read.definitions_mut().remove(name));
+    object.and_then(|object| object["properties"].as_object().cloned()).unwrap_or_default()
+}
+
+fn means(status: u16) -> &'static str {
+    match status {
+        400 => "The request is malformed.",
+        401 => "No valid token.",
+        403 => "The token does not allow this.",
+        404 => "There is no such thing, or none that this caller may see.",
+        408 => "The body did not arrive in time.",
+        409 => "The purge is not in a state for this, or the `Idempotency-Key` is taken.",
+        413 => "Too many bytes or items.",
+        422 => "It cannot be carried out; `errors` names what is wrong.",
+        429 => "Too many failed logins, or listeners. `Retry-After` says when to try again.",
+        _ => "The store cannot commit; nothing was accepted. `Retry-After` says when to try again.",
+    }
+}

@@ -1,0 +1,197 @@
+//! What operators do: try a failed purge again, acknowledge or cancel one, pause and resume a CDN.
+
+use super::auth::Caller;
+use super::extract::{Segment, optional_json};
+use super::json::{Extent, Purge};
+use super::problem::{BadItem, Kind, Problem};
+use super::{Peer, State, audit, commit, now_ms, purges, sites};
+use crate::purge::State as PurgeState;
+use crate::store::{CdnKey, EndedJob, PausedBy, PurgeView};
+use axum::body::Body;
+use axum::extract;
+use axum::response::Json;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// `POST /v1/purges/{id}/retry`
+pub(super) async fn retry(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    extract::Extension(Peer(peer)): extract::Extension<Peer>,
+    Segment(id): Segment,
+) -> Result<Json<Purge>, Problem> {
+    let purge = purges::visible(&state, &caller, &id).await?;
+    let store = state.store()?.clone();
+    let act = Act { state: state.clone(), caller, peer, purge };
+    commit("put the purge back in the queue", async move {
+        let jobs = store.retry(act.purge.id.clone(), now_ms()).await?;
+        if jobs > 0 {
+            act.done("purge retried");
+        }
+        Ok(jobs)
+    })
+    .await
+    .and_then(|jobs| if jobs > 0 { Ok(()) } else { Err(wrong("None of its jobs has failed.")) })?;
+    show(&state, &id).await
+}
+
+/// `POST /v1/purges/{id}/acknowledge`
+pub(super) async fn acknowledge(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    extract::Extension(Peer(peer)): extract::Extension<Peer>,
+    Segment(id): Segment,
+) -> Result<Json<Purge>, Problem> {
+    let purge = purges::visible(&state, &caller, &id).await?;
+    if purge.jobs.iter().all(|job| job.state != PurgeState::Failed) {
+        return Err(wrong("None of its jobs has failed."));
+    }
+    let store = state.store()?.clone();
+    let act = Act { state: state.clone(), caller, peer, purge };
+    commit("acknowledge the failure", async move {
+        if store.acknowledge(act.purge.id.clone()).await? > 0 {
+            act.done("failure acknowledged");
+        }
+        Ok(())
+    })
+    .await?;
+    show(&state, &id).await
+}
+
+/// `DELETE /v1/purges/{id}`
+pub(super) async fn cancel(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    extract::Extension(Peer(peer)): extract::Extension<Peer>,
+    Segment(id): Segment,
+) -> Result<Json<Purge>, Problem> {
+    let purge = purges::visible(&state, &caller, &id).await?;
+    let cancelled_before = purge.jobs.iter().any(|job| job.state == PurgeState::Cancelled);
+    let store = state.store()?.clone();
+    let act = Act { state: state.clone(), caller, peer, purge };
+    let cancelled = commit("cancel the purge", async move {
+        let ended = store.cancel(act.purge.id.clone(), now_ms()).await?;
+        for job in &ended {
+            act.state.events.job_ended(job);
+            act.state.count_end(job);
+        }
+        if !ended.is_empty() {
+            act.done("purge cancelled");
+        }
+        Ok(!ended.is_empty())
+    })
+    .await?;
+    if !cancelled && !cancelled_before {
+        return Err(wrong("It has ended: nothing of it is pending."));
+    }
+    show(&state, &id).await
+}
+
+/// Why a CDN is paused.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "an object that says why")]
+pub(super) struct PauseRequest {
+    /// For people: why. At most 1,000 characters.
+    reason: Option<String>,
+}
+
+/// `POST /v1/sites/{site}/cdns/{cdn}/pause`
+pub(super) async fn pause(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    extract::Extension(Peer(peer)): extract::Extension<Peer>,
+    Segment((site, cdn)): Segment<(String, String)>,
+    body: Body,
+) -> Result<Json<sites::Cdn>, Problem> {
+    let key = cdn_key(&caller, site, cdn)?;
+    let request: PauseRequest = optional_json(&state.limits, body).await?;
+    let reason = request.reason.filter(|reason| !reason.trim().is_empty());
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > purges::MAX_REASON) {
+        let item = BadItem { item: "reason".to_owned(), message: "at most 1,000 characters".to_owned() };
+        return Err(Problem::new(Kind::Invalid, "The CDN was not paused.").with_errors(vec![item]));
+    }
+    let reason = reason.unwrap_or_else(|| format!("by `{}`, without a reason", caller.name()));
+    set_paused(&state, &caller, peer, key, Some(reason)).await
+}
+
+/// `POST /v1/sites/{site}/cdns/{cdn}/resume`
+pub(super) async fn resume(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    extract::Extension(Peer(peer)): extract::Extension<Peer>,
+    Segment((site, cdn)): Segment<(String, String)>,
+) -> Result<Json<sites::Cdn>, Problem> {
+    let key = cdn_key(&caller, site, cdn)?;
+    set_paused(&state, &caller, peer, key, None).await
+}
+
+fn cdn_key(caller: &Caller, site: String, cdn: String) -> Result<CdnKey, Problem> {
+    if caller.site(&site)?.cdns.iter().all(|known| known.name != cdn) {
+        return Err(Problem::new(Kind::NotFound, format!("The site `{site}` has no CDN `{cdn}`.")));
+    }
+    Ok(CdnKey { site, cdn })
+}
+
+async fn set_paused(
+    state: &Arc<State>,
+    caller: &Caller,
+    peer: SocketAddr,
+    key: CdnKey,
+    reason: Option<String>,
+) -> Result<Json<sites::Cdn>, Problem> {
+    let store = state.store()?.clone();
+    let what = if reason.is_some() { "CDN paused" } else { "CDN resumed" };
+    let (task, by) = ((state.clone(), key.clone()), caller.clone());
+    commit("pause or resume the CDN", async move {
+        let (state, key) = task;
+        store.set_paused(key.clone(), PausedBy::Person, reason).await?;
+        state.control.wake(&key.site);
+        audit::changed(&by, peer, &key.site, &key.cdn, what);
+        Ok(())
+    })
+    .await?;
+    let site = caller.site(&key.site)?;
+    let shown = sites::cdns(state, site).await.into_iter().find(|cdn| cdn.is(&key.cdn));
+    let shown = shown.ok_or_else(|| Problem::new(Kind::Internal, "The CDN cannot be shown."))?;
+    Ok(Json(shown))
+}
+
+/// Who does what to which purge.
+struct Act {
+    state: Arc<State>,
+    caller: Caller,
+    peer: SocketAddr,
+    /// As it stood before.
+    purge: PurgeView,
+}
+
+impl Act {
+    fn done(&self, what: &'static str) {
+        self.state.control.wake(&self.purge.site);
+        audit::changed(&self.caller, self.peer, &self.purge.site, &self.purge.id, what);
+    }
+}
+
+fn wrong(detail: &str) -> Problem {
+    Problem::new(Kind::WrongState, detail)
+}
+
+/// The purge as it stands now, for the caller and for whoever listens.
+async fn show(state: &State, id: &str) -> Result<Json<Purge>, Problem> {
+    let view = super::ask("show the purge", state.store()?.get(id.to_owned())).await?;
+    let view = view.ok_or_else(|| Problem::new(Kind::NotFound, format!("There is no purge `{id}`.")))?;
+    let purge = Purge::of(&view, Extent::Brief);
+    state.events.purge(&purge);
+    Ok(Json(purge))
+}
+
+impl State {
+    /// Counts a job's end that no worker saw.
+    fn count_end(&self, job: &EndedJob) {
+        if let Some(state) = job.purge_ended {
+            self.metrics.purge(&job.key.site, super::json::state_word(state));
+        }
+    }
+}

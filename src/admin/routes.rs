@@ -1,0 +1,324 @@
+//! Every call of the admin API, once: the router and the OpenAPI document are both made from this table.
+
+use super::auth::{require_scope, require_token};
+use super::events::{HealthEvent, JobEvent, LaggedEvent};
+use super::json::{Page, Purge};
+use super::reload::{ReloadEvent, Reloaded};
+use super::{State, console, credentials, explain, openapi, operate, ops, purges, reload, sites, stream};
+use crate::config::Scope::{self, Operate, Purge as MayPurge, PurgeEverything, Read};
+use crate::explain::Explanation;
+use crate::purge::PurgeRequest;
+use axum::Router;
+use axum::middleware;
+use axum::routing::{MethodRouter, delete, get, post};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use std::sync::Arc;
+
+/// One call.
+pub(super) struct Route {
+    /// Its name for generated clients.
+    pub(super) id: &'static str,
+    /// In lower case.
+    pub(super) method: &'static str,
+    /// As axum and OpenAPI both write it.
+    pub(super) path: &'static str,
+    /// What it does.
+    pub(super) summary: &'static str,
+    /// The caller's token must have one of these; none: no token is needed.
+    pub(super) scopes: &'static [Scope],
+    /// Query parameters: an object.
+    pub(super) query: Option<Type>,
+    /// Headers that mean something here.
+    pub(super) headers: &'static [(&'static str, &'static str)],
+    /// The JSON body, and whether it must be there.
+    pub(super) body: Option<(Type, bool)>,
+    /// The successful answers.
+    pub(super) answers: Vec<Answer>,
+    /// Problems, besides those of every call with a token or a body.
+    pub(super) problems: &'static [u16],
+    pub(super) handler: MethodRouter<Arc<State>>,
+}
+
+/// A successful answer.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) means: &'static str,
+    pub(super) media: &'static str,
+    pub(super) body: Option<Type>,
+}
+
+/// Writes the schema of a type.
+pub(super) type Type = fn(&mut SchemaGenerator) -> Schema;
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+impl Route {
+    fn new(
+        id: &'static str,
+        method: &'static str,
+        path: &'static str,
+        scopes: &'static [Scope],
+        handler: MethodRouter<Arc<State>>,
+        summary: &'static str,
+    ) -> Self {
+        Self {
+            id,
+            method,
+            path,
+            summary,
+            scopes,
+            query: None,
+            headers: &[],
+            body: None,
+            answers: Vec::new(),
+            problems: &[],
+            handler,
+        }
+    }
+
+    fn json<T: JsonSchema>(self, status: u16, means: &'static str) -> Self {
+        self.answer(status, means, "application/json", Some(schema::<T>))
+    }
+
+    fn answer(mut self, status: u16, means: &'static str, media: &'static str, body: Option<Type>) -> Self {
+        self.answers.push(Answer { status, means, media, body });
+        self
+    }
+
+    fn body<T: JsonSchema>(self, required: bool) -> Self {
+        Self { body: Some((schema::<T>, required)), ..self }
+    }
+
+    fn problems(self, problems: &'static [u16]) -> Self {
+        Self { problems, ..self }
+    }
+}
+
+const PURGE: &str = "/v1/sites/{site}/purges";
+
+/// Every call, in the order of the document.
+pub(super) fn routes() -> Vec<Route> {
+    let purges = vec![
+        Route {
+            headers: &[
+                (
+                    "Prefer",
+                    "`wait=SECONDS`, at most 300: answer when every job ended, or when the time is up.",
+                ),
+                ("Idempotency-Key", "A repeat within 24 hours gives the purge of the first call."),
+            ],
+            ..Route::new(
+                "createPurge",
+                "post",
+                PURGE,
+                &[MayPurge, PurgeEverything],
+                post(purges::create),
+                "Purge items of a site",
+            )
+        }
+        .body::<PurgeRequest>(true)
+        .json::<Purge>(200, "Every job ended while the caller waited.")
+        .json::<Purge>(202, "Accepted: it is on disk, and will reach every CDN. `Location` names it.")
+        .problems(&[404, 409, 503]),
+        Route {
+            query: Some(schema::<purges::ListQuery>),
+            ..Route::new(
+                "listPurges",
+                "get",
+                "/v1/purges",
+                &[Read],
+                get(purges::list),
+                "List purges, newest first",
+            )
+        }
+        .json::<Page>(200, "A page; `next_cursor` leads to the next.")
+        .problems(&[400, 503]),
+        Route::new(
+            "getPurge",
+            "get",
+            "/v1/purges/{id}",
+            &[Read],
+            get(purges::get),
+            "Show a purge, its jobs and their attempts",
+        )
+        .json::<Purge>(200, "The purge.")
+        .problems(&[404, 503]),
+        Route::new(
+            "cancelPurge",
+            "delete",
+            "/v1/purges/{id}",
+            &[Operate],
+            delete(operate::cancel),
+            "Cancel what is pending of a purge",
+        )
+        .json::<Purge>(200, "The purge. What was being sent may still reach its CDN.")
+        .problems(&[404, 409, 503]),
+        Route::new(
+            "retryPurge",
+            "post",
+            "/v1/purges/{id}/retry",
+            &[Operate],
+            post(operate::retry),
+            "Try the failed items of a purge again; the failure is forgotten",
+        )
+        .json::<Purge>(200, "The purge, under way again.")
+        .problems(&[404, 409, 503]),
+        Route::new(
+            "acknowledgePurge",
+            "post",
+            "/v1/purges/{id}/acknowledge",
+            &[Operate],
+            post(operate::acknowledge),
+            "Someone has dealt with the failure of a purge: it no longer speaks against its CDN",
+        )
+        .json::<Purge>(200, "The purge.")
+        .problems(&[404, 409, 503]),
+    ];
+    let sites = vec![
+        Route::new(
+            "listSites",
+            "get",
+            "/v1/sites",
+            &[Read],
+            get(sites::list),
+            "List the caller's sites and how their CDNs stand",
+        )
+        .json::<sites::Sites>(200, "The sites, without secrets."),
+        Route::new(
+            "getSite",
+            "get",
+            "/v1/sites/{site}",
+            &[Read],
+            get(sites::get),
+            "Show a site and how its CDNs stand",
+        )
+        .json::<sites::Site>(200, "The site, without secrets.")
+        .problems(&[404]),
+        Route::new(
+            "pauseCdn",
+            "post",
+            "/v1/sites/{site}/cdns/{cdn}/pause",
+            &[Operate],
+            post(operate::pause),
+            "Stop sending purges to a CDN; they wait, and its responses get short lifetimes",
+        )
+        .body::<operate::PauseRequest>(false)
+        .json::<sites::Cdn>(200, "The CDN.")
+        .problems(&[404, 503]),
+        Route::new(
+            "resumeCdn",
+            "post",
+            "/v1/sites/{site}/cdns/{cdn}/resume",
+            &[Operate],
+            post(operate::resume),
+            "Start sending again",
+        )
+        .json::<sites::Cdn>(200, "The CDN.")
+        .problems(&[404, 503]),
+        Route::new(
+            "checkCredentials",
+            "post",
+            "/v1/sites/{site}/credentials/check",
+            &[Operate],
+            post(credentials::check),
+            "Ask each CDN what its credentials are good for; no content is purged",
+        )
+        .body::<credentials::CheckRequest>(false)
+        .json::<credentials::CheckedCredentials>(200, "What each CDN said.")
+        .problems(&[404]),
+        Route::new(
+            "explain",
+            "post",
+            "/v1/sites/{site}/explain",
+            &[Read],
+            post(explain::explain),
+            "Tell what the rewrite would do to a request and its response, and why",
+        )
+        .body::<explain::Question>(true)
+        .json::<Explanation>(200, "What would happen.")
+        .problems(&[404]),
+    ];
+    let process =
+        vec![
+            Route::new(
+                "reload",
+                "post",
+                "/v1/reload",
+                &[Operate],
+                post(reload::reload),
+                "Read the configuration and certificates again",
+            )
+            .json::<Reloaded>(200, "It counts from now on; what changed.")
+            .problems(&[422]),
+            Route::new(
+                "listen",
+                "get",
+                "/v1/events",
+                &[Read],
+                get(stream::events),
+                "Listen to what happens, as server-sent events",
+            )
+            .answer(
+                200,
+                "A stream of `purge`, `job`, `health`, `reload` and `lagged` events.",
+                "text/event-stream",
+                Some(|generator| {
+                    let events: Vec<Schema> = [
+                        schema::<Purge> as Type,
+                        schema::<JobEvent>,
+                        schema::<HealthEvent>,
+                        schema::<ReloadEvent>,
+                        schema::<LaggedEvent>,
+                    ]
+                    .into_iter()
+                    .map(|event| event(generator))
+                    .collect();
+                    schemars::json_schema!({ "description": "The `data` of an event.", "anyOf": events })
+                }),
+            ),
+            Route::new("getOpenapi", "get", "/v1/openapi.json", &[], get(openapi::get), "This document")
+                .answer(200, "This document.", "application/json", None),
+            Route::new("isAlive", "get", "/healthz", &[], get(ops::healthz), "Whether the process answers")
+                .answer(200, "It does.", "text/plain", None),
+            Route::new(
+                "isReady",
+                "get",
+                "/readyz",
+                &[],
+                get(ops::readyz),
+                "Whether the process serves, and what is degraded",
+            )
+            .json::<ops::Ready>(200, "It serves.")
+            .json::<ops::Ready>(503, "It is starting or draining."),
+            Route::new("getMetrics", "get", "/metrics", &[], get(ops::metrics), "Metrics").answer(
+                200,
+                "OpenMetrics text.",
+                "application/openmetrics-text",
+                None,
+            ),
+            Route::new("getConsole", "get", "/", &[], get(console::page), "The console, for people").answer(
+                200,
+                "A page.",
+                "text/html",
+                None,
+            ),
+        ];
+    purges.into_iter().chain(sites).chain(process).collect()
+}
+
+/// The router of the table.
+pub(super) fn router(state: &Arc<State>) -> Router<Arc<State>> {
+    let (mut open, mut guarded) = (Router::new(), Router::new());
+    for Route { path, scopes, handler, .. } in routes() {
+        if scopes.is_empty() {
+            open = open.route(path, handler);
+        } else {
+            let scope = middleware::from_fn_with_state(scopes, require_scope);
+            guarded = guarded.route(path, handler.route_layer(scope));
+        }
+    }
+    let token = middleware::from_fn_with_state(state.clone(), require_token);
+    open.merge(guarded.route_layer(token))
+}

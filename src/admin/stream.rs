@@ -1,0 +1,122 @@
+//! `GET /v1/events`: one listener, from its first event to its last.
+
+use super::auth::Caller;
+use super::events::{Event, HealthEvent, LaggedEvent, frame};
+use super::problem::{Kind, Problem};
+use super::{State, sites};
+use crate::config::Scope;
+use axum::body::{Body, Bytes};
+use axum::extract;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use http_body::Frame;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// Streams at the same time.
+pub(super) const STREAMS: usize = 32;
+/// Events on their way to one client; further ones wait in the ring.
+const UNDER_WAY: usize = 16;
+/// After this long without an event: a comment, so that nobody in between takes the connection for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// `GET /v1/events`
+pub(super) async fn events(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+) -> Result<Response, Problem> {
+    let place = state
+        .limits
+        .streams
+        .clone()
+        .try_acquire_owned()
+        .map_err(|_| Problem::new(Kind::TooMany, format!("{STREAMS} clients listen already.")))?;
+    let (sender, frames) = mpsc::channel(UNDER_WAY);
+    let listener = Listener { events: state.events.listen(), state, caller, sender, _place: place };
+    tokio::spawn(listener.run());
+    let mut response = Response::new(Body::new(Frames(frames)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    Ok(response)
+}
+
+struct Listener {
+    state: Arc<State>,
+    caller: Caller,
+    events: Receiver<Arc<Event>>,
+    sender: mpsc::Sender<Bytes>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    /// Ends when the client went, its token is not valid any more, or the process drains.
+    async fn run(mut self) {
+        let readiness = self.state.readiness.clone();
+        tokio::select! {
+            _ = self.tell_all() => {}
+            () = readiness.draining() => {}
+        }
+    }
+
+    async fn tell_all(&mut self) -> Option<()> {
+        self.tell(Bytes::from_static(b"retry: 2000\n\n")).await?;
+        for site in self.caller.config().sites.clone() {
+            if self.caller.sees(&site.name) {
+                for health in sites::health(&self.state, &site) {
+                    self.tell(frame("health", &HealthEvent::of(&site.name, health))).await?;
+                }
+            }
+        }
+        loop {
+            let next = tokio::select! {
+                next = tokio::time::timeout(KEEP_ALIVE, self.events.recv()) => next,
+                () = self.sender.closed() => return None,
+            };
+            // A stream outlives reloads, but not what its token may see.
+            self.caller = self.caller.renew(self.state.config.load_full())?;
+            if !self.caller.may(Scope::Read) {
+                return None;
+            }
+            match next {
+                Err(_) => self.tell(Bytes::from_static(b": keep-alive\n\n")).await?,
+                Ok(Ok(event)) if self.may_see(&event) => self.tell(event.frame.clone()).await?,
+                Ok(Ok(_)) => {}
+                Ok(Err(RecvError::Lagged(missed))) => {
+                    self.tell(frame("lagged", &LaggedEvent { missed })).await?;
+                }
+                Ok(Err(RecvError::Closed)) => return None,
+            }
+        }
+    }
+
+    fn may_see(&self, event: &Event) -> bool {
+        match &event.site {
+            Some(site) => self.caller.sees(site),
+            None => self.caller.limited_to().is_none(),
+        }
+    }
+
+    async fn tell(&self, frame: Bytes) -> Option<()> {
+        self.sender.send(frame).await.ok()
+    }
+}
+
+/// The body of the answer.
+struct Frames(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}

@@ -1,0 +1,160 @@
+//! Reloading: the file is read again, and counts everywhere or nowhere.
+//!
+//! Whatever can fail has failed before anything is replaced: the file is read and checked, certificates are loaded, the
+//! sites are compiled. Then the proxy, the workers and the admin API take over, in this order, without waiting.
+
+use super::glue::Workers;
+use crate::admin::Events;
+use crate::admin::problem::BadItem;
+use crate::admin::reload::{Change, ChangeKind, NotReloaded, Reload, ReloadEvent, Reloaded};
+use crate::config::{self, Config, ConfigError, Difference, Fingerprint, Loaded};
+use crate::listen::Serving;
+use crate::metrics::Metrics;
+use crate::telemetry;
+use arc_swap::ArcSwap;
+use std::error::Error;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// What a reload replaces, and what tells of it.
+pub(super) struct Reloader {
+    /// None: there is no file to read again.
+    pub(super) file: Option<PathBuf>,
+    /// Of the configuration that counts. Held during a reload, so that there is one at a time.
+    pub(super) current: Mutex<Fingerprint>,
+    /// What the process was started with.
+    pub(super) started: Config,
+    pub(super) serving: Serving,
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) workers: Arc<Workers>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) events: Arc<Events>,
+}
+
+impl Reload for Reloader {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, NotReloaded>> + Send + '_>> {
+        Box::pin(async {
+            let result = self.take_over().await;
+            self.metrics.config_reload(result.is_ok());
+            self.events.reload(&ReloadEvent::of(&result));
+            match &result {
+                Ok(reloaded) => tell(reloaded),
+                Err(error) => tracing::error!(
+                    problems = ?error.problems,
+                    "{} The last good configuration stays.",
+                    error.detail
+                ),
+            }
+            result
+        })
+    }
+}
+
+impl Reloader {
+    async fn take_over(&self) -> Result<Reloaded, NotReloaded> {
+        let mut current = self.current.lock().await;
+        let Some(file) = self.file.clone() else {
+            return Err(refused(
+                "The configuration did not come from a file that could be read again.",
+                Vec::new(),
+            ));
+        };
+        let serving = self.serving.clone();
+        // Files are read, and maybe many sites compiled: not on the thread that purges.
+        let replacing = tokio::task::spawn_blocking(move || {
+            let loaded = config::load(&file).map_err(|error| wrong(&error))?;
+            serving.reload(&loaded.config).map_err(|error| unusable(&error))?;
+            Ok(loaded)
+        });
+        let replaced = replacing.await.map_err(|error| unusable(&error))?;
+        let Loaded { config, warnings, fingerprint } = replaced?;
+
+        if let Some(engine) = self.workers.engine() {
+            engine.reload(&config);
+        }
+        let restart_needed = self.restart_needed(&config);
+        // One that was set by hand stays until the file says something new.
+        if self.config.load().log.filter != config.log.filter {
+            telemetry::configured_filter(&config.log.filter).unwrap_or_else(|error| {
+                tracing::warn!(error = &error as &dyn Error, "the log filter stays as it was");
+            });
+        }
+        self.config.store(Arc::new(config));
+        let changes = current.differences(&fingerprint).into_iter().map(change).collect();
+        *current = fingerprint;
+        Ok(Reloaded { changes, restart_needed, warnings: warnings.iter().map(ToString::to_string).collect() })
+    }
+
+    /// What is bound or opened once, and differs.
+    fn restart_needed(&self, config: &Config) -> Vec<String> {
+        let (then, now) = (&self.started, config);
+        // A store that is not open yet is opened as configured now.
+        let store = self.workers.engine().is_some() && then.store.path != now.store.path;
+        let keys = [
+            ("server.listen", then.server.listen != now.server.listen),
+            ("server.tls_listen", then.server.tls_listen != now.server.tls_listen),
+            ("server.workers", then.server.workers != now.server.workers),
+            ("admin.listen", then.admin.listen != now.admin.listen),
+            ("store.url", store),
+            ("log.format", then.log.format != now.log.format),
+            ("store.retention", then.store.retention != now.store.retention),
+        ];
+        keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
+    }
+}
+
+fn tell(reloaded: &Reloaded) {
+    let changes: Vec<_> =
+        reloaded.changes.iter().map(|change| format!("{} {}", word(change.change), change.key)).collect();
+    let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
+    tracing::info!(changes, "reloaded");
+    for key in &reloaded.restart_needed {
+        tracing::warn!(key, "a restart is needed for this key to count");
+    }
+    for warning in &reloaded.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+fn word(change: ChangeKind) -> &'static str {
+    match change {
+        ChangeKind::Added => "added",
+        ChangeKind::Changed => "changed",
+        ChangeKind::Removed => "removed",
+    }
+}
+
+fn change((key, difference): (String, Difference)) -> Change {
+    let change = match difference {
+        Difference::Added => ChangeKind::Added,
+        Difference::Changed => ChangeKind::Changed,
+        Difference::Removed => ChangeKind::Removed,
+    };
+    Change { key, change }
+}
+
+fn refused(detail: &str, problems: Vec<BadItem>) -> NotReloaded {
+    NotReloaded { detail: detail.to_owned(), problems }
+}
+
+fn wrong(error: &ConfigError) -> NotReloaded {
+    let place = |problem: &config::Problem| BadItem {
+        item: format!("{}:{}:{}", problem.file.display(), problem.line, problem.column),
+        message: format!("{}: {}", problem.key, problem.message).trim_start_matches(": ").to_owned(),
+    };
+    match error {
+        ConfigError::Wrong(problems) => {
+            refused("The configuration file is wrong.", problems.iter().map(place).collect())
+        }
+        ConfigError::Unreadable { .. } => unusable(error),
+    }
+}
+
+fn unusable(error: &(dyn Error + 'static)) -> NotReloaded {
+    let causes = std::iter::successors(Some(error), |error| <dyn Error>::source(*error));
+    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    refused(&format!("{}.", causes.join(": ")), Vec::new())
+}

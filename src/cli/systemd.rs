@@ -1,0 +1,87 @@
+//! What the service manager is told (sd_notify(3)): that the shim is ready, that it stops, and that it is alive. Without
+//! `NOTIFY_SOCKET` in the environment nothing is told.
+
+use sd_notify::NotifyState;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+
+/// Requests are served. `status` is one line for `systemctl status`.
+pub fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// A configuration is being loaded; [`ready`] ends it, whether the new one or the old one is served.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// Nothing new is accepted.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+}
+
+/// Tells again and again that the program is alive, if the service manager asked for that, and as long as the quietest
+/// thread was heard of lately: `quiet_for` says how long ago. Never returns.
+pub async fn watchdog(quiet_for: impl Fn() -> Duration) -> Infallible {
+    let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero()) else {
+        return std::future::pending().await;
+    };
+    feed(patience, quiet_for, || tell(&[NotifyState::Watchdog])).await
+}
+
+async fn feed(patience: Duration, quiet_for: impl Fn() -> Duration, alive: impl Fn()) -> Infallible {
+    let mut ticks = tokio::time::interval(patience / 4);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stuck = false;
+    loop {
+        ticks.tick().await;
+        let quiet = quiet_for();
+        if quiet < patience / 2 {
+            stuck = false;
+            alive();
+        } else if !stuck {
+            stuck = true;
+            tracing::error!(
+                ?quiet,
+                "a thread is stuck: the service manager is not told any more that this is alive"
+            );
+        }
+    }
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the service manager cannot be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_is_heard_of_is_alive() {
+        let (quiet, told) = (Cell::new(Duration::ZERO), Cell::new(0));
+        let patience = Duration::from_secs(8);
+        let feeding = feed(patience, || quiet.get(), || told.set(told.get() + 1));
+        let script = async {
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            assert_eq!(told.take(), 4);
+            quiet.set(Duration::from_secs(4));
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            assert_eq!(told.take(), 0);
+            quiet.set(Duration::from_secs(3));
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            assert_eq!(told.take(), 2);
+        };
+        tokio::select! {
+            never = feeding => match never {},
+            () = script => {}
+        }
+    }
+}

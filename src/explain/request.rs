@@ -1,0 +1,96 @@
+//! The request that is explained: one of a CDN of the site that opts in and is trusted, unless it is described otherwise.
+
+use crate::config::{Site, Trust};
+use crate::proxy::opt_in::{CDN_TYPE, OPT_IN, SECRET};
+use crate::rewrite::CdnType;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// A request, as far as it is described.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The URL, as visitors know it.
+    pub url: Uri,
+    /// The method.
+    pub method: Method,
+    /// The CDN that asks; none: the site's, where it has one type only.
+    pub cdn: Option<CdnType>,
+    /// It does not opt in.
+    pub visitor: bool,
+    /// Its headers; each replaces what a CDN would send under that name.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Where it comes from; none: from where the site trusts.
+    pub peer: Option<IpAddr>,
+}
+
+/// What is wrong with the words for a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// No URI at all.
+    #[error("{0}")]
+    Uri(String),
+    /// No scheme, another than http and https, or no host.
+    #[error("must start with http:// or https:// and a host")]
+    Relative,
+    /// No field name.
+    #[error("{0:?} is no name of a header")]
+    Name(String),
+    /// A value with control characters.
+    #[error("the value is not legal in a header")]
+    Value,
+}
+
+/// Reads an absolute URL.
+pub fn url(text: &str) -> Result<Uri, RequestError> {
+    let url: Uri =
+        text.parse().map_err(|error: http::uri::InvalidUri| RequestError::Uri(error.to_string()))?;
+    let absolute = matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
+    if absolute { Ok(url) } else { Err(RequestError::Relative) }
+}
+
+/// Reads a header.
+pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), RequestError> {
+    let name = name.trim();
+    let name = name.parse().map_err(|_| RequestError::Name(name.to_owned()))?;
+    Ok((name, value.trim().parse().map_err(|_| RequestError::Value)?))
+}
+
+impl Request {
+    /// Whether it must be said which of the site's CDNs asks.
+    pub fn is_ambiguous(&self, site: &Site) -> bool {
+        let mut types = site.cdns.iter().map(|cdn| cdn.dialect.cdn);
+        let first = types.next();
+        let several = types.any(|cdn| Some(cdn) != first);
+        several && self.cdn.is_none() && !self.visitor && self.headers.is_empty()
+    }
+
+    /// All headers that it has.
+    pub fn headers(&self, site: &Site) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if !self.visitor {
+            headers.insert(OPT_IN, HeaderValue::from_static("enabled"));
+            if let Some(cdn) = self.cdn {
+                headers.insert(CDN_TYPE, HeaderValue::from_static(cdn.as_str()));
+            }
+            if let Trust::Secret(secret) = &site.trust
+                && let Ok(secret) = HeaderValue::from_str(secret.expose())
+            {
+                headers.insert(SECRET, secret);
+            }
+        }
+        for (name, _) in &self.headers {
+            headers.remove(name);
+        }
+        headers.extend(self.headers.iter().cloned());
+        headers
+    }
+
+    /// Where it comes from.
+    pub fn peer(&self, site: &Site) -> IpAddr {
+        let trusted = || match &site.trust {
+            Trust::Addresses(networks) => networks.first().map(|network| network.addr()),
+            Trust::Any | Trust::Secret(_) | Trust::ClientCertificate => None,
+        };
+        self.peer.or_else(trusted).unwrap_or(Ipv4Addr::LOCALHOST.into())
+    }
+}

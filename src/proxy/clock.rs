@@ -1,0 +1,172 @@
+//! A worker's clock, set by one sweep per tick, and all that wait for it: no timer per request.
+
+use slab::Slab;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// How often a worker sets its clock. Deadlines are met no earlier than they say, and at most two ticks later.
+pub const TICK: Duration = Duration::from_millis(250);
+
+/// The time at the last tick.
+#[derive(Debug)]
+pub struct Clock {
+    now: Cell<Instant>,
+    waiting: RefCell<Slab<Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    until: Instant,
+    waker: Waker,
+}
+
+impl Clock {
+    /// A clock that stands at `now` until its next tick.
+    pub fn new(now: Instant) -> Rc<Self> {
+        Rc::new(Self { now: Cell::new(now), waiting: RefCell::default() })
+    }
+
+    /// The time, at most a tick ago.
+    pub fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// Whether `limit` has certainly passed since the clock said `since`.
+    pub fn is_late(&self, since: Instant, limit: Duration) -> bool {
+        self.now.get().saturating_duration_since(since) > limit + TICK
+    }
+
+    /// Sets the time, and wakes whoever has waited for long enough.
+    pub fn tick(&self, now: Instant) {
+        self.now.set(now);
+        for (_, waiting) in self.waiting.borrow().iter().filter(|(_, waiting)| waiting.until < now) {
+            waiting.waker.wake_by_ref();
+        }
+    }
+}
+
+/// How long the next part of something may take. Costs nothing while nobody has to wait.
+#[derive(Debug)]
+pub struct Patience {
+    clock: Rc<Clock>,
+    limit: Duration,
+    /// Among those who wait.
+    place: Option<usize>,
+}
+
+impl Patience {
+    /// That of a reader who gives each part `limit`.
+    pub fn new(clock: &Rc<Clock>, limit: Duration) -> Self {
+        Self { clock: Rc::clone(clock), limit, place: None }
+    }
+
+    /// A part arrived.
+    pub fn rewarded(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.clock.waiting.borrow_mut().remove(place);
+        }
+    }
+
+    /// Nothing has arrived: ready when that has been so for the whole limit.
+    pub fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut all = self.clock.waiting.borrow_mut();
+        let now = self.clock.now();
+        match self.place.and_then(|place| all.get_mut(place)) {
+            None => {
+                // A tick more, since the clock may be that much behind.
+                let until = now + self.limit + TICK;
+                self.place = Some(all.insert(Waiting { until, waker: cx.waker().clone() }));
+                Poll::Pending
+            }
+            Some(waiting) if waiting.until < now => Poll::Ready(()),
+            Some(waiting) => {
+                waiting.waker.clone_from(cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        self.rewarded();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A reader with ten seconds of patience.
+    struct Case {
+        start: Instant,
+        clock: Rc<Clock>,
+        patience: Patience,
+        woken: Arc<Woken>,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            let start = Instant::now();
+            let clock = Clock::new(start);
+            let patience = Patience::new(&clock, Duration::from_secs(10));
+            Self { start, clock, patience, woken: Arc::default() }
+        }
+
+        fn is_lost(&mut self) -> bool {
+            self.patience.poll_lost(&mut Context::from_waker(&Arc::clone(&self.woken).into())).is_ready()
+        }
+
+        /// How often the reader has been woken when the clock says this.
+        fn woken_at(&self, millis: u64) -> usize {
+            self.clock.tick(self.start + Duration::from_millis(millis));
+            self.woken.0.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_after_the_limit_and_not_before() {
+        let mut case = Case::new();
+        assert!(!case.is_lost());
+        assert_eq!(case.woken_at(10_250), 0);
+        assert!(!case.is_lost());
+        assert_eq!(case.woken_at(10_251), 1);
+        assert!(case.is_lost());
+    }
+
+    #[test]
+    fn a_part_begins_a_new_limit() {
+        let mut case = Case::new();
+        assert!(!case.is_lost());
+        case.patience.rewarded();
+        assert_eq!(case.woken_at(20_000), 0);
+        assert!(!case.is_lost());
+        assert_eq!(case.woken_at(30_000), 0);
+        assert!(!case.is_lost());
+        assert_eq!(case.woken_at(30_251), 1);
+        assert!(case.is_lost());
+    }
+
+    #[test]
+    fn who_leaves_is_forgotten() {
+        let mut case = Case::new();
+        assert!(!case.is_lost());
+        let Case { clock, patience, .. } = case;
+        drop(patience);
+        assert!(clock.waiting.borrow().is_empty());
+    }
+}

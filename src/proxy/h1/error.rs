@@ -1,0 +1,152 @@
+//! What can go wrong between us and an origin, and what may be done about it.
+
+use super::chunked::ChunkedError;
+use super::encode::EncodeError;
+use super::head::HeadError;
+use std::fmt;
+use std::io;
+
+/// A failed exchange. Its connection is closed already.
+#[derive(Debug, thiserror::Error)]
+#[error("{phase}")]
+pub struct Error {
+    /// How far it had got.
+    pub phase: Phase,
+    /// Whether the connection had served an exchange before, so that the origin may have closed it in the meantime.
+    pub reused: bool,
+    /// Whether anything was taken from the request's body, which can then not be sent again.
+    pub body_consumed: bool,
+    /// Whether any byte of a response had arrived.
+    pub response_started: bool,
+    /// What happened.
+    #[source]
+    pub cause: Cause,
+}
+
+/// The part of an exchange that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the request was written to its end.
+    Request,
+    /// After that, before the head of the final response.
+    Head,
+    /// After that.
+    Body,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Request => "sending the request failed",
+            Self::Head => "there is no usable response",
+            Self::Body => "the response broke off",
+        })
+    }
+}
+
+/// Why an exchange failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The request has no safe form on the wire.
+    #[error("the request cannot be written")]
+    Encode(#[source] EncodeError),
+    /// The client's side of the request body failed.
+    #[error("the request body broke off")]
+    RequestBody(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The request body was shorter or longer than its `Content-Length`.
+    #[error("the request body is not as long as its Content-Length")]
+    RequestLength,
+    /// The connection failed.
+    #[error("the connection failed")]
+    Io(#[source] io::Error),
+    /// The origin closed the connection before the message was complete.
+    #[error("the origin closed the connection")]
+    Closed,
+    /// The head of the response is not acceptable.
+    #[error("the response head is not acceptable")]
+    Head(#[source] HeadError),
+    /// The chunked coding of the response is not acceptable.
+    #[error("the response body is not acceptable")]
+    Chunked(#[source] ChunkedError),
+}
+
+/// Whose fault a failure is, which decides the status that the client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client's: 400, or nothing since it is gone.
+    Client,
+    /// The origin's: 502.
+    Origin,
+    /// The network gave up waiting for the origin: 504.
+    Timeout,
+    /// Ours, for a request that should never have come this far: 500.
+    Ours,
+}
+
+impl Error {
+    /// Whether the same request may be sent once more on another connection: a reused connection ended without one byte
+    /// of a response, and nothing of the body is lost. That the method is safe or idempotent, the caller must know.
+    pub fn is_retryable(&self) -> bool {
+        self.reused
+            && !self.body_consumed
+            && !self.response_started
+            && match &self.cause {
+                Cause::Closed => true,
+                Cause::Io(error) => error.kind() != io::ErrorKind::TimedOut,
+                _ => false,
+            }
+    }
+
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match &self.cause {
+            Cause::Encode(_) => Fault::Ours,
+            Cause::RequestBody(_) | Cause::RequestLength => Fault::Client,
+            Cause::Io(error) if error.kind() == io::ErrorKind::TimedOut => Fault::Timeout,
+            Cause::Io(_) | Cause::Closed | Cause::Head(_) | Cause::Chunked(_) => Fault::Origin,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stale(cause: Cause) -> Error {
+        Error { phase: Phase::Head, reused: true, body_consumed: false, response_started: false, cause }
+    }
+
+    fn reset() -> Cause {
+        Cause::Io(io::ErrorKind::ConnectionReset.into())
+    }
+
+    #[test]
+    fn only_a_stale_connection_is_worth_another_try() {
+        assert!(stale(Cause::Closed).is_retryable());
+        assert!(stale(reset()).is_retryable());
+        assert!(Error { phase: Phase::Request, ..stale(reset()) }.is_retryable());
+
+        assert!(!Error { reused: false, ..stale(reset()) }.is_retryable());
+        assert!(!Error { body_consumed: true, ..stale(reset()) }.is_retryable());
+        assert!(!Error { response_started: true, ..stale(reset()) }.is_retryable());
+        assert!(!stale(Cause::Io(io::ErrorKind::TimedOut.into())).is_retryable());
+        assert!(!stale(Cause::Head(HeadError::Upgrade)).is_retryable());
+        assert!(!stale(Cause::RequestLength).is_retryable());
+    }
+
+    #[test]
+    fn the_fault_has_one_owner() {
+        for (cause, fault) in [
+            (Cause::Encode(EncodeError::Target), Fault::Ours),
+            (Cause::RequestLength, Fault::Client),
+            (Cause::RequestBody("gone".into()), Fault::Client),
+            (Cause::Io(io::ErrorKind::TimedOut.into()), Fault::Timeout),
+            (reset(), Fault::Origin),
+            (Cause::Closed, Fault::Origin),
+            (Cause::Head(HeadError::ContentLength), Fault::Origin),
+            (Cause::Chunked(ChunkedError::Size), Fault::Origin),
+        ] {
+            assert_eq!(stale(cause).fault(), fault);
+        }
+    }
+}

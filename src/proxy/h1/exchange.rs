@@ -1,0 +1,151 @@
+//! One request and its response, driven by whoever waits for it.
+
+use super::body::{Reading, ResponseBody};
+use super::error::{Cause, Error, Phase};
+use super::head::{Framing, Head, HeadReader};
+use super::upload::Upload;
+use super::{Connection, READ_BYTES, Recycle};
+use bytes::Bytes;
+use http::Response;
+use http_body::Body;
+use hyper::ext::ReasonPhrase;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A request being sent while its response is waited for. Dropping it closes the connection.
+///
+/// It has no timeouts of its own: whoever polls it tells from [`is_sent`](Self::is_sent) which one applies.
+#[derive(Debug)]
+#[must_use = "nothing is sent before it is polled"]
+pub struct Exchange<IO, B, P> {
+    /// `None` once the exchange has ended.
+    parts: Option<(Connection<IO>, P)>,
+    /// `None` once the request was written, or cannot be written any further.
+    upload: Option<Upload<B>>,
+    sent: bool,
+    write_error: Option<Cause>,
+    head: HeadReader,
+    close_asked: bool,
+    body_consumed: bool,
+    response_started: bool,
+}
+
+impl<IO, B, P> Exchange<IO, B, P>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    P: Recycle<IO>,
+{
+    pub(super) fn new(connection: Connection<IO>, pool: P, upload: Upload<B>, head: HeadReader) -> Self {
+        Self {
+            close_asked: upload.close_asked(),
+            parts: Some((connection, pool)),
+            upload: Some(upload),
+            sent: false,
+            write_error: None,
+            head,
+            body_consumed: false,
+            response_started: false,
+        }
+    }
+
+    /// Whether the request was written to its end, so that it is the origin's turn.
+    pub fn is_sent(&self) -> bool {
+        self.sent
+    }
+
+    /// Whether anything was taken from the request's body, which can then not be sent again.
+    pub fn body_consumed(&self) -> bool {
+        self.body_consumed
+    }
+
+    /// Whether any byte of a response has arrived.
+    pub fn response_started(&self) -> bool {
+        self.response_started
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Cause>> {
+        let Some((connection, _)) = &mut self.parts else { return Poll::Pending };
+        if let Some(upload) = &mut self.upload {
+            let progress = upload.poll(cx, connection.io_mut());
+            self.body_consumed = upload.consumed();
+            match progress {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => {
+                    self.sent = true;
+                    connection.lend(self.upload.take().map(Upload::into_buffer));
+                }
+                // An origin may answer and close before it has read everything: its answer counts.
+                Poll::Ready(Err(cause @ (Cause::Io(_) | Cause::Closed))) => {
+                    self.write_error = Some(cause);
+                    self.upload = None;
+                }
+                Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
+            }
+        }
+        loop {
+            if let Some(head) = connection.decode_head(&mut self.head).map_err(Cause::Head)? {
+                return Poll::Ready(Ok(head));
+            }
+            match ready!(connection.poll_fill(cx, READ_BYTES)) {
+                Ok(0) => return Poll::Ready(Err(self.write_error.take().unwrap_or(Cause::Closed))),
+                Ok(_) => self.response_started = true,
+                Err(error) => return Poll::Ready(Err(self.write_error.take().unwrap_or(Cause::Io(error)))),
+            }
+        }
+    }
+
+    fn respond(
+        &mut self,
+        head: Head,
+        connection: Connection<IO>,
+        pool: P,
+    ) -> Response<ResponseBody<IO, B, P>> {
+        // A response before the end of the request leaves the connection in doubt.
+        let reusable = head.persistent && head.framing != Framing::Close && self.sent && !self.close_asked;
+        // Who answers with an error does not want the rest; who answers with success may well be reading on.
+        let upload = self.upload.take().filter(|_| head.status.is_success()).map(Box::new);
+        let body = ResponseBody::new(Reading::new(connection, pool, head.framing, reusable), upload);
+
+        let mut response = Response::new(body);
+        *response.status_mut() = head.status;
+        *response.version_mut() = head.version;
+        *response.headers_mut() = head.headers;
+        if let Some(reason) = head.reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
+            response.extensions_mut().insert(reason);
+        }
+        response
+    }
+
+    fn error(&self, connection: &Connection<IO>, cause: Cause) -> Error {
+        Error {
+            phase: if self.sent { Phase::Head } else { Phase::Request },
+            reused: connection.is_reused(),
+            body_consumed: self.body_consumed,
+            response_started: self.response_started,
+            cause,
+        }
+    }
+}
+
+impl<IO, B, P> Future for Exchange<IO, B, P>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    P: Recycle<IO> + Unpin,
+{
+    type Output = Result<Response<ResponseBody<IO, B, P>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let head = ready!(this.poll_head(cx));
+        let Some((connection, pool)) = this.parts.take() else { return Poll::Pending };
+        Poll::Ready(match head {
+            Ok(head) => Ok(this.respond(head, connection, pool)),
+            Err(cause) => Err(this.error(&connection, cause)),
+        })
+    }
+}

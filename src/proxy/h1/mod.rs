@@ -1,0 +1,186 @@
+//! The origin side's HTTP/1.1 client: small, strict, and driven inside the task of the request that it serves.
+//!
+//! There is no channel, no second task and no lock: an [`Exchange`] owns its [`Connection`] while a response is waited
+//! for, the [`ResponseBody`] owns it while the body is read, and gives it back through [`Recycle`] after a clean end.
+//! Whatever ends otherwise closes the connection, so what is in a pool is always between two messages.
+//!
+//! Strictness protects the pool: where a message could end at two places, the response is refused (RFC 9112 §6.3, §11.2).
+//! [`head`], [`chunked`] and [`encode`] decide that; they are pure and are fuzzed (`tests/fuzz`).
+//!
+//! The read buffer exists only during an exchange; header values and body frames are slices of it. [`Scratch`] keeps spare
+//! ones, and the header lines that origins repeat, for all connections of a worker.
+
+pub mod body;
+pub mod chunked;
+pub mod encode;
+pub mod error;
+pub mod exchange;
+pub mod head;
+pub mod scratch;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::ResponseBody;
+pub use error::{Cause, Error, Fault, Phase};
+pub use exchange::Exchange;
+pub use scratch::Scratch;
+
+use bytes::{Bytes, BytesMut};
+use head::{Head, HeadError, HeadLimits, HeadReader};
+use http::{HeaderName, HeaderValue, Method};
+use http_body::Body;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use upload::Upload;
+
+/// Room for a read at first; enough for most heads together with a small body.
+const READ_BYTES: usize = 8 * 1024;
+/// Room for a read of a body that has shown to be large.
+const MAX_READ_BYTES: usize = 64 * 1024;
+
+/// A connection to an origin, between two exchanges.
+#[derive(Debug)]
+pub struct Connection<IO>(Box<Inner<IO>>);
+
+/// Boxed, since a connection changes hands several times in each exchange.
+#[derive(Debug)]
+struct Inner<IO> {
+    io: IO,
+    scratch: Scratch,
+    buf: BytesMut,
+    usual_room: usize,
+    reused: bool,
+}
+
+/// One request, as it goes on the wire: hop-by-hop fields are the caller's business, framing is not.
+#[derive(Debug)]
+pub struct Request<'a, B, H> {
+    /// Any but CONNECT.
+    pub method: &'a Method,
+    /// Origin form, or `*`: these bytes are sent.
+    pub target: &'a [u8],
+    /// Sent in their order. `Host` must be among them.
+    pub headers: H,
+    /// Absent: the request has none. Otherwise streamed, with `Content-Length` if its exact size is known.
+    pub body: Option<B>,
+    /// Of the response.
+    pub limits: HeadLimits,
+}
+
+/// Takes a connection back after a response has ended well.
+pub trait Recycle<IO> {
+    /// Called at most once; when the connection cannot be used again, this is dropped instead.
+    fn recycle(self, connection: Connection<IO>);
+}
+
+impl<IO, F: FnOnce(Connection<IO>)> Recycle<IO> for F {
+    fn recycle(self, connection: Connection<IO>) {
+        self(connection);
+    }
+}
+
+impl<IO> Connection<IO>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Takes over a fresh connection, after the TLS handshake if there is one.
+    pub fn new(io: IO, scratch: &Scratch) -> Self {
+        let scratch = scratch.clone();
+        Self(Box::new(Inner { io, scratch, buf: BytesMut::new(), usual_room: READ_BYTES, reused: false }))
+    }
+
+    /// Whether an idle connection is still open and silent. One that has received anything is at odds with us about where
+    /// the last message ended, and must be thrown away.
+    ///
+    /// Costs no system call while nothing has arrived.
+    pub fn is_usable(&mut self) -> bool {
+        let mut byte = [0];
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.0.io).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+
+    /// Begins an exchange.
+    ///
+    /// # Errors
+    /// When the request has no safe form on the wire; nothing was sent.
+    pub fn send<'a, B, P, H>(self, request: Request<'a, B, H>, pool: P) -> Result<Exchange<IO, B, P>, Error>
+    where
+        H: IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        P: Recycle<IO>,
+    {
+        let Request { method, target, headers, body, limits } = request;
+        match Upload::new(self.0.scratch.buffer(READ_BYTES), method, target, headers, body) {
+            Ok(upload) => Ok(Exchange::new(self, pool, upload, HeadReader::new(method, limits))),
+            Err(error) => Err(Error {
+                phase: Phase::Request,
+                reused: self.is_reused(),
+                body_consumed: false,
+                response_started: false,
+                cause: Cause::Encode(error),
+            }),
+        }
+    }
+
+    fn is_reused(&self) -> bool {
+        self.0.reused
+    }
+
+    fn io_mut(&mut self) -> &mut IO {
+        &mut self.0.io
+    }
+
+    fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.0.buf
+    }
+
+    fn decode_head(&mut self, reader: &mut HeadReader) -> Result<Option<Head>, HeadError> {
+        let Inner { scratch, buf, .. } = &mut *self.0;
+        if buf.is_empty() {
+            return Ok(None);
+        }
+        scratch.with_lines(|lines| reader.decode(buf, lines))
+    }
+
+    /// Takes a spent write buffer as the read buffer, unless there is one already.
+    fn lend(&mut self, buf: Option<BytesMut>) {
+        if self.0.buf.capacity() == 0
+            && let Some(buf) = buf
+        {
+            self.0.buf = buf;
+        }
+    }
+
+    fn has_nothing_left(&self) -> bool {
+        self.0.buf.is_empty()
+    }
+
+    /// Reads once, with room for at least `room` bytes. 0 is the end of the stream.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+        let Inner { io, buf, usual_room, .. } = &mut *self.0;
+        buf.reserve(room);
+        let spare = buf.capacity() - buf.len();
+        let read = ready!(pin!(io.read_buf(buf)).poll(cx))?;
+        if read == spare {
+            *usual_room = (*usual_room * 2).min(MAX_READ_BYTES);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// Room for the next read where nothing else is known: it doubles whenever a read filled all there was.
+    fn usual_room(&self) -> usize {
+        self.0.usual_room
+    }
+
+    fn into_idle(mut self) -> Self {
+        self.0.scratch.keep(std::mem::take(&mut self.0.buf));
+        self.0.usual_room = READ_BYTES;
+        self.0.reused = true;
+        self
+    }
+}

@@ -1,0 +1,200 @@
+//! What the connections of one worker share, so that an exchange allocates little and parses nothing twice.
+
+use bytes::BytesMut;
+use http::{HeaderName, HeaderValue};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// Spare read buffers kept by a worker.
+const SPARE_BUFFERS: usize = 64;
+/// Larger buffers, of large bodies, are not kept.
+const MAX_SPARE_BYTES: usize = 16 * 1024;
+/// Header lines remembered by a worker; a power of two.
+const LINES: usize = 256;
+/// Longer lines are not remembered. With the number of lines this bounds a worker's memory.
+const MAX_LINE_BYTES: usize = 1024;
+
+/// Shared by the connections of one worker. Cloning is cheap and gives the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch(Rc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    buffers: RefCell<VecDeque<BytesMut>>,
+    lines: RefCell<LineCache>,
+}
+
+impl Scratch {
+    /// An empty buffer with room for `bytes`.
+    pub(super) fn buffer(&self, bytes: usize) -> BytesMut {
+        match self.0.buffers.borrow_mut().pop_front() {
+            Some(mut buffer) => {
+                // Takes its memory back if everything that was sliced off it is gone, else allocates.
+                buffer.reserve(bytes);
+                buffer
+            }
+            None => BytesMut::with_capacity(bytes),
+        }
+    }
+
+    /// Takes a buffer back whose slices may still be in use: the one that waited longest is given out first.
+    pub(super) fn keep(&self, mut buffer: BytesMut) {
+        let mut buffers = self.0.buffers.borrow_mut();
+        if buffers.len() < SPARE_BUFFERS && (1..=MAX_SPARE_BYTES).contains(&buffer.capacity()) {
+            buffer.clear();
+            buffers.push_back(buffer);
+        }
+    }
+
+    /// Runs with the remembered lines.
+    pub(super) fn with_lines<T>(&self, run: impl FnOnce(&mut LineCache) -> T) -> T {
+        run(&mut self.0.lines.borrow_mut())
+    }
+}
+
+/// Header lines that came before. Origins repeat most of theirs in every response; finding one here is cheaper than
+/// checking and copying its name and value.
+#[derive(Debug, Default)]
+pub struct LineCache(Vec<Slot>);
+
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    /// Of the line that asked for this slot last. Only a line that comes twice is remembered, so that what changes with
+    /// every response costs no copy.
+    candidate: u64,
+    line: Box<[u8]>,
+    field: Option<(HeaderName, HeaderValue)>,
+}
+
+impl LineCache {
+    /// The field that exactly these bytes stand for: remembered, or made by `parse`.
+    pub(super) fn field(
+        &mut self,
+        line: &[u8],
+        parse: impl FnOnce() -> Option<(HeaderName, HeaderValue)>,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        let Some(fingerprint) = fingerprint(line) else { return parse() };
+        if self.0.is_empty() {
+            self.0.resize(LINES, Slot::default());
+        }
+        let slot = &mut self.0[fingerprint as usize % LINES];
+        if *slot.line == *line {
+            return slot.field.clone();
+        }
+        let field = parse();
+        if slot.candidate == fingerprint
+            && let Some((name, value)) = &field
+        {
+            // A copy, since the value is a slice of a read buffer, which it would keep alive.
+            slot.field = HeaderValue::from_bytes(value.as_bytes()).ok().map(|value| (name.clone(), value));
+            slot.line = line.into();
+        }
+        slot.candidate = fingerprint;
+        field
+    }
+}
+
+/// Tells lines apart well enough to choose a slot; `None` for lines that are not remembered. Never 0.
+fn fingerprint(line: &[u8]) -> Option<u64> {
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    if line.len() > MAX_LINE_BYTES {
+        return None;
+    }
+    let middle = line.get((line.len() / 2).checked_sub(4)?..)?;
+    let words = [line.first_chunk::<8>()?, middle.first_chunk::<8>()?, line.last_chunk::<8>()?];
+    let mixed = words.into_iter().fold(line.len() as u64, |hash, word| {
+        (hash.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(MIX)
+    });
+    Some((mixed >> 32) | 1 << 63)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Option<(HeaderName, HeaderValue)> {
+        let (name, value) = line.split_once(": ")?;
+        Some((name.parse().ok()?, value.parse().ok()?))
+    }
+
+    /// How often `line` is parsed when it comes so many times.
+    fn parses(cache: &mut LineCache, line: &str, times: usize) -> usize {
+        let mut count = 0;
+        for _ in 0..times {
+            let field = cache.field(line.as_bytes(), || {
+                count += 1;
+                parsed(line)
+            });
+            assert_eq!(field, parsed(line), "{line}");
+        }
+        count
+    }
+
+    #[test]
+    fn a_line_is_remembered_when_it_came_twice() {
+        let mut cache = LineCache::default();
+        assert_eq!(parses(&mut cache, "server: nginx", 5), 2);
+        assert_eq!(parses(&mut cache, "server: nginx", 5), 0);
+        assert_eq!(parses(&mut cache, "x-custom: value", 5), 2);
+        assert_eq!(parses(&mut cache, "server: nginx", 5), 0);
+    }
+
+    #[test]
+    fn lines_are_never_taken_for_each_other() {
+        let mut cache = LineCache::default();
+        for round in 0..3 {
+            for number in 0..5_000 {
+                // Alike in length, start, middle and end.
+                parses(
+                    &mut cache,
+                    &format!("x-name-{number:04}: the same middle {round} and the same end"),
+                    1,
+                );
+                parses(&mut cache, &format!("x-name: a{number:04} the same middle and the same end"), 2);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_odd_is_parsed_each_time() {
+        let mut cache = LineCache::default();
+        assert_eq!(parses(&mut cache, "a: b", 3), 3);
+        assert_eq!(parses(&mut cache, "no colon in here", 3), 3);
+        assert_eq!(parses(&mut cache, &format!("a: {}", "b".repeat(2000)), 3), 3);
+        assert_eq!(cache.field(b"", || None), None);
+    }
+
+    #[test]
+    fn buffers_come_back_when_nothing_uses_them() {
+        let scratch = Scratch::default();
+        let mut buffer = scratch.buffer(8192);
+        buffer.extend_from_slice(b"head and body");
+        let memory = buffer.as_ptr();
+        let slice = buffer.split_to(4).freeze();
+        scratch.keep(buffer);
+
+        let other = scratch.buffer(8192);
+        assert_eq!(&slice[..], b"head");
+        assert!(other.is_empty() && other.capacity() >= 8192 && other.as_ptr() != memory);
+        scratch.keep(other);
+
+        let mut buffer = scratch.buffer(8192);
+        let memory = buffer.as_ptr();
+        buffer.extend_from_slice(b"head");
+        drop(buffer.split().freeze());
+        scratch.keep(buffer);
+        assert_eq!(scratch.buffer(8192).as_ptr(), memory);
+    }
+
+    #[test]
+    fn spare_memory_is_bounded() {
+        let scratch = Scratch::default();
+        for _ in 0..100 {
+            scratch.keep(BytesMut::with_capacity(8192));
+            scratch.keep(BytesMut::with_capacity(64 * 1024));
+            scratch.keep(BytesMut::new());
+        }
+        assert_eq!(scratch.0.buffers.borrow().len(), SPARE_BUFFERS);
+    }
+}

@@ -1,0 +1,111 @@
+//! What must hold for the parsers of the origin client, whatever they are fed. Each input is one file of the corpus.
+#![allow(dead_code)]
+
+use bytes::BytesMut;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{Method, Version};
+use origin_shim::proxy::h1::chunked::{ChunkedError, Decoded, Decoder};
+use origin_shim::proxy::h1::head::{Framing, Head, HeadError, HeadLimits, HeadReader};
+use origin_shim::proxy::h1::scratch::LineCache;
+
+/// The first byte chooses the method and the size of the pieces; the rest is what an origin sends.
+pub fn head(data: &[u8]) {
+    let Some((choice, response)) = data.split_first() else { return };
+    let method = if choice & 1 == 0 { Method::GET } else { Method::HEAD };
+    let piece = usize::from(choice >> 1) + 1;
+    let mut cache = LineCache::default();
+
+    let whole = decode_head(&method, [response], &mut cache);
+    // Remembered lines mean the same as parsed ones: they are by the third time.
+    for _ in 0..2 {
+        let again = decode_head(&method, [response], &mut cache);
+        assert_eq!(format!("{whole:?}"), format!("{again:?}"), "remembered");
+    }
+    let pieces = decode_head(&method, response.chunks(piece), &mut cache);
+    let refused_later = whole.is_err() && matches!(pieces, Ok((None, _)));
+    assert!(refused_later || format!("{whole:?}") == format!("{pieces:?}"), "{whole:?} in pieces {pieces:?}");
+
+    if let Ok((Some(head), rest)) = whole {
+        check_head(&head, &method, &response[..response.len() - rest.len()]);
+    }
+}
+
+type HeadResult = Result<(Option<Head>, Vec<u8>), HeadError>;
+
+fn decode_head<'a>(
+    method: &Method,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    cache: &mut LineCache,
+) -> HeadResult {
+    let mut reader = HeadReader::new(method, HeadLimits::default());
+    let mut buf = BytesMut::new();
+    let mut head = None;
+    for piece in pieces {
+        buf.extend_from_slice(piece);
+        if head.is_none() {
+            head = reader.decode(&mut buf, cache)?;
+        }
+    }
+    Ok((head, buf.to_vec()))
+}
+
+/// The end of an accepted message has one meaning, and another parser sees the same fields.
+fn check_head(head: &Head, method: &Method, bytes: &[u8]) {
+    let lengths = head.headers.get_all(CONTENT_LENGTH).iter().count();
+    let codings = head.headers.get_all(TRANSFER_ENCODING).iter().count();
+    assert!(lengths + codings <= 1, "two framings");
+    assert!((200..600).contains(&head.status.as_u16()));
+    let bodiless = *method == Method::HEAD || matches!(head.status.as_u16(), 204 | 304);
+    match head.framing {
+        Framing::Empty => assert!(bodiless),
+        Framing::Length(_) => assert!(lengths == 1 && !bodiless),
+        Framing::Chunked => assert!(codings == 1 && !bodiless && head.version == Version::HTTP_11),
+        Framing::Close => assert!(lengths + codings == 0 && !bodiless),
+    }
+
+    let mut rest = bytes;
+    loop {
+        let mut fields = [httparse::EMPTY_HEADER; 256];
+        let mut response = httparse::Response::new(&mut fields);
+        let Ok(httparse::Status::Complete(length)) = response.parse(rest) else { panic!("httparse refuses") };
+        rest = &rest[length..];
+        if response.code.is_some_and(|code| code >= 200) {
+            assert_eq!(response.code, Some(head.status.as_u16()));
+            assert_eq!(response.headers.len(), head.headers.len());
+            for field in response.headers {
+                let mut values = head.headers.get_all(field.name).iter();
+                assert!(values.any(|value| value.as_bytes() == field.value), "{field:?} is lost");
+            }
+            assert!(rest.is_empty());
+            return;
+        }
+    }
+}
+
+/// The first byte is the size of the pieces; the rest is what follows a head.
+pub fn chunked(data: &[u8]) {
+    let Some((piece, body)) = data.split_first() else { return };
+    let whole = decode_chunked([body]);
+    let pieces = decode_chunked(body.chunks(usize::from(*piece) + 1));
+    assert_eq!(whole, pieces);
+    if let Ok((decoded, rest, ended)) = whole {
+        assert!(decoded.len() + rest.len() <= body.len());
+        assert!(ended || rest.is_empty());
+    }
+}
+
+fn decode_chunked<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<(Vec<u8>, Vec<u8>, bool), ChunkedError> {
+    let mut decoder = Decoder::default();
+    let mut buf = BytesMut::new();
+    let mut body = Vec::new();
+    for piece in pieces {
+        buf.extend_from_slice(piece);
+        while let Decoded::Data(data) = decoder.decode(&mut buf)? {
+            assert!(!data.is_empty());
+            body.extend_from_slice(&data);
+        }
+    }
+    Ok((body, buf.to_vec(), decoder.is_end()))
+}

@@ -163,6 +163,22 @@ impl Metrics {
         self.shards.worker(index)
     }
 
+    /// Open client connections, over all workers.
+    pub fn open_connections(&self) -> u64 {
+        self.shards.total(|worker| &worker.plain_connections)
+            + self.shards.total(|worker| &worker.tls_connections)
+    }
+
+    /// Requests whose response has not been written to its end, over all workers.
+    pub fn requests_in_flight(&self) -> u64 {
+        self.shards.total(|worker| &worker.in_flight)
+    }
+
+    /// How many workers count here.
+    pub fn workers(&self) -> usize {
+        self.shards.workers()
+    }
+
     /// A purge of `site` reached `state`.
     pub fn purge(&self, site: &str, state: &str) {
         self.purges.get_or_create_owned(&SiteState { site: site.into(), state: state.into() }).inc();

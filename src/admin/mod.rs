@@ -5,7 +5,9 @@
 //! | file | calls |
 //! |---|---|
 //! | `purges.rs`, `wait.rs` | accept a purge, `Prefer: wait`, show and list them |
+//! | `publish.rs` | accept the purge of a publish event |
 //! | `operate.rs` | retry, acknowledge and cancel a purge; pause and resume a CDN |
+//! | `credentials.rs` | what the CDNs' credentials are good for |
 //! | `sites.rs` | configuration without secrets, and how each CDN stands |
 //! | `explain.rs` | what the rewrite would do, and why |
 //! | `stream.rs`, `events.rs`, `poll.rs` | server-sent events: a listener, what is told, what is looked at |
@@ -23,6 +25,7 @@ pub mod reload;
 mod audit;
 mod auth;
 mod console;
+mod credentials;
 mod events;
 mod explain;
 mod extract;
@@ -30,6 +33,7 @@ mod idempotency;
 mod operate;
 mod ops;
 mod poll;
+mod publish;
 mod purges;
 mod routes;
 mod serve;
@@ -46,6 +50,7 @@ pub use events::{Events, HealthEvent, JobEvent, LaggedEvent};
 pub use ops::Readiness;
 pub use serve::serve;
 
+use crate::cdn::Sender;
 use crate::config::{Config, Site};
 use crate::metrics::Metrics;
 use crate::purge::{JobPlan, PurgeRequest};
@@ -78,6 +83,8 @@ pub struct State {
     pub control: Arc<dyn Control>,
     /// Plans a purge for each CDN of a site.
     pub planner: Box<Planner>,
+    /// Calls the CDNs, for checks of their credentials.
+    pub sender: Sender,
     /// Reads the configuration again.
     pub reload: Arc<dyn reload::Reload>,
     /// Where is told what happens.
@@ -124,6 +131,8 @@ pub struct Limits {
     waiters: Semaphore,
     /// Bodies over 64 KiB in memory at the same time.
     large_bodies: Semaphore,
+    /// Checks of credentials at the same time.
+    credential_checks: Semaphore,
     /// Listeners to events.
     streams: Arc<Semaphore>,
     failures: throttle::Failures,
@@ -134,6 +143,7 @@ impl Default for Limits {
         Self {
             waiters: Semaphore::new(128),
             large_bodies: Semaphore::new(4),
+            credential_checks: Semaphore::new(1),
             streams: Arc::new(Semaphore::new(stream::STREAMS)),
             failures: throttle::Failures::default(),
         }

@@ -178,6 +178,7 @@ fn show(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> S
             trust: match &site.trust {
                 Trust::Any => TrustJson::Word("any"),
                 Trust::Secret(_) => TrustJson::Word("secret"),
+                Trust::ClientCertificate => TrustJson::Word("client-cert"),
                 Trust::Addresses(networks) => {
                     TrustJson::Addresses(networks.iter().map(ToString::to_string).collect())
                 }

@@ -196,6 +196,7 @@ impl Plane {
                 store: self.store.clone(),
                 control: self.workers.clone(),
                 planner: glue::planner(),
+                sender: self.sender.clone(),
                 reload: self.reloader.clone(),
                 events: self.events.clone(),
                 metrics: self.metrics.clone(),

@@ -10,6 +10,7 @@ use crate::admin::reload::{Change, ChangeKind, NotReloaded, Reload, ReloadEvent,
 use crate::config::{self, Config, ConfigError, Difference, Fingerprint, Loaded};
 use crate::listen::Serving;
 use crate::metrics::Metrics;
+use crate::telemetry;
 use arc_swap::ArcSwap;
 use std::error::Error;
 use std::future::Future;
@@ -75,6 +76,12 @@ impl Reloader {
             engine.reload(&config);
         }
         let restart_needed = self.restart_needed(&config);
+        // One that was set by hand stays until the file says something new.
+        if self.config.load().log.filter != config.log.filter {
+            telemetry::configured_filter(&config.log.filter).unwrap_or_else(|error| {
+                tracing::warn!(error = &error as &dyn Error, "the log filter stays as it was");
+            });
+        }
         self.config.store(Arc::new(config));
         let changes = current.differences(&fingerprint).into_iter().map(change).collect();
         *current = fingerprint;
@@ -92,6 +99,7 @@ impl Reloader {
             ("server.workers", then.server.workers != now.server.workers),
             ("admin.listen", then.admin.listen != now.admin.listen),
             ("store.url", store),
+            ("log.format", then.log.format != now.log.format),
             ("store.retention", then.store.retention != now.store.retention),
         ];
         keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()

@@ -18,6 +18,8 @@ use http::{Method, Request};
 use serde_json::json;
 use std::time::Duration;
 
+mod credentials;
+
 #[cfg(test)]
 mod tests;
 
@@ -71,16 +73,17 @@ impl Akamai {
         }
     }
 
-    /// A signed POST; `nonce` is good for one request.
+    /// A signed call; `nonce` is good for one request.
     fn call(
         &self,
+        method: Method,
         path: &str,
         body: String,
         sign: &SignContext,
         nonce: &str,
     ) -> Result<Request<Bytes>, RequestError> {
         let mut request = Request::builder()
-            .method(Method::POST)
+            .method(method)
             .uri(format!("{}{path}", self.api_url))
             .header(ACCEPT, "application/json")
             .body(Bytes::from(body))?;
@@ -115,7 +118,7 @@ impl Akamai {
             AkamaiNetwork::Staging => "staging",
         };
         let path = format!("/ccu/v3/{action}/{kind}/{network}");
-        self.call(&path, json!({ "objects": objects }).to_string(), sign, nonce)
+        self.call(Method::POST, &path, json!({ "objects": objects }).to_string(), sign, nonce)
     }
 
     fn lacks(&self, kind: ItemKind) -> RequestError {
@@ -152,7 +155,7 @@ impl Adapter for Akamai {
     }
 
     fn classify(&self, reply: &Reply) -> Classified {
-        let problem: Problem = reply.json().unwrap_or_default();
+        let problem = Problem::of(reply);
         let secrets = [self.client_token.expose(), self.client_secret.expose(), self.access_token.expose()];
         let request_id =
             [&problem.purge_id, &problem.support_id, &problem.request_id].into_iter().flatten().next();
@@ -180,7 +183,8 @@ impl Adapter for Akamai {
 
     /// How much of the tag rate is left: proves the signature and the grant for this API.
     fn check_requests(&self, sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
-        Ok(vec![self.call("/ccu/v3/rate-limit-status/tag", String::new(), sign, &sign.nonce)?])
+        let path = "/ccu/v3/rate-limit-status/tag";
+        Ok(vec![self.call(Method::POST, path, String::new(), sign, &sign.nonce)?])
     }
 
     fn classify_check(&self, replies: &[Reply]) -> Classified {
@@ -212,6 +216,11 @@ struct Problem {
 }
 
 impl Problem {
+    /// What an answer says; nothing, where it is not of this form.
+    fn of(reply: &Reply) -> Self {
+        reply.json().unwrap_or_default()
+    }
+
     fn verdict(&self, reply: &Reply) -> Verdict {
         let is_of_fast_purge = self.http_status.is_some();
         match reply.status.as_u16() {

@@ -18,6 +18,8 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 use std::time::Duration;
 
+mod credentials;
+
 #[cfg(test)]
 mod tests;
 
@@ -141,7 +143,7 @@ impl Adapter for Cloudflare {
     }
 
     fn classify(&self, reply: &Reply) -> Classified {
-        let envelope: Envelope = reply.json().unwrap_or_default();
+        let envelope = Envelope::of(reply);
         self.classified(envelope.verdict(reply), &envelope, reply)
     }
 
@@ -176,7 +178,7 @@ impl Adapter for Cloudflare {
 
     fn classify_check(&self, replies: &[Reply]) -> Classified {
         let [reply] = replies else { return message::unanswered() };
-        let envelope: Envelope = reply.json().unwrap_or_default();
+        let envelope = Envelope::of(reply);
         let status = envelope.result.as_ref().and_then(|result| result.get("status")?.as_str());
         match (envelope.verdict(reply), status) {
             (Verdict::Done, Some(status)) if status != "active" => {
@@ -208,6 +210,11 @@ struct Problem {
 }
 
 impl Envelope {
+    /// What an answer says; nothing, where it is not of this form.
+    fn of(reply: &Reply) -> Self {
+        reply.json().unwrap_or_default()
+    }
+
     fn verdict(&self, reply: &Reply) -> Verdict {
         match reply.status.as_u16() {
             200..300 if self.success => Verdict::Done,

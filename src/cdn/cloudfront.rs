@@ -17,6 +17,10 @@ use quick_xml::Reader;
 use quick_xml::escape::{escape, unescape};
 use quick_xml::events::Event;
 
+mod config;
+mod credentials;
+mod xml;
+
 #[cfg(test)]
 pub mod tests;
 
@@ -24,6 +28,10 @@ pub mod tests;
 const PATHS: usize = 3_000;
 /// Wildcards that may be under way at once.
 const WILDCARDS: usize = 15;
+
+/// The API, and the one that knows whose a key is.
+const CLOUDFRONT: &str = "https://cloudfront.amazonaws.com";
+const STS: &str = "https://sts.amazonaws.com";
 
 /// One distribution.
 #[derive(Debug)]
@@ -33,21 +41,23 @@ pub struct Cloudfront {
     secret_access_key: Secret,
     session_token: Option<Secret>,
     api_url: String,
+    tag_header: Option<HeaderName>,
     capabilities: Capabilities,
 }
 
 impl Cloudfront {
-    /// The adapter of a distribution, with the API at `api_url`; `tags` says whether it has a tag header.
+    /// The adapter of a distribution, with the API at `api_url`. Tags can be purged where the distribution takes
+    /// them from `tag_header`.
     pub fn new(
         distribution_id: &str,
         access_key_id: &str,
         secret_access_key: &Secret,
         session_token: Option<&Secret>,
         api_url: &str,
-        tags: bool,
+        tag_header: Option<&HeaderName>,
     ) -> Self {
         let capabilities = Capabilities {
-            tags,
+            tags: tag_header.is_some(),
             prefixes: true,
             soft: false,
             soft_everything: false,
@@ -64,24 +74,56 @@ impl Cloudfront {
             secret_access_key: secret_access_key.clone(),
             session_token: session_token.cloned(),
             api_url: api_url.to_owned(),
+            tag_header: tag_header.cloned(),
             capabilities,
         }
     }
 
-    /// A signed call to the distribution's invalidations.
-    fn call(&self, method: Method, body: String, sign: &SignContext) -> Result<Request<Bytes>, RequestError> {
-        let path = format!("/2020-05-31/distribution/{}/invalidation", self.distribution_id);
+    /// A signed call to `resource` of the distribution.
+    fn call(
+        &self,
+        method: Method,
+        resource: &str,
+        body: String,
+        sign: &SignContext,
+    ) -> Result<Request<Bytes>, RequestError> {
+        let path = format!("/2020-05-31/distribution/{}{resource}", self.distribution_id);
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.api_url))
             .body(Bytes::from(body))?;
+        self.sign(&mut request, "cloudfront", sign)?;
+        if !request.body().is_empty() {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        }
+        Ok(request)
+    }
+
+    /// `GetCallerIdentity`, which every key may ask. An API at a private address stands for STS too.
+    fn who(&self, sign: &SignContext) -> Result<Request<Bytes>, RequestError> {
+        let base = if self.api_url == CLOUDFRONT { STS } else { &self.api_url };
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("{base}/"))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Bytes::from_static(b"Action=GetCallerIdentity&Version=2011-06-15"))?;
+        self.sign(&mut request, "sts", sign)?;
+        Ok(request)
+    }
+
+    fn sign(
+        &self,
+        request: &mut Request<Bytes>,
+        service: &str,
+        sign: &SignContext,
+    ) -> Result<(), RequestError> {
         let signer = sigv4::Signer {
             access_key_id: &self.access_key_id,
             secret_access_key: self.secret_access_key.expose(),
             session_token: self.session_token.as_ref().map(Secret::expose),
             // CloudFront is global; its API is in this region.
             region: "us-east-1",
-            service: "cloudfront",
+            service,
             timestamp: &sign.utc(sigv4::TIMESTAMP)?,
             normalize_path: true,
             double_encode: true,
@@ -100,10 +142,7 @@ impl Cloudfront {
             value.set_sensitive(name != "x-amz-date");
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
-        if !request.body().is_empty() {
-            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-        }
-        Ok(request)
+        Ok(())
     }
 
     /// The item as a path.
@@ -158,7 +197,7 @@ impl Adapter for Cloudfront {
                 0 => batch.reference.clone(),
                 _ => format!("{}-{number}", batch.reference),
             };
-            self.call(Method::POST, invalidation_batch(&group.names, &reference), sign)
+            self.call(Method::POST, "/invalidation", invalidation_batch(&group.names, &reference), sign)
         });
         calls.collect()
     }
@@ -177,16 +216,26 @@ impl Adapter for Cloudfront {
     }
 
     /// The newest invalidations: proves the key and the distribution. Without `MaxItems`, since a page is small and
-    /// stand-ins for the API cannot verify a signed query.
+    /// stand-ins for the API cannot verify a signed query. And the distribution's configuration, where tags depend on it.
     fn check_requests(&self, sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
-        Ok(vec![self.call(Method::GET, String::new(), sign)?])
+        let resources =
+            ["/invalidation", "/config"].into_iter().take(if self.capabilities.tags { 2 } else { 1 });
+        resources.map(|resource| self.call(Method::GET, resource, String::new(), sign)).collect()
     }
 
     fn classify_check(&self, replies: &[Reply]) -> Classified {
-        let [reply] = replies else { return message::unanswered() };
-        let answer = Answer::read(&reply.text());
-        if reply.status.is_success() && answer.root == "InvalidationList" {
-            return self.classified(Verdict::Done, &answer, "the key may list invalidations", reply);
+        let Some((list, rest)) = replies.split_first() else { return message::unanswered() };
+        let answer = Answer::read(&list.text());
+        // What may not be read is not held against the key.
+        if let Some(found) = rest.first().and_then(config::distribution)
+            && let wrong @ (config::Tags::Missing | config::Tags::Differ(_)) =
+                found.tags(self.tag_header.as_ref())
+        {
+            let words = config::complaint(&wrong, self.tag_header.as_ref());
+            return self.classified(Verdict::BadCredentials, &answer, &words, list);
+        }
+        if list.status.is_success() && answer.root == "InvalidationList" {
+            return self.classified(Verdict::Done, &answer, "the key may list invalidations", list);
         }
         if answer.code.as_deref() == Some("AccessDenied") {
             // The key is known and its signature right: a policy may allow `CreateInvalidation` alone.
@@ -194,9 +243,9 @@ impl Adapter for Cloudfront {
                 "{} (without cloudfront:ListInvalidations only a purge can prove the key)",
                 answer.words()
             );
-            return self.classified(Verdict::Refused, &answer, &words, reply);
+            return self.classified(Verdict::Refused, &answer, &words, list);
         }
-        self.classify(reply)
+        self.classify(list)
     }
 }
 

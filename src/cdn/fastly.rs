@@ -17,6 +17,8 @@ use http::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
+mod credentials;
+
 #[cfg(test)]
 mod tests;
 
@@ -99,10 +101,7 @@ impl Fastly {
 
     /// What the token itself says that it may do.
     fn judge_token(&self, token: &Token, reply: &Reply) -> Classified {
-        let may_purge =
-            token.scope.split_whitespace().any(|scope| matches!(scope, "purge_select" | "global"));
-        let covers_service = token.services.is_empty() || token.services.contains(&self.service_id);
-        let (verdict, words) = match (may_purge, covers_service) {
+        let (verdict, words) = match (token.may("purge_select"), token.covers(&self.service_id)) {
             (true, true) => (Verdict::Done, format!("the token's scope is `{}`", token.scope)),
             (false, _) => (
                 Verdict::BadCredentials,
@@ -207,9 +206,25 @@ impl Adapter for Fastly {
 /// `GET /tokens/self`
 #[derive(serde::Deserialize)]
 struct Token {
+    /// Separated by spaces.
     scope: String,
+    /// None: all.
     #[serde(default)]
     services: Vec<String>,
+    name: Option<String>,
+    user_id: Option<String>,
+    customer_id: Option<String>,
+    expires_at: Option<String>,
+}
+
+impl Token {
+    fn may(&self, scope: &str) -> bool {
+        self.scope.split_whitespace().any(|own| own == scope || own == "global")
+    }
+
+    fn covers(&self, service: &str) -> bool {
+        self.services.is_empty() || self.services.iter().any(|own| own == service)
+    }
 }
 
 /// `Fastly-RateLimit-Reset` is a moment, in seconds since the epoch.

@@ -2,13 +2,15 @@
 //!
 //! An adapter is pure on both sides: [`Adapter::requests`] writes the calls of a batch, [`Adapter::judge`] reads an
 //! answer, and time and nonces are arguments. One file per CDN, all of the same shape (struct, `new`, capabilities,
-//! requests, classify, check); `sigv4.rs` and `edgegrid.rs` sign. No I/O here except in `send.rs`, which makes every call.
+//! requests, classify, check); `sigv4.rs` and `edgegrid.rs` sign. `credentials.rs` asks what the
+//! credentials are good for. No I/O here except in `send.rs`, which makes every call.
 //!
 //! Reading order: this file, [`Reply`], one adapter (`varnish.rs` is the shortest), then `send.rs`.
 
 mod akamai;
 mod cloudflare;
 mod cloudfront;
+mod credentials;
 mod edgegrid;
 mod fastly;
 mod mac;
@@ -23,6 +25,7 @@ mod varnish;
 #[cfg(test)]
 mod tests;
 
+pub use credentials::{CdnReport, CredentialReport, Finding, Level, Usable, report, report_site};
 pub use message::{MESSAGE_BYTES, scrub};
 pub use reply::{Counted, RateHint, Reply};
 pub use send::{SendError, Sender};
@@ -35,6 +38,14 @@ use std::time::Duration;
 
 /// The adapter for a configured CDN.
 pub fn build(cdn: &config::Cdn) -> Arc<dyn Adapter> {
+    make(cdn)
+}
+
+/// Both sides of an adapter: what it does, and what it can ask about its credentials.
+trait Known: Adapter + credentials::Credentials {}
+impl<T: Adapter + credentials::Credentials> Known for T {}
+
+fn make(cdn: &config::Cdn) -> Arc<dyn Known> {
     match &cdn.settings {
         config::CdnSettings::Fastly { service_id, auth_token, api_url } => {
             Arc::new(fastly::Fastly::new(service_id, auth_token, api_url))
@@ -69,7 +80,7 @@ pub fn build(cdn: &config::Cdn) -> Arc<dyn Adapter> {
             secret_access_key,
             session_token.as_ref(),
             api_url,
-            cdn.dialect.tag_header.is_some(),
+            cdn.dialect.tag_header.as_ref(),
         )),
         config::CdnSettings::Varnish { api_urls } => Arc::new(varnish::Varnish::new(api_urls)),
     }

@@ -68,7 +68,7 @@ pub fn verdicts(adapter: &dyn Adapter, kind: ItemKind, reply: &Reply) -> (Verdic
 }
 
 /// One adapter of each CDN, in the order of [`CdnType`], with every secret made of `secret`.
-pub fn adapters(secret: &str) -> Vec<Box<dyn Adapter>> {
+pub(super) fn adapters(secret: &str) -> Vec<Box<dyn Known>> {
     let secret = |name: &str| Secret::new(format!("{secret}{name}"));
     vec![
         Box::new(fastly::Fastly::new("SU1Z0isxPaozGVKXdv0eY", &secret("auth"), "https://api.fastly.com")),
@@ -93,7 +93,7 @@ pub fn adapters(secret: &str) -> Vec<Box<dyn Adapter>> {
             &secret("key"),
             Some(&secret("session")),
             "https://cloudfront.amazonaws.com",
-            true,
+            Some(&http::HeaderName::from_static("cache-tag")),
         )),
         Box::new(varnish::Varnish::new(&["http://127.0.0.1:6081".to_owned(), "http://10.0.0.2".to_owned()])),
     ]
@@ -209,6 +209,13 @@ proptest! {
 #[test]
 fn a_secret_is_never_shown() {
     const CANARY: &str = "canary-3f9a";
+    const ASKED: [&str; 11] = [
+        "token", "service", "probe", "grant", "client", "zone", "user", "account", "identity", "list",
+        "config",
+    ];
+    let configured = credentials::testing::cdn(config::CdnSettings::Varnish {
+        api_urls: vec!["http://10.0.0.2".to_owned()],
+    });
     for adapter in adapters(CANARY) {
         let calls = adapter.requests(&batch(ItemKind::Tag, true, &["a"]), &sign()).expect("tags have calls");
         let checks = adapter.check_requests(&sign()).expect("the check has calls");
@@ -230,7 +237,10 @@ fn a_secret_is_never_shown() {
             ] {
                 let echo = reply(status, &[("cf-ray", &line), ("x-amzn-requestid", &line), ("x-varnish", &line)], &body);
                 shown.push(format!("{:?}", adapter.judge(&batch(ItemKind::Tag, true, &["a"]), &echo)));
-                shown.push(format!("{:?}", adapter.classify_check(&vec![echo; checks.len()])));
+                shown.push(format!("{:?}", adapter.classify_check(&vec![echo.clone(); checks.len()])));
+                let answer = |name| credentials::Answer { name, at_ms: 0, outcome: Ok(echo.clone()) };
+                let answers = ASKED.map(answer);
+                shown.push(format!("{:?}", adapter.report(&configured, credentials::Answers(&answers))));
             }
         }
         for text in shown {

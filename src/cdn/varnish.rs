@@ -10,6 +10,8 @@ use bytes::Bytes;
 use http::Request;
 use http::header::HOST;
 
+mod credentials;
+
 #[cfg(test)]
 mod tests;
 

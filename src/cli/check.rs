@@ -1,190 +1,65 @@
-//! `origin-shim check`: is the configuration right, and what does it mean?
+//! `origin-shim check`: is the configuration right, are the CDNs' credentials good, and does the whole chain work?
 
-use crate::config::duration::print as duration;
-use crate::config::{self, Cdn, Config, Everything, Loaded, Mode, OriginHost, OriginUrl, Site, Trust};
-use std::fmt::{self, Display, Formatter};
-use std::path::Path;
+mod credentials;
+mod edge;
+mod summary;
+
+use super::ConfigPath;
+use crate::config;
 use std::process::ExitCode;
-use std::time::Duration;
+use summary::Summary;
 
-/// Check the configuration and say what it means
+/// Check the configuration and say what it means; with --credentials or --edge, check more than that
 #[derive(Debug, clap::Args)]
-pub struct CheckArgs {}
+pub struct CheckArgs {
+    /// Ask every CDN what its credentials are good for, what they lack, and say what to do about it
+    #[arg(long)]
+    credentials: bool,
 
-/// Prints a summary and the warnings; what is wrong is an error of the caller.
-pub fn run(_: &CheckArgs, path: &Path) -> anyhow::Result<ExitCode> {
-    let loaded = config::load(path)?;
-    super::print(&format!("{} is right\n\n{}", path.display(), Summary(&loaded)))?;
-    Ok(ExitCode::SUCCESS)
+    /// With --credentials: also purge something that nobody has, which proves the permission
+    #[arg(long, requires = "credentials")]
+    probe: bool,
+
+    #[command(flatten)]
+    edge: edge::EdgeArgs,
+
+    /// For machines
+    #[arg(long)]
+    json: bool,
 }
 
-/// A configuration in words, without secrets.
-struct Summary<'a>(&'a Loaded);
-
-impl Display for Summary<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Loaded { config, warnings, .. } = self.0;
-        global(config, f)?;
-        for site in &config.sites {
-            writeln!(f)?;
-            describe_site(site, f)?;
+/// Prints what was found: 0 if all of it is good. What is wrong with the configuration is an error of the caller.
+pub fn run(args: &CheckArgs, config: &ConfigPath) -> anyhow::Result<ExitCode> {
+    let mut good = true;
+    let mut found = serde_json::Map::new();
+    // The edge is checked through the admin API, and needs no configuration here.
+    if args.credentials || args.edge.url.is_none() {
+        let path = config.get()?;
+        let loaded = config::load(path)?;
+        if !args.json {
+            super::print(&format!("{} is right\n\n", path.display()))?;
         }
-        if !warnings.is_empty() {
-            writeln!(f, "\n{}:", count(warnings.len(), "warning"))?;
-        }
-        warnings.iter().try_for_each(|warning| writeln!(f, "  {warning}"))
-    }
-}
-
-fn global(config: &Config, f: &mut Formatter<'_>) -> fmt::Result {
-    let server = &config.server;
-    let plain = server.listen.iter().map(|address| format!("http://{address}"));
-    let tls = server.tls_listen.iter().map(|address| format!("https://{address}"));
-    let listen: Vec<_> = plain.chain(tls).collect();
-    writeln!(f, "listen    {}, {}", listen.join(", "), count(server.workers, "worker"))?;
-    let tokens: Vec<_> = config.admin.tokens.iter().map(|token| token.name.as_str()).collect();
-    writeln!(f, "admin     http://{}, tokens: {}", config.admin.listen, list(&tokens))?;
-    let store = config.store.path.as_ref().map_or("in memory".to_owned(), |path| path.display().to_string());
-    writeln!(f, "store     {store}, ended purges are kept for {}", duration(config.store.retention))
-}
-
-fn describe_site(site: &Site, f: &mut Formatter<'_>) -> fmt::Result {
-    let mode = match site.mode {
-        Mode::On => "",
-        Mode::Observe => " (observe: nothing is changed)",
-        Mode::Off => " (off: a plain proxy)",
-    };
-    writeln!(f, "site {}{mode}", site.name)?;
-    let rest = site.default.then_some("every other host");
-    let hosts: Vec<_> = site.hosts.iter().map(String::as_str).chain(rest).collect();
-    writeln!(f, "  hosts   {}", hosts.join(", "))?;
-    let origins: Vec<_> = site.origins.iter().map(origin).collect();
-    let host = match &site.origin_host {
-        OriginHost::Origin => "its own name".to_owned(),
-        OriginHost::Preserve => "that of the request".to_owned(),
-        OriginHost::Literal(name) => name.clone(),
-    };
-    writeln!(f, "  origin  {}, Host: {host}", origins.join(", then "))?;
-    if site.cdns.is_empty() {
-        return writeln!(f, "  cdns    none: a plain proxy");
-    }
-    let trust = match &site.trust {
-        Trust::Any => "of every peer".to_owned(),
-        Trust::Secret(_) => "of peers that send the secret".to_owned(),
-        Trust::Addresses(networks) => {
-            let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
-            format!("of peers from {}", networks.join(", "))
-        }
-    };
-    writeln!(f, "  opt-in  {trust}")?;
-    let ttls = &site.policy.ttls;
-    writeln!(
-        f,
-        "  ttls    edge {}, browser {}, fallback {}, not found {}; {}",
-        duration(ttls.edge),
-        duration(ttls.browser),
-        duration(ttls.fallback),
-        duration(ttls.not_found),
-        count(site.policy.rules.len(), "rule"),
-    )?;
-    site.cdns.iter().try_for_each(|cdn| describe_cdn(cdn, f))
-}
-
-fn origin(origin: &OriginUrl) -> String {
-    format!("{}://{}", if origin.tls { "https" } else { "http" }, origin.authority)
-}
-
-fn describe_cdn(cdn: &Cdn, f: &mut Formatter<'_>) -> fmt::Result {
-    let hardness = if cdn.hard { "hard" } else { "soft" };
-    let tags = cdn.dialect.tag_header.as_ref().map_or("no tags".to_owned(), |name| format!("tags in {name}"));
-    write!(f, "  cdn     {} ({}): ", cdn.name, cdn.account)?;
-    write!(f, "TTL in {}, {tags}, {hardness} purges", cdn.dialect.ttl_header)?;
-    if cdn.everything == Everything::Cdn {
-        write!(f, ", everything is all of the CDN")?;
-    }
-    if cdn.repeat_after > Duration::ZERO {
-        write!(f, ", again after {}", duration(cdn.repeat_after))?;
-        if cdn.repeat_everything_after != cdn.repeat_after {
-            write!(f, " (everything {})", duration(cdn.repeat_everything_after))?;
+        if args.credentials {
+            let checked = super::block_on(credentials::check(&loaded.config, args.probe, !args.json))??;
+            good &= checked.usable;
+            found.insert("credentials".to_owned(), serde_json::to_value(checked)?);
+        } else if args.json {
+            let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+            found.insert("warnings".to_owned(), warnings.into());
+        } else {
+            super::print(&Summary(&loaded).to_string())?;
         }
     }
-    let hosts: Vec<_> = cdn.hosts.iter().map(String::as_str).collect();
-    writeln!(f, ", URLs on {}", list(&hosts))
-}
-
-fn list(names: &[&str]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_says_what_a_configuration_means() {
-        let text = r#"
-            [server]
-            listen = ["127.0.0.1:8080", "[::1]:8080"]
-            workers = 2
-            [[admin.tokens]]
-            name = "cms"
-            token = "literal:canary-0123456789abcdef"
-            scopes = ["read"]
-            [[sites]]
-            name = "www"
-            hosts = ["www.example.com", "*.example.com"]
-            default = true
-            origin = ["https://a.example", "http://b.example:8080"]
-            mode = "observe"
-            opt_in = { trust = ["10.0.0.0/8"] }
-            [[sites.rules]]
-            path = "/assets/**"
-            [[sites.cdns]]
-            type = "fastly"
-            service_id = "S1"
-            auth_token = "env:TOKEN"
-            [[sites.cdns]]
-            type = "cloudfront"
-            distribution_id = "E1"
-            access_key_id = "A1"
-            secret_access_key = "env:TOKEN"
-            everything = "cdn"
-            [[sites]]
-            name = "plain"
-            hosts = ["plain.example.com"]
-            origin = "http://c.example"
-            origin_host = "preserve"
-            mode = "off"
-        "#;
-        let env = |_: &str| Some("canary-0123456789abcdef".to_owned());
-        let loaded = config::parse(text, Path::new("shim.toml"), &env).unwrap();
-        let summary = Summary(&loaded).to_string();
-        assert!(!summary.contains("canary"), "{summary}");
-        insta::assert_snapshot!(summary, @r"
-        listen    http://127.0.0.1:8080, http://[::1]:8080, 2 workers
-        admin     http://127.0.0.1:9180, tokens: cms
-        store     origin-shim.db, ended purges are kept for 14d
-
-        site www (observe: nothing is changed)
-          hosts   www.example.com, *.example.com, every other host
-          origin  https://a.example, then http://b.example:8080, Host: its own name
-          opt-in  of peers from 10.0.0.0/8
-          ttls    edge 2d, browser 2h, fallback 5m, not found 5m; 1 rule
-          cdn     fastly (fastly:www/fastly): TTL in surrogate-control, tags in surrogate-key, hard purges, again after 2s (everything 30s), URLs on www.example.com
-          cdn     cloudfront (cloudfront:www/cloudfront): TTL in cache-control, no tags, hard purges, everything is all of the CDN, URLs on www.example.com
-
-        site plain (off: a plain proxy)
-          hosts   plain.example.com
-          origin  http://c.example, Host: that of the request
-          cdns    none: a plain proxy
-
-        2 warnings:
-          shim.toml:7:21: admin.tokens[0].token: the secret stands in the file; env:NAME or file:PATH keeps it out of backups and version control
-          shim.toml:22:13: sites[0].cdns[1].tag_header: without it every tag purge becomes everything
-        ");
+    if let Some(url) = &args.edge.url {
+        let checked = super::block_on(edge::check(url, &args.edge))??;
+        if !args.json {
+            super::print(&checked.to_string())?;
+        }
+        good &= checked.proved;
+        found.insert("edge".to_owned(), serde_json::to_value(checked)?);
     }
+    if args.json {
+        super::print(&format!("{}\n", serde_json::to_string_pretty(&found)?))?;
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,12 +1,14 @@
 //! `origin-shim demo`: see [`crate::demo`].
 
+use crate::config::LogFormat;
 use crate::demo::{self, Options};
 use crate::telemetry;
 use std::process::ExitCode;
 
 /// Runs the demo.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    telemetry::init("warn")?;
+    // Its own story tells of its purges.
+    telemetry::init(LogFormat::Text, "warn,audit=off")?;
     demo::run(options)?;
     Ok(ExitCode::SUCCESS)
 }

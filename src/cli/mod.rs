@@ -7,6 +7,7 @@ mod client;
 mod completions;
 mod demo;
 mod explain;
+mod import;
 mod items;
 mod probe;
 mod purge;
@@ -51,6 +52,7 @@ enum Command {
     Purge(purge::PurgeArgs),
     Purges(purges::PurgesArgs),
     Demo(crate::demo::Options),
+    Import(import::ImportArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -59,11 +61,12 @@ impl Command {
     fn run(self, config: &ConfigPath) -> anyhow::Result<ExitCode> {
         match self {
             Self::Serve(args) => serve::run(&args, config.get()?),
-            Self::Check(args) => check::run(&args, config.get()?),
+            Self::Check(args) => check::run(&args, config),
             Self::Explain(args) => explain::run(&args, config.get()?),
             Self::Purge(args) => block_on(purge::run(args))?,
             Self::Purges(args) => block_on(purges::run(args))?,
             Self::Demo(options) => demo::run(options),
+            Self::Import(args) => import::run(args),
             Self::Schema(args) => schema::run(&args),
             Self::Completions(args) => completions::run(&args),
         }
@@ -74,7 +77,9 @@ impl Command {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or_else(|| Command::Serve(serve::ServeArgs::default()));
-    command.run(&ConfigPath(cli.config)).unwrap_or_else(|error| {
+    let ended = command.run(&ConfigPath(cli.config));
+    crate::telemetry::flush();
+    ended.unwrap_or_else(|error| {
         eprint!("{}", describe(&error));
         ExitCode::from(exit_code(&error))
     })

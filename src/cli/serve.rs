@@ -24,7 +24,8 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
         probe::probe(loaded.config.admin.listen).context("not alive")?;
         return Ok(ExitCode::SUCCESS);
     }
-    telemetry::init("info")?;
+    let log = &loaded.config.log;
+    telemetry::init(log.format, &log.filter)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -85,7 +86,10 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         tokio::select! {
             stopped = draining => stopped.context("draining")?.map_err(anyhow::Error::from),
-            () = any(&mut terminate, &mut interrupt) => std::process::exit(1),
+            () = any(&mut terminate, &mut interrupt) => {
+                telemetry::flush();
+                std::process::exit(1)
+            }
         }
     })?;
     tracing::info!("stopped");

@@ -3,6 +3,8 @@
 
 pub mod admin;
 pub mod cdn;
+pub mod events;
+pub mod log;
 pub mod server;
 pub mod site;
 
@@ -26,6 +28,8 @@ pub struct File {
     pub admin: admin::Admin,
     /// Where accepted purges are kept until every CDN has them.
     pub store: Store,
+    /// What is written to stderr.
+    pub log: log::Log,
     /// The sites; at least one.
     #[schemars(length(min = 1))]
     pub sites: Vec<site::Site>,

@@ -11,10 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys that a later version will know. Accepting one without effect would promise what is not kept.
-const LATER: [(&str, &str); 2] = [
-    ("server.client_ca", "client certificates are not supported yet"),
-    ("sites.cache.follow_up_margin", "follow-up purges are not supported yet"),
-];
+const LATER: [(&str, &str); 1] = [("sites.cache.follow_up_margin", "follow-up purges are not supported yet")];
 
 /// Complains about wrong keys and removes unknown ones, so that the rest can be read. Returns whether everything that
 /// is required is there.

@@ -109,6 +109,7 @@ fn complain_type(error: &toml::de::Error, context: &Context<'_>) {
     }
     let expected = match expected {
         "a boolean" => "true or false".to_owned(),
+        "f64" => "a number".to_owned(),
         "u8" => "a whole number from 0 to 255".to_owned(),
         "u32" => "a whole number from 0 to 4294967295".to_owned(),
         "u64" => "a whole number from 0 up".to_owned(),

@@ -22,6 +22,7 @@ pub use file::schema;
 pub use fingerprint::{Difference, Fingerprint};
 pub use load::{Loaded, load, parse};
 
+use crate::rewrite::pattern::PathPattern;
 use crate::rewrite::{Dialect, Policy};
 use ipnet::IpNet;
 use secret::Secret;
@@ -39,6 +40,8 @@ pub struct Config {
     pub admin: Admin,
     /// Where accepted purges are kept.
     pub store: Store,
+    /// What is logged.
+    pub log: Log,
     /// The sites, in file order.
     pub sites: Vec<Arc<Site>>,
 }
@@ -56,7 +59,7 @@ impl Config {
 }
 
 /// `[server]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Server {
     /// Plain listeners (HTTP/1.1 and HTTP/2 with prior knowledge).
     pub listen: Vec<SocketAddr>,
@@ -66,6 +69,10 @@ pub struct Server {
     pub workers: usize,
     /// Certificates in file order; the first serves unknown names.
     pub certificates: Vec<Certificate>,
+    /// PEM file of the authorities whose client certificates are believed; none: no client is asked for one.
+    pub client_ca: Option<PathBuf>,
+    /// Peers that begin every connection with a PROXY protocol header.
+    pub proxy_protocol: Vec<IpNet>,
     /// Peers whose `X-Forwarded-*`, `Forwarded` and `traceparent` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Limits and timeouts.
@@ -84,7 +91,15 @@ pub struct Certificate {
 /// `[server.limits]`
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// A TLS handshake must end within this.
+    /// Open client connections, over all workers.
+    pub connections: usize,
+    /// Requests that are being answered, over all workers.
+    pub requests_in_flight: usize,
+    /// Requests at a time on one HTTP/2 connection.
+    pub http2_streams: u32,
+    /// A client connection is ended after this, once it has no request.
+    pub connection_max_age: Duration,
+    /// A TLS handshake, and a PROXY protocol header, must end within this.
     pub handshake_timeout: Duration,
     /// A request's head must arrive within this.
     pub header_timeout: Duration,
@@ -92,6 +107,10 @@ pub struct Limits {
     pub keep_alive_timeout: Duration,
     /// Between two parts of a request body.
     pub body_timeout: Duration,
+    /// Bytes per second of a request body, over each `body_timeout` of waiting for it; 0: no such limit.
+    pub body_min_rate: u32,
+    /// A client that takes no byte of a response for this long is cut off.
+    pub write_timeout: Duration,
     /// Connecting to the origin, TLS included.
     pub origin_connect_timeout: Duration,
     /// From the request sent to the response head.
@@ -108,8 +127,44 @@ pub struct Limits {
     pub request_header_bytes: usize,
     /// Bytes of a request target.
     pub target_bytes: usize,
+    /// Bytes of a request's body; 0: no limit.
+    pub request_body_bytes: u64,
+    /// Headers in an origin's response.
+    pub origin_headers: usize,
+    /// Bytes of an origin's response head.
+    pub origin_header_bytes: usize,
     /// After SIGTERM, requests in flight may end within this.
     pub drain_timeout: Duration,
+}
+
+/// What an empty `[server.limits]` means.
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            requests_in_flight: 16_384,
+            http2_streams: 100,
+            connection_max_age: Duration::from_secs(3600),
+            handshake_timeout: Duration::from_secs(5),
+            header_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
+            body_min_rate: 240,
+            write_timeout: Duration::from_secs(60),
+            origin_connect_timeout: Duration::from_secs(2),
+            origin_first_byte_timeout: Duration::from_secs(30),
+            origin_body_timeout: Duration::from_secs(30),
+            origin_idle_timeout: Duration::from_secs(20),
+            origin_pool_size: 64,
+            request_headers: 100,
+            request_header_bytes: 32 * 1024,
+            target_bytes: 8 * 1024,
+            request_body_bytes: 0,
+            origin_headers: 256,
+            origin_header_bytes: 64 * 1024,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
 }
 
 /// `[admin]`
@@ -159,6 +214,50 @@ pub struct Store {
     pub retention: Duration,
 }
 
+/// `[log]`
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// Which are; it can be parsed.
+    pub filter: String,
+    /// Which requests have a line.
+    pub access: Access,
+    /// The share of the requests with `access = "all"`, 0 to 1; errors are always logged.
+    pub access_sample: f64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        let access = Access::default();
+        Self { format: LogFormat::default(), filter: "info".to_owned(), access, access_sample: 1.0 }
+    }
+}
+
+/// `log.format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `log.access`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// None.
+    #[default]
+    Off,
+    /// Those that were answered with a 500 or above.
+    Errors,
+    /// All, or a share of them.
+    All,
+}
+
 /// `[[sites]]`
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -180,10 +279,50 @@ pub struct Site {
     pub trust: Trust,
     /// How responses are rewritten.
     pub policy: Policy,
+    /// What publish events purge.
+    pub events: Events,
     /// An unsent job older than this makes its CDN unhealthy.
     pub max_purge_lag: Duration,
     /// Its CDNs.
     pub cdns: Vec<Arc<Cdn>>,
+}
+
+/// The events that every site knows; rules may name more.
+pub const EVENTS: [&str; 9] =
+    ["publish", "unpublish", "cache", "code", "branch-deleted", "config", "metadata", "redirects", "sitemap"];
+
+/// What publish events purge: `sites.page_forms`, `[[sites.events]]`, and what `[sites.aem]` says of them.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    /// Endings under which the same page is served.
+    pub page_forms: Vec<String>,
+    /// What is purged besides the paths of the event; every rule that matches applies.
+    pub rules: Vec<EventRule>,
+    /// With more paths of content than this, an event of an AEM site purges all content.
+    pub aem_bulk_threshold: usize,
+    /// With more files than this, a push of code to an AEM site purges all code.
+    pub aem_code_threshold: usize,
+    /// The sheets that give the pages of an AEM site their metadata, as normalised paths.
+    pub aem_metadata: Vec<String>,
+}
+
+/// `[[sites.events]]`
+#[derive(Clone, Debug)]
+pub struct EventRule {
+    /// Names of events.
+    pub on: Vec<String>,
+    /// Only events with such a path.
+    pub path: Option<PathPattern>,
+    /// Folders above the paths that match, this many levels up.
+    pub parents: u8,
+    /// Pages.
+    pub paths: Vec<String>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Prefixes; they end with `/`.
+    pub prefixes: Vec<String>,
+    /// The whole site.
+    pub everything: bool,
 }
 
 /// `sites.mode`
@@ -232,6 +371,8 @@ pub enum Trust {
     Any,
     /// Peers that send this secret in `X-Origin-Shim-Secret`.
     Secret(Secret),
+    /// Peers with a certificate that `server.client_ca` vouches for.
+    ClientCertificate,
     /// Peers from these networks.
     Addresses(Vec<IpNet>),
 }

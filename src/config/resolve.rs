@@ -3,7 +3,9 @@
 
 mod admin;
 mod cdn;
+mod events;
 mod host;
+mod log;
 mod server;
 mod site;
 mod url;
@@ -25,6 +27,7 @@ pub fn resolve(file: &File, at: &At<'_>) -> Config {
         server: server::resolve(&file.server, &at.key("server")),
         admin: admin::resolve(&file.admin, &at.key("admin")),
         store: store(&file.store, &at.key("store")),
+        log: log::resolve(&file.log, &at.key("log")),
         sites: sites
             .each(&file.sites)
             .map(|(at, site)| Arc::new(site::resolve(site, &accounts, &at)))

@@ -3,7 +3,7 @@
 
 use super::at::At;
 use super::{Admin, Cdn, Config, Mode, Server, Site, Trust};
-use crate::rewrite::CdnType;
+use crate::rewrite::{CdnType, Profile};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::time::Duration;
 /// Complains about what is contradictory, and warns of what is doubtful. `config` may hold placeholders of wrong values.
 pub fn validate(config: &Config, at: &At<'_>) {
     listeners(&config.server, &config.admin, at);
+    doubtful_server(&config.server, &at.key("server"));
     tokens(config, &at.key("admin").key("tokens"));
     let sites = at.key("sites");
     unique(&sites, "name", config.sites.iter().map(|site| site.name.as_str()));
@@ -19,6 +20,8 @@ pub fn validate(config: &Config, at: &At<'_>) {
     for (at, site) in sites.each(&config.sites) {
         unique(&at.key("cdns"), "name", site.cdns.iter().map(|cdn| cdn.name.as_str()));
         dialects(site, &at.key("cdns"));
+        client_certificates(site, &config.server, &at);
+        event_rules(site, &at.key("events"));
         doubtful_site(site, &at);
         for (at, cdn) in at.key("cdns").each(&site.cdns) {
             doubtful_cdn(site, cdn, &at);
@@ -35,6 +38,12 @@ fn unique<'v>(list: &At<'_>, key: &str, values: impl Iterator<Item = &'v str>) {
         } else {
             taken.insert(value, index + 1);
         }
+    }
+}
+
+fn doubtful_server(server: &Server, at: &At<'_>) {
+    if server.client_ca.is_some() && server.tls_listen.is_empty() {
+        at.key("client_ca").warn("has no effect without `tls_listen`");
     }
 }
 
@@ -116,6 +125,43 @@ fn dialects(site: &Site, at: &At<'_>) {
     }
 }
 
+/// Trust in certificates needs someone who asks for them.
+fn client_certificates(site: &Site, server: &Server, at: &At<'_>) {
+    if matches!(site.trust, Trust::ClientCertificate)
+        && (server.client_ca.is_none() || server.tls_listen.is_empty())
+    {
+        at.key("opt_in")
+            .key("trust")
+            .error("\"client-cert\" needs `server.client_ca` and `server.tls_listen`");
+    }
+}
+
+/// A prefix that one of the CDNs cannot purge would refuse every event of its rule.
+fn event_rules(site: &Site, at: &At<'_>) {
+    let sections = usize::from(site.policy.tags.sections);
+    for (at, rule) in at.each(&site.events.rules) {
+        let without_tags = site.cdns.iter().find(|cdn| cdn.dialect.tag_header.is_none());
+        if let Some(cdn) = without_tags.filter(|_| !rule.tags.is_empty()) {
+            at.key("purge_tags").warn(format!(
+                "`{}` has no `tag_header`: every event of this rule purges everything there",
+                cdn.name
+            ));
+        }
+        for (at, prefix) in at.key("purge_prefixes").each(&rule.prefixes) {
+            let depth = prefix.matches('/').count().saturating_sub(1);
+            let cannot = |cdn: &&Arc<Cdn>| matches!(cdn.dialect.cdn, CdnType::Fastly | CdnType::Akamai);
+            if let Some(cdn) = site.cdns.iter().find(cannot)
+                && depth > sections
+            {
+                at.error(format!(
+                    "`{}` has no prefix purge, and section tags do not reach this deep: set sections = {depth} in [sites.tags], or purge tags or paths",
+                    cdn.name
+                ));
+            }
+        }
+    }
+}
+
 fn doubtful_site(site: &Site, at: &At<'_>) {
     let ttls = &site.policy.ttls;
     let cache = at.key("cache");
@@ -127,6 +173,11 @@ fn doubtful_site(site: &Site, at: &At<'_>) {
     } else if matches!(site.trust, Trust::Any) && site.mode != Mode::Off {
         at.key("opt_in").key("trust").warn(
             "any peer can opt in, and so lengthen lifetimes in a cache that nobody purges; use a secret or a list of networks",
+        );
+    }
+    if site.policy.profile == Profile::Aem && site.policy.aem.is_none() {
+        at.key("aem").warn(
+            "without [sites.aem] publish events are refused: the keys by which they purge are made of its ids",
         );
     }
     if ttls.fallback > Duration::from_secs(3_600) {

@@ -3,7 +3,8 @@
 use crate::config::{Config, Mode, Site};
 use crate::metrics::Metrics;
 use crate::proxy::host;
-use crate::proxy::opt_in::{self, OptIn};
+use crate::proxy::key_fields::KeyFields;
+use crate::proxy::opt_in::{self, Caller, OptIn};
 use crate::proxy::roots::Roots;
 use crate::proxy::site::{OriginIds, Routing, RoutingError};
 use crate::rewrite::path::normalise;
@@ -113,7 +114,9 @@ impl<'c> Case<'c> {
 
     /// Whether the request is believed to opt in, and for which CDN.
     pub fn opt_in(&self, peer: IpAddr, request: &HeaderMap) -> OptIn<'_> {
-        opt_in::decide(self.routing.site(self.number), peer, request)
+        // What is asked is what the CDN gets, and that would show its certificate.
+        let caller = Caller { address: peer, certified: true };
+        opt_in::decide(self.routing.site(self.number), caller, &KeyFields::of(request))
     }
 
     /// What would become of this response to this request.

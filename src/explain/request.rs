@@ -89,7 +89,7 @@ impl Request {
     pub fn peer(&self, site: &Site) -> IpAddr {
         let trusted = || match &site.trust {
             Trust::Addresses(networks) => networks.first().map(|network| network.addr()),
-            Trust::Any | Trust::Secret(_) => None,
+            Trust::Any | Trust::Secret(_) | Trust::ClientCertificate => None,
         };
         self.peer.or_else(trusted).unwrap_or(Ipv4Addr::LOCALHOST.into())
     }

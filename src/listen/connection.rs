@@ -1,15 +1,16 @@
 //! One client connection, from its acceptance to its end.
 
+use super::http2::Streams;
 use super::io::{Io, Prefix};
-use super::watch::{Busy, Connections, Open, Order, Watch};
+use super::proxy_protocol;
+use super::tracked::{Taken, Tracked};
+use super::watch::{Connections, Open, Order, Watch};
 use crate::config::Limits;
-use crate::metrics::shard::{Count, WorkerShard};
-use crate::proxy::body::{DownloadError, ResponseBody};
+use crate::metrics::shard::{Count, Limit, WorkerShard};
 use crate::proxy::peer::Peer;
 use crate::proxy::{self, Worker};
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http::{HeaderValue, Request, Response, Version, header};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -19,11 +20,12 @@ use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::io as std_io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -34,7 +36,6 @@ const BUFFER: usize = 64 * 1024;
 /// hyper parses up to this many headers without allocating.
 const HEADERS_ON_STACK: usize = 100;
 
-const H2_STREAMS: u32 = 100;
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 const H2_SEND_BUFFER: usize = 64 * 1024;
@@ -47,121 +48,100 @@ pub(super) struct Hub {
     pub(super) connections: Rc<Connections>,
 }
 
-/// Serves a connection that was accepted on a plain listener.
-pub(super) async fn serve_plain(connection: Connection, mut stream: TcpStream) {
-    let Some(Ok((prefix, is_h2))) = connection.unless_ordered(Prefix::read(&mut stream)).await else {
-        return;
-    };
-    let io = connection.io(stream, prefix);
-    if is_h2 {
-        // Boxed, so that the far more numerous idle HTTP/1.1 connections stay small.
-        Box::pin(connection.http2(io)).await;
-    } else {
-        connection.http1(io).await;
-    }
-}
-
-/// Serves a connection that was accepted on a TLS listener.
-pub(super) async fn serve_tls(connection: Connection, config: Arc<ServerConfig>, stream: TcpStream) {
-    let limit = connection.limits.handshake_timeout;
-    let stream = match tokio::time::timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return connection.ended(&error),
-        Err(_) => return connection.ended(&"no TLS handshake in time"),
-    };
-    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let io = connection.io(Box::new(stream), Prefix::default());
-    if is_h2 {
-        Box::pin(connection.http2(io)).await;
-    } else {
-        connection.http1(io).await;
-    }
-}
-
 /// An accepted connection: drained and counted from here on.
 pub(super) struct Connection {
     worker: Rc<Worker>,
-    peer: Rc<Peer>,
+    address: IpAddr,
+    tls: bool,
     limits: Limits,
     open: Open,
+    turned_away: bool,
     _counted: Counted,
 }
 
 impl Connection {
-    pub(super) fn open(hub: &Hub, address: SocketAddr, tls: bool) -> Self {
+    /// A connection from `address`; `turned_away`: it gets no answer but 503.
+    pub(super) fn open(hub: &Hub, address: IpAddr, tls: bool, turned_away: bool) -> Self {
         Self {
             worker: Rc::clone(&hub.worker),
-            peer: Rc::new(Peer::new(address.ip(), tls)),
+            address: address.to_canonical(),
+            tls,
             limits: hub.worker.routing().limits.clone(),
             open: hub.connections.open(),
+            turned_away,
             _counted: Counted::new(&hub.worker.counters, tls),
         }
     }
 
-    fn io<S>(&self, stream: S, prefix: Prefix) -> TokioIo<Io<S>> {
-        let watch = Rc::clone(&self.open);
-        TokioIo::new(Io::new(stream, prefix, watch, Arc::clone(&self.worker.counters)))
-    }
-
-    async fn http1<S>(self, io: TokioIo<Io<S>>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
-    {
-        let limits = &self.limits;
-        let mut builder = http1::Builder::new();
-        builder
-            .auto_date_header(false)
-            // The watch knows idle connections from slow heads.
-            .header_read_timeout(None)
-            .max_header_size(limits.request_header_bytes)
-            .max_buf_size(limits.request_header_bytes.max(BUFFER));
-        if limits.request_headers > HEADERS_ON_STACK {
-            builder.max_headers(limits.request_headers);
+    /// Serves it to its end.
+    pub(super) async fn serve(mut self, mut stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
+        if self.worker.routing().begins_with_proxy_header(self.address) {
+            match self.handshake(proxy_protocol::read(&mut stream)).await {
+                Some(Ok(client)) => {
+                    self.address = client.map_or(self.address, |client| client.to_canonical())
+                }
+                Some(Err(error)) => return self.ended(&error),
+                None => return,
+            }
         }
-        let service = service_fn(|request| self.answer(request));
-        let ended = drive(&self.open, builder.serve_connection(io, service)).await;
-        if let Err(error) = ended {
-            self.ended(&proxy::error::chain(&error));
+        match tls {
+            None => self.plain(stream).await,
+            // Boxed, since TLS is not what most connections wait for.
+            Some(config) => Box::pin(self.secure(stream, config)).await,
         }
     }
 
-    async fn http2<S>(self, io: TokioIo<Io<S>>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
-    {
-        self.open.multiplexed();
-        let header_bytes = u32::try_from(self.limits.request_header_bytes).unwrap_or(u32::MAX);
-        let this = Rc::new(self);
-        let service = {
-            let this = Rc::clone(&this);
-            service_fn(move |request| {
-                let this = Rc::clone(&this);
-                async move { this.answer(request).await }
-            })
+    async fn plain(self, mut stream: TcpStream) {
+        let Some(Ok((prefix, is_h2))) = self.unless_ordered(Prefix::read(&mut stream)).await else {
+            return;
         };
-        let connection = http2::Builder::new(OnThisThread)
-            .timer(TokioTimer::new())
-            .auto_date_header(false)
-            .max_concurrent_streams(H2_STREAMS)
-            .initial_stream_window_size(H2_STREAM_WINDOW)
-            .initial_connection_window_size(H2_CONNECTION_WINDOW)
-            .max_send_buf_size(H2_SEND_BUFFER)
-            .max_header_list_size(header_bytes)
-            .keep_alive_interval(H2_PING)
-            .keep_alive_timeout(H2_PING)
-            .serve_connection(io, service);
-        if let Err(error) = drive(&this.open, connection).await {
-            this.ended(&proxy::error::chain(&error));
+        let io = self.io(stream, prefix);
+        let client = self.client(false);
+        if is_h2 {
+            // Boxed, so that the far more numerous idle HTTP/1.1 connections stay small.
+            Box::pin(client.http2(io)).await;
+        } else {
+            client.http1(io).await;
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Tracked>, Infallible> {
-        let busy = self.open.begin();
-        let response = proxy::handle(&self.worker, &self.peer, request).await;
-        Ok(response.map(|body| Tracked { body, _busy: busy }))
+    async fn secure(self, stream: TcpStream, config: Arc<ServerConfig>) {
+        let stream = match self.handshake(TlsAcceptor::from(config).accept(stream)).await {
+            Some(Ok(stream)) => stream,
+            Some(Err(error)) => return self.ended(&error),
+            None => return,
+        };
+        let session = stream.get_ref().1;
+        let is_h2 = session.alpn_protocol() == Some(b"h2");
+        // One that could not be verified would have ended the handshake.
+        let certified = session.peer_certificates().is_some();
+        let io = self.io(Box::new(stream), Prefix::default());
+        let client = self.client(certified);
+        if is_h2 {
+            Box::pin(client.http2(io)).await;
+        } else {
+            client.http1(io).await;
+        }
     }
 
-    /// The result of `future`, unless the connection is to end before.
+    /// The result of `future`, unless it takes too long or the connection is to end before.
+    async fn handshake<T>(
+        &self,
+        future: impl Future<Output = std_io::Result<T>>,
+    ) -> Option<std_io::Result<T>> {
+        let limited = tokio::time::timeout(self.limits.handshake_timeout, future);
+        match self.unless_ordered(limited).await? {
+            Ok(result) => Some(result),
+            Err(_) => {
+                self.worker.counters.limited(Limit::Handshake);
+                self.ended(&"no handshake in time");
+                None
+            }
+        }
+    }
+
+    /// The result of `future`, unless the connection is to be closed before. A client that is only just beginning
+    /// may still bring its one request while we drain.
     async fn unless_ordered<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -172,74 +152,148 @@ impl Connection {
         .await
     }
 
+    fn io<S>(&self, stream: S, prefix: Prefix) -> Io<S> {
+        Io::new(stream, prefix, Rc::clone(&self.open), Arc::clone(&self.worker.counters))
+    }
+
+    fn client(self, certified: bool) -> Client {
+        let peer = Peer::new(self.address, self.tls);
+        Client { peer: if certified { peer.certified() } else { peer }, connection: self }
+    }
+
     /// Clients come and go; only who looks for it wants to know.
     fn ended(&self, why: &dyn Display) {
-        tracing::debug!(peer = %self.peer.address(), error = %why, "a client connection ended");
+        tracing::debug!(peer = %self.address, error = %why, "a client connection ended");
     }
 }
 
+/// A connection whose other end is known.
+struct Client {
+    connection: Connection,
+    peer: Peer,
+}
+
+impl Client {
+    async fn http1<S>(self, mut io: Io<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let limits = &self.connection.limits;
+        let mut builder = http1::Builder::new();
+        builder
+            .auto_date_header(false)
+            // The watch knows idle connections from slow heads.
+            .header_read_timeout(None)
+            .max_header_size(limits.request_header_bytes)
+            .max_buf_size(limits.request_header_bytes.max(BUFFER));
+        if limits.request_headers > HEADERS_ON_STACK {
+            builder.max_headers(limits.request_headers);
+        }
+        loop {
+            match self.connection.unless_ordered(io.first_bytes()).await {
+                Some(Ok(true)) => {}
+                Some(Ok(false)) | None => return,
+                Some(Err(error)) => return self.connection.ended(&error),
+            }
+            // Boxed, so that only a connection with a request holds the room for answering it.
+            let service = service_fn(|request| Box::pin(self.answer(request, None)));
+            let mut connection = builder.serve_connection(TokioIo::new(io), service);
+            match drive(&self.connection.open, Pin::new(&mut connection)).await {
+                // hyper keeps more than 16 KiB of buffers for a connection, which ten thousand idle ones need not hold.
+                Ok(End::Parked) => io = connection.into_parts().io.into_inner(),
+                Ok(End::Closed) => return,
+                Err(error) => return self.connection.ended(&proxy::error::chain(&error)),
+            }
+        }
+    }
+
+    async fn http2<S>(self, io: Io<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let limits = self.connection.limits.clone();
+        let streams = Streams::new(limits.write_timeout, &self.connection.worker);
+        let this = Rc::new(self);
+        let service = {
+            let (this, streams) = (Rc::clone(&this), streams.clone());
+            service_fn(move |request| {
+                let (this, taken) = (Rc::clone(&this), streams.begin());
+                async move { this.answer(request, Some(taken)).await }
+            })
+        };
+        let connection = http2::Builder::new(streams)
+            .timer(TokioTimer::new())
+            .auto_date_header(false)
+            .max_concurrent_streams(limits.http2_streams)
+            .initial_stream_window_size(H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW)
+            .max_send_buf_size(H2_SEND_BUFFER)
+            .max_header_list_size(u32::try_from(limits.request_header_bytes).unwrap_or(u32::MAX))
+            .keep_alive_interval(H2_PING)
+            .keep_alive_timeout(H2_PING)
+            .serve_connection(TokioIo::new(io.with_frames()), service);
+        if let Err(error) = drive(&this.connection.open, pin!(connection)).await {
+            this.connection.ended(&proxy::error::chain(&error));
+        }
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        taken: Option<Rc<Taken>>,
+    ) -> Result<Response<Tracked>, Infallible> {
+        let Connection { worker, open, .. } = &self.connection;
+        let busy = open.begin(!request.body().is_end_stream());
+        let is_multiplexed = request.version() >= Version::HTTP_2;
+        let mut response = if self.connection.turned_away {
+            if is_multiplexed {
+                open.give(Order::Drain);
+            }
+            proxy::turn_away(worker, &self.peer, &request)
+        } else {
+            proxy::handle(worker, &self.peer, request).await
+        };
+        if !is_multiplexed {
+            // What an origin says of its own connection ends before: this is our word.
+            if response.headers().contains_key(header::CONNECTION) {
+                open.ends();
+            } else if open.is_ending() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        Ok(response.map(|body| Tracked::new(body, taken, busy)))
+    }
+}
+
+/// Why a connection is driven no longer.
+enum End {
+    /// It is closed, or is to be.
+    Closed,
+    /// It has been idle for some time: everything is written and flushed, and nothing has come since.
+    Parked,
+}
+
 /// Runs a connection to its end, or to that which its watch orders.
-async fn drive<C: GracefulConnection>(watch: &Watch, connection: C) -> Result<(), C::Error> {
-    let mut connection = pin!(connection);
+async fn drive<C: GracefulConnection>(watch: &Watch, mut connection: Pin<&mut C>) -> Result<End, C::Error> {
     let mut draining = false;
     poll_fn(|cx| {
         loop {
             // First, so that a request which had arrived before the order is still answered.
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                return Poll::Ready(ended);
+                return Poll::Ready(ended.map(|()| End::Closed));
             }
             match watch.poll_order(cx) {
                 Order::Drain if !draining => {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                Order::Serve if watch.parks() => return Poll::Ready(Ok(End::Parked)),
                 Order::Serve | Order::Drain => return Poll::Pending,
-                Order::Close => return Poll::Ready(Ok(())),
+                Order::Close => return Poll::Ready(Ok(End::Closed)),
             }
         }
     })
     .await
-}
-
-/// Runs the streams of an HTTP/2 connection on the worker's own thread.
-#[derive(Clone, Copy)]
-struct OnThisThread;
-
-impl<F> hyper::rt::Executor<F> for OnThisThread
-where
-    F: Future + 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
-}
-
-/// A response body during which its connection is busy.
-struct Tracked {
-    body: ResponseBody,
-    _busy: Busy,
-}
-
-impl Body for Tracked {
-    type Data = Bytes;
-    type Error = DownloadError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 /// A connection in the gauge of open ones.

@@ -1,13 +1,15 @@
 //! A client connection's bytes, counted and noted on their way. The bytes that were read to tell the protocol
 //! come first.
 
-use super::watch::Watch;
-use crate::metrics::shard::WorkerShard;
+use super::frames::Allowance;
+use super::watch::{Order, Watch};
+use crate::metrics::shard::{Limit, WorkerShard};
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -41,6 +43,9 @@ impl Prefix {
     }
 }
 
+/// What a client may still send after our last byte; whoever sends more is reset.
+const PARTING_BYTES: usize = 1024 * 1024;
+
 /// A stream under watch.
 #[derive(Debug)]
 pub(super) struct Io<S> {
@@ -49,18 +54,66 @@ pub(super) struct Io<S> {
     given: u8,
     watch: Rc<Watch>,
     counters: Arc<WorkerShard>,
+    /// Of an HTTP/2 connection.
+    allowance: Option<Box<Allowance>>,
+    parting: Option<Parting>,
+}
+
+/// Our last byte is sent: what still comes is read and forgotten, so that it does not reset the connection.
+#[derive(Clone, Copy, Debug)]
+struct Parting {
+    left: usize,
 }
 
 impl<S> Io<S> {
     pub(super) fn new(stream: S, prefix: Prefix, watch: Rc<Watch>, counters: Arc<WorkerShard>) -> Self {
-        Self { stream, prefix, given: 0, watch, counters }
+        Self { stream, prefix, given: 0, watch, counters, allowance: None, parting: None }
     }
 
-    fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Waits for the client's next bytes, to be read again from here; whether there are any before the end.
+    pub(super) async fn first_bytes(&mut self) -> io::Result<bool>
+    where
+        S: AsyncRead + Unpin,
+    {
+        if self.given < self.prefix.len {
+            return Ok(true);
+        }
+        let n = self.stream.read(&mut self.prefix.bytes).await?;
+        (self.prefix.len, self.given) = (n as u8, 0);
+        if n > 0 {
+            self.watch.received();
+        }
+        Ok(n > 0)
+    }
+
+    /// The same, whose bytes are HTTP/2 frames.
+    pub(super) fn with_frames(mut self) -> Self {
+        self.allowance = Some(Box::new(Allowance::new(self.watch.now())));
+        self
+    }
+
+    /// Counts frames among the bytes that came.
+    fn frames(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(allowance) = &mut self.allowance else { return Ok(()) };
+        if !allowance.received(bytes, self.watch.now()) {
+            self.counters.limited(Limit::Frames);
+            self.watch.give(Order::Close);
+            return Err(io::Error::other("more HTTP/2 control frames than are allowed"));
+        }
+        if allowance.has_begun() {
+            self.watch.multiplexed();
+        }
+        Ok(())
+    }
+
+    fn noted(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
             Poll::Ready(Ok(n)) => {
                 self.watch.sent();
                 self.counters.sent.add(*n as u64);
+                if let Some(allowance) = &mut self.allowance {
+                    allowance.sent(*n);
+                }
             }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => self.watch.stalled(),
@@ -83,18 +136,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
             buf.put_slice(&rest[..n]);
             this.given += n as u8;
         } else {
-            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         }
         let n = buf.filled().len() - before;
         if n > 0 {
             this.watch.received();
             this.counters.received.add(n as u64);
+            this.frames(&buf.filled()[before..])?;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.noted(written)
@@ -118,6 +172,34 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        let parting = match &mut this.parting {
+            Some(parting) => parting,
+            None => {
+                match Pin::new(&mut this.stream).poll_shutdown(cx) {
+                    Poll::Ready(result) => result?,
+                    Poll::Pending => {
+                        this.watch.stalled();
+                        return Poll::Pending;
+                    }
+                }
+                if !this.watch.parting() {
+                    return Poll::Ready(Ok(()));
+                }
+                this.parting.insert(Parting { left: PARTING_BYTES })
+            }
+        };
+        let mut bytes = [MaybeUninit::uninit(); 4096];
+        while parting.left > 0 {
+            let mut buf = ReadBuf::uninit(&mut bytes);
+            // The client's own end, or a broken connection: both are the end.
+            if ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty()
+            {
+                break;
+            }
+            parting.left = parting.left.saturating_sub(buf.filled().len());
+        }
+        parting.left = 0;
+        Poll::Ready(Ok(()))
     }
 }

@@ -5,8 +5,13 @@ pub mod tls;
 
 mod bind;
 mod connection;
+mod files;
+mod frames;
+mod http2;
 mod io;
+pub mod proxy_protocol;
 mod pulse;
+mod tracked;
 mod watch;
 mod worker;
 
@@ -15,13 +20,12 @@ pub use pulse::Pulse;
 use crate::config::Config;
 use crate::proxy::Shared;
 use crate::proxy::site::RoutingError;
-use rustls::ServerConfig;
 use std::io as std_io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tls::{Certificates, TlsError};
+use tls::{Tls, TlsError};
 use tokio::sync::watch::{Sender, channel};
 use worker::Starting;
 
@@ -77,38 +81,42 @@ pub struct DataPlane {
 #[derive(Clone, Debug)]
 pub struct Serving {
     shared: Arc<Shared>,
-    certificates: Option<Arc<Certificates>>,
+    tls: Option<Arc<Tls>>,
 }
 
-/// Binds every address, then starts the workers: whatever can fail has failed before the first thread.
+/// Binds every address, then starts the workers, and returns when all of them serve.
 pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
+    files::raise_limit(&config.server.limits);
     let count = config.server.workers.max(1);
-    let certificates = match config.server.tls_listen.as_slice() {
+    let tls = match config.server.tls_listen.as_slice() {
         [] => None,
-        _ => Some(Certificates::load(&config.server.certificates)?),
+        _ => Some(Tls::load(&config.server)?),
     };
-    let tls = certificates.as_ref().map(Certificates::server_config).transpose()?;
 
-    let starting = (0..count).map(|_| Starting::new()).collect::<Result<Vec<_>, _>>();
-    let mut starting = starting.map_err(ListenError::Worker)?;
+    let mut starting: Vec<Starting> = (0..count).map(|_| Starting::new()).collect();
     let plain = config.server.listen.iter().map(|&address| bind(address, None, &mut starting));
     let plain = plain.collect::<Result<_, _>>()?;
     let secure = config.server.tls_listen.iter().map(|&address| bind(address, tls.as_ref(), &mut starting));
     let addresses = Addresses { plain, tls: secure.collect::<Result<_, _>>()? };
 
+    // Where one worker fails, those that have started end with this channel.
     let (stop, stopped) = channel(None);
+    let (started, starts) = std::sync::mpsc::channel();
     let mut workers = Vec::with_capacity(count);
     let pulses = starting.iter().map(Starting::pulse).collect();
     for (index, starting) in starting.into_iter().enumerate() {
-        let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
+        let (shared, started, stopped) = (Arc::clone(&shared), started.clone(), stopped.clone());
         let thread = std::thread::Builder::new()
             .name(format!("proxy-{index}"))
-            .spawn(move || worker::run(index, starting, &shared, stopped))
-            // The workers started before end with their channel.
+            .spawn(move || worker::run(index, starting, &shared, &started, stopped))
             .map_err(ListenError::Worker)?;
         workers.push(thread);
     }
-    Ok(DataPlane { addresses, serving: Serving { shared, certificates }, stop, workers, pulses })
+    drop(started);
+    for result in starts.iter().take(count) {
+        result.map_err(ListenError::Worker)?;
+    }
+    Ok(DataPlane { addresses, serving: Serving { shared, tls }, stop, workers, pulses })
 }
 
 impl DataPlane {
@@ -155,13 +163,10 @@ impl Serving {
     /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.
     pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
         // Certificates are only swapped once the rest is known to be good: neither can fail after the other.
-        let certificates = match &self.certificates {
-            Some(_) => Some(tls::Loaded::load(&config.server.certificates)?),
-            None => None,
-        };
+        let loaded = self.tls.as_ref().map(|_| tls::server_config(&config.server)).transpose()?;
         self.shared.reload(config)?;
-        if let (Some(current), Some(loaded)) = (&self.certificates, certificates) {
-            current.replace(loaded);
+        if let (Some(tls), Some(loaded)) = (&self.tls, loaded) {
+            tls.replace(loaded);
         }
         Ok(())
     }
@@ -176,13 +181,13 @@ impl Drop for DataPlane {
 /// Binds `address` for every worker, and tells the real one.
 fn bind(
     address: SocketAddr,
-    tls: Option<&Arc<ServerConfig>>,
+    tls: Option<&Arc<Tls>>,
     workers: &mut [Starting],
 ) -> Result<SocketAddr, ListenError> {
     let failed = |source| ListenError::Bind { address, source };
     let (bound, sockets) = bind::bind(address, workers.len()).map_err(failed)?;
     for (worker, socket) in workers.iter_mut().zip(sockets) {
-        worker.listen(socket, tls.cloned()).map_err(failed)?;
+        worker.listen(socket, tls.cloned());
     }
     Ok(bound)
 }

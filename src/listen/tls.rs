@@ -1,13 +1,17 @@
-//! TLS towards clients: which certificate for which name, and the last good ones until better are loaded.
+//! TLS towards clients: which certificate for which name, whose client certificates are believed, and the last good
+//! of both until better are loaded.
 
-use crate::config::Certificate;
+use crate::config::{Certificate, Server};
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    ClientHello, NoClientAuth, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,57 +57,95 @@ pub enum TlsError {
         #[source]
         source: rustls::Error,
     },
+    /// The authorities for client certificates cannot be used.
+    #[error("the authorities in {path} cannot be used")]
+    ClientCa {
+        /// Their file.
+        path: PathBuf,
+        /// What is wrong with them.
+        #[source]
+        source: VerifierBuilderError,
+    },
+    /// One of the authorities for client certificates cannot be used.
+    #[error("an authority in {path} cannot be used")]
+    Authority {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: rustls::Error,
+    },
     /// The TLS configuration is refused.
     #[error("TLS cannot be set up")]
     Config(#[source] rustls::Error),
 }
 
-/// The certificates that are served now.
+/// What TLS connections are served with now. Each keeps to its end what it began with.
 #[derive(Debug)]
-pub struct Certificates(ArcSwap<Loaded>);
+pub struct Tls(ArcSwap<ServerConfig>);
 
-impl Certificates {
-    /// Loads every certificate, or none: one bad file spoils all, and says which it is.
-    pub fn load(certificates: &[Certificate]) -> Result<Arc<Self>, TlsError> {
-        Ok(Arc::new(Self(ArcSwap::from_pointee(Loaded::load(certificates)?))))
+impl Tls {
+    /// Loads every file, or none: one bad file spoils all, and says which it is.
+    pub fn load(server: &Server) -> Result<Arc<Self>, TlsError> {
+        Ok(Arc::new(Self(ArcSwap::from(server_config(server)?))))
     }
 
-    /// Serves these from now on; connections that are open stay.
-    pub(super) fn replace(&self, loaded: Loaded) {
-        self.0.store(Arc::new(loaded));
+    /// That of a connection which begins now.
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        self.0.load_full()
     }
 
-    /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
-    pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(TlsError::Config)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Stateless resumption: a CDN reconnects to any worker, and nothing is kept per client.
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Config)?;
-        Ok(Arc::new(config))
+    /// Serves new connections with this from now on; connections that are open stay.
+    pub(super) fn replace(&self, loaded: Arc<ServerConfig>) {
+        self.0.store(loaded);
     }
 }
 
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let fits = |key: &CertifiedKey| key.key.choose_scheme(hello.signature_schemes()).is_some();
-        Some(self.0.load().pick(hello.server_name(), fits))
+/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
+pub(super) fn server_config(server: &Server) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(TlsError::Config)?
+        .with_client_cert_verifier(verifier(server.client_ca.as_ref())?)
+        .with_cert_resolver(Arc::new(Certificates::load(&server.certificates)?));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Stateless resumption: a CDN reconnects to any worker, and nothing is kept per client. The keys are new with every
+    // load: a session that an authority vouched for does not outlive that authority's removal.
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Config)?;
+    Ok(Arc::new(config))
+}
+
+/// Clients need no certificate: they are only not believed to opt in. One that cannot be verified is refused.
+fn verifier(client_ca: Option<&PathBuf>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let Some(path) = client_ca else { return Ok(Arc::new(NoClientAuth)) };
+    let mut roots = RootCertStore::empty();
+    for authority in chain(path)? {
+        roots.add(authority).map_err(|source| TlsError::Authority { path: path.clone(), source })?;
     }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .allow_unauthenticated()
+        .build()
+        .map(|verifier| verifier as Arc<dyn ClientCertVerifier>)
+        .map_err(|source| TlsError::ClientCa { path: path.clone(), source })
 }
 
 /// Certificates that were read and found good.
 #[derive(Debug)]
-pub(super) struct Loaded {
+struct Certificates {
     first: Arc<CertifiedKey>,
     /// By exact name, or by `*.parent`; several where a name has keys of several kinds.
     by_name: HashMap<String, Vec<Arc<CertifiedKey>>>,
 }
 
-impl Loaded {
-    pub(super) fn load(certificates: &[Certificate]) -> Result<Self, TlsError> {
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fits = |key: &CertifiedKey| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        Some(self.pick(hello.server_name(), fits))
+    }
+}
+
+impl Certificates {
+    fn load(certificates: &[Certificate]) -> Result<Self, TlsError> {
         let mut first = None;
         let mut by_name: HashMap<String, Vec<_>> = HashMap::new();
         for certificate in certificates {
@@ -134,25 +176,28 @@ impl Loaded {
 
 /// A certificate with its key, and the names that it is for.
 fn certified(files: &Certificate) -> Result<(Arc<CertifiedKey>, Vec<String>), TlsError> {
-    let pem = |path: &PathBuf| {
-        let path = path.clone();
-        move |source| TlsError::Pem { path, source }
-    };
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_file_iter(&files.cert).and_then(Iterator::collect).map_err(pem(&files.cert))?;
-    let Some(leaf) = chain.first() else { return Err(TlsError::Empty { path: files.cert.clone() }) };
+    let chain = chain(&files.cert)?;
     let names = {
-        let leaf = webpki::EndEntityCert::try_from(leaf)
+        let leaf = webpki::EndEntityCert::try_from(&chain[0])
             .map_err(|source| TlsError::Certificate { path: files.cert.clone(), source })?;
         leaf.valid_dns_names().map(str::to_ascii_lowercase).collect()
     };
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|source| TlsError::Pem { path: files.key.clone(), source })?;
     let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|source| TlsError::Key {
         cert: files.cert.clone(),
         key: files.key.clone(),
         source,
     })?;
     Ok((Arc::new(key), names))
+}
+
+/// The certificates in a file; at least one.
+fn chain(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|source| TlsError::Pem { path: path.clone(), source })?;
+    if chain.is_empty() { Err(TlsError::Empty { path: path.clone() }) } else { Ok(chain) }
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -182,7 +227,7 @@ mod tests {
             certificate(directory.path(), "www", &["www.a.test", "*.b.test"]),
             certificate(directory.path(), "again", &["www.a.test", "x.b.test"]),
         ];
-        let loaded = Loaded::load(&files).unwrap();
+        let loaded = Certificates::load(&files).unwrap();
         let of = |index: usize| std::fs::read(&files[index].cert).unwrap();
         let check = |name: Option<&str>, index: usize| {
             let picked = loaded.pick(name, |_| true);
@@ -207,7 +252,7 @@ mod tests {
             certificate(directory.path(), "one", &["a.test"]),
             certificate(directory.path(), "two", &["a.test"]),
         ];
-        let loaded = Loaded::load(&files).unwrap();
+        let loaded = Certificates::load(&files).unwrap();
         let second = Arc::clone(&loaded.by_name["a.test"][1]);
         let picked = loaded.pick(Some("a.test"), |key| key.cert == second.cert);
         assert!(Arc::ptr_eq(&picked, &second));
@@ -225,13 +270,13 @@ mod tests {
 
         let check = |cert: &Path, key: &Path, message: &str| {
             let files = [good.clone(), Certificate { cert: cert.into(), key: key.into() }];
-            let refused = Loaded::load(&files).unwrap_err().to_string();
+            let refused = Certificates::load(&files).unwrap_err().to_string();
             assert!(refused.contains(message), "{refused}");
         };
         check(Path::new("/nonexistent.pem"), &good.key, "cannot read /nonexistent.pem");
         check(&empty, &good.key, "there is no certificate in ");
         check(&good.cert, &empty, "cannot read ");
         check(&good.cert, &other.key, "does not serve the certificate in ");
-        assert!(matches!(Loaded::load(&[]), Err(TlsError::None)));
+        assert!(matches!(Certificates::load(&[]), Err(TlsError::None)));
     }
 }

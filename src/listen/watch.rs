@@ -3,6 +3,7 @@
 //! of them: no timer per connection or request.
 
 use crate::config::Limits;
+use crate::metrics::shard::{Limit, WorkerShard};
 use crate::proxy::clock::Clock;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,8 +13,12 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// A client that takes no byte of its response for this long is gone.
-const WRITE_STALL: Duration = Duration::from_secs(60);
+/// After our last byte, a client may go on sending for this long: a connection closed with bytes unread is reset,
+/// and the reset can overtake the answer (RFC 9112 §9.6).
+const PARTING: Duration = Duration::from_secs(2);
+
+/// A connection that has been idle for this long gives back its buffers.
+const PARKING: Duration = Duration::from_secs(2);
 
 /// What a connection is to do. Orders only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,45 +39,74 @@ enum Phase {
     Busy,
     /// Between requests.
     Idle,
+    /// All is said; the client may not have heard it yet.
+    Parting,
+}
+
+/// What a worker's connections have in common.
+#[derive(Debug)]
+struct Common {
+    clock: Rc<Clock>,
+    /// Responses announce that their connection ends with them.
+    last_requests: Cell<bool>,
 }
 
 /// Where one connection stands.
 #[derive(Debug)]
 pub(super) struct Watch {
-    clock: Rc<Clock>,
+    common: Rc<Common>,
+    opened: Instant,
     phase: Cell<Phase>,
     since: Cell<Instant>,
     stalled: Cell<Option<Instant>>,
     requests: Cell<u32>,
     multiplexed: Cell<bool>,
+    /// The client may be sending something that nobody will read.
+    unread: Cell<bool>,
+    /// The response under way is the last one.
+    last_request: Cell<bool>,
+    park: Cell<bool>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Watch {
-    fn new(clock: Rc<Clock>) -> Self {
+    fn new(common: Rc<Common>) -> Self {
+        let now = common.clock.now();
         Self {
+            common,
+            opened: now,
             phase: Cell::new(Phase::Head),
-            since: Cell::new(clock.now()),
-            clock,
+            since: Cell::new(now),
             stalled: Cell::new(None),
             requests: Cell::new(0),
             multiplexed: Cell::new(false),
+            unread: Cell::new(false),
+            last_request: Cell::new(false),
+            park: Cell::new(false),
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
         }
     }
 
     fn enter(&self, phase: Phase) {
-        self.phase.set(phase);
-        self.since.set(self.clock.now());
+        if self.phase.get() != Phase::Parting {
+            self.phase.set(phase);
+            self.since.set(self.now());
+        }
     }
 
-    /// It is HTTP/2: bytes that arrive while it is idle need not be a head (a PING must not prolong it, nor
-    /// a late one end it).
+    /// What the worker's clock says.
+    pub(super) fn now(&self) -> Instant {
+        self.common.clock.now()
+    }
+
+    /// It is HTTP/2, and the client has begun to speak it: bytes that arrive while it is idle need not be a head (a
+    /// PING must not prolong it, nor a late one end it).
     pub(super) fn multiplexed(&self) {
-        self.multiplexed.set(true);
-        self.enter(Phase::Idle);
+        if !self.multiplexed.replace(true) {
+            self.enter(Phase::Idle);
+        }
     }
 
     /// Bytes arrived.
@@ -90,15 +124,34 @@ impl Watch {
     /// Bytes wait for the client to take them.
     pub(super) fn stalled(&self) {
         if self.stalled.get().is_none() {
-            self.stalled.set(Some(self.clock.now()));
+            self.stalled.set(Some(self.now()));
         }
     }
 
     /// A request's head is here; it is being answered until the result is dropped.
-    pub(super) fn begin(self: &Rc<Self>) -> Busy {
+    pub(super) fn begin(self: &Rc<Self>, has_body: bool) -> Busy {
         self.requests.set(self.requests.get() + 1);
-        self.phase.set(Phase::Busy);
+        self.unread.set(has_body);
+        self.enter(Phase::Busy);
         Busy(Rc::clone(self))
+    }
+
+    /// The connection ends with the response under way.
+    pub(super) fn ends(&self) {
+        self.last_request.set(true);
+        self.unread.set(true);
+    }
+
+    /// Whether the response under way is to be the last one.
+    pub(super) fn is_ending(&self) -> bool {
+        self.last_request.get() || self.common.last_requests.get()
+    }
+
+    /// Our last byte is sent. Whether to wait for the client to notice.
+    pub(super) fn parting(&self) -> bool {
+        let unread = self.unread.get() || self.phase.get() == Phase::Head;
+        self.enter(Phase::Parting);
+        unread
     }
 
     /// The order for the connection; whoever asks is woken when it changes.
@@ -111,28 +164,68 @@ impl Watch {
         self.order.get()
     }
 
-    fn give(&self, order: Order) {
+    /// Whether the connection is to give back its buffers; says so once.
+    pub(super) fn parks(&self) -> bool {
+        self.park.replace(false) && self.is_parkable()
+    }
+
+    fn is_parkable(&self) -> bool {
+        self.phase.get() == Phase::Idle && self.stalled.get().is_none() && !self.multiplexed.get()
+    }
+
+    /// Gives the connection an order, unless it has a stronger one.
+    pub(super) fn give(&self, order: Order) {
         if order > self.order.get() {
             self.order.set(order);
-            if let Some(waker) = self.waker.borrow_mut().take() {
-                waker.wake();
-            }
+            self.wake();
         }
     }
 
-    /// What a connection that is over a deadline is to do.
-    fn due(&self, limits: &Limits) -> Option<Order> {
-        let late = |since, limit| self.clock.is_late(since, limit);
-        if self.stalled.get().is_some_and(|since| late(since, WRITE_STALL)) {
-            return Some(Order::Close);
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// What a connection that is over a deadline is to do, and by which limit.
+    fn due(&self, limits: &Limits) -> Option<(Order, Option<Limit>)> {
+        let late = |since, limit| self.common.clock.is_late(since, limit);
+        if self.stalled.get().is_some_and(|since| late(since, limits.write_timeout)) {
+            return Some((Order::Close, Some(Limit::Write)));
         }
         let draining = self.order.get() >= Order::Drain;
         match self.phase.get() {
             Phase::Busy => None,
-            Phase::Head => late(self.since.get(), limits.header_timeout).then_some(Order::Close),
+            Phase::Head => {
+                late(self.since.get(), limits.header_timeout).then_some((Order::Close, Some(Limit::Head)))
+            }
             // A drained HTTP/2 connection waits for its client's farewell, but not for ever.
-            Phase::Idle if draining => late(self.since.get(), limits.header_timeout).then_some(Order::Close),
-            Phase::Idle => late(self.since.get(), limits.keep_alive_timeout).then_some(Order::Drain),
+            Phase::Idle if draining => {
+                late(self.since.get(), limits.header_timeout).then_some((Order::Close, None))
+            }
+            Phase::Idle => late(self.since.get(), limits.keep_alive_timeout).then_some((Order::Drain, None)),
+            Phase::Parting => late(self.since.get(), PARTING).then_some((Order::Close, None)),
+        }
+    }
+
+    /// Asks a connection that has just been idle for long enough to give back its buffers: once each time, since it has
+    /// none to give after that.
+    fn rest(&self, before: Instant) {
+        let due = self.since.get() + PARKING;
+        if self.is_parkable() && before <= due && due < self.now() {
+            self.park.set(true);
+            self.wake();
+        }
+    }
+
+    /// An old connection ends when it suits its client: an HTTP/2 one says so at once, another with its next response.
+    fn retire(&self, limits: &Limits) {
+        if self.common.clock.is_late(self.opened, limits.connection_max_age) {
+            if self.multiplexed.get() {
+                self.give(Order::Drain);
+            } else {
+                self.last_request.set(true);
+            }
         }
     }
 }
@@ -154,7 +247,9 @@ impl Drop for Busy {
 /// A worker's open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
-    clock: Rc<Clock>,
+    common: Rc<Common>,
+    /// When it was last looked at.
+    swept: Cell<Instant>,
     open: RefCell<HashMap<u64, Rc<Watch>>>,
     next: Cell<u64>,
     closed: Notify,
@@ -163,7 +258,8 @@ pub(super) struct Connections {
 impl Connections {
     pub(super) fn new(clock: &Rc<Clock>) -> Rc<Self> {
         Rc::new(Self {
-            clock: Rc::clone(clock),
+            common: Rc::new(Common { clock: Rc::clone(clock), last_requests: Cell::new(false) }),
+            swept: Cell::new(clock.now()),
             open: RefCell::default(),
             next: Cell::new(0),
             closed: Notify::new(),
@@ -174,20 +270,37 @@ impl Connections {
     pub(super) fn open(self: &Rc<Self>) -> Open {
         let number = self.next.get();
         self.next.set(number + 1);
-        let watch = Rc::new(Watch::new(Rc::clone(&self.clock)));
+        let watch = Rc::new(Watch::new(Rc::clone(&self.common)));
         self.open.borrow_mut().insert(number, Rc::clone(&watch));
         Open { connections: Rc::clone(self), number, watch }
     }
 
-    /// Orders every connection that is over a deadline to end.
-    pub(super) fn sweep(&self, limits: &Limits) {
+    /// Orders every connection that is over a deadline to end, once in each tick.
+    pub(super) fn sweep(&self, limits: &Limits, counters: &WorkerShard) {
+        let now = self.common.clock.now();
+        let before = self.swept.replace(now);
         for watch in self.open.borrow().values() {
-            if let Some(order) = watch.due(limits) {
-                if order == Order::Drain {
-                    watch.since.set(self.clock.now());
-                }
-                watch.give(order);
+            watch.retire(limits);
+            watch.rest(before);
+            let Some((order, limit)) = watch.due(limits) else { continue };
+            if order > watch.order.get()
+                && let Some(limit) = limit
+            {
+                counters.limited(limit);
             }
+            if order == Order::Drain {
+                watch.since.set(now);
+            }
+            watch.give(order);
+        }
+    }
+
+    /// From now on each response is the last one of its connection. HTTP/2 has its own way to say so, without waiting
+    /// for a request (RFC 9113 §6.8).
+    pub(super) fn take_last_requests(&self) {
+        self.common.last_requests.set(true);
+        for watch in self.open.borrow().values().filter(|watch| watch.multiplexed.get()) {
+            watch.give(Order::Drain);
         }
     }
 
@@ -241,6 +354,7 @@ mod tests {
         start: Instant,
         connections: Rc<Connections>,
         open: Open,
+        counters: WorkerShard,
     }
 
     impl Case {
@@ -248,14 +362,14 @@ mod tests {
             let start = Instant::now();
             let connections = Connections::new(&Clock::new(start));
             let open = connections.open();
-            Self { start, connections, open }
+            Self { start, connections, open, counters: WorkerShard::default() }
         }
 
         fn at(&self, seconds: u64) -> Order {
             let limits = crate::proxy::fixture::limits();
             assert_eq!((limits.header_timeout, limits.keep_alive_timeout), (HEADER, KEEP_ALIVE));
-            self.connections.clock.tick(self.start + Duration::from_secs(seconds));
-            self.connections.sweep(&limits);
+            self.connections.common.clock.tick(self.start + Duration::from_secs(seconds));
+            self.connections.sweep(&limits, &self.counters);
             self.open.order.get()
         }
     }
@@ -272,23 +386,43 @@ mod tests {
     #[test]
     fn an_idle_connection_has_the_longer_limit_and_its_next_head_the_shorter() {
         let case = Case::new();
-        drop(case.open.begin());
+        drop(case.open.begin(false));
         assert_eq!(case.at(75), Order::Serve);
         case.open.received();
         assert_eq!(case.at(85), Order::Serve);
         assert_eq!(case.at(86), Order::Close);
 
         let idle = Case::new();
-        drop(idle.open.begin());
+        drop(idle.open.begin(false));
         assert_eq!(idle.at(76), Order::Drain);
         assert_eq!(idle.at(86), Order::Drain);
         assert_eq!(idle.at(87), Order::Close);
     }
 
     #[test]
+    fn an_idle_connection_gives_back_its_buffers_once() {
+        let case = Case::new();
+        let parks = |seconds: u64| {
+            case.at(seconds);
+            case.open.parks()
+        };
+        assert_eq!([1, 2, 3, 4].map(parks), [false; 4], "the first head is awaited");
+        drop(case.open.begin(false));
+        assert_eq!([5, 6, 7, 8].map(parks), [false, false, true, false]);
+        // Asked while a head arrives.
+        drop(case.open.begin(false));
+        case.at(12);
+        case.open.received();
+        assert!(!case.open.parks());
+        drop(case.open.begin(false));
+        case.open.stalled();
+        assert_eq!([15, 20].map(parks), [false; 2], "not all is written");
+    }
+
+    #[test]
     fn a_connection_with_a_request_has_no_deadline_here() {
         let case = Case::new();
-        let (one, two) = (case.open.begin(), case.open.begin());
+        let (one, two) = (case.open.begin(false), case.open.begin(false));
         drop(one);
         assert_eq!(case.at(1000), Order::Serve);
         drop(two);
@@ -309,7 +443,7 @@ mod tests {
     #[test]
     fn a_client_that_takes_nothing_is_gone() {
         let case = Case::new();
-        let _busy = case.open.begin();
+        let _busy = case.open.begin(false);
         case.open.stalled();
         assert_eq!(case.at(60), Order::Serve);
         case.open.sent();

@@ -1,56 +1,38 @@
 //! A worker thread: accepts, sweeps, and drains.
 
-use super::bind::BACKLOG;
-use super::connection::{Connection, Hub, serve_plain, serve_tls};
+use super::connection::{Connection, Hub};
 use super::pulse::Pulse;
+use super::tls::Tls;
 use super::watch::{Connections, Order};
+use crate::metrics::shard::Limit;
 use crate::proxy::clock::TICK;
 use crate::proxy::{Shared, Worker};
-use rustls::ServerConfig;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch::Receiver;
-use tokio::task::LocalSet;
 
 /// Out of file descriptors or memory, accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A worker before its thread: its event queue, and the sockets that are registered there.
+/// After the stop, a client may still send one request for this long: it could not know, and it may have been under
+/// way. Clients of HTTP/1.1 have no other way to be told than by their last response.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+
+/// A worker before its thread: what it will listen on.
 pub(super) struct Starting {
-    runtime: Background,
-    listeners: Vec<Listener>,
+    sockets: Vec<(std::net::TcpListener, Option<Arc<Tls>>)>,
     pulse: Arc<Pulse>,
 }
 
-/// A runtime that ends without waiting: neither for a name that is being resolved, nor does it mind to be dropped
-/// by a caller that runs on a runtime itself (where waiting would be a panic).
-struct Background(Option<Runtime>);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-struct Listener {
-    socket: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
-}
-
 impl Starting {
-    pub(super) fn new() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let pulse = Arc::new(Pulse::new(Instant::now()));
-        Ok(Self { runtime: Background(Some(runtime)), listeners: vec![], pulse })
+    pub(super) fn new() -> Self {
+        Self { sockets: vec![], pulse: Arc::new(Pulse::new(Instant::now())) }
     }
 
     /// Of the thread that it will be.
@@ -58,23 +40,59 @@ impl Starting {
         Arc::clone(&self.pulse)
     }
 
-    pub(super) fn listen(
-        &mut self,
-        socket: std::net::TcpListener,
-        tls: Option<Arc<ServerConfig>>,
-    ) -> io::Result<()> {
-        let _registering = self.runtime.0.as_ref().map(Runtime::enter);
-        self.listeners.push(Listener { socket: TcpListener::from_std(socket)?, tls });
-        Ok(())
+    pub(super) fn listen(&mut self, socket: std::net::TcpListener, tls: Option<Arc<Tls>>) {
+        self.sockets.push((socket, tls));
     }
 }
 
-/// The whole life of a worker.
-pub(super) fn run(index: usize, starting: Starting, shared: &Shared, stop: Receiver<Option<Instant>>) {
-    let Starting { runtime, listeners, pulse } = starting;
-    let local = LocalSet::new();
-    if let Some(runtime) = &runtime.0 {
-        local.block_on(runtime, serve(index, listeners, pulse, shared, stop));
+struct Listener {
+    socket: TcpListener,
+    tls: Option<Arc<Tls>>,
+}
+
+/// A worker's event queue, which its thread keeps to itself. It ends without waiting for a name that is being resolved.
+struct EventLoop(Option<LocalRuntime>);
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The whole life of a worker; `started` is told whether it has begun.
+pub(super) fn run(
+    index: usize,
+    starting: Starting,
+    shared: &Shared,
+    started: &Sender<io::Result<()>>,
+    stop: Receiver<Option<Instant>>,
+) {
+    // Nobody listens only where another worker has failed: this one will be told to stop.
+    let tell = |result| drop(started.send(result));
+    let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => EventLoop(Some(runtime)),
+        Err(error) => return tell(Err(error)),
+    };
+    let Some(running) = &runtime.0 else { return };
+    let Starting { sockets, pulse } = starting;
+    let listeners = {
+        let _registering = running.enter();
+        sockets.into_iter().map(Listener::new).collect::<io::Result<Vec<_>>>()
+    };
+    match listeners {
+        Ok(listeners) => {
+            tell(Ok(()));
+            running.block_on(serve(index, listeners, pulse, shared, stop));
+        }
+        Err(error) => tell(Err(error)),
+    }
+}
+
+impl Listener {
+    fn new((socket, tls): (std::net::TcpListener, Option<Arc<Tls>>)) -> io::Result<Self> {
+        Ok(Self { socket: TcpListener::from_std(socket)?, tls })
     }
 }
 
@@ -103,9 +121,11 @@ async fn serve(
         // It accepts what had been waiting, and then ends.
         let _ = listener.await;
     }
-    // Those just accepted have a moment to show the request that they brought: it may well be in the socket.
-    tokio::time::sleep(TICK.min(deadline.saturating_duration_since(Instant::now()))).await;
-    hub.connections.give_all(Order::Drain);
+    hub.connections.take_last_requests();
+    let left = deadline.saturating_duration_since(Instant::now());
+    if tokio::time::timeout(LAST_REQUESTS.min(left), hub.connections.all_closed()).await.is_err() {
+        hub.connections.give_all(Order::Drain);
+    }
     if tokio::time::timeout_at(deadline.into(), hub.connections.all_closed()).await.is_err() {
         tracing::warn!(worker = index, "aborting what has not ended by the deadline");
         hub.connections.give_all(Order::Close);
@@ -123,7 +143,7 @@ async fn sweep(hub: Rc<Hub>, pulse: Arc<Pulse>) {
         pulse.beat(now);
         let routing = hub.worker.routing();
         hub.worker.clock.tick(now);
-        hub.connections.sweep(&routing.limits);
+        hub.connections.sweep(&routing.limits, &hub.worker.counters);
         hub.worker.pool.sweep(routing.limits.origin_idle_timeout);
     }
 }
@@ -136,7 +156,7 @@ async fn accept(hub: Rc<Hub>, listener: Listener, mut stop: Receiver<Option<Inst
             accepted = listener.socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => start(&hub, &listener, stream, address),
+            Ok((stream, address)) => start(&hub, listener.tls.as_deref(), stream, address),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a connection was not accepted");
                 if !concerns_one_connection(&error) {
@@ -145,11 +165,15 @@ async fn accept(hub: Rc<Hub>, listener: Listener, mut stop: Receiver<Option<Inst
             }
         }
     }
-    // What the kernel took before the stop would be reset with the listener.
-    for _ in 0..BACKLOG {
-        match poll_fn(|cx| Poll::Ready(listener.socket.poll_accept(cx))).await {
-            Poll::Ready(Ok((stream, address))) => start(&hub, &listener, stream, address),
-            Poll::Ready(Err(_)) | Poll::Pending => return,
+    // What the kernel took before the stop would be reset with the listener. The socket itself is asked: the runtime
+    // may not have heard of the last ones.
+    let Listener { socket, tls } = listener;
+    let Ok(socket) = socket.into_std() else { return };
+    while let Ok((stream, address)) = socket.accept() {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            start(&hub, tls.as_deref(), stream, address);
         }
     }
 }
@@ -159,14 +183,57 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-fn start(hub: &Hub, listener: &Listener, stream: TcpStream, address: SocketAddr) {
+fn start(hub: &Hub, tls: Option<&Tls>, stream: TcpStream, address: SocketAddr) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = &error as &dyn std::error::Error, "a client left before it was served");
         return;
     }
-    let connection = Connection::open(hub, address, listener.tls.is_some());
-    match listener.tls.clone() {
-        Some(config) => tokio::task::spawn_local(serve_tls(connection, config, stream)),
-        None => tokio::task::spawn_local(serve_plain(connection, stream)),
-    };
+    let room = Room::of(hub.worker.open_connections(), hub.worker.routing().limits.connections);
+    if room != Room::Served {
+        hub.worker.counters.limited(Limit::Connections);
+    }
+    if room == Room::None {
+        return;
+    }
+    let connection = Connection::open(hub, address.ip(), tls.is_some(), room == Room::TurnedAway);
+    tokio::task::spawn_local(connection.serve(stream, tls.map(Tls::current)));
+}
+
+/// What is done with one more connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Served,
+    /// Told that there is no room, as long as that many do not come that telling them takes more than is left.
+    TurnedAway,
+    /// Closed at once.
+    None,
+}
+
+impl Room {
+    fn of(open: u64, limit: usize) -> Self {
+        let limit = limit as u64;
+        let turned_away = (limit / 16).clamp(16, 1024);
+        match open {
+            _ if open < limit => Self::Served,
+            _ if open < limit + turned_away => Self::TurnedAway,
+            _ => Self::None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_for_one_more_connection() {
+        let check = |open, limit, room| assert_eq!(Room::of(open, limit), room, "{open} of {limit}");
+        check(0, 1, Room::Served);
+        check(1, 1, Room::TurnedAway);
+        check(16, 1, Room::TurnedAway);
+        check(17, 1, Room::None);
+        check(15_999, 16_000, Room::Served);
+        check(16_000, 16_000, Room::TurnedAway);
+        check(17_000, 16_000, Room::None);
+    }
 }

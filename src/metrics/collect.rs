@@ -1,7 +1,7 @@
 //! Folds the data plane's shards into metric families at scrape time.
 
 use super::LATENCY_BUCKETS;
-use super::shard::{FoldedLatency, Shards, SiteMetrics};
+use super::shard::{FoldedLatency, Limit, Shards, SiteMetrics};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -68,6 +68,11 @@ impl Collector for DataPlane {
         let tls = shards.total(|worker| &worker.tls_connections);
         for (listener, open) in [("plain", plain), ("tls", tls)] {
             family.encode_family(&[("listener", listener)])?.encode_gauge(&open)?;
+        }
+        let help = "What a limit on clients refused or ended";
+        let mut family = counter(&mut encoder, "limited", help)?;
+        for limit in Limit::ALL {
+            count(&mut family, &[("limit", limit.as_str())], shards.limited(limit))?;
         }
         gauge(&mut encoder, "requests_in_flight", "Requests whose response is not written to its end")?
             .encode_gauge(&shards.total(|worker| &worker.in_flight))?;

@@ -185,6 +185,49 @@ pub struct WorkerShard {
     pub received: Count,
     /// Bytes to clients, before encryption.
     pub sent: Count,
+    limited: [Count; Limit::ALL.len()],
+}
+
+impl WorkerShard {
+    /// A limit refused or ended something of a client's. Only the owning worker's thread may call this.
+    pub fn limited(&self, limit: Limit) {
+        self.limited[limit as usize].add(1);
+    }
+}
+
+/// What keeps clients from taking more than there is, as a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Too many connections: turned away.
+    Connections,
+    /// Too many requests at a time: turned away.
+    Requests,
+    /// No TLS handshake or PROXY protocol header in time: closed.
+    Handshake,
+    /// No request head in time: closed.
+    Head,
+    /// Nothing of the response taken in time: closed, or the HTTP/2 stream reset.
+    Write,
+    /// Too many HTTP/2 control frames: closed.
+    Frames,
+}
+
+impl Limit {
+    /// Every limit, in the order of its declaration.
+    pub const ALL: [Self; 6] =
+        [Self::Connections, Self::Requests, Self::Handshake, Self::Head, Self::Write, Self::Frames];
+
+    /// Its label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Requests => "requests",
+            Self::Handshake => "handshake",
+            Self::Head => "head",
+            Self::Write => "write",
+            Self::Frames => "frames",
+        }
+    }
 }
 
 /// Every shard there is.
@@ -223,6 +266,16 @@ impl Shards {
 
     pub(super) fn sites(&self) -> Vec<Arc<SiteMetrics>> {
         self.sites.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// How many workers there are.
+    pub(super) fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// What a limit did, over workers.
+    pub(super) fn limited(&self, limit: Limit) -> u64 {
+        self.total(|worker| &worker.limited[limit as usize])
     }
 
     /// The sum of one counter over workers.

@@ -4,10 +4,10 @@
 use super::clock::{Clock, Patience};
 use super::flight::Flight;
 use super::h1;
+use super::metered::Metered;
 use super::origin::OriginBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,6 +20,12 @@ pub enum UploadError {
     /// No part of it for too long.
     #[error("it stalled")]
     Stalled,
+    /// Too little of it for too long.
+    #[error("it is too slow")]
+    TooSlow,
+    /// More of it than the limit.
+    #[error("it is too large")]
+    TooLarge,
     /// The client went away, or its framing is broken.
     #[error("it cannot be read")]
     Client(#[source] hyper::Error),
@@ -48,14 +54,14 @@ pub(super) struct Progress {
 /// A client's body on its way to an origin.
 #[derive(Debug)]
 pub struct Upload {
-    incoming: Incoming,
+    incoming: Metered,
     patience: Patience,
     progress: Rc<Progress>,
 }
 
 impl Upload {
     /// The body of a request, whose parts may take `limit` each; none where there is no body.
-    pub fn new(incoming: Incoming, clock: &Rc<Clock>, limit: Duration) -> Option<Self> {
+    pub fn new(incoming: Metered, clock: &Rc<Clock>, limit: Duration) -> Option<Self> {
         (!incoming.is_end_stream()).then(|| Self {
             incoming,
             patience: Patience::new(clock, limit),
@@ -89,7 +95,7 @@ impl Body for Upload {
         this.patience.rewarded();
         this.progress.awaited.set(false);
         this.progress.parts.set(this.progress.parts.get() + 1);
-        Poll::Ready(frame.map(|frame| frame.map_err(UploadError::Client)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

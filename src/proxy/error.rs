@@ -3,6 +3,7 @@
 //! A `Display` here says one thing and leaves its cause to `source`; the client is told [`Answer::public`],
 //! never a cause.
 
+use super::body::UploadError;
 use super::h1::encode::EncodeError;
 use super::h1::head::HeadError;
 use super::h1::{self, Cause};
@@ -43,11 +44,17 @@ pub enum ProxyError {
     /// It has no safe form on the way to an origin.
     #[error("the request cannot be passed on")]
     Unsendable(#[source] EncodeError),
+    /// As many connections or requests as the limits allow are there already.
+    #[error("there is no room for more")]
+    Full,
+    /// The client's body is longer than the limit, by its own account.
+    #[error("the request body is too large")]
+    BodyTooLarge,
     /// The client's body did not arrive whole.
     #[error("the request body failed")]
     Upload {
-        /// No part of it for too long.
-        stalled: bool,
+        /// In which way.
+        fault: UploadFault,
         /// What happened.
         #[source]
         source: h1::Error,
@@ -55,6 +62,17 @@ pub enum ProxyError {
     /// The origin gave no usable response.
     #[error("the origin failed")]
     Origin(#[source] OriginError),
+}
+
+/// How a client's body fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadFault {
+    /// It ended before its end, or its framing is broken.
+    Broken,
+    /// It stalled, or came too slowly.
+    Slow,
+    /// It is longer than the limit.
+    TooLarge,
 }
 
 /// What went wrong on the way to an origin.
@@ -97,6 +115,20 @@ pub struct Answer {
 }
 
 impl ProxyError {
+    /// The client's body failed, or was not of the length that it announced.
+    pub(super) fn upload(source: h1::Error) -> Self {
+        let cause = match &source.cause {
+            Cause::RequestBody(cause) => cause.downcast_ref(),
+            _ => None,
+        };
+        let fault = match cause {
+            Some(UploadError::Stalled | UploadError::TooSlow) => UploadFault::Slow,
+            Some(UploadError::TooLarge) => UploadFault::TooLarge,
+            Some(UploadError::Client(_)) | None => UploadFault::Broken,
+        };
+        Self::Upload { fault, source }
+    }
+
     /// The one table of statuses.
     pub fn answer(&self) -> Answer {
         let client =
@@ -124,10 +156,17 @@ impl ProxyError {
                 ..client(StatusCode::LOOP_DETECTED, "the request has been here before", false)
             },
             Self::Unsendable(_) => client(StatusCode::BAD_REQUEST, "the request cannot be passed on", true),
-            Self::Upload { stalled: true, .. } => {
-                client(StatusCode::REQUEST_TIMEOUT, "the request body stalled", true)
+            Self::Full => Answer {
+                proxy_status: "connection_limit_reached",
+                ..client(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time", true)
+            },
+            Self::Upload { fault: UploadFault::Slow, .. } => {
+                client(StatusCode::REQUEST_TIMEOUT, "the request body is too slow", true)
             }
-            Self::Upload { stalled: false, .. } => {
+            Self::BodyTooLarge | Self::Upload { fault: UploadFault::TooLarge, .. } => {
+                client(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large", true)
+            }
+            Self::Upload { fault: UploadFault::Broken, .. } => {
                 client(StatusCode::BAD_REQUEST, "the request body cannot be read", true)
             }
             Self::Origin(error) => error.answer(),
@@ -213,9 +252,13 @@ mod tests {
             cause,
         };
         check(ProxyError::Unsendable(EncodeError::Target), 400, "http_request_error");
-        let upload = |stalled| ProxyError::Upload { stalled, source: lost(Cause::RequestLength) };
-        check(upload(true), 408, "http_request_error");
-        check(upload(false), 400, "http_request_error");
+        let upload = |error: UploadError| ProxyError::upload(lost(Cause::RequestBody(Box::new(error))));
+        check(upload(UploadError::Stalled), 408, "http_request_error");
+        check(upload(UploadError::TooSlow), 408, "http_request_error");
+        check(upload(UploadError::TooLarge), 413, "http_request_error");
+        check(ProxyError::upload(lost(Cause::RequestLength)), 400, "http_request_error");
+        check(ProxyError::BodyTooLarge, 413, "http_request_error");
+        check(ProxyError::Full, 503, "connection_limit_reached");
         check(ProxyError::TargetTooLong, 414, "http_request_error");
         check(ProxyError::Expectation, 417, "http_request_error");
         check(ProxyError::UnknownHost("x".into()), 421, "destination_not_found");

@@ -12,36 +12,16 @@ use std::time::Duration;
 
 /// The default limits.
 pub fn limits() -> Limits {
-    Limits {
-        handshake_timeout: Duration::from_secs(5),
-        header_timeout: Duration::from_secs(10),
-        keep_alive_timeout: Duration::from_secs(75),
-        body_timeout: Duration::from_secs(30),
-        origin_connect_timeout: Duration::from_secs(2),
-        origin_first_byte_timeout: Duration::from_secs(30),
-        origin_body_timeout: Duration::from_secs(30),
-        origin_idle_timeout: Duration::from_secs(30),
-        origin_pool_size: 16,
-        request_headers: 100,
-        request_header_bytes: 32 * 1024,
-        target_bytes: 8 * 1024,
-        drain_timeout: Duration::from_secs(30),
-    }
+    Limits::default()
 }
 
 /// A configuration of these sites.
 pub fn config(sites: Vec<Site>) -> Config {
     Config {
-        server: Server {
-            listen: vec![],
-            tls_listen: vec![],
-            workers: 1,
-            certificates: vec![],
-            trusted_proxies: vec![],
-            limits: limits(),
-        },
+        server: Server { workers: 1, ..Server::default() },
         admin: Admin { listen: ([127, 0, 0, 1], 0).into(), tokens: vec![] },
         store: Store { path: None, retention: Duration::from_secs(60) },
+        log: crate::config::Log::default(),
         sites: sites.into_iter().map(Arc::new).collect(),
     }
 }
@@ -77,7 +57,9 @@ pub fn site(name: &str, hosts: &[&str]) -> Site {
             vary: vec![],
             rules: vec![],
             tags: TagPolicy { path: true, site: true, sections: 0 },
+            aem: None,
         },
+        events: Default::default(),
         max_purge_lag: Duration::from_secs(60),
         cdns: vec![],
     }

@@ -1,13 +1,16 @@
 //! A request from its head to the last byte of its response: what is known of it, counted once when it ends.
 
+use super::access::Noted;
 use super::body::DownloadError;
 use super::error;
+use super::key_fields::Single;
 use super::peer::{Peer, RequestId};
 use super::site::Site;
 use super::worker::{Snapshot, Worker};
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
 use crate::rewrite::{Decision, Outcome, Reason};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use http::request::Parts;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
@@ -23,16 +26,19 @@ pub struct Flight {
     id: RequestId,
     /// Whether the peer's forwarding headers are believed.
     pub trusted: bool,
-    started: Instant,
+    /// When it arrived.
+    pub started: Instant,
     /// The response's status; none while there is no response.
     pub status: Option<StatusCode>,
     /// What was done to the response.
     pub decision: Decision,
+    /// For the access log.
+    noted: Option<Box<Noted>>,
 }
 
 impl Flight {
-    /// A request with these headers from this peer has arrived.
-    pub fn begin(worker: &Rc<Worker>, peer: &Peer, headers: &HeaderMap) -> Self {
+    /// A request with this `X-Request-Id` from this peer has arrived.
+    pub fn begin(worker: &Rc<Worker>, peer: &Peer, id: Single<'_>) -> Self {
         let routing = worker.routing();
         let trusted = routing.trusts_proxy(peer.address());
         worker.counters.in_flight.add(1);
@@ -40,12 +46,18 @@ impl Flight {
             worker: Rc::clone(worker),
             routing,
             site: None,
-            id: RequestId::of(headers, trusted, || fastrand::u128(..)),
+            id: RequestId::of(id, trusted, || fastrand::u128(..)),
             trusted,
             started: Instant::now(),
             status: None,
             decision: Decision { outcome: Outcome::Untouched, reason: Reason::ShimError },
+            noted: None,
         }
+    }
+
+    /// It will have a line in the access log, if there is one.
+    pub fn note(&mut self, peer: &Peer, head: &Parts) {
+        self.noted = self.routing.access.note(peer.address(), head);
     }
 
     /// The configuration of this request, from its start to its end.
@@ -97,7 +109,11 @@ impl Drop for Flight {
         self.worker.counters.in_flight.sub(1);
         let shard = self.counters().shard(self.worker.index());
         let status = self.status.map_or(CLIENT_LEFT, |status| status.as_u16());
-        shard.request(status, self.decision, self.started.elapsed());
+        let took = self.started.elapsed();
+        shard.request(status, self.decision, took);
+        if let Some(noted) = &self.noted {
+            self.routing.access.write(noted, self, status, took);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The request path: `site -> opt-in -> forward -> origin -> rewrite -> respond`, all of it in `exchange`.
 
+pub mod access;
 pub mod body;
 pub mod clock;
 pub mod edge;
@@ -10,6 +11,8 @@ pub mod h1;
 pub mod hop;
 pub mod host;
 pub mod inbound;
+pub mod key_fields;
+pub mod metered;
 pub mod opt_in;
 pub mod peer;
 pub mod pool;
@@ -28,43 +31,61 @@ pub(crate) mod fixture;
 pub use origin::OriginBody;
 pub use worker::{Shared, Snapshot, Worker};
 
+use crate::metrics::shard::Limit;
 use body::{ResponseBody, Upload};
 use error::ProxyError;
 use flight::Flight;
 use forward::Forwarding;
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use key_fields::KeyFields;
+use metered::Metered;
+use opt_in::Caller;
 use origin::Outgoing;
 use peer::Peer;
 use std::rc::Rc;
 
 /// Answers one request: with its origin's response, or with an error of ours.
 pub async fn handle(worker: &Rc<Worker>, peer: &Peer, request: Request<Incoming>) -> Response<ResponseBody> {
-    let mut flight = Flight::begin(worker, peer, request.headers());
-    let (method, version) = (request.method().clone(), request.version());
-    match exchange(worker, peer, request, &mut flight).await {
+    let (head, body) = request.into_parts();
+    let fields = KeyFields::of(&head.headers);
+    let mut flight = Flight::begin(worker, peer, fields.request_id);
+    flight.note(peer, &head);
+    match exchange(worker, peer, &head, &fields, body, &mut flight).await {
         Ok(response) => response.map(|body| ResponseBody::origin(body, flight)),
-        Err(error) => respond::refuse(&error, &method, version, flight),
+        Err(error) => respond::refuse(&error, &head.method, head.version, flight),
     }
+}
+
+/// Answers a request on a connection for which there is no room.
+pub fn turn_away<B>(worker: &Rc<Worker>, peer: &Peer, request: &Request<B>) -> Response<ResponseBody> {
+    let flight = Flight::begin(worker, peer, KeyFields::of(request.headers()).request_id);
+    respond::refuse(&ProxyError::Full, request.method(), request.version(), flight)
 }
 
 async fn exchange(
     worker: &Rc<Worker>,
     peer: &Peer,
-    request: Request<Incoming>,
+    head: &Parts,
+    key_fields: &KeyFields<'_>,
+    body: Incoming,
     flight: &mut Flight,
 ) -> Result<Response<OriginBody>, ProxyError> {
     let routing = flight.routing();
-    let (head, body) = request.into_parts();
+    if worker.is_full(routing.limits.requests_in_flight) {
+        worker.counters.limited(Limit::Requests);
+        return Err(ProxyError::Full);
+    }
 
     // Which site is it for?
-    let host = inbound::check(&head, &routing.limits)?;
+    let host = inbound::check(head, key_fields, &routing.limits)?;
     let site = site::of(&routing, &host)?;
     flight.enter(site);
     let site = routing.site(site);
 
     // May its response be rewritten, and for which CDN?
-    let opt_in = opt_in::decide(site, peer.address(), &head.headers);
+    let opt_in = opt_in::decide(site, Caller::of(peer), key_fields);
 
     // To the origin.
     let forwarding = Forwarding {
@@ -75,16 +96,19 @@ async fn exchange(
         opted_in: opt_in.believed,
         unconditional: opt_in.withholds_conditions(site.mode),
     };
-    let fields = forward::fields(&head, forwarding)?;
+    let fields = forward::fields(head, key_fields, forwarding)?;
+    let body = Metered::new(body, &routing.limits);
     let body = Upload::new(body, &worker.clock, routing.limits.body_timeout);
-    let request = Outgoing { head: &head, fields, body };
+    let request = Outgoing { head, fields, body, since: flight.started };
     let (mut response, body) = origin::send(worker, &routing.limits, site, request).await?.into_parts();
 
     // And back.
     respond::head(&mut response);
     flight.status = Some(response.status);
     flight.decision = match opt_in.edge {
-        Ok(edge) => respond::rewrite(site, site.metrics.shard(worker.index()), edge, &head, &mut response),
+        Ok(edge) => {
+            respond::rewrite(site, site.metrics.shard(worker.index()), edge, head, key_fields, &mut response)
+        }
         Err(reason) => respond::untouched(reason),
     };
     Ok(Response::from_parts(response, body))

@@ -3,11 +3,12 @@
 //! [`send`] and [`OriginBody`] are all that the request path knows of the client below: [`h1`](super::h1), driven
 //! here, in the task of the request.
 
-use super::body::{DownloadError, Progress, Upload, UploadError};
+use super::body::{DownloadError, Progress, Upload};
 use super::clock::Patience;
 use super::connect::{self, Connection};
 use super::error::{self, OriginError, ProxyError};
 use super::forward;
+use super::h1::head::HeadLimits;
 use super::h1::{self, Cause, Recycle};
 use super::site::{Origin, OriginId, Site};
 use super::stream::Stream;
@@ -33,6 +34,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) fields: forward::Fields<'a>,
     /// Taken by the first origin that has a connection.
     pub(super) body: Option<Upload>,
+    /// When it arrived.
+    pub(super) since: Instant,
 }
 
 /// Sends `request` to the first of the site's origins that takes a connection. Every failure is counted here.
@@ -83,11 +86,7 @@ fn judged(failure: h1::Error) -> Result<OriginError, ProxyError> {
         Cause::Io(_) | Cause::Closed => Ok(OriginError::Closed(failure)),
         Cause::Head(_) | Cause::Chunked(_) => Ok(OriginError::Head(failure)),
         Cause::Encode(error) => Err(ProxyError::Unsendable(*error)),
-        Cause::RequestBody(cause) => {
-            let stalled = matches!(cause.downcast_ref(), Some(UploadError::Stalled));
-            Err(ProxyError::Upload { stalled, source: failure })
-        }
-        Cause::RequestLength => Err(ProxyError::Upload { stalled: false, source: failure }),
+        Cause::RequestBody(_) | Cause::RequestLength => Err(ProxyError::upload(failure)),
     }
 }
 
@@ -101,7 +100,7 @@ async fn attempt(
 ) -> Result<Response<OriginBody>, Failure> {
     if let Some(connection) = worker.pool.take(origin.id) {
         let may_be_repeated = request.body.is_none() && is_safe(&request.head.method);
-        match exchange(worker, limits, counters, origin, connection, request).await {
+        match exchange(worker, limits, counters, origin, connection, request, request.since).await {
             Err(Failure::Exchange(error)) if may_be_repeated && error.is_retryable() => {}
             result => return result,
         }
@@ -110,7 +109,7 @@ async fn attempt(
     // Boxed: else the future of every client connection would hold the room for a TLS handshake.
     let connection = Box::pin(connect::connect(worker, limits, origin)).await.map_err(Failure::Unsent)?;
     counters.origin_connections.add(1);
-    exchange(worker, limits, counters, origin, connection, request).await
+    exchange(worker, limits, counters, origin, connection, request, Instant::now()).await
 }
 
 fn is_safe(method: &Method) -> bool {
@@ -125,8 +124,8 @@ async fn exchange(
     origin: &Origin,
     connection: Connection,
     request: &mut Outgoing<'_>,
+    since: Instant,
 ) -> Result<Response<OriginBody>, Failure> {
-    let started = Instant::now();
     let body = request.body.take();
     let progress = body.as_ref().map(Upload::progress);
     let outgoing = h1::Request {
@@ -134,12 +133,13 @@ async fn exchange(
         target: forward::target(&request.head.uri).as_bytes(),
         headers: request.fields.iter(origin.host_header.as_ref()),
         body,
+        limits: HeadLimits { fields: limits.origin_headers, bytes: limits.origin_header_bytes },
     };
     let lease = Lease { worker: Rc::clone(worker), origin: origin.id, pool_size: limits.origin_pool_size };
     let exchange = connection.send(outgoing, lease).map_err(Failure::Exchange)?;
     let patience = Patience::new(&worker.clock, limits.origin_first_byte_timeout);
     let response = answer(exchange, progress.as_deref(), patience).await?;
-    counters.origin_answered(started.elapsed());
+    counters.origin_answered(since.elapsed());
     let patience = Patience::new(&worker.clock, limits.origin_body_timeout);
     Ok(response.map(|body| OriginBody { body, patience, failed: None }))
 }

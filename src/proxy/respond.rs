@@ -4,6 +4,7 @@ use super::body::ResponseBody;
 use super::error::{self, ProxyError};
 use super::flight::Flight;
 use super::hop;
+use super::key_fields::KeyFields;
 use super::site::Site;
 use crate::config::Mode;
 use crate::metrics::shard::SiteShard;
@@ -11,9 +12,11 @@ use crate::rewrite::{self, Decision, Edge, Outcome, Reason, RequestFacts};
 use bytes::Bytes;
 use http::request::Parts as RequestParts;
 use http::response::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, Version, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// Seconds. Room comes free as fast as requests end.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Removes what ends at this hop. Nothing is added, and the reason phrase stays.
@@ -28,13 +31,14 @@ pub(super) fn rewrite(
     counters: &SiteShard,
     edge: Edge<'_>,
     request: &RequestParts,
+    key_fields: &KeyFields<'_>,
     head: &mut Parts,
 ) -> Decision {
     let request = RequestFacts {
         method: &request.method,
         path: request.uri.path(),
-        authorization: request.headers.contains_key(header::AUTHORIZATION),
-        cookie: request.headers.contains_key(header::COOKIE),
+        authorization: key_fields.authorization,
+        cookie: key_fields.cookie,
     };
     match site.mode {
         Mode::On => rewrite::rewrite(&site.policy, request, edge, head.status, &mut head.headers),
@@ -69,13 +73,16 @@ pub(super) fn refuse(
     mut flight: Flight,
 ) -> Response<ResponseBody> {
     let answer = error.answer();
-    tracing::warn!(
-        request_id = flight.id().as_str(),
-        site = flight.site_name(),
-        status = answer.status.as_u16(),
-        error = error::chain(error),
-        "a request failed"
-    );
+    // Under a flood the log must not be the next thing to fail: those turned away are counted.
+    if !matches!(error, ProxyError::Full) {
+        tracing::warn!(
+            request_id = flight.id().as_str(),
+            site = flight.site_name(),
+            status = answer.status.as_u16(),
+            error = error::chain(error),
+            "a request failed"
+        );
+    }
     flight.status = Some(answer.status);
     flight.decision = untouched(Reason::ShimError);
 
@@ -91,8 +98,14 @@ pub(super) fn refuse(
     if let Ok(value) = HeaderValue::try_from(format!("origin-shim; error={}", answer.proxy_status)) {
         headers.insert(PROXY_STATUS, value);
     }
-    if answer.status == http::StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(header::ALLOW, HeaderValue::from_static(ALLOW));
+    match answer.status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(header::ALLOW, HeaderValue::from_static(ALLOW));
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        _ => {}
     }
     if answer.close && version < Version::HTTP_2 {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

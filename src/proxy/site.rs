@@ -1,6 +1,7 @@
 //! Which site a request belongs to, compiled from the configuration: one immutable [`Routing`] that a reload
 //! swaps as a whole, so that a request sees one configuration from its start to its end.
 
+use super::access::AccessLog;
 use super::edge::Edges;
 use super::error::ProxyError;
 use super::host;
@@ -23,15 +24,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Routing {
     /// Limits and timeouts.
     pub limits: Limits,
+    /// Which requests are logged.
+    pub access: AccessLog,
     trusted_proxies: Vec<IpNet>,
+    proxy_protocol: Vec<IpNet>,
     sites: Vec<Site>,
-    exact: HashMap<String, usize>,
+    exact: ByHost,
     /// By what follows the `*.`.
-    wildcard: HashMap<String, usize>,
+    wildcard: ByHost,
     default: Option<usize>,
     /// Counts the requests that belong to no site.
     pub no_site: Arc<SiteMetrics>,
 }
+
+/// Sites by host. Only the configuration chooses what is in it, so the hash needs no secret.
+type ByHost = HashMap<String, usize, foldhash::fast::FixedState>;
 
 /// One site.
 #[derive(Debug)]
@@ -59,6 +66,8 @@ pub enum SiteTrust {
     Any,
     /// That of peers who send this secret. Its digest, so that comparing tells nothing, not even a length.
     Secret([u8; 32]),
+    /// That of peers whose certificate was verified.
+    ClientCertificate,
     /// That of peers in these networks.
     Addresses(Vec<IpNet>),
 }
@@ -143,8 +152,12 @@ pub enum RoutingError {
 
 /// The number of the site that a request for `host` belongs to.
 pub(super) fn of(routing: &Routing, host: &HeaderValue) -> Result<usize, ProxyError> {
-    let text = host.to_str().ok().and_then(host::of_authority);
-    let host = text.ok_or(ProxyError::BadRequest("the Host is not legal"))?;
+    let text = host.to_str().ok();
+    // What a site is known by is a legal host in its normal form.
+    if let Some(site) = text.and_then(|host| routing.exact.get(host)) {
+        return Ok(*site);
+    }
+    let host = text.and_then(host::of_authority).ok_or(ProxyError::BadRequest("the Host is not legal"))?;
     routing.find(&host).ok_or_else(|| ProxyError::UnknownHost(host.into_owned()))
 }
 
@@ -159,10 +172,12 @@ impl Routing {
     ) -> Result<Self, RoutingError> {
         let mut routing = Self {
             limits: config.server.limits.clone(),
+            access: AccessLog::new(&config.log),
             trusted_proxies: config.server.trusted_proxies.clone(),
+            proxy_protocol: config.server.proxy_protocol.clone(),
             sites: Vec::with_capacity(config.sites.len()),
-            exact: HashMap::new(),
-            wildcard: HashMap::new(),
+            exact: ByHost::default(),
+            wildcard: ByHost::default(),
             default: None,
             no_site: metrics.site(""),
         };
@@ -194,6 +209,11 @@ impl Routing {
     /// The site of a number that [`Routing::find`] gave.
     pub fn site(&self, number: usize) -> &Site {
         &self.sites[number]
+    }
+
+    /// Whether connections from this peer begin with a PROXY protocol header.
+    pub fn begins_with_proxy_header(&self, peer: IpAddr) -> bool {
+        self.proxy_protocol.iter().any(|net| net.contains(&peer))
     }
 
     /// Whether the forwarding headers of this peer are believed.
@@ -229,6 +249,7 @@ impl SiteTrust {
         match trust {
             Trust::Any => Self::Any,
             Trust::Secret(secret) => Self::Secret(super::opt_in::digest(secret.expose().as_bytes())),
+            Trust::ClientCertificate => Self::ClientCertificate,
             Trust::Addresses(nets) => Self::Addresses(nets.clone()),
         }
     }

@@ -79,6 +79,7 @@ pub struct Worker {
     pub pool: Pool,
     pub(super) addresses: Addresses,
     pub(super) scratch: Scratch,
+    metrics: Arc<Metrics>,
     /// Its connection counters.
     pub counters: Arc<WorkerShard>,
 }
@@ -96,6 +97,7 @@ impl Worker {
             clock,
             addresses: Addresses::default(),
             scratch: Scratch::default(),
+            metrics: Arc::clone(&shared.metrics),
             counters: shared.metrics.worker(index),
         })
     }
@@ -103,6 +105,19 @@ impl Worker {
     /// Its number.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// Open client connections, over all workers.
+    pub fn open_connections(&self) -> u64 {
+        self.metrics.open_connections()
+    }
+
+    /// Whether more requests are being answered than `limit` allows. A worker within its own share does not look at
+    /// the others, so that their counters stay where they are: together they may go beyond the limit by half.
+    pub(super) fn is_full(&self, limit: usize) -> bool {
+        let (own, limit) = (self.counters.in_flight.get(), limit as u64);
+        let share = limit.div_ceil(2 * self.metrics.workers() as u64);
+        own > share && self.metrics.requests_in_flight() > limit
     }
 
     /// The routing as it is now.

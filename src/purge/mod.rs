@@ -11,7 +11,7 @@ mod plan;
 pub(crate) mod testing;
 
 pub use batch::{Filled, Wanted, batches};
-pub use check::ItemError;
+pub use check::{ItemError, path as check_path};
 pub use plan::plan;
 
 use crate::cdn::Item;

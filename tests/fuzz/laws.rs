@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Version};
 use origin_shim::proxy::h1::chunked::{ChunkedError, Decoded, Decoder};
-use origin_shim::proxy::h1::head::{Framing, Head, HeadError, HeadReader};
+use origin_shim::proxy::h1::head::{Framing, Head, HeadError, HeadLimits, HeadReader};
 use origin_shim::proxy::h1::scratch::LineCache;
 
 /// The first byte chooses the method and the size of the pieces; the rest is what an origin sends.
@@ -37,7 +37,7 @@ fn decode_head<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     cache: &mut LineCache,
 ) -> HeadResult {
-    let mut reader = HeadReader::new(method);
+    let mut reader = HeadReader::new(method, HeadLimits::default());
     let mut buf = BytesMut::new();
     let mut head = None;
     for piece in pieces {

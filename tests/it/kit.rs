@@ -2,6 +2,7 @@
 
 mod docs;
 mod kubernetes;
+mod log;
 mod metrics;
 mod systemd;
 

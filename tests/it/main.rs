@@ -4,13 +4,20 @@
 // A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
 #![allow(clippy::unwrap_used)]
 
+mod adapters;
 mod admin;
 mod bodies;
 mod cdn_contract;
+mod cloudfront;
 mod configuration;
 mod crash;
+mod credentials;
 mod demo;
+mod edge;
+mod events;
+mod fake_cdn;
 mod fuzz_corpus;
+mod hardening;
 mod harness;
 mod kit;
 mod passthrough;

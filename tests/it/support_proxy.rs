@@ -44,6 +44,16 @@ impl Wire {
         let _ = self.reader.get_mut().write_all(bytes.as_ref());
     }
 
+    /// Writes; whether the peer still takes bytes.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.reader.get_mut().write_all(bytes).is_ok()
+    }
+
+    /// The same connection, to write from another thread.
+    pub fn another_end(&self) -> TcpStream {
+        self.reader.get_ref().try_clone().unwrap()
+    }
+
     /// A head with its empty line, or what came instead before the end.
     pub fn head(&mut self) -> String {
         let mut head = Vec::new();
@@ -284,31 +294,20 @@ pub fn get_with(path: &str, lines: &str) -> String {
 
 pub fn limits() -> Limits {
     Limits {
-        handshake_timeout: Duration::from_secs(5),
-        header_timeout: Duration::from_secs(10),
-        keep_alive_timeout: Duration::from_secs(75),
-        body_timeout: Duration::from_secs(30),
+        // Debug builds on busy machines.
         origin_connect_timeout: Duration::from_secs(5),
-        origin_first_byte_timeout: Duration::from_secs(30),
-        origin_body_timeout: Duration::from_secs(30),
-        origin_idle_timeout: Duration::from_secs(30),
-        origin_pool_size: 16,
-        request_headers: 100,
-        request_header_bytes: 32 * 1024,
-        target_bytes: 8 * 1024,
-        drain_timeout: Duration::from_secs(30),
+        ..Limits::default()
     }
 }
 
 pub fn config(sites: Vec<Site>) -> Config {
     Config {
+        log: origin_shim::config::Log::default(),
         server: Server {
             listen: vec![([127, 0, 0, 1], 0).into()],
-            tls_listen: vec![],
             workers: 1,
-            certificates: vec![],
-            trusted_proxies: vec![],
             limits: limits(),
+            ..Server::default()
         },
         admin: Admin { listen: ([127, 0, 0, 1], 0).into(), tokens: vec![] },
         store: Store { path: None, retention: Duration::from_secs(60) },
@@ -348,7 +347,9 @@ pub fn site(origins: &[SocketAddr]) -> Site {
             vary: vec![],
             rules: vec![],
             tags: TagPolicy { path: true, site: true, sections: 0 },
+            aem: None,
         },
+        events: Default::default(),
         max_purge_lag: Duration::from_secs(60),
         cdns: vec![],
     }

@@ -9,6 +9,7 @@ mod listener;
 mod log;
 mod openapi;
 mod operate;
+mod publish;
 mod read;
 mod reload;
 mod wait;
@@ -21,8 +22,8 @@ use super::{Limits, Peer, Readiness, State, router};
 use crate::cdn::{Item, ItemKind};
 use crate::config::secret::Secret;
 use crate::config::{
-    Admin, AdminToken, Cdn, CdnSettings, Config, Everything, Limits as ServerLimits, Mode, OriginHost,
-    OriginUrl, Scope, Server, Site, Store as StoreConfig, Trust,
+    Admin, AdminToken, Cdn, CdnSettings, Config, Everything, Mode, OriginHost, OriginUrl, Scope, Server,
+    Site, Store as StoreConfig, Trust,
 };
 use crate::metrics::Metrics;
 use crate::purge::{JobPlan, PurgeRequest};
@@ -84,6 +85,7 @@ impl Api {
             store: Arc::new(opened.map_or_else(OnceLock::new, OnceLock::from)),
             control: control.clone(),
             planner: Box::new(|site, request| Ok(plan(site, request))),
+            sender: crate::cdn::Sender::new().unwrap(),
             reload: control.clone(),
             events: Arc::default(),
             metrics: Arc::new(Metrics::new(1)),
@@ -172,6 +174,7 @@ fn config() -> Config {
             ],
         },
         store: StoreConfig { path: None, retention: Duration::from_secs(86_400) },
+        log: crate::config::Log::default(),
         sites: vec![
             Arc::new(site("www", vec![fastly(), varnish()])),
             Arc::new(shop),
@@ -205,6 +208,7 @@ fn site(name: &str, cdns: Vec<Cdn>) -> Site {
         origin_settle: Duration::ZERO,
         trust: Trust::Addresses(vec!["10.0.0.0/8".parse().unwrap()]),
         policy: policy(name),
+        events: Default::default(),
         max_purge_lag: Duration::from_secs(60),
         cdns: cdns.into_iter().map(Arc::new).collect(),
     }
@@ -226,6 +230,7 @@ fn policy(site: &str) -> Policy {
         vary: vec!["accept-encoding".to_owned()],
         rules: Vec::new(),
         tags: TagPolicy { path: true, site: true, sections: 0 },
+        aem: None,
     }
 }
 
@@ -263,27 +268,5 @@ fn cdn(name: &str, cdn: CdnType, tag_header: &'static str, settings: CdnSettings
 }
 
 fn server() -> Server {
-    let second = Duration::from_secs(1);
-    Server {
-        listen: Vec::new(),
-        tls_listen: Vec::new(),
-        workers: 1,
-        certificates: Vec::new(),
-        trusted_proxies: Vec::new(),
-        limits: ServerLimits {
-            handshake_timeout: second,
-            header_timeout: second,
-            keep_alive_timeout: second,
-            body_timeout: second,
-            origin_connect_timeout: second,
-            origin_first_byte_timeout: second,
-            origin_body_timeout: second,
-            origin_idle_timeout: second,
-            origin_pool_size: 1,
-            request_headers: 100,
-            request_header_bytes: 32 << 10,
-            target_bytes: 8 << 10,
-            drain_timeout: second,
-        },
-    }
+    Server::default()
 }

@@ -43,7 +43,7 @@ fn calls() {
 
 #[test]
 fn without_a_session_token_or_a_tag_header() {
-    let adapter = Cloudfront::new("E", "AKID", &Secret::new("k"), None, "http://127.0.0.1:5000", false);
+    let adapter = Cloudfront::new("E", "AKID", &Secret::new("k"), None, "http://127.0.0.1:5000", None);
     let calls = adapter.requests(&batch(ItemKind::Url, true, &["/a"]), &sign()).expect("a call");
     assert!(!calls[0].headers().contains_key("x-amz-security-token"));
     let tags = adapter.requests(&batch(ItemKind::Tag, true, &["a"]), &sign());

@@ -20,10 +20,18 @@ pub struct Server {
     pub workers: u32,
     /// Certificates, chosen by SNI. Without SNI, or with an unknown name, the first is served.
     pub certificates: Vec<Certificate>,
+    /// PEM file of the authorities whose client certificates are believed, for `trust = "client-cert"`. Clients without a
+    /// certificate are served too; one with a certificate of any other authority is not.
+    #[schemars(example = &"tls/edge-ca.pem")]
+    pub client_ca: Option<String>,
     /// Networks or addresses of peers whose `X-Forwarded-*`, `Forwarded` and `traceparent` are believed. From all
     /// others these headers are replaced.
     #[schemars(example = ["10.0.0.0/8", "2001:db8::7"])]
     pub trusted_proxies: Vec<String>,
+    /// Networks or addresses of load balancers that begin every connection with a PROXY protocol header, version 1 or 2. The
+    /// client's address is then the one it names; a connection from there without it is closed.
+    #[schemars(example = ["10.0.0.7"])]
+    pub proxy_protocol: Vec<String>,
     /// Limits and timeouts.
     pub limits: Limits,
 }
@@ -40,19 +48,36 @@ pub struct Certificate {
     pub key: String,
 }
 
-/// Limits and timeouts. Timeouts must be more than zero.
+/// Limits and timeouts. Timeouts must be more than zero. What is counted is counted over all workers.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// A TLS handshake must end within this.
+    /// Open client connections, at least 1; then 503 and, when many more come, no answer. Each takes a file descriptor,
+    /// and so does its connection to the origin.
+    #[schemars(range(min = 1))]
+    pub connections: u32,
+    /// Requests that are being answered, at least 1; then 503.
+    #[schemars(range(min = 1))]
+    pub requests_in_flight: u32,
+    /// Requests at a time on one HTTP/2 connection, 1 to 1000; more are refused, to be sent again.
+    #[schemars(range(min = 1, max = 1000))]
+    pub http2_streams: u32,
+    /// A client connection is ended after this, once it has no request, so that load spreads over workers and instances.
+    pub connection_max_age: DurationText,
+    /// A TLS handshake, and a PROXY protocol header, must end within this.
     pub handshake_timeout: DurationText,
     /// A request's head must arrive within this.
     pub header_timeout: DurationText,
     /// An idle client connection is closed after this. It should exceed the CDN's own, so that the CDN never sends a
     /// request into a closing connection.
     pub keep_alive_timeout: DurationText,
-    /// The longest pause between two parts of a request body.
+    /// The longest pause between two parts of a request body; then 408.
     pub body_timeout: DurationText,
+    /// Bytes per second that a request body must come with, over each `body_timeout` that was spent waiting for it; then
+    /// 408. 0: no such limit.
+    pub body_min_rate: u32,
+    /// A client that takes no byte of a response for this long is cut off.
+    pub write_timeout: DurationText,
     /// Connecting to the origin, TLS included; then 502.
     pub origin_connect_timeout: DurationText,
     /// From the request sent to the head of the origin's response; then 504.
@@ -72,6 +97,14 @@ pub struct Limits {
     /// Bytes of a request's target (path and query), 1 to 65534 and at most `request_header_bytes`; then 414.
     #[schemars(range(min = 1, max = 65534))]
     pub target_bytes: u32,
+    /// Bytes of a request's body; then 413. 0: no limit.
+    pub request_body_bytes: u64,
+    /// Headers in an origin's response, 1 to 256; then 502.
+    #[schemars(range(min = 1, max = 256))]
+    pub origin_headers: u32,
+    /// Bytes of an origin's response head, 1024 to 65536; then 502.
+    #[schemars(range(min = 1024, max = 65_536))]
+    pub origin_header_bytes: u32,
     /// After SIGTERM, requests in flight may end within this.
     pub drain_timeout: DurationText,
 }
@@ -79,18 +112,27 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            connections: 16_384,
+            requests_in_flight: 16_384,
+            http2_streams: 100,
+            connection_max_age: "1h".into(),
             handshake_timeout: "5s".into(),
             header_timeout: "10s".into(),
             keep_alive_timeout: "75s".into(),
             body_timeout: "30s".into(),
+            body_min_rate: 240,
+            write_timeout: "60s".into(),
             origin_connect_timeout: "2s".into(),
             origin_first_byte_timeout: "30s".into(),
             origin_body_timeout: "30s".into(),
             origin_idle_timeout: "20s".into(),
-            origin_pool_size: 64,
+            origin_pool_size: 256,
             request_headers: 100,
             request_header_bytes: 32 * 1024,
             target_bytes: 8 * 1024,
+            request_body_bytes: 0,
+            origin_headers: 256,
+            origin_header_bytes: 64 * 1024,
             drain_timeout: "30s".into(),
         }
     }

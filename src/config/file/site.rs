@@ -1,6 +1,7 @@
 //! `[[sites]]`
 
 use super::cdn::Cdn;
+use super::events::{Aem, EventRule};
 use crate::config::Mode;
 use crate::config::secret::SecretRef;
 use crate::config::text::{DurationText, OneOrMany};
@@ -28,7 +29,7 @@ pub struct Site {
     /// `off`: a plain proxy.
     #[serde(default)]
     pub mode: Mode,
-    /// The TTL table: `generic`, or `aem`, the one of AEM Edge Delivery.
+    /// The TTL table and what publish events purge: `generic`, or `aem`, those of AEM Edge Delivery.
     #[serde(default)]
     pub profile: Profile,
     /// `http://` or `https://`, a host, and perhaps a port; no path. Or a list of them, tried in turn.
@@ -52,6 +53,16 @@ pub struct Site {
     /// The tags that the site adds to those of the origin.
     #[serde(default)]
     pub tags: Tags,
+    /// Endings under which the origin serves the same page: publish events purge a path in each of these forms. `""` is the
+    /// page without an ending.
+    #[serde(default = "page_forms")]
+    #[schemars(inner(regex(pattern = "^$|^[/.][^?#*]*$")))]
+    pub page_forms: Vec<String>,
+    /// What publish events purge besides their own paths. Every rule that matches applies.
+    #[serde(default)]
+    pub events: Vec<EventRule>,
+    /// The site of AEM Edge Delivery that the origin serves. Default: none, and with `profile = "aem"` no publish events.
+    pub aem: Option<Aem>,
     /// The CDNs to purge. Without any, the site is a plain proxy.
     #[serde(default)]
     pub cdns: Vec<Cdn>,
@@ -59,6 +70,10 @@ pub struct Site {
 
 fn origin_host() -> String {
     "origin".to_owned()
+}
+
+fn page_forms() -> Vec<String> {
+    ["", "/", "/index.html", ".html"].map(str::to_owned).to_vec()
 }
 
 fn no_time() -> DurationText {
@@ -90,8 +105,8 @@ impl From<Profile> for rewrite::Profile {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptIn {
-    /// `any`: every peer (for a first try). `secret`: peers that send `secret` in `X-Origin-Shim-Secret`. A list of
-    /// networks or addresses: peers from there.
+    /// `any`: every peer (for a first try). `secret`: peers that send `secret` in `X-Origin-Shim-Secret`. `client-cert`:
+    /// peers with a certificate that `server.client_ca` vouches for. A list of networks or addresses: peers from there.
     #[schemars(schema_with = "trust_schema")]
     pub trust: OneOrMany,
     /// With `trust = "secret"`: a secret of at least 16 characters. It never reaches the origin.
@@ -108,7 +123,7 @@ impl Default for OptIn {
 fn trust_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "anyOf": [
-            { "type": "string", "enum": ["any", "secret"] },
+            { "type": "string", "enum": ["any", "secret", "client-cert"] },
             { "type": "array", "items": { "type": "string" }, "minItems": 1 }
         ],
         "default": "any",

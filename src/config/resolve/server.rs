@@ -8,7 +8,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
     let default = if file.tls_listen.is_empty() { vec!["0.0.0.0:8080".to_owned()] } else { Vec::new() };
@@ -36,6 +36,8 @@ pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
             .each(&file.certificates)
             .map(|(at, file)| certificate(file, &at))
             .collect(),
+        client_ca: file.client_ca.as_ref().and_then(|path| client_ca(path, &at.key("client_ca"))),
+        proxy_protocol: networks(&file.proxy_protocol, &at.key("proxy_protocol")),
         trusted_proxies: networks(&file.trusted_proxies, &at.key("trusted_proxies")),
         limits: limits(&file.limits, &at.key("limits")),
     }
@@ -85,6 +87,11 @@ fn check_certificate(certificate: &Certificate, at: &At<'_>) {
     }
 }
 
+fn client_ca(path: &str, at: &At<'_>) -> Option<PathBuf> {
+    let path = at.path(path);
+    at.ok(chain(&path)).map(|_| path)
+}
+
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let cannot =
         |why: &dyn ToString| format!("cannot read certificates from {}: {}", path.display(), why.to_string());
@@ -112,10 +119,16 @@ fn limits(file: &file::Limits, at: &At<'_>) -> Limits {
         at.key("target_bytes").error("must be at most `request_header_bytes`, which it is a part of");
     }
     Limits {
+        connections: number("connections", file.connections, 1, u32::MAX),
+        requests_in_flight: number("requests_in_flight", file.requests_in_flight, 1, u32::MAX),
+        http2_streams: number("http2_streams", file.http2_streams, 1, 1000) as u32,
+        connection_max_age: at.key("connection_max_age").positive_duration(&file.connection_max_age),
         handshake_timeout: at.key("handshake_timeout").positive_duration(&file.handshake_timeout),
         header_timeout: at.key("header_timeout").positive_duration(&file.header_timeout),
         keep_alive_timeout: at.key("keep_alive_timeout").positive_duration(&file.keep_alive_timeout),
         body_timeout: at.key("body_timeout").positive_duration(&file.body_timeout),
+        body_min_rate: file.body_min_rate,
+        write_timeout: at.key("write_timeout").positive_duration(&file.write_timeout),
         origin_connect_timeout: at
             .key("origin_connect_timeout")
             .positive_duration(&file.origin_connect_timeout),
@@ -130,6 +143,9 @@ fn limits(file: &file::Limits, at: &At<'_>) -> Limits {
         request_header_bytes: number("request_header_bytes", file.request_header_bytes, 8192, 1 << 20),
         // The `http` crate holds no longer one.
         target_bytes: number("target_bytes", file.target_bytes, 1, 65_534),
+        request_body_bytes: file.request_body_bytes,
+        origin_headers: number("origin_headers", file.origin_headers, 1, 256),
+        origin_header_bytes: number("origin_header_bytes", file.origin_header_bytes, 1024, 64 * 1024),
         drain_timeout: at.key("drain_timeout").positive_duration(&file.drain_timeout),
     }
 }

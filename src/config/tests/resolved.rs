@@ -1,7 +1,7 @@
 //! What a good file becomes.
 
 use super::{CANARY, SITE, read};
-use crate::config::{Config, OriginHost, Trust};
+use crate::config::{Config, Limits, OriginHost, Trust};
 use std::time::Duration;
 
 fn config(text: &str) -> Config {
@@ -15,6 +15,7 @@ fn config(text: &str) -> Config {
 fn defaults() {
     let mut config = config(SITE);
     config.server.workers = 1;
+    assert_eq!(format!("{:?}", config.server.limits), format!("{:?}", Limits::default()));
     insta::assert_debug_snapshot!(config);
 }
 
@@ -118,6 +119,35 @@ fn values_that_are_given_win() {
 }
 
 #[test]
+fn publish_events() {
+    let config = config(&format!(
+        r#"{SITE}
+        profile = "aem"
+        page_forms = ["", ".php"]
+        [[sites.events]]
+        purge_paths = ["//blog/./"]
+        [[sites.events]]
+        on = ["price"]
+        path = "/shop/**"
+        parents = 2
+        purge_tags = ["prices"]
+        purge_prefixes = ["/shop/%61/"]
+        purge_everything = true
+        [sites.aem]
+        org = "acme"
+        site = "website"
+        content_bus_id = "c1"
+        bulk_threshold = 5
+        [[sites.aem.folders]]
+        path = "/products/"
+        maps_to = "/products/default"
+        "#
+    ));
+    let site = &config.sites[0];
+    insta::assert_debug_snapshot!((&site.events, &site.policy.aem));
+}
+
+#[test]
 fn cdns_with_one_credential_share_an_account() {
     let fastly = |name: &str, service: &str, token: &str| {
         format!(
@@ -145,6 +175,27 @@ fn certificate() -> (String, String) {
     });
     let path = |name: &str| directory.path().join(name).display().to_string();
     (path("cert.pem"), path("key.pem"))
+}
+
+#[test]
+fn trust_in_client_certificates_needs_an_authority_and_a_tls_listener() {
+    let (cert, key) = certificate();
+    let file = |server: &str| {
+        let certificates = format!("[[server.certificates]]\ncert = \"{cert}\"\nkey = \"{key}\"\n");
+        read(&format!("[server]\n{server}\n{certificates}{SITE}opt_in = {{ trust = \"client-cert\" }}\n"))
+    };
+    let tls = "tls_listen = [\"127.0.0.1:0\"]";
+    let authority = format!("client_ca = \"{cert}\"");
+    let good = file(&format!("{tls}\n{authority}")).unwrap().config;
+    assert!(matches!(good.sites[0].trust, Trust::ClientCertificate));
+    assert_eq!(good.server.client_ca.as_deref(), Some(std::path::Path::new(&cert)));
+    for lacking in [tls, authority.as_str()] {
+        let refused = file(lacking).unwrap_err().problems()[0].to_string();
+        assert!(
+            refused.ends_with("trust: \"client-cert\" needs `server.client_ca` and `server.tls_listen`"),
+            "{refused}"
+        );
+    }
 }
 
 #[test]

@@ -28,7 +28,8 @@ fn wrong_configurations() {
         ("nothing", String::new()),
         ("unknown table", top("[serve]")),
         ("unknown keys, all of them", top("[server]\nlisen = []\n[server.limits]\nheader-timeout = \"1s\"\ncolour = 1\n[store]\nURL = \"\"")),
-        ("keys of a later version", site("[sites.cache]\nfollow_up_margin = \"1s\"\n[server]\nclient_ca = \"ca.pem\"")),
+        ("keys of a later version", site("[sites.cache]\nfollow_up_margin = \"1s\"")),
+        ("authorities that are not there", top("[server]\ntls_listen = []\nclient_ca = \"/nowhere/ca.pem\"")),
         ("missing keys, all of them", top("[[server.certificates]]\n[[admin.tokens]]\n[[sites]]\n[[sites.rules]]")),
         ("wrong types", top("[server]\nlisten = \"127.0.0.1:80\"")),
         ("wrong type of a number", top("[server]\nworkers = -1")),
@@ -48,8 +49,8 @@ fn wrong_configurations() {
         ("nothing to listen on", top("[server]\nlisten = []")),
         ("listeners that meet", top("[server]\nlisten = [\"127.0.0.1:9180\", \"0.0.0.0:80\", \"0.0.0.0:80\", \"[::]:80\", \"127.0.0.1:0\", \"127.0.0.1:0\"]")),
         ("certificates that are not there", top("[server]\ntls_listen = [\"127.0.0.1:8443\"]\n[[server.certificates]]\ncert = \"/nowhere/a.pem\"\nkey = \"/nowhere/a.key\"")),
-        ("networks", top("[server]\ntrusted_proxies = [\"10.0.0.0/33\", \"10.0.0\", \"localhost\"]")),
-        ("limits", top("[server]\nworkers = 2000\n[server.limits]\nheader_timeout = \"0s\"\nrequest_headers = 0\nrequest_header_bytes = 100\ntarget_bytes = 70000")),
+        ("networks", top("[server]\ntrusted_proxies = [\"10.0.0.0/33\", \"10.0.0\", \"localhost\"]\nproxy_protocol = [\"lb\"]")),
+        ("limits", top("[server]\nworkers = 2000\n[server.limits]\nheader_timeout = \"0s\"\nrequest_headers = 0\nrequest_header_bytes = 100\ntarget_bytes = 70000\nconnections = 0\nrequests_in_flight = 0\nhttp2_streams = 0\nconnection_max_age = \"0s\"\nwrite_timeout = \"0s\"\norigin_headers = 1001\norigin_header_bytes = 100")),
         ("stores", top("[store]\nurl = \"postgres://db/shim\"\nretention = \"1h\"")),
         ("a store of another kind", top("[store]\nurl = \"sqlite://shim.db\"")),
         ("tokens", top("[[admin.tokens]]\nname = \"CI job\"\ntoken = \"literal:short\"\nscopes = []\nsites = []\n[[admin.tokens]]\nname = \"a\"\ntoken = \"env:A_CANARY\"\nscopes = [\"read\"]\nsites = [\"www\", \"shop\"]\n[[admin.tokens]]\nname = \"a\"\ntoken = \"env:B_CANARY\"\nscopes = [\"read\"]")),
@@ -68,6 +69,12 @@ fn wrong_configurations() {
         ("lifetimes", site("[sites.cache]\nedge_ttl = \"1y\"\nbrowser_ttl = \"500ms\"\nnot_found_ttl = \"366d\"\nguard_ttl = \"1h30m\"\nmax_purge_lag = \"0s\"\nvary = [\"*\", \"a b\"]")),
         ("rules", site("[[sites.rules]]\npath = \"assets/**\"\nedge_ttl = \"2 d\"\ntags = [\"ok\", \"a b\", \"\", \"a,b\"]\n[[sites.rules]]\npath = \"/x/***\"\nbrowser_ttl = \"1\"")),
         ("tags", site("tags = { sections = 17 }")),
+        ("event rules", site("page_forms = [\"\", \"html\", \"/?\"]\n[[sites.events]]\non = []\nparents = 17\n[[sites.events]]\non = [\"Publish\"]\npath = \"blog\"\npurge_paths = [\"blog\", \"/a?b\"]\npurge_tags = [\"a b\"]\npurge_prefixes = [\"/blog\", \"/blog/*\"]\n[[sites.events]]\npath = \"/a\"")),
+        ("event rules that a CDN cannot carry out", cdn(&format!("{fastly}\n[[sites.events]]\npurge_prefixes = [\"/\", \"/a/b/\"]"))),
+        ("a site of AEM without its ids", site("profile = \"aem\"\n[sites.aem]\n[[sites.aem.folders]]")),
+        ("a site of AEM", site("[sites.aem]\norg = \"a b\"\nsite = \"\"\ncontent_bus_id = \"c,d\"\nowner = \"/\"\nrepo = \"é\"\nref = \"a/b\"")),
+        ("a partition of a site of AEM", site("[sites.aem]\norg = \"a\"\nsite = \"a\"\ncontent_bus_id = \"c\"\npartition = \"liv\"")),
+        ("thresholds and paths of a site of AEM", site("[sites.aem]\norg = \"a\"\nsite = \"a\"\ncontent_bus_id = \"c\"\nbulk_threshold = 0\ncode_threshold = 0\nmetadata = [\"metadata.json\"]\nfolders = [{ path = \"a\", maps_to = \"/b?c\" }]")),
         ("a CDN without its keys", cdn("type = \"fastly\"")),
         ("keys of another CDN", cdn(&format!("{fastly}\nzone_id = \"z\"\napi_urls = []\ntoken = \"x\""))),
         ("api_url for Varnish", cdn("type = \"varnish\"\napi_url = \"http://127.0.0.1:6081\"")),
@@ -124,9 +131,21 @@ fn doubtful_configurations() {
             )),
         ),
         (
+            "AEM without ids, a misspelt event",
+            site(&format!(
+                "mode = \"off\"\nprofile = \"aem\"\n[[sites.events]]\non = [\"publsh\", \"price\"]\npurge_paths = [\"/\"]\n{token}"
+            )),
+        ),
+        (
             "CloudFront without tags",
             site(&format!(
                 "{secret}\n[[sites.cdns]]\ntype = \"cloudfront\"\ndistribution_id = \"E1\"\naccess_key_id = \"A1\"\nsecret_access_key = \"env:A_CANARY\"\n{token}"
+            )),
+        ),
+        (
+            "CloudFront without tags, events with tags",
+            site(&format!(
+                "{secret}\n[[sites.events]]\npurge_tags = [\"posts\"]\n[[sites.cdns]]\ntype = \"cloudfront\"\ndistribution_id = \"E1\"\naccess_key_id = \"A1\"\nsecret_access_key = \"env:A_CANARY\"\n{token}"
             )),
         ),
         (

@@ -60,11 +60,11 @@ pub enum HeadError {
     /// Not `name: value`: obsolete folding, NUL, a bare CR, a space before the colon. Counted from 1.
     #[error("header field {0} is malformed")]
     Field(usize),
-    /// More than [`MAX_HEADERS`].
-    #[error("more than {MAX_HEADERS} header fields")]
+    /// More than [`HeadLimits::fields`].
+    #[error("too many header fields")]
     TooManyHeaders,
-    /// More than [`MAX_HEAD_BYTES`].
-    #[error("more than {MAX_HEAD_BYTES} bytes")]
+    /// More than [`HeadLimits::bytes`].
+    #[error("too many bytes")]
     TooLarge,
     /// Below 100 or above 599.
     #[error("status {0} is none of HTTP's")]
@@ -86,10 +86,26 @@ pub enum HeadError {
     TransferEncoding,
 }
 
+/// How much head an origin may send; beyond [`MAX_HEADERS`] and [`MAX_HEAD_BYTES`] whatever it says here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Fields of one head.
+    pub fields: usize,
+    /// Bytes, interim responses included.
+    pub bytes: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self { fields: MAX_HEADERS, bytes: MAX_HEAD_BYTES }
+    }
+}
+
 /// Waits for the final response in a growing buffer; interim ones are skipped.
 #[derive(Debug)]
 pub struct HeadReader {
     to_head: bool,
+    limits: HeadLimits,
     /// Bytes of the buffer in which no head ends.
     scanned: usize,
     interim: u8,
@@ -98,8 +114,8 @@ pub struct HeadReader {
 
 impl HeadReader {
     /// For the response to a request with this method.
-    pub fn new(method: &Method) -> Self {
-        Self { to_head: *method == Method::HEAD, scanned: 0, interim: 0, interim_bytes: 0 }
+    pub fn new(method: &Method, limits: HeadLimits) -> Self {
+        Self { to_head: *method == Method::HEAD, limits, scanned: 0, interim: 0, interim_bytes: 0 }
     }
 
     /// Takes the final head off the front of `buf`, or `None` while it is incomplete.
@@ -110,8 +126,11 @@ impl HeadReader {
         while self.may_be_complete(buf) {
             let Some(lines) = Lines::of_head(buf)? else { break };
             let length = lines.length();
-            if self.interim_bytes + length > MAX_HEAD_BYTES {
+            if self.interim_bytes + length > self.limits.bytes {
                 return Err(HeadError::TooLarge);
+            }
+            if lines.fields() > self.limits.fields {
+                return Err(HeadError::TooManyHeaders);
             }
             let block = buf.split_to(length).freeze();
             if let Some(head) = parse(&block, &lines, self.to_head, cache)? {
@@ -125,7 +144,7 @@ impl HeadReader {
             }
         }
         self.scanned = buf.len();
-        if self.interim_bytes + buf.len() >= MAX_HEAD_BYTES {
+        if self.interim_bytes + buf.len() >= self.limits.bytes {
             return Err(HeadError::TooLarge);
         }
         Ok(None)
@@ -169,6 +188,11 @@ impl Lines {
             start = end + 1;
         }
         Ok(None)
+    }
+
+    /// Without the status line and the empty line.
+    fn fields(&self) -> usize {
+        self.count.saturating_sub(2)
     }
 
     fn length(&self) -> usize {
@@ -344,7 +368,7 @@ mod tests {
         method: &Method,
         pieces: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<(Option<Head>, Vec<u8>), HeadError> {
-        let mut reader = HeadReader::new(method);
+        let mut reader = HeadReader::new(method, HeadLimits::default());
         let mut cache = LineCache::default();
         let mut buf = BytesMut::new();
         let mut head = None;

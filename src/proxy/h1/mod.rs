@@ -28,7 +28,7 @@ pub use exchange::Exchange;
 pub use scratch::Scratch;
 
 use bytes::{Bytes, BytesMut};
-use head::{Head, HeadError, HeadReader};
+use head::{Head, HeadError, HeadLimits, HeadReader};
 use http::{HeaderName, HeaderValue, Method};
 use http_body::Body;
 use std::io;
@@ -67,6 +67,8 @@ pub struct Request<'a, B, H> {
     pub headers: H,
     /// Absent: the request has none. Otherwise streamed, with `Content-Length` if its exact size is known.
     pub body: Option<B>,
+    /// Of the response.
+    pub limits: HeadLimits,
 }
 
 /// Takes a connection back after a response has ended well.
@@ -112,9 +114,9 @@ where
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         P: Recycle<IO>,
     {
-        let Request { method, target, headers, body } = request;
+        let Request { method, target, headers, body, limits } = request;
         match Upload::new(self.0.scratch.buffer(READ_BYTES), method, target, headers, body) {
-            Ok(upload) => Ok(Exchange::new(self, pool, upload, HeadReader::new(method))),
+            Ok(upload) => Ok(Exchange::new(self, pool, upload, HeadReader::new(method, limits))),
             Err(error) => Err(Error {
                 phase: Phase::Request,
                 reused: self.is_reused(),

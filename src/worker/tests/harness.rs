@@ -2,7 +2,7 @@
 
 use super::super::*;
 use crate::cdn::{Adapter, Batch, Capabilities, Classified, RequestError, SignContext, Verdict};
-use crate::config::{Admin, Config, Limits, Server, Site};
+use crate::config::{Admin, Config, Server, Site};
 use crate::purge::{PurgeRequest, plan, testing};
 use crate::rewrite::CdnType;
 use crate::store::{NewPurge, PurgeView, SqliteStore, Store};
@@ -242,33 +242,11 @@ pub(super) async fn seconds(seconds: u64) {
 }
 
 fn config(site: Site) -> Config {
-    let never = Duration::from_secs(1);
-    let limits = Limits {
-        handshake_timeout: never,
-        header_timeout: never,
-        keep_alive_timeout: never,
-        body_timeout: never,
-        origin_connect_timeout: never,
-        origin_first_byte_timeout: never,
-        origin_body_timeout: never,
-        origin_idle_timeout: never,
-        origin_pool_size: 1,
-        request_headers: 1,
-        request_header_bytes: 1,
-        target_bytes: 1,
-        drain_timeout: never,
-    };
     Config {
-        server: Server {
-            listen: vec![],
-            tls_listen: vec![],
-            workers: 1,
-            certificates: vec![],
-            trusted_proxies: vec![],
-            limits,
-        },
+        server: Server::default(),
         admin: Admin { listen: ([127, 0, 0, 1], 0).into(), tokens: vec![] },
         store: crate::config::Store { path: None, retention: Duration::from_secs(14 * 86_400) },
+        log: crate::config::Log::default(),
         sites: vec![Arc::new(site)],
     }
 }

@@ -4,6 +4,7 @@
 pub mod chain;
 pub mod gate;
 pub mod http;
+pub mod moto;
 pub mod nginx;
 pub mod origin;
 pub mod process;

@@ -11,7 +11,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// What the test may do at the admin API: everything.
-const TOKEN: &str = "integration-test-token";
+pub const TOKEN: &str = "integration-test-token";
 
 /// A running shim.
 pub struct Shim {
@@ -109,6 +109,18 @@ impl Shim {
         assert_eq!(answer.status, 200, "{body}: {}", answer.text());
         let purge = answer.json();
         assert_eq!(purge["state"], "done", "{body}: {purge}");
+        purge
+    }
+
+    /// Reports a publish event, waits, and insists that the CDN took its purge.
+    pub fn publish(&self, event: &Value) -> Value {
+        let headers = [("content-type", "application/json"), ("prefer", "wait=30")];
+        let body = event.to_string();
+        let request = Request { body: body.as_bytes(), ..Request::get("/v1/sites/www/events") };
+        let answer = self.call(request.method("POST").headers(&headers));
+        assert_eq!(answer.status, 200, "{event}: {}", answer.text());
+        let purge = answer.json();
+        assert_eq!(purge["state"], "done", "{event}: {purge}");
         purge
     }
 

@@ -1,6 +1,7 @@
 //! The other side of a connection, and of a request body, under the hand of a test.
 
 use super::super::{Cause, Connection, Error, Exchange, Request, ResponseBody, Scratch};
+use crate::proxy::h1::head::HeadLimits;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use http_body::{Body, Frame, SizeHint};
@@ -236,7 +237,7 @@ pub type TestBody = ResponseBody<Io, Upload, Pool>;
 pub fn send(connection: Connection<Io>, method: &Method, body: Option<Upload>, pool: &Pool) -> TestExchange {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_static("a.example"));
-    let request = Request { method, target: b"/", headers: &headers, body };
+    let request = Request { method, target: b"/", headers: &headers, body, limits: HeadLimits::default() };
     connection.send(request, pool.clone()).unwrap()
 }
 

@@ -1,0 +1,49 @@
+//! What the credentials of a site's CDNs are good for, as `origin-shim check --credentials` tells it.
+
+use super::auth::Caller;
+use super::extract::{Segment, optional_json};
+use super::problem::Problem;
+use super::{Peer, State, audit};
+use crate::cdn::{self, CdnReport};
+use axum::body::Body;
+use axum::extract;
+use axum::response::Json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How the credentials are checked.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object that says how to check")]
+pub(super) struct CheckRequest {
+    /// Also purge something that nobody has, which proves the permission.
+    #[serde(default)]
+    probe: bool,
+}
+
+/// What each CDN said.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CheckedCredentials {
+    /// The site's name.
+    site: String,
+    /// In the order of the configuration.
+    cdns: Vec<CdnReport>,
+}
+
+/// `POST /v1/sites/{site}/credentials/check`
+pub(super) async fn check(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    extract::Extension(Peer(peer)): extract::Extension<Peer>,
+    Segment(site): Segment,
+    body: Body,
+) -> Result<Json<CheckedCredentials>, Problem> {
+    let site = caller.site(&site)?.clone();
+    let CheckRequest { probe } = optional_json(&state.limits, body).await?;
+    // The calls count towards the accounts' rates, so no crowd of callers may make them at once.
+    let _turn = state.limits.credential_checks.acquire().await;
+    let what = if probe { "credentials checked with a probe" } else { "credentials checked" };
+    audit::changed(&caller, peer, &site.name, "", what);
+    let cdns = cdn::report_site(&site, &state.sender, probe, super::now_ms()).await;
+    Ok(Json(CheckedCredentials { site: site.name.clone(), cdns }))
+}

@@ -1,0 +1,108 @@
+//! What the tests of the reports share.
+
+use super::{Answer, Answers};
+use crate::cdn::tests::{reply, sign};
+use crate::cdn::{Reply, make};
+use crate::config::{self, secret::Secret};
+use std::fmt::Write;
+use std::time::Duration;
+
+/// A CDN of the site `www.example.com` with these settings.
+pub fn cdn(settings: config::CdnSettings) -> config::Cdn {
+    config::Cdn {
+        name: "cdn".to_owned(),
+        hosts: vec!["www.example.com".to_owned()],
+        hard: true,
+        everything: config::Everything::SiteTag,
+        repeat_after: Duration::ZERO,
+        repeat_everything_after: Duration::ZERO,
+        account: "main".to_owned(),
+        dialect: crate::rewrite::Dialect {
+            cdn: crate::rewrite::CdnType::Cloudflare,
+            ttl_header: http::header::CACHE_CONTROL,
+            tag_header: None,
+        },
+        settings,
+    }
+}
+
+/// A secret.
+pub fn secret() -> Secret {
+    Secret::new("canary-3f9a")
+}
+
+/// An answer of this status and body, with a date that agrees with our clock.
+pub fn said(status: u16, body: &str) -> Result<Reply, String> {
+    Ok(reply(status, &[("date", "Mon, 23 Nov 2026 12:00:00 GMT")], body))
+}
+
+/// Nobody answered.
+pub fn silence() -> Result<Reply, String> {
+    Err("no connection to api.example".to_owned())
+}
+
+/// The questions after these answers: name, method and path, without what is random.
+pub fn asked(
+    cdn: &config::Cdn,
+    answers: &[(&'static str, Result<Reply, String>)],
+    probe: bool,
+) -> Vec<String> {
+    let questions = make(cdn).questions(Answers(&answered(answers)), probe, &sign()).expect("questions");
+    let show = |question: &super::Question| {
+        let (name, request) = (question.name, &question.request);
+        format!("{name}: {} {}", request.method(), request.uri().path())
+    };
+    questions.iter().map(show).collect()
+}
+
+/// What is told after these answers.
+pub fn told(cdn: &config::Cdn, answers: &[(&'static str, Result<Reply, String>)]) -> String {
+    let report = make(cdn).report(cdn, Answers(&answered(answers)));
+    let mut text = format!("{:?}", report.usable);
+    if let Some(identity) = &report.identity {
+        text += &format!(": {identity}");
+    }
+    text += "\n";
+    for finding in report.findings {
+        let _ = writeln!(text, "{:?}: {}", finding.level, finding.text);
+        if let Some(advice) = finding.advice {
+            let _ = writeln!(text, "    {advice}");
+        }
+    }
+    assert!(!text.contains("canary"), "{text}");
+    text
+}
+
+fn answered(answers: &[(&'static str, Result<Reply, String>)]) -> Vec<Answer> {
+    let answer = |(name, outcome): &(&'static str, Result<Reply, String>)| Answer {
+        name,
+        at_ms: sign().now_ms,
+        outcome: outcome.clone(),
+    };
+    answers.iter().map(answer).collect()
+}
+
+/// Reports as a document: what stands in `src/cdn/snapshots/`, with a title for each case.
+pub struct Cases {
+    name: &'static str,
+    text: String,
+}
+
+impl Cases {
+    /// No case yet.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, text: String::new() }
+    }
+
+    /// One more.
+    pub fn case(&mut self, title: &str, told: String) {
+        self.text += &format!("## {title}\n\n{told}\n");
+    }
+
+    /// Compares them.
+    pub fn check(self) {
+        insta::with_settings!({ omit_expression => true, snapshot_path => "../snapshots" }, {
+            insta::assert_snapshot!(self.name, self.text);
+        });
+    }
+}

@@ -1,0 +1,61 @@
+//! A response's body, as far as its connection needs to know of it.
+
+use super::watch::Busy;
+use crate::proxy::body::{DownloadError, ResponseBody};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// How far an HTTP/2 client has taken a response.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Parts handed on.
+    pub(super) parts: Cell<u64>,
+    /// It is the client's turn: the last part was handed on, and the next has not been asked for.
+    pub(super) offered: Cell<bool>,
+}
+
+/// A response body during which its connection is busy.
+pub(super) struct Tracked {
+    body: ResponseBody,
+    taken: Option<Rc<Taken>>,
+    _busy: Busy,
+}
+
+impl Tracked {
+    pub(super) fn new(body: ResponseBody, taken: Option<Rc<Taken>>, busy: Busy) -> Self {
+        if let Some(taken) = &taken {
+            // A client without a window for it does not even ask for the first part.
+            taken.offered.set(true);
+        }
+        Self { body, taken, _busy: busy }
+    }
+}
+
+impl Body for Tracked {
+    type Data = Bytes;
+    type Error = DownloadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+        let part = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(taken) = &self.taken {
+            taken.parts.set(taken.parts.get() + u64::from(part.is_ready()));
+            taken.offered.set(part.is_ready());
+        }
+        part
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

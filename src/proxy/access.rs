@@ -1,0 +1,104 @@
+//! The access log: one line a request, when its response has been written to its end. Off by default, and then it costs a
+//! comparison.
+
+use super::flight::Flight;
+use crate::config::{Access, Log};
+use crate::telemetry;
+use http::request::Parts;
+use http::{HeaderValue, Method, Uri, header};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Which requests are logged.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessLog {
+    access: Access,
+    sample: f64,
+}
+
+impl AccessLog {
+    /// As the configuration says.
+    pub fn new(log: &Log) -> Self {
+        Self { access: log.access, sample: log.access_sample }
+    }
+
+    /// What a line will say of a request whose end is not known yet; none where nothing is logged.
+    pub(super) fn note(self, peer: IpAddr, request: &Parts) -> Option<Box<Noted>> {
+        if self.access == Access::Off {
+            return None;
+        }
+        Some(Box::new(Noted {
+            peer,
+            method: request.method.clone(),
+            host: request.headers.get(header::HOST).cloned(),
+            uri: request.uri.clone(),
+        }))
+    }
+
+    /// Errors always, others by chance (`random` from 0 to 1).
+    fn takes(self, status: u16, random: impl FnOnce() -> f64) -> bool {
+        status >= 500 || (self.access == Access::All && random() < self.sample)
+    }
+
+    /// Writes the line of a request that has ended.
+    pub(super) fn write(self, noted: &Noted, flight: &Flight, status: u16, took: Duration) {
+        if !self.takes(status, fastrand::f64) {
+            return;
+        }
+        let authority = noted.uri.authority().map(|authority| authority.as_str());
+        let host = noted.host.as_ref().and_then(|host| host.to_str().ok()).or(authority);
+        tracing::info!(
+            target: "access",
+            request_id = flight.id().as_str(),
+            site = flight.site_name(),
+            peer = %noted.peer,
+            method = noted.method.as_str(),
+            host = host.unwrap_or_default(),
+            path = telemetry::without_query(&noted.uri),
+            status,
+            decision = flight.decision.outcome.as_str(),
+            reason = flight.decision.reason.as_str(),
+            milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        );
+    }
+}
+
+/// A request as its line shows it. Its query is left out when the line is written.
+#[derive(Debug)]
+pub struct Noted {
+    peer: IpAddr,
+    method: Method,
+    host: Option<HeaderValue>,
+    uri: Uri,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_always_others_by_chance() {
+        let check = |access, sample, status, random, expected| {
+            let log = AccessLog { access, sample };
+            assert_eq!(log.takes(status, || random), expected, "{access:?} {sample} {status} {random}");
+        };
+        check(Access::Errors, 1.0, 200, 0.0, false);
+        check(Access::Errors, 1.0, 404, 0.0, false);
+        check(Access::Errors, 0.0, 500, 0.9, true);
+        check(Access::All, 1.0, 200, 0.999, true);
+        check(Access::All, 0.1, 200, 0.05, true);
+        check(Access::All, 0.1, 200, 0.1, false);
+        check(Access::All, 0.0, 200, 0.0, false);
+        check(Access::All, 0.0, 502, 0.5, true);
+    }
+
+    #[test]
+    fn nothing_is_noted_while_it_is_off() {
+        let noted = |access| {
+            let (request, ()) = http::Request::get("/a?b").body(()).unwrap().into_parts();
+            AccessLog { access, sample: 1.0 }.note(IpAddr::from([127, 0, 0, 1]), &request).is_some()
+        };
+        assert!(!noted(Access::Off));
+        assert!(noted(Access::Errors) && noted(Access::All));
+    }
+}

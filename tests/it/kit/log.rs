@@ -1,0 +1,97 @@
+//! What `[log]` says is what is written.
+
+use crate::harness::http::Request;
+use crate::harness::process::Process;
+use crate::harness::shim::program;
+use crate::harness::{eventually, free_address};
+use serde_json::Value;
+use std::fs;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A shim without an origin, with this `[log]`, on a data plane of its own.
+struct Logging {
+    process: Process,
+    address: std::net::SocketAddr,
+    dir: TempDir,
+}
+
+fn config(address: std::net::SocketAddr, log: &str) -> String {
+    format!(
+        r#"server = {{ listen = ["{address}"], workers = 1 }}
+admin = {{ listen = "127.0.0.1:0" }}
+store = {{ url = "sqlite::memory:" }}
+log = {{ {log} }}
+sites = [{{ name = "www", hosts = ["www.example.test"], origin = "http://127.0.0.1:9" }}]
+"#
+    )
+}
+
+impl Logging {
+    fn start(log: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        let address = free_address();
+        let file = dir.path().join("origin-shim.toml");
+        fs::write(&file, config(address, log)).unwrap();
+        let mut command = program();
+        command.arg("serve").arg("--config").arg(&file);
+        let mut process = Process::start("origin-shim", command, dir.path());
+        process.wait_until(|| crate::harness::listens(address)).unwrap();
+        Self { process, address, dir }
+    }
+
+    /// Changes `[log]` and reloads.
+    fn reload(&self, log: &str) {
+        fs::write(self.dir.path().join("origin-shim.toml"), config(self.address, log)).unwrap();
+        let reloads = self.process.output().matches("\"changes\"").count();
+        let hangup = format!("kill -HUP {}", self.process.id());
+        assert!(Command::new("sh").arg("-c").arg(hangup).status().unwrap().success());
+        eventually("the reload is told", || {
+            (self.process.output().matches("\"changes\"").count() > reloads).then_some(())
+        });
+    }
+
+    /// The lines with this target, once there are `count`.
+    fn lines(&self, target: &str, count: usize) -> Vec<Value> {
+        eventually(&format!("{count} lines of {target}"), || {
+            let output = self.process.output();
+            let whole = output.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let lines: Vec<_> = lines.filter(|line| line["target"] == target).collect();
+            (lines.len() >= count).then_some(lines)
+        })
+    }
+}
+
+#[test]
+fn requests_are_logged_without_their_queries_if_that_is_asked_for() {
+    let shim = Logging::start(r#"format = "json", filter = "warn", access = "all""#);
+    let visit = |target: &str, host: &str| Request { host, ..Request::get(target) }.send(shim.address).status;
+    assert_eq!(visit("/a?token=hush", "www.example.test"), 502);
+    assert_eq!(visit("/b", "www.example.invalid"), 421);
+    let lines = shim.lines("access", 2);
+    let line = &lines[0];
+    assert_eq!(line["path"], "/a?…");
+    assert_eq!(line["host"], "www.example.test");
+    assert_eq!(
+        (&line["site"], &line["method"], &line["status"]),
+        (&"www".into(), &"GET".into(), &502.into())
+    );
+    assert_eq!((&line["decision"], &line["reason"]), (&"untouched".into(), &"shim-error".into()));
+    assert_eq!(line["peer"], "127.0.0.1");
+    assert_eq!((&lines[1]["site"], &lines[1]["status"]), (&"".into(), &421.into()));
+    assert!(!shim.process.output().contains("hush"));
+
+    // A reload changes which, and the filter.
+    shim.reload(r#"format = "json", filter = "info", access = "errors""#);
+    assert_eq!(visit("/c", "www.example.invalid"), 421);
+    assert_eq!(visit("/d", "www.example.test"), 502);
+    let lines = shim.lines("access", 3);
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[2]["path"], "/d");
+
+    shim.reload(r#"format = "json", filter = "info""#);
+    assert_eq!(visit("/e", "www.example.test"), 502);
+    let failures = shim.lines("origin_shim::proxy::respond", 5);
+    assert_eq!((failures.len(), shim.lines("access", 0).len()), (5, 3));
+}

@@ -147,10 +147,23 @@ fn r23_idle_connections_end() {
     // GOAWAY without an error, then the end.
     client.send(h2::frame(h2::SETTINGS, h2::ACK, 0, b""));
     assert_eq!(client.answer_pings_until_the_end(), Some(0));
-    // Those to origins too.
-    let (origin, shim) = limited(|limits| limits.origin_idle_timeout = SOON);
+}
+
+#[test]
+fn r23_idle_connections_to_origins_end() {
+    let (ended, seen) = channel();
+    let ended = Mutex::new(ended);
+    let origin = Origin::playing(move |served| {
+        while served.request().is_some() {
+            served.wire.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+        ended.lock().unwrap().send(()).unwrap();
+    });
+    let mut config = config(vec![site(&[origin.address])]);
+    config.server.limits.origin_idle_timeout = SOON;
+    let shim = Shim::start(&config);
     assert_eq!(shim.request(&get("/")).1, "ok");
-    std::thread::sleep(2 * SOON);
+    seen.recv_timeout(LIMIT).unwrap();
     assert_eq!(shim.request(&get("/")).1, "ok");
     assert_eq!(origin.connections(), 2);
 }

@@ -4,6 +4,7 @@
 use super::program::Program;
 use super::*;
 use crate::harness::eventually;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream as AsyncStream;
@@ -113,8 +114,16 @@ fn good(address: SocketAddr, time: Duration) -> (u32, u32) {
     (asked, answered)
 }
 
+/// How many files this process may open: as many as it may ask for.
+fn files() -> u64 {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    maximum.unwrap_or(u64::MAX)
+}
+
 #[test]
 fn a_thousand_slow_clients_hold_up_nobody() {
+    assert!(files() > 4 * SLOW as u64, "too few files may be open: ulimit -Hn");
     let program =
         Program::before(origin(), "header_timeout = \"4s\"\nbody_timeout = \"4s\"\nwrite_timeout = \"4s\"\n");
     let (warm, _) = good(program.address, Duration::from_secs(1));
@@ -156,8 +165,8 @@ fn ten_thousand_idle_connections_take_little_memory() {
     let program = Program::before(origin(), "header_timeout = \"10m\"\n");
     good(program.address, Duration::from_millis(500));
     let before = program.memory().0;
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    let count = (files.saturating_sub(2000) / 2).min(10_000) as usize;
+    // The others' files are open at the same time.
+    let count = (files().saturating_sub(2000) / 2).min(10_000) as usize;
     let mut idle: Vec<TcpStream> = vec![];
     for n in 0..count {
         let mut stream = TcpStream::connect(program.address).unwrap();

@@ -20,18 +20,20 @@ type Jobs = HashMap<(String, String), JobEvent>;
 
 /// Looks for ever.
 pub(super) async fn poll(state: Arc<State>) {
-    let mut before: Option<Jobs> = None;
+    let mut before = Jobs::default();
     loop {
         state.events.healths(&healths(&state));
-        let now = if state.events.has_listeners() { jobs(&state).await } else { None };
-        if let (Some(before), Some(now)) = (&before, &now) {
-            tell_changes(before, now, &state);
+        if !state.events.has_listeners() {
+            before.clear();
+        } else if let Some(now) = jobs(&state).await {
+            tell_changes(&before, &now, &state);
+            before = now;
         }
-        before = now;
         tokio::time::sleep(LOOK).await;
     }
 }
 
+/// What was not seen before is pending, as far as listeners know.
 fn tell_changes(before: &Jobs, now: &Jobs, state: &State) {
     for (key, job) in now {
         let known = before.get(key).map_or(PurgeState::Pending, |before| before.state);

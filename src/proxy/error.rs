@@ -215,7 +215,9 @@ impl OriginError {
                 cause: Cause::Head(HeadError::TooLarge | HeadError::TooManyHeaders),
                 ..
             }) => bad_gateway("http_response_header_section_size", "the origin's response head is too large"),
-            Self::Head(_) | Self::OtherProtocol => bad_gateway("http_protocol_error", "the origin's response is not usable"),
+            Self::Head(_) | Self::OtherProtocol => {
+                bad_gateway("http_protocol_error", "the origin's response is not usable")
+            }
         }
     }
 }

@@ -391,6 +391,7 @@ pub fn cdn(cdn: CdnType) -> Arc<Cdn> {
         everything: Everything::SiteTag,
         repeat_after: Duration::ZERO,
         repeat_everything_after: Duration::ZERO,
+        rate: Default::default(),
         account: "main".into(),
         dialect: Dialect {
             cdn,

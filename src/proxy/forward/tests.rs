@@ -272,8 +272,15 @@ fn the_origin_may_be_told_another_host() {
     );
     let host = HeaderValue::from_static("www.example.com");
     let (opted_in, unconditional) = (false, false);
-    let forwarding =
-        Forwarding { peer: &peer, trusted: false, host: &host, id: &id, opted_in, unconditional, upgrade: None };
+    let forwarding = Forwarding {
+        peer: &peer,
+        trusted: false,
+        host: &host,
+        id: &id,
+        opted_in,
+        unconditional,
+        upgrade: None,
+    };
     let fields = fields(&head, &KeyFields::of(&head.headers), forwarding).unwrap();
     let hosts = |host| -> Vec<HeaderValue> {
         let fields =

@@ -118,7 +118,9 @@ where
     {
         let Request { method, target, headers, body, limits, upgrade } = request;
         match Upload::new(self.0.scratch.buffer(READ_BYTES), method, target, headers, body) {
-            Ok(upload) => Ok(Exchange::new(self, pool, upload, HeadReader::new(method, limits).upgradable(upgrade))),
+            Ok(upload) => {
+                Ok(Exchange::new(self, pool, upload, HeadReader::new(method, limits).upgradable(upgrade)))
+            }
             Err(error) => Err(Error {
                 phase: Phase::Request,
                 reused: self.is_reused(),

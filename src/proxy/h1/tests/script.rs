@@ -237,7 +237,14 @@ pub type TestBody = ResponseBody<Io, Upload, Pool>;
 pub fn send(connection: Connection<Io>, method: &Method, body: Option<Upload>, pool: &Pool) -> TestExchange {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_static("a.example"));
-    let request = Request { method, target: b"/", headers: &headers, body, limits: HeadLimits::default(), upgrade: false };
+    let request = Request {
+        method,
+        target: b"/",
+        headers: &headers,
+        body,
+        limits: HeadLimits::default(),
+        upgrade: false,
+    };
     connection.send(request, pool.clone()).unwrap()
 }
 

@@ -1,9 +1,10 @@
-//! What must hold for the parsers of the origin client, whatever they are fed. Each input is one file of the corpus.
+//! What must hold for our parsers of what the network sends, whatever they are fed. Each input is one file of the corpus.
 #![allow(dead_code)]
 
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Version};
+use origin_shim::listen::proxy_protocol;
 use origin_shim::proxy::h1::chunked::{ChunkedError, Decoded, Decoder};
 use origin_shim::proxy::h1::head::{Framing, Head, HeadError, HeadLimits, HeadReader};
 use origin_shim::proxy::h1::scratch::LineCache;
@@ -79,6 +80,21 @@ fn check_head(head: &Head, method: &Method, bytes: &[u8]) {
             assert!(rest.is_empty());
             return;
         }
+    }
+}
+
+/// Everything is what a load balancer and its client send. However it comes in pieces, a header is the same and ends at
+/// the same byte, and what has been refused stays so.
+pub fn proxy_header(data: &[u8]) {
+    let mut before = Ok(None);
+    for length in 0..=data.len() {
+        let now = proxy_protocol::parse(&data[..length]);
+        assert!(before == Ok(None) || before == now, "{before:?}, then {now:?}");
+        if let Ok(Some(header)) = now {
+            assert!((15..=length).contains(&header.length));
+            assert_eq!(proxy_protocol::parse(&data[..header.length]), now);
+        }
+        before = now;
     }
 }
 

@@ -19,6 +19,11 @@ fn heads() {
 }
 
 #[test]
+fn proxy_headers() {
+    replay("proxy_header", laws::proxy_header);
+}
+
+#[test]
 fn chunked_bodies() {
     replay("chunked", laws::chunked);
 }

@@ -15,7 +15,9 @@ const ALLOWED_GROWTH: u64 = 64 << 20;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Requests of good clients per second, together.
 const GOOD_PER_SECOND: u32 = 100;
-const LARGE: usize = 4 << 20;
+/// More than all buffers between the origin and a client hold.
+const LARGE: usize = 64 << 20;
+const PART: &[u8] = &[b'x'; 64 * 1024];
 
 pub fn is_long() -> bool {
     std::env::var_os("ORIGIN_SHIM_LONG").is_some()
@@ -23,7 +25,11 @@ pub fn is_long() -> bool {
 
 /// An origin on one thread: `/large` is large, everything else `ok`, once the whole request is there.
 fn origin() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Room for a crowd that comes at once: what the kernel turns away comes again only after a second, and then two.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(4096).unwrap();
+    let listener = TcpListener::from(socket);
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -44,14 +50,15 @@ async fn answer(mut stream: AsyncStream) {
         while let Some(length) = whole_request(&bytes) {
             let is_large = bytes.starts_with(b"GET /large ");
             bytes.drain(..length);
-            let written = if is_large {
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n");
-                stream.write_all(&[head.as_bytes(), &vec![b'x'; LARGE]].concat()).await
-            } else {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await
-            };
-            if written.is_err() {
-                return;
+            let length = if is_large { LARGE } else { 2 };
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+            let (part, parts) = if is_large { (PART, LARGE / PART.len()) } else { (b"ok".as_slice(), 1) };
+            let mut written = stream.write_all(head.as_bytes()).await;
+            for _ in 0..parts {
+                if written.is_err() {
+                    return;
+                }
+                written = stream.write_all(part).await;
             }
         }
     }

@@ -15,7 +15,7 @@ pub(super) struct Health {
     proof: Proof,
     /// Checks in a row without an answer that tells anything.
     unanswered: u32,
-    /// A purge was refused because of the credentials, and none got through since.
+    /// A purge was refused because of the credentials and waits; none got through since.
     refused: bool,
     /// Why the last purge call did not get through.
     failure: Option<String>,
@@ -70,10 +70,9 @@ impl Health {
             _ => 0,
         };
         let is_proved = matches!(self.proof, Proof::Good);
-        let pending = self.queue.as_ref().map_or(0, |queue| queue.pending);
         self.proof = match checked {
             // A check is less than a purge: as long as a refused one waits, it has the last word.
-            Checked::Good if self.refused && pending > 0 => {
+            Checked::Good if self.refused => {
                 Proof::None("the credentials are good again, but no purge got through yet".into())
             }
             Checked::Good => Proof::Good,
@@ -111,6 +110,8 @@ impl Health {
         let age = queue.oldest_due_ms.map_or(0, |due| now_ms.saturating_sub(due));
         // It recovers below half, so that it does not flap.
         self.lagging = if self.lagging { age >= self.max_lag_ms / 2 } else { age > self.max_lag_ms };
+        // It was cancelled.
+        self.refused &= queue.pending > 0;
         self.queue = Some(queue);
     }
 
@@ -236,8 +237,10 @@ mod tests {
         check(&health, &["the credentials are good again, but no purge got through yet"]);
         health.purged();
         check(&health, &[]);
-        // It was cancelled.
+        // Cancelled, as the queue will tell.
         health.refused("401");
+        health.checked(Checked::Good);
+        check(&health, &["the credentials are good again, but no purge got through yet"]);
         health.queued(queue(), NOW);
         health.checked(Checked::Good);
         check(&health, &[]);

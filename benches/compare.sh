@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Compares origin-shim with nginx, HAProxy, h2o and Varnish at the same job, on this machine and over loopback only.
+# Compares origin-shim with nginx, HAProxy, h2o, Varnish and Pingora at the same job, on this machine, over loopback.
 #
 #   benches/compare.sh                 all cases; fails when a target is missed
 #   benches/compare.sh --without-ours  only the peers, to try the harness
+#   benches/compare.sh --pingora       builds Pingora first (once; takes minutes and needs cmake)
 #   benches/compare.sh --write         also writes benches/RESULTS.md
 #   benches/compare.sh --help          the rest
 set -euo pipefail
@@ -23,6 +24,9 @@ if ((${#missing[@]})); then
 fi
 
 cargo build --quiet --release --manifest-path benches/origin/Cargo.toml
+case " $* " in
+    *" --pingora "*) cargo build --quiet --release --manifest-path benches/pingora/Cargo.toml ;;
+esac
 case " $* " in
     *" --without-ours "* | *" --ours "* | *" --help "* | *" -h "*) ;;
     *) cargo build --quiet --release --bin origin-shim ;;

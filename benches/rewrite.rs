@@ -36,6 +36,7 @@ fn policy() -> Policy {
             tags: vec![],
         }],
         tags: TagPolicy { path: true, site: true, sections: 0 },
+        aem: None,
     }
 }
 

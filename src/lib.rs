@@ -21,9 +21,13 @@ pub mod explain;
 // The control plane, in the order of a purge.
 pub mod admin;
 pub mod cdn;
+pub mod events;
 pub mod purge;
 pub mod store;
 pub mod worker;
+
+// What AEM keeps of a site, read into a configuration.
+pub mod aem;
 
 // Putting it together.
 pub mod app;

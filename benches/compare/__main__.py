@@ -17,6 +17,7 @@ from peers import Proxy
 from report import Samples, Targets, case_table, ratios, spread, value_table
 
 ROOT = Path(__file__).resolve().parents[2]
+PINGORA = ROOT / "benches/pingora/target/release/bench-pingora"
 NAME = "origin-shim"
 TWO_WORKERS = "origin-shim, 2 workers"
 
@@ -44,19 +45,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="compare-") as name:
         folder = Path(name)
         prepare(folder)
+        if load.is_open(int(peers.ORIGIN.split(":")[1])):
+            sys.exit(f"{peers.ORIGIN} is taken: is another comparison running?")
         binary = ROOT / "benches/origin/target/release/bench-origin"
         origin = subprocess.Popen(["taskset", "-c", load.LOAD_CORE, str(binary), peers.ORIGIN])
         proxies = [peers.nginx(folder), peers.haproxy(folder), peers.h2o(folder), peers.varnish(folder)]
+        if PINGORA.exists():
+            proxies.append(peers.pingora(PINGORA, folder))
         if options.ours:
             two_workers = peers.ours(options.ours, folder, TWO_WORKERS, (8106, 8206), workers=2)
             proxies += [peers.ours(options.ours, folder), two_workers]
         try:
             load.wait_for(int(peers.ORIGIN.split(":")[1]), 5)
             for proxy in proxies:
-                proxy.start(folder)
-            for proxy in proxies:
-                load.wait_for(proxy.plain, 20)
-                warm_up(proxy)
+                start(proxy, folder)
                 check(proxy)
             report, missed = measure(proxies, options, folder)
         except BaseException:
@@ -83,6 +85,7 @@ def arguments() -> argparse.Namespace:
                         help="some of: " + " ".join([c.key for c in CASES] + EXTRAS))
     parser.add_argument("--ours", type=Path, default=ROOT / "target/release/origin-shim", help="the binary to compare")
     parser.add_argument("--without-ours", action="store_const", dest="ours", const=None, help="only the peers")
+    parser.add_argument("--pingora", action="store_true", help="build Pingora first; once built it is always there")
     parser.add_argument("--write", action="store_true", help="write benches/RESULTS.md")
     return parser.parse_args()
 
@@ -98,7 +101,10 @@ def prepare(folder: Path) -> None:
         f"[tls]\nMinProtocol = TLSv1.3\nCiphersuites = {CIPHER}\nGroups = X25519\n")
 
 
-def warm_up(proxy: Proxy) -> None:
+def start(proxy: Proxy, folder: Path) -> None:
+    """Until it rewrites."""
+    proxy.start(folder)
+    load.wait_for(proxy.plain, 20)
     with load.socket.create_connection(("127.0.0.1", proxy.plain), timeout=10) as connection:
         load.wait_until_rewriting(connection)
 
@@ -115,8 +121,8 @@ def measure(proxies: list[Proxy], options: argparse.Namespace, folder: Path) -> 
     targets = Targets()
     cases = [case for case in CASES if case.key in only]
     samples = interleaved(proxies, cases, options, folder)
-    notes = {proxy.name: proxy.note for proxy in proxies}
-    report = [case_table(case, samples, notes) for case in cases]
+    references = {proxy.name for proxy in proxies if proxy.reference}
+    report = [case_table(case, samples, references) for case in cases]
     for case in cases:
         for other, limit in zip(("nginx", "HAProxy"), RATIOS[case.key]):
             for_target(targets, f"{case.title}: CPU / {other}", ratios(samples, case.key, NAME, other), limit)
@@ -129,7 +135,7 @@ def measure(proxies: list[Proxy], options: argparse.Namespace, folder: Path) -> 
     if "syscalls" in only:
         report.append(syscalls(named, folder, targets))
     if "idle" in only:
-        report.append(idle(named, targets))
+        report.append(idle(named, folder, targets))
     if "instructions" in only:
         report.append(instructions(named, options, folder, targets))
     if targets.rows:
@@ -153,7 +159,7 @@ def interleaved(proxies: list[Proxy], cases: list[Case], options: argparse.Names
         for case in cases:
             for proxy in proxies[:: 1 if number % 2 == 0 else -1]:
                 skipped = proxy.name == TWO_WORKERS and case.key != "small" or case.tls and proxy.tls is None
-                if skipped or proxy.note and number % 2:
+                if skipped or proxy.reference and number % 2:
                     continue
                 taken = load.sample(proxy, case, folder, options.seconds)
                 samples[case.key].setdefault(proxy.name, {})[number] = taken
@@ -185,12 +191,15 @@ def syscalls(named: dict[str, Proxy], folder: Path, targets: Targets) -> str:
     return value_table("System calls per request, HTTP/1.1, 1 KiB", "calls", counts, 2)
 
 
-def idle(named: dict[str, Proxy], targets: Targets) -> str:
-    """HAProxy is left out: its limit of connections is fixed at its start, below what is asked for here."""
+def idle(named: dict[str, Proxy], folder: Path, targets: Targets) -> str:
+    """Each on a fresh process, since memory that was used once is not given back. HAProxy is left out: its limit of
+    connections is fixed at its start, below what is asked for here."""
     kib = {}
     for name in [name for name in ("nginx", NAME) if name in named]:
         for tls, limit in ((False, IDLE_PLAIN_KIB), (True, IDLE_TLS_KIB)):
             what = f"{name}, {'TLS' if tls else 'plain'}"
+            named[name].stop()
+            start(named[name], folder)
             kib[what] = load.memory_per_idle_connection(named[name], tls, IDLE_CONNECTIONS) / 1024
             progress(f"idle, {what}: {kib[what]:.1f} KiB")
             if name == NAME:
@@ -225,7 +234,7 @@ def heading(proxies: list[Proxy], options: argparse.Namespace) -> list[str]:
         f"on core 0; origin and load generator share core 1. wrk with {load.CONNECTIONS} connections, h2load with 16 of "
         "8 streams. CPU is user and system time of the proxy's processes. Medians [quartiles]; ratios within a round. "
         f"All TLS is 1.3 with {CIPHER}.",
-        f"† for reference: {notes}.",
+        f"† for reference only. {notes}.",
     ]
 
 

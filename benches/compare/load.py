@@ -189,14 +189,18 @@ def receive(connection: socket.socket) -> bytes:
 
 def wait_for(port: int, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise SystemExit(f"nothing listens on port {port}") from None
-            time.sleep(0.05)
+    while not is_open(port):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"nothing listens on port {port}")
+        time.sleep(0.05)
+
+
+def is_open(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    except OSError:
+        return False
 
 
 def instructions_per_request(proxy: Proxy, folder: Path, opt_in: bool = True) -> float:

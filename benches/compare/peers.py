@@ -26,8 +26,11 @@ class Proxy:
     command: list[str]
     version_command: list[str]
     cores: str = "0"
-    # Does not do the whole job: shown, never compared against.
+    # Shown, and sampled less often, but never compared against.
+    reference: bool = False
     note: str = ""
+    # Whether it turns Surrogate-Key into Cache-Tag, and only for requests that opted in.
+    whole_job: bool = True
     process: subprocess.Popen | None = field(default=None, repr=False)
 
     def start(self, folder: Path, prefix: list[str] = []) -> None:
@@ -161,7 +164,8 @@ hosts:
         header.add: "Cloudflare-CDN-Cache-Control: {EDGE_TTL}"
 """)
     note = "rewrites every response, and no tags: two fixed header rules"
-    return Proxy("h2o", 8103, 8203, ["h2o", "-c", f"{folder}/h2o.conf"], ["h2o", "-v"], note=note)
+    return Proxy("h2o", 8103, 8203, ["h2o", "-c", f"{folder}/h2o.conf"], ["h2o", "-v"], reference=True,
+                 note=note, whole_job=False)
 
 
 def varnish(folder: Path) -> Proxy:
@@ -185,12 +189,19 @@ sub vcl_deliver {{
     # The jail of the package needs users that a container may lack.
     command = ["varnishd", "-F", "-j", "none", "-n", f"{folder}/varnish", "-a", "127.0.0.1:8104", "-f",
                f"{folder}/bench.vcl", "-s", "default,64m", "-p", "thread_pools=1"]
-    return Proxy("Varnish", 8104, None, command, ["varnishd", "-V"], note="pass, no TLS")
+    return Proxy("Varnish", 8104, None, command, ["varnishd", "-V"], reference=True, note="pass, no TLS")
+
+
+def pingora(binary: Path, folder: Path) -> Proxy:
+    command = [str(binary), "127.0.0.1:8108", "127.0.0.1:8208", f"{folder}/cert.pem", f"{folder}/key.pem", ORIGIN]
+    version = ["grep", "-A1", '^name = "pingora"$', str(Path(__file__).resolve().parents[1] / "pingora/Cargo.lock")]
+    return Proxy("Pingora", 8108, 8208, command, version, reference=True)
 
 
 def ours(binary: Path, folder: Path, name: str = "origin-shim", ports: tuple[int, int] = (8105, 8205),
          sites: int = 1, workers: int = 1) -> Proxy:
-    """Default configuration with one site and one CDN; more sites are never asked for."""
+    """Default configuration with one site and one CDN. More sites are never asked for, and have no CDN: its health
+    checks in the background are not what is compared."""
     config = f"""
 [server]
 listen = ["127.0.0.1:{ports[0]}"]
@@ -210,6 +221,8 @@ url = "sqlite:{folder}/ours-{ports[0]}.db"
 name = "site-{number}"
 hosts = ["{HOST if number == 0 else f'site-{number}.example'}"]
 origin = "http://{ORIGIN}"
+"""
+        config += "" if number else f"""
 [[sites.cdns]]
 type = "cloudflare"
 zone_id = "00000000000000000000000000000000"

@@ -29,7 +29,7 @@ def with_quartiles(values: list[float], digits: int) -> str:
     return f"{middle:.{digits}f} [{low:.{digits}f}–{high:.{digits}f}]"
 
 
-def case_table(case: Case, samples: Samples, notes: dict[str, str]) -> str:
+def case_table(case: Case, samples: Samples, references: set[str]) -> str:
     columns = ["proxy", "CPU µs/request", "requests/s", "p99 ms", "CPU / nginx", "CPU / HAProxy"]
     rows = [f"### {case.title}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     by_proxy = samples[case.key]
@@ -38,7 +38,7 @@ def case_table(case: Case, samples: Samples, notes: dict[str, str]) -> str:
         taken = list(by_proxy[name].values())
         p99 = [s.p99 for s in taken if s.p99 is not None]
         rows.append(
-            f"| {name}{' †' if notes.get(name) else ''} "
+            f"| {name}{' †' if name in references else ''} "
             f"| {with_quartiles([s.cpu_per_request for s in taken], 1)} "
             f"| {median(s.requests / s.seconds for s in taken):,.0f} "
             f"| {with_quartiles(p99, 1)} "

@@ -2,8 +2,8 @@
 
 use super::extract::single;
 use super::problem::{Kind, Problem};
-use crate::purge::PurgeRequest;
 use axum::http::HeaderMap;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 /// What the store keeps of the caller's key: the key, within its token and site, and a hash of what was asked for.
@@ -14,7 +14,7 @@ pub(super) fn of_request(
     headers: &HeaderMap,
     caller: &str,
     site: &str,
-    request: &PurgeRequest,
+    request: &impl Serialize,
 ) -> Result<Option<(String, String)>, Problem> {
     let Some(key) = single(headers, "idempotency-key")? else { return Ok(None) };
     if key.is_empty() || key.len() > 255 {

@@ -5,6 +5,7 @@
 //! | file | calls |
 //! |---|---|
 //! | `purges.rs`, `wait.rs` | accept a purge, `Prefer: wait`, show and list them |
+//! | `publish.rs` | accept the purge of a publish event |
 //! | `operate.rs` | retry, acknowledge and cancel a purge; pause and resume a CDN |
 //! | `credentials.rs` | what the CDNs' credentials are good for |
 //! | `sites.rs` | configuration without secrets, and how each CDN stands |
@@ -32,6 +33,7 @@ mod idempotency;
 mod operate;
 mod ops;
 mod poll;
+mod publish;
 mod purges;
 mod routes;
 mod serve;

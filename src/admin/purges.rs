@@ -42,6 +42,26 @@ pub(super) async fn create(
     let store = state.store()?.clone();
 
     let request: PurgeRequest = read_json(&state.limits, body).await?;
+    let idempotency = idempotency::of_request(&headers, caller.name(), &site.name, &request);
+    accept(&state, store, (&caller, peer), site, Asked { request, idempotency }, &headers).await
+}
+
+/// What a caller asked for, and the `Idempotency-Key` of the call.
+pub(super) struct Asked {
+    pub(super) request: PurgeRequest,
+    pub(super) idempotency: Result<Option<(String, String)>, Problem>,
+}
+
+/// The way of every purge once its body is read: checked, planned, committed, and only then answered.
+pub(super) async fn accept(
+    state: &Arc<State>,
+    store: Arc<dyn Store>,
+    (caller, peer): (&Caller, SocketAddr),
+    site: &Site,
+    asked: Asked,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let Asked { request, idempotency } = asked;
     let items = request.item_count();
     if items > MAX_ITEMS {
         let detail =
@@ -49,8 +69,8 @@ pub(super) async fn create(
         return Err(Problem::new(Kind::TooLarge, detail));
     }
     caller.require(&[scope_of(&request, site)])?;
-    let idempotency = idempotency::of_request(&headers, caller.name(), &site.name, &request)?;
-    let jobs = plan(&state, site, &request)?;
+    let idempotency = idempotency?;
+    let jobs = plan(state, site, &request)?;
 
     let now_ms = now_ms();
     let settle_ms = i64::try_from(site.origin_settle.as_millis()).unwrap_or(i64::MAX);
@@ -65,7 +85,7 @@ pub(super) async fn create(
         idempotency,
     };
     let purge = Purge::accepted(&new);
-    let purge = match enqueue(&state, store.clone(), new, purge.clone(), peer).await? {
+    let purge = match enqueue(state, store.clone(), new, purge.clone(), peer).await? {
         Enqueued::Created => purge,
         Enqueued::Existing(id) => repeated(&*store, id).await?,
         Enqueued::KeyReused => {
@@ -73,7 +93,7 @@ pub(super) async fn create(
             return Err(Problem::new(Kind::Conflict, detail));
         }
     };
-    Ok(answer(&state, &*store, wait::preferred(&headers), purge).await)
+    Ok(answer(state, &*store, wait::preferred(headers), purge).await)
 }
 
 /// Which scope a request needs: one, the broadest that it makes use of.

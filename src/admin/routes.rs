@@ -4,8 +4,11 @@ use super::auth::{require_scope, require_token};
 use super::events::{HealthEvent, JobEvent, LaggedEvent};
 use super::json::{Page, Purge};
 use super::reload::{ReloadEvent, Reloaded};
-use super::{State, console, credentials, explain, openapi, operate, ops, purges, reload, sites, stream};
+use super::{
+    State, console, credentials, explain, openapi, operate, ops, publish, purges, reload, sites, stream,
+};
 use crate::config::Scope::{self, Operate, Purge as MayPurge, PurgeEverything, Read};
+use crate::events::Event;
 use crate::explain::Explanation;
 use crate::purge::PurgeRequest;
 use axum::Router;
@@ -97,18 +100,16 @@ impl Route {
 }
 
 const PURGE: &str = "/v1/sites/{site}/purges";
+const HEADERS: &[(&str, &str)] = &[
+    ("Prefer", "`wait=SECONDS`, at most 300: answer when every job ended, or when the time is up."),
+    ("Idempotency-Key", "A repeat within 24 hours gives the purge of the first call."),
+];
 
 /// Every call, in the order of the document.
 pub(super) fn routes() -> Vec<Route> {
     let purges = vec![
         Route {
-            headers: &[
-                (
-                    "Prefer",
-                    "`wait=SECONDS`, at most 300: answer when every job ended, or when the time is up.",
-                ),
-                ("Idempotency-Key", "A repeat within 24 hours gives the purge of the first call."),
-            ],
+            headers: HEADERS,
             ..Route::new(
                 "createPurge",
                 "post",
@@ -122,6 +123,24 @@ pub(super) fn routes() -> Vec<Route> {
         .json::<Purge>(200, "Every job ended while the caller waited.")
         .json::<Purge>(202, "Accepted: it is on disk, and will reach every CDN. `Location` names it.")
         .problems(&[404, 409, 503]),
+        Route {
+            headers: HEADERS,
+            ..Route::new(
+                "publish",
+                "post",
+                "/v1/sites/{site}/events",
+                &[MayPurge, PurgeEverything],
+                post(publish::create),
+                "Purge what a publish event made old, by the site's profile and rules",
+            )
+        }
+        .body::<Event>(true)
+        .json::<Purge>(200, "Every job of its purge ended while the caller waited.")
+        .json::<Purge>(
+            202,
+            "Its purge is accepted: it is on disk, and will reach every CDN. `Location` names it.",
+        )
+        .problems(&[400, 404, 408, 409, 413, 422, 503]),
         Route {
             query: Some(schema::<purges::ListQuery>),
             ..Route::new(

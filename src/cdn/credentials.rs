@@ -10,7 +10,7 @@ mod draft;
 #[cfg(test)]
 pub(super) mod testing;
 
-pub(super) use draft::{Draft, quote};
+pub(super) use draft::Draft;
 
 use super::{Reply, RequestError, Sender, SignContext};
 use crate::config;

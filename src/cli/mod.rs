@@ -7,6 +7,7 @@ mod client;
 mod completions;
 mod demo;
 mod explain;
+mod import;
 mod items;
 mod probe;
 mod purge;
@@ -51,6 +52,7 @@ enum Command {
     Purge(purge::PurgeArgs),
     Purges(purges::PurgesArgs),
     Demo(crate::demo::Options),
+    Import(import::ImportArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -64,6 +66,7 @@ impl Command {
             Self::Purge(args) => block_on(purge::run(args))?,
             Self::Purges(args) => block_on(purges::run(args))?,
             Self::Demo(options) => demo::run(options),
+            Self::Import(args) => import::run(args),
             Self::Schema(args) => schema::run(&args),
             Self::Completions(args) => completions::run(&args),
         }

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod cdn;
+pub mod events;
 pub mod log;
 pub mod server;
 pub mod site;

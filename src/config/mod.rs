@@ -22,6 +22,7 @@ pub use file::schema;
 pub use fingerprint::{Difference, Fingerprint};
 pub use load::{Loaded, load, parse};
 
+use crate::rewrite::pattern::PathPattern;
 use crate::rewrite::{Dialect, Policy};
 use ipnet::IpNet;
 use secret::Secret;
@@ -154,7 +155,7 @@ impl Default for Limits {
             origin_first_byte_timeout: Duration::from_secs(30),
             origin_body_timeout: Duration::from_secs(30),
             origin_idle_timeout: Duration::from_secs(20),
-            origin_pool_size: 64,
+            origin_pool_size: 256,
             request_headers: 100,
             request_header_bytes: 32 * 1024,
             target_bytes: 8 * 1024,
@@ -278,10 +279,50 @@ pub struct Site {
     pub trust: Trust,
     /// How responses are rewritten.
     pub policy: Policy,
+    /// What publish events purge.
+    pub events: Events,
     /// An unsent job older than this makes its CDN unhealthy.
     pub max_purge_lag: Duration,
     /// Its CDNs.
     pub cdns: Vec<Arc<Cdn>>,
+}
+
+/// The events that every site knows; rules may name more.
+pub const EVENTS: [&str; 9] =
+    ["publish", "unpublish", "cache", "code", "branch-deleted", "config", "metadata", "redirects", "sitemap"];
+
+/// What publish events purge: `sites.page_forms`, `[[sites.events]]`, and what `[sites.aem]` says of them.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    /// Endings under which the same page is served.
+    pub page_forms: Vec<String>,
+    /// What is purged besides the paths of the event; every rule that matches applies.
+    pub rules: Vec<EventRule>,
+    /// With more paths of content than this, an event of an AEM site purges all content.
+    pub aem_bulk_threshold: usize,
+    /// With more files than this, a push of code to an AEM site purges all code.
+    pub aem_code_threshold: usize,
+    /// The sheets that give the pages of an AEM site their metadata, as normalised paths.
+    pub aem_metadata: Vec<String>,
+}
+
+/// `[[sites.events]]`
+#[derive(Clone, Debug)]
+pub struct EventRule {
+    /// Names of events.
+    pub on: Vec<String>,
+    /// Only events with such a path.
+    pub path: Option<PathPattern>,
+    /// Folders above the paths that match, this many levels up.
+    pub parents: u8,
+    /// Pages.
+    pub paths: Vec<String>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Prefixes; they end with `/`.
+    pub prefixes: Vec<String>,
+    /// The whole site.
+    pub everything: bool,
 }
 
 /// `sites.mode`

@@ -3,6 +3,7 @@
 
 mod admin;
 mod cdn;
+mod events;
 mod host;
 mod log;
 mod server;

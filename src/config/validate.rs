@@ -3,7 +3,7 @@
 
 use super::at::At;
 use super::{Admin, Cdn, Config, Mode, Server, Site, Trust};
-use crate::rewrite::CdnType;
+use crate::rewrite::{CdnType, Profile};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ pub fn validate(config: &Config, at: &At<'_>) {
         unique(&at.key("cdns"), "name", site.cdns.iter().map(|cdn| cdn.name.as_str()));
         dialects(site, &at.key("cdns"));
         client_certificates(site, &config.server, &at);
+        event_rules(site, &at.key("events"));
         doubtful_site(site, &at);
         for (at, cdn) in at.key("cdns").each(&site.cdns) {
             doubtful_cdn(site, cdn, &at);
@@ -135,6 +136,32 @@ fn client_certificates(site: &Site, server: &Server, at: &At<'_>) {
     }
 }
 
+/// A prefix that one of the CDNs cannot purge would refuse every event of its rule.
+fn event_rules(site: &Site, at: &At<'_>) {
+    let sections = usize::from(site.policy.tags.sections);
+    for (at, rule) in at.each(&site.events.rules) {
+        let without_tags = site.cdns.iter().find(|cdn| cdn.dialect.tag_header.is_none());
+        if let Some(cdn) = without_tags.filter(|_| !rule.tags.is_empty()) {
+            at.key("purge_tags").warn(format!(
+                "`{}` has no `tag_header`: every event of this rule purges everything there",
+                cdn.name
+            ));
+        }
+        for (at, prefix) in at.key("purge_prefixes").each(&rule.prefixes) {
+            let depth = prefix.matches('/').count().saturating_sub(1);
+            let cannot = |cdn: &&Arc<Cdn>| matches!(cdn.dialect.cdn, CdnType::Fastly | CdnType::Akamai);
+            if let Some(cdn) = site.cdns.iter().find(cannot)
+                && depth > sections
+            {
+                at.error(format!(
+                    "`{}` has no prefix purge, and section tags do not reach this deep: set sections = {depth} in [sites.tags], or purge tags or paths",
+                    cdn.name
+                ));
+            }
+        }
+    }
+}
+
 fn doubtful_site(site: &Site, at: &At<'_>) {
     let ttls = &site.policy.ttls;
     let cache = at.key("cache");
@@ -146,6 +173,11 @@ fn doubtful_site(site: &Site, at: &At<'_>) {
     } else if matches!(site.trust, Trust::Any) && site.mode != Mode::Off {
         at.key("opt_in").key("trust").warn(
             "any peer can opt in, and so lengthen lifetimes in a cache that nobody purges; use a secret or a list of networks",
+        );
+    }
+    if site.policy.profile == Profile::Aem && site.policy.aem.is_none() {
+        at.key("aem").warn(
+            "without [sites.aem] publish events are refused: the keys by which they purge are made of its ids",
         );
     }
     if ttls.fallback > Duration::from_secs(3_600) {

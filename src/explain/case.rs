@@ -3,6 +3,7 @@
 use crate::config::{Config, Mode, Site};
 use crate::metrics::Metrics;
 use crate::proxy::host;
+use crate::proxy::key_fields::KeyFields;
 use crate::proxy::opt_in::{self, Caller, OptIn};
 use crate::proxy::roots::Roots;
 use crate::proxy::site::{OriginIds, Routing, RoutingError};
@@ -115,7 +116,7 @@ impl<'c> Case<'c> {
     pub fn opt_in(&self, peer: IpAddr, request: &HeaderMap) -> OptIn<'_> {
         // What is asked is what the CDN gets, and that would show its certificate.
         let caller = Caller { address: peer, certified: true };
-        opt_in::decide(self.routing.site(self.number), caller, request)
+        opt_in::decide(self.routing.site(self.number), caller, &KeyFields::of(request))
     }
 
     /// What would become of this response to this request.

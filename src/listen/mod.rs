@@ -5,6 +5,7 @@ pub mod tls;
 
 mod bind;
 mod connection;
+mod files;
 mod frames;
 mod http2;
 mod io;
@@ -83,32 +84,37 @@ pub struct Serving {
     tls: Option<Arc<Tls>>,
 }
 
-/// Binds every address, then starts the workers: whatever can fail has failed before the first thread.
+/// Binds every address, then starts the workers, and returns when all of them serve.
 pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
+    files::raise_limit(&config.server.limits);
     let count = config.server.workers.max(1);
     let tls = match config.server.tls_listen.as_slice() {
         [] => None,
         _ => Some(Tls::load(&config.server)?),
     };
 
-    let starting = (0..count).map(|_| Starting::new()).collect::<Result<Vec<_>, _>>();
-    let mut starting = starting.map_err(ListenError::Worker)?;
+    let mut starting: Vec<Starting> = (0..count).map(|_| Starting::new()).collect();
     let plain = config.server.listen.iter().map(|&address| bind(address, None, &mut starting));
     let plain = plain.collect::<Result<_, _>>()?;
     let secure = config.server.tls_listen.iter().map(|&address| bind(address, tls.as_ref(), &mut starting));
     let addresses = Addresses { plain, tls: secure.collect::<Result<_, _>>()? };
 
+    // Where one worker fails, those that have started end with this channel.
     let (stop, stopped) = channel(None);
+    let (started, starts) = std::sync::mpsc::channel();
     let mut workers = Vec::with_capacity(count);
     let pulses = starting.iter().map(Starting::pulse).collect();
     for (index, starting) in starting.into_iter().enumerate() {
-        let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
+        let (shared, started, stopped) = (Arc::clone(&shared), started.clone(), stopped.clone());
         let thread = std::thread::Builder::new()
             .name(format!("proxy-{index}"))
-            .spawn(move || worker::run(index, starting, &shared, stopped))
-            // The workers started before end with their channel.
+            .spawn(move || worker::run(index, starting, &shared, &started, stopped))
             .map_err(ListenError::Worker)?;
         workers.push(thread);
+    }
+    drop(started);
+    for result in starts.iter().take(count) {
+        result.map_err(ListenError::Worker)?;
     }
     Ok(DataPlane { addresses, serving: Serving { shared, tls }, stop, workers, pulses })
 }
@@ -181,7 +187,7 @@ fn bind(
     let failed = |source| ListenError::Bind { address, source };
     let (bound, sockets) = bind::bind(address, workers.len()).map_err(failed)?;
     for (worker, socket) in workers.iter_mut().zip(sockets) {
-        worker.listen(socket, tls.cloned()).map_err(failed)?;
+        worker.listen(socket, tls.cloned());
     }
     Ok(bound)
 }

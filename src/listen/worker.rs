@@ -11,11 +11,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::watch::Receiver;
-use tokio::task::LocalSet;
 
 /// Out of file descriptors or memory, accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -24,22 +24,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// way. Clients of HTTP/1.1 have no other way to be told than by their last response.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
-/// A worker before its thread: its event queue, and the sockets that are registered there.
+/// A worker before its thread: what it will listen on.
 pub(super) struct Starting {
-    runtime: Background,
-    listeners: Vec<Listener>,
+    sockets: Vec<(std::net::TcpListener, Option<Arc<Tls>>)>,
     pulse: Arc<Pulse>,
 }
 
-/// A runtime that ends without waiting: neither for a name that is being resolved, nor does it mind to be dropped
-/// by a caller that runs on a runtime itself (where waiting would be a panic).
-struct Background(Option<Runtime>);
+impl Starting {
+    pub(super) fn new() -> Self {
+        Self { sockets: vec![], pulse: Arc::new(Pulse::new(Instant::now())) }
+    }
 
-impl Drop for Background {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
+    /// Of the thread that it will be.
+    pub(super) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
+    }
+
+    pub(super) fn listen(&mut self, socket: std::net::TcpListener, tls: Option<Arc<Tls>>) {
+        self.sockets.push((socket, tls));
     }
 }
 
@@ -48,31 +50,49 @@ struct Listener {
     tls: Option<Arc<Tls>>,
 }
 
-impl Starting {
-    pub(super) fn new() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let pulse = Arc::new(Pulse::new(Instant::now()));
-        Ok(Self { runtime: Background(Some(runtime)), listeners: vec![], pulse })
-    }
+/// A worker's event queue, which its thread keeps to itself. It ends without waiting for a name that is being resolved.
+struct EventLoop(Option<LocalRuntime>);
 
-    /// Of the thread that it will be.
-    pub(super) fn pulse(&self) -> Arc<Pulse> {
-        Arc::clone(&self.pulse)
-    }
-
-    pub(super) fn listen(&mut self, socket: std::net::TcpListener, tls: Option<Arc<Tls>>) -> io::Result<()> {
-        let _registering = self.runtime.0.as_ref().map(Runtime::enter);
-        self.listeners.push(Listener { socket: TcpListener::from_std(socket)?, tls });
-        Ok(())
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
-/// The whole life of a worker.
-pub(super) fn run(index: usize, starting: Starting, shared: &Shared, stop: Receiver<Option<Instant>>) {
-    let Starting { runtime, listeners, pulse } = starting;
-    let local = LocalSet::new();
-    if let Some(runtime) = &runtime.0 {
-        local.block_on(runtime, serve(index, listeners, pulse, shared, stop));
+/// The whole life of a worker; `started` is told whether it has begun.
+pub(super) fn run(
+    index: usize,
+    starting: Starting,
+    shared: &Shared,
+    started: &Sender<io::Result<()>>,
+    stop: Receiver<Option<Instant>>,
+) {
+    // Nobody listens only where another worker has failed: this one will be told to stop.
+    let tell = |result| drop(started.send(result));
+    let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => EventLoop(Some(runtime)),
+        Err(error) => return tell(Err(error)),
+    };
+    let Some(running) = &runtime.0 else { return };
+    let Starting { sockets, pulse } = starting;
+    let listeners = {
+        let _registering = running.enter();
+        sockets.into_iter().map(Listener::new).collect::<io::Result<Vec<_>>>()
+    };
+    match listeners {
+        Ok(listeners) => {
+            tell(Ok(()));
+            running.block_on(serve(index, listeners, pulse, shared, stop));
+        }
+        Err(error) => tell(Err(error)),
+    }
+}
+
+impl Listener {
+    fn new((socket, tls): (std::net::TcpListener, Option<Arc<Tls>>)) -> io::Result<Self> {
+        Ok(Self { socket: TcpListener::from_std(socket)?, tls })
     }
 }
 

@@ -57,7 +57,9 @@ pub fn site(name: &str, hosts: &[&str]) -> Site {
             vary: vec![],
             rules: vec![],
             tags: TagPolicy { path: true, site: true, sections: 0 },
+            aem: None,
         },
+        events: Default::default(),
         max_purge_lag: Duration::from_secs(60),
         cdns: vec![],
     }

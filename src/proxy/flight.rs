@@ -3,12 +3,14 @@
 use super::access::Noted;
 use super::body::DownloadError;
 use super::error;
+use super::key_fields::Single;
 use super::peer::{Peer, RequestId};
 use super::site::Site;
 use super::worker::{Snapshot, Worker};
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
 use crate::rewrite::{Decision, Outcome, Reason};
-use http::{HeaderMap, Request, StatusCode};
+use http::StatusCode;
+use http::request::Parts;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
@@ -24,7 +26,8 @@ pub struct Flight {
     id: RequestId,
     /// Whether the peer's forwarding headers are believed.
     pub trusted: bool,
-    started: Instant,
+    /// When it arrived.
+    pub started: Instant,
     /// The response's status; none while there is no response.
     pub status: Option<StatusCode>,
     /// What was done to the response.
@@ -34,8 +37,8 @@ pub struct Flight {
 }
 
 impl Flight {
-    /// A request with these headers from this peer has arrived.
-    pub fn begin(worker: &Rc<Worker>, peer: &Peer, headers: &HeaderMap) -> Self {
+    /// A request with this `X-Request-Id` from this peer has arrived.
+    pub fn begin(worker: &Rc<Worker>, peer: &Peer, id: Single<'_>) -> Self {
         let routing = worker.routing();
         let trusted = routing.trusts_proxy(peer.address());
         worker.counters.in_flight.add(1);
@@ -43,7 +46,7 @@ impl Flight {
             worker: Rc::clone(worker),
             routing,
             site: None,
-            id: RequestId::of(headers, trusted, || fastrand::u128(..)),
+            id: RequestId::of(id, trusted, || fastrand::u128(..)),
             trusted,
             started: Instant::now(),
             status: None,
@@ -53,8 +56,8 @@ impl Flight {
     }
 
     /// It will have a line in the access log, if there is one.
-    pub fn note<B>(&mut self, peer: &Peer, request: &Request<B>) {
-        self.noted = self.routing.access.note(peer.address(), request);
+    pub fn note(&mut self, peer: &Peer, head: &Parts) {
+        self.noted = self.routing.access.note(peer.address(), head);
     }
 
     /// The configuration of this request, from its start to its end.

@@ -3,6 +3,7 @@
 
 use super::error::ProxyError;
 use super::hop;
+use super::key_fields::KeyFields;
 use super::peer::{Peer, RequestId, X_REQUEST_ID};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -53,12 +54,16 @@ pub struct Fields<'a> {
 }
 
 /// What of a client's head goes on, or why nothing may.
-pub fn fields<'a>(head: &'a Parts, request: Forwarding<'a>) -> Result<Fields<'a>, ProxyError> {
+pub fn fields<'a>(
+    head: &'a Parts,
+    key_fields: &KeyFields<'_>,
+    request: Forwarding<'a>,
+) -> Result<Fields<'a>, ProxyError> {
     let client = &head.headers;
-    if has_been_here(client) {
+    if has_been_here(key_fields) {
         return Err(ProxyError::Loop);
     }
-    let nominated = hop::nominated(client);
+    let nominated = hop::nominated(key_fields.connection());
     if let Some(name) = nominated.iter().find(|name| hop::is_protected_in_request(name)) {
         return Err(ProxyError::Nominated(name.clone()));
     }
@@ -122,9 +127,8 @@ pub fn target(uri: &Uri) -> &str {
 }
 
 /// RFC 8586 §2: a list of CDN ids, each perhaps with parameters.
-fn has_been_here(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(&CDN_LOOP).iter();
-    let mut elements = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
+fn has_been_here(key_fields: &KeyFields<'_>) -> bool {
+    let mut elements = key_fields.cdn_loop().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     elements.any(|element| {
         let id = element.split(|b| *b == b';').next().unwrap_or_default();
         id.trim_ascii().eq_ignore_ascii_case(TOKEN.as_bytes())

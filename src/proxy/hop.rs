@@ -1,6 +1,6 @@
 //! Hop-by-hop headers (RFC 9110 §7.6.1): what ends at this hop, in both directions.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Whether a header belongs to the connection it came on, whatever `Connection` says.
 pub fn is_fixed(name: &HeaderName) -> bool {
@@ -20,10 +20,9 @@ pub fn is_fixed(name: &HeaderName) -> bool {
     )
 }
 
-/// The headers that `Connection` nominates, the fixed ones left out. Allocates only where there are any.
-pub fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::CONNECTION).iter();
-    let tokens = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
+/// The headers that the lines of `Connection` nominate, the fixed ones left out. Allocates only where there are any.
+pub fn nominated<'h>(connection: impl Iterator<Item = &'h HeaderValue>) -> Vec<HeaderName> {
+    let tokens = connection.flat_map(|value| value.as_bytes().split(|b| *b == b','));
     tokens
         .map(<[u8]>::trim_ascii)
         .filter(|token| !token.eq_ignore_ascii_case(b"close"))
@@ -66,7 +65,7 @@ fn is_protected_in_response(name: &HeaderName) -> bool {
 
 /// Removes from a response what ends at this hop. A nomination of a protected header is ignored.
 pub fn strip_response(headers: &mut HeaderMap) {
-    let mut doomed = nominated(headers);
+    let mut doomed = nominated(headers.get_all(header::CONNECTION).iter());
     doomed.retain(|name| !is_protected_in_response(name));
     doomed.extend(headers.keys().filter(|name| is_fixed(name)).cloned());
     for name in doomed {

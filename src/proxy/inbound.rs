@@ -2,12 +2,18 @@
 //! The connection's own parser has seen to the framing; this sees to method, target, host and codings.
 
 use super::error::ProxyError;
+use super::key_fields::{KeyFields, Single};
 use crate::config::Limits;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderValue, Method, Version};
+use std::borrow::Cow;
 
 /// Checks a request's head, and tells the host that it is for: that of its target, else its `Host`.
-pub fn check(head: &Parts, limits: &Limits) -> Result<HeaderValue, ProxyError> {
+pub fn check<'h>(
+    head: &Parts,
+    fields: &KeyFields<'h>,
+    limits: &Limits,
+) -> Result<Cow<'h, HeaderValue>, ProxyError> {
     // A proxy to a fixed origin has no use for a tunnel, and TRACE would show an origin's headers to anyone.
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(ProxyError::MethodNotAllowed);
@@ -16,9 +22,9 @@ pub fn check(head: &Parts, limits: &Limits) -> Result<HeaderValue, ProxyError> {
         return Err(ProxyError::TooManyHeaders);
     }
     target(head, limits)?;
-    codings(&head.headers)?;
-    length(&head.headers, limits)?;
-    host(head)
+    codings(fields)?;
+    length(fields, limits)?;
+    host(head, fields.host)
 }
 
 /// RFC 9112 §3.2: origin-form, absolute-form of http and https, or `*` for OPTIONS.
@@ -39,44 +45,43 @@ fn target(head: &Parts, limits: &Limits) -> Result<(), ProxyError> {
     }
 }
 
-fn codings(headers: &HeaderMap) -> Result<(), ProxyError> {
-    let mut transfer = headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (transfer.next(), transfer.next()) {
-        (None, _) => {}
-        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
+fn codings(fields: &KeyFields<'_>) -> Result<(), ProxyError> {
+    match fields.transfer_encoding {
+        Single::Absent => {}
+        Single::Once(only) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
         // To forward a coding that we do not know is to disagree with the origin on where the body ends.
         _ => return Err(ProxyError::TransferCoding),
     }
+    let mut expected = fields.expect();
     let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    if headers.get_all(header::EXPECT).iter().all(known) { Ok(()) } else { Err(ProxyError::Expectation) }
+    if expected.all(known) { Ok(()) } else { Err(ProxyError::Expectation) }
 }
 
 /// A body that is too long by its own account need not be begun.
-fn length(headers: &HeaderMap, limits: &Limits) -> Result<(), ProxyError> {
-    let told =
-        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+fn length(fields: &KeyFields<'_>, limits: &Limits) -> Result<(), ProxyError> {
+    let told = fields.content_length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let within = |length| limits.request_body_bytes == 0 || length <= limits.request_body_bytes;
     if told.is_none_or(within) { Ok(()) } else { Err(ProxyError::BodyTooLarge) }
 }
 
 /// RFC 9112 §3.2.2: the target's authority wins; a `Host` that differs from it is an attempt to be two sites.
-fn host(head: &Parts) -> Result<HeaderValue, ProxyError> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
+fn host<'h>(head: &Parts, host: Single<'h>) -> Result<Cow<'h, HeaderValue>, ProxyError> {
+    if host == Single::Repeated {
         return Err(ProxyError::BadRequest("more than one Host"));
     }
+    let host = host.once();
     match (head.uri.authority(), host) {
         (None, None) => Err(ProxyError::BadRequest("no Host")),
         (Some(_), None) if head.version < Version::HTTP_2 => Err(ProxyError::BadRequest("no Host")),
-        (None, Some(host)) => Ok(host.clone()),
+        (None, Some(host)) => Ok(Cow::Borrowed(host)),
         (Some(authority), Some(host))
             if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
         {
             Err(ProxyError::BadRequest("Host differs from the target"))
         }
-        (Some(_), Some(host)) => Ok(host.clone()),
+        (Some(_), Some(host)) => Ok(Cow::Borrowed(host)),
         (Some(authority), None) => HeaderValue::from_str(authority.as_str())
+            .map(Cow::Owned)
             .map_err(|_| ProxyError::BadRequest("the target's authority is not legal")),
     }
 }
@@ -93,7 +98,7 @@ mod tests {
         let (head, ()) = request.body(()).unwrap().into_parts();
         let mut limits = fixture::limits();
         (limits.request_headers, limits.target_bytes, limits.request_body_bytes) = (5, 20, 10);
-        check(&head, &limits)
+        check(&head, &KeyFields::of(&head.headers), &limits)
             .map(|host| host.to_str().unwrap().to_owned())
             .map_err(|refused| refused.answer().status.as_u16())
     }

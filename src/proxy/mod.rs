@@ -11,6 +11,7 @@ pub mod h1;
 pub mod hop;
 pub mod host;
 pub mod inbound;
+pub mod key_fields;
 pub mod metered;
 pub mod opt_in;
 pub mod peer;
@@ -35,8 +36,10 @@ use body::{ResponseBody, Upload};
 use error::ProxyError;
 use flight::Flight;
 use forward::Forwarding;
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use key_fields::KeyFields;
 use metered::Metered;
 use opt_in::Caller;
 use origin::Outgoing;
@@ -45,25 +48,28 @@ use std::rc::Rc;
 
 /// Answers one request: with its origin's response, or with an error of ours.
 pub async fn handle(worker: &Rc<Worker>, peer: &Peer, request: Request<Incoming>) -> Response<ResponseBody> {
-    let mut flight = Flight::begin(worker, peer, request.headers());
-    flight.note(peer, &request);
-    let (method, version) = (request.method().clone(), request.version());
-    match exchange(worker, peer, request, &mut flight).await {
+    let (head, body) = request.into_parts();
+    let fields = KeyFields::of(&head.headers);
+    let mut flight = Flight::begin(worker, peer, fields.request_id);
+    flight.note(peer, &head);
+    match exchange(worker, peer, &head, &fields, body, &mut flight).await {
         Ok(response) => response.map(|body| ResponseBody::origin(body, flight)),
-        Err(error) => respond::refuse(&error, &method, version, flight),
+        Err(error) => respond::refuse(&error, &head.method, head.version, flight),
     }
 }
 
 /// Answers a request on a connection for which there is no room.
 pub fn turn_away<B>(worker: &Rc<Worker>, peer: &Peer, request: &Request<B>) -> Response<ResponseBody> {
-    let flight = Flight::begin(worker, peer, request.headers());
+    let flight = Flight::begin(worker, peer, KeyFields::of(request.headers()).request_id);
     respond::refuse(&ProxyError::Full, request.method(), request.version(), flight)
 }
 
 async fn exchange(
     worker: &Rc<Worker>,
     peer: &Peer,
-    request: Request<Incoming>,
+    head: &Parts,
+    key_fields: &KeyFields<'_>,
+    body: Incoming,
     flight: &mut Flight,
 ) -> Result<Response<OriginBody>, ProxyError> {
     let routing = flight.routing();
@@ -71,16 +77,15 @@ async fn exchange(
         worker.counters.limited(Limit::Requests);
         return Err(ProxyError::Full);
     }
-    let (head, body) = request.into_parts();
 
     // Which site is it for?
-    let host = inbound::check(&head, &routing.limits)?;
+    let host = inbound::check(head, key_fields, &routing.limits)?;
     let site = site::of(&routing, &host)?;
     flight.enter(site);
     let site = routing.site(site);
 
     // May its response be rewritten, and for which CDN?
-    let opt_in = opt_in::decide(site, Caller::of(peer), &head.headers);
+    let opt_in = opt_in::decide(site, Caller::of(peer), key_fields);
 
     // To the origin.
     let forwarding = Forwarding {
@@ -91,17 +96,19 @@ async fn exchange(
         opted_in: opt_in.believed,
         unconditional: opt_in.withholds_conditions(site.mode),
     };
-    let fields = forward::fields(&head, forwarding)?;
+    let fields = forward::fields(head, key_fields, forwarding)?;
     let body = Metered::new(body, &routing.limits);
     let body = Upload::new(body, &worker.clock, routing.limits.body_timeout);
-    let request = Outgoing { head: &head, fields, body };
+    let request = Outgoing { head, fields, body, since: flight.started };
     let (mut response, body) = origin::send(worker, &routing.limits, site, request).await?.into_parts();
 
     // And back.
     respond::head(&mut response);
     flight.status = Some(response.status);
     flight.decision = match opt_in.edge {
-        Ok(edge) => respond::rewrite(site, site.metrics.shard(worker.index()), edge, &head, &mut response),
+        Ok(edge) => {
+            respond::rewrite(site, site.metrics.shard(worker.index()), edge, head, key_fields, &mut response)
+        }
         Err(reason) => respond::untouched(reason),
     };
     Ok(Response::from_parts(response, body))

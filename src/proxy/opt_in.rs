@@ -1,11 +1,12 @@
 //! May this response be rewritten, and for which CDN? Pure: headers and an address in, a verdict out.
 
 use super::edge::Edges;
+use super::key_fields::{KeyFields, Single};
 use super::peer::Peer;
 use super::site::{Site, SiteTrust};
 use crate::config::Mode;
 use crate::rewrite::{CdnType, Edge, Reason};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
@@ -16,9 +17,6 @@ pub const OPT_IN: HeaderName = HeaderName::from_static("x-push-invalidation");
 pub const CDN_TYPE: HeaderName = HeaderName::from_static("x-byo-cdn-type");
 /// The header that carries the shared secret; it never reaches the origin.
 pub const SECRET: HeaderName = HeaderName::from_static("x-origin-shim-secret");
-
-const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
-const CF_WORKER: HeaderName = HeaderName::from_static("cf-worker");
 
 /// What is known of a request's wish.
 #[derive(Clone, Copy, Debug)]
@@ -53,24 +51,24 @@ impl Caller {
     }
 }
 
-/// Decides for a request with these headers from this caller.
-pub fn decide<'a>(site: &'a Site, caller: Caller, headers: &HeaderMap) -> OptIn<'a> {
+/// Decides for a request with these fields from this caller.
+pub fn decide<'a>(site: &'a Site, caller: Caller, request: &KeyFields<'_>) -> OptIn<'a> {
     let off = site.mode == Mode::Off;
     let no = |reason| OptIn { believed: false, edge: Err(if off { Reason::ModeOff } else { reason }) };
-    if !headers.contains_key(&OPT_IN) {
+    if request.opt_in == Single::Absent {
         return no(Reason::NotOptedIn);
     }
     // A header that is there twice may be read differently by two hops.
-    if !only(headers, &OPT_IN).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"enabled")) {
+    if !request.opt_in.once().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"enabled")) {
         return no(Reason::OptInMalformed);
     }
-    if !trusts(&site.trust, caller, headers) {
+    if !trusts(&site.trust, caller, request) {
         return no(Reason::OptInUntrusted);
     }
     let edge = if off {
         Err(Reason::ModeOff)
     } else {
-        let edge = identify(&site.edges, headers).and_then(|(cdn, disputed)| site.edges.edge(cdn, disputed));
+        let edge = identify(&site.edges, request).and_then(|(cdn, disputed)| site.edges.edge(cdn, disputed));
         edge.ok_or(Reason::NoCdn)
     };
     OptIn { believed: true, edge }
@@ -81,11 +79,11 @@ pub fn digest(secret: &[u8]) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 
-fn trusts(trust: &SiteTrust, caller: Caller, headers: &HeaderMap) -> bool {
+fn trusts(trust: &SiteTrust, caller: Caller, request: &KeyFields<'_>) -> bool {
     match trust {
         SiteTrust::Any => true,
         SiteTrust::Secret(expected) => {
-            only(headers, &SECRET).is_some_and(|sent| digest(sent.as_bytes()).ct_eq(expected).into())
+            request.secret.once().is_some_and(|sent| digest(sent.as_bytes()).ct_eq(expected).into())
         }
         SiteTrust::ClientCertificate => caller.certified,
         SiteTrust::Addresses(nets) => nets.iter().any(|net| net.contains(&caller.address)),
@@ -93,8 +91,8 @@ fn trusts(trust: &SiteTrust, caller: Caller, headers: &HeaderMap) -> bool {
 }
 
 /// Which CDN asked, and whether its header and its traces contradict each other.
-fn identify(edges: &Edges, headers: &HeaderMap) -> Option<(CdnType, bool)> {
-    match (named(headers), sniff(headers)) {
+fn identify(edges: &Edges, request: &KeyFields<'_>) -> Option<(CdnType, bool)> {
+    match (named(request), sniff(request)) {
         (None, None) => edges.only().map(|cdn| (cdn, false)),
         (Some(named), None) => Some((named, false)),
         (Some(named), Some(seen)) if seen.agrees(named) => Some((named, false)),
@@ -106,8 +104,8 @@ fn identify(edges: &Edges, headers: &HeaderMap) -> Option<(CdnType, bool)> {
 }
 
 /// The type in `X-BYO-CDN-Type`; an unknown or repeated value counts as none.
-fn named(headers: &HeaderMap) -> Option<CdnType> {
-    let name = only(headers, &CDN_TYPE)?.as_bytes();
+fn named(request: &KeyFields<'_>) -> Option<CdnType> {
+    let name = request.cdn_type.once()?.as_bytes();
     let known: [(&[u8], CdnType); 5] = [
         (b"fastly", CdnType::Fastly),
         (b"akamai", CdnType::Akamai),
@@ -150,16 +148,16 @@ impl Seen {
 }
 
 /// The order of the original service: a request may carry the traces of several CDNs.
-fn sniff(headers: &HeaderMap) -> Option<Seen> {
-    let via = |needle: &str| any_contains(headers, &header::VIA, needle);
-    let cdn_loop = |needle: &str| any_contains(headers, &CDN_LOOP, needle);
+fn sniff(request: &KeyFields<'_>) -> Option<Seen> {
+    let via = |needle: &str| request.via().any(|value| contains(value, needle));
+    let cdn_loop = |needle: &str| request.cdn_loop().any(|value| contains(value, needle));
     if via("akamai") {
         Some(Seen::Exactly(CdnType::Akamai))
-    } else if headers.get(&CDN_LOOP).is_some_and(starts_with_fastly) {
+    } else if request.cdn_loop().next().is_some_and(starts_with_fastly) {
         Some(Seen::Exactly(CdnType::Fastly))
     } else if via("varnish") {
         Some(Seen::FastlyOrVarnish)
-    } else if cdn_loop("cloudflare") || headers.contains_key(&CF_WORKER) {
+    } else if cdn_loop("cloudflare") || request.cf_worker {
         Some(Seen::Exactly(CdnType::Cloudflare))
     } else if via("cloudfront") {
         Some(Seen::Exactly(CdnType::Cloudfront))
@@ -172,20 +170,8 @@ fn starts_with_fastly(value: &HeaderValue) -> bool {
     value.as_bytes().get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"fastly"))
 }
 
-fn any_contains(headers: &HeaderMap, name: &HeaderName, needle: &str) -> bool {
-    let contains = |value: &HeaderValue| {
-        value.as_bytes().windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle.as_bytes()))
-    };
-    headers.get_all(name).iter().any(contains)
-}
-
-/// The value of a header that is there exactly once.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Some(value),
-        _ => None,
-    }
+fn contains(value: &HeaderValue, needle: &str) -> bool {
+    value.as_bytes().windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle.as_bytes()))
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) fields: forward::Fields<'a>,
     /// Taken by the first origin that has a connection.
     pub(super) body: Option<Upload>,
+    /// When it arrived.
+    pub(super) since: Instant,
 }
 
 /// Sends `request` to the first of the site's origins that takes a connection. Every failure is counted here.
@@ -98,7 +100,7 @@ async fn attempt(
 ) -> Result<Response<OriginBody>, Failure> {
     if let Some(connection) = worker.pool.take(origin.id) {
         let may_be_repeated = request.body.is_none() && is_safe(&request.head.method);
-        match exchange(worker, limits, counters, origin, connection, request).await {
+        match exchange(worker, limits, counters, origin, connection, request, request.since).await {
             Err(Failure::Exchange(error)) if may_be_repeated && error.is_retryable() => {}
             result => return result,
         }
@@ -107,7 +109,7 @@ async fn attempt(
     // Boxed: else the future of every client connection would hold the room for a TLS handshake.
     let connection = Box::pin(connect::connect(worker, limits, origin)).await.map_err(Failure::Unsent)?;
     counters.origin_connections.add(1);
-    exchange(worker, limits, counters, origin, connection, request).await
+    exchange(worker, limits, counters, origin, connection, request, Instant::now()).await
 }
 
 fn is_safe(method: &Method) -> bool {
@@ -122,8 +124,8 @@ async fn exchange(
     origin: &Origin,
     connection: Connection,
     request: &mut Outgoing<'_>,
+    since: Instant,
 ) -> Result<Response<OriginBody>, Failure> {
-    let started = Instant::now();
     let body = request.body.take();
     let progress = body.as_ref().map(Upload::progress);
     let outgoing = h1::Request {
@@ -137,7 +139,7 @@ async fn exchange(
     let exchange = connection.send(outgoing, lease).map_err(Failure::Exchange)?;
     let patience = Patience::new(&worker.clock, limits.origin_first_byte_timeout);
     let response = answer(exchange, progress.as_deref(), patience).await?;
-    counters.origin_answered(started.elapsed());
+    counters.origin_answered(since.elapsed());
     let patience = Patience::new(&worker.clock, limits.origin_body_timeout);
     Ok(response.map(|body| OriginBody { body, patience, failed: None }))
 }

@@ -1,7 +1,8 @@
 //! Who sent a request, and the name by which it is followed through logs and origins.
 
+use super::key_fields::Single;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use std::net::IpAddr;
 
 /// The header of [`RequestId`].
@@ -71,11 +72,10 @@ impl Peer {
 pub struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// That of a trusted peer where it is one value of at most 128 visible characters, else 128 random bits.
-    pub fn of(headers: &HeaderMap, trusted: bool, random: impl FnOnce() -> u128) -> Self {
-        let mut values = headers.get_all(&X_REQUEST_ID).iter();
-        match (values.next(), values.next()) {
-            (Some(id), None) if trusted && is_id(id.as_bytes()) => Self(id.clone()),
+    /// What a trusted peer sent where it is one value of at most 128 visible characters, else 128 random bits.
+    pub fn of(sent: Single<'_>, trusted: bool, random: impl FnOnce() -> u128) -> Self {
+        match sent {
+            Single::Once(id) if trusted && is_id(id.as_bytes()) => Self(id.clone()),
             _ => Self::minted(random()),
         }
     }
@@ -107,6 +107,7 @@ fn is_id(id: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::proxy::fixture;
+    use crate::proxy::key_fields::KeyFields;
 
     #[test]
     fn elements_of_forwarded() {
@@ -123,7 +124,10 @@ mod tests {
     #[test]
     fn request_ids() {
         let check = |lines: &[(&str, &str)], trusted, id: &str| {
-            assert_eq!(RequestId::of(&fixture::headers(lines), trusted, || 0xabc).as_str(), id);
+            assert_eq!(
+                RequestId::of(KeyFields::of(&fixture::headers(lines)).request_id, trusted, || 0xabc).as_str(),
+                id
+            );
         };
         let minted = "00000000000000000000000000000abc";
         check(&[], true, minted);

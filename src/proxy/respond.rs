@@ -4,6 +4,7 @@ use super::body::ResponseBody;
 use super::error::{self, ProxyError};
 use super::flight::Flight;
 use super::hop;
+use super::key_fields::KeyFields;
 use super::site::Site;
 use crate::config::Mode;
 use crate::metrics::shard::SiteShard;
@@ -30,13 +31,14 @@ pub(super) fn rewrite(
     counters: &SiteShard,
     edge: Edge<'_>,
     request: &RequestParts,
+    key_fields: &KeyFields<'_>,
     head: &mut Parts,
 ) -> Decision {
     let request = RequestFacts {
         method: &request.method,
         path: request.uri.path(),
-        authorization: request.headers.contains_key(header::AUTHORIZATION),
-        cookie: request.headers.contains_key(header::COOKIE),
+        authorization: key_fields.authorization,
+        cookie: key_fields.cookie,
     };
     match site.mode {
         Mode::On => rewrite::rewrite(&site.policy, request, edge, head.status, &mut head.headers),

@@ -29,13 +29,16 @@ pub struct Routing {
     trusted_proxies: Vec<IpNet>,
     proxy_protocol: Vec<IpNet>,
     sites: Vec<Site>,
-    exact: HashMap<String, usize>,
+    exact: ByHost,
     /// By what follows the `*.`.
-    wildcard: HashMap<String, usize>,
+    wildcard: ByHost,
     default: Option<usize>,
     /// Counts the requests that belong to no site.
     pub no_site: Arc<SiteMetrics>,
 }
+
+/// Sites by host. Only the configuration chooses what is in it, so the hash needs no secret.
+type ByHost = HashMap<String, usize, foldhash::fast::FixedState>;
 
 /// One site.
 #[derive(Debug)]
@@ -149,8 +152,12 @@ pub enum RoutingError {
 
 /// The number of the site that a request for `host` belongs to.
 pub(super) fn of(routing: &Routing, host: &HeaderValue) -> Result<usize, ProxyError> {
-    let text = host.to_str().ok().and_then(host::of_authority);
-    let host = text.ok_or(ProxyError::BadRequest("the Host is not legal"))?;
+    let text = host.to_str().ok();
+    // What a site is known by is a legal host in its normal form.
+    if let Some(site) = text.and_then(|host| routing.exact.get(host)) {
+        return Ok(*site);
+    }
+    let host = text.and_then(host::of_authority).ok_or(ProxyError::BadRequest("the Host is not legal"))?;
     routing.find(&host).ok_or_else(|| ProxyError::UnknownHost(host.into_owned()))
 }
 
@@ -169,8 +176,8 @@ impl Routing {
             trusted_proxies: config.server.trusted_proxies.clone(),
             proxy_protocol: config.server.proxy_protocol.clone(),
             sites: Vec::with_capacity(config.sites.len()),
-            exact: HashMap::new(),
-            wildcard: HashMap::new(),
+            exact: ByHost::default(),
+            wildcard: ByHost::default(),
             default: None,
             no_site: metrics.site(""),
         };

@@ -140,7 +140,8 @@ pub(super) fn takes(site: &Site, cdn: &Cdn, url: &Url) -> bool {
     is_host_of(cdn, url) || !site.cdns.iter().any(|other| is_host_of(other, url))
 }
 
-fn path(text: &str) -> Result<(), String> {
+/// Whether `text` can be one of `paths`; an error says why not.
+pub fn path(text: &str) -> Result<(), String> {
     name(text)?;
     if !text.starts_with('/') {
         return Err("must start with `/`".into());

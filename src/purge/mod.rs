@@ -15,7 +15,7 @@ mod rate;
 pub(crate) mod testing;
 
 pub use batch::{Filled, Wanted};
-pub use check::ItemError;
+pub use check::{ItemError, path as check_path};
 pub use cover::Cover;
 pub use fill::{Filling, Fit, Room, scheduling_kind};
 pub use plan::{plan, widest};

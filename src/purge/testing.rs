@@ -39,7 +39,9 @@ pub(crate) fn site(types: &[CdnType]) -> Site {
             vary: vec![],
             rules: vec![],
             tags: TagPolicy { path: true, site: true, sections: 0 },
+            aem: None,
         },
+        events: Default::default(),
         max_purge_lag: Duration::from_secs(60),
         cdns: types.iter().map(|cdn_type| Arc::new(cdn(*cdn_type))).collect(),
     }

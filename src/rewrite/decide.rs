@@ -1,11 +1,12 @@
 //! The decision: what a response gets, and why. The order of the checks is the order of their importance.
 
+use super::edits::Edits;
 use super::fields::Fields;
 use super::origin::Origin;
 use super::outcome::{Decision, Outcome, Reason};
 use super::table::{self, Treatment};
 use super::write::Writer;
-use super::{Dialect, Policy, never, path, tag_header};
+use super::{Dialect, Policy, Rule, never, path, tag_header};
 use http::{HeaderMap, Method, StatusCode};
 
 /// What rewriting needs to know of the request.
@@ -44,13 +45,27 @@ pub fn rewrite(
 ) -> Decision {
     let path = path::normalise(request.path);
     let rule = policy.rule(&path);
+    let mut edits = Edits::default();
+    let decision =
+        decide(policy, (&path, rule, status), request, edge, &Fields::of(headers, edge.dialect), &mut edits);
+    edits.make(headers);
+    decision
+}
+
+fn decide<'d>(
+    policy: &Policy,
+    (path, rule, status): (&str, Option<&Rule>, StatusCode),
+    request: RequestFacts<'_>,
+    edge: Edge<'d>,
+    fields: &Fields<'_, 'd>,
+    edits: &mut Edits<'d>,
+) -> Decision {
     let overridden = rule.is_some_and(|rule| rule.allow_override);
-    let fields = Fields::of(headers, edge.dialect);
-    let tags = tag_header::write(policy, rule, &path, edge.dialect, fields, headers);
-    let origin = Origin::read(headers, fields, edge.dialect);
-    let never = never::reason(policy, request, &origin, fields, headers);
-    let treatment = table::treatment(policy, rule, &path, status);
-    let writer = Writer { policy, dialect: edge.dialect, origin: &origin, fields, headers };
+    let tags = tag_header::write(policy, rule, (path, status), edge.dialect, fields, edits);
+    let origin = Origin::read(fields);
+    let never = never::reason(policy, request, &origin, fields);
+    let treatment = table::treatment(policy, rule, path, status);
+    let writer = Writer { policy, dialect: edge.dialect, origin: &origin, fields, edits };
 
     let decision = |outcome, reason| Decision { outcome, reason };
     let row = match treatment {

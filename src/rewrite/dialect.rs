@@ -1,5 +1,6 @@
 //! The five CDNs, and the headers in which each of them reads its edge TTL and its tags.
 
+use super::fields::Field;
 use http::HeaderName;
 use http::header::{CACHE_CONTROL, CDN_CACHE_CONTROL};
 use serde::{Deserialize, Serialize};
@@ -75,11 +76,6 @@ impl Dialect {
         });
         Self { cdn, ttl_header, tag_header }
     }
-
-    /// How its edge TTL is written.
-    pub(super) fn syntax(&self) -> Syntax {
-        if self.ttl_header == CACHE_CONTROL { Syntax::CacheControl } else { Syntax::of(&self.ttl_header) }
-    }
 }
 
 /// How a field that carries lifetimes is written.
@@ -94,9 +90,13 @@ pub(super) enum Syntax {
 }
 
 impl Syntax {
-    /// The syntax of a field other than `Cache-Control`.
-    pub(super) fn of(name: &HeaderName) -> Self {
-        if *name == EDGE_CONTROL { Syntax::EdgeControl } else { Syntax::Targeted }
+    /// The syntax of a field.
+    pub(super) fn of(field: Field) -> Self {
+        match field {
+            Field::CacheControl => Syntax::CacheControl,
+            Field::EdgeControl => Syntax::EdgeControl,
+            _ => Syntax::Targeted,
+        }
     }
 }
 

@@ -1,110 +1,224 @@
-//! Which of the fields that rewriting cares about a response has: one pass over its header names instead of a
-//! lookup for each of them, since most responses have few.
+//! The fields of a response that rewriting cares about, found in one pass over its lines: a lookup for each of them
+//! would cost more than everything else, since most responses have few.
 
 use super::Dialect;
 use super::dialect::{
     AKAMAI_CACHE_CONTROL, ANY_CDN_CACHE_CONTROL, CACHE_TAG, CLOUDFLARE_CDN_CACHE_CONTROL, EDGE_CACHE_TAG,
     EDGE_CONTROL, SURROGATE_CONTROL, SURROGATE_KEY, X_SURROGATE_KEY, XKEY,
 };
-use http::{HeaderMap, HeaderName};
+use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA, SET_COOKIE, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Targeted fields (RFC 9213) and their elders, in the order in which they decide where the CDN that asked has no
-/// field of its own among them.
-static TARGETED: [&HeaderName; 5] = [
-    &ANY_CDN_CACHE_CONTROL,
-    &SURROGATE_CONTROL,
-    &CLOUDFLARE_CDN_CACHE_CONTROL,
-    &AKAMAI_CACHE_CONTROL,
-    &EDGE_CONTROL,
-];
-
-/// The fields in which origins send tags, in the order in which they are joined.
-static TAGS: [&HeaderName; 5] = [&SURROGATE_KEY, &X_SURROGATE_KEY, &XKEY, &CACHE_TAG, &EDGE_CACHE_TAG];
-
-/// What was found.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Fields {
-    pub(super) cache_control: bool,
-    pub(super) pragma: bool,
-    pub(super) expires: bool,
-    pub(super) age: bool,
-    pub(super) set_cookie: bool,
-    pub(super) vary: bool,
-    /// The dialect's `ttl_header`, whatever its name.
-    pub(super) own_ttl: bool,
-    /// The dialect's `tag_header`, whatever its name.
-    pub(super) own_tags: bool,
-    /// Bits by the order of [`TARGETED`].
-    targeted: u8,
-    /// Bits by the order of [`TAGS`].
-    tags: u8,
+/// A field that rewriting cares about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Field {
+    CacheControl,
+    Pragma,
+    Expires,
+    Date,
+    Age,
+    SetCookie,
+    Vary,
+    CdnCacheControl,
+    SurrogateControl,
+    CloudflareCdnCacheControl,
+    AkamaiCacheControl,
+    EdgeControl,
+    SurrogateKey,
+    XSurrogateKey,
+    Xkey,
+    CacheTag,
+    EdgeCacheTag,
+    /// The dialect's `ttl_header`, where it is none of these.
+    OwnTtl,
+    /// The dialect's `tag_header`, where it is none of these.
+    OwnTags,
 }
 
-impl Fields {
-    pub(super) fn of(headers: &HeaderMap, dialect: &Dialect) -> Self {
-        let mut found = Self::default();
-        for name in headers.keys() {
-            match name.as_str() {
-                "cache-control" => found.cache_control = true,
-                "pragma" => found.pragma = true,
-                "expires" => found.expires = true,
-                "age" => found.age = true,
-                "set-cookie" => found.set_cookie = true,
-                "vary" => found.vary = true,
-                "cdn-cache-control" => found.targeted |= 1,
-                "surrogate-control" => found.targeted |= 1 << 1,
-                "cloudflare-cdn-cache-control" => found.targeted |= 1 << 2,
-                "akamai-cache-control" => found.targeted |= 1 << 3,
-                "edge-control" => found.targeted |= 1 << 4,
-                "surrogate-key" => found.tags |= 1,
-                "x-surrogate-key" => found.tags |= 1 << 1,
-                "xkey" => found.tags |= 1 << 2,
-                "cache-tag" => found.tags |= 1 << 3,
-                "edge-cache-tag" => found.tags |= 1 << 4,
-                _ => {}
+impl Field {
+    const COUNT: usize = Self::OwnTags as usize + 1;
+
+    /// Targeted fields (RFC 9213) and their elders, in the order in which they decide where the CDN that asked has no
+    /// field of its own among them.
+    pub(super) const TARGETED: [Self; 5] = [
+        Self::CdnCacheControl,
+        Self::SurrogateControl,
+        Self::CloudflareCdnCacheControl,
+        Self::AkamaiCacheControl,
+        Self::EdgeControl,
+    ];
+
+    /// The fields in which origins send tags, in the order in which they are joined.
+    pub(super) const TAGS: [Self; 5] =
+        [Self::SurrogateKey, Self::XSurrogateKey, Self::Xkey, Self::CacheTag, Self::EdgeCacheTag];
+
+    fn of(name: &str) -> Option<Self> {
+        // By length first: most names are told apart by it alone.
+        Some(match (name.len(), name) {
+            (3, "age") => Self::Age,
+            (4, "vary") => Self::Vary,
+            (4, "date") => Self::Date,
+            (4, "xkey") => Self::Xkey,
+            (6, "pragma") => Self::Pragma,
+            (7, "expires") => Self::Expires,
+            (9, "cache-tag") => Self::CacheTag,
+            (10, "set-cookie") => Self::SetCookie,
+            (12, "edge-control") => Self::EdgeControl,
+            (13, "cache-control") => Self::CacheControl,
+            (13, "surrogate-key") => Self::SurrogateKey,
+            (14, "edge-cache-tag") => Self::EdgeCacheTag,
+            (15, "x-surrogate-key") => Self::XSurrogateKey,
+            (17, "cdn-cache-control") => Self::CdnCacheControl,
+            (17, "surrogate-control") => Self::SurrogateControl,
+            (20, "akamai-cache-control") => Self::AkamaiCacheControl,
+            (28, "cloudflare-cdn-cache-control") => Self::CloudflareCdnCacheControl,
+            _ => return None,
+        })
+    }
+
+    /// Its name; the dialect knows its own.
+    pub(super) fn name(self, dialect: &Dialect) -> &HeaderName {
+        static STANDARD: [HeaderName; 7] = [CACHE_CONTROL, PRAGMA, EXPIRES, DATE, AGE, SET_COOKIE, VARY];
+        match self {
+            Self::CdnCacheControl => &ANY_CDN_CACHE_CONTROL,
+            Self::SurrogateControl => &SURROGATE_CONTROL,
+            Self::CloudflareCdnCacheControl => &CLOUDFLARE_CDN_CACHE_CONTROL,
+            Self::AkamaiCacheControl => &AKAMAI_CACHE_CONTROL,
+            Self::EdgeControl => &EDGE_CONTROL,
+            Self::SurrogateKey => &SURROGATE_KEY,
+            Self::XSurrogateKey => &X_SURROGATE_KEY,
+            Self::Xkey => &XKEY,
+            Self::CacheTag => &CACHE_TAG,
+            Self::EdgeCacheTag => &EDGE_CACHE_TAG,
+            Self::OwnTtl => &dialect.ttl_header,
+            Self::OwnTags => dialect.tag_header.as_ref().unwrap_or(&CACHE_TAG),
+            standard => &STANDARD[standard as usize],
+        }
+    }
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields<'h, 'd> {
+    headers: &'h HeaderMap,
+    dialect: &'d Dialect,
+    first: [Option<&'h HeaderValue>; Field::COUNT],
+    /// Bits of fields that have more lines than one.
+    repeated: u32,
+    /// Where the dialect's `ttl_header` is.
+    pub(super) own_ttl: Field,
+    /// Where the dialect's `tag_header` is; meaningless where it has none.
+    pub(super) own_tags: Field,
+}
+
+impl<'h, 'd> Fields<'h, 'd> {
+    pub(super) fn of(headers: &'h HeaderMap, dialect: &'d Dialect) -> Self {
+        let own_ttl = Field::of(dialect.ttl_header.as_str()).unwrap_or(Field::OwnTtl);
+        let tag_header = dialect.tag_header.as_ref();
+        let own_tags = tag_header.and_then(|name| Field::of(name.as_str())).unwrap_or(Field::OwnTags);
+        let others = own_ttl == Field::OwnTtl || own_tags == Field::OwnTags;
+        let mut found =
+            Self { headers, dialect, first: [None; Field::COUNT], repeated: 0, own_ttl, own_tags };
+        for (name, value) in headers {
+            match Field::of(name.as_str()) {
+                Some(field) => found.note(field, value),
+                None if !others => {}
+                None if *name == dialect.ttl_header => found.note(Field::OwnTtl, value),
+                None if tag_header == Some(name) => found.note(Field::OwnTags, value),
+                None => {}
             }
-            found.own_ttl |= *name == dialect.ttl_header;
-            found.own_tags |= dialect.tag_header.as_ref() == Some(name);
         }
         found
     }
 
-    /// The targeted fields that are there.
-    pub(super) fn targeted<'a>(self) -> impl Iterator<Item = &'a HeaderName> {
-        let names: &'a [&'a HeaderName; 5] = &TARGETED;
-        chosen(names, self.targeted)
+    fn note(&mut self, field: Field, value: &'h HeaderValue) {
+        match &mut self.first[field as usize] {
+            Some(_) => self.repeated |= 1 << field as u8,
+            first => *first = Some(value),
+        }
     }
 
-    /// The tag fields that are there.
-    pub(super) fn tags<'a>(self) -> impl Iterator<Item = &'a HeaderName> {
-        let names: &'a [&'a HeaderName; 5] = &TAGS;
-        chosen(names, self.tags)
+    /// Whether the field is there.
+    pub(super) fn has(&self, field: Field) -> bool {
+        self.first[field as usize].is_some()
     }
-}
 
-fn chosen<'a>(names: &'a [&'a HeaderName; 5], mut bits: u8) -> impl Iterator<Item = &'a HeaderName> {
-    std::iter::from_fn(move || {
-        let name = names.get(bits.trailing_zeros() as usize)?;
-        bits &= bits - 1;
-        Some(*name)
-    })
+    /// The first line of the field.
+    pub(super) fn first(&self, field: Field) -> Option<&'h HeaderValue> {
+        self.first[field as usize]
+    }
+
+    /// Every line of the field.
+    pub(super) fn lines(&self, field: Field) -> impl Iterator<Item = &'h HeaderValue> + use<'h> {
+        let repeated = self.repeated & 1 << field as u8 != 0;
+        let more = repeated.then(|| self.headers.get_all(field.name(self.dialect)).iter().skip(1));
+        self.first(field).into_iter().chain(more.into_iter().flatten())
+    }
+
+    /// Those of `fields` that are there.
+    pub(super) fn among<const N: usize>(&self, fields: [Field; N]) -> impl Iterator<Item = Field> + use<N> {
+        let there = fields.map(|field| self.has(field));
+        fields.into_iter().zip(there).filter_map(|(field, there)| there.then_some(field))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rewrite::CdnType;
-    use http::HeaderValue;
+
+    fn cloudfront() -> Dialect {
+        Dialect::new(CdnType::Cloudfront, None, Some(HeaderName::from_static("x-tags")))
+    }
 
     #[test]
-    fn every_name_is_found_at_its_place() {
-        let dialect = Dialect::new(CdnType::Cloudfront, None, Some(HeaderName::from_static("x-tags")));
-        for names in [TARGETED, TAGS] {
-            for name in names {
-                let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("x"))]);
-                let found = Fields::of(&headers, &dialect);
-                assert_eq!(found.targeted().chain(found.tags()).collect::<Vec<_>>(), [name]);
-            }
+    fn every_field_is_found_by_its_name() {
+        let dialect = cloudfront();
+        let standard = [Field::CacheControl, Field::Pragma, Field::Expires, Field::Date, Field::Age];
+        let standard = standard.into_iter().chain([Field::SetCookie, Field::Vary, Field::OwnTags]);
+        for field in standard.chain(Field::TARGETED).chain(Field::TAGS) {
+            let name = field.name(&dialect);
+            let headers = HeaderMap::from_iter([
+                (HeaderName::from_static("x-other"), HeaderValue::from_static("x")),
+                (name.clone(), HeaderValue::from_static("1")),
+            ]);
+            let found = Fields::of(&headers, &dialect);
+            assert_eq!(found.first.iter().flatten().count(), 1, "{name}");
+            assert!(found.lines(field).eq(["1"]), "{name}");
         }
+    }
+
+    #[test]
+    fn a_dialects_own_fields_are_found_whatever_their_names() {
+        let check = |ttl: &'static str, tags: &'static str, own: (Field, Field)| {
+            let names = [ttl, tags].map(HeaderName::from_static);
+            let dialect = Dialect::new(CdnType::Fastly, Some(names[0].clone()), Some(names[1].clone()));
+            let headers = HeaderMap::from_iter(names.map(|name| (name, HeaderValue::from_static("x"))));
+            let found = Fields::of(&headers, &dialect);
+            assert_eq!((found.own_ttl, found.own_tags), own);
+            assert!(found.has(own.0) && found.has(own.1));
+            assert_eq!(
+                (own.0.name(&dialect), own.1.name(&dialect)),
+                (&dialect.ttl_header, &dialect.tag_header.clone().unwrap())
+            );
+        };
+        check("surrogate-control", "surrogate-key", (Field::SurrogateControl, Field::SurrogateKey));
+        check("cache-control", "xkey", (Field::CacheControl, Field::Xkey));
+        check("x-ttl", "x-tags", (Field::OwnTtl, Field::OwnTags));
+    }
+
+    #[test]
+    fn repeated_fields_have_all_their_lines() {
+        let mut headers = HeaderMap::new();
+        for line in ["1", "2", "3"] {
+            headers.append(CACHE_CONTROL, HeaderValue::from_static(line));
+        }
+        let dialect = cloudfront();
+        let found = Fields::of(&headers, &dialect);
+        assert!(found.lines(Field::CacheControl).eq(["1", "2", "3"]));
+        assert_eq!(found.first(Field::CacheControl).unwrap(), "1");
+        assert_eq!(found.lines(Field::Vary).count(), 0);
+        assert!(found.among(Field::TARGETED).next().is_none());
     }
 }

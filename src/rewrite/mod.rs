@@ -4,9 +4,10 @@
 //! asked, and the response's status and headers give a [`Decision`] and edited headers.
 //!
 //! In the order in which a response meets them: [`path`] and [`pattern`] find the rule, `fields` looks which
-//! headers there are, `tag_header` writes the [`tags`], `origin` reads what the origin said, `never` and `table`
+//! headers there are, `tag_header` writes the [`tags`] (with the keys of [`aem`] where a site is one of AEM), `origin` reads what the origin said, `never` and `table`
 //! decide what the response gets, `write` writes it.
 
+pub mod aem;
 pub mod cache_control;
 pub mod dialect;
 pub mod outcome;
@@ -16,6 +17,7 @@ pub mod policy;
 pub mod tags;
 
 mod decide;
+mod edits;
 mod fields;
 mod never;
 mod origin;

@@ -1,24 +1,22 @@
 //! What is never lengthened, unless a rule says so.
 
-use super::fields::Fields;
+use super::fields::{Field, Fields};
 use super::origin::Origin;
 use super::outcome::Reason;
 use super::{Policy, RequestFacts};
-use http::header::VARY;
-use http::{HeaderMap, Method};
+use http::Method;
 
 /// Why the response must keep the lifetime that the origin gave it, if it must.
 pub(super) fn reason(
     policy: &Policy,
     request: RequestFacts<'_>,
-    origin: &Origin<'_>,
-    fields: Fields,
-    headers: &HeaderMap,
+    origin: &Origin,
+    fields: &Fields<'_, '_>,
 ) -> Option<Reason> {
     if *request.method != Method::GET && *request.method != Method::HEAD {
         return Some(Reason::Method);
     }
-    if fields.set_cookie {
+    if fields.has(Field::SetCookie) {
         return Some(Reason::SetCookie);
     }
     if let Some(reason) = origin.forbids() {
@@ -31,14 +29,13 @@ pub(super) fn reason(
     if request.cookie && !origin.has_positive_lifetime() {
         return Some(Reason::Cookie);
     }
-    (fields.vary && !vary_is_allowed(policy, headers)).then_some(Reason::Vary)
+    (!vary_is_allowed(policy, fields)).then_some(Reason::Vary)
 }
 
 /// Whether the response varies on nothing but what the site lists, and on `Accept-Encoding`, which every CDN handles.
-fn vary_is_allowed(policy: &Policy, headers: &HeaderMap) -> bool {
-    headers
-        .get_all(VARY)
-        .iter()
+fn vary_is_allowed(policy: &Policy, fields: &Fields<'_, '_>) -> bool {
+    fields
+        .lines(Field::Vary)
         .flat_map(|line| line.as_bytes().split(|b| *b == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|name| !name.is_empty())

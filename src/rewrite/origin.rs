@@ -1,22 +1,20 @@
 //! What the origin said about caching, read once from the headers of its response.
 
-use super::Dialect;
 use super::cache_control::{CacheControl, delta_seconds};
 use super::dialect::Syntax;
-use super::fields::Fields;
+use super::fields::{Field, Fields};
 use super::outcome::Reason;
 use super::table;
-use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderValue;
 use std::time::SystemTime;
 
 /// What the origin said.
 #[derive(Debug)]
-pub(super) struct Origin<'d> {
+pub(super) struct Origin {
     /// Its `Cache-Control`, and `Pragma: no-cache` where it has none.
     pub(super) cache_control: CacheControl,
     /// The targeted field that decides, if one does.
-    pub(super) targeted: Option<Targeted<'d>>,
+    pub(super) targeted: Option<Targeted>,
     /// `Expires` minus `Date` in seconds, where `Expires` is given and `Cache-Control` has no `max-age`.
     pub(super) expires: Option<u32>,
     /// Seconds that the response has already spent in a cache.
@@ -25,28 +23,27 @@ pub(super) struct Origin<'d> {
 
 /// A targeted field that decides.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Targeted<'d> {
-    /// Its name.
-    pub(super) field: &'d HeaderName,
+pub(super) struct Targeted {
+    /// Which it is.
+    pub(super) field: Field,
     /// Its directives.
     pub(super) directives: CacheControl,
 }
 
-impl<'d> Origin<'d> {
-    pub(super) fn read(headers: &HeaderMap, fields: Fields, dialect: &'d Dialect) -> Self {
+impl Origin {
+    pub(super) fn read(fields: &Fields<'_, '_>) -> Self {
         let mut cache_control = CacheControl::default();
-        if fields.cache_control {
-            cache_control = CacheControl::parse(headers.get_all(CACHE_CONTROL));
-        } else if fields.pragma {
+        if fields.has(Field::CacheControl) {
+            cache_control = CacheControl::parse(fields.lines(Field::CacheControl));
+        } else if fields.has(Field::Pragma) {
             // An HTTP/1.0 origin's way to say it (RFC 9111 §5.4); in doubt the shorter lifetime.
-            cache_control.no_cache = CacheControl::parse(headers.get_all(PRAGMA)).no_cache;
+            cache_control.no_cache = CacheControl::parse(fields.lines(Field::Pragma)).no_cache;
         }
-        let expires =
-            if fields.expires && cache_control.max_age.is_none() { expires_after(headers) } else { None };
-        let age = if fields.age { headers.get(AGE) } else { None };
+        let expires = if cache_control.max_age.is_none() { expires_after(fields) } else { None };
+        let age = fields.first(Field::Age);
         Self {
             cache_control,
-            targeted: targeted(headers, fields, dialect),
+            targeted: targeted(fields),
             expires,
             age: age.map_or(0, |age| delta_seconds(age.as_bytes().trim_ascii())),
         }
@@ -113,10 +110,10 @@ impl<'d> Origin<'d> {
 }
 
 /// The targeted field that decides: the CDN's own, else the first in order that gives a lifetime or forbids one.
-fn targeted<'d>(headers: &HeaderMap, fields: Fields, dialect: &'d Dialect) -> Option<Targeted<'d>> {
-    let own = fields.own_ttl && dialect.syntax() != Syntax::CacheControl;
-    own.then_some(&dialect.ttl_header).into_iter().chain(fields.targeted()).find_map(|field| {
-        let directives = CacheControl::read(headers.get_all(field), Syntax::of(field));
+fn targeted(fields: &Fields<'_, '_>) -> Option<Targeted> {
+    let own = Some(fields.own_ttl).filter(|own| *own != Field::CacheControl && fields.has(*own));
+    own.into_iter().chain(fields.among(Field::TARGETED)).find_map(|field| {
+        let directives = CacheControl::read(fields.lines(field), Syntax::of(field));
         let decides = directives.shared_lifetime().is_some()
             || directives.private
             || directives.no_store
@@ -126,11 +123,10 @@ fn targeted<'d>(headers: &HeaderMap, fields: Fields, dialect: &'d Dialect) -> Op
 }
 
 /// `Expires` minus `Date` (RFC 9111 §4.2.1); what is no date is over. Without `Date` nothing can be granted.
-fn expires_after(headers: &HeaderMap) -> Option<u32> {
-    let sent = headers.get(DATE).and_then(date);
-    headers
-        .get_all(EXPIRES)
-        .iter()
+fn expires_after(fields: &Fields<'_, '_>) -> Option<u32> {
+    let sent = fields.first(Field::Date).and_then(date);
+    fields
+        .lines(Field::Expires)
         .map(|expires| {
             let after = date(expires)?.duration_since(sent?).ok()?;
             Some(table::seconds(after))

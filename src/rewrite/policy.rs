@@ -1,5 +1,6 @@
 //! A site's compiled rewriting policy: TTLs, rules (first match wins), and the tags it adds.
 
+use super::aem::Project;
 use super::pattern::PathPattern;
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// The site's own tags.
     pub tags: TagPolicy,
+    /// The site of AEM whose keys responses get where its origin sends none.
+    pub aem: Option<Project>,
 }
 
 impl Policy {

@@ -141,7 +141,7 @@ pub(super) fn seconds(ttl: Duration) -> u32 {
 }
 
 /// Whether a segment of the path starts with `media_` and at least 40 lower-case hex digits: the hash of its content.
-fn is_content_hash_path(path: &str) -> bool {
+pub(super) fn is_content_hash_path(path: &str) -> bool {
     const SHORTEST: usize = "/media_".len() + 40;
     let is_hash = |segment: &[u8]| {
         segment

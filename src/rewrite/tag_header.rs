@@ -1,36 +1,39 @@
 //! The tag header of a response: tags from the site, its rules and the origin, in the dialect that asked.
 
-use super::dialect::{SURROGATE_KEY, X_SURROGATE_KEY};
-use super::fields::Fields;
+use super::edits::Edits;
+use super::fields::{Field, Fields};
 use super::outcome::Reason;
 use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections, site_tag};
 use super::{CdnType, Dialect, Policy, Rule};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderValue, StatusCode};
+use smallvec::SmallVec;
 
 /// Replaces the tag fields of a response by the one of `dialect`. An error means that not all tags fit: those that
 /// do, the most important ones first, are in the header.
-pub(super) fn write(
+pub(super) fn write<'d>(
     policy: &Policy,
     rule: Option<&Rule>,
-    path: &str,
-    dialect: &Dialect,
-    fields: Fields,
-    headers: &mut HeaderMap,
+    (path, status): (&str, StatusCode),
+    dialect: &'d Dialect,
+    fields: &Fields<'_, 'd>,
+    edits: &mut Edits<'d>,
 ) -> Result<(), Reason> {
     let mut list = TagList::new(dialect.cdn);
     let fits = match &dialect.tag_header {
-        Some(own) => fill_with_ours(&mut list, policy, rule, path)
-            .and_then(|()| list.push_fields(headers, fields, own)),
+        Some(_) => fill_with_ours(&mut list, policy, rule, path)
+            .and_then(|()| list.push_fields(fields))
+            .and_then(|()| list.push_aem_keys(policy, path, status)),
         None => Ok(()),
     };
-    for field in fields.tags() {
-        headers.remove(field);
+    let value = list.value();
+    let is_ours = |field: Field| dialect.tag_header.is_some() && field == fields.own_tags;
+    for field in fields.among(Field::TAGS).filter(|field| !is_ours(*field)) {
+        edits.remove(field.name(dialect));
     }
-    if let Some(own) = &dialect.tag_header {
-        match list.value() {
-            Some(value) => headers.insert(own, value),
-            None => headers.remove(own),
-        };
+    match (&dialect.tag_header, value) {
+        (Some(own), Some(value)) => edits.set(own, value),
+        (Some(own), None) if fields.has(fields.own_tags) => edits.remove(own),
+        _ => {}
     }
     fits
 }
@@ -46,10 +49,10 @@ fn fill_with_ours(
         list.push(site_tag(&policy.site).as_bytes())?;
     }
     if policy.tags.path {
-        list.push(&path_tag_bytes(&policy.site, path))?;
+        list.add(&path_tag_bytes(&policy.site, path))?;
     }
     for section in sections(path, policy.tags.sections) {
-        list.push(&section_tag_bytes(&policy.site, section))?;
+        list.add(&section_tag_bytes(&policy.site, section))?;
     }
     for tag in rule.map_or(&[][..], |rule| &rule.tags) {
         list.push(tag.as_bytes())?;
@@ -60,16 +63,18 @@ fn fill_with_ours(
 /// A tag header under construction.
 struct TagList {
     cdn: CdnType,
-    line: Vec<u8>,
-    tags: Vec<Tag>,
+    line: SmallVec<[u8; 512]>,
+    tags: SmallVec<[Tag; 16]>,
     limits: Limits,
+    /// Whether the origin sent any, one of ours among them or not.
+    has_origin_tags: bool,
 }
 
 /// A tag of the line: where it is, and a fingerprint by which most others differ from it.
 struct Tag {
     fingerprint: u32,
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
 }
 
 /// What a CDN reads of its tag header.
@@ -102,13 +107,18 @@ impl Limits {
 
 impl TagList {
     fn new(cdn: CdnType) -> Self {
-        Self { cdn, line: Vec::with_capacity(256), tags: Vec::with_capacity(16), limits: Limits::of(cdn) }
+        let limits = Limits::of(cdn);
+        Self { cdn, line: SmallVec::new(), tags: SmallVec::new(), limits, has_origin_tags: false }
     }
 
     /// Appends a tag in its encoded form unless it is there already.
     fn push(&mut self, tag: &[u8]) -> Result<(), Reason> {
         let mut space = [0; 32];
-        let tag = encode_bytes(self.cdn, tag, &mut space);
+        self.add(encode_bytes(self.cdn, tag, &mut space))
+    }
+
+    /// [`TagList::push`] for a tag that every CDN can carry as it is.
+    fn add(&mut self, tag: &[u8]) -> Result<(), Reason> {
         let fingerprint = fingerprint(tag);
         if self.contains(tag, fingerprint) {
             return Ok(());
@@ -123,41 +133,50 @@ impl TagList {
         if separator == 1 {
             self.line.push(self.limits.separator);
         }
-        let start = self.line.len();
+        // Within the limits: at most 16 KiB.
+        let start = self.line.len() as u32;
         self.line.extend_from_slice(tag);
-        self.tags.push(Tag { fingerprint, start, end: self.line.len() });
+        self.tags.push(Tag { fingerprint, start, end: self.line.len() as u32 });
         Ok(())
     }
 
     /// Appends every tag that the origin sent.
-    fn push_fields(&mut self, headers: &HeaderMap, fields: Fields, own: &HeaderName) -> Result<(), Reason> {
-        let mut own_is_read = false;
-        for field in fields.tags() {
-            own_is_read |= field == own;
+    fn push_fields(&mut self, fields: &Fields<'_, '_>) -> Result<(), Reason> {
+        let own = fields.own_tags;
+        for field in fields.among(Field::TAGS) {
             // A `Surrogate-Key` may contain a comma. Elsewhere commas separate, and spaces too: AEM's own Akamai output
             // joins its tags with spaces, and no dialect has spaces within a tag.
-            let foreign = *field != SURROGATE_KEY && *field != X_SURROGATE_KEY;
-            self.push_field(headers, field, foreign || field == own && self.limits.separator == b',')?;
+            let foreign = !matches!(field, Field::SurrogateKey | Field::XSurrogateKey);
+            self.push_field(fields, field, foreign || field == own && self.limits.separator == b',')?;
         }
-        if fields.own_tags && !own_is_read {
-            self.push_field(headers, own, self.cdn != CdnType::Fastly)?;
+        if !Field::TAGS.contains(&own) {
+            self.push_field(fields, own, self.cdn != CdnType::Fastly)?;
         }
         Ok(())
     }
 
-    fn push_field(&mut self, headers: &HeaderMap, field: &HeaderName, commas: bool) -> Result<(), Reason> {
-        for line in headers.get_all(field) {
+    fn push_field(&mut self, fields: &Fields<'_, '_>, field: Field, commas: bool) -> Result<(), Reason> {
+        for line in fields.lines(field) {
             let tags = line.as_bytes().split(|b| matches!(b, b' ' | b'\t') || commas && *b == b',');
             for tag in tags.filter(|tag| !tag.is_empty()) {
+                self.has_origin_tags = true;
                 self.push(tag)?;
             }
         }
         Ok(())
     }
 
+    /// Appends the keys by which AEM's publish events purge, as AEM would send them.
+    fn push_aem_keys(&mut self, policy: &Policy, path: &str, status: StatusCode) -> Result<(), Reason> {
+        let Some(project) = policy.aem.as_ref().filter(|aem| aem.computes_keys(self.has_origin_tags)) else {
+            return Ok(());
+        };
+        project.response_keys(path, status).iter().try_for_each(|key| self.push(key.as_bytes()))
+    }
+
     fn contains(&self, tag: &[u8], fingerprint: u32) -> bool {
         self.tags.iter().filter(|known| known.fingerprint == fingerprint).any(|known| {
-            let known = &self.line[known.start..known.end];
+            let known = &self.line[known.start as usize..known.end as usize];
             known == tag || self.limits.ignores_case && known.eq_ignore_ascii_case(tag)
         })
     }

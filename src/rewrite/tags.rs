@@ -2,6 +2,8 @@
 //!
 //! Nothing here may change between versions: CDNs hold responses with these tags for as long as the longest edge TTL.
 
+mod recent;
+
 use super::CdnType;
 use super::path::normalise;
 use sha2::{Digest, Sha256};
@@ -49,16 +51,21 @@ pub fn sections(path: &str, levels: u8) -> impl Iterator<Item = &str> {
 
 /// `p-` and a digest: [`path_tag`] of a normalised path.
 pub(super) fn path_tag_bytes(site: &str, path: &str) -> [u8; 34] {
-    prefixed(*b"p-", &digest(&[site.as_bytes(), b"\0", path.as_bytes()]))
+    prefixed(*b"p-", &recent::digest_of(site, path))
 }
 
 /// `d-` and a digest: [`section_tag`] of a normalised prefix.
 pub(super) fn section_tag_bytes(site: &str, prefix: &str) -> [u8; 34] {
-    prefixed(*b"d-", &digest(&[site.as_bytes(), b"\0", prefix.as_bytes()]))
+    prefixed(*b"d-", &recent::digest_of(site, prefix))
 }
 
 /// A digest as the tags carry it.
 pub(super) type Hex = [u8; 32];
+
+/// The first 32 hex digits of the SHA-256 of a site, a zero byte and a path.
+fn digest_of(site: &str, path: &str) -> Hex {
+    digest(&[site.as_bytes(), b"\0", path.as_bytes()])
+}
 
 /// The first 32 hex digits of the SHA-256 of `parts` one after the other.
 fn digest(parts: &[&[u8]]) -> Hex {

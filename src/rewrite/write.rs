@@ -1,27 +1,31 @@
 //! Writing the decided lifetimes into the response, in the dialect of the CDN that asked.
 
 use super::cache_control::{Directive, Name, directives};
-use super::dialect::{SURROGATE_CONTROL, Syntax};
-use super::fields::Fields;
+use super::dialect::Syntax;
+use super::edits::Edits;
+use super::fields::{Field, Fields};
 use super::origin::{Origin, Targeted};
 use super::table::{Browser, Row, seconds};
 use super::{CdnType, Dialect, Policy};
-use http::header::{AGE, CACHE_CONTROL, ETAG, EXPIRES, LAST_MODIFIED, PRAGMA};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{ETAG, LAST_MODIFIED};
+use http::{HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+static VALIDATORS: [HeaderName; 2] = [ETAG, LAST_MODIFIED];
 
 /// One response whose caching headers are to be edited.
-pub(super) struct Writer<'a> {
+pub(super) struct Writer<'a, 'h, 'd> {
     pub(super) policy: &'a Policy,
-    pub(super) dialect: &'a Dialect,
-    pub(super) origin: &'a Origin<'a>,
-    pub(super) fields: Fields,
-    pub(super) headers: &'a mut HeaderMap,
+    pub(super) dialect: &'d Dialect,
+    pub(super) origin: &'a Origin,
+    pub(super) fields: &'a Fields<'h, 'd>,
+    pub(super) edits: &'a mut Edits<'d>,
 }
 
-impl Writer<'_> {
+impl Writer<'_, '_, '_> {
     /// Sets the lifetimes of `row`.
     pub(super) fn lengthen(mut self, row: Row) {
-        let syntax = self.dialect.syntax();
+        let syntax = self.syntax();
         let mut line = Line::new();
         match row.browser {
             Browser::NoCache if syntax != Syntax::CacheControl => line.directive(b"no-cache"),
@@ -31,7 +35,7 @@ impl Writer<'_> {
             line.lifetime("s-maxage", row.edge);
             self.add_stale(&mut line, row);
         }
-        line.keep(self.headers, &CACHE_CONTROL, |name| match name {
+        line.keep(self.fields, Field::CacheControl, |name| match name {
             Name::Other | Name::Public => true,
             Name::Immutable => row.immutable,
             _ => false,
@@ -46,18 +50,18 @@ impl Writer<'_> {
             Syntax::EdgeControl => edge.edge_control(row.edge, Some(row.browser.seconds())),
         }
         self.keep_own_directives(&mut edge);
-        self.replace(line, edge);
+        self.replace(&line, &edge);
         self.after_rewriting(row);
     }
 
     /// Translates the lifetime that the origin targeted at CDNs; the browser's stays as it is.
-    pub(super) fn translate(mut self, targeted: Targeted<'_>) {
+    pub(super) fn translate(mut self, targeted: Targeted) {
         let browser = &self.origin.cache_control;
         let browser_seconds = if browser.no_cache { Some(0) } else { browser.max_age };
         let seconds = targeted.directives.shared_lifetime().unwrap_or(0);
         let from = Syntax::of(targeted.field);
         let mut edge = Line::new();
-        match self.dialect.syntax() {
+        match self.syntax() {
             Syntax::CacheControl => {
                 let mut line = Line::new();
                 if let Some(seconds) = browser_seconds {
@@ -65,32 +69,30 @@ impl Writer<'_> {
                 }
                 line.lifetime("s-maxage", seconds);
                 if from == Syntax::Targeted {
-                    line.keep(self.headers, targeted.field, is_stale);
+                    line.keep(self.fields, targeted.field, is_stale);
                 }
                 // `no-cache` was meant for browsers, but this CDN would obey it; `max-age=0` says it to them alone.
-                line.keep(self.headers, &CACHE_CONTROL, |name| {
+                line.keep(self.fields, Field::CacheControl, |name| {
                     !is_lifetime(name) && !is_stale(name) && name != Name::NoCache
                 });
-                return self.replace(line, edge);
+                return self.replace(&line, &edge);
             }
             Syntax::Targeted => {
                 edge.lifetime("max-age", seconds);
                 if from == Syntax::Targeted {
-                    edge.keep(self.headers, targeted.field, |name| !is_lifetime(name));
+                    edge.keep(self.fields, targeted.field, |name| !is_lifetime(name));
                 }
             }
             Syntax::EdgeControl if from == Syntax::EdgeControl => {
                 edge.edge_control(seconds, None);
-                edge.keep(self.headers, targeted.field, |name| {
-                    !is_lifetime(name) && name != Name::NotNoStore
-                });
+                edge.keep(self.fields, targeted.field, |name| !is_lifetime(name) && name != Name::NotNoStore);
             }
             Syntax::EdgeControl => edge.edge_control(seconds, browser_seconds.or(self.origin.expires)),
         }
-        if *targeted.field != self.dialect.ttl_header {
+        if targeted.field != self.fields.own_ttl {
             self.keep_own_directives(&mut edge);
         }
-        self.replace(Line::new(), edge);
+        self.replace(&Line::new(), &edge);
     }
 
     /// The short lifetimes: nowhere longer than the origin allowed, than `row` says, and than the site's fallback.
@@ -98,13 +100,13 @@ impl Writer<'_> {
         let limit = seconds(self.policy.ttls.fallback);
         let browser = self.origin.browser_lifetime().unwrap_or(limit).min(limit).min(row.browser.seconds());
         let edge_seconds = self.origin.edge_lifetime().unwrap_or(limit).min(limit).min(row.edge);
-        let syntax = self.dialect.syntax();
+        let syntax = self.syntax();
         let mut line = Line::new();
         line.lifetime("max-age", browser);
         if syntax == Syntax::CacheControl {
             line.lifetime("s-maxage", edge_seconds);
         }
-        line.keep(self.headers, &CACHE_CONTROL, |name| {
+        line.keep(self.fields, Field::CacheControl, |name| {
             let for_the_browser = name == Name::NoCache && syntax == Syntax::CacheControl;
             !is_lifetime(name) && !is_stale(name) && name != Name::Immutable && !for_the_browser
         });
@@ -115,45 +117,58 @@ impl Writer<'_> {
             Syntax::EdgeControl => edge.edge_control(edge_seconds, Some(browser)),
         }
         self.keep_own_directives(&mut edge);
-        self.replace(line, edge);
+        self.replace(&line, &edge);
         self.after_rewriting(row);
     }
 
     /// Lowers every lifetime that the origin gave to the site's fallback, and grants none.
-    pub(super) fn clamp(self) {
+    pub(super) fn clamp(mut self) {
         let limit = seconds(self.policy.ttls.fallback);
-        let own = &self.dialect.ttl_header;
-        for field in [&CACHE_CONTROL, own].into_iter().chain(self.fields.targeted()) {
-            let syntax = if *field == CACHE_CONTROL { Syntax::CacheControl } else { Syntax::of(field) };
-            let too_long = |directive: Directive<'_>| {
-                (is_lifetime(directive.name) || directive.name == Name::DownstreamTtl)
-                    && directive.seconds(syntax) > limit
-            };
-            let lines = self.headers.get_all(field).into_iter();
-            if !lines.flat_map(|line| directives(line.as_bytes(), syntax)).any(too_long) {
-                continue;
-            }
-            let mut line = Line::new();
-            for directive in
-                self.headers.get_all(field).into_iter().flat_map(|l| directives(l.as_bytes(), syntax))
+        let cache_control = self.clamped(Field::CacheControl, limit);
+        for field in [self.fields.own_ttl].into_iter().chain(self.fields.among(Field::TARGETED)) {
+            if let Some(line) = self.clamped(field, limit)
+                && field != Field::CacheControl
             {
-                if too_long(directive) {
-                    line.directive(directive.key());
-                    line.number(limit);
-                } else if !is_stale(directive.name) && directive.name != Name::Immutable && !directive.unended
-                {
-                    line.directive(directive.raw);
-                }
+                self.edits.set(field.name(self.dialect), line.value());
             }
-            self.headers.insert(field, line.value());
         }
         if self.origin.expires.is_some_and(|seconds| seconds > limit) {
             let mut line = Line::new();
             line.lifetime("max-age", limit);
-            line.keep(self.headers, &CACHE_CONTROL, |name| !is_stale(name) && name != Name::Immutable);
-            self.headers.insert(CACHE_CONTROL, line.value());
-            self.headers.remove(EXPIRES);
+            match cache_control {
+                Some(clamped) => line.directive(&clamped.0),
+                None => line.keep(self.fields, Field::CacheControl, |name| {
+                    !is_stale(name) && name != Name::Immutable
+                }),
+            }
+            self.set(Field::CacheControl, &line);
+            self.remove(Field::Expires);
+        } else if let Some(line) = cache_control {
+            self.set(Field::CacheControl, &line);
         }
+    }
+
+    /// A field with its lifetimes lowered to `limit`; none where none is longer.
+    fn clamped(&self, field: Field, limit: u32) -> Option<Line> {
+        let syntax = Syntax::of(field);
+        let all = || self.fields.lines(field).flat_map(|line| directives(line.as_bytes(), syntax));
+        let too_long = |directive: &Directive<'_>| {
+            (is_lifetime(directive.name) || directive.name == Name::DownstreamTtl)
+                && directive.seconds(syntax) > limit
+        };
+        if !all().any(|directive| too_long(&directive)) {
+            return None;
+        }
+        let mut line = Line::new();
+        for directive in all() {
+            if too_long(&directive) {
+                line.directive(directive.key());
+                line.number(limit);
+            } else if !is_stale(directive.name) && directive.name != Name::Immutable && !directive.unended {
+                line.directive(directive.raw);
+            }
+        }
+        Some(line)
     }
 
     /// Says to browser and CDN not to store the response.
@@ -165,19 +180,19 @@ impl Writer<'_> {
         }
         line.directive(b"no-store");
         let mut edge = Line::new();
-        match (self.dialect.syntax(), self.dialect.cdn) {
+        match (self.syntax(), self.dialect.cdn) {
             (Syntax::CacheControl, _) => {}
             // Of Surrogate-Control Fastly documents lifetimes only ("HTTP caching semantics", "Parsing cache controls").
             (Syntax::Targeted, CdnType::Fastly) => edge.lifetime("max-age", 0),
             (Syntax::Targeted, _) => {
                 edge.directive(b"no-store");
-                if self.dialect.ttl_header == SURROGATE_CONTROL {
+                if self.fields.own_ttl == Field::SurrogateControl {
                     edge.lifetime("max-age", 0);
                 }
             }
             (Syntax::EdgeControl, _) => edge.directive(b"no-store"),
         }
-        self.replace(line, edge);
+        self.replace(&line, &edge);
         self.remove_lifetimes();
     }
 
@@ -193,27 +208,28 @@ impl Writer<'_> {
         }
     }
 
+    /// How the CDN's lifetime is written.
+    fn syntax(&self) -> Syntax {
+        Syntax::of(self.fields.own_ttl)
+    }
+
     /// What the origin says to this CDN besides lifetimes, such as `content="ESI/1.0"`, goes on being said.
     fn keep_own_directives(&self, edge: &mut Line) {
-        if self.fields.own_ttl && self.dialect.syntax() != Syntax::CacheControl {
-            edge.keep(self.headers, &self.dialect.ttl_header, |name| {
-                matches!(name, Name::Other | Name::Public)
-            });
+        if self.syntax() != Syntax::CacheControl {
+            edge.keep(self.fields, self.fields.own_ttl, |name| matches!(name, Name::Other | Name::Public));
         }
     }
 
     /// Sets `Cache-Control` (unless empty: it stays) and the CDN's own field, and removes the other CDNs' fields.
-    fn replace(&mut self, cache_control: Line, edge: Line) {
+    fn replace(&mut self, cache_control: &Line, edge: &Line) {
         if !cache_control.is_empty() {
-            self.headers.insert(CACHE_CONTROL, cache_control.value());
+            self.set(Field::CacheControl, cache_control);
         }
-        for field in self.fields.targeted() {
-            if *field != self.dialect.ttl_header {
-                self.headers.remove(field);
-            }
+        for field in self.fields.among(Field::TARGETED).filter(|field| *field != self.fields.own_ttl) {
+            self.remove(field);
         }
         if !edge.is_empty() {
-            self.headers.insert(&self.dialect.ttl_header, edge.value());
+            self.set(self.fields.own_ttl, edge);
         }
     }
 
@@ -221,18 +237,22 @@ impl Writer<'_> {
     fn after_rewriting(mut self, row: Row) {
         self.remove_lifetimes();
         if row.drops_validators {
-            self.headers.remove(ETAG);
-            self.headers.remove(LAST_MODIFIED);
+            VALIDATORS.iter().for_each(|name| self.edits.remove(name));
         }
     }
 
     fn remove_lifetimes(&mut self) {
-        let fields = self.fields;
-        for (found, field) in [(fields.age, AGE), (fields.expires, EXPIRES), (fields.pragma, PRAGMA)] {
-            if found {
-                self.headers.remove(field);
-            }
+        for field in self.fields.among([Field::Age, Field::Expires, Field::Pragma]) {
+            self.remove(field);
         }
+    }
+
+    fn set(&mut self, field: Field, line: &Line) {
+        self.edits.set(field.name(self.dialect), line.value());
+    }
+
+    fn remove(&mut self, field: Field) {
+        self.edits.remove(field.name(self.dialect));
     }
 }
 
@@ -245,11 +265,11 @@ fn is_stale(name: Name) -> bool {
 }
 
 /// A field value under construction: directives with `, ` between them.
-struct Line(Vec<u8>);
+struct Line(SmallVec<[u8; 96]>);
 
 impl Line {
     fn new() -> Self {
-        Self(Vec::with_capacity(96))
+        Self(SmallVec::new())
     }
 
     fn is_empty(&self) -> bool {
@@ -294,10 +314,11 @@ impl Line {
     }
 
     /// The directives of a field of the response that are to stay.
-    fn keep(&mut self, headers: &HeaderMap, field: &HeaderName, stays: impl Fn(Name) -> bool) {
-        let syntax = if *field == CACHE_CONTROL { Syntax::CacheControl } else { Syntax::of(field) };
-        for line in headers.get_all(field) {
-            for directive in directives(line.as_bytes(), syntax).filter(|d| stays(d.name) && !d.unended) {
+    fn keep(&mut self, fields: &Fields<'_, '_>, field: Field, stays: impl Fn(Name) -> bool) {
+        for line in fields.lines(field) {
+            for directive in
+                directives(line.as_bytes(), Syntax::of(field)).filter(|d| stays(d.name) && !d.unended)
+            {
                 self.directive(directive.raw);
             }
         }

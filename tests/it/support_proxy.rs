@@ -44,6 +44,16 @@ impl Wire {
         let _ = self.reader.get_mut().write_all(bytes.as_ref());
     }
 
+    /// Writes; whether the peer still takes bytes.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.reader.get_mut().write_all(bytes).is_ok()
+    }
+
+    /// The same connection, to write from another thread.
+    pub fn another_end(&self) -> TcpStream {
+        self.reader.get_ref().try_clone().unwrap()
+    }
+
     /// A head with its empty line, or what came instead before the end.
     pub fn head(&mut self) -> String {
         let mut head = Vec::new();
@@ -337,7 +347,9 @@ pub fn site(origins: &[SocketAddr]) -> Site {
             vary: vec![],
             rules: vec![],
             tags: TagPolicy { path: true, site: true, sections: 0 },
+            aem: None,
         },
+        events: Default::default(),
         max_purge_lag: Duration::from_secs(60),
         cdns: vec![],
     }

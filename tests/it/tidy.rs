@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom (besides itself), from the bottom up. `app`, `cli`, `demo` and `main` stand on top of all.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("rewrite", &[]),
+    ("aem", &["rewrite"]),
     ("config", &["rewrite"]),
     ("view", &["rewrite", "config"]),
     ("metrics", &["rewrite", "config"]),
@@ -16,11 +17,24 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("explain", &["rewrite", "config", "view", "metrics", "proxy"]),
     ("cdn", &["rewrite", "config", "metrics"]),
     ("purge", &["rewrite", "config", "metrics", "cdn"]),
+    ("events", &["rewrite", "config", "purge"]),
     ("store", &["rewrite", "config", "metrics", "cdn", "purge"]),
     ("worker", &["rewrite", "config", "view", "metrics", "telemetry", "cdn", "purge", "store"]),
     (
         "admin",
-        &["rewrite", "config", "view", "metrics", "telemetry", "explain", "cdn", "purge", "store", "worker"],
+        &[
+            "rewrite",
+            "config",
+            "view",
+            "metrics",
+            "telemetry",
+            "explain",
+            "cdn",
+            "purge",
+            "events",
+            "store",
+            "worker",
+        ],
     ),
 ];
 

@@ -6,14 +6,17 @@ mod events;
 mod explain;
 mod fake;
 mod listener;
+mod log;
 mod openapi;
 mod operate;
+mod publish;
 mod read;
 mod reload;
 mod wait;
 
 pub(crate) use fake::{FakeControl, FakeStore};
 pub(crate) use listener::start;
+use log::Log;
 
 use super::{Limits, Peer, Readiness, State, router};
 use crate::cdn::{Item, ItemKind};
@@ -206,6 +209,7 @@ fn site(name: &str, cdns: Vec<Cdn>) -> Site {
         origin_settle: Duration::ZERO,
         trust: Trust::Addresses(vec!["10.0.0.0/8".parse().unwrap()]),
         policy: policy(name),
+        events: Default::default(),
         max_purge_lag: Duration::from_secs(60),
         cdns: cdns.into_iter().map(Arc::new).collect(),
     }
@@ -227,6 +231,7 @@ fn policy(site: &str) -> Policy {
         vary: vec!["accept-encoding".to_owned()],
         rules: Vec::new(),
         tags: TagPolicy { path: true, site: true, sections: 0 },
+        aem: None,
     }
 }
 

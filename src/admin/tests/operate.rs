@@ -127,3 +127,24 @@ async fn nothing_is_decided_without_the_store() {
         assert_eq!(api.call(post(path, "operator", "")).await.status, StatusCode::SERVICE_UNAVAILABLE);
     }
 }
+
+#[tokio::test]
+async fn every_change_has_its_line_in_the_audit_log() {
+    let (log, _guard) = Log::start();
+    let desk = Desk::new();
+    let id = desk.purge().await;
+    desk.send(SendOutcome::Failed).await;
+    for (method, path) in [
+        (Method::POST, format!("/v1/purges/{id}/acknowledge")),
+        (Method::POST, format!("/v1/purges/{id}/retry")),
+        (Method::DELETE, format!("/v1/purges/{id}")),
+        // Changes nothing any more.
+        (Method::DELETE, format!("/v1/purges/{id}")),
+        (Method::POST, "/v1/sites/www/cdns/fastly/pause".to_owned()),
+        (Method::POST, "/v1/sites/www/cdns/fastly/resume".to_owned()),
+    ] {
+        assert_eq!(desk.act(method, &path).await.0, 200, "{path}");
+    }
+    desk.api.call(post("/v1/reload", "root", "")).await;
+    insta::assert_snapshot!(log.audit().replace(&id, "ID"));
+}

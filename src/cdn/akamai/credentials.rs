@@ -3,7 +3,7 @@
 //! `rate-limit-status` purges nothing and needs what a purge needs: a good signature and the grant for Fast Purge.
 
 use super::{Akamai, Problem};
-use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question, quote};
+use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question};
 use crate::cdn::pack::Group;
 use crate::cdn::{Adapter, Counted, ItemKind, Reply, RequestError, SignContext, Verdict};
 use crate::config::{self, AkamaiNetwork, Everything};
@@ -64,8 +64,11 @@ impl Credentials for Akamai {
             Some(Err(why)) => draft.unreachable("Akamai's API", why),
             Some(Ok(reply)) => match self.classify(reply).verdict {
                 Verdict::Done => draft.proved("A purge of an unused tag was accepted."),
-                Verdict::Later(_) | Verdict::Resign => draft.unforeseen("Akamai's API", &said(reply)),
-                _ => draft.error(format!("Akamai refused a purge of an unused tag: {}", said(reply)), GRANT),
+                Verdict::Later(_) | Verdict::Resign => draft.unforeseen("Akamai's API", &said(&draft, reply)),
+                _ => draft.error(
+                    format!("Akamai refused a purge of an unused tag: {}", said(&draft, reply)),
+                    GRANT,
+                ),
             },
         }
         draft.clock(answers, 10);
@@ -91,24 +94,24 @@ impl Akamai {
                 draft.proved(format!("The client may use Fast Purge{left}."));
             }
             400 | 401 if problem.says("timestamp") => draft.error(
-                format!("Akamai refuses the time of the signature: {}", said(reply)),
+                format!("Akamai refuses the time of the signature: {}", said(draft, reply)),
                 "Let the machine keep its time by NTP (for example: timedatectl set-ntp true).",
             ),
             401 if problem.says("inactive") => draft.error(
-                format!("Akamai knows the client, but it is not active: {}", said(reply)),
+                format!("Akamai knows the client, but it is not active: {}", said(draft, reply)),
                 "Activate the credential in Control Center, Identity & access, API clients, or use another one.",
             ),
-            400 | 401 => draft.error(format!("Akamai does not accept the credentials: {}", said(reply)), SAME_SECTION),
-            403 => draft.error(format!("The client may not use Fast Purge: {}", said(reply)), GRANT),
+            400 | 401 => draft.error(format!("Akamai does not accept the credentials: {}", said(draft, reply)), SAME_SECTION),
+            403 => draft.error(format!("The client may not use Fast Purge: {}", said(draft, reply)), GRANT),
             404 => draft.error(
-                format!("There is no Fast Purge at this address: {}", said(reply)),
+                format!("There is no Fast Purge at this address: {}", said(draft, reply)),
                 "Take `endpoint` from the credential (its host, such as akab-….luna.akamaiapis.net).",
             ),
             429 => draft.note(
-                format!("The account's rate is used up, which proves that the client is known: {}", said(reply)),
+                format!("The account's rate is used up, which proves that the client is known: {}", said(draft, reply)),
                 "Try again in a minute.",
             ),
-            _ => draft.unforeseen("Akamai's API", &said(reply)),
+            _ => draft.unforeseen("Akamai's API", &said(draft, reply)),
         }
     }
 
@@ -155,12 +158,11 @@ fn describe_client(draft: &mut Draft<'_>, reply: &Reply) {
     }
 }
 
-fn said(reply: &Reply) -> String {
+fn said(draft: &Draft<'_>, reply: &Reply) -> String {
     let problem = Problem::of(reply);
     let words: Vec<String> =
         [problem.title, problem.detail].into_iter().filter(|text| !text.is_empty()).collect();
-    let words = if words.is_empty() { reply.text().into_owned() } else { words.join(": ") };
-    format!("HTTP {}, {}", reply.status.as_u16(), quote(&words))
+    draft.said(reply, &words.join(": "))
 }
 
 #[cfg(test)]

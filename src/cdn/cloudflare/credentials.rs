@@ -5,7 +5,7 @@
 //! only a purge does (<https://developers.cloudflare.com/fundamentals/api/get-started/account-owned-tokens/>).
 
 use super::{Cloudflare, Envelope, USER_TOKEN};
-use crate::cdn::credentials::{Answer, Answers, CredentialReport, Credentials, Draft, Question, quote};
+use crate::cdn::credentials::{Answer, Answers, CredentialReport, Credentials, Draft, Question};
 use crate::cdn::{Adapter, ItemKind, Reply, RequestError, SignContext, Verdict};
 use crate::config::{self, CdnSettings, CloudflarePlan};
 use http::{Method, StatusCode};
@@ -113,16 +113,16 @@ impl Cloudflare {
         let envelope = Envelope::of(refusal);
         if envelope.has(&[6003, 6111]) {
             draft.error(
-                format!("This is not an API token: {}", said(refusal)),
+                format!("This is not an API token: {}", said(draft, refusal)),
                 &format!("The Global API Key and the Origin CA key do not work here. {NEW_TOKEN}"),
             );
         } else if refusal.status.is_server_error() || refusal.status == StatusCode::TOO_MANY_REQUESTS {
-            draft.unforeseen("Cloudflare's API", &said(refusal));
+            draft.unforeseen("Cloudflare's API", &said(draft, refusal));
         } else if self.api_token.expose().starts_with(USER_TOKEN) {
-            draft.error(format!("Cloudflare does not know this token: {}", said(refusal)), NEW_TOKEN);
+            draft.error(format!("Cloudflare does not know this token: {}", said(draft, refusal)), NEW_TOKEN);
         } else if !reads_zone && !purges {
             draft.note(
-                format!("Cloudflare knows no token of a user like this: {}", said(refusal)),
+                format!("Cloudflare knows no token of a user like this: {}", said(draft, refusal)),
                 "If it is a token of an account, that is as it should be, and `--probe` proves it by marking an unused \
                  tag as stale. If not, it is wrong.",
             );
@@ -135,7 +135,7 @@ impl Cloudflare {
         let Some(zone) = zone(answer) else {
             let envelope = Envelope::of(answer);
             if answer.status == StatusCode::NOT_FOUND || envelope.has(&[7000, 7003, 1001]) {
-                draft.error(format!("There is no zone {}: {}", self.zone_id, said(answer)), ZONE_ID);
+                draft.error(format!("There is no zone {}: {}", self.zone_id, said(draft, answer)), ZONE_ID);
             } else if !draft.has_errors() {
                 draft.note(
                     "The token may not read the zone, so neither its name nor its plan could be compared.",
@@ -172,13 +172,15 @@ impl Cloudflare {
             Verdict::Done => {
                 draft.proved("An unused tag was marked as stale: the token may purge this zone.")
             }
-            Verdict::BadCredentials => draft.error(format!("{what}: {}", said(reply)), PERMISSION),
-            Verdict::Refused | Verdict::Split => draft.error(format!("{what}: {}", said(reply)), ZONE_ID),
+            Verdict::BadCredentials => draft.error(format!("{what}: {}", said(draft, reply)), PERMISSION),
+            Verdict::Refused | Verdict::Split => {
+                draft.error(format!("{what}: {}", said(draft, reply)), ZONE_ID)
+            }
             Verdict::Later(_) if reply.status == StatusCode::TOO_MANY_REQUESTS => draft.note(
-                format!("The account's rate is used up, so nothing is proved: {}", said(reply)),
+                format!("The account's rate is used up, so nothing is proved: {}", said(draft, reply)),
                 "Try again in a minute.",
             ),
-            _ => draft.unforeseen("Cloudflare's API", &said(reply)),
+            _ => draft.unforeseen("Cloudflare's API", &said(draft, reply)),
         }
     }
 }
@@ -248,10 +250,8 @@ fn plan_name(plan: CloudflarePlan) -> &'static str {
     }
 }
 
-fn said(reply: &Reply) -> String {
-    let words = Envelope::of(reply).words();
-    let words = if words.is_empty() { reply.text().into_owned() } else { words };
-    format!("HTTP {}, {}", reply.status.as_u16(), quote(&words))
+fn said(draft: &Draft<'_>, reply: &Reply) -> String {
+    draft.said(reply, &Envelope::of(reply).words())
 }
 
 #[cfg(test)]

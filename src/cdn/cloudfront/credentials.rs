@@ -6,7 +6,7 @@
 //! (<https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/invalidation-by-tags.html>).
 
 use super::{Answer as Document, Cloudfront, config as facts, invalidation_batch};
-use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question, quote};
+use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question};
 use crate::cdn::{Adapter, Reply, RequestError, SignContext, Verdict};
 use crate::config;
 use http::Method;
@@ -90,10 +90,10 @@ impl Cloudfront {
     fn describe_key(&self, draft: &mut Draft<'_>, list: &Reply) -> bool {
         let document = Document::read(&list.text());
         let code = document.code.as_deref().unwrap_or_default();
-        let text = format!("AWS does not accept the key: {}", said(list));
+        let text = format!("AWS does not accept the key: {}", said(draft, list));
         match code {
             _ if is_about_time(list) => draft.error(
-                format!("AWS refuses the time of the signature: {}", said(list)),
+                format!("AWS refuses the time of the signature: {}", said(draft, list)),
                 "Let the machine keep its time by NTP (for example: timedatectl set-ntp true).",
             ),
             "InvalidClientTokenId" | "InvalidAccessKeyId" | "UnrecognizedClientException" => {
@@ -113,12 +113,12 @@ impl Cloudfront {
                 draft.error(text, "The temporary credentials have ended: put new ones into the configuration.");
             }
             "NoSuchDistribution" => {
-                draft.error(format!("There is no distribution {}: {}", self.distribution_id, said(list)), DISTRIBUTION);
+                draft.error(format!("There is no distribution {}: {}", self.distribution_id, said(draft, list)), DISTRIBUTION);
             }
             "AccessDenied" | "AccessDeniedException" => return true,
             _ if list.status.is_success() && document.root == "InvalidationList" => return true,
             _ if matches!(self.classify(list).verdict, Verdict::Later(_) | Verdict::Resign) => {
-                draft.unforeseen("CloudFront's API", &said(list));
+                draft.unforeseen("CloudFront's API", &said(draft, list));
             }
             _ => draft.error(text, POLICY),
         }
@@ -154,10 +154,10 @@ impl Cloudfront {
             Some(Ok(reply)) => match self.classify(reply).verdict {
                 Verdict::Done => draft.proved("An invalidation of an unused path was accepted."),
                 Verdict::Later(_) | Verdict::Resign => draft.note(
-                    format!("CloudFront is throttling or busy, so nothing is proved: {}", said(reply)),
+                    format!("CloudFront is throttling or busy, so nothing is proved: {}", said(draft, reply)),
                     "Try again in a minute.",
                 ),
-                _ => draft.error(format!("The key may not purge: {}", said(reply)), POLICY),
+                _ => draft.error(format!("The key may not purge: {}", said(draft, reply)), POLICY),
             },
         }
     }
@@ -225,10 +225,8 @@ fn is_about_time(reply: &Reply) -> bool {
     }
 }
 
-fn said(reply: &Reply) -> String {
-    let words = Document::read(&reply.text()).words();
-    let words = if words.is_empty() { reply.text().into_owned() } else { words };
-    format!("HTTP {}, {}", reply.status.as_u16(), quote(&words))
+fn said(draft: &Draft<'_>, reply: &Reply) -> String {
+    draft.said(reply, &Document::read(&reply.text()).words())
 }
 
 #[cfg(test)]

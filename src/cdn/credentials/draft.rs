@@ -1,8 +1,9 @@
 //! A report in the making, and the findings that several CDNs share.
 
 use super::{Answers, CredentialReport, Finding, Level, Usable, clock_offset_ms};
-use crate::cdn::scrub;
+use crate::cdn::{Reply, scrub};
 use crate::config;
+use std::borrow::Cow;
 
 /// Warned of before a token ends, in days.
 const SOON: i64 = 14;
@@ -65,6 +66,20 @@ impl<'a> Draft<'a> {
         let advice = "The CDN may be in trouble: look at its status page and try again. If it stays, check the address \
                       of the API in the configuration.";
         self.error(format!("{api} gave an answer that tells nothing: {said}"), advice);
+    }
+
+    /// What a CDN said, in quotes: `words`, or the body where there are none. Secrets go before the end is cut off, since
+    /// half of one would not be known for what it is.
+    pub fn said(&self, reply: &Reply, words: &str) -> String {
+        const LONGEST: usize = 200;
+        let status = reply.status;
+        let words = if words.trim().is_empty() { reply.text() } else { Cow::Borrowed(words) };
+        let words = scrub(&words, self.secrets);
+        match words.char_indices().nth(LONGEST) {
+            _ if words.is_empty() => format!("HTTP {status}"),
+            Some((end, _)) => format!("HTTP {}, “{}…”", status.as_u16(), &words[..end]),
+            None => format!("HTTP {}, “{words}”", status.as_u16()),
+        }
     }
 
     /// Whether something speaks against the credentials already.
@@ -146,16 +161,6 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The start of what a CDN said.
-pub fn quote(text: &str) -> String {
-    const LONGEST: usize = 200;
-    let text = scrub(text, &[]);
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("“{}…”", &text[..end]),
-        None => format!("“{text}”"),
-    }
-}
-
 fn are(names: &[&str]) -> &'static str {
     if names.len() == 1 { "is" } else { "are" }
 }
@@ -200,6 +205,20 @@ mod tests {
         draft.error("it said canary", "try canary");
         let shown = format!("{:?}", draft.finish());
         assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn what_was_said_is_cut_after_its_secrets_are_gone() {
+        let draft = Draft::new(&["canary-of-many-letters"]);
+        let check = |body: &str, words: &str, expected: &str| {
+            assert_eq!(draft.said(&crate::cdn::tests::reply(403, &[], body), words), expected);
+        };
+        check("the body", "the words", "HTTP 403, “the words”");
+        check("the body", " ", "HTTP 403, “the body”");
+        check("", "", "HTTP 403 Forbidden");
+        let long = format!("{} canary-of-many-letters", "x".repeat(190));
+        check(&long, "", &format!("HTTP 403, “{} [secret]”", "x".repeat(190)));
+        check(&"ü".repeat(201), "", &format!("HTTP 403, “{}…”", "ü".repeat(200)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Whether the service exists it tells only to a token that may read; a purge-only one may not.
 
 use super::{Fastly, Token};
-use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question, quote};
+use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question};
 use crate::cdn::pack::Group;
 use crate::cdn::{Adapter, ItemKind, Reply, RequestError, SignContext, Verdict};
 use crate::config::{self, Everything};
@@ -53,9 +53,12 @@ impl Credentials for Fastly {
                     self.describe_scopes(&mut draft, &token, cdn, exists);
                 }
                 (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
-                    draft.error(format!("Fastly does not know this token: {}", said(reply)), NEW_TOKEN);
+                    draft.error(
+                        format!("Fastly does not know this token: {}", said(&draft, reply)),
+                        NEW_TOKEN,
+                    );
                 }
-                _ => draft.unforeseen("Fastly's API", &said(reply)),
+                _ => draft.unforeseen("Fastly's API", &said(&draft, reply)),
             },
         }
         if let Some(answer) = answers.get("probe") {
@@ -101,7 +104,7 @@ impl Fastly {
                 true
             }
             Some(reply) if reply.status == StatusCode::NOT_FOUND => {
-                draft.error(format!("This customer has no service {id}: {}", said(reply)), SERVICE_ID);
+                draft.error(format!("This customer has no service {id}: {}", said(draft, reply)), SERVICE_ID);
                 false
             }
             // A token that names its services vouches for the id.
@@ -147,23 +150,23 @@ impl Fastly {
                 Verdict::Done => draft.proved("A purge of an unused key was accepted."),
                 Verdict::BadCredentials => {
                     draft.error(
-                        format!("Fastly refused a purge of an unused key: {}", said(reply)),
+                        format!("Fastly refused a purge of an unused key: {}", said(draft, reply)),
                         NEW_TOKEN,
                     );
                 }
                 Verdict::Refused => {
                     draft.error(
-                        format!("Fastly refused a purge of an unused key: {}", said(reply)),
+                        format!("Fastly refused a purge of an unused key: {}", said(draft, reply)),
                         SERVICE_ID,
                     );
                 }
-                _ => draft.unforeseen("Fastly's API", &said(reply)),
+                _ => draft.unforeseen("Fastly's API", &said(draft, reply)),
             },
         }
     }
 }
 
-fn said(reply: &Reply) -> String {
+fn said(draft: &Draft<'_>, reply: &Reply) -> String {
     #[derive(Default, serde::Deserialize)]
     #[serde(default)]
     struct Problem {
@@ -171,9 +174,7 @@ fn said(reply: &Reply) -> String {
         detail: String,
     }
     let problem: Problem = reply.json().unwrap_or_default();
-    let words = format!("{} {}", problem.msg, problem.detail);
-    let words = if words.trim().is_empty() { reply.text().into_owned() } else { words };
-    format!("HTTP {}, {}", reply.status.as_u16(), quote(words.trim()))
+    draft.said(reply, format!("{} {}", problem.msg, problem.detail).trim())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Whether Varnish's nodes let this machine purge: a key that nothing carries is marked stale at each of them.
 
 use super::{Varnish, classify_node};
-use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question, quote};
+use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question};
 use crate::cdn::pack::Group;
 use crate::cdn::{ItemKind, Reply, RequestError, SignContext, Verdict};
 use crate::config;
@@ -47,21 +47,20 @@ fn describe_node(draft: &mut Draft<'_>, node: &str, reply: &Reply) {
             format!("The node {node} answered 200, but not as the VCL of origin-shim does (no X-Purged)."),
             VCL,
         ),
-        (_, 403) => {
-            draft.error(format!("The node {node} does not let this machine purge: {}", said(reply)), ACL)
-        }
+        (_, 403) => draft
+            .error(format!("The node {node} does not let this machine purge: {}", said(draft, reply)), ACL),
         (_, 400 | 404 | 405 | 501) => {
-            draft.error(format!("The node {node} does not know this kind of purge: {}", said(reply)), VCL);
+            draft.error(
+                format!("The node {node} does not know this kind of purge: {}", said(draft, reply)),
+                VCL,
+            );
         }
-        _ => draft.unforeseen(&format!("The node {node}"), &said(reply)),
+        _ => draft.unforeseen(&format!("The node {node}"), &said(draft, reply)),
     }
 }
 
-fn said(reply: &Reply) -> String {
-    match reply.text().trim() {
-        "" => format!("HTTP {}", reply.status),
-        text => format!("HTTP {}, {}", reply.status.as_u16(), quote(text)),
-    }
+fn said(draft: &Draft<'_>, reply: &Reply) -> String {
+    draft.said(reply, "")
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ impl Default for Limits {
             origin_first_byte_timeout: "30s".into(),
             origin_body_timeout: "30s".into(),
             origin_idle_timeout: "20s".into(),
-            origin_pool_size: 64,
+            origin_pool_size: 256,
             request_headers: 100,
             request_header_bytes: 32 * 1024,
             target_bytes: 8 * 1024,

@@ -1,6 +1,7 @@
 //! `[[sites]]`
 
 use super::cdn::Cdn;
+use super::events::{Aem, EventRule};
 use crate::config::Mode;
 use crate::config::secret::SecretRef;
 use crate::config::text::{DurationText, OneOrMany};
@@ -28,7 +29,7 @@ pub struct Site {
     /// `off`: a plain proxy.
     #[serde(default)]
     pub mode: Mode,
-    /// The TTL table: `generic`, or `aem`, the one of AEM Edge Delivery.
+    /// The TTL table and what publish events purge: `generic`, or `aem`, those of AEM Edge Delivery.
     #[serde(default)]
     pub profile: Profile,
     /// `http://` or `https://`, a host, and perhaps a port; no path. Or a list of them, tried in turn.
@@ -52,6 +53,16 @@ pub struct Site {
     /// The tags that the site adds to those of the origin.
     #[serde(default)]
     pub tags: Tags,
+    /// Endings under which the origin serves the same page: publish events purge a path in each of these forms. `""` is the
+    /// page without an ending.
+    #[serde(default = "page_forms")]
+    #[schemars(inner(regex(pattern = "^$|^[/.][^?#*]*$")))]
+    pub page_forms: Vec<String>,
+    /// What publish events purge besides their own paths. Every rule that matches applies.
+    #[serde(default)]
+    pub events: Vec<EventRule>,
+    /// The site of AEM Edge Delivery that the origin serves. Default: none, and with `profile = "aem"` no publish events.
+    pub aem: Option<Aem>,
     /// The CDNs to purge. Without any, the site is a plain proxy.
     #[serde(default)]
     pub cdns: Vec<Cdn>,
@@ -59,6 +70,10 @@ pub struct Site {
 
 fn origin_host() -> String {
     "origin".to_owned()
+}
+
+fn page_forms() -> Vec<String> {
+    ["", "/", "/index.html", ".html"].map(str::to_owned).to_vec()
 }
 
 fn no_time() -> DurationText {

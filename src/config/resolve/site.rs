@@ -2,7 +2,7 @@
 
 use super::admin::long_secret;
 use super::cdn::{self, Accounts};
-use super::{check_name, host, server, url};
+use super::{check_name, events, host, server, url};
 use crate::config::at::At;
 use crate::config::file::site as file;
 use crate::config::keys::nearest;
@@ -39,6 +39,7 @@ pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Si
         origin_settle: settle,
         trust: trust(&file.opt_in, &at.key("opt_in")),
         policy: policy(file, at),
+        events: events::resolve(file, at),
         max_purge_lag: at.key("cache").key("max_purge_lag").positive_duration(&file.cache.max_purge_lag),
         cdns: at
             .key("cdns")
@@ -137,6 +138,7 @@ fn policy(file: &file::Site, at: &At<'_>) -> Policy {
         vary: cache.key("vary").each(&file.cache.vary).filter_map(|(at, name)| vary(name, &at)).collect(),
         rules: at.key("rules").each(&file.rules).filter_map(|(at, file)| rule(file, &at)).collect(),
         tags: TagPolicy { path: file.tags.path, site: file.tags.site, sections: file.tags.sections },
+        aem: events::project(file, at),
     }
 }
 
@@ -161,16 +163,18 @@ fn vary(name: &str, at: &At<'_>) -> Option<String> {
     Some(name.as_str().to_owned())
 }
 
-fn rule(file: &file::Rule, at: &At<'_>) -> Option<Rule> {
-    for (at, tag) in at.key("tags").each(&file.tags) {
-        // Where the tag is not legal for a CDN it goes out as a hash; these could not even be purged by a header's name.
-        if tag.is_empty()
-            || tag.len() > 1024
-            || tag.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control())
-        {
-            at.error("must be 1 to 1024 bytes without spaces, commas and control characters");
-        }
+/// Where a tag is not legal for a CDN it goes out as a hash; these could not even be purged by a header's name.
+pub(super) fn check_tag(tag: &str, at: &At<'_>) {
+    if tag.is_empty()
+        || tag.len() > 1024
+        || tag.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control())
+    {
+        at.error("must be 1 to 1024 bytes without spaces, commas and control characters");
     }
+}
+
+fn rule(file: &file::Rule, at: &At<'_>) -> Option<Rule> {
+    at.key("tags").each(&file.tags).for_each(|(at, tag)| check_tag(tag, &at));
     let ttl =
         |name: &str, text: &Option<DurationText>| text.as_ref().map(|text| lifetime(text, &at.key(name)));
     let (edge_ttl, browser_ttl) = (ttl("edge_ttl", &file.edge_ttl), ttl("browser_ttl", &file.browser_ttl));

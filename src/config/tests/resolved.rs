@@ -119,6 +119,35 @@ fn values_that_are_given_win() {
 }
 
 #[test]
+fn publish_events() {
+    let config = config(&format!(
+        r#"{SITE}
+        profile = "aem"
+        page_forms = ["", ".php"]
+        [[sites.events]]
+        purge_paths = ["//blog/./"]
+        [[sites.events]]
+        on = ["price"]
+        path = "/shop/**"
+        parents = 2
+        purge_tags = ["prices"]
+        purge_prefixes = ["/shop/%61/"]
+        purge_everything = true
+        [sites.aem]
+        org = "acme"
+        site = "website"
+        content_bus_id = "c1"
+        bulk_threshold = 5
+        [[sites.aem.folders]]
+        path = "/products/"
+        maps_to = "/products/default"
+        "#
+    ));
+    let site = &config.sites[0];
+    insta::assert_debug_snapshot!((&site.events, &site.policy.aem));
+}
+
+#[test]
 fn cdns_with_one_credential_share_an_account() {
     let fastly = |name: &str, service: &str, token: &str| {
         format!(

@@ -69,6 +69,12 @@ fn wrong_configurations() {
         ("lifetimes", site("[sites.cache]\nedge_ttl = \"1y\"\nbrowser_ttl = \"500ms\"\nnot_found_ttl = \"366d\"\nguard_ttl = \"1h30m\"\nmax_purge_lag = \"0s\"\nvary = [\"*\", \"a b\"]")),
         ("rules", site("[[sites.rules]]\npath = \"assets/**\"\nedge_ttl = \"2 d\"\ntags = [\"ok\", \"a b\", \"\", \"a,b\"]\n[[sites.rules]]\npath = \"/x/***\"\nbrowser_ttl = \"1\"")),
         ("tags", site("tags = { sections = 17 }")),
+        ("event rules", site("page_forms = [\"\", \"html\", \"/?\"]\n[[sites.events]]\non = []\nparents = 17\n[[sites.events]]\non = [\"Publish\"]\npath = \"blog\"\npurge_paths = [\"blog\", \"/a?b\"]\npurge_tags = [\"a b\"]\npurge_prefixes = [\"/blog\", \"/blog/*\"]\n[[sites.events]]\npath = \"/a\"")),
+        ("event rules that a CDN cannot carry out", cdn(&format!("{fastly}\n[[sites.events]]\npurge_prefixes = [\"/\", \"/a/b/\"]"))),
+        ("a site of AEM without its ids", site("profile = \"aem\"\n[sites.aem]\n[[sites.aem.folders]]")),
+        ("a site of AEM", site("[sites.aem]\norg = \"a b\"\nsite = \"\"\ncontent_bus_id = \"c,d\"\nowner = \"/\"\nrepo = \"é\"\nref = \"a/b\"")),
+        ("a partition of a site of AEM", site("[sites.aem]\norg = \"a\"\nsite = \"a\"\ncontent_bus_id = \"c\"\npartition = \"liv\"")),
+        ("thresholds and paths of a site of AEM", site("[sites.aem]\norg = \"a\"\nsite = \"a\"\ncontent_bus_id = \"c\"\nbulk_threshold = 0\ncode_threshold = 0\nmetadata = [\"metadata.json\"]\nfolders = [{ path = \"a\", maps_to = \"/b?c\" }]")),
         ("a CDN without its keys", cdn("type = \"fastly\"")),
         ("keys of another CDN", cdn(&format!("{fastly}\nzone_id = \"z\"\napi_urls = []\ntoken = \"x\""))),
         ("api_url for Varnish", cdn("type = \"varnish\"\napi_url = \"http://127.0.0.1:6081\"")),
@@ -126,9 +132,21 @@ fn doubtful_configurations() {
             )),
         ),
         (
+            "AEM without ids, a misspelt event",
+            site(&format!(
+                "mode = \"off\"\nprofile = \"aem\"\n[[sites.events]]\non = [\"publsh\", \"price\"]\npurge_paths = [\"/\"]\n{token}"
+            )),
+        ),
+        (
             "CloudFront without tags",
             site(&format!(
                 "{secret}\n[[sites.cdns]]\ntype = \"cloudfront\"\ndistribution_id = \"E1\"\naccess_key_id = \"A1\"\nsecret_access_key = \"env:A_CANARY\"\n{token}"
+            )),
+        ),
+        (
+            "CloudFront without tags, events with tags",
+            site(&format!(
+                "{secret}\n[[sites.events]]\npurge_tags = [\"posts\"]\n[[sites.cdns]]\ntype = \"cloudfront\"\ndistribution_id = \"E1\"\naccess_key_id = \"A1\"\nsecret_access_key = \"env:A_CANARY\"\n{token}"
             )),
         ),
         (

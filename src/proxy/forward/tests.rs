@@ -30,11 +30,11 @@ impl Case {
             peer: &Peer::new("192.0.2.7".parse().unwrap(), true),
             trusted: self.trusted,
             host: &HeaderValue::from_static("www.example.com"),
-            id: &RequestId::of(&head.headers, self.trusted, || 0xabc),
+            id: &RequestId::of(KeyFields::of(&head.headers).request_id, self.trusted, || 0xabc),
             opted_in: self.opted_in,
             unconditional: self.unconditional,
         };
-        let fields = fields(&head, forwarding)?;
+        let fields = fields(&head, &KeyFields::of(&head.headers), forwarding)?;
         let mut sent = HeaderMap::new();
         for (name, value) in fields.iter(None) {
             sent.append(name, value.clone());
@@ -265,13 +265,15 @@ fn conditions_are_withheld_where_a_304_would_lose_the_tags() {
 fn the_origin_may_be_told_another_host() {
     let request = http::Request::builder().header("host", "www.example.com").body(()).unwrap();
     let (head, ()) = request.into_parts();
-    let (peer, id) =
-        (Peer::new("192.0.2.7".parse().unwrap(), true), RequestId::of(&head.headers, false, || 1));
+    let (peer, id) = (
+        Peer::new("192.0.2.7".parse().unwrap(), true),
+        RequestId::of(KeyFields::of(&head.headers).request_id, false, || 1),
+    );
     let host = HeaderValue::from_static("www.example.com");
     let (opted_in, unconditional) = (false, false);
     let forwarding =
         Forwarding { peer: &peer, trusted: false, host: &host, id: &id, opted_in, unconditional };
-    let fields = fields(&head, forwarding).unwrap();
+    let fields = fields(&head, &KeyFields::of(&head.headers), forwarding).unwrap();
     let hosts = |host| -> Vec<HeaderValue> {
         let fields =
             fields.iter(host).filter(|(name, _)| matches!(name.as_str(), "host" | "x-forwarded-host"));

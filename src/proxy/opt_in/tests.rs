@@ -4,6 +4,7 @@ use crate::proxy::fixture;
 use crate::proxy::site::Routing;
 use crate::view::PurgeHealthView;
 use CdnType::*;
+use http::HeaderMap;
 
 const PEER: &str = "192.0.2.7";
 
@@ -30,7 +31,11 @@ type Expected = (bool, Result<(CdnType, Option<Reason>), Reason>);
 
 fn verdict(routing: &Routing, lines: &[(&str, &str)]) -> Expected {
     let site = routing.site(routing.find("www.example.com").unwrap());
-    let opt_in = decide(site, Caller { address: PEER.parse().unwrap(), certified: false }, &headers(lines));
+    let opt_in = decide(
+        site,
+        Caller { address: PEER.parse().unwrap(), certified: false },
+        &KeyFields::of(&headers(lines)),
+    );
     (opt_in.believed, opt_in.edge.map(|edge| (edge.dialect.cdn, edge.fallback)))
 }
 

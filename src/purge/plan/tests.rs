@@ -1,5 +1,6 @@
 use super::super::testing::{capabilities, site};
 use super::*;
+use crate::rewrite::aem::{ComputeKeys, Ids, Partition, Project};
 use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
 use http::HeaderName;
 use proptest::prelude::*;
@@ -35,6 +36,32 @@ fn check(site: &Site, request: &PurgeRequest, expected: &str) {
             .join("\n"),
     };
     assert_eq!(shown, expected);
+}
+
+/// What a publish event names of a page of AEM.
+#[test]
+fn keys_of_aem_that_paths_stand_for() {
+    let ids = Ids { content_bus_id: "cb1".into(), ..Ids::default() };
+    let project = Project::new(ids, Partition::Live, vec![], ComputeKeys::Missing);
+    let (content, code) = (project.content_key("/a"), project.code_key("/a"));
+    let page = PurgeRequest { tags: vec![content, code], ..paths(&["/a", "/a.plain.html"]) };
+    let of = |cdn_type| {
+        let mut site = site(&[cdn_type]);
+        site.policy.aem = Some(project.clone());
+        site
+    };
+    check(
+        &of(Cloudfront),
+        &page,
+        "hard url /a\nhard url /a?*\nhard url /a.plain.html\nhard url /a.plain.html?*",
+    );
+    let tags = plan(&of(Fastly), &capabilities, &page).unwrap()[0].items.len();
+    assert_eq!(tags, 4);
+    // Other pages have these keys too.
+    let everything = "hard everything *\n[tags: this CDN takes none here, so everything is purged]\n[everything: this CDN takes no tags here, so its purge-all is used]";
+    check(&of(Cloudfront), &PurgeRequest { paths: vec!["/a".into()], ..page.clone() }, everything);
+    let more = [page.tags.clone(), vec!["cb1".into()]].concat();
+    check(&of(Cloudfront), &PurgeRequest { tags: more, ..page }, everything);
 }
 
 fn urls(urls: &[&str]) -> PurgeRequest {

@@ -2,6 +2,7 @@
 
 use super::super::tags::{encode, path_tag, section_tag, sections, site_tag};
 use super::*;
+use crate::rewrite::aem::{ComputeKeys, Ids, Partition, Project};
 use crate::rewrite::path::normalise;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -141,8 +142,12 @@ fn policy(allow_override: impl Strategy<Value = bool>) -> impl Strategy<Value = 
     });
     let profile = select(&[Profile::Generic, Profile::Generic, Profile::Aem]);
     let vary = select(vec![vec![], vec!["accept-language".to_owned()]]);
-    (ttls, tags, profile, vary, vec(any_rule(allow_override), 0..3))
-        .prop_map(|(ttls, tags, profile, vary, rules)| Policy { ttls, tags, profile, vary, rules, ..site() })
+    let aem =
+        prop::option::weighted(0.3, select(&[ComputeKeys::Missing, ComputeKeys::Always, ComputeKeys::Never]))
+            .prop_map(|compute| Some(Project::new(Ids::default(), Partition::Live, vec![], compute?)));
+    (ttls, tags, profile, vary, vec(any_rule(allow_override), 0..3), aem).prop_map(
+        |(ttls, tags, profile, vary, rules, aem)| Policy { ttls, tags, profile, vary, rules, aem, ..site() },
+    )
 }
 
 fn any_dialect() -> impl Strategy<Value = Dialect> {

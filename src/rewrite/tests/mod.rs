@@ -30,6 +30,7 @@ fn site() -> Policy {
         vary: vec![],
         rules: vec![],
         tags: TagPolicy { path: false, site: false, sections: 0 },
+        aem: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tags on responses: collected, translated, encoded, limited.
 
 use super::*;
+use crate::rewrite::aem::{ComputeKeys, Ids, Partition, Project};
 use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
 
 /// A site that tags by itself.
@@ -182,4 +183,39 @@ fn unhealthy_purging_is_named_before_tags() {
     let exchange = get(&[&format!("xkey: {}", many(51, 4).join(" "))]).unhealthy();
     let (decision, _) = exchange.rewritten(&site(), &dialect(Cloudfront));
     assert_eq!(decision.reason, Reason::PurgingUnhealthy);
+}
+
+#[test]
+fn keys_of_aem_where_the_origin_sends_none() {
+    let ids = Ids {
+        content_bus_id: "cb1".into(),
+        code_ref: "main".into(),
+        repo: "repo".into(),
+        owner: "owner".into(),
+        ..Ids::default()
+    };
+    let policy = |compute| Policy {
+        aem: Some(Project::new(ids.clone(), Partition::Live, vec![], compute)),
+        tags: TagPolicy { path: false, site: true, sections: 0 },
+        ..site()
+    };
+    let check = |compute, exchange: Exchange, expected: &str| {
+        assert_eq!(tags(exchange, &policy(compute), &dialect(Fastly)).as_deref(), Some(expected));
+    };
+    let keys = "DznXGYQ2dwEHyt2m cb1_metadata main--repo--owner_head cb1";
+    let page = |lines: &[&str]| get(lines).path("/blog/first");
+    check(ComputeKeys::Missing, page(&[]), &format!("site-www {keys}"));
+    check(ComputeKeys::Missing, page(&["x-surrogate-key:  "]), &format!("site-www {keys}"));
+    check(ComputeKeys::Missing, page(&["x-surrogate-key: a b"]), "site-www a b");
+    check(
+        ComputeKeys::Always,
+        page(&["x-surrogate-key: a cb1"]),
+        "site-www a cb1 DznXGYQ2dwEHyt2m cb1_metadata main--repo--owner_head",
+    );
+    check(ComputeKeys::Never, page(&[]), "site-www");
+    check(
+        ComputeKeys::Missing,
+        page(&[]).status(404),
+        "site-www DznXGYQ2dwEHyt2m 9c4UkTQwpRgLlrSk main--repo--owner_404 main--repo--owner_code cb1",
+    );
 }

@@ -224,6 +224,8 @@ impl Shim {
     }
 
     pub(super) fn with_site(cdn: FakeCdn, site: Site) -> Self {
+        // Waits are spread at random: the same in every run, or a test would see another course each time.
+        fastrand::seed(7);
         let store = Arc::new(SqliteStore::in_memory().unwrap());
         Self { config: config(site), store, cdn: Arc::new(cdn), view: Arc::default() }
     }

@@ -22,12 +22,17 @@ pub struct Chain {
 impl Chain {
     /// Starts it and waits until the shim knows that it can purge. `cache` is the content of `[sites.cache]`.
     pub fn start(cache: &str) -> Self {
+        Self::start_with("", cache)
+    }
+
+    /// The same with further keys of the site.
+    pub fn start_with(keys: &str, cache: &str) -> Self {
         let nginx = Nginx::start();
         for _ in 0..5 {
             let address = free_address();
             let varnish = Varnish::start(address);
             let gate = Gate::to(varnish.address);
-            let site = site(&nginx, &gate, cache);
+            let site = site(&nginx, &gate, keys, cache);
             match Shim::try_start(address, &site) {
                 Ok(shim) => {
                     shim.wait_until_healthy();
@@ -53,12 +58,13 @@ impl Chain {
     }
 }
 
-fn site(nginx: &Nginx, gate: &Gate, cache: &str) -> String {
+fn site(nginx: &Nginx, gate: &Gate, keys: &str, cache: &str) -> String {
     format!(
         r#"[[sites]]
 name = "www"
 hosts = ["{HOST}"]
 origin = "http://{}"
+{keys}
 
 [sites.cache]
 {cache}

@@ -112,6 +112,18 @@ impl Shim {
         purge
     }
 
+    /// Reports a publish event, waits, and insists that the CDN took its purge.
+    pub fn publish(&self, event: &Value) -> Value {
+        let headers = [("content-type", "application/json"), ("prefer", "wait=30")];
+        let body = event.to_string();
+        let request = Request { body: body.as_bytes(), ..Request::get("/v1/sites/www/events") };
+        let answer = self.call(request.method("POST").headers(&headers));
+        assert_eq!(answer.status, 200, "{event}: {}", answer.text());
+        let purge = answer.json();
+        assert_eq!(purge["state"], "done", "{event}: {purge}");
+        purge
+    }
+
     /// Hands in a purge; returns its id.
     pub fn accept(&self, body: &Value) -> String {
         let answer = self.post_purge(body, &[]);

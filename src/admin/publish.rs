@@ -1,0 +1,51 @@
+//! Publish events: what happened instead of what to purge. The rest of the way is that of every purge.
+
+use super::auth::Caller;
+use super::extract::{Segment, json as read_json};
+use super::problem::{BadItem, Kind, Problem};
+use super::purges::{self, Asked};
+use super::{Peer, State, idempotency};
+use crate::config::Site;
+use crate::events::{self, Event};
+use crate::purge::PurgeRequest;
+use axum::body::Body;
+use axum::extract;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use std::sync::Arc;
+
+/// Paths in one event, at most.
+const MAX_PATHS: usize = 50_000;
+
+/// `POST /v1/sites/{site}/events`
+pub(super) async fn create(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    extract::Extension(Peer(peer)): extract::Extension<Peer>,
+    Segment(site): Segment,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    caller.require_site(&site)?;
+    let site = caller.site(&site)?;
+    let store = state.store()?.clone();
+
+    let event: Event = read_json(&state.limits, body).await?;
+    let request = purge_of(site, &event)?;
+    // Of the event, not of its items: a changed rule does not make a repeat another call.
+    let idempotency = idempotency::of_request(&headers, caller.name(), &site.name, &event);
+    purges::accept(&state, store, (&caller, peer), site, Asked { request, idempotency }, &headers).await
+}
+
+fn purge_of(site: &Site, event: &Event) -> Result<PurgeRequest, Problem> {
+    let paths = event.paths.len();
+    if paths > MAX_PATHS {
+        let detail = format!("{paths} paths are too many: send at most {MAX_PATHS} at once.");
+        return Err(Problem::new(Kind::TooLarge, detail));
+    }
+    events::purge_of(site, event).map_err(|errors| {
+        let errors = errors.into_iter().map(|error| BadItem { item: error.item, message: error.message });
+        let detail = "Nothing was purged, since `errors` names what is wrong with the event.";
+        Problem::new(Kind::Invalid, detail).with_errors(errors.collect())
+    })
+}

@@ -1,0 +1,140 @@
+//! A publish event: what happened at the origin, turned into what has to be purged. Pure.
+//!
+//! The site's profile says what an event means (`generic.rs`, `aem.rs`), its rules (`rules.rs`, `[[sites.events]]`) what
+//! else shows what was published. What comes out is an ordinary [`PurgeRequest`].
+
+mod aem;
+mod generic;
+mod items;
+mod rules;
+
+#[cfg(test)]
+mod tests;
+
+use crate::config::{EVENTS, Site};
+use crate::purge::{ItemError, PurgeMode, PurgeRequest, check_path};
+use crate::rewrite::Profile;
+use crate::rewrite::path::normalise;
+use items::Items;
+use serde::{Deserialize, Serialize};
+
+/// What happened: the body of `POST /v1/sites/{site}/events`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object that says what happened")]
+pub struct Event {
+    /// `publish`, `unpublish`, `cache`, `code`, `branch-deleted`, `config`, `metadata`, `redirects`, `sitemap`, or what
+    /// the site's rules name.
+    pub event: String,
+    /// To which paths; of redirects their sources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// AEM, `config`: which parts of the site's configuration changed; by default any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
+    /// AEM, `config` with `code` or `content` changed: the ids that are no longer, or not yet, those of `[sites.aem]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Previous>,
+    /// Soft or hard; by default as each CDN is configured. What is no longer there is always purged hard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PurgeMode>,
+    /// Only these CDNs of the site; by default all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cdns: Option<Vec<String>>,
+    /// For people: why; by default the name of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Ids of AEM that a site had before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Previous {
+    /// Of the content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_bus_id: Option<String>,
+    /// Of the code: the owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Of the code: the repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// Of the code: the branch.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub code_ref: Option<String>,
+}
+
+/// What `event` purges of `site`.
+///
+/// # Errors
+///
+/// Each part of the event that is wrong, or that the site cannot turn into items; never an empty request.
+pub fn purge_of(site: &Site, event: &Event) -> Result<PurgeRequest, Vec<ItemError>> {
+    let mut errors = wrong_paths(event);
+    if !is_known(site, &event.event) {
+        errors.push(wrong("event", unknown(site, &event.event)));
+    }
+    if site.policy.profile != Profile::Aem && (!event.changed.is_empty() || event.previous.is_some()) {
+        errors.push(wrong("changed, previous", "are for sites with profile = \"aem\""));
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+
+    let mut items = Items::default();
+    let paths: Vec<String> = event.paths.iter().map(|path| normalise(path).into_owned()).collect();
+    match (site.policy.profile, &site.policy.aem) {
+        (Profile::Generic, _) => generic::cover(site, &paths, &mut items),
+        (Profile::Aem, Some(project)) => aem::cover(site, project, event, &paths, &mut items)?,
+        (Profile::Aem, None) => {
+            let message =
+                "the site has profile = \"aem\" but no [sites.aem]: its ids are needed for the keys";
+            return Err(vec![wrong("event", message)]);
+        }
+    }
+    rules::apply(site, event, &paths, &mut items);
+
+    let mut request = items.into_request();
+    if request.item_count() == 0 {
+        let message = "purges nothing without `paths`, or a rule in [[sites.events]] for events without";
+        return Err(vec![wrong("paths", message)]);
+    }
+    let is_gone = matches!(event.event.as_str(), "unpublish" | "branch-deleted");
+    request.mode = if is_gone { Some(PurgeMode::Hard) } else { event.mode };
+    request.cdns = event.cdns.clone();
+    request.reason = event.reason.clone().or_else(|| Some(event.event.clone()));
+    Ok(request)
+}
+
+fn wrong(item: impl Into<String>, message: impl Into<String>) -> ItemError {
+    ItemError { item: item.into(), message: message.into() }
+}
+
+fn wrong_paths(event: &Event) -> Vec<ItemError> {
+    let checked = event.paths.iter().enumerate();
+    checked
+        .filter_map(|(index, path)| {
+            let message = match check_path(path) {
+                Err(message) => message,
+                // A page of this name would be purged, and not what the caller means.
+                Ok(()) if path.contains('*') => {
+                    "must not have a wildcard: name each path, or purge a prefix".to_owned()
+                }
+                Ok(()) => return None,
+            };
+            Some(wrong(format!("paths[{index}]"), message))
+        })
+        .collect()
+}
+
+fn is_known(site: &Site, name: &str) -> bool {
+    EVENTS.contains(&name) || site.events.rules.iter().any(|rule| rule.on.iter().any(|on| on == name))
+}
+
+fn unknown(site: &Site, name: &str) -> String {
+    let own = site.events.rules.iter().flat_map(|rule| &rule.on).map(String::as_str);
+    let mut known: Vec<_> = EVENTS.into_iter().chain(own).collect();
+    known.sort_unstable();
+    known.dedup();
+    let short: String = name.chars().take(100).collect();
+    format!("`{short}` is no event of this site; it knows {}", known.join(", "))
+}

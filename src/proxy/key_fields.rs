@@ -1,0 +1,187 @@
+//! The fields of a request's head that decide its way, found in one pass over its lines: a lookup for each of them
+//! would cost more than all the lines together.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// A field that should be there once at most: two hops may read one that is repeated differently.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Single<'h> {
+    /// It is not there.
+    #[default]
+    Absent,
+    /// It is there once.
+    Once(&'h HeaderValue),
+    /// It is repeated.
+    Repeated,
+}
+
+impl<'h> Single<'h> {
+    /// Its value, if it is there exactly once.
+    pub fn once(self) -> Option<&'h HeaderValue> {
+        match self {
+            Self::Once(value) => Some(value),
+            Self::Absent | Self::Repeated => None,
+        }
+    }
+
+    fn note(&mut self, value: &'h HeaderValue) {
+        *self = if *self == Self::Absent { Self::Once(value) } else { Self::Repeated };
+    }
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyFields<'h> {
+    headers: &'h HeaderMap,
+    /// `Host`.
+    pub host: Single<'h>,
+    /// `Transfer-Encoding`.
+    pub transfer_encoding: Single<'h>,
+    /// `X-Request-Id`.
+    pub request_id: Single<'h>,
+    /// `X-Push-Invalidation`.
+    pub opt_in: Single<'h>,
+    /// `X-BYO-CDN-Type`.
+    pub cdn_type: Single<'h>,
+    /// `X-Origin-Shim-Secret`.
+    pub secret: Single<'h>,
+    /// `Content-Length`, the first of several: the connection has refused those that differ.
+    pub content_length: Option<&'h HeaderValue>,
+    connection: bool,
+    expect: bool,
+    via: bool,
+    cdn_loop: bool,
+    /// Whether there is `CF-Worker`.
+    pub cf_worker: bool,
+    /// Whether there is `Authorization`.
+    pub authorization: bool,
+    /// Whether there is `Cookie`.
+    pub cookie: bool,
+}
+
+impl<'h> KeyFields<'h> {
+    /// Looks at every line once.
+    pub fn of(headers: &'h HeaderMap) -> Self {
+        let mut found = Self {
+            headers,
+            host: Single::Absent,
+            transfer_encoding: Single::Absent,
+            request_id: Single::Absent,
+            opt_in: Single::Absent,
+            cdn_type: Single::Absent,
+            secret: Single::Absent,
+            content_length: None,
+            connection: false,
+            expect: false,
+            via: false,
+            cdn_loop: false,
+            cf_worker: false,
+            authorization: false,
+            cookie: false,
+        };
+        for (name, value) in headers {
+            found.note(name, value);
+        }
+        found
+    }
+
+    fn note(&mut self, name: &HeaderName, value: &'h HeaderValue) {
+        match name.as_str() {
+            "host" => self.host.note(value),
+            "transfer-encoding" => self.transfer_encoding.note(value),
+            "x-request-id" => self.request_id.note(value),
+            "x-push-invalidation" => self.opt_in.note(value),
+            "x-byo-cdn-type" => self.cdn_type.note(value),
+            "x-origin-shim-secret" => self.secret.note(value),
+            "content-length" => self.content_length = self.content_length.or(Some(value)),
+            "connection" => self.connection = true,
+            "expect" => self.expect = true,
+            "via" => self.via = true,
+            "cdn-loop" => self.cdn_loop = true,
+            "cf-worker" => self.cf_worker = true,
+            "authorization" => self.authorization = true,
+            "cookie" => self.cookie = true,
+            _ => {}
+        }
+    }
+
+    /// Every line of `Connection`.
+    pub fn connection(&self) -> impl Iterator<Item = &'h HeaderValue> {
+        self.all(self.connection, &header::CONNECTION)
+    }
+
+    /// Every line of `Expect`.
+    pub fn expect(&self) -> impl Iterator<Item = &'h HeaderValue> {
+        self.all(self.expect, &header::EXPECT)
+    }
+
+    /// Every line of `Via`.
+    pub fn via(&self) -> impl Iterator<Item = &'h HeaderValue> {
+        self.all(self.via, &header::VIA)
+    }
+
+    /// Every line of `CDN-Loop`.
+    pub fn cdn_loop(&self) -> impl Iterator<Item = &'h HeaderValue> {
+        self.all(self.cdn_loop, &CDN_LOOP)
+    }
+
+    fn all(&self, found: bool, name: &HeaderName) -> impl Iterator<Item = &'h HeaderValue> + use<'h> {
+        found.then(|| self.headers.get_all(name)).into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::fixture;
+
+    #[test]
+    fn every_field_is_found_whatever_surrounds_it() {
+        let lines = [
+            ("accept", "*/*"),
+            ("host", "a.test"),
+            ("transfer-encoding", "chunked"),
+            ("x-request-id", "1"),
+            ("x-push-invalidation", "enabled"),
+            ("x-byo-cdn-type", "fastly"),
+            ("x-origin-shim-secret", "s"),
+            ("connection", "close"),
+            ("expect", "100-continue"),
+            ("via", "1.1 a"),
+            ("via", "1.1 b"),
+            ("cdn-loop", "c"),
+            ("cf-worker", "w"),
+            ("authorization", "a"),
+            ("cookie", "c"),
+        ];
+        let headers = fixture::headers(&lines);
+        let fields = KeyFields::of(&headers);
+        let once = |single: Single<'_>| single.once().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(once(fields.host), "a.test");
+        assert_eq!(once(fields.transfer_encoding), "chunked");
+        assert_eq!(once(fields.request_id), "1");
+        assert_eq!(once(fields.opt_in), "enabled");
+        assert_eq!(once(fields.cdn_type), "fastly");
+        assert_eq!(once(fields.secret), "s");
+        assert!(fields.connection().eq(["close"]));
+        assert!(fields.expect().eq(["100-continue"]));
+        assert!(fields.via().eq(["1.1 a", "1.1 b"]));
+        assert!(fields.cdn_loop().eq(["c"]));
+        assert!(fields.cf_worker && fields.authorization && fields.cookie);
+
+        let headers = fixture::headers(&lines[..1]);
+        let fields = KeyFields::of(&headers);
+        assert_eq!((fields.host, fields.opt_in), (Single::Absent, Single::Absent));
+        assert_eq!(fields.via().count() + fields.connection().count(), 0);
+        assert!(!fields.cf_worker && !fields.authorization && !fields.cookie);
+    }
+
+    #[test]
+    fn what_is_repeated_has_no_value() {
+        let headers = fixture::headers(&[("host", "a"), ("host", "a"), ("host", "b")]);
+        let fields = KeyFields::of(&headers);
+        assert_eq!((fields.host, fields.host.once()), (Single::Repeated, None));
+    }
+}

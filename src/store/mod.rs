@@ -12,6 +12,8 @@ mod types;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod model;
 
 pub use claim::{Claim, Claimed, ClaimedSend, Due, DueGroup, Lane, SavedRate};
 pub use settle::{Attempt, EndedJob, Left, NewWork, SendOutcome, Settled, Settlement, Wider, Work};

@@ -201,13 +201,15 @@ impl Account {
         now_ms.saturating_add(self.state().offset_ms)
     }
 
-    /// The CDN dated an answer that came at `now_ms`. By how much our clock differs, if that is more than a moment.
-    pub(super) fn dated(&self, date_ms: i64, now_ms: i64) -> i64 {
+    /// The CDN dated an answer that came at `now_ms`. By how much our clock differs, if that is news.
+    pub(super) fn dated(&self, date_ms: i64, now_ms: i64) -> Option<i64> {
         // A date has whole seconds: in the middle of that one, on average.
         let offset_ms = date_ms.saturating_add(500).saturating_sub(now_ms);
         let offset_ms = if offset_ms.abs() <= SAME_TIME_MS { 0 } else { offset_ms };
-        self.state().offset_ms = offset_ms;
-        offset_ms
+        let mut state = self.state();
+        let is_news = offset_ms.abs_diff(state.offset_ms) > SAME_TIME_MS.unsigned_abs();
+        state.offset_ms = offset_ms;
+        is_news.then_some(offset_ms)
     }
 
     /// What a store is to keep before anything that is reserved leaves; the machine's clock shows `now_ms`.
@@ -290,6 +292,22 @@ impl Reservation {
                 bucket.spend(limit.tokens(self.load.calls, &self.load.items), now);
             }
         }
+    }
+
+    /// What was spent is set aside again, if it need not wait.
+    pub(super) fn renew(&mut self) -> bool {
+        let (mut state, now) = (self.account.state(), self.account.now());
+        let tokens = |limit: &Limit| limit.tokens(self.load.calls, &self.load.items);
+        let is_there = |(limit, bucket): &(Limit, Bucket)| bucket.wait(tokens(limit), now).is_zero();
+        if !self.is_spent || !state.buckets.iter().all(is_there) {
+            return false;
+        }
+        for (limit, bucket) in &mut state.buckets {
+            bucket.reserve(tokens(limit));
+        }
+        drop(state);
+        (self.is_spent, self.at) = (false, Instant::now());
+        true
     }
 
     pub(super) fn load(&self) -> &Load {
@@ -502,10 +520,11 @@ mod tests {
     async fn clocks() {
         let account = account();
         assert_eq!(account.clock_ms(START), START);
-        assert_eq!(account.dated(START + 60_000, START), 60_500);
+        assert_eq!(account.dated(START + 60_000, START), Some(60_500));
         assert_eq!(account.clock_ms(START), START + 60_500);
+        assert_eq!(account.dated(START + 61_000, START), None);
         // A second of rounding and the way there are no difference.
-        assert_eq!(account.dated(START - 1_900, START), 0);
+        assert_eq!(account.dated(START - 1_900, START), Some(0));
         assert_eq!(account.clock_ms(START), START);
     }
 }

@@ -20,8 +20,6 @@ use tokio::time::{Instant, sleep};
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// What an attempt keeps of a message, in bytes.
 const MESSAGE: usize = 2_048;
-/// A clock that is off by more deserves a word.
-const SKEW_MS: i64 = 10_000;
 
 /// A batch of claimed sends.
 pub(super) struct Call {
@@ -155,41 +153,22 @@ impl Call {
             };
             let load = *reservation.load();
             reservation.spend();
-            // Names may have become longer than planned; what leaves is counted all the same.
+            // Several nodes, or names that became longer than planned: what leaves is counted.
             let more = (requests.len() as u64).saturating_sub(1);
             if more > 0 {
-                target.account.take(&Load { calls: more, items: [0; 4] });
+                target.account.take(&Load { calls: more, items: load.items.map(|items| items.min(1)) });
             }
             let replies = send_all(target, requests, deadline).await;
             let answer = Answer::of(&*target.adapter, batch, &replies);
             let replies: Vec<_> = replies.into_iter().flatten().collect();
             for reply in &replies {
                 target.account.heard(&target.adapter.rate_hints(reply), &load);
-                self.dated(reply);
+                target.dated(reply);
             }
-            let Some(next) = (answer.verdict == Verdict::Resign && again)
-                .then(|| target.account.reserve(Load { items: [0; 4], ..load }))
-                .flatten()
-            else {
+            let is_late = answer.verdict == Verdict::Resign;
+            if !(is_late && std::mem::take(&mut again) && reservation.renew()) {
                 return (answer, replies);
-            };
-            *reservation = next;
-            again = false;
-        }
-    }
-
-    fn dated(&self, reply: &Reply) {
-        let Target { key, shared, account, .. } = &*self.target;
-        let Some(date_ms) = reply.date_ms() else { return };
-        let offset_ms = account.dated(date_ms, shared.now_ms());
-        if offset_ms.abs() > SKEW_MS {
-            let (site, cdn) = (&key.site, &key.cdn);
-            tracing::warn!(
-                site,
-                cdn,
-                offset_ms,
-                "the CDN's clock differs from this machine's: calls are signed by the CDN's"
-            );
+            }
         }
     }
 

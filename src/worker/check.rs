@@ -3,7 +3,7 @@
 
 use super::account::Load;
 use super::backoff::backoff;
-use super::health::Proof;
+use super::health::Checked;
 use super::target::Target;
 use crate::cdn::Verdict;
 use crate::store::PausedBy;
@@ -20,12 +20,12 @@ const TIMEOUT: Duration = Duration::from_secs(45);
 pub(super) async fn run(target: Arc<Target>) {
     let mut failures = 0;
     loop {
-        let proof = tokio::select! {
+        let checked = tokio::select! {
             () = target.stop.cancelled() => return,
-            proof = check(&target) => proof,
+            checked = check(&target) => checked,
         };
-        let refuted = matches!(proof, Proof::Bad(_));
-        target.report(|health| health.checked(proof));
+        let refuted = matches!(checked, Checked::Bad(_) | Checked::Unanswered(_));
+        target.report(|health| health.checked(checked));
         if !refuted {
             resume(&target).await;
         }
@@ -53,29 +53,44 @@ fn wait_after(failures: &mut u32) -> Duration {
     backoff(*failures, fastrand::f64())
 }
 
-async fn check(target: &Target) -> Proof {
+/// Asks, and asks once more if only the clock was wrong.
+async fn check(target: &Target) -> Checked {
+    match ask(target).await {
+        (Verdict::Resign, _) => told(ask(target).await),
+        answer => told(answer),
+    }
+}
+
+fn told((verdict, message): (Verdict, String)) -> Checked {
+    match verdict {
+        Verdict::Done => Checked::Good,
+        // The key is good, but what it may do only a purge can show.
+        Verdict::Refused => Checked::Open(message),
+        Verdict::BadCredentials => Checked::Bad(message),
+        _ => Checked::Unanswered(message),
+    }
+}
+
+async fn ask(target: &Target) -> (Verdict, String) {
     let shared = &target.shared;
     let requests = match target.adapter.check_requests(&target.sign()) {
         Ok(requests) => requests,
-        Err(error) => return Proof::Bad(super::with_causes(&error)),
+        Err(error) => return (Verdict::BadCredentials, super::with_causes(&error)),
     };
     // It does not wait, but it counts. Where it is a purge, it is one of a tag.
     target.account.take(&Load { calls: requests.len() as u64, items: [0, 1, 0, 0] });
     let mut replies = Vec::with_capacity(requests.len());
     for request in requests {
-        match timeout(TIMEOUT, shared.transport.send(request)).await {
-            Ok(Ok(reply)) => replies.push(reply),
-            Ok(Err(unreachable)) => return Proof::Bad(unreachable.to_string()),
-            Err(_) => return Proof::Bad("no answer in time".into()),
-        }
+        let reply = match timeout(TIMEOUT, shared.transport.send(request)).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(unreachable)) => return (Verdict::Later(None), unreachable.to_string()),
+            Err(_) => return (Verdict::Later(None), "no answer in time".into()),
+        };
+        target.dated(&reply);
+        replies.push(reply);
     }
     let answer = target.adapter.classify_check(&replies);
-    match answer.verdict {
-        Verdict::Done => Proof::Good,
-        // The key is good, but what it may do only a purge can show.
-        Verdict::Refused => Proof::Open(answer.message),
-        _ => Proof::Bad(answer.message),
-    }
+    (answer.verdict, answer.message)
 }
 
 /// Nothing speaks against trying any more.

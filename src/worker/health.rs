@@ -5,36 +5,57 @@ use super::milliseconds;
 use crate::store::{PausedBy, QueueStatus};
 use std::time::Duration;
 
+/// Checks in a row that may go unanswered before what was proved counts no more: they follow each other within seconds.
+const PATIENCE: u32 = 3;
+
 /// What is known of one CDN.
 #[derive(Debug)]
 pub(super) struct Health {
     max_lag_ms: i64,
     proof: Proof,
+    /// Checks in a row without an answer that tells anything.
+    unanswered: u32,
+    /// A purge was refused because of the credentials and waits; none got through since.
+    refused: bool,
     /// Why the last purge call did not get through.
-    failing: Option<String>,
+    failure: Option<String>,
     /// How the queue stood when the store was last asked.
     queue: Option<QueueStatus>,
     /// The oldest job was too old, and its successor is not young enough yet.
     lagging: bool,
 }
 
-/// Whether the credentials are known to be good.
+/// What a check of the credentials showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// Nobody asked yet.
-    Unchecked,
-    /// A check or a purge succeeded.
+pub(super) enum Checked {
+    /// They are good.
     Good,
-    /// Not refused, but only a purge can tell.
+    /// They are not refused, but only a purge can tell.
     Open(String),
-    /// Refused, or nobody could be asked.
+    /// They are bad.
     Bad(String),
+    /// Nobody could be asked, or the answer tells nothing.
+    Unanswered(String),
+}
+
+/// Whether the credentials are known to be good; if not, why.
+#[derive(Debug)]
+enum Proof {
+    Good,
+    None(String),
 }
 
 impl Health {
     pub(super) fn new(max_lag: Duration) -> Self {
-        let max_lag_ms = milliseconds(max_lag);
-        Self { max_lag_ms, proof: Proof::Unchecked, failing: None, queue: None, lagging: false }
+        Self {
+            max_lag_ms: milliseconds(max_lag),
+            proof: Proof::None("the credentials are not checked yet".into()),
+            unanswered: 0,
+            refused: false,
+            failure: None,
+            queue: None,
+            lagging: false,
+        }
     }
 
     /// The configuration allows another lag.
@@ -43,31 +64,45 @@ impl Health {
     }
 
     /// A check of the credentials ended.
-    pub(super) fn checked(&mut self, proof: Proof) {
-        // A purge that got through proves more than a check that cannot tell.
-        if self.proof == Proof::Good && matches!(proof, Proof::Open(_)) {
-            return;
-        }
-        if proof == Proof::Good && self.queue.as_ref().is_some_and(|queue| queue.pending == 0) {
-            self.failing = None;
-        }
-        self.proof = proof;
+    pub(super) fn checked(&mut self, checked: Checked) {
+        self.unanswered = match checked {
+            Checked::Unanswered(_) => self.unanswered.saturating_add(1),
+            _ => 0,
+        };
+        let is_proved = matches!(self.proof, Proof::Good);
+        self.proof = match checked {
+            // A check is less than a purge: as long as a refused one waits, it has the last word.
+            Checked::Good if self.refused => {
+                Proof::None("the credentials are good again, but no purge got through yet".into())
+            }
+            Checked::Good => Proof::Good,
+            // Neither does a check that cannot tell speak against a purge that got through,
+            Checked::Open(_) if is_proved => Proof::Good,
+            // nor one that a network swallowed.
+            Checked::Unanswered(_) if is_proved && self.unanswered < PATIENCE => Proof::Good,
+            Checked::Open(why) => {
+                Proof::None(format!("the credentials are not proved before the first purge: {why}"))
+            }
+            Checked::Bad(why) | Checked::Unanswered(why) => {
+                Proof::None(format!("the credentials could not be proved: {why}"))
+            }
+        };
     }
 
     /// A purge got through.
     pub(super) fn purged(&mut self) {
-        self.proof = Proof::Good;
-        self.failing = None;
+        (self.proof, self.unanswered, self.refused, self.failure) = (Proof::Good, 0, false, None);
     }
 
-    /// A purge did not get through and will be tried again.
+    /// A purge did not get through and will be tried again. What waits too long is told by the queue.
     pub(super) fn failed(&mut self, why: &str) {
-        self.failing = Some(why.to_owned());
+        self.failure = Some(why.to_owned());
     }
 
     /// A purge was refused because of the credentials.
     pub(super) fn refused(&mut self, why: &str) {
-        self.proof = Proof::Bad(why.to_owned());
+        self.proof = Proof::None(format!("the credentials could not be proved: {why}"));
+        self.refused = true;
     }
 
     /// The store told how the queue stands.
@@ -75,6 +110,8 @@ impl Health {
         let age = queue.oldest_due_ms.map_or(0, |due| now_ms.saturating_sub(due));
         // It recovers below half, so that it does not flap.
         self.lagging = if self.lagging { age >= self.max_lag_ms / 2 } else { age > self.max_lag_ms };
+        // It was cancelled.
+        self.refused &= queue.pending > 0;
         self.queue = Some(queue);
     }
 
@@ -86,15 +123,9 @@ impl Health {
     pub(super) fn reasons(&self, store: Option<&str>, now_ms: i64) -> Vec<String> {
         let mut reasons = Vec::new();
         reasons.extend(store.map(|why| format!("the store fails: {why}")));
-        match &self.proof {
-            Proof::Unchecked => reasons.push("the credentials are not checked yet".into()),
-            Proof::Good => {}
-            Proof::Open(why) => {
-                reasons.push(format!("the credentials are not proved before the first purge: {why}"))
-            }
-            Proof::Bad(why) => reasons.push(format!("the credentials could not be proved: {why}")),
+        if let Proof::None(why) = &self.proof {
+            reasons.push(why.clone());
         }
-        reasons.extend(self.failing.as_ref().map(|why| format!("the last purge call failed: {why}")));
         let Some(queue) = &self.queue else {
             reasons.push("the queue is not read yet".into());
             return reasons;
@@ -113,7 +144,11 @@ impl Health {
         if self.lagging {
             let age = queue.oldest_due_ms.map_or(0, |due| now_ms.saturating_sub(due)) / 1_000;
             let most = self.max_lag_ms / 1_000;
-            reasons.push(format!("the oldest job waits for {age} s; max_purge_lag is {most} s"));
+            let failure = self.failure.as_ref().map(|why| format!("; the last call: {why}"));
+            reasons.push(format!(
+                "the oldest job waits for {age} s; max_purge_lag is {most} s{}",
+                failure.unwrap_or_default()
+            ));
         }
         reasons
     }
@@ -133,7 +168,7 @@ mod tests {
 
     fn healthy() -> Health {
         let mut health = Health::new(Duration::from_secs(60));
-        health.checked(Proof::Good);
+        health.checked(Checked::Good);
         health.queued(queue(), NOW);
         health
     }
@@ -149,7 +184,7 @@ mod tests {
         check(&health, &["the credentials are not checked yet", "the queue is not read yet"]);
         health.queued(queue(), NOW);
         check(&health, &["the credentials are not checked yet"]);
-        health.checked(Proof::Good);
+        health.checked(Checked::Good);
         check(&health, &[]);
         assert_eq!(health.reasons(Some("disk full"), NOW), ["the store fails: disk full"]);
     }
@@ -157,35 +192,69 @@ mod tests {
     #[test]
     fn checks() {
         let mut health = healthy();
-        health.checked(Proof::Bad("401".into()));
+        health.checked(Checked::Bad("401".into()));
         check(&health, &["the credentials could not be proved: 401"]);
-        health.checked(Proof::Open("403".into()));
+        health.checked(Checked::Open("403".into()));
         check(&health, &["the credentials are not proved before the first purge: 403"]);
         health.purged();
         check(&health, &[]);
-        health.checked(Proof::Open("403".into()));
+        health.checked(Checked::Open("403".into()));
         check(&health, &[]);
     }
 
     #[test]
-    fn calls() {
+    fn a_network_that_hiccups_proves_nothing() {
+        let lost = || Checked::Unanswered("no route".into());
+        let bad = ["the credentials could not be proved: no route"];
         let mut health = healthy();
-        health.failed("503");
-        check(&health, &["the last purge call failed: 503"]);
+        for _ in 0..2 {
+            health.checked(lost());
+            check(&health, &[]);
+        }
+        health.checked(Checked::Good);
+        for expected in [&[][..], &[], &bad, &bad] {
+            health.checked(lost());
+            check(&health, expected);
+        }
+        // A purge gets through where checks do not.
         health.purged();
+        health.checked(lost());
         check(&health, &[]);
-
-        // A good check proves nothing while purges wait.
-        health.failed("503");
-        health.queued(QueueStatus { pending: 1, ..queue() }, NOW);
-        health.checked(Proof::Good);
-        check(&health, &["the last purge call failed: 503"]);
+        // What was never proved is not.
+        let mut health = Health::new(Duration::from_secs(60));
         health.queued(queue(), NOW);
-        health.checked(Proof::Good);
-        check(&health, &[]);
+        health.checked(lost());
+        check(&health, &bad);
+    }
 
+    #[test]
+    fn a_refused_purge_has_the_last_word() {
+        let mut health = healthy();
+        health.queued(QueueStatus { pending: 1, ..queue() }, NOW);
         health.refused("401");
         check(&health, &["the credentials could not be proved: 401"]);
+        health.checked(Checked::Good);
+        check(&health, &["the credentials are good again, but no purge got through yet"]);
+        health.purged();
+        check(&health, &[]);
+        // Cancelled, as the queue will tell.
+        health.refused("401");
+        health.checked(Checked::Good);
+        check(&health, &["the credentials are good again, but no purge got through yet"]);
+        health.queued(queue(), NOW);
+        health.checked(Checked::Good);
+        check(&health, &[]);
+    }
+
+    #[test]
+    fn a_failed_call_counts_when_it_takes_too_long() {
+        let mut health = healthy();
+        health.failed("503");
+        check(&health, &[]);
+        health.queued(QueueStatus { oldest_due_ms: Some(NOW - 61_000), ..queue() }, NOW);
+        check(&health, &["the oldest job waits for 61 s; max_purge_lag is 60 s; the last call: 503"]);
+        health.purged();
+        check(&health, &["the oldest job waits for 61 s; max_purge_lag is 60 s"]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::purge::scheduling_kind;
 use crate::store::{Claim, Due};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -27,18 +28,16 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Works until the engine stops; then ends the calls that are under way.
 pub(super) async fn run(target: Arc<Target>) {
-    let mut freed = target.account.freed();
-    let mut queue =
-        Queue { target, calls: JoinSet::new(), turn: 0, escalation: Escalation::new(), store_failures: 0 };
+    let (freed, calls, escalation) = (target.account.freed(), JoinSet::new(), Escalation::new());
+    let mut queue = Queue { target, freed, calls, turn: 0, escalation, store_failures: 0 };
     let stop = queue.target.stop.clone();
     while !stop.is_cancelled() {
-        freed.mark_unchanged();
         let look_again = queue.fill().await;
         tokio::select! {
             () = stop.cancelled() => {}
             Some(ended) = queue.calls.join_next(), if !queue.calls.is_empty() => queue.ended(ended),
             () = queue.target.wake.notified() => {}
-            Ok(()) = freed.changed() => {}
+            Ok(()) = queue.freed.changed() => {}
             () = sleep_until(look_again) => {}
         }
     }
@@ -49,6 +48,8 @@ pub(super) async fn run(target: Arc<Target>) {
 
 struct Queue {
     target: Arc<Target>,
+    /// Something came back to the account before its time.
+    freed: watch::Receiver<()>,
     calls: JoinSet<()>,
     /// Counts the calls.
     turn: u32,
@@ -94,7 +95,14 @@ impl Queue {
             Next::Idle => Some(until_due(&due, now_ms)),
             Next::Wait(Wait::For(wait) | Wait::Silence(wait)) => Some(wait),
             Next::Wait(Wait::No | Wait::Completion) => Some(LOOK_AGAIN),
-            Next::Call(call) => self.call(call, now_ms).await,
+            Next::Call(call) => {
+                let wait = self.call(call, now_ms).await;
+                if wait.is_some() {
+                    // What came back is what was reserved here in vain.
+                    self.freed.mark_unchanged();
+                }
+                wait
+            }
         }
     }
 

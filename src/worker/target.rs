@@ -4,7 +4,7 @@ use super::account::Account;
 use super::health::Health;
 use super::pace::Pace;
 use super::{Clock, Observer, Transport, milliseconds, with_causes};
-use crate::cdn::{Adapter, Capabilities, Counted, Item, ItemKind, Rates, SignContext, rates};
+use crate::cdn::{Adapter, Capabilities, Counted, Item, ItemKind, Rates, Reply, SignContext, rates};
 use crate::config::{Cdn, Site};
 use crate::purge::widest;
 use crate::rewrite::{CdnType, Policy};
@@ -156,6 +156,23 @@ impl Target {
     pub(super) fn sign(&self) -> SignContext {
         let now_ms = self.account.clock_ms(self.shared.now_ms());
         SignContext { now_ms, nonce: uuid::Uuid::new_v4().to_string() }
+    }
+
+    /// Learns from an answer how far the CDN's clock is from ours.
+    pub(super) fn dated(&self, reply: &Reply) {
+        /// What deserves a word, in milliseconds.
+        const SKEW_MS: i64 = 10_000;
+        let Some(date_ms) = reply.date_ms() else { return };
+        let Some(offset_ms) = self.account.dated(date_ms, self.shared.now_ms()) else { return };
+        if offset_ms.abs() > SKEW_MS {
+            let (site, cdn) = (&self.key.site, &self.key.cdn);
+            tracing::warn!(
+                site,
+                cdn,
+                offset_ms,
+                "the CDN's clock differs from ours: calls are signed by the CDN's"
+            );
+        }
     }
 
     /// Tells the health what was seen, and the proxy what follows from it.

@@ -60,6 +60,19 @@ pub(super) async fn a_refused_item_is_widened_once_for_its_job(store: Shared) {
     assert_eq!((status(&*store, "fastly").await.pending, view(&*store, "p1").await.state), (0, State::Done));
 }
 
+pub(super) async fn a_repeat_that_is_refused_widens_nothing(store: Shared) {
+    let mut repeated = job("fastly", 1);
+    repeated.repeat_after_ms = 1;
+    store.enqueue(purge("p1", vec![repeated])).await.unwrap();
+    settle_all(&*store, &claim(&*store, "fastly", START).await, SendOutcome::Done).await;
+    let repeats = claim(&*store, "fastly", START + 1).await;
+    let sends = repeats.iter().map(|send| (send.id, send.attempt, SendOutcome::Widened)).collect();
+    let settlement = Settlement { sends, widen: Some(site(true)), now_ms: START, ..Settlement::default() };
+    assert_eq!(store.settle(settlement).await.unwrap(), Settled::default());
+    assert_eq!(view(&*store, "p1").await.state, State::Done);
+    assert_eq!(status(&*store, "fastly").await.pending, 0);
+}
+
 /// Settles all as accepted, as work of this name.
 async fn accept(store: &dyn Store, sends: &[ClaimedSend], name: &str) -> i64 {
     let sends: Vec<_> = sends.iter().map(|send| (send.id, send.attempt, SendOutcome::Done)).collect();

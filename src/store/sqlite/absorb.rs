@@ -77,12 +77,13 @@ pub(super) struct OfJob {
     pub(super) holding_up: i64,
 }
 
-/// Ends what a send absorbed when it was claimed the `attempt`th time: with it, or else it stands again.
+/// Ends what a send absorbed when it was claimed the `attempt`th time: with it, or else it stands again. The repeat of the
+/// absorber is theirs, too, unless it is `gone`.
 pub(super) fn settle(
     connection: &Connection,
-    absorber: i64,
-    attempt: u32,
+    (absorber, attempt): (i64, u32),
     outcome: SendOutcome,
+    gone: bool,
     now_ms: i64,
 ) -> rusqlite::Result<Vec<OfJob>> {
     let jobs = connection
@@ -98,8 +99,25 @@ pub(super) fn settle(
         return Ok(jobs);
     }
     match outcome {
-        // The repeat of what covered them is theirs, too.
         SendOutcome::Done => {
+            if gone {
+                connection
+                    .prepare_cached(
+                        "INSERT INTO sends (job, n, cdn, lane, kind, hard, reason, due_ms)
+                         SELECT job, n, sends.cdn, sends.lane, kind, hard, ?4, ?3 + repeat_after_ms
+                         FROM sends JOIN jobs ON jobs.id = sends.job
+                         WHERE absorber = ?1 AND absorber_attempt = ?2 AND leased = 1 AND repeat_after_ms > 0
+                           AND reason IN (?5, ?6) ORDER BY sends.id",
+                    )?
+                    .execute(params![
+                        absorber,
+                        attempt,
+                        now_ms,
+                        Code(SendReason::Repeat),
+                        Code(SendReason::First),
+                        Code(SendReason::Retry)
+                    ])?;
+            }
             connection
                 .prepare_cached(
                     "DELETE FROM sends WHERE absorber = ?1 AND absorber_attempt = ?2 AND leased = 1",

@@ -14,6 +14,7 @@ const HISTORY: i64 = 100;
 pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> rusqlite::Result<Settled> {
     let mut jobs: BTreeMap<i64, Touched> = BTreeMap::new();
     let mut settled = Settled::default();
+    let mut alone = None;
     for &(id, attempt, outcome) in &settlement.sends {
         let Some(send) = Send::find(connection, id, attempt)? else { continue };
         let touched = jobs.entry(send.job).or_default();
@@ -23,15 +24,25 @@ pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> rusqli
         if send.end(connection, outcome, settlement.now_ms)? {
             touched.ended += 1;
         }
+        // A repeat that is refused takes nothing back.
         if outcome == SendOutcome::Widened
+            && send.reason != SendReason::Repeat
             && let Some(wider) = &settlement.widen
             && widen::job(connection, send.job, wider, settlement.now_ms)?
         {
             settled.widened += 1;
         }
+        alone = Some(send);
     }
     if let &[(id, attempt, outcome)] = settlement.sends.as_slice() {
-        for of_job in absorb::settle(connection, id, attempt, outcome, settlement.now_ms)? {
+        let absorbed =
+            absorb::settle(connection, (id, attempt), outcome, alone.is_none(), settlement.now_ms)?;
+        let purged_first = outcome == SendOutcome::Done && absorbed.iter().any(|job| job.holding_up > 0);
+        if let Some(repeat) = alone.filter(|send| purged_first && send.reason == SendReason::Repeat) {
+            // It was the first purge of what it absorbed, whose repeat is to come.
+            repeat.insert_repeat(connection, settlement.now_ms)?;
+        }
+        for of_job in absorbed {
             let touched = jobs.entry(of_job.job).or_default();
             touched.cdn = of_job.cdn;
             touched.items += of_job.items;

@@ -16,9 +16,9 @@ pub(super) fn queue(
     let Some(cdn) = number(connection, key)? else { return Ok(0) };
     let waits = connection
         .prepare_cached(
-            "SELECT 1 FROM sends WHERE cdn = ?1 AND lane = 0 AND hard >= ?2 AND leased = 0 LIMIT 1",
+            "SELECT 1 FROM sends WHERE cdn = ?1 AND lane = 0 AND hard >= ?2 AND leased = 0 AND reason <> ?3 LIMIT 1",
         )?
-        .exists(params![cdn, wider.item.hard])?;
+        .exists(params![cdn, wider.item.hard, Code(SendReason::Repeat)])?;
     if waits {
         return Ok(0);
     }

@@ -27,6 +27,10 @@ pub(super) struct Received {
 pub(super) type Answer = Option<(u16, Option<u64>)>;
 
 pub(super) const OK: Answer = Some((200, None));
+/// The signature's time is not the CDN's.
+const LATE: Answer = Some((498, None));
+/// All but the first item of the call.
+pub(super) const NOT_THE_FIRST: Answer = Some((207, None));
 
 type Behaviour = dyn Fn(&FakeCdn, &Received) -> Answer + Send + Sync;
 
@@ -37,6 +41,8 @@ pub(super) struct FakeCdn {
     pub(super) received: Mutex<Vec<Received>>,
     pub(super) checks: Mutex<Vec<u64>>,
     statuses: Mutex<Vec<Option<u16>>>,
+    /// By how much its clock is ahead of ours, in milliseconds; it refuses signatures that are 30 s off.
+    pub(super) skew_ms: i64,
     /// Accepts calls as work that is complete this long after it was asked about for the first time; none: at once.
     pub(super) completes_after: Option<Duration>,
     /// When each work was asked about, in milliseconds since the start of the test.
@@ -55,6 +61,7 @@ impl FakeCdn {
             received: Mutex::default(),
             checks: Mutex::default(),
             statuses: Mutex::default(),
+            skew_ms: 0,
             completes_after: None,
             asked: Mutex::default(),
             answer: Box::new(answer),
@@ -91,6 +98,9 @@ impl Transport for FakeCdn {
     fn send(&self, request: http::Request<Bytes>) -> Sending<'_> {
         Box::pin(async move {
             let at_ms = self.elapsed_ms();
+            let clock_ms = START + at_ms as i64 + self.skew_ms;
+            let signed_ms: i64 = request.headers()["x-signed"].to_str().unwrap().parse().unwrap();
+            let is_in_time = (signed_ms - clock_ms).abs() <= 30_000;
             let answer = if let Some(work) = request.uri().path().strip_prefix("/work/") {
                 let mut asked = self.asked.lock().unwrap();
                 asked.push((work.to_owned(), at_ms));
@@ -99,14 +109,14 @@ impl Transport for FakeCdn {
                 Some((if at_ms - first < after { 202 } else { 200 }, None))
             } else if request.uri().path() == "/check" {
                 self.checks.lock().unwrap().push(at_ms);
-                (self.check)(self)
+                if is_in_time { (self.check)(self) } else { LATE }
             } else {
                 let (reference, items): (String, Vec<String>) =
                     serde_json::from_slice(request.body()).unwrap();
                 let node = request.uri().path()[1..].parse().unwrap();
                 let received = Received { at_ms, reference, items, node };
                 self.received.lock().unwrap().push(received.clone());
-                let answer = (self.answer)(self, &received);
+                let answer = if is_in_time { (self.answer)(self, &received) } else { LATE };
                 self.statuses.lock().unwrap().push(answer.map(|(status, _)| status));
                 answer
             };
@@ -114,6 +124,8 @@ impl Transport for FakeCdn {
             let (status, after) = answer.ok_or_else(|| Unreachable("no connection to the CDN".into()))?;
             let mut headers = http::HeaderMap::new();
             headers.insert("x-number", self.received().len().into());
+            let date = SystemTime::UNIX_EPOCH + Duration::from_millis(clock_ms as u64);
+            headers.insert("date", httpdate::fmt_http_date(date).parse().unwrap());
             headers.extend(after.map(|after| (http::header::RETRY_AFTER, after.into())));
             Ok(Reply { status: http::StatusCode::from_u16(status).unwrap(), headers, body: Bytes::new() })
         })
@@ -137,10 +149,10 @@ impl Adapter for FakeAdapter {
         self.capabilities
     }
 
-    fn requests(&self, batch: &Batch, _: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError> {
+    fn requests(&self, batch: &Batch, sign: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError> {
         let items: Vec<_> = batch.items.iter().map(|item| &item.value).collect();
         let body = Bytes::from(serde_json::to_vec(&(&batch.reference, items)).unwrap());
-        let call = |node| Ok(http::Request::post(format!("http://cdn.test/{node}")).body(body.clone())?);
+        let call = |node| Ok(signed(sign).uri(format!("http://cdn.test/{node}")).body(body.clone())?);
         (0..self.nodes).map(call).collect()
     }
 
@@ -148,6 +160,8 @@ impl Adapter for FakeAdapter {
         let after = reply.headers.get("retry-after").and_then(|after| after.to_str().ok()?.parse().ok());
         let verdict = match reply.status.as_u16() {
             200 => Verdict::Done,
+            207 => Verdict::Partial(vec![0]),
+            498 => Verdict::Resign,
             400 | 413 => Verdict::Split,
             401 => Verdict::BadCredentials,
             404 => Verdict::Refused,
@@ -161,8 +175,8 @@ impl Adapter for FakeAdapter {
         self.completes.then_some(self as &dyn Completion)
     }
 
-    fn check_requests(&self, _: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError> {
-        Ok(vec![http::Request::get("http://cdn.test/check").body(Bytes::new())?])
+    fn check_requests(&self, sign: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError> {
+        Ok(vec![signed(sign).uri("http://cdn.test/check").body(Bytes::new())?])
     }
 
     fn classify_check(&self, replies: &[Reply]) -> Classified {
@@ -170,13 +184,18 @@ impl Adapter for FakeAdapter {
     }
 }
 
+/// As if the time were signed.
+fn signed(sign: &SignContext) -> http::request::Builder {
+    http::Request::builder().header("x-signed", sign.now_ms)
+}
+
 impl Completion for FakeAdapter {
     fn work(&self, reply: &Reply) -> Option<String> {
         Some(format!("work-{}", reply.headers["x-number"].to_str().unwrap()))
     }
 
-    fn ask(&self, work: &str, _: &SignContext) -> Result<http::Request<Bytes>, RequestError> {
-        Ok(http::Request::get(format!("http://cdn.test/work/{work}")).body(Bytes::new())?)
+    fn ask(&self, work: &str, sign: &SignContext) -> Result<http::Request<Bytes>, RequestError> {
+        Ok(signed(sign).uri(format!("http://cdn.test/work/{work}")).body(Bytes::new())?)
     }
 
     fn progress(&self, reply: &Reply) -> Progress {

@@ -1,6 +1,6 @@
 //! What a CDN will never accept, alone or among others.
 
-use super::harness::{Answer, FakeCdn, OK, Received, Shim, State};
+use super::harness::{Answer, FakeCdn, NOT_THE_FIRST, OK, Received, Shim, State};
 use super::*;
 
 const SITE: &str = "site-www";
@@ -85,6 +85,22 @@ async fn what_is_refused_as_a_whole_becomes_the_site_at_once() {
     shim.until_state("p2", State::Done).await;
     // One absorbs the other.
     assert_eq!(shim.cdn.calls(), ["a b c", SITE]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_cdn_left_out_is_sent_again() {
+    let partial = |cdn: &FakeCdn, _: &Received| if cdn.received().len() == 1 { NOT_THE_FIRST } else { OK };
+    let shim = Shim::new(FakeCdn::new(partial));
+    shim.accept("p1", &["a", "b"]).await;
+    shim.accept("p2", &["c"]).await;
+    shim.accept("p3", &["a"]).await;
+    let _engine = shim.start();
+    shim.until_state("p2", State::Done).await;
+    shim.until_state("p1", State::Done).await;
+    assert_eq!(shim.cdn.calls(), ["a b c", "a"]);
+    assert_eq!(shim.outcomes("p1").await, ["partial", "done"]);
+    assert_eq!(shim.outcomes("p2").await, ["partial"]);
+    assert_eq!(shim.outcomes("p3").await, ["partial", "done"]);
 }
 
 #[tokio::test(start_paused = true)]

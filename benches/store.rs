@@ -1,0 +1,187 @@
+//! What group commit is worth, and what a long backlog costs: ratios within one run, and memory.
+//!
+//! `cargo bench --bench store`. It fails if 256 callers that share commits do not accept five times as many purges a
+//! second as one `fsync` per purge allows, if their 99th percentile is more than three times that of a lone commit, or if
+//! 1,000,000 pending items take 200 MiB.
+
+use origin_shim::cdn::{Item, ItemKind};
+use origin_shim::purge::{JobPlan, PurgeRequest, Room};
+use origin_shim::rewrite::CdnType;
+use origin_shim::store::{CdnKey, Claim, NewPurge, SendOutcome, Settlement, SqliteStore, Store};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+const CALLERS: u64 = 256;
+const MEASURED: Duration = Duration::from_secs(5);
+const BACKLOG: usize = 1_000_000;
+const PER_PURGE: usize = 50_000;
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let memory = runtime.block_on(backlog());
+    let (ratio, latency) = runtime.block_on(commits());
+    let checks = [
+        ("purges a second, shared commits to lone ones", ratio, ratio >= 5.0, "at least 5"),
+        ("99th percentile, shared commits to lone ones", latency, latency <= 3.0, "at most 3"),
+        ("MiB with 1,000,000 items pending", memory, memory < 200.0, "below 200"),
+    ];
+    let mut all_met = true;
+    for (what, value, met, wanted) in checks {
+        println!("{} {value:8.2}  {what} ({wanted})", if met { "ok  " } else { "FAIL" });
+        all_met &= met;
+    }
+    if all_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How a number of callers fared.
+struct Run {
+    per_second: f64,
+    p50: Duration,
+    p99: Duration,
+    commits: u64,
+    purges: usize,
+}
+
+/// Accepted purges a second and latency, of 256 callers to one.
+async fn commits() -> (f64, f64) {
+    let directory = tempfile::tempdir().expect("a directory");
+    // Alternating, so that a disk that slows down or speeds up meanwhile counts for both.
+    let mut lone = Vec::new();
+    let mut shared = Vec::new();
+    for round in 0..3 {
+        lone.push(measure(&directory.path().join(format!("lone-{round}.db")), 1).await);
+        shared.push(measure(&directory.path().join(format!("shared-{round}.db")), CALLERS).await);
+    }
+    for (name, runs) in [("lone", &lone), ("shared", &shared)] {
+        for run in runs {
+            println!(
+                "{name:>6}: {:8.0} purges/s, p50 {:?}, p99 {:?}, {} purges in {} commits",
+                run.per_second, run.p50, run.p99, run.purges, run.commits
+            );
+        }
+    }
+    let median = |runs: &[Run], value: fn(&Run) -> f64| {
+        let mut values: Vec<f64> = runs.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let ratio = |value| median(&shared, value) / median(&lone, value);
+    (ratio(|run| run.per_second), ratio(|run| run.p99.as_secs_f64()))
+}
+
+async fn measure(path: &Path, callers: u64) -> Run {
+    let store = Arc::new(SqliteStore::open(path).expect("a store"));
+    let number = Arc::new(AtomicU64::new(0));
+    let before = store.commits();
+    let began = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..callers {
+        let (store, number) = (store.clone(), number.clone());
+        tasks.spawn(async move {
+            let mut took = Vec::new();
+            while began.elapsed() < MEASURED {
+                let purge = purge(number.fetch_add(1, Ordering::Relaxed), 1);
+                let asked = Instant::now();
+                store.enqueue(purge).await.expect("accepted");
+                took.push(asked.elapsed());
+            }
+            took
+        });
+    }
+    let mut took: Vec<Duration> = tasks.join_all().await.concat();
+    let seconds = began.elapsed().as_secs_f64();
+    took.sort_unstable();
+    Run {
+        per_second: took.len() as f64 / seconds,
+        p50: took[took.len() / 2],
+        p99: took[took.len() * 99 / 100],
+        commits: store.commits() - before,
+        purges: took.len(),
+    }
+}
+
+/// Resident memory in MiB at its highest, with a million items pending of which some are claimed and settled.
+async fn backlog() -> f64 {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = SqliteStore::open(&directory.path().join("backlog.db")).expect("a store");
+    let began = Instant::now();
+    for n in 0..BACKLOG / PER_PURGE {
+        store.enqueue(purge(n as u64, PER_PURGE)).await.expect("accepted");
+    }
+    println!("{BACKLOG} items accepted in {:?}, {:.0} MiB", began.elapsed(), resident("VmRSS"));
+    let key = CdnKey { site: "www".into(), cdn: "fastly".into() };
+    let (mut looked, mut claimed, mut settled) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    const CALLS: u32 = 200;
+    for _ in 0..CALLS {
+        let began = Instant::now();
+        store.due(key.clone(), NOW, 256).await.expect("what is due");
+        looked += began.elapsed();
+        let began = Instant::now();
+        let claim = Claim {
+            key: key.clone(),
+            now_ms: NOW,
+            lease_until_ms: NOW + 120_000,
+            site: false,
+            hard: true,
+            room: Room { items: [0, 256, 0, 0], total: 256, bytes: 48_000 },
+            bulk: [0, 64, 0, 0],
+            keep_together: false,
+            rates: vec![],
+        };
+        let sends = store.claim(claim).await.expect("sends").sends;
+        assert_eq!(sends.len(), 256);
+        claimed += began.elapsed();
+        let began = Instant::now();
+        let sends = sends.iter().map(|send| (send.id, send.attempt, SendOutcome::Done)).collect();
+        store.settle(Settlement { sends, now_ms: NOW, ..Settlement::default() }).await.expect("settled");
+        settled += began.elapsed();
+    }
+    println!(
+        "of a call of 256 items: what is due {:?}, claim {:?}, settle {:?}",
+        looked / CALLS,
+        claimed / CALLS,
+        settled / CALLS
+    );
+    resident("VmHWM")
+}
+
+const NOW: i64 = 1_700_000_000_000;
+
+fn purge(n: u64, items: usize) -> NewPurge {
+    let tag = |item: usize| format!("product-{n}-{item}");
+    let items: Vec<Item> =
+        (0..items).map(|item| Item { kind: ItemKind::Tag, value: tag(item), hard: true }).collect();
+    NewPurge {
+        id: format!("{n:032}"),
+        site: "www".into(),
+        request: PurgeRequest {
+            tags: items.iter().map(|item| item.value.clone()).collect(),
+            ..Default::default()
+        },
+        caller: "bench".into(),
+        now_ms: NOW,
+        due_ms: NOW,
+        jobs: vec![JobPlan {
+            cdn: "fastly".into(),
+            cdn_type: CdnType::Fastly,
+            items,
+            everything: false,
+            fallback: vec![],
+            repeat_after_ms: 0,
+        }],
+        idempotency: None,
+    }
+}
+
+/// A line of `/proc/self/status`, in MiB; 0 where there is none.
+fn resident(name: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    let kib: f64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or_default();
+    kib / 1_024.0
+}

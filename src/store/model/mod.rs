@@ -1,0 +1,386 @@
+//! A property test of the store: whatever happens in whatever order, it does what [`memory`] does. Quick by default;
+//! `ORIGIN_SHIM_LONG=1 cargo test --release store::model` runs 10,000 cases against files, which crashes close and open again.
+
+mod memory;
+
+use super::*;
+use crate::cdn::{Item, ItemKind};
+use crate::purge::{JobPlan, PurgeRequest, Room};
+use crate::rewrite::CdnType;
+use memory::{Memory, Seen};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+const START: i64 = 1_700_000_000_000;
+const CDNS: [&str; 2] = ["fastly", "cloudfront"];
+
+#[derive(Clone, Debug)]
+enum Op {
+    Enqueue { cdns: Vec<usize>, items: Vec<(usize, bool)>, kind: Kind, repeats: bool, later: bool },
+    Pass(i64),
+    Claim { cdn: usize, site: bool, hard: bool, kinds: [bool; 4], most: usize, bytes: usize, bulk: bool },
+    Settle { claim: Index, end: End, work: bool },
+    Widen { cdn: usize, hard: bool },
+    Complete { cdn: usize, work: Index, told: bool },
+    Pause { cdn: usize, paused: bool },
+    Cancel(Index),
+    Retry(Index),
+    Acknowledge(Index),
+    Crash,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Items,
+    Bulk,
+    Site,
+    PurgeAll,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Done,
+    Later(i64),
+    Failed,
+    Unsent,
+    Split,
+    Widened,
+    /// Each send its own: done, later, failed.
+    Mixed,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let cdn = || 0..2_usize;
+    let kind = prop_oneof![20 => Just(Kind::Items), 1 => Just(Kind::Bulk), 4 => Just(Kind::Site), 2 => Just(Kind::PurgeAll)];
+    let enqueue = (
+        prop::sample::subsequence(vec![0, 1], 1..=2),
+        prop::collection::vec((0..VALUES.len(), any::<bool>()), 0..6),
+        kind,
+        any::<bool>(),
+        prop::bool::weighted(0.1),
+    );
+    let claim = (
+        cdn(),
+        prop::bool::weighted(0.3),
+        any::<bool>(),
+        prop_oneof![3 => Just([true; 4]), 1 => any::<[bool; 4]>()],
+        1..6_usize,
+        10..60_usize,
+        any::<bool>(),
+    );
+    let end = prop_oneof![
+        5 => Just(End::Done),
+        3 => (0..4_000_i64).prop_map(End::Later),
+        1 => Just(End::Failed),
+        1 => Just(End::Unsent),
+        1 => Just(End::Split),
+        2 => Just(End::Widened),
+        2 => Just(End::Mixed),
+    ];
+    prop_oneof![
+        6 => enqueue.prop_map(|(cdns, items, kind, repeats, later)| Op::Enqueue { cdns, items, kind, repeats, later }),
+        3 => (0..3_000_i64).prop_map(Op::Pass),
+        8 => claim.prop_map(|(cdn, site, hard, kinds, most, bytes, bulk)| Op::Claim { cdn, site, hard, kinds, most, bytes, bulk }),
+        8 => (any::<Index>(), end, any::<bool>()).prop_map(|(claim, end, work)| Op::Settle { claim, end, work }),
+        1 => (cdn(), any::<bool>()).prop_map(|(cdn, hard)| Op::Widen { cdn, hard }),
+        1 => (cdn(), any::<Index>(), any::<bool>()).prop_map(|(cdn, work, told)| Op::Complete { cdn, work, told }),
+        1 => (cdn(), any::<bool>()).prop_map(|(cdn, paused)| Op::Pause { cdn, paused }),
+        1 => any::<Index>().prop_map(Op::Cancel),
+        1 => any::<Index>().prop_map(Op::Retry),
+        1 => any::<Index>().prop_map(Op::Acknowledge),
+        1 => Just(Op::Crash),
+    ]
+}
+
+/// Some of which cover others.
+const VALUES: [(ItemKind, &str); 9] = [
+    (ItemKind::Tag, "a"),
+    (ItemKind::Tag, "b"),
+    (ItemKind::Tag, "c"),
+    (ItemKind::Url, "https://h/blog/1"),
+    (ItemKind::Url, "https://h/2"),
+    (ItemKind::Url, "/blog/1"),
+    (ItemKind::Url, "/blog/*"),
+    (ItemKind::Prefix, "h/blog/"),
+    (ItemKind::Prefix, "h/"),
+];
+
+/// The store, what it should do, and what the workers know.
+struct Run {
+    directory: Option<TempDir>,
+    store: Option<SqliteStore>,
+    memory: Memory,
+    now_ms: i64,
+    purges: usize,
+    claims: Vec<Claimed>,
+}
+
+fn is_long() -> bool {
+    std::env::var_os("ORIGIN_SHIM_LONG").is_some()
+}
+
+impl Run {
+    fn new() -> Self {
+        let directory = is_long().then(|| tempfile::tempdir().unwrap());
+        let mut run = Self {
+            directory,
+            store: None,
+            memory: Memory::default(),
+            now_ms: START,
+            purges: 0,
+            claims: vec![],
+        };
+        run.open();
+        run
+    }
+
+    fn open(&mut self) {
+        // Closed before it is opened again.
+        self.store = None;
+        let path = self.directory.as_ref().map(|directory| -> PathBuf { directory.path().join("store.db") });
+        let store = path.map_or_else(SqliteStore::in_memory, |path| SqliteStore::open(&path));
+        self.store = Some(store.unwrap());
+    }
+
+    fn store(&self) -> &SqliteStore {
+        self.store.as_ref().unwrap()
+    }
+
+    async fn apply(&mut self, op: &Op) {
+        // So that no two purges were accepted at the same moment.
+        self.now_ms += 1;
+        let now_ms = self.now_ms;
+        match op {
+            Op::Pass(ms) => self.now_ms += ms,
+            Op::Enqueue { cdns, items, kind, repeats, later } => {
+                let new = self.purge(cdns, items, *kind, *repeats, *later);
+                self.memory.enqueue(&new);
+                assert_eq!(self.store().enqueue(new).await.unwrap(), Enqueued::Created);
+            }
+            Op::Claim { cdn, site, hard, kinds, most, bytes, bulk } => {
+                let room = |index: usize| if kinds[index] || *site { *most } else { 0 };
+                let items = [room(0), room(1), room(2), room(3)];
+                let claim = Claim {
+                    key: key(*cdn),
+                    now_ms,
+                    lease_until_ms: now_ms + 1_000,
+                    site: *site,
+                    hard: *hard,
+                    room: Room { items, total: *most, bytes: *bytes },
+                    bulk: items.map(|items| if *bulk { items.div_ceil(4) } else { 0 }),
+                    keep_together: *cdn == 1,
+                    rates: vec![],
+                };
+                let expected = self.memory.claim(&claim);
+                let mut claimed = self.store().claim(claim).await.unwrap();
+                claimed.absorbed_digest = 0;
+                assert_eq!(claimed, expected);
+                if !claimed.sends.is_empty() {
+                    self.claims.push(claimed);
+                }
+            }
+            Op::Settle { claim, end, work } if !self.claims.is_empty() => {
+                // One of the last, so that most settlements are in time.
+                let claimed = claim.get(&self.claims[self.claims.len().saturating_sub(3)..]);
+                let settlement = settlement(claimed, *end, *work, now_ms);
+                let (ended, widened, number) = self.memory.settle(&settlement);
+                let settled = self.store().settle(settlement).await.unwrap();
+                let purges: Vec<String> = settled.ended.into_iter().map(|job| job.purge).collect();
+                assert_eq!((purges, settled.widened, settled.work), (ended, widened, number));
+            }
+            Op::Widen { cdn, hard } => {
+                let expected = self.memory.widen(CDNS[*cdn], &wider(*hard), now_ms);
+                assert_eq!(self.store().widen(key(*cdn), wider(*hard), now_ms).await.unwrap(), expected);
+            }
+            Op::Complete { cdn, work, told } => {
+                let works = self.memory.works(CDNS[*cdn]);
+                if !works.is_empty() {
+                    let completed_ms = told.then_some(now_ms);
+                    let id = work.get(&works).id;
+                    self.memory.complete(id, completed_ms);
+                    self.store().complete(id, completed_ms).await.unwrap();
+                }
+            }
+            Op::Pause { cdn, paused } => {
+                self.memory.pause(CDNS[*cdn], *paused);
+                let reason = paused.then(|| "why".to_owned());
+                self.store().set_paused(key(*cdn), PausedBy::Person, reason).await.unwrap();
+            }
+            Op::Cancel(purge) => {
+                let id = self.id(*purge);
+                let expected = self.memory.cancel(&id, now_ms);
+                assert_eq!(self.store().cancel(id, now_ms).await.unwrap().len() as u64, expected);
+            }
+            Op::Retry(purge) => {
+                let id = self.id(*purge);
+                let expected = self.memory.retry(&id, now_ms);
+                assert_eq!(self.store().retry(id, now_ms).await.unwrap(), expected);
+            }
+            Op::Acknowledge(purge) => {
+                let id = self.id(*purge);
+                let expected = self.memory.acknowledge(&id);
+                assert_eq!(self.store().acknowledge(id).await.unwrap(), expected);
+            }
+            Op::Crash => {
+                if self.directory.is_some() {
+                    self.open();
+                }
+                let expected = self.memory.take_over();
+                assert_eq!(self.store().take_over().await.unwrap().leases, expected);
+            }
+            Op::Settle { .. } => {}
+        }
+        self.compare().await;
+    }
+
+    fn purge(
+        &mut self,
+        cdns: &[usize],
+        items: &[(usize, bool)],
+        kind: Kind,
+        repeats: bool,
+        later: bool,
+    ) -> NewPurge {
+        self.purges += 1;
+        let hard = items.first().is_none_or(|(_, hard)| *hard);
+        let mut wanted: Vec<Item> = match kind {
+            Kind::Site => vec![wider(hard).item],
+            Kind::PurgeAll => vec![Item { kind: ItemKind::Everything, value: "*".into(), hard }],
+            Kind::Bulk => (0..=BULK_ITEMS).map(|n| tag(&n.to_string(), hard)).collect(),
+            Kind::Items => items.iter().map(|(value, hard)| item(*value, *hard)).collect(),
+        };
+        let mut seen = std::collections::HashSet::new();
+        wanted.retain(|item| seen.insert(item.clone()));
+        let job = |cdn: &usize| JobPlan {
+            cdn: CDNS[*cdn].into(),
+            cdn_type: [CdnType::Fastly, CdnType::Cloudfront][*cdn],
+            items: wanted.clone(),
+            everything: matches!(kind, Kind::Site | Kind::PurgeAll),
+            fallback: vec![],
+            repeat_after_ms: if repeats { 300 } else { 0 },
+        };
+        NewPurge {
+            id: format!("p{:04}", self.purges),
+            site: "www".into(),
+            request: PurgeRequest::default(),
+            caller: "cms".into(),
+            now_ms: self.now_ms,
+            due_ms: self.now_ms + if later { 1_500 } else { 0 },
+            jobs: cdns.iter().map(job).collect(),
+            idempotency: None,
+        }
+    }
+
+    /// Of one of the purges, or of none.
+    fn id(&self, purge: Index) -> String {
+        format!("p{:04}", purge.index(self.purges + 1))
+    }
+
+    /// Everything that can be seen from outside.
+    async fn compare(&self) {
+        let status = self.store().status().await.unwrap();
+        for (index, cdn) in CDNS.into_iter().enumerate() {
+            let due = self.store().due(key(index), self.now_ms, 5).await.unwrap();
+            assert_eq!(due, self.memory.due(cdn, self.now_ms, 5));
+            assert_eq!(self.store().works(key(index)).await.unwrap(), self.memory.works(cdn));
+            let queue = status.iter().find(|queue| queue.key.cdn == cdn);
+            let queue = queue.cloned().unwrap_or_else(|| QueueStatus::empty(key(index)));
+            let seen = (queue.jobs, queue.pending, queue.oldest_due_ms, queue.failed, queue.paused.is_some());
+            assert_eq!(seen, self.memory.status(cdn), "{cdn}");
+        }
+        for expected in self.memory.purges() {
+            let purge = self.store().get(expected.0.clone()).await.unwrap().unwrap();
+            assert_eq!(seen(purge), expected);
+        }
+    }
+}
+
+fn seen(purge: PurgeView) -> Seen {
+    let jobs = purge.jobs.into_iter().map(|job| {
+        (
+            job.state,
+            job.fallback,
+            job.accepted_ms,
+            job.completed_ms,
+            job.next_attempt_ms,
+            job.unacknowledged,
+            job.attempts.len(),
+        )
+    });
+    (purge.id, purge.state, purge.finished_ms, jobs.collect())
+}
+
+fn settlement(claimed: &Claimed, end: End, work: bool, now_ms: i64) -> Settlement {
+    let middle = claimed.sends.len() / 2;
+    let outcome = |(position, send): (usize, &ClaimedSend)| {
+        let outcome = match end {
+            End::Done => SendOutcome::Done,
+            End::Later(ms) => SendOutcome::RetryAt(now_ms + ms),
+            End::Failed => SendOutcome::Failed,
+            End::Unsent => SendOutcome::Unsent,
+            // The purge of a site cannot be split.
+            End::Split if send.lane == Lane::Site => SendOutcome::Failed,
+            End::Split => SendOutcome::Together(claimed.sends[if position < middle { 0 } else { middle }].id),
+            End::Widened => SendOutcome::Widened,
+            End::Mixed => {
+                [SendOutcome::Done, SendOutcome::RetryAt(now_ms + 500), SendOutcome::Failed][position % 3]
+            }
+        };
+        (send.id, send.attempt, outcome)
+    };
+    let is_accepted = matches!(end, End::Done | End::Mixed);
+    let attempt = Attempt {
+        at_ms: now_ms,
+        status: Some(200),
+        request_id: None,
+        duration_ms: 1,
+        outcome: "done".into(),
+        message: "ok".into(),
+    };
+    Settlement {
+        sends: claimed.sends.iter().enumerate().map(outcome).collect(),
+        attempt: (!matches!(end, End::Unsent)).then_some(attempt),
+        widen: matches!(end, End::Widened).then(|| wider(true)),
+        work: (work && is_accepted).then(|| NewWork { name: "I1".into(), items: 3, wildcards: 1 }),
+        rates: vec![],
+        now_ms,
+    }
+}
+
+fn key(cdn: usize) -> CdnKey {
+    CdnKey { site: "www".into(), cdn: CDNS[cdn].into() }
+}
+
+fn wider(hard: bool) -> Wider {
+    Wider { item: tag("site", hard), why: "too slow".into() }
+}
+
+fn tag(value: &str, hard: bool) -> Item {
+    Item { kind: ItemKind::Tag, value: value.into(), hard }
+}
+
+fn item(index: usize, hard: bool) -> Item {
+    let (kind, value) = VALUES[index];
+    Item { kind, value: value.into(), hard }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if is_long() { 10_000 } else { 200 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn whatever_happens_it_does_what_it_should(ops in prop::collection::vec(op(), 1..50)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut run = Run::new();
+            for op in &ops {
+                run.apply(op).await;
+            }
+        });
+    }
+}

@@ -240,7 +240,8 @@ impl Client {
             }
             proxy::turn_away(worker, &self.peer, &request)
         } else {
-            proxy::handle(worker, &self.peer, request).await
+            // Boxed: an idle connection then has no room for it, and a busy one takes memory that was just in use.
+            Box::pin(proxy::handle(worker, &self.peer, request)).await
         };
         if !is_multiplexed {
             // What an origin says of its own connection ends before: this is our word.

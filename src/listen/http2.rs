@@ -5,7 +5,7 @@ use super::tracked::Taken;
 use crate::metrics::shard::{Limit, WorkerShard};
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -40,20 +40,26 @@ where
     F: Future + 'static,
 {
     fn execute(&self, future: F) {
-        let taken = self.next.take();
-        let (limit, counters) = (self.limit, Arc::clone(&self.counters));
-        tokio::task::spawn_local(async move {
-            match taken {
-                Some(taken) => run(future, &taken, limit, &counters).await,
-                None => drop(future.await),
+        // Boxed at once: a task moves what it is made of several times, and this is large.
+        let stream = Box::pin(future);
+        match self.next.take() {
+            Some(taken) => {
+                tokio::task::spawn_local(run(stream, taken, self.limit, Arc::clone(&self.counters)));
             }
-        });
+            None => {
+                tokio::task::spawn_local(async move { drop(stream.await) });
+            }
+        }
     }
 }
 
 /// Runs a stream to its end, or until its client has taken nothing for `limit`: dropping it then resets it.
-async fn run(stream: impl Future, taken: &Taken, limit: Duration, counters: &WorkerShard) {
-    let mut stream = pin!(stream);
+async fn run<T>(
+    mut stream: Pin<Box<impl Future<Output = T>>>,
+    taken: Rc<Taken>,
+    limit: Duration,
+    counters: Arc<WorkerShard>,
+) {
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     let mut seen = 0;
     poll_fn(|cx| {

@@ -2,13 +2,15 @@
 //! behind loses the oldest, and is told how many.
 
 use super::json::{Purge, rfc3339};
-use super::{CdnHealth, now_ms};
-use crate::purge::State;
+use super::{CdnHealth, State, now_ms, sites};
+use crate::config::Site;
+use crate::purge::State as PurgeState;
 use crate::store::EndedJob;
 use axum::body::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
 
 /// Events that a listener may fall behind.
@@ -18,6 +20,8 @@ pub(super) const RING: usize = 1_024;
 #[derive(Debug)]
 pub struct Events {
     ring: broadcast::Sender<Arc<Event>>,
+    /// Whether each CDN was healthy when it was last looked at, by site and name.
+    healths: Mutex<HashMap<(String, String), bool>>,
 }
 
 /// One event, ready to be sent.
@@ -39,9 +43,9 @@ pub struct JobEvent {
     /// The CDN's name.
     pub cdn: String,
     /// Its state now.
-    pub state: State,
+    pub state: PurgeState,
     /// How the whole purge ended, if this was the last job under way.
-    pub purge_ended: Option<State>,
+    pub purge_ended: Option<PurgeState>,
     /// RFC 3339.
     pub at: String,
 }
@@ -71,7 +75,7 @@ pub struct LaggedEvent {
 
 impl Default for Events {
     fn default() -> Self {
-        Self { ring: broadcast::Sender::new(RING) }
+        Self { ring: broadcast::Sender::new(RING), healths: Mutex::default() }
     }
 }
 
@@ -102,8 +106,14 @@ impl Events {
         self.tell(Some(&job.site), "job", job);
     }
 
-    pub(super) fn health(&self, health: &HealthEvent) {
-        self.tell(Some(&health.site), "health", health);
+    /// How every CDN stands now: what differs from the last time is told. Reasons alone may count seconds.
+    pub(super) fn healths(&self, now: &[HealthEvent]) {
+        let key = |health: &HealthEvent| (health.site.clone(), health.cdn.clone());
+        let mut known = self.healths.lock().unwrap_or_else(PoisonError::into_inner);
+        for health in now.iter().filter(|health| known.get(&key(health)) != Some(&health.healthy)) {
+            self.tell(Some(&health.site), "health", health);
+        }
+        *known = now.iter().map(|health| (key(health), health.healthy)).collect();
     }
 
     pub(super) fn listen(&self) -> broadcast::Receiver<Arc<Event>> {
@@ -124,7 +134,7 @@ impl Events {
 }
 
 impl HealthEvent {
-    pub(super) fn of(site: &str, health: CdnHealth) -> Self {
+    fn of(site: &str, health: CdnHealth) -> Self {
         Self {
             site: site.to_owned(),
             cdn: health.name,
@@ -133,6 +143,18 @@ impl HealthEvent {
             at: rfc3339(now_ms()),
         }
     }
+}
+
+/// How every CDN stands now, in file order.
+pub(super) fn healths(state: &State) -> Vec<HealthEvent> {
+    let config = state.config.load();
+    let of_site = |site: &Arc<Site>| {
+        sites::health(state, site)
+            .into_iter()
+            .map(|health| HealthEvent::of(&site.name, health))
+            .collect::<Vec<_>>()
+    };
+    config.sites.iter().flat_map(of_site).collect()
 }
 
 /// An event as the stream carries it (<https://html.spec.whatwg.org/multipage/server-sent-events.html>). JSON has no line

@@ -1,9 +1,9 @@
 //! What nobody tells by itself is looked at: the health of each CDN, and, while somebody listens, what the newest purges are
 //! doing. Their ends come from the workers (`Events::job_ended`).
 
-use super::events::{HealthEvent, JobEvent};
+use super::events::{JobEvent, healths};
 use super::json::rfc3339;
-use super::{State, now_ms, sites};
+use super::{State, now_ms};
 use crate::purge::State as PurgeState;
 use crate::store::Filter;
 use std::collections::HashMap;
@@ -15,60 +15,37 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Purges that are looked at: the newest.
 const PURGES: usize = 50;
 
+/// Of the newest purges, by purge and CDN.
+type Jobs = HashMap<(String, String), JobEvent>;
+
 /// Looks for ever.
 pub(super) async fn poll(state: Arc<State>) {
-    let mut before: Option<Seen> = None;
+    let mut before = Jobs::default();
     loop {
-        let now = Seen::look(&state).await;
-        if let Some(before) = &before {
-            now.tell_changes(before, &state);
+        state.events.healths(&healths(&state));
+        if !state.events.has_listeners() {
+            before.clear();
+        } else if let Some(now) = jobs(&state).await {
+            tell_changes(&before, &now, &state);
+            before = now;
         }
-        before = Some(now);
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// How things stood at one look.
-struct Seen {
-    /// By site and CDN. Known before anybody listens, so that no change is missed between what a listener is told when it
-    /// comes and the next look.
-    healths: HashMap<(String, String), HealthEvent>,
-    /// By purge and CDN; none while nobody listens, or the store cannot tell.
-    jobs: Option<HashMap<(String, String), JobEvent>>,
-}
-
-impl Seen {
-    async fn look(state: &State) -> Self {
-        let mut healths = HashMap::new();
-        for site in &state.config.load_full().sites {
-            for health in sites::health(state, site) {
-                let key = (site.name.clone(), health.name.clone());
-                healths.insert(key, HealthEvent::of(&site.name, health));
-            }
-        }
-        Self { healths, jobs: if state.events.has_listeners() { jobs(state).await } else { None } }
-    }
-
-    fn tell_changes(&self, before: &Self, state: &State) {
-        for (key, health) in &self.healths {
-            // Reasons alone may count seconds.
-            if before.healths.get(key).is_none_or(|before| before.healthy != health.healthy) {
-                state.events.health(health);
-            }
-        }
-        let (Some(jobs), Some(before)) = (&self.jobs, &before.jobs) else { return };
-        for (key, job) in jobs {
-            let known = before.get(key).map_or(PurgeState::Pending, |before| before.state);
-            let ended = matches!(job.state, PurgeState::Done | PurgeState::Failed | PurgeState::Cancelled);
-            if job.state != known && !ended {
-                state.events.job(job);
-            }
+/// What was not seen before is pending, as far as listeners know.
+fn tell_changes(before: &Jobs, now: &Jobs, state: &State) {
+    for (key, job) in now {
+        let known = before.get(key).map_or(PurgeState::Pending, |before| before.state);
+        let ended = matches!(job.state, PurgeState::Done | PurgeState::Failed | PurgeState::Cancelled);
+        if job.state != known && !ended {
+            state.events.job(job);
         }
     }
 }
 
-/// The jobs of the newest purges.
-async fn jobs(state: &State) -> Option<HashMap<(String, String), JobEvent>> {
+/// None if the store cannot tell.
+async fn jobs(state: &State) -> Option<Jobs> {
     let filter = Filter { limit: PURGES, ..Filter::default() };
     let listing = state.store().ok()?.list(filter);
     let purges = tokio::time::timeout(super::STORE_TIMEOUT, listing).await.ok()?.ok()?;

@@ -1,9 +1,9 @@
 //! `GET /v1/events`: one listener, from its first event to its last.
 
+use super::State;
 use super::auth::Caller;
-use super::events::{Event, HealthEvent, LaggedEvent, frame};
+use super::events::{Event, HealthEvent, LaggedEvent, frame, healths};
 use super::problem::{Kind, Problem};
-use super::{State, sites};
 use crate::config::Scope;
 use axum::body::{Body, Bytes};
 use axum::extract;
@@ -37,8 +37,11 @@ pub(super) async fn events(
         .clone()
         .try_acquire_owned()
         .map_err(|_| Problem::new(Kind::TooMany, format!("{STREAMS} clients listen already.")))?;
+    // Others hear now what this one is told as it comes, so that the next change is one for all.
+    let healths = healths(&state);
+    state.events.healths(&healths);
     let (sender, frames) = mpsc::channel(UNDER_WAY);
-    let listener = Listener { events: state.events.listen(), state, caller, sender, _place: place };
+    let listener = Listener { events: state.events.listen(), state, caller, healths, sender, _place: place };
     tokio::spawn(listener.run());
     let mut response = Response::new(Body::new(Frames(frames)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -49,6 +52,8 @@ struct Listener {
     state: Arc<State>,
     caller: Caller,
     events: Receiver<Arc<Event>>,
+    /// When it came.
+    healths: Vec<HealthEvent>,
     sender: mpsc::Sender<Bytes>,
     _place: OwnedSemaphorePermit,
 }
@@ -65,11 +70,9 @@ impl Listener {
 
     async fn tell_all(&mut self) -> Option<()> {
         self.tell(Bytes::from_static(b"retry: 2000\n\n")).await?;
-        for site in self.caller.config().sites.clone() {
-            if self.caller.sees(&site.name) {
-                for health in sites::health(&self.state, &site) {
-                    self.tell(frame("health", &HealthEvent::of(&site.name, health))).await?;
-                }
+        for health in std::mem::take(&mut self.healths) {
+            if self.caller.sees(&health.site) {
+                self.tell(frame("health", &health)).await?;
             }
         }
         loop {

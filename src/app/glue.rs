@@ -89,6 +89,10 @@ impl Observer for Telling {
         }
     }
 
+    fn widened(&self, key: &CdnKey, jobs: u64) {
+        (0..jobs).for_each(|_| self.metrics.purge_fallback(&key.site, &key.cdn));
+    }
+
     fn queue(&self, key: &CdnKey, jobs: u64, oldest: Duration) {
         self.metrics.purge_queue(
             &key.site,

@@ -225,8 +225,7 @@ impl Problem {
         let is_of_fast_purge = self.http_status.is_some();
         match reply.status.as_u16() {
             200 | 201 if self.http_status == Some(201) => Verdict::Done,
-            // Our clock; the answer's date tells by how much, and the next try is signed anew.
-            400 | 401 if self.says("timestamp") => Verdict::Later(None),
+            400 | 401 if self.says("timestamp") => Verdict::Resign,
             400 if is_of_fast_purge => Verdict::Split,
             400 if self.kind.contains("pep-authn") => Verdict::BadCredentials,
             // What is left answers for the firewall's rate control.

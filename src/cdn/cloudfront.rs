@@ -5,18 +5,19 @@
 
 use super::pack::{Group, cost, pack};
 use super::{
-    Adapter, Batch, Capabilities, Classified, Item, ItemKind, Reply, RequestError, SignContext, Verdict,
-    message, names, sigv4,
+    Adapter, Batch, Capabilities, Classified, Completion, Item, ItemKind, Reply, RequestError, SignContext,
+    Verdict, message, names, sigv4,
 };
 use crate::config::secret::Secret;
 use crate::rewrite::CdnType;
+use answer::Answer;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request};
-use quick_xml::Reader;
-use quick_xml::escape::{escape, unescape};
-use quick_xml::events::Event;
+use quick_xml::escape::escape;
 
+mod answer;
+mod completion;
 mod config;
 mod credentials;
 mod xml;
@@ -202,6 +203,10 @@ impl Adapter for Cloudfront {
         calls.collect()
     }
 
+    fn completion(&self) -> Option<&dyn Completion> {
+        Some(self)
+    }
+
     fn classify(&self, reply: &Reply) -> Classified {
         let answer = Answer::read(&reply.text());
         if reply.status.is_success() && answer.root == "Invalidation" && answer.id.is_some() {
@@ -262,104 +267,4 @@ fn invalidation_batch(paths: &[String], reference: &str) -> String {
 
 fn is_wildcard(path: &str) -> bool {
     path.starts_with('/') && path.ends_with('*')
-}
-
-/// What is worth knowing of an answer: `<Invalidation>`, `<InvalidationList>`, `<ErrorResponse><Error>`, or
-/// `<Errors><Error>`, as other implementations of the API write it.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Answer {
-    root: String,
-    id: Option<String>,
-    status: Option<String>,
-    code: Option<String>,
-    message: Option<String>,
-    request_id: Option<String>,
-}
-
-impl Answer {
-    /// Reads as far as the answer is XML: an accepted call echoes its paths, which may be more than is kept of it.
-    fn read(text: &str) -> Self {
-        let mut answer = Self::default();
-        let mut reader = Reader::from_str(text);
-        while let Ok(event) = reader.read_event() {
-            let start = match event {
-                Event::Start(start) => start,
-                Event::Eof => break,
-                _ => continue,
-            };
-            if answer.root.is_empty() {
-                answer.root = start.local_name().as_ref().to_owned();
-            }
-            let field = match start.local_name().as_ref() {
-                "Id" => &mut answer.id,
-                "Status" => &mut answer.status,
-                "Code" => &mut answer.code,
-                "Message" => &mut answer.message,
-                "RequestId" | "RequestID" => &mut answer.request_id,
-                _ => continue,
-            };
-            let Ok(raw) = reader.read_text(start.name()) else { break };
-            let raw = raw.into_inner();
-            // The first of each name is the outermost.
-            field.get_or_insert_with(|| {
-                unescape(&raw).map_or_else(|_| raw.to_string(), |text| text.into_owned())
-            });
-        }
-        answer
-    }
-
-    fn words(&self) -> String {
-        [&self.code, &self.message].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(": ")
-    }
-
-    fn verdict(&self, reply: &Reply) -> Verdict {
-        let Some(code) = self.code.as_deref() else { return reply.verdict_of_status() };
-        let message = self.message.as_deref().unwrap_or_default();
-        match code {
-            _ if is_throttling(code, message) => Verdict::Later(reply.retry_after()),
-            // Our clock; the answer's date tells by how much, and the next try is signed anew.
-            "RequestExpired" | "RequestTimeTooSkewed" => Verdict::Later(None),
-            "SignatureDoesNotMatch" if message.starts_with("Signature expired") => Verdict::Later(None),
-            "SignatureDoesNotMatch" if message.starts_with("Signature not yet current") => {
-                Verdict::Later(None)
-            }
-            "AccessDenied"
-            | "AccessDeniedException"
-            | "AuthFailure"
-            | "ExpiredToken"
-            | "ExpiredTokenException"
-            | "IncompleteSignature"
-            | "InvalidAccessKeyId"
-            | "InvalidClientTokenId"
-            | "MissingAuthenticationToken"
-            | "NotAuthorized"
-            | "OptInRequired"
-            | "SignatureDoesNotMatch"
-            | "UnauthorizedOperation"
-            | "UnrecognizedClientException" => Verdict::BadCredentials,
-            // One path that is not legal, too many of them, or a reference that was used for others: halves get new ones.
-            "InvalidArgument" | "BatchTooLarge" | "InvalidationBatchAlreadyExists" => Verdict::Split,
-            "InconsistentQuantities"
-            | "MissingBody"
-            | "MalformedXML"
-            | "MalformedInput"
-            | "NoSuchDistribution" => Verdict::Refused,
-            _ => reply.verdict_of_status(),
-        }
-    }
-}
-
-/// `Throttling` and `TooManyInvalidationsInProgress` come as a 400; more names are in use across AWS.
-fn is_throttling(code: &str, message: &str) -> bool {
-    const CODES: [&str; 5] = [
-        "PriorRequestNotComplete",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "ServiceUnavailable",
-        "SlowDown",
-    ];
-    CODES.contains(&code)
-        || code.contains("Throttl")
-        || code.starts_with("TooMany")
-        || message.starts_with("Rate exceeded")
 }

@@ -170,9 +170,7 @@ impl Adapter for Fastly {
                 classified.verdict = Verdict::Refused;
             }
             Verdict::Split if batch.items.len() < 2 => classified.verdict = Verdict::Refused,
-            Verdict::Done if only_tags && !accepts_all(batch, reply) => {
-                classified.verdict = Verdict::Later(None)
-            }
+            Verdict::Done if only_tags => classified.verdict = accepted(batch, reply),
             _ => {}
         }
         classified
@@ -233,8 +231,15 @@ fn reset_after(reply: &Reply) -> Option<Duration> {
 }
 
 /// A batch of tags is answered by an id for each.
-fn accepts_all(batch: &Batch, reply: &Reply) -> bool {
+fn accepted(batch: &Batch, reply: &Reply) -> Verdict {
     let ids: Map<String, Value> = reply.json().unwrap_or_default();
-    ids.get("status").is_some_and(|status| status == "ok")
-        || batch.items.iter().all(|item| ids.contains_key(&item.value))
+    let items = batch.items.iter().enumerate();
+    let missing: Vec<usize> =
+        items.filter(|(_, item)| !ids.contains_key(&item.value)).map(|(position, _)| position).collect();
+    match missing.len() {
+        0 => Verdict::Done,
+        _ if ids.get("status").is_some_and(|status| status == "ok") => Verdict::Done,
+        all if all == batch.items.len() => Verdict::Later(None),
+        _ => Verdict::Partial(missing),
+    }
 }

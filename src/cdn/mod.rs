@@ -17,6 +17,7 @@ mod mac;
 mod message;
 mod names;
 mod pack;
+mod rate;
 mod reply;
 mod send;
 mod sigv4;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use credentials::{CdnReport, CredentialReport, Finding, Level, Usable, report, report_site};
 pub use message::{MESSAGE_BYTES, scrub};
+pub use rate::{Ceiling, Limit, Rates, rates};
 pub use reply::{Counted, RateHint, Reply};
 pub use send::{SendError, Sender};
 
@@ -115,6 +117,11 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
         classified
     }
 
+    /// How a call goes on after it was accepted; none where it is complete then.
+    fn completion(&self) -> Option<&dyn Completion> {
+        None
+    }
+
     /// What the answer says about the account's rate.
     fn rate_hints(&self, _reply: &Reply) -> Vec<RateHint> {
         Vec::new()
@@ -130,6 +137,33 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     /// What the answers to [`Adapter::check_requests`] mean, in their order. `Done`: purges can get through;
     /// `Refused`: the key is good, but whether it may purge is not proved; it says nothing against trying.
     fn classify_check(&self, replies: &[Reply]) -> Classified;
+}
+
+/// A CDN that accepts a call first and reports later that it took effect everywhere. Pure, as the rest.
+pub trait Completion: Send + Sync {
+    /// The CDN's name for what it accepted with this answer.
+    fn work(&self, reply: &Reply) -> Option<String>;
+
+    /// The call that asks how far it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Adapter::requests`].
+    fn ask(&self, work: &str, sign: &SignContext) -> Result<http::Request<Bytes>, RequestError>;
+
+    /// What the answer to that says.
+    fn progress(&self, reply: &Reply) -> Progress;
+}
+
+/// How far something is that a CDN accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It took effect everywhere.
+    Complete,
+    /// Not yet, or the answer does not say: ask again.
+    UnderWay,
+    /// The CDN will never tell.
+    Unknown,
 }
 
 /// What a purge item is at the CDN.
@@ -224,8 +258,12 @@ impl SignContext {
 pub enum Verdict {
     /// The CDN accepted every item.
     Done,
+    /// The CDN accepted every item but those at these positions of the batch: try them again.
+    Partial(Vec<usize>),
     /// Try again, not before this where the CDN named a time.
     Later(Option<Duration>),
+    /// The time of the signature was not the CDN's: sign anew by its clock ([`Reply::date_ms`]), at once if that is known.
+    Resign,
     /// Too large, or one item poisons the rest: send halves.
     Split,
     /// This will never be accepted.

@@ -286,6 +286,7 @@ fn adapters_are_built_from_the_configuration() {
         repeat_after: Duration::ZERO,
         repeat_everything_after: Duration::ZERO,
         account: "main".to_owned(),
+        rate: Default::default(),
         dialect: dialect(tag_header),
         settings,
     };

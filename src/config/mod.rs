@@ -155,7 +155,7 @@ impl Default for Limits {
             origin_first_byte_timeout: Duration::from_secs(30),
             origin_body_timeout: Duration::from_secs(30),
             origin_idle_timeout: Duration::from_secs(20),
-            origin_pool_size: 64,
+            origin_pool_size: 256,
             request_headers: 100,
             request_header_bytes: 32 * 1024,
             target_bytes: 8 * 1024,
@@ -394,10 +394,25 @@ pub struct Cdn {
     pub repeat_everything_after: Duration,
     /// CDNs of one account share its rate.
     pub account: String,
+    /// Where the account's rate is not the published one.
+    pub rate: Rate,
     /// Its headers.
     pub dialect: Dialect,
     /// Its credentials and endpoints.
     pub settings: CdnSettings,
+}
+
+/// `sites.cdns.calls_per_second` and its neighbours: the published rate where they are absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rate {
+    /// Calls.
+    pub calls_per_second: Option<f64>,
+    /// Calls at once after a pause.
+    pub call_burst: Option<u32>,
+    /// Items.
+    pub items_per_second: Option<f64>,
+    /// Items at once after a pause, and so in one call.
+    pub item_burst: Option<u32>,
 }
 
 /// `sites.cdns.everything`

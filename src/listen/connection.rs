@@ -22,7 +22,7 @@ use std::fmt::Display;
 use std::future::poll_fn;
 use std::io as std_io;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -174,7 +174,7 @@ struct Client {
 }
 
 impl Client {
-    async fn http1<S>(self, io: Io<S>)
+    async fn http1<S>(self, mut io: Io<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -189,10 +189,21 @@ impl Client {
         if limits.request_headers > HEADERS_ON_STACK {
             builder.max_headers(limits.request_headers);
         }
-        let service = service_fn(|request| self.answer(request, None));
-        let connection = builder.serve_connection(TokioIo::new(io), service);
-        if let Err(error) = drive(&self.connection.open, connection).await {
-            self.connection.ended(&proxy::error::chain(&error));
+        loop {
+            match self.connection.unless_ordered(io.first_bytes()).await {
+                Some(Ok(true)) => {}
+                Some(Ok(false)) | None => return,
+                Some(Err(error)) => return self.connection.ended(&error),
+            }
+            // Boxed, so that only a connection with a request holds the room for answering it.
+            let service = service_fn(|request| Box::pin(self.answer(request, None)));
+            let mut connection = builder.serve_connection(TokioIo::new(io), service);
+            match drive(&self.connection.open, Pin::new(&mut connection)).await {
+                // hyper keeps more than 16 KiB of buffers for a connection, which ten thousand idle ones need not hold.
+                Ok(End::Parked) => io = connection.into_parts().io.into_inner(),
+                Ok(End::Closed) => return,
+                Err(error) => return self.connection.ended(&proxy::error::chain(&error)),
+            }
         }
     }
 
@@ -201,7 +212,7 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let limits = self.connection.limits.clone();
-        let streams = Streams::new(limits.write_timeout, &self.connection.worker.counters);
+        let streams = Streams::new(limits.write_timeout, &self.connection.worker);
         let this = Rc::new(self);
         let service = {
             let (this, streams) = (Rc::clone(&this), streams.clone());
@@ -221,7 +232,7 @@ impl Client {
             .keep_alive_interval(H2_PING)
             .keep_alive_timeout(H2_PING)
             .serve_connection(TokioIo::new(io.with_frames()), service);
-        if let Err(error) = drive(&this.connection.open, connection).await {
+        if let Err(error) = drive(&this.connection.open, pin!(connection)).await {
             this.connection.ended(&proxy::error::chain(&error));
         }
     }
@@ -255,23 +266,31 @@ impl Client {
     }
 }
 
+/// Why a connection is driven no longer.
+enum End {
+    /// It is closed, or is to be.
+    Closed,
+    /// It has been idle for some time: everything is written and flushed, and nothing has come since.
+    Parked,
+}
+
 /// Runs a connection to its end, or to that which its watch orders.
-async fn drive<C: GracefulConnection>(watch: &Watch, connection: C) -> Result<(), C::Error> {
-    let mut connection = pin!(connection);
+async fn drive<C: GracefulConnection>(watch: &Watch, mut connection: Pin<&mut C>) -> Result<End, C::Error> {
     let mut draining = false;
     poll_fn(|cx| {
         loop {
             // First, so that a request which had arrived before the order is still answered.
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                return Poll::Ready(ended);
+                return Poll::Ready(ended.map(|()| End::Closed));
             }
             match watch.poll_order(cx) {
                 Order::Drain if !draining => {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                Order::Serve if watch.parks() => return Poll::Ready(Ok(End::Parked)),
                 Order::Serve | Order::Drain => return Poll::Pending,
-                Order::Close => return Poll::Ready(Ok(())),
+                Order::Close => return Poll::Ready(Ok(End::Closed)),
             }
         }
     })

@@ -3,6 +3,8 @@
 
 use super::tracked::Taken;
 use crate::metrics::shard::{Limit, WorkerShard};
+use crate::proxy::Worker;
+use crate::proxy::clock::{Clock, Patience};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -10,12 +12,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep};
 
 /// Runs streams.
 #[derive(Clone)]
 pub(super) struct Streams {
     limit: Duration,
+    clock: Rc<Clock>,
     counters: Arc<WorkerShard>,
     /// hyper calls its service for a stream, and then at once its executor with the stream's future.
     next: Rc<RefCell<Option<Rc<Taken>>>>,
@@ -23,8 +25,9 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Streams whose client must take something within `limit`.
-    pub(super) fn new(limit: Duration, counters: &Arc<WorkerShard>) -> Self {
-        Self { limit, counters: Arc::clone(counters), next: Rc::default() }
+    pub(super) fn new(limit: Duration, worker: &Worker) -> Self {
+        let (clock, counters) = (Rc::clone(&worker.clock), Arc::clone(&worker.counters));
+        Self { limit, clock, counters, next: Rc::default() }
     }
 
     /// The next future to be executed is the stream of a request whose response is tracked by the result.
@@ -44,7 +47,8 @@ where
         let stream = Box::pin(future);
         match self.next.take() {
             Some(taken) => {
-                tokio::task::spawn_local(run(stream, taken, self.limit, Arc::clone(&self.counters)));
+                let patience = Patience::new(&self.clock, self.limit);
+                tokio::task::spawn_local(run(stream, taken, patience, Arc::clone(&self.counters)));
             }
             None => {
                 tokio::task::spawn_local(async move { drop(stream.await) });
@@ -53,28 +57,26 @@ where
     }
 }
 
-/// Runs a stream to its end, or until its client has taken nothing for `limit`: dropping it then resets it.
+/// Runs a stream to its end, or until its client has taken nothing for too long: dropping it then resets it.
 async fn run<T>(
     mut stream: Pin<Box<impl Future<Output = T>>>,
     taken: Rc<Taken>,
-    limit: Duration,
+    mut patience: Patience,
     counters: Arc<WorkerShard>,
 ) {
-    let mut timer: Option<Pin<Box<Sleep>>> = None;
     let mut seen = 0;
     poll_fn(|cx| {
         if stream.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
+        if !taken.offered.get() || seen != taken.parts.get() {
+            seen = taken.parts.get();
+            patience.rewarded();
+        }
         if !taken.offered.get() {
             return Poll::Pending;
         }
-        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if seen != taken.parts.get() {
-            seen = taken.parts.get();
-            timer.as_mut().reset(Instant::now() + limit);
-        }
-        ready!(timer.as_mut().poll(cx));
+        ready!(patience.poll_lost(cx));
         counters.limited(Limit::Write);
         Poll::Ready(())
     })

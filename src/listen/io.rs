@@ -70,6 +70,22 @@ impl<S> Io<S> {
         Self { stream, prefix, given: 0, watch, counters, allowance: None, parting: None }
     }
 
+    /// Waits for the client's next bytes, to be read again from here; whether there are any before the end.
+    pub(super) async fn first_bytes(&mut self) -> io::Result<bool>
+    where
+        S: AsyncRead + Unpin,
+    {
+        if self.given < self.prefix.len {
+            return Ok(true);
+        }
+        let n = self.stream.read(&mut self.prefix.bytes).await?;
+        (self.prefix.len, self.given) = (n as u8, 0);
+        if n > 0 {
+            self.watch.received();
+        }
+        Ok(n > 0)
+    }
+
     /// The same, whose bytes are HTTP/2 frames.
     pub(super) fn with_frames(mut self) -> Self {
         self.allowance = Some(Box::new(Allowance::new(self.watch.now())));

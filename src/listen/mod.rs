@@ -5,6 +5,7 @@ pub mod tls;
 
 mod bind;
 mod connection;
+mod files;
 mod frames;
 mod http2;
 mod io;
@@ -85,6 +86,7 @@ pub struct Serving {
 
 /// Binds every address, then starts the workers, and returns when all of them serve.
 pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
+    files::raise_limit(&config.server.limits);
     let count = config.server.workers.max(1);
     let tls = match config.server.tls_listen.as_slice() {
         [] => None,

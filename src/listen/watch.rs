@@ -17,6 +17,9 @@ use tokio::sync::Notify;
 /// and the reset can overtake the answer (RFC 9112 §9.6).
 const PARTING: Duration = Duration::from_secs(2);
 
+/// A connection that has been idle for this long gives back its buffers.
+const PARKING: Duration = Duration::from_secs(2);
+
 /// What a connection is to do. Orders only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
@@ -62,6 +65,7 @@ pub(super) struct Watch {
     unread: Cell<bool>,
     /// The response under way is the last one.
     last_request: Cell<bool>,
+    park: Cell<bool>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
 }
@@ -79,6 +83,7 @@ impl Watch {
             multiplexed: Cell::new(false),
             unread: Cell::new(false),
             last_request: Cell::new(false),
+            park: Cell::new(false),
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
         }
@@ -91,7 +96,7 @@ impl Watch {
         }
     }
 
-    /// The worker's clock, as of the last sweep.
+    /// What the worker's clock says.
     pub(super) fn now(&self) -> Instant {
         self.common.clock.now()
     }
@@ -159,13 +164,26 @@ impl Watch {
         self.order.get()
     }
 
+    /// Whether the connection is to give back its buffers; says so once.
+    pub(super) fn parks(&self) -> bool {
+        self.park.replace(false) && self.is_parkable()
+    }
+
+    fn is_parkable(&self) -> bool {
+        self.phase.get() == Phase::Idle && self.stalled.get().is_none() && !self.multiplexed.get()
+    }
+
     /// Gives the connection an order, unless it has a stronger one.
     pub(super) fn give(&self, order: Order) {
         if order > self.order.get() {
             self.order.set(order);
-            if let Some(waker) = self.waker.borrow_mut().take() {
-                waker.wake();
-            }
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
         }
     }
 
@@ -190,9 +208,19 @@ impl Watch {
         }
     }
 
+    /// Asks a connection that has just been idle for long enough to give back its buffers: once each time, since it has
+    /// none to give after that.
+    fn rest(&self, before: Instant) {
+        let due = self.since.get() + PARKING;
+        if self.is_parkable() && before <= due && due < self.now() {
+            self.park.set(true);
+            self.wake();
+        }
+    }
+
     /// An old connection ends when it suits its client: an HTTP/2 one says so at once, another with its next response.
     fn retire(&self, limits: &Limits) {
-        if self.now().saturating_duration_since(self.opened) > limits.connection_max_age {
+        if self.common.clock.is_late(self.opened, limits.connection_max_age) {
             if self.multiplexed.get() {
                 self.give(Order::Drain);
             } else {
@@ -220,6 +248,8 @@ impl Drop for Busy {
 #[derive(Debug)]
 pub(super) struct Connections {
     common: Rc<Common>,
+    /// When it was last looked at.
+    swept: Cell<Instant>,
     open: RefCell<HashMap<u64, Rc<Watch>>>,
     next: Cell<u64>,
     closed: Notify,
@@ -229,6 +259,7 @@ impl Connections {
     pub(super) fn new(clock: &Rc<Clock>) -> Rc<Self> {
         Rc::new(Self {
             common: Rc::new(Common { clock: Rc::clone(clock), last_requests: Cell::new(false) }),
+            swept: Cell::new(clock.now()),
             open: RefCell::default(),
             next: Cell::new(0),
             closed: Notify::new(),
@@ -244,11 +275,13 @@ impl Connections {
         Open { connections: Rc::clone(self), number, watch }
     }
 
-    /// Orders every connection that is over a deadline to end.
+    /// Orders every connection that is over a deadline to end, once in each tick.
     pub(super) fn sweep(&self, limits: &Limits, counters: &WorkerShard) {
         let now = self.common.clock.now();
+        let before = self.swept.replace(now);
         for watch in self.open.borrow().values() {
             watch.retire(limits);
+            watch.rest(before);
             let Some((order, limit)) = watch.due(limits) else { continue };
             if order > watch.order.get()
                 && let Some(limit) = limit
@@ -364,6 +397,26 @@ mod tests {
         assert_eq!(idle.at(76), Order::Drain);
         assert_eq!(idle.at(86), Order::Drain);
         assert_eq!(idle.at(87), Order::Close);
+    }
+
+    #[test]
+    fn an_idle_connection_gives_back_its_buffers_once() {
+        let case = Case::new();
+        let parks = |seconds: u64| {
+            case.at(seconds);
+            case.open.parks()
+        };
+        assert_eq!([1, 2, 3, 4].map(parks), [false; 4], "the first head is awaited");
+        drop(case.open.begin(false));
+        assert_eq!([5, 6, 7, 8].map(parks), [false, false, true, false]);
+        // Asked while a head arrives.
+        drop(case.open.begin(false));
+        case.at(12);
+        case.open.received();
+        assert!(!case.open.parks());
+        drop(case.open.begin(false));
+        case.open.stalled();
+        assert_eq!([15, 20].map(parks), [false; 2], "not all is written");
     }
 
     #[test]

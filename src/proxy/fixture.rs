@@ -82,6 +82,7 @@ pub fn cdn(name: &str, cdn: CdnType) -> Arc<Cdn> {
         repeat_after: Duration::ZERO,
         repeat_everything_after: Duration::ZERO,
         account: "main".into(),
+        rate: Default::default(),
         dialect: Dialect {
             cdn,
             ttl_header: HeaderName::from_static(ttl_header),

@@ -1,18 +1,25 @@
 //! A purge: what a caller asked for, and its life. Everything here is pure.
 //!
 //! A [`PurgeRequest`] is checked (`check.rs`) and planned against each CDN of its site (`plan.rs`): a [`JobPlan`] per CDN,
-//! whose items the store keeps. Later, `batch.rs` fills calls with them.
+//! whose items the store keeps. Later calls are filled with them (`fill.rs`, `cover.rs`, `batch.rs`), at the account's
+//! rate (`rate.rs`).
 
 mod batch;
 mod check;
+mod cover;
+mod fill;
 mod plan;
+mod rate;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use batch::{Filled, Wanted, batches};
+pub use batch::{Filled, Wanted};
 pub use check::{ItemError, path as check_path};
-pub use plan::plan;
+pub use cover::Cover;
+pub use fill::{Filling, Fit, Room, scheduling_kind};
+pub use plan::{plan, widest};
+pub use rate::Bucket;
 
 use crate::cdn::Item;
 use crate::config::Site;
@@ -131,6 +138,8 @@ pub struct JobPlan {
     pub cdn_type: CdnType,
     /// Every item once, as the CDN names it.
     pub items: Vec<Item>,
+    /// Its only item is all of the site, which covers whatever else is pending.
+    pub everything: bool,
     /// Where the CDN lacks a kind and a broader one is used: what and why, in words.
     pub fallback: Vec<String>,
     /// A second purge of the same items after this many milliseconds; 0: none.

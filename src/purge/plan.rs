@@ -36,6 +36,15 @@ pub fn plan(
     if errors.is_empty() { Ok(jobs) } else { Err(errors) }
 }
 
+/// All of the site at this CDN, for want of anything narrower: its site tag, else the CDN's purge-all; none if it has neither.
+pub fn widest(site: &Site, cdn: &Cdn, capabilities: Capabilities, hard: bool) -> Option<Item> {
+    let cdn = Cdn { everything: Everything::SiteTag, ..cdn.clone() };
+    let mode = if hard { PurgeMode::Hard } else { PurgeMode::Soft };
+    let mut planner = Planner::new(site, &cdn, capabilities, Some(mode));
+    planner.purge_everything().ok()?;
+    planner.items.pop()
+}
+
 /// The plan for one CDN, while it is made.
 struct Planner<'a> {
     site: &'a Site,
@@ -62,6 +71,7 @@ impl<'a> Planner<'a> {
             cdn: self.cdn.name.clone(),
             cdn_type: self.cdn.dialect.cdn,
             items: self.items,
+            everything: self.everything,
             fallback: self.fallback,
             repeat_after_ms: milliseconds(repeat),
         }

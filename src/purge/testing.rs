@@ -86,6 +86,7 @@ pub(crate) fn cdn(cdn_type: CdnType) -> Cdn {
         repeat_after: Duration::ZERO,
         repeat_everything_after: Duration::ZERO,
         account: "main".into(),
+        rate: Default::default(),
         dialect: Dialect {
             cdn: cdn_type,
             ttl_header: HeaderName::from_static("surrogate-control"),

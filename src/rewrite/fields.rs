@@ -78,7 +78,7 @@ impl Field {
     }
 
     /// Its name; the dialect knows its own.
-    pub(super) fn name<'d>(self, dialect: &'d Dialect) -> &'d HeaderName {
+    pub(super) fn name(self, dialect: &Dialect) -> &HeaderName {
         static STANDARD: [HeaderName; 7] = [CACHE_CONTROL, PRAGMA, EXPIRES, DATE, AGE, SET_COOKIE, VARY];
         match self {
             Self::CdnCacheControl => &ANY_CDN_CACHE_CONTROL,

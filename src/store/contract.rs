@@ -1,13 +1,17 @@
 //! What any store must do. Each rule runs against every store that we have: `contract!` at the end lists both.
 
+mod claims;
 mod operate;
+mod wider;
 
 use super::*;
 use crate::cdn::{Item, ItemKind};
 use crate::purge::{JobPlan, PurgeRequest, SendReason, State};
 use crate::rewrite::CdnType;
+use claims::*;
 use operate::*;
 use std::sync::Arc;
+use wider::*;
 
 type Shared = Arc<dyn Store>;
 
@@ -21,11 +25,12 @@ pub(super) fn key(cdn: &str) -> CdnKey {
 }
 
 pub(super) fn job(cdn: &str, items: usize) -> JobPlan {
-    let item = |n| Item { kind: ItemKind::Tag, value: format!("tag-{n}"), hard: n % 2 == 0 };
+    let item = |n| Item { kind: ItemKind::Tag, value: format!("tag-{n}"), hard: true };
     JobPlan {
         cdn: cdn.into(),
         cdn_type: CdnType::Fastly,
         items: (0..items).map(item).collect(),
+        everything: false,
         fallback: vec![],
         repeat_after_ms: 0,
     }
@@ -65,11 +70,34 @@ pub(super) async fn settle_all(
     outcome: SendOutcome,
 ) -> Vec<EndedJob> {
     let sends = sends.iter().map(|send| (send.id, send.attempt, outcome)).collect();
-    store.settle(Settlement { sends, attempt: Some(attempt("later")), now_ms: START }).await.unwrap()
+    let settlement =
+        Settlement { sends, attempt: Some(attempt("later")), now_ms: START, ..Settlement::default() };
+    store.settle(settlement).await.unwrap().ended
+}
+
+/// A call that carries up to `most` hard items of any kind.
+pub(super) fn call(cdn: &str, now_ms: i64, lease_until_ms: i64, most: usize) -> Claim {
+    Claim::of(key(cdn), now_ms, lease_until_ms, most)
+}
+
+pub(super) async fn claim_until(
+    store: &dyn Store,
+    cdn: &str,
+    now_ms: i64,
+    lease_until_ms: i64,
+    most: usize,
+) -> Vec<ClaimedSend> {
+    store.claim(call(cdn, now_ms, lease_until_ms, most)).await.unwrap().sends
 }
 
 async fn claim(store: &dyn Store, cdn: &str, now_ms: i64) -> Vec<ClaimedSend> {
-    store.claim(key(cdn), now_ms, now_ms + 120_000, 10_000).await.unwrap()
+    claim_until(store, cdn, now_ms, now_ms + 120_000, 10_000).await
+}
+
+/// When something is due next, or was.
+async fn next_due(store: &dyn Store, cdn: &str) -> Option<i64> {
+    let due = store.due(key(cdn), START, 10).await.unwrap();
+    due.groups.iter().map(|group| group.oldest_ms).chain(due.next_ms).min()
 }
 
 async fn view(store: &dyn Store, id: &str) -> PurgeView {
@@ -146,14 +174,14 @@ async fn an_idempotency_key_holds_for_a_day(store: Shared) {
 
 async fn a_claim_carries_the_item_and_leases_it(store: Shared) {
     store.enqueue(purge("p1", vec![job("fastly", 2), job("varnish", 1)])).await.unwrap();
-    let sends = store.claim(key("fastly"), START, LEASE, 10).await.unwrap();
+    let sends = claim_until(&*store, "fastly", START, LEASE, 10).await;
     let items: Vec<_> = sends.iter().map(|send| send.item.clone()).collect();
     assert_eq!(items, job("fastly", 2).items);
     for send in &sends {
         assert_eq!((send.reason, send.attempt, send.created_ms), (SendReason::First, 1, START));
     }
-    assert_eq!(store.claim(key("fastly"), LEASE - 1, LEASE, 10).await.unwrap(), []);
-    assert_eq!(store.claim(key("other"), LEASE, LEASE, 10).await.unwrap(), []);
+    assert_eq!(claim_until(&*store, "fastly", LEASE - 1, LEASE, 10).await, []);
+    assert_eq!(claim_until(&*store, "other", LEASE, LEASE, 10).await, []);
     let seen = view(&*store, "p1").await;
     assert_eq!(
         (seen.state, seen.jobs[0].state, seen.jobs[1].state),
@@ -166,7 +194,7 @@ async fn a_claim_takes_no_more_than_its_limit(store: Shared) {
     store.enqueue(purge("p1", vec![job("fastly", 5)])).await.unwrap();
     let mut claimed = Vec::new();
     for expected in [2, 2, 1, 0] {
-        let sends = store.claim(key("fastly"), START, LEASE, 2).await.unwrap();
+        let sends = claim_until(&*store, "fastly", START, LEASE, 2).await;
         assert_eq!(sends.len(), expected);
         claimed.extend(sends.into_iter().map(|send| send.item));
     }
@@ -174,19 +202,19 @@ async fn a_claim_takes_no_more_than_its_limit(store: Shared) {
 }
 
 async fn sends_are_not_claimed_before_they_are_due(store: Shared) {
-    assert_eq!(store.next_due(key("fastly")).await.unwrap(), None);
+    assert_eq!(next_due(&*store, "fastly").await, None);
     let settling = NewPurge { due_ms: START + 500, ..purge("p1", vec![job("fastly", 1)]) };
     store.enqueue(settling).await.unwrap();
-    assert_eq!(store.next_due(key("fastly")).await.unwrap(), Some(START + 500));
+    assert_eq!(next_due(&*store, "fastly").await, Some(START + 500));
     assert_eq!(claim(&*store, "fastly", START + 499).await, []);
     assert_eq!(claim(&*store, "fastly", START + 500).await.len(), 1);
 }
 
 async fn an_expired_lease_can_be_taken_over_and_fences_the_former_owner(store: Shared) {
     store.enqueue(purge("p1", vec![job("fastly", 1)])).await.unwrap();
-    let first = store.claim(key("fastly"), START, LEASE, 10).await.unwrap();
-    assert_eq!(store.next_due(key("fastly")).await.unwrap(), Some(LEASE));
-    let second = store.claim(key("fastly"), LEASE, LEASE + 1_000, 10).await.unwrap();
+    let first = claim_until(&*store, "fastly", START, LEASE, 10).await;
+    assert_eq!(next_due(&*store, "fastly").await, Some(LEASE));
+    let second = claim_until(&*store, "fastly", LEASE, LEASE + 1_000, 10).await;
     assert_eq!((second[0].id, second[0].attempt), (first[0].id, 2));
 
     assert_eq!(settle_all(&*store, &first, SendOutcome::Done).await, []);
@@ -200,7 +228,7 @@ async fn an_expired_lease_can_be_taken_over_and_fences_the_former_owner(store: S
 
 async fn a_late_answer_within_an_untaken_lease_counts(store: Shared) {
     store.enqueue(purge("p1", vec![job("fastly", 1)])).await.unwrap();
-    let sends = store.claim(key("fastly"), START, START + 1, 10).await.unwrap();
+    let sends = claim_until(&*store, "fastly", START, START + 1, 10).await;
     settle_all(&*store, &sends, SendOutcome::Done).await;
     assert_eq!(view(&*store, "p1").await.state, State::Done);
 }
@@ -309,7 +337,7 @@ async fn a_repeat_follows_and_holds_up_nothing(store: Shared) {
     let again = claim(&*store, "fastly", START + 9_000).await;
     assert_eq!(again[0].reason, SendReason::Repeat);
     settle_all(&*store, &again, SendOutcome::Done).await;
-    assert_eq!(store.next_due(key("fastly")).await.unwrap(), None);
+    assert_eq!(next_due(&*store, "fastly").await, None);
     let seen = view(&*store, "p1").await;
     assert_eq!((seen.state, seen.jobs[0].state, seen.jobs[0].attempts.len()), (State::Done, State::Done, 4));
     assert_eq!(status(&*store, "fastly").await.pending, 0);
@@ -319,33 +347,27 @@ async fn an_unsent_send_is_due_again_as_it_was(store: Shared) {
     store.enqueue(purge("p1", vec![job("fastly", 1)])).await.unwrap();
     let sends = claim(&*store, "fastly", START).await;
     let sends = sends.iter().map(|send| (send.id, send.attempt, SendOutcome::Unsent)).collect();
-    store.settle(Settlement { sends, attempt: None, now_ms: START }).await.unwrap();
+    store.settle(Settlement { sends, now_ms: START, ..Settlement::default() }).await.unwrap();
     let seen = view(&*store, "p1").await;
     assert_eq!((seen.state, seen.jobs[0].attempts.len()), (State::Pending, 0));
     let again = claim(&*store, "fastly", START).await;
     assert_eq!((again[0].reason, again[0].attempt), (SendReason::First, 2));
 }
 
-async fn a_split_prolongs_the_lease(store: Shared) {
-    store.enqueue(purge("p1", vec![job("fastly", 1)])).await.unwrap();
-    let sends = store.claim(key("fastly"), START, LEASE, 10).await.unwrap();
-    settle_all(&*store, &sends, SendOutcome::Splitting(LEASE + 5_000)).await;
-    assert_eq!(claim(&*store, "fastly", LEASE + 4_999).await, []);
-    assert_eq!(view(&*store, "p1").await.jobs[0].attempts.len(), 1);
-    assert_eq!(settle_all(&*store, &sends, SendOutcome::Done).await.len(), 1);
-}
-
 async fn small_jobs_go_ahead_of_bulk_ones_without_starving_them(store: Shared) {
-    store.enqueue(purge("bulk", vec![job("fastly", BULK_ITEMS + 1)])).await.unwrap();
-    let later = NewPurge { due_ms: START + 1, ..purge("small", vec![job("fastly", 3)]) };
-    store.enqueue(later).await.unwrap();
+    let named = |id: &str, items| {
+        let mut job = job("fastly", items);
+        job.items.iter_mut().for_each(|item| item.value.insert_str(0, id));
+        purge(id, vec![job])
+    };
+    store.enqueue(named("bulk", BULK_ITEMS + 1)).await.unwrap();
+    store.enqueue(NewPurge { due_ms: START + 1, ..named("small", 3) }).await.unwrap();
     let jobs = |sends: &[ClaimedSend]| sends.iter().map(|send| send.job).collect::<Vec<_>>();
-    let first = store.claim(key("fastly"), START + 1, LEASE, 4).await.unwrap();
+    let first = claim_until(&*store, "fastly", START + 1, LEASE, 4).await;
     let (bulk, small) = (first[3].job, first[0].job);
     assert_eq!(jobs(&first), [small, small, small, bulk]);
-    let crowd = NewPurge { due_ms: START + 2, ..purge("crowd", vec![job("fastly", 900)]) };
-    store.enqueue(crowd).await.unwrap();
-    let second = store.claim(key("fastly"), START + 2, LEASE, 8).await.unwrap();
+    store.enqueue(NewPurge { due_ms: START + 2, ..named("crowd", 900) }).await.unwrap();
+    let second = claim_until(&*store, "fastly", START + 2, LEASE, 8).await;
     assert_eq!(jobs(&second).iter().filter(|job| **job == bulk).count(), 2);
     assert_eq!(jobs(&second)[6..], [bulk, bulk]);
 }
@@ -357,7 +379,7 @@ async fn a_paused_cdn_keeps_its_queue(store: Shared) {
     set(PausedBy::Credentials, Some("401")).await.unwrap();
     assert_eq!(status(&*store, "fastly").await.paused, paused(PausedBy::Credentials, "401"));
     assert_eq!(claim(&*store, "fastly", START).await, []);
-    assert_eq!(store.next_due(key("fastly")).await.unwrap(), None);
+    assert_eq!(next_due(&*store, "fastly").await, None);
     assert_eq!(view(&*store, "p1").await.state, State::Paused);
     assert_eq!(status(&*store, "fastly").await.pending, 1);
 
@@ -467,7 +489,7 @@ async fn a_job_remembers_its_last_hundred_attempts(store: Shared) {
         let sends = claim(&*store, "fastly", START).await;
         let sends = vec![(sends[0].id, sends[0].attempt, SendOutcome::RetryAt(START))];
         let attempt = Some(Attempt { at_ms: n, ..attempt("later") });
-        store.settle(Settlement { sends, attempt, now_ms: START }).await.unwrap();
+        store.settle(Settlement { sends, attempt, now_ms: START, ..Settlement::default() }).await.unwrap();
     }
     let attempts = view(&*store, "p1").await.jobs.remove(0).attempts;
     let times: Vec<_> = attempts.iter().map(|(attempt, _)| attempt.at_ms).collect();
@@ -478,13 +500,13 @@ async fn leases_of_a_former_run_are_released(store: Shared) {
     store.enqueue(purge("p1", vec![job("fastly", 2)])).await.unwrap();
     let sends = claim(&*store, "fastly", START).await;
     settle_all(&*store, &sends[..1], SendOutcome::RetryAt(LEASE)).await;
-    assert_eq!(store.release_leases().await.unwrap(), 1);
+    assert_eq!(store.take_over().await.unwrap().leases, 1);
     // The one that was told to wait still waits.
     let again = claim(&*store, "fastly", START).await;
     assert_eq!(again.iter().map(|send| (send.id, send.attempt)).collect::<Vec<_>>(), [(sends[1].id, 2)]);
     assert_eq!(settle_all(&*store, &sends[1..], SendOutcome::Done).await, []);
-    assert_eq!(store.release_leases().await.unwrap(), 1);
-    assert_eq!(store.release_leases().await.unwrap(), 0);
+    assert_eq!(store.take_over().await.unwrap().leases, 1);
+    assert_eq!(store.take_over().await.unwrap().leases, 0);
 }
 
 async fn a_sweep_removes_what_ended_long_ago(store: Shared) {
@@ -574,10 +596,27 @@ contract! {
     only_what_is_under_way_is_cancelled
     a_repeat_follows_and_holds_up_nothing
     an_unsent_send_is_due_again_as_it_was
-    a_split_prolongs_the_lease
     small_jobs_go_ahead_of_bulk_ones_without_starving_them
     a_paused_cdn_keeps_its_queue
     a_cdn_can_be_paused_before_its_first_purge
+    what_is_due_is_told_by_lane_kind_and_hardness
+    a_claim_counts_the_same_item_once
+    a_claim_keeps_to_bytes_kinds_and_hardness
+    a_claim_takes_what_its_items_cover
+    the_purge_of_a_site_absorbs_what_is_due_and_no_harder
+    what_was_absorbed_stands_again_unless_it_was_purged
+    a_late_answer_does_not_end_what_was_absorbed_since
+    what_is_absorbed_survives_its_absorber
+    the_repeat_of_the_site_is_that_of_what_it_absorbed
+    only_the_cdns_purge_all_absorbs_another
+    split_calls_go_out_in_their_parts
+    kept_calls_are_made_again_as_they_were
+    an_absorber_that_is_kept_names_what_it_absorbed
+    what_is_due_can_be_widened
+    a_refused_item_is_widened_once_for_its_job
+    a_job_is_complete_when_all_its_work_is
+    work_of_which_nobody_hears_completes_nothing
+    buckets_only_get_emptier
     status_counts_what_is_not_accepted_yet
     lists_are_newest_first_and_filtered
     lists_filter_by_every_state

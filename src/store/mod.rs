@@ -5,16 +5,19 @@
 //! settles them; a send whose lease ran out can be claimed again, and its `attempt` is then higher: the fence that keeps a
 //! late settlement from touching it.
 
+mod claim;
+mod settle;
 mod sqlite;
 mod types;
 
 #[cfg(test)]
 mod contract;
 
+pub use claim::{Claim, Claimed, ClaimedSend, Due, DueGroup, Lane, SavedRate};
+pub use settle::{Attempt, EndedJob, Left, NewWork, SendOutcome, Settled, Settlement, Wider, Work};
 pub use sqlite::{OpenError, SqliteStore};
 pub use types::{
-    Attempt, CdnKey, ClaimedSend, EndedJob, Enqueued, Filter, JobView, NewPurge, Pause, PausedBy, PurgeView,
-    QueueStatus, SendOutcome, Settlement, StoreError,
+    CdnKey, Enqueued, Filter, JobView, NewPurge, Pause, PausedBy, PurgeView, QueueStatus, StoreError,
 };
 
 use std::future::Future;
@@ -34,22 +37,29 @@ pub trait Store: Send + Sync {
     /// Commits a purge to stable storage. One without jobs, or whose jobs have no items, is done at once.
     fn enqueue(&self, purge: NewPurge) -> StoreFuture<'_, Enqueued>;
 
-    /// Leases up to `limit` due sends of one CDN, until `lease_until_ms`; those of small jobs first, but while both are
-    /// due a quarter is left to bulk ones so that they do not starve. A paused CDN has none.
-    fn claim(
-        &self,
-        key: CdnKey,
-        now_ms: i64,
-        lease_until_ms: i64,
-        limit: usize,
-    ) -> StoreFuture<'_, Vec<ClaimedSend>>;
+    /// What of this CDN's queue can be claimed; each group counted up to `most`.
+    fn due(&self, key: CdnKey, now_ms: i64, most: usize) -> StoreFuture<'_, Due>;
 
-    /// Records what became of leased sends. One whose lease was taken over since (its attempt differs) is left alone.
-    /// A first send that got through puts the job's repeat in the queue, if it has one. Answers which jobs this ended.
-    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Vec<EndedJob>>;
+    /// Leases what one call carries: as many due sends as it has room for, the same item counted once, small jobs before
+    /// bulk ones; and whatever these items cover. A send of [`Lane::Site`] is claimed alone and absorbs all others that are
+    /// due and no harder. Sends that are kept together are claimed together, if they are first in line and have room.
+    /// A paused CDN has none.
+    fn claim(&self, claim: Claim) -> StoreFuture<'_, Claimed>;
 
-    /// When this CDN next has something to claim: the earliest due time or end of a lease. None while it is paused.
-    fn next_due(&self, key: CdnKey) -> StoreFuture<'_, Option<i64>>;
+    /// Records what became of leased sends, and with a send that of all that it absorbed: done with it, or else due again.
+    /// One whose lease was taken over since (its attempt differs) is left alone. A send that got through puts its job's
+    /// repeat in the queue, if it has one.
+    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
+
+    /// Puts something that covers everything due at this CDN ahead of it; how many jobs that concerns. None if something
+    /// of the sort waits already, or nothing is due.
+    fn widen(&self, key: CdnKey, wider: Wider, now_ms: i64) -> StoreFuture<'_, u64>;
+
+    /// What this CDN accepted and has not reported complete.
+    fn works(&self, key: CdnKey) -> StoreFuture<'_, Vec<Work>>;
+
+    /// The CDN has reported a work complete (`completed_ms`), or nobody will ever know.
+    fn complete(&self, work: i64, completed_ms: Option<i64>) -> StoreFuture<'_, ()>;
 
     /// One purge, with everything that is known of it.
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>>;
@@ -74,8 +84,8 @@ pub trait Store: Send + Sync {
     /// nothing.
     fn cancel(&self, id: String, now_ms: i64) -> StoreFuture<'_, Vec<EndedJob>>;
 
-    /// Ends the leases of a former run. Called once, at start; how many they were.
-    fn release_leases(&self) -> StoreFuture<'_, u64>;
+    /// Takes over from a former run, whose leases end. Called once, at start.
+    fn take_over(&self) -> StoreFuture<'_, Left>;
 
     /// Removes a limited number of purges that ended before this, oldest first, and idempotency keys older than 24 h.
     /// Answers how many purges went; call again until none did. What stays: a purge with a failure that nobody

@@ -1,7 +1,7 @@
-//! What goes into a store and what comes out of it.
+//! Purges as they go into a store and as people see them.
 
-use crate::cdn::Item;
-use crate::purge::{JobPlan, PurgeMode, PurgeRequest, SendReason, State};
+use super::Attempt;
+use crate::purge::{JobPlan, PurgeMode, PurgeRequest, State};
 use crate::rewrite::CdnType;
 use serde::Serialize;
 
@@ -44,81 +44,6 @@ pub enum Enqueued {
     Existing(String),
     /// The idempotency key was used within 24 h for another body.
     KeyReused,
-}
-
-/// A leased send: one item that must reach its CDN.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimedSend {
-    /// Names this send when it is settled; never given out twice.
-    pub id: i64,
-    /// Of which job.
-    pub job: i64,
-    /// What to purge.
-    pub item: Item,
-    /// Why it is due.
-    pub reason: SendReason,
-    /// How often it has been claimed, this time included: the fence of [`super::Store::settle`].
-    pub attempt: u32,
-    /// When its purge was accepted, milliseconds since the epoch.
-    pub created_ms: i64,
-}
-
-/// What became of one send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendOutcome {
-    /// The CDN accepted it.
-    Done,
-    /// It was tried in vain: again from this moment on.
-    RetryAt(i64),
-    /// It will never be accepted, or its time is up.
-    Failed,
-    /// It was not tried after all: due again at once.
-    Unsent,
-    /// Its batch is being split: the lease goes on until this moment.
-    Splitting(i64),
-}
-
-/// One call to a CDN, as it is remembered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// Milliseconds since the epoch.
-    pub at_ms: i64,
-    /// The HTTP status, if there was an answer.
-    pub status: Option<u16>,
-    /// The CDN's id of the call.
-    pub request_id: Option<String>,
-    /// How long the call took.
-    pub duration_ms: i64,
-    /// `done`, `later`, `split`, `refused`, `bad-credentials` or `unreachable`.
-    pub outcome: String,
-    /// What the CDN said, at most 2 KiB, secrets removed.
-    pub message: String,
-}
-
-/// The end of one call: each send's outcome, and what is remembered of it.
-#[derive(Clone, Debug)]
-pub struct Settlement {
-    /// Send id, the attempt it was claimed with, and its outcome.
-    pub sends: Vec<(i64, u32, SendOutcome)>,
-    /// Recorded with every job that had a send in the call; none if nothing was sent.
-    pub attempt: Option<Attempt>,
-    /// Milliseconds since the epoch.
-    pub now_ms: i64,
-}
-
-/// A job that just ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndedJob {
-    /// Its CDN.
-    pub key: CdnKey,
-    /// The id of its purge.
-    pub purge: String,
-    /// `done`, `failed` or `cancelled`.
-    pub state: State,
-    /// How its purge ended, if this was the last job under way.
-    pub purge_ended: Option<State>,
-    /// When the purge was accepted, milliseconds since the epoch.
-    pub created_ms: i64,
 }
 
 /// A purge as the API shows it.

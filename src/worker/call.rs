@@ -1,94 +1,81 @@
-//! The life of a call: sign, send, judge, settle; and halve it where the CDN did not like the whole.
+//! The life of a call: sign, send, judge, settle.
 
+use super::account::{Load, Reservation};
+use super::answer::{Answer, send_all};
 use super::backoff::backoff;
+use super::milliseconds;
+use super::queue::load_of_call;
 use super::target::Target;
-use super::{Unreachable, milliseconds, with_causes};
-use crate::cdn::{Batch, Reply, RequestError, SignContext, Verdict};
+use crate::cdn::{ItemKind, Reply, Verdict};
 use crate::purge::{Filled, State, Wanted};
-use crate::store::{Attempt, ClaimedSend, PausedBy, SendOutcome, Settlement};
-use bytes::Bytes;
+use crate::store::{
+    Attempt, Claimed, ClaimedSend, EndedJob, Lane, NewWork, PausedBy, SendOutcome, Settled, Settlement, Wider,
+};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 /// Every answer of a call must have come by then.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Requests of one call under way at the same time: a dead Varnish node does not hold up the others.
-const REQUESTS: usize = 8;
-/// A call is not begun when its lease ends sooner: longer than the longest call.
-const SHORTEST_LEASE: Duration = Duration::from_secs(75);
 /// What an attempt keeps of a message, in bytes.
 const MESSAGE: usize = 2_048;
+/// A clock that is off by more deserves a word.
+const SKEW_MS: i64 = 10_000;
 
 /// A batch of claimed sends.
 pub(super) struct Call {
     target: Arc<Target>,
-    /// All that were claimed together.
-    claimed: Arc<[ClaimedSend]>,
+    sends: Vec<ClaimedSend>,
     filled: Filled,
     lease_until_ms: i64,
 }
 
 impl Call {
-    pub(super) fn new(
-        target: Arc<Target>,
-        claimed: Arc<[ClaimedSend]>,
-        filled: Filled,
-        lease_until_ms: i64,
-    ) -> Self {
-        Self { target, claimed, filled, lease_until_ms }
+    pub(super) fn new(target: Arc<Target>, claimed: Claimed, lease_until_ms: i64) -> Self {
+        let wanted = |send: &ClaimedSend| (send.id, send.created_ms);
+        let wanted: Vec<_> =
+            claimed.sends.iter().map(|send| Wanted { item: &send.item, identity: wanted(send) }).collect();
+        let filled = Filled::of(&wanted, claimed.absorbed_digest);
+        Self { target, sends: claimed.sends, filled, lease_until_ms }
     }
 
-    /// What batching needs to know of a send.
-    pub(super) fn wanted(send: &ClaimedSend) -> Wanted<'_> {
-        Wanted { item: &send.item, identity: (send.id, send.created_ms) }
+    /// What it costs.
+    pub(super) fn load(&self) -> Load {
+        load_of_call(self.target.cdn_type, self.filled.batch.items.iter())
     }
 
-    /// The sends that this call is for.
-    pub(super) fn sends(&self) -> impl Iterator<Item = &ClaimedSend> {
-        self.filled.wanted_by.iter().flatten().map(|position| &self.claimed[*position])
+    /// What the CDN now works on.
+    fn work(&self, name: String) -> NewWork {
+        let items = self.load().items;
+        let wildcards = items[ItemKind::Prefix as usize] + items[ItemKind::Everything as usize];
+        NewWork { name, items: items.iter().sum(), wildcards }
     }
 
-    /// Whether the lease might end before the call does.
-    pub(super) fn is_too_late(&self) -> bool {
-        self.lease_until_ms.saturating_sub(self.target.shared.now_ms()) < milliseconds(SHORTEST_LEASE)
-    }
-
-    /// Sends the batch, and halves of it as long as the CDN asks for that.
-    pub(super) async fn run(self) {
-        let mut left = vec![self];
-        while let Some(call) = left.pop() {
-            let target = &call.target;
-            let is_over = target.stop.is_cancelled() || target.pace.is_holding() || target.is_paused();
-            if is_over || call.is_too_late() {
-                call.settle(|_| SendOutcome::Unsent, None).await;
-            } else {
-                left.extend(call.once().await);
-            }
+    /// Sends the batch and settles it.
+    pub(super) async fn run(self, mut reservation: Reservation) {
+        let target = &self.target;
+        let is_over = target.stop.is_cancelled() || target.pace.is_holding() || target.is_paused();
+        if is_over || !reservation.is_good() {
+            self.settle(Settlement::default(), |_, _| SendOutcome::Unsent).await;
+            return;
         }
-    }
-
-    /// Sends the batch once. If that only split it, the halves.
-    async fn once(mut self) -> Vec<Self> {
-        let shared = self.target.shared.clone();
-        let began = Instant::now();
-        let at_ms = shared.now_ms();
-        let answer = self.send().await;
+        let shared = target.shared.clone();
+        let (began, at_ms) = (Instant::now(), shared.now_ms());
+        let (answer, replies) = self.send(&mut reservation).await;
         let took = began.elapsed();
         let outcome = answer.outcome();
-        let (key, items) = (&self.target.key, self.filled.batch.items.len());
-        shared.observer.call(key, outcome, took, items as u64);
+        let items = self.filled.batch.items.len();
+        shared.observer.call(&target.key, outcome, took, items as u64);
         tracing::debug!(
-            site = key.site,
-            cdn = key.cdn,
+            site = target.key.site,
+            cdn = target.key.cdn,
             outcome,
             items,
             status = answer.status,
             message = answer.message,
             "called a CDN"
         );
-
         let attempt = Attempt {
             at_ms,
             status: answer.status,
@@ -97,70 +84,152 @@ impl Call {
             outcome: outcome.to_owned(),
             message: shorten(answer.message),
         };
-        let now_ms = shared.now_ms();
-        match answer.verdict {
+        let work = match (&answer.verdict, target.adapter.completion()) {
+            (Verdict::Done, Some(completion)) => {
+                replies.last().and_then(|reply| completion.work(reply)).map(|name| self.work(name))
+            }
+            _ => None,
+        };
+        self.end(answer.verdict, attempt, began, work).await;
+        // Until now it might have become work any moment.
+        drop(reservation);
+    }
+
+    /// Draws the conclusions.
+    async fn end(&self, verdict: Verdict, attempt: Attempt, began: Instant, work: Option<NewWork>) {
+        let target = &self.target;
+        let now_ms = target.shared.now_ms();
+        let settlement = Settlement { attempt: Some(attempt.clone()), work, ..Settlement::default() };
+        match verdict {
             Verdict::Done => {
-                self.target.pace.succeeded();
-                self.target.report(|health| health.purged());
-                self.settle(|_| SendOutcome::Done, Some(attempt)).await;
+                target.pace.succeeded();
+                target.report(|health| health.purged());
+                self.settle(settlement, |_, _| SendOutcome::Done).await;
+            }
+            Verdict::Partial(missing) => {
+                target.report(|health| health.purged());
+                let retry = self.retry(now_ms, target.pace.failed(began, None));
+                let missing: HashSet<usize> = missing
+                    .iter()
+                    .filter_map(|item| self.filled.wanted_by.get(*item))
+                    .flatten()
+                    .copied()
+                    .collect();
+                let outcome = |position: usize, send: &ClaimedSend| {
+                    if missing.contains(&position) { retry(send) } else { SendOutcome::Done }
+                };
+                self.settle(settlement, outcome).await;
             }
             Verdict::Later(after) => {
-                let wait = self.target.pace.failed(began, after);
-                self.target.report(|health| health.failed(&attempt.message));
-                let retry_ms = now_ms.saturating_add(milliseconds(wait));
-                let give_up_ms = self.target.give_up_ms();
-                let outcome = |send: &ClaimedSend| {
-                    let age_ms = now_ms.saturating_sub(send.created_ms);
-                    if age_ms > give_up_ms { SendOutcome::Failed } else { SendOutcome::RetryAt(retry_ms) }
-                };
-                self.settle(outcome, Some(attempt)).await;
+                if let Some(after) = after {
+                    target.account.silence(after);
+                }
+                let retry = self.retry(now_ms, target.pace.failed(began, after));
+                target.report(|health| health.failed(&attempt.message));
+                self.settle(settlement, |_, send| retry(send)).await;
             }
-            Verdict::Split | Verdict::Refused => {
-                let wanted: Vec<_> = self.claimed.iter().map(Self::wanted).collect();
-                let Some(halves) = self.filled.halves(&wanted) else {
-                    self.settle(|_| SendOutcome::Failed, Some(attempt)).await;
-                    return Vec::new();
-                };
-                self.lease_until_ms = now_ms.saturating_add(milliseconds(super::queue::LEASE));
-                let until_ms = self.lease_until_ms;
-                self.settle(|_| SendOutcome::Splitting(until_ms), Some(attempt)).await;
-                // The last is taken first.
-                let [first, second] = halves;
-                return [second, first]
-                    .map(|filled| Self::new(self.target.clone(), self.claimed.clone(), filled, until_ms))
-                    .into();
+            Verdict::Resign => {
+                let retry = self.retry(now_ms, target.pace.failed(began, None));
+                target.report(|health| health.failed(&attempt.message));
+                self.settle(settlement, |_, send| retry(send)).await;
             }
+            Verdict::Split => self.split(settlement).await,
+            Verdict::Refused => self.refused(settlement).await,
             Verdict::BadCredentials => {
                 // Paused before the sends are given back, or they would be claimed at once.
                 self.pause(began, &attempt.message).await;
-                self.settle(|_| SendOutcome::RetryAt(now_ms), Some(attempt)).await;
+                self.settle(settlement, |_, _| SendOutcome::RetryAt(now_ms)).await;
             }
         }
-        Vec::new()
     }
 
-    async fn send(&self) -> Answer {
-        let (adapter, shared) = (&self.target.adapter, &self.target.shared);
-        let sign = SignContext { now_ms: shared.now_ms(), nonce: uuid::Uuid::new_v4().to_string() };
-        let requests = match adapter.requests(&self.filled.batch, &sign) {
-            Ok(requests) => requests,
-            Err(error) => return Answer::unwritten(&error),
-        };
-        let replies = send_all(&self.target, requests).await;
-        let count = replies.len();
-        let answers = replies.into_iter().enumerate().map(|(index, reply)| {
-            let mut answer = match reply {
-                Ok(reply) => Answer::judged(&self.target, &self.filled.batch, &reply),
-                Err(unreachable) => Answer::unreachable(unreachable.to_string()),
+    /// Signs and sends; once more at once if only the clock was wrong.
+    async fn send(&self, reservation: &mut Reservation) -> (Answer, Vec<Reply>) {
+        let (target, batch) = (&*self.target, &self.filled.batch);
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        let mut again = true;
+        loop {
+            let requests = match target.adapter.requests(batch, &target.sign()) {
+                Ok(requests) => requests,
+                Err(error) => return (Answer::unwritten(&error, batch.items.len()), Vec::new()),
             };
-            if count > 1 {
-                answer.message = format!("request {} of {count}: {}", index + 1, answer.message);
+            let load = *reservation.load();
+            reservation.spend();
+            // Names may have become longer than planned; what leaves is counted all the same.
+            let more = (requests.len() as u64).saturating_sub(1);
+            if more > 0 {
+                target.account.take(&Load { calls: more, items: [0; 4] });
             }
-            answer
-        });
-        // The first of the worst: it is done only when all of them are.
-        let worst = answers.reduce(|worst, answer| if answer.rank() > worst.rank() { answer } else { worst });
-        worst.unwrap_or_else(|| Answer::unreachable("there was nothing to send it to".into()))
+            let replies = send_all(target, requests, deadline).await;
+            let answer = Answer::of(&*target.adapter, batch, &replies);
+            let replies: Vec<_> = replies.into_iter().flatten().collect();
+            for reply in &replies {
+                target.account.heard(&target.adapter.rate_hints(reply), &load);
+                self.dated(reply);
+            }
+            let Some(next) = (answer.verdict == Verdict::Resign && again)
+                .then(|| target.account.reserve(Load { items: [0; 4], ..load }))
+                .flatten()
+            else {
+                return (answer, replies);
+            };
+            *reservation = next;
+            again = false;
+        }
+    }
+
+    fn dated(&self, reply: &Reply) {
+        let Target { key, shared, account, .. } = &*self.target;
+        let Some(date_ms) = reply.date_ms() else { return };
+        let offset_ms = account.dated(date_ms, shared.now_ms());
+        if offset_ms.abs() > SKEW_MS {
+            let (site, cdn) = (&key.site, &key.cdn);
+            tracing::warn!(
+                site,
+                cdn,
+                offset_ms,
+                "the CDN's clock differs from this machine's: calls are signed by the CDN's"
+            );
+        }
+    }
+
+    /// What a send gets that is to be tried again after `wait`: nothing for ever.
+    fn retry(&self, now_ms: i64, wait: Duration) -> impl Fn(&ClaimedSend) -> SendOutcome + use<> {
+        let retry_ms = now_ms.saturating_add(milliseconds(wait));
+        let give_up_ms = self.target.terms().give_up_ms;
+        move |send| {
+            let age_ms = now_ms.saturating_sub(send.created_ms);
+            if age_ms > give_up_ms { SendOutcome::Failed } else { SendOutcome::RetryAt(retry_ms) }
+        }
+    }
+
+    /// Halves go out by themselves, each as soon as the account can pay for it.
+    async fn split(&self, settlement: Settlement) {
+        let Some([first, second]) = self.filled.halves() else { return self.refused(settlement).await };
+        let number = |half: &[usize]| half.iter().map(|position| self.sends[*position].id).min();
+        let numbers = [number(&first), number(&second)];
+        let second: HashSet<usize> = second.into_iter().collect();
+        let together = |position: usize, send: &ClaimedSend| {
+            let number = numbers[usize::from(second.contains(&position))];
+            SendOutcome::Together(number.unwrap_or(send.id))
+        };
+        self.settle(settlement, together).await;
+    }
+
+    /// What will never be accepted is purged with the whole site instead; if that is what was refused, it has failed.
+    async fn refused(&self, mut settlement: Settlement) {
+        let hard = self.sends.iter().any(|send| send.item.hard);
+        let is_site = self.sends.iter().any(|send| send.lane == Lane::Site);
+        let terms = self.target.terms();
+        let Some(item) = terms.wider(hard).filter(|_| !is_site) else {
+            // Good ones among bad ones get through.
+            if self.filled.wanted_by.len() > 1 {
+                return Box::pin(self.split(settlement)).await;
+            }
+            return self.settle(settlement, |_, _| SendOutcome::Failed).await;
+        };
+        settlement.widen = Some(Wider { item: item.clone(), why: WHY_REFUSED.to_owned() });
+        self.settle(settlement, |_, _| SendOutcome::Widened).await;
     }
 
     async fn pause(&self, began: Instant, why: &str) {
@@ -179,26 +248,23 @@ impl Call {
         self.target.recheck.notify_one();
     }
 
-    /// Tells the store what became of the sends. While it cannot be told, their lease protects them; after that they
-    /// are sent again, which does no harm.
-    async fn settle(&self, outcome: impl Fn(&ClaimedSend) -> SendOutcome, attempt: Option<Attempt>) {
-        let shared = &self.target.shared;
-        let sends: Vec<_> = self.sends().map(|send| (send.id, send.attempt, outcome(send))).collect();
+    /// Tells the store what became of each send, by its position. While it cannot be told, their lease protects them; after
+    /// that they are sent again, which does no harm.
+    async fn settle(&self, settlement: Settlement, outcome: impl Fn(usize, &ClaimedSend) -> SendOutcome) {
+        let Target { shared, account, .. } = &*self.target;
+        let sends = self.sends.iter().enumerate();
+        let sends = sends.map(|(position, send)| (send.id, send.attempt, outcome(position, send))).collect();
+        let settlement = Settlement { sends, ..settlement };
         let mut failures = 0;
         loop {
-            let settlement =
-                Settlement { sends: sends.clone(), attempt: attempt.clone(), now_ms: shared.now_ms() };
+            let now_ms = shared.now_ms();
+            let settlement = Settlement { rates: account.saved(now_ms), now_ms, ..settlement.clone() };
+            let work = settlement.work.clone();
             let settled = shared.store.settle(settlement).await;
             shared.written(&settled);
             match settled {
-                Ok(ended) => {
-                    for job in &ended {
-                        self.ended(job);
-                    }
-                    shared.changed();
-                    return;
-                }
-                Err(_) if shared.now_ms() >= self.lease_until_ms || shared.stop.is_cancelled() => return,
+                Ok(settled) => return self.settled(&settled, work),
+                Err(_) if now_ms >= self.lease_until_ms || shared.stop.is_cancelled() => return,
                 Err(_) => {
                     self.target.report(|_| {});
                     failures += 1;
@@ -208,7 +274,22 @@ impl Call {
         }
     }
 
-    fn ended(&self, job: &crate::store::EndedJob) {
+    fn settled(&self, settled: &Settled, work: Option<NewWork>) {
+        let Target { key, shared, account, wake, accepted, .. } = &*self.target;
+        if let (Some(number), Some(work)) = (settled.work, work) {
+            account.is_under_way(number, work);
+            accepted.notify_one();
+        }
+        settled.ended.iter().for_each(|job| self.ended(job));
+        if settled.widened > 0 {
+            shared.observer.widened(key, settled.widened);
+        }
+        // Something may be due at once.
+        wake.notify_one();
+        shared.changed();
+    }
+
+    fn ended(&self, job: &EndedJob) {
         let took_ms = self.target.shared.now_ms().saturating_sub(job.created_ms);
         let took = Duration::from_millis(u64::try_from(took_ms).unwrap_or_default());
         let (site, cdn, purge) = (&job.key.site, &job.key.cdn, &job.purge);
@@ -221,91 +302,8 @@ impl Call {
     }
 }
 
-/// Sends all requests of a call, a few at a time; the replies in their order.
-async fn send_all(target: &Target, requests: Vec<http::Request<Bytes>>) -> Vec<Result<Reply, Unreachable>> {
-    let deadline = Instant::now() + CALL_TIMEOUT;
-    let mut replies: Vec<_> =
-        requests.iter().map(|_| Err(Unreachable("the request broke off".into()))).collect();
-    let mut under_way = JoinSet::new();
-    for (index, request) in requests.into_iter().enumerate() {
-        if under_way.len() >= REQUESTS
-            && let Some(Ok((index, reply))) = under_way.join_next().await
-        {
-            replies[index] = reply;
-        }
-        let transport = target.shared.transport.clone();
-        under_way.spawn(async move {
-            let reply = timeout_at(deadline, transport.send(request)).await;
-            (index, reply.unwrap_or_else(|_| Err(Unreachable("no answer in time".into()))))
-        });
-    }
-    while let Some(ended) = under_way.join_next().await {
-        if let Ok((index, reply)) = ended {
-            replies[index] = reply;
-        }
-    }
-    replies
-}
-
-/// What became of a call.
-struct Answer {
-    verdict: Verdict,
-    /// Whether anybody answered.
-    answered: bool,
-    status: Option<u16>,
-    request_id: Option<String>,
-    message: String,
-}
-
-impl Answer {
-    fn judged(target: &Target, batch: &Batch, reply: &Reply) -> Self {
-        let judged = target.adapter.judge(batch, reply);
-        Self {
-            verdict: judged.verdict,
-            answered: true,
-            status: Some(reply.status.as_u16()),
-            request_id: judged.request_id,
-            message: judged.message,
-        }
-    }
-
-    /// What the CDN did is unknown, so it is sent again.
-    fn unreachable(message: String) -> Self {
-        Self { verdict: Verdict::Later(None), answered: false, status: None, request_id: None, message }
-    }
-
-    /// One of the items cannot be written, and is found by halving; but parts that make no HTTP say nothing about items.
-    fn unwritten(error: &RequestError) -> Self {
-        let message = with_causes(error);
-        match error {
-            // What the configuration or the clock spoils can be mended; the item is not to blame.
-            RequestError::Http(_) | RequestError::Clock => Self::unreachable(message),
-            _ => Self { verdict: Verdict::Refused, answered: true, status: None, request_id: None, message },
-        }
-    }
-
-    fn outcome(&self) -> &'static str {
-        match self.verdict {
-            Verdict::Done => "done",
-            Verdict::Later(_) if self.answered => "later",
-            Verdict::Later(_) => "unreachable",
-            Verdict::Split => "split",
-            Verdict::Refused => "refused",
-            Verdict::BadCredentials => "bad-credentials",
-        }
-    }
-
-    /// Which of a call's answers decides. As long as one part may still get through, all are tried again.
-    fn rank(&self) -> (u8, Duration) {
-        match self.verdict {
-            Verdict::Done => (0, Duration::ZERO),
-            Verdict::Refused => (1, Duration::ZERO),
-            Verdict::Split => (2, Duration::ZERO),
-            Verdict::Later(after) => (3, after.unwrap_or_default()),
-            Verdict::BadCredentials => (4, Duration::ZERO),
-        }
-    }
-}
+/// The fallback that a job shows.
+const WHY_REFUSED: &str = "the CDN refused an item, so everything of the site is purged";
 
 /// At most [`MESSAGE`] bytes, whole characters.
 fn shorten(mut message: String) -> String {

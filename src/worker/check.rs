@@ -1,10 +1,11 @@
 //! Whether the credentials are good: asked at the start, every ten minutes, and soon again after a bad answer. A good
 //! answer ends a pause that bad credentials caused.
 
+use super::account::Load;
 use super::backoff::backoff;
 use super::health::Proof;
 use super::target::Target;
-use crate::cdn::{SignContext, Verdict};
+use crate::cdn::Verdict;
 use crate::store::PausedBy;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,11 +55,12 @@ fn wait_after(failures: &mut u32) -> Duration {
 
 async fn check(target: &Target) -> Proof {
     let shared = &target.shared;
-    let sign = SignContext { now_ms: shared.now_ms(), nonce: uuid::Uuid::new_v4().to_string() };
-    let requests = match target.adapter.check_requests(&sign) {
+    let requests = match target.adapter.check_requests(&target.sign()) {
         Ok(requests) => requests,
         Err(error) => return Proof::Bad(super::with_causes(&error)),
     };
+    // It does not wait, but it counts. Where it is a purge, it is one of a tag.
+    target.account.take(&Load { calls: requests.len() as u64, items: [0, 1, 0, 0] });
     let mut replies = Vec::with_capacity(requests.len());
     for request in requests {
         match timeout(TIMEOUT, shared.transport.send(request)).await {
@@ -72,7 +74,7 @@ async fn check(target: &Target) -> Proof {
         Verdict::Done => Proof::Good,
         // The key is good, but what it may do only a purge can show.
         Verdict::Refused => Proof::Open(answer.message),
-        Verdict::Later(_) | Verdict::Split | Verdict::BadCredentials => Proof::Bad(answer.message),
+        _ => Proof::Bad(answer.message),
     }
 }
 

@@ -1,17 +1,18 @@
 //! Starts, watches and stops the tasks of every CDN.
 
+use super::account::Account;
 use super::target::{Shared, Target};
-use super::{Clock, Observer, Transport, backoff, check, milliseconds, queue};
-use crate::cdn::Adapter;
+use super::{Clock, Observer, Transport, backoff, check, completion, milliseconds, queue};
+use crate::cdn::{Adapter, Rates, rates};
 use crate::config::{Cdn, Config, Site};
 use crate::rewrite::CdnType;
-use crate::store::{QueueStatus, Store};
+use crate::store::{Left, QueueStatus, Store};
 use crate::view::PurgeHealthView;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{SetOnce, watch};
 use tokio::time::sleep;
@@ -49,8 +50,9 @@ pub struct Engine {
     shared: Arc<Shared>,
     adapter: MakeAdapter,
     view: Arc<PurgeHealthView>,
-    /// The leases of the former run have been released.
-    released: Arc<SetOnce<()>>,
+    accounts: Mutex<HashMap<String, Arc<Account>>>,
+    /// What the former run left, once it has been taken over.
+    left: Arc<SetOnce<Left>>,
     tasks: TaskTracker,
 }
 
@@ -83,9 +85,16 @@ impl Engine {
     pub fn start(config: &Config, parts: Parts) -> Self {
         let shared = Arc::new(Shared::new(parts.store, parts.transport, parts.observer, parts.clock));
         let (adapter, view) = (parts.adapter, parts.view);
-        let (targets, released) = (Arc::default(), Arc::default());
-        let engine = Self { targets, shared, adapter, view, released, tasks: TaskTracker::new() };
-        engine.spawn(release(engine.shared.clone(), engine.released.clone()));
+        let engine = Self {
+            targets: Arc::default(),
+            shared,
+            adapter,
+            view,
+            accounts: Mutex::default(),
+            left: Arc::default(),
+            tasks: TaskTracker::new(),
+        };
+        engine.spawn(take_over(engine.shared.clone(), engine.left.clone()));
         engine.reload(config);
         engine.spawn(watch_queues(engine.shared.clone(), engine.targets.clone()));
         engine.spawn(probe(engine.shared.clone(), engine.targets.clone()));
@@ -96,6 +105,7 @@ impl Engine {
     /// Goes on with another configuration. CDNs that it leaves as they are keep their health; of the others the calls under
     /// way end, and the rest goes through the new settings. To be called on the runtime of the engine.
     pub fn reload(&self, config: &Config) {
+        self.set_rates(config);
         let cdns = || config.sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn)));
         let mut old = self.targets.load().to_vec();
         let mut kept = |(site, cdn): (&Arc<Site>, &Arc<Cdn>)| {
@@ -114,16 +124,43 @@ impl Engine {
 
     fn begin(&self, site: &Site, cdn: &Cdn) -> Arc<Target> {
         let cell = self.view.cell(&site.name, &cdn.name);
-        let target = Arc::new(Target::new(site, cdn, (self.adapter)(cdn), cell, self.shared.clone()));
+        let account = self.account(&cdn.account, || rates(cdn));
+        let adapter = (self.adapter)(cdn);
+        let target = Arc::new(Target::new(site, cdn, adapter, account, cell, self.shared.clone()));
         self.tasks.spawn(supervised(target.clone(), "check", check::run));
-        let (queue, released) = (target.clone(), self.released.clone());
+        self.tasks.spawn(supervised(target.clone(), "completion", completion::run));
+        let (queue, left) = (target.clone(), self.left.clone());
         self.tasks.spawn(async move {
             tokio::select! {
                 () = queue.stop.cancelled() => {}
-                _ = released.wait() => supervised(queue.clone(), "queue", queue::run).await,
+                left = left.wait() => {
+                    queue.account.restore(&left.rates, queue.shared.now_ms());
+                    supervised(queue.clone(), "queue", queue::run).await;
+                }
             }
         });
         target
+    }
+
+    /// CDNs that share an account keep together to the strictest of their rates.
+    fn set_rates(&self, config: &Config) {
+        let mut all: HashMap<&str, Rates> = HashMap::new();
+        for cdn in config.sites.iter().flat_map(|site| &site.cdns) {
+            let rates = match all.remove(cdn.account.as_str()) {
+                Some(known) => rates(cdn).strictest(known),
+                None => rates(cdn),
+            };
+            all.insert(&cdn.account, rates);
+        }
+        for (name, rates) in all {
+            self.account(name, Rates::default).set_rates(rates);
+        }
+    }
+
+    fn account(&self, name: &str, rates: impl FnOnce() -> Rates) -> Arc<Account> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = accounts.entry(name.to_owned());
+        account.or_insert_with(|| Arc::new(Account::new(name, rates()))).clone()
     }
 
     /// There is something new for the CDNs of `site`.
@@ -180,19 +217,19 @@ impl Engine {
     }
 }
 
-/// Ends the leases of the former run, before anything is claimed.
-async fn release(shared: Arc<Shared>, released: Arc<SetOnce<()>>) {
+/// Takes over from the former run, before anything is claimed.
+async fn take_over(shared: Arc<Shared>, left: Arc<SetOnce<Left>>) {
     let mut failures = 0;
     loop {
-        let leases = shared.store.release_leases().await;
-        shared.written(&leases);
-        match leases {
-            Ok(leases) => {
-                if leases > 0 {
-                    tracing::info!(leases, "going on with what a former run had begun");
+        let taken = shared.store.take_over().await;
+        shared.written(&taken);
+        match taken {
+            Ok(taken) => {
+                if taken.leases > 0 {
+                    tracing::info!(leases = taken.leases, "going on with what a former run had begun");
                 }
                 // Only set here.
-                let _ = released.set(());
+                let _ = left.set(taken);
                 return;
             }
             Err(_) => {

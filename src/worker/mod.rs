@@ -6,10 +6,15 @@
 //!
 //! Nothing is lost by a crash: what was claimed and not settled is claimed again when its lease ends, or at the next start.
 
+mod account;
+mod answer;
 mod backoff;
 mod call;
 mod check;
+mod choose;
+mod completion;
 mod engine;
+mod escalate;
 mod health;
 mod pace;
 mod queue;
@@ -64,6 +69,9 @@ pub trait Observer: Send + Sync {
 
     /// A job ended, this long after its purge was accepted.
     fn job_ended(&self, _job: &EndedJob, _took: Duration) {}
+
+    /// So many jobs were widened: an item was refused, or the CDN's rate is too low for them.
+    fn widened(&self, _key: &CdnKey, _jobs: u64) {}
 
     /// How a CDN's queue stands: jobs under way, and the age of the oldest (zero where there is none).
     fn queue(&self, _key: &CdnKey, _jobs: u64, _oldest: Duration) {}

@@ -1,12 +1,16 @@
-//! The queue of one CDN: claims what is due, fills calls with it, and keeps a few of them under way.
+//! The queue of one CDN: claims one call's worth of what is due whenever the account can pay for it, and keeps a few calls
+//! under way.
 
+use super::account::{Load, Wait};
 use super::backoff::backoff;
 use super::call::Call;
+use super::choose::{self, Next};
 use super::engine::WATCH;
+use super::escalate::Escalation;
 use super::target::Target;
-use crate::purge::batches;
-use crate::store::{SendOutcome, Settlement};
-use std::collections::VecDeque;
+use crate::cdn::ItemKind;
+use crate::purge::scheduling_kind;
+use crate::store::{Claim, Due};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -14,25 +18,30 @@ use tokio::time::{Instant, sleep_until};
 
 /// Calls to one CDN under way at the same time: one that hangs does not hold up the rest.
 const CALLS: usize = 4;
-/// How long a claim is the claimer's. Calls end well before, and one that would not is not begun.
+/// How long a claim is the claimer's: longer than the longest call.
 pub(super) const LEASE: Duration = Duration::from_secs(120);
 /// A look at the queue at least this often, should a wake-up be lost or the clock be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// A look at what is due when nobody can say how long it takes until there is room.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Works until the engine stops; then ends the calls that are under way and gives back the rest.
+/// Works until the engine stops; then ends the calls that are under way.
 pub(super) async fn run(target: Arc<Target>) {
-    let mut queue = Queue { target, ready: VecDeque::new(), calls: JoinSet::new(), store_failures: 0 };
+    let mut freed = target.account.freed();
+    let mut queue =
+        Queue { target, calls: JoinSet::new(), turn: 0, escalation: Escalation::new(), store_failures: 0 };
     let stop = queue.target.stop.clone();
     while !stop.is_cancelled() {
+        freed.mark_unchanged();
         let look_again = queue.fill().await;
         tokio::select! {
             () = stop.cancelled() => {}
             Some(ended) = queue.calls.join_next(), if !queue.calls.is_empty() => queue.ended(ended),
             () = queue.target.wake.notified() => {}
+            Ok(()) = freed.changed() => {}
             () = sleep_until(look_again) => {}
         }
     }
-    queue.give_back().await;
     while let Some(ended) = queue.calls.join_next().await {
         queue.ended(ended);
     }
@@ -40,15 +49,16 @@ pub(super) async fn run(target: Arc<Target>) {
 
 struct Queue {
     target: Arc<Target>,
-    /// Claimed, and waiting for one of the calls under way to end.
-    ready: VecDeque<Call>,
     calls: JoinSet<()>,
+    /// Counts the calls.
+    turn: u32,
+    escalation: Escalation,
     /// In a row.
     store_failures: u32,
 }
 
 impl Queue {
-    /// Begins calls until enough are under way or nothing is due; when to look again.
+    /// Begins calls until enough are under way or nothing can leave; when to look again.
     async fn fill(&mut self) -> Instant {
         loop {
             let now = Instant::now();
@@ -56,80 +66,75 @@ impl Queue {
                 return now + LONGEST_SLEEP;
             }
             if self.target.pace.is_holding() {
-                // What is claimed now would only lose its lease.
-                self.give_back().await;
                 return self.target.pace.until();
             }
             if self.target.is_paused() {
-                self.give_back().await;
                 return now + WATCH;
             }
-            if self.ready.front().is_some_and(Call::is_too_late) {
-                self.give_back().await;
-            }
-            if let Some(call) = self.ready.pop_front() {
-                self.calls.spawn(call.run());
-                continue;
-            }
-            if let Some(look_again) = self.claim().await {
-                return look_again;
+            let step = self.step().await;
+            if let Some(wait) = step {
+                return Instant::now() + wait.min(LONGEST_SLEEP);
             }
         }
     }
 
-    /// Claims what is due; when to look again if that is nothing.
-    async fn claim(&mut self) -> Option<Instant> {
-        let Target { key, shared, .. } = &*self.target;
-        // Asked first, since a claim waits for the writer.
-        let due = shared.store.next_due(key.clone()).await;
+    /// Begins a call if one can leave; how long to wait if not.
+    async fn step(&mut self) -> Option<Duration> {
+        let Target { key, shared, limits, account, .. } = &*self.target;
+        let now_ms = shared.now_ms();
+        let due = shared.store.due(key.clone(), now_ms, choose::full_call(limits)).await;
         shared.read(&due);
         let Ok(due) = due else { return Some(self.store_failed()) };
-        let now_ms = shared.now_ms();
-        let wait_ms = due.map(|due| due.saturating_sub(now_ms));
-        if wait_ms.is_none_or(|wait| wait > 0) {
-            let wait = wait_ms
-                .and_then(|wait| u64::try_from(wait).ok())
-                .map_or(LONGEST_SLEEP, Duration::from_millis);
-            return Some(Instant::now() + wait.min(LONGEST_SLEEP));
+        let next = choose::next(&due, limits, self.turn, |load| account.wait(load));
+        let wait = if let Next::Wait(wait) = &next { *wait } else { Wait::No };
+        if !matches!(wait, Wait::Silence(_)) && self.escalation.check(&self.target, &due, wait).await {
+            return None;
         }
+        match next {
+            Next::Idle => Some(until_due(&due, now_ms)),
+            Next::Wait(Wait::For(wait) | Wait::Silence(wait)) => Some(wait),
+            Next::Wait(Wait::No | Wait::Completion) => Some(LOOK_AGAIN),
+            Next::Call(call) => self.call(call, now_ms).await,
+        }
+    }
+
+    /// Claims and begins a call.
+    async fn call(&mut self, call: choose::Call, now_ms: i64) -> Option<Duration> {
+        let Target { key, shared, account, .. } = &*self.target;
+        // Somebody else of this account may have been faster.
+        let Some(mut reservation) = account.reserve(call.load) else { return Some(Duration::ZERO) };
         let lease_until_ms = now_ms.saturating_add(super::milliseconds(LEASE));
-        let claimed =
-            shared.store.claim(key.clone(), now_ms, lease_until_ms, self.target.claim_limit()).await;
+        let claim = Claim {
+            key: key.clone(),
+            now_ms,
+            lease_until_ms,
+            site: call.site,
+            hard: call.hard,
+            room: call.room,
+            bulk: call.bulk,
+            keep_together: self.target.keeps_together(),
+            rates: account.saved(now_ms),
+        };
+        let claimed = shared.store.claim(claim).await;
         shared.written(&claimed);
-        let Ok(sends) = claimed else { return Some(self.store_failed()) };
+        let Ok(claimed) = claimed else { return Some(self.store_failed()) };
         self.store_failures = 0;
-        if sends.is_empty() {
-            // Paused in between.
-            return Some(Instant::now() + Duration::from_secs(1));
+        if claimed.sends.is_empty() {
+            // Paused or cancelled in between, or what is first in line must leave together and has no room yet.
+            return Some(Duration::from_secs(1));
         }
-        let sends: Arc<[_]> = sends.into();
-        let wanted: Vec<_> = sends.iter().map(Call::wanted).collect();
-        let batches = batches(self.target.cdn_type, &self.target.limits, &wanted);
-        self.ready.extend(
-            batches
-                .into_iter()
-                .map(|batch| Call::new(self.target.clone(), sends.clone(), batch, lease_until_ms)),
-        );
+        self.turn = self.turn.wrapping_add(1);
+        self.escalation.leaves();
+        let call = Call::new(self.target.clone(), claimed, lease_until_ms);
+        reservation.shrink(call.load());
+        self.calls.spawn(call.run(reservation));
         None
     }
 
-    fn store_failed(&mut self) -> Instant {
+    fn store_failed(&mut self) -> Duration {
         self.store_failures = self.store_failures.saturating_add(1);
         self.target.report(|_| {});
-        Instant::now() + backoff(self.store_failures, fastrand::f64())
-    }
-
-    /// Ends the leases of what was claimed but not begun. If that fails, they end by themselves.
-    async fn give_back(&mut self) {
-        if self.ready.is_empty() {
-            return;
-        }
-        let calls = std::mem::take(&mut self.ready);
-        let sends =
-            calls.iter().flat_map(Call::sends).map(|send| (send.id, send.attempt, SendOutcome::Unsent));
-        let shared = &self.target.shared;
-        let settlement = Settlement { sends: sends.collect(), attempt: None, now_ms: shared.now_ms() };
-        shared.written(&shared.store.settle(settlement).await);
+        backoff(self.store_failures, fastrand::f64())
     }
 
     fn ended(&self, ended: Result<(), tokio::task::JoinError>) {
@@ -138,4 +143,22 @@ impl Queue {
             tracing::error!(site, cdn, %error, "a call to a CDN broke off; its sends are claimed again when their lease ends");
         }
     }
+}
+
+fn until_due(due: &Due, now_ms: i64) -> Duration {
+    let wait_ms = due.next_ms.map(|next_ms| next_ms.saturating_sub(now_ms));
+    wait_ms.map_or(LONGEST_SLEEP, |wait_ms| Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default()))
+}
+
+/// What a call with these items costs.
+pub(super) fn load_of_call<'a>(
+    cdn: crate::rewrite::CdnType,
+    items: impl Iterator<Item = &'a crate::cdn::Item>,
+) -> Load {
+    let mut load = Load { calls: 1, items: [0; 4] };
+    for item in items {
+        let kind: ItemKind = scheduling_kind(cdn, item);
+        load.items[kind as usize] += 1;
+    }
+    load
 }

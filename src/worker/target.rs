@@ -1,14 +1,15 @@
 //! One CDN of one site: what its tasks share.
 
+use super::account::Account;
 use super::health::Health;
 use super::pace::Pace;
 use super::{Clock, Observer, Transport, milliseconds, with_causes};
-use crate::cdn::{Adapter, Capabilities};
+use crate::cdn::{Adapter, Capabilities, Counted, Item, ItemKind, Rates, SignContext, rates};
 use crate::config::{Cdn, Site};
+use crate::purge::widest;
 use crate::rewrite::{CdnType, Policy};
 use crate::store::{CdnKey, QueueStatus, Store, StoreError};
 use crate::view::PurgeHealth;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -88,16 +89,19 @@ pub(super) struct Target {
     pub(super) key: CdnKey,
     pub(super) cdn_type: CdnType,
     pub(super) adapter: Arc<dyn Adapter>,
+    /// What a call carries at most, by what the CDN takes and the account's buckets hold.
     pub(super) limits: Capabilities,
+    pub(super) account: Arc<Account>,
     /// How it is configured.
     cdn: Cdn,
-    /// A purge older than this is given up: no copy that it was to remove is fresh any more.
-    give_up_ms: AtomicI64,
+    terms: Mutex<Arc<Terms>>,
     /// Cancelled: nothing new is begun here, and this target no longer speaks for its CDN.
     pub(super) stop: CancellationToken,
     pub(super) pace: Pace,
     /// There may be something to claim.
     pub(super) wake: Notify,
+    /// The CDN accepted something that it completes later.
+    pub(super) accepted: Notify,
     /// A purge was refused because of the credentials: check them.
     pub(super) recheck: Notify,
     pub(super) shared: Arc<Shared>,
@@ -111,19 +115,23 @@ impl Target {
         site: &Site,
         cdn: &Cdn,
         adapter: Arc<dyn Adapter>,
+        account: Arc<Account>,
         cell: Arc<PurgeHealth>,
         shared: Arc<Shared>,
     ) -> Self {
+        let capabilities = adapter.capabilities();
         let target = Self {
             key: CdnKey { site: site.name.clone(), cdn: cdn.name.clone() },
             cdn_type: cdn.dialect.cdn,
-            limits: adapter.capabilities(),
+            limits: within(capabilities, &rates(cdn)),
+            account,
             adapter,
             cdn: cdn.clone(),
-            give_up_ms: AtomicI64::new(milliseconds(longest_ttl(&site.policy))),
+            terms: Mutex::new(Arc::new(Terms::of(site, cdn, capabilities))),
             stop: shared.stop.child_token(),
             pace: Pace::new(),
             wake: Notify::new(),
+            accepted: Notify::new(),
             recheck: Notify::new(),
             shared,
             health: Mutex::new(Health::new(site.max_purge_lag)),
@@ -134,10 +142,20 @@ impl Target {
         target
     }
 
-    /// How many sends one claim takes: as many as the largest call carries, so that calls are full.
-    pub(super) fn claim_limit(&self) -> usize {
-        let limits = [self.limits.urls_per_call, self.limits.tags_per_call, self.limits.prefixes_per_call];
-        limits.into_iter().max().unwrap_or(1).clamp(1, 3_000)
+    /// Whether a call that is made again must be made as it was: CloudFront knows calls by their reference.
+    pub(super) fn keeps_together(&self) -> bool {
+        self.cdn_type == CdnType::Cloudfront
+    }
+
+    /// What the site asks of its purges.
+    pub(super) fn terms(&self) -> Arc<Terms> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Now, and a nonce, for signatures.
+    pub(super) fn sign(&self) -> SignContext {
+        let now_ms = self.account.clock_ms(self.shared.now_ms());
+        SignContext { now_ms, nonce: uuid::Uuid::new_v4().to_string() }
     }
 
     /// Tells the health what was seen, and the proxy what follows from it.
@@ -175,16 +193,13 @@ impl Target {
         if self.key.site != site.name || self.cdn != *cdn {
             return false;
         }
-        self.give_up_ms.store(milliseconds(longest_ttl(&site.policy)), Ordering::Relaxed);
+        let terms = Terms::of(site, cdn, self.adapter.capabilities());
+        *self.terms.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
         self.report(|health| health.set_max_lag(site.max_purge_lag));
         if !self.cell.is_healthy() {
             self.recheck.notify_one();
         }
         true
-    }
-
-    pub(super) fn give_up_ms(&self) -> i64 {
-        self.give_up_ms.load(Ordering::Relaxed)
     }
 
     /// Whether nothing may be sent, as of the last second.
@@ -209,6 +224,44 @@ impl Target {
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a site asks of its purges at one CDN.
+pub(super) struct Terms {
+    pub(super) max_lag: Duration,
+    /// A purge older than this is given up: no copy that it was to remove is fresh any more.
+    pub(super) give_up_ms: i64,
+    /// All of the site, softly and hard: what is sent where items are refused or would take too long.
+    wider: [Option<Item>; 2],
+}
+
+impl Terms {
+    fn of(site: &Site, cdn: &Cdn, capabilities: Capabilities) -> Self {
+        Self {
+            max_lag: site.max_purge_lag,
+            give_up_ms: milliseconds(longest_ttl(&site.policy)),
+            wider: [false, true].map(|hard| widest(site, cdn, capabilities, hard)),
+        }
+    }
+
+    /// All of the site, if it can be purged.
+    pub(super) fn wider(&self, hard: bool) -> Option<&Item> {
+        self.wider[usize::from(hard)].as_ref()
+    }
+}
+
+/// A call is no larger than what the account's buckets hold, or it could never be paid for.
+fn within(mut limits: Capabilities, rates: &Rates) -> Capabilities {
+    for limit in rates.limits.iter().filter(|limit| limit.counted == Counted::Items) {
+        let most = |per_call: usize, kind| match limit.kinds.contains(&kind) {
+            true => per_call.min(limit.burst as usize),
+            false => per_call,
+        };
+        limits.urls_per_call = most(limits.urls_per_call, ItemKind::Url);
+        limits.tags_per_call = most(limits.tags_per_call, ItemKind::Tag);
+        limits.prefixes_per_call = most(limits.prefixes_per_call, ItemKind::Prefix);
+    }
+    limits
 }
 
 /// The longest that this site lets a CDN keep anything. Media whose path names its content by a hash are kept for 30 days on

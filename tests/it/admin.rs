@@ -221,23 +221,28 @@ fn a_paused_cdn_stays_paused_over_a_restart() {
 fn events_show_the_life_of_a_purge() {
     let (shim, node) = start();
     let mut events = Events::listen(&shim);
-    assert_eq!(events.next("health")["healthy"], true);
+    assert_eq!(events.find("health", |_| true)["healthy"], true);
 
     node.answer(503);
     let id = shim.accept(&json!({"tags": ["followed"]}));
-    let purge = events.next("purge");
+    let purge = events.find("purge", |_| true);
     assert_eq!((&purge["id"], &purge["state"]), (&json!(id), &json!("pending")));
-    assert_eq!(events.next("health")["healthy"], false);
-    let job = events.next_that("job", |job| job["state"] == "retrying");
-    assert_eq!((&job["purge"], &job["cdn"]), (&json!(id), &json!("varnish")));
+    // In either order.
+    let (mut unhealthy, mut retrying) = (false, false);
+    while !unhealthy || !retrying {
+        let (name, data) = events.next();
+        unhealthy |= name == "health" && data["healthy"] == false;
+        retrying |=
+            name == "job" && data["state"] == "retrying" && data["purge"] == id && data["cdn"] == "varnish";
+    }
 
     node.answer(200);
-    let job = events.next_that("job", |job| job["state"] == "done");
+    let job = events.find("job", |job| job["state"] == "done");
     assert_eq!((&job["purge"], &job["purge_ended"]), (&json!(id), &json!("done")));
-    assert_eq!(events.next("health")["healthy"], true);
+    assert_eq!(events.find("health", |_| true)["healthy"], true);
 
     assert_eq!(act(&shim, "POST", "/v1/reload").0, 200);
-    assert_eq!(events.next("reload")["accepted"], true);
+    assert_eq!(events.find("reload", |_| true)["accepted"], true);
 }
 
 /// A listener to `GET /v1/events`.
@@ -250,28 +255,31 @@ impl Events {
         Self(BufReader::new(download))
     }
 
-    /// The data of the next event of this name; those of other names are passed over.
-    fn next(&mut self, name: &str) -> Value {
-        self.next_that(name, |_| true)
-    }
-
-    fn next_that(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// The next event: its name and its data.
+    fn next(&mut self) -> (String, Value) {
         let (mut event, started) = (String::new(), Instant::now());
         loop {
             // There is a comment now and then, so that a read always ends.
-            assert!(started.elapsed() < PATIENCE, "no {name} came");
+            assert!(started.elapsed() < PATIENCE, "no event came");
             let mut line = String::new();
-            assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream ended before a {name}");
+            assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream ended");
             if let Some(name) = line.strip_prefix("event: ") {
                 event = name.trim().to_owned();
-            } else if let Some(data) = line.strip_prefix("data: ")
-                && event == name
-            {
-                let data: Value = serde_json::from_str(data).unwrap();
-                if wanted(&data) {
-                    return data;
-                }
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                return (event, serde_json::from_str(data).unwrap());
             }
+        }
+    }
+
+    /// The data of the next event of this name that is wanted; others are passed over.
+    fn find(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            let (event, data) = self.next();
+            if event == name && wanted(&data) {
+                return data;
+            }
+            assert!(started.elapsed() < PATIENCE, "no such {name} came");
         }
     }
 }

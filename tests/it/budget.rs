@@ -43,7 +43,8 @@ fn a_request_costs_what_it_did() {
         fs::write(path, written(&counted)).unwrap();
         return;
     }
-    let budget = read(&fs::read_to_string(path).unwrap());
+    let text = fs::read_to_string(path).unwrap();
+    let budget = read(&text);
     for (what, count) in counted {
         let before = budget[what];
         assert!(
@@ -64,7 +65,10 @@ fn written(counts: &BTreeMap<&str, u64>) -> String {
 
 fn read(text: &str) -> BTreeMap<&str, u64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split_once(' ')).map(|(what, count)| (what, count.parse().unwrap())).collect()
+    lines
+        .filter_map(|line| line.split_once(' '))
+        .map(|(what, count)| (what, count.parse().unwrap()))
+        .collect()
 }
 
 #[test]
@@ -92,10 +96,9 @@ fn run(binary: &Path, mode: &str, lines: &str, requests: u64) -> (u64, u64) {
     let config = dir.path().join("config.toml");
     fs::write(&config, configuration(address, admin, origin.address, mode, &cdn.settings())).unwrap();
     let mut valgrind = Command::new("valgrind");
-    valgrind.args(["--tool=callgrind", "--separate-threads=yes"]).arg(format!(
-        "--callgrind-out-file={}",
-        dir.path().join("out.%p").display()
-    ));
+    valgrind
+        .args(["--tool=callgrind", "--separate-threads=yes"])
+        .arg(format!("--callgrind-out-file={}", dir.path().join("out.%p").display()));
     valgrind.arg(binary).arg("serve").arg("--config").arg(&config);
     let mut shim = Process::start("valgrind", valgrind, dir.path());
     shim.wait_until(|| crate::harness::listens(address)).unwrap();
@@ -131,7 +134,13 @@ fn busiest_thread(dir: &Path) -> u64 {
     profiles.filter_map(total).max().unwrap()
 }
 
-fn configuration(address: SocketAddr, admin: SocketAddr, origin: SocketAddr, mode: &str, cdn: &str) -> String {
+fn configuration(
+    address: SocketAddr,
+    admin: SocketAddr,
+    origin: SocketAddr,
+    mode: &str,
+    cdn: &str,
+) -> String {
     format!(
         r#"[server]
 listen = ["{address}"]

@@ -33,8 +33,8 @@ fn load(text: &str, file: &str, dir: &Path) -> Loaded {
     let here = |name: &str| dir.join(name).display().to_string();
     let mut lines = Vec::new();
     for line in text.lines() {
-        let mut line = line.to_owned();
-        for (key, name) in [("cert", "cert.pem"), ("key", "key.pem")] {
+        let mut line = line.trim_start().to_owned();
+        for (key, name) in [("cert", "cert.pem"), ("key", "key.pem"), ("client_ca", "cert.pem")] {
             if line.starts_with(&format!("{key} = ")) {
                 line = format!("{key} = {:?}", here(name));
             }

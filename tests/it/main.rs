@@ -18,6 +18,7 @@ mod edge;
 mod events;
 mod fake_cdn;
 mod fuzz_corpus;
+mod hardening;
 mod harness;
 mod kit;
 mod passthrough;

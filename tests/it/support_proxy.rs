@@ -44,6 +44,16 @@ impl Wire {
         let _ = self.reader.get_mut().write_all(bytes.as_ref());
     }
 
+    /// Writes; whether the peer still takes bytes.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.reader.get_mut().write_all(bytes).is_ok()
+    }
+
+    /// The same connection, to write from another thread.
+    pub fn another_end(&self) -> TcpStream {
+        self.reader.get_ref().try_clone().unwrap()
+    }
+
     /// A head with its empty line, or what came instead before the end.
     pub fn head(&mut self) -> String {
         let mut head = Vec::new();
@@ -361,6 +371,7 @@ pub fn cdn(cdn: CdnType) -> Arc<Cdn> {
         everything: Everything::SiteTag,
         repeat_after: Duration::ZERO,
         repeat_everything_after: Duration::ZERO,
+        rate: Default::default(),
         account: "main".into(),
         dialect: Dialect {
             cdn,

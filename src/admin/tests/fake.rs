@@ -4,8 +4,8 @@ use crate::admin::reload::{NotReloaded, Reload, Reloaded};
 use crate::admin::{CdnHealth, Control};
 use crate::purge::State;
 use crate::store::{
-    Attempt, CdnKey, ClaimedSend, EndedJob, Enqueued, Filter, JobView, NewPurge, Pause, PausedBy, PurgeView,
-    QueueStatus, Settlement, Store, StoreError, StoreFuture,
+    Attempt, CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, JobView, Left, NewPurge, Pause,
+    PausedBy, PurgeView, QueueStatus, Settled, Settlement, Store, StoreError, StoreFuture, Wider, Work,
 };
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -179,16 +179,28 @@ impl Store for FakeStore {
         })
     }
 
-    fn claim(&self, _: CdnKey, _: i64, _: i64, _: usize) -> StoreFuture<'_, Vec<ClaimedSend>> {
+    fn due(&self, _: CdnKey, _: i64, _: usize) -> StoreFuture<'_, Due> {
+        self.answer(Due::default)
+    }
+
+    fn claim(&self, _: Claim) -> StoreFuture<'_, Claimed> {
+        self.answer(Claimed::default)
+    }
+
+    fn settle(&self, _: Settlement) -> StoreFuture<'_, Settled> {
+        self.answer(Settled::default)
+    }
+
+    fn widen(&self, _: CdnKey, _: Wider, _: i64) -> StoreFuture<'_, u64> {
+        self.answer(|| 0)
+    }
+
+    fn works(&self, _: CdnKey) -> StoreFuture<'_, Vec<Work>> {
         self.answer(Vec::new)
     }
 
-    fn settle(&self, _: Settlement) -> StoreFuture<'_, Vec<EndedJob>> {
-        self.answer(Vec::new)
-    }
-
-    fn next_due(&self, _: CdnKey) -> StoreFuture<'_, Option<i64>> {
-        self.answer(|| None)
+    fn complete(&self, _: i64, _: Option<i64>) -> StoreFuture<'_, ()> {
+        self.answer(|| ())
     }
 
     fn set_paused(&self, _: CdnKey, _: PausedBy, _: Option<String>) -> StoreFuture<'_, ()> {
@@ -211,8 +223,8 @@ impl Store for FakeStore {
         self.answer(|| ())
     }
 
-    fn release_leases(&self) -> StoreFuture<'_, u64> {
-        self.answer(|| 0)
+    fn take_over(&self) -> StoreFuture<'_, Left> {
+        self.answer(Left::default)
     }
 
     fn sweep(&self, _: i64, _: i64) -> StoreFuture<'_, u64> {

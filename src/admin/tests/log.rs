@@ -1,8 +1,9 @@
 //! The audit log of a test, in memory.
 
 use super::CANARY;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::io::{self, Write};
+use std::sync::{Arc, LazyLock, Mutex};
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 
 /// What this thread logs, as JSON lines.
@@ -12,6 +13,11 @@ pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Logs until the guard is dropped.
     pub(super) fn start() -> (Self, DefaultGuard) {
+        // With a single subscriber, tracing asks the thread that first meets a log line whether anybody wants it, and
+        // remembers the answer: a test that does not listen would silence those that do. A second one ends that.
+        static SECOND: LazyLock<Dispatch> =
+            LazyLock::new(|| Dispatch::new(tracing_subscriber::fmt().with_writer(io::sink).finish()));
+        LazyLock::force(&SECOND);
         let log = Self::default();
         let writer = log.clone();
         let subscriber =
@@ -31,11 +37,11 @@ impl Log {
 }
 
 impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

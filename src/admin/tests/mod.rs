@@ -149,6 +149,7 @@ fn plan(site: &Site, request: &PurgeRequest) -> Vec<JobPlan> {
         cdn: cdn.name.clone(),
         cdn_type: cdn.dialect.cdn,
         items: (0..request.item_count()).map(|index| item(index.to_string())).collect(),
+        everything: false,
         fallback: Vec::new(),
         repeat_after_ms: 0,
     };
@@ -262,6 +263,7 @@ fn cdn(name: &str, cdn: CdnType, tag_header: &'static str, settings: CdnSettings
         repeat_after: Duration::from_secs(2),
         repeat_everything_after: Duration::from_secs(30),
         account: name.to_owned(),
+        rate: Default::default(),
         dialect,
         settings,
     }

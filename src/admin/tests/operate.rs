@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::purge::State as PurgeState;
-use crate::store::{CdnKey, SendOutcome, Settlement, SqliteStore};
+use crate::store::{CdnKey, Claim, SendOutcome, Settlement, SqliteStore};
 use serde_json::{Value, json};
 
 /// An admin API, and what its workers would do.
@@ -26,9 +26,9 @@ impl Desk {
     /// Everything that is due at the CDN comes to this end.
     async fn send(&self, outcome: SendOutcome) {
         let key = CdnKey { site: "www".to_owned(), cdn: "fastly".to_owned() };
-        let sends = self.store.claim(key, i64::MAX, i64::MAX, 100).await.unwrap();
+        let sends = self.store.claim(Claim::of(key, i64::MAX, i64::MAX, 100)).await.unwrap().sends;
         let sends = sends.iter().map(|send| (send.id, send.attempt, outcome)).collect();
-        self.store.settle(Settlement { sends, attempt: None, now_ms: 1 }).await.unwrap();
+        self.store.settle(Settlement { sends, now_ms: 1, ..Settlement::default() }).await.unwrap();
     }
 
     async fn act(&self, method: Method, path: &str) -> (u16, Value) {

@@ -64,7 +64,7 @@ impl Credentials for Akamai {
             Some(Err(why)) => draft.unreachable("Akamai's API", why),
             Some(Ok(reply)) => match self.classify(reply).verdict {
                 Verdict::Done => draft.proved("A purge of an unused tag was accepted."),
-                Verdict::Later(_) => draft.unforeseen("Akamai's API", &said(&draft, reply)),
+                Verdict::Later(_) | Verdict::Resign => draft.unforeseen("Akamai's API", &said(&draft, reply)),
                 _ => draft.error(
                     format!("Akamai refused a purge of an unused tag: {}", said(&draft, reply)),
                     GRANT,

@@ -49,7 +49,7 @@ fn a_body_fills_50_000_bytes_and_no_more() {
 
 #[test]
 fn replies() {
-    use Verdict::{BadCredentials, Done, Later, Refused, Split};
+    use Verdict::{BadCredentials, Done, Later, Refused, Resign, Split};
     let check = |status: u16, headers: &[(&str, &str)], body: &str, one: Verdict, more: Verdict| {
         let reply = reply(status, headers, body);
         assert_eq!(verdicts(&*akamai(), ItemKind::Url, &reply), (one, more), "{status} {body}");
@@ -66,7 +66,7 @@ fn replies() {
     check(403, &[], not_ours, Refused, Split);
     // The gateway: clock, authentication, authorisation.
     let clock = r#"{"type":"https://problems.luna.akamaiapis.net/-/pep-authn/request-error","title":"Bad request","status":400,"detail":"Invalid timestamp","requestId":"r"}"#;
-    check(400, &[], clock, Later(None), Later(None));
+    check(400, &[], clock, Resign, Resign);
     let header = r#"{"type":"https://problems.luna.akamaiapis.net/-/pep-authn/request-error","title":"Bad request","status":400,"detail":"Invalid authorization header"}"#;
     check(400, &[], header, BadCredentials, BadCredentials);
     let signature = r#"{"type":"https://problems.luna.akamaiapis.net/-/pep-authn/deny","title":"Not authorized","status":401,"detail":"The signature does not match"}"#;

@@ -180,7 +180,7 @@ impl Cloudflare {
                 format!("The account's rate is used up, so nothing is proved: {}", said(draft, reply)),
                 "Try again in a minute.",
             ),
-            Verdict::Later(_) => draft.unforeseen("Cloudflare's API", &said(draft, reply)),
+            _ => draft.unforeseen("Cloudflare's API", &said(draft, reply)),
         }
     }
 }

@@ -117,7 +117,7 @@ impl Cloudfront {
             }
             "AccessDenied" | "AccessDeniedException" => return true,
             _ if list.status.is_success() && document.root == "InvalidationList" => return true,
-            _ if matches!(self.classify(list).verdict, Verdict::Later(_)) => {
+            _ if matches!(self.classify(list).verdict, Verdict::Later(_) | Verdict::Resign) => {
                 draft.unforeseen("CloudFront's API", &said(draft, list));
             }
             _ => draft.error(text, POLICY),
@@ -153,7 +153,7 @@ impl Cloudfront {
             Some(Err(why)) => draft.unreachable("CloudFront's API", why),
             Some(Ok(reply)) => match self.classify(reply).verdict {
                 Verdict::Done => draft.proved("An invalidation of an unused path was accepted."),
-                Verdict::Later(_) => draft.note(
+                Verdict::Later(_) | Verdict::Resign => draft.note(
                     format!("CloudFront is throttling or busy, so nothing is proved: {}", said(draft, reply)),
                     "Try again in a minute.",
                 ),

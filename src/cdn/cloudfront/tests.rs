@@ -1,6 +1,9 @@
 use super::*;
 use crate::cdn::tests::{adapters, batch, check_calls, reply, sign, verdicts};
 use proptest::prelude::*;
+use quick_xml::Reader;
+use quick_xml::escape::unescape;
+use quick_xml::events::Event;
 use std::time::Duration;
 
 fn cloudfront() -> Box<dyn Adapter> {
@@ -105,7 +108,7 @@ const ACCEPTED: &str = "<?xml version=\"1.0\"?>\n<Invalidation xmlns=\"http://cl
 
 #[test]
 fn replies() {
-    use Verdict::{BadCredentials, Done, Later, Refused, Split};
+    use Verdict::{BadCredentials, Done, Later, Refused, Resign, Split};
     let check = |status: u16, body: &str, one: Verdict, more: Verdict| {
         let reply = reply(status, &[], body);
         assert_eq!(verdicts(&*cloudfront(), ItemKind::Url, &reply), (one, more), "{status} {body}");
@@ -142,9 +145,9 @@ fn replies() {
         code(403, credentials, BadCredentials, BadCredentials);
     }
     let clock = "Signature expired: 20261123T120000Z is now earlier than 20261123T121000Z";
-    check(403, &failed("SignatureDoesNotMatch", clock), Later(None), Later(None));
-    check(403, &failed("SignatureDoesNotMatch", "Signature not yet current: x"), Later(None), Later(None));
-    check(400, &failed("RequestExpired", "m"), Later(None), Later(None));
+    check(403, &failed("SignatureDoesNotMatch", clock), Resign, Resign);
+    check(403, &failed("SignatureDoesNotMatch", "Signature not yet current: x"), Resign, Resign);
+    check(400, &failed("RequestExpired", "m"), Resign, Resign);
     // A code that is new: the status decides.
     code(400, "BrandNew", Refused, Split);
     code(404, "BrandNew", Refused, Refused);

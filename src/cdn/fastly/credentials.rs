@@ -160,7 +160,7 @@ impl Fastly {
                         SERVICE_ID,
                     );
                 }
-                Verdict::Later(_) | Verdict::Split => draft.unforeseen("Fastly's API", &said(draft, reply)),
+                _ => draft.unforeseen("Fastly's API", &said(draft, reply)),
             },
         }
     }

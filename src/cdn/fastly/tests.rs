@@ -50,7 +50,7 @@ fn the_answer_to_a_full_call_can_be_read_whole() {
 
 #[test]
 fn replies() {
-    use Verdict::{BadCredentials, Done, Later, Refused, Split};
+    use Verdict::{BadCredentials, Done, Later, Partial, Refused, Split};
     let date = ("date", "Mon, 23 Nov 2026 12:00:00 GMT");
     let reset = ("fastly-ratelimit-reset", "1795435320");
     // Status, headers, body; what one item and several become.
@@ -67,7 +67,9 @@ fn replies() {
     check(tag, 200, &[], r#"{"a":"108-1","b":"108-2"}"#, Done, Done);
     check(all, 200, &[], r#"{"status":"ok"}"#, Done, Done);
     // A tag without an id was not purged.
-    check(tag, 200, &[], r#"{"a":"108-1"}"#, Done, Later(None));
+    check(tag, 200, &[], r#"{"a":"108-1"}"#, Done, Partial(vec![1]));
+    check(tag, 200, &[], r#"{"b":"108-1"}"#, Later(None), Partial(vec![0]));
+    check(tag, 200, &[], r#"{"c":"108-1"}"#, Later(None), Later(None));
     // Somebody else answered.
     check(url, 200, &[], "<html>Welcome</html>", Later(None), Later(None));
     check(url, 302, &[], "", Later(None), Later(None));

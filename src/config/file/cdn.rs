@@ -42,6 +42,20 @@ pub struct Cdn {
     /// account.
     #[schemars(regex(pattern = "^[a-z0-9._-]{1,64}$"), example = &"main")]
     pub account: Option<String>,
+    /// How many purge calls a second the account may make, where that is not the rate that the vendor publishes (CloudFront
+    /// publishes none: 1 is assumed; Varnish has none).
+    #[schemars(range(max = 10000), extend("exclusiveMinimum" = 0))]
+    pub calls_per_second: Option<f64>,
+    /// How many calls it may make at once after a pause. Default: as published, or what `calls_per_second` says.
+    #[schemars(range(min = 1))]
+    pub call_burst: Option<u32>,
+    /// How many items (URLs, tags, prefixes) a second it may purge, where that is not the rate that the vendor publishes.
+    #[schemars(range(max = 1000000), extend("exclusiveMinimum" = 0))]
+    pub items_per_second: Option<f64>,
+    /// How many items it may purge at once after a pause, and so in one call. Default: as published, or what
+    /// `items_per_second` says.
+    #[schemars(range(min = 1))]
+    pub item_burst: Option<u32>,
     /// The response header that carries the edge TTL. Its name decides the syntax. Default: `Surrogate-Control` (Fastly,
     /// Varnish), `Edge-Control` (Akamai), `Cloudflare-CDN-Cache-Control`, `Cache-Control` (CloudFront). All CDNs of one
     /// type in a site must agree.

@@ -5,7 +5,7 @@ use crate::config::at::At;
 use crate::config::file::File;
 use crate::config::file::cdn::{self as file, PurgeMode, SurgicalPurge};
 use crate::config::secret::{Secret, SecretRef};
-use crate::config::{Cdn, CdnSettings, Everything, duration};
+use crate::config::{Cdn, CdnSettings, Everything, Rate, duration};
 use crate::rewrite::{CdnType, Dialect};
 use http::HeaderName;
 use std::time::Duration;
@@ -29,6 +29,7 @@ pub(super) fn resolve(file: &file::Cdn, site_hosts: &[String], accounts: &Accoun
         repeat_after,
         repeat_everything_after,
         account: accounts.of_cdn(file),
+        rate: rate(file, at),
         dialect: dialect(file, at),
         settings: settings(file, at),
         name,
@@ -64,6 +65,30 @@ fn repeat(file: &file::Cdn, at: &At<'_>) -> (Duration, Duration) {
             }
             (after, after)
         }
+    }
+}
+
+fn rate(file: &file::Cdn, at: &At<'_>) -> Rate {
+    let per_second = |name: &str, value: Option<f64>, most: f64| {
+        if value.is_some_and(|value| !(value > 0.0 && value <= most)) {
+            at.key(name).error(format!("must be more than 0 and at most {most}"));
+        }
+        value
+    };
+    let burst = |name: &str, value: Option<u32>, rate: &str, has_rate: bool| {
+        if value == Some(0) {
+            at.key(name).error("must be at least 1");
+        }
+        if value.is_some() && !has_rate {
+            at.key(name).error(format!("has no effect without {rate}"));
+        }
+        value
+    };
+    Rate {
+        calls_per_second: per_second("calls_per_second", file.calls_per_second, 10_000.0),
+        call_burst: burst("call_burst", file.call_burst, "calls_per_second", file.calls_per_second.is_some()),
+        items_per_second: per_second("items_per_second", file.items_per_second, 1_000_000.0),
+        item_burst: burst("item_burst", file.item_burst, "items_per_second", file.items_per_second.is_some()),
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) async fn a_cancelled_purge_is_not_sent(store: Shared) {
 
 pub(super) async fn what_is_being_sent_when_it_is_cancelled_changes_nothing(store: Shared) {
     for (index, outcome) in
-        [SendOutcome::Done, SendOutcome::Failed, SendOutcome::RetryAt(LATER), SendOutcome::Splitting(LATER)]
+        [SendOutcome::Done, SendOutcome::Failed, SendOutcome::RetryAt(LATER), SendOutcome::Together(1)]
             .into_iter()
             .enumerate()
     {

@@ -1,61 +1,207 @@
-//! Sends go out under a lease.
+//! Sends go out under a lease, one call's worth at a time.
 
 use super::codes::Code;
-use super::enqueue::number;
+use super::due::{KINDS, sending};
+use super::{absorb, rates};
 use crate::cdn::{Item, ItemKind};
-use crate::purge::SendReason;
-use crate::store::{CdnKey, ClaimedSend};
-use rusqlite::{Connection, OptionalExtension, params};
+use crate::purge::{Cover, Filling, Fit};
+use crate::store::{Claim, Claimed, ClaimedSend, Lane};
+use rusqlite::{Connection, Row, params};
+use std::collections::HashSet;
 
-pub(super) fn claim(
-    connection: &Connection,
-    key: &CdnKey,
-    now_ms: i64,
-    lease_until_ms: i64,
-    limit: usize,
-) -> rusqlite::Result<Vec<ClaimedSend>> {
-    let Some(cdn) = sending(connection, key)? else { return Ok(Vec::new()) };
-    let mut small = due(connection, cdn, false, now_ms, limit)?;
-    let mut bulk = due(connection, cdn, true, now_ms, limit)?;
-    small.truncate(limit - bulk.len().min(limit / 4));
-    bulk.truncate(limit - small.len());
+/// Sends that one claim takes for each item that it may carry: many may want the same.
+const CROWD: usize = 16;
+/// Sends of a group that one claim looks at to see whether its items cover them.
+const COVERED: i64 = 1_000;
 
-    small.into_iter().chain(bulk).map(|id| lease(connection, id, lease_until_ms)).collect()
+pub(super) fn claim(connection: &Connection, claim: &Claim) -> rusqlite::Result<Claimed> {
+    let Some((cdn, _)) = sending(connection, &claim.key)? else { return Ok(Claimed::default()) };
+    rates::save(connection, &claim.rates)?;
+    if claim.site {
+        return absorb::claim(connection, cdn, claim);
+    }
+    let taken = match together(connection, cdn, claim)? {
+        Some(taken) => taken,
+        None => {
+            let mut taken = fill(connection, cdn, claim)?;
+            let covered = covered(connection, cdn, claim, &taken)?;
+            taken.extend(covered);
+            taken
+        }
+    };
+    let batch = taken.first().map(|first| first.id).filter(|_| claim.keep_together);
+    let leased = taken.iter().map(|taken| lease(connection, taken.id, batch, claim.lease_until_ms));
+    Ok(Claimed { sends: leased.collect::<Result<_, _>>()?, ..Claimed::default() })
 }
 
-/// The number of a CDN that is not paused.
-fn sending(connection: &Connection, key: &CdnKey) -> rusqlite::Result<Option<i64>> {
-    let Some(cdn) = number(connection, key)? else { return Ok(None) };
-    connection
-        .prepare_cached("SELECT id FROM cdns WHERE id = ?1 AND paused_by IS NULL")?
-        .query_row([cdn], |row| row.get(0))
-        .optional()
+/// A send that may be leased.
+struct Taken {
+    id: i64,
+    kind: ItemKind,
+    item: Item,
+    due_ms: i64,
+    batch: Option<i64>,
 }
 
-/// Due sends, and leased ones whose lease has run out: `due_ms` holds for both, so one index answers.
-fn due(
+impl Taken {
+    const COLUMNS: &str = "sends.id, sends.kind, items.kind, items.value, items.hard, due_ms, batch";
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let (Code(kind), Code(item_kind)) = (row.get(1)?, row.get(2)?);
+        let item = Item { kind: item_kind, value: row.get(3)?, hard: row.get(4)? };
+        Ok(Self { id: row.get(0)?, kind, item, due_ms: row.get(5)?, batch: row.get(6)? })
+    }
+}
+
+/// If the first in line are to be sent together, they.
+fn together(connection: &Connection, cdn: i64, claim: &Claim) -> rusqlite::Result<Option<Vec<Taken>>> {
+    for lane in lanes(claim) {
+        let mut first: Option<Taken> = None;
+        for kind in kinds(claim) {
+            let mut one = Vec::new();
+            scan(connection, (cdn, lane, kind, claim.hard), claim.now_ms, "", 1, |taken| {
+                one.push(taken);
+                true
+            })?;
+            first = first.into_iter().chain(one).min_by_key(|taken| (taken.due_ms, taken.id));
+        }
+        if let Some(first) = first {
+            let Some(batch) = first.batch else { return Ok(None) };
+            let members: Vec<Taken> = connection
+                .prepare_cached(&format!(
+                    "SELECT {} FROM sends JOIN items ON items.job = sends.job AND items.n = sends.n
+                     WHERE batch = ?1 AND cdn = ?2 AND due_ms <= ?3 ORDER BY sends.id",
+                    Taken::COLUMNS
+                ))?
+                .query_map(params![batch, cdn, claim.now_ms], Taken::read)?
+                .collect::<Result<_, _>>()?;
+            return Ok(have_room(&members, claim).then_some(members));
+        }
+    }
+    Ok(None)
+}
+
+fn have_room(members: &[Taken], claim: &Claim) -> bool {
+    let mut filling = Filling::new(claim.room.clone(), [0; 4]);
+    let cover = Cover::of(members.iter().map(|member| &member.item));
+    let mut carried = members.iter().filter(|member| cover.broader(&member.item).is_none());
+    carried.all(|member| {
+        // What is soft beside its hard twin is not carried by itself.
+        let item = Item { hard: claim.hard, ..member.item.clone() };
+        filling.add(member.kind, &item) != Fit::Full
+    })
+}
+
+/// Due sends that are not kept together with others, until the call is full.
+fn fill(connection: &Connection, cdn: i64, claim: &Claim) -> rusqlite::Result<Vec<Taken>> {
+    let crowd = claim.room.total.saturating_mul(CROWD);
+    // Something is left to bulk purges, so that small ones do not starve them.
+    let mut filling = Filling::new(claim.room.clone(), claim.bulk);
+    let (mut taken, mut seen) = (Vec::new(), HashSet::new());
+    for (pass, lane) in [Lane::Small, Lane::Bulk, Lane::Small].into_iter().enumerate() {
+        if pass == 1 {
+            filling.release();
+        }
+        for kind in kinds(claim) {
+            if lane == Lane::Bulk && claim.bulk[kind as usize] == 0 {
+                continue;
+            }
+            scan(connection, (cdn, lane, kind, claim.hard), claim.now_ms, "AND batch IS NULL", -1, |next| {
+                if seen.contains(&next.id) {
+                    return true;
+                }
+                let fits = taken.len() < crowd && filling.add(kind, &next.item) != Fit::Full;
+                if fits {
+                    seen.insert(next.id);
+                    taken.push(next);
+                }
+                fits
+            })?;
+        }
+    }
+    Ok(taken)
+}
+
+/// Other due sends whose items are covered by what the call carries.
+fn covered(
     connection: &Connection,
     cdn: i64,
-    bulk: bool,
-    now_ms: i64,
-    limit: usize,
-) -> rusqlite::Result<Vec<i64>> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    connection
-        .prepare_cached(
-            "SELECT id FROM sends WHERE cdn = ?1 AND bulk = ?2 AND due_ms <= ?3 ORDER BY due_ms, id LIMIT ?4",
-        )?
-        .query_map(params![cdn, bulk, now_ms, limit], |row| row.get(0))?
-        .collect()
+    claim: &Claim,
+    carried: &[Taken],
+) -> rusqlite::Result<Vec<Taken>> {
+    let cover = Cover::of(carried.iter().map(|taken| &taken.item));
+    let ids: HashSet<i64> = carried.iter().map(|taken| taken.id).collect();
+    let mut covered = Vec::new();
+    for (lane, kind, hard) in groups() {
+        let has_twins = claim.hard && !hard && carried.iter().any(|taken| taken.kind == kind);
+        let is_below =
+            cover.has_prefixes() && (claim.hard || !hard) && matches!(kind, ItemKind::Url | ItemKind::Prefix);
+        if !has_twins && !is_below {
+            continue;
+        }
+        scan(connection, (cdn, lane, kind, hard), claim.now_ms, "AND batch IS NULL", COVERED, |next| {
+            if !ids.contains(&next.id) && cover.by(&next.item).is_some() {
+                covered.push(next);
+            }
+            true
+        })?;
+    }
+    Ok(covered)
 }
 
-fn lease(connection: &Connection, id: i64, until_ms: i64) -> rusqlite::Result<ClaimedSend> {
-    connection
-        .prepare_cached("UPDATE sends SET leased = 1, due_ms = ?2, attempt = attempt + 1 WHERE id = ?1")?
-        .execute(params![id, until_ms])?;
+/// Shows due sends of a group in their order to `visit`, as long as that says so.
+fn scan(
+    connection: &Connection,
+    (cdn, lane, kind, hard): (i64, Lane, ItemKind, bool),
+    now_ms: i64,
+    condition: &str,
+    limit: i64,
+    mut visit: impl FnMut(Taken) -> bool,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {} FROM sends JOIN items ON items.job = sends.job AND items.n = sends.n
+         WHERE cdn = ?1 AND lane = ?2 AND sends.kind = ?3 AND sends.hard = ?4 AND due_ms <= ?5 {condition}
+         ORDER BY due_ms, sends.id LIMIT ?6",
+        Taken::COLUMNS
+    ))?;
+    let mut rows = statement.query(params![cdn, Code(lane), Code(kind), hard, now_ms, limit])?;
+    while let Some(row) = rows.next()? {
+        if !visit(Taken::read(row)?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn kinds(claim: &Claim) -> impl Iterator<Item = ItemKind> {
+    KINDS.into_iter().filter(|kind| claim.room.items[*kind as usize] > 0)
+}
+
+fn lanes(claim: &Claim) -> impl Iterator<Item = Lane> {
+    let bulk = claim.bulk.iter().any(|bulk| *bulk > 0);
+    [Lane::Small, Lane::Bulk].into_iter().filter(move |lane| bulk || *lane == Lane::Small)
+}
+
+fn groups() -> impl Iterator<Item = (Lane, ItemKind, bool)> {
+    let lanes = [Lane::Small, Lane::Bulk].into_iter();
+    lanes.flat_map(|lane| KINDS.into_iter().flat_map(move |kind| [(lane, kind, true), (lane, kind, false)]))
+}
+
+pub(super) fn lease(
+    connection: &Connection,
+    id: i64,
+    batch: Option<i64>,
+    until_ms: i64,
+) -> rusqlite::Result<ClaimedSend> {
     connection
         .prepare_cached(
-            "SELECT sends.job, sends.reason, sends.attempt, items.kind, items.value, items.hard, purges.created_ms
+            "UPDATE sends SET leased = 1, due_ms = ?2, attempt = attempt + 1, batch = coalesce(?3, batch),
+                    absorber = NULL, absorber_attempt = NULL WHERE id = ?1",
+        )?
+        .execute(params![id, until_ms, batch])?;
+    connection
+        .prepare_cached(
+            "SELECT sends.job, reason, attempt, items.kind, value, items.hard, purges.created_ms, sends.lane
              FROM sends
              JOIN items ON items.job = sends.job AND items.n = sends.n
              JOIN jobs ON jobs.id = sends.job
@@ -63,24 +209,16 @@ fn lease(connection: &Connection, id: i64, until_ms: i64) -> rusqlite::Result<Cl
              WHERE sends.id = ?1",
         )?
         .query_row([id], |row| {
-            let Code(reason): Code<SendReason> = row.get(1)?;
-            let Code(kind): Code<ItemKind> = row.get(3)?;
+            let (Code(reason), Code(kind), Code(lane)) = (row.get(1)?, row.get(3)?, row.get(7)?);
             let item = Item { kind, value: row.get(4)?, hard: row.get(5)? };
-            Ok(ClaimedSend { id, job: row.get(0)?, item, reason, attempt: row.get(2)?, created_ms: row.get(6)? })
+            Ok(ClaimedSend {
+                id,
+                job: row.get(0)?,
+                item,
+                lane,
+                reason,
+                attempt: row.get(2)?,
+                created_ms: row.get(6)?,
+            })
         })
-}
-
-pub(super) fn next_due(connection: &Connection, key: &CdnKey) -> rusqlite::Result<Option<i64>> {
-    let Some(cdn) = sending(connection, key)? else { return Ok(None) };
-    let mut earliest =
-        connection.prepare_cached("SELECT min(due_ms) FROM sends WHERE cdn = ?1 AND bulk = ?2")?;
-    let small: Option<i64> = earliest.query_row(params![cdn, false], |row| row.get(0))?;
-    let bulk: Option<i64> = earliest.query_row(params![cdn, true], |row| row.get(0))?;
-    Ok(small.into_iter().chain(bulk).min())
-}
-
-/// They were due before they were leased, so they are due now.
-pub(super) fn release_leases(connection: &Connection) -> rusqlite::Result<u64> {
-    let released = connection.execute("UPDATE sends SET leased = 0, due_ms = 0 WHERE leased = 1", [])?;
-    Ok(released as u64)
 }

@@ -3,7 +3,7 @@
 use crate::cdn::ItemKind;
 use crate::purge::{SendReason, State};
 use crate::rewrite::CdnType;
-use crate::store::PausedBy;
+use crate::store::{Lane, PausedBy};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 /// An enum that the database keeps as its code.
@@ -33,6 +33,12 @@ codes!(ItemKind, as_i64,
     ItemKind::Tag => 1,
     ItemKind::Prefix => 2,
     ItemKind::Everything => 3,
+);
+
+codes!(Lane, as_i64,
+    Lane::Site => 0,
+    Lane::Small => 1,
+    Lane::Bulk => 2,
 );
 
 codes!(SendReason, as_i64,

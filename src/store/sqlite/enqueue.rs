@@ -2,11 +2,21 @@
 
 use super::codes::Code;
 use crate::purge::{JobPlan, PurgeRequest, SendReason, State};
-use crate::store::{BULK_ITEMS, CdnKey, Enqueued, NewPurge};
+use crate::store::{BULK_ITEMS, CdnKey, Enqueued, Lane, NewPurge};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// For how long an idempotency key is remembered.
 pub(super) const IDEMPOTENCY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// Sends for items of job ?1, with reason ?2, due at ?3; which items, a condition may say that is put behind.
+/// See [`crate::purge::scheduling_kind`] for the kind.
+pub(super) const NEW_SENDS: &str = "INSERT INTO sends (job, n, cdn, lane, kind, hard, reason, due_ms)
+    SELECT jobs.id, items.n, jobs.cdn,
+           CASE WHEN items.n >= jobs.items THEN 0 ELSE jobs.lane END,
+           CASE WHEN jobs.type = 'cloudfront' AND items.kind = 0 AND items.value GLOB '*[*]' THEN 2
+                ELSE items.kind END,
+           items.hard, ?2, ?3
+    FROM jobs JOIN items ON items.job = jobs.id WHERE jobs.id = ?1";
 
 pub(super) fn enqueue(connection: &Connection, purge: &NewPurge) -> rusqlite::Result<Enqueued> {
     if let Some(earlier) = earlier(connection, purge)? {
@@ -66,8 +76,9 @@ fn insert_job(connection: &Connection, purge: &NewPurge, n: i64, job: &JobPlan) 
     let done = job.items.is_empty();
     connection
         .prepare_cached(
-            "INSERT INTO jobs (purge, cdn, type, items, fallback, repeat_after_ms, due_ms, outcome, accepted_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO jobs
+                 (purge, cdn, type, items, fallback, repeat_after_ms, lane, due_ms, outcome, accepted_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             n,
@@ -76,28 +87,31 @@ fn insert_job(connection: &Connection, purge: &NewPurge, n: i64, job: &JobPlan) 
             count(job.items.len()),
             json(&job.fallback)?,
             job.repeat_after_ms,
+            Code(lane(job)),
             purge.due_ms,
             done.then_some(Code(State::Done)),
             done.then_some(purge.now_ms),
         ])?;
     let id = connection.last_insert_rowid();
 
-    let bulk = job.items.len() > BULK_ITEMS;
     let mut item = connection
         .prepare_cached("INSERT INTO items (job, n, kind, hard, value) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for (n, planned) in job.items.iter().enumerate() {
         item.execute(params![id, count(n), Code(planned.kind), planned.hard, planned.value])?;
     }
-    let mut send = connection.prepare_cached(
-        "INSERT INTO sends (job, n, cdn, bulk, reason, due_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    for n in 0..job.items.len() {
-        send.execute(params![id, count(n), cdn, bulk, Code(SendReason::First), purge.due_ms])?;
-    }
+    connection.prepare_cached(NEW_SENDS)?.execute(params![id, Code(SendReason::First), purge.due_ms])?;
     connection
         .prepare_cached("UPDATE cdns SET jobs = jobs + ?2, pending = pending + ?3 WHERE id = ?1")?
         .execute(params![cdn, !done, count(job.items.len())])?;
     Ok(())
+}
+
+fn lane(job: &JobPlan) -> Lane {
+    match job.items.len() {
+        _ if job.everything => Lane::Site,
+        items if items > BULK_ITEMS => Lane::Bulk,
+        _ => Lane::Small,
+    }
 }
 
 /// The number of a CDN, given on first use.

@@ -1,9 +1,10 @@
-//! What operators and the clock do to the store: status, pause, acknowledge, sweep, heartbeat.
+//! What operators and the clock do to the store: status, a new run, pause, acknowledge, sweep, heartbeat.
 
 use super::codes::Code;
 use super::enqueue::{IDEMPOTENCY_MS, intern};
+use super::rates;
 use super::settle::forget_call;
-use crate::store::{CdnKey, Pause, PausedBy, QueueStatus};
+use crate::store::{CdnKey, Left, Pause, PausedBy, QueueStatus};
 use rusqlite::{Connection, params};
 
 /// Purges that one sweep removes: few enough that nobody waits long for the writer.
@@ -30,6 +31,15 @@ pub(super) fn status(connection: &Connection) -> rusqlite::Result<Vec<QueueStatu
             })
         })?
         .collect()
+}
+
+/// What was leased was due before, so it is due now.
+pub(super) fn take_over(connection: &Connection) -> rusqlite::Result<Left> {
+    let leases = connection.execute(
+        "UPDATE sends SET leased = 0, due_ms = 0, absorber = NULL, absorber_attempt = NULL WHERE leased = 1",
+        [],
+    )?;
+    Ok(Left { leases: leases as u64, rates: rates::all(connection)? })
 }
 
 pub(super) fn set_paused(

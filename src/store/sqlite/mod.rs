@@ -1,24 +1,29 @@
 //! The store of one instance: an SQLite file, a thread that writes and a thread that reads.
 
+mod absorb;
 mod claim;
 mod codes;
+mod due;
 mod enqueue;
 mod housekeeping;
 mod open;
 mod operate;
+mod rates;
 mod read;
 mod settle;
 mod threads;
+mod widen;
+mod works;
 
 #[cfg(test)]
 mod tests;
 
 pub use open::OpenError;
 
-use super::types::{
-    CdnKey, ClaimedSend, EndedJob, Enqueued, Filter, NewPurge, PausedBy, PurgeView, QueueStatus, Settlement,
+use super::{
+    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, NewPurge, PausedBy, PurgeView,
+    QueueStatus, Settled, Settlement, Store, StoreError, StoreFuture, Wider, Work,
 };
-use super::{Store, StoreError, StoreFuture};
 use rusqlite::Connection;
 use std::fs::File;
 use std::path::Path;
@@ -153,24 +158,28 @@ impl Store for SqliteStore {
         self.write("accept a purge", move |connection| enqueue::enqueue(connection, &purge))
     }
 
-    fn claim(
-        &self,
-        key: CdnKey,
-        now_ms: i64,
-        lease_until_ms: i64,
-        limit: usize,
-    ) -> StoreFuture<'_, Vec<ClaimedSend>> {
-        self.write("lease sends", move |connection| {
-            claim::claim(connection, &key, now_ms, lease_until_ms, limit)
-        })
+    fn due(&self, key: CdnKey, now_ms: i64, most: usize) -> StoreFuture<'_, Due> {
+        self.read("tell what is due", move |connection| due::due(connection, &key, now_ms, most))
     }
 
-    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Vec<EndedJob>> {
+    fn claim(&self, claim: Claim) -> StoreFuture<'_, Claimed> {
+        self.write("lease sends", move |connection| claim::claim(connection, &claim))
+    }
+
+    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled> {
         self.write("settle sends", move |connection| settle::settle(connection, &settlement))
     }
 
-    fn next_due(&self, key: CdnKey) -> StoreFuture<'_, Option<i64>> {
-        self.read("tell when a send is due", move |connection| claim::next_due(connection, &key))
+    fn widen(&self, key: CdnKey, wider: Wider, now_ms: i64) -> StoreFuture<'_, u64> {
+        self.write("widen what is pending", move |connection| widen::queue(connection, &key, &wider, now_ms))
+    }
+
+    fn works(&self, key: CdnKey) -> StoreFuture<'_, Vec<Work>> {
+        self.read("tell what is under way", move |connection| works::of(connection, &key))
+    }
+
+    fn complete(&self, work: i64, completed_ms: Option<i64>) -> StoreFuture<'_, ()> {
+        self.write("note a completion", move |connection| works::complete(connection, work, completed_ms))
     }
 
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {
@@ -203,8 +212,8 @@ impl Store for SqliteStore {
         self.write("cancel a purge", move |connection| operate::cancel(connection, &id, now_ms))
     }
 
-    fn release_leases(&self) -> StoreFuture<'_, u64> {
-        self.write("release leases", claim::release_leases)
+    fn take_over(&self) -> StoreFuture<'_, Left> {
+        self.write("take over from a former run", housekeeping::take_over)
     }
 
     fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, u64> {

@@ -1,9 +1,10 @@
 //! What a person decides about a purge: try what failed again, or take back what is pending.
 
 use super::codes::{Code, HOLD_UP};
+use super::enqueue::NEW_SENDS;
 use super::settle::end_purge;
 use crate::purge::{SendReason, State};
-use crate::store::{BULK_ITEMS, CdnKey, EndedJob};
+use crate::store::{CdnKey, EndedJob};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// The failed items of every failed job are due again, as retries; how many jobs that were.
@@ -15,12 +16,8 @@ pub(super) fn retry(connection: &Connection, id: &str, now_ms: i64) -> rusqlite:
         .collect::<Result<_, _>>()?;
     for &(job, cdn) in &failed {
         let due = connection
-            .prepare_cached(
-                "INSERT INTO sends (job, n, cdn, bulk, reason, due_ms)
-                 SELECT jobs.id, items.n, jobs.cdn, jobs.items > ?2, ?3, ?4
-                 FROM jobs JOIN items ON items.job = jobs.id WHERE jobs.id = ?1 AND failed = 1",
-            )?
-            .execute(params![job, BULK_ITEMS as i64, Code(SendReason::Retry), now_ms])?;
+            .prepare_cached(&format!("{NEW_SENDS} AND items.failed = 1"))?
+            .execute(params![job, Code(SendReason::Retry), now_ms])?;
         connection
             .prepare_cached("UPDATE items SET failed = 0 WHERE job = ?1 AND failed = 1")?
             .execute([job])?;

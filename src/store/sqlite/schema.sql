@@ -41,6 +41,7 @@ CREATE TABLE jobs (
     items           INTEGER NOT NULL,           -- as this CDN names them
     fallback        TEXT NOT NULL,              -- JSON array of sentences
     repeat_after_ms INTEGER NOT NULL,           -- 0: no repeat
+    lane            INTEGER NOT NULL,           -- of its planned items' sends
     due_ms          INTEGER NOT NULL,
     outcome         TEXT,                       -- done | failed | cancelled; null: under way
     accepted_ms     INTEGER,
@@ -51,6 +52,7 @@ CREATE INDEX jobs_by_purge ON jobs (purge);
 CREATE INDEX jobs_under_way ON jobs (cdn, due_ms) WHERE outcome IS NULL;
 CREATE INDEX jobs_failed ON jobs (cdn) WHERE outcome = 'failed' AND acknowledged = 0;
 
+-- What was planned, and what it was widened to: items whose number is not below the job's `items`.
 CREATE TABLE items (
     job    INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     n      INTEGER NOT NULL,
@@ -67,16 +69,25 @@ CREATE TABLE sends (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     job     INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     n       INTEGER NOT NULL,                   -- which item of the job
-    cdn     INTEGER NOT NULL,                   -- the job's, for the index by which sends are claimed
-    bulk    INTEGER NOT NULL,                   -- of a job with so many items that small ones go ahead
+    -- What claims go by, in the order of the index: whose, how urgent, what may share a call.
+    cdn     INTEGER NOT NULL,
+    lane    INTEGER NOT NULL,                   -- 0 all of the site, 1 small, 2 of a bulk purge
+    kind    INTEGER NOT NULL,                   -- as in items, but CloudFront's wildcards are 2
+    hard    INTEGER NOT NULL,
+    due_ms  INTEGER NOT NULL,                   -- when it may be claimed; while leased, when the lease ends
     reason  INTEGER NOT NULL,                   -- 0 first, 1 retry, 2 repeat, 3 follow-up
     leased  INTEGER NOT NULL DEFAULT 0,
-    due_ms  INTEGER NOT NULL,                   -- when it may be claimed; while leased, when the lease ends
-    attempt INTEGER NOT NULL DEFAULT 0          -- times claimed: the fence of a settlement
+    attempt INTEGER NOT NULL DEFAULT 0,         -- times claimed: the fence of a settlement
+    batch   INTEGER,                            -- goes out with those of the same number, and with nothing else
+    -- Leased along with a send that covers it, as of that claim: ends with it.
+    absorber         INTEGER,
+    absorber_attempt INTEGER
 );
-CREATE INDEX sends_due ON sends (cdn, bulk, due_ms);
+CREATE INDEX sends_due ON sends (cdn, lane, kind, hard, due_ms);
 CREATE INDEX sends_by_job ON sends (job, reason, leased, due_ms);
 CREATE INDEX sends_leased ON sends (id) WHERE leased = 1;
+CREATE INDEX sends_batched ON sends (batch) WHERE batch IS NOT NULL;
+CREATE INDEX sends_absorbed ON sends (absorber) WHERE absorber IS NOT NULL;
 
 -- A call carries items of many jobs; its answer, up to 2 KiB, is kept once.
 CREATE TABLE calls (
@@ -107,6 +118,31 @@ CREATE TABLE idempotency (
 ) WITHOUT ROWID;
 CREATE INDEX idempotency_by_purge ON idempotency (purge);
 CREATE INDEX idempotency_by_age ON idempotency (created_ms);
+
+-- The token buckets of the CDNs' accounts: when each is full again, microseconds since the epoch.
+CREATE TABLE rates (
+    account TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    full_us INTEGER NOT NULL,
+    PRIMARY KEY (account, name)
+) WITHOUT ROWID;
+
+-- What CDNs accepted and have not reported complete yet, and whose it is.
+CREATE TABLE works (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    cdn       INTEGER NOT NULL REFERENCES cdns (id),
+    name      TEXT NOT NULL,                    -- the CDN's
+    since_ms  INTEGER NOT NULL,
+    items     INTEGER NOT NULL,
+    wildcards INTEGER NOT NULL                  -- of the items
+);
+CREATE INDEX works_by_cdn ON works (cdn);
+CREATE TABLE work_jobs (
+    work INTEGER NOT NULL REFERENCES works (id) ON DELETE CASCADE,
+    job  INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    PRIMARY KEY (work, job)
+) WITHOUT ROWID;
+CREATE INDEX work_jobs_by_job ON work_jobs (job);
 
 -- Written to learn whether the store still commits.
 CREATE TABLE heartbeat (

@@ -1,40 +1,67 @@
 //! Sends end, or wait for another try; with the last of them their job, and with the last job its purge.
 
 use super::codes::{Code, HOLD_UP};
+use super::enqueue::NEW_SENDS;
+use super::{absorb, rates, widen, works};
 use crate::purge::{SendReason, State};
-use crate::store::{Attempt, CdnKey, EndedJob, SendOutcome, Settlement};
+use crate::store::{Attempt, CdnKey, EndedJob, SendOutcome, Settled, Settlement};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 
 /// Attempts that a job remembers.
 const HISTORY: i64 = 100;
 
-pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> rusqlite::Result<Vec<EndedJob>> {
+pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> rusqlite::Result<Settled> {
     let mut jobs: BTreeMap<i64, Touched> = BTreeMap::new();
+    let mut settled = Settled::default();
     for &(id, attempt, outcome) in &settlement.sends {
         let Some(send) = Send::find(connection, id, attempt)? else { continue };
         let touched = jobs.entry(send.job).or_default();
         touched.cdn = send.cdn;
         touched.items += 1;
+        touched.is_work |= outcome == SendOutcome::Done && send.reason != SendReason::Repeat;
         if send.end(connection, outcome, settlement.now_ms)? {
             touched.ended += 1;
         }
+        if outcome == SendOutcome::Widened
+            && let Some(wider) = &settlement.widen
+            && widen::job(connection, send.job, wider, settlement.now_ms)?
+        {
+            settled.widened += 1;
+        }
+    }
+    if let &[(id, attempt, outcome)] = settlement.sends.as_slice() {
+        for of_job in absorb::settle(connection, id, attempt, outcome, settlement.now_ms)? {
+            let touched = jobs.entry(of_job.job).or_default();
+            touched.cdn = of_job.cdn;
+            touched.items += of_job.items;
+            if outcome == SendOutcome::Done {
+                touched.ended += of_job.holding_up;
+                touched.is_work |= of_job.holding_up > 0;
+            }
+        }
+    }
+    rates::save(connection, &settlement.rates)?;
+    if let Some(work) = &settlement.work
+        && let Some(touched) = jobs.values().next()
+    {
+        let of_jobs = jobs.iter().filter(|(_, touched)| touched.is_work).map(|(job, _)| *job);
+        settled.work = Some(works::begin(connection, touched.cdn, work, of_jobs, settlement.now_ms)?);
     }
     if let Some(attempt) = &settlement.attempt
         && !jobs.is_empty()
     {
         remember(connection, attempt, &jobs)?;
     }
-    let mut ended = Vec::new();
     for (&job, touched) in &jobs {
         if touched.ended > 0 {
             connection
                 .prepare_cached("UPDATE cdns SET pending = pending - ?2 WHERE id = ?1")?
                 .execute(params![touched.cdn, touched.ended])?;
-            ended.extend(end_job(connection, job, settlement.now_ms)?);
+            settled.ended.extend(end_job(connection, job, settlement.now_ms)?);
         }
     }
-    Ok(ended)
+    Ok(settled)
 }
 
 /// What a settlement did to one job.
@@ -45,6 +72,8 @@ struct Touched {
     items: i64,
     /// Sends that ended, repeats aside.
     ended: i64,
+    /// The CDN accepted some of it, repeats aside.
+    is_work: bool,
 }
 
 /// A send whose lease is still the claimer's.
@@ -53,7 +82,6 @@ struct Send {
     job: i64,
     n: i64,
     cdn: i64,
-    bulk: bool,
     reason: SendReason,
 }
 
@@ -61,11 +89,11 @@ impl Send {
     fn find(connection: &Connection, id: i64, attempt: u32) -> rusqlite::Result<Option<Self>> {
         connection
             .prepare_cached(
-                "SELECT job, n, cdn, bulk, reason FROM sends WHERE id = ?1 AND attempt = ?2 AND leased = 1",
+                "SELECT job, n, cdn, reason FROM sends WHERE id = ?1 AND attempt = ?2 AND leased = 1",
             )?
             .query_row(params![id, attempt], |row| {
-                let Code(reason) = row.get(4)?;
-                Ok(Self { id, job: row.get(0)?, n: row.get(1)?, cdn: row.get(2)?, bulk: row.get(3)?, reason })
+                let Code(reason) = row.get(3)?;
+                Ok(Self { id, job: row.get(0)?, n: row.get(1)?, cdn: row.get(2)?, reason })
             })
             .optional()
     }
@@ -88,24 +116,27 @@ impl Send {
                         .execute([self.job, self.n])?;
                 }
             }
+            // What comes in its place holds up the job.
+            SendOutcome::Widened => self.remove(connection)?,
             SendOutcome::RetryAt(due_ms) => {
-                // A repeat or follow-up stays what it is: only the purge itself holds up the job as a retry.
-                let reason = if self.reason == SendReason::First { SendReason::Retry } else { self.reason };
-                self.put_back(connection, reason, due_ms)?;
+                self.put_back(connection, self.retried(), due_ms, None)?;
+                return Ok(false);
+            }
+            SendOutcome::Together(batch) => {
+                self.put_back(connection, self.retried(), now_ms, Some(batch))?;
                 return Ok(false);
             }
             SendOutcome::Unsent => {
-                self.put_back(connection, self.reason, now_ms)?;
-                return Ok(false);
-            }
-            SendOutcome::Splitting(lease_until_ms) => {
-                connection
-                    .prepare_cached("UPDATE sends SET due_ms = ?2 WHERE id = ?1")?
-                    .execute([self.id, lease_until_ms])?;
+                self.put_back(connection, self.reason, now_ms, None)?;
                 return Ok(false);
             }
         }
         Ok(self.reason != SendReason::Repeat)
+    }
+
+    /// A repeat or follow-up stays what it is: only the purge itself holds up the job as a retry.
+    fn retried(&self) -> SendReason {
+        if self.reason == SendReason::First { SendReason::Retry } else { self.reason }
     }
 
     fn remove(&self, connection: &Connection) -> rusqlite::Result<()> {
@@ -113,20 +144,33 @@ impl Send {
         Ok(())
     }
 
-    fn put_back(&self, connection: &Connection, reason: SendReason, due_ms: i64) -> rusqlite::Result<()> {
+    fn put_back(
+        &self,
+        connection: &Connection,
+        reason: SendReason,
+        due_ms: i64,
+        batch: Option<i64>,
+    ) -> rusqlite::Result<()> {
         connection
-            .prepare_cached("UPDATE sends SET leased = 0, reason = ?2, due_ms = ?3 WHERE id = ?1")?
-            .execute(params![self.id, Code(reason), due_ms])?;
+            .prepare_cached(
+                "UPDATE sends SET leased = 0, reason = ?2, due_ms = ?3, batch = coalesce(?4, batch) WHERE id = ?1",
+            )?
+            .execute(params![self.id, Code(reason), due_ms, batch])?;
         Ok(())
     }
 
     fn insert_repeat(&self, connection: &Connection, now_ms: i64) -> rusqlite::Result<()> {
-        connection
-            .prepare_cached(
-                "INSERT INTO sends (job, n, cdn, bulk, reason, due_ms)
-                 SELECT id, ?2, cdn, ?3, ?4, ?5 + repeat_after_ms FROM jobs WHERE id = ?1 AND repeat_after_ms > 0",
-            )?
-            .execute(params![self.job, self.n, self.bulk, Code(SendReason::Repeat), now_ms])?;
+        let after_ms: i64 = connection
+            .prepare_cached("SELECT repeat_after_ms FROM jobs WHERE id = ?1")?
+            .query_row([self.job], |row| row.get(0))?;
+        if after_ms > 0 {
+            connection.prepare_cached(&format!("{NEW_SENDS} AND items.n = ?4"))?.execute(params![
+                self.job,
+                Code(SendReason::Repeat),
+                now_ms + after_ms,
+                self.n
+            ])?;
+        }
         Ok(())
     }
 }

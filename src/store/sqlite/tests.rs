@@ -1,7 +1,7 @@
 //! What is particular to SQLite: one instance, crashes, group commit, failing commits, query plans.
 
 use super::*;
-use crate::store::contract::{job, key, purge};
+use crate::store::contract::{claim_until, job, purge};
 use rusqlite::ErrorCode;
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -70,7 +70,7 @@ async fn what_was_accepted_survives_a_crash() {
     let (directory, path) = file();
     let store = SqliteStore::open(&path).unwrap();
     enqueue(&store, "p1").await.unwrap();
-    let claimed = store.claim(key("fastly"), i64::MAX - 1, i64::MAX, 10).await.unwrap();
+    let claimed = claim_until(&store, "fastly", i64::MAX - 1, i64::MAX, 10).await;
     enqueue(&store, "p2").await.unwrap();
 
     let after = directory.path().join("after.db");
@@ -80,8 +80,8 @@ async fn what_was_accepted_survives_a_crash() {
     for id in ["p1", "p2"] {
         assert!(reopened.get(id.into()).await.unwrap().is_some());
     }
-    assert_eq!(reopened.release_leases().await.unwrap(), 1);
-    let again = reopened.claim(key("fastly"), i64::MAX - 1, i64::MAX, 10).await.unwrap();
+    assert_eq!(reopened.take_over().await.unwrap().leases, 1);
+    let again = claim_until(&reopened, "fastly", i64::MAX - 1, i64::MAX, 10).await;
     assert_eq!(again.len(), 2);
     assert_eq!((again[0].id, again[0].attempt), (claimed[0].id, 2));
 }
@@ -209,7 +209,7 @@ async fn a_sweep_leaves_no_rows_behind() {
     enqueue(&store, "p1").await.unwrap();
     enqueue(&store, "p2").await.unwrap();
     let now = purge("", vec![]).now_ms;
-    let sends = store.claim(key("fastly"), now, now + 1, 10).await.unwrap();
+    let sends = claim_until(&store, "fastly", now, now + 1, 10).await;
     crate::store::contract::settle_all(&store, &sends, crate::store::SendOutcome::Done).await;
     assert_eq!(store.sweep(i64::MAX, now).await.unwrap(), 2);
     for table in ["purges", "jobs", "items", "sends", "attempts", "calls"] {
@@ -237,11 +237,36 @@ async fn frequent_queries_follow_an_index() {
         assert!(!plan.contains("TEMP B-TREE"), "{query}: {plan}");
     };
     check(
-        "SELECT id FROM sends WHERE cdn = 1 AND bulk = 0 AND due_ms <= 9 ORDER BY due_ms, id LIMIT 9",
+        "SELECT value FROM sends JOIN items ON items.job = sends.job AND items.n = sends.n
+         WHERE cdn = 1 AND lane = 0 AND sends.kind = 0 AND sends.hard = 0 AND due_ms <= 9 AND batch IS NULL
+         ORDER BY due_ms, sends.id LIMIT 9",
+        "INDEX sends_due",
+    )
+    .await;
+    check(
+        "SELECT count(*), min(due_ms) FROM
+             (SELECT due_ms FROM sends
+              WHERE cdn = 1 AND lane = 0 AND kind = 0 AND hard = 0 AND due_ms <= 9 ORDER BY due_ms LIMIT 9)",
         "COVERING INDEX sends_due",
     )
     .await;
-    check("SELECT min(due_ms) FROM sends WHERE cdn = 1 AND bulk = 0", "COVERING INDEX sends_due").await;
+    check(
+        "SELECT min(due_ms) FROM sends WHERE cdn = 1 AND lane = 0 AND kind = 0 AND hard = 0 AND due_ms > 9",
+        "COVERING INDEX sends_due",
+    )
+    .await;
+    check(
+        "SELECT id FROM sends WHERE batch = 1 AND cdn = 1 AND due_ms <= 9 ORDER BY id",
+        "INDEX sends_batched",
+    )
+    .await;
+    check("SELECT id FROM sends WHERE absorber = 1 ORDER BY id", "INDEX sends_absorbed").await;
+    check(
+        "SELECT id FROM sends WHERE cdn = 1 AND lane IN (0, 1, 2) AND kind IN (0, 1, 2, 3) AND hard IN (0, 1)
+             AND due_ms <= 9 AND id <> 7 AND (1 OR kind <> 3) LIMIT 9",
+        "INDEX sends_due",
+    )
+    .await;
     check("SELECT min(due_ms) FROM jobs WHERE cdn = 1 AND outcome IS NULL", "jobs_under_way").await;
     check(
         "SELECT count(*) FROM jobs WHERE cdn = 1 AND outcome = 'failed' AND acknowledged = 0",

@@ -1,11 +1,13 @@
 //! A CDN that is only a closure, an engine on a paused clock, and a store in memory: nothing here takes real time.
 
 use super::super::*;
-use crate::cdn::{Adapter, Batch, Capabilities, Classified, RequestError, SignContext, Verdict};
+use crate::cdn::{
+    Adapter, Batch, Capabilities, Classified, Completion, Progress, RequestError, SignContext, Verdict,
+};
 use crate::config::{Admin, Config, Server, Site};
 use crate::purge::{PurgeRequest, plan, testing};
 use crate::rewrite::CdnType;
-use crate::store::{NewPurge, PurgeView, SqliteStore, Store};
+use crate::store::{CdnKey, Claim, NewPurge, PurgeView, SqliteStore, Store};
 use crate::view::PurgeHealthView;
 use std::sync::Mutex;
 use tokio::time::{Instant, sleep};
@@ -34,6 +36,11 @@ pub(super) struct FakeCdn {
     pub(super) nodes: usize,
     pub(super) received: Mutex<Vec<Received>>,
     pub(super) checks: Mutex<Vec<u64>>,
+    statuses: Mutex<Vec<Option<u16>>>,
+    /// Accepts calls as work that is complete this long after it was asked about for the first time; none: at once.
+    pub(super) completes_after: Option<Duration>,
+    /// When each work was asked about, in milliseconds since the start of the test.
+    pub(super) asked: Mutex<Vec<(String, u64)>>,
     answer: Box<Behaviour>,
     check: Box<dyn Fn(&FakeCdn) -> Answer + Send + Sync>,
     /// Every call takes this long.
@@ -47,6 +54,9 @@ impl FakeCdn {
             nodes: 1,
             received: Mutex::default(),
             checks: Mutex::default(),
+            statuses: Mutex::default(),
+            completes_after: None,
+            asked: Mutex::default(),
             answer: Box::new(answer),
             check: Box::new(|_| OK),
             latency: Duration::from_millis(100),
@@ -66,6 +76,11 @@ impl FakeCdn {
         self.received.lock().unwrap().clone()
     }
 
+    /// What it answered to each call.
+    pub(super) fn statuses(&self) -> Vec<Option<u16>> {
+        self.statuses.lock().unwrap().clone()
+    }
+
     /// The items of each call.
     pub(super) fn calls(&self) -> Vec<String> {
         self.received().iter().map(|call| call.items.join(" ")).collect()
@@ -76,7 +91,13 @@ impl Transport for FakeCdn {
     fn send(&self, request: http::Request<Bytes>) -> Sending<'_> {
         Box::pin(async move {
             let at_ms = self.elapsed_ms();
-            let answer = if request.uri().path() == "/check" {
+            let answer = if let Some(work) = request.uri().path().strip_prefix("/work/") {
+                let mut asked = self.asked.lock().unwrap();
+                asked.push((work.to_owned(), at_ms));
+                let first = asked.iter().find(|(name, _)| name == work).unwrap().1;
+                let after = self.completes_after.unwrap().as_millis() as u64;
+                Some((if at_ms - first < after { 202 } else { 200 }, None))
+            } else if request.uri().path() == "/check" {
                 self.checks.lock().unwrap().push(at_ms);
                 (self.check)(self)
             } else {
@@ -85,11 +106,14 @@ impl Transport for FakeCdn {
                 let node = request.uri().path()[1..].parse().unwrap();
                 let received = Received { at_ms, reference, items, node };
                 self.received.lock().unwrap().push(received.clone());
-                (self.answer)(self, &received)
+                let answer = (self.answer)(self, &received);
+                self.statuses.lock().unwrap().push(answer.map(|(status, _)| status));
+                answer
             };
             sleep(self.latency).await;
             let (status, after) = answer.ok_or_else(|| Unreachable("no connection to the CDN".into()))?;
             let mut headers = http::HeaderMap::new();
+            headers.insert("x-number", self.received().len().into());
             headers.extend(after.map(|after| (http::header::RETRY_AFTER, after.into())));
             Ok(Reply { status: http::StatusCode::from_u16(status).unwrap(), headers, body: Bytes::new() })
         })
@@ -100,6 +124,8 @@ impl Transport for FakeCdn {
 #[derive(Debug)]
 struct FakeAdapter {
     nodes: usize,
+    completes: bool,
+    capabilities: Capabilities,
 }
 
 impl Adapter for FakeAdapter {
@@ -108,7 +134,7 @@ impl Adapter for FakeAdapter {
     }
 
     fn capabilities(&self) -> Capabilities {
-        testing::capabilities(&testing::cdn(CdnType::Fastly))
+        self.capabilities
     }
 
     fn requests(&self, batch: &Batch, _: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError> {
@@ -131,12 +157,34 @@ impl Adapter for FakeAdapter {
         Classified { verdict, request_id, message: format!("the CDN says {}", reply.status.as_u16()) }
     }
 
+    fn completion(&self) -> Option<&dyn Completion> {
+        self.completes.then_some(self as &dyn Completion)
+    }
+
     fn check_requests(&self, _: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError> {
         Ok(vec![http::Request::get("http://cdn.test/check").body(Bytes::new())?])
     }
 
     fn classify_check(&self, replies: &[Reply]) -> Classified {
         self.classify(&replies[0])
+    }
+}
+
+impl Completion for FakeAdapter {
+    fn work(&self, reply: &Reply) -> Option<String> {
+        Some(format!("work-{}", reply.headers["x-number"].to_str().unwrap()))
+    }
+
+    fn ask(&self, work: &str, _: &SignContext) -> Result<http::Request<Bytes>, RequestError> {
+        Ok(http::Request::get(format!("http://cdn.test/work/{work}")).body(Bytes::new())?)
+    }
+
+    fn progress(&self, reply: &Reply) -> Progress {
+        match reply.status.as_u16() {
+            200 => Progress::Complete,
+            202 => Progress::UnderWay,
+            _ => Progress::Unknown,
+        }
     }
 }
 
@@ -157,16 +205,20 @@ impl Shim {
     }
 
     pub(super) fn with_site(cdn: FakeCdn, site: Site) -> Self {
+        // Waits are spread at random: the same in every run, or a test would see another course each time.
+        fastrand::seed(7);
         let store = Arc::new(SqliteStore::in_memory().unwrap());
         Self { config: config(site), store, cdn: Arc::new(cdn), view: Arc::default() }
     }
 
     pub(super) fn start(&self) -> Engine {
-        let (began, nodes) = (self.cdn.began, self.cdn.nodes);
+        let (began, nodes, completes) = (self.cdn.began, self.cdn.nodes, self.cdn.completes_after.is_some());
         let parts = Parts {
             store: self.store.clone(),
             transport: self.cdn.clone(),
-            adapter: Box::new(move |_| Arc::new(FakeAdapter { nodes })),
+            adapter: Box::new(move |cdn| {
+                Arc::new(FakeAdapter { nodes, completes, capabilities: testing::capabilities(cdn) })
+            }),
             view: self.view.clone(),
             observer: Arc::new(()),
             clock: Arc::new(move || START + began.elapsed().as_millis() as i64),
@@ -184,9 +236,18 @@ impl Shim {
     }
 
     pub(super) async fn accept_at(&self, id: &str, tags: &[&str], now_ms: i64) {
-        let site = &self.config.sites[0];
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        let request = PurgeRequest { tags, ..Default::default() };
+        self.accept_request(0, id, PurgeRequest { tags, ..Default::default() }, now_ms).await;
+    }
+
+    /// Accepts a purge of tags for another site.
+    pub(super) async fn accept_for(&self, site: usize, id: &str, tags: &[String]) {
+        let request = PurgeRequest { tags: tags.to_vec(), ..Default::default() };
+        self.accept_request(site, id, request, self.now_ms()).await;
+    }
+
+    pub(super) async fn accept_request(&self, site: usize, id: &str, request: PurgeRequest, now_ms: i64) {
+        let site = &self.config.sites[site];
         let jobs = plan(site, &testing::capabilities, &request).unwrap();
         let purge = NewPurge {
             id: id.into(),
@@ -199,6 +260,13 @@ impl Shim {
             idempotency: None,
         };
         self.store.enqueue(purge).await.unwrap();
+    }
+
+    /// Somebody else claims what is due.
+    pub(super) async fn claim(&self, now_ms: i64) {
+        let key = CdnKey { site: "www".into(), cdn: "fastly".into() };
+        let claim = Claim::of(key, now_ms, now_ms + 120_000, 10);
+        assert!(!self.store.claim(claim).await.unwrap().sends.is_empty());
     }
 
     pub(super) async fn purge(&self, id: &str) -> PurgeView {

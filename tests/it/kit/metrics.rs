@@ -1,7 +1,7 @@
 //! Dashboards and alerts ask for metrics that exist, with labels and values that exist.
 
 use super::{insist, read, repository};
-use origin_shim::metrics::shard::OriginErrorKind;
+use origin_shim::metrics::shard::{Limit, OriginErrorKind};
 use origin_shim::rewrite::{Outcome, Reason};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +50,7 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
         "state" => vec!["done", "failed", "cancelled"],
         "status" => vec!["1xx", "2xx", "3xx", "4xx", "5xx"],
         "result" => vec!["accepted", "refused"],
+        "limit" => Limit::ALL.map(Limit::as_str).to_vec(),
         "listener" => vec!["plain", "tls"],
         _ => return None,
     })

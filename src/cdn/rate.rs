@@ -1,0 +1,322 @@
+//! How fast each CDN lets an account purge: what the vendors publish, and what the configuration says instead.
+//!
+//! Fastly: 100,000 keys and URLs an hour per customer; `purge_all` counts to the 1,000 calls an hour of the API
+//! (<https://www.fastly.com/documentation/reference/api/#rate-limiting>).
+//! Akamai: <https://techdocs.akamai.com/purge-cache/reference/rate-limiting>.
+//! Cloudflare: <https://developers.cloudflare.com/cache/how-to/purge-cache/>; URLs have a limit of their own.
+//! CloudFront: what may be under way at once is published
+//! (<https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/InvalidationLimits.html>), a rate of calls is not;
+//! people report `Throttling` after six or seven quick ones, so ours is one a second after a burst of five.
+
+use super::{Counted, ItemKind};
+use crate::config::{Cdn, CdnSettings, CloudflarePlan};
+use std::time::Duration;
+
+/// What an account may do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// Token buckets; a call takes from each that counts it.
+    pub limits: Vec<Limit>,
+    /// What may be under way at once.
+    pub ceilings: Vec<Ceiling>,
+}
+
+/// One token bucket of an account. It starts full.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    /// By which the store knows it.
+    pub name: &'static str,
+    /// Whether a call takes one token or one for each item.
+    pub counted: Counted,
+    /// Calls with these kinds of items are counted.
+    pub kinds: &'static [ItemKind],
+    /// Tokens that come back in a second.
+    pub per_second: f64,
+    /// Tokens that it holds.
+    pub burst: f64,
+    /// The vendor counts in windows: when nothing is left, all of it comes back at once at the end.
+    pub windowed: bool,
+}
+
+/// How many items may be under way at once, from the acceptance of a call until the CDN reports it complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ceiling {
+    /// Items of these kinds are counted; the scheduling kind of a wildcard is `Prefix`.
+    pub kinds: &'static [ItemKind],
+    /// At most so many.
+    pub most: u64,
+    /// How long an item is usually under way.
+    pub usually: Duration,
+}
+
+const ALL: &[ItemKind] = &[ItemKind::Url, ItemKind::Tag, ItemKind::Prefix, ItemKind::Everything];
+const URLS: &[ItemKind] = &[ItemKind::Url];
+const TAGS: &[ItemKind] = &[ItemKind::Tag];
+const URLS_AND_TAGS: &[ItemKind] = &[ItemKind::Url, ItemKind::Tag];
+const ALL_BUT_URLS: &[ItemKind] = &[ItemKind::Tag, ItemKind::Prefix, ItemKind::Everything];
+const EVERYTHING: &[ItemKind] = &[ItemKind::Everything];
+const WILDCARDS: &[ItemKind] = &[ItemKind::Prefix, ItemKind::Everything];
+
+/// The rates of a CDN's account, a little below what is published or configured: neither the CDN's clock nor the way there
+/// is ours, and a call that comes a millisecond too early is refused.
+pub fn rates(cdn: &Cdn) -> Rates {
+    const MARGIN: f64 = 0.95;
+    let mut rates = published(&cdn.settings);
+    let rate = &cdn.rate;
+    adjust(&mut rates.limits, Counted::Calls, rate.calls_per_second, rate.call_burst);
+    adjust(&mut rates.limits, Counted::Items, rate.items_per_second, rate.item_burst);
+    for limit in &mut rates.limits {
+        limit.per_second *= MARGIN;
+        limit.burst = (limit.burst * MARGIN).max(1.0);
+    }
+    rates
+}
+
+fn published(settings: &CdnSettings) -> Rates {
+    let limits = match settings {
+        CdnSettings::Fastly { .. } => vec![
+            items("keys", URLS_AND_TAGS, 100_000.0 / 3_600.0, 100_000.0),
+            Limit { windowed: true, ..calls("purge-all", EVERYTHING, 1_000.0 / 3_600.0, 1_000.0) },
+        ],
+        CdnSettings::Akamai { cp_codes, .. } => {
+            // A purge of everything takes a token for each CP code.
+            let codes = cp_codes.len().max(1) as f64;
+            vec![
+                calls("calls", ALL, 50.0, 100.0),
+                items("urls", URLS, 200.0, 10_000.0),
+                items("tags", TAGS, 500.0 / 60.0, 5_000.0),
+                items("cp-codes", EVERYTHING, 30.0 / 60.0 / codes, 300.0 / codes),
+            ]
+        }
+        CdnSettings::Cloudflare { plan, .. } => {
+            let (per_second, burst, urls) = match plan {
+                CloudflarePlan::Free => (5.0 / 60.0, 25.0, 800.0),
+                CloudflarePlan::Pro => (5.0, 25.0, 1_500.0),
+                CloudflarePlan::Business => (10.0, 50.0, 1_500.0),
+                CloudflarePlan::Enterprise => (50.0, 500.0, 3_000.0),
+            };
+            vec![
+                Limit { windowed: true, ..calls("calls", ALL_BUT_URLS, per_second, burst) },
+                items("urls", URLS, urls, urls),
+            ]
+        }
+        CdnSettings::Cloudfront { .. } => vec![calls("calls", ALL, 1.0, 5.0)],
+        CdnSettings::Varnish { .. } => Vec::new(),
+    };
+    let ceilings = match settings {
+        CdnSettings::Cloudfront { .. } => {
+            // 95 of 100 invalidations are reported complete within 25 s.
+            let usually = Duration::from_secs(30);
+            vec![
+                Ceiling { kinds: ALL, most: 3_000, usually },
+                Ceiling { kinds: WILDCARDS, most: 15, usually },
+            ]
+        }
+        _ => Vec::new(),
+    };
+    Rates { limits, ceilings }
+}
+
+/// A configured rate replaces every published one of its sort; where there is none it counts all kinds.
+fn adjust(limits: &mut Vec<Limit>, counted: Counted, per_second: Option<f64>, burst: Option<u32>) {
+    let Some(per_second) = per_second else { return };
+    // A purge-all that has a limit to itself keeps it.
+    let is_meant = |limit: &Limit| limit.counted == counted && limit.kinds != EVERYTHING;
+    if !limits.iter().any(is_meant) {
+        let name = if counted == Counted::Calls { "calls" } else { "items" };
+        limits.push(Limit { counted, ..calls(name, ALL, per_second, per_second.max(1.0)) });
+    }
+    for limit in limits.iter_mut().filter(|limit| is_meant(limit)) {
+        limit.per_second = per_second;
+        limit.burst = burst.map_or(limit.burst, f64::from);
+    }
+}
+
+fn calls(name: &'static str, kinds: &'static [ItemKind], per_second: f64, burst: f64) -> Limit {
+    Limit { name, counted: Counted::Calls, kinds, per_second, burst, windowed: false }
+}
+
+fn items(name: &'static str, kinds: &'static [ItemKind], per_second: f64, burst: f64) -> Limit {
+    Limit { counted: Counted::Items, ..calls(name, kinds, per_second, burst) }
+}
+
+impl Limit {
+    /// How many tokens a call takes that carries so many items of each kind, in the order of their declaration.
+    pub fn tokens(&self, calls: u64, items: &[u64; 4]) -> f64 {
+        let of_kinds: u64 = self.kinds.iter().map(|kind| items[*kind as usize]).sum();
+        match self.counted {
+            _ if of_kinds == 0 => 0.0,
+            Counted::Calls => calls as f64,
+            Counted::Items => of_kinds as f64,
+        }
+    }
+}
+
+impl Rates {
+    /// What CDNs of one account may do together: the least of what each of them is allowed.
+    pub fn strictest(mut self, other: Self) -> Self {
+        for limit in other.limits {
+            match self.limits.iter_mut().find(|known| known.name == limit.name) {
+                Some(known) => {
+                    known.per_second = known.per_second.min(limit.per_second);
+                    known.burst = known.burst.min(limit.burst);
+                }
+                None => self.limits.push(limit),
+            }
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::secret::Secret;
+    use crate::config::{AkamaiNetwork, Everything, Rate};
+    use crate::rewrite::{CdnType, Dialect};
+
+    fn cdn(settings: CdnSettings, rate: Rate) -> Cdn {
+        Cdn {
+            name: "cdn".into(),
+            hosts: vec![],
+            hard: true,
+            everything: Everything::SiteTag,
+            repeat_after: Duration::ZERO,
+            repeat_everything_after: Duration::ZERO,
+            account: "main".into(),
+            rate,
+            dialect: Dialect::new(CdnType::Fastly, None, None),
+            settings,
+        }
+    }
+
+    fn settings(cdn_type: CdnType) -> CdnSettings {
+        let (secret, api_url) = (|| Secret::new("secret"), String::from("https://api.example.com"));
+        match cdn_type {
+            CdnType::Fastly => CdnSettings::Fastly { service_id: "s".into(), auth_token: secret(), api_url },
+            CdnType::Akamai => CdnSettings::Akamai {
+                api_url,
+                client_token: secret(),
+                client_secret: secret(),
+                access_token: secret(),
+                network: AkamaiNetwork::Production,
+                cp_codes: vec![1, 2, 3],
+            },
+            CdnType::Cloudflare => cloudflare(CloudflarePlan::Free),
+            CdnType::Cloudfront => CdnSettings::Cloudfront {
+                distribution_id: "E1".into(),
+                access_key_id: "A1".into(),
+                secret_access_key: secret(),
+                session_token: None,
+                api_url,
+            },
+            CdnType::Varnish => CdnSettings::Varnish { api_urls: vec![] },
+        }
+    }
+
+    fn cloudflare(plan: CloudflarePlan) -> CdnSettings {
+        let api_url = String::from("https://api.example.com");
+        CdnSettings::Cloudflare {
+            zone_id: "z".into(),
+            api_token: Secret::new("secret"),
+            plan,
+            enterprise_only: false,
+            api_url,
+        }
+    }
+
+    /// `name: tokens a minute, burst`, before the margin.
+    fn shown(limits: &[Limit]) -> Vec<String> {
+        let show =
+            |limit: &Limit| format!("{}: {:.1}/min, {:.0}", limit.name, limit.per_second * 60.0, limit.burst);
+        limits.iter().map(show).collect()
+    }
+
+    #[test]
+    fn what_vendors_publish() {
+        let check = |settings, expected: &[&str]| assert_eq!(shown(&published(&settings).limits), expected);
+        check(settings(CdnType::Fastly), &["keys: 1666.7/min, 100000", "purge-all: 16.7/min, 1000"]);
+        check(
+            settings(CdnType::Akamai),
+            &[
+                "calls: 3000.0/min, 100",
+                "urls: 12000.0/min, 10000",
+                "tags: 500.0/min, 5000",
+                "cp-codes: 10.0/min, 100",
+            ],
+        );
+        check(cloudflare(CloudflarePlan::Free), &["calls: 5.0/min, 25", "urls: 48000.0/min, 800"]);
+        check(cloudflare(CloudflarePlan::Pro), &["calls: 300.0/min, 25", "urls: 90000.0/min, 1500"]);
+        check(cloudflare(CloudflarePlan::Business), &["calls: 600.0/min, 50", "urls: 90000.0/min, 1500"]);
+        check(
+            cloudflare(CloudflarePlan::Enterprise),
+            &["calls: 3000.0/min, 500", "urls: 180000.0/min, 3000"],
+        );
+        check(settings(CdnType::Cloudfront), &["calls: 60.0/min, 5"]);
+        check(settings(CdnType::Varnish), &[]);
+        let ceilings: Vec<_> = published(&settings(CdnType::Cloudfront)).ceilings;
+        assert_eq!(ceilings.iter().map(|ceiling| ceiling.most).collect::<Vec<_>>(), [3_000, 15]);
+    }
+
+    #[test]
+    fn what_is_configured_replaces_it() {
+        let check = |cdn_type,
+                     calls: (Option<f64>, Option<u32>),
+                     items: (Option<f64>, Option<u32>),
+                     expected: &[&str]| {
+            let rate = Rate {
+                calls_per_second: calls.0,
+                call_burst: calls.1,
+                items_per_second: items.0,
+                item_burst: items.1,
+            };
+            let mut limits = rates(&cdn(settings(cdn_type), rate)).limits;
+            for limit in &mut limits {
+                limit.per_second /= 0.95;
+                limit.burst = (limit.burst / 0.95).round();
+            }
+            assert_eq!(shown(&limits), expected, "{cdn_type:?}");
+        };
+        let none = (None, None);
+        check(
+            CdnType::Cloudflare,
+            (Some(1.0), None),
+            none,
+            &["calls: 60.0/min, 25", "urls: 48000.0/min, 800"],
+        );
+        check(
+            CdnType::Cloudflare,
+            (Some(1.0), Some(2)),
+            (Some(10.0), Some(100)),
+            &["calls: 60.0/min, 2", "urls: 600.0/min, 100"],
+        );
+        // Its own purge-all has a limit that nothing else shares.
+        check(
+            CdnType::Fastly,
+            (Some(10.0), None),
+            (Some(100.0), None),
+            &["keys: 6000.0/min, 100000", "purge-all: 16.7/min, 1000", "calls: 600.0/min, 10"],
+        );
+        check(
+            CdnType::Varnish,
+            (Some(2.0), None),
+            (Some(50.0), Some(500)),
+            &["calls: 120.0/min, 2", "items: 3000.0/min, 500"],
+        );
+    }
+
+    #[test]
+    fn who_is_counted() {
+        let [keys, all] = published(&settings(CdnType::Fastly)).limits[..] else { panic!("two limits") };
+        // URLs, tags, prefixes, everything.
+        assert_eq!([keys.tokens(1, &[2, 3, 0, 0]), all.tokens(1, &[2, 3, 0, 0])], [5.0, 0.0]);
+        assert_eq!([keys.tokens(1, &[0, 0, 0, 1]), all.tokens(1, &[0, 0, 0, 1])], [0.0, 1.0]);
+    }
+
+    #[test]
+    fn accounts_keep_to_the_strictest_of_their_cdns() {
+        let of = |plan| published(&cloudflare(plan));
+        let both = of(CloudflarePlan::Free).strictest(of(CloudflarePlan::Enterprise));
+        assert_eq!(both, of(CloudflarePlan::Free));
+    }
+}

@@ -1,0 +1,129 @@
+//! A send that purges all of the site takes with it whatever else is due and no harder: those end with it, or stand again
+//! if it fails.
+
+use super::claim::lease;
+use super::codes::Code;
+use super::due::KINDS;
+use crate::cdn::ItemKind;
+use crate::purge::SendReason;
+use crate::store::{Claim, Claimed, Lane, SendOutcome};
+use rusqlite::{Connection, OptionalExtension, params};
+use sha2::{Digest, Sha256};
+
+/// Sends that one claim absorbs, so that nobody waits long for the writer. More than that are absorbed next time, if there is
+/// one, or sent.
+const MOST: i64 = 100_000;
+
+/// Leases the first send of the lane, and all that it absorbs.
+pub(super) fn claim(connection: &Connection, cdn: i64, claim: &Claim) -> rusqlite::Result<Claimed> {
+    let mut first: Option<(i64, i64)> = None;
+    for kind in KINDS.into_iter().filter(|kind| claim.room.items[*kind as usize] > 0) {
+        let found: Option<(i64, i64)> = connection
+            .prepare_cached(
+                "SELECT due_ms, id FROM sends
+                 WHERE cdn = ?1 AND lane = 0 AND kind = ?2 AND hard = ?3 AND due_ms <= ?4
+                 ORDER BY due_ms, id LIMIT 1",
+            )?
+            .query_row(params![cdn, Code(kind), claim.hard, claim.now_ms], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        first = first.into_iter().chain(found).min();
+    }
+    let Some((_, id)) = first else { return Ok(Claimed::default()) };
+    let send = lease(connection, id, None, claim.lease_until_ms)?;
+    debug_assert_eq!(send.lane, Lane::Site);
+    // Only the CDN's own purge-all covers another of that kind.
+    let absorbed = connection
+        .prepare_cached(
+            "UPDATE sends SET leased = 1, due_ms = ?5, attempt = attempt + 1, absorber = ?6, absorber_attempt = ?7
+             WHERE id IN (SELECT id FROM sends
+                          WHERE cdn = ?1 AND lane IN (0, 1, 2) AND kind IN (0, 1, 2, 3) AND hard IN (0, ?2)
+                            AND due_ms <= ?3 AND id <> ?6 AND (?4 OR kind <> 3) LIMIT ?8)",
+        )?
+        .execute(params![
+            cdn,
+            send.item.hard,
+            claim.now_ms,
+            send.item.kind == ItemKind::Everything,
+            claim.lease_until_ms,
+            id,
+            send.attempt,
+            MOST,
+        ])?;
+    let absorbed_digest = if claim.keep_together && absorbed > 0 { digest(connection, id)? } else { 0 };
+    Ok(Claimed { sends: vec![send], absorbed: absorbed as u64, absorbed_digest })
+}
+
+/// Of the ids of what is absorbed; never 0.
+fn digest(connection: &Connection, absorber: i64) -> rusqlite::Result<u64> {
+    let mut hasher = Sha256::new();
+    let mut ids = connection.prepare_cached("SELECT id FROM sends WHERE absorber = ?1 ORDER BY id")?;
+    let mut rows = ids.query([absorber])?;
+    while let Some(row) = rows.next()? {
+        hasher.update(row.get::<_, i64>(0)?.to_be_bytes());
+    }
+    let digest: [u8; 32] = hasher.finalize().into();
+    let first = digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
+    Ok(first.max(1))
+}
+
+/// What a job had among the absorbed.
+pub(super) struct OfJob {
+    pub(super) job: i64,
+    pub(super) cdn: i64,
+    pub(super) items: i64,
+    /// Repeats aside.
+    pub(super) holding_up: i64,
+}
+
+/// Ends what a send absorbed when it was claimed the `attempt`th time: with it, or else it stands again.
+pub(super) fn settle(
+    connection: &Connection,
+    absorber: i64,
+    attempt: u32,
+    outcome: SendOutcome,
+    now_ms: i64,
+) -> rusqlite::Result<Vec<OfJob>> {
+    let jobs = connection
+        .prepare_cached(
+            "SELECT job, cdn, count(*), sum(reason <> ?3) FROM sends
+             WHERE absorber = ?1 AND absorber_attempt = ?2 AND leased = 1 GROUP BY job, cdn",
+        )?
+        .query_map(params![absorber, attempt, Code(SendReason::Repeat)], |row| {
+            Ok(OfJob { job: row.get(0)?, cdn: row.get(1)?, items: row.get(2)?, holding_up: row.get(3)? })
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    if jobs.is_empty() {
+        return Ok(jobs);
+    }
+    match outcome {
+        // The repeat of what covered them is theirs, too.
+        SendOutcome::Done => {
+            connection
+                .prepare_cached(
+                    "DELETE FROM sends WHERE absorber = ?1 AND absorber_attempt = ?2 AND leased = 1",
+                )?
+                .execute(params![absorber, attempt])?;
+        }
+        _ => {
+            let due_ms = if let SendOutcome::RetryAt(at) = outcome { at } else { now_ms };
+            let tried = !matches!(outcome, SendOutcome::Unsent);
+            connection
+                .prepare_cached(
+                    "UPDATE sends SET leased = 0, due_ms = ?3, absorber = NULL, absorber_attempt = NULL,
+                            reason = CASE WHEN ?4 AND reason = ?5 THEN ?6 ELSE reason END
+                     WHERE absorber = ?1 AND absorber_attempt = ?2 AND leased = 1",
+                )?
+                .execute(params![
+                    absorber,
+                    attempt,
+                    due_ms,
+                    tried,
+                    Code(SendReason::First),
+                    Code(SendReason::Retry)
+                ])?;
+        }
+    }
+    Ok(jobs)
+}

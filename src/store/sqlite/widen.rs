@@ -1,0 +1,88 @@
+//! Something broader in place of what is pending or refused: an item that was not planned, ahead of everything else.
+
+use super::codes::Code;
+use super::enqueue::{NEW_SENDS, number};
+use crate::purge::SendReason;
+use crate::store::{CdnKey, Wider};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// Puts it ahead of everything that is due, as an item of one of the jobs concerned. How many those are.
+pub(super) fn queue(
+    connection: &Connection,
+    key: &CdnKey,
+    wider: &Wider,
+    now_ms: i64,
+) -> rusqlite::Result<u64> {
+    let Some(cdn) = number(connection, key)? else { return Ok(0) };
+    let waits = connection
+        .prepare_cached(
+            "SELECT 1 FROM sends WHERE cdn = ?1 AND lane = 0 AND hard >= ?2 AND leased = 0 LIMIT 1",
+        )?
+        .exists(params![cdn, wider.item.hard])?;
+    if waits {
+        return Ok(0);
+    }
+    const CONCERNED: &str = "cdn = ?1 AND outcome IS NULL AND due_ms <= ?2
+         AND EXISTS (SELECT 1 FROM sends WHERE sends.job = jobs.id AND leased = 0 AND sends.due_ms <= ?2)";
+    let oldest: Option<i64> = connection
+        .prepare_cached(&format!("SELECT id FROM jobs WHERE {CONCERNED} ORDER BY due_ms, id LIMIT 1"))?
+        .query_row(params![cdn, now_ms], |row| row.get(0))
+        .optional()?;
+    let Some(oldest) = oldest else { return Ok(0) };
+    add(connection, oldest, wider, now_ms)?;
+    let concerned = connection
+        .prepare_cached(&format!("UPDATE jobs SET fallback = {} WHERE {CONCERNED}", noted("?3")))?
+        .execute(params![cdn, now_ms, wider.why])?;
+    Ok(concerned as u64)
+}
+
+/// Gives it to a job of which an item was refused, unless the job got as much before. Whether it did now.
+pub(super) fn job(connection: &Connection, job: i64, wider: &Wider, now_ms: i64) -> rusqlite::Result<bool> {
+    let has_it = connection
+        .prepare_cached(
+            "SELECT 1 FROM items JOIN jobs ON jobs.id = items.job
+             WHERE job = ?1 AND n >= jobs.items AND hard >= ?2 AND failed = 0",
+        )?
+        .exists(params![job, wider.item.hard])?;
+    if has_it {
+        return Ok(false);
+    }
+    add(connection, job, wider, now_ms)?;
+    connection
+        .prepare_cached(&format!("UPDATE jobs SET fallback = {} WHERE id = ?1", noted("?2")))?
+        .execute(params![job, wider.why])?;
+    Ok(true)
+}
+
+fn add(connection: &Connection, job: i64, wider: &Wider, now_ms: i64) -> rusqlite::Result<()> {
+    let n: i64 = connection
+        .prepare_cached(
+            "SELECT max(jobs.items, coalesce((SELECT max(n) + 1 FROM items WHERE job = ?1), 0))
+             FROM jobs WHERE id = ?1",
+        )?
+        .query_row([job], |row| row.get(0))?;
+    let item = &wider.item;
+    connection
+        .prepare_cached("INSERT INTO items (job, n, kind, hard, value) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![job, n, Code(item.kind), item.hard, item.value])?;
+    connection.prepare_cached(&format!("{NEW_SENDS} AND items.n = ?4"))?.execute(params![
+        job,
+        Code(SendReason::First),
+        now_ms,
+        n
+    ])?;
+    connection
+        .prepare_cached(
+            "UPDATE cdns SET pending = pending + 1 WHERE id = (SELECT cdn FROM jobs WHERE id = ?1)",
+        )?
+        .execute([job])?;
+    Ok(())
+}
+
+/// The job's fallbacks with another one, once.
+fn noted(why: &str) -> String {
+    format!(
+        "CASE WHEN EXISTS (SELECT 1 FROM json_each(fallback) WHERE value = {why}) THEN fallback
+              ELSE json_insert(fallback, '$[#]', {why}) END"
+    )
+}

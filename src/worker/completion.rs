@@ -1,0 +1,127 @@
+//! Asks a CDN that reports later about what it accepted, until it is complete. Nothing waits for it but what the CDN allows
+//! only so much of at once. What is under way is read from the store, so a restart goes on asking.
+
+use super::account::{Load, Wait};
+use super::backoff::backoff;
+use super::target::Target;
+use crate::cdn::{Completion, Progress};
+use crate::store::Work;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// The first question comes this long after the acceptance, each further one after half as long again.
+const FIRST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(30);
+/// Between two questions: they count to the rate of an API that publishes none.
+const PAUSE: Duration = Duration::from_secs(1);
+/// No answer takes longer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// If the CDN does not tell, it is taken to be through with it after this.
+const USUALLY: Duration = Duration::from_secs(60);
+/// Nothing is asked about for longer.
+const GIVE_UP: Duration = Duration::from_secs(86_400);
+
+/// Asks until the engine stops.
+pub(super) async fn run(target: Arc<Target>) {
+    let Some(completion) = target.adapter.completion() else { return };
+    let mut questions = HashMap::new();
+    let mut store_failures = 0;
+    while !target.stop.is_cancelled() {
+        let works = target.shared.store.works(target.key.clone()).await;
+        target.shared.read(&works);
+        let again = match works {
+            Ok(works) => {
+                store_failures = 0;
+                tokio::select! {
+                    () = target.stop.cancelled() => return,
+                    again = ask_what_is_due(&target, completion, &works, &mut questions) => again,
+                }
+            }
+            Err(_) => {
+                store_failures += 1;
+                Some(Instant::now() + backoff(store_failures, fastrand::f64()))
+            }
+        };
+        let wait = async {
+            match again {
+                Some(again) => sleep_until(again).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = target.stop.cancelled() => {}
+            () = target.accepted.notified() => {}
+            () = wait => {}
+        }
+    }
+}
+
+/// When to ask again about a work, and how long to wait after that.
+struct Question {
+    at: Instant,
+    next: Duration,
+}
+
+/// Asks about one work if one is due. When to look again; none if nothing is under way.
+async fn ask_what_is_due(
+    target: &Target,
+    completion: &dyn Completion,
+    works: &[Work],
+    questions: &mut HashMap<i64, Question>,
+) -> Option<Instant> {
+    questions.retain(|id, _| works.iter().any(|work| work.id == *id));
+    for work in works {
+        // Also those of a former run.
+        target.account.is_under_way(work.id, work.what.clone());
+        questions.entry(work.id).or_insert_with(|| Question { at: Instant::now() + FIRST, next: FIRST });
+    }
+    let work = works.iter().min_by_key(|work| questions.get(&work.id).map(|question| question.at))?;
+    let question = questions.get_mut(&work.id)?;
+    if question.at > Instant::now() {
+        return Some(question.at);
+    }
+    if let Wait::Silence(silence) = target.account.wait(&Load::default()) {
+        return Some(Instant::now() + silence);
+    }
+    let now_ms = target.shared.now_ms();
+    let age = Duration::from_millis(u64::try_from(now_ms.saturating_sub(work.since_ms)).unwrap_or_default());
+    let (site, cdn, name) = (&target.key.site, &target.key.cdn, &work.what.name);
+    let ended = match ask(target, completion, name).await {
+        Progress::Complete => Some(Some(target.shared.now_ms())),
+        Progress::Unknown if age >= USUALLY => Some(None),
+        _ if age >= GIVE_UP => {
+            tracing::warn!(site, cdn, work = name, "the CDN does not complete what it accepted a day ago");
+            Some(None)
+        }
+        Progress::Unknown | Progress::UnderWay => None,
+    };
+    if let Some(completed_ms) = ended {
+        let completed = target.shared.store.complete(work.id, completed_ms).await;
+        target.shared.written(&completed);
+        // If the store did not hear of it, it is asked about again.
+        if completed.is_ok() {
+            tracing::debug!(site, cdn, work = name, is_told = completed_ms.is_some(), "complete");
+            target.account.completed(work.id);
+            target.shared.changed();
+        }
+    }
+    question.next = question.next.mul_f64(1.5).min(LONGEST);
+    question.at = Instant::now() + question.next;
+    Some(Instant::now() + PAUSE)
+}
+
+async fn ask(target: &Target, completion: &dyn Completion, work: &str) -> Progress {
+    let request = match completion.ask(work, &target.sign()) {
+        Ok(request) => request,
+        Err(error) => {
+            tracing::warn!(work, error = &error as &dyn std::error::Error, "cannot ask about this");
+            return Progress::Unknown;
+        }
+    };
+    match timeout(TIMEOUT, target.shared.transport.send(request)).await {
+        Ok(Ok(reply)) => completion.progress(&reply),
+        Ok(Err(_)) | Err(_) => Progress::UnderWay,
+    }
+}

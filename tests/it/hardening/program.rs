@@ -1,0 +1,118 @@
+//! The real program, for what only a process shows: its memory, its signals, its two listeners.
+
+use crate::harness::http::{Answer, Request};
+use crate::harness::shim::program;
+use crate::harness::{HOST, PATIENCE, eventually, free_address};
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use tempfile::TempDir;
+
+/// A running shim with one site before one origin.
+pub struct Program {
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    child: Child,
+    log: PathBuf,
+    _dir: TempDir,
+}
+
+impl Program {
+    /// Starts it with `limits` as the content of `[server.limits]`.
+    pub fn before(origin: SocketAddr, limits: &str) -> Self {
+        for _ in 0..5 {
+            if let Some(program) = Self::try_start(origin, limits) {
+                return program;
+            }
+        }
+        panic!("no ports for the shim");
+    }
+
+    fn try_start(origin: SocketAddr, limits: &str) -> Option<Self> {
+        let dir = TempDir::new().unwrap();
+        let (address, admin) = (free_address(), free_address());
+        let config = dir.path().join("origin-shim.toml");
+        let text = format!(
+            "[server]\nlisten = [\"{address}\"]\nworkers = 2\n[server.limits]\n{limits}\n[admin]\nlisten = \"{admin}\"\n\
+             [store]\nurl = \"sqlite:store.db\"\n[[sites]]\nname = \"www\"\nhosts = [\"{HOST}\", \"www.example.com\"]\n\
+             origin = \"http://{origin}\"\n"
+        );
+        fs::write(&config, text).unwrap();
+        let log = dir.path().join("log");
+        let output = File::create(&log).unwrap();
+        let child = program()
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        let mut program = Self { address, admin, child, log, _dir: dir };
+        let ready = eventually("the shim is ready", || {
+            if Request::get("/readyz").try_send(admin).is_ok_and(|answer| answer.status == 200) {
+                return Some(true);
+            }
+            // A stranger took a port in between.
+            program.child.try_wait().unwrap().map(|_| false)
+        });
+        if !ready {
+            assert!(
+                program.output().to_lowercase().contains("address already in use"),
+                "{}",
+                program.output()
+            );
+        }
+        ready.then_some(program)
+    }
+
+    /// A request of the site; the connection is closed after it.
+    pub fn get(&self, target: &str) -> Answer {
+        Request::get(target).send(self.address)
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        eventually(&format!("the shim ends within {PATIENCE:?}"), || self.child.try_wait().unwrap())
+    }
+
+    /// What it wrote.
+    pub fn output(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Resident memory in bytes: now, and at most so far.
+    pub fn memory(&self) -> (u64, u64) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+        };
+        (bytes("VmRSS:"), bytes("VmHWM:"))
+    }
+
+    /// The value of a metric without labels, or with these.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = Request::get("/metrics").send(self.admin);
+        let line = text.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse::<f64>().unwrap() as u64)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("---- output of the shim ----\n{}", self.output());
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! A thousand clients that take their time, beside those who do not: slow heads, slow bodies, slow readers, and many that
+//! do nothing at all. `ORIGIN_SHIM_LONG=1` makes it longer.
+
+use super::program::Program;
+use super::*;
+use crate::harness::eventually;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream as AsyncStream;
+
+const SLOW: usize = 1000;
+const ALLOWED_GROWTH: u64 = 64 << 20;
+/// Between two bytes of a slow client.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Requests of good clients per second, together.
+const GOOD_PER_SECOND: u32 = 100;
+const LARGE: usize = 4 << 20;
+
+pub fn is_long() -> bool {
+    std::env::var_os("ORIGIN_SHIM_LONG").is_some()
+}
+
+/// An origin on one thread: `/large` is large, everything else `ok`, once the whole request is there.
+fn origin() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        runtime().block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer(stream));
+            }
+        });
+    });
+    address
+}
+
+async fn answer(mut stream: AsyncStream) {
+    let (mut bytes, mut buffer) = (vec![], vec![0; 16 * 1024]);
+    while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+        bytes.extend_from_slice(&buffer[..n]);
+        while let Some(length) = whole_request(&bytes) {
+            let is_large = bytes.starts_with(b"GET /large ");
+            bytes.drain(..length);
+            let written = if is_large {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n");
+                stream.write_all(&[head.as_bytes(), &vec![b'x'; LARGE]].concat()).await
+            } else {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await
+            };
+            if written.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// How a client is slow.
+#[derive(Clone, Copy)]
+enum Slow {
+    Head,
+    Body,
+    Read,
+}
+
+async fn crawl(address: SocketAddr, how: Slow) {
+    loop {
+        let Ok(mut stream) = AsyncStream::connect(address).await else { return };
+        let start = match how {
+            Slow::Head => "GET / HTTP/1.1\r\nhost: www.example.com\r\n".to_owned(),
+            Slow::Body => {
+                "POST / HTTP/1.1\r\nhost: www.example.com\r\ncontent-length: 100000\r\n\r\n".to_owned()
+            }
+            Slow::Read => get("/large"),
+        };
+        let mut going = stream.write_all(start.as_bytes()).await.is_ok();
+        // Until we are thrown out; then again.
+        while going {
+            tokio::time::sleep(PAUSE).await;
+            going = match how {
+                Slow::Head => stream.write_all(b"x: 1\r\n").await.is_ok(),
+                Slow::Body => stream.write_all(b"x").await.is_ok(),
+                Slow::Read => matches!(stream.read(&mut [0; 16]).await, Ok(1..)),
+            };
+        }
+    }
+}
+
+/// Asks at a steady pace over a few kept connections, for `time`: how many were asked and how many of them answered.
+fn good(address: SocketAddr, time: Duration) -> (u32, u32) {
+    let started = Instant::now();
+    let (mut asked, mut answered) = (0, 0);
+    let mut clients: Vec<Option<Wire>> = (0..4).map(|_| None).collect();
+    while started.elapsed() < time {
+        let due = started + Duration::from_secs(1) * asked / GOOD_PER_SECOND;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let client = &mut clients[asked as usize % 4];
+        let wire = client.get_or_insert_with(|| Wire::connect(address));
+        asked += 1;
+        wire.send(get("/"));
+        let head = wire.head();
+        if head.starts_with("HTTP/1.1 200 ") && wire.body(&head) == "ok" {
+            answered += 1;
+        } else {
+            *client = None;
+        }
+    }
+    (asked, answered)
+}
+
+/// How many files this process may open: as many as it may ask for.
+fn files() -> u64 {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    maximum.unwrap_or(u64::MAX)
+}
+
+#[test]
+fn a_thousand_slow_clients_hold_up_nobody() {
+    assert!(files() > 4 * SLOW as u64, "too few files may be open: ulimit -Hn");
+    let program =
+        Program::before(origin(), "header_timeout = \"4s\"\nbody_timeout = \"4s\"\nwrite_timeout = \"4s\"\n");
+    let (warm, _) = good(program.address, Duration::from_secs(1));
+    let before = program.memory().0;
+    let address = program.address;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let crowd = std::thread::spawn(move || {
+        runtime().block_on(async {
+            for n in 0..SLOW {
+                tokio::spawn(crawl(address, [Slow::Head, Slow::Body, Slow::Read][n % 3]));
+            }
+            let _ = stopped.await;
+        });
+    });
+    eventually("the crowd is there", || {
+        (program.metric("origin_shim_connections{listener=\"plain\"}") >= SLOW as u64 * 9 / 10).then_some(())
+    });
+    let time = Duration::from_secs(if is_long() { 60 } else { 8 });
+    let (asked, answered) = good(program.address, time);
+    let (_, highest) = program.memory();
+    let _ = stop.send(());
+    crowd.join().unwrap();
+    assert!(
+        warm > 0 && asked > 0 && u64::from(answered) * 1000 >= u64::from(asked) * 999,
+        "{answered} of {asked}"
+    );
+    let growth = highest.saturating_sub(before);
+    assert!(growth < ALLOWED_GROWTH, "the shim grew by {} KiB", growth / 1024);
+    // Those who were too slow were thrown out.
+    assert!(program.metric("origin_shim_limited_total{limit=\"head\"}") > 0);
+    eventually("all have gone", || {
+        (program.metric("origin_shim_connections{listener=\"plain\"}") <= 4).then_some(())
+    });
+}
+
+/// Idle connections take little: before their first request next to nothing, after it the room of their heads.
+#[test]
+fn ten_thousand_idle_connections_take_little_memory() {
+    let program = Program::before(origin(), "header_timeout = \"10m\"\n");
+    good(program.address, Duration::from_millis(500));
+    let before = program.memory().0;
+    // The others' files are open at the same time.
+    let count = (files().saturating_sub(2000) / 2).min(10_000) as usize;
+    let mut idle: Vec<TcpStream> = vec![];
+    for n in 0..count {
+        let mut stream = TcpStream::connect(program.address).unwrap();
+        if n % 2 == 0 {
+            stream.write_all(get("/").as_bytes()).unwrap();
+        }
+        idle.push(stream);
+    }
+    for stream in idle.iter_mut().step_by(2) {
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut answer = [0; 40];
+        stream.read_exact(&mut answer).unwrap();
+        assert!(answer.ends_with(b"\r\n\r\nok"));
+    }
+    let open = program.metric("origin_shim_connections{listener=\"plain\"}");
+    assert!(open >= count as u64, "{open} of {count}");
+    let each = program.memory().0.saturating_sub(before) / count as u64;
+    println!("{count} idle connections: {each} bytes each");
+    assert!(each < 24 * 1024, "{each} bytes for each of {count} idle connections");
+    assert_eq!(program.get("/").text(), "ok");
+}

@@ -65,13 +65,13 @@ fn is_protected_in_response(name: &HeaderName) -> bool {
 
 /// Removes from a response what ends at this hop. A nomination of a protected header is ignored.
 pub fn strip_response(headers: &mut HeaderMap) {
-    // `Connection` is one of these: without any, there are no nominations either.
-    let mut doomed: Vec<HeaderName> = headers.keys().filter(|name| is_fixed(name)).cloned().collect();
-    if doomed.is_empty() {
+    // `Connection` is one of the fixed: without any, there are no nominations either.
+    if !headers.keys().any(is_fixed) {
         return;
     }
-    let nominated = nominated(headers.get_all(header::CONNECTION).iter());
-    doomed.extend(nominated.into_iter().filter(|name| !is_protected_in_response(name)));
+    let mut doomed = nominated(headers.get_all(header::CONNECTION).iter());
+    doomed.retain(|name| !is_protected_in_response(name));
+    doomed.extend(headers.keys().filter(|name| is_fixed(name)).cloned());
     for name in doomed {
         headers.remove(name);
     }

@@ -11,7 +11,7 @@ const SPARE_BUFFERS: usize = 64;
 /// Larger buffers, of large bodies, are not kept.
 const MAX_SPARE_BYTES: usize = 16 * 1024;
 /// Header lines remembered by a worker; a power of two.
-const LINES: usize = 256;
+const LINES: usize = 1024;
 /// Longer lines are not remembered. With the number of lines this bounds a worker's memory.
 const MAX_LINE_BYTES: usize = 1024;
 

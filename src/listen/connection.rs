@@ -274,7 +274,8 @@ impl Client {
             }
             proxy::turn_away(worker, &self.peer, &request)
         } else {
-            proxy::handle(worker, &self.peer, request).await
+            // Boxed: an idle connection then has no room for it, and a busy one takes memory that was just in use.
+            Box::pin(proxy::handle(worker, &self.peer, request)).await
         };
         self.tunnel.set(response.body_mut().take_tunnel());
         if !is_multiplexed && response.status() != StatusCode::SWITCHING_PROTOCOLS {

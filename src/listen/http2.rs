@@ -7,7 +7,7 @@ use crate::proxy::Worker;
 use crate::proxy::clock::{Clock, Patience};
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -43,21 +43,27 @@ where
     F: Future + 'static,
 {
     fn execute(&self, future: F) {
-        let taken = self.next.take();
-        let patience = Patience::new(&self.clock, self.limit);
-        let counters = Arc::clone(&self.counters);
-        tokio::task::spawn_local(async move {
-            match taken {
-                Some(taken) => run(future, &taken, patience, &counters).await,
-                None => drop(future.await),
+        // Boxed at once: a task moves what it is made of several times, and this is large.
+        let stream = Box::pin(future);
+        match self.next.take() {
+            Some(taken) => {
+                let patience = Patience::new(&self.clock, self.limit);
+                tokio::task::spawn_local(run(stream, taken, patience, Arc::clone(&self.counters)));
             }
-        });
+            None => {
+                tokio::task::spawn_local(async move { drop(stream.await) });
+            }
+        }
     }
 }
 
 /// Runs a stream to its end, or until its client has taken nothing for too long: dropping it then resets it.
-async fn run(stream: impl Future, taken: &Taken, mut patience: Patience, counters: &WorkerShard) {
-    let mut stream = pin!(stream);
+async fn run<T>(
+    mut stream: Pin<Box<impl Future<Output = T>>>,
+    taken: Rc<Taken>,
+    mut patience: Patience,
+    counters: Arc<WorkerShard>,
+) {
     let mut seen = 0;
     poll_fn(|cx| {
         if stream.as_mut().poll(cx).is_ready() {

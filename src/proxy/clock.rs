@@ -62,6 +62,11 @@ impl Patience {
         Self { clock: Rc::clone(clock), limit, place: None }
     }
 
+    /// The patience with what follows, which gets another limit.
+    pub fn next(&self, limit: Duration) -> Self {
+        Self { clock: Rc::clone(&self.clock), limit, place: None }
+    }
+
     /// A part arrived.
     pub fn rewarded(&mut self) {
         if let Some(place) = self.place.take() {

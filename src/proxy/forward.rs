@@ -116,13 +116,14 @@ impl Fields<'_> {
         if hop::is_fixed(name) || self.nominated.contains(name) {
             return false;
         }
-        match name.as_str() {
+        let name = name.as_str();
+        match (name.len(), name) {
             // Ours says it.
-            "host" | "x-request-id" | "x-forwarded-for" | "forwarded" => false,
-            "expect" | "x-origin-shim-secret" => false,
-            "x-push-invalidation" => self.request.opted_in,
-            "if-none-match" | "if-modified-since" => !self.request.unconditional,
-            name => {
+            (4, "host") | (9, "forwarded") | (12, "x-request-id") | (15, "x-forwarded-for") => false,
+            (6, "expect") | (20, "x-origin-shim-secret") => false,
+            (19, "x-push-invalidation") => self.request.opted_in,
+            (13, "if-none-match") | (17, "if-modified-since") => !self.request.unconditional,
+            _ => {
                 (self.request.trusted || !tells_of_the_peer(name)) && !(name.contains('_') && is_alias(name))
             }
         }
@@ -147,20 +148,16 @@ fn has_been_here(key_fields: &KeyFields<'_>) -> bool {
 fn tells_of_the_peer(name: &str) -> bool {
     name.starts_with("x-forwarded-")
         || matches!(
-            name,
-            "forwarded"
-                | "x-real-ip"
-                | "x-client-ip"
-                | "x-cluster-client-ip"
-                | "true-client-ip"
-                | "fastly-client-ip"
-                | "cf-connecting-ip"
-                | "cf-connecting-ipv6"
-                | "cf-pseudo-ipv4"
-                | "cloudfront-viewer-address"
-                | "traceparent"
-                | "tracestate"
-                | "baggage"
+            (name.len(), name),
+            (7, "baggage")
+                | (9, "forwarded" | "x-real-ip")
+                | (10, "tracestate")
+                | (11, "traceparent" | "x-client-ip")
+                | (14, "true-client-ip" | "cf-pseudo-ipv4")
+                | (16, "fastly-client-ip" | "cf-connecting-ip")
+                | (18, "cf-connecting-ipv6")
+                | (19, "x-cluster-client-ip")
+                | (25, "cloudfront-viewer-address")
         )
 }
 

@@ -4,19 +4,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Whether a header belongs to the connection it came on, whatever `Connection` says.
 pub fn is_fixed(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    // By length first: most names are told apart by it alone.
     matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-authentication-info"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
+        (name.len(), name),
+        (2, "te")
+            | (7, "trailer" | "upgrade")
+            | (10, "connection" | "keep-alive")
+            | (14, "http2-settings")
+            | (16, "proxy-connection")
+            | (17, "transfer-encoding")
+            | (18, "proxy-authenticate")
+            | (19, "proxy-authorization")
+            | (25, "proxy-authentication-info")
     )
 }
 
@@ -65,6 +65,10 @@ fn is_protected_in_response(name: &HeaderName) -> bool {
 
 /// Removes from a response what ends at this hop. A nomination of a protected header is ignored.
 pub fn strip_response(headers: &mut HeaderMap) {
+    // `Connection` is one of the fixed: without any, there are no nominations either.
+    if !headers.keys().any(is_fixed) {
+        return;
+    }
     let mut doomed = nominated(headers.get_all(header::CONNECTION).iter());
     doomed.retain(|name| !is_protected_in_response(name));
     doomed.extend(headers.keys().filter(|name| is_fixed(name)).cloned());

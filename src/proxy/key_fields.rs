@@ -91,22 +91,24 @@ impl<'h> KeyFields<'h> {
     }
 
     fn note(&mut self, name: &HeaderName, value: &'h HeaderValue) {
-        match name.as_str() {
-            "host" => self.host.note(value),
-            "transfer-encoding" => self.transfer_encoding.note(value),
-            "upgrade" => self.upgrade.note(value),
-            "x-request-id" => self.request_id.note(value),
-            "x-push-invalidation" => self.opt_in.note(value),
-            "x-byo-cdn-type" => self.cdn_type.note(value),
-            "x-origin-shim-secret" => self.secret.note(value),
-            "content-length" => self.content_length = self.content_length.or(Some(value)),
-            "connection" => self.connection = true,
-            "expect" => self.expect = true,
-            "via" => self.via = true,
-            "cdn-loop" => self.cdn_loop = true,
-            "cf-worker" => self.cf_worker = true,
-            "authorization" => self.authorization = true,
-            "cookie" => self.cookie = true,
+        let name = name.as_str();
+        // By length first: most names are told apart by it alone.
+        match (name.len(), name) {
+            (3, "via") => self.via = true,
+            (4, "host") => self.host.note(value),
+            (6, "expect") => self.expect = true,
+            (6, "cookie") => self.cookie = true,
+            (7, "upgrade") => self.upgrade.note(value),
+            (8, "cdn-loop") => self.cdn_loop = true,
+            (9, "cf-worker") => self.cf_worker = true,
+            (10, "connection") => self.connection = true,
+            (12, "x-request-id") => self.request_id.note(value),
+            (13, "authorization") => self.authorization = true,
+            (14, "content-length") => self.content_length = self.content_length.or(Some(value)),
+            (14, "x-byo-cdn-type") => self.cdn_type.note(value),
+            (17, "transfer-encoding") => self.transfer_encoding.note(value),
+            (19, "x-push-invalidation") => self.opt_in.note(value),
+            (20, "x-origin-shim-secret") => self.secret.note(value),
             _ => {}
         }
     }

@@ -102,8 +102,9 @@ async fn exchange(
     let fields = forward::fields(head, key_fields, forwarding)?;
     let body = Metered::new(body, &routing.limits);
     let body = Upload::new(body, &worker.clock, routing.limits.body_timeout);
-    let request = Outgoing { head, fields, body, since: flight.started, upgrade: forwarding.upgrade };
-    let (mut response, body) = origin::send(worker, &routing.limits, site, request).await?.into_parts();
+    let mut request = Outgoing { head, fields, body, since: flight.started, upgrade: forwarding.upgrade };
+    let response = origin::send(worker, &routing.limits, site, &mut request).await?;
+    let (mut response, body) = response.into_parts();
 
     // And back.
     respond::head(&mut response, forwarding.upgrade);

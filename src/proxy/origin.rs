@@ -20,12 +20,11 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A request on its way to an origin.
 pub(super) struct Outgoing<'a> {
@@ -46,11 +45,11 @@ pub(super) async fn send(
     worker: &Rc<Worker>,
     limits: &Limits,
     site: &Site,
-    mut request: Outgoing<'_>,
+    request: &mut Outgoing<'_>,
 ) -> Result<Response<OriginBody>, ProxyError> {
     let counters = site.metrics.shard(worker.index());
     for (index, origin) in site.origins.iter().enumerate() {
-        let failure = match attempt(worker, limits, counters, origin, &mut request).await {
+        let failure = match attempt(worker, limits, counters, origin, request).await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
@@ -106,34 +105,50 @@ async fn attempt(
 ) -> Result<Response<OriginBody>, Failure> {
     if let Some(connection) = worker.pool.take(origin.id) {
         let may_be_repeated = request.body.is_none() && is_safe(&request.head.method);
-        match exchange(worker, limits, counters, origin, connection, request, request.since).await {
+        match exchange(worker, limits, origin, connection, request)?.await {
             Err(Failure::Exchange(error)) if may_be_repeated && error.is_retryable() => {}
-            result => return result,
+            result => return answered(counters, request, request.since, result),
         }
         counters.origin_retries.add(1);
     }
     // Boxed: else the future of every client connection would hold the room for a TLS handshake.
     let connection = Box::pin(connect::connect(worker, limits, origin)).await.map_err(Failure::Unsent)?;
     counters.origin_connections.add(1);
-    exchange(worker, limits, counters, origin, connection, request, Instant::now()).await
+    let since = Instant::now();
+    let result = exchange(worker, limits, origin, connection, request)?.await;
+    answered(counters, request, since, result)
+}
+
+/// Counts a response, and refuses a switch to a protocol that the request did not ask for.
+fn answered<B>(
+    counters: &SiteShard,
+    request: &Outgoing<'_>,
+    since: Instant,
+    result: Result<Response<B>, Failure>,
+) -> Result<Response<B>, Failure> {
+    let response = result?;
+    counters.origin_answered(since.elapsed());
+    let is_granted = |wanted| upgrade::is_granted(response.headers(), wanted);
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !request.upgrade.is_some_and(is_granted) {
+        return Err(Failure::OtherProtocol);
+    }
+    Ok(response)
 }
 
 fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// One request and its response head on `connection`.
-async fn exchange(
+/// Begins one request on `connection`.
+fn exchange(
     worker: &Rc<Worker>,
     limits: &Limits,
-    counters: &SiteShard,
     origin: &Origin,
     connection: Connection,
     request: &mut Outgoing<'_>,
-    since: Instant,
-) -> Result<Response<OriginBody>, Failure> {
+) -> Result<Exchange, Failure> {
     let body = request.body.take();
-    let progress = body.as_ref().map(Upload::progress);
+    let upload = body.as_ref().map(Upload::progress);
     let outgoing = h1::Request {
         method: &request.head.method,
         target: forward::target(&request.head.uri).as_bytes(),
@@ -143,42 +158,51 @@ async fn exchange(
         upgrade: request.upgrade.is_some(),
     };
     let lease = Lease { worker: Rc::clone(worker), origin: origin.id, pool_size: limits.origin_pool_size };
-    let exchange = connection.send(outgoing, lease).map_err(Failure::Exchange)?;
-    let patience = Patience::new(&worker.clock, limits.origin_first_byte_timeout);
-    let response = answer(exchange, progress.as_deref(), patience).await?;
-    counters.origin_answered(since.elapsed());
-    let is_granted = |wanted| upgrade::is_granted(response.headers(), wanted);
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !request.upgrade.is_some_and(is_granted) {
-        return Err(Failure::OtherProtocol);
-    }
-    let patience = Patience::new(&worker.clock, limits.origin_body_timeout);
-    Ok(response.map(|body| OriginBody { body, patience, failed: None }))
+    Ok(Exchange {
+        exchange: connection.send(outgoing, lease).map_err(Failure::Exchange)?,
+        upload,
+        stage: (false, 0),
+        patience: Patience::new(&worker.clock, limits.origin_first_byte_timeout),
+        body_timeout: limits.origin_body_timeout,
+    })
 }
 
 /// Waits for the response head, with patience from the end of the request on. While the client's body is on its way
 /// the wait is the client's; an origin that takes no more of it has the same limit as one that does not answer.
-async fn answer(
-    mut exchange: h1::Exchange<Stream, Upload, Lease>,
-    upload: Option<&Progress>,
-    mut patience: Patience,
-) -> Result<Response<Exchanged>, Failure> {
-    let mut stage = (false, 0);
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = Pin::new(&mut exchange).poll(cx) {
-            return Poll::Ready(result.map_err(Failure::Exchange));
+///
+/// A struct, since an `async fn` would hold the exchange twice, and every client connection has room for this.
+struct Exchange {
+    exchange: h1::Exchange<Stream, Upload, Lease>,
+    upload: Option<Rc<Progress>>,
+    /// How far the request was when it was last looked at: sent, and parts of its body.
+    stage: (bool, u64),
+    patience: Patience,
+    body_timeout: Duration,
+}
+
+impl Future for Exchange {
+    type Output = Result<Response<OriginBody>, Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Poll::Ready(result) = Pin::new(&mut this.exchange).poll(cx) {
+            let patience = this.patience.next(this.body_timeout);
+            let respond =
+                |response: Response<_>| response.map(|body| OriginBody { body, patience, failed: None });
+            return Poll::Ready(result.map(respond).map_err(Failure::Exchange));
         }
-        let now = (exchange.is_sent(), upload.map_or(0, |upload| upload.parts.get()));
+        let upload = this.upload.as_deref();
+        let stage = (this.exchange.is_sent(), upload.map_or(0, |upload| upload.parts.get()));
         let is_clients_turn = upload.is_some_and(|upload| upload.awaited.get());
-        if now != stage || is_clients_turn {
-            stage = now;
-            patience.rewarded();
+        if stage != this.stage || is_clients_turn {
+            this.stage = stage;
+            this.patience.rewarded();
         }
         if is_clients_turn {
             return Poll::Pending;
         }
-        patience.poll_lost(cx).map(|()| Err(Failure::FirstByteTimeout))
-    })
-    .await
+        this.patience.poll_lost(cx).map(|()| Err(Failure::FirstByteTimeout))
+    }
 }
 
 type Exchanged = h1::ResponseBody<Stream, Upload, Lease>;
@@ -203,7 +227,7 @@ impl Recycle<Stream> for Lease {
 pub struct OriginBody {
     body: Exchanged,
     patience: Patience,
-    failed: Option<DownloadError>,
+    failed: Option<Box<DownloadError>>,
 }
 
 impl OriginBody {
@@ -223,7 +247,7 @@ impl Body for OriginBody {
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
         let this = &mut *self;
         if let Some(failure) = this.failed.take() {
-            return Poll::Ready(Some(Err(failure)));
+            return Poll::Ready(Some(Err(*failure)));
         }
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
             ready!(this.patience.poll_lost(cx));
@@ -234,7 +258,7 @@ impl Body for OriginBody {
             Ok(frame) => Poll::Ready(frame.map(Ok)),
             Err(error) => {
                 // Not at once: what arrived before it, the head at least, is still on its way to the client.
-                this.failed = Some(DownloadError::Origin(error));
+                this.failed = Some(Box::new(DownloadError::Origin(error)));
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }

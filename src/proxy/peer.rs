@@ -19,6 +19,8 @@ pub struct Peer {
     tls: bool,
     certified: bool,
     address_value: HeaderValue,
+    /// How its element of `Forwarded` begins.
+    forwarded_for: Box<[u8]>,
 }
 
 impl Peer {
@@ -27,7 +29,18 @@ impl Peer {
         let address = address.to_canonical();
         let address_value = HeaderValue::try_from(address.to_string())
             .expect("the text of an address is made of hex digits, dots and colons");
-        Self { address, tls, certified: false, address_value }
+        // Colons and brackets are not of a token, hence the quotes.
+        let forwarded_for = match address {
+            IpAddr::V4(address) => format!("for={address};host="),
+            IpAddr::V6(address) => format!("for=\"[{address}]\";host="),
+        };
+        Self {
+            address,
+            tls,
+            certified: false,
+            address_value,
+            forwarded_for: forwarded_for.into_bytes().into(),
+        }
     }
 
     /// The same, after its certificate was verified.
@@ -57,13 +70,13 @@ impl Peer {
 
     /// Its element of `Forwarded` (RFC 7239 §4), for a request for `host`.
     pub(super) fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
-        // Colons and brackets are not of a token, hence the quotes.
-        let [open, close] = if self.address.is_ipv6() { [&b"\"["[..], b"]\""] } else { [&b""[..]; 2] };
-        let quote = if host.as_bytes().iter().any(|b| matches!(b, b':' | b'[')) { &b"\""[..] } else { b"" };
-        let address = self.address_value.as_bytes();
-        let (host, scheme) = (host.as_bytes(), self.scheme().as_bytes());
-        let parts = [b"for=", open, address, close, b";host=", quote, host, quote, b";proto=", scheme];
-        HeaderValue::from_maybe_shared(Bytes::from(parts.concat())).unwrap_or_else(|_| UNKNOWN.clone())
+        let quote: &[u8] = if host.as_bytes().iter().any(|b| matches!(b, b':' | b'[')) { b"\"" } else { b"" };
+        let scheme: &[u8] = if self.tls { b";proto=https" } else { b";proto=http" };
+        let mut element = Vec::with_capacity(self.forwarded_for.len() + host.len() + 2 + scheme.len());
+        for part in [&self.forwarded_for, quote, host.as_bytes(), quote, scheme] {
+            element.extend_from_slice(part);
+        }
+        HeaderValue::from_maybe_shared(Bytes::from(element)).unwrap_or_else(|_| UNKNOWN.clone())
     }
 }
 
@@ -81,9 +94,10 @@ impl RequestId {
     }
 
     fn minted(random: u128) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut digits = [0; 32];
-        for (digit, place) in digits.iter_mut().zip((0..32).rev()) {
-            *digit = b"0123456789abcdef"[(random >> (place * 4)) as usize & 15];
+        for (digits, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(random.to_be_bytes()) {
+            *digits = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
         }
         Self(HeaderValue::from_bytes(&digits).expect("hex digits are legal in a header"))
     }

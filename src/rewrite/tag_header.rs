@@ -3,7 +3,7 @@
 use super::edits::Edits;
 use super::fields::{Field, Fields};
 use super::outcome::Reason;
-use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections, site_tag};
+use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections};
 use super::{CdnType, Dialect, Policy, Rule};
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
@@ -46,13 +46,13 @@ fn fill_with_ours(
     path: &str,
 ) -> Result<(), Reason> {
     if policy.tags.site {
-        list.push(site_tag(&policy.site).as_bytes())?;
+        list.add(&[b"site-", policy.site.as_bytes()])?;
     }
     if policy.tags.path {
-        list.add(&path_tag_bytes(&policy.site, path))?;
+        list.add(&[&path_tag_bytes(&policy.site, path)])?;
     }
     for section in sections(path, policy.tags.sections) {
-        list.add(&section_tag_bytes(&policy.site, section))?;
+        list.add(&[&section_tag_bytes(&policy.site, section)])?;
     }
     for tag in rule.map_or(&[][..], |rule| &rule.tags) {
         list.push(tag.as_bytes())?;
@@ -63,7 +63,7 @@ fn fill_with_ours(
 /// A tag header under construction.
 struct TagList {
     cdn: CdnType,
-    line: SmallVec<[u8; 512]>,
+    line: Vec<u8>,
     tags: SmallVec<[Tag; 16]>,
     limits: Limits,
     /// Whether the origin sent any, one of ours among them or not.
@@ -108,36 +108,40 @@ impl Limits {
 impl TagList {
     fn new(cdn: CdnType) -> Self {
         let limits = Limits::of(cdn);
-        Self { cdn, line: SmallVec::new(), tags: SmallVec::new(), limits, has_origin_tags: false }
+        Self { cdn, line: Vec::with_capacity(256), tags: SmallVec::new(), limits, has_origin_tags: false }
     }
 
     /// Appends a tag in its encoded form unless it is there already.
     fn push(&mut self, tag: &[u8]) -> Result<(), Reason> {
         let mut space = [0; 32];
-        self.add(encode_bytes(self.cdn, tag, &mut space))
+        self.add(&[encode_bytes(self.cdn, tag, &mut space)])
     }
 
-    /// [`TagList::push`] for a tag that every CDN can carry as it is.
-    fn add(&mut self, tag: &[u8]) -> Result<(), Reason> {
-        let fingerprint = fingerprint(tag);
-        if self.contains(tag, fingerprint) {
-            return Ok(());
-        }
-        let separator = usize::from(!self.line.is_empty());
-        if self.tags.len() == self.limits.tags {
-            return Err(Reason::TagsTooMany);
-        }
-        if self.line.len() + separator + tag.len() > self.limits.bytes {
-            return Err(Reason::TagsTooLarge);
-        }
-        if separator == 1 {
+    /// [`TagList::push`] for a tag, given in parts, that the CDN can carry as it is.
+    fn add(&mut self, parts: &[&[u8]]) -> Result<(), Reason> {
+        let end = self.line.len();
+        if end > 0 {
             self.line.push(self.limits.separator);
         }
-        // Within the limits: at most 16 KiB.
-        let start = self.line.len() as u32;
-        self.line.extend_from_slice(tag);
-        self.tags.push(Tag { fingerprint, start, end: self.line.len() as u32 });
-        Ok(())
+        let start = self.line.len();
+        for part in parts {
+            self.line.extend_from_slice(part);
+        }
+        let tag = &self.line[start..];
+        let fingerprint = fingerprint(tag);
+        let result = if self.contains(tag, fingerprint) {
+            Ok(())
+        } else if self.tags.len() == self.limits.tags {
+            Err(Reason::TagsTooMany)
+        } else if self.line.len() > self.limits.bytes {
+            Err(Reason::TagsTooLarge)
+        } else {
+            // Within the limits: at most 16 KiB.
+            self.tags.push(Tag { fingerprint, start: start as u32, end: self.line.len() as u32 });
+            return Ok(());
+        };
+        self.line.truncate(end);
+        result
     }
 
     /// Appends every tag that the origin sent.

@@ -9,7 +9,6 @@ use super::table::{Browser, Row, seconds};
 use super::{CdnType, Dialect, Policy};
 use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderName, HeaderValue};
-use smallvec::SmallVec;
 
 static VALIDATORS: [HeaderName; 2] = [ETAG, LAST_MODIFIED];
 
@@ -265,11 +264,11 @@ fn is_stale(name: Name) -> bool {
 }
 
 /// A field value under construction: directives with `, ` between them.
-struct Line(SmallVec<[u8; 96]>);
+struct Line(Vec<u8>);
 
 impl Line {
     fn new() -> Self {
-        Self(SmallVec::new())
+        Self(Vec::with_capacity(64))
     }
 
     fn is_empty(&self) -> bool {

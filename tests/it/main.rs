@@ -7,6 +7,7 @@
 mod adapters;
 mod admin;
 mod bodies;
+mod budget;
 mod cdn_contract;
 mod cloudfront;
 mod configuration;

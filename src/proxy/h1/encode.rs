@@ -76,24 +76,26 @@ pub fn request_head<'a>(
 
     let mut declared = None;
     let mut close = false;
-    for (name, value) in headers {
+    headers.into_iter().try_for_each(|(name, value)| {
         if *name == CONTENT_LENGTH {
             let length = super::head::content_length(value.as_bytes()).ok_or(EncodeError::ContentLength)?;
             match declared.replace(length) {
                 None => {}
-                Some(earlier) if earlier == length => continue,
+                Some(earlier) if earlier == length => return Ok(()),
                 Some(_) => return Err(EncodeError::ContentLength),
             }
         } else if *name == TRANSFER_ENCODING {
-            continue;
+            return Ok(());
         } else if *name == CONNECTION {
             close |= super::head::has_token(value.as_bytes(), b"close");
         }
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+        out.reserve(name.len() + value.len() + 4);
+        for part in [name, b": ", value, b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+        Ok(())
+    })?;
     let framing = framing(out, method, declared, body)?;
     out.extend_from_slice(b"\r\n");
     Ok(Encoded { framing, close })

@@ -11,7 +11,7 @@ const SPARE_BUFFERS: usize = 64;
 /// Larger buffers, of large bodies, are not kept.
 const MAX_SPARE_BYTES: usize = 16 * 1024;
 /// Header lines remembered by a worker; a power of two.
-const LINES: usize = 256;
+const LINES: usize = 1024;
 /// Longer lines are not remembered. With the number of lines this bounds a worker's memory.
 const MAX_LINE_BYTES: usize = 1024;
 
@@ -28,7 +28,10 @@ struct Inner {
 impl Scratch {
     /// An empty buffer with room for `bytes`.
     pub(super) fn buffer(&self, bytes: usize) -> BytesMut {
-        match self.0.buffers.borrow_mut().pop_front() {
+        let mut buffers = self.0.buffers.borrow_mut();
+        // The one that was used last is still in the processor's cache; the oldest is the one that is most likely free.
+        let last = buffers.back_mut().is_some_and(|buffer| buffer.try_reclaim(bytes));
+        match if last { buffers.pop_back() } else { buffers.pop_front() } {
             Some(mut buffer) => {
                 // Takes its memory back if everything that was sliced off it is gone, else allocates.
                 buffer.reserve(bytes);
@@ -38,7 +41,7 @@ impl Scratch {
         }
     }
 
-    /// Takes a buffer back whose slices may still be in use: the one that waited longest is given out first.
+    /// Takes a buffer back whose slices may still be in use.
     pub(super) fn keep(&self, mut buffer: BytesMut) {
         let mut buffers = self.0.buffers.borrow_mut();
         if buffers.len() < SPARE_BUFFERS && (1..=MAX_SPARE_BYTES).contains(&buffer.capacity()) {
@@ -101,12 +104,9 @@ fn fingerprint(line: &[u8]) -> Option<u64> {
     if line.len() > MAX_LINE_BYTES {
         return None;
     }
-    let middle = line.get((line.len() / 2).checked_sub(4)?..)?;
-    let words = [line.first_chunk::<8>()?, middle.first_chunk::<8>()?, line.last_chunk::<8>()?];
-    let mixed = words.into_iter().fold(line.len() as u64, |hash, word| {
-        (hash.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(MIX)
-    });
-    Some((mixed >> 32) | 1 << 63)
+    let (first, last) = (line.first_chunk::<8>()?, line.last_chunk::<8>()?);
+    let word = u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(23) ^ line.len() as u64;
+    Some((word.wrapping_mul(MIX) >> 32) | 1 << 63)
 }
 
 #[cfg(test)]

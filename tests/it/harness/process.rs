@@ -45,6 +45,13 @@ impl Process {
         self.child.id()
     }
 
+    /// SIGTERM, and waits for the end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        eventually(&format!("{} ends", self.name), || self.child.try_wait().unwrap())
+    }
+
     /// SIGKILL: no chance to say anything.
     pub fn kill(&mut self) -> ExitStatus {
         // It may have ended already.

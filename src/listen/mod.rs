@@ -3,6 +3,7 @@
 
 pub mod tls;
 
+mod batch;
 mod bind;
 mod connection;
 mod files;

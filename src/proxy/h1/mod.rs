@@ -41,7 +41,7 @@ use upload::Upload;
 /// Room for a read at first; enough for most heads together with a small body.
 const READ_BYTES: usize = 8 * 1024;
 /// Room for a read of a body that has shown to be large.
-const MAX_READ_BYTES: usize = 128 * 1024;
+const MAX_READ_BYTES: usize = 96 * 1024;
 
 /// A connection to an origin, between two exchanges.
 #[derive(Debug)]

@@ -15,6 +15,7 @@
 // A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
 #![allow(clippy::unwrap_used)]
 
+mod degraded;
 mod drain;
 mod floods;
 mod h2;

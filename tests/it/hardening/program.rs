@@ -42,15 +42,26 @@ impl Program {
 
     /// Starts it with the configuration that is written for a place.
     pub fn start(configuration: impl Fn(&Place) -> String) -> Self {
+        Self::start_with(|_, program| program, configuration)
+    }
+
+    /// The same by a command that becomes the program.
+    pub fn start_with(
+        launch: impl Fn(&Place, Command) -> Command,
+        configuration: impl Fn(&Place) -> String,
+    ) -> Self {
         for _ in 0..5 {
-            if let Some(program) = Self::try_start(&configuration) {
+            if let Some(program) = Self::try_start(&launch, &configuration) {
                 return program;
             }
         }
         panic!("no ports for the shim");
     }
 
-    fn try_start(configuration: &impl Fn(&Place) -> String) -> Option<Self> {
+    fn try_start(
+        launch: &impl Fn(&Place, Command) -> Command,
+        configuration: &impl Fn(&Place) -> String,
+    ) -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let (address, admin) = (free_address(), free_address());
         let config = dir.path().join("origin-shim.toml");
@@ -58,7 +69,7 @@ impl Program {
         fs::write(&config, configuration(&place)).unwrap();
         let log = dir.path().join("log");
         let output = File::create(&log).unwrap();
-        let child = program()
+        let child = launch(&place, program())
             .args(["serve", "--config"])
             .arg(&config)
             .stdin(Stdio::null())
@@ -92,6 +103,14 @@ impl Program {
     /// Where it keeps what it keeps.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// The path of what the program has at `path`, where it has mounted something.
+    pub fn seen(&self, path: &Path) -> PathBuf {
+        Path::new("/proc")
+            .join(self.child.id().to_string())
+            .join("root")
+            .join(path.strip_prefix("/").unwrap())
     }
 
     /// SIGTERM.

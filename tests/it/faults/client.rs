@@ -33,6 +33,9 @@ pub struct Client {
     log: Arc<Mutex<Vec<Asked>>>,
 }
 
+/// Who ask at the same time.
+const CALLERS: u32 = 4;
+
 impl Client {
     /// A client of this shim, also after it was started again.
     pub fn of(shim: &Shim) -> Self {
@@ -65,12 +68,12 @@ impl Client {
     pub fn keep_asking<T>(&self, per_second: u32, work: impl FnOnce() -> T) -> T {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
-            // Two, so that an answer that is slow to come does not hold up the load.
-            for _ in 0..2 {
+            // Several, so that an answer that is slow to come does not hold up the load.
+            for _ in 0..CALLERS {
                 scope.spawn(|| {
                     while !stop.load(Ordering::Relaxed) {
                         self.purge();
-                        thread::sleep(Duration::from_secs(2) / per_second);
+                        thread::sleep(Duration::from_secs(1) * CALLERS / per_second);
                     }
                 });
             }

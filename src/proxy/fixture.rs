@@ -41,6 +41,7 @@ pub fn site(name: &str, hosts: &[&str]) -> Site {
         }],
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
+        origin: Default::default(),
         trust: Trust::Any,
         upgrades: vec![],
         policy: Policy {

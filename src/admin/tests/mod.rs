@@ -207,6 +207,7 @@ fn site(name: &str, cdns: Vec<Cdn>) -> Site {
         }],
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
+        origin: Default::default(),
         trust: Trust::Addresses(vec!["10.0.0.0/8".parse().unwrap()]),
         upgrades: vec![],
         policy: policy(name),

@@ -383,6 +383,9 @@ pub enum OriginHost {
     Literal(String),
 }
 
+/// Origins that a site may have.
+pub const MAX_ORIGINS: usize = 32;
+
 /// How a site's origins are treated: the keys of `[[sites]]` that begin with `origin_`.
 #[derive(Clone, Debug, Default)]
 pub struct OriginSettings {

@@ -7,6 +7,7 @@ mod explain;
 mod fake;
 mod listener;
 mod log;
+mod log_filter;
 mod openapi;
 mod operate;
 mod publish;
@@ -89,6 +90,7 @@ impl Api {
             reload: control.clone(),
             events: Arc::default(),
             metrics: Arc::new(Metrics::new(1)),
+            origins: Arc::default(),
             readiness: Arc::new(Readiness::default()),
             limits: Limits::default(),
         };

@@ -7,7 +7,7 @@ use crate::config::at::At;
 use crate::config::file::site as file;
 use crate::config::keys::nearest;
 use crate::config::text::{DurationText, OneOrMany};
-use crate::config::{OriginHost, OriginUrl, Site, Trust};
+use crate::config::{MAX_ORIGINS, OriginHost, OriginUrl, Site, Trust};
 use crate::rewrite::pattern::PathPattern;
 use crate::rewrite::{Policy, Rule, TagPolicy, Ttls};
 use http::HeaderName;
@@ -60,6 +60,9 @@ fn origins(file: &OneOrMany, at: &At<'_>) -> Vec<OriginUrl> {
     let mut origins = Vec::new();
     if file.as_slice().is_empty() {
         at.error("at least one origin is needed");
+    }
+    if file.as_slice().len() > MAX_ORIGINS {
+        at.error(format!("at most {MAX_ORIGINS} origins"));
     }
     for (index, text) in file.as_slice().iter().enumerate() {
         let at = if matches!(file, OneOrMany::One(_)) { at.clone() } else { at.index(index) };

@@ -1,4 +1,9 @@
-//! What the proxy may know of the control plane: whether each CDN can be purged. Written there, read here, without a lock.
+//! What the two planes may know of each other: whether each CDN can be purged, which the control plane writes and the
+//! proxy reads without a lock; and how the origins do, the other way round.
+
+mod origins;
+
+pub use origins::{OriginStatus, OriginsView};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,15 +2,15 @@
 //! but the immutable routing.
 
 use super::clock::Clock;
-use super::connect::Addresses;
 use super::h1::Scratch;
 use super::pool::Pool;
 use super::roots::Roots;
-use super::site::{OriginIds, Routing, RoutingError};
+use super::site::{Routing, RoutingError};
+use super::upstream::Upstreams;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::metrics::shard::WorkerShard;
-use crate::view::PurgeHealthView;
+use crate::view::{OriginsView, PurgeHealthView};
 use arc_swap::{ArcSwap, Cache};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,10 +21,11 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Shared {
     routing: Arc<ArcSwap<Routing>>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     health: Arc<PurgeHealthView>,
+    pub(super) origins: Arc<OriginsView>,
     roots: Roots,
-    ids: OriginIds,
+    upstreams: Upstreams,
 }
 
 impl Shared {
@@ -44,15 +45,26 @@ impl Shared {
         health: Arc<PurgeHealthView>,
         roots: Roots,
     ) -> Result<Arc<Self>, RoutingError> {
-        let ids = OriginIds::default();
-        let routing = Routing::compile(config, &metrics, &health, &roots, &ids)?;
+        let upstreams = Upstreams::default();
+        let routing = Routing::compile(config, &metrics, &health, &roots, &upstreams)?;
         let routing = Arc::new(ArcSwap::from_pointee(routing));
-        Ok(Arc::new(Self { routing, metrics, health, roots, ids }))
+        let origins = Arc::default();
+        Ok(Arc::new(Self { routing, metrics, health, origins, roots, upstreams }))
+    }
+
+    /// How the origins do.
+    pub fn origins(&self) -> Arc<OriginsView> {
+        Arc::clone(&self.origins)
+    }
+
+    /// The routing as it is now.
+    pub(super) fn routing(&self) -> Arc<Routing> {
+        self.routing.load_full()
     }
 
     /// Makes `config` that of every request from now on; those under way keep theirs.
     pub fn reload(&self, config: &Config) -> Result<(), RoutingError> {
-        let routing = Routing::compile(config, &self.metrics, &self.health, &self.roots, &self.ids)?;
+        let routing = Routing::compile(config, &self.metrics, &self.health, &self.roots, &self.upstreams)?;
         self.routing.store(Arc::new(routing));
         Ok(())
     }
@@ -77,7 +89,6 @@ pub struct Worker {
     pub clock: Rc<Clock>,
     /// Its idle origin connections.
     pub pool: Pool,
-    pub(super) addresses: Addresses,
     pub(super) scratch: Scratch,
     metrics: Arc<Metrics>,
     /// Its connection counters.
@@ -95,7 +106,6 @@ impl Worker {
             routing: RefCell::new(Newest { cache, snapshot }),
             pool: Pool::new(&clock),
             clock,
-            addresses: Addresses::default(),
             scratch: Scratch::default(),
             metrics: Arc::clone(&shared.metrics),
             counters: shared.metrics.worker(index),

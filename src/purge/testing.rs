@@ -23,6 +23,7 @@ pub(crate) fn site(types: &[CdnType]) -> Site {
         }],
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
+        origin: Default::default(),
         trust: Trust::Any,
         upgrades: vec![],
         policy: Policy {

@@ -350,6 +350,7 @@ pub fn site(origins: &[SocketAddr]) -> Site {
         origins: origins.iter().map(origin).collect(),
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
+        origin: Default::default(),
         trust: Trust::Any,
         upgrades: vec![],
         policy: Policy {

@@ -7,6 +7,7 @@ mod explain;
 mod fake;
 mod listener;
 mod log;
+mod log_filter;
 mod openapi;
 mod operate;
 mod publish;
@@ -89,6 +90,7 @@ impl Api {
             reload: control.clone(),
             events: Arc::default(),
             metrics: Arc::new(Metrics::new(1)),
+            origins: Arc::default(),
             readiness: Arc::new(Readiness::default()),
             limits: Limits::default(),
         };
@@ -207,6 +209,7 @@ fn site(name: &str, cdns: Vec<Cdn>) -> Site {
         }],
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
+        origin: Default::default(),
         trust: Trust::Addresses(vec!["10.0.0.0/8".parse().unwrap()]),
         upgrades: vec![],
         policy: policy(name),

@@ -1,6 +1,6 @@
 //! Starts, watches and stops the tasks of every CDN.
 
-use super::account::Account;
+use super::account::{Account, Load};
 use super::orphans::Orphans;
 use super::target::{Shared, Target};
 use super::{Clock, Observer, Transport, backoff, check, completion, milliseconds, queue};
@@ -167,6 +167,12 @@ impl Engine {
     /// There is something new for the CDNs of `site`.
     pub fn wake(&self, site: &str) {
         self.of(site).iter().for_each(|target| target.wake.notify_one());
+    }
+
+    /// Somebody else purged an unused tag at each CDN of `site`.
+    pub fn probed(&self, site: &str) {
+        let load = Load { calls: 1, items: [0, 1, 0, 0] };
+        self.of(site).iter().for_each(|target| target.account.take(&load));
     }
 
     /// How each CDN of `site` stands, in their order; as of the last second.

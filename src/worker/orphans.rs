@@ -37,7 +37,7 @@ impl Orphans {
             let age = queue.oldest_due_ms.map_or(0, |due| shared.now_ms().saturating_sub(due).max(0));
             let age_ms = u64::try_from(age).unwrap_or_default();
             shared.observer.queue(&queue.key, queue.jobs, Duration::from_millis(age_ms));
-            shared.observer.standing(&queue.key, queue.paused.is_some(), queue.failed);
+            shared.observer.standing(&queue.key, waits && queue.paused.is_some(), queue.failed);
             if !waits {
                 self.known.remove(&queue.key);
                 continue;

@@ -180,3 +180,20 @@ async fn a_pause_by_a_person_outlives_the_cdn() {
     seconds(60).await;
     assert_eq!(shim.store.status().await.unwrap()[0].paused.as_ref().unwrap().reason, "maintenance");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_late_refusal_of_the_old_credentials_does_not_pause_the_new_ones() {
+    let mut cdn = FakeCdn::new(|cdn, _| if cdn.received().len() == 1 { Some((401, None)) } else { OK });
+    cdn.latency = Duration::from_secs(10);
+    let shim = Shim::new(cdn);
+    let engine = shim.start();
+    shim.until_healthy(true).await;
+    shim.accept("p1", &["a"]).await;
+    engine.wake("www");
+    until(async || !shim.cdn.received().is_empty()).await;
+    engine.reload(&with_cdn(&shim.config, |cdn| cdn.hosts.push("new.example.com".into())));
+    let reloaded_ms = shim.cdn.elapsed_ms();
+    shim.until_state("p1", State::Done).await;
+    // The end of the old call, and the new one.
+    assert!(shim.cdn.elapsed_ms() - reloaded_ms <= 25_000);
+}

@@ -6,6 +6,7 @@ use super::json::{Extent, Page, Purge, state_word};
 use super::problem::{BadItem, Kind, Problem};
 use super::{Peer, State, ask, commit, idempotency, now_ms, wait};
 use crate::config::{Scope, Site};
+use crate::failpoint;
 use crate::metrics::Metrics;
 use crate::purge::{self, JobPlan, PurgeMode, PurgeRequest};
 use crate::store::{Enqueued, Filter, NewPurge, PurgeView, Store};
@@ -93,6 +94,7 @@ pub(super) async fn accept(
             return Err(Problem::new(Kind::Conflict, detail));
         }
     };
+    failpoint::reached("answering");
     Ok(answer(state, &*store, wait::preferred(headers), purge).await)
 }
 
@@ -149,7 +151,9 @@ async fn enqueue(
     let state = state.clone();
     commit("commit the purge", async move {
         let audit = Audit::of(&new);
+        failpoint::reached("accepting");
         let enqueued = store.enqueue(new).await?;
+        failpoint::reached("committed");
         if enqueued == Enqueued::Created {
             state.control.wake(&accepted.site);
             audit.write(peer);

@@ -1,12 +1,12 @@
 //! The data plane: N workers, each a thread with its own single-threaded runtime, its own listeners and its own
 //! origin connections. Workers share the immutable routing and nothing else.
 
+pub mod frames;
 pub mod tls;
 
 mod bind;
 mod connection;
 mod files;
-mod frames;
 mod http2;
 mod io;
 mod keeping;

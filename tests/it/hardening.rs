@@ -11,11 +11,12 @@
 //! | 39 | `drain.rs` |
 //! | 40, 43, 46 to 50 | `trust.rs`: what a stranger cannot have lengthened, seen or stored |
 //! | 41, 42, 45 | the admin API: `src/admin/tests/` (one answer for every stranger, constant-time comparison, batch limits) |
-//! | 44 | `tls.rs`: certificates, client certificates and their reload |
+//! | 44 | `tls.rs`: certificates, client certificates and their reload; `reload.rs`: reloads under load |
 
 // A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
 #![allow(clippy::unwrap_used)]
 
+mod degraded;
 mod drain;
 mod floods;
 mod h2;
@@ -25,6 +26,7 @@ mod listeners;
 mod origins;
 mod program;
 mod proxy_protocol;
+mod reload;
 mod requests;
 mod slow;
 mod tls;

@@ -92,9 +92,9 @@ impl TlsError {
 pub struct Tls(ArcSwap<ServerConfig>);
 
 impl Tls {
-    /// Loads every file, or none: one bad file spoils all, and says which it is.
-    pub fn load(server: &Server) -> Result<Arc<Self>, TlsError> {
-        Ok(Arc::new(Self(ArcSwap::from(server_config(server)?))))
+    /// Serves new connections with this.
+    pub(super) fn new(loaded: Arc<ServerConfig>) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from(loaded)))
     }
 
     /// That of a connection which begins now.
@@ -108,7 +108,8 @@ impl Tls {
     }
 }
 
-/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN.
+/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN. Every file is loaded, or none: one bad file spoils all, and says which it
+/// is.
 pub(super) fn server_config(server: &Server) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])

@@ -55,6 +55,8 @@ struct Common {
 #[derive(Debug)]
 pub(super) struct Watch {
     common: Rc<Common>,
+    /// The number of its listener.
+    listener: u64,
     opened: Instant,
     phase: Cell<Phase>,
     since: Cell<Instant>,
@@ -71,10 +73,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    fn new(common: Rc<Common>) -> Self {
+    fn new(common: Rc<Common>, listener: u64) -> Self {
         let now = common.clock.now();
         Self {
             common,
+            listener,
             opened: now,
             phase: Cell::new(Phase::Head),
             since: Cell::new(now),
@@ -106,6 +109,9 @@ impl Watch {
     pub(super) fn multiplexed(&self) {
         if !self.multiplexed.replace(true) {
             self.enter(Phase::Idle);
+            if self.last_request.get() {
+                self.give(Order::Drain);
+            }
         }
     }
 
@@ -218,15 +224,17 @@ impl Watch {
         }
     }
 
-    /// An old connection ends when it suits its client: an HTTP/2 one says so at once, another with its next response.
-    fn retire(&self, limits: &Limits) {
-        if self.common.clock.is_late(self.opened, limits.connection_max_age) {
-            if self.multiplexed.get() {
-                self.give(Order::Drain);
-            } else {
-                self.last_request.set(true);
-            }
+    /// The connection ends when it suits its client: an HTTP/2 one says so at once, another with its next response.
+    fn retire(&self) {
+        if self.multiplexed.get() {
+            self.give(Order::Drain);
+        } else {
+            self.last_request.set(true);
         }
+    }
+
+    fn is_old(&self, limits: &Limits) -> bool {
+        self.common.clock.is_late(self.opened, limits.connection_max_age)
     }
 }
 
@@ -266,11 +274,11 @@ impl Connections {
         })
     }
 
-    /// A connection was accepted; it is open until the result is dropped.
-    pub(super) fn open(self: &Rc<Self>) -> Open {
+    /// A connection was accepted by this listener; it is open until the result is dropped.
+    pub(super) fn open(self: &Rc<Self>, listener: u64) -> Open {
         let number = self.next.get();
         self.next.set(number + 1);
-        let watch = Rc::new(Watch::new(Rc::clone(&self.common)));
+        let watch = Rc::new(Watch::new(Rc::clone(&self.common), listener));
         self.open.borrow_mut().insert(number, Rc::clone(&watch));
         Open { connections: Rc::clone(self), number, watch }
     }
@@ -280,7 +288,9 @@ impl Connections {
         let now = self.common.clock.now();
         let before = self.swept.replace(now);
         for watch in self.open.borrow().values() {
-            watch.retire(limits);
+            if watch.is_old(limits) {
+                watch.retire();
+            }
             watch.rest(before);
             let Some((order, limit)) = watch.due(limits) else { continue };
             if order > watch.order.get()
@@ -301,6 +311,13 @@ impl Connections {
         self.common.last_requests.set(true);
         for watch in self.open.borrow().values().filter(|watch| watch.multiplexed.get()) {
             watch.give(Order::Drain);
+        }
+    }
+
+    /// Lets every connection of a listener end when it suits its client.
+    pub(super) fn retire_from(&self, listener: u64) {
+        for watch in self.open.borrow().values().filter(|watch| watch.listener == listener) {
+            watch.retire();
         }
     }
 
@@ -361,7 +378,7 @@ mod tests {
         fn new() -> Self {
             let start = Instant::now();
             let connections = Connections::new(&Clock::new(start));
-            let open = connections.open();
+            let open = connections.open(0);
             Self { start, connections, open, counters: WorkerShard::default() }
         }
 

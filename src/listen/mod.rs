@@ -4,6 +4,7 @@
 pub mod frames;
 pub mod tls;
 
+mod batch;
 mod bind;
 mod connection;
 mod files;

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 const PARTING: Duration = Duration::from_secs(2);
 
 /// A connection that has been idle for this long gives back its buffers.
-const PARKING: Duration = Duration::from_secs(2);
+const PARKING: Duration = Duration::from_millis(500);
 
 /// What a connection is to do. Orders only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

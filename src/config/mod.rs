@@ -278,6 +278,8 @@ pub struct Site {
     pub origin_host: OriginHost,
     /// The origin may still answer with the old version for this long after a purge.
     pub origin_settle: Duration,
+    /// For how long after a response's last byte was written it may still be on its way into a CDN's cache.
+    pub follow_up_margin: Duration,
     /// Whose opt-in is believed.
     pub trust: Trust,
     /// Protocols that a connection may be switched to, lower case.

@@ -41,6 +41,7 @@ pub fn site(name: &str, hosts: &[&str]) -> Site {
         }],
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
+        follow_up_margin: Duration::from_millis(500),
         trust: Trust::Any,
         upgrades: vec![],
         policy: Policy {

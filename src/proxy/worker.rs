@@ -4,13 +4,14 @@
 use super::clock::Clock;
 use super::connect::Addresses;
 use super::h1::Scratch;
+use super::in_flight::InFlight;
 use super::pool::Pool;
 use super::roots::Roots;
 use super::site::{OriginIds, Routing, RoutingError};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::metrics::shard::WorkerShard;
-use crate::view::PurgeHealthView;
+use crate::view::{self, Inbox, PurgeHealthView};
 use arc_swap::{ArcSwap, Cache};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -79,6 +80,11 @@ pub struct Worker {
     pub pool: Pool,
     pub(super) addresses: Addresses,
     pub(super) scratch: Scratch,
+    /// Its responses that a CDN may keep.
+    pub in_flight: InFlight,
+    /// What requests and purges are compared by.
+    pub time: view::Clock,
+    inbox: RefCell<Option<Inbox>>,
     metrics: Arc<Metrics>,
     /// Its connection counters.
     pub counters: Arc<WorkerShard>,
@@ -97,6 +103,9 @@ impl Worker {
             clock,
             addresses: Addresses::default(),
             scratch: Scratch::default(),
+            in_flight: InFlight::default(),
+            time: shared.health.freshness.clock,
+            inbox: RefCell::new(Some(shared.health.freshness.join())),
             metrics: Arc::clone(&shared.metrics),
             counters: shared.metrics.worker(index),
         })
@@ -105,6 +114,11 @@ impl Worker {
     /// Its number.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// Where purges ask what is on its way; can be taken once.
+    pub fn take_inbox(&self) -> Option<Inbox> {
+        self.inbox.take()
     }
 
     /// Open client connections, over all workers.

@@ -23,6 +23,7 @@ pub(crate) fn site(types: &[CdnType]) -> Site {
         }],
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
+        follow_up_margin: Duration::from_millis(500),
         trust: Trust::Any,
         upgrades: vec![],
         policy: Policy {

@@ -33,6 +33,15 @@ pub struct Edge<'a> {
     pub guard: Option<Guard<'a>>,
 }
 
+/// What a purge needs to know of a response that is on its way.
+#[derive(Clone, Debug, Default)]
+pub struct Provenance {
+    /// What it can be purged by.
+    pub keys: Keys,
+    /// When it was generated, at the earliest; milliseconds since the epoch, as the [`Guard`] counts them.
+    pub generated_ms: i64,
+}
+
 /// Rewrites `headers` of an opted-in response in place: its tags always, its caching headers as decided.
 ///
 /// Rewriting twice is rewriting once, except for what leaves no trace in the headers: tags that did not fit, a
@@ -45,24 +54,24 @@ pub fn rewrite(
     status: StatusCode,
     headers: &mut HeaderMap,
 ) -> Decision {
-    rewrite_noting(policy, request, edge, status, headers, &mut Keys::default())
+    rewrite_telling(policy, request, edge, status, headers, &mut Provenance::default())
 }
 
-/// [`rewrite`], which notes in `keys` what the response can be purged by.
-pub fn rewrite_noting(
+/// [`rewrite`], which notes what purges need to know of the response.
+pub fn rewrite_telling(
     policy: &Policy,
     request: RequestFacts<'_>,
     edge: Edge<'_>,
     status: StatusCode,
     headers: &mut HeaderMap,
-    keys: &mut Keys,
+    provenance: &mut Provenance,
 ) -> Decision {
     let path = path::normalise(request.path);
     let rule = policy.rule(&path);
     let mut edits = Edits::default();
-    keys.of_path(&path);
+    provenance.keys.of_path(&path);
     let fields = Fields::of(headers, edge.dialect);
-    let decision = decide(policy, (&path, rule, status), request, edge, &fields, (&mut edits, keys));
+    let decision = decide(policy, (&path, rule, status), request, edge, &fields, (&mut edits, provenance));
     edits.make(headers);
     decision
 }
@@ -73,14 +82,17 @@ fn decide<'d>(
     request: RequestFacts<'_>,
     edge: Edge<'d>,
     fields: &Fields<'_, 'd>,
-    (edits, keys): (&mut Edits<'d>, &mut Keys),
+    (edits, provenance): (&mut Edits<'d>, &mut Provenance),
 ) -> Decision {
     let overridden = rule.is_some_and(|rule| rule.allow_override);
-    let tags = tag_header::write(policy, rule, (path, status), edge.dialect, fields, (edits, keys));
+    let tags = tag_header::write(policy, rule, (path, status), edge.dialect, fields, (edits, &mut provenance.keys));
     let origin = Origin::read(fields);
     let never = never::reason(policy, request, &origin, fields);
     let treatment = table::treatment(policy, rule, path, status);
-    let is_old = edge.guard.is_some_and(|guard| guard.purged.covers(keys, guard.generated_ms(origin.age)));
+    let is_old = edge.guard.is_some_and(|guard| {
+        provenance.generated_ms = guard.generated_ms(origin.age);
+        guard.purged.covers(&provenance.keys, provenance.generated_ms)
+    });
     let writer = Writer { policy, dialect: edge.dialect, origin: &origin, fields, edits };
 
     let decision = |outcome, reason| Decision { outcome, reason };

@@ -126,6 +126,18 @@ fn mixed(hash: u64) -> u64 {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use super::Keys;
+
+    /// The keys of a page without tags.
+    pub(crate) fn of_path(path: &str) -> Keys {
+        let mut keys = Keys::default();
+        keys.of_path(path);
+        keys
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

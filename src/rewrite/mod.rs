@@ -31,7 +31,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Edge, RequestFacts, rewrite, rewrite_noting};
+pub use decide::{Edge, Provenance, RequestFacts, rewrite, rewrite_telling};
 pub use dialect::{CdnType, Dialect};
 pub use outcome::{Decision, Outcome, Reason};
 pub use keys::Keys;

@@ -207,6 +207,7 @@ fn site(name: &str, cdns: Vec<Cdn>) -> Site {
         }],
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
+        follow_up_margin: Duration::from_millis(500),
         trust: Trust::Addresses(vec!["10.0.0.0/8".parse().unwrap()]),
         upgrades: vec![],
         policy: policy(name),

@@ -1,4 +1,13 @@
-//! What the proxy may know of the control plane: whether each CDN can be purged. Written there, read here, without a lock.
+//! What the two planes know of each other: whether each CDN can be purged, what was purged lately, and which responses are on
+//! their way. Nothing here makes a request wait.
+
+mod clock;
+mod in_flight;
+mod sites;
+
+pub use clock::Clock;
+pub use in_flight::{Found, Inbox, Job, JobItems, Question, Report};
+pub use sites::{Freshness, PurgedSite};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,14 +29,19 @@ impl PurgeHealth {
     }
 }
 
-/// The purge health of every CDN, by site and CDN name; survives configuration reloads.
+/// The purge health of every CDN, by site and CDN name, and what keeps old responses out of caches; survives
+/// configuration reloads.
 #[derive(Debug, Default)]
-pub struct PurgeHealthView(Mutex<HashMap<(String, String), Arc<PurgeHealth>>>);
+pub struct PurgeHealthView {
+    cells: Mutex<HashMap<(String, String), Arc<PurgeHealth>>>,
+    /// What was purged, and what is on its way.
+    pub freshness: Freshness,
+}
 
 impl PurgeHealthView {
     /// The cell of one CDN, made on first use. Not for the request path: keep the returned handle.
     pub fn cell(&self, site: &str, cdn: &str) -> Arc<PurgeHealth> {
-        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         cells.entry((site.to_owned(), cdn.to_owned())).or_default().clone()
     }
 }

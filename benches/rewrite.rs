@@ -77,7 +77,13 @@ fn decision(c: &mut Criterion) {
                         authorization: false,
                         cookie: false,
                     };
-                    rewrite(&policy, request, Edge { dialect: &dialect, fallback, guard: None }, StatusCode::OK, headers)
+                    rewrite(
+                        &policy,
+                        request,
+                        Edge { dialect: &dialect, fallback, guard: None },
+                        StatusCode::OK,
+                        headers,
+                    )
                 },
                 BatchSize::SmallInput,
             );

@@ -191,7 +191,11 @@ mod tests {
     }
 
     /// What is reported at once; the last word tells whether more will come.
-    fn reports(in_flight: &InFlight, (question, mut reports): (Question, UnboundedReceiver<Report>), now: i64) -> String {
+    fn reports(
+        in_flight: &InFlight,
+        (question, mut reports): (Question, UnboundedReceiver<Report>),
+        now: i64,
+    ) -> String {
         in_flight.answer(&question, now);
         drop(question);
         let mut all = Vec::new();

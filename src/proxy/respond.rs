@@ -7,7 +7,7 @@ use super::hop;
 use super::key_fields::KeyFields;
 use super::site::Site;
 use crate::config::Mode;
-use crate::rewrite::{self, Decision, Edge, Guard, Provenance, Outcome, Reason, RequestFacts};
+use crate::rewrite::{self, Decision, Edge, Guard, Outcome, Provenance, Reason, RequestFacts};
 use bytes::Bytes;
 use http::request::Parts as RequestParts;
 use http::response::Parts;

@@ -85,7 +85,8 @@ fn decide<'d>(
     (edits, provenance): (&mut Edits<'d>, &mut Provenance),
 ) -> Decision {
     let overridden = rule.is_some_and(|rule| rule.allow_override);
-    let tags = tag_header::write(policy, rule, (path, status), edge.dialect, fields, (edits, &mut provenance.keys));
+    let tags =
+        tag_header::write(policy, rule, (path, status), edge.dialect, fields, (edits, &mut provenance.keys));
     let origin = Origin::read(fields);
     let never = never::reason(policy, request, &origin, fields);
     let treatment = table::treatment(policy, rule, path, status);

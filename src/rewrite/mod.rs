@@ -33,7 +33,7 @@ mod tests;
 
 pub use decide::{Edge, Provenance, RequestFacts, rewrite, rewrite_telling};
 pub use dialect::{CdnType, Dialect};
-pub use outcome::{Decision, Outcome, Reason};
 pub use keys::Keys;
+pub use outcome::{Decision, Outcome, Reason};
 pub use policy::{Policy, Profile, Rule, TagPolicy, Ttls};
 pub use purged::{Guard, Purged};

@@ -54,7 +54,10 @@ impl Origin {
         if self.cache_control.no_cache {
             return Some(0);
         }
-        self.cache_control.max_age.or(self.expires).map(|seconds| seconds.saturating_sub(self.age.unwrap_or(0)))
+        self.cache_control
+            .max_age
+            .or(self.expires)
+            .map(|seconds| seconds.saturating_sub(self.age.unwrap_or(0)))
     }
 
     /// How long the origin lets the CDN reuse the response from now on, in seconds, if it says so.

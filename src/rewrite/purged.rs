@@ -96,8 +96,8 @@ impl Guard<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rewrite::keys::{path_key, prefix_key, tag_key};
     use crate::rewrite::CdnType;
+    use crate::rewrite::keys::{path_key, prefix_key, tag_key};
     use proptest::prelude::*;
     use std::collections::HashMap;
 

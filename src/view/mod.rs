@@ -35,7 +35,7 @@ impl PurgeHealth {
 pub struct PurgeHealthView {
     cells: Mutex<HashMap<(String, String), Arc<PurgeHealth>>>,
     /// What was purged, and what is on its way.
-    pub freshness: Freshness,
+    pub freshness: Arc<Freshness>,
 }
 
 impl PurgeHealthView {

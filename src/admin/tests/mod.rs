@@ -84,6 +84,7 @@ impl Api {
             config: Arc::new(ArcSwap::from_pointee(config())),
             store: Arc::new(opened.map_or_else(OnceLock::new, OnceLock::from)),
             control: control.clone(),
+            freshness: Default::default(),
             planner: Box::new(|site, request| Ok(plan(site, request))),
             sender: crate::cdn::Sender::new().unwrap(),
             reload: control.clone(),

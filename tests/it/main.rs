@@ -24,5 +24,6 @@ mod kit;
 mod passthrough;
 mod proxy;
 mod purging;
+mod races;
 mod support_proxy;
 mod tidy;

@@ -18,6 +18,9 @@ pub mod proxy;
 // What the data plane would do, told in advance.
 pub mod explain;
 
+// Where tests end the process.
+mod failpoint;
+
 // The control plane, in the order of a purge.
 pub mod admin;
 pub mod cdn;

@@ -47,6 +47,7 @@ pub struct Metrics {
     failed_jobs: Family<SiteCdn, Gauge>,
     publish_to_purged: Family<SiteCdn, Histogram>,
     reloads: Family<ReloadResult, Counter>,
+    origin_addresses: Family<OriginState, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,6 +67,13 @@ struct SiteCdnOutcome {
     site: String,
     cdn: String,
     outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OriginState {
+    site: String,
+    origin: String,
+    state: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,6 +100,7 @@ impl Metrics {
             failed_jobs: Family::default(),
             publish_to_purged: Family::new_with_constructor(|| Histogram::new(PUBLISH_BUCKETS)),
             reloads: reloads(),
+            origin_addresses: Family::default(),
         };
         metrics.registered(shards)
     }
@@ -139,6 +148,11 @@ impl Metrics {
             self.publish_to_purged.clone(),
         );
         r.register("config_reloads", "Configuration reloads, by result", self.reloads.clone());
+        r.register(
+            "origin_addresses",
+            "Addresses of an origin that are used, and that are avoided since they fail",
+            self.origin_addresses.clone(),
+        );
         r.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         r.register_collector(Box::new(collect::DataPlane(shards)));
         self
@@ -222,6 +236,19 @@ impl Metrics {
     /// A job's last item was accepted by its CDN, this long after the purge was accepted.
     pub fn publish_to_purged(&self, site: &str, cdn: &str, took: Duration) {
         self.publish_to_purged.get_or_create_owned(&site_cdn(site, cdn)).observe(took.as_secs_f64());
+    }
+
+    /// How many addresses of each origin are `used` or `avoided`: site, origin, and both numbers.
+    pub fn origin_addresses<'o>(&self, origins: impl Iterator<Item = (&'o str, &'o str, (usize, usize))>) {
+        // Those that are gone from the configuration must not stay.
+        self.origin_addresses.clear();
+        for (site, origin, (used, avoided)) in origins {
+            for (state, count) in [("used", used), ("avoided", avoided)] {
+                let labels = OriginState { site: site.into(), origin: origin.into(), state };
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                self.origin_addresses.get_or_create_owned(&labels).set(count);
+            }
+        }
     }
 
     /// A reload was taken over, or refused.

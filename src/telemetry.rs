@@ -6,7 +6,7 @@ mod queue;
 use crate::config::LogFormat;
 use queue::Queue;
 use std::io::IsTerminal;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use tracing::Subscriber;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
@@ -28,6 +28,8 @@ static LOG: OnceLock<Log> = OnceLock::new();
 
 struct Log {
     filter: Handle<EnvFilter, Registry>,
+    /// What was asked for last.
+    directives: Mutex<String>,
     queue: Queue,
 }
 
@@ -57,9 +59,12 @@ pub enum TelemetryError {
 /// Starts logging in this format and with this filter, unless the environment says otherwise. Once per process.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let format = format_of(std::env::var(FORMAT_VARIABLE).ok().as_deref())?.unwrap_or(format);
-    let filter = match filter_variable() {
-        Some(directives) => parse(&directives).map_err(TelemetryError::FilterVariable)?,
-        None => parse(filter).map_err(TelemetryError::Filter)?,
+    let (directives, filter) = match filter_variable() {
+        Some(directives) => {
+            let filter = parse(&directives).map_err(TelemetryError::FilterVariable)?;
+            (directives, filter)
+        }
+        None => (filter.to_owned(), parse(filter).map_err(TelemetryError::Filter)?),
     };
     let complaint = match format {
         LogFormat::Text => |lost| format!("WARN {lost} log lines were dropped\n"),
@@ -71,7 +76,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let (subscriber, filter) = subscriber(format, filter, queue.clone(), std::io::stderr().is_terminal());
     subscriber.try_init().map_err(TelemetryError::Init)?;
     // Whoever could set up the logger is the first here.
-    let _ = LOG.set(Log { filter, queue });
+    let _ = LOG.set(Log { filter, directives: Mutex::new(directives), queue });
     Ok(())
 }
 
@@ -79,7 +84,14 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
 pub fn set_filter(directives: &str) -> Result<(), TelemetryError> {
     let filter = parse(directives).map_err(TelemetryError::Filter)?;
     let log = LOG.get().ok_or(TelemetryError::NoLog)?;
-    log.filter.reload(filter).map_err(|_| TelemetryError::NoLog)
+    log.filter.reload(filter).map_err(|_| TelemetryError::NoLog)?;
+    *log.directives.lock().unwrap_or_else(PoisonError::into_inner) = directives.trim().to_owned();
+    Ok(())
+}
+
+/// The filter that counts, as it was asked for; none where there is no log.
+pub fn filter() -> Option<String> {
+    LOG.get().map(|log| log.directives.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
 /// The configuration's filter changed: it counts from now on, unless the environment has one.
@@ -149,7 +161,7 @@ fn parse(directives: &str) -> Result<EnvFilter, ParseError> {
 mod tests {
     use super::*;
     use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     #[test]
     fn formats() {

@@ -13,6 +13,7 @@
 //! | `explain.rs` | what the rewrite would do, and why |
 //! | `stream.rs`, `events.rs`, `poll.rs` | server-sent events: a listener, what is told, what is looked at |
 //! | `reload.rs` | read the configuration again |
+//! | `log.rs` | what is logged |
 //! | `ops.rs`, `console.rs`, `openapi.rs` | probes and metrics, the page for people, the document for programs: no token needed |
 //!
 //! Every error is a problem document (RFC 9457, `problem.rs`). A caller sees only its own sites: purges of others
@@ -32,6 +33,7 @@ mod explain;
 mod extract;
 mod fresh;
 mod idempotency;
+mod log;
 mod operate;
 mod ops;
 mod poll;
@@ -58,7 +60,7 @@ use crate::config::{Config, Site};
 use crate::metrics::Metrics;
 use crate::purge::{JobPlan, PurgeRequest};
 use crate::store::{Store, StoreError};
-use crate::view::Freshness;
+use crate::view::{Freshness, OriginsView};
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::Request;
@@ -97,6 +99,8 @@ pub struct State {
     pub events: Arc<Events>,
     /// What is counted, and rendered for scrapers.
     pub metrics: Arc<Metrics>,
+    /// How the origins do.
+    pub origins: Arc<OriginsView>,
     /// Whether the process is starting, ready or draining.
     pub readiness: Arc<Readiness>,
     /// What callers share.

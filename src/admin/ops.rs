@@ -3,6 +3,7 @@
 use super::State;
 use super::problem::{Kind, Problem};
 use crate::metrics::CONTENT_TYPE;
+use crate::view::OriginStatus;
 use axum::extract;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Json};
@@ -89,6 +90,7 @@ fn degraded(state: &State) -> Vec<String> {
             reasons.push(format!("{}/{}: {}", site.name, cdn.name, cdn.reasons.join("; ")));
         }
     }
+    reasons.extend(state.origins.get().iter().filter_map(OriginStatus::complaint));
     reasons
 }
 

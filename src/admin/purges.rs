@@ -7,6 +7,7 @@ use super::json::{Extent, Page, Purge, state_word};
 use super::problem::{BadItem, Kind, Problem};
 use super::{Peer, State, ask, commit, idempotency, now_ms, wait};
 use crate::config::{Scope, Site};
+use crate::failpoint;
 use crate::metrics::Metrics;
 use crate::purge::{self, JobPlan, PurgeMode, PurgeRequest};
 use crate::store::{Enqueued, Filter, NewPurge, PurgeView, Store};
@@ -97,6 +98,7 @@ pub(super) async fn accept(
             return Err(Problem::new(Kind::Conflict, detail));
         }
     };
+    failpoint::reached("answering");
     Ok(answer(state, &*store, wait::preferred(headers), purge).await)
 }
 
@@ -155,7 +157,9 @@ async fn enqueue(
     commit("commit the purge", async move {
         let audit = Audit::of(&new);
         let follow_ups = new.follow_ups.items.len();
+        failpoint::reached("accepting");
         let enqueued = store.enqueue(new).await?;
+        failpoint::reached("committed");
         if enqueued == Enqueued::Created {
             let (id, site) = (accepted.id.clone(), accepted.site.clone());
             if follow_ups > 0 {

@@ -5,7 +5,7 @@ use super::events::{HealthEvent, JobEvent, LaggedEvent};
 use super::json::{Page, Purge};
 use super::reload::{ReloadEvent, Reloaded};
 use super::{
-    State, console, credentials, explain, openapi, operate, ops, publish, purges, reload, sites, stream,
+    State, console, credentials, explain, log, openapi, operate, ops, publish, purges, reload, sites, stream,
 };
 use crate::config::Scope::{self, Operate, Purge as MayPurge, PurgeEverything, Read};
 use crate::events::Event;
@@ -13,7 +13,7 @@ use crate::explain::Explanation;
 use crate::purge::PurgeRequest;
 use axum::Router;
 use axum::middleware;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::sync::Arc;
 
@@ -271,6 +271,27 @@ pub(super) fn routes() -> Vec<Route> {
             )
             .json::<Reloaded>(200, "It counts from now on; what changed.")
             .problems(&[422]),
+            Route::new(
+                "getLogFilter",
+                "get",
+                "/v1/log-filter",
+                &[Operate],
+                get(log::show),
+                "Show what is logged",
+            )
+            .json::<log::LogFilter>(200, "The filter that counts.")
+            .problems(&[503]),
+            Route::new(
+                "setLogFilter",
+                "put",
+                "/v1/log-filter",
+                &[Operate],
+                put(log::change),
+                "Log by another filter, until a reload changes the configured one or the process ends",
+            )
+            .body::<log::LogFilter>(true)
+            .json::<log::LogFilter>(200, "It counts from now on.")
+            .problems(&[503]),
             Route::new(
                 "listen",
                 "get",

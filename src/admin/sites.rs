@@ -9,6 +9,7 @@ use crate::config::{self, Mode, OriginHost, Trust};
 use crate::purge::PurgeMode;
 use crate::rewrite::{CdnType, Profile};
 use crate::store::QueueStatus;
+use crate::view::OriginStatus;
 use axum::extract;
 use axum::response::Json;
 use schemars::JsonSchema;
@@ -30,6 +31,8 @@ pub(super) struct Site {
     mode: Mode,
     profile: &'static str,
     origin: Vec<String>,
+    /// How the origins do.
+    origins: Vec<OriginJson>,
     origin_host: String,
     origin_settle: String,
     opt_in: OptIn,
@@ -38,6 +41,23 @@ pub(super) struct Site {
     /// How many.
     rules: usize,
     cdns: Vec<Cdn>,
+}
+
+/// An origin and its addresses; none: its name has not been resolved.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Origin")]
+struct OriginJson {
+    url: String,
+    addresses: Vec<AddressJson>,
+}
+
+/// An address of an origin.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Address")]
+struct AddressJson {
+    address: String,
+    /// Why others are preferred; null: it is well, as far as is known.
+    avoided: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -169,6 +189,7 @@ fn show(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> S
             Profile::Aem => "aem",
         },
         origin: site.origins.iter().map(origin).collect(),
+        origins: origins(state, site),
         origin_host: match &site.origin_host {
             OriginHost::Origin => "origin".to_owned(),
             OriginHost::Preserve => "preserve".to_owned(),
@@ -201,6 +222,19 @@ fn show(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> S
         rules: policy.rules.len(),
         cdns: show_cdns(state, site, queues),
     }
+}
+
+fn origins(state: &State, site: &config::Site) -> Vec<OriginJson> {
+    let statuses = state.origins.get();
+    let of_site = statuses.iter().filter(|status| status.site == site.name);
+    let shown = of_site.map(|OriginStatus { url, addresses, .. }| OriginJson {
+        url: url.clone(),
+        addresses: addresses
+            .iter()
+            .map(|(address, avoided)| AddressJson { address: address.to_string(), avoided: *avoided })
+            .collect(),
+    });
+    shown.collect()
 }
 
 fn show_cdns(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> Vec<Cdn> {

@@ -11,7 +11,7 @@ use crate::config::{Config, Fingerprint};
 use crate::listen::{Pulse, Serving};
 use crate::metrics::Metrics;
 use crate::store::{OpenError, SqliteStore, Store};
-use crate::view::PurgeHealthView;
+use crate::view::{OriginsView, PurgeHealthView};
 use crate::worker::{Engine, Parts, system_clock};
 use arc_swap::ArcSwap;
 use std::error::Error;
@@ -56,6 +56,7 @@ pub(super) struct Given {
     pub(super) serving: Serving,
     pub(super) metrics: Arc<Metrics>,
     pub(super) view: Arc<PurgeHealthView>,
+    pub(super) origins: Arc<OriginsView>,
 }
 
 impl ControlPlane {
@@ -150,13 +151,14 @@ struct Plane {
     metrics: Arc<Metrics>,
     events: Arc<Events>,
     view: Arc<PurgeHealthView>,
+    origins: Arc<OriginsView>,
     sender: Sender,
     pulse: Arc<OnceLock<Pulse>>,
 }
 
 impl Plane {
     fn new(given: Given, sender: Sender) -> Self {
-        let Given { config, source: (file, fingerprint), serving, metrics, view } = given;
+        let Given { config, source: (file, fingerprint), serving, metrics, view, origins } = given;
         let started = config.clone();
         let config = Arc::new(ArcSwap::from_pointee(config));
         let (workers, events) = (Arc::new(Workers::default()), Arc::new(Events::default()));
@@ -180,6 +182,7 @@ impl Plane {
             metrics,
             events,
             view,
+            origins,
             sender,
             pulse,
         }
@@ -204,6 +207,7 @@ impl Plane {
                 reload: self.reloader.clone(),
                 events: self.events.clone(),
                 metrics: self.metrics.clone(),
+                origins: self.origins.clone(),
                 readiness: self.readiness.clone(),
                 limits: admin::Limits::default(),
             };

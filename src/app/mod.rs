@@ -115,8 +115,9 @@ impl App {
         }
         let shared = Shared::new(&config, Arc::clone(&metrics), Arc::clone(&view))?;
         let admin = ControlPlane::bind(&config)?;
+        let origins = shared.origins();
         let data = listen::spawn(&config, shared)?;
-        let given = Given { config, source, serving: data.serving(), metrics, view };
+        let given = Given { config, source, serving: data.serving(), metrics, view, origins };
         let control = ControlPlane::start(admin, given)?;
         control.set_ready();
         Ok(Self { data, control })

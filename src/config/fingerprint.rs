@@ -81,6 +81,17 @@ impl Fingerprint {
     }
 }
 
+/// Whether a key names a file of certificates or a key.
+fn is_file(key: &[String]) -> bool {
+    let within = |table: &str| key.iter().any(|key| key == table);
+    let last = key.last().map_or("", String::as_str);
+    match key.first().map(String::as_str) {
+        Some("server") => within("certificates") || last == "client_ca",
+        Some("sites") => within("origin_tls") && last != "server_name",
+        _ => false,
+    }
+}
+
 struct Places<'a> {
     directory: &'a Path,
     env: Env<'a>,
@@ -90,9 +101,7 @@ impl Places<'_> {
     fn hash(&self, key: &[String], value: &Value) -> [u8; 32] {
         let mut hash = Sha256::new_with_prefix(value.to_string());
         if let Some(text) = value.as_str() {
-            if key.first().is_some_and(|first| first == "server")
-                && key.iter().any(|key| key == "certificates")
-            {
+            if is_file(key) {
                 // Whoever serves it complains if it cannot be read.
                 hash.update(std::fs::read(self.directory.join(text)).unwrap_or_default());
             } else if let Some(secret) = self.secret(text) {

@@ -80,7 +80,7 @@ pub struct Server {
 }
 
 /// `[[server.certificates]]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// PEM file of the chain.
     pub cert: PathBuf,
@@ -121,6 +121,14 @@ pub struct Limits {
     pub origin_body_timeout: Duration,
     /// How long an idle pooled origin connection is kept.
     pub origin_idle_timeout: Duration,
+    /// How long a request waits for its turn at an origin that is at its `origin_connections`.
+    pub origin_queue_timeout: Duration,
+    /// Failures in a row after which an address of an origin is avoided; 0: none is.
+    pub origin_max_fails: u32,
+    /// For how long.
+    pub origin_fail_timeout: Duration,
+    /// Between two resolutions of an origin's name.
+    pub origin_resolve_interval: Duration,
     /// Idle pooled connections per origin and worker.
     pub origin_pool_size: usize,
     /// Headers in a request.
@@ -158,6 +166,10 @@ impl Default for Limits {
             origin_first_byte_timeout: Duration::from_secs(30),
             origin_body_timeout: Duration::from_secs(30),
             origin_idle_timeout: Duration::from_secs(20),
+            origin_queue_timeout: Duration::from_secs(5),
+            origin_max_fails: 3,
+            origin_fail_timeout: Duration::from_secs(10),
+            origin_resolve_interval: Duration::from_secs(10),
             origin_pool_size: 256,
             request_headers: 100,
             request_header_bytes: 32 * 1024,
@@ -280,6 +292,8 @@ pub struct Site {
     pub origin_settle: Duration,
     /// For how long after a response's last byte was written it may still be on its way into a CDN's cache.
     pub follow_up_margin: Duration,
+    /// How the origins are treated.
+    pub origin: OriginSettings,
     /// Whose opt-in is believed.
     pub trust: Trust,
     /// Protocols that a connection may be switched to, lower case.
@@ -369,6 +383,48 @@ pub enum OriginHost {
     Preserve,
     /// A fixed name.
     Literal(String),
+}
+
+/// Origins that a site may have.
+pub const MAX_ORIGINS: usize = 32;
+
+/// How a site's origins are treated: the keys of `[[sites]]` that begin with `origin_`.
+#[derive(Clone, Debug, Default)]
+pub struct OriginSettings {
+    /// Requests at a time at each of them; 0: no limit.
+    pub connections: usize,
+    /// For those with https.
+    pub tls: OriginTls,
+    /// How it is found out whether they are well; none: by requests alone.
+    pub check: Option<OriginCheck>,
+}
+
+/// `[sites.origin_tls]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OriginTls {
+    /// PEM file of the authorities that are believed; none: those of the machine.
+    pub ca: Option<PathBuf>,
+    /// What is shown to an origin that asks for a certificate.
+    pub certificate: Option<Certificate>,
+    /// The name that is asked for and verified; none: the origin's host.
+    pub server_name: Option<String>,
+}
+
+/// `[sites.origin_check]`
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OriginCheck {
+    /// Path and query.
+    pub path: String,
+    /// The `Host`; none: as for requests.
+    pub host: Option<String>,
+    /// Between two of them.
+    pub interval: Duration,
+    /// The status that is expected.
+    pub status: u16,
+    /// Good answers in a row that count.
+    pub rise: u32,
+    /// Bad answers in a row that count.
+    pub fall: u32,
 }
 
 /// `sites.opt_in`

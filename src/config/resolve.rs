@@ -6,6 +6,7 @@ mod cdn;
 mod events;
 mod host;
 mod log;
+mod origin;
 mod server;
 mod site;
 mod url;

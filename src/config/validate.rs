@@ -2,7 +2,7 @@
 //! deserves a second look.
 
 use super::at::At;
-use super::{Admin, Cdn, Config, Mode, Server, Site, Trust};
+use super::{Admin, Cdn, Config, Mode, OriginTls, Server, Site, Trust};
 use crate::rewrite::{CdnType, Profile};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -174,6 +174,9 @@ fn doubtful_site(site: &Site, at: &At<'_>) {
         at.key("opt_in").key("trust").warn(
             "any peer can opt in, and so lengthen lifetimes in a cache that nobody purges; use a secret or a list of networks",
         );
+    }
+    if site.origin.tls != OriginTls::default() && !site.origins.iter().any(|origin| origin.tls) {
+        at.key("origin_tls").warn("has no effect: no origin has https://");
     }
     if site.policy.profile == Profile::Aem && site.policy.aem.is_none() {
         at.key("aem").warn(

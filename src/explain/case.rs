@@ -6,7 +6,8 @@ use crate::proxy::host;
 use crate::proxy::key_fields::KeyFields;
 use crate::proxy::opt_in::{self, Caller, OptIn};
 use crate::proxy::roots::Roots;
-use crate::proxy::site::{OriginIds, Routing, RoutingError};
+use crate::proxy::site::{Routing, RoutingError};
+use crate::proxy::upstream::Upstreams;
 use crate::rewrite::path::normalise;
 use crate::rewrite::{CdnType, Decision, Outcome, RequestFacts, rewrite};
 use crate::view::PurgeHealthView;
@@ -102,7 +103,7 @@ impl<'c> Case<'c> {
             }
         }
         let routing =
-            Routing::compile(config, &Metrics::new(1), &health, &no_roots()?, &OriginIds::default())?;
+            Routing::compile(config, &Metrics::new(1), &health, &no_roots()?, &Upstreams::default())?;
         let number = routing.find(&host).ok_or(CaseError::NoSite(host))?;
         Ok(Self { url, site: &config.sites[number], routing, number })
     }

@@ -272,7 +272,7 @@ impl Client {
             if is_multiplexed {
                 open.give(Order::Drain);
             }
-            proxy::turn_away(worker, &self.peer, &request)
+            proxy::turn_away(worker, &self.peer, request)
         } else {
             // Boxed: an idle connection then has no room for it, and a busy one takes memory that was just in use.
             Box::pin(proxy::handle(worker, &self.peer, request)).await

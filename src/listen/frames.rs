@@ -18,7 +18,7 @@ const END_STREAM: u8 = 0x1;
 
 /// What a client may still send before it counts as a flood.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub struct Allowance {
     frames: Frames,
     left: u32,
     since: Instant,
@@ -28,12 +28,12 @@ pub(super) struct Allowance {
 
 impl Allowance {
     /// That of a connection whose client preface is yet to come.
-    pub(super) fn new(now: Instant) -> Self {
+    pub fn new(now: Instant) -> Self {
         Self { frames: Frames::new(), left: BURST, since: now, sent: 0 }
     }
 
     /// Bytes came. Whether they are within the allowance.
-    pub(super) fn received(&mut self, bytes: &[u8], now: Instant) -> bool {
+    pub fn received(&mut self, bytes: &[u8], now: Instant) -> bool {
         let charged = self.frames.read(bytes);
         if charged == 0 {
             return true;
@@ -54,14 +54,14 @@ impl Allowance {
     }
 
     /// Bytes went to the client.
-    pub(super) fn sent(&mut self, bytes: usize) {
+    pub fn sent(&mut self, bytes: usize) {
         let sent = self.sent.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.left = self.left.saturating_add(sent / BYTES_PER_FRAME).min(BURST);
         self.sent = sent % BYTES_PER_FRAME;
     }
 
     /// Whether the client has sent its preface and a frame: it speaks HTTP/2.
-    pub(super) fn has_begun(&self) -> bool {
+    pub fn has_begun(&self) -> bool {
         self.frames.begun
     }
 }

@@ -1,14 +1,15 @@
 //! The data plane: N workers, each a thread with its own single-threaded runtime, its own listeners and its own
 //! origin connections. Workers share the immutable routing and nothing else.
 
+pub mod frames;
 pub mod tls;
 
 mod bind;
 mod connection;
 mod files;
-mod frames;
 mod http2;
 mod io;
+mod keeping;
 pub mod proxy_protocol;
 mod pulse;
 mod tracked;
@@ -54,8 +55,8 @@ pub enum ListenError {
 
 /// A worker ended by a panic.
 #[derive(Debug, thiserror::Error)]
-#[error("data plane worker {0} panicked")]
-pub struct WorkerPanicked(usize);
+#[error("the thread `{0}` of the data plane panicked")]
+pub struct WorkerPanicked(String);
 
 /// The real addresses of the listeners, in the order of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +75,7 @@ pub struct DataPlane {
     /// When draining must have ended; none: serve.
     stop: Sender<Option<Instant>>,
     workers: Vec<JoinHandle<()>>,
+    keeping: Option<JoinHandle<()>>,
     pulses: Vec<Arc<Pulse>>,
 }
 
@@ -103,7 +105,7 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
     let (stop, stopped) = channel(None);
     let (started, starts) = std::sync::mpsc::channel();
     let mut workers = Vec::with_capacity(count);
-    let pulses = starting.iter().map(Starting::pulse).collect();
+    let mut pulses: Vec<_> = starting.iter().map(Starting::pulse).collect();
     for (index, starting) in starting.into_iter().enumerate() {
         let (shared, started, stopped) = (Arc::clone(&shared), started.clone(), stopped.clone());
         let thread = std::thread::Builder::new()
@@ -113,10 +115,21 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
         workers.push(thread);
     }
     drop(started);
+    let pulse = Arc::new(Pulse::new(Instant::now()));
+    pulses.push(Arc::clone(&pulse));
+    let keeping =
+        keeping::start(Arc::clone(&shared), pulse, stop.subscribe()).map_err(ListenError::Worker)?;
     for result in starts.iter().take(count) {
         result.map_err(ListenError::Worker)?;
     }
-    Ok(DataPlane { addresses, serving: Serving { shared, tls }, stop, workers, pulses })
+    Ok(DataPlane {
+        addresses,
+        serving: Serving { shared, tls },
+        stop,
+        workers,
+        keeping: Some(keeping),
+        pulses,
+    })
 }
 
 impl DataPlane {
@@ -152,10 +165,11 @@ impl DataPlane {
         let mut result = Ok(());
         for (index, worker) in workers.into_iter().enumerate() {
             if worker.join().is_err() {
-                result = Err(WorkerPanicked(index));
+                result = Err(WorkerPanicked(format!("proxy-{index}")));
             }
         }
-        result
+        let keeping = self.keeping.take().map_or(Ok(()), JoinHandle::join);
+        result.and(keeping.map_err(|_panic| WorkerPanicked("origins".to_owned())))
     }
 }
 

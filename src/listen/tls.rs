@@ -66,7 +66,7 @@ pub enum TlsError {
         #[source]
         source: VerifierBuilderError,
     },
-    /// One of the authorities for client certificates cannot be used.
+    /// One of the authorities cannot be used.
     #[error("an authority in {path} cannot be used")]
     Authority {
         /// Its file.
@@ -78,6 +78,13 @@ pub enum TlsError {
     /// The TLS configuration is refused.
     #[error("TLS cannot be set up")]
     Config(#[source] rustls::Error),
+}
+
+impl TlsError {
+    /// The key does not serve the certificate.
+    pub(crate) fn key(files: &Certificate, source: rustls::Error) -> Self {
+        Self::Key { cert: files.cert.clone(), key: files.key.clone(), source }
+    }
 }
 
 /// What TLS connections are served with now. Each keeps to its end what it began with.
@@ -182,18 +189,18 @@ fn certified(files: &Certificate) -> Result<(Arc<CertifiedKey>, Vec<String>), Tl
             .map_err(|source| TlsError::Certificate { path: files.cert.clone(), source })?;
         leaf.valid_dns_names().map(str::to_ascii_lowercase).collect()
     };
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|source| TlsError::Pem { path: files.key.clone(), source })?;
-    let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|source| TlsError::Key {
-        cert: files.cert.clone(),
-        key: files.key.clone(),
-        source,
-    })?;
+    let key = CertifiedKey::from_der(chain, key(&files.key)?, &provider())
+        .map_err(|source| TlsError::key(files, source))?;
     Ok((Arc::new(key), names))
 }
 
+/// The private key in a file.
+pub(crate) fn key(path: &PathBuf) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|source| TlsError::Pem { path: path.clone(), source })
+}
+
 /// The certificates in a file; at least one.
-fn chain(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn chain(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
         .map_err(|source| TlsError::Pem { path: path.clone(), source })?;

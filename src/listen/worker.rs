@@ -56,7 +56,21 @@ struct Listener {
 }
 
 /// A worker's event queue, which its thread keeps to itself. It ends without waiting for a name that is being resolved.
-struct EventLoop(Option<LocalRuntime>);
+pub(super) struct EventLoop(Option<LocalRuntime>);
+
+impl EventLoop {
+    pub(super) fn new() -> io::Result<Self> {
+        let mut builder = Builder::new_current_thread();
+        builder.enable_all().build_local(LocalOptions::default()).map(|runtime| Self(Some(runtime)))
+    }
+
+    /// Runs a future to its end, with what it spawns.
+    pub(super) fn run(&self, future: impl Future<Output = ()>) {
+        if let Some(runtime) = &self.0 {
+            runtime.block_on(future);
+        }
+    }
+}
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
@@ -76,8 +90,8 @@ pub(super) fn run(
 ) {
     // Nobody listens only where another worker has failed: this one will be told to stop.
     let tell = |result| drop(started.send(result));
-    let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-        Ok(runtime) => EventLoop(Some(runtime)),
+    let runtime = match EventLoop::new() {
+        Ok(runtime) => runtime,
         Err(error) => return tell(Err(error)),
     };
     let Some(running) = &runtime.0 else { return };

@@ -63,6 +63,8 @@ const BOUNDS_MICROS: [u64; LATENCY_BUCKETS.len()] = {
 /// What goes wrong on the way to an origin, as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginErrorKind {
+    /// It had as many requests as it may have.
+    Full,
     /// The name did not resolve.
     Dns,
     /// No connection.
@@ -85,7 +87,8 @@ pub enum OriginErrorKind {
 
 impl OriginErrorKind {
     /// Every kind, in the order of its declaration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Full,
         Self::Dns,
         Self::Connect,
         Self::ConnectTimeout,
@@ -100,6 +103,7 @@ impl OriginErrorKind {
     /// Its label.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Full => "full",
             Self::Dns => "dns",
             Self::Connect => "connect",
             Self::ConnectTimeout => "connect-timeout",

@@ -27,6 +27,7 @@ fn touched() -> Metrics {
     metrics.purge_standing("www", "fastly", false, 1);
     metrics.publish_to_purged("www", "fastly", Duration::from_millis(400));
     metrics.config_reload(true);
+    metrics.origin_addresses([("www", "https://origin.example.com", (2, 1))].into_iter());
     metrics
 }
 

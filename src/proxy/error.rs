@@ -81,6 +81,9 @@ pub enum OriginError {
     /// The host name has no address.
     #[error("its name does not resolve")]
     Resolve(#[source] io::Error),
+    /// It has as many requests as it may have, and none ended in time.
+    #[error("it has no place for one more request")]
+    Full,
     /// No address takes connections.
     #[error("it takes no connection")]
     Connect(#[source] io::Error),
@@ -181,6 +184,7 @@ impl OriginError {
     /// As a metric label.
     pub fn kind(&self) -> OriginErrorKind {
         match self {
+            Self::Full => OriginErrorKind::Full,
             Self::Resolve(_) => OriginErrorKind::Dns,
             Self::Connect(_) => OriginErrorKind::Connect,
             Self::ConnectTimeout => OriginErrorKind::ConnectTimeout,
@@ -199,6 +203,10 @@ impl OriginError {
             close: false,
         };
         match self {
+            Self::Full => Answer {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                ..bad_gateway("connection_limit_reached", "the origin is busy")
+            },
             Self::Resolve(_) => bad_gateway("dns_error", "the origin's name does not resolve"),
             Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 bad_gateway("connection_refused", "the origin refuses connections")
@@ -277,6 +285,7 @@ mod tests {
             502,
             "destination_ip_unroutable",
         );
+        check(origin(OriginError::Full), 503, "connection_limit_reached");
         check(origin(OriginError::ConnectTimeout), 502, "connection_timeout");
         check(origin(OriginError::Tls(io(io::ErrorKind::InvalidData))), 502, "tls_protocol_error");
         check(origin(OriginError::FirstByteTimeout), 504, "http_response_timeout");

@@ -1,7 +1,8 @@
 //! Configurations and header maps for tests.
 
 use super::roots::Roots;
-use super::site::{OriginIds, Routing};
+use super::site::Routing;
+use super::upstream::Upstreams;
 use crate::config::*;
 use crate::metrics::Metrics;
 use crate::rewrite::{CdnType, Dialect, Policy, Profile, TagPolicy, Ttls};
@@ -42,6 +43,7 @@ pub fn site(name: &str, hosts: &[&str]) -> Site {
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
         follow_up_margin: Duration::from_millis(500),
+        origin: Default::default(),
         trust: Trust::Any,
         upgrades: vec![],
         policy: Policy {
@@ -96,7 +98,7 @@ pub fn cdn(name: &str, cdn: CdnType) -> Arc<Cdn> {
 
 /// The routing of a configuration.
 pub fn routing(config: &Config, health: &PurgeHealthView) -> Routing {
-    Routing::compile(config, &Metrics::new(1), health, &Roots::default(), &OriginIds::default()).unwrap()
+    Routing::compile(config, &Metrics::new(1), health, &Roots::default(), &Upstreams::default()).unwrap()
 }
 
 /// A header map of these lines.

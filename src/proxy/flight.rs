@@ -95,7 +95,11 @@ impl Flight {
             waiting: Vec::new(),
         };
         let now_ms = self.worker.time.now_ms();
-        self.ticket = Some(self.worker.in_flight.begin(response, now_ms));
+        self.ticket = Some(Ticket::new(&self.worker, response, now_ms));
+    }
+
+    pub(super) fn take_ticket(&mut self) -> Option<Ticket> {
+        self.ticket.take()
     }
 
     /// Its id.
@@ -135,12 +139,9 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         self.worker.counters.in_flight.sub(1);
-        let took = self.started.elapsed();
-        if let Some(ticket) = self.ticket.take() {
-            self.worker.in_flight.end(ticket, self.worker.time.ms(self.started + took));
-        }
         let shard = self.counters().shard(self.worker.index());
         let status = self.status.map_or(CLIENT_LEFT, |status| status.as_u16());
+        let took = self.started.elapsed();
         shard.request(status, self.decision, took);
         if let Some(noted) = &self.noted {
             self.routing.access.write(noted, self, status, took);

@@ -1,11 +1,13 @@
 //! The responses of one worker that are on their way to a CDN which may keep them: a purge that is accepted meanwhile does
 //! not reach what is not stored yet, so it has to come again when they have arrived. Nothing here is locked.
 
+use super::worker::Worker;
 use crate::rewrite::{CdnType, Provenance};
 use crate::view::{Found, Question, Report};
 use slab::Slab;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Responses that are known one by one. Of more it is only known that there are some, which then count for every purge.
@@ -53,29 +55,47 @@ struct Unknown {
     waiting: Waiting,
 }
 
-/// A response that is on its way until this is given back.
+/// A response of a worker that is on its way as long as this is kept.
 #[derive(Debug)]
-#[must_use]
-pub struct Ticket(Option<usize>);
+pub struct Ticket {
+    worker: Rc<Worker>,
+    number: Number,
+}
+
+impl Ticket {
+    /// A response sets out.
+    pub(super) fn new(worker: &Rc<Worker>, response: Response, now_ms: i64) -> Self {
+        Self { worker: Rc::clone(worker), number: worker.in_flight.begin(response, now_ms) }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.worker.in_flight.end(self.number, self.worker.time.now_ms());
+    }
+}
+
+/// The number of a response; none where it is one of those that are not known.
+type Number = Option<usize>;
 
 impl InFlight {
     /// A response sets out.
-    pub fn begin(&self, response: Response, now_ms: i64) -> Ticket {
+    fn begin(&self, response: Response, now_ms: i64) -> Number {
         let responses = &mut *self.0.borrow_mut();
         responses.forget(now_ms);
         if responses.known.len() >= MOST {
             let unknown = &mut responses.unknown;
             unknown.open += 1;
             unknown.margin_ms = unknown.margin_ms.max(response.margin_ms);
-            return Ticket(None);
+            return None;
         }
-        Ticket(Some(responses.known.insert(response)))
+        Some(responses.known.insert(response))
     }
 
     /// Its last byte was written, or it was broken off.
-    pub fn end(&self, ticket: Ticket, now_ms: i64) {
+    fn end(&self, number: Number, now_ms: i64) {
         let responses = &mut *self.0.borrow_mut();
-        let Some(number) = ticket.0 else { return responses.unknown.end(now_ms) };
+        let Some(number) = number else { return responses.unknown.end(now_ms) };
         let response = &mut responses.known[number];
         let arrived_ms = now_ms + response.margin_ms;
         response.arrived_ms = Some(arrived_ms);

@@ -19,8 +19,10 @@ pub mod peer;
 pub mod pool;
 pub mod roots;
 pub mod site;
+pub mod upstream;
 
 mod connect;
+mod keeper;
 mod origin;
 mod respond;
 mod stream;
@@ -30,6 +32,7 @@ mod worker;
 #[cfg(test)]
 pub(crate) mod fixture;
 
+pub use keeper::Keeper;
 pub use origin::OriginBody;
 pub use upgrade::Tunnel;
 pub use worker::{Shared, Snapshot, Worker};
@@ -62,9 +65,11 @@ pub async fn handle(worker: &Rc<Worker>, peer: &Peer, request: Request<Incoming>
 }
 
 /// Answers a request on a connection for which there is no room.
-pub fn turn_away<B>(worker: &Rc<Worker>, peer: &Peer, request: &Request<B>) -> Response<ResponseBody> {
-    let flight = Flight::begin(worker, peer, KeyFields::of(request.headers()).request_id);
-    respond::refuse(&ProxyError::Full, request.method(), request.version(), flight)
+pub fn turn_away<B>(worker: &Rc<Worker>, peer: &Peer, request: Request<B>) -> Response<ResponseBody> {
+    let (head, _) = request.into_parts();
+    let mut flight = Flight::begin(worker, peer, KeyFields::of(&head.headers).request_id);
+    flight.note(peer, &head);
+    respond::refuse(&ProxyError::Full, &head.method, head.version, flight)
 }
 
 async fn exchange(

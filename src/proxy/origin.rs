@@ -5,14 +5,15 @@
 
 use super::body::{DownloadError, Progress, Upload};
 use super::clock::Patience;
-use super::connect::{self, Connection};
+use super::connect::{self, Connection, Route};
 use super::error::{self, OriginError, ProxyError};
 use super::forward;
 use super::h1::head::HeadLimits;
 use super::h1::{self, Cause, Recycle};
-use super::site::{Origin, OriginId, Site};
+use super::site::{Origin, Site};
 use super::stream::Stream;
 use super::upgrade::{self, Tunnel};
+use super::upstream::{Address, OriginId};
 use super::worker::Worker;
 use crate::config::Limits;
 use crate::metrics::shard::SiteShard;
@@ -23,8 +24,10 @@ use http_body::{Body, Frame, SizeHint};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A request on its way to an origin.
 pub(super) struct Outgoing<'a> {
@@ -40,7 +43,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) since: Instant,
 }
 
-/// Sends `request` to the first of the site's origins that takes a connection. Every failure is counted here.
+/// Sends `request` to the site's origins in turn, until one answers. Every failure is counted here.
 pub(super) async fn send(
     worker: &Rc<Worker>,
     limits: &Limits,
@@ -48,29 +51,76 @@ pub(super) async fn send(
     request: &mut Outgoing<'_>,
 ) -> Result<Response<OriginBody>, ProxyError> {
     let counters = site.metrics.shard(worker.index());
-    for (index, origin) in site.origins.iter().enumerate() {
-        let failure = match attempt(worker, limits, counters, origin, request).await {
+    // What may have reached an origin is sent to one more at most, and only if nothing can happen twice.
+    let mut may_be_repeated = request.body.is_none() && is_safe(&request.head.method);
+    let mut turns = Turns::of(&site.origins);
+    let mut current = turns.next(&site.origins);
+    let mut silent: Option<Route> = None;
+    while let Some(origin) = current {
+        let failure = match attempt(worker, limits, counters, origin, silent.as_deref(), request).await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
-        let (error, unsent) = match failure {
-            Failure::Unsent(error) => (error, true),
-            Failure::Exchange(failure) => (judged(failure)?, false),
-            Failure::FirstByteTimeout => (OriginError::FirstByteTimeout, false),
-            Failure::OtherProtocol => (OriginError::OtherProtocol, false),
+        let (error, next) = match failure {
+            Failure::Unsent(error) => (error, turns.next(&site.origins)),
+            Failure::Sent { fault, route, response_started } => {
+                if matches!(fault, Fault::FirstByteTimeout) {
+                    route.failed(limits.origin_max_fails, limits.origin_fail_timeout, Instant::now());
+                }
+                let error = fault.judged()?;
+                let may_be_repeated = std::mem::take(&mut may_be_repeated) && !response_started;
+                let next = match may_be_repeated {
+                    true if origin.upstream.has_another(&route) => Some(origin),
+                    true => turns.next(&site.origins),
+                    false => None,
+                };
+                silent = next.filter(|next| std::ptr::eq(*next, origin)).map(|_| route);
+                (error, next)
+            }
         };
         counters.origin_error(error.kind());
-        if !unsent || index + 1 == site.origins.len() {
+        if next.is_none() {
             return Err(ProxyError::Origin(error));
         }
         tracing::warn!(
             site = site.name,
-            origin = origin.key,
+            origin = origin.upstream.url,
             error = error::chain(&error),
-            "trying the next origin"
+            "trying the next address or origin"
         );
+        current = next;
     }
     Err(ProxyError::Origin(OriginError::Connect(io::ErrorKind::AddrNotAvailable.into())))
+}
+
+/// In which order origins are tried: in theirs, but those that are to be avoided last.
+struct Turns {
+    /// The origins that were not tried yet, as bits; those of the second half are to be avoided.
+    left: u64,
+}
+
+/// How many origins a site may have.
+const MAX_ORIGINS: usize = crate::config::MAX_ORIGINS;
+
+impl Turns {
+    fn of(origins: &[Origin]) -> Self {
+        let place = |(index, origin): (usize, &Origin)| match origin.upstream.is_avoided() {
+            true => 1 << (index + MAX_ORIGINS),
+            false => 1 << index,
+        };
+        let left = match origins {
+            // Nothing to choose, so nothing to ask.
+            [_] => 1,
+            _ => origins.iter().take(MAX_ORIGINS).enumerate().map(place).sum(),
+        };
+        Self { left }
+    }
+
+    fn next<'o>(&mut self, origins: &'o [Origin]) -> Option<&'o Origin> {
+        let place = (self.left != 0).then(|| self.left.trailing_zeros() as usize)?;
+        self.left &= self.left - 1;
+        origins.get(place % MAX_ORIGINS)
+    }
 }
 
 /// Why there is no response.
@@ -78,6 +128,16 @@ enum Failure {
     /// No connection: nothing of the request was used.
     Unsent(OriginError),
     /// It may have reached the origin.
+    Sent {
+        fault: Fault,
+        route: Route,
+        /// Whether any byte of a response has arrived.
+        response_started: bool,
+    },
+}
+
+/// What came of a request that was sent.
+enum Fault {
     Exchange(h1::Error),
     /// It has reached the origin, as far as is known.
     FirstByteTimeout,
@@ -85,52 +145,84 @@ enum Failure {
     OtherProtocol,
 }
 
-/// Whose fault a failed exchange is: the origin's, or that of the request.
-fn judged(failure: h1::Error) -> Result<OriginError, ProxyError> {
-    match &failure.cause {
-        Cause::Io(_) | Cause::Closed => Ok(OriginError::Closed(failure)),
-        Cause::Head(_) | Cause::Chunked(_) => Ok(OriginError::Head(failure)),
-        Cause::Encode(error) => Err(ProxyError::Unsendable(*error)),
-        Cause::RequestBody(_) | Cause::RequestLength => Err(ProxyError::upload(failure)),
+impl Fault {
+    /// Whose fault it is: the origin's, or that of the request.
+    fn judged(self) -> Result<OriginError, ProxyError> {
+        let failure = match self {
+            Self::Exchange(failure) => failure,
+            Self::FirstByteTimeout => return Ok(OriginError::FirstByteTimeout),
+            Self::OtherProtocol => return Ok(OriginError::OtherProtocol),
+        };
+        match &failure.cause {
+            Cause::Io(_) | Cause::Closed => Ok(OriginError::Closed(failure)),
+            Cause::Head(_) | Cause::Chunked(_) => Ok(OriginError::Head(failure)),
+            Cause::Encode(error) => Err(ProxyError::Unsendable(*error)),
+            Cause::RequestBody(_) | Cause::RequestLength => Err(ProxyError::upload(failure)),
+        }
     }
 }
 
-/// Sends `request` to one origin: on a pooled connection, and once more on a new one where that was stale.
+/// Sends `request` to one origin: on a pooled connection, and once more on a new one where that was stale. `silent` is
+/// an address that has had it already.
 async fn attempt(
     worker: &Rc<Worker>,
     limits: &Limits,
     counters: &SiteShard,
     origin: &Origin,
+    silent: Option<&Arc<Address>>,
     request: &mut Outgoing<'_>,
 ) -> Result<Response<OriginBody>, Failure> {
-    if let Some(connection) = worker.pool.take(origin.id) {
+    let place = match &origin.upstream.places {
+        None => None,
+        // Boxed, since few sites have such a limit.
+        Some(places) => Some(Box::pin(place(places, limits)).await.map_err(Failure::Unsent)?),
+    };
+    if silent.is_none()
+        && let Some((connection, route)) = worker.pool.take(origin.upstream.id)
+    {
         let may_be_repeated = request.body.is_none() && is_safe(&request.head.method);
-        match exchange(worker, limits, origin, connection, request)?.await {
-            Err(Failure::Exchange(error)) if may_be_repeated && error.is_retryable() => {}
-            result => return answered(counters, request, request.since, result),
+        match exchange(worker, limits, origin, (connection, route), request)?.await {
+            Err(Failure::Sent { fault: Fault::Exchange(error), .. })
+                if may_be_repeated && error.is_retryable() => {}
+            result => return answered(counters, request, request.since, place, result),
         }
         counters.origin_retries.add(1);
     }
     // Boxed: else the future of every client connection would hold the room for a TLS handshake.
-    let connection = Box::pin(connect::connect(worker, limits, origin)).await.map_err(Failure::Unsent)?;
+    let connecting = Box::pin(connect::connect(worker, limits, origin, silent.map(|silent| &**silent)));
+    let connected = connecting.await.map_err(Failure::Unsent)?;
     counters.origin_connections.add(1);
     let since = Instant::now();
-    let result = exchange(worker, limits, origin, connection, request)?.await;
-    answered(counters, request, since, result)
+    let result = exchange(worker, limits, origin, connected, request)?.await;
+    answered(counters, request, since, place, result)
+}
+
+/// Waits for a place at an origin that takes so many requests at a time. Those who wait are in a queue, since turning them
+/// away at once would show visitors errors in every short burst; its length is bounded by `requests_in_flight`.
+async fn place(places: &Arc<Semaphore>, limits: &Limits) -> Result<OwnedSemaphorePermit, OriginError> {
+    let waiting = Arc::clone(places).acquire_owned();
+    // Nobody closes it.
+    match tokio::time::timeout(limits.origin_queue_timeout, waiting).await {
+        Ok(Ok(place)) => Ok(place),
+        Ok(Err(_)) | Err(_) => Err(OriginError::Full),
+    }
 }
 
 /// Counts a response, and refuses a switch to a protocol that the request did not ask for.
-fn answered<B>(
+fn answered(
     counters: &SiteShard,
     request: &Outgoing<'_>,
     since: Instant,
-    result: Result<Response<B>, Failure>,
-) -> Result<Response<B>, Failure> {
-    let response = result?;
+    place: Option<OwnedSemaphorePermit>,
+    result: Result<(Response<OriginBody>, Route), Failure>,
+) -> Result<Response<OriginBody>, Failure> {
+    let (mut response, route) = result?;
+    response.body_mut().place = place;
     counters.origin_answered(since.elapsed());
+    route.answered();
     let is_granted = |wanted| upgrade::is_granted(response.headers(), wanted);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS && !request.upgrade.is_some_and(is_granted) {
-        return Err(Failure::OtherProtocol);
+        return Err(Failure::Sent { fault: Fault::OtherProtocol, route, response_started: true });
     }
     Ok(response)
 }
@@ -144,7 +236,7 @@ fn exchange(
     worker: &Rc<Worker>,
     limits: &Limits,
     origin: &Origin,
-    connection: Connection,
+    (connection, route): (Connection, Route),
     request: &mut Outgoing<'_>,
 ) -> Result<Exchange, Failure> {
     let body = request.body.take();
@@ -157,9 +249,22 @@ fn exchange(
         limits: HeadLimits { fields: limits.origin_headers, bytes: limits.origin_header_bytes },
         upgrade: request.upgrade.is_some(),
     };
-    let lease = Lease { worker: Rc::clone(worker), origin: origin.id, pool_size: limits.origin_pool_size };
+    let lease = Lease {
+        worker: Rc::clone(worker),
+        origin: origin.upstream.id,
+        route: Rc::clone(&route),
+        pool_size: limits.origin_pool_size,
+    };
+    let exchange = match connection.send(outgoing, lease) {
+        Ok(exchange) => exchange,
+        Err(error) => {
+            let fault = Fault::Exchange(error);
+            return Err(Failure::Sent { fault, route, response_started: false });
+        }
+    };
     Ok(Exchange {
-        exchange: connection.send(outgoing, lease).map_err(Failure::Exchange)?,
+        exchange,
+        route,
         upload,
         stage: (false, 0),
         patience: Patience::new(&worker.clock, limits.origin_first_byte_timeout),
@@ -173,6 +278,7 @@ fn exchange(
 /// A struct, since an `async fn` would hold the exchange twice, and every client connection has room for this.
 struct Exchange {
     exchange: h1::Exchange<Stream, Upload, Lease>,
+    route: Route,
     upload: Option<Rc<Progress>>,
     /// How far the request was when it was last looked at: sent, and parts of its body.
     stage: (bool, u64),
@@ -181,15 +287,21 @@ struct Exchange {
 }
 
 impl Future for Exchange {
-    type Output = Result<Response<OriginBody>, Failure>;
+    type Output = Result<(Response<OriginBody>, Route), Failure>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         if let Poll::Ready(result) = Pin::new(&mut this.exchange).poll(cx) {
+            let response = match result {
+                Ok(response) => response,
+                Err(error) => {
+                    let response_started = error.response_started;
+                    return Poll::Ready(Err(this.failure(Fault::Exchange(error), response_started)));
+                }
+            };
             let patience = this.patience.next(this.body_timeout);
-            let respond =
-                |response: Response<_>| response.map(|body| OriginBody { body, patience, failed: None });
-            return Poll::Ready(result.map(respond).map_err(Failure::Exchange));
+            let response = response.map(|body| OriginBody { body, patience, failed: None, place: None });
+            return Poll::Ready(Ok((response, Rc::clone(&this.route))));
         }
         let upload = this.upload.as_deref();
         let stage = (this.exchange.is_sent(), upload.map_or(0, |upload| upload.parts.get()));
@@ -201,7 +313,14 @@ impl Future for Exchange {
         if is_clients_turn {
             return Poll::Pending;
         }
-        this.patience.poll_lost(cx).map(|()| Err(Failure::FirstByteTimeout))
+        ready!(this.patience.poll_lost(cx));
+        Poll::Ready(Err(this.failure(Fault::FirstByteTimeout, this.exchange.response_started())))
+    }
+}
+
+impl Exchange {
+    fn failure(&self, fault: Fault, response_started: bool) -> Failure {
+        Failure::Sent { fault, route: Rc::clone(&self.route), response_started }
     }
 }
 
@@ -212,12 +331,13 @@ type Exchanged = h1::ResponseBody<Stream, Upload, Lease>;
 struct Lease {
     worker: Rc<Worker>,
     origin: OriginId,
+    route: Route,
     pool_size: usize,
 }
 
 impl Recycle<Stream> for Lease {
     fn recycle(self, connection: Connection) {
-        self.worker.pool.put(self.origin, connection, self.pool_size);
+        self.worker.pool.put(self.origin, connection, self.route, self.pool_size);
     }
 }
 
@@ -228,6 +348,8 @@ pub struct OriginBody {
     body: Exchanged,
     patience: Patience,
     failed: Option<Box<DownloadError>>,
+    /// Held for as long as the body, at an origin where places are limited.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl OriginBody {

@@ -2,8 +2,8 @@
 //! those not needed grow old and are closed.
 
 use super::clock::Clock;
-use super::connect::Connection;
-use super::site::OriginId;
+use super::connect::{Connection, Route};
+use super::upstream::OriginId;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ pub struct Pool {
 #[derive(Debug)]
 struct Idle {
     connection: Connection,
+    route: Route,
     since: Instant,
 }
 
@@ -27,27 +28,28 @@ impl Pool {
         Self { clock: Rc::clone(clock), idle: RefCell::default() }
     }
 
-    /// An idle connection to an origin that is still open and silent, as far as is known.
-    pub(super) fn take(&self, origin: OriginId) -> Option<Connection> {
+    /// An idle connection to an origin that is still open and silent, as far as is known, and to an address that is not
+    /// avoided.
+    pub(super) fn take(&self, origin: OriginId) -> Option<(Connection, Route)> {
         let mut idle = self.idle.borrow_mut();
         let of_origin = idle.get_mut(origin.0)?;
-        while let Some(Idle { mut connection, .. }) = of_origin.pop() {
-            if connection.is_usable() {
-                return Some(connection);
+        while let Some(Idle { mut connection, route, .. }) = of_origin.pop() {
+            if !route.is_avoided() && connection.is_usable() {
+                return Some((connection, route));
             }
         }
         None
     }
 
     /// Keeps a connection, or closes it where `limit` are kept already.
-    pub(super) fn put(&self, origin: OriginId, connection: Connection, limit: usize) {
+    pub(super) fn put(&self, origin: OriginId, connection: Connection, route: Route, limit: usize) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() <= origin.0 {
             idle.resize_with(origin.0 + 1, Vec::new);
         }
         let of_origin = &mut idle[origin.0];
         if of_origin.len() < limit {
-            of_origin.push(Idle { connection, since: self.clock.now() });
+            of_origin.push(Idle { connection, route, since: self.clock.now() });
         }
     }
 

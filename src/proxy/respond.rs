@@ -1,7 +1,7 @@
 //! The response head on its way out, and the one place where an error becomes a response.
 
 use super::body::ResponseBody;
-use super::error::{self, ProxyError};
+use super::error::{self, OriginError, ProxyError};
 use super::flight::Flight;
 use super::hop;
 use super::key_fields::KeyFields;
@@ -94,7 +94,7 @@ pub(super) fn refuse(
 ) -> Response<ResponseBody> {
     let answer = error.answer();
     // Under a flood the log must not be the next thing to fail: those turned away are counted.
-    if !matches!(error, ProxyError::Full) {
+    if !matches!(error, ProxyError::Full | ProxyError::Origin(OriginError::Full)) {
         tracing::warn!(
             request_id = flight.id().as_str(),
             site = flight.site_name(),

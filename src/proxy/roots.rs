@@ -1,31 +1,62 @@
-//! Whom https origins are checked against: the platform's root certificates, read once and only when there is an
-//! https origin, since a machine may well have none.
+//! How https origins are talked to: whom their certificates are checked against, and what certificate they are shown. The
+//! platform's roots are read once and only when they are needed, since a machine may well have none.
 
-use rustls::ClientConfig;
+use crate::config::OriginTls;
+use crate::listen::tls::{self, TlsError};
 use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::sync::{Arc, OnceLock};
 
-/// The TLS configuration for origins.
+/// The TLS configurations for origins.
 #[derive(Debug, Default)]
-pub struct Roots(OnceLock<Arc<ClientConfig>>);
+pub struct Roots {
+    given: Option<Arc<ClientConfig>>,
+    platform: OnceLock<Arc<ClientConfig>>,
+}
 
 impl Roots {
-    /// A given configuration instead of the platform's roots.
+    /// A given configuration instead of all others.
     pub fn given(config: Arc<ClientConfig>) -> Self {
-        Self(OnceLock::from(config))
+        Self { given: Some(config), platform: OnceLock::new() }
     }
 
-    /// The configuration, made on first use.
-    pub fn client_config(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
-        if let Some(config) = self.0.get() {
+    /// The configuration for a site's origins.
+    pub fn client_config(&self, settings: &OriginTls) -> Result<Arc<ClientConfig>, TlsError> {
+        if let Some(config) = &self.given {
             return Ok(Arc::clone(config));
         }
-        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_platform_verifier()?
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::clone(self.0.get_or_init(|| Arc::new(config))))
+        if settings.ca.is_some() || settings.certificate.is_some() {
+            return made(settings).map(Arc::new);
+        }
+        if let Some(config) = self.platform.get() {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(made(settings)?);
+        Ok(Arc::clone(self.platform.get_or_init(|| config)))
     }
+}
+
+fn made(settings: &OriginTls) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Config)?;
+    let builder = match &settings.ca {
+        None => builder.with_platform_verifier().map_err(TlsError::Config)?,
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for authority in tls::chain(path)? {
+                roots.add(authority).map_err(|source| TlsError::Authority { path: path.clone(), source })?;
+            }
+            builder.with_root_certificates(roots)
+        }
+    };
+    let mut config = match &settings.certificate {
+        None => builder.with_no_client_auth(),
+        Some(files) => builder
+            .with_client_auth_cert(tls::chain(&files.cert)?, tls::key(&files.key)?)
+            .map_err(|source| TlsError::key(files, source))?,
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }

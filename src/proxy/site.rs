@@ -6,7 +6,9 @@ use super::edge::Edges;
 use super::error::ProxyError;
 use super::host;
 use super::roots::Roots;
-use crate::config::{Config, Limits, Mode, OriginHost, OriginUrl, Trust};
+use super::upstream::{Identity, Upstream, Upstreams};
+use crate::config::{Config, Limits, Mode, OriginCheck, OriginHost, OriginSettings, OriginUrl, Trust};
+use crate::listen::tls::TlsError;
 use crate::metrics::Metrics;
 use crate::metrics::shard::SiteMetrics;
 use crate::rewrite::Policy;
@@ -17,7 +19,8 @@ use rustls::ClientConfig;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Everything that the request path reads of the configuration.
 #[derive(Debug)]
@@ -81,34 +84,14 @@ pub enum SiteTrust {
 /// Where a site's requests go.
 #[derive(Debug)]
 pub struct Origin {
-    /// Scheme, host and port.
-    pub key: String,
-    /// What its pooled connections are kept under.
-    pub id: OriginId,
-    /// Host name or address, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
+    /// What all workers know of it.
+    pub upstream: Arc<Upstream>,
     /// For https.
     pub tls: Option<OriginTls>,
     /// The `Host` that the origin sees; none: that of the request.
     pub host_header: Option<HeaderValue>,
-}
-
-/// The number of an origin; the same after a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct OriginId(pub(super) usize);
-
-/// The numbers given to origins so far.
-#[derive(Debug, Default)]
-pub struct OriginIds(Mutex<HashMap<String, usize>>);
-
-impl OriginIds {
-    fn of(&self, key: &str) -> OriginId {
-        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = ids.len();
-        OriginId(*ids.entry(key.to_owned()).or_insert(next))
-    }
+    /// How it is found out whether it is well.
+    pub check: Option<OriginCheck>,
 }
 
 /// How an https origin is talked to.
@@ -134,14 +117,14 @@ pub enum RoutingError {
         #[source]
         source: InvalidDnsNameError,
     },
-    /// There is an https origin, but no root certificate to check it with.
-    #[error("site {site}: no root certificates to check an https origin with")]
-    Roots {
+    /// There is an https origin, but no way to talk to it.
+    #[error("site {site}: TLS towards its origins cannot be set up")]
+    OriginTls {
         /// Which site.
         site: String,
-        /// Why there are none.
+        /// Why not.
         #[source]
-        source: rustls::Error,
+        source: Box<TlsError>,
     },
     /// The `Host` that the origin should see is not legal in a header.
     #[error("site {site}: the origin's Host {host:?} is not legal in a header")]
@@ -174,7 +157,7 @@ impl Routing {
         metrics: &Metrics,
         health: &PurgeHealthView,
         roots: &Roots,
-        ids: &OriginIds,
+        upstreams: &Upstreams,
     ) -> Result<Self, RoutingError> {
         let mut routing = Self {
             limits: config.server.limits.clone(),
@@ -198,7 +181,7 @@ impl Routing {
             if site.default {
                 routing.default.get_or_insert(index);
             }
-            routing.sites.push(Site::compile(site, metrics, health, roots, ids)?);
+            routing.sites.push(Site::compile(site, metrics, health, roots, upstreams)?);
         }
         Ok(routing)
     }
@@ -210,6 +193,11 @@ impl Routing {
             parents.into_iter().find_map(|parent| self.wildcard.get(parent))
         };
         self.exact.get(host).or_else(wildcard).copied().or(self.default)
+    }
+
+    /// Every site.
+    pub fn sites(&self) -> &[Site] {
+        &self.sites
     }
 
     /// The site of a number that [`Routing::find`] gave.
@@ -234,9 +222,9 @@ impl Site {
         metrics: &Metrics,
         health: &PurgeHealthView,
         roots: &Roots,
-        ids: &OriginIds,
+        upstreams: &Upstreams,
     ) -> Result<Self, RoutingError> {
-        let origins = site.origins.iter().map(|url| Origin::compile(site, url, roots, ids));
+        let origins = site.origins.iter().map(|url| Origin::compile(site, url, roots, upstreams));
         let origins = origins.collect::<Result<_, _>>()?;
         Ok(Self {
             name: site.name.clone(),
@@ -269,18 +257,8 @@ impl Origin {
         site: &crate::config::Site,
         url: &OriginUrl,
         roots: &Roots,
-        ids: &OriginIds,
+        upstreams: &Upstreams,
     ) -> Result<Self, RoutingError> {
-        let tls =
-            || {
-                let name = ServerName::try_from(url.host.clone()).map_err(|source| {
-                    RoutingError::OriginName { site: site.name.clone(), host: url.host.clone(), source }
-                })?;
-                let config = roots
-                    .client_config()
-                    .map_err(|source| RoutingError::Roots { site: site.name.clone(), source })?;
-                Ok(OriginTls { config, name })
-            };
         let header = |host: &str| {
             HeaderValue::from_str(host).map_err(|source| RoutingError::OriginHost {
                 site: site.name.clone(),
@@ -288,20 +266,55 @@ impl Origin {
                 source,
             })
         };
+        let host_header = match &site.origin_host {
+            OriginHost::Origin => Some(header(&url.authority)?),
+            OriginHost::Literal(host) => Some(header(host)?),
+            OriginHost::Preserve => None,
+        };
+        let settings = &site.origin;
+        let check = settings.check.clone().map(|check| OriginCheck {
+            host: check.host.or_else(|| match &host_header {
+                Some(value) => value.to_str().ok().map(str::to_owned),
+                None => site.hosts.first().map(|host| host.replace('*', "www")),
+            }),
+            ..check
+        });
+        let tls = url.tls.then(|| OriginTls::compile(site, url, roots)).transpose()?;
         let scheme = if url.tls { "https" } else { "http" };
-        let key = format!("{scheme}://{}:{}", url.host, url.port);
-        Ok(Self {
-            id: ids.of(&key),
-            key,
+        let identity = Identity {
+            url: format!("{scheme}://{}", url.authority),
             host: url.host.clone(),
             port: url.port,
-            tls: if url.tls { Some(tls()?) } else { None },
-            host_header: match &site.origin_host {
-                OriginHost::Origin => Some(header(&url.authority)?),
-                OriginHost::Literal(host) => Some(header(host)?),
-                OriginHost::Preserve => None,
-            },
-        })
+            settings: identity(site, url, check.as_ref()),
+            connections: settings.connections,
+        };
+        Ok(Self { upstream: upstreams.of(identity), tls, host_header, check })
+    }
+}
+
+/// Whatever else makes an origin another one. A limit of requests is that of its site.
+fn identity(site: &crate::config::Site, url: &OriginUrl, check: Option<&OriginCheck>) -> String {
+    let OriginSettings { connections, tls, .. } = &site.origin;
+    let read = |path: &PathBuf| std::fs::read(path).map(|bytes| super::opt_in::digest(&bytes)).ok();
+    let files = tls.ca.iter().chain(tls.certificate.iter().flat_map(|files| [&files.cert, &files.key]));
+    let tls = url.tls.then(|| (tls, files.map(read).collect::<Vec<_>>()));
+    let limit = (*connections > 0).then_some((connections, &site.name));
+    format!("{}:{} {tls:?} {limit:?} {check:?}", url.host, url.port)
+}
+
+impl OriginTls {
+    fn compile(site: &crate::config::Site, url: &OriginUrl, roots: &Roots) -> Result<Self, RoutingError> {
+        let host = site.origin.tls.server_name.as_ref().unwrap_or(&url.host).trim_matches(['[', ']']);
+        let name = ServerName::try_from(host.to_owned()).map_err(|source| RoutingError::OriginName {
+            site: site.name.clone(),
+            host: host.to_owned(),
+            source,
+        })?;
+        let config = roots.client_config(&site.origin.tls).map_err(|source| RoutingError::OriginTls {
+            site: site.name.clone(),
+            source: Box::new(source),
+        })?;
+        Ok(Self { config, name })
     }
 }
 
@@ -363,7 +376,7 @@ mod tests {
             &Metrics::new(1),
             &PurgeHealthView::default(),
             &Roots::default(),
-            &OriginIds::default(),
+            &Upstreams::default(),
         )
         .unwrap_err();
         assert_eq!(refused.to_string(), "site www: the origin host \"not a name\" is no DNS name or address");

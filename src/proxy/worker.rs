@@ -2,16 +2,16 @@
 //! but the immutable routing.
 
 use super::clock::Clock;
-use super::connect::Addresses;
 use super::h1::Scratch;
 use super::in_flight::InFlight;
 use super::pool::Pool;
 use super::roots::Roots;
-use super::site::{OriginIds, Routing, RoutingError};
+use super::site::{Routing, RoutingError};
+use super::upstream::Upstreams;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::metrics::shard::WorkerShard;
-use crate::view::{self, Inbox, PurgeHealthView};
+use crate::view::{self, Inbox, OriginsView, PurgeHealthView};
 use arc_swap::{ArcSwap, Cache};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -22,10 +22,11 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Shared {
     routing: Arc<ArcSwap<Routing>>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     health: Arc<PurgeHealthView>,
+    pub(super) origins: Arc<OriginsView>,
     roots: Roots,
-    ids: OriginIds,
+    upstreams: Upstreams,
 }
 
 impl Shared {
@@ -45,15 +46,26 @@ impl Shared {
         health: Arc<PurgeHealthView>,
         roots: Roots,
     ) -> Result<Arc<Self>, RoutingError> {
-        let ids = OriginIds::default();
-        let routing = Routing::compile(config, &metrics, &health, &roots, &ids)?;
+        let upstreams = Upstreams::default();
+        let routing = Routing::compile(config, &metrics, &health, &roots, &upstreams)?;
         let routing = Arc::new(ArcSwap::from_pointee(routing));
-        Ok(Arc::new(Self { routing, metrics, health, roots, ids }))
+        let origins = Arc::default();
+        Ok(Arc::new(Self { routing, metrics, health, origins, roots, upstreams }))
+    }
+
+    /// How the origins do.
+    pub fn origins(&self) -> Arc<OriginsView> {
+        Arc::clone(&self.origins)
+    }
+
+    /// The routing as it is now.
+    pub(super) fn routing(&self) -> Arc<Routing> {
+        self.routing.load_full()
     }
 
     /// Makes `config` that of every request from now on; those under way keep theirs.
     pub fn reload(&self, config: &Config) -> Result<(), RoutingError> {
-        let routing = Routing::compile(config, &self.metrics, &self.health, &self.roots, &self.ids)?;
+        let routing = Routing::compile(config, &self.metrics, &self.health, &self.roots, &self.upstreams)?;
         self.routing.store(Arc::new(routing));
         Ok(())
     }
@@ -78,7 +90,6 @@ pub struct Worker {
     pub clock: Rc<Clock>,
     /// Its idle origin connections.
     pub pool: Pool,
-    pub(super) addresses: Addresses,
     pub(super) scratch: Scratch,
     /// Its responses that a CDN may keep.
     pub in_flight: InFlight,
@@ -101,7 +112,6 @@ impl Worker {
             routing: RefCell::new(Newest { cache, snapshot }),
             pool: Pool::new(&clock),
             clock,
-            addresses: Addresses::default(),
             scratch: Scratch::default(),
             in_flight: InFlight::default(),
             time: shared.health.freshness.clock,

@@ -1,12 +1,14 @@
-//! What the two planes know of each other: whether each CDN can be purged, what was purged lately, and which responses are on
-//! their way. Nothing here makes a request wait.
+//! What the two planes know of each other, without a request that waits: whether each CDN can be purged and what was purged
+//! lately, which the control plane writes; which responses are on their way and how the origins do, which the proxy tells.
 
 mod clock;
 mod in_flight;
+mod origins;
 mod sites;
 
 pub use clock::Clock;
 pub use in_flight::{Found, Inbox, Job, JobItems, Question, Report};
+pub use origins::{OriginStatus, OriginsView};
 pub use sites::{Freshness, PurgedSite};
 
 use std::collections::HashMap;

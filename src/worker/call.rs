@@ -7,7 +7,8 @@ use super::milliseconds;
 use super::queue::load_of_call;
 use super::target::Target;
 use crate::cdn::{ItemKind, Reply, Verdict};
-use crate::purge::{Filled, State, Wanted};
+use crate::failpoint;
+use crate::purge::{Filled, SendReason, State, Wanted};
 use crate::store::{
     Attempt, Claimed, ClaimedSend, EndedJob, Lane, NewWork, PausedBy, SendOutcome, Settled, Settlement, Wider,
 };
@@ -41,6 +42,10 @@ impl Call {
     /// What it costs.
     pub(super) fn load(&self) -> Load {
         load_of_call(self.target.cdn_type, self.filled.batch.items.iter())
+    }
+
+    fn is_repeat(&self) -> bool {
+        self.sends.iter().all(|send| send.reason == SendReason::Repeat)
     }
 
     /// What the CDN now works on.
@@ -158,7 +163,9 @@ impl Call {
             if more > 0 {
                 target.account.take(&Load { calls: more, items: load.items.map(|items| items.min(1)) });
             }
+            failpoint::reached(if self.is_repeat() { "repeating" } else { "sending" });
             let replies = send_all(target, requests, deadline).await;
+            failpoint::reached(if self.is_repeat() { "repeated" } else { "replied" });
             let answer = Answer::of(&*target.adapter, batch, &replies);
             let replies: Vec<_> = replies.into_iter().flatten().collect();
             for reply in &replies {
@@ -242,7 +249,10 @@ impl Call {
             let settled = shared.store.settle(settlement).await;
             shared.written(&settled);
             match settled {
-                Ok(settled) => return self.settled(&settled, work),
+                Ok(settled) => {
+                    failpoint::reached("settled");
+                    return self.settled(&settled, work);
+                }
                 Err(_) if now_ms >= self.lease_until_ms || shared.stop.is_cancelled() => return,
                 Err(_) => {
                     self.target.report(|_| {});

@@ -9,6 +9,7 @@ use super::engine::WATCH;
 use super::escalate::Escalation;
 use super::target::Target;
 use crate::cdn::ItemKind;
+use crate::failpoint;
 use crate::purge::scheduling_kind;
 use crate::store::{Claim, Due};
 use std::sync::Arc;
@@ -131,6 +132,7 @@ impl Queue {
             // Paused or cancelled in between, or what is first in line must leave together and has no room yet.
             return Some(Duration::from_secs(1));
         }
+        failpoint::reached("claimed");
         self.turn = self.turn.wrapping_add(1);
         self.escalation.leaves();
         let call = Call::new(self.target.clone(), claimed, lease_until_ms);

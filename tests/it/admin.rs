@@ -50,8 +50,14 @@ impl Node {
 
 /// A shim with one CDN, and the node behind it.
 fn start() -> (Shim, Node) {
+    start_with("")
+}
+
+/// The same with a further line of `[sites.cache]`.
+fn start_with(cache: &str) -> (Shim, Node) {
     let node = Node::start();
-    let shim = Shim::start(&site(node.address));
+    let shim =
+        Shim::start(&site(node.address).replace("[sites.cache]\n", &format!("[sites.cache]\n{cache}\n")));
     shim.wait_until_healthy();
     (shim, node)
 }
@@ -219,7 +225,7 @@ fn a_paused_cdn_stays_paused_over_a_restart() {
 
 #[test]
 fn events_show_the_life_of_a_purge() {
-    let (shim, node) = start();
+    let (shim, node) = start_with("max_purge_lag = \"1s\"");
     let mut events = Events::listen(&shim);
     assert_eq!(events.find("health", |_| true)["healthy"], true);
 

@@ -1,29 +1,36 @@
 //! The fuzzers' corpus, replayed: whatever once was of interest to them stays lawful.
 
-#[path = "../fuzz/laws.rs"]
+#[path = "../fuzz/laws/mod.rs"]
 mod laws;
 
-fn replay(target: &str, law: fn(&[u8])) {
-    let folder = format!("{}/tests/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
-    let mut inputs = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
-        law(&std::fs::read(entry.unwrap().path()).unwrap());
-        inputs += 1;
+use std::path::Path;
+
+#[test]
+fn what_was_of_interest_to_the_fuzzers_is_lawful() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz");
+    for (target, law) in laws::ALL {
+        let mut inputs = 0;
+        for entry in std::fs::read_dir(fuzz.join("corpus").join(target)).unwrap() {
+            let path = entry.unwrap().path();
+            println!("{}", path.display());
+            law(&std::fs::read(path).unwrap());
+            inputs += 1;
+        }
+        assert!(inputs >= 10, "{target} has a corpus");
     }
-    assert!(inputs > 10, "{target} has a corpus");
 }
 
 #[test]
-fn heads() {
-    replay("head", laws::head);
-}
-
-#[test]
-fn proxy_headers() {
-    replay("proxy_header", laws::proxy_header);
-}
-
-#[test]
-fn chunked_bodies() {
-    replay("chunked", laws::chunked);
+fn every_law_is_a_target() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz");
+    let mut targets: Vec<_> = std::fs::read_dir(fuzz.join("fuzz_targets"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    targets.sort();
+    assert_eq!(targets, laws::ALL.map(|(name, _)| name));
+    let manifest = std::fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+    for target in targets {
+        assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target}");
+    }
 }

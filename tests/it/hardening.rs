@@ -6,15 +6,17 @@
 //! | 1 to 14, 19, 21, 34 | `requests.rs`: framing, hosts, targets, sizes |
 //! | 15 to 18, 36 to 38 | `headers.rs`: hop-by-hop, forwarding, aliases, loops, generated values |
 //! | 20, 26 to 33, 35 | `origins.rs`: hostile, slow and broken origins; 33 also in `upgrades.rs` |
+//! | 27 with several origins, 24 per origin | `upstreams.rs`, with TLS towards origins |
 //! | 22 to 25 | `limits.rs`; floods of HTTP/2 frames in `floods.rs`, slow clients by the thousand in `slow.rs` |
 //! | 39 | `drain.rs` |
 //! | 40, 43, 46 to 50 | `trust.rs`: what a stranger cannot have lengthened, seen or stored |
 //! | 41, 42, 45 | the admin API: `src/admin/tests/` (one answer for every stranger, constant-time comparison, batch limits) |
-//! | 44 | `tls.rs`: certificates, client certificates and their reload |
+//! | 44 | `tls.rs`: certificates, client certificates and their reload; `reload.rs`: reloads under load |
 
 // A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
 #![allow(clippy::unwrap_used)]
 
+mod degraded;
 mod drain;
 mod floods;
 mod h2;
@@ -23,11 +25,13 @@ mod limits;
 mod origins;
 mod program;
 mod proxy_protocol;
+mod reload;
 mod requests;
 mod slow;
 mod tls;
 mod trust;
 mod upgrades;
+mod upstreams;
 mod vtc;
 
 use crate::support_proxy::*;

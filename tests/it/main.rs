@@ -17,6 +17,7 @@ mod demo;
 mod edge;
 mod events;
 mod fake_cdn;
+mod faults;
 mod fuzz_corpus;
 mod hardening;
 mod harness;

@@ -126,7 +126,7 @@ fn the_answer_of_the_cdn_is_kept() {
 
 #[test]
 fn without_working_purges_no_page_lives_long() {
-    let chain = Chain::start("");
+    let chain = Chain::start("max_purge_lag = \"1s\"");
     chain.gate.refuse();
     let id = chain.shim.accept(&json!({"tags": ["product-42"]}));
     eventually("the failing purge shows in the health", || {

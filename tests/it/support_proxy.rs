@@ -351,6 +351,7 @@ pub fn site(origins: &[SocketAddr]) -> Site {
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
         follow_up_margin: Duration::from_millis(500),
+        origin: Default::default(),
         trust: Trust::Any,
         upgrades: vec![],
         policy: Policy {

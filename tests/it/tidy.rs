@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom (besides itself), from the bottom up. `app`, `cli`, `demo` and `main` stand on top of all.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
+    ("failpoint", &[]),
     ("rewrite", &[]),
     ("aem", &["rewrite"]),
     ("config", &["rewrite"]),
@@ -18,11 +19,12 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("cdn", &["rewrite", "config", "metrics"]),
     ("purge", &["rewrite", "config", "metrics", "cdn"]),
     ("events", &["rewrite", "config", "purge"]),
-    ("store", &["rewrite", "config", "metrics", "cdn", "purge"]),
-    ("worker", &["rewrite", "config", "view", "metrics", "telemetry", "cdn", "purge", "store"]),
+    ("store", &["failpoint", "rewrite", "config", "metrics", "cdn", "purge"]),
+    ("worker", &["failpoint", "rewrite", "config", "view", "metrics", "telemetry", "cdn", "purge", "store"]),
     (
         "admin",
         &[
+            "failpoint",
             "rewrite",
             "config",
             "view",

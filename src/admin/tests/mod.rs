@@ -7,6 +7,7 @@ mod explain;
 mod fake;
 mod listener;
 mod log;
+mod log_filter;
 mod openapi;
 mod operate;
 mod publish;
@@ -90,6 +91,7 @@ impl Api {
             reload: control.clone(),
             events: Arc::default(),
             metrics: Arc::new(Metrics::new(1)),
+            origins: Arc::default(),
             readiness: Arc::new(Readiness::default()),
             limits: Limits::default(),
         };
@@ -209,6 +211,7 @@ fn site(name: &str, cdns: Vec<Cdn>) -> Site {
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
         follow_up_margin: Duration::from_millis(500),
+        origin: Default::default(),
         trust: Trust::Addresses(vec!["10.0.0.0/8".parse().unwrap()]),
         upgrades: vec![],
         policy: policy(name),

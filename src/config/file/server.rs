@@ -88,6 +88,15 @@ pub struct Limits {
     pub origin_body_timeout: DurationText,
     /// How long an idle connection to the origin is kept. It should be shorter than the origin's own.
     pub origin_idle_timeout: DurationText,
+    /// How long a request waits for its turn at an origin that is at its `origin_connections`; then 503.
+    pub origin_queue_timeout: DurationText,
+    /// An address of an origin that failed so often in a row is avoided while others are well: it took no connection, or
+    /// did not answer in time. 0: none is avoided.
+    pub origin_max_fails: u32,
+    /// An address that is avoided is tried again after this.
+    pub origin_fail_timeout: DurationText,
+    /// How often the names of origins are resolved again. While one does not resolve, its last addresses are used.
+    pub origin_resolve_interval: DurationText,
     /// Idle connections to each origin, kept per worker. 0: none are kept.
     pub origin_pool_size: u32,
     /// Headers in a request, 1 to 1000; then 431.
@@ -129,6 +138,10 @@ impl Default for Limits {
             origin_first_byte_timeout: "30s".into(),
             origin_body_timeout: "30s".into(),
             origin_idle_timeout: "20s".into(),
+            origin_queue_timeout: "5s".into(),
+            origin_max_fails: 3,
+            origin_fail_timeout: "10s".into(),
+            origin_resolve_interval: "10s".into(),
             origin_pool_size: 256,
             request_headers: 100,
             request_header_bytes: 32 * 1024,

@@ -41,6 +41,17 @@ pub struct Site {
     /// The origin may still answer with the old version for this long after a publish, at most 1h. Purges wait for it.
     #[serde(default = "no_time")]
     pub origin_settle: DurationText,
+    /// Requests at a time at each of the origins, over all workers. More wait for their turn, at most
+    /// `server.limits.origin_queue_timeout`; then 503. A connection that was switched to another protocol counts no more.
+    /// 0: no limit.
+    #[serde(default)]
+    pub origin_connections: u32,
+    /// TLS towards origins with `https://`.
+    #[serde(default)]
+    pub origin_tls: OriginTls,
+    /// Looks from time to time whether the origins are well, besides what requests show. Default: no.
+    #[serde(default)]
+    pub origin_check: Option<OriginCheck>,
     /// Protocols that a visitor's connection may be switched to (`Upgrade`), such as `websocket`. The wish for any other
     /// is not passed on. The CDN must pass them on, too.
     #[serde(default)]
@@ -83,6 +94,67 @@ fn page_forms() -> Vec<String> {
 
 fn no_time() -> DurationText {
     "0s".into()
+}
+
+/// TLS towards origins. Their certificates are always verified.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OriginTls {
+    /// PEM file of the authorities that the origin's certificate must come from, instead of those that the machine trusts.
+    #[schemars(example = &"tls/origin-ca.pem")]
+    pub ca: Option<String>,
+    /// PEM file of a certificate, then its intermediates, that is shown to origins that ask for one. Needs `key`.
+    #[schemars(example = &"tls/shim.pem")]
+    pub cert: Option<String>,
+    /// PEM file of its private key (PKCS#8, PKCS#1 or SEC1), not encrypted.
+    #[schemars(example = &"tls/shim.key")]
+    pub key: Option<String>,
+    /// The name that is asked for (SNI) and that the origin's certificate must be for. Default: the host in `origin`.
+    #[schemars(example = &"origin.example.com")]
+    pub server_name: Option<String>,
+}
+
+/// How it is found out whether an origin is well. Each of its addresses is asked.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OriginCheck {
+    /// The target of a GET. It should be cheap, and say whether the origin can serve.
+    #[schemars(regex(pattern = "^/"), example = &"/healthz")]
+    pub path: String,
+    /// The `Host` of the request. Default: what `origin_host` says, and with `preserve` the first of the site's hosts.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Between two of them, at least 1s.
+    #[serde(default = "check_interval")]
+    pub interval: DurationText,
+    /// The status that says that it is well.
+    #[serde(default = "check_status")]
+    #[schemars(range(min = 200, max = 599))]
+    pub status: u16,
+    /// So many good answers in a row and an address is used again.
+    #[serde(default = "check_rise")]
+    #[schemars(range(min = 1))]
+    pub rise: u32,
+    /// So many bad ones in a row and it is not used while others are well.
+    #[serde(default = "check_fall")]
+    #[schemars(range(min = 1))]
+    pub fall: u32,
+}
+
+fn check_interval() -> DurationText {
+    "10s".into()
+}
+
+fn check_status() -> u16 {
+    200
+}
+
+fn check_rise() -> u32 {
+    2
+}
+
+fn check_fall() -> u32 {
+    3
 }
 
 /// `sites.profile`

@@ -36,7 +36,7 @@ pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
             .each(&file.certificates)
             .map(|(at, file)| certificate(file, &at))
             .collect(),
-        client_ca: file.client_ca.as_ref().and_then(|path| client_ca(path, &at.key("client_ca"))),
+        client_ca: file.client_ca.as_ref().and_then(|path| authorities(path, &at.key("client_ca"))),
         proxy_protocol: networks(&file.proxy_protocol, &at.key("proxy_protocol")),
         trusted_proxies: networks(&file.trusted_proxies, &at.key("trusted_proxies")),
         limits: limits(&file.limits, &at.key("limits")),
@@ -76,7 +76,7 @@ fn certificate(file: &file::Certificate, at: &At<'_>) -> Certificate {
 }
 
 /// What a TLS listener would find out at its start: unreadable files, and a key of another certificate.
-fn check_certificate(certificate: &Certificate, at: &At<'_>) {
+pub(super) fn check_certificate(certificate: &Certificate, at: &At<'_>) {
     let chain = at.key("cert").ok(chain(&certificate.cert));
     let key = at.key("key").ok(key(&certificate.key));
     if let (Some(chain), Some(key)) = (chain, key) {
@@ -87,7 +87,8 @@ fn check_certificate(certificate: &Certificate, at: &At<'_>) {
     }
 }
 
-fn client_ca(path: &str, at: &At<'_>) -> Option<PathBuf> {
+/// A file of authorities that can be read.
+pub(super) fn authorities(path: &str, at: &At<'_>) -> Option<PathBuf> {
     let path = at.path(path);
     at.ok(chain(&path)).map(|_| path)
 }
@@ -138,6 +139,12 @@ fn limits(file: &file::Limits, at: &At<'_>) -> Limits {
             .positive_duration(&file.origin_first_byte_timeout),
         origin_body_timeout: at.key("origin_body_timeout").positive_duration(&file.origin_body_timeout),
         origin_idle_timeout: at.key("origin_idle_timeout").positive_duration(&file.origin_idle_timeout),
+        origin_queue_timeout: at.key("origin_queue_timeout").positive_duration(&file.origin_queue_timeout),
+        origin_max_fails: file.origin_max_fails,
+        origin_fail_timeout: at.key("origin_fail_timeout").positive_duration(&file.origin_fail_timeout),
+        origin_resolve_interval: at
+            .key("origin_resolve_interval")
+            .positive_duration(&file.origin_resolve_interval),
         origin_pool_size: file.origin_pool_size as usize,
         request_headers: number("request_headers", file.request_headers, 1, 1000),
         // hyper's buffer for a head cannot be smaller than 8 KiB.

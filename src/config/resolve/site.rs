@@ -2,12 +2,12 @@
 
 use super::admin::long_secret;
 use super::cdn::{self, Accounts};
-use super::{check_name, events, host, server, url};
+use super::{check_name, events, host, origin, server, url};
 use crate::config::at::At;
 use crate::config::file::site as file;
 use crate::config::keys::nearest;
 use crate::config::text::{DurationText, OneOrMany};
-use crate::config::{OriginHost, OriginUrl, Site, Trust};
+use crate::config::{MAX_ORIGINS, OriginHost, OriginUrl, Site, Trust};
 use crate::rewrite::pattern::PathPattern;
 use crate::rewrite::{Policy, Rule, TagPolicy, Ttls};
 use http::HeaderName;
@@ -42,6 +42,7 @@ pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Si
         origin_host: origin_host(&file.origin_host, &at.key("origin_host")),
         origin_settle: settle,
         follow_up_margin: margin,
+        origin: origin::resolve(file, at),
         upgrades: at
             .key("upgrades")
             .each(&file.upgrades)
@@ -65,6 +66,9 @@ fn origins(file: &OneOrMany, at: &At<'_>) -> Vec<OriginUrl> {
     if file.as_slice().is_empty() {
         at.error("at least one origin is needed");
     }
+    if file.as_slice().len() > MAX_ORIGINS {
+        at.error(format!("at most {MAX_ORIGINS} origins"));
+    }
     for (index, text) in file.as_slice().iter().enumerate() {
         let at = if matches!(file, OneOrMany::One(_)) { at.clone() } else { at.index(index) };
         let Some(origin) = at.ok(url::origin(text)) else { continue };
@@ -87,16 +91,18 @@ fn origin_host(text: &str, at: &At<'_>) -> OriginHost {
                 OriginHost::Origin
             }
             None => {
-                let parts = url::split_port(name, 0);
-                let name = parts.and_then(|(name, port)| Ok((host::exact(name)?, port)));
-                match at.ok(name.map_err(|error| format!("as a host name, {error}"))) {
-                    Some((name, 0)) => OriginHost::Literal(name),
-                    Some((name, port)) => OriginHost::Literal(format!("{name}:{port}")),
-                    None => OriginHost::Origin,
-                }
+                let name = authority(name).map_err(|error| format!("as a host name, {error}"));
+                at.ok(name).map_or(OriginHost::Origin, OriginHost::Literal)
             }
         },
     }
+}
+
+/// A host name, perhaps with a port.
+pub(super) fn authority(text: &str) -> Result<String, String> {
+    let (name, port) = url::split_port(text, 0)?;
+    let name = host::exact(name)?;
+    Ok(if port == 0 { name } else { format!("{name}:{port}") })
 }
 
 /// The name of a protocol, lower case. HTTP and TLS themselves are the listeners' to speak.

@@ -54,6 +54,8 @@ struct Purge {
     created_ms: i64,
     outcome: Option<State>,
     finished_ms: Option<i64>,
+    /// It was removed; its number is not given out again.
+    swept: bool,
 }
 
 /// What a purge looks like from outside: id, state, when it ended, and its jobs.
@@ -72,16 +74,31 @@ pub(super) struct Memory {
     paused: BTreeSet<String>,
     works: BTreeMap<i64, (String, Work, Vec<usize>)>,
     last_work: i64,
+    /// Idempotency keys: hash, when, and which purge.
+    keys: BTreeMap<String, (String, i64, usize)>,
 }
 
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
 impl Memory {
-    pub(super) fn enqueue(&mut self, new: &NewPurge) {
+    pub(super) fn enqueue(&mut self, new: &NewPurge) -> Enqueued {
+        if let Some((key, hash)) = &new.idempotency {
+            match self.keys.get(key).filter(|(_, since_ms, _)| new.now_ms - since_ms < DAY_MS) {
+                Some((then, _, purge)) if then == hash => {
+                    return Enqueued::Existing(self.purges[*purge].id.clone());
+                }
+                Some(_) => return Enqueued::KeyReused,
+                None => {}
+            }
+            self.keys.insert(key.clone(), (hash.clone(), new.now_ms, self.purges.len()));
+        }
         let done = new.jobs.iter().all(|job| job.items.is_empty());
         self.purges.push(Purge {
             id: new.id.clone(),
             created_ms: new.now_ms,
             outcome: done.then_some(State::Done),
             finished_ms: done.then_some(new.now_ms),
+            swept: false,
         });
         for plan in &new.jobs {
             let done = plan.items.is_empty();
@@ -106,6 +123,34 @@ impl Memory {
                 self.send(self.jobs.len() - 1, n, SendReason::First, new.due_ms);
             }
         }
+        Enqueued::Created
+    }
+
+    /// The purge of this id, if it is still there.
+    fn find(&self, id: &str) -> Option<usize> {
+        self.purges.iter().position(|purge| purge.id == id && !purge.swept)
+    }
+
+    /// Removes everything of purges that ended before, but for failures that stand and what a living key names.
+    pub(super) fn sweep(&mut self, ended_before_ms: i64, now_ms: i64) -> u64 {
+        self.keys.retain(|_, (_, since_ms, _)| now_ms - *since_ms < DAY_MS);
+        let mut swept = 0;
+        for index in 0..self.purges.len() {
+            let stands =
+                |job: &Job| job.purge == index && job.outcome == Some(State::Failed) && !job.acknowledged;
+            let is_kept =
+                self.jobs.iter().any(stands) || self.keys.values().any(|(.., purge)| *purge == index);
+            let purge = &mut self.purges[index];
+            let is_old = purge.finished_ms.is_some_and(|finished_ms| finished_ms < ended_before_ms);
+            if is_kept || purge.swept || !is_old {
+                continue;
+            }
+            purge.swept = true;
+            swept += 1;
+            // What is left of it are repeats.
+            self.sends.retain(|_, send| self.jobs[send.job].purge != index);
+        }
+        swept
     }
 
     fn send(&mut self, job: usize, n: usize, reason: SendReason, due_ms: i64) {
@@ -514,7 +559,7 @@ impl Memory {
     }
 
     pub(super) fn acknowledge(&mut self, id: &str) -> u64 {
-        let Some(purge) = self.purges.iter().position(|purge| purge.id == id) else { return 0 };
+        let Some(purge) = self.find(id) else { return 0 };
         let failed = self
             .jobs
             .iter_mut()
@@ -523,7 +568,7 @@ impl Memory {
     }
 
     pub(super) fn retry(&mut self, id: &str, now_ms: i64) -> u64 {
-        let Some(purge) = self.purges.iter().position(|purge| purge.id == id) else { return 0 };
+        let Some(purge) = self.find(id) else { return 0 };
         let mut retried = 0;
         for index in 0..self.jobs.len() {
             let job = &mut self.jobs[index];
@@ -543,7 +588,7 @@ impl Memory {
     }
 
     pub(super) fn cancel(&mut self, id: &str, now_ms: i64) -> u64 {
-        let Some(purge) = self.purges.iter().position(|purge| purge.id == id) else { return 0 };
+        let Some(purge) = self.find(id) else { return 0 };
         let mut cancelled = 0;
         for index in 0..self.jobs.len() {
             if self.jobs[index].purge == purge && self.jobs[index].outcome.is_none() {
@@ -574,7 +619,7 @@ impl Memory {
     }
 
     pub(super) fn purges(&self) -> impl Iterator<Item = Seen> {
-        (0..self.purges.len()).map(|purge| self.purge(purge))
+        (0..self.purges.len()).filter(|purge| !self.purges[*purge].swept).map(|purge| self.purge(purge))
     }
 
     fn purge(&self, purge: usize) -> Seen {

@@ -1,5 +1,5 @@
-//! A property test of the store: whatever happens in whatever order, it does what [`memory`] does. Quick by default;
-//! `ORIGIN_SHIM_LONG=1 cargo test --release store::model` runs 10,000 cases against files, which crashes close and open again.
+//! A property test of the store: whatever happens in whatever order, it does what [`memory`] does, over crashes that leave
+//! its files as they are at that moment. Quick by default; `ORIGIN_SHIM_LONG=1 cargo test store::model` runs 10,000 cases.
 
 mod memory;
 
@@ -10,24 +10,56 @@ use crate::rewrite::CdnType;
 use memory::{Memory, Seen};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use std::path::PathBuf;
 use tempfile::TempDir;
 
 const START: i64 = 1_700_000_000_000;
+const DAY: i64 = 24 * 60 * 60 * 1_000;
+const FILE: &str = "store.db";
 const CDNS: [&str; 2] = ["fastly", "cloudfront"];
 
 #[derive(Clone, Debug)]
 enum Op {
-    Enqueue { cdns: Vec<usize>, items: Vec<(usize, bool)>, kind: Kind, repeats: bool, later: bool },
+    Enqueue {
+        cdns: Vec<usize>,
+        items: Vec<(usize, bool)>,
+        kind: Kind,
+        repeats: bool,
+        later: bool,
+        key: Option<(u8, u8)>,
+    },
     Pass(i64),
-    Claim { cdn: usize, site: bool, hard: bool, kinds: [bool; 4], most: usize, bytes: usize, bulk: bool },
-    Settle { claim: Index, end: End, work: bool },
-    Widen { cdn: usize, hard: bool },
-    Complete { cdn: usize, work: Index, told: bool },
-    Pause { cdn: usize, paused: bool },
+    Claim {
+        cdn: usize,
+        site: bool,
+        hard: bool,
+        kinds: [bool; 4],
+        most: usize,
+        bytes: usize,
+        bulk: bool,
+    },
+    Settle {
+        claim: Index,
+        end: End,
+        work: bool,
+    },
+    Widen {
+        cdn: usize,
+        hard: bool,
+    },
+    Complete {
+        cdn: usize,
+        work: Index,
+        told: bool,
+    },
+    Pause {
+        cdn: usize,
+        paused: bool,
+    },
     Cancel(Index),
     Retry(Index),
     Acknowledge(Index),
+    /// Removes what ended longer ago than this.
+    Sweep(i64),
     Crash,
 }
 
@@ -60,7 +92,9 @@ fn op() -> impl Strategy<Value = Op> {
         kind,
         any::<bool>(),
         prop::bool::weighted(0.1),
+        prop::option::weighted(0.2, (0..3_u8, 0..2_u8)),
     );
+    let pass = prop_oneof![30 => 0..3_000_i64, 1 => Just(DAY)];
     let claim = (
         cdn(),
         prop::bool::weighted(0.3),
@@ -80,8 +114,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(End::Mixed),
     ];
     prop_oneof![
-        6 => enqueue.prop_map(|(cdns, items, kind, repeats, later)| Op::Enqueue { cdns, items, kind, repeats, later }),
-        3 => (0..3_000_i64).prop_map(Op::Pass),
+        6 => enqueue.prop_map(|(cdns, items, kind, repeats, later, key)| Op::Enqueue { cdns, items, kind, repeats, later, key }),
+        3 => pass.prop_map(Op::Pass),
         8 => claim.prop_map(|(cdn, site, hard, kinds, most, bytes, bulk)| Op::Claim { cdn, site, hard, kinds, most, bytes, bulk }),
         8 => (any::<Index>(), end, any::<bool>()).prop_map(|(claim, end, work)| Op::Settle { claim, end, work }),
         1 => (cdn(), any::<bool>()).prop_map(|(cdn, hard)| Op::Widen { cdn, hard }),
@@ -90,6 +124,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<Index>().prop_map(Op::Cancel),
         1 => any::<Index>().prop_map(Op::Retry),
         1 => any::<Index>().prop_map(Op::Acknowledge),
+        1 => prop_oneof![Just(0), 0..10_000_i64].prop_map(Op::Sweep),
         1 => Just(Op::Crash),
     ]
 }
@@ -109,6 +144,7 @@ const VALUES: [(ItemKind, &str); 9] = [
 
 /// The store, what it should do, and what the workers know.
 struct Run {
+    /// Where its file is; in memory there is nothing to crash.
     directory: Option<TempDir>,
     store: Option<SqliteStore>,
     memory: Memory,
@@ -122,26 +158,25 @@ fn is_long() -> bool {
 }
 
 impl Run {
-    fn new() -> Self {
-        let directory = is_long().then(|| tempfile::tempdir().unwrap());
-        let mut run = Self {
-            directory,
-            store: None,
-            memory: Memory::default(),
-            now_ms: START,
-            purges: 0,
-            claims: vec![],
+    fn new(in_file: bool) -> Self {
+        let directory = in_file.then(|| tempfile::tempdir().unwrap());
+        let store = match &directory {
+            Some(directory) => SqliteStore::open(&directory.path().join(FILE)),
+            None => SqliteStore::in_memory(),
         };
-        run.open();
-        run
+        let store = Some(store.unwrap());
+        Self { directory, store, memory: Memory::default(), now_ms: START, purges: 0, claims: vec![] }
     }
 
-    fn open(&mut self) {
-        // Closed before it is opened again.
-        self.store = None;
-        let path = self.directory.as_ref().map(|directory| -> PathBuf { directory.path().join("store.db") });
-        let store = path.map_or_else(SqliteStore::in_memory, |path| SqliteStore::open(&path));
-        self.store = Some(store.unwrap());
+    /// Goes on with the files as they are at this moment: the old process never gets to close them.
+    fn crash(&mut self) {
+        let Some(old) = &self.directory else { return };
+        let new = tempfile::tempdir().unwrap();
+        for name in [FILE, "store.db-wal"] {
+            std::fs::copy(old.path().join(name), new.path().join(name)).unwrap();
+        }
+        self.store = Some(SqliteStore::open(&new.path().join(FILE)).unwrap());
+        self.directory = Some(new);
     }
 
     fn store(&self) -> &SqliteStore {
@@ -154,10 +189,11 @@ impl Run {
         let now_ms = self.now_ms;
         match op {
             Op::Pass(ms) => self.now_ms += ms,
-            Op::Enqueue { cdns, items, kind, repeats, later } => {
-                let new = self.purge(cdns, items, *kind, *repeats, *later);
-                self.memory.enqueue(&new);
-                assert_eq!(self.store().enqueue(new).await.unwrap(), Enqueued::Created);
+            Op::Enqueue { cdns, items, kind, repeats, later, key } => {
+                let mut new = self.purge(cdns, items, *kind, *repeats, *later);
+                new.idempotency = key.map(|(key, hash)| (key.to_string(), hash.to_string()));
+                let expected = self.memory.enqueue(&new);
+                assert_eq!(self.store().enqueue(new).await.unwrap(), expected);
             }
             Op::Claim { cdn, site, hard, kinds, most, bytes, bulk } => {
                 let room = |index: usize| if kinds[index] || *site { *most } else { 0 };
@@ -223,10 +259,12 @@ impl Run {
                 let expected = self.memory.acknowledge(&id);
                 assert_eq!(self.store().acknowledge(id).await.unwrap(), expected);
             }
+            Op::Sweep(ms) => {
+                let expected = self.memory.sweep(now_ms - ms, now_ms);
+                assert_eq!(self.store().sweep(now_ms - ms, now_ms).await.unwrap(), expected);
+            }
             Op::Crash => {
-                if self.directory.is_some() {
-                    self.open();
-                }
+                self.crash();
                 let expected = self.memory.take_over();
                 assert_eq!(self.store().take_over().await.unwrap().leases, expected);
             }
@@ -369,7 +407,7 @@ fn item(index: usize, hard: bool) -> Item {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if is_long() { 10_000 } else { 200 },
+        cases: if is_long() { 10_000 } else { 80 },
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
@@ -378,7 +416,7 @@ proptest! {
     fn whatever_happens_it_does_what_it_should(ops in prop::collection::vec(op(), 1..50)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let mut run = Run::new();
+            let mut run = Run::new(ops.iter().any(|op| matches!(op, Op::Crash)));
             for op in &ops {
                 run.apply(op).await;
             }

@@ -25,6 +25,7 @@ use super::{
     CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, NewPurge, PausedBy, PurgeView,
     QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, Wider, Work,
 };
+use crate::failpoint;
 use rusqlite::Connection;
 use std::fs::File;
 use std::path::Path;
@@ -156,7 +157,11 @@ impl Drop for Threads {
 
 impl Store for SqliteStore {
     fn enqueue(&self, purge: NewPurge) -> StoreFuture<'_, Enqueued> {
-        self.write("accept a purge", move |connection| enqueue::enqueue(connection, &purge))
+        self.write("accept a purge", move |connection| {
+            let enqueued = enqueue::enqueue(connection, &purge)?;
+            failpoint::reached("writing");
+            Ok(enqueued)
+        })
     }
 
     fn arrived(&self, id: String, due_ms: i64) -> StoreFuture<'_, u64> {
@@ -172,11 +177,21 @@ impl Store for SqliteStore {
     }
 
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claimed> {
-        self.write("lease sends", move |connection| claim::claim(connection, &claim))
+        self.write("lease sends", move |connection| {
+            let claimed = claim::claim(connection, &claim)?;
+            if !claimed.sends.is_empty() {
+                failpoint::reached("claiming");
+            }
+            Ok(claimed)
+        })
     }
 
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled> {
-        self.write("settle sends", move |connection| settle::settle(connection, &settlement))
+        self.write("settle sends", move |connection| {
+            let settled = settle::settle(connection, &settlement)?;
+            failpoint::reached("settling");
+            Ok(settled)
+        })
     }
 
     fn widen(&self, key: CdnKey, wider: Wider, now_ms: i64) -> StoreFuture<'_, u64> {

@@ -135,6 +135,23 @@ async fn waiting_purges_share_a_commit() {
     assert_eq!(store.list(Filter { limit: 200, ..Filter::default() }).await.unwrap().len(), 100);
 }
 
+/// SQLite itself would commit to the removed file, and a restart would find nothing of it.
+#[tokio::test]
+async fn nothing_is_promised_once_the_file_is_gone() {
+    let (directory, path) = file();
+    let store = SqliteStore::open(&path).unwrap();
+    enqueue(&store, "p1").await.unwrap();
+    let aside = directory.path().join("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    let refused = enqueue(&store, "p2").await.unwrap_err();
+    let source = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(source.contains("was removed or replaced"), "{source}");
+    std::fs::write(&path, "another file").unwrap();
+    assert!(enqueue(&store, "p3").await.is_err());
+    std::fs::rename(&aside, &path).unwrap();
+    enqueue(&store, "p4").await.unwrap();
+}
+
 #[tokio::test]
 async fn a_bad_verb_fails_alone() {
     let (_directory, path) = file();

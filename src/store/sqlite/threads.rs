@@ -5,6 +5,8 @@
 use super::super::StoreError;
 use rusqlite::Connection;
 use std::collections::VecDeque;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -90,6 +92,7 @@ pub(super) fn write(
     mut queue: mpsc::Receiver<Box<dyn Command>>,
     commits: &AtomicU64,
 ) {
+    let place = Place::of(connection);
     while let Some(first) = queue.blocking_recv() {
         let mut group = VecDeque::from([first]);
         while group.len() < GROUP
@@ -97,7 +100,39 @@ pub(super) fn write(
         {
             group.push_back(next);
         }
-        commit(connection, group, commits);
+        match place.check() {
+            Ok(()) => commit(connection, group, commits),
+            Err(moved) => finish(connection, Err(moved), group),
+        }
+    }
+}
+
+/// The file as it was when it was opened. SQLite goes on writing to a file that has been removed: commits succeed, and a
+/// restart finds nothing of them.
+struct Place(Option<(PathBuf, FileId)>);
+
+type FileId = (u64, u64);
+
+impl Place {
+    fn of(connection: &Connection) -> Self {
+        let path = connection.path().map(PathBuf::from);
+        Self(path.and_then(|path| Some((path.clone(), Self::id(&path)?))))
+    }
+
+    fn id(path: &Path) -> Option<FileId> {
+        let file = std::fs::metadata(path).ok()?;
+        Some((file.dev(), file.ino()))
+    }
+
+    fn check(&self) -> rusqlite::Result<()> {
+        match &self.0 {
+            Some((path, id)) if Self::id(path) != Some(*id) => {
+                let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED);
+                let message = format!("{} was removed or replaced: put it back, or restart", path.display());
+                Err(rusqlite::Error::SqliteFailure(code, Some(message)))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

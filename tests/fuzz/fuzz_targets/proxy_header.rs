@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../laws.rs"]
+#[path = "../laws/mod.rs"]
 mod laws;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| laws::proxy_header(data));

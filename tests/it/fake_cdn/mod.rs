@@ -317,6 +317,11 @@ impl<V: Vendor> FakeCdn<V> {
         lock(&self.state).skew_ms = milliseconds;
     }
 
+    /// When it started: what [`Call::at`] counts from.
+    pub fn started(&self) -> Instant {
+        lock(&self.state).started
+    }
+
     /// Every call so far, oldest first.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.state).log.clone()

@@ -270,3 +270,38 @@ fn r25_old_connections_end_without_losing_a_request() {
     assert_eq!(client.rest(), "");
     assert_eq!(origin.bytes().matches("GET / HTTP/1.1").count(), requests + 1);
 }
+
+/// A client that shuts its sending side cannot be told from one that has gone, and whoever has gone must not hold up an
+/// origin: its request ends there, too, and what the origin answers reaches nobody else.
+#[test]
+fn a_client_that_closes_its_side_has_gone() {
+    let (asked, received) = std::sync::mpsc::channel();
+    let asked = Mutex::new(asked);
+    let origin = Origin::playing(move |served| {
+        while let Some(head) = served.head() {
+            if head.starts_with("GET /gone ") {
+                asked.lock().unwrap().send(()).unwrap();
+                // Until the shim gives it up.
+                assert_eq!(served.wire.some(), None);
+                served.wire.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil");
+                return;
+            }
+            served.wire.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+    });
+    let shim = Shim::before(&origin);
+    let mut client = shim.connect();
+    client.send(get("/gone"));
+    received.recv_timeout(LIMIT).unwrap();
+    client.another_end().shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.rest(), "");
+    assert_eq!(shim.request(&get("/after")).1, "ok");
+    assert_eq!(origin.connections(), 2);
+
+    // All that was asked for is answered where the answer was there before.
+    let mut client = shim.connect();
+    client.send(get("/a"));
+    assert_eq!(client.response().1, "ok");
+    client.another_end().shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.rest(), "");
+}

@@ -5,7 +5,7 @@ use crate::harness::shim::program;
 use crate::harness::{HOST, PATIENCE, eventually, free_address};
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use tempfile::TempDir;
 
@@ -13,35 +13,63 @@ use tempfile::TempDir;
 pub struct Program {
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    /// Its configuration file.
+    pub config: PathBuf,
     child: Child,
     log: PathBuf,
-    _dir: TempDir,
+    dir: TempDir,
+}
+
+/// Where a program is to be.
+pub struct Place {
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    /// Of its configuration and its store.
+    pub dir: PathBuf,
 }
 
 impl Program {
     /// Starts it with `limits` as the content of `[server.limits]`.
     pub fn before(origin: SocketAddr, limits: &str) -> Self {
+        Self::start(|Place { address, admin, .. }| {
+            format!(
+                "[server]\nlisten = [\"{address}\"]\nworkers = 2\n[server.limits]\n{limits}\n[admin]\nlisten = \"{admin}\"\n\
+                 [store]\nurl = \"sqlite:store.db\"\n[[sites]]\nname = \"www\"\nhosts = [\"{HOST}\", \"www.example.com\"]\n\
+                 origin = \"http://{origin}\"\n"
+            )
+        })
+    }
+
+    /// Starts it with the configuration that is written for a place.
+    pub fn start(configuration: impl Fn(&Place) -> String) -> Self {
+        Self::start_with(|_, program| program, configuration)
+    }
+
+    /// The same by a command that becomes the program.
+    pub fn start_with(
+        launch: impl Fn(&Place, Command) -> Command,
+        configuration: impl Fn(&Place) -> String,
+    ) -> Self {
         for _ in 0..5 {
-            if let Some(program) = Self::try_start(origin, limits) {
+            if let Some(program) = Self::try_start(&launch, &configuration) {
                 return program;
             }
         }
         panic!("no ports for the shim");
     }
 
-    fn try_start(origin: SocketAddr, limits: &str) -> Option<Self> {
+    fn try_start(
+        launch: &impl Fn(&Place, Command) -> Command,
+        configuration: &impl Fn(&Place) -> String,
+    ) -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let (address, admin) = (free_address(), free_address());
         let config = dir.path().join("origin-shim.toml");
-        let text = format!(
-            "[server]\nlisten = [\"{address}\"]\nworkers = 2\n[server.limits]\n{limits}\n[admin]\nlisten = \"{admin}\"\n\
-             [store]\nurl = \"sqlite:store.db\"\n[[sites]]\nname = \"www\"\nhosts = [\"{HOST}\", \"www.example.com\"]\n\
-             origin = \"http://{origin}\"\n"
-        );
-        fs::write(&config, text).unwrap();
+        let place = Place { address, admin, dir: dir.path().to_owned() };
+        fs::write(&config, configuration(&place)).unwrap();
         let log = dir.path().join("log");
         let output = File::create(&log).unwrap();
-        let child = program()
+        let child = launch(&place, program())
             .args(["serve", "--config"])
             .arg(&config)
             .stdin(Stdio::null())
@@ -49,7 +77,7 @@ impl Program {
             .stderr(output)
             .spawn()
             .unwrap();
-        let mut program = Self { address, admin, child, log, _dir: dir };
+        let mut program = Self { address, admin, config, child, log, dir };
         let ready = eventually("the shim is ready", || {
             if Request::get("/readyz").try_send(admin).is_ok_and(|answer| answer.status == 200) {
                 return Some(true);
@@ -72,9 +100,31 @@ impl Program {
         Request::get(target).send(self.address)
     }
 
+    /// Where it keeps what it keeps.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The path of what the program has at `path`, where it has mounted something.
+    pub fn seen(&self, path: &Path) -> PathBuf {
+        Path::new("/proc")
+            .join(self.child.id().to_string())
+            .join("root")
+            .join(path.strip_prefix("/").unwrap())
+    }
+
     /// SIGTERM.
     pub fn terminate(&self) {
-        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.signal("-TERM");
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 

@@ -19,9 +19,7 @@ const GOOD_PER_SECOND: u32 = 100;
 const LARGE: usize = 64 << 20;
 const PART: &[u8] = &[b'x'; 64 * 1024];
 
-pub fn is_long() -> bool {
-    std::env::var_os("ORIGIN_SHIM_LONG").is_some()
-}
+pub use crate::harness::is_long;
 
 /// An origin on one thread: `/large` is large, everything else `ok`, once the whole request is there.
 fn origin() -> SocketAddr {

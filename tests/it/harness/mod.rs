@@ -22,6 +22,11 @@ pub const HOST: &str = "www.example.test";
 /// A safety net for what must happen some time; no test passes or fails by being faster than this.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Whether the long variants run: those with the counts that a release is to survive.
+pub fn is_long() -> bool {
+    std::env::var_os("ORIGIN_SHIM_LONG").is_some()
+}
+
 /// Asks again and again until there is an answer; panics with `what` when patience ends.
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();

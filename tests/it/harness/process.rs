@@ -52,6 +52,11 @@ impl Process {
         eventually(&format!("{} ends", self.name), || self.child.try_wait().unwrap())
     }
 
+    /// Waits until it has ended by itself.
+    pub fn wait_until_ended(&mut self) -> ExitStatus {
+        eventually(&format!("{} ends", self.name), || self.child.try_wait().unwrap())
+    }
+
     /// SIGKILL: no chance to say anything.
     pub fn kill(&mut self) -> ExitStatus {
         // It may have ended already.

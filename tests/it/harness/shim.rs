@@ -94,9 +94,26 @@ impl Shim {
 
     /// Starts the killed shim again, with the same configuration, ports and store.
     pub fn start_again(&mut self) {
-        self.process = Process::start("origin-shim", serve(&self.config), self.dir.path());
+        self.start_again_as(|command| command);
+    }
+
+    /// The same with another environment, or under another program.
+    pub fn start_again_as(&mut self, change: impl FnOnce(Command) -> Command) {
+        self.process = Process::start("origin-shim", change(serve(&self.config)), self.dir.path());
         let admin = self.admin;
         self.process.wait_until(|| is_ready(admin)).unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait_until_ended(&mut self) {
+        self.process.wait_until_ended();
+    }
+
+    /// Everything that it has written: its log, and its store with the files beside it.
+    pub fn written(&self) -> Vec<u8> {
+        let files = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let files = files.filter(|path| *path != self.config);
+        files.flat_map(|path| fs::read(path).unwrap_or_default()).collect()
     }
 
     /// Waits until every CDN of the site `www` is known to be purgeable.

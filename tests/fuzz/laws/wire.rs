@@ -1,13 +1,14 @@
-//! What must hold for our parsers of what the network sends, whatever they are fed. Each input is one file of the corpus.
-#![allow(dead_code)]
+//! What the network sends.
 
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Version};
+use origin_shim::listen::frames::Allowance;
 use origin_shim::listen::proxy_protocol;
 use origin_shim::proxy::h1::chunked::{ChunkedError, Decoded, Decoder};
 use origin_shim::proxy::h1::head::{Framing, Head, HeadError, HeadLimits, HeadReader};
 use origin_shim::proxy::h1::scratch::LineCache;
+use std::time::Instant;
 
 /// The first byte chooses the method and the size of the pieces; the rest is what an origin sends.
 pub fn head(data: &[u8]) {
@@ -124,4 +125,18 @@ fn decode_chunked<'a>(
         }
     }
     Ok((body, buf.to_vec(), decoder.is_end()))
+}
+
+/// The first byte is the size of the pieces; the rest is what an HTTP/2 client sends at once: however it comes in pieces,
+/// it is a flood or none.
+pub fn frames(data: &[u8]) {
+    let Some((piece, sent)) = data.split_first() else { return };
+    let now = Instant::now();
+    let (mut whole, mut pieces) = (Allowance::new(now), Allowance::new(now));
+    let within = whole.received(sent, now);
+    let pieces_within = sent.chunks(usize::from(*piece) + 1).all(|piece| pieces.received(piece, now));
+    assert_eq!(within, pieces_within);
+    assert!(!within || whole.has_begun() == pieces.has_begun());
+    // No frame is shorter than its header.
+    assert!(within || sent.len() > 9 * 1000);
 }

@@ -1,0 +1,56 @@
+//! `GET` and `PUT /v1/log-filter`: what is logged, until the configuration's filter changes or the process ends.
+
+use super::auth::Caller;
+use super::extract::json;
+use super::problem::{BadItem, Kind, Problem};
+use super::{Peer, State, audit};
+use crate::telemetry::{self, TelemetryError};
+use axum::body::Body;
+use axum::extract;
+use axum::response::Json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::error::Error;
+use std::sync::Arc;
+
+/// What is logged.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "an object with a filter")]
+pub(super) struct LogFilter {
+    /// A level, or levels by part, such as `info,origin_shim::worker=debug`.
+    filter: String,
+}
+
+/// `GET /v1/log-filter`
+pub(super) async fn show() -> Result<Json<LogFilter>, Problem> {
+    telemetry::filter().map(|filter| Json(LogFilter { filter })).ok_or_else(no_log)
+}
+
+/// `PUT /v1/log-filter`
+pub(super) async fn change(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    extract::Extension(Peer(peer)): extract::Extension<Peer>,
+    body: Body,
+) -> Result<Json<LogFilter>, Problem> {
+    if caller.limited_to().is_some() {
+        let detail = format!("Token `{}` is for some sites only; the log concerns all.", caller.name());
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    let LogFilter { filter } = json(&state.limits, body).await?;
+    match telemetry::set_filter(&filter) {
+        Ok(()) => {}
+        Err(error @ TelemetryError::Filter(_)) => {
+            let message = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            let item = BadItem { item: "filter".to_owned(), message };
+            return Err(Problem::new(Kind::Invalid, "The filter stays as it was.").with_errors(vec![item]));
+        }
+        Err(_) => return Err(no_log()),
+    }
+    audit::changed(&caller, peer, "", filter.trim(), "log filter changed");
+    show().await
+}
+
+fn no_log() -> Problem {
+    Problem::new(Kind::Unavailable, "There is no log.")
+}

@@ -1,0 +1,266 @@
+//! Looks after the origins beside the workers, in a thread of its own: resolves their names again, checks how they do,
+//! gives those that failed another chance, and tells whoever asks.
+
+use super::connect;
+use super::error::{self, OriginError};
+use super::h1::head::HeadLimits;
+use super::h1::{self, Scratch};
+use super::site::{Origin, OriginTls, Routing};
+use super::upstream::{Address, OriginId, Upstream};
+use super::worker::Shared;
+use crate::config::{Limits, OriginCheck};
+use crate::view::OriginStatus;
+use bytes::Bytes;
+use http::{HeaderValue, Method, header};
+use http_body_util::Empty;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::spawn_local;
+
+/// What it knows of the origins besides what all know.
+#[derive(Debug, Default)]
+pub struct Keeper {
+    kept: HashMap<OriginId, Kept>,
+    told: Vec<OriginStatus>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    resolving: Rc<Repeated>,
+    checks: HashMap<SocketAddr, Rc<Checks>>,
+}
+
+/// Something that is done again and again, one at a time.
+#[derive(Debug, Default)]
+struct Repeated {
+    begun: Cell<Option<Instant>>,
+    is_running: Cell<bool>,
+    is_failing: Cell<bool>,
+}
+
+impl Repeated {
+    /// Whether it is time to begin; then it has begun.
+    fn begins(&self, interval: Duration, now: Instant) -> bool {
+        let is_due = self.begun.get().is_none_or(|begun| now.saturating_duration_since(begun) >= interval);
+        let begins = is_due && !self.is_running.get();
+        if begins {
+            self.begun.set(Some(now));
+            self.is_running.set(true);
+        }
+        begins
+    }
+
+    /// It has ended; whether that it failed is news.
+    fn ended(&self, failed: bool) -> bool {
+        self.is_running.set(false);
+        !self.is_failing.replace(failed) && failed
+    }
+}
+
+/// The checks of one address.
+#[derive(Debug, Default)]
+struct Checks {
+    repeated: Repeated,
+    /// In a row.
+    good: Cell<u32>,
+    bad: Cell<u32>,
+}
+
+impl Checks {
+    /// What the address is to be taken for after one more result, if that is clear.
+    fn verdict(&self, is_well: bool, check: &OriginCheck) -> Option<bool> {
+        let (count, other) = if is_well { (&self.good, &self.bad) } else { (&self.bad, &self.good) };
+        count.set(count.get().saturating_add(1));
+        other.set(0);
+        let enough = if is_well { check.rise } else { check.fall };
+        (count.get() >= enough).then_some(is_well)
+    }
+}
+
+impl Keeper {
+    /// Does what is due at `now`, several times a second. Within a local set of tasks.
+    pub fn look_after(&mut self, shared: &Shared, now: Instant) {
+        let routing = shared.routing();
+        let mut kept = HashMap::new();
+        for origin in routing.sites().iter().flat_map(|site| &site.origins) {
+            let id = origin.upstream.id;
+            if kept.contains_key(&id) {
+                continue;
+            }
+            let mut of_origin = self.kept.remove(&id).unwrap_or_default();
+            of_origin.look_after(origin, &routing.limits, now);
+            kept.insert(id, of_origin);
+        }
+        self.kept = kept;
+        self.tell(shared, &routing);
+    }
+
+    fn tell(&mut self, shared: &Shared, routing: &Routing) {
+        let statuses = routing.sites().iter().flat_map(|site| {
+            site.origins.iter().map(|origin| OriginStatus {
+                site: site.name.clone(),
+                url: origin.upstream.url.clone(),
+                addresses: origin
+                    .upstream
+                    .addresses()
+                    .iter()
+                    .map(|address| (address.socket, address.reason()))
+                    .collect(),
+            })
+        });
+        let statuses: Vec<_> = statuses.collect();
+        if self.told != statuses {
+            let rows = statuses.iter().map(|status| (&*status.site, &*status.url, status.counts()));
+            shared.metrics.origin_addresses(rows);
+            shared.origins.set(statuses.clone());
+            self.told = statuses;
+        }
+    }
+}
+
+impl Kept {
+    fn look_after(&mut self, origin: &Origin, limits: &Limits, now: Instant) {
+        let upstream = &origin.upstream;
+        if upstream.is_named() && self.resolving.begins(limits.origin_resolve_interval, now) {
+            spawn_local(resolve(Arc::clone(upstream), Rc::clone(&self.resolving)));
+        }
+        let addresses = upstream.addresses();
+        for address in addresses.iter() {
+            address.pardon(limits.origin_max_fails, now);
+        }
+        let Some(check) = &origin.check else { return };
+        self.checks.retain(|socket, _| addresses.iter().any(|address| address.socket == *socket));
+        for address in addresses.iter() {
+            let checks = self.checks.entry(address.socket).or_default();
+            if checks.repeated.begins(check.interval, now) {
+                let checking = Checking {
+                    address: Arc::clone(address),
+                    tls: origin.tls.clone(),
+                    check: check.clone(),
+                    limits: limits.clone(),
+                };
+                spawn_local(checking.run(Rc::clone(checks)));
+            }
+        }
+    }
+}
+
+async fn resolve(upstream: Arc<Upstream>, resolving: Rc<Repeated>) {
+    let result = upstream.resolve().await;
+    let is_news = resolving.ended(result.is_err());
+    if let Err(failure) = result
+        && is_news
+    {
+        tracing::warn!(
+            origin = upstream.url,
+            error = error::chain(&failure),
+            "the name of an origin is not resolved; the addresses that it had are used"
+        );
+    }
+}
+
+/// One check of one address.
+struct Checking {
+    address: Arc<Address>,
+    tls: Option<OriginTls>,
+    check: OriginCheck,
+    limits: Limits,
+}
+
+/// Why an address is not well.
+#[derive(Debug, thiserror::Error)]
+enum NotWell {
+    #[error("it cannot be reached")]
+    Origin(#[source] OriginError),
+    #[error("its answer is not acceptable")]
+    Exchange(#[source] h1::Error),
+    #[error("it answers {0}")]
+    Status(u16),
+    #[error("it does not answer in time")]
+    Timeout,
+}
+
+impl Checking {
+    async fn run(self, checks: Rc<Checks>) {
+        let limit = self.limits.origin_first_byte_timeout.min(self.check.interval);
+        let result = tokio::time::timeout(limit, self.ask()).await.unwrap_or(Err(NotWell::Timeout));
+        let is_news = checks.repeated.ended(result.is_err());
+        if let Err(failure) = &result
+            && is_news
+        {
+            tracing::warn!(address = %self.address.socket, error = error::chain(failure), "a check of an origin fails");
+        }
+        if let Some(is_well) = checks.verdict(result.is_ok(), &self.check) {
+            self.address.checked(is_well);
+        }
+    }
+
+    async fn ask(&self) -> Result<(), NotWell> {
+        let limit = self.limits.origin_connect_timeout;
+        let stream = connect::establish(self.address.socket, self.tls.as_ref(), limit);
+        let stream = stream.await.map_err(NotWell::Origin)?;
+        let host = self.check.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
+        let host = host.unwrap_or(HeaderValue::from_static(""));
+        let fields = [
+            (header::HOST, host),
+            (header::USER_AGENT, HeaderValue::from_static("origin-shim")),
+            (header::CONNECTION, HeaderValue::from_static("close")),
+        ];
+        let request = h1::Request {
+            method: &Method::GET,
+            target: self.check.path.as_bytes(),
+            headers: fields.iter().map(|(name, value)| (name, value)),
+            body: None::<Empty<Bytes>>,
+            limits: HeadLimits { fields: self.limits.origin_headers, bytes: self.limits.origin_header_bytes },
+            upgrade: false,
+        };
+        let connection = h1::Connection::new(stream, &Scratch::default());
+        let exchange = connection.send(request, |_| {}).map_err(NotWell::Exchange)?;
+        let status = exchange.await.map_err(NotWell::Exchange)?.status().as_u16();
+        if status == self.check.status { Ok(()) } else { Err(NotWell::Status(status)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_and_not_too_often() {
+        let (repeated, start) = (Repeated::default(), Instant::now());
+        let begins = |seconds| repeated.begins(Duration::from_secs(10), start + Duration::from_secs(seconds));
+        assert!(begins(0));
+        assert!(!begins(20), "it is running");
+        assert!(repeated.ended(true), "news");
+        assert!(begins(20));
+        assert!(!repeated.ended(true), "known");
+        assert!(!begins(29));
+        assert!(begins(30));
+        assert!(!repeated.ended(false));
+        assert!(begins(40));
+        assert!(repeated.ended(true), "news again");
+    }
+
+    #[test]
+    fn so_many_in_a_row_count() {
+        let check = OriginCheck {
+            path: "/".to_owned(),
+            host: None,
+            interval: Duration::from_secs(10),
+            status: 200,
+            rise: 2,
+            fall: 3,
+        };
+        let checks = Checks::default();
+        let verdicts = |results: &[bool]| {
+            results.iter().map(|is_well| checks.verdict(*is_well, &check)).collect::<Vec<_>>()
+        };
+        assert_eq!(verdicts(&[false, false, true, false, false]), [None; 5]);
+        assert_eq!(verdicts(&[false, false]), [Some(false); 2]);
+        assert_eq!(verdicts(&[true, true, true]), [None, Some(true), Some(true)]);
+    }
+}

@@ -1,0 +1,36 @@
+//! What must hold for our parsers, whatever they are fed. Each input is one file of the corpus.
+#![allow(dead_code)]
+
+mod configuration;
+mod purging;
+mod rewriting;
+mod wire;
+
+pub use configuration::{aem, config};
+pub use purging::{event, purge, reply};
+pub use rewriting::{cache_control, names, rewrite};
+pub use wire::{chunked, frames, head, proxy_header};
+
+/// A law of this module.
+pub type Law = fn(&[u8]);
+
+/// Every target by its name, which is that of its corpus.
+pub const ALL: [(&str, Law); 12] = [
+    ("aem", aem),
+    ("cache_control", cache_control),
+    ("chunked", chunked),
+    ("config", config),
+    ("event", event),
+    ("frames", frames),
+    ("head", head),
+    ("names", names),
+    ("proxy_header", proxy_header),
+    ("purge", purge),
+    ("reply", reply),
+    ("rewrite", rewrite),
+];
+
+/// The lines of an input that is text.
+fn lines(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    data.split(|byte| *byte == b'\n')
+}

@@ -64,14 +64,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// A connection from `address`; `turned_away`: it gets no answer but 503.
-    pub(super) fn open(hub: &Hub, address: IpAddr, tls: bool, turned_away: bool) -> Self {
+    /// A connection from `address` to this listener; `turned_away`: it gets no answer but 503.
+    pub(super) fn open(hub: &Hub, listener: u64, address: IpAddr, tls: bool, turned_away: bool) -> Self {
         Self {
             worker: Rc::clone(&hub.worker),
             address: address.to_canonical(),
             tls,
             limits: hub.worker.routing().limits.clone(),
-            open: hub.connections.open(),
+            open: hub.connections.open(listener),
             turned_away,
             _counted: Counted::new(&hub.worker.counters, tls),
         }

@@ -5,6 +5,7 @@
 use crate::config::Limits;
 use crate::metrics::shard::{Limit, WorkerShard};
 use crate::proxy::clock::Clock;
+use crate::proxy::in_flight::Ticket;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -55,6 +56,8 @@ struct Common {
 #[derive(Debug)]
 pub(super) struct Watch {
     common: Rc<Common>,
+    /// The number of its listener.
+    listener: u64,
     opened: Instant,
     phase: Cell<Phase>,
     since: Cell<Instant>,
@@ -66,15 +69,18 @@ pub(super) struct Watch {
     /// The response under way is the last one.
     last_request: Cell<bool>,
     park: Cell<bool>,
+    /// Responses that were handed over whole, but not all of whose bytes have been written yet.
+    unwritten: RefCell<Vec<Ticket>>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Watch {
-    fn new(common: Rc<Common>) -> Self {
+    fn new(common: Rc<Common>, listener: u64) -> Self {
         let now = common.clock.now();
         Self {
             common,
+            listener,
             opened: now,
             phase: Cell::new(Phase::Head),
             since: Cell::new(now),
@@ -84,6 +90,7 @@ impl Watch {
             unread: Cell::new(false),
             last_request: Cell::new(false),
             park: Cell::new(false),
+            unwritten: RefCell::default(),
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
         }
@@ -96,6 +103,11 @@ impl Watch {
         }
     }
 
+    /// Everything that was handed over is written.
+    pub(super) fn written(&self) {
+        self.unwritten.borrow_mut().clear();
+    }
+
     /// What the worker's clock says.
     pub(super) fn now(&self) -> Instant {
         self.common.clock.now()
@@ -106,6 +118,9 @@ impl Watch {
     pub(super) fn multiplexed(&self) {
         if !self.multiplexed.replace(true) {
             self.enter(Phase::Idle);
+            if self.last_request.get() {
+                self.give(Order::Drain);
+            }
         }
     }
 
@@ -218,15 +233,17 @@ impl Watch {
         }
     }
 
-    /// An old connection ends when it suits its client: an HTTP/2 one says so at once, another with its next response.
-    fn retire(&self, limits: &Limits) {
-        if self.common.clock.is_late(self.opened, limits.connection_max_age) {
-            if self.multiplexed.get() {
-                self.give(Order::Drain);
-            } else {
-                self.last_request.set(true);
-            }
+    /// The connection ends when it suits its client: an HTTP/2 one says so at once, another with its next response.
+    fn retire(&self) {
+        if self.multiplexed.get() {
+            self.give(Order::Drain);
+        } else {
+            self.last_request.set(true);
         }
+    }
+
+    fn is_old(&self, limits: &Limits) -> bool {
+        self.common.clock.is_late(self.opened, limits.connection_max_age)
     }
 }
 
@@ -241,6 +258,13 @@ impl Drop for Busy {
         if requests == 0 {
             self.0.enter(Phase::Idle);
         }
+    }
+}
+
+impl Busy {
+    /// The response has no more bytes, and this ends when the last of them is written.
+    pub(super) fn unwritten(&self, ticket: Ticket) {
+        self.0.unwritten.borrow_mut().push(ticket);
     }
 }
 
@@ -266,11 +290,11 @@ impl Connections {
         })
     }
 
-    /// A connection was accepted; it is open until the result is dropped.
-    pub(super) fn open(self: &Rc<Self>) -> Open {
+    /// A connection was accepted by this listener; it is open until the result is dropped.
+    pub(super) fn open(self: &Rc<Self>, listener: u64) -> Open {
         let number = self.next.get();
         self.next.set(number + 1);
-        let watch = Rc::new(Watch::new(Rc::clone(&self.common)));
+        let watch = Rc::new(Watch::new(Rc::clone(&self.common), listener));
         self.open.borrow_mut().insert(number, Rc::clone(&watch));
         Open { connections: Rc::clone(self), number, watch }
     }
@@ -280,7 +304,9 @@ impl Connections {
         let now = self.common.clock.now();
         let before = self.swept.replace(now);
         for watch in self.open.borrow().values() {
-            watch.retire(limits);
+            if watch.is_old(limits) {
+                watch.retire();
+            }
             watch.rest(before);
             let Some((order, limit)) = watch.due(limits) else { continue };
             if order > watch.order.get()
@@ -301,6 +327,13 @@ impl Connections {
         self.common.last_requests.set(true);
         for watch in self.open.borrow().values().filter(|watch| watch.multiplexed.get()) {
             watch.give(Order::Drain);
+        }
+    }
+
+    /// Lets every connection of a listener end when it suits its client.
+    pub(super) fn retire_from(&self, listener: u64) {
+        for watch in self.open.borrow().values().filter(|watch| watch.listener == listener) {
+            watch.retire();
         }
     }
 
@@ -361,7 +394,7 @@ mod tests {
         fn new() -> Self {
             let start = Instant::now();
             let connections = Connections::new(&Clock::new(start));
-            let open = connections.open();
+            let open = connections.open(0);
             Self { start, connections, open, counters: WorkerShard::default() }
         }
 

@@ -54,11 +54,22 @@ impl Shim {
 
     /// The same with the data plane at `address`; `Err` with its output if it ends instead.
     pub fn try_start(address: SocketAddr, sites: &str) -> Result<Self, String> {
+        Self::try_start_in(&[], address, sites)
+    }
+
+    /// The same in this environment.
+    pub fn try_start_in(
+        environment: &[(&str, &str)],
+        address: SocketAddr,
+        sites: &str,
+    ) -> Result<Self, String> {
         let dir = TempDir::new().unwrap();
         let admin = free_address();
         let config = dir.path().join("origin-shim.toml");
         fs::write(&config, configuration(address, admin, sites)).unwrap();
-        let mut process = Process::start("origin-shim", serve(&config), dir.path());
+        let mut command = serve(&config);
+        command.envs(environment.iter().copied());
+        let mut process = Process::start("origin-shim", command, dir.path());
         process.wait_until(|| is_ready(admin))?;
         Ok(Self { address, admin, config, process, dir })
     }
@@ -87,10 +98,17 @@ impl Shim {
     }
 
     /// The same with another environment, or under another program.
-    pub fn start_again_as(&mut self, change: impl FnOnce(Command) -> Command) {
-        self.process = Process::start("origin-shim", change(serve(&self.config)), self.dir.path());
+    pub fn start_again_as(&mut self, change: impl Fn(Command) -> Command) {
         let admin = self.admin;
-        self.process.wait_until(|| is_ready(admin)).unwrap();
+        // While it was away, somebody's connection may have got one of its ports.
+        eventually("its ports are free again", || {
+            self.process = Process::start("origin-shim", change(serve(&self.config)), self.dir.path());
+            match self.process.wait_until(|| is_ready(admin)) {
+                Ok(()) => Some(()),
+                Err(output) if output.to_lowercase().contains("address already in use") => None,
+                Err(output) => panic!("{output}"),
+            }
+        });
     }
 
     /// Waits until it has ended by itself.

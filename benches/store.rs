@@ -175,6 +175,7 @@ fn purge(n: u64, items: usize) -> NewPurge {
             repeat_after_ms: 0,
         }],
         idempotency: None,
+        follow_ups: Default::default(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! | file | calls |
 //! |---|---|
 //! | `purges.rs`, `wait.rs` | accept a purge, `Prefer: wait`, show and list them |
+//! | `fresh.rs` | what counts as old from a purge on, and what has to be purged again |
 //! | `publish.rs` | accept the purge of a publish event |
 //! | `operate.rs` | retry, acknowledge and cancel a purge; pause and resume a CDN |
 //! | `credentials.rs` | what the CDNs' credentials are good for |
@@ -30,6 +31,7 @@ mod credentials;
 mod events;
 mod explain;
 mod extract;
+mod fresh;
 mod idempotency;
 mod log;
 mod operate;
@@ -49,6 +51,7 @@ mod wait;
 pub(crate) mod tests;
 
 pub use events::{Events, HealthEvent, JobEvent, LaggedEvent};
+pub use fresh::recall;
 pub use ops::Readiness;
 pub use serve::serve;
 
@@ -57,7 +60,7 @@ use crate::config::{Config, Site};
 use crate::metrics::Metrics;
 use crate::purge::{JobPlan, PurgeRequest};
 use crate::store::{Store, StoreError};
-use crate::view::OriginsView;
+use crate::view::{Freshness, OriginsView};
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::Request;
@@ -84,6 +87,8 @@ pub struct State {
     pub store: Arc<OnceLock<Arc<dyn Store>>>,
     /// The workers.
     pub control: Arc<dyn Control>,
+    /// What keeps old responses out of caches.
+    pub freshness: Arc<Freshness>,
     /// Plans a purge for each CDN of a site.
     pub planner: Box<Planner>,
     /// Calls the CDNs, for checks of their credentials.

@@ -2,6 +2,7 @@
 
 use super::auth::Caller;
 use super::extract::{Query, Segment, json as read_json};
+use super::fresh::{self, Awaited};
 use super::json::{Extent, Page, Purge, state_word};
 use super::problem::{BadItem, Kind, Problem};
 use super::{Peer, State, ask, commit, idempotency, now_ms, wait};
@@ -73,6 +74,8 @@ pub(super) async fn accept(
     let idempotency = idempotency?;
     let jobs = plan(state, site, &request)?;
 
+    // Before the commit, so that whatever is accepted is guarded. A guard too many costs the origin a few requests.
+    let (follow_ups, awaited) = fresh::guard(&state.freshness, site, &request, &jobs).await;
     let now_ms = now_ms();
     let settle_ms = i64::try_from(site.origin_settle.as_millis()).unwrap_or(i64::MAX);
     let new = NewPurge {
@@ -84,9 +87,10 @@ pub(super) async fn accept(
         due_ms: now_ms.saturating_add(settle_ms),
         jobs,
         idempotency,
+        follow_ups,
     };
     let purge = Purge::accepted(&new);
-    let purge = match enqueue(state, store.clone(), new, purge.clone(), peer).await? {
+    let purge = match enqueue(state, store.clone(), new, awaited, purge.clone(), peer).await? {
         Enqueued::Created => purge,
         Enqueued::Existing(id) => repeated(&*store, id).await?,
         Enqueued::KeyReused => {
@@ -145,16 +149,28 @@ async fn enqueue(
     state: &Arc<State>,
     store: Arc<dyn Store>,
     new: NewPurge,
+    awaited: Awaited,
     accepted: Purge,
     peer: SocketAddr,
 ) -> Result<Enqueued, Problem> {
     let state = state.clone();
     commit("commit the purge", async move {
         let audit = Audit::of(&new);
+        let follow_ups = new.follow_ups.items.len();
         failpoint::reached("accepting");
         let enqueued = store.enqueue(new).await?;
         failpoint::reached("committed");
         if enqueued == Enqueued::Created {
+            let (id, site) = (accepted.id.clone(), accepted.site.clone());
+            if follow_ups > 0 {
+                tracing::info!(
+                    site,
+                    purge = id,
+                    items = follow_ups,
+                    "what it purges is on its way: purged again afterwards"
+                );
+            }
+            tokio::spawn(awaited.then_follow_up(store, state.control.clone(), id, site));
             state.control.wake(&accepted.site);
             audit.write(peer);
             state.events.purge(&accepted);

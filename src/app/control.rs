@@ -193,11 +193,15 @@ impl Plane {
         let opened = open(&self.config.load());
         runtime.block_on(async {
             tokio::spawn(beat(Arc::clone(&self.pulse)));
+            if let Ok(store) = &opened {
+                self.recall(&**store).await;
+            }
             let listener = tokio::net::TcpListener::from_std(admin)?;
             let state = admin::State {
                 config: self.config.clone(),
                 store: self.store.clone(),
                 control: self.workers.clone(),
+                freshness: self.view.freshness.clone(),
                 planner: glue::planner(),
                 sender: self.sender.clone(),
                 reload: self.reloader.clone(),
@@ -218,6 +222,11 @@ impl Plane {
         })
     }
 
+    /// Before any response gets a long lifetime: until the workers have begun, all CDNs count as unhealthy.
+    async fn recall(&self, store: &dyn Store) {
+        admin::recall(&self.view.freshness, &self.config.load_full(), store).await;
+    }
+
     /// Starts the workers with the store, as soon as it can be opened.
     async fn open(self, first: Result<Arc<dyn Store>, OpenError>) {
         let mut attempt = first;
@@ -232,6 +241,9 @@ impl Plane {
             let opening = tokio::task::spawn_blocking(move || open(&config)).await;
             // A panic there has been told, and nothing was opened.
             let Ok(opened) = opening else { return };
+            if let Ok(store) = &opened {
+                self.recall(&**store).await;
+            }
             attempt = opened;
         };
         if !told.is_empty() {

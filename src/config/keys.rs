@@ -1,4 +1,4 @@
-//! Keys that are unknown, missing, or not supported yet. The JSON Schema says which there are, so what is documented
+//! Keys that are unknown or missing. The JSON Schema says which there are, so what is documented
 //! and what is accepted cannot differ.
 //!
 //! Serde would name only the first such key, and could not say which key was meant.
@@ -9,9 +9,6 @@ use super::file::cdn::{OWN_KEYS, OwnKeys};
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// Keys that a later version will know. Accepting one without effect would promise what is not kept.
-const LATER: [(&str, &str); 1] = [("sites.cache.follow_up_margin", "follow-up purges are not supported yet")];
 
 /// Complains about wrong keys and removes unknown ones, so that the rest can be read. Returns whether everything that
 /// is required is there.
@@ -63,10 +60,6 @@ fn check_value(value: &mut Spanned<DeValue<'_>>, schema: &Value, at: &At<'_>) ->
 }
 
 fn complain_unknown<'k>(at: &At<'_>, name: &str, known: impl Iterator<Item = &'k String>) {
-    if let Some((_, why)) = LATER.iter().find(|(path, _)| *path == at.keys()) {
-        at.error_in_key(*why);
-        return;
-    }
     match nearest(name, known.map(String::as_str)) {
         Some(near) => at.error_in_key(format!("unknown key; did you mean `{near}`?")),
         None => at.error_in_key("unknown key"),

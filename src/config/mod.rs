@@ -290,6 +290,8 @@ pub struct Site {
     pub origin_host: OriginHost,
     /// The origin may still answer with the old version for this long after a purge.
     pub origin_settle: Duration,
+    /// For how long after a response's last byte was written it may still be on its way into a CDN's cache.
+    pub follow_up_margin: Duration,
     /// How the origins are treated.
     pub origin: OriginSettings,
     /// Whose opt-in is believed.

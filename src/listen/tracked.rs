@@ -22,7 +22,7 @@ pub(super) struct Taken {
 pub(super) struct Tracked {
     body: ResponseBody,
     taken: Option<Rc<Taken>>,
-    _busy: Busy,
+    busy: Busy,
 }
 
 impl Tracked {
@@ -31,7 +31,7 @@ impl Tracked {
             // A client without a window for it does not even ask for the first part.
             taken.offered.set(true);
         }
-        Self { body, taken, _busy: busy }
+        Self { body, taken, busy }
     }
 }
 
@@ -57,5 +57,13 @@ impl Body for Tracked {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.body.take_ticket() {
+            self.busy.unwritten(ticket);
+        }
     }
 }

@@ -5,6 +5,7 @@
 use crate::config::Limits;
 use crate::metrics::shard::{Limit, WorkerShard};
 use crate::proxy::clock::Clock;
+use crate::proxy::in_flight::Ticket;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -68,6 +69,8 @@ pub(super) struct Watch {
     /// The response under way is the last one.
     last_request: Cell<bool>,
     park: Cell<bool>,
+    /// Responses that were handed over whole, but not all of whose bytes have been written yet.
+    unwritten: RefCell<Vec<Ticket>>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
 }
@@ -87,6 +90,7 @@ impl Watch {
             unread: Cell::new(false),
             last_request: Cell::new(false),
             park: Cell::new(false),
+            unwritten: RefCell::default(),
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
         }
@@ -97,6 +101,11 @@ impl Watch {
             self.phase.set(phase);
             self.since.set(self.now());
         }
+    }
+
+    /// Everything that was handed over is written.
+    pub(super) fn written(&self) {
+        self.unwritten.borrow_mut().clear();
     }
 
     /// What the worker's clock says.
@@ -249,6 +258,13 @@ impl Drop for Busy {
         if requests == 0 {
             self.0.enter(Phase::Idle);
         }
+    }
+}
+
+impl Busy {
+    /// The response has no more bytes, and this ends when the last of them is written.
+    pub(super) fn unwritten(&self, ticket: Ticket) {
+        self.0.unwritten.borrow_mut().push(ticket);
     }
 }
 

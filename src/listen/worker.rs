@@ -29,6 +29,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// way. Clients of HTTP/1.1 have no other way to be told than by their last response.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
+/// An answer that takes no longer is not worth a pause.
+const ANSWER: Duration = Duration::from_micros(100);
+/// Answers in one go, at most.
+const CROWD: usize = 16;
+
 /// A worker before its thread, and what tells it where to listen.
 pub(super) struct Starting {
     changes: UnboundedReceiver<Change>,
@@ -134,6 +139,7 @@ async fn serve(
         accepting.add(listener);
     }
     let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&hub), pulse));
+    let answering = tokio::task::spawn_local(answer(Rc::clone(&hub)));
 
     let stopped = loop {
         tokio::select! {
@@ -155,6 +161,24 @@ async fn serve(
         hub.connections.give_all(Order::Close);
     }
     sweeping.abort();
+    answering.abort();
+}
+
+/// Answers purges that ask which responses are on their way. The more there are, the longer an answer takes: purges that
+/// come in crowds wait a little for each other, so that answering never takes more than a tenth of the thread's time.
+async fn answer(hub: Rc<Hub>) {
+    let Some(mut inbox) = hub.worker.take_inbox() else { return };
+    while let Some(question) = inbox.next().await {
+        let began = Instant::now();
+        let (in_flight, now_ms) = (&hub.worker.in_flight, hub.worker.time.ms(began));
+        in_flight.answer(&question, now_ms);
+        // Those that came meanwhile go along, up to a number.
+        (1..CROWD).map_while(|_| inbox.now()).for_each(|question| in_flight.answer(&question, now_ms));
+        let took = began.elapsed();
+        if took > ANSWER {
+            tokio::time::sleep(took * 9).await;
+        }
+    }
 }
 
 /// The listeners of a worker, each in a task of its own.

@@ -4,6 +4,7 @@
 use super::clock::{Clock, Patience};
 use super::flight::Flight;
 use super::h1;
+use super::in_flight::Ticket;
 use super::metered::Metered;
 use super::origin::OriginBody;
 use super::upgrade::Tunnel;
@@ -141,6 +142,11 @@ impl ResponseBody {
             Content::Origin(body) => body.take_tunnel(),
             Content::Text(_) => None,
         }
+    }
+
+    /// Given back when the last byte is written.
+    pub fn take_ticket(&mut self) -> Option<Ticket> {
+        self.flight.take_ticket()
     }
 
     /// Our own text; none for answers to HEAD.

@@ -64,7 +64,7 @@ impl Edges {
         } else {
             Some(Reason::PurgingUnhealthy)
         };
-        Some(Edge { dialect: &known.dialect, fallback })
+        Some(Edge { dialect: &known.dialect, fallback, guard: None })
     }
 
     fn of(&self, cdn: CdnType) -> Option<&OfType> {

@@ -42,6 +42,7 @@ pub fn site(name: &str, hosts: &[&str]) -> Site {
         }],
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
+        follow_up_margin: Duration::from_millis(500),
         origin: Default::default(),
         trust: Trust::Any,
         upgrades: vec![],

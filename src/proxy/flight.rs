@@ -3,12 +3,13 @@
 use super::access::Noted;
 use super::body::DownloadError;
 use super::error;
+use super::in_flight::{Response, Ticket};
 use super::key_fields::Single;
 use super::peer::{Peer, RequestId};
 use super::site::Site;
 use super::worker::{Snapshot, Worker};
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
-use crate::rewrite::{Decision, Outcome, Reason};
+use crate::rewrite::{CdnType, Decision, Outcome, Provenance, Reason};
 use http::StatusCode;
 use http::request::Parts;
 use std::fmt;
@@ -32,6 +33,8 @@ pub struct Flight {
     pub status: Option<StatusCode>,
     /// What was done to the response.
     pub decision: Decision,
+    /// While a CDN that may keep the response gets it.
+    ticket: Option<Ticket>,
     /// For the access log.
     noted: Option<Box<Noted>>,
 }
@@ -51,6 +54,7 @@ impl Flight {
             started: Instant::now(),
             status: None,
             decision: Decision { outcome: Outcome::Untouched, reason: Reason::ShimError },
+            ticket: None,
             noted: None,
         }
     }
@@ -68,6 +72,34 @@ impl Flight {
     /// It is for the site of this number.
     pub fn enter(&mut self, site: usize) {
         self.site = Some(site);
+    }
+
+    /// When it arrived, in milliseconds since the epoch.
+    pub(super) fn began_ms(&self) -> i64 {
+        self.worker.time.ms(self.started)
+    }
+
+    /// The number of the worker that serves it.
+    pub(super) fn worker(&self) -> usize {
+        self.worker.index()
+    }
+
+    /// Its response sets out to a CDN that may keep it: purges have to know.
+    pub(super) fn sets_out(&mut self, site: &Site, cdn: CdnType, provenance: Provenance) {
+        let response = Response {
+            site: site.purged.number,
+            cdn,
+            margin_ms: site.follow_up_margin_ms,
+            provenance,
+            arrived_ms: None,
+            waiting: Vec::new(),
+        };
+        let now_ms = self.worker.time.now_ms();
+        self.ticket = Some(Ticket::new(&self.worker, response, now_ms));
+    }
+
+    pub(super) fn take_ticket(&mut self) -> Option<Ticket> {
+        self.ticket.take()
     }
 
     /// Its id.

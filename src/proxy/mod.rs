@@ -10,6 +10,7 @@ pub mod forward;
 pub mod h1;
 pub mod hop;
 pub mod host;
+pub mod in_flight;
 pub mod inbound;
 pub mod key_fields;
 pub mod metered;
@@ -115,9 +116,7 @@ async fn exchange(
     respond::head(&mut response, forwarding.upgrade);
     flight.status = Some(response.status);
     flight.decision = match opt_in.edge {
-        Ok(edge) => {
-            respond::rewrite(site, site.metrics.shard(worker.index()), edge, head, key_fields, &mut response)
-        }
+        Ok(edge) => respond::rewrite(site, edge, head, key_fields, &mut response, flight),
         Err(reason) => respond::untouched(reason),
     };
     Ok(Response::from_parts(response, body))

@@ -7,8 +7,7 @@ use super::hop;
 use super::key_fields::KeyFields;
 use super::site::Site;
 use crate::config::Mode;
-use crate::metrics::shard::SiteShard;
-use crate::rewrite::{self, Decision, Edge, Outcome, Reason, RequestFacts};
+use crate::rewrite::{self, Decision, Edge, Guard, Outcome, Provenance, Reason, RequestFacts};
 use bytes::Bytes;
 use http::request::Parts as RequestParts;
 use http::response::Parts;
@@ -33,12 +32,14 @@ pub(super) fn head(head: &mut Parts, upgrade: Option<&HeaderValue>) {
 /// Rewrites the response to an opted-in request, as the site's mode allows.
 pub(super) fn rewrite(
     site: &Site,
-    counters: &SiteShard,
     edge: Edge<'_>,
     request: &RequestParts,
     key_fields: &KeyFields<'_>,
     head: &mut Parts,
+    flight: &mut Flight,
 ) -> Decision {
+    let began_ms = flight.began_ms();
+    let edge = Edge { guard: Some(Guard { purged: &site.purged.purged, began_ms }), ..edge };
     let request = RequestFacts {
         method: &request.method,
         path: request.uri.path(),
@@ -46,11 +47,25 @@ pub(super) fn rewrite(
         cookie: key_fields.cookie,
     };
     match site.mode {
-        Mode::On => rewrite::rewrite(&site.policy, request, edge, head.status, &mut head.headers),
+        Mode::On => {
+            let mut provenance = Provenance::default();
+            let decision = rewrite::rewrite_telling(
+                &site.policy,
+                request,
+                edge,
+                head.status,
+                &mut head.headers,
+                &mut provenance,
+            );
+            if decision.may_be_kept() {
+                flight.sets_out(site, edge.dialect.cdn, provenance);
+            }
+            decision
+        }
         Mode::Observe => {
             let mut copy = head.headers.clone();
             let decision = rewrite::rewrite(&site.policy, request, edge, head.status, &mut copy);
-            counters.observed(decision);
+            site.metrics.shard(flight.worker()).observed(decision);
             tracing::debug!(
                 site = site.name,
                 path = request.path,

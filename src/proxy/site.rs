@@ -12,7 +12,7 @@ use crate::listen::tls::TlsError;
 use crate::metrics::Metrics;
 use crate::metrics::shard::SiteMetrics;
 use crate::rewrite::Policy;
-use crate::view::PurgeHealthView;
+use crate::view::{PurgeHealthView, PurgedSite};
 use http::HeaderValue;
 use ipnet::IpNet;
 use rustls::ClientConfig;
@@ -58,6 +58,10 @@ pub struct Site {
     pub edges: Edges,
     /// How responses are rewritten.
     pub policy: Policy,
+    /// What was purged of it.
+    pub purged: Arc<PurgedSite>,
+    /// For how long after a response's end its last bytes are on the way, in milliseconds.
+    pub follow_up_margin_ms: i64,
     /// Its origins, tried in turn.
     pub origins: Vec<Origin>,
     /// Its counters.
@@ -229,6 +233,8 @@ impl Site {
             upgrades: site.upgrades.clone(),
             edges: Edges::compile(&site.name, &site.cdns, health),
             policy: site.policy.clone(),
+            purged: health.freshness.site(&site.name),
+            follow_up_margin_ms: i64::try_from(site.follow_up_margin.as_millis()).unwrap_or(i64::MAX),
             origins,
             metrics: metrics.site(&site.name),
         })

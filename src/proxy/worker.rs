@@ -3,6 +3,7 @@
 
 use super::clock::Clock;
 use super::h1::Scratch;
+use super::in_flight::InFlight;
 use super::pool::Pool;
 use super::roots::Roots;
 use super::site::{Routing, RoutingError};
@@ -10,7 +11,7 @@ use super::upstream::Upstreams;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::metrics::shard::WorkerShard;
-use crate::view::{OriginsView, PurgeHealthView};
+use crate::view::{self, Inbox, OriginsView, PurgeHealthView};
 use arc_swap::{ArcSwap, Cache};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -93,6 +94,11 @@ pub struct Worker {
     /// Its idle origin connections.
     pub pool: Pool,
     pub(super) scratch: Scratch,
+    /// Its responses that a CDN may keep.
+    pub in_flight: InFlight,
+    /// What requests and purges are compared by.
+    pub time: view::Clock,
+    inbox: RefCell<Option<Inbox>>,
     metrics: Arc<Metrics>,
     /// Its connection counters.
     pub counters: Arc<WorkerShard>,
@@ -110,6 +116,9 @@ impl Worker {
             pool: Pool::new(&clock),
             clock,
             scratch: Scratch::default(),
+            in_flight: InFlight::default(),
+            time: shared.health.freshness.clock,
+            inbox: RefCell::new(Some(shared.health.freshness.join())),
             metrics: Arc::clone(&shared.metrics),
             counters: shared.metrics.worker(index),
         })
@@ -118,6 +127,11 @@ impl Worker {
     /// Its number.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// Where purges ask what is on its way; can be taken once.
+    pub fn take_inbox(&self) -> Option<Inbox> {
+        self.inbox.take()
     }
 
     /// Open client connections, over all workers.

@@ -8,6 +8,7 @@ mod batch;
 mod check;
 mod cover;
 mod fill;
+mod keys;
 mod plan;
 mod rate;
 
@@ -18,6 +19,7 @@ pub use batch::{Filled, Wanted};
 pub use check::{ItemError, path as check_path};
 pub use cover::Cover;
 pub use fill::{Filling, Fit, Room, scheduling_kind};
+pub use keys::{item_key, keys_of};
 pub use plan::{plan, widest};
 pub use rate::Bucket;
 

@@ -23,6 +23,7 @@ pub(crate) fn site(types: &[CdnType]) -> Site {
         }],
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
+        follow_up_margin: Duration::from_millis(500),
         origin: Default::default(),
         trust: Trust::Any,
         upgrades: vec![],

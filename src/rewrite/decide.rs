@@ -6,7 +6,7 @@ use super::origin::Origin;
 use super::outcome::{Decision, Outcome, Reason};
 use super::table::{self, Treatment};
 use super::write::Writer;
-use super::{Dialect, Policy, Rule, never, path, tag_header};
+use super::{Dialect, Guard, Keys, Policy, Rule, never, path, tag_header};
 use http::{HeaderMap, Method, StatusCode};
 
 /// What rewriting needs to know of the request.
@@ -29,6 +29,17 @@ pub struct Edge<'a> {
     pub dialect: &'a Dialect,
     /// Why its responses get fallback although they fit: unhealthy purging, or a CDN type in dispute.
     pub fallback: Option<Reason>,
+    /// What the response is held against; none where nothing is known of purges.
+    pub guard: Option<Guard<'a>>,
+}
+
+/// What a purge needs to know of a response that is on its way.
+#[derive(Clone, Debug, Default)]
+pub struct Provenance {
+    /// What it can be purged by.
+    pub keys: Keys,
+    /// When it was generated, at the earliest; milliseconds since the epoch, as the [`Guard`] counts them.
+    pub generated_ms: i64,
 }
 
 /// Rewrites `headers` of an opted-in response in place: its tags always, its caching headers as decided.
@@ -43,11 +54,24 @@ pub fn rewrite(
     status: StatusCode,
     headers: &mut HeaderMap,
 ) -> Decision {
+    rewrite_telling(policy, request, edge, status, headers, &mut Provenance::default())
+}
+
+/// [`rewrite`], which notes what purges need to know of the response.
+pub fn rewrite_telling(
+    policy: &Policy,
+    request: RequestFacts<'_>,
+    edge: Edge<'_>,
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    provenance: &mut Provenance,
+) -> Decision {
     let path = path::normalise(request.path);
     let rule = policy.rule(&path);
     let mut edits = Edits::default();
-    let decision =
-        decide(policy, (&path, rule, status), request, edge, &Fields::of(headers, edge.dialect), &mut edits);
+    provenance.keys.of_path(&path);
+    let fields = Fields::of(headers, edge.dialect);
+    let decision = decide(policy, (&path, rule, status), request, edge, &fields, (&mut edits, provenance));
     edits.make(headers);
     decision
 }
@@ -58,13 +82,18 @@ fn decide<'d>(
     request: RequestFacts<'_>,
     edge: Edge<'d>,
     fields: &Fields<'_, 'd>,
-    edits: &mut Edits<'d>,
+    (edits, provenance): (&mut Edits<'d>, &mut Provenance),
 ) -> Decision {
     let overridden = rule.is_some_and(|rule| rule.allow_override);
-    let tags = tag_header::write(policy, rule, (path, status), edge.dialect, fields, edits);
+    let tags =
+        tag_header::write(policy, rule, (path, status), edge.dialect, fields, (edits, &mut provenance.keys));
     let origin = Origin::read(fields);
     let never = never::reason(policy, request, &origin, fields);
     let treatment = table::treatment(policy, rule, path, status);
+    let is_old = edge.guard.is_some_and(|guard| {
+        provenance.generated_ms = guard.generated_ms(origin.age);
+        guard.purged.covers(&provenance.keys, provenance.generated_ms)
+    });
     let writer = Writer { policy, dialect: edge.dialect, origin: &origin, fields, edits };
 
     let decision = |outcome, reason| Decision { outcome, reason };
@@ -75,20 +104,37 @@ fn decide<'d>(
         }
         Treatment::Row(row) if never.is_none() || overridden => row,
         treatment => {
+            let status = (treatment == Treatment::Untouched).then_some(Reason::Status);
+            let untouched = decision(Outcome::Untouched, status.or(never).unwrap_or(Reason::Status));
+            if is_old && untouched.may_be_kept() {
+                writer.clamp(policy.ttls.guard);
+                return decision(Outcome::Guarded, Reason::Purged);
+            }
             if let Err(unfit) = tags {
-                writer.clamp();
+                writer.clamp(policy.ttls.fallback);
                 return decision(Outcome::Fallback, unfit);
             }
-            let status = (treatment == Treatment::Untouched).then_some(Reason::Status);
-            return decision(Outcome::Untouched, status.or(never).unwrap_or(Reason::Status));
+            return untouched;
         }
     };
-    if let Some(reason) = edge.fallback.or(tags.err()) {
-        // What only a rule allows is not allowed by the origin, which fallback never exceeds.
-        if never.is_some() {
-            writer.clamp()
+    let fallback = edge.fallback.or(tags.err());
+    // What only a rule allows is not allowed by the origin, which fallback never exceeds.
+    let only_by_rule = fallback.is_some() && never.is_some();
+    if is_old {
+        if only_by_rule {
+            writer.clamp(policy.ttls.guard);
         } else {
-            writer.fallback(row)
+            let decided = fallback.is_some() || origin.targeted.is_some();
+            let most = if decided { origin.edge_lifetime() } else { None };
+            writer.lengthen(row.guarded(policy.ttls.guard, most));
+        }
+        return decision(Outcome::Guarded, Reason::Purged);
+    }
+    if let Some(reason) = fallback {
+        if only_by_rule {
+            writer.clamp(policy.ttls.fallback);
+        } else {
+            writer.fallback(row);
         }
         return decision(Outcome::Fallback, reason);
     }

@@ -5,15 +5,18 @@
 //!
 //! In the order in which a response meets them: [`path`] and [`pattern`] find the rule, `fields` looks which
 //! headers there are, `tag_header` writes the [`tags`] (with the keys of [`aem`] where a site is one of AEM), `origin` reads what the origin said, `never` and `table`
-//! decide what the response gets, `write` writes it.
+//! decide what the response gets, `write` writes it. Which purges it could be covered by is told by `keys`, and whether one of
+//! them came after it was made by `purged`.
 
 pub mod aem;
 pub mod cache_control;
 pub mod dialect;
+pub mod keys;
 pub mod outcome;
 pub mod path;
 pub mod pattern;
 pub mod policy;
+pub mod purged;
 pub mod tags;
 
 mod decide;
@@ -28,7 +31,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Edge, RequestFacts, rewrite};
+pub use decide::{Edge, Provenance, RequestFacts, rewrite, rewrite_telling};
 pub use dialect::{CdnType, Dialect};
+pub use keys::Keys;
 pub use outcome::{Decision, Outcome, Reason};
 pub use policy::{Policy, Profile, Rule, TagPolicy, Ttls};
+pub use purged::{Guard, Purged};

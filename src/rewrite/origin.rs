@@ -17,8 +17,8 @@ pub(super) struct Origin {
     pub(super) targeted: Option<Targeted>,
     /// `Expires` minus `Date` in seconds, where `Expires` is given and `Cache-Control` has no `max-age`.
     pub(super) expires: Option<u32>,
-    /// Seconds that the response has already spent in a cache.
-    pub(super) age: u32,
+    /// Seconds that the response has already spent in a cache; none where it comes from no cache.
+    pub(super) age: Option<u32>,
 }
 
 /// A targeted field that decides.
@@ -45,7 +45,7 @@ impl Origin {
             cache_control,
             targeted: targeted(fields),
             expires,
-            age: age.map_or(0, |age| delta_seconds(age.as_bytes().trim_ascii())),
+            age: age.map(|age| delta_seconds(age.as_bytes().trim_ascii())),
         }
     }
 
@@ -54,12 +54,15 @@ impl Origin {
         if self.cache_control.no_cache {
             return Some(0);
         }
-        self.cache_control.max_age.or(self.expires).map(|seconds| seconds.saturating_sub(self.age))
+        self.cache_control
+            .max_age
+            .or(self.expires)
+            .map(|seconds| seconds.saturating_sub(self.age.unwrap_or(0)))
     }
 
     /// How long the origin lets the CDN reuse the response from now on, in seconds, if it says so.
     pub(super) fn edge_lifetime(&self) -> Option<u32> {
-        self.edge_lifetime_given().map(|seconds| seconds.saturating_sub(self.age))
+        self.edge_lifetime_given().map(|seconds| seconds.saturating_sub(self.age.unwrap_or(0)))
     }
 
     /// Whether the origin gives an explicit lifetime that is not over at once.

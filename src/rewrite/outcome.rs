@@ -89,6 +89,8 @@ reasons! {
     CdnInDispute "cdn-in-dispute" "The request names one CDN and looks like another."
     TagsTooMany "tags-too-many" "The response has more tags than this CDN takes, so some purges would miss it."
     TagsTooLarge "tags-too-large" "The tags of the response take more bytes than this CDN reads, so some purges would miss it."
+    // Guarded
+    Purged "purged" "It may have been produced before a purge that covers it, so it is kept for a moment only."
     // Untouched, by the response or the request
     Status "status" "Responses of this status are left as the origin sent them."
     Method "method" "Only responses to GET and HEAD get a long TTL."
@@ -108,6 +110,19 @@ reasons! {
     ModeOff "mode-off" "The site's mode is `off`."
     ModeObserve "mode-observe" "The site's mode is `observe`: what would be is counted, nothing is changed."
     ShimError "shim-error" "The shim itself answered, with an error."
+}
+
+impl Decision {
+    /// Whether a CDN may keep the response, so that a purge has to reach it even while it is on its way.
+    pub fn may_be_kept(self) -> bool {
+        use Reason::{Cookie, ErrorStatus, Status, Vary};
+        match self.outcome {
+            Outcome::Lengthened => true,
+            Outcome::Fallback => self.reason != ErrorStatus,
+            Outcome::Untouched => matches!(self.reason, Status | Cookie | Vary),
+            Outcome::Guarded => false,
+        }
+    }
 }
 
 impl Reason {

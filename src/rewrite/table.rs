@@ -33,6 +33,15 @@ pub(super) struct Row {
     pub(super) reason: Reason,
 }
 
+impl Row {
+    /// What it becomes for a response that is known to be old: for a moment at the CDN, which so asks the origin once
+    /// for all who wait, and not longer than `most` seconds.
+    pub(super) fn guarded(self, guard: Duration, most: Option<u32>) -> Self {
+        let edge = seconds(guard).min(self.edge).min(most.unwrap_or(u32::MAX));
+        Self { browser: Browser::NoCache, edge, stale: false, immutable: false, ..self }
+    }
+}
+
 /// A browser's lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Browser {

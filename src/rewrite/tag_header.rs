@@ -4,28 +4,32 @@ use super::edits::Edits;
 use super::fields::{Field, Fields};
 use super::outcome::Reason;
 use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections};
-use super::{CdnType, Dialect, Policy, Rule};
+use super::{CdnType, Dialect, Keys, Policy, Rule};
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
 /// Replaces the tag fields of a response by the one of `dialect`. An error means that not all tags fit: those that
-/// do, the most important ones first, are in the header.
+/// do, the most important ones first, are in the header. A CDN that takes no tags gets none; `keys` always does.
 pub(super) fn write<'d>(
     policy: &Policy,
     rule: Option<&Rule>,
     (path, status): (&str, StatusCode),
     dialect: &'d Dialect,
     fields: &Fields<'_, 'd>,
-    edits: &mut Edits<'d>,
+    (edits, keys): (&mut Edits<'d>, &mut Keys),
 ) -> Result<(), Reason> {
     let mut list = TagList::new(dialect.cdn);
-    let fits = match &dialect.tag_header {
-        Some(_) => fill_with_ours(&mut list, policy, rule, path)
-            .and_then(|()| list.push_fields(fields))
-            .and_then(|()| list.push_aem_keys(policy, path, status)),
-        None => Ok(()),
-    };
-    let value = list.value();
+    let mut fits = fill_with_ours(&mut list, policy, rule, path)
+        .and_then(|()| list.push_fields(fields))
+        .and_then(|()| list.push_aem_keys(policy, path, status));
+    list.tags().for_each(|tag| keys.add_tag(tag));
+    if fits.is_err() {
+        keys.lack_some();
+    }
+    if dialect.tag_header.is_none() {
+        fits = Ok(());
+    }
+    let value = list.value().filter(|_| dialect.tag_header.is_some());
     let is_ours = |field: Field| dialect.tag_header.is_some() && field == fields.own_tags;
     for field in fields.among(Field::TAGS).filter(|field| !is_ours(*field)) {
         edits.remove(field.name(dialect));
@@ -183,6 +187,10 @@ impl TagList {
             let known = &self.line[known.start as usize..known.end as usize];
             known == tag || self.limits.ignores_case && known.eq_ignore_ascii_case(tag)
         })
+    }
+
+    fn tags(&self) -> impl Iterator<Item = &[u8]> {
+        self.tags.iter().map(|tag| &self.line[tag.start as usize..tag.end as usize])
     }
 
     fn value(&self) -> Option<HeaderValue> {

@@ -9,6 +9,7 @@ use super::table::{Browser, Row, seconds};
 use super::{CdnType, Dialect, Policy};
 use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderName, HeaderValue};
+use std::time::Duration;
 
 static VALIDATORS: [HeaderName; 2] = [ETAG, LAST_MODIFIED];
 
@@ -120,9 +121,9 @@ impl Writer<'_, '_, '_> {
         self.after_rewriting(row);
     }
 
-    /// Lowers every lifetime that the origin gave to the site's fallback, and grants none.
-    pub(super) fn clamp(mut self) {
-        let limit = seconds(self.policy.ttls.fallback);
+    /// Lowers every lifetime that the origin gave to this one, and grants none.
+    pub(super) fn clamp(mut self, limit: Duration) {
+        let limit = seconds(limit);
         let cache_control = self.clamped(Field::CacheControl, limit);
         for field in [self.fields.own_ttl].into_iter().chain(self.fields.among(Field::TARGETED)) {
             if let Some(line) = self.clamped(field, limit)

@@ -50,6 +50,7 @@ pub(super) fn purge(id: &str, jobs: Vec<JobPlan>) -> NewPurge {
         due_ms: START,
         jobs,
         idempotency: None,
+        follow_ups: Default::default(),
     }
 }
 

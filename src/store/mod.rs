@@ -19,7 +19,8 @@ pub use claim::{Claim, Claimed, ClaimedSend, Due, DueGroup, Lane, SavedRate};
 pub use settle::{Attempt, EndedJob, Left, NewWork, SendOutcome, Settled, Settlement, Wider, Work};
 pub use sqlite::{OpenError, SqliteStore};
 pub use types::{
-    CdnKey, Enqueued, Filter, JobView, NewPurge, Pause, PausedBy, PurgeView, QueueStatus, StoreError,
+    CdnKey, Enqueued, Filter, FollowUps, JobView, NewPurge, Pause, PausedBy, PurgeView, QueueStatus,
+    RecentPurge, StoreError, WAITING_MS,
 };
 
 use std::future::Future;
@@ -38,6 +39,12 @@ pub const BULK_ITEMS: usize = 1_000;
 pub trait Store: Send + Sync {
     /// Commits a purge to stable storage. One without jobs, or whose jobs have no items, is done at once.
     fn enqueue(&self, purge: NewPurge) -> StoreFuture<'_, Enqueued>;
+
+    /// The responses for which the follow-ups of a purge wait have arrived: they are due from this moment on. How many those are.
+    fn arrived(&self, id: String, due_ms: i64) -> StoreFuture<'_, u64>;
+
+    /// The latest purges, newest first: as many as have together not more than this many items, and one more.
+    fn recent(&self, most_items: u64) -> StoreFuture<'_, Vec<RecentPurge>>;
 
     /// What of this CDN's queue can be claimed; each group counted up to `most`.
     fn due(&self, key: CdnKey, now_ms: i64, most: usize) -> StoreFuture<'_, Due>;

@@ -33,6 +33,31 @@ pub struct NewPurge {
     pub jobs: Vec<JobPlan>,
     /// The caller's `Idempotency-Key` and a hash of site and body.
     pub idempotency: Option<(String, String)>,
+    /// What is purged a second time when responses that are on their way have arrived.
+    pub follow_ups: FollowUps,
+}
+
+/// The follow-up purge of a purge: due when [`super::Store::arrived`] says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FollowUps {
+    /// By job and number of the item; each once.
+    pub items: Vec<(usize, u32)>,
+    /// When nobody can say any more, since the program ended, it is due so many milliseconds after the next start.
+    pub margin_ms: i64,
+}
+
+/// The due time of what waits for responses to arrive is this (the end of the year 9999) plus its margin.
+pub const WAITING_MS: i64 = 253_402_300_800_000;
+
+/// An accepted purge, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecentPurge {
+    /// The site's name.
+    pub site: String,
+    /// When it was accepted, milliseconds since the epoch.
+    pub created_ms: i64,
+    /// What was asked for.
+    pub request: PurgeRequest,
 }
 
 /// What became of an enqueue.

@@ -25,5 +25,6 @@ mod kit;
 mod passthrough;
 mod proxy;
 mod purging;
+mod races;
 mod support_proxy;
 mod tidy;

@@ -350,6 +350,7 @@ pub fn site(origins: &[SocketAddr]) -> Site {
         origins: origins.iter().map(origin).collect(),
         origin_host: OriginHost::Origin,
         origin_settle: Duration::ZERO,
+        follow_up_margin: Duration::from_millis(500),
         origin: Default::default(),
         trust: Trust::Any,
         upgrades: vec![],

@@ -5,7 +5,8 @@ use crate::admin::{CdnHealth, Control};
 use crate::purge::State;
 use crate::store::{
     Attempt, CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, JobView, Left, NewPurge, Pause,
-    PausedBy, PurgeView, QueueStatus, Settled, Settlement, Store, StoreError, StoreFuture, Wider, Work,
+    PausedBy, PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture,
+    Wider, Work,
 };
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -140,6 +141,14 @@ impl Store for FakeStore {
             let _permit = self.commits.acquire().await;
             self.answer(|| self.commit(purge)).await
         })
+    }
+
+    fn arrived(&self, _: String, _: i64) -> StoreFuture<'_, u64> {
+        self.answer(|| 0)
+    }
+
+    fn recent(&self, _: u64) -> StoreFuture<'_, Vec<RecentPurge>> {
+        self.answer(Vec::new)
     }
 
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {

@@ -222,6 +222,9 @@ pub struct Cache {
     pub not_found_ttl: DurationText,
     /// How long the CDN may reuse a response that the origin produced before a purge that covers it.
     pub guard_ttl: DurationText,
+    /// A response counts as on its way until so long after its last byte was written. A purge that is accepted meanwhile
+    /// is sent a second time after that. At most 60s.
+    pub follow_up_margin: DurationText,
     /// The CDN may serve a stale response for this long while it fetches a fresh one. 0s: not at all.
     pub stale_while_revalidate: DurationText,
     /// The CDN may serve a stale response for this long while the origin fails. 0s: not at all.
@@ -240,6 +243,7 @@ impl Default for Cache {
             fallback_ttl: "5m".into(),
             not_found_ttl: "5m".into(),
             guard_ttl: "1s".into(),
+            follow_up_margin: "500ms".into(),
             stale_while_revalidate: "0s".into(),
             stale_if_error: "0s".into(),
             vary: vec!["accept-encoding".to_owned()],

@@ -30,6 +30,10 @@ pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Si
     if settle > Duration::from_secs(3_600) {
         at.key("origin_settle").error("must be at most 1h: no purge is sent before");
     }
+    let margin = at.key("cache").key("follow_up_margin").duration(&file.cache.follow_up_margin);
+    if margin > Duration::from_secs(60) {
+        at.key("cache").key("follow_up_margin").error("must be at most 60s: purges last that much longer");
+    }
     Site {
         name: file.name.clone(),
         default: file.default,
@@ -37,6 +41,7 @@ pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Si
         origins: origins(&file.origin, &at.key("origin")),
         origin_host: origin_host(&file.origin_host, &at.key("origin_host")),
         origin_settle: settle,
+        follow_up_margin: margin,
         origin: origin::resolve(file, at),
         upgrades: at
             .key("upgrades")

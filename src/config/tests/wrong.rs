@@ -28,7 +28,7 @@ fn wrong_configurations() {
         ("nothing", String::new()),
         ("unknown table", top("[serve]")),
         ("unknown keys, all of them", top("[server]\nlisen = []\n[server.limits]\nheader-timeout = \"1s\"\ncolour = 1\n[store]\nURL = \"\"")),
-        ("keys of a later version", site("[sites.cache]\nfollow_up_margin = \"1s\"")),
+        ("a margin that holds up purges", site("[sites.cache]\nfollow_up_margin = \"2m\"")),
         ("authorities that are not there", top("[server]\ntls_listen = []\nclient_ca = \"/nowhere/ca.pem\"")),
         ("missing keys, all of them", top("[[server.certificates]]\n[[admin.tokens]]\n[[sites]]\n[[sites.rules]]")),
         ("wrong types", top("[server]\nlisten = \"127.0.0.1:80\"")),

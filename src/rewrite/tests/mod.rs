@@ -108,7 +108,8 @@ impl Exchange {
             authorization: self.authorization,
             cookie: self.cookie,
         };
-        let edge = Edge { dialect, fallback: self.unhealthy.then_some(Reason::PurgingUnhealthy) };
+        let edge =
+            Edge { dialect, fallback: self.unhealthy.then_some(Reason::PurgingUnhealthy), guard: None };
         let status = StatusCode::from_u16(self.status).unwrap();
         let decision = rewrite(policy, request, edge, status, &mut self.headers);
         (decision, self.headers)

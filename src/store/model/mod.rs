@@ -308,6 +308,7 @@ impl Run {
             due_ms: self.now_ms + if later { 1_500 } else { 0 },
             jobs: cdns.iter().map(job).collect(),
             idempotency: None,
+            follow_ups: Default::default(),
         }
     }
 

@@ -107,16 +107,9 @@ pub(super) fn settle(
                          SELECT job, n, sends.cdn, sends.lane, kind, hard, ?4, ?3 + repeat_after_ms
                          FROM sends JOIN jobs ON jobs.id = sends.job
                          WHERE absorber = ?1 AND absorber_attempt = ?2 AND leased = 1 AND repeat_after_ms > 0
-                           AND reason IN (?5, ?6) ORDER BY sends.id",
+                           AND reason <> ?4 ORDER BY sends.id",
                     )?
-                    .execute(params![
-                        absorber,
-                        attempt,
-                        now_ms,
-                        Code(SendReason::Repeat),
-                        Code(SendReason::First),
-                        Code(SendReason::Retry)
-                    ])?;
+                    .execute(params![absorber, attempt, now_ms, Code(SendReason::Repeat)])?;
             }
             connection
                 .prepare_cached(

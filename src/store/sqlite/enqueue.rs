@@ -1,6 +1,7 @@
 //! A purge comes in: purge, jobs, items and sends in one transaction.
 
 use super::codes::Code;
+use super::follow_up;
 use crate::purge::{JobPlan, PurgeRequest, SendReason, State};
 use crate::store::{BULK_ITEMS, CdnKey, Enqueued, Lane, NewPurge};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -41,8 +42,10 @@ pub(super) fn enqueue(connection: &Connection, purge: &NewPurge) -> rusqlite::Re
             body(request)?,
         ])?;
     let n = connection.last_insert_rowid();
-    for job in &purge.jobs {
-        insert_job(connection, purge, n, job)?;
+    for (number, job) in purge.jobs.iter().enumerate() {
+        let id = insert_job(connection, purge, n, job)?;
+        let items = purge.follow_ups.items.iter().filter(|(of, _)| *of == number);
+        follow_up::insert(connection, id, items.map(|(_, item)| *item), purge.follow_ups.margin_ms)?;
     }
     if let Some((key, hash)) = &purge.idempotency {
         connection
@@ -70,7 +73,7 @@ fn earlier(connection: &Connection, purge: &NewPurge) -> rusqlite::Result<Option
     Ok(found.map(|(then, id)| if then == *hash { Enqueued::Existing(id) } else { Enqueued::KeyReused }))
 }
 
-fn insert_job(connection: &Connection, purge: &NewPurge, n: i64, job: &JobPlan) -> rusqlite::Result<()> {
+fn insert_job(connection: &Connection, purge: &NewPurge, n: i64, job: &JobPlan) -> rusqlite::Result<i64> {
     let key = CdnKey { site: purge.site.clone(), cdn: job.cdn.clone() };
     let cdn = intern(connection, &key)?;
     let done = job.items.is_empty();
@@ -103,7 +106,7 @@ fn insert_job(connection: &Connection, purge: &NewPurge, n: i64, job: &JobPlan) 
     connection
         .prepare_cached("UPDATE cdns SET jobs = jobs + ?2, pending = pending + ?3 WHERE id = ?1")?
         .execute(params![cdn, !done, count(job.items.len())])?;
-    Ok(())
+    Ok(id)
 }
 
 fn lane(job: &JobPlan) -> Lane {

@@ -5,6 +5,7 @@ mod claim;
 mod codes;
 mod due;
 mod enqueue;
+mod follow_up;
 mod housekeeping;
 mod open;
 mod operate;
@@ -22,7 +23,7 @@ pub use open::OpenError;
 
 use super::{
     CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, NewPurge, PausedBy, PurgeView,
-    QueueStatus, Settled, Settlement, Store, StoreError, StoreFuture, Wider, Work,
+    QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, Wider, Work,
 };
 use crate::failpoint;
 use rusqlite::Connection;
@@ -161,6 +162,14 @@ impl Store for SqliteStore {
             failpoint::reached("writing");
             Ok(enqueued)
         })
+    }
+
+    fn arrived(&self, id: String, due_ms: i64) -> StoreFuture<'_, u64> {
+        self.write("make follow-ups due", move |connection| follow_up::arrived(connection, &id, due_ms))
+    }
+
+    fn recent(&self, most_items: u64) -> StoreFuture<'_, Vec<RecentPurge>> {
+        self.read("tell recent purges", move |connection| read::recent(connection, most_items))
     }
 
     fn due(&self, key: CdnKey, now_ms: i64, most: usize) -> StoreFuture<'_, Due> {

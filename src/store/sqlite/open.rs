@@ -1,10 +1,11 @@
 //! Opening the file: one instance only, durable settings, the schema of this version.
 
+use super::follow_up;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The version of `schema.sql`, kept in `user_version`.
 const VERSION: i32 = 1;
@@ -85,6 +86,8 @@ pub(super) fn file(path: &Path) -> Result<Opened, OpenError> {
     }
     configure(&writer, 16_384).map_err(database)?;
     migrate(&mut writer).map_err(database)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    follow_up::nobody_waits(&writer, i64::try_from(now.as_millis()).unwrap_or_default()).map_err(database)?;
 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let reader = Connection::open_with_flags(path, flags).map_err(database)?;

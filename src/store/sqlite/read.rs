@@ -2,7 +2,7 @@
 
 use super::codes::{Code, HOLD_UP};
 use crate::purge::{PurgeRequest, SendReason, State};
-use crate::store::{Attempt, Filter, JobView, LISTED_ITEMS, PurgeView};
+use crate::store::{Attempt, Filter, JobView, LISTED_ITEMS, PurgeView, RecentPurge, WAITING_MS};
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
@@ -31,6 +31,23 @@ pub(super) fn list(connection: &Connection, filter: &Filter) -> rusqlite::Result
     found.dedup_by(|one, other| one.id == other.id);
     found.truncate(filter.limit);
     Ok(found)
+}
+
+/// The latest purges, until together they have more items than this.
+pub(super) fn recent(connection: &Connection, most_items: u64) -> rusqlite::Result<Vec<RecentPurge>> {
+    let mut statement = connection
+        .prepare_cached("SELECT site, created_ms, items, head, body FROM purges ORDER BY id DESC")?;
+    let mut rows = statement.query([])?;
+    let (mut recent, mut items) = (Vec::new(), 0);
+    while items <= most_items
+        && let Some(row) = rows.next()?
+    {
+        items += row.get::<_, i64>(2)? as u64;
+        let mut request: PurgeRequest = json(row, 3)?;
+        (request.urls, request.paths, request.tags, request.prefixes) = json(row, 4)?;
+        recent.push(RecentPurge { site: row.get(0)?, created_ms: row.get(1)?, request });
+    }
+    Ok(recent)
 }
 
 /// The newest purges of one site (or of all) that fit the filter, at most as many as it asks for.
@@ -176,11 +193,12 @@ fn under_way(connection: &Connection, job: i64, paused: bool) -> rusqlite::Resul
 
 /// One look into the index per reason, however many items the job has.
 fn next_attempt(connection: &Connection, job: i64) -> rusqlite::Result<Option<i64>> {
-    let mut earliest = connection
-        .prepare_cached("SELECT min(due_ms) FROM sends WHERE job = ?1 AND reason = ?2 AND leased = 0")?;
+    let mut earliest = connection.prepare_cached(
+        "SELECT min(due_ms) FROM sends WHERE job = ?1 AND reason = ?2 AND leased = 0 AND due_ms < ?3",
+    )?;
     let mut next: Option<i64> = None;
     for reason in HOLD_UP.into_iter().chain([SendReason::Repeat]) {
-        let due: Option<i64> = earliest.query_row((job, Code(reason)), |row| row.get(0))?;
+        let due: Option<i64> = earliest.query_row((job, Code(reason), WAITING_MS), |row| row.get(0))?;
         next = next.into_iter().chain(due).min();
     }
     Ok(next)

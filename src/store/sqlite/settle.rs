@@ -2,7 +2,7 @@
 
 use super::codes::{Code, HOLD_UP};
 use super::enqueue::NEW_SENDS;
-use super::{absorb, rates, widen, works};
+use super::{absorb, follow_up, rates, widen, works};
 use crate::purge::{SendReason, State};
 use crate::store::{Attempt, CdnKey, EndedJob, SendOutcome, Settled, Settlement};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -28,7 +28,7 @@ pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> rusqli
         if outcome == SendOutcome::Widened
             && send.reason != SendReason::Repeat
             && let Some(wider) = &settlement.widen
-            && widen::job(connection, send.job, wider, settlement.now_ms)?
+            && widen::job(connection, send.job, send.reason, wider, settlement.now_ms)?
         {
             settled.widened += 1;
         }
@@ -114,7 +114,7 @@ impl Send {
         match outcome {
             SendOutcome::Done => {
                 self.remove(connection)?;
-                if matches!(self.reason, SendReason::First | SendReason::Retry) {
+                if self.reason != SendReason::Repeat {
                     self.insert_repeat(connection, now_ms)?;
                 }
             }
@@ -239,6 +239,9 @@ fn end_job(connection: &Connection, job: i64, now_ms: i64) -> rusqlite::Result<O
     let mut left = connection.prepare_cached("SELECT 1 FROM sends WHERE job = ?1 AND reason = ?2 LIMIT 1")?;
     for reason in HOLD_UP {
         if left.exists(params![job, Code(reason)])? {
+            if reason == SendReason::FollowUp {
+                follow_up::only_waits(connection, job)?;
+            }
             return Ok(None);
         }
     }

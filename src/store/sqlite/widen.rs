@@ -36,15 +36,27 @@ pub(super) fn queue(
     Ok(concerned as u64)
 }
 
-/// Gives it to a job of which an item was refused, unless the job got as much before. Whether it did now.
-pub(super) fn job(connection: &Connection, job: i64, wider: &Wider, now_ms: i64) -> rusqlite::Result<bool> {
-    let has_it = connection
+/// Gives it to a job of which an item was refused (when it was sent for this reason), unless the job got as much before.
+/// Whether it did now.
+pub(super) fn job(
+    connection: &Connection,
+    job: i64,
+    reason: SendReason,
+    wider: &Wider,
+    now_ms: i64,
+) -> rusqlite::Result<bool> {
+    let known: Option<i64> = connection
         .prepare_cached(
-            "SELECT 1 FROM items JOIN jobs ON jobs.id = items.job
+            "SELECT n FROM items JOIN jobs ON jobs.id = items.job
              WHERE job = ?1 AND n >= jobs.items AND hard >= ?2 AND failed = 0",
         )?
-        .exists(params![job, wider.item.hard])?;
-    if has_it {
+        .query_row(params![job, wider.item.hard], |row| row.get(0))
+        .optional()?;
+    if let Some(n) = known {
+        // It was sent before what the follow-up is for had arrived, or will be sent at once anyhow.
+        if reason == SendReason::FollowUp {
+            send(connection, job, n, reason, now_ms)?;
+        }
         return Ok(false);
     }
     add(connection, job, wider, now_ms)?;
@@ -65,9 +77,13 @@ fn add(connection: &Connection, job: i64, wider: &Wider, now_ms: i64) -> rusqlit
     connection
         .prepare_cached("INSERT INTO items (job, n, kind, hard, value) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![job, n, Code(item.kind), item.hard, item.value])?;
+    send(connection, job, n, SendReason::First, now_ms)
+}
+
+fn send(connection: &Connection, job: i64, n: i64, reason: SendReason, now_ms: i64) -> rusqlite::Result<()> {
     connection.prepare_cached(&format!("{NEW_SENDS} AND items.n = ?4"))?.execute(params![
         job,
-        Code(SendReason::First),
+        Code(reason),
         now_ms,
         n
     ])?;

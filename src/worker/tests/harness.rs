@@ -277,6 +277,7 @@ impl Shim {
             due_ms: now_ms,
             jobs,
             idempotency: None,
+            follow_ups: Default::default(),
         };
         self.store.enqueue(purge).await.unwrap();
     }

@@ -54,11 +54,22 @@ impl Shim {
 
     /// The same with the data plane at `address`; `Err` with its output if it ends instead.
     pub fn try_start(address: SocketAddr, sites: &str) -> Result<Self, String> {
+        Self::try_start_in(&[], address, sites)
+    }
+
+    /// The same in this environment.
+    pub fn try_start_in(
+        environment: &[(&str, &str)],
+        address: SocketAddr,
+        sites: &str,
+    ) -> Result<Self, String> {
         let dir = TempDir::new().unwrap();
         let admin = free_address();
         let config = dir.path().join("origin-shim.toml");
         fs::write(&config, configuration(address, admin, sites)).unwrap();
-        let mut process = Process::start("origin-shim", serve(&config), dir.path());
+        let mut command = serve(&config);
+        command.envs(environment.iter().copied());
+        let mut process = Process::start("origin-shim", command, dir.path());
         process.wait_until(|| is_ready(admin))?;
         Ok(Self { address, admin, config, process, dir })
     }

@@ -19,8 +19,13 @@ pub struct Varnish {
 impl Varnish {
     /// Starts it in front of `backend`, which need not listen yet.
     pub fn start(backend: SocketAddr) -> Self {
+        Self::start_with(backend, "")
+    }
+
+    /// The same with these lines at the end of `vcl_backend_response`.
+    pub fn start_with(backend: SocketAddr, on_response: &str) -> Self {
         for _ in 0..5 {
-            match Self::try_start(backend) {
+            match Self::try_start(backend, on_response) {
                 Ok(varnish) => return varnish,
                 // A stranger took the port in between.
                 Err(output) => assert!(output.contains("Address already in use"), "{output}"),
@@ -29,7 +34,7 @@ impl Varnish {
         panic!("no port for Varnish");
     }
 
-    fn try_start(backend: SocketAddr) -> Result<Self, String> {
+    fn try_start(backend: SocketAddr, on_response: &str) -> Result<Self, String> {
         let dir = TempDir::new().unwrap();
         let address = free_address();
         let shipped =
@@ -37,7 +42,9 @@ impl Varnish {
         let vcl = dir.path().join("test.vcl");
         let here = format!(".port = \"{}\"", backend.port());
         assert_eq!(shipped.matches(".port = \"8080\"").count(), 1);
-        fs::write(&vcl, shipped.replace(".port = \"8080\"", &here)).unwrap();
+        // What stands behind is run behind.
+        let on_response = format!("sub vcl_backend_response {{\n{on_response}\n}}\n");
+        fs::write(&vcl, shipped.replace(".port = \"8080\"", &here) + &on_response).unwrap();
 
         let mut command = Command::new("varnishd");
         // No jail: the test's user is enough, and a temporary directory is closed to others.

@@ -1,9 +1,15 @@
-//! What the two planes may know of each other: whether each CDN can be purged, which the control plane writes and the
-//! proxy reads without a lock; and how the origins do, the other way round.
+//! What the two planes know of each other, without a request that waits: whether each CDN can be purged and what was purged
+//! lately, which the control plane writes; which responses are on their way and how the origins do, which the proxy tells.
 
+mod clock;
+mod in_flight;
 mod origins;
+mod sites;
 
+pub use clock::Clock;
+pub use in_flight::{Found, Inbox, Job, JobItems, Question, Report};
 pub use origins::{OriginStatus, OriginsView};
+pub use sites::{Freshness, PurgedSite};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,14 +31,19 @@ impl PurgeHealth {
     }
 }
 
-/// The purge health of every CDN, by site and CDN name; survives configuration reloads.
+/// The purge health of every CDN, by site and CDN name, and what keeps old responses out of caches; survives
+/// configuration reloads.
 #[derive(Debug, Default)]
-pub struct PurgeHealthView(Mutex<HashMap<(String, String), Arc<PurgeHealth>>>);
+pub struct PurgeHealthView {
+    cells: Mutex<HashMap<(String, String), Arc<PurgeHealth>>>,
+    /// What was purged, and what is on its way.
+    pub freshness: Arc<Freshness>,
+}
 
 impl PurgeHealthView {
     /// The cell of one CDN, made on first use. Not for the request path: keep the returned handle.
     pub fn cell(&self, site: &str, cdn: &str) -> Arc<PurgeHealth> {
-        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         cells.entry((site.to_owned(), cdn.to_owned())).or_default().clone()
     }
 }

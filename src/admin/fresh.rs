@@ -1,0 +1,164 @@
+//! What keeps old responses out of caches, around the commit of a purge: before it, the proxy is told what counts as old, and
+//! asked what is on its way; after it, the follow-up purge becomes due when that has arrived.
+
+use super::Control;
+use crate::config::{Config, Site};
+use crate::purge::{JobPlan, PurgeRequest, item_key, keys_of};
+use crate::store::{FollowUps, Store};
+use crate::view::{Freshness, JobItems, Question, Report};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// A worker answers within microseconds. One that has not answered by then may have anything on its way.
+const ANSWER: Duration = Duration::from_millis(500);
+/// Items of past purges that are recalled at the start.
+const RECALLED: u64 = 65_536;
+/// Between two attempts to tell the store.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Responses that are on their way.
+pub(super) struct Awaited {
+    freshness: Arc<Freshness>,
+    margin_ms: i64,
+    /// None: there are none.
+    reports: Option<mpsc::UnboundedReceiver<Report>>,
+    /// By when those that have ended have arrived.
+    arrived_ms: i64,
+}
+
+/// From now on whatever `request` purges counts as old: what is not on its way yet is not kept for long. What of `jobs` has
+/// to be purged again for the sake of what is, and what to wait for.
+pub(super) async fn guard(
+    freshness: &Arc<Freshness>,
+    site: &Site,
+    request: &PurgeRequest,
+    jobs: &[JobPlan],
+) -> (FollowUps, Awaited) {
+    let margin_ms = milliseconds(site.follow_up_margin);
+    let mut awaited =
+        Awaited { freshness: freshness.clone(), margin_ms, reports: None, arrived_ms: i64::MIN };
+    if freshness.is_off() {
+        return (FollowUps::default(), awaited);
+    }
+    let until_ms = note(freshness, site, request, freshness.clock.now_ms());
+    let of_job = |job: &JobPlan| {
+        let keys = job.items.iter().map(|item| item_key(job.cdn_type, item));
+        JobItems::new(job.cdn_type, keys)
+    };
+    let (answers, mut reports) = mpsc::unbounded_channel();
+    let number = freshness.site(&site.name).number;
+    let of_jobs: Arc<[JobItems]> = jobs.iter().map(of_job).collect();
+    let question = Question { site: number, until_ms, jobs: of_jobs.clone(), answers };
+    let workers = freshness.ask(&question);
+    drop(question);
+
+    let (mut items, mut answered, deadline) = (Vec::new(), 0, Instant::now() + ANSWER);
+    while answered < workers {
+        match timeout_at(deadline, reports.recv()).await {
+            Ok(Some(Report::Found(found))) => {
+                items.extend(found);
+                answered += 1;
+            }
+            Ok(Some(Report::Ends(arrived_ms))) => awaited.arrived_ms = awaited.arrived_ms.max(arrived_ms),
+            // A worker has ended, and with it all that it had on its way.
+            Ok(None) => break,
+            Err(_) => {
+                items = every(&of_jobs);
+                break;
+            }
+        }
+    }
+    items.sort_unstable();
+    items.dedup();
+    if !items.is_empty() {
+        awaited.reports = Some(reports);
+    }
+    (FollowUps { items, margin_ms }, awaited)
+}
+
+/// Tells the proxy of the purges of former runs, the latest ones: an origin that is a cache may still have what is older than
+/// they are. What is older than all that is remembered counts as old, whatever it is.
+pub async fn recall(freshness: &Freshness, config: &Config, store: &dyn Store) {
+    let now_ms = freshness.clock.now_ms();
+    let everything = |until_ms: i64| {
+        for site in &config.sites {
+            freshness.site(&site.name).purged.note_everything(until_ms);
+        }
+    };
+    let recent = match store.recent(RECALLED).await {
+        Ok(recent) => recent,
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "past purges are not known: what is older than this start counts as purged"
+            );
+            return everything(now_ms);
+        }
+    };
+    let items: usize = recent.iter().map(|purge| purge.request.item_count()).sum();
+    if items as u64 > RECALLED
+        && let Some(first) = recent.last()
+    {
+        everything(first.created_ms.min(now_ms));
+    }
+    for purge in &recent {
+        if let Some(site) = config.sites.iter().find(|site| site.name == purge.site) {
+            // The clock may have been set back since.
+            note(freshness, site, &purge.request, purge.created_ms.min(now_ms));
+        }
+    }
+}
+
+/// Tells the proxy of a purge that was accepted then; until when what it covers counts as old.
+fn note(freshness: &Freshness, site: &Site, request: &PurgeRequest, accepted_ms: i64) -> i64 {
+    let until_ms = accepted_ms.saturating_add(milliseconds(site.origin_settle));
+    let purged = &freshness.site(&site.name).purged;
+    match keys_of(site, request) {
+        Some(keys) => purged.note(keys, until_ms),
+        None => purged.note_everything(until_ms),
+    }
+    until_ms
+}
+
+impl Awaited {
+    /// Waits until all of it has arrived, as far as anybody can tell, and makes the follow-ups of the purge due then.
+    pub(super) async fn then_follow_up(
+        mut self,
+        store: Arc<dyn Store>,
+        control: Arc<dyn Control>,
+        purge: String,
+        site: String,
+    ) {
+        let Some(mut reports) = self.reports.take() else { return };
+        while let Some(report) = reports.recv().await {
+            if let Report::Ends(arrived_ms) = report {
+                self.arrived_ms = self.arrived_ms.max(arrived_ms);
+            }
+        }
+        let now_ms = self.freshness.clock.now_ms();
+        // Nobody said when: the last of it was written just now, or before.
+        let arrived_ms =
+            if self.arrived_ms == i64::MIN { now_ms.saturating_add(self.margin_ms) } else { self.arrived_ms };
+        // The store counts by the machine's clock.
+        let due_ms = super::now_ms().saturating_add(arrived_ms.saturating_sub(now_ms).max(0));
+        while let Err(error) = store.arrived(purge.clone(), due_ms).await {
+            tracing::warn!(
+                purge,
+                error = &error as &dyn std::error::Error,
+                "a follow-up purge cannot be made due yet"
+            );
+            sleep(AGAIN).await;
+        }
+        control.wake(&site);
+    }
+}
+
+fn every(jobs: &[JobItems]) -> Vec<(usize, u32)> {
+    jobs.iter().enumerate().flat_map(|(job, items)| items.every().map(move |item| (job, item))).collect()
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

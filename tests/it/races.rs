@@ -1,0 +1,260 @@
+//! Publishes at every moment of a fetch that is under way. The origin decides what it says when it is asked, takes its time
+//! to say it, and lets the body trickle; the CDN stores a response when it has all of it. Whatever the moment, once a purge is
+//! done nothing older than it stays in the cache.
+
+use crate::harness::http::Request;
+use crate::harness::origin::{self, Exchange};
+use crate::harness::shim::Shim;
+use crate::harness::varnish::Varnish;
+use crate::harness::{HOST, eventually, free_address};
+use serde_json::json;
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Trials at the same time.
+const CROWD: usize = 30;
+/// The guard's lifetime is over by then.
+const LASTING: Duration = Duration::from_secs(4);
+
+/// All 500 publishes, with fetches of up to 3 s.
+fn is_long() -> bool {
+    std::env::var_os("ORIGIN_SHIM_LONG").is_some()
+}
+
+/// Pages that are told to change, and who is being answered.
+#[derive(Clone, Default)]
+struct Pages(Arc<Mutex<HashMap<String, u32>>>);
+
+impl Pages {
+    fn version(&self, path: &str) -> u32 {
+        *self.0.lock().unwrap().entry(path.to_owned()).or_insert(1)
+    }
+
+    fn publish(&self, path: &str) -> u32 {
+        let mut pages = self.0.lock().unwrap();
+        let version = pages.entry(path.to_owned()).or_insert(1);
+        *version += 1;
+        *version
+    }
+
+    fn serve(&self) -> SocketAddr {
+        let pages = self.clone();
+        origin::serve(move |mut exchange: Exchange| {
+            let path = exchange.asked.line.split(' ').nth(1).unwrap().to_owned();
+            // Decided now, told later.
+            let body = format!("version {} ", pages.version(&path)) + &".".repeat(4_000);
+            let Some((delay, trickle)) = times_of(&path) else {
+                return exchange.answer(200, &[], &body);
+            };
+            thread::sleep(delay);
+            let head =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            let _ = exchange.writer.write_all(head.as_bytes());
+            for part in body.as_bytes().chunks(body.len().div_ceil(8)) {
+                thread::sleep(trickle / 8);
+                if exchange.writer.write_all(part).is_err() {
+                    return;
+                }
+            }
+        })
+    }
+}
+
+/// Milliseconds until the head, and of the body, as the path says: `/slow/300/500/name`.
+fn times_of(path: &str) -> Option<(Duration, Duration)> {
+    let mut parts =
+        path.strip_prefix("/slow/")?.split('/').map(|part| part.parse().map(Duration::from_millis));
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+struct World {
+    pages: Pages,
+    shim: Shim,
+    edges: Vec<Varnish>,
+}
+
+impl World {
+    fn start(edges: usize, environment: &[(&str, &str)]) -> Self {
+        let pages = Pages::default();
+        let origin = pages.serve();
+        for _ in 0..5 {
+            let address = free_address();
+            // As most CDNs that have a shield: stored when it is whole.
+            let start = |_| Varnish::start_with(address, "set beresp.do_stream = false;");
+            let edges: Vec<_> = (0..edges).map(start).collect();
+            let cdn = |(number, edge): (usize, &Varnish)| {
+                format!(
+                    "[[sites.cdns]]\nname = \"edge-{number}\"\ntype = \"varnish\"\nhosts = [\"{HOST}\"]\n\
+                     api_urls = [\"http://{}\"]\n",
+                    edge.address
+                )
+            };
+            let cdns: String = edges.iter().enumerate().map(cdn).collect();
+            let site = format!(
+                "[[sites]]\nname = \"www\"\nhosts = [\"{HOST}\"]\norigin = \"http://{origin}\"\n{cdns}"
+            );
+            match Shim::try_start_in(environment, address, &site) {
+                Ok(shim) => {
+                    shim.wait_until_healthy();
+                    return Self { pages, shim, edges };
+                }
+                // A stranger took the port in between.
+                Err(output) => assert!(output.to_lowercase().contains("address already in use"), "{output}"),
+            }
+        }
+        panic!("no ports for the shim");
+    }
+
+    fn sees(&self, edge: usize, path: &str) -> String {
+        let answer = Request::get(path).send(self.edges[edge].address);
+        answer.text().split('.').next().unwrap().trim().to_owned()
+    }
+
+    /// One publish, this long after everybody asked for the page; whether an old page stays.
+    fn stays_stale(&self, path: &str, after: Duration, purge: &serde_json::Value) -> bool {
+        thread::scope(|scope| {
+            for edge in 0..self.edges.len() {
+                scope.spawn(move || self.sees(edge, path));
+            }
+            thread::sleep(after);
+            let version = self.pages.publish(path);
+            self.shim.purge(purge);
+            version
+        });
+        // Those who asked before have their answer.
+        let fresh = format!("version {}", self.pages.version(path));
+        let since = Instant::now();
+        let is_stale = |edge: &usize| {
+            while since.elapsed() < LASTING {
+                if self.sees(*edge, path) == fresh {
+                    return false;
+                }
+                thread::sleep(Duration::from_millis(100));
+            }
+            true
+        };
+        (0..self.edges.len()).filter(is_stale).count() > 0
+    }
+
+    /// The paths of `trials` publishes after which an old page stays: at moments spread over fetches of different length.
+    fn stale_after(&self, trials: usize, longest_ms: usize) -> Vec<String> {
+        let numbers: Vec<_> = (0..trials).collect();
+        let mut stale = Vec::new();
+        for crowd in numbers.chunks(CROWD) {
+            thread::scope(|scope| {
+                let trial = |number: &usize| {
+                    let (number, step) = (*number, number % CROWD);
+                    let delay = 100 + (longest_ms - 100) * (step * 7 % CROWD) / CROWD;
+                    let trickle = 100 + 600 * (step * 11 % CROWD) / CROWD;
+                    let path = format!("/slow/{delay}/{trickle}/{number}");
+                    let after = (delay + trickle) * step * 11 / CROWD / 10;
+                    let purge = match number % 3 {
+                        0 => json!({"paths": [path]}),
+                        1 => json!({"urls": [format!("http://{HOST}{path}")]}),
+                        _ => json!({"tags": [path_tag(&path)]}),
+                    };
+                    scope.spawn(move || {
+                        let after = Duration::from_millis(u64::try_from(after).unwrap());
+                        self.stays_stale(&path, after, &purge).then_some(path)
+                    })
+                };
+                let threads: Vec<_> = crowd.iter().map(trial).collect();
+                stale.extend(threads.into_iter().filter_map(|thread| thread.join().unwrap()));
+            });
+        }
+        stale
+    }
+}
+
+fn path_tag(path: &str) -> String {
+    origin_shim::rewrite::tags::path_tag("www", path)
+}
+
+/// The proof that the other tests could fail.
+#[test]
+fn without_the_guard_old_pages_stay() {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let world = World::start(1, &[("ORIGIN_SHIM_TEST_WITHOUT_GUARD", "1")]);
+    let stale = world.stale_after(CROWD, 1_000);
+    assert!(stale.len() > CROWD / 4, "{stale:?}");
+}
+
+#[test]
+fn nothing_old_stays() {
+    let (trials, longest_ms) = if is_long() { (500, 3_000) } else { (CROWD, 1_000) };
+    let world = World::start(1, &[]);
+    assert_eq!(world.stale_after(trials, longest_ms), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_old_stays_at_two_cdns() {
+    let (trials, longest_ms) = if is_long() { (120, 3_000) } else { (CROWD, 1_000) };
+    let world = World::start(2, &[]);
+    assert_eq!(world.stale_after(trials, longest_ms), Vec::<String>::new());
+}
+
+/// Calls to the CDN of a purge that is done.
+fn calls(purge: &serde_json::Value, shim: &Shim) -> usize {
+    let purge = shim.look_up(purge["id"].as_str().unwrap());
+    purge["jobs"][0]["attempts"].as_array().unwrap().len()
+}
+
+#[test]
+fn only_what_was_on_its_way_is_purged_again() {
+    let world = World::start(1, &[]);
+    let (trickling, quick) = ("/slow/0/1500/page", "/quick");
+    thread::scope(|scope| {
+        scope.spawn(|| world.sees(0, trickling));
+        // The shim has decided, and the CDN has not stored it.
+        eventually("the response is under way", || {
+            let metrics = Request::get("/metrics").send(world.shim.admin);
+            let begun = |line: &str| line.starts_with("origin_shim_origin_duration_seconds_count");
+            let count =
+                metrics.text().lines().find(|line| begun(line))?.split(' ').nth(1)?.parse::<f64>().ok()?;
+            (count >= 1.0).then_some(())
+        });
+        let other = world.shim.purge(&json!({"paths": ["/other"]}));
+        assert_eq!(calls(&other, &world.shim), 1);
+        world.pages.publish(trickling);
+        let purge = world.shim.purge(&json!({"paths": [trickling, "/other"]}));
+        let attempts = world.shim.look_up(purge["id"].as_str().unwrap())["jobs"][0]["attempts"].clone();
+        assert_eq!((&attempts[0]["items"], &attempts[1]["items"]), (&json!(2), &json!(1)), "{attempts}");
+    });
+    assert_eq!(world.sees(0, trickling), "version 2");
+
+    assert_eq!(world.sees(0, quick), "version 1");
+    world.pages.publish(quick);
+    eventually("nothing is on its way any more", || {
+        (calls(&world.shim.purge(&json!({"paths": [quick]})), &world.shim) == 1).then_some(())
+    });
+    assert_eq!(world.sees(0, quick), "version 2");
+}
+
+#[test]
+fn a_follow_up_survives_a_crash() {
+    let mut world = World::start(1, &[]);
+    let path = "/slow/0/4000/page";
+    let edge = world.edges[0].address;
+    let visitor = thread::spawn(move || Request::get(path).try_send(edge).map(|answer| answer.status));
+    let id = eventually("a purge waits for what is on its way", || {
+        let id = world.shim.accept(&json!({"paths": [path]}));
+        eventually("the CDN was called", || {
+            let attempts = world.shim.look_up(&id)["jobs"][0]["attempts"].as_array().unwrap().len();
+            (attempts > 0).then_some(())
+        });
+        (world.shim.look_up(&id)["state"] != "done").then_some(id)
+    });
+    world.pages.publish(path);
+    world.shim.kill();
+    world.shim.start_again();
+    eventually("the purge ends", || (world.shim.look_up(&id)["state"] == "done").then_some(()));
+    assert_eq!(world.shim.look_up(&id)["jobs"][0]["attempts"].as_array().unwrap().len(), 2);
+    let _ = visitor.join().unwrap();
+    eventually("the page is fresh", || (world.sees(0, path) == "version 2").then_some(()));
+}

@@ -39,7 +39,11 @@ const FIELDS: [&str; 20] = [
 pub fn rewrite(data: &[u8]) {
     let Some(([cdn, flags, status, path], lines)) = data.split_first_chunk::<4>() else { return };
     let dialect = Dialect::new(CdnType::ALL[usize::from(*cdn) % CdnType::ALL.len()], None, None);
-    let edge = Edge { dialect: &dialect, fallback: (flags & 1 == 1).then_some(Reason::PurgingUnhealthy), guard: None };
+    let edge = Edge {
+        dialect: &dialect,
+        fallback: (flags & 1 == 1).then_some(Reason::PurgingUnhealthy),
+        guard: None,
+    };
     let method = [Method::GET, Method::HEAD, Method::POST][usize::from(flags >> 6) % 3].clone();
     let request = RequestFacts {
         method: &method,

@@ -1,14 +1,24 @@
-//! What the rewriting of one response costs, and the tag encoding and path functions inside it.
+//! What the pure parts of one request cost: whether it opted in, the rewriting of its response, and the tag encoding and path
+//! functions inside that.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use origin_shim::config::Config;
+use origin_shim::metrics::Metrics;
+use origin_shim::proxy::key_fields::KeyFields;
+use origin_shim::proxy::opt_in::{Caller, decide};
+use origin_shim::proxy::roots::Roots;
+use origin_shim::proxy::site::{OriginIds, Routing};
 use origin_shim::rewrite::path::normalise;
 use origin_shim::rewrite::pattern::PathPattern;
 use origin_shim::rewrite::tags::{encode, path_tag};
 use origin_shim::rewrite::{
     CdnType, Dialect, Edge, Policy, Profile, Reason, RequestFacts, Rule, TagPolicy, Ttls, rewrite,
 };
+use origin_shim::view::PurgeHealthView;
 use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 const PATH: &str = "/blog/2024/first-post.html";
@@ -98,6 +108,58 @@ fn decision(c: &mut Criterion) {
     bench("fallback", CdnType::Fastly, Some(Reason::PurgingUnhealthy), page(tags, "public, max-age=60"));
 }
 
+/// One site behind two CDNs.
+fn routing() -> Routing {
+    let text = r#"
+[admin]
+listen = "127.0.0.1:9000"
+[store]
+url = "sqlite:store.db"
+[[sites]]
+name = "www"
+hosts = ["www.example.test"]
+origin = "http://origin.example.test"
+[[sites.cdns]]
+type = "fastly"
+service_id = "SU1Z0isxPaozGVKXdv0eY"
+api_token = "literal:token"
+[[sites.cdns]]
+type = "cloudflare"
+zone_id = "00000000000000000000000000000000"
+api_token = "literal:token"
+"#;
+    let config = Config::parse(text, Path::new("bench.toml"), &|_| None).expect("a configuration");
+    let (metrics, health) = (Arc::new(Metrics::new(1)), PurgeHealthView::default());
+    Routing::compile(&config, &metrics, &health, &Roots::default(), &OriginIds::default()).expect("a routing")
+}
+
+fn opt_in(c: &mut Criterion) {
+    let routing = routing();
+    let site = routing.site(0);
+    let caller = Caller { address: [192, 0, 2, 1].into(), certified: false };
+    let mut bench = |name: &str, more: &[(&'static str, &'static str)]| {
+        let usual = [
+            ("host", "www.example.test"),
+            ("accept", "*/*"),
+            ("user-agent", "Mozilla/5.0"),
+            ("via", "1.1 x"),
+        ];
+        let lines = usual.iter().chain(more);
+        let headers: HeaderMap = lines
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        c.bench_function(&format!("opt-in/{name}"), |b| {
+            b.iter(|| decide(site, caller, &KeyFields::of(black_box(&headers))));
+        });
+    };
+    bench("absent", &[]);
+    bench("named", &[("x-push-invalidation", "enabled"), ("x-byo-cdn-type", "cloudflare")]);
+    bench(
+        "seen",
+        &[("x-push-invalidation", "enabled"), ("cdn-loop", "cloudflare; loops=1"), ("cf-ray", "8a1b")],
+    );
+}
+
 fn tags(c: &mut Criterion) {
     c.bench_function("tags/legal", |b| b.iter(|| encode(CdnType::Akamai, black_box("product-42"))));
     c.bench_function("tags/hashed", |b| b.iter(|| encode(CdnType::Akamai, black_box("node:42"))));
@@ -111,5 +173,5 @@ fn paths(c: &mut Criterion) {
     c.bench_function("path/pattern", |b| b.iter(|| pattern.matches(black_box(PATH))));
 }
 
-criterion_group!(benches, decision, tags, paths);
+criterion_group!(benches, opt_in, decision, tags, paths);
 criterion_main!(benches);

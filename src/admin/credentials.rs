@@ -45,5 +45,8 @@ pub(super) async fn check(
     let what = if probe { "credentials checked with a probe" } else { "credentials checked" };
     audit::changed(&caller, peer, &site.name, "", what);
     let cdns = cdn::report_site(&site, &state.sender, probe, super::now_ms()).await;
+    if probe {
+        state.control.probed(&site.name);
+    }
     Ok(Json(CheckedCredentials { site: site.name.clone(), cdns }))
 }

@@ -115,6 +115,9 @@ pub trait Control: Send + Sync {
     /// There is something new to send to the CDNs of this site.
     fn wake(&self, site: &str);
 
+    /// Each CDN of this site was sent a harmless purge, which counts to its account's rate.
+    fn probed(&self, site: &str);
+
     /// The purge health of each CDN of the site; a CDN that is left out has not been checked yet.
     fn health(&self, site: &str) -> Vec<CdnHealth>;
 

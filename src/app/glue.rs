@@ -42,6 +42,12 @@ impl Workers {
 }
 
 impl Control for Workers {
+    fn probed(&self, site: &str) {
+        if let Some(engine) = self.engine() {
+            engine.probed(site);
+        }
+    }
+
     fn wake(&self, site: &str) {
         if let Some(engine) = self.engine() {
             engine.wake(site);

@@ -130,7 +130,7 @@ impl App {
 
     /// Where it listens.
     pub fn addresses(&self) -> Addresses {
-        let data = self.data.addresses().clone();
+        let data = self.data.addresses();
         Addresses { plain: data.plain, tls: data.tls, admin: self.control.address() }
     }
 

@@ -94,8 +94,6 @@ impl Reloader {
         // A store that is not open yet is opened as configured now.
         let store = self.workers.engine().is_some() && then.store.path != now.store.path;
         let keys = [
-            ("server.listen", then.server.listen != now.server.listen),
-            ("server.tls_listen", then.server.tls_listen != now.server.tls_listen),
             ("server.workers", then.server.workers != now.server.workers),
             ("admin.listen", then.admin.listen != now.admin.listen),
             ("store.url", store),

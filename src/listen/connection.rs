@@ -1,5 +1,6 @@
 //! One client connection, from its acceptance to its end.
 
+use super::batch::Batch;
 use super::http2::Streams;
 use super::io::{Io, Prefix};
 use super::proxy_protocol;
@@ -35,7 +36,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 /// The least that a connection's buffers may grow to, so that bodies pass in reads of a good size.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 32 * 1024;
 /// hyper parses up to this many headers without allocating.
 const HEADERS_ON_STACK: usize = 100;
 
@@ -63,14 +64,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// A connection from `address`; `turned_away`: it gets no answer but 503.
-    pub(super) fn open(hub: &Hub, address: IpAddr, tls: bool, turned_away: bool) -> Self {
+    /// A connection from `address` to this listener; `turned_away`: it gets no answer but 503.
+    pub(super) fn open(hub: &Hub, listener: u64, address: IpAddr, tls: bool, turned_away: bool) -> Self {
         Self {
             worker: Rc::clone(&hub.worker),
             address: address.to_canonical(),
             tls,
             limits: hub.worker.routing().limits.clone(),
-            open: hub.connections.open(),
+            open: hub.connections.open(listener),
             turned_away,
             _counted: Counted::new(&hub.worker.counters, tls),
         }
@@ -244,6 +245,7 @@ impl Client {
                 async move { this.answer(request, Some(taken)).await }
             })
         };
+        let io = Batch::new(io.with_frames());
         let connection = http2::Builder::new(streams)
             .timer(TokioTimer::new())
             .auto_date_header(false)
@@ -254,9 +256,11 @@ impl Client {
             .max_header_list_size(u32::try_from(limits.request_header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(H2_PING)
             .keep_alive_timeout(H2_PING)
-            .serve_connection(TokioIo::new(io.with_frames()), service);
-        if let Err(error) = drive(&this.connection.open, pin!(connection)).await {
-            this.connection.ended(&proxy::error::chain(&error));
+            .serve_connection(TokioIo::new(io.clone()), service);
+        match io.during(drive(&this.connection.open, pin!(connection))).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => this.connection.ended(&proxy::error::chain(&error)),
+            Err(error) => this.connection.ended(&error),
         }
     }
 

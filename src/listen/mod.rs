@@ -4,12 +4,14 @@
 pub mod frames;
 pub mod tls;
 
+mod batch;
 mod bind;
 mod connection;
 mod files;
 mod http2;
 mod io;
 mod keeping;
+mod listeners;
 pub mod proxy_protocol;
 mod pulse;
 mod tracked;
@@ -21,12 +23,14 @@ pub use pulse::Pulse;
 use crate::config::Config;
 use crate::proxy::Shared;
 use crate::proxy::site::RoutingError;
+use listeners::Listeners;
 use std::io as std_io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tls::{Tls, TlsError};
+use tls::TlsError;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch::{Sender, channel};
 use worker::Starting;
 
@@ -70,7 +74,6 @@ pub struct Addresses {
 /// The running data plane. Dropping it aborts what is under way.
 #[derive(Debug)]
 pub struct DataPlane {
-    addresses: Addresses,
     serving: Serving,
     /// When draining must have ended; none: serve.
     stop: Sender<Option<Instant>>,
@@ -83,30 +86,27 @@ pub struct DataPlane {
 #[derive(Clone, Debug)]
 pub struct Serving {
     shared: Arc<Shared>,
-    tls: Option<Arc<Tls>>,
+    listeners: Arc<Mutex<Listeners>>,
 }
 
 /// Binds every address, then starts the workers, and returns when all of them serve.
 pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
     files::raise_limit(&config.server.limits);
     let count = config.server.workers.max(1);
-    let tls = match config.server.tls_listen.as_slice() {
-        [] => None,
-        _ => Some(Tls::load(&config.server)?),
-    };
-
-    let mut starting: Vec<Starting> = (0..count).map(|_| Starting::new()).collect();
-    let plain = config.server.listen.iter().map(|&address| bind(address, None, &mut starting));
-    let plain = plain.collect::<Result<_, _>>()?;
-    let secure = config.server.tls_listen.iter().map(|&address| bind(address, tls.as_ref(), &mut starting));
-    let addresses = Addresses { plain, tls: secure.collect::<Result<_, _>>()? };
+    let (tellers, told): (Vec<_>, Vec<_>) = (0..count).map(|_| unbounded_channel()).unzip();
+    let mut listeners = Listeners::new(tellers);
+    let certificates = Listeners::certificates(&config.server)?;
+    let prepared = listeners.prepare(&config.server, certificates)?;
+    listeners.take_over(prepared);
 
     // Where one worker fails, those that have started end with this channel.
     let (stop, stopped) = channel(None);
     let (started, starts) = std::sync::mpsc::channel();
     let mut workers = Vec::with_capacity(count);
-    let mut pulses: Vec<_> = starting.iter().map(Starting::pulse).collect();
-    for (index, starting) in starting.into_iter().enumerate() {
+    let mut pulses = Vec::with_capacity(count + 1);
+    for (index, changes) in told.into_iter().enumerate() {
+        let starting = Starting::new(changes);
+        pulses.push(starting.pulse());
         let (shared, started, stopped) = (Arc::clone(&shared), started.clone(), stopped.clone());
         let thread = std::thread::Builder::new()
             .name(format!("proxy-{index}"))
@@ -122,20 +122,14 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
     for result in starts.iter().take(count) {
         result.map_err(ListenError::Worker)?;
     }
-    Ok(DataPlane {
-        addresses,
-        serving: Serving { shared, tls },
-        stop,
-        workers,
-        keeping: Some(keeping),
-        pulses,
-    })
+    let serving = Serving { shared, listeners: Arc::new(Mutex::new(listeners)) };
+    Ok(DataPlane { serving, stop, workers, keeping: Some(keeping), pulses })
 }
 
 impl DataPlane {
     /// Where it really listens (a port 0 of the configuration has become one).
-    pub fn addresses(&self) -> &Addresses {
-        &self.addresses
+    pub fn addresses(&self) -> Addresses {
+        self.serving.listeners.lock().unwrap_or_else(PoisonError::into_inner).addresses()
     }
 
     /// The pulses of the workers, several beats a second.
@@ -174,14 +168,16 @@ impl DataPlane {
 }
 
 impl Serving {
-    /// Takes over sites, limits and certificates; listeners stay as they are. On an error everything stays.
+    /// Takes over sites, limits, certificates and listeners. On an error everything stays.
     pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
-        // Certificates are only swapped once the rest is known to be good: neither can fail after the other.
-        let loaded = self.tls.as_ref().map(|_| tls::server_config(&config.server)).transpose()?;
-        self.shared.reload(config)?;
-        if let (Some(tls), Some(loaded)) = (&self.tls, loaded) {
-            tls.replace(loaded);
-        }
+        // Nothing is replaced before all of it is known to be good. What is bound is bound last, since connections may
+        // come there at once.
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let certificates = Listeners::certificates(&config.server)?;
+        let routing = self.shared.compile(config)?;
+        let prepared = listeners.prepare(&config.server, certificates)?;
+        self.shared.take_over(routing);
+        listeners.take_over(prepared);
         Ok(())
     }
 }
@@ -190,18 +186,4 @@ impl Drop for DataPlane {
     fn drop(&mut self) {
         self.stop.send_if_modified(|stop| stop.replace(Instant::now()).is_none());
     }
-}
-
-/// Binds `address` for every worker, and tells the real one.
-fn bind(
-    address: SocketAddr,
-    tls: Option<&Arc<Tls>>,
-    workers: &mut [Starting],
-) -> Result<SocketAddr, ListenError> {
-    let failed = |source| ListenError::Bind { address, source };
-    let (bound, sockets) = bind::bind(address, workers.len()).map_err(failed)?;
-    for (worker, socket) in workers.iter_mut().zip(sockets) {
-        worker.listen(socket, tls.cloned());
-    }
-    Ok(bound)
 }

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 const PARTING: Duration = Duration::from_secs(2);
 
 /// A connection that has been idle for this long gives back its buffers.
-const PARKING: Duration = Duration::from_secs(2);
+const PARKING: Duration = Duration::from_millis(500);
 
 /// What a connection is to do. Orders only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +56,8 @@ struct Common {
 #[derive(Debug)]
 pub(super) struct Watch {
     common: Rc<Common>,
+    /// The number of its listener.
+    listener: u64,
     opened: Instant,
     phase: Cell<Phase>,
     since: Cell<Instant>,
@@ -74,10 +76,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    fn new(common: Rc<Common>) -> Self {
+    fn new(common: Rc<Common>, listener: u64) -> Self {
         let now = common.clock.now();
         Self {
             common,
+            listener,
             opened: now,
             phase: Cell::new(Phase::Head),
             since: Cell::new(now),
@@ -115,6 +118,9 @@ impl Watch {
     pub(super) fn multiplexed(&self) {
         if !self.multiplexed.replace(true) {
             self.enter(Phase::Idle);
+            if self.last_request.get() {
+                self.give(Order::Drain);
+            }
         }
     }
 
@@ -227,15 +233,17 @@ impl Watch {
         }
     }
 
-    /// An old connection ends when it suits its client: an HTTP/2 one says so at once, another with its next response.
-    fn retire(&self, limits: &Limits) {
-        if self.common.clock.is_late(self.opened, limits.connection_max_age) {
-            if self.multiplexed.get() {
-                self.give(Order::Drain);
-            } else {
-                self.last_request.set(true);
-            }
+    /// The connection ends when it suits its client: an HTTP/2 one says so at once, another with its next response.
+    fn retire(&self) {
+        if self.multiplexed.get() {
+            self.give(Order::Drain);
+        } else {
+            self.last_request.set(true);
         }
+    }
+
+    fn is_old(&self, limits: &Limits) -> bool {
+        self.common.clock.is_late(self.opened, limits.connection_max_age)
     }
 }
 
@@ -282,11 +290,11 @@ impl Connections {
         })
     }
 
-    /// A connection was accepted; it is open until the result is dropped.
-    pub(super) fn open(self: &Rc<Self>) -> Open {
+    /// A connection was accepted by this listener; it is open until the result is dropped.
+    pub(super) fn open(self: &Rc<Self>, listener: u64) -> Open {
         let number = self.next.get();
         self.next.set(number + 1);
-        let watch = Rc::new(Watch::new(Rc::clone(&self.common)));
+        let watch = Rc::new(Watch::new(Rc::clone(&self.common), listener));
         self.open.borrow_mut().insert(number, Rc::clone(&watch));
         Open { connections: Rc::clone(self), number, watch }
     }
@@ -296,7 +304,9 @@ impl Connections {
         let now = self.common.clock.now();
         let before = self.swept.replace(now);
         for watch in self.open.borrow().values() {
-            watch.retire(limits);
+            if watch.is_old(limits) {
+                watch.retire();
+            }
             watch.rest(before);
             let Some((order, limit)) = watch.due(limits) else { continue };
             if order > watch.order.get()
@@ -317,6 +327,13 @@ impl Connections {
         self.common.last_requests.set(true);
         for watch in self.open.borrow().values().filter(|watch| watch.multiplexed.get()) {
             watch.give(Order::Drain);
+        }
+    }
+
+    /// Lets every connection of a listener end when it suits its client.
+    pub(super) fn retire_from(&self, listener: u64) {
+        for watch in self.open.borrow().values().filter(|watch| watch.listener == listener) {
+            watch.retire();
         }
     }
 
@@ -377,7 +394,7 @@ mod tests {
         fn new() -> Self {
             let start = Instant::now();
             let connections = Connections::new(&Clock::new(start));
-            let open = connections.open();
+            let open = connections.open(0);
             Self { start, connections, open, counters: WorkerShard::default() }
         }
 

@@ -1,12 +1,14 @@
 //! A worker thread: accepts, sweeps, and drains.
 
 use super::connection::{Connection, Hub};
+use super::listeners::{Change, Socket};
 use super::pulse::Pulse;
 use super::tls::Tls;
 use super::watch::{Connections, Order};
 use crate::metrics::shard::Limit;
 use crate::proxy::clock::TICK;
 use crate::proxy::{Shared, Worker};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -15,7 +17,10 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch::Receiver;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// Out of file descriptors or memory, accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -29,28 +34,26 @@ const ANSWER: Duration = Duration::from_micros(100);
 /// Answers in one go, at most.
 const CROWD: usize = 16;
 
-/// A worker before its thread: what it will listen on.
+/// A worker before its thread, and what tells it where to listen.
 pub(super) struct Starting {
-    sockets: Vec<(std::net::TcpListener, Option<Arc<Tls>>)>,
+    changes: UnboundedReceiver<Change>,
     pulse: Arc<Pulse>,
 }
 
 impl Starting {
-    pub(super) fn new() -> Self {
-        Self { sockets: vec![], pulse: Arc::new(Pulse::new(Instant::now())) }
+    /// What is in `changes` already must be listened on for it to have begun.
+    pub(super) fn new(changes: UnboundedReceiver<Change>) -> Self {
+        Self { changes, pulse: Arc::new(Pulse::new(Instant::now())) }
     }
 
     /// Of the thread that it will be.
     pub(super) fn pulse(&self) -> Arc<Pulse> {
         Arc::clone(&self.pulse)
     }
-
-    pub(super) fn listen(&mut self, socket: std::net::TcpListener, tls: Option<Arc<Tls>>) {
-        self.sockets.push((socket, tls));
-    }
 }
 
 struct Listener {
+    number: u64,
     socket: TcpListener,
     tls: Option<Arc<Tls>>,
 }
@@ -95,29 +98,35 @@ pub(super) fn run(
         Err(error) => return tell(Err(error)),
     };
     let Some(running) = &runtime.0 else { return };
-    let Starting { sockets, pulse } = starting;
+    let Starting { mut changes, pulse } = starting;
     let listeners = {
         let _registering = running.enter();
-        sockets.into_iter().map(Listener::new).collect::<io::Result<Vec<_>>>()
+        let first = std::iter::from_fn(|| changes.try_recv().ok());
+        let sockets = first.filter_map(|change| match change {
+            Change::Add(socket) => Some(socket),
+            Change::Remove(_) => None,
+        });
+        sockets.map(Listener::new).collect::<io::Result<Vec<_>>>()
     };
     match listeners {
         Ok(listeners) => {
             tell(Ok(()));
-            running.block_on(serve(index, listeners, pulse, shared, stop));
+            running.block_on(serve(index, listeners, changes, pulse, shared, stop));
         }
         Err(error) => tell(Err(error)),
     }
 }
 
 impl Listener {
-    fn new((socket, tls): (std::net::TcpListener, Option<Arc<Tls>>)) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::from_std(socket)?, tls })
+    fn new(Socket { number, socket, tls }: Socket) -> io::Result<Self> {
+        Ok(Self { number, socket: TcpListener::from_std(socket)?, tls })
     }
 }
 
 async fn serve(
     index: usize,
     listeners: Vec<Listener>,
+    mut changes: UnboundedReceiver<Change>,
     pulse: Arc<Pulse>,
     shared: &Shared,
     mut stop: Receiver<Option<Instant>>,
@@ -125,22 +134,23 @@ async fn serve(
     let worker = Worker::new(index, shared);
     let connections = Connections::new(&worker.clock);
     let hub = Rc::new(Hub { worker, connections });
-    let accepting: Vec<_> = listeners
-        .into_iter()
-        .map(|listener| tokio::task::spawn_local(accept(Rc::clone(&hub), listener, stop.clone())))
-        .collect();
+    let mut accepting = Accepting { hub: Rc::clone(&hub), stop: stop.clone(), listeners: HashMap::new() };
+    for listener in listeners {
+        accepting.add(listener);
+    }
     let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&hub), pulse));
     let answering = tokio::task::spawn_local(answer(Rc::clone(&hub)));
 
-    // A sender that is gone without a word is a data plane that was dropped: stop at once.
-    let deadline = match stop.wait_for(Option::is_some).await {
-        Ok(deadline) => deadline.unwrap_or_else(Instant::now),
-        Err(_) => Instant::now(),
+    let stopped = loop {
+        tokio::select! {
+            biased;
+            stopped = stop.wait_for(Option::is_some) => break stopped.map(|deadline| *deadline),
+            Some(change) = changes.recv() => accepting.change(change),
+        }
     };
-    for listener in accepting {
-        // It accepts what had been waiting, and then ends.
-        let _ = listener.await;
-    }
+    // A sender that is gone without a word is a data plane that was dropped: stop at once.
+    let deadline = stopped.ok().flatten().unwrap_or_else(Instant::now);
+    accepting.end().await;
     hub.connections.take_last_requests();
     let left = deadline.saturating_duration_since(Instant::now());
     if tokio::time::timeout(LAST_REQUESTS.min(left), hub.connections.all_closed()).await.is_err() {
@@ -171,6 +181,50 @@ async fn answer(hub: Rc<Hub>) {
     }
 }
 
+/// The listeners of a worker, each in a task of its own.
+struct Accepting {
+    hub: Rc<Hub>,
+    stop: Receiver<Option<Instant>>,
+    /// By number.
+    listeners: HashMap<u64, (CancellationToken, JoinHandle<()>)>,
+}
+
+impl Accepting {
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Add(socket) => match Listener::new(socket) {
+                Ok(listener) => self.add(listener),
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "a worker cannot listen");
+                }
+            },
+            Change::Remove(number) => {
+                let Some((removed, task)) = self.listeners.remove(&number) else { return };
+                removed.cancel();
+                let hub = Rc::clone(&self.hub);
+                tokio::task::spawn_local(async move {
+                    // It accepts what had been waiting, and then ends.
+                    let _ = task.await;
+                    hub.connections.retire_from(number);
+                });
+            }
+        }
+    }
+
+    fn add(&mut self, listener: Listener) {
+        let (number, removed) = (listener.number, CancellationToken::new());
+        let accepting = accept(Rc::clone(&self.hub), listener, self.stop.clone(), removed.clone());
+        self.listeners.insert(number, (removed, tokio::task::spawn_local(accepting)));
+    }
+
+    /// After the stop: they accept what had been waiting, and then end.
+    async fn end(self) {
+        for (_, task) in self.listeners.into_values() {
+            let _ = task.await;
+        }
+    }
+}
+
 /// Ends deadlines and idle origin connections, and shows that the worker is alive.
 async fn sweep(hub: Rc<Hub>, pulse: Arc<Pulse>) {
     let mut ticks = tokio::time::interval(TICK);
@@ -186,15 +240,21 @@ async fn sweep(hub: Rc<Hub>, pulse: Arc<Pulse>) {
     }
 }
 
-async fn accept(hub: Rc<Hub>, listener: Listener, mut stop: Receiver<Option<Instant>>) {
+async fn accept(
+    hub: Rc<Hub>,
+    listener: Listener,
+    mut stop: Receiver<Option<Instant>>,
+    removed: CancellationToken,
+) {
     loop {
         let accepted = tokio::select! {
             biased;
+            () = removed.cancelled() => break,
             _ = stop.wait_for(Option::is_some) => break,
             accepted = listener.socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => start(&hub, listener.tls.as_deref(), stream, address),
+            Ok((stream, address)) => start(&hub, listener.number, listener.tls.as_deref(), stream, address),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a connection was not accepted");
                 if !concerns_one_connection(&error) {
@@ -205,13 +265,13 @@ async fn accept(hub: Rc<Hub>, listener: Listener, mut stop: Receiver<Option<Inst
     }
     // What the kernel took before the stop would be reset with the listener. The socket itself is asked: the runtime
     // may not have heard of the last ones.
-    let Listener { socket, tls } = listener;
+    let Listener { number, socket, tls } = listener;
     let Ok(socket) = socket.into_std() else { return };
     while let Ok((stream, address)) = socket.accept() {
         if stream.set_nonblocking(true).is_ok()
             && let Ok(stream) = TcpStream::from_std(stream)
         {
-            start(&hub, tls.as_deref(), stream, address);
+            start(&hub, number, tls.as_deref(), stream, address);
         }
     }
 }
@@ -221,7 +281,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-fn start(hub: &Hub, tls: Option<&Tls>, stream: TcpStream, address: SocketAddr) {
+fn start(hub: &Hub, listener: u64, tls: Option<&Tls>, stream: TcpStream, address: SocketAddr) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = &error as &dyn std::error::Error, "a client left before it was served");
         return;
@@ -233,7 +293,7 @@ fn start(hub: &Hub, tls: Option<&Tls>, stream: TcpStream, address: SocketAddr) {
     if room == Room::None {
         return;
     }
-    let connection = Connection::open(hub, address.ip(), tls.is_some(), room == Room::TurnedAway);
+    let connection = Connection::open(hub, listener, address.ip(), tls.is_some(), room == Room::TurnedAway);
     tokio::task::spawn_local(connection.serve(stream, tls.map(Tls::current)));
 }
 

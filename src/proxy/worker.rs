@@ -63,11 +63,14 @@ impl Shared {
         self.routing.load_full()
     }
 
-    /// Makes `config` that of every request from now on; those under way keep theirs.
-    pub fn reload(&self, config: &Config) -> Result<(), RoutingError> {
-        let routing = Routing::compile(config, &self.metrics, &self.health, &self.roots, &self.upstreams)?;
+    /// Compiles a configuration, which changes nothing yet.
+    pub fn compile(&self, config: &Config) -> Result<Routing, RoutingError> {
+        Routing::compile(config, &self.metrics, &self.health, &self.roots, &self.upstreams)
+    }
+
+    /// Makes it that of every request from now on; those under way keep theirs.
+    pub fn take_over(&self, routing: Routing) {
         self.routing.store(Arc::new(routing));
-        Ok(())
     }
 }
 

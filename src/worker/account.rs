@@ -149,7 +149,7 @@ impl Account {
         }
         add(&mut state.leaving, &load.items);
         drop(state);
-        Some(Reservation { account: self.clone(), load, at: Instant::now(), is_spent: false })
+        Some(Reservation { account: self.clone(), load, at: Instant::now(), is_spent: false, is_told: true })
     }
 
     /// Takes what a call needs that cannot wait.
@@ -263,6 +263,8 @@ pub(super) struct Reservation {
     load: Load,
     at: Instant,
     is_spent: bool,
+    /// Whether those who wait are told that it came back.
+    is_told: bool,
 }
 
 impl Reservation {
@@ -277,6 +279,12 @@ impl Reservation {
         add(&mut state.leaving, &load.items);
         drop(state);
         self.load = load;
+    }
+
+    /// It was made in vain. Those who share the account are not told: they might fare no better, and tell us in turn, and so
+    /// on without a pause.
+    pub(super) fn in_vain(mut self) {
+        self.is_told = false;
     }
 
     /// Whether it may still be spent.
@@ -325,7 +333,9 @@ impl Drop for Reservation {
         }
         subtract(&mut state.leaving, &self.load.items);
         drop(state);
-        self.account.freed.send_replace(());
+        if self.is_told {
+            self.account.freed.send_replace(());
+        }
     }
 }
 

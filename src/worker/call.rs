@@ -219,7 +219,11 @@ impl Call {
     }
 
     async fn pause(&self, began: Instant, why: &str) {
-        let Target { key, shared, .. } = &*self.target;
+        let Target { key, shared, stop, .. } = &*self.target;
+        // Other credentials may have come with a reload meanwhile, or will with the next start: those are checked.
+        if stop.is_cancelled() {
+            return;
+        }
         tracing::error!(
             site = key.site,
             cdn = key.cdn,

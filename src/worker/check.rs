@@ -1,7 +1,7 @@
 //! Whether the credentials are good: asked at the start, every ten minutes, and soon again after a bad answer. A good
 //! answer ends a pause that bad credentials caused.
 
-use super::account::Load;
+use super::account::{Load, Wait};
 use super::backoff::backoff;
 use super::health::Checked;
 use super::target::Target;
@@ -22,7 +22,10 @@ pub(super) async fn run(target: Arc<Target>) {
     loop {
         let checked = tokio::select! {
             () = target.stop.cancelled() => return,
-            checked = check(&target) => checked,
+            checked = async {
+                silence(&target).await;
+                check(&target).await
+            } => checked,
         };
         let refuted = matches!(checked, Checked::Bad(_) | Checked::Unanswered(_));
         target.report(|health| health.checked(checked));
@@ -45,6 +48,13 @@ pub(super) async fn run(target: Arc<Target>) {
             () = target.stop.cancelled() => return,
             () = sleep(wait) => {}
         }
+    }
+}
+
+/// Waits as long as the CDN asked for no calls at all: a purge could not be sent either.
+async fn silence(target: &Target) {
+    while let Wait::Silence(silence) = target.account.wait(&Load::default()) {
+        sleep(silence).await;
     }
 }
 
@@ -77,7 +87,7 @@ async fn ask(target: &Target) -> (Verdict, String) {
         Ok(requests) => requests,
         Err(error) => return (Verdict::BadCredentials, super::with_causes(&error)),
     };
-    // It does not wait, but it counts. Where it is a purge, it is one of a tag.
+    // It does not wait for tokens, but it counts. Where it is a purge, it is one of a tag.
     target.account.take(&Load { calls: requests.len() as u64, items: [0, 1, 0, 0] });
     let mut replies = Vec::with_capacity(requests.len());
     for request in requests {

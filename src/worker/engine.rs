@@ -1,6 +1,7 @@
 //! Starts, watches and stops the tasks of every CDN.
 
-use super::account::Account;
+use super::account::{Account, Load};
+use super::orphans::Orphans;
 use super::target::{Shared, Target};
 use super::{Clock, Observer, Transport, backoff, check, completion, milliseconds, queue};
 use crate::cdn::{Adapter, Rates, rates};
@@ -168,6 +169,12 @@ impl Engine {
         self.of(site).iter().for_each(|target| target.wake.notify_one());
     }
 
+    /// Somebody else purged an unused tag at each CDN of `site`.
+    pub fn probed(&self, site: &str) {
+        let load = Load { calls: 1, items: [0, 1, 0, 0] };
+        self.of(site).iter().for_each(|target| target.account.take(&load));
+    }
+
     /// How each CDN of `site` stands, in their order; as of the last second.
     pub fn status(&self, site: &str) -> Vec<CdnStatus> {
         let now_ms = self.shared.now_ms();
@@ -257,7 +264,7 @@ where
 
 /// Keeps every CDN's health up to date with its queue.
 async fn watch_queues(shared: Arc<Shared>, targets: Arc<Targets>) {
-    let mut told = false;
+    let mut orphans = Orphans::default();
     loop {
         let status = shared.store.status().await;
         shared.read(&status);
@@ -273,24 +280,17 @@ async fn watch_queues(shared: Arc<Shared>, targets: Arc<Targets>) {
                     let oldest = queue.oldest_due_ms.map_or(Duration::ZERO, |due| age(due, now_ms));
                     shared.observer.queue(&target.key, queue.jobs, oldest);
                     shared.observer.standing(&target.key, queue.paused.is_some(), queue.failed);
-                    target.report(|health| health.queued(queue, now_ms));
+                    let mut was_emptied = false;
+                    target.report(|health| was_emptied = health.queued(queue, now_ms));
+                    if was_emptied {
+                        target.recheck.notify_one();
+                    }
                 }
-                if !told {
-                    queues.values().for_each(tell_orphan);
-                    told = true;
-                }
+                orphans.look(&shared, &targets, queues.into_values().collect()).await;
             }
             Err(_) => targets.iter().for_each(|target| target.report(|_| {})),
         }
         sleep(WATCH).await;
-    }
-}
-
-/// Purges of a CDN that is no longer configured wait for ever; someone should know.
-fn tell_orphan(queue: &QueueStatus) {
-    if queue.jobs > 0 {
-        let (site, cdn) = (&queue.key.site, &queue.key.cdn);
-        tracing::warn!(site, cdn, jobs = queue.jobs, "purges wait for a CDN that is not configured");
     }
 }
 

@@ -105,14 +105,17 @@ impl Health {
         self.refused = true;
     }
 
-    /// The store told how the queue stands.
-    pub(super) fn queued(&mut self, queue: QueueStatus, now_ms: i64) {
+    /// The store told how the queue stands. Whether that took away the purge whose refusal a check could not answer: now it
+    /// can.
+    pub(super) fn queued(&mut self, queue: QueueStatus, now_ms: i64) -> bool {
         let age = queue.oldest_due_ms.map_or(0, |due| now_ms.saturating_sub(due));
         // It recovers below half, so that it does not flap.
         self.lagging = if self.lagging { age >= self.max_lag_ms / 2 } else { age > self.max_lag_ms };
         // It was cancelled.
-        self.refused &= queue.pending > 0;
+        let was_emptied = self.refused && queue.pending == 0;
+        self.refused &= !was_emptied;
         self.queue = Some(queue);
+        was_emptied
     }
 
     pub(super) fn queue(&self) -> Option<&QueueStatus> {

@@ -16,6 +16,7 @@ mod completion;
 mod engine;
 mod escalate;
 mod health;
+mod orphans;
 mod pace;
 mod queue;
 mod target;

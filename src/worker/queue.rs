@@ -96,14 +96,7 @@ impl Queue {
             Next::Idle => Some(until_due(&due, now_ms)),
             Next::Wait(Wait::For(wait) | Wait::Silence(wait)) => Some(wait),
             Next::Wait(Wait::No | Wait::Completion) => Some(LOOK_AGAIN),
-            Next::Call(call) => {
-                let wait = self.call(call, now_ms).await;
-                if wait.is_some() {
-                    // What came back is what was reserved here in vain.
-                    self.freed.mark_unchanged();
-                }
-                wait
-            }
+            Next::Call(call) => self.call(call, now_ms).await,
         }
     }
 
@@ -126,9 +119,13 @@ impl Queue {
         };
         let claimed = shared.store.claim(claim).await;
         shared.written(&claimed);
-        let Ok(claimed) = claimed else { return Some(self.store_failed()) };
+        let Ok(claimed) = claimed else {
+            reservation.in_vain();
+            return Some(self.store_failed());
+        };
         self.store_failures = 0;
         if claimed.sends.is_empty() {
+            reservation.in_vain();
             // Paused or cancelled in between, or what is first in line must leave together and has no room yet.
             return Some(Duration::from_secs(1));
         }

@@ -281,10 +281,11 @@ fn within(mut limits: Capabilities, rates: &Rates) -> Capabilities {
     limits
 }
 
-/// The longest that this site lets a CDN keep anything. Media whose path names its content by a hash are kept for 30 days on
-/// every site (DESIGN §3).
+/// Media whose path names its content by a hash are kept for so long on every site.
+pub(super) const HASHED_MEDIA: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The longest that this site lets a CDN keep anything.
 fn longest_ttl(policy: &Policy) -> Duration {
-    const HASHED_MEDIA: Duration = Duration::from_secs(30 * 24 * 60 * 60);
     let rules = policy.rules.iter().filter_map(|rule| rule.edge_ttl);
     rules.chain([policy.ttls.edge, policy.ttls.not_found, HASHED_MEDIA]).max().unwrap_or(HASHED_MEDIA)
 }

@@ -3,7 +3,7 @@
 use crate::harness::http::{Download, Request};
 use crate::harness::origin::{self, Exchange};
 use crate::harness::shim::Shim;
-use crate::harness::{HOST, PATIENCE, eventually};
+use crate::harness::{HOST, PATIENCE, eventually, free_address};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -141,6 +141,13 @@ fn a_signal_or_a_call_reloads_and_a_broken_file_changes_nothing() {
     assert_eq!((&answer["changes"], &answer["restart_needed"]), (&changes, &json!(["server.workers"])));
     assert_eq!(edge_ttl(&shim), "max-age=432000");
     assert_eq!(metric(&shim, "origin_shim_config_reloads_total{result=\"accepted\"}"), "2");
+
+    // Listeners need no restart.
+    let (known, more) = (shim.address.to_string(), free_address());
+    shim.edit(&format!("listen = [\"{known}\"]"), &format!("listen = [\"{known}\", \"{more}\"]"));
+    let (status, answer) = act(&shim, "POST", "/v1/reload");
+    assert_eq!((status, &answer["restart_needed"]), (200, &json!(["server.workers"])), "{answer}");
+    assert_eq!(Request::get("/").send(more).status, Request::get("/").send(shim.address).status);
 }
 
 #[test]

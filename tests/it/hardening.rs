@@ -22,6 +22,7 @@ mod floods;
 mod h2;
 mod headers;
 mod limits;
+mod listeners;
 mod origins;
 mod program;
 mod proxy_protocol;

@@ -267,6 +267,8 @@ impl FakeControl {
 }
 
 impl Control for FakeControl {
+    fn probed(&self, _: &str) {}
+
     fn wake(&self, site: &str) {
         self.woken.lock().unwrap().push(site.to_owned());
         self.wakes.notify_one();

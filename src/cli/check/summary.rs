@@ -2,7 +2,8 @@
 
 use crate::config::duration::print as duration;
 use crate::config::{
-    Access, Cdn, Config, Everything, Loaded, LogFormat, Mode, OriginHost, OriginUrl, Site, Trust,
+    Access, Cdn, Config, Everything, Loaded, LogFormat, Mode, OriginHost, OriginSettings, OriginUrl, Site,
+    Trust,
 };
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -65,7 +66,18 @@ fn describe_site(site: &Site, f: &mut Formatter<'_>) -> fmt::Result {
         OriginHost::Preserve => "that of the request".to_owned(),
         OriginHost::Literal(name) => name.clone(),
     };
-    writeln!(f, "  origin  {}, Host: {host}", origins.join(", then "))?;
+    write!(f, "  origin  {}, Host: {host}", origins.join(", then "))?;
+    let OriginSettings { connections, tls, check } = &site.origin;
+    if let Some(name) = &tls.server_name {
+        write!(f, ", TLS as {name}")?;
+    }
+    if *connections > 0 {
+        write!(f, ", {} at a time", count(*connections, "request"))?;
+    }
+    if let Some(check) = check {
+        write!(f, ", checked at {} every {}", check.path, duration(check.interval))?;
+    }
+    writeln!(f)?;
     if site.cdns.is_empty() {
         return writeln!(f, "  cdns    none: a plain proxy");
     }
@@ -161,6 +173,8 @@ mod tests {
             name = "plain"
             hosts = ["plain.example.com"]
             origin = "http://c.example"
+            origin_connections = 200
+            origin_check = { path = "/healthz" }
             origin_host = "preserve"
             mode = "off"
         "#;
@@ -184,7 +198,7 @@ mod tests {
 
         site plain (off: a plain proxy)
           hosts   plain.example.com
-          origin  http://c.example, Host: that of the request
+          origin  http://c.example, Host: that of the request, 200 requests at a time, checked at /healthz every 10s
           cdns    none: a plain proxy
 
         2 warnings:

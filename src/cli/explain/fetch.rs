@@ -1,7 +1,9 @@
 //! `--fetch`: the head of the origin's own response.
 
-use crate::config::{Limits, OriginHost, OriginUrl, Site};
+use crate::config::{Limits, OriginHost, OriginTls, OriginUrl, Site};
+use crate::listen::tls::TlsError;
 use crate::proxy::opt_in::{CDN_TYPE, OPT_IN, SECRET};
+use crate::proxy::roots::Roots;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 /// What to ask for.
@@ -22,6 +24,9 @@ pub enum FetchError {
     /// The client cannot be made.
     #[error("cannot make an HTTP client")]
     Client(#[source] reqwest::Error),
+    /// The files of `[sites.origin_tls]` cannot be used.
+    #[error("TLS towards the origin cannot be set up")]
+    Tls(#[source] Box<TlsError>),
     /// A `Host` that cannot be sent.
     #[error("{0:?} cannot be sent as Host")]
     Host(String),
@@ -45,17 +50,14 @@ pub async fn head(
     limits: &Limits,
     asked: Asked<'_>,
 ) -> Result<(StatusCode, HeaderMap), FetchError> {
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .http1_only()
-        .connect_timeout(limits.origin_connect_timeout)
-        .read_timeout(limits.origin_first_byte_timeout)
-        .build()
-        .map_err(FetchError::Client)?;
     let mut last = FetchError::NoOrigin;
     for origin in &site.origins {
-        let url = format!("{}{}", base(origin), asked.url.path_and_query().map_or("/", |path| path.as_str()));
+        let path = asked.url.path_and_query().map_or("/", |path| path.as_str());
+        let url = match &site.origin.tls.server_name {
+            Some(name) if origin.tls => format!("https://{name}:{}{path}", origin.port),
+            _ => format!("{}{path}", base(origin)),
+        };
+        let client = client(site, origin, limits).await?;
         let request = client.request(asked.method.clone(), url).headers(headers(site, origin, &asked)?);
         match request.send().await {
             Ok(response) => return Ok((response.status(), response.headers().clone())),
@@ -63,6 +65,29 @@ pub async fn head(
         }
     }
     Err(last)
+}
+
+/// A client that talks to the origin as the proxy does.
+async fn client(site: &Site, origin: &OriginUrl, limits: &Limits) -> Result<reqwest::Client, FetchError> {
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .http1_only()
+        .connect_timeout(limits.origin_connect_timeout)
+        .read_timeout(limits.origin_first_byte_timeout);
+    let settings = &site.origin.tls;
+    if origin.tls && *settings != OriginTls::default() {
+        let tls =
+            Roots::default().client_config(settings).map_err(|error| FetchError::Tls(Box::new(error)))?;
+        builder = builder.tls_backend_preconfigured((*tls).clone());
+        // The name is asked for and verified, and leads to the origin. Where that has no address, the request says so.
+        if let Some(name) = &settings.server_name
+            && let Ok(found) = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await
+        {
+            builder = builder.resolve_to_addrs(name, &found.collect::<Vec<_>>());
+        }
+    }
+    builder.build().map_err(FetchError::Client)
 }
 
 fn base(origin: &OriginUrl) -> String {

@@ -60,6 +60,8 @@ fn wrong_configurations() {
         ("origin_host", site("origin_host = \"preserv\"\norigin_settle = \"2h\"")),
         ("origin_host as a name", site("origin_host = \"a b\"")),
         ("upgrades", site("upgrades = [\"WebSocket\", \"h2c\", \"TLS/1.0\", \"a b\", \"\"]")),
+        ("TLS towards origins", site("[sites.origin_tls]\nca = \"/nowhere/ca.pem\"\ncert = \"/nowhere/a.pem\"\nserver_name = \"*.example.com\"")),
+        ("checks of origins", site("[sites.origin_check]\npath = \"healthz\"\nhost = \"a b\"\ninterval = \"0s\"\nstatus = 100\nrise = 0\nfall = 0")),
         ("opt-in", site("opt_in = { trust = \"all\" }")),
         ("opt-in by nothing", site("opt_in = { trust = [] }")),
         ("opt-in by a secret that is missing", site("opt_in = { trust = \"secret\" }")),
@@ -105,6 +107,11 @@ fn doubtful_configurations() {
     let varnish = "[[sites.cdns]]\ntype = \"varnish\"\napi_urls = [\"http://127.0.0.1:6081\"]";
     let cases = [
         ("a plain proxy without tokens", SITE.to_owned()),
+        (
+            "TLS towards origins without https",
+            site(&format!("mode = \"off\"\n[sites.origin_tls]\nserver_name = \"a\"\n{token}"))
+                .replace("https://", "http://"),
+        ),
         ("a plain proxy on purpose", site(&format!("mode = \"off\"\n{token}"))),
         ("trust any, literal secret", cdn(&format!("{fastly}\n{token}"))),
         ("nothing doubtful", site(&format!("{secret}\n{varnish}\n{token}"))),

@@ -31,6 +31,7 @@ use bytes::{Bytes, BytesMut};
 use head::{Head, HeadError, HeadLimits, HeadReader};
 use http::{HeaderName, HeaderValue, Method};
 use http_body::Body;
+use scratch::Size;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
@@ -40,7 +41,7 @@ use upload::Upload;
 /// Room for a read at first; enough for most heads together with a small body.
 const READ_BYTES: usize = 8 * 1024;
 /// Room for a read of a body that has shown to be large.
-const MAX_READ_BYTES: usize = 64 * 1024;
+const MAX_READ_BYTES: usize = 96 * 1024;
 
 /// A connection to an origin, between two exchanges.
 #[derive(Debug)]
@@ -52,6 +53,7 @@ struct Inner<IO> {
     io: IO,
     scratch: Scratch,
     buf: BytesMut,
+    size: Size,
     usual_room: usize,
     reused: bool,
 }
@@ -92,7 +94,14 @@ where
     /// Takes over a fresh connection, after the TLS handshake if there is one.
     pub fn new(io: IO, scratch: &Scratch) -> Self {
         let scratch = scratch.clone();
-        Self(Box::new(Inner { io, scratch, buf: BytesMut::new(), usual_room: READ_BYTES, reused: false }))
+        Self(Box::new(Inner {
+            io,
+            scratch,
+            buf: BytesMut::new(),
+            size: Size::Small,
+            usual_room: READ_BYTES,
+            reused: false,
+        }))
     }
 
     /// Whether an idle connection is still open and silent. One that has received anything is at odds with us about where
@@ -117,7 +126,7 @@ where
         P: Recycle<IO>,
     {
         let Request { method, target, headers, body, limits, upgrade } = request;
-        match Upload::new(self.0.scratch.buffer(READ_BYTES), method, target, headers, body) {
+        match Upload::new(self.0.scratch.buffer(Size::Small), method, target, headers, body) {
             Ok(upload) => {
                 Ok(Exchange::new(self, pool, upload, HeadReader::new(method, limits).upgradable(upgrade)))
             }
@@ -166,7 +175,11 @@ where
 
     /// Reads once, with room for at least `room` bytes. 0 is the end of the stream.
     fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
-        let Inner { io, buf, usual_room, .. } = &mut *self.0;
+        let Inner { io, buf, size, usual_room, scratch, .. } = &mut *self.0;
+        if buf.is_empty() && room > READ_BYTES && *size == Size::Small {
+            scratch.keep(std::mem::replace(buf, scratch.buffer(Size::Large)), Size::Small);
+            *size = Size::Large;
+        }
         buf.reserve(room);
         let spare = buf.capacity() - buf.len();
         let read = ready!(pin!(io.read_buf(buf)).poll(cx))?;
@@ -187,7 +200,8 @@ where
     }
 
     fn into_idle(mut self) -> Self {
-        self.0.scratch.keep(std::mem::take(&mut self.0.buf));
+        self.0.scratch.keep(std::mem::take(&mut self.0.buf), self.0.size);
+        self.0.size = Size::Small;
         self.0.usual_room = READ_BYTES;
         self.0.reused = true;
         self

@@ -236,3 +236,37 @@ async fn a_store_that_cannot_commit_is_asked_with_pauses() {
     shim.until_state("p1", State::Done).await;
     assert!(shim.cdn.elapsed_ms() < 125_000);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_purge_no_longer_speaks_against() {
+    // Only purges are refused, so that checks cannot tell what a purge told.
+    let shim = Shim::new(FakeCdn::new(|_, _| Some((401, None))));
+    let engine = shim.start();
+    shim.until_healthy(true).await;
+    shim.accept("p1", &["a"]).await;
+    engine.wake("www");
+    shim.until_healthy(false).await;
+    seconds(300).await;
+    assert!(!shim.is_healthy());
+    shim.store.cancel("p1".into(), shim.now_ms()).await.unwrap();
+    let cancelled_ms = shim.cdn.elapsed_ms();
+    shim.until_healthy(true).await;
+    // The watch, and the longest pause before a check.
+    assert!(shim.cdn.elapsed_ms() - cancelled_ms <= 65_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cdn_that_asked_for_silence_is_not_asked_about_its_credentials() {
+    let shim = Shim::new(FakeCdn::new(|cdn, _| match cdn.received().len() {
+        1 => Some((429, Some(1_800))),
+        _ => OK,
+    }));
+    let engine = shim.start();
+    shim.until_healthy(true).await;
+    shim.accept("p1", &["a"]).await;
+    engine.wake("www");
+    seconds(3_600).await;
+    let checks = shim.cdn.checks.lock().unwrap().clone();
+    assert!(checks.len() > 1 && checks[1] >= 1_800_000, "{checks:?}");
+    assert_eq!(shim.purge("p1").await.state, State::Done);
+}

@@ -97,7 +97,9 @@ async fn a_burst_leaves_in_the_fewest_calls_and_is_never_refused() {
     // The rate that the vendor publishes, whether it counts items, and what fits into a call: Akamai and Varnish count
     // bytes, and 64-byte tags with two quotes and a comma are 67.
     let check = async |cdn_type, vendor, counts_items, per_call: usize| {
-        let shim = Shim::with_site(counting(vendor, counts_items), site(cdn_type, FOR_EVER));
+        let mut cdn = counting(vendor, counts_items);
+        cdn.completes_after = (cdn_type == CdnType::Cloudfront).then(|| Duration::from_secs(20));
+        let shim = Shim::with_site(cdn, site(cdn_type, FOR_EVER));
         let tags: Vec<_> = (0..items).map(|n| format!("{n:064}")).collect();
         shim.accept_tags("p1", &tags).await;
         let engine = shim.start();
@@ -113,6 +115,8 @@ async fn a_burst_leaves_in_the_fewest_calls_and_is_never_refused() {
     check(CdnType::Akamai, Vendor::new(500.0 / 60.0, 5_000.0), true, 49_986 / 67).await;
     check(CdnType::Cloudflare, Vendor::new(5.0 / 60.0, 25.0), false, 100).await;
     check(CdnType::Varnish, Vendor::new(1e9, 1e9), false, 6_900 / 67).await;
+    // One after the other, since so many may be in progress.
+    check(CdnType::Cloudfront, Vendor::new(1.0, 5.0), false, 3_000).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,6 +173,25 @@ async fn the_sites_of_an_account_share_its_rate() {
     shim.until_done("p1").await;
     shim.until_done("p2").await;
     assert_eq!((shim.cdn.received().len(), shim.refusals()), (60, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_shares_an_account_shares_no_haste_while_the_store_fails() {
+    let mut shim = Shim::with_site(FakeCdn::new(|_, _| OK), site(CdnType::Fastly, FOR_EVER));
+    let mut other = site(CdnType::Fastly, FOR_EVER);
+    other.name = "other".into();
+    shim.config.sites.push(Arc::new(other));
+    let _engine = shim.start();
+    shim.until_healthy(true).await;
+    shim.accept_tags("p1", &tags("a", 3)).await;
+    shim.accept_for(1, "p2", &tags("b", 3)).await;
+    shim.store.refuse_writes(true).await;
+    // If each woke the other without a pause, the clock would stand still.
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(shim.cdn.received().len(), 0);
+    shim.store.refuse_writes(false).await;
+    shim.until_done("p1").await;
+    shim.until_done("p2").await;
 }
 
 #[tokio::test(start_paused = true)]

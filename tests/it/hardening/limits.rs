@@ -219,8 +219,11 @@ fn r24_requests_in_flight_have_a_limit() {
     client.request(1, &h2::request("GET", "/", "www.example.com"), true);
     assert_eq!(client.status(1), 503);
     assert!(origin.received_nothing());
-    for client in &mut busy {
+    // Which of the two takes the first is up to the system.
+    for _ in &busy {
         go.send(()).unwrap();
+    }
+    for client in &mut busy {
         assert_eq!(client.response().1, "ok");
     }
     shim.counts("origin_shim_requests_in_flight 0");

@@ -188,6 +188,33 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// The same over one HTTP/2 connection, whose responses show only that they are there.
+    fn keeps_asking_http2(&self, address: SocketAddr) -> Result<(), String> {
+        let mut client = h2::Client::connect(address);
+        for stream in (1..).step_by(2) {
+            if self.stop.load(Ordering::SeqCst) {
+                break;
+            }
+            client.request(stream, &h2::request("GET", "/", NAME), true);
+            loop {
+                let frame = client.next().ok_or(format!("the connection ended at stream {stream}"))?;
+                match frame.kind {
+                    h2::PING if frame.flags & h2::ACK == 0 => {
+                        client.send(h2::frame(h2::PING, h2::ACK, 0, &frame.payload));
+                    }
+                    h2::GOAWAY | h2::RST_STREAM => return Err(format!("{frame:?} at stream {stream}")),
+                    h2::DATA if frame.flags & h2::END_STREAM != 0 => break,
+                    _ => {}
+                }
+            }
+            self.answered.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+}
+
 const OPT_IN: &str = "x-push-invalidation: enabled\r\nx-byo-cdn-type: varnish\r\n";
 
 trait ReadWrite: Read + Write {}
@@ -241,7 +268,7 @@ fn r44_reloads_under_load_fail_no_request_and_mix_no_configurations() {
 
     let shared = Arc::new(Shared::default());
     let mut clients = vec![];
-    for n in 0..9 {
+    for n in 0..10 {
         let (shared, config) = (Arc::clone(&shared), site.client());
         let address = program.address;
         clients.push(std::thread::spawn(move || match n {
@@ -250,6 +277,7 @@ fn r44_reloads_under_load_fail_no_request_and_mix_no_configurations() {
             4..6 => shared.keeps_asking(|| secure(tls_address, &config), "/", false),
             6 => shared.keeps_asking(|| secure(tls_address, &config), "/", true),
             7 => shared.keeps_asking(|| plain(address), "/long", false),
+            8 => shared.keeps_asking_http2(address),
             _ => shared.keeps_asking(|| secure(tls_address, &config), "/long", false),
         }));
     }

@@ -223,3 +223,28 @@ fn r44_a_session_does_not_outlive_its_authority() {
     secure.shim.plane.reload(&config).unwrap();
     assert!(session().is_err(), "its certificate is no longer one");
 }
+
+/// What an auditor calls a cipher order: ours holds, whatever the client likes best.
+#[test]
+fn the_strongest_cipher_is_taken() {
+    let secure = Secure::start();
+    let mut roots = RootCertStore::empty();
+    roots.add(secure.servers.issuer.der().clone()).unwrap();
+    for versions in BOTH {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.cipher_suites.reverse();
+        let client = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots.clone())
+            .with_no_client_auth();
+        let stream = TcpStream::connect(secure.shim.plane.addresses().tls[0]).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let name = ServerName::try_from(NAME).unwrap();
+        let connection = ClientConnection::new(Arc::new(client), name).unwrap();
+        let mut session = Session(StreamOwned::new(connection, stream));
+        session.get("/").unwrap();
+        let taken = format!("{:?}", session.0.conn.negotiated_cipher_suite().unwrap().suite());
+        assert!(taken.ends_with("_AES_256_GCM_SHA384"), "{taken}");
+    }
+}

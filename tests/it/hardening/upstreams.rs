@@ -3,6 +3,7 @@
 
 use super::tls::Authority;
 use super::*;
+use crate::harness::eventually;
 use origin_shim::config::{Certificate, Limits, OriginCheck};
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::crypto::aws_lc_rs;
@@ -61,7 +62,9 @@ fn what_got_no_answer_goes_to_one_more_origin_if_nothing_can_happen_twice() {
         let mut client = shim.connect();
         client.send(&request);
         assert_eq!(status(&client.head()), 200, "{request}");
-        assert_eq!(gone.received(), good.received(), "the same bytes");
+        let (first, second) = (gone.received(), good.received());
+        let told = first.replace(&gone.address.to_string(), &good.address.to_string());
+        assert_eq!(told, second, "the same request");
     }
     for request in [PUT, &get("/").replace("GET", "POST"), &get("/").replace("GET", "DELETE")] {
         assert_eq!(status(&shim.request(request).0), 502, "{request}");
@@ -116,14 +119,12 @@ fn an_origin_that_does_not_answer_in_time_is_avoided_and_tried_again_later() {
         shim.request(&get("/"));
     }
     well.store(true, Ordering::SeqCst);
+    eventually("it is tried again", || (shim.request(&get("/")).1 == "first").then_some(()));
     has(&shim, &first, "avoided", 0);
-    let answered = std::iter::repeat_with(|| shim.request(&get("/")).1).take(100);
-    assert!(answered.into_iter().any(|body| body == "first"));
 }
 
 #[test]
 fn the_last_one_is_used_however_it_does() {
-    let nobody = Origin::playing(|served| served.wire.shutdown());
     let silent = silent();
     let shim = before(&[&silent], |limits| {
         limits.origin_first_byte_timeout = SOON;
@@ -135,7 +136,6 @@ fn the_last_one_is_used_however_it_does() {
     }
     assert_eq!(silent.connections(), 3);
     has(&shim, &silent, "avoided", 1);
-    drop(nobody);
     // Of several that all fail, too: in their order.
     let mut www = site(&[nowhere(), nowhere()]);
     let good = Origin::ok();
@@ -263,8 +263,7 @@ fn whoever_waits_too_long_for_an_origin_is_told_to_come_back() {
     second.head();
     second.shutdown();
     drop(go);
-    let answers = std::iter::repeat_with(|| status(&shim.request(&get("/")).0)).take(1000);
-    assert!(answers.into_iter().any(|status| status == 200));
+    eventually("there is room again", || (status(&shim.request(&get("/")).0) == 200).then_some(()));
 }
 
 #[test]

@@ -98,10 +98,17 @@ impl Shim {
     }
 
     /// The same with another environment, or under another program.
-    pub fn start_again_as(&mut self, change: impl FnOnce(Command) -> Command) {
-        self.process = Process::start("origin-shim", change(serve(&self.config)), self.dir.path());
+    pub fn start_again_as(&mut self, change: impl Fn(Command) -> Command) {
         let admin = self.admin;
-        self.process.wait_until(|| is_ready(admin)).unwrap();
+        // While it was away, somebody's connection may have got one of its ports.
+        eventually("its ports are free again", || {
+            self.process = Process::start("origin-shim", change(serve(&self.config)), self.dir.path());
+            match self.process.wait_until(|| is_ready(admin)) {
+                Ok(()) => Some(()),
+                Err(output) if output.to_lowercase().contains("address already in use") => None,
+                Err(output) => panic!("{output}"),
+            }
+        });
     }
 
     /// Waits until it has ended by itself.

@@ -47,7 +47,7 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
         "reason" => Reason::ALL.map(Reason::as_str).to_vec(),
         "kind" => OriginErrorKind::ALL.map(OriginErrorKind::as_str).to_vec(),
         "outcome" => vec!["done", "later", "unreachable", "split", "refused", "bad-credentials"],
-        "state" => vec!["done", "failed", "cancelled"],
+        "state" => vec!["done", "failed", "cancelled", "used", "avoided"],
         "status" => vec!["1xx", "2xx", "3xx", "4xx", "5xx"],
         "result" => vec!["accepted", "refused"],
         "limit" => Limit::ALL.map(Limit::as_str).to_vec(),

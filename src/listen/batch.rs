@@ -1,0 +1,189 @@
+//! What an HTTP/2 connection writes in one turn, gathered into one write: h2 flushes after every DATA frame, and each of
+//! these flushes would be a TLS record and a system call of its own.
+
+use bytes::{Buf, BytesMut};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What is gathered at most: a full TLS record (RFC 8446 §5.1).
+const ROOM: usize = 16 * 1024;
+
+/// A stream that keeps what is written to it until the end of a turn. Clones are the same one: hyper has one, and whoever
+/// drives hyper's connection the other.
+#[derive(Debug)]
+pub(super) struct Batch<S>(Rc<RefCell<Inner<S>>>);
+
+#[derive(Debug)]
+struct Inner<S> {
+    stream: S,
+    /// Empty between two turns, unless the client does not take it; idle connections then hold no memory for it.
+    gathered: BytesMut,
+}
+
+impl<S> Clone for Batch<S> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Batch<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self(Rc::new(RefCell::new(Inner { stream, gathered: BytesMut::new() })))
+    }
+
+    /// Runs what writes to this stream, and sends what it has written after each of its turns.
+    ///
+    /// # Errors
+    /// When that cannot be sent.
+    pub(super) async fn during<T>(&self, writer: impl Future<Output = T>) -> io::Result<T> {
+        let mut writer = pin!(writer);
+        poll_fn(|cx| {
+            let result = writer.as_mut().poll(cx);
+            match (result, self.0.borrow_mut().poll_send(cx)) {
+                // It has ended, so nobody is left to whom a failure would matter.
+                (Poll::Ready(result), _) => Poll::Ready(Ok(result)),
+                (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+                (Poll::Pending, _) => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Inner<S> {
+    /// Sends what was gathered, and what the stream itself holds back.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.gathered.has_remaining() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.gathered))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.gathered.advance(sent),
+            }
+        }
+        self.gathered = BytesMut::new();
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_gather(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let length = parts.iter().map(|part| part.len()).sum();
+        if self.gathered.len() + length > ROOM {
+            ready!(self.poll_send(cx))?;
+        }
+        if length > ROOM {
+            return Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        }
+        if self.gathered.is_empty() {
+            self.gathered.reserve(ROOM);
+        }
+        parts.iter().for_each(|part| self.gathered.extend_from_slice(part));
+        Poll::Ready(Ok(length))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Batch<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.borrow_mut().stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Batch<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().poll_gather(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().poll_gather(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Not yet: [`Batch::during`] does, at the end of the turn.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.0.borrow_mut();
+        ready!(inner.poll_send(cx))?;
+        Pin::new(&mut inner.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    /// A batch into a pipe with room for so many bytes, and the pipe's other end.
+    fn batch(room: usize) -> (Batch<DuplexStream>, DuplexStream) {
+        let (near, far) = tokio::io::duplex(room);
+        (Batch::new(near), far)
+    }
+
+    fn arrived(far: &mut DuplexStream) -> Vec<u8> {
+        let mut bytes = [0; 64 * 1024];
+        let mut buf = ReadBuf::new(&mut bytes);
+        let _ = Pin::new(far).poll_read(&mut Context::from_waker(Waker::noop()), &mut buf);
+        buf.filled().to_vec()
+    }
+
+    #[tokio::test]
+    async fn a_turns_writes_go_out_together_at_its_end() {
+        let (batch, mut far) = batch(1024);
+        let mut writer = batch.clone();
+        let turn = async {
+            for part in [b"one", b"two"] {
+                writer.write_all(part).await.unwrap();
+                writer.flush().await.unwrap();
+            }
+            arrived(&mut far)
+        };
+        assert_eq!(batch.during(turn).await.unwrap(), b"");
+        assert_eq!(arrived(&mut far), b"onetwo");
+        assert_eq!(batch.0.borrow().gathered.capacity(), 0);
+    }
+
+    #[tokio::test]
+    async fn whatever_the_sizes_every_byte_goes_out_in_its_order() {
+        let (batch, mut far) = batch(1000);
+        let sizes = [1, ROOM - 1, 1, 2, ROOM, ROOM + 1, 3 * ROOM, 5];
+        let whole: Vec<u8> = (0..sizes.iter().sum::<usize>()).map(|n| (n % 251) as u8).collect();
+        let mut writer = batch.clone();
+        let mut left = whole.as_slice();
+        let writing = batch.during(async move {
+            for size in sizes {
+                let (part, rest) = left.split_at(size);
+                writer.write_all(part).await.unwrap();
+                left = rest;
+            }
+            writer.shutdown().await.unwrap();
+        });
+        let mut read = Vec::new();
+        let (written, _) = tokio::join!(writing, far.read_to_end(&mut read));
+        written.unwrap();
+        assert!(read == whole);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_ends_it() {
+        let (batch, far) = batch(8);
+        drop(far);
+        let mut writer = batch.clone();
+        let failed = batch.during(async {
+            writer.write_all(b"one").await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(failed.await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}

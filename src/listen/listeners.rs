@@ -1,0 +1,140 @@
+//! Which addresses are listened on, and how a reload changes that: what is new is bound before anything is replaced, what
+//! is gone is drained, and the rest is not touched.
+
+use super::bind;
+use super::tls::{self, Tls};
+use super::{Addresses, ListenError};
+use crate::config::Server;
+use rustls::ServerConfig;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// What the workers listen on.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    bound: Vec<Bound>,
+    /// None as long as there was no TLS listener.
+    tls: Option<Arc<Tls>>,
+    workers: Vec<UnboundedSender<Change>>,
+    next: u64,
+}
+
+/// An address that is listened on.
+#[derive(Clone, Debug)]
+struct Bound {
+    number: u64,
+    /// As the configuration has it.
+    wanted: Wanted,
+    /// A port 0 has become a real one.
+    real: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    address: SocketAddr,
+    tls: bool,
+}
+
+/// One worker's socket of a listener.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) number: u64,
+    pub(super) socket: std::net::TcpListener,
+    pub(super) tls: Option<Arc<Tls>>,
+}
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// Accept here, too.
+    Add(Socket),
+    /// Accept here no longer, and let the connections end.
+    Remove(u64),
+}
+
+/// A change that cannot fail any more. Dropped, it has not happened.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    bound: Vec<Bound>,
+    gone: Vec<Bound>,
+    /// For each worker.
+    sockets: Vec<Vec<Socket>>,
+    tls: Option<Arc<Tls>>,
+    certificates: Option<Arc<ServerConfig>>,
+}
+
+impl Listeners {
+    /// For as many workers.
+    pub(super) fn new(workers: Vec<UnboundedSender<Change>>) -> Self {
+        Self { bound: vec![], tls: None, workers, next: 0 }
+    }
+
+    /// Loads the certificates that TLS listeners need; none where there are no such listeners.
+    pub(super) fn certificates(server: &Server) -> Result<Option<Arc<ServerConfig>>, ListenError> {
+        let loaded = (!server.tls_listen.is_empty()).then(|| tls::server_config(server));
+        Ok(loaded.transpose()?)
+    }
+
+    /// Binds what `server` names and is not listened on yet.
+    pub(super) fn prepare(
+        &mut self,
+        server: &Server,
+        certificates: Option<Arc<ServerConfig>>,
+    ) -> Result<Prepared, ListenError> {
+        let tls = self.tls.clone().or_else(|| certificates.clone().map(Tls::new));
+        let mut gone = self.bound.clone();
+        let mut bound = Vec::new();
+        let mut sockets: Vec<Vec<Socket>> = self.workers.iter().map(|_| Vec::new()).collect();
+        let plain = server.listen.iter().map(|&address| Wanted { address, tls: false });
+        let secure = server.tls_listen.iter().map(|&address| Wanted { address, tls: true });
+        for wanted in plain.chain(secure) {
+            if let Some(index) = gone.iter().position(|bound| bound.wanted == wanted) {
+                bound.push(gone.remove(index));
+                continue;
+            }
+            let failed = |source| ListenError::Bind { address: wanted.address, source };
+            let (real, each) = bind::bind(wanted.address, self.workers.len()).map_err(failed)?;
+            let number = self.next;
+            self.next += 1;
+            for (worker, socket) in sockets.iter_mut().zip(each) {
+                worker.push(Socket { number, socket, tls: tls.clone().filter(|_| wanted.tls) });
+            }
+            bound.push(Bound { number, wanted, real });
+        }
+        Ok(Prepared { bound, gone, sockets, tls, certificates })
+    }
+
+    /// Makes it so.
+    pub(super) fn take_over(&mut self, prepared: Prepared) {
+        let Prepared { bound, gone, sockets, tls, certificates } = prepared;
+        if let (Some(tls), Some(certificates)) = (&tls, certificates) {
+            tls.replace(certificates);
+        }
+        for bound in bound.iter().filter(|bound| self.bound.iter().all(|old| old.number != bound.number)) {
+            tracing::info!(address = %bound.real, tls = bound.wanted.tls, "listening");
+        }
+        for bound in &gone {
+            tracing::info!(address = %bound.real, tls = bound.wanted.tls, "no longer listening");
+        }
+        // A worker that is gone was told to stop, and has no use for it.
+        for (worker, sockets) in self.workers.iter().zip(sockets) {
+            for socket in sockets {
+                let _ = worker.send(Change::Add(socket));
+            }
+            for bound in &gone {
+                let _ = worker.send(Change::Remove(bound.number));
+            }
+        }
+        (self.bound, self.tls) = (bound, tls);
+    }
+
+    /// Where it is really listened on.
+    pub(super) fn addresses(&self) -> Addresses {
+        let of = |tls| {
+            let some = self.bound.iter().filter(move |bound| bound.wanted.tls == tls);
+            some.map(|bound| bound.real).collect()
+        };
+        Addresses { plain: of(false), tls: of(true) }
+    }
+}

@@ -1,0 +1,146 @@
+//! Purges of CDNs that are not configured any more. Should the CDN be taken out by mistake, they are kept for as long as
+//! retries would last: they show as paused, each with an attempt that says why. Then they fail, which someone has to
+//! acknowledge. A CDN that comes back goes on with them after its first good check.
+
+use super::milliseconds;
+use super::target::{HASHED_MEDIA, Shared, Target};
+use crate::purge::Room;
+use crate::store::{
+    Attempt, Claim, ClaimedSend, EndedJob, PausedBy, QueueStatus, SendOutcome, Settlement, StoreError,
+};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What people read.
+pub(super) const WHY: &str = "no CDN of this name is configured";
+/// Items of one claim, so that nobody waits long for the store's writer.
+const ITEMS: usize = 1_000;
+/// Nobody else claims them, and they are settled at once.
+const LEASE_MS: i64 = 60_000;
+
+/// The queues that no CDN of today has.
+#[derive(Default)]
+pub(super) struct Orphans {
+    known: HashSet<crate::store::CdnKey>,
+}
+
+impl Orphans {
+    /// Looks at the queues that are not those of `targets`.
+    pub(super) async fn look(&mut self, shared: &Shared, targets: &[Arc<Target>], queues: Vec<QueueStatus>) {
+        self.known.retain(|key| targets.iter().all(|target| target.key != *key));
+        for queue in queues {
+            let waits = queue.jobs > 0 || queue.failed > 0;
+            if !waits && !self.known.contains(&queue.key) {
+                continue;
+            }
+            let age = queue.oldest_due_ms.map_or(0, |due| shared.now_ms().saturating_sub(due).max(0));
+            let age_ms = u64::try_from(age).unwrap_or_default();
+            shared.observer.queue(&queue.key, queue.jobs, Duration::from_millis(age_ms));
+            shared.observer.standing(&queue.key, waits && queue.paused.is_some(), queue.failed);
+            if !waits {
+                self.known.remove(&queue.key);
+                continue;
+            }
+            // What the store did not commit is tried again at the next look.
+            let _ = self.keep(shared, targets, &queue, age).await;
+        }
+    }
+
+    async fn keep(
+        &mut self,
+        shared: &Shared,
+        targets: &[Arc<Target>],
+        queue: &QueueStatus,
+        age_ms: i64,
+    ) -> Result<(), StoreError> {
+        let is_new = !self.known.contains(&queue.key);
+        if is_new && queue.jobs > 0 {
+            let (site, cdn) = (&queue.key.site, &queue.key.cdn);
+            tracing::warn!(site, cdn, jobs = queue.jobs, "purges wait, but {WHY}");
+            if queue.paused.is_none() {
+                settle(shared, queue, |_| false).await?;
+                pause(shared, queue, Some(WHY)).await?;
+            }
+        }
+        self.known.insert(queue.key.clone());
+        let of_site = targets.iter().filter(|target| target.key.site == queue.key.site);
+        let longest = of_site.map(|target| target.terms().give_up_ms).max();
+        let give_up_ms = longest.unwrap_or(milliseconds(HASHED_MEDIA));
+        let is_ours = queue.paused.as_ref().is_none_or(|pause| pause.by == PausedBy::Credentials);
+        if queue.jobs > 0 && is_ours && age_ms > give_up_ms {
+            let oldest_ms = shared.now_ms().saturating_sub(give_up_ms);
+            pause(shared, queue, None).await?;
+            let settled = settle(shared, queue, |send| send.created_ms < oldest_ms).await;
+            pause(shared, queue, Some(WHY)).await?;
+            settled?;
+        }
+        Ok(())
+    }
+}
+
+async fn pause(shared: &Shared, queue: &QueueStatus, why: Option<&str>) -> Result<(), StoreError> {
+    let why = why.map(str::to_owned);
+    let paused = shared.store.set_paused(queue.key.clone(), PausedBy::Credentials, why).await;
+    shared.written(&paused);
+    shared.changed();
+    paused
+}
+
+/// Tells every job that is due why nothing is sent; those sends that `fails` names fail, the others stay due.
+async fn settle(
+    shared: &Shared,
+    queue: &QueueStatus,
+    fails: impl Fn(&ClaimedSend) -> bool,
+) -> Result<(), StoreError> {
+    let now_ms = shared.now_ms();
+    // Those of a whole site first: they take others with them, which then end or stand again by themselves.
+    for (site, hard) in [(true, true), (true, false), (false, true), (false, false)] {
+        loop {
+            let claim = Claim {
+                key: queue.key.clone(),
+                now_ms,
+                lease_until_ms: now_ms.saturating_add(LEASE_MS),
+                site,
+                hard,
+                room: Room { items: [ITEMS; 4], total: ITEMS, bytes: usize::MAX },
+                bulk: [ITEMS / 4; 4],
+                keep_together: false,
+                rates: Vec::new(),
+            };
+            let claimed = shared.store.claim(claim).await;
+            shared.written(&claimed);
+            let claimed = claimed?;
+            if claimed.sends.is_empty() {
+                break;
+            }
+            // Due again after this turn's moment, so that the next claim takes the next ones.
+            let outcome = |send: &ClaimedSend| match fails(send) {
+                true => SendOutcome::Failed,
+                false => SendOutcome::RetryAt(now_ms + 1),
+            };
+            let sends = claimed.sends.iter().map(|send| (send.id, send.attempt, outcome(send))).collect();
+            let attempt = Attempt {
+                at_ms: now_ms,
+                status: None,
+                request_id: None,
+                duration_ms: 0,
+                outcome: "unreachable".into(),
+                message: WHY.into(),
+            };
+            let settlement = Settlement { sends, attempt: Some(attempt), now_ms, ..Settlement::default() };
+            let settled = shared.store.settle(settlement).await;
+            shared.written(&settled);
+            settled?.ended.iter().for_each(|job| ended(shared, job));
+        }
+    }
+    Ok(())
+}
+
+fn ended(shared: &Shared, job: &EndedJob) {
+    let (site, cdn, purge) = (&job.key.site, &job.key.cdn, &job.purge);
+    tracing::error!(site, cdn, purge, "a purge failed, since {WHY}: acknowledge it");
+    let took_ms = shared.now_ms().saturating_sub(job.created_ms);
+    let took = Duration::from_millis(u64::try_from(took_ms).unwrap_or_default());
+    shared.observer.job_ended(job, took);
+}

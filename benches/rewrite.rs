@@ -8,7 +8,8 @@ use origin_shim::metrics::Metrics;
 use origin_shim::proxy::key_fields::KeyFields;
 use origin_shim::proxy::opt_in::{Caller, decide};
 use origin_shim::proxy::roots::Roots;
-use origin_shim::proxy::site::{OriginIds, Routing};
+use origin_shim::proxy::site::Routing;
+use origin_shim::proxy::upstream::Upstreams;
 use origin_shim::rewrite::path::normalise;
 use origin_shim::rewrite::pattern::PathPattern;
 use origin_shim::rewrite::tags::{encode, path_tag};
@@ -130,7 +131,7 @@ api_token = "literal:token"
 "#;
     let config = Config::parse(text, Path::new("bench.toml"), &|_| None).expect("a configuration");
     let (metrics, health) = (Arc::new(Metrics::new(1)), PurgeHealthView::default());
-    Routing::compile(&config, &metrics, &health, &Roots::default(), &OriginIds::default()).expect("a routing")
+    Routing::compile(&config, &metrics, &health, &Roots::default(), &Upstreams::default()).expect("a routing")
 }
 
 fn opt_in(c: &mut Criterion) {

@@ -37,6 +37,7 @@ pub struct Metrics {
     shards: Arc<Shards>,
     purges: Family<SiteState, Counter>,
     purge_fallbacks: Family<SiteCdn, Counter>,
+    purge_follow_ups: Family<SiteCdn, Counter>,
     cdn_calls: Family<SiteCdnOutcome, Counter>,
     cdn_items: Family<SiteCdnOutcome, Counter>,
     cdn_call_seconds: Family<SiteCdn, Histogram>,
@@ -90,6 +91,7 @@ impl Metrics {
             shards: Arc::clone(&shards),
             purges: Family::default(),
             purge_fallbacks: Family::default(),
+            purge_follow_ups: Family::default(),
             cdn_calls: Family::default(),
             cdn_items: Family::default(),
             cdn_call_seconds: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
@@ -113,6 +115,11 @@ impl Metrics {
             "purge_fallbacks",
             "Purges that were widened because a CDN lacks a kind or its rate would take too long",
             self.purge_fallbacks.clone(),
+        );
+        r.register(
+            "purge_follow_ups",
+            "Items to be purged again, since responses that they cover were on their way to the CDN",
+            self.purge_follow_ups.clone(),
         );
         r.register("cdn_calls", "Calls to a CDN, by how they ended", self.cdn_calls.clone());
         r.register("cdn_items", "Purge items sent to a CDN, by how they ended", self.cdn_items.clone());
@@ -201,6 +208,11 @@ impl Metrics {
     /// A purge was widened for `cdn`.
     pub fn purge_fallback(&self, site: &str, cdn: &str) {
         self.purge_fallbacks.get_or_create_owned(&site_cdn(site, cdn)).inc();
+    }
+
+    /// So many items are to be purged again at `cdn`, since what they cover was on its way.
+    pub fn purge_follow_ups(&self, site: &str, cdn: &str, items: u64) {
+        self.purge_follow_ups.get_or_create_owned(&site_cdn(site, cdn)).inc_by(items);
     }
 
     /// A call to a CDN ended.

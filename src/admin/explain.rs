@@ -69,7 +69,8 @@ pub(super) async fn explain(
     let healthy = |_: &str, cdn: &str| {
         healthy.unwrap_or_else(|| now.iter().any(|health| health.name == cdn && health.healthy))
     };
-    let case = Case::of(caller.config(), &request.url, healthy).map_err(no_case)?;
+    let case =
+        Case::of(caller.config(), &request.url, healthy).map_err(no_case)?.held_against(&state.freshness);
     if case.site().name != site.name {
         return Err(invalid("url", format!("is not served by the site `{}`", site.name)));
     }

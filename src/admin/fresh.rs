@@ -162,3 +162,109 @@ fn every(jobs: &[JobItems]) -> Vec<(usize, u32)> {
 fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests::fake::{FakeControl, FakeStore};
+    use crate::purge::plan;
+    use crate::purge::testing::{capabilities, site};
+    use crate::rewrite::CdnType;
+    use crate::store::{NewPurge, SqliteStore};
+    use std::sync::atomic::Ordering;
+
+    fn paths(paths: &[&str]) -> PurgeRequest {
+        PurgeRequest { paths: paths.iter().map(|path| (*path).to_owned()).collect(), ..Default::default() }
+    }
+
+    /// Whether a page that was generated then counts as old.
+    fn is_old(freshness: &Freshness, site: &Site, path: &str, generated_ms: i64) -> bool {
+        let keys = crate::rewrite::keys::testing::of_path(path);
+        freshness.site(&site.name).purged.covers(&keys, generated_ms)
+    }
+
+    async fn guarded(
+        freshness: &Arc<Freshness>,
+        site: &Site,
+        request: &PurgeRequest,
+    ) -> (FollowUps, Awaited) {
+        let jobs = plan(site, &capabilities, request).unwrap();
+        guard(freshness, site, request, &jobs).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_on_its_way_is_found() {
+        let freshness = Arc::new(Freshness::default());
+        let mut site = site(&[CdnType::Fastly]);
+        site.origin_settle = Duration::from_secs(5);
+        let mut inbox = freshness.join();
+        let worker = tokio::spawn(async move {
+            let question = inbox.next().await.unwrap();
+            question.answers.send(Report::Found(vec![(0, 1)])).unwrap();
+            question
+        });
+        let before_ms = freshness.clock.now_ms();
+        let (follow_ups, awaited) = guarded(&freshness, &site, &paths(&["/a", "/b"])).await;
+        assert_eq!((follow_ups.items, follow_ups.margin_ms), (vec![(0, 1)], 500));
+        assert!(is_old(&freshness, &site, "/a", before_ms + 5_000));
+        assert!(!is_old(&freshness, &site, "/c", before_ms));
+
+        // It ends, and with it the waiting.
+        let question = worker.await.unwrap();
+        question.answers.send(Report::Ends(before_ms + 700)).unwrap();
+        drop(question);
+        let (store, control) = (Arc::new(FakeStore::default()), Arc::new(FakeControl::default()));
+        awaited.then_follow_up(store, control.clone(), "p1".into(), "www".into()).await;
+        assert_eq!(control.woken(), ["www"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_does_not_answer_may_have_anything_on_its_way() {
+        let freshness = Arc::new(Freshness::default());
+        let site = site(&[CdnType::Fastly]);
+        let _silent = freshness.join();
+        let gone = freshness.join();
+        drop(gone);
+        let (follow_ups, awaited) = guarded(&freshness, &site, &paths(&["/a", "/b"])).await;
+        assert_eq!(follow_ups.items, [(0, 0), (0, 1)]);
+        assert!(awaited.reports.is_some());
+    }
+
+    #[tokio::test]
+    async fn nothing_on_its_way_needs_no_second_purge() {
+        let freshness = Arc::new(Freshness::default());
+        let (follow_ups, awaited) = guarded(&freshness, &site(&[CdnType::Fastly]), &paths(&["/a"])).await;
+        assert!(follow_ups.items.is_empty() && awaited.reports.is_none());
+    }
+
+    #[tokio::test]
+    async fn past_purges_are_recalled() {
+        let freshness = Freshness::default();
+        let site = site(&[CdnType::Fastly]);
+        let config = crate::proxy::fixture::config(vec![site.clone()]);
+        let store = SqliteStore::in_memory().unwrap();
+        let purge = NewPurge {
+            id: "p1".into(),
+            site: site.name.clone(),
+            request: paths(&["/a"]),
+            caller: "cms".into(),
+            now_ms: 1_000_000,
+            due_ms: 1_000_000,
+            jobs: Vec::new(),
+            idempotency: None,
+            follow_ups: FollowUps::default(),
+        };
+        store.enqueue(purge).await.unwrap();
+        recall(&freshness, &config, &store).await;
+        assert!(is_old(&freshness, &site, "/a", 1_000_000));
+        assert!(!is_old(&freshness, &site, "/a", 1_000_001) && !is_old(&freshness, &site, "/b", 0));
+
+        // What cannot be recalled counts as purged.
+        let broken = FakeStore::default();
+        broken.broken.store(true, Ordering::Relaxed);
+        let before_ms = freshness.clock.now_ms();
+        recall(&freshness, &config, &broken).await;
+        assert!(is_old(&freshness, &site, "/b", before_ms));
+        assert!(!is_old(&freshness, &site, "/b", before_ms + 1_000_000));
+    }
+}

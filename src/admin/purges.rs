@@ -156,19 +156,22 @@ async fn enqueue(
     let state = state.clone();
     commit("commit the purge", async move {
         let audit = Audit::of(&new);
-        let follow_ups = new.follow_ups.items.len();
+        let mut follow_ups = vec![0; new.jobs.len()];
+        new.follow_ups.items.iter().for_each(|(job, _)| follow_ups[*job] += 1);
         failpoint::reached("accepting");
         let enqueued = store.enqueue(new).await?;
         failpoint::reached("committed");
         if enqueued == Enqueued::Created {
             let (id, site) = (accepted.id.clone(), accepted.site.clone());
-            if follow_ups > 0 {
+            for (job, items) in accepted.jobs.iter().zip(follow_ups).filter(|(_, items)| *items > 0) {
                 tracing::info!(
                     site,
+                    cdn = job.cdn,
                     purge = id,
-                    items = follow_ups,
-                    "what it purges is on its way: purged again afterwards"
+                    items,
+                    "on its way to the CDN: to be purged again"
                 );
+                state.metrics.purge_follow_ups(&site, &job.cdn, items);
             }
             tokio::spawn(awaited.then_follow_up(store, state.control.clone(), id, site));
             state.control.wake(&accepted.site);

@@ -9,8 +9,8 @@ use crate::proxy::roots::Roots;
 use crate::proxy::site::{Routing, RoutingError};
 use crate::proxy::upstream::Upstreams;
 use crate::rewrite::path::normalise;
-use crate::rewrite::{CdnType, Decision, Outcome, RequestFacts, rewrite};
-use crate::view::PurgeHealthView;
+use crate::rewrite::{CdnType, Decision, Edge, Guard, Outcome, RequestFacts, rewrite};
+use crate::view::{Freshness, PurgeHealthView, PurgedSite};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
@@ -25,6 +25,8 @@ pub struct Case<'c> {
     routing: Routing,
     /// The site's number there.
     number: usize,
+    /// What was purged, and when the request begins; none where that is not known.
+    purged: Option<(Arc<PurgedSite>, i64)>,
 }
 
 /// Why there is nothing to explain.
@@ -105,7 +107,13 @@ impl<'c> Case<'c> {
         let routing =
             Routing::compile(config, &Metrics::new(1), &health, &no_roots()?, &Upstreams::default())?;
         let number = routing.find(&host).ok_or(CaseError::NoSite(host))?;
-        Ok(Self { url, site: &config.sites[number], routing, number })
+        Ok(Self { url, site: &config.sites[number], routing, number, purged: None })
+    }
+
+    /// The same where this was purged, and the request begins now.
+    pub fn held_against(self, freshness: &Freshness) -> Self {
+        let purged = freshness.site(&self.site.name);
+        Self { purged: Some((purged, freshness.clock.now_ms())), ..self }
     }
 
     /// The site that serves the URL.
@@ -139,6 +147,11 @@ impl<'c> Case<'c> {
         let mut after = response.clone();
         let (decision, cdn, tags) = match opt_in.edge {
             Ok(edge) => {
+                let guard = self
+                    .purged
+                    .as_ref()
+                    .map(|(site, began_ms)| Guard { purged: &site.purged, began_ms: *began_ms });
+                let edge = Edge { guard, ..edge };
                 let decision = rewrite(&self.site.policy, facts, edge, status, &mut after);
                 (decision, Some(edge.dialect.cdn), tags(edge.dialect.tag_header.as_ref(), &after))
             }

@@ -181,6 +181,9 @@ fn tell(waiting: &mut Waiting, arrived_ms: i64) {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::rewrite::keys::path_key;

@@ -106,7 +106,7 @@ fn decide<'d>(
         treatment => {
             let status = (treatment == Treatment::Untouched).then_some(Reason::Status);
             let untouched = decision(Outcome::Untouched, status.or(never).unwrap_or(Reason::Status));
-            if is_old && untouched.may_be_kept() {
+            if is_old && (untouched.may_be_kept() || tags.is_err()) {
                 writer.clamp(policy.ttls.guard);
                 return decision(Outcome::Guarded, Reason::Purged);
             }

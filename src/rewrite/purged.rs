@@ -88,7 +88,7 @@ pub struct Guard<'a> {
 
 impl Guard<'_> {
     /// When a response that has spent `age` seconds in caches was generated, at the earliest: `Age` is rounded down.
-    pub(super) fn generated_ms(&self, age: Option<u32>) -> i64 {
+    pub fn generated_ms(&self, age: Option<u32>) -> i64 {
         age.map_or(self.began_ms, |age| self.began_ms - i64::from(age) * 1_000 - 999)
     }
 }

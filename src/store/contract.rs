@@ -1,6 +1,7 @@
 //! What any store must do. Each rule runs against every store that we have: `contract!` at the end lists both.
 
 mod claims;
+mod follow_ups;
 mod operate;
 mod wider;
 
@@ -9,6 +10,7 @@ use crate::cdn::{Item, ItemKind};
 use crate::purge::{JobPlan, PurgeRequest, SendReason, State};
 use crate::rewrite::CdnType;
 use claims::*;
+use follow_ups::*;
 use operate::*;
 use std::sync::Arc;
 use wider::*;
@@ -597,6 +599,12 @@ contract! {
     only_what_is_under_way_is_cancelled
     a_repeat_follows_and_holds_up_nothing
     an_unsent_send_is_due_again_as_it_was
+    a_follow_up_holds_up_its_job_until_it_is_sent
+    a_follow_up_that_is_due_goes_along
+    a_follow_up_is_retried_and_repeated_like_its_purge
+    a_refused_follow_up_is_widened_too
+    a_cancelled_purge_has_no_follow_up
+    the_latest_purges_are_told
     small_jobs_go_ahead_of_bulk_ones_without_starving_them
     a_paused_cdn_keeps_its_queue
     a_cdn_can_be_paused_before_its_first_purge

@@ -4,7 +4,7 @@ mod accept;
 mod auth;
 mod events;
 mod explain;
-mod fake;
+pub(crate) mod fake;
 mod listener;
 mod log;
 mod log_filter;

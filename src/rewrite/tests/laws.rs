@@ -49,7 +49,7 @@ fn directives() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// A header line that means something to the rewriting, well formed.
-fn line() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
+pub(super) fn line() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     let dates: &[&str] = &["0", "Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:50:37 GMT"];
     let tags: &[&str] = &["a", "B", "b", "node:1", "x*y", "long-tag-with-a-name"];
     prop_oneof![
@@ -84,7 +84,9 @@ fn wild_line() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     (select(names), value)
 }
 
-fn exchange(line: impl Strategy<Value = (&'static str, Vec<u8>)>) -> impl Strategy<Value = Exchange> {
+pub(super) fn exchange(
+    line: impl Strategy<Value = (&'static str, Vec<u8>)>,
+) -> impl Strategy<Value = Exchange> {
     let statuses: &[u16] =
         &[200, 200, 200, 203, 206, 301, 302, 304, 308, 400, 401, 403, 404, 410, 429, 500, 503];
     let paths: &[&str] =
@@ -103,7 +105,7 @@ fn exchange(line: impl Strategy<Value = (&'static str, Vec<u8>)>) -> impl Strate
     )
 }
 
-fn weighted() -> impl Strategy<Value = bool> {
+pub(super) fn weighted() -> impl Strategy<Value = bool> {
     prop::bool::weighted(0.2)
 }
 
@@ -125,7 +127,7 @@ fn any_rule(allow_override: impl Strategy<Value = bool>) -> impl Strategy<Value 
     )
 }
 
-fn policy(allow_override: impl Strategy<Value = bool>) -> impl Strategy<Value = Policy> {
+pub(super) fn policy(allow_override: impl Strategy<Value = bool>) -> impl Strategy<Value = Policy> {
     let ttls = (ttl(), ttl(), ttl(), ttl(), ttl(), ttl()).prop_map(|(a, b, c, d, e, f)| Ttls {
         edge: a,
         browser: b,
@@ -150,7 +152,7 @@ fn policy(allow_override: impl Strategy<Value = bool>) -> impl Strategy<Value = 
     )
 }
 
-fn any_dialect() -> impl Strategy<Value = Dialect> {
+pub(super) fn any_dialect() -> impl Strategy<Value = Dialect> {
     let ttl_header = prop_oneof![
         6 => Just(None),
         1 => select(&["cdn-cache-control", "cache-control", "edge-control", "x-ttl"])

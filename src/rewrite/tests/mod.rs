@@ -1,6 +1,7 @@
 //! The rewriting as a whole: tables of what goes in and comes out, and laws that hold whatever goes in.
 
 mod fallback;
+mod guard;
 mod laws;
 mod never;
 mod rows;
@@ -101,15 +102,29 @@ impl Exchange {
     }
 
     /// What `rewrite` makes of it.
-    fn rewritten(mut self, policy: &Policy, dialect: &Dialect) -> (Decision, HeaderMap) {
+    fn rewritten(self, policy: &Policy, dialect: &Dialect) -> (Decision, HeaderMap) {
+        self.held_against(&Purged::default(), 0, policy, dialect)
+    }
+
+    /// The same where this was purged, and the request began then.
+    fn held_against(
+        mut self,
+        purged: &Purged,
+        began_ms: i64,
+        policy: &Policy,
+        dialect: &Dialect,
+    ) -> (Decision, HeaderMap) {
         let request = RequestFacts {
             method: &self.method,
             path: &self.path,
             authorization: self.authorization,
             cookie: self.cookie,
         };
-        let edge =
-            Edge { dialect, fallback: self.unhealthy.then_some(Reason::PurgingUnhealthy), guard: None };
+        let edge = Edge {
+            dialect,
+            fallback: self.unhealthy.then_some(Reason::PurgingUnhealthy),
+            guard: Some(Guard { purged, began_ms }),
+        };
         let status = StatusCode::from_u16(self.status).unwrap();
         let decision = rewrite(policy, request, edge, status, &mut self.headers);
         (decision, self.headers)

@@ -30,7 +30,10 @@ pub(super) async fn a_follow_up_holds_up_its_job_until_it_is_sent(store: Shared)
     assert_eq!(view(&*store, "p1").await.jobs[0].next_attempt_ms, Some(START + 700));
     assert_eq!(claim(&*store, "fastly", START + 699).await, []);
     let again = claim(&*store, "fastly", START + 700).await;
-    assert_eq!((again.len(), again[0].reason, &again[0].item.value), (1, SendReason::FollowUp, &"tag-1".into()));
+    assert_eq!(
+        (again.len(), again[0].reason, &again[0].item.value),
+        (1, SendReason::FollowUp, &"tag-1".into())
+    );
     assert_eq!(store.arrived("p1".into(), START).await.unwrap(), 0, "it is under way");
     assert_eq!(settle_all(&*store, &again, SendOutcome::Done).await.len(), 1);
     assert_eq!(view(&*store, "p1").await.state, State::Done);

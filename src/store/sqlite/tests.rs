@@ -86,6 +86,26 @@ async fn what_was_accepted_survives_a_crash() {
     assert_eq!((again[0].id, again[0].attempt), (claimed[0].id, 2));
 }
 
+/// Nobody can say any more when it is due.
+#[tokio::test]
+async fn a_follow_up_is_due_after_the_next_start() {
+    let (_directory, path) = file();
+    let store = SqliteStore::open(&path).unwrap();
+    let follow_ups = crate::store::FollowUps { items: vec![(0, 0)], margin_ms: 500 };
+    store.enqueue(NewPurge { follow_ups, ..purge("p1", vec![job("fastly", 1)]) }).await.unwrap();
+    let waiting = crate::store::WAITING_MS;
+    assert_eq!(claim_until(&store, "fastly", waiting - 1, waiting, 10).await.len(), 1);
+    drop(store);
+    let before_ms = now_ms();
+    let store = SqliteStore::open(&path).unwrap();
+    let after_ms = now_ms();
+    store.take_over().await.unwrap();
+    assert_eq!(claim_until(&store, "fastly", before_ms + 499, waiting, 1).await.len(), 1, "the purge itself");
+    let next = store.due(crate::store::contract::key("fastly"), before_ms + 499, 9).await.unwrap().next_ms;
+    assert!(next.is_some_and(|next| (before_ms + 500..=after_ms + 500).contains(&next)), "{next:?}");
+    assert_eq!(claim_until(&store, "fastly", after_ms + 500, waiting, 10).await.len(), 1);
+}
+
 /// Holds the writer until everybody has queued, so that nothing depends on who is faster.
 struct Gate<'a> {
     queue: &'a mpsc::Sender<Box<dyn Command>>,
@@ -296,4 +316,9 @@ async fn frequent_queries_follow_an_index() {
     )
     .await;
     check("UPDATE sends SET leased = 0, due_ms = 0 WHERE leased = 1", "USING INDEX sends_leased").await;
+}
+
+fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_millis()).unwrap()
 }

@@ -1,0 +1,159 @@
+//! What gets a response that may be older than a purge that covers it.
+
+use super::laws::{any_dialect, exchange, line, policy, weighted};
+use super::*;
+use crate::rewrite::keys::{path_key, prefix_key, tag_key};
+use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
+use proptest::prelude::*;
+
+/// Everything was purged a moment after the response was asked for.
+pub(super) fn purged() -> Purged {
+    let purged = Purged::default();
+    purged.note_everything(1_000_000);
+    purged
+}
+
+fn guarded(exchange: Exchange, policy: &Policy, dialect: &Dialect, purged: &Purged) -> (Decision, HeaderMap) {
+    exchange.held_against(purged, 1_000_000, policy, dialect)
+}
+
+/// Outcome, reason and headers of a response to which everything purged applies.
+#[track_caller]
+fn check(exchange: Exchange, cdn: CdnType, expected: &str) {
+    let (decision, headers) = guarded(exchange, &site(), &dialect(cdn), &purged());
+    assert_eq!(format!("{} {} | {}", decision.outcome, decision.reason, text(&headers)), expected, "{cdn:?}");
+}
+
+#[test]
+fn for_every_cdn() {
+    let page = || get(&["cache-control: public, max-age=600, immutable", "etag: e"]);
+    let rows = [
+        (Fastly, "cache-control: no-cache, public | etag: e | surrogate-control: max-age=1"),
+        (
+            Akamai,
+            "cache-control: no-cache, public | edge-control: !no-store, max-age=1s, downstream-ttl=0s | etag: e",
+        ),
+        (Cloudflare, "cache-control: no-cache, public | cloudflare-cdn-cache-control: max-age=1 | etag: e"),
+        (Cloudfront, "cache-control: max-age=0, s-maxage=1, public | etag: e"),
+        (Varnish, "cache-control: no-cache, public | etag: e | surrogate-control: max-age=1"),
+    ];
+    for (cdn, expected) in rows {
+        check(page(), cdn, &format!("guarded purged | {expected}"));
+    }
+}
+
+#[test]
+fn whatever_else_would_be_done() {
+    let row = "guarded purged | cache-control: no-cache | surrogate-control: max-age=1";
+    check(get(&["cache-control: max-age=60"]).unhealthy(), Fastly, row);
+    check(get(&["surrogate-control: max-age=9000", "age: 5"]), Fastly, row);
+    check(get(&["etag: e"]).status(404), Fastly, row);
+    check(
+        get(&["cdn-cache-control: max-age=9"]).path("/media_0123456789abcdef0123456789abcdef01234567"),
+        Fastly,
+        row,
+    );
+    // What is left as it is may be kept for as long as the origin says: not for long then.
+    check(
+        get(&["cache-control: max-age=600", "vary: cookie"]),
+        Fastly,
+        "guarded purged | cache-control: max-age=1 | vary: cookie",
+    );
+    check(
+        get(&["cache-control: s-maxage=600"]).status(302),
+        Fastly,
+        "guarded purged | cache-control: s-maxage=1",
+    );
+    // What is not kept is not old.
+    check(get(&["cache-control: private"]), Fastly, "untouched private | cache-control: private");
+    check(get(&["set-cookie: a"]), Fastly, "untouched set-cookie | set-cookie: a");
+    check(
+        get(&[]).status(500),
+        Fastly,
+        "fallback error-status | cache-control: no-store | surrogate-control: max-age=0",
+    );
+}
+
+#[test]
+fn only_what_a_purge_covers() {
+    let policy = Policy { tags: TagPolicy { path: true, site: true, sections: 1 }, ..site() };
+    let is_guarded = |key: u64, exchange: Exchange, generated_ms: i64| {
+        let purged = Purged::default();
+        purged.note([key], 1_000_000);
+        let of = |dialect: &Dialect| {
+            exchange.clone().held_against(&purged, generated_ms, &policy, dialect).0.outcome
+                == Outcome::Guarded
+        };
+        // One without tags is held against them, too.
+        let without_tags = Dialect::new(Cloudfront, None, None);
+        let all = CdnType::ALL.map(|cdn| of(&dialect(cdn)));
+        assert!(all.iter().all(|guarded| *guarded == of(&without_tags)), "{all:?}");
+        all[0]
+    };
+    let page = || get(&["surrogate-key: Product-42 node:7", "cache-tag: a|b"]).path("/blog//first");
+    for key in [
+        path_key("/blog/first"),
+        prefix_key("/blog/"),
+        tag_key(Fastly, "product-42"),
+        tag_key(Fastly, &tags::path_tag("www", "/blog/first")),
+        tag_key(Fastly, &tags::section_tag("www", "/blog/")),
+        tag_key(Fastly, "site-www"),
+        tag_key(Cloudflare, "a|b"),
+    ] {
+        assert!(is_guarded(key, page(), 1_000_000));
+        assert!(!is_guarded(key, page(), 1_000_001));
+    }
+    for key in [path_key("/blog"), path_key("/blog/"), prefix_key("/b/"), tag_key(Fastly, "product")] {
+        assert!(!is_guarded(key, page(), 0));
+    }
+    // An origin that is a cache made it earlier.
+    let mut old = page();
+    old.headers.insert("age", HeaderValue::from_static("60"));
+    assert!(is_guarded(path_key("/blog/first"), old.clone(), 1_060_000));
+    assert!(!is_guarded(path_key("/blog/first"), old, 1_061_000));
+}
+
+#[test]
+fn what_does_not_fit_may_be_anything() {
+    let many = (0..200).map(|n| format!("t{n} ")).collect::<String>();
+    let exchange = get(&[&format!("surrogate-key: {many}")]);
+    let purged = Purged::default();
+    purged.note([tag_key(Akamai, "t199")], 1_000_000);
+    let (decision, _) = guarded(exchange, &site(), &dialect(Akamai), &purged);
+    assert_eq!(decision.outcome, Outcome::Guarded);
+}
+
+/// The largest lifetime that any header grants, in seconds.
+fn longest(headers: &HeaderMap) -> u64 {
+    let lines = headers.iter().map(|(_, value)| String::from_utf8_lossy(value.as_bytes()).to_lowercase());
+    let of_line = |line: String| {
+        let after = |name: &str| {
+            let values = line.split(name).skip(1).map(|rest| {
+                let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                digits.parse().unwrap_or(0)
+            });
+            values.max().unwrap_or(0)
+        };
+        ["max-age=", "s-maxage=", "downstream-ttl="].map(after).into_iter().max().unwrap_or(0)
+    };
+    lines.map(of_line).max().unwrap_or(0)
+}
+
+proptest! {
+    /// Nothing that a purge covers may be kept for longer than the guard's lifetime.
+    #[test]
+    fn old_is_never_kept(exchange in exchange(line()), policy in policy(weighted()), dialect in any_dialect()) {
+        let (decision, headers) = guarded(exchange, &policy, &dialect, &purged());
+        prop_assert!(!decision.may_be_kept(), "{decision:?}");
+        if decision.outcome == Outcome::Guarded {
+            prop_assert!(longest(&headers) <= 1, "{headers:?}");
+        }
+    }
+
+    /// What no purge covers is as if there were none.
+    #[test]
+    fn new_is_as_before(exchange in exchange(line()), policy in policy(weighted()), dialect in any_dialect()) {
+        let before = exchange.clone().rewritten(&policy, &dialect);
+        prop_assert_eq!(exchange.held_against(&purged(), i64::MAX, &policy, &dialect), before);
+    }
+}

@@ -71,8 +71,8 @@ impl Flood {
             }
             sent += BATCH;
         }
+        // The kernel may have taken all of it; a connection that stays open fails here.
         let code = self.client.ended();
-        assert!(sent < UNITS, "all of it was taken");
         self.settles();
         code
     }

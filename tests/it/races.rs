@@ -111,6 +111,16 @@ impl World {
         panic!("no ports for the shim");
     }
 
+    /// The shim has decided upon the first response, and the CDN has not stored it.
+    fn until_one_is_on_its_way(&self) {
+        eventually("the response is under way", || {
+            let metrics = Request::get("/metrics").send(self.shim.admin);
+            let begun = |line: &str| line.starts_with("origin_shim_origin_duration_seconds_count");
+            let line = metrics.text().lines().find(|line| begun(line))?;
+            (line.split(' ').nth(1)?.parse::<f64>().ok()? >= 1.0).then_some(())
+        });
+    }
+
     fn sees(&self, edge: usize, path: &str) -> String {
         let answer = Request::get(path).send(self.edges[edge].address);
         answer.text().split('.').next().unwrap().trim().to_owned()
@@ -213,14 +223,7 @@ fn only_what_was_on_its_way_is_purged_again() {
     let (trickling, quick) = ("/slow/0/5000/page", "/quick");
     thread::scope(|scope| {
         scope.spawn(|| world.sees(0, trickling));
-        // The shim has decided, and the CDN has not stored it.
-        eventually("the response is under way", || {
-            let metrics = Request::get("/metrics").send(world.shim.admin);
-            let begun = |line: &str| line.starts_with("origin_shim_origin_duration_seconds_count");
-            let count =
-                metrics.text().lines().find(|line| begun(line))?.split(' ').nth(1)?.parse::<f64>().ok()?;
-            (count >= 1.0).then_some(())
-        });
+        world.until_one_is_on_its_way();
         let other = world.shim.purge(&json!({"paths": ["/other"]}));
         assert_eq!(calls(&other, &world.shim), 1);
         world.pages.publish(trickling);
@@ -244,14 +247,13 @@ fn a_follow_up_survives_a_crash() {
     let path = "/slow/0/60000/page";
     let edge = world.edges[0].address;
     let visitor = thread::spawn(move || Request::get(path).try_send(edge).map(|answer| answer.status));
-    let id = eventually("a purge waits for what is on its way", || {
-        let id = world.shim.accept(&json!({"paths": [path]}));
-        eventually("the CDN was called", || {
-            let attempts = world.shim.look_up(&id)["jobs"][0]["attempts"].as_array().unwrap().len();
-            (attempts > 0).then_some(())
-        });
-        (world.shim.look_up(&id)["state"] != "done").then_some(id)
+    world.until_one_is_on_its_way();
+    let id = world.shim.accept(&json!({"paths": [path]}));
+    eventually("the CDN was called", || {
+        let attempts = world.shim.look_up(&id)["jobs"][0]["attempts"].as_array().unwrap().len();
+        (attempts > 0).then_some(())
     });
+    assert_ne!(world.shim.look_up(&id)["state"], "done");
     world.pages.publish(path);
     world.shim.kill();
     world.shim.start_again();

@@ -10,14 +10,16 @@ use axum::extract;
 use axum::response::Json;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::error::Error;
 use std::sync::Arc;
+
+/// It stands in the audit log. Bytes.
+const MAX_FILTER: usize = 1000;
 
 /// What is logged.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with a filter")]
 pub(super) struct LogFilter {
-    /// A level, or levels by part, such as `info,origin_shim::worker=debug`.
+    /// A level, or levels by part, such as `info,origin_shim::worker=debug`. At most 1,000 bytes.
     filter: String,
 }
 
@@ -38,17 +40,20 @@ pub(super) async fn change(
         return Err(Problem::new(Kind::Forbidden, detail));
     }
     let LogFilter { filter } = json(&state.limits, body).await?;
-    match telemetry::set_filter(&filter) {
-        Ok(()) => {}
-        Err(error @ TelemetryError::Filter(_)) => {
-            let message = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-            let item = BadItem { item: "filter".to_owned(), message };
-            return Err(Problem::new(Kind::Invalid, "The filter stays as it was.").with_errors(vec![item]));
-        }
-        Err(_) => return Err(no_log()),
+    if filter.len() > MAX_FILTER {
+        return Err(invalid(format!("at most {MAX_FILTER} bytes")));
     }
+    telemetry::set_filter(&filter).map_err(|error| match error {
+        TelemetryError::Filter(error) => invalid(error.to_string()),
+        _ => no_log(),
+    })?;
     audit::changed(&caller, peer, "", filter.trim(), "log filter changed");
     show().await
+}
+
+fn invalid(message: String) -> Problem {
+    let item = BadItem { item: "filter".to_owned(), message };
+    Problem::new(Kind::Invalid, "The filter stays as it was.").with_errors(vec![item])
 }
 
 fn no_log() -> Problem {

@@ -36,7 +36,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 /// The least that a connection's buffers may grow to, so that bodies pass in reads of a good size.
-const BUFFER: usize = 32 * 1024;
+const BUFFER: usize = 64 * 1024;
 /// hyper parses up to this many headers without allocating.
 const HEADERS_ON_STACK: usize = 100;
 

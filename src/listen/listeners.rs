@@ -111,7 +111,9 @@ impl Listeners {
         if let (Some(tls), Some(certificates)) = (&tls, certificates) {
             tls.replace(certificates);
         }
-        for bound in bound.iter().filter(|bound| self.bound.iter().all(|old| old.number != bound.number)) {
+        // Where the first ones are, the program itself tells.
+        let is_new = |bound: &&Bound| self.bound.iter().all(|old| old.number != bound.number);
+        for bound in bound.iter().filter(is_new).filter(|_| !self.bound.is_empty()) {
             tracing::info!(address = %bound.real, tls = bound.wanted.tls, "listening");
         }
         for bound in &gone {

@@ -441,7 +441,7 @@ mod tests {
         };
         assert_eq!([1, 2, 3, 4].map(parks), [false; 4], "the first head is awaited");
         drop(case.open.begin(false));
-        assert_eq!([5, 6, 7, 8].map(parks), [false, false, true, false]);
+        assert_eq!([5, 6, 7, 8].map(parks), [true, false, false, false]);
         // Asked while a head arrives.
         drop(case.open.begin(false));
         case.at(12);

@@ -275,7 +275,11 @@ impl Origin {
         let check = settings.check.clone().map(|check| OriginCheck {
             host: check.host.or_else(|| match &host_header {
                 Some(value) => value.to_str().ok().map(str::to_owned),
-                None => site.hosts.first().map(|host| host.replace('*', "www")),
+                // Any host will do that the site serves.
+                None => {
+                    let host = site.hosts.first().map(|host| host.replace('*', "www"));
+                    Some(host.unwrap_or_else(|| url.authority.clone()))
+                }
             }),
             ..check
         });

@@ -121,3 +121,29 @@ async fn readiness_follows_the_life_of_the_process() {
     }
     insta::assert_snapshot!(text);
 }
+
+#[tokio::test]
+async fn an_origin_that_is_avoided_is_told_and_takes_no_readiness() {
+    use crate::view::OriginStatus;
+    let api = Api::new();
+    let addresses = vec![
+        (SocketAddr::from(([10, 0, 0, 1], 443)), Some("requests fail there")),
+        (SocketAddr::from(([10, 0, 0, 2], 443)), None),
+    ];
+    let url = "https://origin.example.com".to_owned();
+    api.state.origins.set(vec![OriginStatus { site: "www".to_owned(), url, addresses }]);
+    let ready = api.call(Request::get("/readyz").body(Body::empty()).unwrap()).await;
+    assert_eq!(ready.status, StatusCode::OK);
+    let complaint = "www: 1 of 2 addresses of https://origin.example.com avoided: requests fail there";
+    assert!(ready.json()["degraded"].as_array().unwrap().contains(&complaint.into()), "{}", ready.body);
+    // Whoever needs no token sees no addresses.
+    assert!(!ready.body.contains("10.0.0"));
+    let www = api.call(get("/v1/sites/www", "cms")).await.json();
+    let expected = serde_json::json!([{ "url": "https://origin.example.com", "addresses": [
+        { "address": "10.0.0.1:443", "avoided": "requests fail there" },
+        { "address": "10.0.0.2:443", "avoided": null },
+    ]}]);
+    assert_eq!(www["origins"], expected);
+    let shop = api.call(get("/v1/sites/shop", "root")).await.json();
+    assert_eq!(shop["origins"], serde_json::json!([]));
+}

@@ -4,7 +4,7 @@ use super::body::{Reading, ResponseBody};
 use super::error::{Cause, Error, Phase};
 use super::head::{Framing, Head, HeadReader};
 use super::upload::Upload;
-use super::{Connection, READ_BYTES, Recycle};
+use super::{Connection, Recycle};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::Body;
@@ -89,7 +89,8 @@ where
             if let Some(head) = connection.decode_head(&mut self.head).map_err(Cause::Head)? {
                 return Poll::Ready(Ok(head));
             }
-            match ready!(connection.poll_fill(cx, READ_BYTES)) {
+            let room = connection.usual_room();
+            match ready!(connection.poll_fill(cx, room)) {
                 Ok(0) => return Poll::Ready(Err(self.write_error.take().unwrap_or(Cause::Closed))),
                 Ok(_) => self.response_started = true,
                 Err(error) => return Poll::Ready(Err(self.write_error.take().unwrap_or(Cause::Io(error)))),

@@ -34,14 +34,14 @@ use http_body::Body;
 use scratch::Size;
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use upload::Upload;
 
 /// Room for a read at first; enough for most heads together with a small body.
 const READ_BYTES: usize = 8 * 1024;
 /// Room for a read of a body that has shown to be large.
-const MAX_READ_BYTES: usize = 96 * 1024;
+const MAX_READ_BYTES: usize = 64 * 1024;
 
 /// A connection to an origin, between two exchanges.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ struct Inner<IO> {
     buf: BytesMut,
     size: Size,
     usual_room: usize,
+    /// Bytes of the response under way.
+    received: usize,
     reused: bool,
 }
 
@@ -100,6 +102,7 @@ where
             buf: BytesMut::new(),
             size: Size::Small,
             usual_room: READ_BYTES,
+            received: 0,
             reused: false,
         }))
     }
@@ -175,14 +178,23 @@ where
 
     /// Reads once, with room for at least `room` bytes. 0 is the end of the stream.
     fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
-        let Inner { io, buf, size, usual_room, scratch, .. } = &mut *self.0;
-        if buf.is_empty() && room > READ_BYTES && *size == Size::Small {
-            scratch.keep(std::mem::replace(buf, scratch.buffer(Size::Large)), Size::Small);
+        let Inner { io, buf, size, usual_room, scratch, received, .. } = &mut *self.0;
+        if buf.is_empty() && room > READ_BYTES && !buf.try_reclaim(room) {
+            scratch.keep(std::mem::replace(buf, scratch.buffer(Size::Large)), *size);
             *size = Size::Large;
         }
         buf.reserve(room);
         let spare = buf.capacity() - buf.len();
-        let read = ready!(pin!(io.read_buf(buf)).poll(cx))?;
+        let Poll::Ready(read) = pin!(io.read_buf(buf)).poll(cx) else {
+            if buf.is_empty() && *size == Size::Large {
+                // Whoever waits needs no memory for it.
+                scratch.keep(std::mem::take(buf), Size::Large);
+                *size = Size::Small;
+            }
+            return Poll::Pending;
+        };
+        let read = read?;
+        *received = received.saturating_add(read);
         if read == spare {
             *usual_room = (*usual_room * 2).min(MAX_READ_BYTES);
         }
@@ -202,7 +214,9 @@ where
     fn into_idle(mut self) -> Self {
         self.0.scratch.keep(std::mem::take(&mut self.0.buf), self.0.size);
         self.0.size = Size::Small;
-        self.0.usual_room = READ_BYTES;
+        // What an origin sends next is likely to be of the same kind.
+        let was_large = std::mem::take(&mut self.0.received) > READ_BYTES;
+        self.0.usual_room = if was_large { MAX_READ_BYTES } else { READ_BYTES };
         self.0.reused = true;
         self
     }

@@ -35,15 +35,18 @@ fn load(text: &str) -> Result<Loaded, config::ConfigError> {
     config::parse(text, Path::new("fuzz.toml"), &|_| Some(SECRET.to_owned()))
 }
 
-/// A site's configuration as AEM stores it: what is imported can be used.
+/// A site's configuration as AEM stores it.
 pub fn aem(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for origin in [None, Some("https://main--website--acme.aem.live")] {
         let options = Options { origin: origin.map(|origin| origin.parse().unwrap()), site: None };
         match import::import(text, "cdn.json", &options) {
             Ok(imported) => {
-                let loaded = load(&imported.toml);
-                assert!(loaded.is_ok(), "{}\n{}", loaded.unwrap_err(), imported.toml);
+                // A value may be none that the CDN could have; then it is named. What AEM says never becomes syntax.
+                for problem in load(&imported.toml).err().iter().flat_map(|error| error.problems()) {
+                    let names_a_value = !problem.key.is_empty() && !problem.message.contains("unknown");
+                    assert!(names_a_value, "{problem:?}\n{}", imported.toml);
+                }
             }
             Err(error) => assert!(!error.problems.is_empty()),
         }

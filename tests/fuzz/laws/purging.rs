@@ -7,6 +7,7 @@ use origin_shim::cdn::{
 use origin_shim::config::{self, Cdn, Config, Site};
 use origin_shim::events::{self, Event};
 use origin_shim::purge::{self, PurgeRequest};
+use origin_shim::rewrite::CdnType;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -159,7 +160,9 @@ pub fn reply(data: &[u8]) {
     ] {
         assert!(classified.message.len() <= MESSAGE_BYTES, "{classified:?}");
         assert!(!classified.message.chars().any(char::is_control), "{classified:?}");
-        assert!(!classified.message.contains(SECRET), "{classified:?}");
+        // Varnish has no secret.
+        let tells = classified.message.contains(SECRET) && adapter.cdn_type() != CdnType::Varnish;
+        assert!(!tells, "{classified:?}");
         match classified.verdict {
             Verdict::Done => assert!(status.is_success(), "{status}: {classified:?}"),
             Verdict::Partial(left) => assert!(!left.is_empty() && left.iter().all(|index| *index < 2)),

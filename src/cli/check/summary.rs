@@ -2,8 +2,8 @@
 
 use crate::config::duration::print as duration;
 use crate::config::{
-    Access, Cdn, Config, Everything, Loaded, LogFormat, Mode, OriginHost, OriginSettings, OriginUrl, Site,
-    Trust,
+    Access, Cdn, Config, Everything, Loaded, LogFormat, Mode, OriginHost, OriginProtocol, OriginSettings,
+    OriginUrl, Site, Trust,
 };
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -67,7 +67,10 @@ fn describe_site(site: &Site, f: &mut Formatter<'_>) -> fmt::Result {
         OriginHost::Literal(name) => name.clone(),
     };
     write!(f, "  origin  {}, Host: {host}", origins.join(", then "))?;
-    let OriginSettings { connections, tls, check } = &site.origin;
+    let OriginSettings { protocol, connections, tls, check } = &site.origin;
+    if *protocol == OriginProtocol::Http2 {
+        write!(f, ", HTTP/2")?;
+    }
     if let Some(name) = &tls.server_name {
         write!(f, ", TLS as {name}")?;
     }

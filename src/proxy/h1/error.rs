@@ -77,10 +77,6 @@ pub enum Cause {
 impl Cause {
     /// What a stream failed of.
     pub(in crate::proxy) fn http2(error: h2::Error) -> Self {
-        // The library's own word for a head that is larger than what we have said that we take.
-        if error.is_library() && error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM) {
-            return Self::Head(HeadError::TooLarge);
-        }
         Self::Http2(Box::new(error))
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn request<'a>(
             if declared.replace(length).is_some_and(|earlier| earlier != length) {
                 return Err(EncodeError::ContentLength);
             }
+            headers.insert(name, value.clone());
         } else if !hop::is_fixed(name) {
             headers.append(name, value.clone());
         }
@@ -50,8 +51,8 @@ pub(super) fn request<'a>(
         return Err(EncodeError::ContentLength);
     }
     // RFC 9110 §8.6: a method that is meant to have content says so even when there is none.
-    let says_length = declared.is_some() || matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    if let Some(length) = length.filter(|length| *length > 0 || says_length) {
+    let says_length = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    if let Some(length) = length.filter(|length| declared.is_none() && (*length > 0 || says_length)) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     let mut parts = http::uri::Parts::default();

@@ -42,6 +42,9 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
 const SEND_BUFFER: usize = 64 * 1024;
 /// What RFC 9113 §6.5.2 counts for a field besides its bytes.
 const FIELD_OVERHEAD: usize = 32;
+/// How many times the limit of a head the library takes before it ends the connection, and with it other requests. What is
+/// above the limit itself fails alone.
+const HEAD_EXCESS: usize = 4;
 
 /// A connection to an origin, shared by requests.
 #[derive(Clone, Debug)]
@@ -105,7 +108,7 @@ pub async fn open<IO>(io: IO, clock: &Rc<Clock>, limits: HeadLimits) -> Result<C
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let list = limits.bytes + limits.fields * FIELD_OVERHEAD;
+    let list = (limits.bytes + limits.fields * FIELD_OVERHEAD) * HEAD_EXCESS;
     let handshake = Builder::new()
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW)

@@ -389,7 +389,9 @@ pub enum OriginHost {
 pub const MAX_ORIGINS: usize = 32;
 
 /// `sites.origin_protocol`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum OriginProtocol {
     /// HTTP/1.1.

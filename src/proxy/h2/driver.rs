@@ -87,3 +87,83 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::h1::head::HeadLimits;
+    use crate::proxy::h2::{self, Request};
+    use http::uri::Scheme;
+    use http::{HeaderName, HeaderValue, Method, header};
+    use http_body_util::Empty;
+    use std::time::Instant;
+    use tokio::io::{DuplexStream, duplex};
+
+    /// Lets everything that can run do so.
+    async fn settle() {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// An origin that takes requests and answers none; it reads, and so answers PINGs, until it is told to `stop`.
+    async fn serve(io: DuplexStream, stop: tokio::sync::oneshot::Receiver<()>) {
+        let mut connection = ::h2::server::handshake(io).await.unwrap();
+        let mut requests = Vec::new();
+        let serving = async {
+            while let Some(request) = connection.accept().await {
+                requests.push(request);
+            }
+        };
+        tokio::select! {
+            () = serving => {}
+            _ = stop => std::future::pending().await,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_origin_that_is_gone_without_a_word_is_noticed() {
+        tokio::task::LocalSet::new()
+            .run_until(async {
+                let (ours, theirs) = duplex(64 * 1024);
+                let (stop, stopped) = tokio::sync::oneshot::channel();
+                tokio::task::spawn_local(serve(theirs, stopped));
+                let start = Instant::now();
+                let clock = Clock::new(start);
+                let mut connection = h2::open(ours, &clock, HeadLimits::default()).await.unwrap();
+                let host: [(HeaderName, HeaderValue); 1] =
+                    [(header::HOST, HeaderValue::from_static("a.test"))];
+                let exchange = connection
+                    .again()
+                    .send(Request {
+                        method: &Method::GET,
+                        target: &"/".parse().unwrap(),
+                        scheme: Scheme::HTTP,
+                        headers: host.iter().map(|(name, value)| (name, value)),
+                        body: None::<Empty<Bytes>>,
+                        limits: HeadLimits::default(),
+                    })
+                    .unwrap();
+                settle().await;
+                let mut seconds = 0;
+                let mut pass = async |more: u64| {
+                    seconds += more;
+                    clock.tick(start + Duration::from_secs(seconds));
+                    settle().await;
+                };
+                // It answers PINGs for as long as it is there.
+                for _ in 0..10 {
+                    pass(11).await;
+                    assert!(connection.is_open());
+                }
+                stop.send(()).unwrap();
+                pass(11).await;
+                assert!(connection.is_open(), "it is asked");
+                pass(11).await;
+                assert!(!connection.is_open());
+                let error = exchange.await.unwrap_err();
+                assert!(error.is_retryable() && !error.is_unprocessed(), "{error:?}");
+            })
+            .await;
+    }
+}

@@ -98,3 +98,77 @@ pub(super) fn check<T>(
     // Without a length the end of the stream is the body's.
     Ok(length.map_or(Framing::Chunked, Framing::Length))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::fixture;
+
+    /// Target, then fields, of the request that is sent.
+    fn sent(
+        method: &Method,
+        fields: &[(&str, &str)],
+        body: Option<Option<u64>>,
+    ) -> Result<String, EncodeError> {
+        let fields = fixture::headers(&[&[("host", "a.test")], fields].concat());
+        let target = "/a?b".parse().unwrap();
+        let Encoded { head, length } = request(method, &target, Scheme::HTTPS, &fields, body)?;
+        let lines = fixture::lines(head.headers());
+        Ok(format!("{} {length:?} {lines:?}", head.uri()))
+    }
+
+    #[test]
+    fn requests() {
+        let check = |method, fields: &[(&str, &str)], body, length: &str, lines: &str| {
+            let expected = format!("https://a.test/a?b {length} [{lines}]");
+            assert_eq!(sent(&method, fields, body), Ok(expected), "{fields:?}");
+        };
+        check(Method::GET, &[("x", "1")], None, "Some(0)", r#"("x", "1")"#);
+        check(Method::POST, &[], None, "Some(0)", r#"("content-length", "0")"#);
+        check(Method::PUT, &[], Some(Some(7)), "Some(7)", r#"("content-length", "7")"#);
+        check(Method::PUT, &[], Some(None), "None", "");
+        let told = [("content-length", "7"), ("content-length", "7"), ("x", "1")];
+        let lines = r#"("content-length", "7"), ("x", "1")"#;
+        check(Method::PUT, &told, Some(None), "Some(7)", lines);
+        check(Method::PUT, &told, Some(Some(7)), "Some(7)", lines);
+        let hop =
+            [("connection", "close"), ("te", "trailers"), ("transfer-encoding", "chunked"), ("upgrade", "x")];
+        check(Method::GET, &hop, Some(None), "None", "");
+    }
+
+    #[test]
+    fn requests_that_would_be_ambiguous() {
+        let refused = |fields: &[(&str, &str)], body| sent(&Method::PUT, fields, body).unwrap_err();
+        assert_eq!(refused(&[("content-length", "7")], Some(Some(8))), EncodeError::ContentLength);
+        assert_eq!(refused(&[("content-length", "7")], None), EncodeError::ContentLength);
+        assert_eq!(refused(&[("content-length", "+7")], Some(None)), EncodeError::ContentLength);
+        let twice = [("content-length", "7"), ("content-length", "8")];
+        assert_eq!(refused(&twice, Some(None)), EncodeError::ContentLength);
+        assert_eq!(refused(&[("host", "a b")], None), EncodeError::Target);
+        assert_eq!(sent(&Method::CONNECT, &[], None), Err(EncodeError::Connect));
+    }
+
+    #[test]
+    fn responses() {
+        let check = |status: u16, fields: &[(&str, &str)], to_head, expected| {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            *response.headers_mut() = fixture::headers(fields);
+            let limits = HeadLimits { fields: 2, bytes: 30 };
+            assert_eq!(super::check(&response, to_head, limits), expected, "{status} {fields:?}");
+        };
+        let length = [("content-length", "7")];
+        check(200, &[], false, Ok(Framing::Chunked));
+        check(200, &length, false, Ok(Framing::Length(7)));
+        check(200, &length, true, Ok(Framing::Empty));
+        check(204, &[], false, Ok(Framing::Empty));
+        check(304, &length, false, Ok(Framing::Empty));
+        check(599, &[], false, Ok(Framing::Chunked));
+        check(600, &[], false, Err(HeadError::Status(600)));
+        check(101, &[], false, Err(HeadError::Status(101)));
+        check(200, &[("content-length", "-7")], false, Err(HeadError::ContentLength));
+        check(200, &[("x", "1"), ("x", "2"), ("x", "3")], false, Err(HeadError::TooManyHeaders));
+        check(200, &[("x", "0123456789012345678901234")], false, Ok(Framing::Chunked));
+        check(200, &[("x", "01234567890123456789012345")], false, Err(HeadError::TooLarge));
+    }
+}

@@ -73,9 +73,27 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-/// One end of a connection, over plain TCP.
+/// What a connection is over.
+pub trait Wired: Read + Write {
+    /// Ends it.
+    fn shutdown(&self) -> bool;
+}
+
+impl Wired for TcpStream {
+    fn shutdown(&self) -> bool {
+        TcpStream::shutdown(self, std::net::Shutdown::Both).is_ok()
+    }
+}
+
+impl Wired for rustls::StreamOwned<rustls::ServerConnection, TcpStream> {
+    fn shutdown(&self) -> bool {
+        Wired::shutdown(&self.sock)
+    }
+}
+
+/// One end of a connection.
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Wired>,
     frames: HashMap<u32, Vec<Frame>>,
 }
 
@@ -98,7 +116,7 @@ impl Client {
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.set_write_timeout(Some(LIMIT)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, frames: HashMap::new() }
+        Self::over(stream)
     }
 
     /// The server's side of a connection, after the client's preface; it says these settings.
@@ -106,11 +124,17 @@ impl Client {
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.set_write_timeout(Some(LIMIT)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut server = Self { stream, frames: HashMap::new() };
+        let mut stream = stream;
         let mut preface = [0; 24];
-        let _ = server.stream.read_exact(&mut preface);
+        let _ = stream.read_exact(&mut preface);
+        let mut server = Self::over(stream);
         server.send(frame(SETTINGS, 0, 0, settings));
         server
+    }
+
+    /// One end of what is open already.
+    pub fn over(stream: impl Wired + 'static) -> Self {
+        Self { stream: Box::new(stream), frames: HashMap::new() }
     }
 
     /// The stream of the next request, and whether it has no body; none at the end of the connection.
@@ -135,7 +159,7 @@ impl Client {
 
     /// Ends the connection.
     pub fn shutdown(&mut self) -> bool {
-        self.stream.shutdown(std::net::Shutdown::Both).is_ok()
+        self.stream.shutdown()
     }
 
     /// The head of a response on a stream.

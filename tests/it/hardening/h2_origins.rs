@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(50);
 
-fn http2(origins: &[SocketAddr]) -> Config {
+pub(super) fn http2(origins: &[SocketAddr]) -> Config {
     let mut www = site(origins);
     www.origin.protocol = OriginProtocol::Http2;
     config(vec![www])
@@ -24,13 +24,13 @@ fn before(origin: SocketAddr, limit: impl FnOnce(&mut Limits)) -> Shim {
 }
 
 /// An origin that plays a script on each connection, frame by frame.
-struct Frames {
-    address: SocketAddr,
+pub(super) struct Frames {
+    pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
 }
 
 impl Frames {
-    fn playing(script: impl Fn(&mut Client, usize) + Send + Sync + 'static) -> Self {
+    pub(super) fn playing(script: impl Fn(&mut Client, usize) + Send + Sync + 'static) -> Self {
         Self::with_settings(&[], script)
     }
 
@@ -52,20 +52,20 @@ impl Frames {
         Self { address, connections }
     }
 
-    fn connections(&self) -> usize {
+    pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
 
 const OK: [(&str, &str); 1] = [(":status", "200")];
 
-fn ok(peer: &mut Client, stream: u32) {
+pub(super) fn ok(peer: &mut Client, stream: u32) {
     peer.respond(stream, &OK, false);
     peer.send(frame(DATA, END_STREAM, stream, b"ok"));
 }
 
 /// Reads on until the peer ends the connection.
-fn to_the_end(peer: &mut Client) {
+pub(super) fn to_the_end(peer: &mut Client) {
     while peer.next_answering().is_some() {}
 }
 

@@ -44,8 +44,11 @@ pub(super) fn enqueue(connection: &Connection, purge: &NewPurge) -> rusqlite::Re
     let n = connection.last_insert_rowid();
     for (number, job) in purge.jobs.iter().enumerate() {
         let id = insert_job(connection, purge, n, job)?;
-        let items = purge.follow_ups.items.iter().filter(|(of, _)| *of == number);
-        follow_up::insert(connection, id, items.map(|(_, item)| *item), purge.follow_ups.margin_ms)?;
+        let follow_ups = &purge.follow_ups;
+        if !follow_ups.items.is_empty() {
+            let items = follow_ups.items.iter().filter(|(of, _)| *of == number).map(|(_, item)| *item);
+            follow_up::insert(connection, id, items, follow_ups.margin_ms)?;
+        }
     }
     if let Some((key, hash)) = &purge.idempotency {
         connection

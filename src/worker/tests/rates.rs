@@ -86,7 +86,7 @@ impl Shim {
     }
 }
 
-/// As many items as the issue asks for, or fewer in the quick variant.
+/// The largest purge that the admin API takes, or less in the quick variant.
 fn burst() -> usize {
     if std::env::var_os("ORIGIN_SHIM_LONG").is_some() { 50_000 } else { 5_000 }
 }

@@ -168,7 +168,11 @@ impl Exchange {
     }
 }
 
-/// An exchange of either version. That of HTTP/2 is boxed, so that it takes no room where there is none.
+/// An exchange of either version.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "that of HTTP/2 is boxed so that it takes no room where there is none"
+)]
 enum Begun {
     Http1(h1::Exchange<Stream, Upload, Lease>),
     Http2(Box<h2::Exchange<Upload>>),

@@ -176,6 +176,7 @@ mod tests {
             name = "plain"
             hosts = ["plain.example.com"]
             origin = "http://c.example"
+            origin_protocol = "http2"
             origin_connections = 200
             origin_check = { path = "/healthz" }
             origin_host = "preserve"
@@ -201,7 +202,7 @@ mod tests {
 
         site plain (off: a plain proxy)
           hosts   plain.example.com
-          origin  http://c.example, Host: that of the request, 200 requests at a time, checked at /healthz every 10s
+          origin  http://c.example, Host: that of the request, HTTP/2, 200 requests at a time, checked at /healthz every 10s
           cdns    none: a plain proxy
 
         2 warnings:

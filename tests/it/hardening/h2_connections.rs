@@ -174,3 +174,19 @@ fn a_reload_changes_the_version() {
     shim.plane.reload(&http2(&[origin.address])).unwrap();
     assert_eq!(shim.request(&get("/")).1, "ok");
 }
+
+#[test]
+fn the_next_origin_gets_what_the_first_does_not_answer() {
+    let silent = Frames::playing(|peer, _| to_the_end(peer));
+    let good = Frames::playing(|peer, _| {
+        while let Some((stream, _)) = peer.next_request() {
+            ok(peer, stream);
+        }
+    });
+    let mut config = http2(&[nowhere(), silent.address, good.address]);
+    config.server.limits.origin_first_byte_timeout = SOON;
+    let shim = Shim::start(&config);
+    assert_eq!(shim.request(&get("/")).1, "ok");
+    let put = "PUT / HTTP/1.1\r\nhost: www.example.com\r\ncontent-length: 1\r\n\r\nx";
+    assert_eq!(status(&shim.request(put).0), 504, "it may have reached the origin");
+}

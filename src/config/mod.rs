@@ -388,9 +388,24 @@ pub enum OriginHost {
 /// Origins that a site may have.
 pub const MAX_ORIGINS: usize = 32;
 
+/// `sites.origin_protocol`
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum OriginProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: with `https://` where the origin chooses it, else HTTP/1.1; with `http://` without asking.
+    Http2,
+}
+
 /// How a site's origins are treated: the keys of `[[sites]]` that begin with `origin_`.
 #[derive(Clone, Debug, Default)]
 pub struct OriginSettings {
+    /// The version of HTTP that they are talked to in.
+    pub protocol: OriginProtocol,
     /// Requests at a time at each of them; 0: no limit.
     pub connections: usize,
     /// For those with https.

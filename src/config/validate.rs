@@ -2,7 +2,7 @@
 //! deserves a second look.
 
 use super::at::At;
-use super::{Admin, Cdn, Config, Mode, OriginTls, Server, Site, Trust};
+use super::{Admin, Cdn, Config, Mode, OriginProtocol, OriginTls, Server, Site, Trust};
 use crate::rewrite::{CdnType, Profile};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -177,6 +177,13 @@ fn doubtful_site(site: &Site, at: &At<'_>) {
     }
     if site.origin.tls != OriginTls::default() && !site.origins.iter().any(|origin| origin.tls) {
         at.key("origin_tls").warn("has no effect: no origin has https://");
+    }
+    let is_h2c =
+        site.origin.protocol == OriginProtocol::Http2 && site.origins.iter().any(|origin| !origin.tls);
+    if is_h2c && !site.upgrades.is_empty() {
+        at.key("upgrades").warn(
+            "these requests use HTTP/1.1, which an origin with http:// and `origin_protocol = \"http2\"` must speak on the same port",
+        );
     }
     if site.policy.profile == Profile::Aem && site.policy.aem.is_none() {
         at.key("aem").warn(

@@ -2,11 +2,11 @@
 //! part may take. Trailers end at this hop.
 
 use super::clock::{Clock, Patience};
+use super::exchange::OriginBody;
 use super::flight::Flight;
 use super::h1;
 use super::in_flight::Ticket;
 use super::metered::Metered;
-use super::origin::OriginBody;
 use super::upgrade::Tunnel;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};

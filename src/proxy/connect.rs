@@ -1,12 +1,14 @@
-//! New connections to origins: address, TCP, TLS, HTTP/1.1.
+//! Connections to origins: address, TCP, TLS, and the version of HTTP.
 
 use super::error::OriginError;
-use super::h1;
+use super::h1::head::HeadLimits;
 use super::site::{Origin, OriginTls};
 use super::stream::Stream;
 use super::upstream::{self, Address};
 use super::worker::Worker;
-use crate::config::Limits;
+use super::{h1, h2};
+use crate::config::{Limits, OriginProtocol};
+use crate::metrics::shard::SiteShard;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -15,18 +17,46 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// A connection to an origin, between two requests.
-pub(super) type Connection = h1::Connection<Stream>;
+/// A connection to an origin: between two requests, or in HTTP/2 with room for one.
+#[derive(Debug)]
+pub(super) enum Connection {
+    Http1(h1::Connection<Stream>),
+    Http2(h2::Connection),
+}
 
 /// The address at the other end of a connection. Counted by the worker alone, which costs no locked instruction.
 pub(super) type Route = Rc<Arc<Address>>;
 
-/// Connects to the first address of `origin` that takes a connection within the limit; to `but` only if it has no other.
-/// Each gets an equal share of the time that is left, so that one that swallows packets does not use up that of the next.
+/// A connection for a request for which none is free. One that is made for HTTP/2 is for those who wait meanwhile, too:
+/// each new connection is waited for by all, so that a burst needs a few and not one for each request.
 pub(super) async fn connect(
     worker: &Worker,
     limits: &Limits,
+    counters: &SiteShard,
     origin: &Origin,
+    protocol: OriginProtocol,
+    but: Option<&Address>,
+) -> Result<(Connection, Route), OriginError> {
+    let id = origin.upstream.id;
+    if protocol == OriginProtocol::Http1 || worker.pool.prefers_http1(id) {
+        return make(worker, limits, counters, origin, protocol, but).await;
+    }
+    let turn = tokio::time::timeout(limits.origin_connect_timeout, worker.pool.turn(id).acquire_owned());
+    let _turn = turn.await.map_err(|_| OriginError::ConnectTimeout)?;
+    match worker.pool.share(id, but) {
+        Some((connection, route)) => Ok((Connection::Http2(connection), route)),
+        None => make(worker, limits, counters, origin, protocol, but).await,
+    }
+}
+
+/// Connects to the first address of `origin` that takes a connection within the limit; to `but` only if it has no other.
+/// Each gets an equal share of the time that is left, so that one that swallows packets does not use up that of the next.
+async fn make(
+    worker: &Worker,
+    limits: &Limits,
+    counters: &SiteShard,
+    origin: &Origin,
+    protocol: OriginProtocol,
     but: Option<&Address>,
 ) -> Result<(Connection, Route), OriginError> {
     let started = Instant::now();
@@ -40,8 +70,15 @@ pub(super) async fn connect(
     for (index, address) in addresses.into_iter().enumerate() {
         let left = limits.origin_connect_timeout.saturating_sub(started.elapsed());
         let share = left / u32::try_from(preferred.saturating_sub(index)).unwrap_or(u32::MAX).max(1);
-        match establish(address.socket, origin.tls.as_ref(), share).await {
-            Ok(stream) => return Ok((h1::Connection::new(stream, &worker.scratch), Rc::new(address))),
+        match begin(worker, limits, origin, protocol, address.socket, share).await {
+            Ok(connection) => {
+                counters.origin_connections.add(1);
+                let route = Rc::new(address);
+                if protocol == OriginProtocol::Http2 {
+                    worker.pool.made(origin.upstream.id, &connection, &route);
+                }
+                return Ok((connection, route));
+            }
             Err(error) => failure = error,
         }
         address.failed(limits.origin_max_fails, limits.origin_fail_timeout, Instant::now());
@@ -49,10 +86,31 @@ pub(super) async fn connect(
     Err(failure)
 }
 
+async fn begin(
+    worker: &Worker,
+    limits: &Limits,
+    origin: &Origin,
+    protocol: OriginProtocol,
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<Connection, OriginError> {
+    let started = Instant::now();
+    let stream = establish(address, origin.tls.as_ref(), protocol, limit).await?;
+    if !stream.speaks_http2(protocol) {
+        return Ok(Connection::Http1(h1::Connection::new(stream, &worker.scratch)));
+    }
+    let head_limits = HeadLimits { fields: limits.origin_headers, bytes: limits.origin_header_bytes };
+    let opening = h2::open(stream, &worker.clock, head_limits);
+    let opened = tokio::time::timeout(limit.saturating_sub(started.elapsed()), opening).await;
+    let connection = opened.map_err(|_| OriginError::ConnectTimeout)?.map_err(OriginError::Http2)?;
+    Ok(Connection::Http2(connection))
+}
+
 /// The bytes of a connection, after the TLS handshake if there is one.
 pub(super) async fn establish(
     address: SocketAddr,
     tls: Option<&OriginTls>,
+    protocol: OriginProtocol,
     limit: Duration,
 ) -> Result<Stream, OriginError> {
     let establishing = async {
@@ -60,9 +118,9 @@ pub(super) async fn establish(
         stream.set_nodelay(true).map_err(OriginError::Connect)?;
         match tls {
             None => Ok(Stream::Plain(stream)),
-            Some(OriginTls { config, name }) => {
-                let connector = TlsConnector::from(Arc::clone(config));
-                let stream = connector.connect(name.clone(), stream).await.map_err(OriginError::Tls)?;
+            Some(tls) => {
+                let connector = TlsConnector::from(Arc::clone(tls.config(protocol)));
+                let stream = connector.connect(tls.name.clone(), stream).await.map_err(OriginError::Tls)?;
                 Ok(Stream::Tls(Box::new(stream)))
             }
         }

@@ -7,6 +7,7 @@ use super::body::UploadError;
 use super::h1::encode::EncodeError;
 use super::h1::head::HeadError;
 use super::h1::{self, Cause};
+use super::h2;
 use crate::metrics::shard::OriginErrorKind;
 use http::{HeaderName, StatusCode};
 use std::io;
@@ -93,6 +94,9 @@ pub enum OriginError {
     /// The TLS handshake failed.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
+    /// It does not speak HTTP/2, which it should.
+    #[error("no HTTP/2 on the connection")]
+    Http2(#[source] h2::Lost),
     /// The connection ended before a response.
     #[error("the connection ended before a response")]
     Closed(#[source] h1::Error),
@@ -191,7 +195,7 @@ impl OriginError {
             Self::Tls(_) => OriginErrorKind::Tls,
             Self::Closed(_) => OriginErrorKind::Closed,
             Self::FirstByteTimeout => OriginErrorKind::FirstByteTimeout,
-            Self::Head(_) | Self::OtherProtocol => OriginErrorKind::BadResponse,
+            Self::Head(_) | Self::Http2(_) | Self::OtherProtocol => OriginErrorKind::BadResponse,
         }
     }
 
@@ -223,6 +227,7 @@ impl OriginError {
                 cause: Cause::Head(HeadError::TooLarge | HeadError::TooManyHeaders),
                 ..
             }) => bad_gateway("http_response_header_section_size", "the origin's response head is too large"),
+            Self::Http2(_) => bad_gateway("http_protocol_error", "the origin does not speak HTTP/2"),
             Self::Head(_) | Self::OtherProtocol => {
                 bad_gateway("http_protocol_error", "the origin's response is not usable")
             }
@@ -288,6 +293,7 @@ mod tests {
         check(origin(OriginError::Full), 503, "connection_limit_reached");
         check(origin(OriginError::ConnectTimeout), 502, "connection_timeout");
         check(origin(OriginError::Tls(io(io::ErrorKind::InvalidData))), 502, "tls_protocol_error");
+        check(origin(OriginError::Http2(h2::Lost::Closed)), 502, "http_protocol_error");
         check(origin(OriginError::FirstByteTimeout), 504, "http_response_timeout");
         check(origin(OriginError::Closed(lost(Cause::Closed))), 502, "connection_terminated");
         let head = |error| origin(OriginError::Head(lost(Cause::Head(error))));

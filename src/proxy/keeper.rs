@@ -1,16 +1,19 @@
 //! Looks after the origins beside the workers, in a thread of its own: resolves their names again, checks how they do,
 //! gives those that failed another chance, and tells whoever asks.
 
+use super::clock::Clock;
 use super::connect;
 use super::error::{self, OriginError};
 use super::h1::head::HeadLimits;
 use super::h1::{self, Scratch};
+use super::h2;
 use super::site::{Origin, OriginTls, Routing};
 use super::upstream::{Address, OriginId, Upstream};
 use super::worker::Shared;
-use crate::config::{Limits, OriginCheck};
+use crate::config::{Limits, OriginCheck, OriginProtocol};
 use crate::view::OriginStatus;
 use bytes::Bytes;
+use http::uri::Scheme;
 use http::{HeaderValue, Method, header};
 use http_body_util::Empty;
 use std::cell::Cell;
@@ -139,6 +142,7 @@ impl Kept {
             if checks.repeated.begins(check.interval, now) {
                 let checking = Checking {
                     address: Arc::clone(address),
+                    protocol: origin.protocol,
                     tls: origin.tls.clone(),
                     check: check.clone(),
                     limits: limits.clone(),
@@ -166,6 +170,7 @@ async fn resolve(upstream: Arc<Upstream>, resolving: Rc<Repeated>) {
 /// One check of one address.
 struct Checking {
     address: Arc<Address>,
+    protocol: OriginProtocol,
     tls: Option<OriginTls>,
     check: OriginCheck,
     limits: Limits,
@@ -201,7 +206,7 @@ impl Checking {
 
     async fn ask(&self) -> Result<(), NotWell> {
         let limit = self.limits.origin_connect_timeout;
-        let stream = connect::establish(self.address.socket, self.tls.as_ref(), limit);
+        let stream = connect::establish(self.address.socket, self.tls.as_ref(), self.protocol, limit);
         let stream = stream.await.map_err(NotWell::Origin)?;
         let host = self.check.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
         let host = host.unwrap_or(HeaderValue::from_static(""));
@@ -210,17 +215,28 @@ impl Checking {
             (header::USER_AGENT, HeaderValue::from_static("origin-shim")),
             (header::CONNECTION, HeaderValue::from_static("close")),
         ];
-        let request = h1::Request {
-            method: &Method::GET,
-            target: self.check.path.as_bytes(),
-            headers: fields.iter().map(|(name, value)| (name, value)),
-            body: None::<Empty<Bytes>>,
-            limits: HeadLimits { fields: self.limits.origin_headers, bytes: self.limits.origin_header_bytes },
-            upgrade: false,
+        let headers = fields.iter().map(|(name, value)| (name, value));
+        let limits =
+            HeadLimits { fields: self.limits.origin_headers, bytes: self.limits.origin_header_bytes };
+        let (method, path, body) = (&Method::GET, self.check.path.as_str(), None::<Empty<Bytes>>);
+        let status = if stream.speaks_http2(self.protocol) {
+            // A clock that stands still: the check as a whole has its limit.
+            let clock = Clock::new(Instant::now());
+            let connection = h2::open(stream, &clock, limits)
+                .await
+                .map_err(|lost| NotWell::Origin(OriginError::Http2(lost)))?;
+            let scheme = if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+            let target = &path.parse().unwrap_or_default();
+            let request = h2::Request { method, target, scheme, headers, body, limits };
+            let exchange = connection.send(request).map_err(NotWell::Exchange)?;
+            exchange.await.map_err(NotWell::Exchange)?.status().as_u16()
+        } else {
+            let request =
+                h1::Request { method, target: path.as_bytes(), headers, body, limits, upgrade: false };
+            let connection = h1::Connection::new(stream, &Scratch::default());
+            let exchange = connection.send(request, |_| {}).map_err(NotWell::Exchange)?;
+            exchange.await.map_err(NotWell::Exchange)?.status().as_u16()
         };
-        let connection = h1::Connection::new(stream, &Scratch::default());
-        let exchange = connection.send(request, |_| {}).map_err(NotWell::Exchange)?;
-        let status = exchange.await.map_err(NotWell::Exchange)?.status().as_u16();
         if status == self.check.status { Ok(()) } else { Err(NotWell::Status(status)) }
     }
 }

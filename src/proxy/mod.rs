@@ -8,6 +8,7 @@ pub mod error;
 pub mod flight;
 pub mod forward;
 pub mod h1;
+pub mod h2;
 pub mod hop;
 pub mod host;
 pub mod in_flight;
@@ -22,6 +23,7 @@ pub mod site;
 pub mod upstream;
 
 mod connect;
+mod exchange;
 mod keeper;
 mod origin;
 mod respond;
@@ -32,8 +34,8 @@ mod worker;
 #[cfg(test)]
 pub(crate) mod fixture;
 
+pub use exchange::OriginBody;
 pub use keeper::Keeper;
-pub use origin::OriginBody;
 pub use upgrade::Tunnel;
 pub use worker::{Shared, Snapshot, Worker};
 

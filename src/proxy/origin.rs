@@ -1,32 +1,25 @@
 //! One request to an origin and its response: which connection, which deadline, and what may be tried again.
 //!
-//! [`send`] and [`OriginBody`] are all that the request path knows of the client below: [`h1`](super::h1), driven
-//! here, in the task of the request.
+//! [`send`] and [`OriginBody`] are all that the request path knows of the clients below: [`h1`](super::h1) and
+//! [`h2`](super::h2), driven in the task of the request ([`exchange`](super::exchange)).
 
-use super::body::{DownloadError, Progress, Upload};
-use super::clock::Patience;
-use super::connect::{self, Connection, Route};
+use super::body::Upload;
+use super::connect::{self, Route};
 use super::error::{self, OriginError, ProxyError};
+use super::exchange::{Failure, Fault, OriginBody, exchange};
 use super::forward;
-use super::h1::head::HeadLimits;
-use super::h1::{self, Cause, Recycle};
 use super::site::{Origin, Site};
-use super::stream::Stream;
-use super::upgrade::{self, Tunnel};
-use super::upstream::{Address, OriginId};
+use super::upgrade;
+use super::upstream::Address;
 use super::worker::Worker;
-use crate::config::Limits;
+use crate::config::{Limits, OriginProtocol};
 use crate::metrics::shard::SiteShard;
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A request on its way to an origin.
@@ -123,45 +116,6 @@ impl Turns {
     }
 }
 
-/// Why there is no response.
-enum Failure {
-    /// No connection: nothing of the request was used.
-    Unsent(OriginError),
-    /// It may have reached the origin.
-    Sent {
-        fault: Fault,
-        route: Route,
-        /// Whether any byte of a response has arrived.
-        response_started: bool,
-    },
-}
-
-/// What came of a request that was sent.
-enum Fault {
-    Exchange(h1::Error),
-    /// It has reached the origin, as far as is known.
-    FirstByteTimeout,
-    /// It was answered with a switch to another protocol than the one it asks for.
-    OtherProtocol,
-}
-
-impl Fault {
-    /// Whose fault it is: the origin's, or that of the request.
-    fn judged(self) -> Result<OriginError, ProxyError> {
-        let failure = match self {
-            Self::Exchange(failure) => failure,
-            Self::FirstByteTimeout => return Ok(OriginError::FirstByteTimeout),
-            Self::OtherProtocol => return Ok(OriginError::OtherProtocol),
-        };
-        match &failure.cause {
-            Cause::Io(_) | Cause::Closed => Ok(OriginError::Closed(failure)),
-            Cause::Head(_) | Cause::Chunked(_) => Ok(OriginError::Head(failure)),
-            Cause::Encode(error) => Err(ProxyError::Unsendable(*error)),
-            Cause::RequestBody(_) | Cause::RequestLength => Err(ProxyError::upload(failure)),
-        }
-    }
-}
-
 /// Sends `request` to one origin: on a pooled connection, and once more on a new one where that was stale. `silent` is
 /// an address that has had it already.
 async fn attempt(
@@ -177,21 +131,23 @@ async fn attempt(
         // Boxed, since few sites have such a limit.
         Some(places) => Some(Box::pin(place(places, limits)).await.map_err(Failure::Unsent)?),
     };
+    // A connection of HTTP/2 is never switched to another protocol.
+    let protocol = if request.upgrade.is_some() { OriginProtocol::Http1 } else { origin.protocol };
     if silent.is_none()
-        && let Some((connection, route)) = worker.pool.take(origin.upstream.id)
+        && let Some(pooled) = worker.pool.take(origin.upstream.id, protocol)
     {
-        let may_be_repeated = request.body.is_none() && is_safe(&request.head.method);
-        match exchange(worker, limits, origin, (connection, route), request)?.await {
+        let (has_no_body, is_safe) = (request.body.is_none(), is_safe(&request.head.method));
+        match exchange(worker, limits, origin, pooled, request)?.await {
             Err(Failure::Sent { fault: Fault::Exchange(error), .. })
-                if may_be_repeated && error.is_retryable() => {}
+                if has_no_body && error.is_retryable() && (is_safe || error.is_unprocessed()) => {}
             result => return answered(counters, request, request.since, place, result),
         }
         counters.origin_retries.add(1);
     }
     // Boxed: else the future of every client connection would hold the room for a TLS handshake.
-    let connecting = Box::pin(connect::connect(worker, limits, origin, silent.map(|silent| &**silent)));
+    let but = silent.map(|silent| &**silent);
+    let connecting = Box::pin(connect::connect(worker, limits, counters, origin, protocol, but));
     let connected = connecting.await.map_err(Failure::Unsent)?;
-    counters.origin_connections.add(1);
     let since = Instant::now();
     let result = exchange(worker, limits, origin, connected, request)?.await;
     answered(counters, request, since, place, result)
@@ -229,169 +185,4 @@ fn answered(
 
 fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-}
-
-/// Begins one request on `connection`.
-fn exchange(
-    worker: &Rc<Worker>,
-    limits: &Limits,
-    origin: &Origin,
-    (connection, route): (Connection, Route),
-    request: &mut Outgoing<'_>,
-) -> Result<Exchange, Failure> {
-    let body = request.body.take();
-    let upload = body.as_ref().map(Upload::progress);
-    let outgoing = h1::Request {
-        method: &request.head.method,
-        target: forward::target(&request.head.uri).as_bytes(),
-        headers: request.fields.iter(origin.host_header.as_ref()),
-        body,
-        limits: HeadLimits { fields: limits.origin_headers, bytes: limits.origin_header_bytes },
-        upgrade: request.upgrade.is_some(),
-    };
-    let lease = Lease {
-        worker: Rc::clone(worker),
-        origin: origin.upstream.id,
-        route: Rc::clone(&route),
-        pool_size: limits.origin_pool_size,
-    };
-    let exchange = match connection.send(outgoing, lease) {
-        Ok(exchange) => exchange,
-        Err(error) => {
-            let fault = Fault::Exchange(error);
-            return Err(Failure::Sent { fault, route, response_started: false });
-        }
-    };
-    Ok(Exchange {
-        exchange,
-        route,
-        upload,
-        stage: (false, 0),
-        patience: Patience::new(&worker.clock, limits.origin_first_byte_timeout),
-        body_timeout: limits.origin_body_timeout,
-    })
-}
-
-/// Waits for the response head, with patience from the end of the request on. While the client's body is on its way
-/// the wait is the client's; an origin that takes no more of it has the same limit as one that does not answer.
-///
-/// A struct, since an `async fn` would hold the exchange twice, and every client connection has room for this.
-struct Exchange {
-    exchange: h1::Exchange<Stream, Upload, Lease>,
-    route: Route,
-    upload: Option<Rc<Progress>>,
-    /// How far the request was when it was last looked at: sent, and parts of its body.
-    stage: (bool, u64),
-    patience: Patience,
-    body_timeout: Duration,
-}
-
-impl Future for Exchange {
-    type Output = Result<(Response<OriginBody>, Route), Failure>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        if let Poll::Ready(result) = Pin::new(&mut this.exchange).poll(cx) {
-            let response = match result {
-                Ok(response) => response,
-                Err(error) => {
-                    let response_started = error.response_started;
-                    return Poll::Ready(Err(this.failure(Fault::Exchange(error), response_started)));
-                }
-            };
-            let patience = this.patience.next(this.body_timeout);
-            let response = response.map(|body| OriginBody { body, patience, failed: None, place: None });
-            return Poll::Ready(Ok((response, Rc::clone(&this.route))));
-        }
-        let upload = this.upload.as_deref();
-        let stage = (this.exchange.is_sent(), upload.map_or(0, |upload| upload.parts.get()));
-        let is_clients_turn = upload.is_some_and(|upload| upload.awaited.get());
-        if stage != this.stage || is_clients_turn {
-            this.stage = stage;
-            this.patience.rewarded();
-        }
-        if is_clients_turn {
-            return Poll::Pending;
-        }
-        ready!(this.patience.poll_lost(cx));
-        Poll::Ready(Err(this.failure(Fault::FirstByteTimeout, this.exchange.response_started())))
-    }
-}
-
-impl Exchange {
-    fn failure(&self, fault: Fault, response_started: bool) -> Failure {
-        Failure::Sent { fault, route: Rc::clone(&self.route), response_started }
-    }
-}
-
-type Exchanged = h1::ResponseBody<Stream, Upload, Lease>;
-
-/// The way of a connection back to the pool.
-#[derive(Debug)]
-struct Lease {
-    worker: Rc<Worker>,
-    origin: OriginId,
-    route: Route,
-    pool_size: usize,
-}
-
-impl Recycle<Stream> for Lease {
-    fn recycle(self, connection: Connection) {
-        self.worker.pool.put(self.origin, connection, self.route, self.pool_size);
-    }
-}
-
-/// An origin's body, and the connection it comes on: that goes back to the pool at the end of the body, and is
-/// closed if the body is dropped before.
-#[derive(Debug)]
-pub struct OriginBody {
-    body: Exchanged,
-    patience: Patience,
-    failed: Option<Box<DownloadError>>,
-    /// Held for as long as the body, at an origin where places are limited.
-    place: Option<OwnedSemaphorePermit>,
-}
-
-impl OriginBody {
-    /// After 101: what the connection has become.
-    pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
-        self.body.take_switched().map(|(stream, early)| Tunnel::new(stream, early))
-    }
-}
-
-impl Body for OriginBody {
-    type Data = Bytes;
-    type Error = DownloadError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
-        let this = &mut *self;
-        if let Some(failure) = this.failed.take() {
-            return Poll::Ready(Some(Err(*failure)));
-        }
-        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-            ready!(this.patience.poll_lost(cx));
-            return Poll::Ready(Some(Err(DownloadError::Stalled)));
-        };
-        this.patience.rewarded();
-        match frame.transpose() {
-            Ok(frame) => Poll::Ready(frame.map(Ok)),
-            Err(error) => {
-                // Not at once: what arrived before it, the head at least, is still on its way to the client.
-                this.failed = Some(Box::new(DownloadError::Origin(error)));
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.failed.is_none() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

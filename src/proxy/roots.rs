@@ -8,6 +8,17 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use std::sync::{Arc, OnceLock};
 
+/// The names of the versions of HTTP in ALPN (RFC 7301).
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+pub(super) const ALPN_HTTP2: &[u8] = b"h2";
+
+/// The same configuration, which offers HTTP/2 as well, and first.
+pub(super) fn with_http2(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
+    Arc::new(config)
+}
+
 /// The TLS configurations for origins.
 #[derive(Debug, Default)]
 pub struct Roots {
@@ -57,6 +68,6 @@ fn made(settings: &OriginTls) -> Result<ClientConfig, TlsError> {
             .with_client_auth_cert(tls::chain(&files.cert)?, tls::key(&files.key)?)
             .map_err(|source| TlsError::key(files, source))?,
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
     Ok(config)
 }

@@ -5,9 +5,11 @@ use super::access::AccessLog;
 use super::edge::Edges;
 use super::error::ProxyError;
 use super::host;
-use super::roots::Roots;
+use super::roots::{self, Roots};
 use super::upstream::{Identity, Upstream, Upstreams};
-use crate::config::{Config, Limits, Mode, OriginCheck, OriginHost, OriginSettings, OriginUrl, Trust};
+use crate::config::{
+    Config, Limits, Mode, OriginCheck, OriginHost, OriginProtocol, OriginSettings, OriginUrl, Trust,
+};
 use crate::listen::tls::TlsError;
 use crate::metrics::Metrics;
 use crate::metrics::shard::SiteMetrics;
@@ -86,6 +88,8 @@ pub enum SiteTrust {
 pub struct Origin {
     /// What all workers know of it.
     pub upstream: Arc<Upstream>,
+    /// The version of HTTP that it is talked to in.
+    pub protocol: OriginProtocol,
     /// For https.
     pub tls: Option<OriginTls>,
     /// The `Host` that the origin sees; none: that of the request.
@@ -97,8 +101,10 @@ pub struct Origin {
 /// How an https origin is talked to.
 #[derive(Clone, Debug)]
 pub struct OriginTls {
-    /// Roots, versions, ALPN.
-    pub config: Arc<ClientConfig>,
+    /// Roots, versions; ALPN for HTTP/1.1.
+    http1: Arc<ClientConfig>,
+    /// The same, with HTTP/2 on offer.
+    http2: Option<Arc<ClientConfig>>,
     /// The name that its certificate must be for.
     pub name: ServerName<'static>,
 }
@@ -292,18 +298,18 @@ impl Origin {
             settings: identity(site, url, check.as_ref()),
             connections: settings.connections,
         };
-        Ok(Self { upstream: upstreams.of(identity), tls, host_header, check })
+        Ok(Self { upstream: upstreams.of(identity), protocol: settings.protocol, tls, host_header, check })
     }
 }
 
 /// Whatever else makes an origin another one. A limit of requests is that of its site.
 fn identity(site: &crate::config::Site, url: &OriginUrl, check: Option<&OriginCheck>) -> String {
-    let OriginSettings { connections, tls, .. } = &site.origin;
+    let OriginSettings { protocol, connections, tls, .. } = &site.origin;
     let read = |path: &PathBuf| std::fs::read(path).map(|bytes| super::opt_in::digest(&bytes)).ok();
     let files = tls.ca.iter().chain(tls.certificate.iter().flat_map(|files| [&files.cert, &files.key]));
     let tls = url.tls.then(|| (tls, files.map(read).collect::<Vec<_>>()));
     let limit = (*connections > 0).then_some((connections, &site.name));
-    format!("{}:{} {tls:?} {limit:?} {check:?}", url.host, url.port)
+    format!("{}:{} {protocol:?} {tls:?} {limit:?} {check:?}", url.host, url.port)
 }
 
 impl OriginTls {
@@ -318,7 +324,16 @@ impl OriginTls {
             site: site.name.clone(),
             source: Box::new(source),
         })?;
-        Ok(Self { config, name })
+        let http2 = (site.origin.protocol == OriginProtocol::Http2).then(|| roots::with_http2(&config));
+        Ok(Self { http1: config, http2, name })
+    }
+
+    /// For connections of this version, or what the origin chooses instead.
+    pub(super) fn config(&self, protocol: OriginProtocol) -> &Arc<ClientConfig> {
+        match protocol {
+            OriginProtocol::Http1 => &self.http1,
+            OriginProtocol::Http2 => self.http2.as_ref().unwrap_or(&self.http1),
+        }
     }
 }
 

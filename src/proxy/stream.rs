@@ -1,5 +1,7 @@
 //! The bytes of a connection to an origin, plain or in TLS.
 
+use super::roots::ALPN_HTTP2;
+use crate::config::OriginProtocol;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,6 +15,16 @@ pub(super) enum Stream {
     Plain(TcpStream),
     /// Boxed, so that plain ones stay small.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Which version of HTTP it is for: what the origin chose of those it was offered, or without TLS what is known.
+    pub(super) fn speaks_http2(&self, wanted: OriginProtocol) -> bool {
+        match self {
+            Self::Plain(_) => wanted == OriginProtocol::Http2,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2),
+        }
+    }
 }
 
 impl AsyncRead for Stream {

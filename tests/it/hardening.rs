@@ -6,6 +6,7 @@
 //! | 1 to 14, 19, 21, 34 | `requests.rs`: framing, hosts, targets, sizes |
 //! | 15 to 18, 36 to 38 | `headers.rs`: hop-by-hop, forwarding, aliases, loops, generated values |
 //! | 20, 26 to 33, 35 | `origins.rs`: hostile, slow and broken origins; 33 also in `upgrades.rs` |
+//! | 20, 26 to 32, 35 over HTTP/2 | `h2_origins.rs`; its connections in `h2_connections.rs` |
 //! | 27 with several origins, 24 per origin | `upstreams.rs`, with TLS towards origins |
 //! | 22 to 25 | `limits.rs`; floods of HTTP/2 frames in `floods.rs`, slow clients by the thousand in `slow.rs` |
 //! | 39 | `drain.rs` |
@@ -20,6 +21,8 @@ mod degraded;
 mod drain;
 mod floods;
 mod h2;
+mod h2_connections;
+mod h2_origins;
 mod headers;
 mod limits;
 mod listeners;

@@ -2,8 +2,8 @@
 
 use crate::config::duration::print as duration;
 use crate::config::{
-    Access, Cdn, Config, Everything, Loaded, LogFormat, Mode, OriginHost, OriginSettings, OriginUrl, Site,
-    Trust,
+    Access, Cdn, Config, Everything, Loaded, LogFormat, Mode, OriginHost, OriginProtocol, OriginSettings,
+    OriginUrl, Site, Trust,
 };
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -67,7 +67,10 @@ fn describe_site(site: &Site, f: &mut Formatter<'_>) -> fmt::Result {
         OriginHost::Literal(name) => name.clone(),
     };
     write!(f, "  origin  {}, Host: {host}", origins.join(", then "))?;
-    let OriginSettings { connections, tls, check } = &site.origin;
+    let OriginSettings { protocol, connections, tls, check } = &site.origin;
+    if *protocol == OriginProtocol::Http2 {
+        write!(f, ", HTTP/2")?;
+    }
     if let Some(name) = &tls.server_name {
         write!(f, ", TLS as {name}")?;
     }
@@ -173,6 +176,7 @@ mod tests {
             name = "plain"
             hosts = ["plain.example.com"]
             origin = "http://c.example"
+            origin_protocol = "http2"
             origin_connections = 200
             origin_check = { path = "/healthz" }
             origin_host = "preserve"
@@ -198,7 +202,7 @@ mod tests {
 
         site plain (off: a plain proxy)
           hosts   plain.example.com
-          origin  http://c.example, Host: that of the request, 200 requests at a time, checked at /healthz every 10s
+          origin  http://c.example, Host: that of the request, HTTP/2, 200 requests at a time, checked at /healthz every 10s
           cdns    none: a plain proxy
 
         2 warnings:

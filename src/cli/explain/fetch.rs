@@ -1,6 +1,6 @@
 //! `--fetch`: the head of the origin's own response.
 
-use crate::config::{Limits, OriginHost, OriginTls, OriginUrl, Site};
+use crate::config::{Limits, OriginHost, OriginProtocol, OriginTls, OriginUrl, Site};
 use crate::listen::tls::TlsError;
 use crate::proxy::opt_in::{CDN_TYPE, OPT_IN, SECRET};
 use crate::proxy::roots::Roots;
@@ -72,10 +72,14 @@ async fn client(site: &Site, origin: &OriginUrl, limits: &Limits) -> Result<reqw
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .http1_only()
         .connect_timeout(limits.origin_connect_timeout)
         .read_timeout(limits.origin_first_byte_timeout);
     let settings = &site.origin.tls;
+    builder = match has_http2_only(site, origin) {
+        true => builder.http2_prior_knowledge(),
+        // Where the origin could choose HTTP/2, its answer is the same.
+        false => builder.http1_only(),
+    };
     if origin.tls && *settings != OriginTls::default() {
         let tls =
             Roots::default().client_config(settings).map_err(|error| FetchError::Tls(Box::new(error)))?;
@@ -88,6 +92,11 @@ async fn client(site: &Site, origin: &OriginUrl, limits: &Limits) -> Result<reqw
         }
     }
     builder.build().map_err(FetchError::Client)
+}
+
+/// Without TLS nobody is asked which version it is.
+fn has_http2_only(site: &Site, origin: &OriginUrl) -> bool {
+    site.origin.protocol == OriginProtocol::Http2 && !origin.tls
 }
 
 fn base(origin: &OriginUrl) -> String {
@@ -109,7 +118,10 @@ fn headers(site: &Site, origin: &OriginUrl, asked: &Asked<'_>) -> Result<HeaderM
         OriginHost::Literal(name) => name,
     };
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| FetchError::Host(text.to_owned()));
-    headers.insert(header::HOST, value(host)?);
+    // In HTTP/2 the URL says it, and saying it twice is refused by some.
+    if host != origin.authority || !has_http2_only(site, origin) {
+        headers.insert(header::HOST, value(host)?);
+    }
     headers.insert("x-forwarded-host", value(visited)?);
     headers.insert("x-forwarded-proto", value(asked.url.scheme_str().unwrap_or("https"))?);
     Ok(headers)

@@ -149,3 +149,29 @@ fn the_origin_can_be_asked() {
     }
     assert!(!head.contains("x-origin-shim-secret") && !head.contains(CANARY), "{head}");
 }
+
+#[test]
+fn fetch_speaks_http_2_where_nobody_is_asked() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_nonblocking(true).unwrap();
+            let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+            respond.send_response(http::Response::builder().status(204).body(()).unwrap(), true).unwrap();
+            connection.graceful_shutdown();
+            while connection.accept().await.is_some() {}
+            request.into_parts().0
+        })
+    });
+    let keys = format!("http://{address}\"\norigin_protocol = \"http2");
+    let text = ask(&keys, &["https://www.example.com/a?x=1", "--fetch"]).unwrap();
+    assert!(text.starts_with("GET https://www.example.com/a?x=1 -> 204\n"), "{text}");
+    let head = served.join().unwrap();
+    assert_eq!(head.uri.to_string(), format!("http://{address}/a?x=1"));
+    assert!(!head.headers.contains_key("host"), "{head:?}");
+}

@@ -2,9 +2,9 @@
 
 use super::cdn::Cdn;
 use super::events::{Aem, EventRule};
-use crate::config::Mode;
 use crate::config::secret::SecretRef;
 use crate::config::text::{DurationText, OneOrMany};
+use crate::config::{Mode, OriginProtocol};
 use crate::rewrite;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,11 @@ pub struct Site {
     /// The origin may still answer with the old version for this long after a publish, at most 1h. Purges wait for it.
     #[serde(default = "no_time")]
     pub origin_settle: DurationText,
+    /// The version of HTTP that origins are talked to in. `http1`: HTTP/1.1. `http2`: with `https://` HTTP/2 is offered
+    /// beside HTTP/1.1 and the origin chooses (ALPN); with `http://` it must speak HTTP/2 from the first byte (h2c).
+    /// Requests that ask for one of `upgrades` use HTTP/1.1.
+    #[serde(default)]
+    pub origin_protocol: OriginProtocol,
     /// Requests at a time at each of the origins, over all workers. More wait for their turn, at most
     /// `server.limits.origin_queue_timeout`; then 503. A connection that was switched to another protocol counts no more.
     /// 0: no limit.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 pub(super) fn resolve(file: &file::Site, at: &At<'_>) -> OriginSettings {
     OriginSettings {
+        protocol: file.origin_protocol,
         connections: file.origin_connections as usize,
         tls: tls(&file.origin_tls, &at.key("origin_tls")),
         check: file.origin_check.as_ref().map(|check| self::check(check, &at.key("origin_check"))),

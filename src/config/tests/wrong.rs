@@ -112,6 +112,13 @@ fn doubtful_configurations() {
             site(&format!("mode = \"off\"\n[sites.origin_tls]\nserver_name = \"a\"\n{token}"))
                 .replace("https://", "http://"),
         ),
+        (
+            "WebSocket beside HTTP/2 without TLS",
+            site(&format!(
+                "mode = \"off\"\norigin_protocol = \"http2\"\nupgrades = [\"websocket\"]\n{token}"
+            ))
+            .replace("https://", "http://"),
+        ),
         ("a plain proxy on purpose", site(&format!("mode = \"off\"\n{token}"))),
         ("trust any, literal secret", cdn(&format!("{fastly}\n{token}"))),
         ("nothing doubtful", site(&format!("{secret}\n{varnish}\n{token}"))),

@@ -3,6 +3,7 @@
 use super::chunked::ChunkedError;
 use super::encode::EncodeError;
 use super::head::HeadError;
+use h2::Reason;
 use std::fmt;
 use std::io;
 
@@ -68,6 +69,16 @@ pub enum Cause {
     /// The chunked coding of the response is not acceptable.
     #[error("the response body is not acceptable")]
     Chunked(#[source] ChunkedError),
+    /// The request's stream failed, or its connection ([`h2`](crate::proxy::h2), which has its errors in common with `h1`).
+    #[error("the HTTP/2 stream failed")]
+    Http2(#[source] Box<h2::Error>),
+}
+
+impl Cause {
+    /// What a stream failed of.
+    pub(in crate::proxy) fn http2(error: h2::Error) -> Self {
+        Self::Http2(Box::new(error))
+    }
 }
 
 /// Whose fault a failure is, which decides the status that the client gets.
@@ -86,6 +97,7 @@ pub enum Fault {
 impl Error {
     /// Whether the same request may be sent once more on another connection: a reused connection ended without one byte
     /// of a response, and nothing of the body is lost. That the method is safe or idempotent, the caller must know.
+    /// In HTTP/2 also where the origin says that it has done nothing with it.
     pub fn is_retryable(&self) -> bool {
         self.reused
             && !self.body_consumed
@@ -93,8 +105,17 @@ impl Error {
             && match &self.cause {
                 Cause::Closed => true,
                 Cause::Io(error) => error.kind() != io::ErrorKind::TimedOut,
+                Cause::Http2(error) => error.is_io() || self.is_unprocessed(),
                 _ => false,
             }
+    }
+
+    /// Whether the origin says that it has done nothing with the request (RFC 9113 §8.7), so that even one that is not safe
+    /// may be sent again: the stream was refused, or is above those that a GOAWAY names.
+    pub fn is_unprocessed(&self) -> bool {
+        let Cause::Http2(error) = &self.cause else { return false };
+        let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        error.is_remote() && (error.is_go_away() || is_refused)
     }
 
     /// Whose fault it is.
@@ -103,7 +124,9 @@ impl Error {
             Cause::Encode(_) => Fault::Ours,
             Cause::RequestBody(_) | Cause::RequestLength => Fault::Client,
             Cause::Io(error) if error.kind() == io::ErrorKind::TimedOut => Fault::Timeout,
-            Cause::Io(_) | Cause::Closed | Cause::Head(_) | Cause::Chunked(_) => Fault::Origin,
+            Cause::Io(_) | Cause::Closed | Cause::Head(_) | Cause::Chunked(_) | Cause::Http2(_) => {
+                Fault::Origin
+            }
         }
     }
 }

@@ -362,7 +362,7 @@ impl Semantics {
 }
 
 /// `1*DIGIT` within 64 bits: no sign, no blanks, no list.
-pub(super) fn content_length(value: &[u8]) -> Option<u64> {
+pub(in crate::proxy) fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! A client that writes HTTP/2 frame by frame, also such as no client would.
+//! A peer that writes HTTP/2 frame by frame, also such as none would: a client, and an origin.
 
 use super::*;
 use std::collections::HashMap;
@@ -73,9 +73,27 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-/// One end of a connection, over plain TCP.
+/// What a connection is over.
+pub trait Wired: Read + Write {
+    /// Ends it.
+    fn shutdown(&self) -> bool;
+}
+
+impl Wired for TcpStream {
+    fn shutdown(&self) -> bool {
+        TcpStream::shutdown(self, std::net::Shutdown::Both).is_ok()
+    }
+}
+
+impl Wired for rustls::StreamOwned<rustls::ServerConnection, TcpStream> {
+    fn shutdown(&self) -> bool {
+        Wired::shutdown(&self.sock)
+    }
+}
+
+/// One end of a connection.
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Wired>,
     frames: HashMap<u32, Vec<Frame>>,
 }
 
@@ -98,7 +116,56 @@ impl Client {
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.set_write_timeout(Some(LIMIT)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, frames: HashMap::new() }
+        Self::over(stream)
+    }
+
+    /// The server's side of a connection, after the client's preface; it says these settings.
+    pub fn serving(stream: TcpStream, settings: &[u8]) -> Self {
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.set_write_timeout(Some(LIMIT)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut stream = stream;
+        let mut preface = [0; 24];
+        let _ = stream.read_exact(&mut preface);
+        let mut server = Self::over(stream);
+        server.send(frame(SETTINGS, 0, 0, settings));
+        server
+    }
+
+    /// One end of what is open already.
+    pub fn over(stream: impl Wired + 'static) -> Self {
+        Self { stream: Box::new(stream), frames: HashMap::new() }
+    }
+
+    /// The stream of the next request, and whether it has no body; none at the end of the connection.
+    pub fn next_request(&mut self) -> Option<(u32, bool)> {
+        loop {
+            let frame = self.next_answering()?;
+            if frame.kind == HEADERS {
+                return Some((frame.stream, frame.flags & END_STREAM != 0));
+            }
+        }
+    }
+
+    /// The next frame, with PING and SETTINGS answered.
+    pub fn next_answering(&mut self) -> Option<Frame> {
+        let frame = self.next()?;
+        if matches!(frame.kind, PING | SETTINGS) && frame.flags & ACK == 0 {
+            let payload = if frame.kind == PING { &frame.payload[..] } else { &[] };
+            self.send(self::frame(frame.kind, ACK, 0, payload));
+        }
+        Some(frame)
+    }
+
+    /// Ends the connection.
+    pub fn shutdown(&mut self) -> bool {
+        self.stream.shutdown()
+    }
+
+    /// The head of a response on a stream.
+    pub fn respond(&mut self, stream: u32, headers: &[(&'static str, &str)], ends: bool) {
+        let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        self.request(stream, &headers, ends);
     }
 
     /// Whether the bytes went out. A write that blocks is one that the peer does not take.

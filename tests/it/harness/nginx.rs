@@ -28,8 +28,17 @@ pub struct Nginx {
 impl Nginx {
     /// Starts it with a home page, two products and a post.
     pub fn start() -> Self {
+        Self::listening("", "")
+    }
+
+    /// The same in HTTP/2 without TLS, and at most so many requests on a connection.
+    pub fn start_http2(requests: usize) -> Self {
+        Self::listening("http2", &format!("keepalive_requests {requests};"))
+    }
+
+    fn listening(protocol: &str, directives: &str) -> Self {
         for _ in 0..5 {
-            match Self::try_start() {
+            match Self::try_start(protocol, directives) {
                 Ok(nginx) => return nginx,
                 // A stranger took the port in between.
                 Err(output) => assert!(output.contains("Address already in use"), "{output}"),
@@ -38,12 +47,12 @@ impl Nginx {
         panic!("no port for nginx");
     }
 
-    fn try_start() -> Result<Self, String> {
+    fn try_start(protocol: &str, directives: &str) -> Result<Self, String> {
         let dir = TempDir::new().unwrap();
         let address = free_address();
         fs::create_dir(dir.path().join("www")).unwrap();
         let config = dir.path().join("nginx.conf");
-        fs::write(&config, configuration(address)).unwrap();
+        fs::write(&config, configuration(address, protocol, directives)).unwrap();
         let mut command = Command::new("nginx");
         command.arg("-p").arg(dir.path()).arg("-e").arg(dir.path().join("error.log")).arg("-c").arg(&config);
         let mut process = Process::start("nginx", command, dir.path());
@@ -85,7 +94,7 @@ impl Nginx {
     }
 }
 
-fn configuration(address: SocketAddr) -> String {
+fn configuration(address: SocketAddr, protocol: &str, directives: &str) -> String {
     let tags: String = TAGS.iter().map(|(path, tags)| format!("    {path} \"{tags}\";\n")).collect();
     // One process, which is the one that the test ends. `absolute_redirect off`: a redirect must not name the port.
     format!(
@@ -110,7 +119,8 @@ http {{
   gzip_min_length 1;
   gzip_vary on;
   server {{
-    listen {address} backlog=1024;
+    listen {address} {protocol} backlog=1024;
+    {directives}
     root www;
     add_header Cache-Control \"max-age=1\";
     add_header Surrogate-Key $tags;

@@ -1,0 +1,113 @@
+//! A request's body on its way into a stream, as fast as the origin's window has room for it.
+
+use crate::proxy::h1::Cause;
+use ::h2::{Reason, SendStream};
+use bytes::Bytes;
+use http_body::Body;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// What is left to send. Dropped before its end it resets the stream, as soon as nobody reads the response either.
+#[derive(Debug)]
+pub(super) struct Upload<B> {
+    stream: SendStream<Bytes>,
+    body: B,
+    /// Taken from the body, not sent yet.
+    data: Bytes,
+    /// `data` is the last of it.
+    ends: bool,
+    /// Bytes that are still to come, where that was said.
+    left: Option<u64>,
+    consumed: bool,
+}
+
+impl<B> Upload<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    pub(super) fn new(stream: SendStream<Bytes>, body: B, length: Option<u64>) -> Self {
+        Self { stream, body, data: Bytes::new(), ends: false, left: length, consumed: false }
+    }
+
+    /// Whether anything was taken from the body.
+    pub(super) fn consumed(&self) -> bool {
+        self.consumed
+    }
+
+    /// Sends until all is sent, or until the window or the body has to be waited for.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        loop {
+            if !self.data.is_empty() {
+                let room = ready!(self.poll_room(cx))?;
+                let part = self.data.split_to(room.min(self.data.len()));
+                let is_last = self.ends && self.data.is_empty();
+                self.stream.send_data(part, is_last).map_err(Cause::http2)?;
+                if is_last {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+                // The origin may not want the rest.
+                let reason = ready!(self.stream.poll_reset(cx)).map_err(Cause::http2)?;
+                return Poll::Ready(Err(Cause::http2(reason.into())));
+            };
+            match frame {
+                Some(Ok(frame)) => {
+                    self.consumed = true;
+                    // Trailers end at this hop.
+                    let Ok(data) = frame.into_data() else { continue };
+                    self.take(data)?;
+                }
+                Some(Err(error)) => {
+                    self.stream.send_reset(Reason::CANCEL);
+                    return Poll::Ready(Err(Cause::RequestBody(error.into())));
+                }
+                None => {
+                    self.check_end()?;
+                    return Poll::Ready(self.stream.send_data(Bytes::new(), true).map_err(Cause::http2));
+                }
+            }
+        }
+    }
+
+    /// Bytes that may be sent now, at least one.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Cause>> {
+        self.stream.reserve_capacity(self.data.len());
+        while self.stream.capacity() == 0 {
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(room) => drop(room.map_err(Cause::http2)?),
+                None => return Poll::Ready(Err(Cause::Closed)),
+            }
+        }
+        Poll::Ready(Ok(self.stream.capacity()))
+    }
+
+    fn take(&mut self, data: Bytes) -> Result<(), Cause> {
+        if let Some(left) = &mut self.left {
+            match left.checked_sub(data.len() as u64) {
+                Some(rest) => *left = rest,
+                None => return Err(self.wrong_length()),
+            }
+        }
+        self.data = data;
+        if !self.data.is_empty() && self.body.is_end_stream() {
+            self.check_end()?;
+            self.ends = true;
+        }
+        Ok(())
+    }
+
+    fn check_end(&mut self) -> Result<(), Cause> {
+        match self.left {
+            None | Some(0) => Ok(()),
+            Some(_) => Err(self.wrong_length()),
+        }
+    }
+
+    fn wrong_length(&mut self) -> Cause {
+        self.stream.send_reset(Reason::CANCEL);
+        Cause::RequestLength
+    }
+}

@@ -19,8 +19,8 @@ impl<'d> Edits<'d> {
     }
 
     /// Makes the changes.
-    pub(super) fn make(self, headers: &mut HeaderMap) {
-        for (name, value) in self.0 {
+    pub(super) fn make(mut self, headers: &mut HeaderMap) {
+        for (name, value) in self.0.drain(..) {
             match value {
                 Some(value) => headers.insert(name, value),
                 None => headers.remove(name),

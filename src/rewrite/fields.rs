@@ -39,6 +39,11 @@ pub(super) enum Field {
 impl Field {
     const COUNT: usize = Self::OwnTags as usize + 1;
 
+    /// Its place in a set of fields.
+    fn bit(self) -> u32 {
+        1 << self as u8
+    }
+
     /// Targeted fields (RFC 9213) and their elders, in the order in which they decide where the CDN that asked has no
     /// field of its own among them.
     pub(super) const TARGETED: [Self; 5] = [
@@ -104,6 +109,8 @@ pub(super) struct Fields<'h, 'd> {
     headers: &'h HeaderMap,
     dialect: &'d Dialect,
     first: [Option<&'h HeaderValue>; Field::COUNT],
+    /// Bits of fields that are there.
+    there: u32,
     /// Bits of fields that have more lines than one.
     repeated: u32,
     /// Where the dialect's `ttl_header` is.
@@ -119,7 +126,7 @@ impl<'h, 'd> Fields<'h, 'd> {
         let own_tags = tag_header.and_then(|name| Field::of(name.as_str())).unwrap_or(Field::OwnTags);
         let others = own_ttl == Field::OwnTtl || own_tags == Field::OwnTags;
         let mut found =
-            Self { headers, dialect, first: [None; Field::COUNT], repeated: 0, own_ttl, own_tags };
+            Self { headers, dialect, first: [None; Field::COUNT], there: 0, repeated: 0, own_ttl, own_tags };
         for (name, value) in headers {
             match Field::of(name.as_str()) {
                 Some(field) => found.note(field, value),
@@ -133,15 +140,17 @@ impl<'h, 'd> Fields<'h, 'd> {
     }
 
     fn note(&mut self, field: Field, value: &'h HeaderValue) {
-        match &mut self.first[field as usize] {
-            Some(_) => self.repeated |= 1 << field as u8,
-            first => *first = Some(value),
+        if self.has(field) {
+            self.repeated |= field.bit();
+        } else {
+            self.there |= field.bit();
+            self.first[field as usize] = Some(value);
         }
     }
 
     /// Whether the field is there.
     pub(super) fn has(&self, field: Field) -> bool {
-        self.first[field as usize].is_some()
+        self.there & field.bit() != 0
     }
 
     /// The first line of the field.
@@ -151,15 +160,15 @@ impl<'h, 'd> Fields<'h, 'd> {
 
     /// Every line of the field.
     pub(super) fn lines(&self, field: Field) -> impl Iterator<Item = &'h HeaderValue> + use<'h> {
-        let repeated = self.repeated & 1 << field as u8 != 0;
+        let repeated = self.repeated & field.bit() != 0;
         let more = repeated.then(|| self.headers.get_all(field.name(self.dialect)).iter().skip(1));
         self.first(field).into_iter().chain(more.into_iter().flatten())
     }
 
     /// Those of `fields` that are there.
-    pub(super) fn among<const N: usize>(&self, fields: [Field; N]) -> impl Iterator<Item = Field> + use<N> {
-        let there = fields.map(|field| self.has(field));
-        fields.into_iter().zip(there).filter_map(|(field, there)| there.then_some(field))
+    pub(super) fn among(&self, fields: &'static [Field]) -> impl Iterator<Item = Field> + use<> {
+        let there = self.there;
+        fields.iter().copied().filter(move |field| there & field.bit() != 0)
     }
 }
 
@@ -219,6 +228,6 @@ mod tests {
         assert!(found.lines(Field::CacheControl).eq(["1", "2", "3"]));
         assert_eq!(found.first(Field::CacheControl).unwrap(), "1");
         assert_eq!(found.lines(Field::Vary).count(), 0);
-        assert!(found.among(Field::TARGETED).next().is_none());
+        assert!(found.among(&Field::TARGETED).next().is_none());
     }
 }

@@ -115,7 +115,7 @@ impl Origin {
 /// The targeted field that decides: the CDN's own, else the first in order that gives a lifetime or forbids one.
 fn targeted(fields: &Fields<'_, '_>) -> Option<Targeted> {
     let own = Some(fields.own_ttl).filter(|own| *own != Field::CacheControl && fields.has(*own));
-    own.into_iter().chain(fields.among(Field::TARGETED)).find_map(|field| {
+    own.into_iter().chain(fields.among(&Field::TARGETED)).find_map(|field| {
         let directives = CacheControl::read(fields.lines(field), Syntax::of(field));
         let decides = directives.shared_lifetime().is_some()
             || directives.private

@@ -31,7 +31,7 @@ pub(super) fn write<'d>(
     }
     let value = list.value().filter(|_| dialect.tag_header.is_some());
     let is_ours = |field: Field| dialect.tag_header.is_some() && field == fields.own_tags;
-    for field in fields.among(Field::TAGS).filter(|field| !is_ours(*field)) {
+    for field in fields.among(&Field::TAGS).filter(|field| !is_ours(*field)) {
         edits.remove(field.name(dialect));
     }
     match (&dialect.tag_header, value) {
@@ -151,7 +151,7 @@ impl TagList {
     /// Appends every tag that the origin sent.
     fn push_fields(&mut self, fields: &Fields<'_, '_>) -> Result<(), Reason> {
         let own = fields.own_tags;
-        for field in fields.among(Field::TAGS) {
+        for field in fields.among(&Field::TAGS) {
             // A `Surrogate-Key` may contain a comma. Elsewhere commas separate, and spaces too: AEM's own Akamai output
             // joins its tags with spaces, and no dialect has spaces within a tag.
             let foreign = !matches!(field, Field::SurrogateKey | Field::XSurrogateKey);

@@ -125,7 +125,7 @@ impl Writer<'_, '_, '_> {
     pub(super) fn clamp(mut self, limit: Duration) {
         let limit = seconds(limit);
         let cache_control = self.clamped(Field::CacheControl, limit);
-        for field in [self.fields.own_ttl].into_iter().chain(self.fields.among(Field::TARGETED)) {
+        for field in [self.fields.own_ttl].into_iter().chain(self.fields.among(&Field::TARGETED)) {
             if let Some(line) = self.clamped(field, limit)
                 && field != Field::CacheControl
             {
@@ -225,7 +225,7 @@ impl Writer<'_, '_, '_> {
         if !cache_control.is_empty() {
             self.set(Field::CacheControl, cache_control);
         }
-        for field in self.fields.among(Field::TARGETED).filter(|field| *field != self.fields.own_ttl) {
+        for field in self.fields.among(&Field::TARGETED).filter(|field| *field != self.fields.own_ttl) {
             self.remove(field);
         }
         if !edge.is_empty() {
@@ -242,7 +242,7 @@ impl Writer<'_, '_, '_> {
     }
 
     fn remove_lifetimes(&mut self) {
-        for field in self.fields.among([Field::Age, Field::Expires, Field::Pragma]) {
+        for field in self.fields.among(&[Field::Age, Field::Expires, Field::Pragma]) {
             self.remove(field);
         }
     }

@@ -1,7 +1,7 @@
 //! One clock for both planes: the machine's time when the program started, and steady since. Setting the machine's clock
 //! moves nothing, so what began before a purge stays before it.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The clock.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,8 @@ impl Clock {
     }
 }
 
-fn milliseconds(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+fn milliseconds(duration: Duration) -> i64 {
+    // Not `as_millis`, which divides by 128 bits: every request is timed.
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    seconds.saturating_mul(1_000).saturating_add(i64::from(duration.subsec_millis()))
 }

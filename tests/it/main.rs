@@ -26,5 +26,6 @@ mod passthrough;
 mod proxy;
 mod purging;
 mod races;
+mod stampede;
 mod support_proxy;
 mod tidy;

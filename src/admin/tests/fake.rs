@@ -212,6 +212,16 @@ impl Store for FakeStore {
         self.answer(|| ())
     }
 
+    fn verified(
+        &self,
+        _: CdnKey,
+        _: String,
+        _: (Verification, i64),
+        _: Option<i64>,
+    ) -> StoreFuture<'_, ()> {
+        self.answer(|| ())
+    }
+
     fn set_paused(&self, _: CdnKey, _: PausedBy, _: Option<String>) -> StoreFuture<'_, ()> {
         self.answer(|| ())
     }

@@ -19,6 +19,7 @@ mod events;
 mod fake_cdn;
 mod faults;
 mod fuzz_corpus;
+mod guard_cost;
 mod hardening;
 mod harness;
 mod kit;

@@ -262,3 +262,49 @@ fn a_follow_up_survives_a_crash() {
     let _ = visitor.join().unwrap();
     eventually("the page is fresh", || (world.sees(0, path) == "version 2").then_some(()));
 }
+
+/// A crowd of publishes is under way when the program is killed. Whoever got a 202 gets what it promises, whoever did not
+/// asks again; in the end nothing old is at the edge.
+#[test]
+fn nothing_old_stays_after_a_crash_among_publishes() {
+    let mut world = World::start(1, &[]);
+    let paths: Vec<_> =
+        (0..CROWD).map(|number| format!("/slow/300/{}/{number}", 200 + 40 * number)).collect();
+    let edge = world.edges[0].address;
+    let (pages, shim) = (&world.pages, &world.shim);
+    let accepted: Vec<Option<String>> = thread::scope(|scope| {
+        for path in &paths {
+            // Their connections may break off with the shim.
+            scope.spawn(move || Request::get(path).try_send(edge).is_ok());
+        }
+        let publish = |(number, path): (usize, &String)| {
+            let path = path.clone();
+            scope.spawn(move || {
+                thread::sleep(Duration::from_millis(25 * u64::try_from(number).unwrap()));
+                pages.publish(&path);
+                shim.try_accept(&json!({"paths": [path]}))
+            })
+        };
+        let publishes: Vec<_> = paths.iter().enumerate().map(publish).collect();
+        // In the midst: some have been accepted, and some have not.
+        thread::sleep(Duration::from_millis(25 * CROWD as u64 / 2));
+        shim.kill_now();
+        publishes.into_iter().map(|publish| publish.join().unwrap()).collect()
+    });
+    world.shim.kill();
+    world.shim.start_again();
+    let again = |(id, path): (Option<String>, &String)| {
+        id.unwrap_or_else(|| world.shim.accept(&json!({"paths": [path]})))
+    };
+    let ids: Vec<_> = accepted.into_iter().zip(&paths).map(again).collect();
+    eventually("every purge is done", || {
+        ids.iter().all(|id| world.shim.look_up(id)["state"] == "done").then_some(())
+    });
+    let since = Instant::now();
+    for path in &paths {
+        while world.sees(0, path) != "version 2" {
+            assert!(since.elapsed() < LASTING, "{path} stays old");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}

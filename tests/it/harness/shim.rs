@@ -79,6 +79,12 @@ impl Shim {
         self.process.kill();
     }
 
+    /// SIGKILL, while others use it.
+    pub fn kill_now(&self) {
+        let status = Command::new("kill").args(["-KILL", &self.process.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
     /// SIGHUP.
     pub fn hang_up(&self) {
         let status = Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status().unwrap();
@@ -166,6 +172,15 @@ impl Shim {
         let id = answer.json()["id"].as_str().unwrap().to_owned();
         assert_eq!(answer.header("location"), format!("/v1/purges/{id}"));
         id
+    }
+
+    /// Hands in a purge; its id if it was accepted.
+    pub fn try_accept(&self, body: &Value) -> Option<String> {
+        let (bearer, body) = (format!("Bearer {TOKEN}"), body.to_string());
+        let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
+        let request = Request { body: body.as_bytes(), ..Request::get("/v1/sites/www/purges") };
+        let answer = request.method("POST").headers(&headers).try_send(self.admin).ok()?;
+        (answer.status == 202).then(|| answer.json()["id"].as_str().unwrap().to_owned())
     }
 
     /// `POST /v1/sites/www/purges`.

@@ -25,6 +25,7 @@ mod connect;
 mod keeper;
 mod origin;
 mod respond;
+mod stamp;
 mod stream;
 mod upgrade;
 mod worker;

@@ -14,10 +14,11 @@ thread_local! {
     static LAST: RefCell<Option<(i64, HeaderValue)>> = const { RefCell::new(None) };
 }
 
-/// Stamps a response that the CDN may keep for long, whose request to the origin began then. Another instance's stamp, or an
+/// Stamps a response that the CDN may keep, were it for a second, and whose request to the origin began then. Another instance's stamp, or an
 /// origin's, would speak of something else.
 pub(super) fn put(headers: &mut HeaderMap, decision: Decision, began_ms: i64) {
-    match value(began_ms).filter(|_| decision.outcome == Outcome::Lengthened) {
+    let is_kept = decision.may_be_kept() || decision.outcome == Outcome::Guarded;
+    match value(began_ms).filter(|_| is_kept) {
         Some(value) => drop(headers.insert(STAMP, value)),
         None => drop(headers.remove(STAMP)),
     }
@@ -40,16 +41,17 @@ mod tests {
     use crate::rewrite::Reason;
 
     #[test]
-    fn only_what_is_kept_for_long_is_stamped() {
-        let stamped = |outcome, began_ms| {
+    fn only_what_may_be_kept_is_stamped() {
+        let stamped = |outcome, reason, began_ms| {
             let mut headers = HeaderMap::new();
             headers.insert(STAMP, HeaderValue::from_static("1-00000001"));
-            put(&mut headers, Decision { outcome, reason: Reason::TtlTable }, began_ms);
+            put(&mut headers, Decision { outcome, reason }, began_ms);
             headers.get(STAMP).map(|value| stamp::read(value).unwrap())
         };
-        assert_eq!(stamped(Outcome::Lengthened, 1_000), Some(1_000));
-        assert_eq!(stamped(Outcome::Lengthened, 1_000), Some(1_000));
-        assert_eq!(stamped(Outcome::Lengthened, 2_000), Some(2_000));
-        assert_eq!(stamped(Outcome::Guarded, 2_000), None);
+        assert_eq!(stamped(Outcome::Lengthened, Reason::TtlTable, 1_000), Some(1_000));
+        assert_eq!(stamped(Outcome::Lengthened, Reason::TtlTable, 1_000), Some(1_000));
+        assert_eq!(stamped(Outcome::Fallback, Reason::PurgingUnhealthy, 2_000), Some(2_000));
+        assert_eq!(stamped(Outcome::Guarded, Reason::Purged, 2_000), Some(2_000));
+        assert_eq!(stamped(Outcome::Fallback, Reason::ErrorStatus, 2_000), None);
     }
 }

@@ -2,7 +2,9 @@
 
 use super::codes::{Code, HOLD_UP};
 use crate::purge::{PurgeRequest, SendReason, State};
-use crate::store::{Attempt, Filter, JobView, LISTED_ITEMS, PurgeView, RecentPurge, Verification, WAITING_MS};
+use crate::store::{
+    Attempt, Filter, JobView, LISTED_ITEMS, PurgeView, RecentPurge, Verification, WAITING_MS,
+};
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 

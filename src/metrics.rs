@@ -47,6 +47,8 @@ pub struct Metrics {
     paused: Family<SiteCdn, Gauge>,
     failed_jobs: Family<SiteCdn, Gauge>,
     publish_to_purged: Family<SiteCdn, Histogram>,
+    verifications: Family<SiteCdnSeen, Counter>,
+    publish_to_verified: Family<SiteCdn, Histogram>,
     reloads: Family<ReloadResult, Counter>,
     origin_addresses: Family<OriginState, Gauge>,
 }
@@ -68,6 +70,13 @@ struct SiteCdnOutcome {
     site: String,
     cdn: String,
     outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SiteCdnSeen {
+    site: String,
+    cdn: String,
+    seen: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -101,6 +110,8 @@ impl Metrics {
             paused: Family::default(),
             failed_jobs: Family::default(),
             publish_to_purged: Family::new_with_constructor(|| Histogram::new(PUBLISH_BUCKETS)),
+            verifications: Family::default(),
+            publish_to_verified: Family::new_with_constructor(|| Histogram::new(PUBLISH_BUCKETS)),
             reloads: reloads(),
             origin_addresses: Family::default(),
         };
@@ -153,6 +164,16 @@ impl Metrics {
             "publish_to_purged_seconds",
             "From the acceptance of a purge to the CDN's acceptance of its last item",
             self.publish_to_purged.clone(),
+        );
+        r.register(
+            "publish_to_verified_seconds",
+            "From the acceptance of a purge to the first look at the CDN that found nothing older than it",
+            self.publish_to_verified.clone(),
+        );
+        r.register(
+            "verifications",
+            "Looks at a CDN's copies of what was purged, by what was seen",
+            self.verifications.clone(),
         );
         r.register("config_reloads", "Configuration reloads, by result", self.reloads.clone());
         r.register(
@@ -248,6 +269,17 @@ impl Metrics {
     /// A job's last item was accepted by its CDN, this long after the purge was accepted.
     pub fn publish_to_purged(&self, site: &str, cdn: &str, took: Duration) {
         self.publish_to_purged.get_or_create_owned(&site_cdn(site, cdn)).observe(took.as_secs_f64());
+    }
+
+    /// The CDN's copies were seen to be fresh, this long after the purge was accepted.
+    pub fn publish_to_verified(&self, site: &str, cdn: &str, took: Duration) {
+        self.publish_to_verified.get_or_create_owned(&site_cdn(site, cdn)).observe(took.as_secs_f64());
+    }
+
+    /// Copies of what was purged were looked at: `fresh`, `stale` or `unknown`.
+    pub fn verification(&self, site: &str, cdn: &str, seen: &'static str) {
+        let labels = SiteCdnSeen { site: site.into(), cdn: cdn.into(), seen };
+        self.verifications.get_or_create_owned(&labels).inc();
     }
 
     /// How many addresses of each origin are `used` or `avoided`: site, origin, and both numbers.

@@ -2,7 +2,7 @@
 
 use crate::purge::{PurgeMode, PurgeRequest, State};
 use crate::rewrite::CdnType;
-use crate::store::{Attempt as StoredAttempt, JobView, NewPurge, PurgeView};
+use crate::store::{Attempt as StoredAttempt, JobView, NewPurge, PurgeView, Verification};
 use serde::{Deserialize, Serialize};
 
 /// How many items of a kind an abbreviated purge shows.
@@ -91,6 +91,12 @@ pub struct Job {
     pub accepted_at: Option<String>,
     /// When the CDN reported completion, where it does, RFC 3339.
     pub completed_at: Option<String>,
+    /// Where it was verified: what the last look at the CDN's copies showed.
+    #[serde(default)]
+    pub verification: Option<Verification>,
+    /// When the CDN's copies were seen to be fresh, RFC 3339.
+    #[serde(default)]
+    pub verified_at: Option<String>,
     /// When the next send is due, RFC 3339.
     pub next_attempt_at: Option<String>,
     /// It failed, and nobody retried or acknowledged it: until then its CDN does not count as healthy.
@@ -145,6 +151,8 @@ impl Purge {
             fallback: plan.fallback.clone(),
             accepted_at: None,
             completed_at: None,
+            verification: None,
+            verified_at: None,
             next_attempt_at: Some(rfc3339(new.due_ms)),
             unacknowledged: false,
             attempts: Vec::new(),
@@ -194,6 +202,8 @@ impl Job {
             fallback: view.fallback.clone(),
             accepted_at: view.accepted_ms.map(rfc3339),
             completed_at: view.completed_ms.map(rfc3339),
+            verification: view.verification,
+            verified_at: view.verified_ms.map(rfc3339),
             next_attempt_at: view.next_attempt_ms.map(rfc3339),
             unacknowledged: view.unacknowledged,
             attempts: view.attempts[hidden..]

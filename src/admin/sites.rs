@@ -113,6 +113,8 @@ pub(super) struct Cdn {
     mode: PurgeMode,
     everything: config::Everything,
     repeat_after: String,
+    /// Whether its purges are verified.
+    verify: bool,
     ttl_header: String,
     tag_header: Option<String>,
 }
@@ -266,6 +268,7 @@ fn show_cdn(
         mode: if cdn.hard { PurgeMode::Hard } else { PurgeMode::Soft },
         everything: cdn.everything,
         repeat_after: duration(cdn.repeat_after),
+        verify: cdn.verify,
         ttl_header: cdn.dialect.ttl_header.to_string(),
         tag_header: cdn.dialect.tag_header.as_ref().map(ToString::to_string),
     }

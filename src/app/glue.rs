@@ -6,7 +6,7 @@ use crate::admin::{CdnHealth, Control, Events, Planner};
 use crate::cdn;
 use crate::metrics::Metrics;
 use crate::purge::plan;
-use crate::store::{CdnKey, EndedJob};
+use crate::store::{CdnKey, EndedJob, Verification};
 use crate::worker::{CdnStatus, Engine, Observer};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -92,6 +92,13 @@ impl Observer for Telling {
         }
         if let Some(state) = job.purge_ended {
             self.metrics.purge(&job.key.site, state_word(state));
+        }
+    }
+
+    fn verified(&self, key: &CdnKey, seen: Verification, took: Duration) {
+        self.metrics.verification(&key.site, &key.cdn, seen.as_str());
+        if seen == Verification::Fresh {
+            self.metrics.publish_to_verified(&key.site, &key.cdn, took);
         }
     }
 

@@ -183,6 +183,8 @@ mod tests {
             everything: Everything::SiteTag,
             repeat_after: Duration::ZERO,
             repeat_everything_after: Duration::ZERO,
+            verify: false,
+            verify_url: None,
             account: "main".into(),
             rate,
             dialect: Dialect::new(CdnType::Fastly, None, None),

@@ -285,6 +285,8 @@ fn adapters_are_built_from_the_configuration() {
         everything: config::Everything::SiteTag,
         repeat_after: Duration::ZERO,
         repeat_everything_after: Duration::ZERO,
+        verify: false,
+        verify_url: None,
         account: "main".to_owned(),
         rate: Default::default(),
         dialect: dialect(tag_header),

@@ -214,6 +214,7 @@ impl PurgeArgs {
                 (_, true) => Some(PurgeMode::Hard),
                 _ => None,
             },
+            verify: None,
             cdns: Some(self.cdns.clone()).filter(|cdns| !cdns.is_empty()),
             reason: self.reason.clone(),
         }

@@ -470,6 +470,10 @@ pub struct Cdn {
     pub repeat_after: Duration,
     /// The same for everything.
     pub repeat_everything_after: Duration,
+    /// Its purges are verified: purged pages are asked for, as visitors do.
+    pub verify: bool,
+    /// Where they are asked for, without a slash at the end; absent: at their own host.
+    pub verify_url: Option<String>,
     /// CDNs of one account share its rate.
     pub account: String,
     /// Where the account's rate is not the published one.

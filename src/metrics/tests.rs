@@ -27,6 +27,8 @@ fn touched() -> Metrics {
     metrics.purge_healthy("www", "fastly", true);
     metrics.purge_standing("www", "fastly", false, 1);
     metrics.publish_to_purged("www", "fastly", Duration::from_millis(400));
+    metrics.publish_to_verified("www", "fastly", Duration::from_millis(500));
+    metrics.verification("www", "fastly", "fresh");
     metrics.config_reload(true);
     metrics.origin_addresses([("www", "https://origin.example.com", (2, 1))].into_iter());
     metrics

@@ -18,6 +18,8 @@ struct OfType {
     health: Vec<Arc<PurgeHealth>>,
     /// They differ in their headers, so it is not known which headers the one that asked reads.
     ambiguous: bool,
+    /// Purges of one of them are verified.
+    stamped: bool,
 }
 
 impl Edges {
@@ -29,12 +31,14 @@ impl Edges {
             match by_type.iter_mut().find(|known| known.dialect.cdn == cdn.dialect.cdn) {
                 Some(known) => {
                     known.ambiguous |= known.dialect != cdn.dialect;
+                    known.stamped |= cdn.verify;
                     known.health.push(health);
                 }
                 None => by_type.push(OfType {
                     dialect: cdn.dialect.clone(),
                     health: vec![health],
                     ambiguous: false,
+                    stamped: cdn.verify,
                 }),
             }
         }
@@ -65,6 +69,11 @@ impl Edges {
             Some(Reason::PurgingUnhealthy)
         };
         Some(Edge { dialect: &known.dialect, fallback, guard: None })
+    }
+
+    /// Whether responses for CDNs of this type carry the stamp.
+    pub fn is_stamped(&self, cdn: CdnType) -> bool {
+        self.of(cdn).is_some_and(|known| known.stamped)
     }
 
     fn of(&self, cdn: CdnType) -> Option<&OfType> {

@@ -85,6 +85,8 @@ pub fn cdn(name: &str, cdn: CdnType) -> Arc<Cdn> {
         everything: Everything::SiteTag,
         repeat_after: Duration::ZERO,
         repeat_everything_after: Duration::ZERO,
+        verify: false,
+        verify_url: None,
         account: "main".into(),
         rate: Default::default(),
         dialect: Dialect {

@@ -27,6 +27,7 @@ mod exchange;
 mod keeper;
 mod origin;
 mod respond;
+mod stamp;
 mod stream;
 mod upgrade;
 mod worker;

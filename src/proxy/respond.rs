@@ -6,6 +6,7 @@ use super::flight::Flight;
 use super::hop;
 use super::key_fields::KeyFields;
 use super::site::Site;
+use super::stamp;
 use crate::config::Mode;
 use crate::rewrite::{self, Decision, Edge, Guard, Outcome, Provenance, Reason, RequestFacts};
 use bytes::Bytes;
@@ -57,6 +58,9 @@ pub(super) fn rewrite(
                 &mut head.headers,
                 &mut provenance,
             );
+            if site.edges.is_stamped(edge.dialect.cdn) {
+                stamp::put(&mut head.headers, decision, began_ms);
+            }
             if decision.may_be_kept() {
                 flight.sets_out(site, edge.dialect.cdn, provenance);
             }

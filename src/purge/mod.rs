@@ -54,6 +54,9 @@ pub struct PurgeRequest {
     /// Only these CDNs of the site; by default all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cdns: Option<Vec<String>>,
+    /// Whether it is verified when it is done; by default as each CDN is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<bool>,
     /// For people: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -88,6 +88,8 @@ pub(crate) fn cdn(cdn_type: CdnType) -> Cdn {
         everything: Everything::SiteTag,
         repeat_after: Duration::ZERO,
         repeat_everything_after: Duration::ZERO,
+        verify: false,
+        verify_url: None,
         account: "main".into(),
         rate: Default::default(),
         dialect: Dialect {

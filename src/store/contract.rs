@@ -247,6 +247,7 @@ async fn a_purge_is_done_when_every_job_is(store: Shared) {
         state: State::Done,
         purge_ended: None,
         created_ms: START,
+        verify: None,
     };
     assert_eq!(ended, [expected]);
     let seen = view(&*store, "p1").await;
@@ -601,6 +602,7 @@ contract! {
     an_unsent_send_is_due_again_as_it_was
     a_follow_up_holds_up_its_job_until_it_is_sent
     a_follow_up_that_is_due_goes_along
+    what_stays_stale_is_purged_again
     a_follow_up_is_retried_and_repeated_like_its_purge
     a_refused_follow_up_is_widened_too
     a_cancelled_purge_has_no_follow_up

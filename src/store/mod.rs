@@ -20,7 +20,7 @@ pub use settle::{Attempt, EndedJob, Left, NewWork, SendOutcome, Settled, Settlem
 pub use sqlite::{OpenError, SqliteStore};
 pub use types::{
     CdnKey, Enqueued, Filter, FollowUps, JobView, NewPurge, Pause, PausedBy, PurgeView, QueueStatus,
-    RecentPurge, StoreError, WAITING_MS,
+    RecentPurge, StoreError, Verification, WAITING_MS,
 };
 
 use std::future::Future;
@@ -69,6 +69,15 @@ pub trait Store: Send + Sync {
 
     /// The CDN has reported a work complete (`completed_ms`), or nobody will ever know.
     fn complete(&self, work: i64, completed_ms: Option<i64>) -> StoreFuture<'_, ()>;
+
+    /// What a look at the copies of what a job purged showed. At `again_ms` all its items are purged once more, as its repeat.
+    fn verified(
+        &self,
+        key: CdnKey,
+        purge: String,
+        seen: (Verification, i64),
+        again_ms: Option<i64>,
+    ) -> StoreFuture<'_, ()>;
 
     /// One purge, with everything that is known of it.
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>>;

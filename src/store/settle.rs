@@ -111,6 +111,8 @@ pub struct EndedJob {
     pub purge_ended: Option<State>,
     /// When the purge was accepted, milliseconds since the epoch.
     pub created_ms: i64,
+    /// Whether it is to be verified, where the purge says so.
+    pub verify: Option<bool>,
 }
 
 /// What a former run left.

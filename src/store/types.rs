@@ -3,7 +3,7 @@
 use super::Attempt;
 use crate::purge::{JobPlan, PurgeMode, PurgeRequest, State};
 use crate::rewrite::CdnType;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One CDN of one site.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,6 +118,11 @@ pub struct JobView {
     /// When the CDN had reported completion, where it does.
     #[serde(skip)]
     pub completed_ms: Option<i64>,
+    /// What the last look at the CDN's copies showed, where it was verified.
+    pub verification: Option<Verification>,
+    /// When its copies were seen to be fresh.
+    #[serde(skip)]
+    pub verified_ms: Option<i64>,
     /// When the next send is due, the repeat among them; none while every send is with the CDN.
     #[serde(skip)]
     pub next_attempt_ms: Option<i64>,
@@ -126,6 +131,29 @@ pub struct JobView {
     /// Each call with the number of this job's items in it: oldest first, the last 100; in a list only the last.
     #[serde(skip)]
     pub attempts: Vec<(Attempt, u64)>,
+}
+
+/// What the CDN's copies of what a job purged look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verification {
+    /// Not older than the purge.
+    Fresh,
+    /// One is older than the purge.
+    Stale,
+    /// They do not tell, or there is none to ask for.
+    Unknown,
+}
+
+impl Verification {
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Which purges to list.

@@ -292,6 +292,7 @@ impl Call {
             tracing::info!(site, cdn, purge, took_ms, "purged");
         }
         self.target.shared.observer.job_ended(job, took);
+        self.target.to_verify(job);
     }
 }
 

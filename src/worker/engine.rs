@@ -3,7 +3,7 @@
 use super::account::{Account, Load};
 use super::orphans::Orphans;
 use super::target::{Shared, Target};
-use super::{Clock, Observer, Transport, backoff, check, completion, milliseconds, queue};
+use super::{Clock, Observer, Transport, backoff, check, completion, milliseconds, queue, verify};
 use crate::cdn::{Adapter, Rates, rates};
 use crate::config::{Cdn, Config, Site};
 use crate::rewrite::CdnType;
@@ -127,9 +127,11 @@ impl Engine {
         let cell = self.view.cell(&site.name, &cdn.name);
         let account = self.account(&cdn.account, || rates(cdn));
         let adapter = (self.adapter)(cdn);
-        let target = Arc::new(Target::new(site, cdn, adapter, account, cell, self.shared.clone()));
+        let shared = (self.view.freshness.clock, self.shared.clone());
+        let target = Arc::new(Target::new(site, cdn, adapter, account, cell, shared));
         self.tasks.spawn(supervised(target.clone(), "check", check::run));
         self.tasks.spawn(supervised(target.clone(), "completion", completion::run));
+        self.tasks.spawn(supervised(target.clone(), "verify", verify::run));
         let (queue, left) = (target.clone(), self.left.clone());
         self.tasks.spawn(async move {
             tokio::select! {

@@ -2,7 +2,7 @@
 //! against it, and any reason gives the CDN's responses the short TTL. Pure; `target.rs` feeds it and publishes the result.
 
 use super::milliseconds;
-use crate::store::{PausedBy, QueueStatus};
+use crate::store::{PausedBy, QueueStatus, Verification};
 use std::time::Duration;
 
 /// Checks in a row that may go unanswered before what was proved counts no more: they follow each other within seconds.
@@ -23,6 +23,8 @@ pub(super) struct Health {
     queue: Option<QueueStatus>,
     /// The oldest job was too old, and its successor is not young enough yet.
     lagging: bool,
+    /// A copy that is older than its purge was seen, and none since that was fresh.
+    stale: bool,
 }
 
 /// What a check of the credentials showed.
@@ -55,6 +57,7 @@ impl Health {
             failure: None,
             queue: None,
             lagging: false,
+            stale: false,
         }
     }
 
@@ -99,6 +102,15 @@ impl Health {
         self.failure = Some(why.to_owned());
     }
 
+    /// Copies of what was purged were looked at. One that does not tell says nothing.
+    pub(super) fn verified(&mut self, seen: Verification) {
+        match seen {
+            Verification::Fresh => self.stale = false,
+            Verification::Stale => self.stale = true,
+            Verification::Unknown => {}
+        }
+    }
+
     /// A purge was refused because of the credentials.
     pub(super) fn refused(&mut self, why: &str) {
         self.proof = Proof::None(format!("the credentials could not be proved: {why}"));
@@ -128,6 +140,9 @@ impl Health {
         reasons.extend(store.map(|why| format!("the store fails: {why}")));
         if let Proof::None(why) = &self.proof {
             reasons.push(why.clone());
+        }
+        if self.stale {
+            reasons.push("a copy that is older than its purge is still served".into());
         }
         let Some(queue) = &self.queue else {
             reasons.push("the queue is not read yet".into());
@@ -286,6 +301,17 @@ mod tests {
         health.queued(QueueStatus { oldest_due_ms: Some(NOW - 61_000), ..queue() }, NOW);
         check(&health, &["the oldest job waits for 61 s; max_purge_lag is 60 s"]);
         health.queued(queue(), NOW);
+        check(&health, &[]);
+    }
+
+    #[test]
+    fn a_stale_copy_counts_until_a_fresh_one_is_seen() {
+        let mut health = healthy();
+        health.verified(Verification::Stale);
+        health.purged();
+        health.verified(Verification::Unknown);
+        check(&health, &["a copy that is older than its purge is still served"]);
+        health.verified(Verification::Fresh);
         check(&health, &[]);
     }
 }

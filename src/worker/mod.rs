@@ -2,7 +2,8 @@
 //!
 //! [`Engine`] starts everything. Each CDN of each site has two tasks: `queue.rs` claims due sends and keeps a few calls
 //! under way (`call.rs` is the life of one), `check.rs` checks the credentials. Both tell `health.rs` what they saw, which
-//! decides whether the CDN's responses may have a long TTL. `pace.rs` says when the next call may go out.
+//! decides whether the CDN's responses may have a long TTL, and so does `verify.rs` of the copies it saw (`sample.rs`).
+//! `pace.rs` says when the next call may go out.
 //!
 //! Nothing is lost by a crash: what was claimed and not settled is claimed again when its lease ends, or at the next start.
 
@@ -19,7 +20,9 @@ mod health;
 mod orphans;
 mod pace;
 mod queue;
+mod sample;
 mod target;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +31,7 @@ pub use backoff::backoff;
 pub use engine::{CdnStatus, Engine, MakeAdapter, Parts};
 
 use crate::cdn::Reply;
-use crate::store::{CdnKey, EndedJob};
+use crate::store::{CdnKey, EndedJob, Verification};
 use bytes::Bytes;
 use std::error::Error;
 use std::future::Future;
@@ -70,6 +73,9 @@ pub trait Observer: Send + Sync {
 
     /// A job ended, this long after its purge was accepted.
     fn job_ended(&self, _job: &EndedJob, _took: Duration) {}
+
+    /// A look at the CDN's copies of what a job purged came to this, so long after its purge was accepted.
+    fn verified(&self, _key: &CdnKey, _seen: Verification, _took: Duration) {}
 
     /// So many jobs were widened: an item was refused, or the CDN's rate is too low for them.
     fn widened(&self, _key: &CdnKey, _jobs: u64) {}

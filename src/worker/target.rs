@@ -3,13 +3,15 @@
 use super::account::Account;
 use super::health::Health;
 use super::pace::Pace;
+use super::verify::Waiting;
 use super::{Clock, Observer, Transport, milliseconds, with_causes};
 use crate::cdn::{Adapter, Capabilities, Counted, Item, ItemKind, Rates, Reply, SignContext, rates};
 use crate::config::{Cdn, Site};
+use crate::purge::State;
 use crate::purge::widest;
 use crate::rewrite::{CdnType, Policy};
-use crate::store::{CdnKey, QueueStatus, Store, StoreError};
-use crate::view::PurgeHealth;
+use crate::store::{CdnKey, EndedJob, QueueStatus, Store, StoreError};
+use crate::view::{Clock as StampClock, PurgeHealth};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -104,6 +106,10 @@ pub(super) struct Target {
     pub(super) accepted: Notify,
     /// A purge was refused because of the credentials: check them.
     pub(super) recheck: Notify,
+    /// Jobs whose copies are to be looked at.
+    pub(super) verifying: Waiting,
+    /// The clock of stamps.
+    pub(super) stamps: StampClock,
     pub(super) shared: Arc<Shared>,
     health: Mutex<Health>,
     /// What the proxy reads.
@@ -117,7 +123,7 @@ impl Target {
         adapter: Arc<dyn Adapter>,
         account: Arc<Account>,
         cell: Arc<PurgeHealth>,
-        shared: Arc<Shared>,
+        (stamps, shared): (StampClock, Arc<Shared>),
     ) -> Self {
         let capabilities = adapter.capabilities();
         let target = Self {
@@ -131,6 +137,8 @@ impl Target {
             stop: shared.stop.child_token(),
             pace: Pace::new(),
             wake: Notify::new(),
+            verifying: Waiting::default(),
+            stamps,
             accepted: Notify::new(),
             recheck: Notify::new(),
             shared,
@@ -219,6 +227,23 @@ impl Target {
         true
     }
 
+    /// A job ended: its copies are looked at, if that is wished for.
+    pub(super) fn to_verify(&self, job: &EndedJob) {
+        if job.state == State::Done && job.verify.unwrap_or(self.cdn.verify) {
+            self.verifying.add(job.clone());
+        }
+    }
+
+    /// The hosts that visitors use.
+    pub(super) fn hosts(&self) -> &[String] {
+        &self.cdn.hosts
+    }
+
+    /// Where copies are looked at; none: at their own host.
+    pub(super) fn verify_url(&self) -> Option<&str> {
+        self.cdn.verify_url.as_deref()
+    }
+
     /// Whether nothing may be sent, as of the last second.
     pub(super) fn is_paused(&self) -> bool {
         self.health().queue().is_some_and(|queue| queue.paused.is_some())
@@ -246,6 +271,8 @@ impl Target {
 /// What a site asks of its purges at one CDN.
 pub(super) struct Terms {
     pub(super) max_lag: Duration,
+    pub(super) origin_settle: Duration,
+    pub(super) guard_ttl: Duration,
     /// A purge older than this is given up: no copy that it was to remove is fresh any more.
     pub(super) give_up_ms: i64,
     /// All of the site, softly and hard: what is sent where items are refused or would take too long.
@@ -256,6 +283,8 @@ impl Terms {
     fn of(site: &Site, cdn: &Cdn, capabilities: Capabilities) -> Self {
         Self {
             max_lag: site.max_purge_lag,
+            origin_settle: site.origin_settle,
+            guard_ttl: site.policy.ttls.guard,
             give_up_ms: milliseconds(longest_ttl(&site.policy)),
             wider: [false, true].map(|hard| widest(site, cdn, capabilities, hard)),
         }

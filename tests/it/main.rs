@@ -30,3 +30,4 @@ mod races;
 mod stampede;
 mod support_proxy;
 mod tidy;
+mod verifying;

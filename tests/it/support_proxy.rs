@@ -394,6 +394,8 @@ pub fn cdn(cdn: CdnType) -> Arc<Cdn> {
         repeat_after: Duration::ZERO,
         repeat_everything_after: Duration::ZERO,
         rate: Default::default(),
+        verify: false,
+        verify_url: None,
         account: "main".into(),
         dialect: Dialect {
             cdn,

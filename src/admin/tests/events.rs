@@ -64,6 +64,7 @@ fn ended(purge: &str, site: &str) -> EndedJob {
         state: PurgeState::Done,
         purge_ended: Some(PurgeState::Done),
         created_ms: 0,
+        verify: None,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::purge::State;
 use crate::store::{
     Attempt, CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, JobView, Left, NewPurge, Pause,
     PausedBy, PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture,
-    Wider, Work,
+    Verification, Wider, Work,
 };
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -104,6 +104,8 @@ impl FakeStore {
             fallback: plan.fallback.clone(),
             accepted_ms: None,
             completed_ms: None,
+            verification: None,
+            verified_ms: None,
             next_attempt_ms: Some(new.due_ms),
             unacknowledged: false,
             attempts: Vec::new(),
@@ -209,6 +211,10 @@ impl Store for FakeStore {
     }
 
     fn complete(&self, _: i64, _: Option<i64>) -> StoreFuture<'_, ()> {
+        self.answer(|| ())
+    }
+
+    fn verified(&self, _: CdnKey, _: String, _: (Verification, i64), _: Option<i64>) -> StoreFuture<'_, ()> {
         self.answer(|| ())
     }
 

@@ -268,6 +268,8 @@ fn cdn(name: &str, cdn: CdnType, tag_header: &'static str, settings: CdnSettings
         everything: Everything::SiteTag,
         repeat_after: Duration::from_secs(2),
         repeat_everything_after: Duration::from_secs(30),
+        verify: false,
+        verify_url: None,
         account: name.to_owned(),
         rate: Default::default(),
         dialect,

@@ -16,6 +16,8 @@ pub fn cdn(settings: config::CdnSettings) -> config::Cdn {
         everything: config::Everything::SiteTag,
         repeat_after: Duration::ZERO,
         repeat_everything_after: Duration::ZERO,
+        verify: false,
+        verify_url: None,
         rate: Default::default(),
         account: "main".to_owned(),
         dialect: crate::rewrite::Dialect {

@@ -37,6 +37,13 @@ pub struct Cdn {
     /// Purges are sent a second time after this, at most 5m, for CDNs with shield tiers. 0s: not. Default: for Fastly 2s,
     /// and 30s for `everything`; for all others 0s.
     pub repeat_after: Option<DurationText>,
+    /// Whether a purge is verified when it is done: a few of the purged pages are asked for as visitors do, and a copy that is
+    /// older than the purge raises an alarm and is purged again. Responses then carry the header `X-Origin-Shim-Stamp`.
+    #[serde(default)]
+    pub verify: bool,
+    /// Where those pages are asked for, with their host in `Host`. Default: `https://` and the page's own host.
+    #[schemars(example = &"http://127.0.0.1:6081")]
+    pub verify_url: Option<String>,
     /// CDNs of the same type and account share the account's rate; letters a to z, digits, `.`, `_` and `-`, at most
     /// 64. Default: CDNs with the same credentials (CloudFront: the same distribution; Varnish: the same nodes) are one
     /// account.

@@ -28,6 +28,8 @@ pub(super) fn resolve(file: &file::Cdn, site_hosts: &[String], accounts: &Accoun
         everything: file.everything,
         repeat_after,
         repeat_everything_after,
+        verify: file.verify,
+        verify_url: file.verify_url.as_ref().map(|text| api_url(text, &at.key("verify_url"))),
         account: accounts.of_cdn(file),
         rate: rate(file, at),
         dialect: dialect(file, at),

@@ -1,7 +1,7 @@
 //! Follow-up purges: committed with their purge, due when what was on its way has arrived.
 
 use super::*;
-use crate::store::{FollowUps, WAITING_MS};
+use crate::store::{FollowUps, Verification, WAITING_MS};
 
 /// A purge of three items at fastly and one at varnish, of which these are to be followed up.
 fn purge_with(items: &[(usize, u32)]) -> NewPurge {
@@ -111,4 +111,28 @@ pub(super) async fn the_latest_purges_are_told(store: Shared) {
     assert_eq!(ids(4).await, [3, 2, 1], "one more than have room");
     assert_eq!(ids(3).await, [3, 2]);
     assert_eq!(store.recent(0).await.unwrap()[0].request.paths, ["/a", "/b"]);
+}
+
+pub(super) async fn what_stays_stale_is_purged_again(store: Shared) {
+    store.enqueue(purge("p1", vec![job("fastly", 2)])).await.unwrap();
+    let look = async |seen, again_ms| {
+        store.verified(key("fastly"), "p1".into(), (seen, START + 9), again_ms).await.unwrap();
+        let job = view(&*store, "p1").await.jobs.remove(0);
+        (job.state, job.verification, job.verified_ms)
+    };
+    // It is not done yet, so there is nothing to see.
+    assert_eq!(look(Verification::Stale, Some(START)).await, (State::Pending, None, None));
+    settle_all(&*store, &claim(&*store, "fastly", START).await, SendOutcome::Done).await;
+
+    for _ in 0..2 {
+        let stale = look(Verification::Stale, Some(START + 5)).await;
+        assert_eq!(stale, (State::Done, Some(Verification::Stale), None));
+    }
+    assert_eq!(status(&*store, "fastly").await.pending, 0, "it holds up nothing");
+    let again = claim(&*store, "fastly", START + 5).await;
+    assert_eq!((again.len(), again[0].reason), (2, SendReason::Repeat));
+    assert_eq!(settle_all(&*store, &again, SendOutcome::Done).await, []);
+
+    let fresh = look(Verification::Fresh, None).await;
+    assert_eq!(fresh, (State::Done, Some(Verification::Fresh), Some(START + 9)));
 }

@@ -3,7 +3,7 @@
 use crate::cdn::ItemKind;
 use crate::purge::{SendReason, State};
 use crate::rewrite::CdnType;
-use crate::store::{Lane, PausedBy};
+use crate::store::{Lane, PausedBy, Verification};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 /// An enum that the database keeps as its code.
@@ -46,6 +46,12 @@ codes!(SendReason, as_i64,
     SendReason::Retry => 1,
     SendReason::Repeat => 2,
     SendReason::FollowUp => 3,
+);
+
+codes!(Verification, as_str,
+    Verification::Fresh => "fresh",
+    Verification::Stale => "stale",
+    Verification::Unknown => "unknown",
 );
 
 // Only the three ends are ever written; the rest is derived.

@@ -149,6 +149,7 @@ fn head(request: &PurgeRequest) -> rusqlite::Result<String> {
         everything: request.everything,
         mode: request.mode,
         cdns: request.cdns.clone(),
+        verify: request.verify,
         reason: request.reason.clone(),
     })
 }

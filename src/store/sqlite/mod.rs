@@ -13,6 +13,7 @@ mod rates;
 mod read;
 mod settle;
 mod threads;
+mod verified;
 mod widen;
 mod works;
 
@@ -23,7 +24,7 @@ pub use open::OpenError;
 
 use super::{
     CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, NewPurge, PausedBy, PurgeView,
-    QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, Wider, Work,
+    QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, Verification, Wider, Work,
 };
 use crate::failpoint;
 use rusqlite::Connection;
@@ -204,6 +205,18 @@ impl Store for SqliteStore {
 
     fn complete(&self, work: i64, completed_ms: Option<i64>) -> StoreFuture<'_, ()> {
         self.write("note a completion", move |connection| works::complete(connection, work, completed_ms))
+    }
+
+    fn verified(
+        &self,
+        key: CdnKey,
+        purge: String,
+        seen: (Verification, i64),
+        again_ms: Option<i64>,
+    ) -> StoreFuture<'_, ()> {
+        self.write("note what a look at the copies showed", move |connection| {
+            verified::note(connection, &key, &purge, seen, again_ms)
+        })
     }
 
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The version of `schema.sql`, kept in `user_version`.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 /// "OShm", kept in `application_id`: the file is ours.
 const APPLICATION: i32 = 0x4f53_686d;
 
@@ -151,12 +151,19 @@ fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)
 }
 
+/// Version 2: what looks at the copies showed.
+const VERIFICATION: &str = "ALTER TABLE jobs ADD COLUMN verification TEXT;  -- fresh | stale | unknown
+    ALTER TABLE jobs ADD COLUMN verified_ms INTEGER;";
+
 /// Brings an older file to this version. Each step is one transaction and runs once.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version < 1 {
         transaction.execute_batch(include_str!("schema.sql"))?;
+    }
+    if version < 2 {
+        transaction.execute_batch(VERIFICATION)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;

@@ -63,6 +63,7 @@ pub(super) fn cancel(connection: &Connection, id: &str, now_ms: i64) -> rusqlite
             state: State::Cancelled,
             purge_ended: None,
             created_ms,
+            verify: None,
         });
     }
     if let Some(last) = ended.last_mut() {

@@ -2,7 +2,9 @@
 
 use super::codes::{Code, HOLD_UP};
 use crate::purge::{PurgeRequest, SendReason, State};
-use crate::store::{Attempt, Filter, JobView, LISTED_ITEMS, PurgeView, RecentPurge, WAITING_MS};
+use crate::store::{
+    Attempt, Filter, JobView, LISTED_ITEMS, PurgeView, RecentPurge, Verification, WAITING_MS,
+};
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
@@ -137,7 +139,7 @@ fn with_jobs(
     view.jobs = connection
         .prepare_cached(
             "SELECT jobs.id, cdns.name, type, items, fallback, accepted_ms, completed_ms, outcome, acknowledged,
-                    cdns.paused_by IS NOT NULL
+                    cdns.paused_by IS NOT NULL, verification, verified_ms
              FROM jobs JOIN cdns ON cdns.id = jobs.cdn WHERE purge = ?1 ORDER BY jobs.id",
         )?
         .query_map([n], |row| job(connection, row, attempts))?
@@ -168,6 +170,8 @@ fn job(connection: &Connection, row: &Row<'_>, attempts: i64) -> rusqlite::Resul
         fallback: json(row, 4)?,
         accepted_ms: row.get(5)?,
         completed_ms: row.get(6)?,
+        verification: row.get::<_, Option<Code<Verification>>>(10)?.map(|Code(seen)| seen),
+        verified_ms: row.get(11)?,
         next_attempt_ms: next_attempt(connection, id)?,
         unacknowledged: state == State::Failed && !row.get::<_, bool>(8)?,
         attempts: history(connection, id, attempts)?,

@@ -257,17 +257,18 @@ fn end_job(connection: &Connection, job: i64, now_ms: i64) -> rusqlite::Result<O
         .prepare_cached("UPDATE cdns SET jobs = jobs - 1 WHERE id = (SELECT cdn FROM jobs WHERE id = ?1)")?
         .execute([job])?;
 
-    let (n, purge, created_ms, key) = connection
+    let (n, purge, created_ms, verify, key) = connection
         .prepare_cached(
-            "SELECT purges.n, purges.id, purges.created_ms, cdns.site, cdns.name
+            "SELECT purges.n, purges.id, purges.created_ms, cdns.site, cdns.name,
+                    json_extract(purges.head, '$.verify')
              FROM jobs JOIN purges ON purges.n = jobs.purge JOIN cdns ON cdns.id = jobs.cdn WHERE jobs.id = ?1",
         )?
         .query_row([job], |row| {
             let key = CdnKey { site: row.get(3)?, cdn: row.get(4)? };
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, key))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(5)?, key))
         })?;
     let purge_ended = end_purge(connection, n, now_ms)?;
-    Ok(Some(EndedJob { key, purge, state, purge_ended, created_ms }))
+    Ok(Some(EndedJob { key, purge, state, purge_ended, created_ms, verify }))
 }
 
 /// Ends a purge whose jobs all have; how.

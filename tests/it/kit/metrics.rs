@@ -50,6 +50,7 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
         "state" => vec!["done", "failed", "cancelled", "used", "avoided"],
         "status" => vec!["1xx", "2xx", "3xx", "4xx", "5xx"],
         "result" => vec!["accepted", "refused"],
+        "seen" => vec!["fresh", "stale", "unknown"],
         "limit" => Limit::ALL.map(Limit::as_str).to_vec(),
         "listener" => vec!["plain", "tls"],
         _ => return None,

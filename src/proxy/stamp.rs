@@ -1,0 +1,57 @@
+//! Puts the stamp on responses for CDNs whose purges are verified.
+
+use crate::rewrite::stamp::{self, STAMP};
+use crate::rewrite::{Decision, Outcome};
+use http::{HeaderMap, HeaderValue};
+use std::cell::RefCell;
+use std::sync::LazyLock;
+
+/// Drawn once per start: clocks of several instances may differ.
+static INSTANCE: LazyLock<u32> = LazyLock::new(|| fastrand::u32(..));
+
+thread_local! {
+    /// The last one of this worker: all responses of a millisecond share it.
+    static LAST: RefCell<Option<(i64, HeaderValue)>> = const { RefCell::new(None) };
+}
+
+/// Stamps a response that the CDN may keep, were it for a second, and whose request to the origin began then. Another instance's stamp, or an
+/// origin's, would speak of something else.
+pub(super) fn put(headers: &mut HeaderMap, decision: Decision, began_ms: i64) {
+    let is_kept = decision.may_be_kept() || decision.outcome == Outcome::Guarded;
+    match value(began_ms).filter(|_| is_kept) {
+        Some(value) => drop(headers.insert(STAMP, value)),
+        None => drop(headers.remove(STAMP)),
+    }
+}
+
+fn value(began_ms: i64) -> Option<HeaderValue> {
+    LAST.with_borrow_mut(|last| match last {
+        Some((then_ms, value)) if *then_ms == began_ms => Some(value.clone()),
+        _ => {
+            let value = stamp::write(began_ms, *INSTANCE)?;
+            *last = Some((began_ms, value.clone()));
+            Some(value)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rewrite::Reason;
+
+    #[test]
+    fn only_what_may_be_kept_is_stamped() {
+        let stamped = |outcome, reason, began_ms| {
+            let mut headers = HeaderMap::new();
+            headers.insert(STAMP, HeaderValue::from_static("1-00000001"));
+            put(&mut headers, Decision { outcome, reason }, began_ms);
+            headers.get(STAMP).map(|value| stamp::read(value).unwrap())
+        };
+        assert_eq!(stamped(Outcome::Lengthened, Reason::TtlTable, 1_000), Some(1_000));
+        assert_eq!(stamped(Outcome::Lengthened, Reason::TtlTable, 1_000), Some(1_000));
+        assert_eq!(stamped(Outcome::Fallback, Reason::PurgingUnhealthy, 2_000), Some(2_000));
+        assert_eq!(stamped(Outcome::Guarded, Reason::Purged, 2_000), Some(2_000));
+        assert_eq!(stamped(Outcome::Fallback, Reason::ErrorStatus, 2_000), None);
+    }
+}

@@ -1,0 +1,43 @@
+//! What looks at the copies of purged pages showed.
+
+use super::codes::Code;
+use super::enqueue::NEW_SENDS;
+use crate::purge::{SendReason, State};
+use crate::store::{CdnKey, Verification};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// Notes it with the job; at `again_ms` all that the job was planned to purge goes out once more, as a repeat, which holds up
+/// nothing.
+pub(super) fn note(
+    connection: &Connection,
+    key: &CdnKey,
+    purge: &str,
+    (seen, at_ms): (Verification, i64),
+    again_ms: Option<i64>,
+) -> rusqlite::Result<()> {
+    let job: Option<i64> = connection
+        .prepare_cached(
+            "SELECT jobs.id FROM jobs JOIN purges ON purges.n = jobs.purge JOIN cdns ON cdns.id = jobs.cdn
+             WHERE purges.id = ?1 AND cdns.site = ?2 AND cdns.name = ?3 AND jobs.outcome = ?4",
+        )?
+        .query_row(params![purge, key.site, key.cdn, Code(State::Done)], |row| row.get(0))
+        .optional()?;
+    let Some(job) = job else { return Ok(()) };
+    let fresh_ms = (seen == Verification::Fresh).then_some(at_ms);
+    connection
+        .prepare_cached("UPDATE jobs SET verification = ?2, verified_ms = ?3 WHERE id = ?1")?
+        .execute(params![job, Code(seen), fresh_ms])?;
+    if let Some(again_ms) = again_ms {
+        let waits = connection
+            .prepare_cached("SELECT 1 FROM sends WHERE job = ?1 AND reason = ?2 LIMIT 1")?
+            .exists(params![job, Code(SendReason::Repeat)])?;
+        if !waits {
+            connection.prepare_cached(NEW_SENDS)?.execute(params![
+                job,
+                Code(SendReason::Repeat),
+                again_ms
+            ])?;
+        }
+    }
+    Ok(())
+}

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The version of `schema.sql`, kept in `user_version`.
 const VERSION: i32 = 2;
 /// "OShm", kept in `application_id`: the file is ours.
-const APPLICATION: i32 = 0x4f53_686d;
+pub(super) const APPLICATION: i32 = 0x4f53_686d;
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]

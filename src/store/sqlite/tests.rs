@@ -54,6 +54,22 @@ fn a_store_that_cannot_be_opened_says_why() {
     assert!(matches!(SqliteStore::open(&nowhere), Err(OpenError::Lock { .. })));
 }
 
+/// The first version's file, with a purge in it.
+#[tokio::test]
+async fn an_older_file_is_brought_to_this_version() {
+    let (_directory, path) = file();
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("schema.sql")).unwrap();
+    old.pragma_update(None, "application_id", open::APPLICATION).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    super::enqueue::enqueue(&old, &purge("p1", vec![job("fastly", 1)])).unwrap();
+    drop(old);
+    let store = SqliteStore::open(&path).unwrap();
+    let view = store.get("p1".into()).await.unwrap().unwrap();
+    assert_eq!((view.jobs.len(), view.jobs[0].verification), (1, None));
+    enqueue(&store, "p2").await.unwrap();
+}
+
 #[tokio::test]
 async fn what_was_accepted_survives_closing() {
     let (_directory, path) = file();

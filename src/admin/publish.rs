@@ -26,7 +26,6 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    caller.require_site(&site)?;
     let site = caller.site(&site)?;
     let store = state.store()?.clone();
 

@@ -39,7 +39,6 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     // Whatever can be refused without the body is, before it is read.
-    caller.require_site(&site)?;
     let site = caller.site(&site)?;
     let store = state.store()?.clone();
 

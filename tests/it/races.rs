@@ -6,7 +6,7 @@ use crate::harness::http::Request;
 use crate::harness::origin::{self, Exchange};
 use crate::harness::shim::Shim;
 use crate::harness::varnish::Varnish;
-use crate::harness::{HOST, eventually, free_address};
+use crate::harness::{HOST, eventually, free_address, is_long};
 use serde_json::json;
 use std::collections::HashMap;
 use std::io::Write;
@@ -19,11 +19,6 @@ use std::time::{Duration, Instant};
 const CROWD: usize = 30;
 /// The guard's lifetime is over by then.
 const LASTING: Duration = Duration::from_secs(4);
-
-/// All 500 publishes, with fetches of up to 3 s.
-fn is_long() -> bool {
-    std::env::var_os("ORIGIN_SHIM_LONG").is_some()
-}
 
 /// Pages that are told to change, and who is being answered.
 #[derive(Clone, Default)]

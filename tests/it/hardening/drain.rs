@@ -109,7 +109,7 @@ fn downloads(address: SocketAddr) -> Result<u32, String> {
 
 #[test]
 fn r39_no_accepted_request_fails_when_we_are_told_to_stop() {
-    let rounds = if super::slow::is_long() { 50 } else { 3 };
+    let rounds = if crate::harness::is_long() { 50 } else { 3 };
     let origin = origin();
     let mut total = 0;
     for round in 0..rounds {

@@ -252,7 +252,7 @@ fn secure(address: SocketAddr, config: &Arc<ClientConfig>) -> StreamOwned<Client
 
 #[test]
 fn r44_reloads_under_load_fail_no_request_and_mix_no_configurations() {
-    let reloads = if super::slow::is_long() { 100 } else { 20 };
+    let reloads = if crate::harness::is_long() { 100 } else { 20 };
     let site = Site::start();
     let tls_address = Cell::new(None);
     let program = Program::start(|place| {

@@ -3,7 +3,7 @@
 
 use super::program::Program;
 use super::*;
-use crate::harness::eventually;
+use crate::harness::{eventually, is_long};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,8 +22,6 @@ const GOOD_PER_SECOND: u32 = 100;
 /// More than all buffers between the origin and a client hold.
 const LARGE: usize = 64 << 20;
 const PART: &[u8] = &[b'x'; 64 * 1024];
-
-pub use crate::harness::is_long;
 
 /// An origin on one thread: `/large` is large, everything else `ok`, once the whole request is there.
 fn origin() -> SocketAddr {

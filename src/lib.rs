@@ -1,5 +1,8 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+// What a message begins with.
+pub mod head;
+
 // Pure: how a response is rewritten and how tags are encoded.
 pub mod rewrite;
 

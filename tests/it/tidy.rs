@@ -5,17 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom (besides itself), from the bottom up. `app`, `cli`, `demo` and `main` stand on top of all.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("failpoint", &[]),
-    ("rewrite", &[]),
+    ("head", &[]),
+    ("rewrite", &["head"]),
     ("aem", &["rewrite"]),
     ("config", &["rewrite"]),
     ("view", &["rewrite", "config"]),
     ("metrics", &["rewrite", "config"]),
     ("telemetry", &["rewrite", "config"]),
-    ("listen", &["rewrite", "config", "view", "metrics", "telemetry", "proxy"]),
-    ("proxy", &["rewrite", "config", "view", "metrics", "telemetry", "listen"]),
-    ("explain", &["rewrite", "config", "view", "metrics", "proxy"]),
+    ("listen", &["head", "rewrite", "config", "view", "metrics", "telemetry", "proxy"]),
+    ("proxy", &["head", "rewrite", "config", "view", "metrics", "telemetry", "listen"]),
+    ("explain", &["head", "rewrite", "config", "view", "metrics", "proxy"]),
     ("cdn", &["rewrite", "config", "metrics"]),
     ("purge", &["rewrite", "config", "metrics", "cdn"]),
     ("events", &["rewrite", "config", "purge"]),

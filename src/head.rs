@@ -1,0 +1,202 @@
+//! The head of a message: its control data, and its fields in the order in which they came (RFC 9110 §6).
+//!
+//! The fields are a list, not a map: a proxy looks at each line once and writes all of them again, and hashing every name
+//! for that costs more than everything else that is done to a head. The limits on heads keep the list short.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+
+/// The head of a request.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    /// Its method.
+    pub method: Method,
+    /// Its target.
+    pub uri: Uri,
+    /// The version of HTTP that it came in.
+    pub version: Version,
+    /// Its fields.
+    pub headers: Headers,
+}
+
+/// The head of a response.
+#[derive(Clone, Debug)]
+pub struct ResponseHead {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its reason phrase, where that is not the usual one.
+    pub reason: Option<Bytes>,
+    /// Its fields.
+    pub headers: Headers,
+}
+
+impl ResponseHead {
+    /// One without fields.
+    pub fn new(status: StatusCode) -> Self {
+        Self { status, reason: None, headers: Headers::new() }
+    }
+}
+
+impl From<http::request::Parts> for RequestHead {
+    fn from(parts: http::request::Parts) -> Self {
+        let http::request::Parts { method, uri, version, headers, .. } = parts;
+        Self { method, uri, version, headers: headers.into() }
+    }
+}
+
+/// Field lines in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(HeaderName, HeaderValue)>);
+
+impl Headers {
+    /// None.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// None, with room for so many.
+    pub fn with_capacity(lines: usize) -> Self {
+        Self(Vec::with_capacity(lines))
+    }
+
+    /// How many lines there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first line of this name.
+    pub fn get(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.get_all(name).next()
+    }
+
+    /// Every line of this name.
+    pub fn get_all<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h HeaderValue> {
+        self.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Whether there is a line of this name.
+    pub fn contains(&self, name: &HeaderName) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// One more line, after all others.
+    pub fn append(&mut self, name: HeaderName, value: HeaderValue) {
+        self.0.push((name, value));
+    }
+
+    /// Makes this the only line of its name: in the place of the first one, if there was any.
+    pub fn insert(&mut self, name: &HeaderName, value: HeaderValue) {
+        match self.0.iter().position(|(known, _)| known == name) {
+            Some(first) => {
+                self.0[first].1 = value;
+                self.remove_from(first + 1, name);
+            }
+            None => self.append(name.clone(), value),
+        }
+    }
+
+    /// Removes every line of this name.
+    pub fn remove(&mut self, name: &HeaderName) {
+        self.remove_from(0, name);
+    }
+
+    fn remove_from(&mut self, start: usize, name: &HeaderName) {
+        let mut at = 0;
+        self.retain(|known, _| {
+            at += 1;
+            at <= start || known != name
+        });
+    }
+
+    /// Keeps the lines for which this holds.
+    pub fn retain(&mut self, mut stays: impl FnMut(&HeaderName, &HeaderValue) -> bool) {
+        self.0.retain(|(name, value)| stays(name, value));
+    }
+
+    /// Every line.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&HeaderName, &HeaderValue)> + Clone {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+}
+
+impl FromIterator<(HeaderName, HeaderValue)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (HeaderName, HeaderValue)>>(lines: I) -> Self {
+        Self(lines.into_iter().collect())
+    }
+}
+
+impl From<HeaderMap> for Headers {
+    fn from(map: HeaderMap) -> Self {
+        let mut headers = Self::with_capacity(map.len());
+        let mut last = None;
+        // A name stands only at its first line.
+        for (name, value) in map {
+            last = name.or(last);
+            if let Some(name) = &last {
+                headers.append(name.clone(), value);
+            }
+        }
+        headers
+    }
+}
+
+impl From<Headers> for HeaderMap {
+    fn from(headers: Headers) -> Self {
+        let mut map = Self::with_capacity(headers.len());
+        for (name, value) in headers.0 {
+            map.append(name, value);
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::{ACCEPT, AGE, VARY};
+
+    fn headers(lines: &[(&HeaderName, &'static str)]) -> Headers {
+        lines.iter().map(|(name, value)| ((*name).clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn lines_stay_in_their_order() {
+        let list = headers(&[(&VARY, "1"), (&AGE, "2"), (&VARY, "3")]);
+        assert!(list.get_all(&VARY).eq(["1", "3"]));
+        assert_eq!(list.get(&AGE).unwrap(), "2");
+        assert!(!list.contains(&ACCEPT) && list.len() == 3);
+    }
+
+    #[test]
+    fn one_line_takes_the_place_of_all() {
+        let check = |before: &[(&HeaderName, &'static str)], after: &[(&HeaderName, &'static str)]| {
+            let mut list = headers(before);
+            list.insert(&VARY, HeaderValue::from_static("new"));
+            assert_eq!(list, headers(after));
+            list.remove(&VARY);
+            assert!(!list.contains(&VARY) && list.len() == after.len() - 1);
+        };
+        check(&[], &[(&VARY, "new")]);
+        check(&[(&AGE, "1")], &[(&AGE, "1"), (&VARY, "new")]);
+        check(
+            &[(&VARY, "1"), (&AGE, "2"), (&VARY, "3"), (&ACCEPT, "4")],
+            &[(&VARY, "new"), (&AGE, "2"), (&ACCEPT, "4")],
+        );
+    }
+
+    #[test]
+    fn a_map_and_a_list_have_the_same_lines() {
+        let list = headers(&[(&VARY, "1"), (&AGE, "2"), (&VARY, "3")]);
+        let map = HeaderMap::from(list.clone());
+        assert!(map.get_all(VARY).iter().eq(["1", "3"]));
+        let mut back =
+            Headers::from(map).iter().map(|(name, value)| format!("{name}: {value:?}")).collect::<Vec<_>>();
+        back.sort();
+        assert_eq!(back, ["age: \"2\"", "vary: \"1\"", "vary: \"3\""]);
+    }
+}

@@ -18,6 +18,7 @@ pub mod metered;
 pub mod opt_in;
 pub mod peer;
 pub mod pool;
+pub mod request_body;
 pub mod roots;
 pub mod site;
 pub mod upstream;
@@ -37,9 +38,11 @@ pub(crate) mod fixture;
 
 pub use exchange::OriginBody;
 pub use keeper::Keeper;
+pub use request_body::RequestBody;
 pub use upgrade::Tunnel;
 pub use worker::{Shared, Snapshot, Worker};
 
+use crate::head::{RequestHead, ResponseHead};
 use crate::metrics::shard::Limit;
 use body::{ResponseBody, Upload};
 use error::ProxyError;
@@ -47,7 +50,6 @@ use flight::Flight;
 use forward::Forwarding;
 use http::request::Parts;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use key_fields::KeyFields;
 use metered::Metered;
 use opt_in::Caller;
@@ -56,23 +58,56 @@ use peer::Peer;
 use std::rc::Rc;
 
 /// Answers one request: with its origin's response, or with an error of ours.
-pub async fn handle(worker: &Rc<Worker>, peer: &Peer, request: Request<Incoming>) -> Response<ResponseBody> {
-    let (head, body) = request.into_parts();
+pub async fn handle(
+    worker: &Rc<Worker>,
+    peer: &Peer,
+    head: RequestHead,
+    body: RequestBody,
+) -> (ResponseHead, ResponseBody) {
+    let head = parts(head);
     let fields = KeyFields::of(&head.headers);
     let mut flight = Flight::begin(worker, peer, fields.request_id);
     flight.note(peer, &head);
-    match exchange(worker, peer, &head, &fields, body, &mut flight).await {
+    ours(match exchange(worker, peer, &head, &fields, body, &mut flight).await {
         Ok(response) => response.map(|body| ResponseBody::origin(body, flight)),
         Err(error) => respond::refuse(&error, &head.method, head.version, flight),
-    }
+    })
+}
+
+fn parts(head: RequestHead) -> Parts {
+    let mut request = Request::new(());
+    *request.method_mut() = head.method;
+    *request.uri_mut() = head.uri;
+    *request.version_mut() = head.version;
+    *request.headers_mut() = head.headers.into();
+    request.into_parts().0
+}
+
+fn ours(response: Response<ResponseBody>) -> (ResponseHead, ResponseBody) {
+    let (parts, body) = response.into_parts();
+    let reason = parts.extensions.get::<hyper::ext::ReasonPhrase>();
+    let reason = reason.map(|reason| bytes::Bytes::copy_from_slice(reason.as_bytes()));
+    (ResponseHead { status: parts.status, reason, headers: parts.headers.into() }, body)
 }
 
 /// Answers a request on a connection for which there is no room.
-pub fn turn_away<B>(worker: &Rc<Worker>, peer: &Peer, request: Request<B>) -> Response<ResponseBody> {
-    let (head, _) = request.into_parts();
+pub fn turn_away(worker: &Rc<Worker>, peer: &Peer, head: &RequestHead) -> (ResponseHead, ResponseBody) {
+    let head = parts(head.clone());
     let mut flight = Flight::begin(worker, peer, KeyFields::of(&head.headers).request_id);
     flight.note(peer, &head);
-    respond::refuse(&ProxyError::Full, &head.method, head.version, flight)
+    ours(respond::refuse(&ProxyError::Full, &head.method, head.version, flight))
+}
+
+/// Answers what is no request that could be read.
+pub fn refuse(
+    worker: &Rc<Worker>,
+    peer: &Peer,
+    error: &ProxyError,
+    method: &http::Method,
+    version: http::Version,
+) -> (ResponseHead, ResponseBody) {
+    let flight = Flight::begin(worker, peer, key_fields::Single::Absent);
+    ours(respond::refuse(error, method, version, flight))
 }
 
 async fn exchange(
@@ -80,7 +115,7 @@ async fn exchange(
     peer: &Peer,
     head: &Parts,
     key_fields: &KeyFields<'_>,
-    body: Incoming,
+    body: RequestBody,
     flight: &mut Flight,
 ) -> Result<Response<OriginBody>, ProxyError> {
     let routing = flight.routing();

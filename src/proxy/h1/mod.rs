@@ -18,6 +18,7 @@ pub mod error;
 pub mod exchange;
 pub mod head;
 pub mod input;
+pub mod lines;
 pub mod scratch;
 pub mod sending;
 

@@ -178,7 +178,7 @@ fn request_line(block: &[u8], line: Range<usize>) -> Option<(Method, Range<usize
 #[derive(Default)]
 struct Semantics {
     length: Option<u64>,
-    chunked: bool,
+    codings: Codings,
     close: bool,
     keep_alive: bool,
     expects_continue: bool,
@@ -203,39 +203,57 @@ impl Semantics {
                 }
                 self.length = length;
             }
-            17 if *name == TRANSFER_ENCODING => self.coding(value.as_bytes())?,
+            17 if *name == TRANSFER_ENCODING => self.codings = self.codings.and(value.as_bytes()),
             _ => {}
         }
         Ok(())
     }
 
-    /// `chunked`, once. What ends with another coding has no end that can be found.
-    fn coding(&mut self, value: &[u8]) -> Result<(), ProxyError> {
-        let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
-        if !last.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-            return Err(ProxyError::BadRequest("the last transfer coding is not chunked"));
-        }
-        if self.chunked || last.len() != value.len() {
-            return Err(ProxyError::TransferCoding);
-        }
-        self.chunked = true;
-        Ok(())
-    }
-
     fn framing(&self, version: Version) -> Result<Framing, ProxyError> {
-        match (self.chunked, self.length) {
-            (true, Some(_)) => Err(ProxyError::BadRequest("Content-Length together with Transfer-Encoding")),
-            (true, None) if version == Version::HTTP_10 => {
-                Err(ProxyError::BadRequest("Transfer-Encoding in HTTP/1.0"))
+        match (self.codings, self.length) {
+            (Codings::None, None | Some(0)) => Ok(Framing::Empty),
+            (Codings::None, Some(length)) => Ok(Framing::Length(length)),
+            (_, Some(_)) => Err(ProxyError::BadRequest("Content-Length together with Transfer-Encoding")),
+            _ if version == Version::HTTP_10 => {
+                Err(ProxyError::BadRequest("Transfer-Encoding in an old version of HTTP"))
             }
-            (true, None) => Ok(Framing::Chunked),
-            (false, None | Some(0)) => Ok(Framing::Empty),
-            (false, Some(length)) => Ok(Framing::Length(length)),
+            (Codings::Chunked, None) => Ok(Framing::Chunked),
+            (Codings::ChunkedLast, None) => Err(ProxyError::TransferCoding),
+            (Codings::Endless, None) => {
+                Err(ProxyError::BadRequest("the last transfer coding is not chunked"))
+            }
         }
     }
 
     fn persistent(&self, version: Version) -> bool {
         !self.close && (version == Version::HTTP_11 || self.keep_alive)
+    }
+}
+
+/// The transfer codings of a body (RFC 9112 §6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Codings {
+    #[default]
+    None,
+    /// `chunked`, once.
+    Chunked,
+    /// Others, too, or `chunked` again.
+    ChunkedLast,
+    /// What ends with another coding has no end that can be found.
+    Endless,
+}
+
+impl Codings {
+    /// With those of one more line.
+    fn and(self, line: &[u8]) -> Self {
+        let last = line.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+        if !last.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            Self::Endless
+        } else if self == Self::None && last.len() == line.len() {
+            Self::Chunked
+        } else {
+            Self::ChunkedLast
+        }
     }
 }
 

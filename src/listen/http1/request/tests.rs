@@ -142,6 +142,7 @@ fn two_meanings_are_refused() {
         "transfer-encoding: chunked, gzip\r\n",
         "transfer-encoding: chunked;x\r\n",
         "transfer-encoding:\r\n",
+        "transfer-encoding: chunked\r\ntransfer-encoding: gzip\r\n",
     ] {
         refused_lines(lines, 400);
     }
@@ -149,6 +150,7 @@ fn two_meanings_are_refused() {
         "transfer-encoding: gzip, chunked\r\n",
         "transfer-encoding: chunked, chunked\r\n",
         "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
     ] {
         refused_lines(lines, 501);
     }

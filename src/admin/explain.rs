@@ -85,7 +85,7 @@ pub(super) async fn explain(
 struct Understood {
     request: Request,
     status: StatusCode,
-    response: http::HeaderMap,
+    response: crate::head::Headers,
 }
 
 /// Reads the words of a question; everything that is wrong is named.

@@ -7,14 +7,17 @@ use super::proxy_protocol;
 use super::tracked::{Taken, Tracked};
 use super::watch::{Connections, Open, Order, Watch};
 use crate::config::Limits;
+use crate::head::{RequestHead, ResponseHead};
 use crate::metrics::shard::{Count, Limit, WorkerShard};
 use crate::proxy::clock::Patience;
 use crate::proxy::peer::Peer;
+use crate::proxy::request_body::RequestBody;
 use crate::proxy::{self, Tunnel, Worker};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -272,26 +275,40 @@ impl Client {
         let Connection { worker, open, .. } = &self.connection;
         let busy = open.begin(!request.body().is_end_stream());
         let is_multiplexed = request.version() >= Version::HTTP_2;
-        let mut response = if self.connection.turned_away {
+        let (parts, body) = request.into_parts();
+        let head = RequestHead::from(parts);
+        let (mut head, mut body) = if self.connection.turned_away {
             if is_multiplexed {
                 open.give(Order::Drain);
             }
-            proxy::turn_away(worker, &self.peer, request)
+            proxy::turn_away(worker, &self.peer, &head)
         } else {
             // Boxed: an idle connection then has no room for it, and a busy one takes memory that was just in use.
-            Box::pin(proxy::handle(worker, &self.peer, request)).await
+            Box::pin(proxy::handle(worker, &self.peer, head, RequestBody::Http2(body))).await
         };
-        self.tunnel.set(response.body_mut().take_tunnel());
-        if !is_multiplexed && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        self.tunnel.set(body.take_tunnel());
+        if !is_multiplexed && head.status != StatusCode::SWITCHING_PROTOCOLS {
             // What an origin says of its own connection ends before: this is our word.
-            if response.headers().contains_key(header::CONNECTION) {
+            if head.headers.contains(&header::CONNECTION) {
                 open.ends();
             } else if open.is_ending() {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                head.headers.append(header::CONNECTION, HeaderValue::from_static("close"));
             }
         }
-        Ok(response.map(|body| Tracked::new(body, taken, busy)))
+        Ok(response(head, Tracked::new(body, taken, busy)))
     }
+}
+
+/// A response as hyper takes it.
+fn response(head: ResponseHead, body: Tracked) -> Response<Tracked> {
+    let ResponseHead { status, reason, headers } = head;
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers.into();
+    if let Some(reason) = reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
+        response.extensions_mut().insert(reason);
+    }
+    response
 }
 
 /// Why a connection is driven no longer.

@@ -191,8 +191,8 @@ mod tests {
         GET /a//b/../%2e%2E?x=%00&y="<é> HTTP/1.1\r\n
         host: a.example\r\n
         cookie: a=b\r\n
-        cookie: c=d\r\n
         x-custom:   café \r\n
+        cookie: c=d\r\n
         \r\n
         "#);
         assert_eq!(encoded, Encoded { framing: Framing::Empty, close: false });

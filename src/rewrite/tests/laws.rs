@@ -168,7 +168,7 @@ pub(super) fn any_dialect() -> impl Strategy<Value = Dialect> {
 
 /// The lines of a field, split at commas; for fields without quoted strings.
 fn said(headers: &Headers, field: &str) -> Vec<String> {
-    let lines = headers.get_all(field).into_iter().map(|line| line.to_str().unwrap());
+    let lines = headers.get_all(field).map(|line| line.to_str().unwrap());
     lines.flat_map(|line| line.split(',')).map(|d| d.trim().to_owned()).filter(|d| !d.is_empty()).collect()
 }
 
@@ -375,7 +375,7 @@ proptest! {
         tags.extend(sections(&path, policy.tags.sections).map(|section| section_tag(&policy.site, section)));
         tags.extend(policy.rule(&path).into_iter().flat_map(|rule| rule.tags.clone()));
         for field in TAG_FIELDS {
-            let lines = exchange.headers.get_all(field).into_iter().map(|line| line.to_str().unwrap());
+            let lines = exchange.headers.get_all(field).map(|line| line.to_str().unwrap());
             if field != "x-tags" || dialect.tag_header.as_ref().is_some_and(|own| own == "x-tags") {
                 let separators: &[char] =
                     if field == "x-tags" && dialect.cdn == CdnType::Fastly { &[' '] } else { &[' ', ','] };

@@ -38,6 +38,7 @@ pub(crate) mod fixture;
 
 pub use exchange::OriginBody;
 pub use keeper::Keeper;
+pub use request_body::RequestBody;
 pub use upgrade::Tunnel;
 pub use worker::{Shared, Snapshot, Worker};
 
@@ -53,7 +54,6 @@ use metered::Metered;
 use opt_in::Caller;
 use origin::Outgoing;
 use peer::Peer;
-use request_body::RequestBody;
 use std::rc::Rc;
 
 /// Answers one request: with its origin's response, or with an error of ours.

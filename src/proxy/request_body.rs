@@ -1,4 +1,4 @@
-//! A client's body as its connection gives it, whatever version of HTTP that speaks.
+//! The body of a request as it comes off its connection, whatever that speaks.
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -7,17 +7,23 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Why a connection could not read a body.
+/// Why a body did not arrive whole: its connection knows more.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The body of a request.
+/// A request's body.
 pub enum RequestBody {
     /// There is none.
     Empty,
-    /// On a connection of HTTP/1.
+    /// Of HTTP/1.1. Boxed, since few requests have one.
     Http1(Pin<Box<dyn Body<Data = Bytes, Error = BoxError>>>),
-    /// On a stream of HTTP/2.
+    /// Of HTTP/2.
     Http2(Incoming),
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestBody").field(&self.size_hint()).finish()
+    }
 }
 
 impl Body for RequestBody {
@@ -25,10 +31,10 @@ impl Body for RequestBody {
     type Error = BoxError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut *self {
+        match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Http1(body) => body.as_mut().poll_frame(cx),
             Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
@@ -49,11 +55,5 @@ impl Body for RequestBody {
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
         }
-    }
-}
-
-impl fmt::Debug for RequestBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestBody").field("size", &self.size_hint()).finish_non_exhaustive()
     }
 }

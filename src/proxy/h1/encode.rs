@@ -1,19 +1,9 @@
 //! A request on its way to bytes (RFC 9112 §3, §6, §7.1).
 
+use super::sending::Framing;
 use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method};
-
-/// How the end of a request's body is told to the origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// There is none.
-    Empty,
-    /// `Content-Length`, never 0.
-    Length(u64),
-    /// `Transfer-Encoding: chunked`.
-    Chunked,
-}
 
 /// What the caller knows of the body that it will send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

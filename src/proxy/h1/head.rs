@@ -363,7 +363,7 @@ impl Semantics {
 }
 
 /// `1*DIGIT` within 64 bits: no sign, no blanks, no list.
-pub(in crate::proxy) fn content_length(value: &[u8]) -> Option<u64> {
+pub fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }
@@ -374,7 +374,7 @@ pub(in crate::proxy) fn content_length(value: &[u8]) -> Option<u64> {
 }
 
 /// Whether a comma-separated list has this token.
-pub(super) fn has_token(list: &[u8], token: &[u8]) -> bool {
+pub fn has_token(list: &[u8], token: &[u8]) -> bool {
     list.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
 }
 

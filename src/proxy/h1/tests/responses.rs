@@ -285,7 +285,7 @@ fn a_reused_connection_serves_on() {
         assert_eq!(read(&mut body).0, round.to_string().as_bytes());
         let mut idle = pool.take().unwrap();
         assert!(idle.is_usable());
-        assert_eq!(idle.buffer().capacity(), 0, "an idle connection keeps no buffer");
+        assert_eq!(idle.input().buffer().capacity(), 0, "an idle connection keeps no buffer");
         connection = Some(idle);
     }
     origin.say("HTTP/1.1 408 Request Timeout\r\n\r\n");

@@ -34,11 +34,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-/// The least that a connection's buffers may grow to, so that bodies pass in reads of a good size.
-const BUFFER: usize = 64 * 1024;
-/// hyper parses up to this many headers without allocating.
-const HEADERS_ON_STACK: usize = 100;
-
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 const H2_SEND_BUFFER: usize = 64 * 1024;

@@ -48,9 +48,8 @@ use body::{ResponseBody, Upload};
 use error::ProxyError;
 use flight::Flight;
 use forward::Forwarding;
-use http::request::Parts;
-use http::{Request, Response};
-use key_fields::KeyFields;
+use http::{Method, Version};
+use key_fields::{KeyFields, Single};
 use metered::Metered;
 use opt_in::Caller;
 use origin::Outgoing;
@@ -64,60 +63,41 @@ pub async fn handle(
     head: RequestHead,
     body: RequestBody,
 ) -> (ResponseHead, ResponseBody) {
-    let head = parts(head);
     let fields = KeyFields::of(&head.headers);
     let mut flight = Flight::begin(worker, peer, fields.request_id);
     flight.note(peer, &head);
-    ours(match exchange(worker, peer, &head, &fields, body, &mut flight).await {
-        Ok(response) => response.map(|body| ResponseBody::origin(body, flight)),
+    match exchange(worker, peer, &head, &fields, body, &mut flight).await {
+        Ok((head, body)) => (head, ResponseBody::origin(body, flight)),
         Err(error) => respond::refuse(&error, &head.method, head.version, flight),
-    })
-}
-
-fn parts(head: RequestHead) -> Parts {
-    let mut request = Request::new(());
-    *request.method_mut() = head.method;
-    *request.uri_mut() = head.uri;
-    *request.version_mut() = head.version;
-    *request.headers_mut() = head.headers.into();
-    request.into_parts().0
-}
-
-fn ours(response: Response<ResponseBody>) -> (ResponseHead, ResponseBody) {
-    let (parts, body) = response.into_parts();
-    let reason = parts.extensions.get::<hyper::ext::ReasonPhrase>();
-    let reason = reason.map(|reason| bytes::Bytes::copy_from_slice(reason.as_bytes()));
-    (ResponseHead { status: parts.status, reason, headers: parts.headers.into() }, body)
+    }
 }
 
 /// Answers a request on a connection for which there is no room.
 pub fn turn_away(worker: &Rc<Worker>, peer: &Peer, head: &RequestHead) -> (ResponseHead, ResponseBody) {
-    let head = parts(head.clone());
     let mut flight = Flight::begin(worker, peer, KeyFields::of(&head.headers).request_id);
-    flight.note(peer, &head);
-    ours(respond::refuse(&ProxyError::Full, &head.method, head.version, flight))
+    flight.note(peer, head);
+    respond::refuse(&ProxyError::Full, &head.method, head.version, flight)
 }
 
-/// Answers what is no request that could be read.
+/// Answers a request whose head cannot be read beyond its method and version.
 pub fn refuse(
     worker: &Rc<Worker>,
     peer: &Peer,
     error: &ProxyError,
-    method: &http::Method,
-    version: http::Version,
+    method: &Method,
+    version: Version,
 ) -> (ResponseHead, ResponseBody) {
-    let flight = Flight::begin(worker, peer, key_fields::Single::Absent);
-    ours(respond::refuse(error, method, version, flight))
+    respond::refuse(error, method, version, Flight::begin(worker, peer, Single::Absent))
 }
 
 async fn exchange(
     worker: &Rc<Worker>,
     peer: &Peer,
-    head: &Parts,
+    head: &RequestHead,
     key_fields: &KeyFields<'_>,
     body: RequestBody,
     flight: &mut Flight,
-) -> Result<Response<OriginBody>, ProxyError> {
+) -> Result<(ResponseHead, OriginBody), ProxyError> {
     let routing = flight.routing();
     if worker.is_full(routing.limits.requests_in_flight) {
         worker.counters.limited(Limit::Requests);
@@ -147,8 +127,7 @@ async fn exchange(
     let body = Metered::new(body, &routing.limits);
     let body = Upload::new(body, &worker.clock, routing.limits.body_timeout);
     let mut request = Outgoing { head, fields, body, since: flight.started, upgrade: forwarding.upgrade };
-    let response = origin::send(worker, &routing.limits, site, &mut request).await?;
-    let (mut response, body) = response.into_parts();
+    let (mut response, body) = origin::send(worker, &routing.limits, site, &mut request).await?;
 
     // And back.
     respond::head(&mut response, forwarding.upgrade);
@@ -157,5 +136,5 @@ async fn exchange(
         Ok(edge) => respond::rewrite(site, edge, head, key_fields, &mut response, flight),
         Err(reason) => respond::untouched(reason),
     };
-    Ok(Response::from_parts(response, body))
+    Ok((response, body))
 }

@@ -1,6 +1,7 @@
 //! `--fetch`: the head of the origin's own response.
 
 use crate::config::{Limits, OriginHost, OriginProtocol, OriginTls, OriginUrl, Site};
+use crate::head::Headers;
 use crate::listen::tls::TlsError;
 use crate::proxy::opt_in::{CDN_TYPE, OPT_IN, SECRET};
 use crate::proxy::roots::Roots;
@@ -13,7 +14,7 @@ pub struct Asked<'a> {
     /// The URL, as visitors know it.
     pub url: &'a Uri,
     /// The request's headers.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Headers,
     /// Whether the opt-in is believed, and so goes on to the origin.
     pub opt_in: bool,
 }
@@ -49,7 +50,7 @@ pub async fn head(
     site: &Site,
     limits: &Limits,
     asked: Asked<'_>,
-) -> Result<(StatusCode, HeaderMap), FetchError> {
+) -> Result<(StatusCode, Headers), FetchError> {
     let mut last = FetchError::NoOrigin;
     for origin in &site.origins {
         let path = asked.url.path_and_query().map_or("/", |path| path.as_str());
@@ -60,7 +61,7 @@ pub async fn head(
         let client = client(site, origin, limits).await?;
         let request = client.request(asked.method.clone(), url).headers(headers(site, origin, &asked)?);
         match request.send().await {
-            Ok(response) => return Ok((response.status(), response.headers().clone())),
+            Ok(response) => return Ok((response.status(), response.headers().clone().into())),
             Err(source) => last = FetchError::Origin { origin: base(origin), source: source.without_url() },
         }
     }
@@ -105,7 +106,7 @@ fn base(origin: &OriginUrl) -> String {
 
 /// The request's headers as the proxy would send them on, as far as an origin's answer depends on them.
 fn headers(site: &Site, origin: &OriginUrl, asked: &Asked<'_>) -> Result<HeaderMap, FetchError> {
-    let mut headers = asked.headers.clone();
+    let mut headers = HeaderMap::from(asked.headers.clone());
     headers.remove(SECRET);
     if !asked.opt_in {
         headers.remove(OPT_IN);

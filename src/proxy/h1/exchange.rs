@@ -5,10 +5,10 @@ use super::error::{Cause, Error, Phase};
 use super::head::{Framing, Head, HeadReader};
 use super::sending::{Sending, Unsent};
 use super::{Connection, Recycle};
+use crate::head::ResponseHead;
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body::Body;
-use hyper::ext::ReasonPhrase;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -110,16 +110,16 @@ where
         head: Head,
         connection: Connection<IO>,
         pool: P,
-    ) -> Response<ResponseBody<IO, B, P>> {
+    ) -> (ResponseHead, ResponseBody<IO, B, P>) {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return response(head, ResponseBody::switched(connection));
+            return (head.into(), ResponseBody::switched(connection));
         }
         // A response before the end of the request leaves the connection in doubt.
         let reusable = head.persistent && head.framing != Framing::Close && self.sent && !self.close_asked;
         // Who answers with an error does not want the rest; who answers with success may well be reading on.
         let upload = self.upload.take().filter(|_| head.status.is_success()).map(Box::new);
         let body = Reading::new(connection, pool, head.framing, reusable);
-        response(head, ResponseBody::new(body, upload))
+        (head.into(), ResponseBody::new(body, upload))
     }
 
     fn error(&self, connection: &Connection<IO>, cause: Cause) -> Error {
@@ -140,7 +140,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     P: Recycle<IO> + Unpin,
 {
-    type Output = Result<Response<ResponseBody<IO, B, P>>, Error>;
+    type Output = Result<(ResponseHead, ResponseBody<IO, B, P>), Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -153,13 +153,9 @@ where
     }
 }
 
-fn response<T>(head: Head, body: T) -> Response<T> {
-    let mut response = Response::new(body);
-    *response.status_mut() = head.status;
-    *response.version_mut() = head.version;
-    *response.headers_mut() = head.headers;
-    if let Some(reason) = head.reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
-        response.extensions_mut().insert(reason);
+impl From<Head> for ResponseHead {
+    fn from(head: Head) -> Self {
+        let Head { status, reason, headers, .. } = head;
+        Self { status, reason, headers }
     }
-    response
 }

@@ -1,7 +1,6 @@
 //! The bytes of an HTTP/1.1 connection: heads and bodies of requests, in their order.
 
-use super::request::{Framing, Reader, Request};
-use crate::config::Limits;
+use super::request::{Framing, HeadLimits, Reader, Request};
 use crate::listen::io::{Io, Socket};
 use crate::proxy::error::ProxyError;
 use crate::proxy::h1::chunked::{ChunkedError, Decoded, Decoder};
@@ -69,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
-        limits: &Limits,
+        limits: HeadLimits,
     ) -> Poll<Result<Option<Request>, Unread>> {
         loop {
             if !self.input.is_empty() {

@@ -9,13 +9,13 @@ mod wire;
 pub use configuration::{aem, config};
 pub use purging::{event, purge, reply};
 pub use rewriting::{cache_control, names, rewrite};
-pub use wire::{chunked, frames, head, proxy_header};
+pub use wire::{chunked, frames, head, proxy_header, request};
 
 /// A law of this module.
 pub type Law = fn(&[u8]);
 
 /// Every target by its name, which is that of its corpus.
-pub const ALL: [(&str, Law); 12] = [
+pub const ALL: [(&str, Law); 13] = [
     ("aem", aem),
     ("cache_control", cache_control),
     ("chunked", chunked),
@@ -27,6 +27,7 @@ pub const ALL: [(&str, Law); 12] = [
     ("proxy_header", proxy_header),
     ("purge", purge),
     ("reply", reply),
+    ("request", request),
     ("rewrite", rewrite),
 ];
 

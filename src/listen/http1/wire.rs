@@ -149,8 +149,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// The response is written. Whether the connection is good for another request: what is left of the body is read for
     /// that, as far as it has arrived.
     pub(super) fn end_request(&mut self, cx: &mut Context<'_>) -> bool {
-        // A client that waits for 100 has not decided yet what it will send next.
-        let mut left = if self.owed.is_empty() { MAX_DISCARD } else { 0 };
+        if !self.owed.is_empty() {
+            // A client that waits for 100 has not decided yet what it will send next.
+            return false;
+        }
+        let mut left = MAX_DISCARD;
         while !self.body.is_end() {
             match self.poll_part(cx) {
                 Poll::Ready(Ok(Some(part))) if part.len() <= left => left -= part.len(),

@@ -50,7 +50,7 @@ impl Client {
         loop {
             let next = match self.next_request(&wire).await {
                 Ok(Some(request)) => self.exchange(&wire, request).await,
-                Ok(None) => return,
+                Ok(None) => return self.part(&wire).await,
                 Err(Unread::Refused(refused)) => self.refuse(&wire, &refused).await,
                 Err(Unread::Io(error)) => return self.connection.ended(&error),
             };

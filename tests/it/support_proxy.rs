@@ -197,7 +197,11 @@ impl Served {
 impl Origin {
     /// Plays `script` on every connection, each in its own thread.
     pub fn playing(script: impl Fn(&mut Served) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::playing_on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+    }
+
+    /// The same on a socket that is bound already.
+    pub fn playing_on(listener: TcpListener, script: impl Fn(&mut Served) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let (heads, received) = channel();

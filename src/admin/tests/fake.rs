@@ -72,6 +72,16 @@ impl FakeStore {
         }
     }
 
+    /// Copies of every job were looked at.
+    pub(crate) fn verify_all(&self, seen: Verification) {
+        for purge in self.purges.lock().unwrap().iter_mut() {
+            for job in &mut purge.jobs {
+                job.verification = Some(seen);
+                job.verified_ms = (seen == Verification::Fresh).then_some(purge.created_ms + 2_000);
+            }
+        }
+    }
+
     /// Sets every purge to a fixed time and forgets the random part of its id.
     pub(crate) fn pin(&self) {
         for (index, purge) in self.purges.lock().unwrap().iter_mut().enumerate() {

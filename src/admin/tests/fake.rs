@@ -72,6 +72,13 @@ impl FakeStore {
         }
     }
 
+    /// What was under way is due, as a restart leaves it.
+    pub(crate) fn taken_over(&self) {
+        for job in self.purges.lock().unwrap().iter_mut().flat_map(|purge| &mut purge.jobs) {
+            job.next_attempt_ms = Some(0);
+        }
+    }
+
     /// Copies of every job were looked at.
     pub(crate) fn verify_all(&self, seen: Verification) {
         for purge in self.purges.lock().unwrap().iter_mut() {

@@ -2,8 +2,9 @@
 //! functions inside that.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use origin_shim::config::Config;
+use origin_shim::head::Headers;
 use origin_shim::metrics::Metrics;
 use origin_shim::proxy::key_fields::KeyFields;
 use origin_shim::proxy::opt_in::{Caller, decide};
@@ -22,6 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const PATH: &str = "/blog/2024/first-post.html";
 
 fn policy() -> Policy {
@@ -52,8 +54,8 @@ fn policy() -> Policy {
 }
 
 /// What an nginx in front of a CMS sends.
-fn page(surrogate_key: Option<&'static str>, cache_control: &'static str) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(24);
+fn page(surrogate_key: Option<&'static str>, cache_control: &'static str) -> Headers {
+    let mut headers = Headers::with_capacity(24);
     for (name, value) in [
         ("server", "nginx"),
         ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
@@ -66,17 +68,17 @@ fn page(surrogate_key: Option<&'static str>, cache_control: &'static str) -> Hea
         ("strict-transport-security", "max-age=31536000"),
         ("cache-control", cache_control),
     ] {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     if let Some(tags) = surrogate_key {
-        headers.insert("surrogate-key", HeaderValue::from_static(tags));
+        headers.append(SURROGATE_KEY, HeaderValue::from_static(tags));
     }
     headers
 }
 
 fn decision(c: &mut Criterion) {
     let policy = policy();
-    let mut bench = |name: &str, cdn, fallback, headers: HeaderMap| {
+    let mut bench = |name: &str, cdn, fallback, headers: Headers| {
         let dialect = Dialect::new(cdn, None, None);
         c.bench_function(&format!("decision/{name}"), |b| {
             b.iter_batched_ref(
@@ -146,7 +148,7 @@ fn opt_in(c: &mut Criterion) {
             ("via", "1.1 x"),
         ];
         let lines = usual.iter().chain(more);
-        let headers: HeaderMap = lines
+        let headers: Headers = lines
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
         c.bench_function(&format!("opt-in/{name}"), |b| {

@@ -70,17 +70,26 @@ impl Headers {
     }
 
     /// The first line of this name.
-    pub fn get(&self, name: &HeaderName) -> Option<&HeaderValue> {
+    pub fn get<N: ?Sized>(&self, name: &N) -> Option<&HeaderValue>
+    where
+        HeaderName: PartialEq<N>,
+    {
         self.get_all(name).next()
     }
 
     /// Every line of this name.
-    pub fn get_all<'h>(&'h self, name: &HeaderName) -> impl Iterator<Item = &'h HeaderValue> {
+    pub fn get_all<'h, N: ?Sized>(&'h self, name: &N) -> impl Iterator<Item = &'h HeaderValue>
+    where
+        HeaderName: PartialEq<N>,
+    {
         self.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// Whether there is a line of this name.
-    pub fn contains(&self, name: &HeaderName) -> bool {
+    pub fn contains<N: ?Sized>(&self, name: &N) -> bool
+    where
+        HeaderName: PartialEq<N>,
+    {
         self.get(name).is_some()
     }
 
@@ -101,8 +110,11 @@ impl Headers {
     }
 
     /// Removes every line of this name.
-    pub fn remove(&mut self, name: &HeaderName) {
-        self.remove_from(0, name);
+    pub fn remove<N: ?Sized>(&mut self, name: &N)
+    where
+        HeaderName: PartialEq<N>,
+    {
+        self.retain(|known, _| known != name);
     }
 
     fn remove_from(&mut self, start: usize, name: &HeaderName) {
@@ -113,9 +125,9 @@ impl Headers {
         });
     }
 
-    /// Keeps the lines for which this holds.
-    pub fn retain(&mut self, mut stays: impl FnMut(&HeaderName, &HeaderValue) -> bool) {
-        self.0.retain(|(name, value)| stays(name, value));
+    /// Keeps the lines for which this holds; it may change their values.
+    pub fn retain(&mut self, mut stays: impl FnMut(&HeaderName, &mut HeaderValue) -> bool) {
+        self.0.retain_mut(|(name, value)| stays(name, value));
     }
 
     /// Every line.

@@ -79,13 +79,14 @@ pub(super) async fn explain(
     }
     let headers = request.headers(site);
     let opt_in = case.opt_in(request.peer(site), &headers);
+    let response = response.into_iter().collect();
     Ok(Json(case.explain(&request.method, &headers, opt_in, status, response)))
 }
 
 struct Understood {
     request: Request,
     status: StatusCode,
-    response: http::HeaderMap,
+    response: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Reads the words of a question; everything that is wrong is named.
@@ -108,7 +109,7 @@ fn understand(question: Question) -> Result<Understood, Problem> {
         pairs.iter().filter_map(read).collect()
     };
     let request_headers = headers("headers", &question.headers);
-    let response = headers("response_headers", &question.response_headers).into_iter().collect();
+    let response = headers("response_headers", &question.response_headers);
     let (Some(url), Some(method), Some(status), true) = (url, method, status, errors.is_empty()) else {
         return Err(Problem::new(Kind::Invalid, "`errors` names what is wrong.").with_errors(errors));
     };

@@ -1,6 +1,7 @@
 //! One request and one response, seen through the code that serves them.
 
 use crate::config::{Config, Mode, Site};
+use crate::head::Headers;
 use crate::metrics::Metrics;
 use crate::proxy::host;
 use crate::proxy::key_fields::KeyFields;
@@ -11,7 +12,7 @@ use crate::proxy::upstream::Upstreams;
 use crate::rewrite::path::normalise;
 use crate::rewrite::{CdnType, Decision, Edge, Guard, Outcome, RequestFacts, rewrite};
 use crate::view::{Freshness, PurgeHealthView, PurgedSite};
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{Method, StatusCode, Uri, header};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Serialize;
@@ -122,7 +123,7 @@ impl<'c> Case<'c> {
     }
 
     /// Whether the request is believed to opt in, and for which CDN.
-    pub fn opt_in(&self, peer: IpAddr, request: &HeaderMap) -> OptIn<'_> {
+    pub fn opt_in(&self, peer: IpAddr, request: &Headers) -> OptIn<'_> {
         // What is asked is what the CDN gets, and that would show its certificate.
         let caller = Caller { address: peer, certified: true };
         opt_in::decide(self.routing.site(self.number), caller, &KeyFields::of(request))
@@ -132,17 +133,17 @@ impl<'c> Case<'c> {
     pub fn explain(
         &self,
         method: &Method,
-        request: &HeaderMap,
+        request: &Headers,
         opt_in: OptIn<'_>,
         status: StatusCode,
-        response: HeaderMap,
+        response: Headers,
     ) -> Explanation {
         let path = self.url.path();
         let facts = RequestFacts {
             method,
             path,
-            authorization: request.contains_key(header::AUTHORIZATION),
-            cookie: request.contains_key(header::COOKIE),
+            authorization: request.contains(&header::AUTHORIZATION),
+            cookie: request.contains(&header::COOKIE),
         };
         let mut after = response.clone();
         let (decision, cdn, tags) = match opt_in.edge {
@@ -193,13 +194,13 @@ fn no_roots() -> Result<Roots, rustls::Error> {
 }
 
 /// Every dialect's separator: tags hold neither.
-fn tags(header: Option<&http::HeaderName>, headers: &HeaderMap) -> Vec<String> {
+fn tags(header: Option<&http::HeaderName>, headers: &Headers) -> Vec<String> {
     let values = header.map(|name| headers.get_all(name)).into_iter().flatten();
     let texts = values.filter_map(|value| value.to_str().ok());
     texts.flat_map(|text| text.split([' ', ','])).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
 }
 
-fn lines(headers: &HeaderMap) -> Vec<(String, String)> {
+fn lines(headers: &Headers) -> Vec<(String, String)> {
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
 }

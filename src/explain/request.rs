@@ -1,9 +1,10 @@
 //! The request that is explained: one of a CDN of the site that opts in and is trusted, unless it is described otherwise.
 
 use crate::config::{Site, Trust};
+use crate::head::Headers;
 use crate::proxy::opt_in::{CDN_TYPE, OPT_IN, SECRET};
 use crate::rewrite::CdnType;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A request, as far as it is described.
@@ -65,23 +66,25 @@ impl Request {
     }
 
     /// All headers that it has.
-    pub fn headers(&self, site: &Site) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    pub fn headers(&self, site: &Site) -> Headers {
+        let mut headers = Headers::new();
         if !self.visitor {
-            headers.insert(OPT_IN, HeaderValue::from_static("enabled"));
+            headers.append(OPT_IN, HeaderValue::from_static("enabled"));
             if let Some(cdn) = self.cdn {
-                headers.insert(CDN_TYPE, HeaderValue::from_static(cdn.as_str()));
+                headers.append(CDN_TYPE, HeaderValue::from_static(cdn.as_str()));
             }
             if let Trust::Secret(secret) = &site.trust
                 && let Ok(secret) = HeaderValue::from_str(secret.expose())
             {
-                headers.insert(SECRET, secret);
+                headers.append(SECRET, secret);
             }
         }
         for (name, _) in &self.headers {
             headers.remove(name);
         }
-        headers.extend(self.headers.iter().cloned());
+        for (name, value) in self.headers.iter().cloned() {
+            headers.append(name, value);
+        }
         headers
     }
 

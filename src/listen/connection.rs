@@ -10,17 +10,16 @@ use crate::config::Limits;
 use crate::metrics::shard::{Count, Limit, WorkerShard};
 use crate::proxy::clock::Patience;
 use crate::proxy::peer::Peer;
-use crate::proxy::{self, Tunnel, Worker};
+use crate::proxy::{self, RequestBody, Tunnel, Worker};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use rustls::ServerConfig;
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::poll_fn;
@@ -34,11 +33,6 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-
-/// The least that a connection's buffers may grow to, so that bodies pass in reads of a good size.
-const BUFFER: usize = 64 * 1024;
-/// hyper parses up to this many headers without allocating.
-const HEADERS_ON_STACK: usize = 100;
 
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -54,12 +48,12 @@ pub(super) struct Hub {
 
 /// An accepted connection: drained and counted from here on.
 pub(super) struct Connection {
-    worker: Rc<Worker>,
-    address: IpAddr,
+    pub(super) worker: Rc<Worker>,
+    pub(super) address: IpAddr,
     tls: bool,
-    limits: Limits,
-    open: Open,
-    turned_away: bool,
+    pub(super) limits: Limits,
+    pub(super) open: Open,
+    pub(super) turned_away: bool,
     _counted: Counted,
 }
 
@@ -163,63 +157,24 @@ impl Connection {
     fn client(self, certified: bool) -> Client {
         let peer = Peer::new(self.address, self.tls);
         let peer = if certified { peer.certified() } else { peer };
-        Client { peer, connection: self, tunnel: Cell::new(None) }
+        Client { peer, connection: self }
     }
 
     /// Clients come and go; only who looks for it wants to know.
-    fn ended(&self, why: &dyn Display) {
+    pub(super) fn ended(&self, why: &dyn Display) {
         tracing::debug!(peer = %self.address, error = %why, "a client connection ended");
     }
 }
 
 /// A connection whose other end is known.
-struct Client {
-    connection: Connection,
-    peer: Peer,
-    /// What the connection becomes after the response under way.
-    tunnel: Cell<Option<Tunnel>>,
+pub(super) struct Client {
+    pub(super) connection: Connection,
+    pub(super) peer: Peer,
 }
 
 impl Client {
-    async fn http1<S>(self, mut io: Io<S>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
-    {
-        let limits = &self.connection.limits;
-        let mut builder = http1::Builder::new();
-        builder
-            .auto_date_header(false)
-            // The watch knows idle connections from slow heads.
-            .header_read_timeout(None)
-            .max_header_size(limits.request_header_bytes)
-            .max_buf_size(limits.request_header_bytes.max(BUFFER));
-        if limits.request_headers > HEADERS_ON_STACK {
-            builder.max_headers(limits.request_headers);
-        }
-        loop {
-            match self.connection.unless_ordered(io.first_bytes()).await {
-                Some(Ok(true)) => {}
-                Some(Ok(false)) | None => return,
-                Some(Err(error)) => return self.connection.ended(&error),
-            }
-            // Boxed, so that only a connection with a request holds the room for answering it.
-            let service = service_fn(|request| Box::pin(self.answer(request, None)));
-            let mut connection = builder.serve_connection(TokioIo::new(io), service);
-            match drive(&self.connection.open, Pin::new(&mut connection)).await {
-                // hyper keeps more than 16 KiB of buffers for a connection, which ten thousand idle ones need not hold.
-                Ok(End::Parked) => io = connection.into_parts().io.into_inner(),
-                Ok(End::Closed) => {
-                    let Some(tunnel) = self.tunnel.take() else { return };
-                    let parts = connection.into_parts();
-                    return Box::pin(self.carry(tunnel, parts.io.into_inner(), parts.read_buf)).await;
-                }
-                Err(error) => return self.connection.ended(&proxy::error::chain(&error)),
-            }
-        }
-    }
-
     /// Carries another protocol. It has no requests that could be finished, so it ends when the others begin to.
-    async fn carry<S>(&self, tunnel: Tunnel, io: Io<S>, early: Bytes)
+    pub(super) async fn carry<S>(&self, tunnel: Tunnel, io: Io<S>, early: Bytes)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -242,7 +197,7 @@ impl Client {
             let (this, streams) = (Rc::clone(&this), streams.clone());
             service_fn(move |request| {
                 let (this, taken) = (Rc::clone(&this), streams.begin());
-                async move { this.answer(request, Some(taken)).await }
+                async move { this.answer(request, taken).await }
             })
         };
         let io = Batch::new(io.with_frames());
@@ -264,61 +219,45 @@ impl Client {
         }
     }
 
+    /// Answers a request of HTTP/2.
     async fn answer(
         &self,
         request: Request<Incoming>,
-        taken: Option<Rc<Taken>>,
+        taken: Rc<Taken>,
     ) -> Result<Response<Tracked>, Infallible> {
         let Connection { worker, open, .. } = &self.connection;
-        let busy = open.begin(!request.body().is_end_stream());
-        let is_multiplexed = request.version() >= Version::HTTP_2;
-        let mut response = if self.connection.turned_away {
-            if is_multiplexed {
-                open.give(Order::Drain);
-            }
-            proxy::turn_away(worker, &self.peer, request)
+        let (head, body) = request.into_parts();
+        let busy = open.begin(!body.is_end_stream());
+        let (head, body) = if self.connection.turned_away {
+            open.give(Order::Drain);
+            proxy::turn_away(worker, &self.peer, &head.into())
         } else {
             // Boxed: an idle connection then has no room for it, and a busy one takes memory that was just in use.
-            Box::pin(proxy::handle(worker, &self.peer, request)).await
+            Box::pin(proxy::handle(worker, &self.peer, head.into(), RequestBody::Http2(body))).await
         };
-        self.tunnel.set(response.body_mut().take_tunnel());
-        if !is_multiplexed && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            // What an origin says of its own connection ends before: this is our word.
-            if response.headers().contains_key(header::CONNECTION) {
-                open.ends();
-            } else if open.is_ending() {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-        }
-        Ok(response.map(|body| Tracked::new(body, taken, busy)))
+        let mut response = Response::new(Tracked::new(body, taken, busy));
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers.into();
+        Ok(response)
     }
 }
 
-/// Why a connection is driven no longer.
-enum End {
-    /// It is closed, or is to be.
-    Closed,
-    /// It has been idle for some time: everything is written and flushed, and nothing has come since.
-    Parked,
-}
-
-/// Runs a connection to its end, or to that which its watch orders.
-async fn drive<C: GracefulConnection>(watch: &Watch, mut connection: Pin<&mut C>) -> Result<End, C::Error> {
+/// Runs a connection of HTTP/2 to its end, or to that which its watch orders.
+async fn drive<C: GracefulConnection>(watch: &Watch, mut connection: Pin<&mut C>) -> Result<(), C::Error> {
     let mut draining = false;
     poll_fn(|cx| {
         loop {
             // First, so that a request which had arrived before the order is still answered.
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                return Poll::Ready(ended.map(|()| End::Closed));
+                return Poll::Ready(ended);
             }
             match watch.poll_order(cx) {
                 Order::Drain if !draining => {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                Order::Serve if watch.parks() => return Poll::Ready(Ok(End::Parked)),
                 Order::Serve | Order::Drain => return Poll::Pending,
-                Order::Close => return Poll::Ready(Ok(End::Closed)),
+                Order::Close => return Poll::Ready(Ok(())),
             }
         }
     })

@@ -4,6 +4,7 @@
 use super::frames::Allowance;
 use super::watch::{Order, Watch};
 use crate::metrics::shard::{Limit, WorkerShard};
+use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 /// What only HTTP/2 connections begin with: `PRI` is no method (RFC 9113 §3.4).
 const PREFACE: [u8; 4] = *b"PRI ";
@@ -43,6 +45,24 @@ impl Prefix {
     }
 }
 
+/// What carries a client's bytes.
+pub(super) trait Socket {
+    /// The connection below.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Socket for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Socket for Box<TlsStream<TcpStream>> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
 /// What a client may still send after our last byte; whoever sends more is reset.
 const PARTING_BYTES: usize = 1024 * 1024;
 
@@ -70,20 +90,28 @@ impl<S> Io<S> {
         Self { stream, prefix, given: 0, watch, counters, allowance: None, parting: None }
     }
 
-    /// Waits for the client's next bytes, to be read again from here; whether there are any before the end.
-    pub(super) async fn first_bytes(&mut self) -> io::Result<bool>
+    /// Waits for the client's next bytes, to be read again from here; whether there are any before the end. Needs no buffer.
+    pub(super) fn poll_first_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>
     where
         S: AsyncRead + Unpin,
     {
         if self.given < self.prefix.len {
-            return Ok(true);
+            return Poll::Ready(Ok(true));
         }
-        let n = self.stream.read(&mut self.prefix.bytes).await?;
-        (self.prefix.len, self.given) = (n as u8, 0);
-        if n > 0 {
-            self.watch.received();
-        }
-        Ok(n > 0)
+        let mut buf = ReadBuf::new(&mut self.prefix.bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+        (self.prefix.len, self.given) = (buf.filled().len() as u8, 0);
+        Poll::Ready(Ok(self.prefix.len > 0))
+    }
+
+    /// Whether bytes have arrived, even if nobody has been told yet.
+    pub(super) fn has_bytes(&self) -> bool
+    where
+        S: Socket,
+    {
+        let mut byte = [MaybeUninit::uninit()];
+        self.given < self.prefix.len
+            || SockRef::from(self.stream.socket()).peek(&mut byte).is_ok_and(|n| n > 0)
     }
 
     /// The same, whose bytes are HTTP/2 frames.

@@ -8,6 +8,7 @@ mod batch;
 mod bind;
 mod connection;
 mod files;
+pub mod http1;
 mod http2;
 mod io;
 mod keeping;

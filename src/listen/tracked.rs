@@ -1,4 +1,4 @@
-//! A response's body, as far as its connection needs to know of it.
+//! A response's body in HTTP/2, as far as its connection needs to know of it.
 
 use super::watch::Busy;
 use crate::proxy::body::{DownloadError, ResponseBody};
@@ -21,16 +21,14 @@ pub(super) struct Taken {
 /// A response body during which its connection is busy.
 pub(super) struct Tracked {
     body: ResponseBody,
-    taken: Option<Rc<Taken>>,
+    taken: Rc<Taken>,
     busy: Busy,
 }
 
 impl Tracked {
-    pub(super) fn new(body: ResponseBody, taken: Option<Rc<Taken>>, busy: Busy) -> Self {
-        if let Some(taken) = &taken {
-            // A client without a window for it does not even ask for the first part.
-            taken.offered.set(true);
-        }
+    pub(super) fn new(body: ResponseBody, taken: Rc<Taken>, busy: Busy) -> Self {
+        // A client without a window for it does not even ask for the first part.
+        taken.offered.set(true);
         Self { body, taken, busy }
     }
 }
@@ -44,10 +42,8 @@ impl Body for Tracked {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
         let part = Pin::new(&mut self.body).poll_frame(cx);
-        if let Some(taken) = &self.taken {
-            taken.parts.set(taken.parts.get() + u64::from(part.is_ready()));
-            taken.offered.set(part.is_ready());
-        }
+        self.taken.parts.set(self.taken.parts.get() + u64::from(part.is_ready()));
+        self.taken.offered.set(part.is_ready());
         part
     }
 

@@ -18,9 +18,6 @@ use tokio::sync::Notify;
 /// and the reset can overtake the answer (RFC 9112 §9.6).
 const PARTING: Duration = Duration::from_secs(2);
 
-/// A connection that has been idle for this long gives back its buffers.
-const PARKING: Duration = Duration::from_millis(500);
-
 /// What a connection is to do. Orders only grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
@@ -68,7 +65,6 @@ pub(super) struct Watch {
     unread: Cell<bool>,
     /// The response under way is the last one.
     last_request: Cell<bool>,
-    park: Cell<bool>,
     /// Responses that were handed over whole, but not all of whose bytes have been written yet.
     unwritten: RefCell<Vec<Ticket>>,
     order: Cell<Order>,
@@ -89,7 +85,6 @@ impl Watch {
             multiplexed: Cell::new(false),
             unread: Cell::new(false),
             last_request: Cell::new(false),
-            park: Cell::new(false),
             unwritten: RefCell::default(),
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
@@ -159,7 +154,7 @@ impl Watch {
 
     /// Whether the response under way is to be the last one.
     pub(super) fn is_ending(&self) -> bool {
-        self.last_request.get() || self.common.last_requests.get()
+        self.last_request.get() || self.common.last_requests.get() || self.order.get() >= Order::Drain
     }
 
     /// Our last byte is sent. Whether to wait for the client to notice.
@@ -177,15 +172,6 @@ impl Watch {
             None => *waker = Some(cx.waker().clone()),
         }
         self.order.get()
-    }
-
-    /// Whether the connection is to give back its buffers; says so once.
-    pub(super) fn parks(&self) -> bool {
-        self.park.replace(false) && self.is_parkable()
-    }
-
-    fn is_parkable(&self) -> bool {
-        self.phase.get() == Phase::Idle && self.stalled.get().is_none() && !self.multiplexed.get()
     }
 
     /// Gives the connection an order, unless it has a stronger one.
@@ -220,16 +206,6 @@ impl Watch {
             }
             Phase::Idle => late(self.since.get(), limits.keep_alive_timeout).then_some((Order::Drain, None)),
             Phase::Parting => late(self.since.get(), PARTING).then_some((Order::Close, None)),
-        }
-    }
-
-    /// Asks a connection that has just been idle for long enough to give back its buffers: once each time, since it has
-    /// none to give after that.
-    fn rest(&self, before: Instant) {
-        let due = self.since.get() + PARKING;
-        if self.is_parkable() && before <= due && due < self.now() {
-            self.park.set(true);
-            self.wake();
         }
     }
 
@@ -272,8 +248,6 @@ impl Busy {
 #[derive(Debug)]
 pub(super) struct Connections {
     common: Rc<Common>,
-    /// When it was last looked at.
-    swept: Cell<Instant>,
     open: RefCell<HashMap<u64, Rc<Watch>>>,
     next: Cell<u64>,
     closed: Notify,
@@ -283,7 +257,6 @@ impl Connections {
     pub(super) fn new(clock: &Rc<Clock>) -> Rc<Self> {
         Rc::new(Self {
             common: Rc::new(Common { clock: Rc::clone(clock), last_requests: Cell::new(false) }),
-            swept: Cell::new(clock.now()),
             open: RefCell::default(),
             next: Cell::new(0),
             closed: Notify::new(),
@@ -302,12 +275,10 @@ impl Connections {
     /// Orders every connection that is over a deadline to end, once in each tick.
     pub(super) fn sweep(&self, limits: &Limits, counters: &WorkerShard) {
         let now = self.common.clock.now();
-        let before = self.swept.replace(now);
         for watch in self.open.borrow().values() {
             if watch.is_old(limits) {
                 watch.retire();
             }
-            watch.rest(before);
             let Some((order, limit)) = watch.due(limits) else { continue };
             if order > watch.order.get()
                 && let Some(limit) = limit
@@ -430,26 +401,6 @@ mod tests {
         assert_eq!(idle.at(76), Order::Drain);
         assert_eq!(idle.at(86), Order::Drain);
         assert_eq!(idle.at(87), Order::Close);
-    }
-
-    #[test]
-    fn an_idle_connection_gives_back_its_buffers_once() {
-        let case = Case::new();
-        let parks = |seconds: u64| {
-            case.at(seconds);
-            case.open.parks()
-        };
-        assert_eq!([1, 2, 3, 4].map(parks), [false; 4], "the first head is awaited");
-        drop(case.open.begin(false));
-        assert_eq!([5, 6, 7, 8].map(parks), [true, false, false, false]);
-        // Asked while a head arrives.
-        drop(case.open.begin(false));
-        case.at(12);
-        case.open.received();
-        assert!(!case.open.parks());
-        drop(case.open.begin(false));
-        case.open.stalled();
-        assert_eq!([15, 20].map(parks), [false; 2], "not all is written");
     }
 
     #[test]

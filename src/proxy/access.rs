@@ -3,8 +3,8 @@
 
 use super::flight::Flight;
 use crate::config::{Access, Log};
+use crate::head::RequestHead;
 use crate::telemetry;
-use http::request::Parts;
 use http::{HeaderValue, Method, Uri, header};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,14 +23,14 @@ impl AccessLog {
     }
 
     /// What a line will say of a request whose end is not known yet; none where nothing is logged.
-    pub(super) fn note(self, peer: IpAddr, request: &Parts) -> Option<Box<Noted>> {
+    pub(super) fn note(self, peer: IpAddr, request: &RequestHead) -> Option<Box<Noted>> {
         if self.access == Access::Off {
             return None;
         }
         Some(Box::new(Noted {
             peer,
             method: request.method.clone(),
-            host: request.headers.get(header::HOST).cloned(),
+            host: request.headers.get(&header::HOST).cloned(),
             uri: request.uri.clone(),
         }))
     }
@@ -75,6 +75,8 @@ pub struct Noted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::fixture;
+    use http::Version;
 
     #[test]
     fn errors_always_others_by_chance() {
@@ -95,7 +97,7 @@ mod tests {
     #[test]
     fn nothing_is_noted_while_it_is_off() {
         let noted = |access| {
-            let (request, ()) = http::Request::get("/a?b").body(()).unwrap().into_parts();
+            let request = fixture::request(Version::HTTP_11, "GET", "/a?b", &[]);
             AccessLog { access, sample: 1.0 }.note(IpAddr::from([127, 0, 0, 1]), &request).is_some()
         };
         assert!(!noted(Access::Off));

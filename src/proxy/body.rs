@@ -7,6 +7,7 @@ use super::flight::Flight;
 use super::h1;
 use super::in_flight::Ticket;
 use super::metered::Metered;
+use super::request_body::BoxError;
 use super::upgrade::Tunnel;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -30,7 +31,7 @@ pub enum UploadError {
     TooLarge,
     /// The client went away, or its framing is broken.
     #[error("it cannot be read")]
-    Client(#[source] hyper::Error),
+    Client(#[source] BoxError),
 }
 
 /// Why an origin's body did not arrive whole.

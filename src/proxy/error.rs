@@ -36,6 +36,9 @@ pub enum ProxyError {
     /// More headers than the limit.
     #[error("too many request headers")]
     TooManyHeaders,
+    /// A request head of more bytes than the limit.
+    #[error("the request head is too large")]
+    HeadTooLarge,
     /// A transfer coding other than one `chunked`.
     #[error("unknown transfer coding")]
     TransferCoding,
@@ -160,6 +163,9 @@ impl ProxyError {
             Self::TooManyHeaders => {
                 client(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many request headers", true)
             }
+            Self::HeadTooLarge => {
+                client(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too large", true)
+            }
             Self::TransferCoding => client(StatusCode::NOT_IMPLEMENTED, "unknown transfer coding", true),
             Self::Loop => Answer {
                 proxy_status: "proxy_loop_detected",
@@ -281,6 +287,7 @@ mod tests {
         check(ProxyError::Expectation, 417, "http_request_error");
         check(ProxyError::UnknownHost("x".into()), 421, "destination_not_found");
         check(ProxyError::TooManyHeaders, 431, "http_request_error");
+        check(ProxyError::HeadTooLarge, 431, "http_request_error");
         check(ProxyError::TransferCoding, 501, "http_request_error");
         check(ProxyError::Loop, 508, "proxy_loop_detected");
         check(origin(OriginError::Resolve(io(io::ErrorKind::NotFound))), 502, "dns_error");

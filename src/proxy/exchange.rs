@@ -16,8 +16,8 @@ use super::upgrade::Tunnel;
 use super::upstream::OriginId;
 use super::worker::Worker;
 use crate::config::Limits;
+use crate::head::ResponseHead;
 use bytes::Bytes;
-use http::Response;
 use http::uri::Scheme;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
@@ -116,6 +116,9 @@ pub(super) fn exchange(
     })
 }
 
+/// A response: its head, and its body as it comes.
+pub(super) type Response = (ResponseHead, OriginBody);
+
 /// Waits for the response head, with patience from the end of the request on. While the client's body is on its way
 /// the wait is the client's; an origin that takes no more of it has the same limit as one that does not answer.
 ///
@@ -131,21 +134,21 @@ pub(super) struct Exchange {
 }
 
 impl Future for Exchange {
-    type Output = Result<(Response<OriginBody>, Route), Failure>;
+    type Output = Result<(Response, Route), Failure>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         if let Poll::Ready(result) = this.exchange.poll(cx) {
-            let response = match result {
-                Ok(response) => response,
+            let (head, body) = match result {
+                Ok(answer) => answer,
                 Err(error) => {
                     let response_started = error.response_started;
                     return Poll::Ready(Err(this.failure(Fault::Exchange(error), response_started)));
                 }
             };
             let patience = this.patience.next(this.body_timeout);
-            let response = response.map(|body| OriginBody { body, patience, failed: None, place: None });
-            return Poll::Ready(Ok((response, Rc::clone(&this.route))));
+            let body = OriginBody { body, patience, failed: None, place: None };
+            return Poll::Ready(Ok(((head, body), Rc::clone(&this.route))));
         }
         let upload = this.upload.as_deref();
         let stage = (this.exchange.is_sent(), upload.map_or(0, |upload| upload.parts.get()));
@@ -179,13 +182,13 @@ enum Begun {
 }
 
 impl Begun {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Received>, h1::Error>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Received), h1::Error>> {
         Poll::Ready(match self {
             Self::Http1(exchange) => {
-                ready!(Pin::new(exchange).poll(cx)).map(|response| response.map(Received::Http1))
+                ready!(Pin::new(exchange).poll(cx)).map(|(head, body)| (head, Received::Http1(body)))
             }
             Self::Http2(exchange) => ready!(Pin::new(exchange).poll(cx))
-                .map(|response| response.map(|body| Received::Http2(Box::new(body)))),
+                .map(|(head, body)| (head, Received::Http2(Box::new(body)))),
         })
     }
 

@@ -1,13 +1,14 @@
-//! Configurations and header maps for tests.
+//! Configurations and heads for tests.
 
 use super::roots::Roots;
 use super::site::Routing;
 use super::upstream::Upstreams;
 use crate::config::*;
+use crate::head::{Headers, RequestHead};
 use crate::metrics::Metrics;
 use crate::rewrite::{CdnType, Dialect, Policy, Profile, TagPolicy, Ttls};
 use crate::view::PurgeHealthView;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Version};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,17 +104,19 @@ pub fn routing(config: &Config, health: &PurgeHealthView) -> Routing {
     Routing::compile(config, &Metrics::new(1), health, &Roots::default(), &Upstreams::default()).unwrap()
 }
 
-/// A header map of these lines.
-pub fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in lines {
-        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        headers.append(name, HeaderValue::from_str(value).unwrap());
-    }
-    headers
+/// Fields of these lines.
+pub fn headers(lines: &[(&str, &str)]) -> Headers {
+    let name = |name: &str| HeaderName::from_bytes(name.as_bytes()).unwrap();
+    lines.iter().map(|(line, value)| (name(line), HeaderValue::from_str(value).unwrap())).collect()
 }
 
-/// The lines of a header map, in its order.
-pub fn lines(headers: &HeaderMap) -> Vec<(&str, &str)> {
+/// The head of a request.
+pub fn request(version: Version, method: &str, target: &str, lines: &[(&str, &str)]) -> RequestHead {
+    let (method, uri) = (method.parse().unwrap(), target.parse().unwrap());
+    RequestHead { method, uri, version, headers: headers(lines) }
+}
+
+/// The lines of a head, in their order.
+pub fn lines(headers: &Headers) -> Vec<(&str, &str)> {
     headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
 }

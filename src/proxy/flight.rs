@@ -8,10 +8,10 @@ use super::key_fields::Single;
 use super::peer::{Peer, RequestId};
 use super::site::Site;
 use super::worker::{Snapshot, Worker};
+use crate::head::RequestHead;
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
 use crate::rewrite::{CdnType, Decision, Outcome, Provenance, Reason};
 use http::StatusCode;
-use http::request::Parts;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
@@ -60,7 +60,7 @@ impl Flight {
     }
 
     /// It will have a line in the access log, if there is one.
-    pub fn note(&mut self, peer: &Peer, head: &Parts) {
+    pub fn note(&mut self, peer: &Peer, head: &RequestHead) {
         self.noted = self.routing.access.note(peer.address(), head);
     }
 

@@ -5,9 +5,9 @@ use super::error::ProxyError;
 use super::hop;
 use super::key_fields::KeyFields;
 use super::peer::{Peer, RequestId, X_REQUEST_ID};
-use http::request::Parts;
+use crate::head::{Headers, RequestHead};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Uri, Version, header};
 use std::borrow::Cow;
 
 /// Our name in `Via` and `CDN-Loop`.
@@ -51,7 +51,7 @@ pub struct Forwarding<'a> {
 /// The fields of a request as the origin gets them, all but the framing.
 #[derive(Debug)]
 pub struct Fields<'a> {
-    client: &'a HeaderMap,
+    client: &'a Headers,
     nominated: Vec<HeaderName>,
     request: Forwarding<'a>,
     via: &'static HeaderValue,
@@ -61,7 +61,7 @@ pub struct Fields<'a> {
 
 /// What of a client's head goes on, or why nothing may.
 pub fn fields<'a>(
-    head: &'a Parts,
+    head: &'a RequestHead,
     key_fields: &KeyFields<'_>,
     request: Forwarding<'a>,
 ) -> Result<Fields<'a>, ProxyError> {
@@ -92,7 +92,7 @@ impl Fields<'_> {
         let host = host.unwrap_or(request.host);
         // A peer that is trusted may have said this already.
         let unless_told = |name: &HeaderName, value| {
-            let told = request.trusted && self.client.contains_key(name);
+            let told = request.trusted && self.client.contains(name);
             (!told).then_some(value)
         };
         let ours = [
@@ -180,7 +180,7 @@ fn via(version: Version) -> &'static HeaderValue {
 }
 
 /// A list header with one more element, in one line: many origins read only the first line of `X-Forwarded-For`.
-fn appended(headers: &HeaderMap, name: &HeaderName, element: &HeaderValue) -> HeaderValue {
+fn appended(headers: &Headers, name: &HeaderName, element: &HeaderValue) -> HeaderValue {
     let mut joined = Vec::new();
     for value in headers.get_all(name) {
         joined.extend_from_slice(value.as_bytes());

@@ -1,6 +1,7 @@
 //! Hop-by-hop headers (RFC 9110 §7.6.1): what ends at this hop, in both directions.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use crate::head::Headers;
+use http::{HeaderName, HeaderValue, header};
 
 /// Whether a header belongs to the connection it came on, whatever `Connection` says.
 pub fn is_fixed(name: &HeaderName) -> bool {
@@ -64,17 +65,10 @@ fn is_protected_in_response(name: &HeaderName) -> bool {
 }
 
 /// Removes from a response what ends at this hop. A nomination of a protected header is ignored.
-pub fn strip_response(headers: &mut HeaderMap) {
-    // `Connection` is one of the fixed: without any, there are no nominations either.
-    if !headers.keys().any(is_fixed) {
-        return;
-    }
-    let mut doomed = nominated(headers.get_all(header::CONNECTION).iter());
-    doomed.retain(|name| !is_protected_in_response(name));
-    doomed.extend(headers.keys().filter(|name| is_fixed(name)).cloned());
-    for name in doomed {
-        headers.remove(name);
-    }
+pub fn strip_response(headers: &mut Headers) {
+    let mut nominated = nominated(headers.get_all(&header::CONNECTION));
+    nominated.retain(|name| !is_protected_in_response(name));
+    headers.retain(|name, _| !is_fixed(name) && !nominated.contains(name));
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@
 use super::error::ProxyError;
 use super::key_fields::{KeyFields, Single};
 use crate::config::Limits;
-use http::request::Parts;
+use crate::head::RequestHead;
 use http::{HeaderValue, Method, Version};
 use std::borrow::Cow;
 
 /// Checks a request's head, and tells the host that it is for: that of its target, else its `Host`.
 pub fn check<'h>(
-    head: &Parts,
+    head: &RequestHead,
     fields: &KeyFields<'h>,
     limits: &Limits,
 ) -> Result<Cow<'h, HeaderValue>, ProxyError> {
@@ -28,7 +28,7 @@ pub fn check<'h>(
 }
 
 /// RFC 9112 §3.2: origin-form, absolute-form of http and https, or `*` for OPTIONS.
-fn target(head: &Parts, limits: &Limits) -> Result<(), ProxyError> {
+fn target(head: &RequestHead, limits: &Limits) -> Result<(), ProxyError> {
     let uri = &head.uri;
     if uri.path_and_query().is_some_and(|target| target.as_str().len() > limits.target_bytes) {
         return Err(ProxyError::TargetTooLong);
@@ -65,7 +65,7 @@ fn length(fields: &KeyFields<'_>, limits: &Limits) -> Result<(), ProxyError> {
 }
 
 /// RFC 9112 §3.2.2: the target's authority wins; a `Host` that differs from it is an attempt to be two sites.
-fn host<'h>(head: &Parts, host: Single<'h>) -> Result<Cow<'h, HeaderValue>, ProxyError> {
+fn host<'h>(head: &RequestHead, host: Single<'h>) -> Result<Cow<'h, HeaderValue>, ProxyError> {
     if host == Single::Repeated {
         return Err(ProxyError::BadRequest("more than one Host"));
     }
@@ -93,9 +93,7 @@ mod tests {
 
     /// The host that a request is for, or the status it is refused with.
     fn checked(version: Version, method: &str, target: &str, lines: &[(&str, &str)]) -> Result<String, u16> {
-        let mut request = http::Request::builder().method(method).uri(target).version(version);
-        *request.headers_mut().unwrap() = fixture::headers(lines);
-        let (head, ()) = request.body(()).unwrap().into_parts();
+        let head = fixture::request(version, method, target, lines);
         let mut limits = fixture::limits();
         (limits.request_headers, limits.target_bytes, limits.request_body_bytes) = (5, 20, 10);
         check(&head, &KeyFields::of(&head.headers), &limits)

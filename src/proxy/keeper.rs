@@ -229,13 +229,13 @@ impl Checking {
             let target = &path.parse().unwrap_or_default();
             let request = h2::Request { method, target, scheme, headers, body, limits };
             let exchange = connection.send(request).map_err(NotWell::Exchange)?;
-            exchange.await.map_err(NotWell::Exchange)?.status().as_u16()
+            exchange.await.map_err(NotWell::Exchange)?.0.status.as_u16()
         } else {
             let request =
                 h1::Request { method, target: path.as_bytes(), headers, body, limits, upgrade: false };
             let connection = h1::Connection::new(stream, &Scratch::default());
             let exchange = connection.send(request, |_| {}).map_err(NotWell::Exchange)?;
-            exchange.await.map_err(NotWell::Exchange)?.status().as_u16()
+            exchange.await.map_err(NotWell::Exchange)?.0.status.as_u16()
         };
         if status == self.check.status { Ok(()) } else { Err(NotWell::Status(status)) }
     }

@@ -1,8 +1,12 @@
 //! The fields of a request's head that decide its way, found in one pass over its lines: a lookup for each of them
 //! would cost more than all the lines together.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use crate::head::Headers;
+use http::{HeaderName, HeaderValue, header};
 
+static CONNECTION: HeaderName = header::CONNECTION;
+static EXPECT: HeaderName = header::EXPECT;
+static VIA: HeaderName = header::VIA;
 static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// A field that should be there once at most: two hops may read one that is repeated differently.
@@ -34,7 +38,7 @@ impl<'h> Single<'h> {
 /// What was found.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyFields<'h> {
-    headers: &'h HeaderMap,
+    headers: &'h Headers,
     /// `Host`.
     pub host: Single<'h>,
     /// `Transfer-Encoding`.
@@ -65,7 +69,7 @@ pub struct KeyFields<'h> {
 
 impl<'h> KeyFields<'h> {
     /// Looks at every line once.
-    pub fn of(headers: &'h HeaderMap) -> Self {
+    pub fn of(headers: &'h Headers) -> Self {
         let mut found = Self {
             headers,
             host: Single::Absent,
@@ -84,7 +88,7 @@ impl<'h> KeyFields<'h> {
             authorization: false,
             cookie: false,
         };
-        for (name, value) in headers {
+        for (name, value) in headers.iter() {
             found.note(name, value);
         }
         found
@@ -115,17 +119,17 @@ impl<'h> KeyFields<'h> {
 
     /// Every line of `Connection`.
     pub fn connection(&self) -> impl Iterator<Item = &'h HeaderValue> {
-        self.all(self.connection, &header::CONNECTION)
+        self.all(self.connection, &CONNECTION)
     }
 
     /// Every line of `Expect`.
     pub fn expect(&self) -> impl Iterator<Item = &'h HeaderValue> {
-        self.all(self.expect, &header::EXPECT)
+        self.all(self.expect, &EXPECT)
     }
 
     /// Every line of `Via`.
     pub fn via(&self) -> impl Iterator<Item = &'h HeaderValue> {
-        self.all(self.via, &header::VIA)
+        self.all(self.via, &VIA)
     }
 
     /// Every line of `CDN-Loop`.
@@ -133,7 +137,7 @@ impl<'h> KeyFields<'h> {
         self.all(self.cdn_loop, &CDN_LOOP)
     }
 
-    fn all(&self, found: bool, name: &HeaderName) -> impl Iterator<Item = &'h HeaderValue> + use<'h> {
+    fn all(&self, found: bool, name: &'static HeaderName) -> impl Iterator<Item = &'h HeaderValue> + use<'h> {
         found.then(|| self.headers.get_all(name)).into_iter().flatten()
     }
 }

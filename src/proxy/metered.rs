@@ -1,10 +1,10 @@
 //! A client's body under its limits: how long it may be, and how slowly it may come.
 
 use super::body::UploadError;
+use super::request_body::RequestBody;
 use crate::config::Limits;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A client's body that fails when it breaks a limit.
 #[derive(Debug)]
 pub struct Metered {
-    incoming: Incoming,
+    incoming: RequestBody,
     /// Bytes that may still come, where that is limited.
     left: Option<u64>,
     pace: Pace,
@@ -20,7 +20,7 @@ pub struct Metered {
 
 impl Metered {
     /// The body of a request under these limits.
-    pub fn new(incoming: Incoming, limits: &Limits) -> Self {
+    pub fn new(incoming: RequestBody, limits: &Limits) -> Self {
         let left = (limits.request_body_bytes > 0).then_some(limits.request_body_bytes);
         Self { incoming, left, pace: Pace::new(limits.body_min_rate, limits.body_timeout) }
     }

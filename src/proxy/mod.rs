@@ -18,6 +18,7 @@ pub mod metered;
 pub mod opt_in;
 pub mod peer;
 pub mod pool;
+pub mod request_body;
 pub mod roots;
 pub mod site;
 pub mod upstream;
@@ -37,18 +38,18 @@ pub(crate) mod fixture;
 
 pub use exchange::OriginBody;
 pub use keeper::Keeper;
+pub use request_body::RequestBody;
 pub use upgrade::Tunnel;
 pub use worker::{Shared, Snapshot, Worker};
 
+use crate::head::{RequestHead, ResponseHead};
 use crate::metrics::shard::Limit;
 use body::{ResponseBody, Upload};
 use error::ProxyError;
 use flight::Flight;
 use forward::Forwarding;
-use http::request::Parts;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use key_fields::KeyFields;
+use http::{Method, Version};
+use key_fields::{KeyFields, Single};
 use metered::Metered;
 use opt_in::Caller;
 use origin::Outgoing;
@@ -56,33 +57,47 @@ use peer::Peer;
 use std::rc::Rc;
 
 /// Answers one request: with its origin's response, or with an error of ours.
-pub async fn handle(worker: &Rc<Worker>, peer: &Peer, request: Request<Incoming>) -> Response<ResponseBody> {
-    let (head, body) = request.into_parts();
+pub async fn handle(
+    worker: &Rc<Worker>,
+    peer: &Peer,
+    head: RequestHead,
+    body: RequestBody,
+) -> (ResponseHead, ResponseBody) {
     let fields = KeyFields::of(&head.headers);
     let mut flight = Flight::begin(worker, peer, fields.request_id);
     flight.note(peer, &head);
     match exchange(worker, peer, &head, &fields, body, &mut flight).await {
-        Ok(response) => response.map(|body| ResponseBody::origin(body, flight)),
+        Ok((head, body)) => (head, ResponseBody::origin(body, flight)),
         Err(error) => respond::refuse(&error, &head.method, head.version, flight),
     }
 }
 
 /// Answers a request on a connection for which there is no room.
-pub fn turn_away<B>(worker: &Rc<Worker>, peer: &Peer, request: Request<B>) -> Response<ResponseBody> {
-    let (head, _) = request.into_parts();
+pub fn turn_away(worker: &Rc<Worker>, peer: &Peer, head: &RequestHead) -> (ResponseHead, ResponseBody) {
     let mut flight = Flight::begin(worker, peer, KeyFields::of(&head.headers).request_id);
-    flight.note(peer, &head);
+    flight.note(peer, head);
     respond::refuse(&ProxyError::Full, &head.method, head.version, flight)
+}
+
+/// Answers a request whose head cannot be read beyond its method and version.
+pub fn refuse(
+    worker: &Rc<Worker>,
+    peer: &Peer,
+    error: &ProxyError,
+    method: &Method,
+    version: Version,
+) -> (ResponseHead, ResponseBody) {
+    respond::refuse(error, method, version, Flight::begin(worker, peer, Single::Absent))
 }
 
 async fn exchange(
     worker: &Rc<Worker>,
     peer: &Peer,
-    head: &Parts,
+    head: &RequestHead,
     key_fields: &KeyFields<'_>,
-    body: Incoming,
+    body: RequestBody,
     flight: &mut Flight,
-) -> Result<Response<OriginBody>, ProxyError> {
+) -> Result<(ResponseHead, OriginBody), ProxyError> {
     let routing = flight.routing();
     if worker.is_full(routing.limits.requests_in_flight) {
         worker.counters.limited(Limit::Requests);
@@ -112,8 +127,7 @@ async fn exchange(
     let body = Metered::new(body, &routing.limits);
     let body = Upload::new(body, &worker.clock, routing.limits.body_timeout);
     let mut request = Outgoing { head, fields, body, since: flight.started, upgrade: forwarding.upgrade };
-    let response = origin::send(worker, &routing.limits, site, &mut request).await?;
-    let (mut response, body) = response.into_parts();
+    let (mut response, body) = origin::send(worker, &routing.limits, site, &mut request).await?;
 
     // And back.
     respond::head(&mut response, forwarding.upgrade);
@@ -122,5 +136,5 @@ async fn exchange(
         Ok(edge) => respond::rewrite(site, edge, head, key_fields, &mut response, flight),
         Err(reason) => respond::untouched(reason),
     };
-    Ok(Response::from_parts(response, body))
+    Ok((response, body))
 }

@@ -1,21 +1,21 @@
 //! One request to an origin and its response: which connection, which deadline, and what may be tried again.
 //!
-//! [`send`] and [`OriginBody`] are all that the request path knows of the clients below: [`h1`](super::h1) and
+//! [`send`] and its [`Response`] are all that the request path knows of the clients below: [`h1`](super::h1) and
 //! [`h2`](super::h2), driven in the task of the request ([`exchange`](super::exchange)).
 
 use super::body::Upload;
 use super::connect::{self, Route};
 use super::error::{self, OriginError, ProxyError};
-use super::exchange::{Failure, Fault, OriginBody, exchange};
+use super::exchange::{Failure, Fault, Response, exchange};
 use super::forward;
 use super::site::{Origin, Site};
 use super::upgrade;
 use super::upstream::Address;
 use super::worker::Worker;
 use crate::config::{Limits, OriginProtocol};
+use crate::head::RequestHead;
 use crate::metrics::shard::SiteShard;
-use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// A request on its way to an origin.
 pub(super) struct Outgoing<'a> {
     /// The client's method and target.
-    pub(super) head: &'a Parts,
+    pub(super) head: &'a RequestHead,
     /// What the origin gets of its fields.
     pub(super) fields: forward::Fields<'a>,
     /// Taken by the first origin that has a connection.
@@ -42,7 +42,7 @@ pub(super) async fn send(
     limits: &Limits,
     site: &Site,
     request: &mut Outgoing<'_>,
-) -> Result<Response<OriginBody>, ProxyError> {
+) -> Result<Response, ProxyError> {
     let counters = site.metrics.shard(worker.index());
     // What may have reached an origin is sent to one more at most, and only if nothing can happen twice.
     let mut may_be_repeated = request.body.is_none() && is_safe(&request.head.method);
@@ -125,7 +125,7 @@ async fn attempt(
     origin: &Origin,
     silent: Option<&Arc<Address>>,
     request: &mut Outgoing<'_>,
-) -> Result<Response<OriginBody>, Failure> {
+) -> Result<Response, Failure> {
     let place = match &origin.upstream.places {
         None => None,
         // Boxed, since few sites have such a limit.
@@ -170,17 +170,17 @@ fn answered(
     request: &Outgoing<'_>,
     since: Instant,
     place: Option<OwnedSemaphorePermit>,
-    result: Result<(Response<OriginBody>, Route), Failure>,
-) -> Result<Response<OriginBody>, Failure> {
-    let (mut response, route) = result?;
-    response.body_mut().place = place;
+    result: Result<(Response, Route), Failure>,
+) -> Result<Response, Failure> {
+    let ((head, mut body), route) = result?;
+    body.place = place;
     counters.origin_answered(since.elapsed());
     route.answered();
-    let is_granted = |wanted| upgrade::is_granted(response.headers(), wanted);
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !request.upgrade.is_some_and(is_granted) {
+    let is_granted = |wanted| upgrade::is_granted(&head.headers, wanted);
+    if head.status == StatusCode::SWITCHING_PROTOCOLS && !request.upgrade.is_some_and(is_granted) {
         return Err(Failure::Sent { fault: Fault::OtherProtocol, route, response_started: true });
     }
-    Ok(response)
+    Ok((head, body))
 }
 
 fn is_safe(method: &Method) -> bool {

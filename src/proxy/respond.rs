@@ -8,11 +8,10 @@ use super::key_fields::KeyFields;
 use super::site::Site;
 use super::stamp;
 use crate::config::Mode;
+use crate::head::{Headers, RequestHead, ResponseHead};
 use crate::rewrite::{self, Decision, Edge, Guard, Outcome, Provenance, Reason, RequestFacts};
 use bytes::Bytes;
-use http::request::Parts as RequestParts;
-use http::response::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// Seconds. Room comes free as fast as requests end.
@@ -21,22 +20,21 @@ const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Removes what ends at this hop. Nothing is added, and the reason phrase stays. Only a switch of protocols, to the one
 /// that was asked for, is said again at this hop.
-pub(super) fn head(head: &mut Parts, upgrade: Option<&HeaderValue>) {
+pub(super) fn head(head: &mut ResponseHead, upgrade: Option<&HeaderValue>) {
     hop::strip_response(&mut head.headers);
     if let Some(protocol) = upgrade.filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS) {
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        head.headers.insert(header::UPGRADE, protocol.clone());
+        head.headers.append(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.append(header::UPGRADE, protocol.clone());
     }
-    head.version = Version::HTTP_11;
 }
 
 /// Rewrites the response to an opted-in request, as the site's mode allows.
 pub(super) fn rewrite(
     site: &Site,
     edge: Edge<'_>,
-    request: &RequestParts,
+    request: &RequestHead,
     key_fields: &KeyFields<'_>,
-    head: &mut Parts,
+    head: &mut ResponseHead,
     flight: &mut Flight,
 ) -> Decision {
     let began_ms = flight.began_ms();
@@ -95,7 +93,7 @@ pub(super) fn refuse(
     method: &Method,
     version: Version,
     mut flight: Flight,
-) -> Response<ResponseBody> {
+) -> (ResponseHead, ResponseBody) {
     let answer = error.answer();
     // Under a flood the log must not be the next thing to fail: those turned away are counted.
     if !matches!(error, ProxyError::Full | ProxyError::Origin(OriginError::Full)) {
@@ -113,26 +111,24 @@ pub(super) fn refuse(
     let text = format!("{}: {} (request {})\n", answer.status, answer.public, flight.id().as_str());
     let length = text.len();
     let body = (*method != Method::HEAD).then(|| Bytes::from(text));
-    let mut response = Response::new(ResponseBody::text(body, flight));
-    *response.status_mut() = answer.status;
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    let mut headers = Headers::with_capacity(6);
+    headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.append(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.append(header::CONTENT_LENGTH, HeaderValue::from(length));
     if let Ok(value) = HeaderValue::try_from(format!("origin-shim; error={}", answer.proxy_status)) {
-        headers.insert(PROXY_STATUS, value);
+        headers.append(PROXY_STATUS, value);
     }
     match answer.status {
         StatusCode::METHOD_NOT_ALLOWED => {
-            headers.insert(header::ALLOW, HeaderValue::from_static(ALLOW));
+            headers.append(header::ALLOW, HeaderValue::from_static(ALLOW));
         }
         StatusCode::SERVICE_UNAVAILABLE => {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            headers.append(header::RETRY_AFTER, RETRY_AFTER);
         }
         _ => {}
     }
     if answer.close && version < Version::HTTP_2 {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        headers.append(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response
+    (ResponseHead { status: answer.status, reason: None, headers }, ResponseBody::text(body, flight))
 }

@@ -1,8 +1,9 @@
 //! Puts the stamp on responses for CDNs whose purges are verified.
 
+use crate::head::Headers;
 use crate::rewrite::stamp::{self, STAMP};
 use crate::rewrite::{Decision, Outcome};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
@@ -16,11 +17,11 @@ thread_local! {
 
 /// Stamps a response that the CDN may keep, were it for a second, and whose request to the origin began then. Another instance's stamp, or an
 /// origin's, would speak of something else.
-pub(super) fn put(headers: &mut HeaderMap, decision: Decision, began_ms: i64) {
+pub(super) fn put(headers: &mut Headers, decision: Decision, began_ms: i64) {
     let is_kept = decision.may_be_kept() || decision.outcome == Outcome::Guarded;
     match value(began_ms).filter(|_| is_kept) {
-        Some(value) => drop(headers.insert(STAMP, value)),
-        None => drop(headers.remove(STAMP)),
+        Some(value) => headers.insert(&STAMP, value),
+        None => headers.remove(&STAMP),
     }
 }
 
@@ -43,10 +44,10 @@ mod tests {
     #[test]
     fn only_what_may_be_kept_is_stamped() {
         let stamped = |outcome, reason, began_ms| {
-            let mut headers = HeaderMap::new();
-            headers.insert(STAMP, HeaderValue::from_static("1-00000001"));
+            let mut headers = Headers::new();
+            headers.insert(&STAMP, HeaderValue::from_static("1-00000001"));
             put(&mut headers, Decision { outcome, reason }, began_ms);
-            headers.get(STAMP).map(|value| stamp::read(value).unwrap())
+            headers.get(&STAMP).map(|value| stamp::read(value).unwrap())
         };
         assert_eq!(stamped(Outcome::Lengthened, Reason::TtlTable, 1_000), Some(1_000));
         assert_eq!(stamped(Outcome::Lengthened, Reason::TtlTable, 1_000), Some(1_000));

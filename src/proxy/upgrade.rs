@@ -5,9 +5,9 @@
 use super::clock::Patience;
 use super::key_fields::KeyFields;
 use super::stream::Stream;
+use crate::head::{Headers, RequestHead};
 use bytes::{Bytes, BytesMut};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderValue, Method, Version, header};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
@@ -21,7 +21,7 @@ const BUFFER: usize = 16 * 1024;
 /// The protocol that a request asks for, where its site allows it. A wish that is not granted is not passed on; what is
 /// left is an ordinary request.
 pub(super) fn wanted<'h>(
-    head: &Parts,
+    head: &RequestHead,
     fields: &KeyFields<'h>,
     allowed: &[String],
 ) -> Option<&'h HeaderValue> {
@@ -34,12 +34,12 @@ pub(super) fn wanted<'h>(
 }
 
 /// Whether a 101 switches to the protocol that was asked for.
-pub(super) fn is_granted(headers: &HeaderMap, wanted: &HeaderValue) -> bool {
-    let mut protocols = headers.get_all(header::UPGRADE).iter();
+pub(super) fn is_granted(headers: &Headers, wanted: &HeaderValue) -> bool {
+    let mut protocols = headers.get_all(&header::UPGRADE);
     let is_wanted = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(wanted.as_bytes());
     protocols.next().is_some_and(is_wanted)
         && protocols.next().is_none()
-        && has_upgrade(headers.get_all(header::CONNECTION).iter())
+        && has_upgrade(headers.get_all(&header::CONNECTION))
 }
 
 fn has_upgrade<'h>(connection: impl Iterator<Item = &'h HeaderValue>) -> bool {
@@ -136,9 +136,7 @@ mod tests {
     #[test]
     fn which_wishes_are_granted() {
         let check = |version: Version, method: &str, lines: &[(&str, &str)], expected: Option<&str>| {
-            let mut request = http::Request::builder().method(method).uri("/").version(version);
-            *request.headers_mut().unwrap() = fixture::headers(lines);
-            let (head, ()) = request.body(()).unwrap().into_parts();
+            let head = fixture::request(version, method, "/", lines);
             let fields = KeyFields::of(&head.headers);
             let allowed = ["websocket".to_owned(), "x/1".to_owned()];
             let wanted = wanted(&head, &fields, &allowed).map(|value| value.to_str().unwrap());

@@ -93,7 +93,8 @@ pub struct Worker {
     pub clock: Rc<Clock>,
     /// Its idle origin connections.
     pub pool: Pool,
-    pub(super) scratch: Scratch,
+    /// Its spare buffers.
+    pub scratch: Scratch,
     /// Its responses that a CDN may keep.
     pub in_flight: InFlight,
     /// What requests and purges are compared by.

@@ -7,7 +7,8 @@ use super::outcome::{Decision, Outcome, Reason};
 use super::table::{self, Treatment};
 use super::write::Writer;
 use super::{Dialect, Guard, Keys, Policy, Rule, never, path, tag_header};
-use http::{HeaderMap, Method, StatusCode};
+use crate::head::Headers;
+use http::{Method, StatusCode};
 
 /// What rewriting needs to know of the request.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +53,7 @@ pub fn rewrite(
     request: RequestFacts<'_>,
     edge: Edge<'_>,
     status: StatusCode,
-    headers: &mut HeaderMap,
+    headers: &mut Headers,
 ) -> Decision {
     rewrite_telling(policy, request, edge, status, headers, &mut Provenance::default())
 }
@@ -63,7 +64,7 @@ pub fn rewrite_telling(
     request: RequestFacts<'_>,
     edge: Edge<'_>,
     status: StatusCode,
-    headers: &mut HeaderMap,
+    headers: &mut Headers,
     provenance: &mut Provenance,
 ) -> Decision {
     let path = path::normalise(request.path);

@@ -6,8 +6,9 @@ use super::dialect::{
     AKAMAI_CACHE_CONTROL, ANY_CDN_CACHE_CONTROL, CACHE_TAG, CLOUDFLARE_CDN_CACHE_CONTROL, EDGE_CACHE_TAG,
     EDGE_CONTROL, SURROGATE_CONTROL, SURROGATE_KEY, X_SURROGATE_KEY, XKEY,
 };
+use crate::head::Headers;
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA, SET_COOKIE, VARY};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 /// A field that rewriting cares about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl Field {
 /// What was found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'h, 'd> {
-    headers: &'h HeaderMap,
+    headers: &'h Headers,
     dialect: &'d Dialect,
     first: [Option<&'h HeaderValue>; Field::COUNT],
     /// Bits of fields that are there.
@@ -120,14 +121,14 @@ pub(super) struct Fields<'h, 'd> {
 }
 
 impl<'h, 'd> Fields<'h, 'd> {
-    pub(super) fn of(headers: &'h HeaderMap, dialect: &'d Dialect) -> Self {
+    pub(super) fn of(headers: &'h Headers, dialect: &'d Dialect) -> Self {
         let own_ttl = Field::of(dialect.ttl_header.as_str()).unwrap_or(Field::OwnTtl);
         let tag_header = dialect.tag_header.as_ref();
         let own_tags = tag_header.and_then(|name| Field::of(name.as_str())).unwrap_or(Field::OwnTags);
         let others = own_ttl == Field::OwnTtl || own_tags == Field::OwnTags;
         let mut found =
             Self { headers, dialect, first: [None; Field::COUNT], there: 0, repeated: 0, own_ttl, own_tags };
-        for (name, value) in headers {
+        for (name, value) in headers.iter() {
             match Field::of(name.as_str()) {
                 Some(field) => found.note(field, value),
                 None if !others => {}
@@ -159,9 +160,9 @@ impl<'h, 'd> Fields<'h, 'd> {
     }
 
     /// Every line of the field.
-    pub(super) fn lines(&self, field: Field) -> impl Iterator<Item = &'h HeaderValue> + use<'h> {
+    pub(super) fn lines(&self, field: Field) -> impl Iterator<Item = &'h HeaderValue> + use<'h, 'd> {
         let repeated = self.repeated & field.bit() != 0;
-        let more = repeated.then(|| self.headers.get_all(field.name(self.dialect)).iter().skip(1));
+        let more = repeated.then(|| self.headers.get_all(field.name(self.dialect)).skip(1));
         self.first(field).into_iter().chain(more.into_iter().flatten())
     }
 
@@ -188,7 +189,7 @@ mod tests {
         let standard = standard.into_iter().chain([Field::SetCookie, Field::Vary, Field::OwnTags]);
         for field in standard.chain(Field::TARGETED).chain(Field::TAGS) {
             let name = field.name(&dialect);
-            let headers = HeaderMap::from_iter([
+            let headers = Headers::from_iter([
                 (HeaderName::from_static("x-other"), HeaderValue::from_static("x")),
                 (name.clone(), HeaderValue::from_static("1")),
             ]);
@@ -203,7 +204,7 @@ mod tests {
         let check = |ttl: &'static str, tags: &'static str, own: (Field, Field)| {
             let names = [ttl, tags].map(HeaderName::from_static);
             let dialect = Dialect::new(CdnType::Fastly, Some(names[0].clone()), Some(names[1].clone()));
-            let headers = HeaderMap::from_iter(names.map(|name| (name, HeaderValue::from_static("x"))));
+            let headers = Headers::from_iter(names.map(|name| (name, HeaderValue::from_static("x"))));
             let found = Fields::of(&headers, &dialect);
             assert_eq!((found.own_ttl, found.own_tags), own);
             assert!(found.has(own.0) && found.has(own.1));
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn repeated_fields_have_all_their_lines() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::new();
         for line in ["1", "2", "3"] {
             headers.append(CACHE_CONTROL, HeaderValue::from_static(line));
         }

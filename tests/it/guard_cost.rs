@@ -1,8 +1,10 @@
 //! What it costs a response to be held against what was purged: the same whether that is one page or 100,000. Instructions
 //! are counted by valgrind, and only those of the rewriting.
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use origin_shim::config::Config;
+use origin_shim::head::Headers;
 use origin_shim::rewrite::keys::path_key;
 use origin_shim::rewrite::{Edge, Guard, Outcome, Purged, RequestFacts, rewrite};
 use std::env;
@@ -55,10 +57,13 @@ fn rewriting() {
     }
     for number in 0..RESPONSES {
         let path = format!("/blog/2026/page-{:03}.html", number);
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static("text/html"));
-        headers.insert("cache-control", HeaderValue::from_static("max-age=60"));
-        headers.insert("surrogate-key", HeaderValue::from_static("product-42 category-7"));
+        let mut headers = Headers::new();
+        headers.append(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        headers.append(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
+        headers.append(
+            HeaderName::from_static("surrogate-key"),
+            HeaderValue::from_static("product-42 category-7"),
+        );
         let request = RequestFacts { method: &Method::GET, path: &path, authorization: false, cookie: false };
         // Just before the purges were accepted.
         let guard = purges.map(|_| Guard { purged: &purged, began_ms: 999 });

@@ -1,6 +1,7 @@
 //! `--fetch`: the head of the origin's own response.
 
 use crate::config::{Limits, OriginHost, OriginProtocol, OriginTls, OriginUrl, Site};
+use crate::head::Headers;
 use crate::listen::tls::TlsError;
 use crate::proxy::opt_in::{CDN_TYPE, OPT_IN, SECRET};
 use crate::proxy::roots::{Roots, with_http2};
@@ -13,7 +14,7 @@ pub struct Asked<'a> {
     /// The URL, as visitors know it.
     pub url: &'a Uri,
     /// The request's headers.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Headers,
     /// Whether the opt-in is believed, and so goes on to the origin.
     pub opt_in: bool,
 }
@@ -27,7 +28,7 @@ pub struct Answer {
     /// Its status.
     pub status: StatusCode,
     /// Its headers.
-    pub headers: HeaderMap,
+    pub headers: Headers,
 }
 
 /// Why no origin answered.
@@ -74,7 +75,7 @@ pub async fn head(site: &Site, limits: &Limits, asked: Asked<'_>) -> Result<Answ
                     origin: base(origin),
                     version: response.version(),
                     status: response.status(),
-                    headers: response.headers().clone(),
+                    headers: response.headers().clone().into(),
                 });
             }
             Err(source) => last = FetchError::Origin { origin: base(origin), source: source.without_url() },
@@ -166,7 +167,7 @@ fn headers(
     asked: &Asked<'_>,
     spoken: Spoken,
 ) -> Result<HeaderMap, FetchError> {
-    let mut headers = asked.headers.clone();
+    let mut headers = HeaderMap::from(asked.headers.clone());
     headers.remove(SECRET);
     if !asked.opt_in {
         headers.remove(OPT_IN);

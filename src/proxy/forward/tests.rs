@@ -22,10 +22,8 @@ const PLAIN: Case = Case {
 
 impl Case {
     /// The head that the origin gets.
-    fn forward(&self, lines: &[(&str, &str)]) -> Result<HeaderMap, ProxyError> {
-        let mut request = http::Request::builder().method(self.method).uri(self.target).version(self.version);
-        *request.headers_mut().unwrap() = fixture::headers(lines);
-        let (head, ()) = request.body(()).unwrap().into_parts();
+    fn forward(&self, lines: &[(&str, &str)]) -> Result<Headers, ProxyError> {
+        let head = fixture::request(self.version, self.method, self.target, lines);
         let forwarding = Forwarding {
             peer: &Peer::new("192.0.2.7".parse().unwrap(), true),
             trusted: self.trusted,
@@ -36,11 +34,7 @@ impl Case {
             upgrade: None,
         };
         let fields = fields(&head, &KeyFields::of(&head.headers), forwarding)?;
-        let mut sent = HeaderMap::new();
-        for (name, value) in fields.iter(None) {
-            sent.append(name, value.clone());
-        }
-        Ok(sent)
+        Ok(fields.iter(None).map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
     /// Forwards `lines`, and expects these besides what is always set.
@@ -237,7 +231,7 @@ fn via_and_cdn_loop_are_appended() {
         &[("via", "1.1 edge"), ("cdn-loop", "Fastly; v=1")],
         &[("via", "1.1 edge"), ("cdn-loop", "Fastly; v=1")],
     );
-    let via = |version| Case { version, ..PLAIN }.forward(&[]).unwrap()[header::VIA].clone();
+    let via = |version| Case { version, ..PLAIN }.forward(&[]).unwrap().get(&header::VIA).unwrap().clone();
     assert_eq!(via(Version::HTTP_2), "2.0 origin-shim");
     assert_eq!(via(Version::HTTP_10), "1.0 origin-shim");
 }
@@ -264,8 +258,7 @@ fn conditions_are_withheld_where_a_304_would_lose_the_tags() {
 
 #[test]
 fn the_origin_may_be_told_another_host() {
-    let request = http::Request::builder().header("host", "www.example.com").body(()).unwrap();
-    let (head, ()) = request.into_parts();
+    let head = fixture::request(Version::HTTP_11, "GET", "/", &[("host", "www.example.com")]);
     let (peer, id) = (
         Peer::new("192.0.2.7".parse().unwrap(), true),
         RequestId::of(KeyFields::of(&head.headers).request_id, false, || 1),

@@ -1,10 +1,11 @@
 //! The body of a response, read from its connection as it is asked for.
 
-use super::chunked::{ChunkedError, Decoded, Decoder};
+use super::chunked::{Decoded, Decoder};
+use super::decoder::BodyDecoder;
 use super::error::{Cause, Error, Phase};
 use super::head::Framing;
-use super::upload::Upload;
-use super::{Connection, MAX_READ_BYTES, Recycle};
+use super::sending::Sending;
+use super::{Connection, Recycle};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
@@ -18,7 +19,7 @@ pub struct ResponseBody<IO, B, P> {
     /// `None` once the body has ended.
     reading: Option<Reading<IO, P>>,
     /// What the origin has not yet read of the request when it began to answer.
-    upload: Option<Box<Upload<B>>>,
+    upload: Option<Box<Sending<B>>>,
     /// After 101: there is no body, and the connection is no longer HTTP's.
     switched: Option<Connection<IO>>,
 }
@@ -45,56 +46,12 @@ impl<IO, P> Reading<IO, P> {
     }
 }
 
-/// Finds the end of a body.
-#[derive(Debug)]
-enum BodyDecoder {
-    /// This many bytes are still to come.
-    Length(u64),
-    Chunked(Decoder),
-    Close,
-}
-
-impl BodyDecoder {
-    fn is_end(&self) -> bool {
-        match self {
-            Self::Length(left) => *left == 0,
-            Self::Chunked(decoder) => decoder.is_end(),
-            Self::Close => false,
-        }
-    }
-
-    /// Room that the next read should have. One byte more than is to come, since a read that does not fill its room
-    /// tells the runtime that the socket is empty, which saves the next attempt.
-    fn room(&self, usual: usize) -> usize {
-        match self {
-            Self::Length(left) => {
-                usize::try_from(*left).unwrap_or(MAX_READ_BYTES).saturating_add(1).min(MAX_READ_BYTES)
-            }
-            Self::Chunked(_) | Self::Close => usual,
-        }
-    }
-
-    fn decode(&mut self, buf: &mut BytesMut) -> Result<Decoded, ChunkedError> {
-        match self {
-            Self::Chunked(decoder) => decoder.decode(buf),
-            Self::Length(0) => Ok(Decoded::End),
-            _ if buf.is_empty() => Ok(Decoded::NeedMore),
-            Self::Length(left) => {
-                let length = usize::try_from(*left).map_or(buf.len(), |left| left.min(buf.len()));
-                *left -= length as u64;
-                Ok(Decoded::Data(buf.split_to(length).freeze()))
-            }
-            Self::Close => Ok(Decoded::Data(buf.split().freeze())),
-        }
-    }
-}
-
 impl<IO, B, P> ResponseBody<IO, B, P>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
     P: Recycle<IO>,
 {
-    pub(super) fn new(reading: Reading<IO, P>, upload: Option<Box<Upload<B>>>) -> Self {
+    pub(super) fn new(reading: Reading<IO, P>, upload: Option<Box<Sending<B>>>) -> Self {
         let mut body = Self { reading: Some(reading), upload, switched: None };
         body.end_if_complete();
         body
@@ -111,9 +68,9 @@ where
 
     /// The connection is done with as soon as the last byte was taken, not only when that is asked for once more.
     fn end_if_complete(&mut self) {
-        if let Some(reading) = self.reading.take_if(|reading| reading.decoder.is_end()) {
+        if let Some(mut reading) = self.reading.take_if(|reading| reading.decoder.is_end()) {
             self.upload = None;
-            if reading.reusable && reading.connection.has_nothing_left() {
+            if reading.reusable && reading.connection.input().is_empty() {
                 reading.pool.recycle(reading.connection.into_idle());
             }
         }
@@ -150,7 +107,7 @@ where
             {
                 this.upload = None;
             }
-            match reading.decoder.decode(reading.connection.buffer()) {
+            match reading.decoder.decode(reading.connection.input().buffer()) {
                 Err(error) => return this.fail(Cause::Chunked(error)),
                 Ok(Decoded::Data(data)) => {
                     this.end_if_complete();
@@ -158,7 +115,7 @@ where
                 }
                 Ok(Decoded::End) => this.end_if_complete(),
                 Ok(Decoded::NeedMore) => {
-                    let room = reading.decoder.room(reading.connection.usual_room());
+                    let room = reading.decoder.room(reading.connection.input().usual_room());
                     match ready!(reading.connection.poll_fill(cx, room)) {
                         Err(error) => return this.fail(Cause::Io(error)),
                         Ok(0) if matches!(reading.decoder, BodyDecoder::Close) => {
@@ -178,10 +135,7 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.reading.as_ref().map(|reading| &reading.decoder) {
-            None => SizeHint::with_exact(0),
-            Some(BodyDecoder::Length(left)) => SizeHint::with_exact(*left),
-            Some(BodyDecoder::Chunked(_) | BodyDecoder::Close) => SizeHint::default(),
-        }
+        let left = self.reading.as_ref().map_or(Some(0), |reading| reading.decoder.left());
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

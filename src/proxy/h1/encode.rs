@@ -1,19 +1,9 @@
 //! A request on its way to bytes (RFC 9112 §3, §6, §7.1).
 
+use super::sending::Framing;
 use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method};
-
-/// How the end of a request's body is told to the origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// There is none.
-    Empty,
-    /// `Content-Length`, never 0.
-    Length(u64),
-    /// `Transfer-Encoding: chunked`.
-    Chunked,
-}
 
 /// What the caller knows of the body that it will send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +140,7 @@ pub const BODY_END: &[u8] = b"0\r\n\r\n";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderMap;
+    use crate::proxy::fixture;
 
     fn encode(
         method: &Method,
@@ -158,15 +148,9 @@ mod tests {
         headers: &[(&str, &str)],
         body: BodySize,
     ) -> Result<(String, Encoded), EncodeError> {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
-            );
-        }
+        let headers = fixture::headers(headers);
         let mut out = BytesMut::new();
-        let encoded = request_head(&mut out, method, target.as_bytes(), &map, body)?;
+        let encoded = request_head(&mut out, method, target.as_bytes(), headers.iter(), body)?;
         Ok((String::from_utf8(out.to_vec()).unwrap(), encoded))
     }
 
@@ -197,8 +181,8 @@ mod tests {
         GET /a//b/../%2e%2E?x=%00&y="<é> HTTP/1.1\r\n
         host: a.example\r\n
         cookie: a=b\r\n
-        cookie: c=d\r\n
         x-custom:   café \r\n
+        cookie: c=d\r\n
         \r\n
         "#);
         assert_eq!(encoded, Encoded { framing: Framing::Empty, close: false });

@@ -3,6 +3,7 @@
 use super::chunked::ChunkedError;
 use super::encode::EncodeError;
 use super::head::HeadError;
+use super::sending::Unsent;
 use h2::Reason;
 use std::fmt;
 use std::io;
@@ -72,6 +73,17 @@ pub enum Cause {
     /// The request's stream failed, or its connection ([`h2`](crate::proxy::h2), which has its errors in common with `h1`).
     #[error("the HTTP/2 stream failed")]
     Http2(#[source] Box<h2::Error>),
+}
+
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<Unsent<E>> for Cause {
+    fn from(unsent: Unsent<E>) -> Self {
+        match unsent {
+            Unsent::Io(error) => Self::Io(error),
+            Unsent::Closed => Self::Closed,
+            Unsent::Body(error) => Self::RequestBody(error.into()),
+            Unsent::Length => Self::RequestLength,
+        }
+    }
 }
 
 impl Cause {

@@ -3,12 +3,12 @@
 use super::body::{Reading, ResponseBody};
 use super::error::{Cause, Error, Phase};
 use super::head::{Framing, Head, HeadReader};
-use super::upload::Upload;
+use super::sending::{Sending, Unsent};
 use super::{Connection, Recycle};
+use crate::head::ResponseHead;
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::StatusCode;
 use http_body::Body;
-use hyper::ext::ReasonPhrase;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,7 +22,7 @@ pub struct Exchange<IO, B, P> {
     /// `None` once the exchange has ended.
     parts: Option<(Connection<IO>, P)>,
     /// `None` once the request was written, or cannot be written any further.
-    upload: Option<Upload<B>>,
+    upload: Option<Sending<B>>,
     sent: bool,
     write_error: Option<Cause>,
     head: HeadReader,
@@ -38,9 +38,14 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     P: Recycle<IO>,
 {
-    pub(super) fn new(connection: Connection<IO>, pool: P, upload: Upload<B>, head: HeadReader) -> Self {
+    pub(super) fn new(
+        connection: Connection<IO>,
+        pool: P,
+        (upload, close_asked): (Sending<B>, bool),
+        head: HeadReader,
+    ) -> Self {
         Self {
-            close_asked: upload.close_asked(),
+            close_asked,
             parts: Some((connection, pool)),
             upload: Some(upload),
             sent: false,
@@ -75,21 +80,23 @@ where
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => {
                     self.sent = true;
-                    connection.lend(self.upload.take().map(Upload::into_buffer));
+                    if let Some(upload) = self.upload.take() {
+                        connection.input().lend(upload.into_buffer());
+                    }
                 }
                 // An origin may answer and close before it has read everything: its answer counts.
-                Poll::Ready(Err(cause @ (Cause::Io(_) | Cause::Closed))) => {
-                    self.write_error = Some(cause);
+                Poll::Ready(Err(unsent @ (Unsent::Io(_) | Unsent::Closed))) => {
+                    self.write_error = Some(unsent.into());
                     self.upload = None;
                 }
-                Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
+                Poll::Ready(Err(unsent)) => return Poll::Ready(Err(unsent.into())),
             }
         }
         loop {
             if let Some(head) = connection.decode_head(&mut self.head).map_err(Cause::Head)? {
                 return Poll::Ready(Ok(head));
             }
-            let room = connection.usual_room();
+            let room = connection.input().usual_room();
             match ready!(connection.poll_fill(cx, room)) {
                 Ok(0) => return Poll::Ready(Err(self.write_error.take().unwrap_or(Cause::Closed))),
                 Ok(_) => self.response_started = true,
@@ -103,16 +110,16 @@ where
         head: Head,
         connection: Connection<IO>,
         pool: P,
-    ) -> Response<ResponseBody<IO, B, P>> {
+    ) -> (ResponseHead, ResponseBody<IO, B, P>) {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return response(head, ResponseBody::switched(connection));
+            return (head.into(), ResponseBody::switched(connection));
         }
         // A response before the end of the request leaves the connection in doubt.
         let reusable = head.persistent && head.framing != Framing::Close && self.sent && !self.close_asked;
         // Who answers with an error does not want the rest; who answers with success may well be reading on.
         let upload = self.upload.take().filter(|_| head.status.is_success()).map(Box::new);
         let body = Reading::new(connection, pool, head.framing, reusable);
-        response(head, ResponseBody::new(body, upload))
+        (head.into(), ResponseBody::new(body, upload))
     }
 
     fn error(&self, connection: &Connection<IO>, cause: Cause) -> Error {
@@ -133,7 +140,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     P: Recycle<IO> + Unpin,
 {
-    type Output = Result<Response<ResponseBody<IO, B, P>>, Error>;
+    type Output = Result<(ResponseHead, ResponseBody<IO, B, P>), Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -146,13 +153,9 @@ where
     }
 }
 
-fn response<T>(head: Head, body: T) -> Response<T> {
-    let mut response = Response::new(body);
-    *response.status_mut() = head.status;
-    *response.version_mut() = head.version;
-    *response.headers_mut() = head.headers;
-    if let Some(reason) = head.reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
-        response.extensions_mut().insert(reason);
+impl From<Head> for ResponseHead {
+    fn from(head: Head) -> Self {
+        let Head { status, reason, headers, .. } = head;
+        Self { status, reason, headers }
     }
-    response
 }

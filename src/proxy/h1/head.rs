@@ -4,9 +4,10 @@
 //! else is left as the origin sent it; removing hop-by-hop fields is not done here.
 
 use super::scratch::LineCache;
+use crate::head::Headers;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use std::ops::Range;
 
 /// Field lines in a response.
@@ -16,7 +17,7 @@ pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Interim (1xx) responses before the final one.
 pub const MAX_INTERIM: u8 = 16;
 
-/// Fields that a rewrite may add before the map has to grow.
+/// Fields that a rewrite may add before the list has to grow.
 const SPARE_FIELDS: usize = 4;
 /// How every response begins.
 const VERSION: &[u8] = b"HTTP/1.";
@@ -29,7 +30,7 @@ pub struct Head {
     /// HTTP/1.0 or HTTP/1.1, as the origin says.
     pub version: Version,
     /// Every field line.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// The reason phrase, where it is not the usual one.
     pub reason: Option<Bytes>,
     /// Where the body ends.
@@ -239,7 +240,7 @@ fn parse(
         return Err(HeadError::Upgrade);
     }
     let interim = status.is_informational() && !switches;
-    let mut headers = HeaderMap::with_capacity(lines.len() + SPARE_FIELDS);
+    let mut headers = Headers::with_capacity(lines.len() + SPARE_FIELDS);
     let mut semantics = Semantics::default();
     for (index, line) in lines.enumerate() {
         let (name, value) =
@@ -362,7 +363,7 @@ impl Semantics {
 }
 
 /// `1*DIGIT` within 64 bits: no sign, no blanks, no list.
-pub(in crate::proxy) fn content_length(value: &[u8]) -> Option<u64> {
+pub fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
     }
@@ -373,7 +374,7 @@ pub(in crate::proxy) fn content_length(value: &[u8]) -> Option<u64> {
 }
 
 /// Whether a comma-separated list has this token.
-pub(super) fn has_token(list: &[u8], token: &[u8]) -> bool {
+pub fn has_token(list: &[u8], token: &[u8]) -> bool {
     list.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
 }
 

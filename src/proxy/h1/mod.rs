@@ -12,12 +12,15 @@
 
 pub mod body;
 pub mod chunked;
+pub mod decoder;
 pub mod encode;
 pub mod error;
 pub mod exchange;
 pub mod head;
+pub mod input;
+pub mod lines;
 pub mod scratch;
-mod upload;
+pub mod sending;
 
 #[cfg(test)]
 mod tests;
@@ -28,15 +31,16 @@ pub use exchange::Exchange;
 pub use scratch::Scratch;
 
 use bytes::{Bytes, BytesMut};
+use encode::{BodySize, Encoded};
 use head::{Head, HeadError, HeadLimits, HeadReader};
 use http::{HeaderName, HeaderValue, Method};
 use http_body::Body;
-use scratch::Size;
+use input::Input;
+use sending::Sending;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use upload::Upload;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Room for a read at first; enough for most heads together with a small body.
 const READ_BYTES: usize = 8 * 1024;
@@ -51,12 +55,7 @@ pub struct Connection<IO>(Box<Inner<IO>>);
 #[derive(Debug)]
 struct Inner<IO> {
     io: IO,
-    scratch: Scratch,
-    buf: BytesMut,
-    size: Size,
-    usual_room: usize,
-    /// Bytes of the response under way.
-    received: usize,
+    input: Input,
     reused: bool,
 }
 
@@ -95,16 +94,7 @@ where
 {
     /// Takes over a fresh connection, after the TLS handshake if there is one.
     pub fn new(io: IO, scratch: &Scratch) -> Self {
-        let scratch = scratch.clone();
-        Self(Box::new(Inner {
-            io,
-            scratch,
-            buf: BytesMut::new(),
-            size: Size::Small,
-            usual_room: READ_BYTES,
-            received: 0,
-            reused: false,
-        }))
+        Self(Box::new(Inner { io, input: Input::new(scratch), reused: false }))
     }
 
     /// Whether an idle connection is still open and silent. One that has received anything is at odds with us about where
@@ -129,9 +119,17 @@ where
         P: Recycle<IO>,
     {
         let Request { method, target, headers, body, limits, upgrade } = request;
-        match Upload::new(self.0.scratch.buffer(Size::Small), method, target, headers, body) {
-            Ok(upload) => {
-                Ok(Exchange::new(self, pool, upload, HeadReader::new(method, limits).upgradable(upgrade)))
+        let size = match &body {
+            None => BodySize::None,
+            Some(body) => body.size_hint().exact().map_or(BodySize::Unknown, BodySize::Exact),
+        };
+        // Into one buffer with the start of the body.
+        let mut buf = self.0.input.write_buffer();
+        match encode::request_head(&mut buf, method, target, headers, size) {
+            Ok(Encoded { framing, close }) => {
+                let upload = Sending::new(buf, framing, body);
+                let head = HeadReader::new(method, limits).upgradable(upgrade);
+                Ok(Exchange::new(self, pool, (upload, close), head))
             }
             Err(error) => Err(Error {
                 phase: Phase::Request,
@@ -151,72 +149,30 @@ where
         &mut self.0.io
     }
 
-    fn buffer(&mut self) -> &mut BytesMut {
-        &mut self.0.buf
+    fn input(&mut self) -> &mut Input {
+        &mut self.0.input
     }
 
     fn decode_head(&mut self, reader: &mut HeadReader) -> Result<Option<Head>, HeadError> {
-        let Inner { scratch, buf, .. } = &mut *self.0;
-        if buf.is_empty() {
+        if self.0.input.is_empty() {
             return Ok(None);
         }
-        scratch.with_lines(|lines| reader.decode(buf, lines))
-    }
-
-    /// Takes a spent write buffer as the read buffer, unless there is one already.
-    fn lend(&mut self, buf: Option<BytesMut>) {
-        if self.0.buf.capacity() == 0
-            && let Some(buf) = buf
-        {
-            self.0.buf = buf;
-        }
-    }
-
-    fn has_nothing_left(&self) -> bool {
-        self.0.buf.is_empty()
+        self.0.input.with_lines(|buf, lines| reader.decode(buf, lines))
     }
 
     /// Reads once, with room for at least `room` bytes. 0 is the end of the stream.
     fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
-        let Inner { io, buf, size, usual_room, scratch, received, .. } = &mut *self.0;
-        if buf.is_empty() && room > READ_BYTES && !buf.try_reclaim(room) {
-            scratch.keep(std::mem::replace(buf, scratch.buffer(Size::Large)), *size);
-            *size = Size::Large;
-        }
-        buf.reserve(room);
-        let spare = buf.capacity() - buf.len();
-        let Poll::Ready(read) = pin!(io.read_buf(buf)).poll(cx) else {
-            if buf.is_empty() && *size == Size::Large {
-                // Whoever waits needs no memory for it.
-                scratch.keep(std::mem::take(buf), Size::Large);
-                *size = Size::Small;
-            }
-            return Poll::Pending;
-        };
-        let read = read?;
-        *received = received.saturating_add(read);
-        if read == spare {
-            *usual_room = (*usual_room * 2).min(MAX_READ_BYTES);
-        }
-        Poll::Ready(Ok(read))
-    }
-
-    /// Room for the next read where nothing else is known: it doubles whenever a read filled all there was.
-    fn usual_room(&self) -> usize {
-        self.0.usual_room
+        let Inner { io, input, .. } = &mut *self.0;
+        input.poll_fill(cx, io, room)
     }
 
     /// The connection itself, and what it has received beyond the last message.
     fn into_parts(self) -> (IO, BytesMut) {
-        (self.0.io, self.0.buf)
+        (self.0.io, self.0.input.into_buffer())
     }
 
     fn into_idle(mut self) -> Self {
-        self.0.scratch.keep(std::mem::take(&mut self.0.buf), self.0.size);
-        self.0.size = Size::Small;
-        // What an origin sends next is likely to be of the same kind.
-        let was_large = std::mem::take(&mut self.0.received) > READ_BYTES;
-        self.0.usual_room = if was_large { MAX_READ_BYTES } else { READ_BYTES };
+        self.0.input.end_message();
         self.0.reused = true;
         self
     }

@@ -110,7 +110,7 @@ struct Slot {
 
 impl LineCache {
     /// The field that exactly these bytes stand for: remembered, or made by `parse`.
-    pub(super) fn field(
+    pub fn field(
         &mut self,
         line: &[u8],
         parse: impl FnOnce() -> Option<(HeaderName, HeaderValue)>,

@@ -3,6 +3,7 @@
 use super::body::{Reading, ResponseBody};
 use super::upload::Upload;
 use super::{Place, head};
+use crate::head::ResponseHead;
 use crate::proxy::h1::head::{Framing, HeadLimits};
 use crate::proxy::h1::{Cause, Error, Phase};
 use ::h2::RecvStream;
@@ -75,16 +76,19 @@ where
         &mut self,
         response: Response<RecvStream>,
         place: Place,
-    ) -> Result<Response<ResponseBody<B>>, Cause> {
+    ) -> Result<(ResponseHead, ResponseBody<B>), Cause> {
         let framing = head::check(&response, self.to_head, self.limits).map_err(Cause::Head)?;
         // Who answers with an error does not want the rest; who answers with success may well be reading on.
         let is_success = response.status().is_success();
         let upload = self.upload.take().filter(|_| is_success).map(Box::new);
-        Ok(response.map(|stream| match framing {
+        let (parts, stream) = response.into_parts();
+        let head = ResponseHead { status: parts.status, reason: None, headers: parts.headers.into() };
+        let body = match framing {
             Framing::Empty => ResponseBody::empty(),
             Framing::Length(length) => ResponseBody::new(Reading::new(stream, Some(length), place), upload),
             Framing::Chunked | Framing::Close => ResponseBody::new(Reading::new(stream, None, place), upload),
-        }))
+        };
+        Ok((head, body))
     }
 }
 
@@ -93,7 +97,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    type Output = Result<Response<ResponseBody<B>>, Error>;
+    type Output = Result<(ResponseHead, ResponseBody<B>), Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();

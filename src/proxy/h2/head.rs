@@ -102,6 +102,7 @@ pub(super) fn check<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::Headers;
     use crate::proxy::fixture;
 
     /// Target, then fields, of the request that is sent.
@@ -112,8 +113,9 @@ mod tests {
     ) -> Result<String, EncodeError> {
         let fields = fixture::headers(&[&[("host", "a.test")], fields].concat());
         let target = "/a?b".parse().unwrap();
-        let Encoded { head, length } = request(method, &target, Scheme::HTTPS, &fields, body)?;
-        let lines = fixture::lines(head.headers());
+        let Encoded { head, length } = request(method, &target, Scheme::HTTPS, fields.iter(), body)?;
+        let fields = Headers::from(head.headers().clone());
+        let lines = fixture::lines(&fields);
         Ok(format!("{} {length:?} {lines:?}", head.uri()))
     }
 
@@ -153,7 +155,7 @@ mod tests {
         let check = |status: u16, fields: &[(&str, &str)], to_head, expected| {
             let mut response = Response::new(());
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
-            *response.headers_mut() = fixture::headers(fields);
+            *response.headers_mut() = fixture::headers(fields).into();
             let limits = HeadLimits { fields: 2, bytes: 30 };
             assert_eq!(super::check(&response, to_head, limits), expected, "{status} {fields:?}");
         };

@@ -1,14 +1,14 @@
 use super::*;
 use crate::config::{Trust, secret::Secret};
+use crate::head::Headers;
 use crate::proxy::fixture;
 use crate::proxy::site::Routing;
 use crate::view::PurgeHealthView;
 use CdnType::*;
-use http::HeaderMap;
 
 const PEER: &str = "192.0.2.7";
 
-fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+fn headers(lines: &[(&str, &str)]) -> Headers {
     fixture::headers(lines)
 }
 

@@ -13,7 +13,7 @@ pub(super) fn purged() -> Purged {
     purged
 }
 
-fn guarded(exchange: Exchange, policy: &Policy, dialect: &Dialect, purged: &Purged) -> (Decision, HeaderMap) {
+fn guarded(exchange: Exchange, policy: &Policy, dialect: &Dialect, purged: &Purged) -> (Decision, Headers) {
     exchange.held_against(purged, 1_000_000, policy, dialect)
 }
 
@@ -108,7 +108,7 @@ fn only_what_a_purge_covers() {
     }
     // An origin that is a cache made it earlier.
     let mut old = page();
-    old.headers.insert("age", HeaderValue::from_static("60"));
+    old.headers.insert(&http::header::AGE, HeaderValue::from_static("60"));
     assert!(is_guarded(path_key("/blog/first"), old.clone(), 1_060_000));
     assert!(!is_guarded(path_key("/blog/first"), old, 1_061_000));
 }
@@ -124,7 +124,7 @@ fn what_does_not_fit_may_be_anything() {
 }
 
 /// The largest lifetime that any header grants, in seconds.
-fn longest(headers: &HeaderMap) -> u64 {
+fn longest(headers: &Headers) -> u64 {
     let lines = headers.iter().map(|(_, value)| String::from_utf8_lossy(value.as_bytes()).to_lowercase());
     let of_line = |line: String| {
         let after = |name: &str| {

@@ -10,7 +10,8 @@ mod targeted;
 
 use super::pattern::PathPattern;
 use super::*;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use crate::head::Headers;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::time::Duration;
 
 /// A site with the default TTLs and no tags of its own.
@@ -65,13 +66,13 @@ struct Exchange {
     authorization: bool,
     cookie: bool,
     status: u16,
-    headers: HeaderMap,
+    headers: Headers,
     unhealthy: bool,
 }
 
 /// A GET of `/a` that was answered by 200 with these header lines.
 fn get(lines: &[&str]) -> Exchange {
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::new();
     for line in lines {
         let (name, value) = line.split_once(": ").unwrap();
         headers
@@ -102,7 +103,7 @@ impl Exchange {
     }
 
     /// What `rewrite` makes of it.
-    fn rewritten(self, policy: &Policy, dialect: &Dialect) -> (Decision, HeaderMap) {
+    fn rewritten(self, policy: &Policy, dialect: &Dialect) -> (Decision, Headers) {
         self.held_against(&Purged::default(), 0, policy, dialect)
     }
 
@@ -113,7 +114,7 @@ impl Exchange {
         began_ms: i64,
         policy: &Policy,
         dialect: &Dialect,
-    ) -> (Decision, HeaderMap) {
+    ) -> (Decision, Headers) {
         let request = RequestFacts {
             method: &self.method,
             path: &self.path,
@@ -152,7 +153,7 @@ impl Exchange {
 }
 
 /// Header lines in the order of their names.
-fn text(headers: &HeaderMap) -> String {
+fn text(headers: &Headers) -> String {
     let mut lines: Vec<_> = headers
         .iter()
         .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))

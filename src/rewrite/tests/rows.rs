@@ -207,7 +207,7 @@ fn a_quoted_string_without_an_end_swallows_nothing() {
         .check_fastly("max-age=7200, public", "max-age=172800");
     let exchange = get(&["cache-control: x=\"y", "cache-control: private, max-age=9000"]).unhealthy();
     let (_, headers) = exchange.rewritten(&overriding_site(), &dialect(Fastly));
-    assert_eq!(headers["cache-control"], "private, max-age=300");
+    assert_eq!(headers.get("cache-control").unwrap(), "private, max-age=300");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn stale_is_allowed_to_the_cdn_by_the_site() {
         ],
     );
     let (_, headers) = get(&[]).status(404).rewritten(&policy, &dialect(Fastly));
-    assert_eq!(headers["surrogate-control"], "max-age=240", "an error page is not served stale");
+    assert_eq!(headers.get("surrogate-control").unwrap(), "max-age=240", "an error page is not served stale");
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn the_first_rule_that_matches_decides() {
     let policy = Policy { rules: vec![rule("/b/*", 1), rule("/b/**", 2), rule("/é", 3)], ..site() };
     let check = |path: &str, edge: &str| {
         let (_, headers) = get(&[]).path(path).rewritten(&policy, &dialect(Varnish));
-        assert_eq!(headers["surrogate-control"], edge, "{path}");
+        assert_eq!(headers.get("surrogate-control").unwrap(), edge, "{path}");
     };
     check("/b/x", "max-age=1");
     check("/b/x/y", "max-age=2");
@@ -357,7 +357,7 @@ fn the_aem_table() {
         "lengthened ttl-table | cache-control: max-age=0, s-maxage=172800 | etag: e",
     );
     let (_, headers) = get(&[]).status(302).rewritten(&policy, &dialect(Akamai));
-    assert_eq!(headers["edge-control"], "!no-store, max-age=172800s, downstream-ttl=0s");
+    assert_eq!(headers.get("edge-control").unwrap(), "!no-store, max-age=172800s, downstream-ttl=0s");
     for status in [400, 401, 403, 500] {
         check(
             status,
@@ -377,7 +377,7 @@ impl Exchange {
     fn check_fastly(self, cache_control: &str, surrogate_control: &str) {
         let (decision, headers) = self.rewritten(&site(), &dialect(Fastly));
         assert_eq!(decision.outcome, Outcome::Lengthened);
-        assert_eq!(headers["cache-control"].as_bytes(), cache_control.as_bytes());
-        assert_eq!(headers["surrogate-control"], surrogate_control);
+        assert_eq!(headers.get("cache-control").unwrap().as_bytes(), cache_control.as_bytes());
+        assert_eq!(headers.get("surrogate-control").unwrap(), surrogate_control);
     }
 }

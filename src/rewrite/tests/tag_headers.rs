@@ -17,9 +17,13 @@ fn tagging_site() -> Policy {
 /// The tag header that the dialect reads; no other may be left.
 fn tags(exchange: Exchange, policy: &Policy, dialect: &Dialect) -> Option<String> {
     let (_, mut headers) = exchange.rewritten(policy, dialect);
-    let tags = dialect.tag_header.as_ref().and_then(|name| headers.remove(name));
+    let tags = dialect.tag_header.as_ref().and_then(|name| {
+        let tags = headers.get(name).cloned();
+        headers.remove(name);
+        tags
+    });
     for other in ["surrogate-key", "x-surrogate-key", "xkey", "cache-tag", "edge-cache-tag", "x-tags"] {
-        assert!(!headers.contains_key(other), "{other} is left");
+        assert!(!headers.contains(other), "{other} is left");
     }
     tags.map(|value| value.to_str().unwrap().to_owned())
 }
@@ -136,11 +140,11 @@ fn what_does_not_fit_means_fallback() {
         let (decision, headers) = exchange.rewritten(&site(), &dialect);
         let outcome = if reason.is_some() { Outcome::Fallback } else { Outcome::Lengthened };
         assert_eq!(decision, Decision { outcome, reason: reason.unwrap_or(Reason::TtlTable) }, "{cdn:?}");
-        let value = headers[dialect.tag_header.as_ref().unwrap()].to_str().unwrap();
+        let value = headers.get(dialect.tag_header.as_ref().unwrap()).unwrap().to_str().unwrap();
         let written: Vec<_> = value.split([' ', ',']).collect();
         assert_eq!(written, given[..fitting], "{cdn:?}");
         let edge = if reason.is_some() { "300" } else { "172800" };
-        assert!(headers[&dialect.ttl_header].to_str().unwrap().contains(&format!("age={edge}")));
+        assert!(headers.get(&dialect.ttl_header).unwrap().to_str().unwrap().contains(&format!("age={edge}")));
     };
     let (many, large) = (Some(Reason::TagsTooMany), Some(Reason::TagsTooLarge));
     check(Akamai, 128, 10, 128, None);
@@ -171,7 +175,7 @@ fn what_is_untouched_is_shortened_when_its_tags_do_not_fit() {
     let check = |exchange: Exchange, expected: &str| {
         let (decision, headers) = exchange.rewritten(&site(), &dialect(Cloudfront));
         assert_eq!(decision, Decision { outcome: Outcome::Fallback, reason: Reason::TagsTooMany });
-        assert_eq!(headers["cache-control"], expected);
+        assert_eq!(headers.get("cache-control").unwrap(), expected);
     };
     check(get(&["cache-control: max-age=9000, s-maxage=60", &line]).status(206), "max-age=300, s-maxage=60");
     check(get(&["cache-control: private, max-age=9000", &line]), "private, max-age=300");

@@ -40,7 +40,7 @@ fn check(cdn: CdnType, lines: &[&str], expected: &str) {
     let dialect = dialect(cdn);
     let (decision, headers) = get(lines).rewritten(&site(), &dialect);
     assert_eq!(decision, Decision { outcome: Outcome::Lengthened, reason: Reason::OriginTargeted });
-    assert_eq!(headers[&dialect.ttl_header], expected);
+    assert_eq!(headers.get(&dialect.ttl_header).unwrap(), expected);
 }
 
 #[test]
@@ -130,9 +130,9 @@ fn a_field_without_a_lifetime_has_not_decided() {
 fn what_the_cdn_is_told_besides_is_kept() {
     let esi = "surrogate-control: content=\"ESI/1.0\"";
     let (_, headers) = get(&[esi]).rewritten(&site(), &dialect(Varnish));
-    assert_eq!(headers["surrogate-control"], "max-age=172800, content=\"ESI/1.0\"");
+    assert_eq!(headers.get("surrogate-control").unwrap(), "max-age=172800, content=\"ESI/1.0\"");
     let (_, headers) = get(&[esi]).unhealthy().rewritten(&site(), &dialect(Varnish));
-    assert_eq!(headers["surrogate-control"], "max-age=300, content=\"ESI/1.0\"");
+    assert_eq!(headers.get("surrogate-control").unwrap(), "max-age=300, content=\"ESI/1.0\"");
     check(Varnish, &[esi, "cdn-cache-control: max-age=60"], "max-age=60, content=\"ESI/1.0\"");
 }
 
@@ -175,5 +175,5 @@ fn a_rule_without_override_does_not() {
     let policy = Policy { rules: vec![rule], ..site() };
     let (decision, headers) = get(&["cdn-cache-control: max-age=60"]).rewritten(&policy, &dialect(Fastly));
     assert_eq!(decision.reason, Reason::OriginTargeted);
-    assert_eq!(headers["surrogate-control"], "max-age=60");
+    assert_eq!(headers.get("surrogate-control").unwrap(), "max-age=60");
 }

@@ -1,7 +1,8 @@
 //! What an origin's answer becomes.
 
 use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use origin_shim::head::Headers;
 use origin_shim::proxy::host;
 use origin_shim::rewrite::cache_control::CacheControl;
 use origin_shim::rewrite::path::normalise;
@@ -54,7 +55,7 @@ pub fn rewrite(data: &[u8]) {
     let status = StatusCode::from_u16(STATUSES[usize::from(*status) % STATUSES.len()]).unwrap();
     let policy = policy(if flags & 8 == 8 { Profile::Aem } else { Profile::Generic });
 
-    let mut before = HeaderMap::new();
+    let mut before = Headers::new();
     for line in super::lines(lines).take(64) {
         let Some((field, value)) = line.split_first() else { continue };
         let name = HeaderName::from_static(FIELDS[usize::from(*field) % FIELDS.len()]);
@@ -64,15 +65,15 @@ pub fn rewrite(data: &[u8]) {
     }
     let mut once = before.clone();
     let decision = rewrite::rewrite(&policy, request, edge, status, &mut once);
-    let said = |headers: &HeaderMap| CacheControl::parse(headers.get_all(CACHE_CONTROL));
+    let said = |headers: &Headers| CacheControl::parse(headers.get_all(&CACHE_CONTROL));
     let (origin, ours) = (said(&before), said(&once));
 
     assert!(!origin.private || ours.private || ours.no_store, "private is lost: {once:?}");
     assert!(!origin.no_store || ours.no_store, "no-store is lost: {once:?}");
     if decision.outcome == Outcome::Lengthened {
-        assert!(method != Method::POST && !before.contains_key(SET_COOKIE));
-        assert!(!origin.private && (!origin.no_store || before.contains_key("edge-control")), "{before:?}");
-        assert!(!before.get_all(VARY).iter().any(|line| line.as_bytes().trim_ascii() == b"*"));
+        assert!(method != Method::POST && !before.contains(&SET_COOKIE));
+        assert!(!origin.private && (!origin.no_store || before.contains("edge-control")), "{before:?}");
+        assert!(!before.get_all(&VARY).any(|line| line.as_bytes().trim_ascii() == b"*"));
         assert!(edge.fallback.is_none());
     }
     if decision.outcome == Outcome::Untouched {
@@ -96,12 +97,12 @@ pub fn rewrite(data: &[u8]) {
 }
 
 /// Without the tags, which every opted-in response carries.
-fn fields(headers: &HeaderMap) -> Vec<(&HeaderName, &HeaderValue)> {
+fn fields(headers: &Headers) -> Vec<(&HeaderName, &HeaderValue)> {
     sorted(headers, |name| !FIELDS[15..].contains(&name))
 }
 
 /// The order among lines of different names means nothing.
-fn sorted(headers: &HeaderMap, wanted: impl Fn(&str) -> bool) -> Vec<(&HeaderName, &HeaderValue)> {
+fn sorted(headers: &Headers, wanted: impl Fn(&str) -> bool) -> Vec<(&HeaderName, &HeaderValue)> {
     let mut lines: Vec<_> = headers.iter().filter(|(name, _)| wanted(name.as_str())).collect();
     lines.sort_by_key(|(name, _)| name.as_str());
     lines

@@ -142,7 +142,7 @@ fn interim_responses_and_trailers_end_here() {
         peer.send(frame(DATA, 0, stream, b"ok"));
         peer.respond(stream, &[("x-trailer", "1")], true);
     });
-    let head = "HTTP/1.1 200 OK\r\netag: 1\r\nconnection: close\r\ntransfer-encoding: chunked\r\n";
+    let head = "HTTP/1.1 200 OK\r\netag: 1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n";
     assert_eq!(answer, format!("{head}\r\n2\r\nok\r\n0\r\n\r\n"));
 }
 

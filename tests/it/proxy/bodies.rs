@@ -121,7 +121,7 @@ fn a_client_of_http_1_0_gets_no_chunks() {
     let shim = Shim::before(&origin);
     let mut client = shim.connect();
     client.send("GET / HTTP/1.0\r\nhost: www.example.com\r\n\r\n");
-    assert_eq!(client.rest(), "HTTP/1.0 200 OK\r\n\r\nok");
+    assert_eq!(client.rest(), "HTTP/1.0 200 OK\r\nconnection: close\r\n\r\nok");
     let received = origin.received();
     assert!(received.starts_with("GET / HTTP/1.1\r\n"), "{received}");
     assert_eq!(header(&received, "via"), Some("1.0 origin-shim"));

@@ -1,7 +1,7 @@
 //! Our client beside hyper's on the same bytes: whatever ours accepts, hyper's accepts too and understands alike.
 
 use super::script::{Origin, Pool, poll, read, send};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::ext::ReasonPhrase;
 use proptest::prelude::*;
@@ -17,22 +17,24 @@ struct Understood {
 }
 
 impl Understood {
-    fn new(parts: http::response::Parts, body: Vec<u8>) -> Self {
-        let reason = parts.extensions.get::<ReasonPhrase>().map(|reason| reason.as_bytes().to_vec());
-        Self {
-            status: parts.status,
-            // hyper keeps an absent phrase as an empty one, and loses one that is not ASCII.
-            reason: reason.filter(|reason| !reason.is_empty() && reason.is_ascii()),
-            headers: fields(&parts.headers),
-            body,
-        }
+    fn new<'h>(
+        status: StatusCode,
+        reason: Option<&[u8]>,
+        headers: impl Iterator<Item = (&'h HeaderName, &'h HeaderValue)>,
+        body: Vec<u8>,
+    ) -> Self {
+        // hyper keeps an absent phrase as an empty one, and loses one that is not ASCII.
+        let reason = reason.filter(|reason| !reason.is_empty() && reason.is_ascii()).map(<[u8]>::to_vec);
+        Self { status, reason, headers: fields(headers), body }
     }
 }
 
-/// In the order of the map, an equal `Content-Length` once.
-fn fields(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+/// In the order of their names, since hyper's order is that of a map; those of one name in theirs. An equal
+/// `Content-Length` once.
+fn fields<'h>(headers: impl Iterator<Item = (&'h HeaderName, &'h HeaderValue)>) -> Vec<(String, Vec<u8>)> {
     let mut fields: Vec<_> =
-        headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+        headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    fields.sort_by(|one, other| one.0.cmp(&other.0));
     fields.dedup_by(|field, earlier| field.0 == "content-length" && earlier.0 == "content-length");
     fields
 }
@@ -42,12 +44,13 @@ fn ours(method: &Method, bytes: &[u8]) -> Option<Understood> {
     let (connection, origin) = Origin::connect(usize::MAX);
     origin.say(bytes);
     origin.close();
-    let Poll::Ready(Ok(response)) = poll(&mut send(connection, method, None, &Pool::default())) else {
+    let Poll::Ready(Ok((head, mut body))) = poll(&mut send(connection, method, None, &Pool::default()))
+    else {
         return None;
     };
-    let (parts, mut body) = response.into_parts();
     let (data, end) = read(&mut body);
-    matches!(end, Some(Ok(()))).then(|| Understood::new(parts, data))
+    let understood = Understood::new(head.status, head.reason.as_deref(), head.headers.iter(), data);
+    matches!(end, Some(Ok(()))).then_some(understood)
 }
 
 fn hypers(method: &Method, bytes: &[u8]) -> Option<Understood> {
@@ -76,7 +79,8 @@ fn hypers(method: &Method, bytes: &[u8]) -> Option<Understood> {
             .unwrap();
         let (parts, body) = sender.send_request(request).await.ok()?.into_parts();
         let body = body.collect().await.ok()?;
-        Some(Understood::new(parts, body.to_bytes().to_vec()))
+        let reason = parts.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
+        Some(Understood::new(parts.status, reason, parts.headers.iter(), body.to_bytes().to_vec()))
     })
 }
 

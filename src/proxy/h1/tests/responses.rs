@@ -23,7 +23,7 @@ fn course(method: &Method, response: &[u8], then: Then, read_limit: usize) -> St
     if let Closes = then {
         origin.close();
     }
-    let response = match poll(&mut send(connection, method, None, &pool)) {
+    let (head, mut body) = match poll(&mut send(connection, method, None, &pool)) {
         Poll::Ready(Ok(response)) => response,
         Poll::Ready(Err(error)) => {
             assert!(origin.is_closed() && pool.take().is_none());
@@ -31,8 +31,7 @@ fn course(method: &Method, response: &[u8], then: Then, read_limit: usize) -> St
         }
         Poll::Pending => return "waiting for the head".to_owned(),
     };
-    let status = response.status().as_u16();
-    let mut body = response.into_body();
+    let status = head.status.as_u16();
     let (data, end) = read(&mut body);
     let data = String::from_utf8_lossy(&data).into_owned();
     let end = match end {
@@ -282,11 +281,11 @@ fn a_reused_connection_serves_on() {
         assert_eq!(origin.heard(), "GET / HTTP/1.1\r\nhost: a.example\r\n\r\n");
         assert_eq!(origin.writes(), 1);
         origin.say(format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{round}"));
-        let mut body = ready(&mut exchange).unwrap().into_body();
+        let mut body = ready(&mut exchange).unwrap().1;
         assert_eq!(read(&mut body).0, round.to_string().as_bytes());
         let mut idle = pool.take().unwrap();
         assert!(idle.is_usable());
-        assert_eq!(idle.buffer().capacity(), 0, "an idle connection keeps no buffer");
+        assert_eq!(idle.input().buffer().capacity(), 0, "an idle connection keeps no buffer");
         connection = Some(idle);
     }
     origin.say("HTTP/1.1 408 Request Timeout\r\n\r\n");
@@ -299,7 +298,7 @@ fn the_connection_returns_with_the_last_byte() {
     let (connection, origin) = Origin::connect(usize::MAX);
     let pool = Pool::default();
     origin.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no");
-    let mut body = ready(&mut send(connection, &Method::GET, None, &pool)).unwrap().into_body();
+    let mut body = ready(&mut send(connection, &Method::GET, None, &pool)).unwrap().1;
     assert_eq!(body.size_hint().exact(), Some(2));
     assert_eq!(read(&mut body).0, b"o");
     assert_eq!(body.size_hint().exact(), Some(1));
@@ -333,8 +332,7 @@ fn large_bodies_come_in_large_frames() {
         let (connection, origin) = Origin::connect(usize::MAX);
         origin.say(format!("HTTP/1.1 200 OK\r\n{head}{}", "x".repeat(300_000)));
         origin.close();
-        let mut body =
-            ready(&mut send(connection, &Method::GET, None, &Pool::default())).unwrap().into_body();
+        let mut body = ready(&mut send(connection, &Method::GET, None, &Pool::default())).unwrap().1;
         let mut sizes = Vec::new();
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         while let Poll::Ready(Some(frame)) =

@@ -1,9 +1,10 @@
 //! The other side of a connection, and of a request body, under the hand of a test.
 
 use super::super::{Cause, Connection, Error, Exchange, Request, ResponseBody, Scratch};
+use crate::head::ResponseHead;
 use crate::proxy::h1::head::HeadLimits;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use http_body::{Body, Frame, SizeHint};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -235,12 +236,11 @@ pub type TestBody = ResponseBody<Io, Upload, Pool>;
 
 /// Begins an exchange for `/`.
 pub fn send(connection: Connection<Io>, method: &Method, body: Option<Upload>, pool: &Pool) -> TestExchange {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::HOST, HeaderValue::from_static("a.example"));
+    let host = (&header::HOST, &HeaderValue::from_static("a.example"));
     let request = Request {
         method,
         target: b"/",
-        headers: &headers,
+        headers: [host],
         body,
         limits: HeadLimits::default(),
         upgrade: false,
@@ -248,12 +248,12 @@ pub fn send(connection: Connection<Io>, method: &Method, body: Option<Upload>, p
     connection.send(request, pool.clone()).unwrap()
 }
 
-pub fn poll(exchange: &mut TestExchange) -> Poll<Result<Response<TestBody>, Error>> {
+pub fn poll(exchange: &mut TestExchange) -> Poll<Result<(ResponseHead, TestBody), Error>> {
     Pin::new(exchange).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// The result of an exchange that has nothing to wait for.
-pub fn ready(exchange: &mut TestExchange) -> Result<Response<TestBody>, Error> {
+pub fn ready(exchange: &mut TestExchange) -> Result<(ResponseHead, TestBody), Error> {
     match poll(exchange) {
         Poll::Ready(result) => result,
         Poll::Pending => panic!("still waiting"),

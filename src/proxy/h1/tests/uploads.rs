@@ -105,10 +105,9 @@ fn an_early_refusal_ends_the_upload() {
     assert!(poll(&mut exchange).is_pending());
     origin.heard();
     origin.say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nto");
-    let response = ready(&mut exchange).unwrap();
-    assert_eq!(response.status(), 413);
+    let (head, mut body) = ready(&mut exchange).unwrap();
+    assert_eq!(head.status, 413);
     assert!(upload.is_dropped());
-    let mut body = response.into_body();
     assert_eq!(read(&mut body).0, b"to");
     origin.say("o");
     assert_eq!(read(&mut body).0, b"o");
@@ -125,7 +124,7 @@ fn an_early_success_lets_the_upload_go_on() {
     upload.push("one");
     let mut exchange = send(connection, &Method::POST, Some(upload.clone()), &pool);
     origin.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nONE\r\n");
-    let mut body = ready(&mut exchange).unwrap().into_body();
+    let mut body = ready(&mut exchange).unwrap().1;
     origin.heard();
     assert_eq!(read(&mut body).0, b"ONE");
 
@@ -150,7 +149,7 @@ fn an_early_success_that_ends_early_ends_the_upload() {
     let upload = Upload::sized(1000);
     let mut exchange = send(connection, &Method::POST, Some(upload.clone()), &pool);
     origin.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-    let mut body = ready(&mut exchange).unwrap().into_body();
+    let mut body = ready(&mut exchange).unwrap().1;
     assert!(matches!(read(&mut body), (data, Some(Ok(()))) if data == b"ok"));
     assert!(upload.is_dropped() && origin.is_closed() && pool.take().is_none());
 }
@@ -161,7 +160,7 @@ fn an_upload_that_fails_after_an_early_success_does_not_cut_the_response() {
     let upload = Upload::sized(1000);
     let mut exchange = send(connection, &Method::POST, Some(upload.clone()), &Pool::default());
     origin.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
-    let mut body = ready(&mut exchange).unwrap().into_body();
+    let mut body = ready(&mut exchange).unwrap().1;
     upload.fail();
     assert_eq!(read(&mut body).0, b"");
     assert!(upload.is_dropped());
@@ -182,9 +181,9 @@ fn an_answer_before_a_reset_is_passed_on() {
     origin.say("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno");
     origin.reset();
     upload.push("more");
-    let response = ready(&mut exchange).unwrap();
-    assert_eq!(response.status(), 401);
-    assert!(matches!(read(&mut response.into_body()), (data, Some(Ok(()))) if data == b"no"));
+    let (head, mut body) = ready(&mut exchange).unwrap();
+    assert_eq!(head.status, 401);
+    assert!(matches!(read(&mut body), (data, Some(Ok(()))) if data == b"no"));
     assert!(origin.is_closed() && pool.take().is_none());
 }
 

@@ -1,0 +1,213 @@
+//! An HTTP/1.1 connection: request after request, in their order, each answered before the next one is read.
+//!
+//! [`request`] and [`response`] are pure and decide what the bytes mean; `wire` reads and writes them. All is driven in the
+//! connection's own task: there is no channel and nothing shared but the connection itself, from which an origin may still
+//! take the body of a request while the response to it is written.
+
+pub mod request;
+pub mod response;
+mod wire;
+
+use super::connection::{Client, Connection};
+use super::io::{Io, Socket};
+use super::watch::Order;
+use crate::head::ResponseHead;
+use crate::proxy::body::ResponseBody;
+use crate::proxy::error;
+use crate::proxy::h1::sending::{Sending, Unsent};
+use crate::proxy::{self, RequestBody, Tunnel};
+use http::{Method, Version};
+use http_body::Body;
+use request::{Framing, HeadLimits, Request};
+use response::{Asked, Written};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use tokio::io::{AsyncRead, AsyncWrite};
+use wire::{Unread, Wire, Writing};
+
+/// What becomes of a connection after a response.
+enum Next {
+    /// Another request may come.
+    Request,
+    /// All is said.
+    Part,
+    /// The client is gone, or is not to think that it has the whole response.
+    Drop,
+    /// It is another protocol's.
+    Tunnel(Tunnel),
+}
+
+impl Client {
+    /// Serves the connection to its end.
+    pub(super) async fn http1<S>(self, io: Io<S>)
+    where
+        S: AsyncRead + AsyncWrite + Socket + Unpin + 'static,
+    {
+        let wire = Rc::new(RefCell::new(Wire::new(io, &self.connection.worker.scratch)));
+        loop {
+            let next = match self.next_request(&wire).await {
+                Ok(Some(request)) => self.exchange(&wire, request).await,
+                Ok(None) => return,
+                Err(Unread::Refused(refused)) => self.refuse(&wire, &refused).await,
+                Err(Unread::Io(error)) => return self.connection.ended(&error),
+            };
+            match next {
+                Next::Request if wire.borrow().has_more() => self.connection.open.received(),
+                Next::Request => {}
+                Next::Part => return self.part(&wire).await,
+                Next::Drop => return,
+                Next::Tunnel(tunnel) => {
+                    // Nobody else has it: the body of the request is gone.
+                    let Some(wire) = Rc::into_inner(wire) else { return };
+                    let (io, early) = wire.into_inner().into_parts();
+                    return Box::pin(self.carry(tunnel, io, early)).await;
+                }
+            }
+        }
+    }
+
+    /// The next request; none where the connection is to end before one.
+    async fn next_request<S>(&self, wire: &RefCell<Wire<S>>) -> Result<Option<Request>, Unread>
+    where
+        S: AsyncRead + AsyncWrite + Socket + Unpin,
+    {
+        let Connection { open, limits, .. } = &self.connection;
+        let limits = HeadLimits {
+            fields: limits.request_headers,
+            bytes: limits.request_header_bytes,
+            target: limits.target_bytes,
+        };
+        poll_fn(|cx| {
+            let mut wire = wire.borrow_mut();
+            if let Poll::Ready(request) = wire.poll_request(cx, limits) {
+                return Poll::Ready(request);
+            }
+            match open.poll_order(cx) {
+                Order::Serve => Poll::Pending,
+                // A request that is on its way when the connection is to end gets its answer.
+                Order::Drain if wire.has_begun() => Poll::Pending,
+                Order::Drain | Order::Close => Poll::Ready(Ok(None)),
+            }
+        })
+        .await
+    }
+
+    /// Answers one request.
+    async fn exchange<S>(&self, wire: &Rc<RefCell<Wire<S>>>, request: Request) -> Next
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let Connection { worker, open, turned_away, .. } = &self.connection;
+        let Request { head, framing, persistent, .. } = request;
+        let _busy = open.begin(framing != Framing::Empty);
+        let asked = Asked { version: head.version, to_head: head.method == Method::HEAD, persistent };
+        let answer = if *turned_away {
+            proxy::turn_away(worker, &self.peer, &head)
+        } else {
+            let body = match framing {
+                Framing::Empty => RequestBody::Empty,
+                _ => RequestBody::Http1(Box::pin(wire::RequestBody(Rc::clone(wire)))),
+            };
+            let mut answer = pin!(proxy::handle(worker, &self.peer, head, body));
+            let answer = poll_fn(|cx| match answer.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending if open.poll_order(cx) == Order::Close => Poll::Ready(None),
+                Poll::Pending => wire.borrow_mut().poll_gone(cx).map(|()| None),
+            });
+            match answer.await {
+                Some(answer) => answer,
+                None => return Next::Drop,
+            }
+        };
+        self.respond(wire, asked, answer).await
+    }
+
+    /// Answers what is no request.
+    async fn refuse<S>(&self, wire: &RefCell<Wire<S>>, refused: &proxy::error::ProxyError) -> Next
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Connection { worker, open, .. } = &self.connection;
+        let _busy = open.begin(true);
+        let asked = Asked { version: Version::HTTP_11, to_head: false, persistent: false };
+        let answer = proxy::refuse(worker, &self.peer, refused, &Method::GET, asked.version);
+        self.respond(wire, asked, answer).await
+    }
+
+    /// Writes a response.
+    async fn respond<S>(
+        &self,
+        wire: &RefCell<Wire<S>>,
+        mut asked: Asked,
+        (head, mut body): (ResponseHead, ResponseBody),
+    ) -> Next
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let open = &self.connection.open;
+        let tunnel = body.take_tunnel();
+        // Given back when the last byte is written.
+        let _ticket = body.take_ticket();
+        if open.is_ending() {
+            asked.persistent = false;
+            open.ends();
+        }
+        let mut out = wire.borrow().write_buffer();
+        let Written { framing, persistent } =
+            response::encode(&mut out, &head, asked, body.size_hint().exact());
+        if asked.persistent && !persistent {
+            open.ends();
+        }
+        let mut sending = Sending::new(out, framing, Some(body));
+        let sent = poll_fn(|cx| {
+            match sending.poll(cx, &mut Writing(wire)) {
+                Poll::Ready(sent) => return Poll::Ready(Some(sent)),
+                Poll::Pending if open.poll_order(cx) == Order::Close => return Poll::Ready(None),
+                Poll::Pending => {}
+            }
+            wire.borrow_mut().poll_gone(cx).map(|()| None)
+        });
+        match sent.await {
+            Some(Ok(())) => {}
+            None => return Next::Drop,
+            Some(Err(unsent)) => {
+                self.broke_off(unsent);
+                return Next::Drop;
+            }
+        }
+        wire.borrow().keep(sending.into_buffer());
+        if let Some(tunnel) = tunnel {
+            return Next::Tunnel(tunnel);
+        }
+        let ends = poll_fn(|cx| {
+            let mut wire = wire.borrow_mut();
+            let ends = !persistent || open.poll_order(cx) >= Order::Drain || !wire.end_request(cx);
+            Poll::Ready(ends)
+        });
+        if ends.await { Next::Part } else { Next::Request }
+    }
+
+    fn broke_off<E: std::error::Error + 'static>(&self, unsent: Unsent<E>) {
+        match unsent {
+            Unsent::Io(error) => self.connection.ended(&error),
+            Unsent::Closed => self.connection.ended(&"it takes nothing any more"),
+            Unsent::Body(error) => self.connection.ended(&error::chain(&error)),
+            Unsent::Length => self.connection.ended(&"the response is not as long as its Content-Length"),
+        }
+    }
+
+    /// Closes the connection once the client has had time to read to its end.
+    async fn part<S>(&self, wire: &RefCell<Wire<S>>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        poll_fn(|cx| match wire.borrow_mut().poll_shutdown(cx) {
+            Poll::Pending if self.connection.open.poll_order(cx) < Order::Close => Poll::Pending,
+            Poll::Pending | Poll::Ready(_) => Poll::Ready(()),
+        })
+        .await;
+    }
+}

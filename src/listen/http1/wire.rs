@@ -1,0 +1,237 @@
+//! The bytes of an HTTP/1.1 connection: heads and bodies of requests, in their order.
+
+use super::request::{Framing, HeadLimits, Reader, Request};
+use crate::listen::io::{Io, Socket};
+use crate::proxy::error::ProxyError;
+use crate::proxy::h1::chunked::{ChunkedError, Decoded, Decoder};
+use crate::proxy::h1::decoder::BodyDecoder;
+use crate::proxy::h1::input::Input;
+use crate::proxy::h1::scratch::Scratch;
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Bytes of a body that nobody wanted, which are read for the connection to be good for another request.
+const MAX_DISCARD: usize = 64 * 1024;
+
+/// A client's connection.
+#[derive(Debug)]
+pub(super) struct Wire<S> {
+    io: Io<S>,
+    input: Input,
+    reader: Reader,
+    /// Of the request under way.
+    body: BodyDecoder,
+    /// What is still to be written of the 100 that the client waits for.
+    owed: &'static [u8],
+}
+
+/// Why there is no next request.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unread {
+    /// The connection failed.
+    #[error("the connection failed")]
+    Io(#[from] io::Error),
+    /// The client sent something that is refused.
+    #[error("the request is refused")]
+    Refused(#[from] ProxyError),
+}
+
+/// Why the body of a request did not arrive whole.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// The connection failed.
+    #[error("the connection failed")]
+    Io(#[from] io::Error),
+    /// Where it ends nobody can say.
+    #[error("the chunks are broken")]
+    Chunked(#[from] ChunkedError),
+    /// The client went away.
+    #[error("the connection ended")]
+    Closed,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(super) fn new(io: Io<S>, scratch: &Scratch) -> Self {
+        let body = BodyDecoder::Length(0);
+        Self { io, input: Input::new(scratch), reader: Reader::default(), body, owed: b"" }
+    }
+
+    /// The next request; none where the client has closed the connection.
+    pub(super) fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: HeadLimits,
+    ) -> Poll<Result<Option<Request>, Unread>> {
+        loop {
+            if !self.input.is_empty() {
+                let reader = &mut self.reader;
+                let request = self.input.with_lines(|buf, lines| reader.decode(buf, limits, lines))?;
+                if let Some(request) = request {
+                    self.body = match request.framing {
+                        Framing::Empty => BodyDecoder::Length(0),
+                        Framing::Length(length) => BodyDecoder::Length(length),
+                        Framing::Chunked => BodyDecoder::Chunked(Decoder::default()),
+                    };
+                    self.owed = if request.expects_continue { CONTINUE } else { b"" };
+                    return Poll::Ready(Ok(Some(request)));
+                }
+            }
+            let room = self.input.usual_room();
+            if ready!(self.input.poll_fill(cx, &mut self.io, room))? == 0 {
+                return Poll::Ready(Ok(None));
+            }
+        }
+    }
+
+    /// Whether the client has begun to send a request.
+    pub(super) fn has_begun(&self) -> bool
+    where
+        S: Socket,
+    {
+        !self.input.is_empty() || self.io.has_bytes()
+    }
+
+    /// Whether there are bytes of the next request.
+    pub(super) fn has_more(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// Ready when the client has gone away, as far as that can be told: what it sends ahead is left where it is.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.body.is_end() || !self.input.is_empty() {
+            return Poll::Pending;
+        }
+        match ready!(self.io.poll_first_bytes(cx)) {
+            Ok(true) => Poll::Pending,
+            Ok(false) | Err(_) => Poll::Ready(()),
+        }
+    }
+
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+        loop {
+            match self.body.decode(self.input.buffer())? {
+                Decoded::Data(data) => return Poll::Ready(Ok(Some(data))),
+                Decoded::End => return Poll::Ready(Ok(None)),
+                Decoded::NeedMore => {
+                    ready!(self.poll_continue(cx))?;
+                    let room = self.body.room(self.input.usual_room());
+                    if ready!(self.input.poll_fill(cx, &mut self.io, room))? == 0 {
+                        return Poll::Ready(Err(Broken::Closed));
+                    }
+                    // Who sends the body does not wait.
+                    self.owed = b"";
+                }
+            }
+        }
+    }
+
+    fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.owed.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.owed.is_empty() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, self.owed))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.owed = &self.owed[written..],
+            }
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// The response is written. Whether the connection is good for another request: what is left of the body is read for
+    /// that, as far as it has arrived.
+    pub(super) fn end_request(&mut self, cx: &mut Context<'_>) -> bool {
+        // A client that waits for 100 has not decided yet what it will send next.
+        let mut left = if self.owed.is_empty() { MAX_DISCARD } else { 0 };
+        while !self.body.is_end() {
+            match self.poll_part(cx) {
+                Poll::Ready(Ok(Some(part))) if part.len() <= left => left -= part.len(),
+                Poll::Ready(Ok(None)) => {}
+                Poll::Ready(_) | Poll::Pending => return false,
+            }
+        }
+        self.input.end_message();
+        true
+    }
+
+    /// An empty buffer to write a head into.
+    pub(super) fn write_buffer(&self) -> BytesMut {
+        self.input.write_buffer()
+    }
+
+    /// Takes it back.
+    pub(super) fn keep(&self, buf: BytesMut) {
+        self.input.keep(buf);
+    }
+
+    /// Says that nothing more will come, and lets the client notice.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    /// The connection itself, and what it has received beyond the last message.
+    pub(super) fn into_parts(self) -> (Io<S>, Bytes) {
+        (self.io, self.input.into_buffer().freeze())
+    }
+}
+
+/// The connection as its response is written to it, while the body of its request may still be read elsewhere.
+pub(super) struct Writing<'w, S>(pub(super) &'w RefCell<Wire<S>>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Writing<'_, S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0.borrow_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0.borrow_mut().io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.borrow().io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.borrow_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.borrow_mut().io).poll_shutdown(cx)
+    }
+}
+
+/// The body of the request under way.
+pub(super) struct RequestBody<S>(pub(super) Rc<RefCell<Wire<S>>>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Body for RequestBody<S> {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let part = ready!(self.0.borrow_mut().poll_part(cx));
+        Poll::Ready(part.map(|part| part.map(Frame::data)).map_err(Into::into).transpose())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.borrow().body.is_end()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.borrow().body.left().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,120 @@
+//! What was read from a connection and not yet used. It takes memory only while there is something to read, of a size that
+//! fits what the other side sends.
+
+use super::scratch::{LineCache, Scratch, Size};
+use super::{MAX_READ_BYTES, READ_BYTES};
+use bytes::BytesMut;
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// A read buffer. What is taken off its front may be kept: it is not copied.
+#[derive(Debug)]
+pub struct Input {
+    scratch: Scratch,
+    buf: BytesMut,
+    size: Size,
+    usual_room: usize,
+    /// Bytes of the message under way.
+    received: usize,
+}
+
+impl Input {
+    /// An empty one.
+    pub fn new(scratch: &Scratch) -> Self {
+        Self {
+            scratch: scratch.clone(),
+            buf: BytesMut::new(),
+            size: Size::Small,
+            usual_room: READ_BYTES,
+            received: 0,
+        }
+    }
+
+    /// What is there.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buf
+    }
+
+    /// Whether nothing is there.
+    pub fn is_empty(&self) -> bool {
+        self.buf.is_empty()
+    }
+
+    /// What is there, and the lines that came before.
+    pub fn with_lines<T>(&mut self, run: impl FnOnce(&mut BytesMut, &mut LineCache) -> T) -> T {
+        let Self { scratch, buf, .. } = self;
+        scratch.with_lines(|lines| run(buf, lines))
+    }
+
+    /// An empty buffer to write a head into.
+    pub fn write_buffer(&self) -> BytesMut {
+        self.scratch.buffer(Size::Small)
+    }
+
+    /// Takes a spent write buffer as the read buffer, unless there is one already.
+    pub fn lend(&mut self, mut buf: BytesMut) {
+        if self.buf.capacity() == 0 {
+            buf.clear();
+            self.buf = buf;
+        }
+    }
+
+    /// Takes a spent write buffer for whoever needs one next.
+    pub fn keep(&self, buf: BytesMut) {
+        self.scratch.keep(buf, Size::Small);
+    }
+
+    /// Room for the next read where nothing else is known: it doubles whenever a read filled all there was.
+    pub fn usual_room(&self) -> usize {
+        self.usual_room
+    }
+
+    /// Reads once, with room for at least `room` bytes. 0 is the end of the stream.
+    pub fn poll_fill<IO>(&mut self, cx: &mut Context<'_>, io: &mut IO, room: usize) -> Poll<io::Result<usize>>
+    where
+        IO: AsyncRead + Unpin,
+    {
+        let Self { buf, size, usual_room, scratch, received } = self;
+        if buf.is_empty() {
+            if room > READ_BYTES && !buf.try_reclaim(room) {
+                scratch.keep(std::mem::replace(buf, scratch.buffer(Size::Large)), *size);
+                *size = Size::Large;
+            } else if buf.capacity() == 0 {
+                *buf = scratch.buffer(Size::Small);
+            }
+        }
+        buf.reserve(room);
+        let spare = buf.capacity() - buf.len();
+        let Poll::Ready(read) = pin!(io.read_buf(buf)).poll(cx) else {
+            if buf.is_empty() {
+                // Whoever waits needs no memory for it.
+                scratch.keep(std::mem::take(buf), *size);
+                *size = Size::Small;
+            }
+            return Poll::Pending;
+        };
+        let read = read?;
+        *received = received.saturating_add(read);
+        if read == spare {
+            *usual_room = (*usual_room * 2).min(MAX_READ_BYTES);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// A message has ended: what comes next is likely to be of the same kind. Gives back the memory, if all of it is used.
+    pub fn end_message(&mut self) {
+        if self.buf.is_empty() {
+            self.scratch.keep(std::mem::take(&mut self.buf), self.size);
+            self.size = Size::Small;
+        }
+        let was_large = std::mem::take(&mut self.received) > READ_BYTES;
+        self.usual_room = if was_large { MAX_READ_BYTES } else { READ_BYTES };
+    }
+
+    /// What is there, for whoever goes on with the connection.
+    pub fn into_buffer(self) -> BytesMut {
+        self.buf
+    }
+}

@@ -3,9 +3,10 @@
 use super::Known;
 use bytes::BytesMut;
 use http::{HeaderName, HeaderValue};
+use std::fmt;
 
 /// One line of a head (RFC 9110 §5.2). It does not change; an edit puts another one in its place.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FieldLine {
     name: HeaderName,
     value: HeaderValue,
@@ -57,6 +58,12 @@ impl FieldLine {
 impl From<FieldLine> for (HeaderName, HeaderValue) {
     fn from(line: FieldLine) -> Self {
         (line.name, line.value)
+    }
+}
+
+impl fmt::Debug for FieldLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (&self.name, &self.value).fmt(f)
     }
 }
 

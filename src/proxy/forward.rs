@@ -5,7 +5,7 @@ use super::error::ProxyError;
 use super::hop;
 use super::key_fields::KeyFields;
 use super::peer::{Peer, RequestId, X_REQUEST_ID};
-use crate::head::{Headers, RequestHead};
+use crate::head::{FieldLine, Headers, Known, Line, RequestHead};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Uri, Version, header};
 use std::borrow::Cow;
@@ -70,62 +70,62 @@ pub fn fields<'a>(
         return Err(ProxyError::Loop);
     }
     let nominated = hop::nominated(key_fields.connection());
-    if let Some(name) = nominated.iter().find(|name| hop::is_protected_in_request(name)) {
+    if let Some(name) = nominated.iter().find(|name| hop::is_protected_in_request(name.as_str())) {
         return Err(ProxyError::Nominated(name.clone()));
     }
     let mut forwarded_for = Cow::Borrowed(request.peer.address_value());
     let mut forwarded = request.peer.forwarded(request.host);
     if request.trusted {
-        forwarded_for = Cow::Owned(appended(client, &X_FORWARDED_FOR, &forwarded_for));
-        forwarded = appended(client, &FORWARDED, &forwarded);
+        forwarded_for = Cow::Owned(appended(client, Known::XForwardedFor, &forwarded_for));
+        forwarded = appended(client, Known::Forwarded, &forwarded);
     }
     Ok(Fields { client, nominated, request, via: via(head.version), forwarded_for, forwarded })
 }
 
 impl Fields<'_> {
     /// The fields for an origin that is to see this `Host`, or that of the request.
-    pub fn iter<'f>(
-        &'f self,
-        host: Option<&'f HeaderValue>,
-    ) -> impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)> {
+    pub fn iter<'f>(&'f self, host: Option<&'f HeaderValue>) -> impl Iterator<Item = Line<'f>> {
         let request = &self.request;
         let host = host.unwrap_or(request.host);
         // A peer that is trusted may have said this already.
-        let unless_told = |name: &HeaderName, value| {
-            let told = request.trusted && self.client.contains(name);
+        let unless_told = |known, value| {
+            let told = request.trusted && self.client.all(known).next().is_some();
             (!told).then_some(value)
         };
         let ours = [
-            (&VIA, Some(self.via)),
-            (&CDN_LOOP, Some(&OUR_TOKEN)),
-            (&X_REQUEST_ID, Some(request.id.value())),
-            (&X_FORWARDED_FOR, Some(&*self.forwarded_for)),
-            (&X_FORWARDED_HOST, unless_told(&X_FORWARDED_HOST, request.host)),
-            (&X_FORWARDED_PROTO, unless_told(&X_FORWARDED_PROTO, request.peer.scheme())),
-            (&FORWARDED, Some(&self.forwarded)),
-            (&CONNECTION, request.upgrade.map(|_| &UPGRADE_OPTION)),
-            (&UPGRADE, request.upgrade),
+            (Known::Via, &VIA, Some(self.via)),
+            (Known::CdnLoop, &CDN_LOOP, Some(&OUR_TOKEN)),
+            (Known::XRequestId, &X_REQUEST_ID, Some(request.id.value())),
+            (Known::XForwardedFor, &X_FORWARDED_FOR, Some(&*self.forwarded_for)),
+            (Known::XForwardedHost, &X_FORWARDED_HOST, unless_told(Known::XForwardedHost, request.host)),
+            (
+                Known::XForwardedProto,
+                &X_FORWARDED_PROTO,
+                unless_told(Known::XForwardedProto, request.peer.scheme()),
+            ),
+            (Known::Forwarded, &FORWARDED, Some(&self.forwarded)),
+            (Known::Connection, &CONNECTION, request.upgrade.map(|_| &UPGRADE_OPTION)),
+            (Known::Upgrade, &UPGRADE, request.upgrade),
         ];
-        let ours = ours.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        let clients = self.client.iter().filter(|(name, _)| self.passes(name));
-        std::iter::once((&HOST, host)).chain(clients).chain(ours)
+        let ours = ours.into_iter().filter_map(|(known, name, value)| Some(Line::of(known, name, value?)));
+        let clients = self.client.lines().filter(|line| self.passes(line)).map(FieldLine::line);
+        std::iter::once(Line::of(Known::Host, &HOST, host)).chain(clients).chain(ours)
     }
 
     /// Whether a client's field goes on as it is.
-    fn passes(&self, name: &HeaderName) -> bool {
-        if hop::is_fixed(name) || self.nominated.contains(name) {
+    fn passes(&self, line: &FieldLine) -> bool {
+        let known = line.known();
+        if hop::is_fixed(known) || self.nominated.contains(line.name()) {
             return false;
         }
-        let name = name.as_str();
-        match (name.len(), name) {
+        match known {
             // Ours says it.
-            (4, "host") | (9, "forwarded") | (12, "x-request-id") | (15, "x-forwarded-for") => false,
-            (6, "expect") | (20, "x-origin-shim-secret") => false,
-            (19, "x-push-invalidation") => self.request.opted_in,
-            (13, "if-none-match") | (17, "if-modified-since") => !self.request.unconditional,
-            _ => {
-                (self.request.trusted || !tells_of_the_peer(name)) && !(name.contains('_') && is_alias(name))
-            }
+            Known::Host | Known::Forwarded | Known::XRequestId | Known::XForwardedFor => false,
+            Known::Expect | Known::XOriginShimSecret => false,
+            Known::XPushInvalidation => self.request.opted_in,
+            Known::IfNoneMatch | Known::IfModifiedSince => !self.request.unconditional,
+            Known::Underscored => !is_alias(line.name().as_str()),
+            known => self.request.trusted || !tells_of_the_peer(known),
         }
     }
 }
@@ -145,30 +145,36 @@ fn has_been_here(key_fields: &KeyFields<'_>) -> bool {
 }
 
 /// Headers that only a hop we trust may write: who the client is, and the trace that the request belongs to.
-fn tells_of_the_peer(name: &str) -> bool {
-    name.starts_with("x-forwarded-")
-        || matches!(
-            (name.len(), name),
-            (7, "baggage")
-                | (9, "forwarded" | "x-real-ip")
-                | (10, "tracestate")
-                | (11, "traceparent" | "x-client-ip")
-                | (14, "true-client-ip" | "cf-pseudo-ipv4")
-                | (16, "fastly-client-ip" | "cf-connecting-ip")
-                | (18, "cf-connecting-ipv6")
-                | (19, "x-cluster-client-ip")
-                | (25, "cloudfront-viewer-address")
-        )
+fn tells_of_the_peer(known: Known) -> bool {
+    matches!(
+        known,
+        Known::XForwardedFor
+            | Known::XForwardedHost
+            | Known::XForwardedProto
+            | Known::OtherForwarded
+            | Known::Forwarded
+            | Known::XRealIp
+            | Known::XClientIp
+            | Known::XClusterClientIp
+            | Known::TrueClientIp
+            | Known::FastlyClientIp
+            | Known::CfConnectingIp
+            | Known::CfConnectingIpv6
+            | Known::CfPseudoIpv4
+            | Known::CloudfrontViewerAddress
+            | Known::Baggage
+            | Known::Traceparent
+            | Known::Tracestate
+    )
 }
 
 /// A header that a CGI-like origin could not tell from one that we check: `x_forwarded_for` and
 /// `x-forwarded-for` are both `HTTP_X_FORWARDED_FOR` there. No sender that means well writes these.
 fn is_alias(name: &str) -> bool {
     let dashed = name.replace('_', "-");
-    let checked = |name: &HeaderName| {
-        hop::is_fixed(name) || hop::is_protected_in_request(name) || *name == X_REQUEST_ID
-    };
-    tells_of_the_peer(&dashed) || HeaderName::from_bytes(dashed.as_bytes()).is_ok_and(|name| checked(&name))
+    let known = Known::of(&dashed);
+    let is_checked = hop::is_fixed(known) || known == Known::XRequestId;
+    is_checked || tells_of_the_peer(known) || hop::is_protected_in_request(&dashed)
 }
 
 fn via(version: Version) -> &'static HeaderValue {
@@ -180,9 +186,9 @@ fn via(version: Version) -> &'static HeaderValue {
 }
 
 /// A list header with one more element, in one line: many origins read only the first line of `X-Forwarded-For`.
-fn appended(headers: &Headers, name: &HeaderName, element: &HeaderValue) -> HeaderValue {
+fn appended(headers: &Headers, known: Known, element: &HeaderValue) -> HeaderValue {
     let mut joined = Vec::new();
-    for value in headers.get_all(name) {
+    for value in headers.all(known) {
         joined.extend_from_slice(value.as_bytes());
         joined.extend_from_slice(b", ");
     }

@@ -1,23 +1,23 @@
 //! Hop-by-hop headers (RFC 9110 §7.6.1): what ends at this hop, in both directions.
 
-use crate::head::Headers;
-use http::{HeaderName, HeaderValue, header};
+use crate::head::{Headers, Known};
+use http::{HeaderName, HeaderValue};
 
 /// Whether a header belongs to the connection it came on, whatever `Connection` says.
-pub fn is_fixed(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    // By length first: most names are told apart by it alone.
+pub fn is_fixed(known: Known) -> bool {
     matches!(
-        (name.len(), name),
-        (2, "te")
-            | (7, "trailer" | "upgrade")
-            | (10, "connection" | "keep-alive")
-            | (14, "http2-settings")
-            | (16, "proxy-connection")
-            | (17, "transfer-encoding")
-            | (18, "proxy-authenticate")
-            | (19, "proxy-authorization")
-            | (25, "proxy-authentication-info")
+        known,
+        Known::Te
+            | Known::Trailer
+            | Known::Upgrade
+            | Known::Connection
+            | Known::KeepAlive
+            | Known::Http2Settings
+            | Known::ProxyConnection
+            | Known::TransferEncoding
+            | Known::ProxyAuthenticate
+            | Known::ProxyAuthorization
+            | Known::ProxyAuthenticationInfo
     )
 }
 
@@ -28,28 +28,27 @@ pub fn nominated<'h>(connection: impl Iterator<Item = &'h HeaderValue>) -> Vec<H
         .map(<[u8]>::trim_ascii)
         .filter(|token| !token.eq_ignore_ascii_case(b"close"))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
-        .filter(|name| !is_fixed(name))
+        .filter(|name| !is_fixed(Known::of(name.as_str())))
         .collect()
 }
 
 /// Whether removing a request header on `Connection`'s word would change what the request means or who sent
 /// it: such a nomination is an attack on what is behind us.
-pub fn is_protected_in_request(name: &HeaderName) -> bool {
-    let name = name.as_str();
+pub fn is_protected_in_request(name: &str) -> bool {
     name.starts_with("x-forwarded-")
         || matches!(
-            name,
-            "host"
-                | "content-length"
-                | "authorization"
-                | "cookie"
-                | "cache-control"
-                | "forwarded"
-                | "via"
-                | "cdn-loop"
-                | "x-push-invalidation"
-                | "x-byo-cdn-type"
-                | "x-origin-shim-secret"
+            Known::of(name),
+            Known::Host
+                | Known::ContentLength
+                | Known::Authorization
+                | Known::Cookie
+                | Known::CacheControl
+                | Known::Forwarded
+                | Known::Via
+                | Known::CdnLoop
+                | Known::XPushInvalidation
+                | Known::XByoCdnType
+                | Known::XOriginShimSecret
         )
 }
 
@@ -66,9 +65,9 @@ fn is_protected_in_response(name: &HeaderName) -> bool {
 
 /// Removes from a response what ends at this hop. A nomination of a protected header is ignored.
 pub fn strip_response(headers: &mut Headers) {
-    let mut nominated = nominated(headers.get_all(&header::CONNECTION));
+    let mut nominated = nominated(headers.all(Known::Connection));
     nominated.retain(|name| !is_protected_in_response(name));
-    headers.retain(|name, _| !is_fixed(name) && !nominated.contains(name));
+    headers.retain(|line| !is_fixed(line.known()) && !nominated.contains(line.name()));
 }
 
 #[cfg(test)]
@@ -105,10 +104,10 @@ mod tests {
     #[test]
     fn what_connection_may_not_nominate_in_requests() {
         for name in ["host", "cookie", "x-forwarded-proto", "x-push-invalidation", "cdn-loop"] {
-            assert!(is_protected_in_request(&HeaderName::from_static(name)), "{name}");
+            assert!(is_protected_in_request(name), "{name}");
         }
         for name in ["x-trace", "keep-alive", "accept"] {
-            assert!(!is_protected_in_request(&HeaderName::from_static(name)), "{name}");
+            assert!(!is_protected_in_request(name), "{name}");
         }
     }
 }

@@ -11,6 +11,7 @@ use super::site::{Origin, OriginTls, Routing};
 use super::upstream::{Address, OriginId, Upstream};
 use super::worker::Shared;
 use crate::config::{Limits, OriginCheck, OriginProtocol};
+use crate::head::Line;
 use crate::view::OriginStatus;
 use bytes::Bytes;
 use http::uri::Scheme;
@@ -215,7 +216,7 @@ impl Checking {
             (header::USER_AGENT, HeaderValue::from_static("origin-shim")),
             (header::CONNECTION, HeaderValue::from_static("close")),
         ];
-        let headers = fields.iter().map(|(name, value)| (name, value));
+        let headers = fields.iter().map(|(name, value)| Line::from((name, value)));
         let limits =
             HeadLimits { fields: self.limits.origin_headers, bytes: self.limits.origin_header_bytes };
         let (method, path, body) = (&Method::GET, self.check.path.as_str(), None::<Empty<Bytes>>);

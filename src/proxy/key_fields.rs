@@ -1,13 +1,8 @@
 //! The fields of a request's head that decide its way, found in one pass over its lines: a lookup for each of them
 //! would cost more than all the lines together.
 
-use crate::head::Headers;
-use http::{HeaderName, HeaderValue, header};
-
-static CONNECTION: HeaderName = header::CONNECTION;
-static EXPECT: HeaderName = header::EXPECT;
-static VIA: HeaderName = header::VIA;
-static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+use crate::head::{FieldLine, Headers, Known};
+use http::HeaderValue;
 
 /// A field that should be there once at most: two hops may read one that is repeated differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,57 +83,56 @@ impl<'h> KeyFields<'h> {
             authorization: false,
             cookie: false,
         };
-        for (name, value) in headers.iter() {
-            found.note(name, value);
+        for line in headers.lines() {
+            found.note(line);
         }
         found
     }
 
-    fn note(&mut self, name: &HeaderName, value: &'h HeaderValue) {
-        let name = name.as_str();
-        // By length first: most names are told apart by it alone.
-        match (name.len(), name) {
-            (3, "via") => self.via = true,
-            (4, "host") => self.host.note(value),
-            (6, "expect") => self.expect = true,
-            (6, "cookie") => self.cookie = true,
-            (7, "upgrade") => self.upgrade.note(value),
-            (8, "cdn-loop") => self.cdn_loop = true,
-            (9, "cf-worker") => self.cf_worker = true,
-            (10, "connection") => self.connection = true,
-            (12, "x-request-id") => self.request_id.note(value),
-            (13, "authorization") => self.authorization = true,
-            (14, "content-length") => self.content_length = self.content_length.or(Some(value)),
-            (14, "x-byo-cdn-type") => self.cdn_type.note(value),
-            (17, "transfer-encoding") => self.transfer_encoding.note(value),
-            (19, "x-push-invalidation") => self.opt_in.note(value),
-            (20, "x-origin-shim-secret") => self.secret.note(value),
+    fn note(&mut self, line: &'h FieldLine) {
+        let value = line.value();
+        match line.known() {
+            Known::Via => self.via = true,
+            Known::Host => self.host.note(value),
+            Known::Expect => self.expect = true,
+            Known::Cookie => self.cookie = true,
+            Known::Upgrade => self.upgrade.note(value),
+            Known::CdnLoop => self.cdn_loop = true,
+            Known::CfWorker => self.cf_worker = true,
+            Known::Connection => self.connection = true,
+            Known::XRequestId => self.request_id.note(value),
+            Known::Authorization => self.authorization = true,
+            Known::ContentLength => self.content_length = self.content_length.or(Some(value)),
+            Known::XByoCdnType => self.cdn_type.note(value),
+            Known::TransferEncoding => self.transfer_encoding.note(value),
+            Known::XPushInvalidation => self.opt_in.note(value),
+            Known::XOriginShimSecret => self.secret.note(value),
             _ => {}
         }
     }
 
     /// Every line of `Connection`.
     pub fn connection(&self) -> impl Iterator<Item = &'h HeaderValue> {
-        self.all(self.connection, &CONNECTION)
+        self.all(self.connection, Known::Connection)
     }
 
     /// Every line of `Expect`.
     pub fn expect(&self) -> impl Iterator<Item = &'h HeaderValue> {
-        self.all(self.expect, &EXPECT)
+        self.all(self.expect, Known::Expect)
     }
 
     /// Every line of `Via`.
     pub fn via(&self) -> impl Iterator<Item = &'h HeaderValue> {
-        self.all(self.via, &VIA)
+        self.all(self.via, Known::Via)
     }
 
     /// Every line of `CDN-Loop`.
     pub fn cdn_loop(&self) -> impl Iterator<Item = &'h HeaderValue> {
-        self.all(self.cdn_loop, &CDN_LOOP)
+        self.all(self.cdn_loop, Known::CdnLoop)
     }
 
-    fn all(&self, found: bool, name: &'static HeaderName) -> impl Iterator<Item = &'h HeaderValue> + use<'h> {
-        found.then(|| self.headers.get_all(name)).into_iter().flatten()
+    fn all(&self, found: bool, known: Known) -> impl Iterator<Item = &'h HeaderValue> + use<'h> {
+        found.then(|| self.headers.all(known)).into_iter().flatten()
     }
 }
 

@@ -1,12 +1,26 @@
 //! What is to be changed in a response's head, collected while it is read and made when all is decided.
 
-use crate::head::Headers;
+use crate::head::{Edit, Headers, Known};
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 /// Changes: one of each field.
 #[derive(Debug, Default)]
-pub(super) struct Edits<'d>(SmallVec<[(&'d HeaderName, Option<HeaderValue>); 8]>);
+pub(super) struct Edits<'d>(SmallVec<[Change<'d>; 8]>);
+
+#[derive(Debug)]
+struct Change<'d> {
+    known: Known,
+    name: &'d HeaderName,
+    /// What the field will say; none where it is to go.
+    value: Option<HeaderValue>,
+}
+
+impl Change<'_> {
+    fn is_of(&self, known: Known, name: &HeaderName) -> bool {
+        self.known == known && (known.is_one_name() || self.name == name)
+    }
+}
 
 impl<'d> Edits<'d> {
     /// The field is to have this line and no other.
@@ -21,9 +35,10 @@ impl<'d> Edits<'d> {
 
     /// A later change of a field takes the place of an earlier one.
     fn note(&mut self, name: &'d HeaderName, value: Option<HeaderValue>) {
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, earlier)) => *earlier = value,
-            None => self.0.push((name, value)),
+        let known = Known::of(name.as_str());
+        match self.0.iter_mut().find(|change| change.is_of(known, name)) {
+            Some(earlier) => earlier.value = value,
+            None => self.0.push(Change { known, name, value }),
         }
     }
 
@@ -33,11 +48,13 @@ impl<'d> Edits<'d> {
             return;
         }
         let changes = &mut self.0;
-        headers.retain(|name, line| match changes.iter_mut().find(|(changed, _)| *changed == name) {
-            Some((_, value)) => value.take().map(|value| *line = value).is_some(),
-            None => true,
+        headers.edit(|line| {
+            match changes.iter_mut().find(|change| change.is_of(line.known(), line.name())) {
+                Some(change) => change.value.take().map_or(Edit::Remove, Edit::Replace),
+                None => Edit::Keep,
+            }
         });
-        for (name, value) in self.0 {
+        for Change { name, value, .. } in self.0 {
             if let Some(value) = value {
                 headers.append(name.clone(), value);
             }

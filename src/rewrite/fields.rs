@@ -6,7 +6,7 @@ use super::dialect::{
     AKAMAI_CACHE_CONTROL, ANY_CDN_CACHE_CONTROL, CACHE_TAG, CLOUDFLARE_CDN_CACHE_CONTROL, EDGE_CACHE_TAG,
     EDGE_CONTROL, SURROGATE_CONTROL, SURROGATE_KEY, X_SURROGATE_KEY, XKEY,
 };
-use crate::head::Headers;
+use crate::head::{Headers, Known};
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA, SET_COOKIE, VARY};
 use http::{HeaderName, HeaderValue};
 
@@ -59,26 +59,25 @@ impl Field {
     pub(super) const TAGS: [Self; 5] =
         [Self::SurrogateKey, Self::XSurrogateKey, Self::Xkey, Self::CacheTag, Self::EdgeCacheTag];
 
-    fn of(name: &str) -> Option<Self> {
-        // By length first: most names are told apart by it alone.
-        Some(match (name.len(), name) {
-            (3, "age") => Self::Age,
-            (4, "vary") => Self::Vary,
-            (4, "date") => Self::Date,
-            (4, "xkey") => Self::Xkey,
-            (6, "pragma") => Self::Pragma,
-            (7, "expires") => Self::Expires,
-            (9, "cache-tag") => Self::CacheTag,
-            (10, "set-cookie") => Self::SetCookie,
-            (12, "edge-control") => Self::EdgeControl,
-            (13, "cache-control") => Self::CacheControl,
-            (13, "surrogate-key") => Self::SurrogateKey,
-            (14, "edge-cache-tag") => Self::EdgeCacheTag,
-            (15, "x-surrogate-key") => Self::XSurrogateKey,
-            (17, "cdn-cache-control") => Self::CdnCacheControl,
-            (17, "surrogate-control") => Self::SurrogateControl,
-            (20, "akamai-cache-control") => Self::AkamaiCacheControl,
-            (28, "cloudflare-cdn-cache-control") => Self::CloudflareCdnCacheControl,
+    fn of(known: Known) -> Option<Self> {
+        Some(match known {
+            Known::Age => Self::Age,
+            Known::Vary => Self::Vary,
+            Known::Date => Self::Date,
+            Known::Xkey => Self::Xkey,
+            Known::Pragma => Self::Pragma,
+            Known::Expires => Self::Expires,
+            Known::CacheTag => Self::CacheTag,
+            Known::SetCookie => Self::SetCookie,
+            Known::EdgeControl => Self::EdgeControl,
+            Known::CacheControl => Self::CacheControl,
+            Known::SurrogateKey => Self::SurrogateKey,
+            Known::EdgeCacheTag => Self::EdgeCacheTag,
+            Known::XSurrogateKey => Self::XSurrogateKey,
+            Known::CdnCacheControl => Self::CdnCacheControl,
+            Known::SurrogateControl => Self::SurrogateControl,
+            Known::AkamaiCacheControl => Self::AkamaiCacheControl,
+            Known::CloudflareCdnCacheControl => Self::CloudflareCdnCacheControl,
             _ => return None,
         })
     }
@@ -122,14 +121,16 @@ pub(super) struct Fields<'h, 'd> {
 
 impl<'h, 'd> Fields<'h, 'd> {
     pub(super) fn of(headers: &'h Headers, dialect: &'d Dialect) -> Self {
-        let own_ttl = Field::of(dialect.ttl_header.as_str()).unwrap_or(Field::OwnTtl);
         let tag_header = dialect.tag_header.as_ref();
-        let own_tags = tag_header.and_then(|name| Field::of(name.as_str())).unwrap_or(Field::OwnTags);
+        let own = |name: &HeaderName| Field::of(Known::of(name.as_str()));
+        let own_ttl = own(&dialect.ttl_header).unwrap_or(Field::OwnTtl);
+        let own_tags = tag_header.and_then(own).unwrap_or(Field::OwnTags);
         let others = own_ttl == Field::OwnTtl || own_tags == Field::OwnTags;
         let mut found =
             Self { headers, dialect, first: [None; Field::COUNT], there: 0, repeated: 0, own_ttl, own_tags };
-        for (name, value) in headers.iter() {
-            match Field::of(name.as_str()) {
+        for line in headers.lines() {
+            let (name, value) = (line.name(), line.value());
+            match Field::of(line.known()) {
                 Some(field) => found.note(field, value),
                 None if !others => {}
                 None if *name == dialect.ttl_header => found.note(Field::OwnTtl, value),

@@ -4,14 +4,13 @@
 //! request elsewhere would take the rest for another one's (RFC 9112 §11.2). What a request asks for is judged later, in
 //! `proxy/inbound.rs`.
 
-use crate::head::{Headers, RequestHead};
+use crate::head::{FieldLine, Headers, Known, RequestHead};
 use crate::proxy::error::ProxyError;
 use crate::proxy::h1::head::{content_length, has_token};
 use crate::proxy::h1::lines::{Lines, field};
 use crate::proxy::h1::scratch::LineCache;
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue, Method, Uri, Version};
+use http::{Method, Uri, Version};
 use std::ops::Range;
 
 /// A request whose body is still to come.
@@ -142,11 +141,11 @@ fn parse(
     let mut headers = Headers::with_capacity(count);
     let mut semantics = Semantics::default();
     for line in lines {
-        let (name, value) = cache
+        let line = cache
             .field(&block[line.clone()], || field(block, line))
             .ok_or(ProxyError::BadRequest("malformed header field"))?;
-        semantics.note(&name, &value)?;
-        headers.append(name, value);
+        semantics.note(&line)?;
+        headers.push(line);
     }
     let framing = semantics.framing(version)?;
     Ok(Request {
@@ -191,25 +190,23 @@ struct Semantics {
 }
 
 impl Semantics {
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), ProxyError> {
-        // By length first: most names are told apart by it alone.
-        match name.as_str().len() {
-            6 if *name == EXPECT => {
-                self.expects_continue = value.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    fn note(&mut self, line: &FieldLine) -> Result<(), ProxyError> {
+        let value = line.value().as_bytes();
+        match line.known() {
+            Known::Expect => self.expects_continue = value.eq_ignore_ascii_case(b"100-continue"),
+            Known::Connection => {
+                self.close |= has_token(value, b"close");
+                self.keep_alive |= has_token(value, b"keep-alive");
             }
-            10 if *name == CONNECTION => {
-                self.close |= has_token(value.as_bytes(), b"close");
-                self.keep_alive |= has_token(value.as_bytes(), b"keep-alive");
-            }
-            14 if *name == CONTENT_LENGTH => {
-                let length = content_length(value.as_bytes());
+            Known::ContentLength => {
+                let length = content_length(value);
                 // Equal ones are one, as RFC 9112 §6.3 allows.
                 if length.is_none() || self.length.is_some_and(|other| Some(other) != length) {
                     return Err(ProxyError::BadRequest("malformed Content-Length"));
                 }
                 self.length = length;
             }
-            17 if *name == TRANSFER_ENCODING => self.codings = self.codings.and(value.as_bytes()),
+            Known::TransferEncoding => self.codings = self.codings.and(value),
             _ => {}
         }
         Ok(())

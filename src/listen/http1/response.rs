@@ -1,10 +1,9 @@
 //! The head of a response as the client gets it, and how its body will be framed (RFC 9112 §4, §6).
 
-use crate::head::ResponseHead;
+use crate::head::{Known, ResponseHead};
 use crate::proxy::h1::head::content_length;
 use crate::proxy::h1::sending::Framing;
 use bytes::BytesMut;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
 
 /// What the client's request says about its response.
@@ -36,32 +35,29 @@ pub fn encode(out: &mut BytesMut, head: &ResponseHead, asked: Asked, size: Optio
     let has_no_body = switches || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let has_no_length = switches || head.status == StatusCode::NO_CONTENT;
     let mut room = STATUS_LINE + head.reason.as_ref().map_or(0, |reason| reason.len());
-    head.headers.iter().for_each(|(name, value)| room += name.as_str().len() + value.len() + 4);
+    room += head.headers.lines().map(|line| line.line().size()).sum::<usize>();
     out.reserve(room + FRAMING);
 
     status_line(out, head, asked.version);
     let mut declared = None;
     let mut closes = false;
-    for (name, value) in head.headers.iter() {
-        let text = name.as_str();
-        match text.len() {
-            10 if *name == CONNECTION && !switches => {
+    for line in head.headers.lines() {
+        match line.known() {
+            Known::Connection if !switches => {
                 closes = true;
                 continue;
             }
-            14 if *name == CONTENT_LENGTH => {
-                let length = content_length(value.as_bytes());
+            Known::ContentLength => {
+                let length = content_length(line.value().as_bytes());
                 if has_no_length || length.is_none() || declared.is_some() {
                     continue;
                 }
                 declared = length;
             }
-            17 if *name == TRANSFER_ENCODING => continue,
+            Known::TransferEncoding => continue,
             _ => {}
         }
-        for part in [text.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            out.extend_from_slice(part);
-        }
+        line.line().write(out);
     }
 
     let framing = if asked.to_head || has_no_body {

@@ -1,9 +1,10 @@
 //! A request on its way to bytes (RFC 9112 §3, §6, §7.1).
 
+use super::head::{content_length, has_token};
 use super::sending::Framing;
+use crate::head::{Known, Line};
 use bytes::BytesMut;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue, Method};
+use http::Method;
 
 /// What the caller knows of the body that it will send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub fn request_head<'a>(
     out: &mut BytesMut,
     method: &Method,
     target: &[u8],
-    headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+    lines: impl IntoIterator<Item = Line<'a>>,
     body: BodySize,
 ) -> Result<Encoded, EncodeError> {
     if *method == Method::CONNECT {
@@ -66,24 +67,21 @@ pub fn request_head<'a>(
 
     let mut declared = None;
     let mut close = false;
-    headers.into_iter().try_for_each(|(name, value)| {
-        if *name == CONTENT_LENGTH {
-            let length = super::head::content_length(value.as_bytes()).ok_or(EncodeError::ContentLength)?;
-            match declared.replace(length) {
-                None => {}
-                Some(earlier) if earlier == length => return Ok(()),
-                Some(_) => return Err(EncodeError::ContentLength),
+    lines.into_iter().try_for_each(|line| {
+        match line.known {
+            Known::ContentLength => {
+                let length = content_length(line.value.as_bytes()).ok_or(EncodeError::ContentLength)?;
+                match declared.replace(length) {
+                    None => {}
+                    Some(earlier) if earlier == length => return Ok(()),
+                    Some(_) => return Err(EncodeError::ContentLength),
+                }
             }
-        } else if *name == TRANSFER_ENCODING {
-            return Ok(());
-        } else if *name == CONNECTION {
-            close |= super::head::has_token(value.as_bytes(), b"close");
+            Known::TransferEncoding => return Ok(()),
+            Known::Connection => close |= has_token(line.value.as_bytes(), b"close"),
+            _ => {}
         }
-        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        out.reserve(name.len() + value.len() + 4);
-        for part in [name, b": ", value, b"\r\n"] {
-            out.extend_from_slice(part);
-        }
+        line.write(out);
         Ok(())
     })?;
     let framing = framing(out, method, declared, body)?;
@@ -140,6 +138,7 @@ pub const BODY_END: &[u8] = b"0\r\n\r\n";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::FieldLine;
     use crate::proxy::fixture;
 
     fn encode(
@@ -150,7 +149,8 @@ mod tests {
     ) -> Result<(String, Encoded), EncodeError> {
         let headers = fixture::headers(headers);
         let mut out = BytesMut::new();
-        let encoded = request_head(&mut out, method, target.as_bytes(), headers.iter(), body)?;
+        let encoded =
+            request_head(&mut out, method, target.as_bytes(), headers.lines().map(FieldLine::line), body)?;
         Ok((String::from_utf8(out.to_vec()).unwrap(), encoded))
     }
 

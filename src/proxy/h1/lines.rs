@@ -1,5 +1,6 @@
 //! The lines of a head, in requests and in responses.
 
+use crate::head::FieldLine;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
@@ -70,7 +71,7 @@ impl Lines {
 
 /// `name: value`. The types check every byte of both: a name is a token (so that nothing may stand before the colon, and a
 /// folded line is none), a value has no controls.
-pub fn field(block: &Bytes, line: Range<usize>) -> Option<(HeaderName, HeaderValue)> {
+pub fn field(block: &Bytes, line: Range<usize>) -> Option<FieldLine> {
     let bytes = &block[line.clone()];
     let colon = memchr::memchr(b':', bytes)?;
     let name = HeaderName::from_bytes(&bytes[..colon]).ok()?;
@@ -81,7 +82,7 @@ pub fn field(block: &Bytes, line: Range<usize>) -> Option<(HeaderName, HeaderVal
     while !value.is_empty() && is_blank(block[value.end - 1]) {
         value.end -= 1;
     }
-    Some((name, HeaderValue::from_maybe_shared(block.slice(value)).ok()?))
+    Some(FieldLine::new(name, HeaderValue::from_maybe_shared(block.slice(value)).ok()?))
 }
 
 fn is_blank(byte: u8) -> bool {

@@ -30,10 +30,11 @@ pub use error::{Cause, Error, Fault, Phase};
 pub use exchange::Exchange;
 pub use scratch::Scratch;
 
+use crate::head::Line;
 use bytes::{Bytes, BytesMut};
 use encode::{BodySize, Encoded};
 use head::{Head, HeadError, HeadLimits, HeadReader};
-use http::{HeaderName, HeaderValue, Method};
+use http::Method;
 use http_body::Body;
 use input::Input;
 use sending::Sending;
@@ -113,7 +114,7 @@ where
     /// When the request has no safe form on the wire; nothing was sent.
     pub fn send<'a, B, P, H>(self, request: Request<'a, B, H>, pool: P) -> Result<Exchange<IO, B, P>, Error>
     where
-        H: IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+        H: IntoIterator<Item = Line<'a>>,
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         P: Recycle<IO>,

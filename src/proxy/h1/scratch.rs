@@ -1,8 +1,8 @@
 //! What the connections of one worker share, so that an exchange allocates little and parses nothing twice.
 
 use super::{MAX_READ_BYTES, READ_BYTES};
+use crate::head::FieldLine;
 use bytes::BytesMut;
-use http::{HeaderName, HeaderValue};
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -94,8 +94,8 @@ impl Scratch {
     }
 }
 
-/// Header lines that came before. Origins repeat most of theirs in every response; finding one here is cheaper than
-/// checking and copying its name and value.
+/// Field lines that came before. Origins repeat most of theirs in every response; finding one here is cheaper than
+/// checking its name and value.
 #[derive(Debug, Default)]
 pub struct LineCache(Vec<Slot>);
 
@@ -105,17 +105,13 @@ struct Slot {
     /// every response costs no copy.
     candidate: u64,
     line: Box<[u8]>,
-    field: Option<(HeaderName, HeaderValue)>,
+    field: Option<Rc<FieldLine>>,
 }
 
 impl LineCache {
     /// The field that exactly these bytes stand for: remembered, or made by `parse`.
-    pub fn field(
-        &mut self,
-        line: &[u8],
-        parse: impl FnOnce() -> Option<(HeaderName, HeaderValue)>,
-    ) -> Option<(HeaderName, HeaderValue)> {
-        let Some(fingerprint) = fingerprint(line) else { return parse() };
+    pub fn field(&mut self, line: &[u8], parse: impl FnOnce() -> Option<FieldLine>) -> Option<Rc<FieldLine>> {
+        let Some(fingerprint) = fingerprint(line) else { return parse().map(Rc::new) };
         if self.0.is_empty() {
             self.0.resize(LINES, Slot::default());
         }
@@ -125,14 +121,14 @@ impl LineCache {
         }
         let field = parse();
         if slot.candidate == fingerprint
-            && let Some((name, value)) = &field
+            && let Some(field) = &field
         {
             // A copy, since the value is a slice of a read buffer, which it would keep alive.
-            slot.field = HeaderValue::from_bytes(value.as_bytes()).ok().map(|value| (name.clone(), value));
+            slot.field = Some(Rc::new(field.kept()));
             slot.line = line.into();
         }
         slot.candidate = fingerprint;
-        field
+        field.map(Rc::new)
     }
 }
 
@@ -151,9 +147,9 @@ fn fingerprint(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Option<(HeaderName, HeaderValue)> {
+    fn parsed(line: &str) -> Option<FieldLine> {
         let (name, value) = line.split_once(": ")?;
-        Some((name.parse().ok()?, value.parse().ok()?))
+        Some(FieldLine::new(name.parse().ok()?, value.parse().ok()?))
     }
 
     /// How often `line` is parsed when it comes so many times.
@@ -164,7 +160,7 @@ mod tests {
                 count += 1;
                 parsed(line)
             });
-            assert_eq!(field, parsed(line), "{line}");
+            assert_eq!(field.as_deref(), parsed(line).as_ref(), "{line}");
         }
         count
     }

@@ -91,6 +91,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::Line;
     use crate::proxy::h1::head::HeadLimits;
     use crate::proxy::h2::{self, Request};
     use http::uri::Scheme;
@@ -139,7 +140,7 @@ mod tests {
                         method: &Method::GET,
                         target: &"/".parse().unwrap(),
                         scheme: Scheme::HTTP,
-                        headers: host.iter().map(|(name, value)| (name, value)),
+                        headers: host.iter().map(|(name, value)| Line::from((name, value))),
                         body: None::<Empty<Bytes>>,
                         limits: HeadLimits::default(),
                     })

@@ -1,12 +1,13 @@
 //! Heads in HTTP/2 (RFC 9113 §8.2, §8.3). The library refuses what is malformed there: fields of the connection, wrong
 //! pseudo-fields, lengths that contradict the data. What else `h1` refuses is refused here.
 
+use crate::head::{Known, Line};
 use crate::proxy::h1::encode::EncodeError;
 use crate::proxy::h1::head::{Framing, HeadError, HeadLimits, MAX_HEAD_BYTES, MAX_HEADERS, content_length};
 use crate::proxy::hop;
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::CONTENT_LENGTH;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
 /// A request that can be sent.
 pub(super) struct Encoded {
@@ -20,7 +21,7 @@ pub(super) fn request<'a>(
     method: &Method,
     target: &Uri,
     scheme: Scheme,
-    fields: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+    lines: impl IntoIterator<Item = Line<'a>>,
     body: Option<Option<u64>>,
 ) -> Result<Encoded, EncodeError> {
     if *method == Method::CONNECT {
@@ -29,17 +30,20 @@ pub(super) fn request<'a>(
     let mut authority = None;
     let mut declared = None;
     let mut headers = HeaderMap::with_capacity(32);
-    for (name, value) in fields {
-        if *name == HOST {
-            authority = Authority::try_from(value.as_bytes()).ok();
-        } else if *name == CONTENT_LENGTH {
-            let length = content_length(value.as_bytes()).ok_or(EncodeError::ContentLength)?;
-            if declared.replace(length).is_some_and(|earlier| earlier != length) {
-                return Err(EncodeError::ContentLength);
+    for Line { name, value, known, .. } in lines {
+        match known {
+            Known::Host => authority = Authority::try_from(value.as_bytes()).ok(),
+            Known::ContentLength => {
+                let length = content_length(value.as_bytes()).ok_or(EncodeError::ContentLength)?;
+                if declared.replace(length).is_some_and(|earlier| earlier != length) {
+                    return Err(EncodeError::ContentLength);
+                }
+                headers.insert(name, value.clone());
             }
-            headers.insert(name, value.clone());
-        } else if !hop::is_fixed(name) {
-            headers.append(name, value.clone());
+            known if hop::is_fixed(known) => {}
+            _ => {
+                headers.append(name, value.clone());
+            }
         }
     }
     let length = match (body, declared) {
@@ -102,7 +106,7 @@ pub(super) fn check<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::Headers;
+    use crate::head::{FieldLine, Headers};
     use crate::proxy::fixture;
 
     /// Target, then fields, of the request that is sent.
@@ -113,7 +117,8 @@ mod tests {
     ) -> Result<String, EncodeError> {
         let fields = fixture::headers(&[&[("host", "a.test")], fields].concat());
         let target = "/a?b".parse().unwrap();
-        let Encoded { head, length } = request(method, &target, Scheme::HTTPS, fields.iter(), body)?;
+        let Encoded { head, length } =
+            request(method, &target, Scheme::HTTPS, fields.lines().map(FieldLine::line), body)?;
         let fields = Headers::from(head.headers().clone());
         let lines = fixture::lines(&fields);
         Ok(format!("{} {length:?} {lines:?}", head.uri()))

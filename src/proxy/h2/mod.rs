@@ -19,12 +19,13 @@ pub use exchange::Exchange;
 use super::clock::Clock;
 use super::h1::head::HeadLimits;
 use super::h1::{Cause, Error, Phase};
+use crate::head::Line;
 use ::h2::client::{Builder, SendRequest};
 use bytes::Bytes;
 use driver::Driver;
 use head::Encoded;
 use http::uri::Scheme;
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{Method, Uri};
 use http_body::Body;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -167,7 +168,7 @@ impl Connection {
     /// When the request has no safe form, or the connection takes none any more; nothing was sent.
     pub fn send<'a, B, H>(mut self, request: Request<'a, B, H>) -> Result<Exchange<B>, Error>
     where
-        H: IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+        H: IntoIterator<Item = Line<'a>>,
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {

@@ -1,7 +1,7 @@
 //! The other side of a connection, and of a request body, under the hand of a test.
 
 use super::super::{Cause, Connection, Error, Exchange, Request, ResponseBody, Scratch};
-use crate::head::ResponseHead;
+use crate::head::{Line, ResponseHead};
 use crate::proxy::h1::head::HeadLimits;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -236,11 +236,11 @@ pub type TestBody = ResponseBody<Io, Upload, Pool>;
 
 /// Begins an exchange for `/`.
 pub fn send(connection: Connection<Io>, method: &Method, body: Option<Upload>, pool: &Pool) -> TestExchange {
-    let host = (&header::HOST, &HeaderValue::from_static("a.example"));
+    let host = HeaderValue::from_static("a.example");
     let request = Request {
         method,
         target: b"/",
-        headers: [host],
+        headers: [Line::from((&header::HOST, &host))],
         body,
         limits: HeadLimits::default(),
         upgrade: false,

@@ -3,8 +3,15 @@
 //! The fields are a list, not a map: a proxy looks at each line once and writes all of them again, and hashing every name
 //! for that costs more than everything else that is done to a head. The limits on heads keep the list short.
 
+pub mod known;
+pub mod line;
+
+pub use known::Known;
+pub use line::{FieldLine, Line};
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use std::rc::Rc;
 
 /// The head of a request.
 #[derive(Clone, Debug)]
@@ -44,9 +51,9 @@ impl From<http::request::Parts> for RequestHead {
     }
 }
 
-/// Field lines in their order.
+/// Field lines in their order. A line that is kept elsewhere, because it comes again and again, is shared with there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(HeaderName, HeaderValue)>);
+pub struct Headers(Vec<Rc<FieldLine>>);
 
 impl Headers {
     /// None.
@@ -69,6 +76,16 @@ impl Headers {
         self.0.is_empty()
     }
 
+    /// Every line.
+    pub fn lines(&self) -> impl ExactSizeIterator<Item = &FieldLine> + Clone {
+        self.0.iter().map(|line| &**line)
+    }
+
+    /// Name and value of every line.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&HeaderName, &HeaderValue)> + Clone {
+        self.lines().map(|line| (line.name(), line.value()))
+    }
+
     /// The first line of this name.
     pub fn get<N: ?Sized>(&self, name: &N) -> Option<&HeaderValue>
     where
@@ -82,7 +99,12 @@ impl Headers {
     where
         HeaderName: PartialEq<N>,
     {
-        self.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value)
+        self.iter().filter(move |(other, _)| *other == name).map(|(_, value)| value)
+    }
+
+    /// Every line of what is known by this.
+    pub fn all(&self, known: Known) -> impl Iterator<Item = &HeaderValue> {
+        self.lines().filter(move |line| line.known() == known).map(FieldLine::value)
     }
 
     /// Whether there is a line of this name.
@@ -95,17 +117,23 @@ impl Headers {
 
     /// One more line, after all others.
     pub fn append(&mut self, name: HeaderName, value: HeaderValue) {
-        self.0.push((name, value));
+        self.push(Rc::new(FieldLine::new(name, value)));
+    }
+
+    /// One more line, after all others.
+    pub fn push(&mut self, line: Rc<FieldLine>) {
+        self.0.push(line);
     }
 
     /// Makes this the only line of its name: in the place of the first one, if there was any.
     pub fn insert(&mut self, name: &HeaderName, value: HeaderValue) {
-        match self.0.iter().position(|(known, _)| known == name) {
-            Some(first) => {
-                self.0[first].1 = value;
-                self.remove_from(first + 1, name);
-            }
-            None => self.append(name.clone(), value),
+        let mut left = Some(value);
+        self.edit(|line| match line.name() == name {
+            true => left.take().map_or(Edit::Remove, Edit::Replace),
+            false => Edit::Keep,
+        });
+        if let Some(value) = left {
+            self.append(name.clone(), value);
         }
     }
 
@@ -114,31 +142,41 @@ impl Headers {
     where
         HeaderName: PartialEq<N>,
     {
-        self.retain(|known, _| known != name);
+        self.retain(|line| line.name() != name);
     }
 
-    fn remove_from(&mut self, start: usize, name: &HeaderName) {
-        let mut at = 0;
-        self.retain(|known, _| {
-            at += 1;
-            at <= start || known != name
+    /// Keeps the lines for which this holds.
+    pub fn retain(&mut self, mut stays: impl FnMut(&FieldLine) -> bool) {
+        self.0.retain(|line| stays(line));
+    }
+
+    /// Does with each line what this says.
+    pub fn edit(&mut self, mut edit: impl FnMut(&FieldLine) -> Edit) {
+        self.0.retain_mut(|line| match edit(line) {
+            Edit::Keep => true,
+            Edit::Remove => false,
+            Edit::Replace(value) => {
+                *line = Rc::new(line.with(value));
+                true
+            }
         });
     }
+}
 
-    /// Keeps the lines for which this holds; it may change their values.
-    pub fn retain(&mut self, mut stays: impl FnMut(&HeaderName, &mut HeaderValue) -> bool) {
-        self.0.retain_mut(|(name, value)| stays(name, value));
-    }
-
-    /// Every line.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&HeaderName, &HeaderValue)> + Clone {
-        self.0.iter().map(|(name, value)| (name, value))
-    }
+/// What becomes of a line.
+#[derive(Debug)]
+pub enum Edit {
+    /// It stays.
+    Keep,
+    /// It goes.
+    Remove,
+    /// It gets another value.
+    Replace(HeaderValue),
 }
 
 impl FromIterator<(HeaderName, HeaderValue)> for Headers {
     fn from_iter<I: IntoIterator<Item = (HeaderName, HeaderValue)>>(lines: I) -> Self {
-        Self(lines.into_iter().collect())
+        Self(lines.into_iter().map(|(name, value)| Rc::new(FieldLine::new(name, value))).collect())
     }
 }
 
@@ -160,7 +198,11 @@ impl From<HeaderMap> for Headers {
 impl From<Headers> for HeaderMap {
     fn from(headers: Headers) -> Self {
         let mut map = Self::with_capacity(headers.len());
-        for (name, value) in headers.0 {
+        for line in headers.0 {
+            let (name, value) = match Rc::try_unwrap(line) {
+                Ok(line) => line.into(),
+                Err(shared) => (shared.name().clone(), shared.value().clone()),
+            };
             map.append(name, value);
         }
         map

@@ -1,0 +1,134 @@
+//! The names of the fields that the request path asks about: told apart once, when a line is read, so that everyone who
+//! looks at it later compares numbers.
+
+macro_rules! known {
+    ($($length:literal $text:literal $name:ident,)*) => {
+        /// What a field's name is to us.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Known {
+            $(
+                #[doc = concat!("`", $text, "`.")]
+                $name,
+            )*
+            /// Another one that begins with `x-forwarded-`.
+            OtherForwarded,
+            /// Another one with an underscore: a CGI-like origin takes that for a dash.
+            Underscored,
+            /// Any other one.
+            Other,
+        }
+
+        impl Known {
+            /// What this name, in lower case, is to us.
+            pub fn of(name: &str) -> Self {
+                // By length first: most names are told apart by it alone.
+                match (name.len(), name) {
+                    $(($length, $text) => Self::$name,)*
+                    _ if name.contains('_') => Self::Underscored,
+                    _ if name.starts_with("x-forwarded-") => Self::OtherForwarded,
+                    _ => Self::Other,
+                }
+            }
+
+            /// Whether there is but one name that this is.
+            pub fn is_one_name(self) -> bool {
+                !matches!(self, Self::OtherForwarded | Self::Underscored | Self::Other)
+            }
+
+            #[cfg(test)]
+            const NAMES: &[(usize, &str, Self)] = &[$(($length, $text, Self::$name),)*];
+        }
+    };
+}
+
+known! {
+    2 "te" Te,
+    3 "age" Age,
+    3 "via" Via,
+    4 "date" Date,
+    4 "etag" Etag,
+    4 "host" Host,
+    4 "vary" Vary,
+    4 "xkey" Xkey,
+    6 "cookie" Cookie,
+    6 "expect" Expect,
+    6 "pragma" Pragma,
+    7 "baggage" Baggage,
+    7 "expires" Expires,
+    7 "trailer" Trailer,
+    7 "upgrade" Upgrade,
+    8 "cdn-loop" CdnLoop,
+    9 "cache-tag" CacheTag,
+    9 "cf-worker" CfWorker,
+    9 "forwarded" Forwarded,
+    9 "x-real-ip" XRealIp,
+    10 "connection" Connection,
+    10 "keep-alive" KeepAlive,
+    10 "set-cookie" SetCookie,
+    10 "tracestate" Tracestate,
+    11 "traceparent" Traceparent,
+    11 "x-client-ip" XClientIp,
+    12 "edge-control" EdgeControl,
+    12 "x-request-id" XRequestId,
+    13 "authorization" Authorization,
+    13 "cache-control" CacheControl,
+    13 "if-none-match" IfNoneMatch,
+    13 "last-modified" LastModified,
+    13 "surrogate-key" SurrogateKey,
+    14 "cf-pseudo-ipv4" CfPseudoIpv4,
+    14 "content-length" ContentLength,
+    14 "edge-cache-tag" EdgeCacheTag,
+    14 "http2-settings" Http2Settings,
+    14 "true-client-ip" TrueClientIp,
+    14 "x-byo-cdn-type" XByoCdnType,
+    15 "x-forwarded-for" XForwardedFor,
+    15 "x-surrogate-key" XSurrogateKey,
+    16 "cf-connecting-ip" CfConnectingIp,
+    16 "fastly-client-ip" FastlyClientIp,
+    16 "proxy-connection" ProxyConnection,
+    16 "x-forwarded-host" XForwardedHost,
+    17 "cdn-cache-control" CdnCacheControl,
+    17 "if-modified-since" IfModifiedSince,
+    17 "surrogate-control" SurrogateControl,
+    17 "transfer-encoding" TransferEncoding,
+    17 "x-forwarded-proto" XForwardedProto,
+    18 "cf-connecting-ipv6" CfConnectingIpv6,
+    18 "proxy-authenticate" ProxyAuthenticate,
+    19 "proxy-authorization" ProxyAuthorization,
+    19 "x-cluster-client-ip" XClusterClientIp,
+    19 "x-origin-shim-stamp" XOriginShimStamp,
+    19 "x-push-invalidation" XPushInvalidation,
+    20 "akamai-cache-control" AkamaiCacheControl,
+    20 "x-origin-shim-secret" XOriginShimSecret,
+    25 "cloudfront-viewer-address" CloudfrontViewerAddress,
+    25 "proxy-authentication-info" ProxyAuthenticationInfo,
+    28 "cloudflare-cdn-cache-control" CloudflareCdnCacheControl,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_known_by_itself() {
+        for (length, name, known) in Known::NAMES {
+            assert_eq!(name.len(), *length, "{name}");
+            assert_eq!(Known::of(name), *known, "{name}");
+            assert!(known.is_one_name());
+        }
+    }
+
+    #[test]
+    fn names_of_a_kind() {
+        let check = |name: &str, known| assert_eq!(Known::of(name), known, "{name}");
+        check("x-forwarded-port", Known::OtherForwarded);
+        check("x-forwarded-", Known::OtherForwarded);
+        check("x-forwarded-a_b", Known::Underscored);
+        check("x_forwarded_for", Known::Underscored);
+        check("content_length", Known::Underscored);
+        check("content-type", Known::Other);
+        check("x-forwarded", Known::Other);
+        assert!(!Known::Other.is_one_name());
+    }
+}

@@ -1,0 +1,141 @@
+//! A field line: what it says, what its name is to us, and perhaps how it is written.
+
+use super::Known;
+use bytes::BytesMut;
+use http::{HeaderName, HeaderValue};
+use std::fmt;
+
+/// One line of a head (RFC 9110 §5.2). It does not change; an edit puts another one in its place.
+#[derive(Clone)]
+pub struct FieldLine {
+    name: HeaderName,
+    value: HeaderValue,
+    known: Known,
+    /// The line as it is written, where it is kept so long that this is worth the memory.
+    written: Option<Box<[u8]>>,
+}
+
+impl FieldLine {
+    /// A line of this name.
+    pub fn new(name: HeaderName, value: HeaderValue) -> Self {
+        Self { known: Known::of(name.as_str()), name, value, written: None }
+    }
+
+    /// The same line to be kept: with memory of its own, and quick to write.
+    pub fn kept(&self) -> Self {
+        let value = HeaderValue::from_bytes(self.value.as_bytes()).expect("a copy of a value is one");
+        let mut written = BytesMut::new();
+        self.line().write(&mut written);
+        Self { name: self.name.clone(), value, known: self.known, written: Some(written[..].into()) }
+    }
+
+    /// The same field with another value.
+    pub fn with(&self, value: HeaderValue) -> Self {
+        Self { name: self.name.clone(), value, known: self.known, written: None }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &HeaderName {
+        &self.name
+    }
+
+    /// Its value.
+    pub fn value(&self) -> &HeaderValue {
+        &self.value
+    }
+
+    /// What its name is to us.
+    pub fn known(&self) -> Known {
+        self.known
+    }
+
+    /// All of it by reference.
+    pub fn line(&self) -> Line<'_> {
+        Line { name: &self.name, value: &self.value, known: self.known, written: self.written.as_deref() }
+    }
+}
+
+impl From<FieldLine> for (HeaderName, HeaderValue) {
+    fn from(line: FieldLine) -> Self {
+        (line.name, line.value)
+    }
+}
+
+impl fmt::Debug for FieldLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (&self.name, &self.value).fmt(f)
+    }
+}
+
+impl PartialEq for FieldLine {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.value == other.value
+    }
+}
+
+impl Eq for FieldLine {}
+
+/// A line to be written: one of a head, or one that somebody else puts beside them.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// Its name.
+    pub name: &'a HeaderName,
+    /// Its value.
+    pub value: &'a HeaderValue,
+    /// What its name is to us.
+    pub known: Known,
+    written: Option<&'a [u8]>,
+}
+
+impl<'a> Line<'a> {
+    /// A line whose name is known to be `known`.
+    pub fn of(known: Known, name: &'a HeaderName, value: &'a HeaderValue) -> Self {
+        debug_assert_eq!(Known::of(name.as_str()), known);
+        Self { name, value, known, written: None }
+    }
+
+    /// Bytes that it takes in HTTP/1.1.
+    pub fn size(&self) -> usize {
+        self.name.as_str().len() + self.value.len() + 4
+    }
+
+    /// Appends it in the form of HTTP/1.1 (RFC 9112 §5): the name in lower case, one space, no more.
+    pub fn write(&self, out: &mut BytesMut) {
+        if let Some(written) = self.written {
+            return out.extend_from_slice(written);
+        }
+        out.reserve(self.size());
+        for part in [self.name.as_str().as_bytes(), b": ", self.value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+}
+
+impl<'a> From<(&'a HeaderName, &'a HeaderValue)> for Line<'a> {
+    fn from((name, value): (&'a HeaderName, &'a HeaderValue)) -> Self {
+        Self::of(Known::of(name.as_str()), name, value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_kept_is_written_alike() {
+        for (name, value) in [("etag", "\"1\""), ("x-Other", " caf\u{e9} "), ("via", "")] {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            let line = FieldLine::new(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            let kept = line.kept();
+            assert_eq!((&kept, kept.known()), (&line, line.known()));
+            let written = [&line, &kept, &kept.with(line.value().clone())].map(|line| {
+                let mut out = BytesMut::new();
+                line.line().write(&mut out);
+                assert_eq!(out.len(), line.line().size());
+                out
+            });
+            assert_eq!(written[0], format!("{}: {value}\r\n", line.name()));
+            assert!(written.iter().all(|other| *other == written[0]));
+        }
+    }
+}

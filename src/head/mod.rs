@@ -5,9 +5,11 @@
 
 pub mod known;
 pub mod line;
+pub mod line_cache;
 
 pub use known::Known;
 pub use line::{FieldLine, Line};
+pub use line_cache::LineCache;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
@@ -129,7 +131,7 @@ impl Headers {
     pub fn insert(&mut self, name: &HeaderName, value: HeaderValue) {
         let mut left = Some(value);
         self.edit(|line| match line.name() == name {
-            true => left.take().map_or(Edit::Remove, Edit::Replace),
+            true => left.take().map_or(Edit::Remove, |value| Edit::Replace(Rc::new(line.with(value)))),
             false => Edit::Keep,
         });
         if let Some(value) = left {
@@ -155,8 +157,8 @@ impl Headers {
         self.0.retain_mut(|line| match edit(line) {
             Edit::Keep => true,
             Edit::Remove => false,
-            Edit::Replace(value) => {
-                *line = Rc::new(line.with(value));
+            Edit::Replace(other) => {
+                *line = other;
                 true
             }
         });
@@ -170,8 +172,8 @@ pub enum Edit {
     Keep,
     /// It goes.
     Remove,
-    /// It gets another value.
-    Replace(HeaderValue),
+    /// Another one takes its place.
+    Replace(Rc<FieldLine>),
 }
 
 impl FromIterator<(HeaderName, HeaderValue)> for Headers {

@@ -1,8 +1,9 @@
 //! What is to be changed in a response's head, collected while it is read and made when all is decided.
 
-use crate::head::{Edit, Headers, Known};
-use http::{HeaderName, HeaderValue};
+use crate::head::{Edit, FieldLine, Headers, Known};
+use http::HeaderName;
 use smallvec::SmallVec;
+use std::rc::Rc;
 
 /// Changes: one of each field.
 #[derive(Debug, Default)]
@@ -12,8 +13,8 @@ pub(super) struct Edits<'d>(SmallVec<[Change<'d>; 8]>);
 struct Change<'d> {
     known: Known,
     name: &'d HeaderName,
-    /// What the field will say; none where it is to go.
-    value: Option<HeaderValue>,
+    /// The line that it will have; none where it is to go.
+    line: Option<Rc<FieldLine>>,
 }
 
 impl Change<'_> {
@@ -23,26 +24,25 @@ impl Change<'_> {
 }
 
 impl<'d> Edits<'d> {
-    /// The field is to have this line and no other.
-    pub(super) fn set(&mut self, name: &'d HeaderName, value: HeaderValue) {
-        self.note(name, Some(value));
+    /// The field is to have this line, which has its `name`, and no other.
+    pub(super) fn set(&mut self, name: &'d HeaderName, line: Rc<FieldLine>) {
+        self.note(line.known(), name, Some(line));
     }
 
     /// The field is to go.
     pub(super) fn remove(&mut self, name: &'d HeaderName) {
-        self.note(name, None);
+        self.note(Known::of(name.as_str()), name, None);
     }
 
     /// A later change of a field takes the place of an earlier one.
-    fn note(&mut self, name: &'d HeaderName, value: Option<HeaderValue>) {
-        let known = Known::of(name.as_str());
+    fn note(&mut self, known: Known, name: &'d HeaderName, line: Option<Rc<FieldLine>>) {
         match self.0.iter_mut().find(|change| change.is_of(known, name)) {
-            Some(earlier) => earlier.value = value,
-            None => self.0.push(Change { known, name, value }),
+            Some(earlier) => earlier.line = line,
+            None => self.0.push(Change { known, name, line }),
         }
     }
 
-    /// Makes the changes, in one pass over the lines: the first line of a field gets its new value, other ones go.
+    /// Makes the changes, in one pass over the lines: the first line of a field is replaced, other ones go.
     pub(super) fn make(mut self, headers: &mut Headers) {
         if self.0.is_empty() {
             return;
@@ -50,14 +50,10 @@ impl<'d> Edits<'d> {
         let changes = &mut self.0;
         headers.edit(|line| {
             match changes.iter_mut().find(|change| change.is_of(line.known(), line.name())) {
-                Some(change) => change.value.take().map_or(Edit::Remove, Edit::Replace),
+                Some(change) => change.line.take().map_or(Edit::Remove, Edit::Replace),
                 None => Edit::Keep,
             }
         });
-        for Change { name, value, .. } in self.0 {
-            if let Some(value) = value {
-                headers.append(name.clone(), value);
-            }
-        }
+        self.0.into_iter().filter_map(|change| change.line).for_each(|line| headers.push(line));
     }
 }

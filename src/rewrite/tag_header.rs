@@ -5,8 +5,10 @@ use super::fields::{Field, Fields};
 use super::outcome::Reason;
 use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections};
 use super::{CdnType, Dialect, Keys, Policy, Rule};
+use crate::head::FieldLine;
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
+use std::rc::Rc;
 
 /// Replaces the tag fields of a response by the one of `dialect`. An error means that not all tags fit: those that
 /// do, the most important ones first, are in the header. A CDN that takes no tags gets none; `keys` always does.
@@ -35,7 +37,7 @@ pub(super) fn write<'d>(
         edits.remove(field.name(dialect));
     }
     match (&dialect.tag_header, value) {
-        (Some(own), Some(value)) => edits.set(own, value),
+        (Some(own), Some(value)) => edits.set(own, Rc::new(FieldLine::new(own.clone(), value))),
         (Some(own), None) if fields.has(fields.own_tags) => edits.remove(own),
         _ => {}
     }

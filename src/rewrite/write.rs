@@ -7,8 +7,12 @@ use super::fields::{Field, Fields};
 use super::origin::{Origin, Targeted};
 use super::table::{Browser, Row, seconds};
 use super::{CdnType, Dialect, Policy};
+use crate::head::{FieldLine, LineCache};
 use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderName, HeaderValue};
+use smallvec::SmallVec;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 static VALIDATORS: [HeaderName; 2] = [ETAG, LAST_MODIFIED];
@@ -129,7 +133,7 @@ impl Writer<'_, '_, '_> {
             if let Some(line) = self.clamped(field, limit)
                 && field != Field::CacheControl
             {
-                self.edits.set(field.name(self.dialect), line.value());
+                self.set(field, &line);
             }
         }
         if self.origin.expires.is_some_and(|seconds| seconds > limit) {
@@ -248,7 +252,8 @@ impl Writer<'_, '_, '_> {
     }
 
     fn set(&mut self, field: Field, line: &Line) {
-        self.edits.set(field.name(self.dialect), line.value());
+        let name = field.name(self.dialect);
+        self.edits.set(name, line.of(name));
     }
 
     fn remove(&mut self, field: Field) {
@@ -265,11 +270,16 @@ fn is_stale(name: Name) -> bool {
 }
 
 /// A field value under construction: directives with `, ` between them.
-struct Line(Vec<u8>);
+struct Line(SmallVec<[u8; 96]>);
+
+thread_local! {
+    /// What was written before: there are few lifetimes, so few different lines.
+    static WRITTEN: RefCell<LineCache> = RefCell::default();
+}
 
 impl Line {
     fn new() -> Self {
-        Self(Vec::with_capacity(64))
+        Self(SmallVec::new())
     }
 
     fn is_empty(&self) -> bool {
@@ -324,7 +334,13 @@ impl Line {
         }
     }
 
-    fn value(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0).expect("made of parts of other header values and of ASCII")
+    /// The whole line of the field `name`.
+    fn of(&self, name: &HeaderName) -> Rc<FieldLine> {
+        let mut whole = SmallVec::<[u8; 128]>::from_slice(name.as_str().as_bytes());
+        whole.extend_from_slice(b": ");
+        whole.extend_from_slice(&self.0);
+        let line = || Some(FieldLine::new(name.clone(), HeaderValue::from_bytes(&self.0).ok()?));
+        let line = WRITTEN.with_borrow_mut(|lines| lines.field(&whole, line));
+        line.expect("made of parts of other header values and of ASCII")
     }
 }

@@ -4,11 +4,10 @@
 //! request elsewhere would take the rest for another one's (RFC 9112 §11.2). What a request asks for is judged later, in
 //! `proxy/inbound.rs`.
 
-use crate::head::{FieldLine, Headers, Known, RequestHead};
+use crate::head::{FieldLine, Headers, Known, LineCache, RequestHead};
 use crate::proxy::error::ProxyError;
 use crate::proxy::h1::head::{content_length, has_token};
 use crate::proxy::h1::lines::{Lines, field};
-use crate::proxy::h1::scratch::LineCache;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Uri, Version};
 use std::ops::Range;

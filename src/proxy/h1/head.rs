@@ -4,8 +4,7 @@
 //! else is left as the origin sent it; removing hop-by-hop fields is not done here.
 
 use super::lines::{Lines, TooMany, field};
-use super::scratch::LineCache;
-use crate::head::{FieldLine, Headers, Known};
+use crate::head::{FieldLine, Headers, Known, LineCache};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
 use std::ops::Range;

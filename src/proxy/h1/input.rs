@@ -1,8 +1,9 @@
 //! What was read from a connection and not yet used. It takes memory only while there is something to read, of a size that
 //! fits what the other side sends.
 
-use super::scratch::{LineCache, Scratch, Size};
+use super::scratch::{Scratch, Size};
 use super::{MAX_READ_BYTES, READ_BYTES};
+use crate::head::LineCache;
 use bytes::BytesMut;
 use std::io;
 use std::pin::pin;

@@ -5,7 +5,7 @@ use super::json::{Purge, rfc3339};
 use super::{CdnHealth, State, now_ms, sites};
 use crate::config::Site;
 use crate::purge::State as PurgeState;
-use crate::store::EndedJob;
+use crate::store::{EndedJob, Verification};
 use axum::body::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,8 +32,8 @@ pub(super) struct Event {
     pub(super) frame: Bytes,
 }
 
-/// `event: job`: a job has another state. For what a CDN is being sent, the newest purges are looked at once a second;
-/// an end is told as soon as it is known.
+/// `event: job`: a job has another state, or its copies were looked at. For what a CDN is being sent and what copies showed,
+/// the newest purges are looked at once a second; an end is told as soon as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobEvent {
     /// The id of its purge.
@@ -44,6 +44,8 @@ pub struct JobEvent {
     pub cdn: String,
     /// Its state now.
     pub state: PurgeState,
+    /// What the last look at the CDN's copies showed, if this is what is told.
+    pub verification: Option<Verification>,
     /// How the whole purge ended, if this was the last job under way.
     pub purge_ended: Option<PurgeState>,
     /// RFC 3339.
@@ -92,6 +94,7 @@ impl Events {
             site: job.key.site.clone(),
             cdn: job.key.cdn.clone(),
             state: job.state,
+            verification: None,
             purge_ended: job.purge_ended,
             at: rfc3339(now_ms()),
         });

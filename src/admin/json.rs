@@ -97,7 +97,7 @@ pub struct Job {
     /// When the CDN's copies were seen to be fresh, RFC 3339.
     #[serde(default)]
     pub verified_at: Option<String>,
-    /// When the next send is due, RFC 3339.
+    /// When the next send is due, or has been since, RFC 3339.
     pub next_attempt_at: Option<String>,
     /// It failed, and nobody retried or acknowledged it: until then its CDN does not count as healthy.
     #[serde(default)]
@@ -137,7 +137,7 @@ impl Purge {
             created_at: rfc3339(view.created_ms),
             finished_at: view.finished_ms.map(rfc3339),
             items: Items::of(&view.request, usize::try_from(view.items).unwrap_or(usize::MAX), extent),
-            jobs: view.jobs.iter().map(|job| Job::of(job, extent)).collect(),
+            jobs: view.jobs.iter().map(|job| Job::of(job, view.created_ms, extent)).collect(),
         }
     }
 
@@ -189,7 +189,9 @@ impl Items {
 }
 
 impl Job {
-    fn of(view: &JobView, extent: Extent) -> Self {
+    fn of(view: &JobView, created_ms: i64, extent: Extent) -> Self {
+        // What a restart found under way is due since the epoch, so that nothing goes out before it.
+        let next_attempt_ms = view.next_attempt_ms.map(|due_ms| due_ms.max(created_ms));
         let hidden = match extent {
             Extent::Full => 0,
             Extent::Brief => view.attempts.len().saturating_sub(1),
@@ -204,7 +206,7 @@ impl Job {
             completed_at: view.completed_ms.map(rfc3339),
             verification: view.verification,
             verified_at: view.verified_ms.map(rfc3339),
-            next_attempt_at: view.next_attempt_ms.map(rfc3339),
+            next_attempt_at: next_attempt_ms.map(rfc3339),
             unacknowledged: view.unacknowledged,
             attempts: view.attempts[hidden..]
                 .iter()

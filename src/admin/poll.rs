@@ -36,9 +36,11 @@ pub(super) async fn poll(state: Arc<State>) {
 /// What was not seen before is pending, as far as listeners know.
 fn tell_changes(before: &Jobs, now: &Jobs, state: &State) {
     for (key, job) in now {
-        let known = before.get(key).map_or(PurgeState::Pending, |before| before.state);
+        let seen = before.get(key);
+        let known = seen.map_or(PurgeState::Pending, |seen| seen.state);
         let ended = matches!(job.state, PurgeState::Done | PurgeState::Failed | PurgeState::Cancelled);
-        if job.state != known && !ended {
+        let is_verified = seen.is_some_and(|seen| seen.verification != job.verification);
+        if (job.state != known && !ended) || is_verified {
             state.events.job(job);
         }
     }
@@ -58,6 +60,7 @@ async fn jobs(state: &State) -> Option<Jobs> {
                 site: purge.site.clone(),
                 cdn: job.cdn.clone(),
                 state: job.state,
+                verification: job.verification,
                 purge_ended: None,
                 at: at.clone(),
             };

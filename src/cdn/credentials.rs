@@ -96,6 +96,13 @@ pub struct Answer {
     pub outcome: Result<Reply, String>,
 }
 
+impl Answer {
+    /// The reply, if there is one.
+    pub fn reply(&self) -> Option<&Reply> {
+        self.outcome.as_ref().ok()
+    }
+}
+
 /// What can be asked about a CDN's credentials. Pure, as [`super::Adapter`] is.
 pub trait Credentials: Send + Sync {
     /// What to ask next, given the answers so far; nothing: [`Credentials::report`] can tell. With `probe` one of the
@@ -127,7 +134,7 @@ impl<'a> Answers<'a> {
 
     /// The newest reply to a question.
     pub fn reply(self, name: &str) -> Option<&'a Reply> {
-        self.get(name)?.outcome.as_ref().ok()
+        self.get(name)?.reply()
     }
 
     /// How often a question was asked.
@@ -209,8 +216,7 @@ async fn ask(questions: Vec<Question>, sender: &Sender, started: &Instant, now_m
 
 /// How far the CDN's clock is ahead of ours, as of its first dated answer. `Date` is exact to a second.
 pub fn clock_offset_ms(answers: Answers<'_>) -> Option<i64> {
-    let offset =
-        |answer: &Answer| Some(answer.outcome.as_ref().ok()?.date_ms()?.saturating_sub(answer.at_ms));
+    let offset = |answer: &Answer| Some(answer.reply()?.date_ms()?.saturating_sub(answer.at_ms));
     answers.0.iter().find_map(offset)
 }
 

@@ -26,7 +26,10 @@ mod varnish;
 #[cfg(test)]
 mod tests;
 
-pub use credentials::{CdnReport, CredentialReport, Finding, Level, Usable, report, report_site};
+pub use credentials::{
+    Answer, Answers, CdnReport, CredentialReport, Credentials, Finding, Level, Question, Usable, report,
+    report_site,
+};
 pub use message::{MESSAGE_BYTES, scrub};
 pub use rate::{Ceiling, Limit, Rates, rates};
 pub use reply::{Counted, RateHint, Reply};
@@ -43,9 +46,14 @@ pub fn build(cdn: &config::Cdn) -> Arc<dyn Adapter> {
     make(cdn)
 }
 
+/// What can be asked about the credentials of a configured CDN; [`report`] asks it.
+pub fn credentials(cdn: &config::Cdn) -> Arc<dyn Credentials> {
+    make(cdn)
+}
+
 /// Both sides of an adapter: what it does, and what it can ask about its credentials.
-trait Known: Adapter + credentials::Credentials {}
-impl<T: Adapter + credentials::Credentials> Known for T {}
+trait Known: Adapter + Credentials {}
+impl<T: Adapter + Credentials> Known for T {}
 
 fn make(cdn: &config::Cdn) -> Arc<dyn Known> {
     match &cdn.settings {

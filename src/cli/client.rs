@@ -29,8 +29,6 @@ pub struct Client {
 /// A successful answer.
 #[derive(Debug)]
 pub struct Answer {
-    /// Whether it is a 202: accepted, but not ended.
-    pub accepted: bool,
     /// Its body.
     pub body: String,
 }
@@ -120,7 +118,7 @@ impl Client {
         if !status.is_success() {
             return Err(Refused { status, text: explain(status, &body) }.into());
         }
-        Ok(Answer { accepted: status == StatusCode::ACCEPTED, body })
+        Ok(Answer { body })
     }
 }
 

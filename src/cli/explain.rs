@@ -99,6 +99,7 @@ fn explain(args: &ExplainArgs, config: &Config) -> anyhow::Result<String> {
     }
     let headers = request.headers(site);
     let opt_in = case.opt_in(request.peer(site), &headers);
+    let mut origin = None;
     let (status, response) = if args.fetch {
         let asked = fetch::Asked {
             method: &request.method,
@@ -106,12 +107,15 @@ fn explain(args: &ExplainArgs, config: &Config) -> anyhow::Result<String> {
             headers: &headers,
             opt_in: opt_in.believed,
         };
-        super::block_on(fetch::head(site, &config.server.limits, asked))??
+        let answer = super::block_on(fetch::head(site, &config.server.limits, asked))??;
+        origin = Some(show::Asked { url: answer.origin, version: answer.version });
+        (answer.status, answer.headers)
     } else {
         (args.status, args.response_headers.iter().cloned().collect())
     };
     let explanation = case.explain(&request.method, &headers, opt_in, status, response);
-    Ok(if args.json { serde_json::to_string_pretty(&explanation)? + "\n" } else { explanation.to_string() })
+    let told = show::Told { explanation, origin };
+    Ok(if args.json { serde_json::to_string_pretty(&told)? + "\n" } else { told.to_string() })
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
-//! `origin-shim purge`: items from arguments or from stdin become one purge; `--wait` shows how it ends.
+//! `origin-shim purge`: items from arguments or from stdin become one purge; `--wait` shows how it ends, and with `--verify`
+//! whether it took.
 
 use super::client::{AdminArgs, Answer, Client, Refused, plain};
 use super::items::read_items;
 use super::purges::jobs_table;
-use crate::admin::json::{Purge, state_word};
+use crate::admin::json::{Job, Purge, state_word};
 use crate::purge::{PurgeMode, PurgeRequest, State};
+use crate::store::Verification;
 use anyhow::{Context, bail};
 use indicatif::{MultiProgress, ProgressBar};
 use serde::Deserialize;
@@ -63,7 +65,12 @@ pub struct PurgeArgs {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
-    /// Wait until every CDN has the purge, at most this long, and fail if one does not
+    /// Look whether it took: some of its pages are asked for, and purged again where the CDN's copies are older than it
+    #[arg(long)]
+    verify: bool,
+
+    /// Wait until every CDN has the purge, at most this long, and fail if one does not; with --verify until copies were
+    /// looked at, and fail if one stays old
     #[arg(
         long,
         value_name = "SECONDS",
@@ -84,7 +91,8 @@ pub struct PurgeArgs {
     stdin: Option<String>,
 }
 
-/// Runs the command: 0 accepted (with `--wait`: done), 1 failed or not done in time, 2 nothing to purge.
+/// Runs the command: 0 accepted (with `--wait`: done, and with `--verify` no copy known to be old), 1 failed or not done in
+/// time, 2 nothing to purge.
 pub async fn run(args: PurgeArgs) -> anyhow::Result<ExitCode> {
     let stdin = std::io::stdin();
     let mut request = args.request();
@@ -124,20 +132,21 @@ async fn purge(
     let body = serde_json::to_string(request)?;
     let mut answer = client.post(&["v1", "sites", &site, "purges"], body, preference).await?;
     let mut purge: Purge = answer.json()?;
-    if let Some(deadline) = deadline.filter(|_| answer.accepted) {
+    if let Some(deadline) = deadline.filter(|_| !has_ended(&purge, args.verify)) {
         let mut shown = progress.then(Progress::default);
         while let Some(newer) = look_again(client, &purge.id, deadline).await? {
             answer = newer;
             purge = answer.json()?;
             if let Some(progress) = &mut shown {
-                progress.show(&purge);
+                progress.show(&purge, args.verify);
             }
-            if has_ended(purge.state) {
+            if has_ended(&purge, args.verify) {
                 break;
             }
         }
     }
-    let failed = args.wait.is_some() && purge.state != State::Done;
+    let is_good = purge.state == State::Done && has_ended(&purge, args.verify);
+    let failed = args.wait.is_some() && !is_good;
     let text = if args.json { answer.body + "\n" } else { describe(args, &purge) };
     Ok((text, u8::from(failed)))
 }
@@ -183,16 +192,27 @@ async fn only_site(client: &Client) -> anyhow::Result<String> {
     }
 }
 
-fn has_ended(state: State) -> bool {
-    matches!(state, State::Done | State::Failed | State::Cancelled)
+/// Whether nothing more is to be waited for: it is done, and verified where that is wished for, or never will be.
+fn has_ended(purge: &Purge, verify: bool) -> bool {
+    match purge.state {
+        State::Done => !verify || purge.jobs.iter().all(is_verified),
+        state => matches!(state, State::Failed | State::Cancelled),
+    }
+}
+
+/// A copy that is older than the purge is purged again, so that is not the last word.
+fn is_verified(job: &Job) -> bool {
+    matches!(job.verification, Some(Verification::Fresh | Verification::Unknown))
 }
 
 /// The outcome for people.
 fn describe(args: &PurgeArgs, purge: &Purge) -> String {
     let mut text = format!("purge {} of {}: {}\n", purge.id, plain(&purge.site), state_word(purge.state));
     text.push_str(&jobs_table(&purge.jobs));
-    if !has_ended(purge.state) {
+    let awaits_verification = args.verify && args.wait.is_some();
+    if !has_ended(purge, awaits_verification) {
         let what = match args.wait {
+            Some(seconds) if purge.state == State::Done => format!("not verified within {seconds} s"),
             Some(seconds) => format!("not done within {seconds} s; it goes on"),
             None => "accepted".to_owned(),
         };
@@ -214,7 +234,7 @@ impl PurgeArgs {
                 (_, true) => Some(PurgeMode::Hard),
                 _ => None,
             },
-            verify: None,
+            verify: self.verify.then_some(true),
             cdns: Some(self.cdns.clone()).filter(|cdns| !cdns.is_empty()),
             reason: self.reason.clone(),
         }
@@ -229,7 +249,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn show(&mut self, purge: &Purge) {
+    fn show(&mut self, purge: &Purge, verify: bool) {
         let bars = &mut self.bars;
         for (index, job) in purge.jobs.iter().enumerate() {
             if bars.len() == index {
@@ -237,7 +257,9 @@ impl Progress {
                 bar.enable_steady_tick(Duration::from_millis(100));
                 bars.push(bar);
             }
-            bars[index].set_message(plain(&format!("{}  {}", job.cdn, state_word(job.state))));
+            let looks = verify && job.state == State::Done && !is_verified(job);
+            let word = if looks { "done, looking at its copies" } else { state_word(job.state) };
+            bars[index].set_message(plain(&format!("{}  {word}", job.cdn)));
         }
     }
 }
@@ -287,6 +309,7 @@ mod tests {
         check("--url https://a/ --url https://b/", r#"{"urls":["https://a/","https://b/"]}"#);
         check("--path /a --tag t --prefix /p/", r#"{"paths":["/a"],"tags":["t"],"prefixes":["/p/"]}"#);
         check("--everything --soft", r#"{"everything":true,"mode":"soft"}"#);
+        check("--path /a --verify", r#"{"paths":["/a"],"verify":true}"#);
         check("--hard --cdn c --cdn d --reason r -", r#"{"mode":"hard","cdns":["c","d"],"reason":"r"}"#);
     }
 
@@ -338,6 +361,64 @@ mod tests {
             assert_eq!(code, expected, "{text}");
             assert!(text.contains(&format!("www: {}\n", state_word(state))), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_verified_purge_ends_when_its_copies_were_looked_at() {
+        let api = Api::new();
+        let waiting = run_line(&api, "cms", "--path /a --cdn fastly --verify --wait");
+        let moving_on = async {
+            api.store.looked.notified().await;
+            api.store.end_all(State::Done);
+            api.control.bump();
+            for seen in [Verification::Stale, Verification::Fresh] {
+                api.store.looked.notified().await;
+                api.store.verify_all(seen);
+            }
+        };
+        let (result, ()) = tokio::join!(waiting, moving_on);
+        let (text, code) = result.unwrap();
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("note: fastly: verification: fresh"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_is_verified() {
+        let api = Api::new();
+        let mut purge: Purge = serde_json::from_value(api.purge(r#"{"paths": ["/a"]}"#).await).unwrap();
+        let args = parse("--verify --wait=9").unwrap();
+        let mut check = |state: State, seen: [Option<Verification>; 2], ended: bool, told: &str| {
+            purge.state = state;
+            for (job, seen) in purge.jobs.iter_mut().zip(seen) {
+                (job.state, job.verification) = (state, seen);
+            }
+            assert_eq!(has_ended(&purge, true), ended, "{state:?} {seen:?}");
+            let text = describe(&args, &purge);
+            assert!(text.contains(told), "{text}");
+            assert_eq!(text.contains("within 9 s"), !ended, "{text}");
+            assert_eq!(has_ended(&purge, false), state != State::Pending);
+        };
+        use Verification::{Fresh, Stale, Unknown};
+        check(
+            State::Pending,
+            [None, None],
+            false,
+            "not done within 9 s; it goes on: see `origin-shim purges ",
+        );
+        check(State::Done, [Some(Fresh), None], false, "not verified within 9 s: see `origin-shim purges ");
+        check(
+            State::Done,
+            [Some(Fresh), Some(Stale)],
+            false,
+            "varnish: verification: stale: a copy is older",
+        );
+        check(
+            State::Done,
+            [Some(Fresh), Some(Unknown)],
+            true,
+            "varnish: verification: unknown: copies do not",
+        );
+        check(State::Failed, [None, None], true, "www: failed");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use super::client::{AdminArgs, Client, plain};
 use crate::admin::json::{Items, Job, Page, Purge, state_word};
 use crate::purge::{PurgeMode, State};
+use crate::store::Verification;
 use anyhow::Context;
 use reqwest::Method;
 use std::fmt::Write as _;
@@ -160,7 +161,7 @@ fn detail(purge: &Purge) -> String {
     text
 }
 
-/// One line per CDN, with its last answer, and what it got instead of what was asked for.
+/// One line per CDN, with its last answer, what it got instead of what was asked for, and what its copies showed.
 pub(super) fn jobs_table(jobs: &[Job]) -> String {
     let rows = jobs.iter().map(|job| {
         let last = job.attempts.last();
@@ -179,6 +180,14 @@ pub(super) fn jobs_table(jobs: &[Job]) -> String {
     for job in jobs {
         for fallback in &job.fallback {
             let _ = writeln!(text, "note: {}: {}", cell(&job.cdn), cell(fallback));
+        }
+        if let Some(seen) = job.verification {
+            let what = match seen {
+                Verification::Fresh => "copies are no older than the purge",
+                Verification::Stale => "a copy is older than the purge",
+                Verification::Unknown => "copies do not tell, or nobody can name one",
+            };
+            let _ = writeln!(text, "note: {}: verification: {}: {what}", cell(&job.cdn), seen.as_str());
         }
     }
     text
@@ -300,6 +309,7 @@ mod tests {
         api.purge(r#"{"paths": ["/a"], "tags": ["t"], "reason": "publish", "mode": "soft"}"#).await;
         api.store.pin();
         api.store.end_all(State::Done);
+        api.store.verify_all(Verification::Fresh);
         insta::assert_snapshot!(run_line(&api, "01938f00-0000-7000-8000-000000000000").await);
     }
 

@@ -15,6 +15,8 @@ mod text;
 mod validate;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use error::{ConfigError, Problem};

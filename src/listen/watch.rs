@@ -1,6 +1,5 @@
-//! Deadlines and draining of client connections. hyper's one timer cannot tell a slow head from an idle
-//! connection, so each connection notes where it stands and since when, and one sweep per worker looks at all
-//! of them: no timer per connection or request.
+//! Deadlines and draining of client connections. Each connection notes where it stands and since when, and one sweep per
+//! worker looks at all of them: no timer per connection or request.
 
 use crate::config::Limits;
 use crate::metrics::shard::{Limit, WorkerShard};

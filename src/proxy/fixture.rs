@@ -6,7 +6,7 @@ use super::upstream::Upstreams;
 use crate::config::*;
 use crate::head::{Headers, RequestHead};
 use crate::metrics::Metrics;
-use crate::rewrite::{CdnType, Dialect, Policy, Profile, TagPolicy, Ttls};
+use crate::rewrite::{CdnType, Dialect};
 use crate::view::PurgeHealthView;
 use http::{HeaderName, HeaderValue, Version};
 use std::sync::Arc;
@@ -30,44 +30,7 @@ pub fn config(sites: Vec<Site>) -> Config {
 
 /// A site without CDNs, whose origin is `http://origin.test:8081`.
 pub fn site(name: &str, hosts: &[&str]) -> Site {
-    Site {
-        name: name.to_owned(),
-        hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
-        default: false,
-        mode: Mode::On,
-        origins: vec![OriginUrl {
-            tls: false,
-            host: "origin.test".into(),
-            port: 8081,
-            authority: "origin.test:8081".into(),
-        }],
-        origin_host: OriginHost::Origin,
-        origin_settle: Duration::ZERO,
-        follow_up_margin: Duration::from_millis(500),
-        origin: Default::default(),
-        trust: Trust::Any,
-        upgrades: vec![],
-        policy: Policy {
-            site: name.to_owned(),
-            profile: Profile::Generic,
-            ttls: Ttls {
-                edge: Duration::from_secs(172_800),
-                browser: Duration::from_secs(7_200),
-                fallback: Duration::from_secs(300),
-                not_found: Duration::from_secs(300),
-                guard: Duration::from_secs(1),
-                stale_while_revalidate: Duration::ZERO,
-                stale_if_error: Duration::ZERO,
-            },
-            vary: vec![],
-            rules: vec![],
-            tags: TagPolicy { path: true, site: true, sections: 0 },
-            aem: None,
-        },
-        events: Default::default(),
-        max_purge_lag: Duration::from_secs(60),
-        cdns: vec![],
-    }
+    Site { hosts: hosts.iter().map(|&host| host.to_owned()).collect(), ..testing::site(name) }
 }
 
 /// A CDN of this type with the type's usual headers.

@@ -13,7 +13,7 @@ const ALPN_HTTP1: &[u8] = b"http/1.1";
 pub(super) const ALPN_HTTP2: &[u8] = b"h2";
 
 /// The same configuration, which offers HTTP/2 as well, and first.
-pub(super) fn with_http2(config: &ClientConfig) -> Arc<ClientConfig> {
+pub fn with_http2(config: &ClientConfig) -> Arc<ClientConfig> {
     let mut config = config.clone();
     config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
     Arc::new(config)

@@ -2,52 +2,16 @@
 
 use crate::cdn::Capabilities;
 use crate::config::secret::Secret;
-use crate::config::{Cdn, CdnSettings, CloudflarePlan, Everything, Mode, OriginHost, OriginUrl, Site, Trust};
-use crate::rewrite::{CdnType, Dialect, Policy, Profile, TagPolicy, Ttls};
+use crate::config::{Cdn, CdnSettings, CloudflarePlan, Everything, Site, testing};
+use crate::rewrite::{CdnType, Dialect};
 use http::HeaderName;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The site `www`, with one CDN of each type, named by it.
 pub(crate) fn site(types: &[CdnType]) -> Site {
-    Site {
-        name: "www".into(),
-        hosts: vec!["www.example.com".into()],
-        default: false,
-        mode: Mode::On,
-        origins: vec![OriginUrl {
-            tls: false,
-            host: "127.0.0.1".into(),
-            port: 80,
-            authority: "127.0.0.1".into(),
-        }],
-        origin_host: OriginHost::Origin,
-        origin_settle: Duration::ZERO,
-        follow_up_margin: Duration::from_millis(500),
-        origin: Default::default(),
-        trust: Trust::Any,
-        upgrades: vec![],
-        policy: Policy {
-            site: "www".into(),
-            profile: Profile::Generic,
-            ttls: Ttls {
-                edge: Duration::from_secs(2 * 86_400),
-                browser: Duration::from_secs(7_200),
-                fallback: Duration::from_secs(300),
-                not_found: Duration::from_secs(300),
-                guard: Duration::from_secs(1),
-                stale_while_revalidate: Duration::ZERO,
-                stale_if_error: Duration::ZERO,
-            },
-            vary: vec![],
-            rules: vec![],
-            tags: TagPolicy { path: true, site: true, sections: 0 },
-            aem: None,
-        },
-        events: Default::default(),
-        max_purge_lag: Duration::from_secs(60),
-        cdns: types.iter().map(|cdn_type| Arc::new(cdn(*cdn_type))).collect(),
-    }
+    let cdns = types.iter().map(|cdn_type| Arc::new(cdn(*cdn_type))).collect();
+    Site { cdns, ..testing::site("www") }
 }
 
 /// A CDN named by its type, for the host `www.example.com`.

@@ -144,7 +144,7 @@ fn instructions_of_the_worker(dir: &Path) -> i64 {
     let total = |path: PathBuf| {
         let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
         let line = text.lines().find_map(|line| line.strip_prefix("totals: "))?;
-        text.contains("listen::connection::Client::answer").then(|| line.trim().parse().unwrap())
+        text.contains("proxy::handle").then(|| line.trim().parse().unwrap())
     };
     profiles.filter_map(total).next().expect("a thread that answers clients")
 }

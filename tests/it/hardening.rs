@@ -7,7 +7,7 @@
 //! | 15 to 18, 36 to 38 | `headers.rs`: hop-by-hop, forwarding, aliases, loops, generated values |
 //! | 20, 26 to 33, 35 | `origins.rs`: hostile, slow and broken origins; 33 also in `upgrades.rs` |
 //! | 20, 26 to 32, 35 over HTTP/2 | `h2_origins.rs`; its connections in `h2_connections.rs` |
-//! | 27 with several origins, 24 per origin | `upstreams.rs`, with TLS towards origins |
+//! | 27 with several origins, 24 per origin | `upstreams.rs`, with TLS towards origins; their names in `resolving.rs` |
 //! | 22 to 25 | `limits.rs`; floods of HTTP/2 frames in `floods.rs`, slow clients by the thousand in `slow.rs` |
 //! | 39 | `drain.rs` |
 //! | 40, 43, 46 to 50 | `trust.rs`: what a stranger cannot have lengthened, seen or stored |
@@ -31,6 +31,7 @@ mod program;
 mod proxy_protocol;
 mod reload;
 mod requests;
+mod resolving;
 mod slow;
 mod tls;
 mod trust;

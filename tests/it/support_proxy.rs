@@ -4,17 +4,17 @@
 #![allow(clippy::unwrap_used)]
 
 use origin_shim::config::{
-    Admin, Cdn, CdnSettings, Config, Everything, Limits, Mode, OriginHost, OriginUrl, Server, Site, Store,
-    Trust,
+    Admin, Cdn, CdnSettings, Config, Everything, Limits, OriginUrl, Server, Site, Store,
 };
 use origin_shim::listen::{self, DataPlane};
 use origin_shim::metrics::Metrics;
 use origin_shim::proxy::Shared;
 use origin_shim::proxy::roots::Roots;
-use origin_shim::rewrite::{CdnType, Dialect, Policy, Profile, TagPolicy, Ttls};
+use origin_shim::rewrite::{CdnType, Dialect};
 use origin_shim::view::PurgeHealthView;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -197,7 +197,11 @@ impl Served {
 impl Origin {
     /// Plays `script` on every connection, each in its own thread.
     pub fn playing(script: impl Fn(&mut Served) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::playing_on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+    }
+
+    /// The same on a socket that is bound already.
+    pub fn playing_on(listener: TcpListener, script: impl Fn(&mut Served) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let (heads, received) = channel();
@@ -334,47 +338,17 @@ pub fn config(sites: Vec<Site>) -> Config {
     }
 }
 
-/// The site `www`, with these plain origins.
+/// The site `www`, with these plain origins; all else is the default.
 pub fn site(origins: &[SocketAddr]) -> Site {
+    let text = "[[sites]]\nname = \"www\"\nhosts = [\"www.example.com\"]\norigin = \"http://origin.test\"";
+    let mut parsed = Config::parse(text, Path::new("test.toml"), &|_| None).unwrap();
     let origin = |address: &SocketAddr| OriginUrl {
         tls: false,
         host: address.ip().to_string(),
         port: address.port(),
         authority: "origin.test".into(),
     };
-    Site {
-        name: "www".into(),
-        hosts: vec!["www.example.com".into()],
-        default: false,
-        mode: Mode::On,
-        origins: origins.iter().map(origin).collect(),
-        origin_host: OriginHost::Origin,
-        origin_settle: Duration::ZERO,
-        follow_up_margin: Duration::from_millis(500),
-        origin: Default::default(),
-        trust: Trust::Any,
-        upgrades: vec![],
-        policy: Policy {
-            site: "www".into(),
-            profile: Profile::Generic,
-            ttls: Ttls {
-                edge: Duration::from_secs(172_800),
-                browser: Duration::from_secs(7_200),
-                fallback: Duration::from_secs(300),
-                not_found: Duration::from_secs(300),
-                guard: Duration::from_secs(1),
-                stale_while_revalidate: Duration::ZERO,
-                stale_if_error: Duration::ZERO,
-            },
-            vary: vec![],
-            rules: vec![],
-            tags: TagPolicy { path: true, site: true, sections: 0 },
-            aem: None,
-        },
-        events: Default::default(),
-        max_purge_lag: Duration::from_secs(60),
-        cdns: vec![],
-    }
+    Site { origins: origins.iter().map(origin).collect(), ..Arc::unwrap_or_clone(parsed.sites.remove(0)) }
 }
 
 /// A CDN named by its type.

@@ -123,7 +123,7 @@ function purgeRows(purge) {
   const cdns = purge.jobs.map((job) => {
     const last = job.attempts.at(-1);
     const told = last && job.state !== "done" ? `${last.outcome}: ${last.message}` : null;
-    return make("li", {}, `${job.cdn} `, badge(job.state), told && make("p", { className: "soft break" }, told),
+    return make("li", {}, `${job.cdn} `, badge(job.state), " ", copies(job), told && make("p", { className: "soft break" }, told),
       ...job.fallback.map((text) => make("p", { className: "soft break" }, text)));
   });
   const row = make("tr", {},
@@ -163,7 +163,7 @@ function actions(purge) {
 function detailsRow(purge) {
   const head = ["At", "Status", "Outcome", "Items", "Took", "Request id", "Message"];
   const jobs = purge.jobs.flatMap((job) => [
-    make("h3", {}, `${job.cdn}: ${job.items} items`),
+    make("h3", {}, `${job.cdn}: ${job.items} items`, job.verified_at && `, seen to be fresh ${clock(job.verified_at)}`),
     job.attempts.length === 0 ? make("p", { className: "soft" }, "Nothing was sent yet.") : make("table", {},
       make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text)))),
       make("tbody", {}, ...job.attempts.map((attempt) => make("tr", {},
@@ -287,6 +287,13 @@ function keepFocus(container, draw) {
 function badge(state) {
   const kind = state === "done" ? "good" : state === "failed" ? "bad" : state === "cancelled" ? "still" : "";
   return make("span", { className: `badge ${kind}` }, state);
+}
+
+/** What a look at the CDN's copies showed, where there was one. */
+function copies(job) {
+  if (!job.verification) return null;
+  const kind = { fresh: "good", stale: "bad" }[job.verification] ?? "still";
+  return make("span", { className: `badge ${kind}` }, `copies ${job.verification}`);
 }
 
 function summary(items) {

@@ -4,7 +4,7 @@ use super::*;
 use crate::admin::reload::{ReloadEvent, Reloaded};
 use crate::admin::{events, poll};
 use crate::purge::State as PurgeState;
-use crate::store::{CdnKey, EndedJob};
+use crate::store::{CdnKey, EndedJob, Verification};
 use axum::body::Bytes;
 use serde_json::Value;
 use std::time::Duration;
@@ -93,6 +93,11 @@ async fn a_stream_shows_the_life_of_a_purge() {
     api.state.events.job_ended(&ended(id.as_str().unwrap(), "www"));
     let (_, job) = stream.next().await;
     assert_eq!((&job["state"], &job["purge_ended"]), (&"done".into(), &"done".into()));
+    for seen in [Verification::Stale, Verification::Fresh] {
+        api.store.verify_all(seen);
+        let (_, job) = stream.next().await;
+        assert_eq!((&job["state"], &job["verification"]), (&"done".into(), &seen.as_str().into()));
+    }
     polling.abort();
 }
 

@@ -72,6 +72,23 @@ impl FakeStore {
         }
     }
 
+    /// What was under way is due, as a restart leaves it.
+    pub(crate) fn taken_over(&self) {
+        for job in self.purges.lock().unwrap().iter_mut().flat_map(|purge| &mut purge.jobs) {
+            job.next_attempt_ms = Some(0);
+        }
+    }
+
+    /// Copies of every job were looked at.
+    pub(crate) fn verify_all(&self, seen: Verification) {
+        for purge in self.purges.lock().unwrap().iter_mut() {
+            for job in &mut purge.jobs {
+                job.verification = Some(seen);
+                job.verified_ms = (seen == Verification::Fresh).then_some(purge.created_ms + 2_000);
+            }
+        }
+    }
+
     /// Sets every purge to a fixed time and forgets the random part of its id.
     pub(crate) fn pin(&self) {
         for (index, purge) in self.purges.lock().unwrap().iter_mut().enumerate() {

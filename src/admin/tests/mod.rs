@@ -23,12 +23,12 @@ use super::{Limits, Peer, Readiness, State, router};
 use crate::cdn::{Item, ItemKind};
 use crate::config::secret::Secret;
 use crate::config::{
-    Admin, AdminToken, Cdn, CdnSettings, Config, Everything, Mode, OriginHost, OriginUrl, Scope, Server,
-    Site, Store as StoreConfig, Trust,
+    Admin, AdminToken, Cdn, CdnSettings, Config, Everything, Scope, Server, Site, Store as StoreConfig,
+    Trust, testing,
 };
 use crate::metrics::Metrics;
 use crate::purge::{JobPlan, PurgeRequest};
-use crate::rewrite::{CdnType, Dialect, Policy, Profile, TagPolicy, Ttls};
+use crate::rewrite::{CdnType, Dialect};
 use crate::store::Store;
 use arc_swap::ArcSwap;
 use axum::body::Body;
@@ -198,46 +198,13 @@ fn admin_token(name: &str, scopes: &[Scope], site: Option<&str>) -> AdminToken {
 
 fn site(name: &str, cdns: Vec<Cdn>) -> Site {
     Site {
-        name: name.to_owned(),
         hosts: vec![format!("{name}.example.com")],
         default: name == "www",
-        mode: Mode::On,
-        origins: vec![OriginUrl {
-            tls: true,
-            host: "origin.example.com".to_owned(),
-            port: 443,
-            authority: "origin.example.com".to_owned(),
-        }],
-        origin_host: OriginHost::Origin,
-        origin_settle: Duration::ZERO,
-        follow_up_margin: Duration::from_millis(500),
-        origin: Default::default(),
         trust: Trust::Addresses(vec!["10.0.0.0/8".parse().unwrap()]),
-        upgrades: vec![],
-        policy: policy(name),
+        // No other forms of a page: what is purged is what was asked for.
         events: Default::default(),
-        max_purge_lag: Duration::from_secs(60),
         cdns: cdns.into_iter().map(Arc::new).collect(),
-    }
-}
-
-fn policy(site: &str) -> Policy {
-    Policy {
-        site: site.to_owned(),
-        profile: Profile::Generic,
-        ttls: Ttls {
-            edge: Duration::from_secs(172_800),
-            browser: Duration::from_secs(7_200),
-            fallback: Duration::from_secs(300),
-            not_found: Duration::from_secs(300),
-            guard: Duration::from_secs(1),
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
-        },
-        vary: vec!["accept-encoding".to_owned()],
-        rules: Vec::new(),
-        tags: TagPolicy { path: true, site: true, sections: 0 },
-        aem: None,
+        ..testing::site(name)
     }
 }
 

@@ -17,6 +17,16 @@ async fn a_purge_shows_every_answer() {
 }
 
 #[tokio::test]
+async fn what_a_restart_left_is_due_since_its_purge_was_made() {
+    let api = Api::new();
+    let purge = api.purge(r#"{"paths": ["/a"]}"#).await;
+    api.store.taken_over();
+    let path = format!("/v1/purges/{}", purge["id"].as_str().unwrap());
+    let seen = api.call(get(&path, "cms")).await.json();
+    assert_eq!(seen["jobs"][0]["next_attempt_at"], purge["created_at"]);
+}
+
+#[tokio::test]
 async fn pages_hold_every_purge_once_newest_first() {
     let api = Api::new();
     for index in 0..5 {

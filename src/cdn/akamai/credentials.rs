@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 const SAME_SECTION: &str = "Copy `client_token`, `client_secret`, `access_token` and `endpoint` (the host) from one and the \
     same credential: they only work together. A lost secret cannot be shown again: create a new credential in Control \
     Center, Identity & access, API clients.";
+const API: &str = "Akamai's API";
 const GRANT: &str =
     "In Control Center, Identity & access, edit this API client and give it “CCU APIs” with READ-WRITE.";
 
@@ -51,25 +52,21 @@ impl Credentials for Akamai {
     fn report(&self, cdn: &config::Cdn, answers: Answers<'_>) -> CredentialReport {
         let secrets = [self.client_token.expose(), self.client_secret.expose(), self.access_token.expose()];
         let mut draft = Draft::new(&secrets);
-        match answers.get("grant").map(|answer| &answer.outcome) {
-            None => return draft.finish(),
-            Some(Err(why)) => draft.unreachable("Akamai's API", why),
-            Some(Ok(reply)) => self.describe_grant(&mut draft, reply),
+        if let Some(reply) = draft.reply_to(answers, "grant", API) {
+            self.describe_grant(&mut draft, reply);
         }
         if let Some(reply) = answers.reply("client") {
             describe_client(&mut draft, reply);
         }
-        match answers.get("probe").map(|answer| &answer.outcome) {
-            None => {}
-            Some(Err(why)) => draft.unreachable("Akamai's API", why),
-            Some(Ok(reply)) => match self.classify(reply).verdict {
+        if let Some(reply) = draft.reply_to(answers, "probe", API) {
+            match self.classify(reply).verdict {
                 Verdict::Done => draft.proved("A purge of an unused tag was accepted."),
-                Verdict::Later(_) | Verdict::Resign => draft.unforeseen("Akamai's API", &said(&draft, reply)),
+                Verdict::Later(_) | Verdict::Resign => draft.unforeseen(API, &said(&draft, reply)),
                 _ => draft.error(
                     format!("Akamai refused a purge of an unused tag: {}", said(&draft, reply)),
                     GRANT,
                 ),
-            },
+            }
         }
         draft.clock(answers, 10);
         self.describe_settings(&mut draft, cdn);
@@ -111,7 +108,7 @@ impl Akamai {
                 format!("The account's rate is used up, which proves that the client is known: {}", said(draft, reply)),
                 "Try again in a minute.",
             ),
-            _ => draft.unforeseen("Akamai's API", &said(draft, reply)),
+            _ => draft.unforeseen(API, &said(draft, reply)),
         }
     }
 

@@ -5,7 +5,7 @@
 //! only a purge does (<https://developers.cloudflare.com/fundamentals/api/get-started/account-owned-tokens/>).
 
 use super::{Cloudflare, Envelope, USER_TOKEN};
-use crate::cdn::credentials::{Answer, Answers, CredentialReport, Credentials, Draft, Question};
+use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question};
 use crate::cdn::{Adapter, ItemKind, Reply, RequestError, SignContext, Verdict};
 use crate::config::{self, CdnSettings, CloudflarePlan};
 use http::{Method, StatusCode};
@@ -14,6 +14,7 @@ use serde::Deserialize;
 /// Tokens of accounts begin with this.
 const ACCOUNT_TOKEN: &str = "cfat_";
 
+const API: &str = "Cloudflare's API";
 const NEW_TOKEN: &str = "Create a token at https://dash.cloudflare.com/profile/api-tokens with the permission \
     “Zone, Cache Purge, Purge” for this zone, and put it where `api_token` points.";
 const PERMISSION: &str = "Edit the token at https://dash.cloudflare.com/profile/api-tokens (one of an account: Manage \
@@ -57,8 +58,8 @@ impl Credentials for Cloudflare {
     fn report(&self, cdn: &config::Cdn, answers: Answers<'_>) -> CredentialReport {
         let secrets = [self.api_token.expose()];
         let mut draft = Draft::new(&secrets);
-        if let Some((api, why)) = unreachable(answers) {
-            draft.unreachable(api, why);
+        if let Some(why) = answers.0.iter().find_map(|answer| answer.outcome.as_ref().err()) {
+            draft.unreachable(API, why);
             return draft.finish();
         }
         let is_known = self.describe_token(&mut draft, answers);
@@ -81,16 +82,15 @@ impl Cloudflare {
 
     /// Whether Cloudflare knows the token.
     fn describe_token(&self, draft: &mut Draft<'_>, answers: Answers<'_>) -> bool {
-        let of_user = answers.get("user").filter(|answer| reply(answer).and_then(verified).is_some());
-        let of_account = answers.get("account").filter(|answer| reply(answer).and_then(verified).is_some());
-        if let Some(answer) = of_user.or(of_account)
-            && let Some(token) = reply(answer).and_then(verified)
-        {
-            let owner = if of_user.is_some() { "a user" } else { "an account" };
+        let of = |question, owner| {
+            let answer = answers.get(question)?;
+            Some((verified(answer.reply()?)?, answer.at_ms, owner))
+        };
+        if let Some((token, now_ms, owner)) = of("user", "a user").or_else(|| of("account", "an account")) {
             draft.identity(format!("API token {} of {owner}", token.id));
             if token.status == "active" {
                 draft.ok("The token is active.");
-                draft.expiry(token.expires_on.as_deref(), answer.at_ms, NEW_TOKEN);
+                draft.expiry(token.expires_on.as_deref(), now_ms, NEW_TOKEN);
             } else {
                 draft.error(format!("The token is {}.", token.status), NEW_TOKEN);
             }
@@ -117,7 +117,7 @@ impl Cloudflare {
                 &format!("The Global API Key and the Origin CA key do not work here. {NEW_TOKEN}"),
             );
         } else if refusal.status.is_server_error() || refusal.status == StatusCode::TOO_MANY_REQUESTS {
-            draft.unforeseen("Cloudflare's API", &said(draft, refusal));
+            draft.unforeseen(API, &said(draft, refusal));
         } else if self.api_token.expose().starts_with(USER_TOKEN) {
             draft.error(format!("Cloudflare does not know this token: {}", said(draft, refusal)), NEW_TOKEN);
         } else if !reads_zone && !purges {
@@ -180,20 +180,9 @@ impl Cloudflare {
                 format!("The account's rate is used up, so nothing is proved: {}", said(draft, reply)),
                 "Try again in a minute.",
             ),
-            _ => draft.unforeseen("Cloudflare's API", &said(draft, reply)),
+            _ => draft.unforeseen(API, &said(draft, reply)),
         }
     }
-}
-
-/// The first question without an answer.
-fn unreachable(answers: Answers<'_>) -> Option<(&'static str, &str)> {
-    let why = |answer: &'_ Answer| answer.outcome.as_ref().err().cloned();
-    let silent = answers.0.iter().position(|answer| why(answer).is_some())?;
-    Some(("Cloudflare's API", answers.0[silent].outcome.as_ref().err()?))
-}
-
-fn reply(answer: &Answer) -> Option<&Reply> {
-    answer.outcome.as_ref().ok()
 }
 
 #[derive(Deserialize)]

@@ -11,6 +11,7 @@ use crate::cdn::{Adapter, Reply, RequestError, SignContext, Verdict};
 use crate::config;
 use http::Method;
 
+const API: &str = "CloudFront's API";
 /// Every action that the shim uses.
 const POLICY: &str = "Its IAM policy needs cloudfront:CreateInvalidation, GetInvalidation, ListInvalidations and \
     GetDistributionConfig on this distribution.";
@@ -53,10 +54,7 @@ impl Credentials for Cloudfront {
     fn report(&self, cdn: &config::Cdn, answers: Answers<'_>) -> CredentialReport {
         let secrets = self.secrets();
         let mut draft = Draft::new(&secrets);
-        if let Some(why) = answers.get("list").and_then(|answer| answer.outcome.as_ref().err()) {
-            draft.unreachable("CloudFront's API", why);
-            return draft.finish();
-        }
+        let Some(list) = draft.reply_to(answers, "list", API) else { return draft.finish() };
         let identity = answers.reply("identity").and_then(facts::caller);
         if let Some(arn) = &identity {
             draft.identity(arn.clone());
@@ -67,7 +65,6 @@ impl Credentials for Cloudfront {
                 );
             }
         }
-        let Some(list) = answers.reply("list") else { return draft.finish() };
         if self.describe_key(&mut draft, list) {
             self.describe_actions(&mut draft, answers);
             self.describe_distribution(&mut draft, cdn, answers.reply("config"));
@@ -118,7 +115,7 @@ impl Cloudfront {
             "AccessDenied" | "AccessDeniedException" => return true,
             _ if list.status.is_success() && document.root == "InvalidationList" => return true,
             _ if matches!(self.classify(list).verdict, Verdict::Later(_) | Verdict::Resign) => {
-                draft.unforeseen("CloudFront's API", &said(draft, list));
+                draft.unforeseen(API, &said(draft, list));
             }
             _ => draft.error(text, POLICY),
         }
@@ -145,20 +142,21 @@ impl Cloudfront {
                 "Allow cloudfront:GetInvalidation in its IAM policy.",
             );
         }
-        match answers.get("probe").map(|answer| &answer.outcome) {
-            None => draft.note(
+        if answers.get("probe").is_none() {
+            draft.note(
                 "Whether the key may purge (cloudfront:CreateInvalidation) is not proved.",
                 "`--probe` proves it by an invalidation of an unused path; AWS counts it as one path.",
-            ),
-            Some(Err(why)) => draft.unreachable("CloudFront's API", why),
-            Some(Ok(reply)) => match self.classify(reply).verdict {
+            );
+        }
+        if let Some(reply) = draft.reply_to(answers, "probe", API) {
+            match self.classify(reply).verdict {
                 Verdict::Done => draft.proved("An invalidation of an unused path was accepted."),
                 Verdict::Later(_) | Verdict::Resign => draft.note(
                     format!("CloudFront is throttling or busy, so nothing is proved: {}", said(draft, reply)),
                     "Try again in a minute.",
                 ),
                 _ => draft.error(format!("The key may not purge: {}", said(draft, reply)), POLICY),
-            },
+            }
         }
     }
 

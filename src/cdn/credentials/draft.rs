@@ -54,7 +54,18 @@ impl<'a> Draft<'a> {
         self.add(Level::Error, &text.into(), advice);
     }
 
-    /// No answer to the question that all others depend on.
+    /// The reply to a question, where it was asked. That nobody answered is an error of its own.
+    pub fn reply_to<'r>(&mut self, answers: Answers<'r>, question: &str, api: &str) -> Option<&'r Reply> {
+        match &answers.get(question)?.outcome {
+            Ok(reply) => Some(reply),
+            Err(why) => {
+                self.unreachable(api, why);
+                None
+            }
+        }
+    }
+
+    /// No answer to a question that the report depends on.
     pub fn unreachable(&mut self, api: &str, why: &str) {
         let advice = "Check that this machine may connect to it (firewall, HTTPS_PROXY, DNS), and that its address in the \
                       configuration is right.";

@@ -11,6 +11,7 @@ use crate::config::{self, Everything};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
+const API: &str = "Fastly's API";
 const NEW_TOKEN: &str = "Create an API token at https://manage.fastly.com/account/personal/tokens with the scopes \
     “Purge select content” (purge_select) and “Purge full cache” (purge_all) for this service, and put it where \
     `auth_token` points.";
@@ -43,12 +44,11 @@ impl Credentials for Fastly {
     fn report(&self, cdn: &config::Cdn, answers: Answers<'_>) -> CredentialReport {
         let secrets = [self.auth_token.expose()];
         let mut draft = Draft::new(&secrets);
-        let Some(answer) = answers.get("token") else { return draft.finish() };
-        match &answer.outcome {
-            Err(why) => draft.unreachable("Fastly's API", why),
-            Ok(reply) => match (reply.status, reply.json::<Token>()) {
+        let now_ms = answers.get("token").map_or(0, |answer| answer.at_ms);
+        if let Some(reply) = draft.reply_to(answers, "token", API) {
+            match (reply.status, reply.json::<Token>()) {
                 (StatusCode::OK, Some(token)) => {
-                    self.describe(&mut draft, &token, answer.at_ms);
+                    self.describe(&mut draft, &token, now_ms);
                     let exists = self.describe_service(&mut draft, &token, answers);
                     self.describe_scopes(&mut draft, &token, cdn, exists);
                 }
@@ -58,11 +58,11 @@ impl Credentials for Fastly {
                         NEW_TOKEN,
                     );
                 }
-                _ => draft.unforeseen("Fastly's API", &said(&draft, reply)),
-            },
+                _ => draft.unforeseen(API, &said(&draft, reply)),
+            }
         }
-        if let Some(answer) = answers.get("probe") {
-            self.describe_probe(&mut draft, &answer.outcome);
+        if let Some(reply) = draft.reply_to(answers, "probe", API) {
+            self.describe_probe(&mut draft, reply);
         }
         draft.finish()
     }
@@ -143,25 +143,13 @@ impl Fastly {
         }
     }
 
-    fn describe_probe(&self, draft: &mut Draft<'_>, outcome: &Result<Reply, String>) {
-        match outcome {
-            Err(why) => draft.unreachable("Fastly's API", why),
-            Ok(reply) => match self.classify(reply).verdict {
-                Verdict::Done => draft.proved("A purge of an unused key was accepted."),
-                Verdict::BadCredentials => {
-                    draft.error(
-                        format!("Fastly refused a purge of an unused key: {}", said(draft, reply)),
-                        NEW_TOKEN,
-                    );
-                }
-                Verdict::Refused => {
-                    draft.error(
-                        format!("Fastly refused a purge of an unused key: {}", said(draft, reply)),
-                        SERVICE_ID,
-                    );
-                }
-                _ => draft.unforeseen("Fastly's API", &said(draft, reply)),
-            },
+    fn describe_probe(&self, draft: &mut Draft<'_>, reply: &Reply) {
+        let refused = format!("Fastly refused a purge of an unused key: {}", said(draft, reply));
+        match self.classify(reply).verdict {
+            Verdict::Done => draft.proved("A purge of an unused key was accepted."),
+            Verdict::BadCredentials => draft.error(refused, NEW_TOKEN),
+            Verdict::Refused => draft.error(refused, SERVICE_ID),
+            _ => draft.unforeseen(API, &said(draft, reply)),
         }
     }
 }

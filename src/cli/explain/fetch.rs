@@ -4,8 +4,8 @@ use crate::config::{Limits, OriginHost, OriginProtocol, OriginTls, OriginUrl, Si
 use crate::head::Headers;
 use crate::listen::tls::TlsError;
 use crate::proxy::opt_in::{CDN_TYPE, OPT_IN, SECRET};
-use crate::proxy::roots::Roots;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use crate::proxy::roots::{Roots, with_http2};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 
 /// What to ask for.
 pub struct Asked<'a> {
@@ -17,6 +17,18 @@ pub struct Asked<'a> {
     pub headers: &'a Headers,
     /// Whether the opt-in is believed, and so goes on to the origin.
     pub opt_in: bool,
+}
+
+/// An origin's answer.
+pub struct Answer {
+    /// The origin's URL.
+    pub origin: String,
+    /// The version of HTTP that it came in.
+    pub version: Version,
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: Headers,
 }
 
 /// Why no origin answered.
@@ -45,12 +57,8 @@ pub enum FetchError {
     },
 }
 
-/// Status and headers of the first origin that answers.
-pub async fn head(
-    site: &Site,
-    limits: &Limits,
-    asked: Asked<'_>,
-) -> Result<(StatusCode, Headers), FetchError> {
+/// The answer of the first origin that answers.
+pub async fn head(site: &Site, limits: &Limits, asked: Asked<'_>) -> Result<Answer, FetchError> {
     let mut last = FetchError::NoOrigin;
     for origin in &site.origins {
         let path = asked.url.path_and_query().map_or("/", |path| path.as_str());
@@ -58,32 +66,72 @@ pub async fn head(
             Some(name) if origin.tls => format!("https://{name}:{}{path}", origin.port),
             _ => format!("{}{path}", base(origin)),
         };
-        let client = client(site, origin, limits).await?;
-        let request = client.request(asked.method.clone(), url).headers(headers(site, origin, &asked)?);
-        match request.send().await {
-            Ok(response) => return Ok((response.status(), response.headers().clone().into())),
+        let spoken = Spoken::to(site, origin, host(site, origin, &asked));
+        let client = client(site, origin, limits, spoken).await?;
+        let headers = headers(site, origin, &asked, spoken)?;
+        match client.request(asked.method.clone(), url).headers(headers).send().await {
+            Ok(response) => {
+                return Ok(Answer {
+                    origin: base(origin),
+                    version: response.version(),
+                    status: response.status(),
+                    headers: response.headers().clone().into(),
+                });
+            }
             Err(source) => last = FetchError::Origin { origin: base(origin), source: source.without_url() },
         }
     }
     Err(last)
 }
 
+/// The versions of HTTP that an origin is offered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spoken {
+    Http1,
+    /// As the origin chooses in the TLS handshake.
+    Either,
+    /// Without TLS nobody is asked.
+    Http2,
+}
+
+impl Spoken {
+    /// What the proxy would offer; but HTTP/1.1 where the host that is asked for is not the one that is connected to: this
+    /// client cannot say that in HTTP/2.
+    fn to(site: &Site, origin: &OriginUrl, host: &str) -> Self {
+        match (site.origin.protocol, origin.tls) {
+            (OriginProtocol::Http2, false) => Self::Http2,
+            (OriginProtocol::Http2, true)
+                if host == origin.authority && site.origin.tls.server_name.is_none() =>
+            {
+                Self::Either
+            }
+            _ => Self::Http1,
+        }
+    }
+}
+
 /// A client that talks to the origin as the proxy does.
-async fn client(site: &Site, origin: &OriginUrl, limits: &Limits) -> Result<reqwest::Client, FetchError> {
+async fn client(
+    site: &Site,
+    origin: &OriginUrl,
+    limits: &Limits,
+    spoken: Spoken,
+) -> Result<reqwest::Client, FetchError> {
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .connect_timeout(limits.origin_connect_timeout)
         .read_timeout(limits.origin_first_byte_timeout);
     let settings = &site.origin.tls;
-    builder = match has_http2_only(site, origin) {
-        true => builder.http2_prior_knowledge(),
-        // Where the origin could choose HTTP/2, its answer is the same.
-        false => builder.http1_only(),
+    builder = match spoken {
+        Spoken::Http1 => builder.http1_only(),
+        Spoken::Either => builder,
+        Spoken::Http2 => builder.http2_prior_knowledge(),
     };
     if origin.tls && *settings != OriginTls::default() {
         let tls =
             Roots::default().client_config(settings).map_err(|error| FetchError::Tls(Box::new(error)))?;
+        let tls = if spoken == Spoken::Either { with_http2(&tls) } else { tls };
         builder = builder.tls_backend_preconfigured((*tls).clone());
         // The name is asked for and verified, and leads to the origin. Where that has no address, the request says so.
         if let Some(name) = &settings.server_name
@@ -95,35 +143,43 @@ async fn client(site: &Site, origin: &OriginUrl, limits: &Limits) -> Result<reqw
     builder.build().map_err(FetchError::Client)
 }
 
-/// Without TLS nobody is asked which version it is.
-fn has_http2_only(site: &Site, origin: &OriginUrl) -> bool {
-    site.origin.protocol == OriginProtocol::Http2 && !origin.tls
-}
-
 fn base(origin: &OriginUrl) -> String {
     format!("{}://{}", if origin.tls { "https" } else { "http" }, origin.authority)
 }
 
+/// Whom the origin is asked for.
+fn host<'a>(site: &'a Site, origin: &'a OriginUrl, asked: &'a Asked<'_>) -> &'a str {
+    match &site.origin_host {
+        OriginHost::Origin => &origin.authority,
+        OriginHost::Preserve => visited(asked),
+        OriginHost::Literal(name) => name,
+    }
+}
+
+fn visited<'a>(asked: &Asked<'a>) -> &'a str {
+    asked.url.authority().map_or("", |authority| authority.as_str())
+}
+
 /// The request's headers as the proxy would send them on, as far as an origin's answer depends on them.
-fn headers(site: &Site, origin: &OriginUrl, asked: &Asked<'_>) -> Result<HeaderMap, FetchError> {
+fn headers(
+    site: &Site,
+    origin: &OriginUrl,
+    asked: &Asked<'_>,
+    spoken: Spoken,
+) -> Result<HeaderMap, FetchError> {
     let mut headers = HeaderMap::from(asked.headers.clone());
     headers.remove(SECRET);
     if !asked.opt_in {
         headers.remove(OPT_IN);
         headers.remove(CDN_TYPE);
     }
-    let visited = asked.url.authority().map_or("", |authority| authority.as_str());
-    let host = match &site.origin_host {
-        OriginHost::Origin => origin.authority.as_str(),
-        OriginHost::Preserve => visited,
-        OriginHost::Literal(name) => name,
-    };
+    let host = host(site, origin, asked);
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| FetchError::Host(text.to_owned()));
     // In HTTP/2 the URL says it, and saying it twice is refused by some.
-    if host != origin.authority || !has_http2_only(site, origin) {
+    if host != origin.authority || spoken == Spoken::Http1 {
         headers.insert(header::HOST, value(host)?);
     }
-    headers.insert("x-forwarded-host", value(visited)?);
+    headers.insert("x-forwarded-host", value(visited(asked))?);
     headers.insert("x-forwarded-proto", value(asked.url.scheme_str().unwrap_or("https"))?);
     Ok(headers)
 }

@@ -2,46 +2,72 @@
 
 use crate::config::Mode;
 use crate::explain::Explanation;
+use http::Version;
+use serde::{Serialize, Serializer};
 use std::fmt::{self, Display, Formatter};
 
-impl Display for Explanation {
+/// An explanation, and whose answer it explains.
+#[derive(Serialize)]
+pub struct Told {
+    /// What would happen.
+    #[serde(flatten)]
+    pub explanation: Explanation,
+    /// The origin, where one was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Asked>,
+}
+
+/// An origin that was asked.
+#[derive(Serialize)]
+pub struct Asked {
+    /// Its URL.
+    pub url: String,
+    /// The version of HTTP that it answered in.
+    #[serde(serialize_with = "shown")]
+    pub version: Version,
+}
+
+/// As `HTTP/2.0`.
+fn shown<S: Serializer>(version: &Version, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{version:?}"))
+}
+
+impl Display for Told {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} {} -> {}", self.method, self.url, self.status)?;
-        let mode = match self.mode {
+        let of = &self.explanation;
+        writeln!(f, "{} {} -> {}", of.method, of.url, of.status)?;
+        if let Some(Asked { url, version }) = &self.origin {
+            writeln!(f, "origin   {url} ({version:?})")?;
+        }
+        let mode = match of.mode {
             Mode::On => "",
             Mode::Observe => " (observe: nothing of this is applied)",
             Mode::Off => " (off: a plain proxy)",
         };
-        writeln!(f, "site     {}{mode}", self.site)?;
-        writeln!(f, "opt-in   {}", if self.opted_in { "yes" } else { "no" })?;
-        writeln!(f, "cdn      {}", self.cdn.map_or("none", |cdn| cdn.as_str()))?;
-        match &self.rule {
+        writeln!(f, "site     {}{mode}", of.site)?;
+        writeln!(f, "opt-in   {}", if of.opted_in { "yes" } else { "no" })?;
+        writeln!(f, "cdn      {}", of.cdn.map_or("none", |cdn| cdn.as_str()))?;
+        match &of.rule {
             Some(rule) => writeln!(f, "rule     {}: {}", rule.number, rule.path)?,
             None => writeln!(f, "rule     none")?,
         }
-        writeln!(f, "outcome  {}: {} ({})", self.outcome, self.why, self.reason)?;
-        writeln!(
-            f,
-            "tags     {}",
-            if self.tags.is_empty() { "none".to_owned() } else { self.tags.join(", ") }
-        )?;
+        writeln!(f, "outcome  {}: {} ({})", of.outcome, of.why, of.reason)?;
+        writeln!(f, "tags     {}", if of.tags.is_empty() { "none".to_owned() } else { of.tags.join(", ") })?;
         writeln!(f, "headers")?;
-        self.difference(f)
+        difference(of, f)
     }
 }
 
-impl Explanation {
-    /// Removed, added, and kept headers.
-    fn difference(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for line in self.before.iter().filter(|line| !self.after.contains(line)) {
-            writeln!(f, "  - {}: {}", line.0, line.1)?;
-        }
-        for line in self.after.iter().filter(|line| !self.before.contains(line)) {
-            writeln!(f, "  + {}: {}", line.0, line.1)?;
-        }
-        for line in self.after.iter().filter(|line| self.before.contains(line)) {
-            writeln!(f, "    {}: {}", line.0, line.1)?;
-        }
-        Ok(())
+/// Removed, added, and kept headers.
+fn difference(of: &Explanation, f: &mut Formatter<'_>) -> fmt::Result {
+    for line in of.before.iter().filter(|line| !of.after.contains(line)) {
+        writeln!(f, "  - {}: {}", line.0, line.1)?;
     }
+    for line in of.after.iter().filter(|line| !of.before.contains(line)) {
+        writeln!(f, "  + {}: {}", line.0, line.1)?;
+    }
+    for line in of.after.iter().filter(|line| of.before.contains(line)) {
+        writeln!(f, "    {}: {}", line.0, line.1)?;
+    }
+    Ok(())
 }

@@ -1,7 +1,14 @@
 use super::*;
 use clap::Parser;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
 
 const CANARY: &str = "canary-0123456789abcdef";
 
@@ -139,6 +146,7 @@ fn the_origin_can_be_asked() {
     let text =
         ask(&origin, &["https://www.example.com/a?x=1", "--fetch", "-H", "accept-language: de"]).unwrap();
     assert!(text.starts_with("GET https://www.example.com/a?x=1 -> 301\n"), "{text}");
+    assert!(text.contains(&format!("\norigin   {origin} (HTTP/1.1)\n")), "{text}");
     assert!(text.contains("outcome  lengthened"), "{text}");
     assert!(text.contains("    location: /b"), "{text}");
 
@@ -150,8 +158,8 @@ fn the_origin_can_be_asked() {
     assert!(!head.contains("x-origin-shim-secret") && !head.contains(CANARY), "{head}");
 }
 
-#[test]
-fn fetch_speaks_http_2_where_nobody_is_asked() {
+/// An origin that answers one request in HTTP/2, and tells it; with `tls` after the origin has chosen that.
+fn http2_origin(tls: Option<ServerConfig>) -> (SocketAddr, JoinHandle<http::request::Parts>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let served = std::thread::spawn(move || {
@@ -160,18 +168,61 @@ fn fetch_speaks_http_2_where_nobody_is_asked() {
             let (stream, _) = listener.accept().unwrap();
             stream.set_nonblocking(true).unwrap();
             let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-            let mut connection = h2::server::handshake(stream).await.unwrap();
-            let (request, mut respond) = connection.accept().await.unwrap().unwrap();
-            respond.send_response(http::Response::builder().status(204).body(()).unwrap(), true).unwrap();
-            connection.graceful_shutdown();
-            while connection.accept().await.is_some() {}
-            request.into_parts().0
+            match tls {
+                Some(tls) => serve(TlsAcceptor::from(Arc::new(tls)).accept(stream).await.unwrap()).await,
+                None => serve(stream).await,
+            }
         })
     });
+    (address, served)
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin) -> http::request::Parts {
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+    respond.send_response(http::Response::builder().status(204).body(()).unwrap(), true).unwrap();
+    connection.graceful_shutdown();
+    // The client may go without a word.
+    while let Some(Ok(_)) = connection.accept().await {}
+    request.into_parts().0
+}
+
+#[test]
+fn fetch_speaks_http_2_where_nobody_is_asked() {
+    let (address, served) = http2_origin(None);
     let keys = format!("http://{address}\"\norigin_protocol = \"http2");
     let text = ask(&keys, &["https://www.example.com/a?x=1", "--fetch"]).unwrap();
     assert!(text.starts_with("GET https://www.example.com/a?x=1 -> 204\n"), "{text}");
     let head = served.join().unwrap();
     assert_eq!(head.uri.to_string(), format!("http://{address}/a?x=1"));
+    assert!(!head.headers.contains_key("host"), "{head:?}");
+}
+
+#[test]
+fn fetch_offers_http_2_where_the_shim_does() {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let ca = files.path().join("ca.pem");
+    std::fs::write(&ca, made.cert.pem()).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let mut tls = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let (address, served) = http2_origin(Some(tls));
+    let keys = format!(
+        "https://{address}\"\norigin_protocol = \"http2\"\norigin_tls = {{ ca = \"{}\" }}\nmode = \"on",
+        ca.display()
+    );
+    let text = ask(&keys, &["https://www.example.com/a", "--fetch", "--json"]).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(told["status"], 204, "{text}");
+    let origin = serde_json::json!({ "url": format!("https://{address}"), "version": "HTTP/2.0" });
+    assert_eq!(told["origin"], origin, "{text}");
+    let head = served.join().unwrap();
+    assert_eq!(head.uri.to_string(), format!("https://{address}/a"));
     assert!(!head.headers.contains_key("host"), "{head:?}");
 }

@@ -147,7 +147,7 @@ fn limits(file: &file::Limits, at: &At<'_>) -> Limits {
             .positive_duration(&file.origin_resolve_interval),
         origin_pool_size: file.origin_pool_size as usize,
         request_headers: number("request_headers", file.request_headers, 1, 1000),
-        // hyper's buffer for a head cannot be smaller than 8 KiB.
+        // With less, visitors with many cookies would be turned away.
         request_header_bytes: number("request_header_bytes", file.request_header_bytes, 8192, 1 << 20),
         // The `http` crate holds no longer one.
         target_bytes: number("target_bytes", file.target_bytes, 1, 65_534),

@@ -18,7 +18,7 @@ use crate::proxy::h1::sending::{Sending, Unsent};
 use crate::proxy::{self, RequestBody, Tunnel};
 use http::{Method, Version};
 use http_body::Body;
-use request::{Framing, Request};
+use request::{Framing, HeadLimits, Request};
 use response::{Asked, Written};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -50,7 +50,7 @@ impl Client {
         loop {
             let next = match self.next_request(&wire).await {
                 Ok(Some(request)) => self.exchange(&wire, request).await,
-                Ok(None) => return,
+                Ok(None) => return self.part(&wire).await,
                 Err(Unread::Refused(refused)) => self.refuse(&wire, &refused).await,
                 Err(Unread::Io(error)) => return self.connection.ended(&error),
             };
@@ -75,6 +75,11 @@ impl Client {
         S: AsyncRead + AsyncWrite + Socket + Unpin,
     {
         let Connection { open, limits, .. } = &self.connection;
+        let limits = HeadLimits {
+            fields: limits.request_headers,
+            bytes: limits.request_header_bytes,
+            target: limits.target_bytes,
+        };
         poll_fn(|cx| {
             let mut wire = wire.borrow_mut();
             if let Poll::Ready(request) = wire.poll_request(cx, limits) {

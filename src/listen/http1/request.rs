@@ -4,7 +4,6 @@
 //! request elsewhere would take the rest for another one's (RFC 9112 §11.2). What a request asks for is judged later, in
 //! `proxy/inbound.rs`.
 
-use crate::config::Limits;
 use crate::head::{FieldLine, Headers, Known, RequestHead};
 use crate::proxy::error::ProxyError;
 use crate::proxy::h1::head::{content_length, has_token};
@@ -38,6 +37,17 @@ pub enum Framing {
     Chunked,
 }
 
+/// How much head a client may send.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// Field lines.
+    pub fields: usize,
+    /// Bytes of the whole head.
+    pub bytes: usize,
+    /// Bytes of the target; where there is a target, whether it is longer is not judged here.
+    pub target: usize,
+}
+
 /// Waits for a head in a growing buffer.
 #[derive(Debug, Default)]
 pub struct Reader {
@@ -53,7 +63,7 @@ impl Reader {
     pub fn decode(
         &mut self,
         buf: &mut BytesMut,
-        limits: &Limits,
+        limits: HeadLimits,
         cache: &mut LineCache,
     ) -> Result<Option<Request>, ProxyError> {
         if matches!(buf.first(), Some(b'\r' | b'\n')) {
@@ -63,13 +73,13 @@ impl Reader {
         if self.searched > 0 && !Lines::may_have_ended(buf, self.searched) {
             return self.unfinished(buf, limits);
         }
-        let lines = match Lines::of(buf, limits.request_headers) {
+        let lines = match Lines::of(buf, limits.fields) {
             Ok(Some(lines)) => lines,
             Ok(None) => return self.unfinished(buf, limits),
             Err(_) => return Err(ProxyError::TooManyHeaders),
         };
         let length = lines.length();
-        if length > limits.request_header_bytes {
+        if length > limits.bytes {
             return Err(too_large(buf, limits));
         }
         self.searched = 0;
@@ -77,12 +87,12 @@ impl Reader {
         parse(&block, &lines, limits, cache).map(Some)
     }
 
-    fn unfinished(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<Request>, ProxyError> {
+    fn unfinished(&mut self, buf: &[u8], limits: HeadLimits) -> Result<Option<Request>, ProxyError> {
         // What is no request may never have an empty line, and may mean harm to whoever waits for one.
         if buf.iter().take(MAX_METHOD).any(|byte| !is_text(*byte)) {
             return Err(ProxyError::BadRequest("not a request"));
         }
-        if buf.len() >= limits.request_header_bytes {
+        if buf.len() >= limits.bytes {
             return Err(too_large(buf, limits));
         }
         self.searched = buf.len();
@@ -107,19 +117,15 @@ fn skip_empty_lines(buf: &mut BytesMut) {
     }
 }
 
-fn too_large(buf: &[u8], limits: &Limits) -> ProxyError {
+fn too_large(buf: &[u8], limits: HeadLimits) -> ProxyError {
     let target = memchr::memchr(b'\n', buf).unwrap_or(buf.len());
-    if target > limits.target_bytes + MAX_METHOD {
-        ProxyError::TargetTooLong
-    } else {
-        ProxyError::HeadTooLarge
-    }
+    if target > limits.target + MAX_METHOD { ProxyError::TargetTooLong } else { ProxyError::HeadTooLarge }
 }
 
 fn parse(
     block: &Bytes,
     lines: &Lines,
-    limits: &Limits,
+    limits: HeadLimits,
     cache: &mut LineCache,
 ) -> Result<Request, ProxyError> {
     let count = lines.fields();
@@ -127,7 +133,7 @@ fn parse(
     let line = lines.next().unwrap_or_default();
     let (method, target, version) =
         request_line(block, line).ok_or(ProxyError::BadRequest("malformed request line"))?;
-    let long = target.len() > limits.target_bytes;
+    let long = target.len() > limits.target;
     let uri = Uri::from_maybe_shared(block.slice(target)).map_err(|_| match long {
         true => ProxyError::TargetTooLong,
         false => ProxyError::BadRequest("malformed target"),

@@ -1,7 +1,6 @@
 //! The bytes of an HTTP/1.1 connection: heads and bodies of requests, in their order.
 
-use super::request::{Framing, Reader, Request};
-use crate::config::Limits;
+use super::request::{Framing, HeadLimits, Reader, Request};
 use crate::listen::io::{Io, Socket};
 use crate::proxy::error::ProxyError;
 use crate::proxy::h1::chunked::{ChunkedError, Decoded, Decoder};
@@ -69,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
-        limits: &Limits,
+        limits: HeadLimits,
     ) -> Poll<Result<Option<Request>, Unread>> {
         loop {
             if !self.input.is_empty() {
@@ -150,8 +149,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// The response is written. Whether the connection is good for another request: what is left of the body is read for
     /// that, as far as it has arrived.
     pub(super) fn end_request(&mut self, cx: &mut Context<'_>) -> bool {
-        // A client that waits for 100 has not decided yet what it will send next.
-        let mut left = if self.owed.is_empty() { MAX_DISCARD } else { 0 };
+        if !self.owed.is_empty() {
+            // A client that waits for 100 has not decided yet what it will send next.
+            return false;
+        }
+        let mut left = MAX_DISCARD;
         while !self.body.is_end() {
             match self.poll_part(cx) {
                 Poll::Ready(Ok(Some(part))) if part.len() <= left => left -= part.len(),

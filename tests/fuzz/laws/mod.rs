@@ -4,22 +4,25 @@
 mod configuration;
 mod purging;
 mod rewriting;
+mod vendors;
 mod wire;
 
 pub use configuration::{aem, config};
-pub use purging::{event, purge, reply};
+pub use purging::{event, purge};
 pub use rewriting::{cache_control, names, rewrite};
-pub use wire::{chunked, frames, head, proxy_header};
+pub use vendors::{credentials, reply};
+pub use wire::{chunked, frames, head, proxy_header, request};
 
 /// A law of this module.
 pub type Law = fn(&[u8]);
 
 /// Every target by its name, which is that of its corpus.
-pub const ALL: [(&str, Law); 12] = [
+pub const ALL: [(&str, Law); 14] = [
     ("aem", aem),
     ("cache_control", cache_control),
     ("chunked", chunked),
     ("config", config),
+    ("credentials", credentials),
     ("event", event),
     ("frames", frames),
     ("head", head),
@@ -27,6 +30,7 @@ pub const ALL: [(&str, Law); 12] = [
     ("proxy_header", proxy_header),
     ("purge", purge),
     ("reply", reply),
+    ("request", request),
     ("rewrite", rewrite),
 ];
 

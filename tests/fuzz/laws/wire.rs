@@ -2,8 +2,9 @@
 
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Method, Version};
+use http::{HeaderValue, Method, Version};
 use origin_shim::listen::frames::Allowance;
+use origin_shim::listen::http1::request::{self, Reader, Request};
 use origin_shim::listen::proxy_protocol;
 use origin_shim::proxy::h1::chunked::{ChunkedError, Decoded, Decoder};
 use origin_shim::proxy::h1::head::{Framing, Head, HeadError, HeadLimits, HeadReader};
@@ -82,6 +83,81 @@ fn check_head(head: &Head, method: &Method, bytes: &[u8]) {
             return;
         }
     }
+}
+
+/// The first byte is the size of the pieces; the rest is what a client sends. Requests are read until one has a body.
+pub fn request(data: &[u8]) {
+    let Some((piece, bytes)) = data.split_first() else { return };
+    let mut cache = LineCache::default();
+    let whole = decode_requests([bytes], &mut cache);
+    // Remembered lines mean the same as parsed ones: they are by the third time.
+    for _ in 0..2 {
+        let again = decode_requests([bytes], &mut cache);
+        assert_eq!(format!("{whole:?}"), format!("{again:?}"), "remembered");
+    }
+    let pieces = decode_requests(bytes.chunks(usize::from(*piece) + 1), &mut cache);
+    // What trickles in may be refused no sooner than at its end, but for the same.
+    assert_eq!(format!("{:?}", whole.0), format!("{:?}", pieces.0));
+    assert!(whole.1.is_some() || pieces.1.is_none(), "{whole:?} in pieces {pieces:?}");
+
+    let mut rest = bytes;
+    for request in &whole.0 {
+        while let [b'\r' | b'\n', after @ ..] = rest {
+            rest = after;
+        }
+        rest = check_request(request, rest);
+    }
+}
+
+/// The requests that were read, and the status with which what followed was refused.
+fn decode_requests<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    cache: &mut LineCache,
+) -> (Vec<Request>, Option<u16>) {
+    let limits = request::HeadLimits { fields: 20, bytes: 2048, target: 512 };
+    let (mut reader, mut buf, mut requests) = (Reader::default(), BytesMut::new(), Vec::new());
+    for piece in pieces {
+        buf.extend_from_slice(piece);
+        loop {
+            match reader.decode(&mut buf, limits, cache) {
+                Ok(None) => break,
+                Ok(Some(request)) => {
+                    let has_body = request.framing != request::Framing::Empty;
+                    requests.push(request);
+                    if has_body {
+                        return (requests, None);
+                    }
+                }
+                Err(refused) => return (requests, Some(refused.answer().status.as_u16())),
+            }
+        }
+    }
+    (requests, None)
+}
+
+/// The end of an accepted request has one meaning, and another parser sees the same in it. What follows it.
+fn check_request<'a>(request: &Request, bytes: &'a [u8]) -> &'a [u8] {
+    let headers = &request.head.headers;
+    let number = |value: &HeaderValue| value.to_str().ok()?.parse::<u64>().ok();
+    let lengths = headers.get_all(&CONTENT_LENGTH).map(number).collect::<Vec<_>>();
+    let codings = headers.get_all(&TRANSFER_ENCODING).count();
+    assert!(lengths.iter().all(|length| length.is_some() && *length == lengths[0]));
+    match request.framing {
+        request::Framing::Empty => assert!(codings == 0),
+        request::Framing::Length(_) => assert!(codings == 0 && !lengths.is_empty()),
+        request::Framing::Chunked => {
+            assert!(codings == 1 && lengths.is_empty() && request.head.version == Version::HTTP_11);
+        }
+    }
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut seen = httparse::Request::new(&mut fields);
+    let Ok(httparse::Status::Complete(length)) = seen.parse(bytes) else { panic!("httparse refuses") };
+    assert_eq!(seen.method, Some(request.head.method.as_str()));
+    assert_eq!(seen.version, Some(u8::from(request.head.version == Version::HTTP_11)));
+    let lines = seen.headers.iter().map(|field| (field.name.to_lowercase(), field.value));
+    let ours = headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes()));
+    assert!(lines.eq(ours), "{:?}", request.head);
+    &bytes[length..]
 }
 
 /// Everything is what a load balancer and its client send. However it comes in pieces, a header is the same and ends at

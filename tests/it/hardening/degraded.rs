@@ -1,13 +1,12 @@
 //! The store cannot be opened, its disk is full, its file is gone, every CDN is down: proxying goes on without a failed
 //! request, the answers say so, no purge is promised that could be lost, and all is well again by itself.
 
-use super::program::{Place, Program};
+use super::program::{Mounts, Place, Program};
 use super::*;
 use crate::fake_cdn::{Akamai, Cloudflare, Cloudfront, FakeCdn, Fastly, Fault, Faults, Node};
 use crate::harness::http::{Answer, Request};
 use crate::harness::{HOST, eventually};
 use std::fs;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const TOKEN: &str = "degraded-test-token-0123";
@@ -151,22 +150,13 @@ fn a_store_whose_file_is_gone_promises_nothing_until_it_is_back() {
 /// On a disk of its own, which is full of something else for a while.
 #[test]
 fn a_full_disk_costs_long_lifetimes_and_nothing_else() {
-    let may_mount = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
-    if !may_mount.is_ok_and(|output| output.status.success()) {
-        println!("NOT TESTED: there is no mounting here");
-        return;
-    }
+    let Some(mounts) = Mounts::allowed() else { return };
     let (origin, cdn) = (origin(), FakeCdn::start(Node::default()));
     let program = Program::start_with(
         |place, program| {
-            fs::create_dir(place.dir.join("disk")).unwrap();
-            let mut command = Command::new("unshare");
-            let mount = "mount -t tmpfs -o size=2m tmpfs \"$0\" && exec \"$@\"";
-            command.args(["-rm", "sh", "-c", mount]).arg(place.dir.join("disk")).arg(program.get_program());
-            for (name, _) in program.get_envs() {
-                command.env_remove(name);
-            }
-            command
+            let disk = place.dir.join("disk");
+            fs::create_dir(&disk).unwrap();
+            mounts.launch(program, &[&format!("-t tmpfs -o size=2m tmpfs {}", disk.display())])
         },
         |place| configuration(place, "disk/store.db", origin.address, &[cdn.settings()]),
     );

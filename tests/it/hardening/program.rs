@@ -20,6 +20,34 @@ pub struct Program {
     dir: TempDir,
 }
 
+/// How a program gets mounts that only it sees.
+pub struct Mounts(&'static str);
+
+impl Mounts {
+    /// In a user namespace, else as root; nothing, and a line that says so, where the system allows neither.
+    pub fn allowed() -> Option<Self> {
+        let allowed = ["-rm", "-m"].into_iter().find(|how| {
+            let tried = Command::new("unshare").args([how, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
+            tried.is_ok_and(|output| output.status.success())
+        });
+        if allowed.is_none() {
+            println!("NOT TESTED: neither user namespaces nor root's mounts are allowed here");
+        }
+        allowed.map(Self)
+    }
+
+    /// A command that mounts these, each as the arguments of mount(8), and becomes `program`.
+    pub fn launch(&self, program: Command, mounts: &[&str]) -> Command {
+        let mounts: String = mounts.iter().map(|mount| format!("mount {mount} && ")).collect();
+        let mut command = Command::new("unshare");
+        command.args([self.0, "sh", "-c", &format!("{mounts}exec \"$0\" \"$@\"")]).arg(program.get_program());
+        for (name, _) in program.get_envs() {
+            command.env_remove(name);
+        }
+        command
+    }
+}
+
 /// Where a program is to be.
 pub struct Place {
     pub address: SocketAddr,

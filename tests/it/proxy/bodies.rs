@@ -224,3 +224,26 @@ fn a_client_that_leaves_takes_its_origin_request_with_it() {
         r#"origin_shim_requests_total{site="www",status="4xx",decision="untouched",reason="shim-error"} 1"#,
     );
 }
+
+#[test]
+fn a_body_that_nobody_wanted_is_read_past() {
+    let origin = Origin::ok();
+    let shim = Shim::before(&origin);
+    let refused = |framing: &str, body: &str| {
+        let mut client = shim.connect();
+        client.send(format!("POST / HTTP/1.1\r\nhost: other.test\r\n{framing}\r\n\r\n{body}"));
+        let (head, _) = client.response();
+        assert_eq!(status(&head), 421, "{head}");
+        client
+    };
+    let body = "x".repeat(20_000);
+    assert_eq!(refused("content-length: 20000", &body).request(&get("/")).1, "ok");
+    let chunks = format!("4e20\r\n{body}\r\n0\r\n\r\n");
+    assert_eq!(refused("transfer-encoding: chunked", &chunks).request(&get("/")).1, "ok");
+    // But not where it would be long, is broken, or where the client has not decided whether to send it.
+    let long = "x".repeat(100_000);
+    assert_eq!(refused("content-length: 9000000", &long).rest(), "");
+    assert_eq!(refused("transfer-encoding: chunked", &format!("x\r\n{}", get("/"))).rest(), "");
+    assert_eq!(refused("content-length: 3\r\nexpect: 100-continue", "").rest(), "");
+    assert_eq!(origin.connections(), 1);
+}

@@ -1,18 +1,16 @@
 use super::*;
-use crate::proxy::fixture;
 use proptest::prelude::*;
 
 /// A request in words, or the status with which it is refused; and what is left after its head.
 type Read = Result<(Option<String>, Vec<u8>), u16>;
 
 fn read_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, cache: &mut LineCache) -> Read {
-    let mut limits = fixture::limits();
-    (limits.request_headers, limits.request_header_bytes, limits.target_bytes) = (6, 256, 64);
+    let limits = HeadLimits { fields: 6, bytes: 256, target: 64 };
     let (mut reader, mut buf, mut request) = (Reader::default(), BytesMut::new(), None);
     for piece in pieces {
         buf.extend_from_slice(piece);
         if request.is_none() {
-            let read = reader.decode(&mut buf, &limits, cache);
+            let read = reader.decode(&mut buf, limits, cache);
             request = read.map_err(|refused| refused.answer().status.as_u16())?.map(words);
         }
     }

@@ -10,7 +10,6 @@ use super::{CdnType, Dialect, Policy};
 use crate::head::{FieldLine, LineCache};
 use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderName, HeaderValue};
-use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,11 +25,11 @@ pub(super) struct Writer<'a, 'h, 'd> {
     pub(super) edits: &'a mut Edits<'d>,
 }
 
-impl Writer<'_, '_, '_> {
+impl<'d> Writer<'_, '_, 'd> {
     /// Sets the lifetimes of `row`.
     pub(super) fn lengthen(mut self, row: Row) {
         let syntax = self.syntax();
-        let mut line = Line::new();
+        let mut line = self.line(Field::CacheControl);
         match row.browser {
             Browser::NoCache if syntax != Syntax::CacheControl => line.directive(b"no-cache"),
             browser => line.lifetime("max-age", browser.seconds()),
@@ -44,7 +43,7 @@ impl Writer<'_, '_, '_> {
             Name::Immutable => row.immutable,
             _ => false,
         });
-        let mut edge = Line::new();
+        let mut edge = self.line(self.fields.own_ttl);
         match syntax {
             Syntax::CacheControl => {}
             Syntax::Targeted => {
@@ -64,10 +63,10 @@ impl Writer<'_, '_, '_> {
         let browser_seconds = if browser.no_cache { Some(0) } else { browser.max_age };
         let seconds = targeted.directives.shared_lifetime().unwrap_or(0);
         let from = Syntax::of(targeted.field);
-        let mut edge = Line::new();
+        let mut edge = self.line(self.fields.own_ttl);
         match self.syntax() {
             Syntax::CacheControl => {
-                let mut line = Line::new();
+                let mut line = self.line(Field::CacheControl);
                 if let Some(seconds) = browser_seconds {
                     line.lifetime("max-age", seconds);
                 }
@@ -96,7 +95,7 @@ impl Writer<'_, '_, '_> {
         if targeted.field != self.fields.own_ttl {
             self.keep_own_directives(&mut edge);
         }
-        self.replace(&Line::new(), &edge);
+        self.replace(&self.line(Field::CacheControl), &edge);
     }
 
     /// The short lifetimes: nowhere longer than the origin allowed, than `row` says, and than the site's fallback.
@@ -105,7 +104,7 @@ impl Writer<'_, '_, '_> {
         let browser = self.origin.browser_lifetime().unwrap_or(limit).min(limit).min(row.browser.seconds());
         let edge_seconds = self.origin.edge_lifetime().unwrap_or(limit).min(limit).min(row.edge);
         let syntax = self.syntax();
-        let mut line = Line::new();
+        let mut line = self.line(Field::CacheControl);
         line.lifetime("max-age", browser);
         if syntax == Syntax::CacheControl {
             line.lifetime("s-maxage", edge_seconds);
@@ -114,7 +113,7 @@ impl Writer<'_, '_, '_> {
             let for_the_browser = name == Name::NoCache && syntax == Syntax::CacheControl;
             !is_lifetime(name) && !is_stale(name) && name != Name::Immutable && !for_the_browser
         });
-        let mut edge = Line::new();
+        let mut edge = self.line(self.fields.own_ttl);
         match syntax {
             Syntax::CacheControl => {}
             Syntax::Targeted => edge.lifetime("max-age", edge_seconds),
@@ -133,27 +132,27 @@ impl Writer<'_, '_, '_> {
             if let Some(line) = self.clamped(field, limit)
                 && field != Field::CacheControl
             {
-                self.set(field, &line);
+                self.set(&line);
             }
         }
         if self.origin.expires.is_some_and(|seconds| seconds > limit) {
-            let mut line = Line::new();
+            let mut line = self.line(Field::CacheControl);
             line.lifetime("max-age", limit);
             match cache_control {
-                Some(clamped) => line.directive(&clamped.0),
+                Some(clamped) => line.directive(clamped.value()),
                 None => line.keep(self.fields, Field::CacheControl, |name| {
                     !is_stale(name) && name != Name::Immutable
                 }),
             }
-            self.set(Field::CacheControl, &line);
+            self.set(&line);
             self.remove(Field::Expires);
         } else if let Some(line) = cache_control {
-            self.set(Field::CacheControl, &line);
+            self.set(&line);
         }
     }
 
     /// A field with its lifetimes lowered to `limit`; none where none is longer.
-    fn clamped(&self, field: Field, limit: u32) -> Option<Line> {
+    fn clamped(&self, field: Field, limit: u32) -> Option<Line<'d>> {
         let syntax = Syntax::of(field);
         let all = || self.fields.lines(field).flat_map(|line| directives(line.as_bytes(), syntax));
         let too_long = |directive: &Directive<'_>| {
@@ -163,7 +162,7 @@ impl Writer<'_, '_, '_> {
         if !all().any(|directive| too_long(&directive)) {
             return None;
         }
-        let mut line = Line::new();
+        let mut line = self.line(field);
         for directive in all() {
             if too_long(&directive) {
                 line.directive(directive.key());
@@ -177,13 +176,13 @@ impl Writer<'_, '_, '_> {
 
     /// Says to browser and CDN not to store the response.
     pub(super) fn no_store(mut self) {
-        let mut line = Line::new();
+        let mut line = self.line(Field::CacheControl);
         if self.origin.cache_control.private {
             // Fastly stores `no-store` responses but not `private` ones ("Cache control tutorial", "Do not cache").
             line.directive(b"private");
         }
         line.directive(b"no-store");
-        let mut edge = Line::new();
+        let mut edge = self.line(self.fields.own_ttl);
         match (self.syntax(), self.dialect.cdn) {
             (Syntax::CacheControl, _) => {}
             // Of Surrogate-Control Fastly documents lifetimes only ("HTTP caching semantics", "Parsing cache controls").
@@ -201,7 +200,7 @@ impl Writer<'_, '_, '_> {
     }
 
     /// The site's `stale-*` for the CDN.
-    fn add_stale(&self, line: &mut Line, row: Row) {
+    fn add_stale(&self, line: &mut Line<'_>, row: Row) {
         let ttls = &self.policy.ttls;
         for (name, ttl) in
             [("stale-while-revalidate", ttls.stale_while_revalidate), ("stale-if-error", ttls.stale_if_error)]
@@ -218,22 +217,22 @@ impl Writer<'_, '_, '_> {
     }
 
     /// What the origin says to this CDN besides lifetimes, such as `content="ESI/1.0"`, goes on being said.
-    fn keep_own_directives(&self, edge: &mut Line) {
+    fn keep_own_directives(&self, edge: &mut Line<'_>) {
         if self.syntax() != Syntax::CacheControl {
             edge.keep(self.fields, self.fields.own_ttl, |name| matches!(name, Name::Other | Name::Public));
         }
     }
 
     /// Sets `Cache-Control` (unless empty: it stays) and the CDN's own field, and removes the other CDNs' fields.
-    fn replace(&mut self, cache_control: &Line, edge: &Line) {
+    fn replace(&mut self, cache_control: &Line<'d>, edge: &Line<'d>) {
         if !cache_control.is_empty() {
-            self.set(Field::CacheControl, cache_control);
+            self.set(cache_control);
         }
         for field in self.fields.among(&Field::TARGETED).filter(|field| *field != self.fields.own_ttl) {
             self.remove(field);
         }
         if !edge.is_empty() {
-            self.set(self.fields.own_ttl, edge);
+            self.set(edge);
         }
     }
 
@@ -251,9 +250,13 @@ impl Writer<'_, '_, '_> {
         }
     }
 
-    fn set(&mut self, field: Field, line: &Line) {
-        let name = field.name(self.dialect);
-        self.edits.set(name, line.of(name));
+    /// An empty line of this field.
+    fn line(&self, field: Field) -> Line<'d> {
+        Line::new(field.name(self.dialect))
+    }
+
+    fn set(&mut self, line: &Line<'d>) {
+        self.edits.set(line.name, line.finished());
     }
 
     fn remove(&mut self, field: Field) {
@@ -269,28 +272,39 @@ fn is_stale(name: Name) -> bool {
     matches!(name, Name::StaleWhileRevalidate | Name::StaleIfError)
 }
 
-/// A field value under construction: directives with `, ` between them.
-struct Line(SmallVec<[u8; 96]>);
-
 thread_local! {
     /// What was written before: there are few lifetimes, so few different lines.
     static WRITTEN: RefCell<LineCache> = RefCell::default();
 }
 
-impl Line {
-    fn new() -> Self {
-        Self(SmallVec::new())
+/// A field under construction: directives with `, ` between them.
+struct Line<'d> {
+    name: &'d HeaderName,
+    /// The name, a colon and a blank, and the value so far.
+    whole: Vec<u8>,
+}
+
+impl<'d> Line<'d> {
+    fn new(name: &'d HeaderName) -> Self {
+        let mut whole = Vec::with_capacity(128);
+        whole.extend_from_slice(name.as_str().as_bytes());
+        whole.extend_from_slice(b": ");
+        Self { name, whole }
+    }
+
+    fn value(&self) -> &[u8] {
+        &self.whole[self.name.as_str().len() + 2..]
     }
 
     fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.value().is_empty()
     }
 
     fn directive(&mut self, raw: &[u8]) {
-        if !self.0.is_empty() {
-            self.0.extend_from_slice(b", ");
+        if !self.is_empty() {
+            self.whole.extend_from_slice(b", ");
         }
-        self.0.extend_from_slice(raw);
+        self.whole.extend_from_slice(raw);
     }
 
     fn lifetime(&mut self, name: &str, seconds: u32) {
@@ -308,18 +322,18 @@ impl Line {
             digits[start] = b'0' + (left % 10) as u8;
             left /= 10;
         }
-        self.0.push(b'=');
-        self.0.extend_from_slice(&digits[start..]);
+        self.whole.push(b'=');
+        self.whole.extend_from_slice(&digits[start..]);
     }
 
     /// Akamai's directives. `!no-store`: the edge stores the response whatever `Cache-Control` says to browsers.
     fn edge_control(&mut self, edge: u32, browser: Option<u32>) {
         self.directive(b"!no-store");
         self.lifetime("max-age", edge);
-        self.0.push(b's');
+        self.whole.push(b's');
         if let Some(browser) = browser {
             self.lifetime("downstream-ttl", browser);
-            self.0.push(b's');
+            self.whole.push(b's');
         }
     }
 
@@ -334,13 +348,12 @@ impl Line {
         }
     }
 
-    /// The whole line of the field `name`.
-    fn of(&self, name: &HeaderName) -> Rc<FieldLine> {
-        let mut whole = SmallVec::<[u8; 128]>::from_slice(name.as_str().as_bytes());
-        whole.extend_from_slice(b": ");
-        whole.extend_from_slice(&self.0);
-        let line = || Some(FieldLine::new(name.clone(), HeaderValue::from_bytes(&self.0).ok()?));
-        let line = WRITTEN.with_borrow_mut(|lines| lines.field(&whole, line));
+    fn finished(&self) -> Rc<FieldLine> {
+        let line = || {
+            let value = HeaderValue::from_bytes(self.value()).ok()?;
+            Some(FieldLine::new(self.name.clone(), value))
+        };
+        let line = WRITTEN.with_borrow_mut(|lines| lines.field(&self.whole, line));
         line.expect("made of parts of other header values and of ASCII")
     }
 }

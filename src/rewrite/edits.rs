@@ -6,7 +6,11 @@ use smallvec::SmallVec;
 
 /// Changes: one of each field.
 #[derive(Debug, Default)]
-pub(super) struct Edits<'d>(SmallVec<[Change<'d>; 8]>);
+pub(super) struct Edits<'d> {
+    changes: SmallVec<[Change<'d>; 8]>,
+    /// Bits of the fields that are changed: most lines are of none of them.
+    fields: u64,
+}
 
 #[derive(Debug)]
 struct Change<'d> {
@@ -36,25 +40,28 @@ impl<'d> Edits<'d> {
     /// A later change of a field takes the place of an earlier one.
     fn note(&mut self, name: &'d HeaderName, value: Option<HeaderValue>) {
         let known = Known::of(name.as_str());
-        match self.0.iter_mut().find(|change| change.is_of(known, name)) {
+        self.fields |= known.bit();
+        match self.changes.iter_mut().find(|change| change.is_of(known, name)) {
             Some(earlier) => earlier.value = value,
-            None => self.0.push(Change { known, name, value }),
+            None => self.changes.push(Change { known, name, value }),
         }
     }
 
     /// Makes the changes, in one pass over the lines: the first line of a field gets its new value, other ones go.
     pub(super) fn make(mut self, headers: &mut Headers) {
-        if self.0.is_empty() {
+        if self.changes.is_empty() {
             return;
         }
-        let changes = &mut self.0;
         headers.edit(|line| {
-            match changes.iter_mut().find(|change| change.is_of(line.known(), line.name())) {
+            if self.fields & line.known().bit() == 0 {
+                return Edit::Keep;
+            }
+            match self.changes.iter_mut().find(|change| change.is_of(line.known(), line.name())) {
                 Some(change) => change.value.take().map_or(Edit::Remove, Edit::Replace),
                 None => Edit::Keep,
             }
         });
-        for Change { name, value, .. } in self.0 {
+        for Change { name, value, .. } in self.changes {
             if let Some(value) = value {
                 headers.append(name.clone(), value);
             }

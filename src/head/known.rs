@@ -31,6 +31,12 @@ macro_rules! known {
                 }
             }
 
+            /// Its place in a set of such.
+            pub fn bit(self) -> u64 {
+                const { assert!((Self::Other as u32) < u64::BITS) };
+                1 << self as u8
+            }
+
             /// Whether there is but one name that this is.
             pub fn is_one_name(self) -> bool {
                 !matches!(self, Self::OtherForwarded | Self::Underscored | Self::Other)

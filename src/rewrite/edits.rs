@@ -7,7 +7,11 @@ use std::rc::Rc;
 
 /// Changes: one of each field.
 #[derive(Debug, Default)]
-pub(super) struct Edits<'d>(SmallVec<[Change<'d>; 8]>);
+pub(super) struct Edits<'d> {
+    changes: SmallVec<[Change<'d>; 8]>,
+    /// Bits of the fields that are changed: most lines are of none of them.
+    fields: u64,
+}
 
 #[derive(Debug)]
 struct Change<'d> {
@@ -36,24 +40,27 @@ impl<'d> Edits<'d> {
 
     /// A later change of a field takes the place of an earlier one.
     fn note(&mut self, known: Known, name: &'d HeaderName, line: Option<Rc<FieldLine>>) {
-        match self.0.iter_mut().find(|change| change.is_of(known, name)) {
+        self.fields |= known.bit();
+        match self.changes.iter_mut().find(|change| change.is_of(known, name)) {
             Some(earlier) => earlier.line = line,
-            None => self.0.push(Change { known, name, line }),
+            None => self.changes.push(Change { known, name, line }),
         }
     }
 
     /// Makes the changes, in one pass over the lines: the first line of a field is replaced, other ones go.
     pub(super) fn make(mut self, headers: &mut Headers) {
-        if self.0.is_empty() {
+        if self.changes.is_empty() {
             return;
         }
-        let changes = &mut self.0;
         headers.edit(|line| {
-            match changes.iter_mut().find(|change| change.is_of(line.known(), line.name())) {
+            if self.fields & line.known().bit() == 0 {
+                return Edit::Keep;
+            }
+            match self.changes.iter_mut().find(|change| change.is_of(line.known(), line.name())) {
                 Some(change) => change.line.take().map_or(Edit::Remove, Edit::Replace),
                 None => Edit::Keep,
             }
         });
-        self.0.into_iter().filter_map(|change| change.line).for_each(|line| headers.push(line));
+        self.changes.into_iter().filter_map(|change| change.line).for_each(|line| headers.push(line));
     }
 }

@@ -34,10 +34,6 @@ pub fn encode(out: &mut BytesMut, head: &ResponseHead, asked: Asked, size: Optio
     let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
     let has_no_body = switches || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let has_no_length = switches || head.status == StatusCode::NO_CONTENT;
-    let mut room = STATUS_LINE + head.reason.as_ref().map_or(0, |reason| reason.len());
-    room += head.headers.lines().map(|line| line.line().size()).sum::<usize>();
-    out.reserve(room + FRAMING);
-
     status_line(out, head, asked.version);
     let mut declared = None;
     let mut closes = false;
@@ -85,11 +81,6 @@ pub fn encode(out: &mut BytesMut, head: &ResponseHead, asked: Asked, size: Optio
     out.extend_from_slice(b"\r\n");
     Written { framing, persistent }
 }
-
-/// Bytes of a status line with any usual reason.
-const STATUS_LINE: usize = 64;
-/// Bytes of what is said about framing and connection, and of the empty line.
-const FRAMING: usize = 96;
 
 fn status_line(out: &mut BytesMut, head: &ResponseHead, version: Version) {
     let is_11 = version == Version::HTTP_11;

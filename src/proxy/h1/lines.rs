@@ -26,7 +26,7 @@ impl Lines {
     pub fn of(buf: &[u8], most: usize) -> Result<Option<Self>, TooMany> {
         let mut lines = Self { ends: SmallVec::new() };
         let mut start = 0;
-        for end in LineFeeds::of(buf) {
+        for end in memchr::memchr_iter(b'\n', buf) {
             lines.ends.push(u32::try_from(end).map_err(|_| TooMany)?);
             let is_last = matches!(buf[start..end], [] | [b'\r']);
             if lines.ends.len() > most + 1 + usize::from(is_last) {
@@ -69,55 +69,6 @@ impl Lines {
     }
 }
 
-/// The places of the LFs. Lines are short: looking at eight bytes at a time costs less than a search for each of them.
-struct LineFeeds<'b> {
-    /// What was not looked at yet.
-    rest: &'b [u8],
-    /// Where the eight bytes end that were looked at last.
-    start: usize,
-    /// The top bits of those of the last eight bytes that are LFs not told yet.
-    found: u64,
-}
-
-impl<'b> LineFeeds<'b> {
-    fn of(buf: &'b [u8]) -> Self {
-        Self { rest: buf, start: 0, found: 0 }
-    }
-
-    /// The top bit of each byte that is an LF: of a byte that is 0 when their difference is taken.
-    fn among(word: [u8; 8]) -> u64 {
-        const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
-        let difference = u64::from_le_bytes(word) ^ u64::from_ne_bytes([b'\n'; 8]);
-        !(((difference & LOW) + LOW) | difference | LOW)
-    }
-}
-
-impl Iterator for LineFeeds<'_> {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        while self.found == 0 {
-            self.found = match self.rest.split_first_chunk() {
-                Some((word, rest)) => {
-                    self.rest = rest;
-                    Self::among(*word)
-                }
-                None if self.rest.is_empty() => return None,
-                None => {
-                    let mut last = [0; 8];
-                    last[..self.rest.len()].copy_from_slice(self.rest);
-                    self.rest = &[];
-                    Self::among(last)
-                }
-            };
-            self.start += 8;
-        }
-        let place = self.start - 8 + self.found.trailing_zeros() as usize / 8;
-        self.found &= self.found - 1;
-        Some(place)
-    }
-}
-
 /// `name: value`. The types check every byte of both: a name is a token (so that nothing may stand before the colon, and a
 /// folded line is none), a value has no controls.
 pub fn field(block: &Bytes, line: Range<usize>) -> Option<FieldLine> {
@@ -136,19 +87,4 @@ pub fn field(block: &Bytes, line: Range<usize>) -> Option<FieldLine> {
 
 fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    proptest::proptest! {
-        #[test]
-        fn every_line_feed_is_found(bytes in proptest::collection::vec(
-            proptest::prop_oneof![1 => proptest::prelude::Just(b'\n'), 3 => proptest::prelude::any::<u8>()], 0..40,
-        )) {
-            let expected = (0..bytes.len()).filter(|place| bytes[*place] == b'\n');
-            proptest::prop_assert!(LineFeeds::of(&bytes).eq(expected));
-        }
-    }
 }

@@ -168,7 +168,9 @@ fn request_line(block: &[u8], line: Range<usize>) -> Option<(Method, Range<usize
     let target_end = bytes.len() - 9;
     let space = memchr::memchr(b' ', bytes)?;
     let target = bytes.get(space + 1..target_end)?;
-    if target.is_empty() || target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+    // A fragment is no part of a target (RFC 9112 §3.2); servers that let one pass disagreed on what the path was
+    // (CVE-2023-45539).
+    if target.is_empty() || target.iter().any(|byte| matches!(byte, ..=b' ' | b'#' | 0x7f)) {
         return None;
     }
     let method = match &bytes[..space] {

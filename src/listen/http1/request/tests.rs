@@ -98,7 +98,8 @@ fn targets() {
     check("/a//%2e?b={c}", "/a//%2e?b={c}");
     check("http://a.test/x", "http://a.test/x");
     check("a.test:443", "a.test:443");
-    for target in ["", " /", "/ ", "/a b", "/\t", "/\u{1}", "/\u{7f}", "http://", "/<\0>", "/a#b", "/#", "#"] {
+    for target in ["", " /", "/ ", "/a b", "/\t", "/\u{1}", "/\u{7f}", "http://", "/<\0>", "/a#b", "/#", "#"]
+    {
         refused(&format!("GET {target} HTTP/1.1\r\n\r\n"), 400);
     }
 }

@@ -72,18 +72,19 @@ impl Reader {
         if self.searched > 0 && !Lines::may_have_ended(buf, self.searched) {
             return self.unfinished(buf, limits);
         }
-        let lines = match Lines::of(buf, limits.fields, (Beginning::Request, &mut *cache)) {
-            Ok(Some(lines)) => lines,
-            Ok(None) => return self.unfinished(buf, limits),
+        let mut lines = Lines::default();
+        match lines.find(buf, limits.fields, (Beginning::Request, &mut *cache)) {
+            Ok(true) => {}
+            Ok(false) => return self.unfinished(buf, limits),
             Err(_) => return Err(ProxyError::TooManyHeaders),
-        };
+        }
         let length = lines.length();
         if length > limits.bytes {
             return Err(too_large(buf, limits));
         }
         self.searched = 0;
         let block = buf.split_to(length).freeze();
-        parse(&block, lines, limits, cache).map(Some)
+        parse(&block, &mut lines, limits, cache).map(Some)
     }
 
     fn unfinished(&mut self, buf: &[u8], limits: HeadLimits) -> Result<Option<Request>, ProxyError> {
@@ -123,7 +124,7 @@ fn too_large(buf: &[u8], limits: HeadLimits) -> ProxyError {
 
 fn parse(
     block: &Bytes,
-    lines: Lines,
+    lines: &mut Lines,
     limits: HeadLimits,
     cache: &mut LineCache,
 ) -> Result<Request, ProxyError> {

@@ -144,13 +144,16 @@ impl HeadReader {
                 return Err(HeadError::StatusLine);
             }
             let beginning = (Beginning::Response, &mut *cache);
-            let Some(lines) = Lines::of(buf, self.limits.fields, beginning)? else { break };
+            let mut lines = Lines::default();
+            if !lines.find(buf, self.limits.fields, beginning)? {
+                break;
+            }
             let length = lines.length();
             if self.interim_bytes + length > self.limits.bytes {
                 return Err(HeadError::TooLarge);
             }
             let block = buf.split_to(length).freeze();
-            if let Some(head) = parse(&block, lines, self, cache)? {
+            if let Some(head) = parse(&block, &mut lines, self, cache)? {
                 return Ok(Some(head));
             }
             self.scanned = 0;
@@ -181,7 +184,7 @@ impl From<TooMany> for HeadError {
 /// `None` for an interim response.
 fn parse(
     block: &Bytes,
-    lines: Lines,
+    lines: &mut Lines,
     reader: &HeadReader,
     cache: &mut LineCache,
 ) -> Result<Option<Head>, HeadError> {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 /// The lines of a complete head.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Lines {
     lines: SmallVec<[Line; 40]>,
     length: usize,
@@ -29,18 +29,19 @@ struct Line {
 pub struct TooMany;
 
 impl Lines {
-    /// Those of the head that `buf` begins with, `None` while there is no empty line. Lines end with CRLF, or with a lone LF
-    /// as RFC 9112 §2.2 allows.
+    /// Finds those of the head that `buf` begins with; whether it is complete, which it is with an empty line. Lines end with
+    /// CRLF, or with a lone LF as RFC 9112 §2.2 allows.
     ///
     /// # Errors
     /// When there are more than `most` without the first and the empty one.
-    pub fn of(
+    pub fn find(
+        &mut self,
         buf: &[u8],
         most: usize,
         (beginning, cache): (Beginning, &mut LineCache),
-    ) -> Result<Option<Self>, TooMany> {
+    ) -> Result<bool, TooMany> {
         cache.begin(beginning);
-        let mut lines = SmallVec::<[Line; 40]>::new();
+        self.lines.clear();
         let mut start = 0;
         loop {
             let rest = &buf[start..];
@@ -48,21 +49,22 @@ impl Lines {
                 && let Some((field, length)) = cache.expected(rest)
             {
                 let next = start + length;
-                lines.push(Line { end: next - 2, next, field: Some(field) });
+                self.lines.push(Line { end: next - 2, next, field: Some(field) });
                 start = next;
             } else {
-                let Some(length) = memchr::memchr(b'\n', rest) else { return Ok(None) };
+                let Some(length) = memchr::memchr(b'\n', rest) else { return Ok(false) };
                 let next = start + length + 1;
                 let line = &rest[..length];
                 let line = line.strip_suffix(b"\r").unwrap_or(line);
                 if line.is_empty() {
-                    return Ok(Some(Self { lines, length: next }));
+                    self.length = next;
+                    return Ok(true);
                 }
                 let field = if start > 0 { cache.find(line) } else { None };
-                lines.push(Line { end: start + line.len(), next, field });
+                self.lines.push(Line { end: start + line.len(), next, field });
                 start = next;
             }
-            if lines.len() > most + 1 {
+            if self.lines.len() > most + 1 {
                 return Err(TooMany);
             }
         }
@@ -91,24 +93,22 @@ impl Lines {
     }
 
     /// What the other lines stand for; of the first one that is malformed its number, from 1.
-    pub fn read<'b>(
-        self,
-        block: &'b Bytes,
-        cache: &'b mut LineCache,
-    ) -> impl Iterator<Item = Result<Rc<FieldLine>, usize>> + 'b {
+    pub fn read(
+        &mut self,
+        block: &Bytes,
+        cache: &mut LineCache,
+    ) -> impl Iterator<Item = Result<Rc<FieldLine>, usize>> {
         let mut start = 0;
-        self.lines.into_iter().enumerate().filter_map(move |(number, line)| {
+        self.lines.iter_mut().enumerate().filter_map(move |(number, line)| {
             let place = std::mem::replace(&mut start, line.next)..line.end;
             if number == 0 {
                 return None;
             }
-            Some(line.field.map_or_else(
-                || match field(block, place.clone()) {
-                    Some(field) => Ok(cache.learn(&block[place], field)),
-                    None => Err(number),
-                },
-                Ok,
-            ))
+            if let Some(field) = line.field.take() {
+                return Some(Ok(field));
+            }
+            let field = field(block, place.clone()).ok_or(number);
+            Some(field.map(|field| cache.learn(&block[place], field)))
         })
     }
 }

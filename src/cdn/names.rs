@@ -46,7 +46,9 @@ pub fn path(value: &str) -> Result<String, RequestError> {
 
 /// The host and the path of a prefix.
 pub fn prefix(value: &str) -> Result<(String, String), RequestError> {
-    if value.starts_with('/') || !value.contains('/') || value.contains(['?', '#']) || value.contains("://") {
+    // The path may have an address in it, as those of image services do; what begins with a scheme has no host.
+    let is_host = |host: &str| !host.is_empty() && !host.ends_with(':');
+    if !value.split_once('/').is_some_and(|(host, _)| is_host(host)) || value.contains(['?', '#']) {
         return Err(wrong(value, PREFIX));
     }
     let url = parse(&format!("https://{value}"), value, PREFIX)?;
@@ -153,9 +155,17 @@ mod tests {
         check("www.example.com/blog/", "www.example.com", "/blog/");
         check("WWW.example.com:8443/ü/", "www.example.com:8443", "/%C3%BC/");
         check("www.example.com/", "www.example.com", "/");
-        for value in
-            ["", "www.example.com", "/blog/", "https://www.example.com/", "a.b/c?d", "a.b/#c", "a.b/\u{7f}"]
-        {
+        check("www.example.com/image/https://a.test/", "www.example.com", "/image/https://a.test/");
+        for value in [
+            "",
+            "www.example.com",
+            "/blog/",
+            "https://www.example.com/",
+            "a.b/c?d",
+            "a.b/#c",
+            "a.b/\u{7f}",
+            "http:/a/",
+        ] {
             assert!(prefix(value).is_err(), "{value}");
         }
     }

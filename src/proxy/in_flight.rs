@@ -22,9 +22,11 @@ pub struct InFlight(RefCell<Responses>);
 
 #[derive(Debug, Default)]
 struct Responses {
-    known: Slab<Response>,
-    /// Those that have ended, and when they will have arrived; forgotten in this order.
-    ended: VecDeque<(i64, usize)>,
+    /// Those that have not ended.
+    open: Slab<Response>,
+    /// Those that have, but may not have arrived; forgotten in this order. Beside the open ones, since they are many more: the
+    /// memory of those is then always that which was just in use.
+    ended: VecDeque<Response>,
     unknown: Unknown,
 }
 
@@ -83,32 +85,33 @@ impl InFlight {
     fn begin(&self, response: Response, now_ms: i64) -> Number {
         let responses = &mut *self.0.borrow_mut();
         responses.forget(now_ms);
-        if responses.known.len() >= MOST {
+        if responses.open.len() + responses.ended.len() >= MOST {
             let unknown = &mut responses.unknown;
             unknown.open += 1;
             unknown.margin_ms = unknown.margin_ms.max(response.margin_ms);
             return None;
         }
-        Some(responses.known.insert(response))
+        Some(responses.open.insert(response))
     }
 
     /// Its last byte was written, or it was broken off.
     fn end(&self, number: Number, now_ms: i64) {
         let responses = &mut *self.0.borrow_mut();
         let Some(number) = number else { return responses.unknown.end(now_ms) };
-        let response = &mut responses.known[number];
+        responses.forget(now_ms);
+        let mut response = responses.open.remove(number);
         let arrived_ms = now_ms + response.margin_ms;
         response.arrived_ms = Some(arrived_ms);
         tell(&mut response.waiting, arrived_ms);
-        responses.ended.push_back((arrived_ms, number));
-        responses.forget(now_ms);
+        responses.ended.push_back(response);
     }
 
     /// Answers a question: which items of the purge concern what is on its way; and tells when that will have arrived.
     pub fn answer(&self, question: &Question, now_ms: i64) {
         let responses = &mut *self.0.borrow_mut();
         let mut found: BTreeSet<(usize, u32)> = BTreeSet::new();
-        for (_, response) in &mut responses.known {
+        let open = responses.open.iter_mut().map(|(_, response)| response);
+        for response in open.chain(&mut responses.ended) {
             if response.is_meant(question, now_ms) && response.add_to(&mut found, question) {
                 match response.arrived_ms {
                     Some(arrived_ms) => drop(question.answers.send(Report::Ends(arrived_ms))),
@@ -134,11 +137,8 @@ impl InFlight {
 impl Responses {
     /// Forgets what has arrived. The margins of sites differ, so some of it is forgotten a little later.
     fn forget(&mut self, now_ms: i64) {
-        while let Some((arrived_ms, number)) = self.ended.front().copied()
-            && arrived_ms < now_ms
-        {
+        while self.ended.front().is_some_and(|response| response.has_arrived(now_ms)) {
             self.ended.pop_front();
-            self.known.remove(number);
         }
     }
 }
@@ -147,7 +147,11 @@ impl Response {
     fn is_meant(&self, question: &Question, now_ms: i64) -> bool {
         self.site == question.site
             && self.provenance.generated_ms <= question.until_ms
-            && self.arrived_ms.is_none_or(|arrived_ms| arrived_ms >= now_ms)
+            && !self.has_arrived(now_ms)
+    }
+
+    fn has_arrived(&self, now_ms: i64) -> bool {
+        self.arrived_ms.is_some_and(|arrived_ms| arrived_ms < now_ms)
     }
 
     /// Adds the items that concern it; whether there are any.
@@ -259,7 +263,7 @@ mod tests {
         assert!(reports.is_closed());
         // Nothing is kept for longer than it is needed.
         let b = in_flight.begin(response("/b", CdnType::Fastly), 1_501);
-        assert_eq!(in_flight.0.borrow().known.len(), 1);
+        assert_eq!((in_flight.0.borrow().open.len(), in_flight.0.borrow().ended.len()), (1, 0));
         in_flight.end(b, 1_600);
     }
 

@@ -8,41 +8,85 @@ const LINES: usize = 1024;
 /// Longer lines are not remembered. With the number of lines this bounds the memory.
 const MAX_LINE_BYTES: usize = 1024;
 
-/// Field lines that came before. Origins repeat most of theirs in every response; finding one here is cheaper than
-/// checking its name and value.
+/// Field lines that came before. Origins repeat most of theirs in every response, in the same order; finding one here is
+/// cheaper than checking its name and value, and finding it where it is expected is cheaper still than finding its end.
 #[derive(Debug, Default)]
-pub struct LineCache(Vec<Slot>);
+pub struct LineCache {
+    /// The lines; after them those where a head begins, which stand for none.
+    slots: Vec<Slot>,
+    /// Of the line before the next one.
+    last: usize,
+}
 
 #[derive(Clone, Debug, Default)]
 struct Slot {
     /// Of the line that asked for this slot last. Only a line that comes twice is remembered, so that what changes with
     /// every response costs no copy.
     candidate: u64,
+    /// With its CRLF.
     line: Box<[u8]>,
     field: Option<Rc<FieldLine>>,
+    /// Of the line that came next.
+    next: u32,
+}
+
+/// Whose lines begin.
+#[derive(Clone, Copy, Debug)]
+pub enum Beginning {
+    /// Those of a request.
+    Request,
+    /// Those of a response.
+    Response,
 }
 
 impl LineCache {
-    /// The field that exactly these bytes stand for: remembered, or made by `parse`.
-    pub fn field(&mut self, line: &[u8], parse: impl FnOnce() -> Option<FieldLine>) -> Option<Rc<FieldLine>> {
-        let Some(fingerprint) = fingerprint(line) else { return parse().map(Rc::new) };
-        if self.0.is_empty() {
-            self.0.resize(LINES, Slot::default());
+    /// A head begins.
+    pub fn begin(&mut self, beginning: Beginning) {
+        self.grow();
+        self.last = LINES + beginning as usize;
+    }
+
+    fn grow(&mut self) {
+        if self.slots.is_empty() {
+            self.slots.resize(LINES + 2, Slot::default());
         }
-        let slot = &mut self.0[fingerprint as usize % LINES];
-        if *slot.line == *line {
-            return slot.field.clone();
+    }
+
+    /// The line that `rest` begins with, and how long it is with its CRLF, if it is the one that came after the last one
+    /// before.
+    pub fn expected(&mut self, rest: &[u8]) -> Option<(Rc<FieldLine>, usize)> {
+        let next = self.slots.get(self.last)?.next as usize;
+        let slot = &self.slots[next];
+        let field = slot.field.as_ref()?;
+        if !rest.starts_with(&slot.line) {
+            return None;
         }
-        let field = parse();
-        if slot.candidate == fingerprint
-            && let Some(field) = &field
-        {
-            // A copy, since the value is a slice of a read buffer, which it would keep alive.
+        self.last = next;
+        Some((Rc::clone(field), slot.line.len()))
+    }
+
+    /// What exactly these bytes, a line without its end, stand for, if that is remembered.
+    pub fn find(&mut self, line: &[u8]) -> Option<Rc<FieldLine>> {
+        let place = fingerprint(line)? as usize % LINES;
+        self.grow();
+        self.slots[self.last].next = place as u32;
+        self.last = place;
+        let slot = &self.slots[place];
+        slot.field.clone().filter(|_| slot.line.strip_suffix(b"\r\n") == Some(line))
+    }
+
+    /// What these bytes stand for was not remembered; it will be if they come again.
+    pub fn learn(&mut self, line: &[u8], field: FieldLine) -> Rc<FieldLine> {
+        let Some(fingerprint) = fingerprint(line) else { return Rc::new(field) };
+        self.grow();
+        let slot = &mut self.slots[fingerprint as usize % LINES];
+        if slot.candidate == fingerprint {
+            // A copy, since the value may be a slice of a read buffer, which it would keep alive.
             slot.field = Some(Rc::new(field.kept()));
-            slot.line = line.into();
+            slot.line = [line, b"\r\n"].concat().into();
         }
         slot.candidate = fingerprint;
-        field.map(Rc::new)
+        Rc::new(field)
     }
 }
 
@@ -70,11 +114,11 @@ mod tests {
     fn parses(cache: &mut LineCache, line: &str, times: usize) -> usize {
         let mut count = 0;
         for _ in 0..times {
-            let field = cache.field(line.as_bytes(), || {
+            let found = cache.find(line.as_bytes()).or_else(|| {
                 count += 1;
-                parsed(line)
+                parsed(line).map(|field| cache.learn(line.as_bytes(), field))
             });
-            assert_eq!(field.as_deref(), parsed(line).as_ref(), "{line}");
+            assert_eq!(found.as_deref(), parsed(line).as_ref(), "{line}");
         }
         count
     }
@@ -110,6 +154,40 @@ mod tests {
         assert_eq!(parses(&mut cache, "a: b", 3), 3);
         assert_eq!(parses(&mut cache, "no colon in here", 3), 3);
         assert_eq!(parses(&mut cache, &format!("a: {}", "b".repeat(2000)), 3), 3);
-        assert_eq!(cache.field(b"", || None), None);
+        assert_eq!(cache.find(b""), None);
+    }
+
+    /// The lines of a head, of which some are where they are expected: what was found, and how many of them without a search.
+    fn read(cache: &mut LineCache, lines: &[&str]) -> usize {
+        cache.begin(Beginning::Response);
+        let mut expected = 0;
+        for line in lines {
+            let rest = format!("{line}\r\nmore: 1\r\n");
+            let found = match cache.expected(rest.as_bytes()) {
+                Some((found, length)) => {
+                    assert_eq!(length, line.len() + 2);
+                    expected += 1;
+                    found
+                }
+                None => match cache.find(line.as_bytes()) {
+                    Some(found) => found,
+                    None => cache.learn(line.as_bytes(), parsed(line).unwrap()),
+                },
+            };
+            assert_eq!(*found, parsed(line).unwrap(), "{line}");
+        }
+        expected
+    }
+
+    #[test]
+    fn what_comes_in_the_same_order_is_expected() {
+        let mut cache = LineCache::default();
+        assert_eq!(cache.expected(b"server: nginx\r\n"), None);
+        let lines = ["server: nginx", "date: today", "vary: cookie", "etag: \"1\""];
+        assert_eq!([1, 2, 3, 4].map(|_| read(&mut cache, &lines)), [0, 0, 4, 4]);
+        // One that is another one each time; what follows it is found, and then expected again.
+        assert_eq!(read(&mut cache, &["server: nginx", "date: tomorrow", "vary: cookie", "etag: \"1\""]), 2);
+        // A longer line that begins alike is another one.
+        assert_eq!(read(&mut cache, &["server: nginx/1", "date: today"]), 0);
     }
 }

@@ -9,7 +9,7 @@ pub mod line_cache;
 
 pub use known::Known;
 pub use line::{FieldLine, Line};
-pub use line_cache::LineCache;
+pub use line_cache::{Beginning, LineCache};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};

@@ -349,11 +349,12 @@ impl<'d> Line<'d> {
     }
 
     fn finished(&self) -> Rc<FieldLine> {
-        let line = || {
-            let value = HeaderValue::from_bytes(self.value()).ok()?;
-            Some(FieldLine::new(self.name.clone(), value))
-        };
-        let line = WRITTEN.with_borrow_mut(|lines| lines.field(&self.whole, line));
+        let line = WRITTEN.with_borrow_mut(|lines| {
+            lines.find(&self.whole).or_else(|| {
+                let value = HeaderValue::from_bytes(self.value()).ok()?;
+                Some(lines.learn(&self.whole, FieldLine::new(self.name.clone(), value)))
+            })
+        });
         line.expect("made of parts of other header values and of ASCII")
     }
 }

@@ -4,10 +4,10 @@
 //! request elsewhere would take the rest for another one's (RFC 9112 §11.2). What a request asks for is judged later, in
 //! `proxy/inbound.rs`.
 
-use crate::head::{FieldLine, Headers, Known, LineCache, RequestHead};
+use crate::head::{Beginning, FieldLine, Headers, Known, LineCache, RequestHead};
 use crate::proxy::error::ProxyError;
 use crate::proxy::h1::head::{content_length, has_token};
-use crate::proxy::h1::lines::{Lines, field};
+use crate::proxy::h1::lines::Lines;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Uri, Version};
 use std::ops::Range;
@@ -72,18 +72,19 @@ impl Reader {
         if self.searched > 0 && !Lines::may_have_ended(buf, self.searched) {
             return self.unfinished(buf, limits);
         }
-        let lines = match Lines::of(buf, limits.fields) {
-            Ok(Some(lines)) => lines,
-            Ok(None) => return self.unfinished(buf, limits),
+        let mut lines = Lines::default();
+        match lines.find(buf, limits.fields, (Beginning::Request, &mut *cache)) {
+            Ok(true) => {}
+            Ok(false) => return self.unfinished(buf, limits),
             Err(_) => return Err(ProxyError::TooManyHeaders),
-        };
+        }
         let length = lines.length();
         if length > limits.bytes {
             return Err(too_large(buf, limits));
         }
         self.searched = 0;
         let block = buf.split_to(length).freeze();
-        parse(&block, &lines, limits, cache).map(Some)
+        parse(&block, &mut lines, limits, cache).map(Some)
     }
 
     fn unfinished(&mut self, buf: &[u8], limits: HeadLimits) -> Result<Option<Request>, ProxyError> {
@@ -123,26 +124,21 @@ fn too_large(buf: &[u8], limits: HeadLimits) -> ProxyError {
 
 fn parse(
     block: &Bytes,
-    lines: &Lines,
+    lines: &mut Lines,
     limits: HeadLimits,
     cache: &mut LineCache,
 ) -> Result<Request, ProxyError> {
-    let count = lines.fields();
-    let mut lines = lines.ranges(block);
-    let line = lines.next().unwrap_or_default();
     let (method, target, version) =
-        request_line(block, line).ok_or(ProxyError::BadRequest("malformed request line"))?;
+        request_line(block, lines.first()).ok_or(ProxyError::BadRequest("malformed request line"))?;
     let long = target.len() > limits.target;
     let uri = Uri::from_maybe_shared(block.slice(target)).map_err(|_| match long {
         true => ProxyError::TargetTooLong,
         false => ProxyError::BadRequest("malformed target"),
     })?;
-    let mut headers = Headers::with_capacity(count);
+    let mut headers = Headers::with_capacity(lines.fields());
     let mut semantics = Semantics::default();
-    for line in lines {
-        let line = cache
-            .field(&block[line.clone()], || field(block, line))
-            .ok_or(ProxyError::BadRequest("malformed header field"))?;
+    for line in lines.read(block, cache) {
+        let line = line.map_err(|_| ProxyError::BadRequest("malformed header field"))?;
         semantics.note(&line)?;
         headers.push(line);
     }
@@ -168,7 +164,9 @@ fn request_line(block: &[u8], line: Range<usize>) -> Option<(Method, Range<usize
     let target_end = bytes.len() - 9;
     let space = memchr::memchr(b' ', bytes)?;
     let target = bytes.get(space + 1..target_end)?;
-    if target.is_empty() || target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+    // A fragment is no part of a target (RFC 9112 §3.2); servers that let one pass disagreed on what the path was
+    // (CVE-2023-45539).
+    if target.is_empty() || target.iter().any(|byte| matches!(byte, 0..=b' ' | b'#' | 0x7f)) {
         return None;
     }
     let method = match &bytes[..space] {

@@ -3,8 +3,8 @@
 //! What decides where a message ends must have one meaning, or a response could be taken for the next one's. Everything
 //! else is left as the origin sent it; removing hop-by-hop fields is not done here.
 
-use super::lines::{Lines, TooMany, field};
-use crate::head::{FieldLine, Headers, Known, LineCache};
+use super::lines::{Lines, TooMany};
+use crate::head::{Beginning, FieldLine, Headers, Known, LineCache};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
 use std::ops::Range;
@@ -143,13 +143,17 @@ impl HeadReader {
             if !buf.iter().zip(VERSION).all(|(byte, expected)| byte == expected) {
                 return Err(HeadError::StatusLine);
             }
-            let Some(lines) = Lines::of(buf, self.limits.fields)? else { break };
+            let beginning = (Beginning::Response, &mut *cache);
+            let mut lines = Lines::default();
+            if !lines.find(buf, self.limits.fields, beginning)? {
+                break;
+            }
             let length = lines.length();
             if self.interim_bytes + length > self.limits.bytes {
                 return Err(HeadError::TooLarge);
             }
             let block = buf.split_to(length).freeze();
-            if let Some(head) = parse(&block, &lines, self, cache)? {
+            if let Some(head) = parse(&block, &mut lines, self, cache)? {
                 return Ok(Some(head));
             }
             self.scanned = 0;
@@ -180,23 +184,20 @@ impl From<TooMany> for HeadError {
 /// `None` for an interim response.
 fn parse(
     block: &Bytes,
-    lines: &Lines,
+    lines: &mut Lines,
     reader: &HeadReader,
     cache: &mut LineCache,
 ) -> Result<Option<Head>, HeadError> {
-    let mut lines = lines.ranges(block);
-    let line = lines.next().ok_or(HeadError::StatusLine)?;
-    let (version, status, reason) = status_line(block, line)?;
+    let (version, status, reason) = status_line(block, lines.first())?;
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     if switches && !reader.upgradable {
         return Err(HeadError::Upgrade);
     }
     let interim = status.is_informational() && !switches;
-    let mut headers = Headers::with_capacity(lines.len() + SPARE_FIELDS);
+    let mut headers = Headers::with_capacity(lines.fields() + SPARE_FIELDS);
     let mut semantics = Semantics::default();
-    for (index, line) in lines.enumerate() {
-        let line =
-            cache.field(&block[line.clone()], || field(block, line)).ok_or(HeadError::Field(index + 1))?;
+    for line in lines.read(block, cache) {
+        let line = line.map_err(HeadError::Field)?;
         if !interim {
             semantics.note(&line)?;
             headers.push(line);

@@ -1,16 +1,27 @@
 //! The lines of a head, in requests and in responses.
 
-use crate::head::FieldLine;
+use crate::head::{Beginning, FieldLine, LineCache};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use std::ops::Range;
+use std::rc::Rc;
 
-/// Where the lines of a complete head end.
-#[derive(Debug)]
+/// The lines of a complete head.
+#[derive(Debug, Default)]
 pub struct Lines {
-    /// Where each one's LF is, the empty line's included.
-    ends: SmallVec<[u32; 48]>,
+    lines: SmallVec<[Line; 40]>,
+    length: usize,
+}
+
+#[derive(Debug)]
+struct Line {
+    /// Where it ends, its end not included.
+    end: usize,
+    /// Where the next one starts.
+    next: usize,
+    /// What it stands for, if that is remembered.
+    field: Option<Rc<FieldLine>>,
 }
 
 /// A head has more lines than it may have.
@@ -18,26 +29,45 @@ pub struct Lines {
 pub struct TooMany;
 
 impl Lines {
-    /// Those of the head that `buf` begins with, `None` while there is no empty line. Lines end with CRLF, or with a lone LF
-    /// as RFC 9112 §2.2 allows.
+    /// Finds those of the head that `buf` begins with; whether it is complete, which it is with an empty line. Lines end with
+    /// CRLF, or with a lone LF as RFC 9112 §2.2 allows.
     ///
     /// # Errors
     /// When there are more than `most` without the first and the empty one.
-    pub fn of(buf: &[u8], most: usize) -> Result<Option<Self>, TooMany> {
-        let mut lines = Self { ends: SmallVec::new() };
+    pub fn find(
+        &mut self,
+        buf: &[u8],
+        most: usize,
+        (beginning, cache): (Beginning, &mut LineCache),
+    ) -> Result<bool, TooMany> {
+        cache.begin(beginning);
+        self.lines.clear();
         let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', buf) {
-            lines.ends.push(u32::try_from(end).map_err(|_| TooMany)?);
-            let is_last = matches!(buf[start..end], [] | [b'\r']);
-            if lines.ends.len() > most + 1 + usize::from(is_last) {
+        loop {
+            let rest = &buf[start..];
+            if start > 0
+                && let Some((field, length)) = cache.expected(rest)
+            {
+                let next = start + length;
+                self.lines.push(Line { end: next - 2, next, field: Some(field) });
+                start = next;
+            } else {
+                let Some(length) = memchr::memchr(b'\n', rest) else { return Ok(false) };
+                let next = start + length + 1;
+                let line = &rest[..length];
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                if line.is_empty() {
+                    self.length = next;
+                    return Ok(true);
+                }
+                let field = if start > 0 { cache.find(line) } else { None };
+                self.lines.push(Line { end: start + line.len(), next, field });
+                start = next;
+            }
+            if self.lines.len() > most + 1 {
                 return Err(TooMany);
             }
-            if is_last {
-                return Ok(Some(lines));
-            }
-            start = end + 1;
         }
-        Ok(None)
     }
 
     /// Whether an empty line may be among what came last, where none was before: what trickles in must not be searched
@@ -49,29 +79,43 @@ impl Lines {
 
     /// Lines without the first and the empty one.
     pub fn fields(&self) -> usize {
-        self.ends.len().saturating_sub(2)
+        self.lines.len().saturating_sub(1)
     }
 
     /// Bytes of the head.
     pub fn length(&self) -> usize {
-        self.ends.last().map_or(0, |end| *end as usize + 1)
+        self.length
     }
 
-    /// Each line without its end; the empty line is left out.
-    pub fn ranges(&self, block: &[u8]) -> impl ExactSizeIterator<Item = Range<usize>> {
+    /// The first line, without its end.
+    pub fn first(&self) -> Range<usize> {
+        0..self.lines.first().map_or(0, |line| line.end)
+    }
+
+    /// What the other lines stand for; of the first one that is malformed its number, from 1.
+    pub fn read(
+        &mut self,
+        block: &Bytes,
+        cache: &mut LineCache,
+    ) -> impl Iterator<Item = Result<Rc<FieldLine>, usize>> {
         let mut start = 0;
-        self.ends[..self.ends.len().saturating_sub(1)].iter().map(move |end| {
-            let lf = *end as usize;
-            let line = start..if block[start..lf].ends_with(b"\r") { lf - 1 } else { lf };
-            start = lf + 1;
-            line
+        self.lines.iter_mut().enumerate().filter_map(move |(number, line)| {
+            let place = std::mem::replace(&mut start, line.next)..line.end;
+            if number == 0 {
+                return None;
+            }
+            if let Some(field) = line.field.take() {
+                return Some(Ok(field));
+            }
+            let field = field(block, place.clone()).ok_or(number);
+            Some(field.map(|field| cache.learn(&block[place], field)))
         })
     }
 }
 
 /// `name: value`. The types check every byte of both: a name is a token (so that nothing may stand before the colon, and a
 /// folded line is none), a value has no controls.
-pub fn field(block: &Bytes, line: Range<usize>) -> Option<FieldLine> {
+fn field(block: &Bytes, line: Range<usize>) -> Option<FieldLine> {
     let bytes = &block[line.clone()];
     let colon = memchr::memchr(b':', bytes)?;
     let name = HeaderName::from_bytes(&bytes[..colon]).ok()?;

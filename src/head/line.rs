@@ -3,6 +3,7 @@
 use super::Known;
 use bytes::BytesMut;
 use http::{HeaderName, HeaderValue};
+use std::borrow::Cow;
 use std::fmt;
 
 /// One line of a head (RFC 9110 §5.2). It does not change; an edit puts another one in its place.
@@ -51,7 +52,11 @@ impl FieldLine {
 
     /// All of it by reference.
     pub fn line(&self) -> Line<'_> {
-        Line { name: &self.name, value: &self.value, known: self.known, written: self.written.as_deref() }
+        let form = match &self.written {
+            Some(written) => Form::Kept(&self.value, written),
+            None => Form::Value(&self.value),
+        };
+        Line { name: &self.name, known: self.known, form }
     }
 }
 
@@ -80,31 +85,79 @@ impl Eq for FieldLine {}
 pub struct Line<'a> {
     /// Its name.
     pub name: &'a HeaderName,
-    /// Its value.
-    pub value: &'a HeaderValue,
     /// What its name is to us.
     pub known: Known,
-    written: Option<&'a [u8]>,
+    form: Form<'a>,
 }
+
+/// In what form there is a line, its name apart.
+#[derive(Clone, Copy, Debug)]
+enum Form<'a> {
+    /// As its value.
+    Value(&'a HeaderValue),
+    /// As its value, and as it is written.
+    Kept(&'a HeaderValue, &'a [u8]),
+    /// As it is written, and the value only in there.
+    Written(&'a [u8]),
+}
+
+const COLON: &[u8] = b": ";
+const END: &[u8] = b"\r\n";
 
 impl<'a> Line<'a> {
     /// A line whose name is known to be `known`.
     pub fn of(known: Known, name: &'a HeaderName, value: &'a HeaderValue) -> Self {
         debug_assert_eq!(Known::of(name.as_str()), known);
-        Self { name, value, known, written: None }
+        Self { name, known, form: Form::Value(value) }
+    }
+
+    /// The same for a line in the form of [`write`](Self::write), with a value that is legal.
+    pub fn written(known: Known, name: &'a HeaderName, written: &'a [u8]) -> Self {
+        debug_assert_eq!(Known::of(name.as_str()), known);
+        debug_assert!(written.starts_with(name.as_str().as_bytes()) && written.ends_with(END));
+        Self { name, known, form: Form::Written(written) }
+    }
+
+    /// The same for a line that never changes, so that there are both forms of it.
+    pub const fn fixed(
+        known: Known,
+        name: &'static HeaderName,
+        value: &'static HeaderValue,
+        written: &'static [u8],
+    ) -> Self {
+        Self { name, known, form: Form::Kept(value, written) }
+    }
+
+    /// Its value.
+    pub fn value(&self) -> Cow<'a, HeaderValue> {
+        match self.form {
+            Form::Value(value) | Form::Kept(value, _) => Cow::Borrowed(value),
+            Form::Written(_) => {
+                let value = HeaderValue::from_bytes(self.value_bytes());
+                Cow::Owned(value.expect("only lines with a legal value are written"))
+            }
+        }
+    }
+
+    /// The bytes of its value.
+    pub fn value_bytes(&self) -> &'a [u8] {
+        match self.form {
+            Form::Value(value) | Form::Kept(value, _) => value.as_bytes(),
+            Form::Written(line) => &line[self.name.as_str().len() + COLON.len()..line.len() - END.len()],
+        }
     }
 
     /// Appends it in the form of HTTP/1.1 (RFC 9112 §5): the name in lower case, one space, no more.
     #[inline]
     pub fn write(&self, out: &mut BytesMut) {
-        match self.written {
-            Some(written) => out.extend_from_slice(written),
-            None => self.compose(out),
+        match self.form {
+            Form::Kept(_, written) | Form::Written(written) => out.extend_from_slice(written),
+            Form::Value(value) => self.compose(value, out),
         }
     }
 
-    fn compose(&self, out: &mut BytesMut) {
-        for part in [self.name.as_str().as_bytes(), b": ", self.value.as_bytes(), b"\r\n"] {
+    fn compose(&self, value: &HeaderValue, out: &mut BytesMut) {
+        for part in [self.name.as_str().as_bytes(), COLON, value.as_bytes(), END] {
             out.extend_from_slice(part);
         }
     }

@@ -4,30 +4,51 @@
 use super::error::ProxyError;
 use super::hop;
 use super::key_fields::KeyFields;
-use super::peer::{Peer, RequestId, X_REQUEST_ID};
+use super::peer::{Peer, RequestId};
+use super::peer_lines::PeerLines;
 use crate::head::{FieldLine, Headers, Known, Line, RequestHead};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Uri, Version, header};
-use std::borrow::Cow;
+use std::rc::Rc;
 
 /// Our name in `Via` and `CDN-Loop`.
 const TOKEN: &str = "origin-shim";
-static OUR_TOKEN: HeaderValue = HeaderValue::from_static(TOKEN);
-static VIA_10: HeaderValue = HeaderValue::from_static("1.0 origin-shim");
-static VIA_11: HeaderValue = HeaderValue::from_static("1.1 origin-shim");
-static VIA_2: HeaderValue = HeaderValue::from_static("2.0 origin-shim");
 
-static UPGRADE_OPTION: HeaderValue = HeaderValue::from_static("upgrade");
+/// A line that is the same in every request.
+macro_rules! fixed {
+    ($line:ident: $known:ident, $name:literal, $value:literal) => {
+        static $line: Line<'static> = {
+            static NAME: HeaderName = HeaderName::from_static($name);
+            static VALUE: HeaderValue = HeaderValue::from_static($value);
+            Line::fixed(Known::$known, &NAME, &VALUE, concat!($name, ": ", $value, "\r\n").as_bytes())
+        };
+    };
+}
 
-static CONNECTION: HeaderName = header::CONNECTION;
+fixed!(VIA_10: Via, "via", "1.0 origin-shim");
+fixed!(VIA_11: Via, "via", "1.1 origin-shim");
+fixed!(VIA_2: Via, "via", "2.0 origin-shim");
+fixed!(CDN_LOOP: CdnLoop, "cdn-loop", "origin-shim");
+fixed!(PROTO_HTTP: XForwardedProto, "x-forwarded-proto", "http");
+fixed!(PROTO_HTTPS: XForwardedProto, "x-forwarded-proto", "https");
+fixed!(UPGRADE_OPTION: Connection, "connection", "upgrade");
+
 static UPGRADE: HeaderName = header::UPGRADE;
-static HOST: HeaderName = header::HOST;
-static VIA: HeaderName = header::VIA;
 static FORWARDED: HeaderName = header::FORWARDED;
-static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What this hop has to say, in its order. It follows what the client says.
+static OURS: [Known; 9] = [
+    Known::Via,
+    Known::CdnLoop,
+    Known::XRequestId,
+    Known::XForwardedFor,
+    Known::XForwardedHost,
+    Known::XForwardedProto,
+    Known::Forwarded,
+    Known::Connection,
+    Known::Upgrade,
+];
 
 /// What is known of a request besides its head.
 #[derive(Clone, Copy, Debug)]
@@ -54,9 +75,11 @@ pub struct Fields<'a> {
     client: &'a Headers,
     nominated: Vec<HeaderName>,
     request: Forwarding<'a>,
-    via: &'static HeaderValue,
-    forwarded_for: Cow<'a, HeaderValue>,
-    forwarded: HeaderValue,
+    version: Version,
+    peer: Rc<PeerLines>,
+    /// What a trusted peer said already, and ours.
+    forwarded_for: Option<HeaderValue>,
+    forwarded: Option<HeaderValue>,
 }
 
 /// What of a client's head goes on, or why nothing may.
@@ -73,43 +96,50 @@ pub fn fields<'a>(
     if let Some(name) = nominated.iter().find(|name| hop::is_protected_in_request(name.as_str())) {
         return Err(ProxyError::Nominated(name.clone()));
     }
-    let mut forwarded_for = Cow::Borrowed(request.peer.address_value());
-    let mut forwarded = request.peer.forwarded(request.host);
+    let peer = request.peer.lines(request.host);
+    let (mut forwarded_for, mut forwarded) = (None, None);
     if request.trusted {
-        forwarded_for = Cow::Owned(appended(client, Known::XForwardedFor, &forwarded_for));
-        forwarded = appended(client, Known::Forwarded, &forwarded);
+        forwarded_for = appended(client, peer.forwarded_for());
+        forwarded = appended(client, peer.forwarded());
     }
-    Ok(Fields { client, nominated, request, via: via(head.version), forwarded_for, forwarded })
+    Ok(Fields { client, nominated, request, version: head.version, peer, forwarded_for, forwarded })
 }
 
 impl Fields<'_> {
     /// The fields for an origin that is to see this `Host`, or that of the request.
-    pub fn iter<'f>(&'f self, host: Option<&'f HeaderValue>) -> impl Iterator<Item = Line<'f>> {
-        let request = &self.request;
-        let host = host.unwrap_or(request.host);
-        // A peer that is trusted may have said this already.
-        let unless_told = |known, value| {
-            let told = request.trusted && self.client.all(known).next().is_some();
-            (!told).then_some(value)
-        };
-        let ours = [
-            (Known::Via, &VIA, Some(self.via)),
-            (Known::CdnLoop, &CDN_LOOP, Some(&OUR_TOKEN)),
-            (Known::XRequestId, &X_REQUEST_ID, Some(request.id.value())),
-            (Known::XForwardedFor, &X_FORWARDED_FOR, Some(&*self.forwarded_for)),
-            (Known::XForwardedHost, &X_FORWARDED_HOST, unless_told(Known::XForwardedHost, request.host)),
-            (
-                Known::XForwardedProto,
-                &X_FORWARDED_PROTO,
-                unless_told(Known::XForwardedProto, request.peer.scheme()),
-            ),
-            (Known::Forwarded, &FORWARDED, Some(&self.forwarded)),
-            (Known::Connection, &CONNECTION, request.upgrade.map(|_| &UPGRADE_OPTION)),
-            (Known::Upgrade, &UPGRADE, request.upgrade),
-        ];
-        let ours = ours.into_iter().filter_map(|(known, name, value)| Some(Line::of(known, name, value?)));
+    pub fn iter<'f>(&'f self, host: Option<&'f FieldLine>) -> impl Iterator<Item = Line<'f>> {
+        let host = host.map_or_else(|| self.peer.host(), FieldLine::line);
         let clients = self.client.lines().filter(|line| self.passes(line)).map(FieldLine::line);
-        std::iter::once(Line::of(Known::Host, &HOST, host)).chain(clients).chain(ours)
+        let ours = OURS.iter().filter_map(|known| self.ours(*known));
+        std::iter::once(host).chain(clients).chain(ours)
+    }
+
+    /// What this hop has to say under this name.
+    fn ours(&self, known: Known) -> Option<Line<'_>> {
+        let request = &self.request;
+        // A peer that is trusted may have said this already.
+        let is_told = || request.trusted && self.client.all(known).next().is_some();
+        Some(match known {
+            Known::Via => via(self.version),
+            Known::CdnLoop => CDN_LOOP,
+            Known::XRequestId => request.id.line(),
+            Known::XForwardedFor => match &self.forwarded_for {
+                Some(value) => Line::of(known, &X_FORWARDED_FOR, value),
+                None => self.peer.forwarded_for(),
+            },
+            Known::XForwardedHost if !is_told() => self.peer.forwarded_host(),
+            Known::XForwardedProto if !is_told() => match request.peer.is_tls() {
+                true => PROTO_HTTPS,
+                false => PROTO_HTTP,
+            },
+            Known::Forwarded => match &self.forwarded {
+                Some(value) => Line::of(known, &FORWARDED, value),
+                None => self.peer.forwarded(),
+            },
+            Known::Connection if request.upgrade.is_some() => UPGRADE_OPTION,
+            Known::Upgrade => Line::of(known, &UPGRADE, request.upgrade?),
+            _ => return None,
+        })
     }
 
     /// Whether a client's field goes on as it is.
@@ -177,24 +207,28 @@ fn is_alias(name: &str) -> bool {
     is_checked || tells_of_the_peer(known) || hop::is_protected_in_request(&dashed)
 }
 
-fn via(version: Version) -> &'static HeaderValue {
+fn via(version: Version) -> Line<'static> {
     match version {
-        Version::HTTP_2 => &VIA_2,
-        Version::HTTP_10 => &VIA_10,
-        _ => &VIA_11,
+        Version::HTTP_2 => VIA_2,
+        Version::HTTP_10 => VIA_10,
+        _ => VIA_11,
     }
 }
 
-/// A list header with one more element, in one line: many origins read only the first line of `X-Forwarded-For`.
-fn appended(headers: &Headers, known: Known, element: &HeaderValue) -> HeaderValue {
+/// A list header with one more element, in one line: many origins read only the first line of `X-Forwarded-For`. `None`
+/// where there is no list yet.
+fn appended(headers: &Headers, element: Line<'_>) -> Option<HeaderValue> {
     let mut joined = Vec::new();
-    for value in headers.all(known) {
+    for value in headers.all(element.known) {
         joined.extend_from_slice(value.as_bytes());
         joined.extend_from_slice(b", ");
     }
-    joined.extend_from_slice(element.as_bytes());
+    if joined.is_empty() {
+        return None;
+    }
+    joined.extend_from_slice(element.value_bytes());
     // Joined from legal values, so legal itself.
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).unwrap_or_else(|_| element.clone())
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok()
 }
 
 #[cfg(test)]

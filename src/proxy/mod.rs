@@ -27,6 +27,7 @@ mod connect;
 mod exchange;
 mod keeper;
 mod origin;
+mod peer_lines;
 mod respond;
 mod stamp;
 mod stream;

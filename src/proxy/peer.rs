@@ -1,46 +1,33 @@
 //! Who sent a request, and the name by which it is followed through logs and origins.
 
 use super::key_fields::Single;
-use bytes::Bytes;
+use super::peer_lines::PeerLines;
+use crate::head::{Known, Line};
 use http::{HeaderName, HeaderValue};
+use std::cell::RefCell;
 use std::net::IpAddr;
+use std::ops::Range;
+use std::rc::Rc;
 
-/// The header of [`RequestId`].
-pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-static UNKNOWN: HeaderValue = HeaderValue::from_static("for=unknown");
-static HTTP: HeaderValue = HeaderValue::from_static("http");
-static HTTPS: HeaderValue = HeaderValue::from_static("https");
-
-/// The other end of a client connection. Made once per connection, so that its header values are too.
+/// The other end of a client connection. Made once per connection, so that what is said of it is too.
 #[derive(Debug)]
 pub struct Peer {
     address: IpAddr,
     tls: bool,
     certified: bool,
-    address_value: HeaderValue,
-    /// How its element of `Forwarded` begins.
-    forwarded_for: Box<[u8]>,
+    text: Box<str>,
+    /// As they were last, since most connections ask for one host.
+    lines: RefCell<Option<Rc<PeerLines>>>,
 }
 
 impl Peer {
     /// A peer at `address` (an IPv4-mapped one counts as IPv4), on a TLS listener or a plain one.
     pub fn new(address: IpAddr, tls: bool) -> Self {
         let address = address.to_canonical();
-        let address_value = HeaderValue::try_from(address.to_string())
-            .expect("the text of an address is made of hex digits, dots and colons");
-        // Colons and brackets are not of a token, hence the quotes.
-        let forwarded_for = match address {
-            IpAddr::V4(address) => format!("for={address};host="),
-            IpAddr::V6(address) => format!("for=\"[{address}]\";host="),
-        };
-        Self {
-            address,
-            tls,
-            certified: false,
-            address_value,
-            forwarded_for: forwarded_for.into_bytes().into(),
-        }
+        let text = address.to_string().into();
+        Self { address, tls, certified: false, text, lines: RefCell::default() }
     }
 
     /// The same, after its certificate was verified.
@@ -58,58 +45,80 @@ impl Peer {
         self.address
     }
 
-    /// Its address as a header value.
-    pub(super) fn address_value(&self) -> &HeaderValue {
-        &self.address_value
+    /// Whether it came to a TLS listener.
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls
     }
 
-    /// `http` or `https`.
-    pub(super) fn scheme(&self) -> &'static HeaderValue {
-        if self.tls { &HTTPS } else { &HTTP }
-    }
-
-    /// Its element of `Forwarded` (RFC 7239 §4), for a request for `host`.
-    pub(super) fn forwarded(&self, host: &HeaderValue) -> HeaderValue {
-        let quote: &[u8] = if host.as_bytes().iter().any(|b| matches!(b, b':' | b'[')) { b"\"" } else { b"" };
-        let scheme: &[u8] = if self.tls { b";proto=https" } else { b";proto=http" };
-        let mut element = Vec::with_capacity(self.forwarded_for.len() + host.len() + 2 + scheme.len());
-        for part in [&self.forwarded_for, quote, host.as_bytes(), quote, scheme] {
-            element.extend_from_slice(part);
+    /// What an origin is told of it in a request for `host`.
+    pub(super) fn lines(&self, host: &HeaderValue) -> Rc<PeerLines> {
+        let mut last = self.lines.borrow_mut();
+        match &*last {
+            Some(lines) if lines.asked_for() == host.as_bytes() => Rc::clone(lines),
+            _ => {
+                let lines = Rc::new(PeerLines::new(self.address, &self.text, self.tls, host));
+                Rc::clone(last.insert(lines))
+            }
         }
-        HeaderValue::from_maybe_shared(Bytes::from(element)).unwrap_or_else(|_| UNKNOWN.clone())
     }
 }
 
 /// The name of one request in logs, in error answers and at the origin.
 #[derive(Clone, Debug)]
-pub struct RequestId(HeaderValue);
+pub struct RequestId(Id);
+
+#[derive(Clone, Debug)]
+enum Id {
+    Sent(HeaderValue),
+    /// All of its line.
+    Minted([u8; LINE.len()]),
+}
+
+/// The line of an id that is not known yet.
+const LINE: &[u8; 48] = b"x-request-id: 00000000000000000000000000000000\r\n";
+const DIGITS: Range<usize> = 14..46;
+
+/// The digits of every byte.
+static HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut table = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    table
+};
 
 impl RequestId {
     /// What a trusted peer sent where it is one value of at most 128 visible characters, else 128 random bits.
     pub fn of(sent: Single<'_>, trusted: bool, random: impl FnOnce() -> u128) -> Self {
         match sent {
-            Single::Once(id) if trusted && is_id(id.as_bytes()) => Self(id.clone()),
+            Single::Once(id) if trusted && is_id(id.as_bytes()) => Self(Id::Sent(id.clone())),
             _ => Self::minted(random()),
         }
     }
 
     fn minted(random: u128) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut digits = [0; 32];
-        for (digits, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(random.to_be_bytes()) {
-            *digits = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        let mut line = *LINE;
+        let digits = line[DIGITS].as_chunks_mut::<2>().0;
+        for (digits, byte) in digits.iter_mut().zip(random.to_be_bytes()) {
+            *digits = HEX[usize::from(byte)];
         }
-        Self(HeaderValue::from_bytes(&digits).expect("hex digits are legal in a header"))
+        Self(Id::Minted(line))
     }
 
-    /// As a header value.
-    pub fn value(&self) -> &HeaderValue {
-        &self.0
+    /// As a field.
+    pub(super) fn line(&self) -> Line<'_> {
+        match &self.0 {
+            Id::Sent(id) => Line::of(Known::XRequestId, &X_REQUEST_ID, id),
+            Id::Minted(line) => Line::written(Known::XRequestId, &X_REQUEST_ID, line),
+        }
     }
 
     /// As text.
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        std::str::from_utf8(self.line().value_bytes()).unwrap_or_default()
     }
 }
 
@@ -124,26 +133,30 @@ mod tests {
     use crate::proxy::key_fields::KeyFields;
 
     #[test]
-    fn elements_of_forwarded() {
-        let check = |address: &str, tls, host: &str, element: &str| {
-            let peer = Peer::new(address.parse().unwrap(), tls);
-            assert_eq!(peer.forwarded(&HeaderValue::from_str(host).unwrap()), element);
-        };
-        check("192.0.2.1", false, "a.test", "for=192.0.2.1;host=a.test;proto=http");
-        check("192.0.2.1", true, "a.test:8443", "for=192.0.2.1;host=\"a.test:8443\";proto=https");
-        check("2001:db8::1", true, "[::1]", "for=\"[2001:db8::1]\";host=\"[::1]\";proto=https");
-        check("::ffff:192.0.2.1", true, "a.test", "for=192.0.2.1;host=a.test;proto=https");
+    fn lines_are_of_the_host_that_is_asked_for() {
+        let peer = Peer::new("::ffff:192.0.2.1".parse().unwrap(), true);
+        let lines = |host: &'static str| peer.lines(&HeaderValue::from_static(host));
+        let first = lines("a.test");
+        assert!(Rc::ptr_eq(&first, &lines("a.test")));
+        for host in ["b.test", "a.test", "A.test", "a.test:8443"] {
+            assert_eq!(lines(host).asked_for(), host.as_bytes());
+        }
+        // A request that is still under way.
+        assert_eq!(*first.forwarded().value(), "for=192.0.2.1;host=a.test;proto=https");
     }
 
     #[test]
     fn request_ids() {
         let check = |lines: &[(&str, &str)], trusted, id: &str| {
             assert_eq!(
-                RequestId::of(KeyFields::of(&fixture::headers(lines)).request_id, trusted, || 0xabc).as_str(),
+                RequestId::of(KeyFields::of(&fixture::headers(lines)).request_id, trusted, || {
+                    0x0123_4567_89ab_cdef_fedc_ba98_7654_32e0
+                })
+                .as_str(),
                 id
             );
         };
-        let minted = "00000000000000000000000000000abc";
+        let minted = "0123456789abcdeffedcba98765432e0";
         check(&[], true, minted);
         check(&[("x-request-id", "r-1")], true, "r-1");
         check(&[("x-request-id", "r-1")], false, minted);

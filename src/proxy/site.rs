@@ -10,12 +10,13 @@ use super::upstream::{Identity, Upstream, Upstreams};
 use crate::config::{
     Config, Limits, Mode, OriginCheck, OriginHost, OriginProtocol, OriginSettings, OriginUrl, Trust,
 };
+use crate::head::FieldLine;
 use crate::listen::tls::TlsError;
 use crate::metrics::Metrics;
 use crate::metrics::shard::SiteMetrics;
 use crate::rewrite::Policy;
 use crate::view::{PurgeHealthView, PurgedSite};
-use http::HeaderValue;
+use http::{HeaderValue, header};
 use ipnet::IpNet;
 use rustls::ClientConfig;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
@@ -93,7 +94,7 @@ pub struct Origin {
     /// For https.
     pub tls: Option<OriginTls>,
     /// The `Host` that the origin sees; none: that of the request.
-    pub host_header: Option<HeaderValue>,
+    pub host_header: Option<FieldLine>,
     /// How it is found out whether it is well.
     pub check: Option<OriginCheck>,
 }
@@ -265,22 +266,21 @@ impl Origin {
         roots: &Roots,
         upstreams: &Upstreams,
     ) -> Result<Self, RoutingError> {
-        let header = |host: &str| {
-            HeaderValue::from_str(host).map_err(|source| RoutingError::OriginHost {
-                site: site.name.clone(),
-                host: host.to_owned(),
-                source,
-            })
+        let line = |host: &str| match HeaderValue::from_str(host) {
+            Ok(value) => Ok(FieldLine::new(header::HOST, value).kept()),
+            Err(source) => {
+                Err(RoutingError::OriginHost { site: site.name.clone(), host: host.to_owned(), source })
+            }
         };
         let host_header = match &site.origin_host {
-            OriginHost::Origin => Some(header(&url.authority)?),
-            OriginHost::Literal(host) => Some(header(host)?),
+            OriginHost::Origin => Some(line(&url.authority)?),
+            OriginHost::Literal(host) => Some(line(host)?),
             OriginHost::Preserve => None,
         };
         let settings = &site.origin;
         let check = settings.check.clone().map(|check| OriginCheck {
             host: check.host.or_else(|| match &host_header {
-                Some(value) => value.to_str().ok().map(str::to_owned),
+                Some(line) => line.value().to_str().ok().map(str::to_owned),
                 // Any host will do that the site serves.
                 None => {
                     let host = site.hosts.first().map(|host| host.replace('*', "www"));
@@ -377,7 +377,7 @@ mod tests {
             site.origin_host = origin_host;
             let routing = routing(vec![site]);
             let origin = &routing.site(routing.find("www.example.com").unwrap()).origins[0];
-            assert_eq!(origin.host_header.as_ref().map(|v| v.to_str().unwrap()), header);
+            assert_eq!(origin.host_header.as_ref().map(|line| line.value().to_str().unwrap()), header);
         };
         check(OriginHost::Origin, Some("origin.test:8081"));
         check(OriginHost::Preserve, None);

@@ -70,7 +70,7 @@ pub fn request_head<'a>(
     lines.into_iter().try_for_each(|line| {
         match line.known {
             Known::ContentLength => {
-                let length = content_length(line.value.as_bytes()).ok_or(EncodeError::ContentLength)?;
+                let length = content_length(line.value_bytes()).ok_or(EncodeError::ContentLength)?;
                 match declared.replace(length) {
                     None => {}
                     Some(earlier) if earlier == length => return Ok(()),
@@ -78,7 +78,7 @@ pub fn request_head<'a>(
                 }
             }
             Known::TransferEncoding => return Ok(()),
-            Known::Connection => close |= has_token(line.value.as_bytes(), b"close"),
+            Known::Connection => close |= has_token(line.value_bytes(), b"close"),
             _ => {}
         }
         line.write(out);

@@ -30,19 +30,19 @@ pub(super) fn request<'a>(
     let mut authority = None;
     let mut declared = None;
     let mut headers = HeaderMap::with_capacity(32);
-    for Line { name, value, known, .. } in lines {
-        match known {
-            Known::Host => authority = Authority::try_from(value.as_bytes()).ok(),
+    for line in lines {
+        match line.known {
+            Known::Host => authority = Authority::try_from(line.value_bytes()).ok(),
             Known::ContentLength => {
-                let length = content_length(value.as_bytes()).ok_or(EncodeError::ContentLength)?;
+                let length = content_length(line.value_bytes()).ok_or(EncodeError::ContentLength)?;
                 if declared.replace(length).is_some_and(|earlier| earlier != length) {
                     return Err(EncodeError::ContentLength);
                 }
-                headers.insert(name, value.clone());
+                headers.insert(line.name, line.value().into_owned());
             }
             known if hop::is_fixed(known) => {}
             _ => {
-                headers.append(name, value.clone());
+                headers.append(line.name, line.value().into_owned());
             }
         }
     }

@@ -115,10 +115,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
+    /// The next part of the body. Between two parts the connection needs no memory for reading: its origin may be slow, and
+    /// those whose clients are slow are many.
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
         loop {
             match self.body.decode(self.input.buffer())? {
-                Decoded::Data(data) => return Poll::Ready(Ok(Some(data))),
+                Decoded::Data(data) => {
+                    self.input.rest();
+                    return Poll::Ready(Ok(Some(data)));
+                }
                 Decoded::End => return Poll::Ready(Ok(None)),
                 Decoded::NeedMore => {
                     ready!(self.poll_continue(cx))?;
@@ -177,6 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Says that nothing more will come, and lets the client notice.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.input.forget();
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 

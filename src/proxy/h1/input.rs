@@ -104,12 +104,23 @@ impl Input {
         Poll::Ready(Ok(read))
     }
 
-    /// A message has ended: what comes next is likely to be of the same kind. Gives back the memory, if all of it is used.
-    pub fn end_message(&mut self) {
-        if self.buf.is_empty() {
+    /// Gives back the memory, if all that is there was used.
+    pub fn rest(&mut self) {
+        if self.buf.is_empty() && self.buf.capacity() > 0 {
             self.scratch.keep(std::mem::take(&mut self.buf), self.size);
             self.size = Size::Small;
         }
+    }
+
+    /// Nothing of what is there will be used.
+    pub fn forget(&mut self) {
+        self.buf.clear();
+        self.rest();
+    }
+
+    /// A message has ended: what comes next is likely to be of the same kind.
+    pub fn end_message(&mut self) {
+        self.rest();
         let was_large = std::mem::take(&mut self.received) > READ_BYTES;
         self.usual_room = if was_large { MAX_READ_BYTES } else { READ_BYTES };
     }

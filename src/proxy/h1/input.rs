@@ -130,3 +130,50 @@ impl Input {
         self.buf
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Buf;
+    use std::task::Waker;
+
+    /// An input that has read these bytes, with room for as many as a large body has.
+    fn filled(mut bytes: &[u8]) -> Input {
+        let mut input = Input::new(&Scratch::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        let room = MAX_READ_BYTES;
+        assert!(matches!(input.poll_fill(&mut cx, &mut bytes, room), Poll::Ready(Ok(n)) if n > 0));
+        assert!(input.buf.capacity() >= room);
+        input
+    }
+
+    #[test]
+    fn memory_is_given_back_when_all_is_used() {
+        let mut input = filled(b"part");
+        input.rest();
+        assert_eq!(input.buffer(), "part");
+        input.buffer().advance(4);
+        input.rest();
+        assert_eq!(input.buf.capacity(), 0);
+        // Once more is nothing.
+        input.rest();
+        assert!(input.is_empty());
+    }
+
+    #[test]
+    fn what_is_forgotten_takes_no_memory() {
+        let mut input = filled(b"whatever");
+        input.forget();
+        assert!(input.is_empty());
+        assert_eq!(input.buf.capacity(), 0);
+    }
+
+    #[test]
+    fn whoever_waits_needs_no_memory() {
+        let (mut near, _far) = tokio::io::duplex(8);
+        let mut input = Input::new(&Scratch::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(input.poll_fill(&mut cx, &mut near, READ_BYTES).is_pending());
+        assert_eq!(input.buf.capacity(), 0);
+    }
+}

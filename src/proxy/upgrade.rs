@@ -3,6 +3,7 @@
 //! as a request that nobody checked (CVE-2026-2833).
 
 use super::clock::Patience;
+use super::h1::framing::has_token;
 use super::key_fields::KeyFields;
 use super::stream::Stream;
 use crate::head::{Headers, RequestHead};
@@ -42,9 +43,8 @@ pub(super) fn is_granted(headers: &Headers, wanted: &HeaderValue) -> bool {
         && has_upgrade(headers.get_all(&header::CONNECTION))
 }
 
-fn has_upgrade<'h>(connection: impl Iterator<Item = &'h HeaderValue>) -> bool {
-    let mut tokens = connection.flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+fn has_upgrade<'h>(mut connection: impl Iterator<Item = &'h HeaderValue>) -> bool {
+    connection.any(|line| has_token(line.as_bytes(), b"upgrade"))
 }
 
 /// An origin's connection after its 101.

@@ -66,9 +66,10 @@ pub async fn head(site: &Site, limits: &Limits, asked: Asked<'_>) -> Result<Answ
             Some(name) if origin.tls => format!("https://{name}:{}{path}", origin.port),
             _ => format!("{}{path}", base(origin)),
         };
-        let spoken = Spoken::to(site, origin, host(site, origin, &asked));
+        let host = host(site, origin, &asked);
+        let spoken = Spoken::to(site, origin, host);
         let client = client(site, origin, limits, spoken).await?;
-        let headers = headers(site, origin, &asked, spoken)?;
+        let headers = headers(origin, &asked, host, spoken)?;
         match client.request(asked.method.clone(), url).headers(headers).send().await {
             Ok(response) => {
                 return Ok(Answer {
@@ -162,9 +163,9 @@ fn visited<'a>(asked: &Asked<'a>) -> &'a str {
 
 /// The request's headers as the proxy would send them on, as far as an origin's answer depends on them.
 fn headers(
-    site: &Site,
     origin: &OriginUrl,
     asked: &Asked<'_>,
+    host: &str,
     spoken: Spoken,
 ) -> Result<HeaderMap, FetchError> {
     let mut headers = HeaderMap::from(asked.headers.clone());
@@ -173,7 +174,6 @@ fn headers(
         headers.remove(OPT_IN);
         headers.remove(CDN_TYPE);
     }
-    let host = host(site, origin, asked);
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| FetchError::Host(text.to_owned()));
     // In HTTP/2 the URL says it, and saying it twice is refused by some.
     if host != origin.authority || spoken == Spoken::Http1 {

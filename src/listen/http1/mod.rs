@@ -13,12 +13,13 @@ use super::io::{Io, Socket};
 use super::watch::Order;
 use crate::head::ResponseHead;
 use crate::proxy::body::ResponseBody;
-use crate::proxy::error;
+use crate::proxy::error::{self, ProxyError};
+use crate::proxy::h1::framing::Framing;
 use crate::proxy::h1::sending::{Sending, Unsent};
 use crate::proxy::{self, RequestBody, Tunnel};
 use http::{Method, Version};
 use http_body::Body;
-use request::{Framing, HeadLimits, Request};
+use request::{HeadLimits, Request};
 use response::{Asked, Written};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -126,7 +127,7 @@ impl Client {
     }
 
     /// Answers what is no request.
-    async fn refuse<S>(&self, wire: &RefCell<Wire<S>>, refused: &proxy::error::ProxyError) -> Next
+    async fn refuse<S>(&self, wire: &RefCell<Wire<S>>, refused: &ProxyError) -> Next
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {

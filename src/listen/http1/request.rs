@@ -6,7 +6,7 @@
 
 use crate::head::{Beginning, FieldLine, Headers, Known, LineCache, RequestHead};
 use crate::proxy::error::ProxyError;
-use crate::proxy::h1::head::{content_length, has_token};
+use crate::proxy::h1::framing::{Framing, Persistence, content_length};
 use crate::proxy::h1::lines::Lines;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Uri, Version};
@@ -17,23 +17,12 @@ use std::ops::Range;
 pub struct Request {
     /// Its head.
     pub head: RequestHead,
-    /// Where its body ends.
+    /// Where its body ends; a length is never 0.
     pub framing: Framing,
     /// Whether the client would send another request on the connection.
     pub persistent: bool,
     /// Whether the client waits for 100 before it sends the body.
     pub expects_continue: bool,
-}
-
-/// How the end of a body is found (RFC 9112 §6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// There is none.
-    Empty,
-    /// After this many bytes, never 0.
-    Length(u64),
-    /// After the last chunk.
-    Chunked,
 }
 
 /// How much head a client may send.
@@ -144,7 +133,7 @@ fn parse(
     }
     let framing = semantics.framing(version)?;
     Ok(Request {
-        persistent: semantics.persistent(version),
+        persistent: semantics.persistence.holds(version),
         expects_continue: semantics.expects_continue
             && framing != Framing::Empty
             && version == Version::HTTP_11,
@@ -181,8 +170,7 @@ fn request_line(block: &[u8], line: Range<usize>) -> Option<(Method, Range<usize
 struct Semantics {
     length: Option<u64>,
     codings: Codings,
-    close: bool,
-    keep_alive: bool,
+    persistence: Persistence,
     expects_continue: bool,
 }
 
@@ -191,10 +179,7 @@ impl Semantics {
         let value = line.value().as_bytes();
         match line.known() {
             Known::Expect => self.expects_continue = value.eq_ignore_ascii_case(b"100-continue"),
-            Known::Connection => {
-                self.close |= has_token(value, b"close");
-                self.keep_alive |= has_token(value, b"keep-alive");
-            }
+            Known::Connection => self.persistence.note(value),
             Known::ContentLength => {
                 let length = content_length(value);
                 // Equal ones are one, as RFC 9112 §6.3 allows.
@@ -223,10 +208,6 @@ impl Semantics {
                 Err(ProxyError::BadRequest("the last transfer coding is not chunked"))
             }
         }
-    }
-
-    fn persistent(&self, version: Version) -> bool {
-        !self.close && (version == Version::HTTP_11 || self.keep_alive)
     }
 }
 

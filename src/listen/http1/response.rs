@@ -1,8 +1,7 @@
 //! The head of a response as the client gets it, and how its body will be framed (RFC 9112 §4, §6).
 
 use crate::head::{Known, ResponseHead};
-use crate::proxy::h1::head::content_length;
-use crate::proxy::h1::sending::Framing;
+use crate::proxy::h1::framing::{Framing, content_length};
 use bytes::BytesMut;
 use http::{StatusCode, Version};
 

@@ -1,9 +1,9 @@
 //! The bytes of an HTTP/1.1 connection: heads and bodies of requests, in their order.
 
-use super::request::{Framing, HeadLimits, Reader, Request};
+use super::request::{HeadLimits, Reader, Request};
 use crate::listen::io::{Io, Socket};
 use crate::proxy::error::ProxyError;
-use crate::proxy::h1::chunked::{ChunkedError, Decoded, Decoder};
+use crate::proxy::h1::chunked::{ChunkedError, Decoded};
 use crate::proxy::h1::decoder::BodyDecoder;
 use crate::proxy::h1::input::Input;
 use crate::proxy::h1::scratch::Scratch;
@@ -75,11 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 let reader = &mut self.reader;
                 let request = self.input.with_lines(|buf, lines| reader.decode(buf, limits, lines))?;
                 if let Some(request) = request {
-                    self.body = match request.framing {
-                        Framing::Empty => BodyDecoder::Length(0),
-                        Framing::Length(length) => BodyDecoder::Length(length),
-                        Framing::Chunked => BodyDecoder::Chunked(Decoder::default()),
-                    };
+                    self.body = request.framing.into();
                     self.owed = if request.expects_continue { CONTINUE } else { b"" };
                     return Poll::Ready(Ok(Some(request)));
                 }

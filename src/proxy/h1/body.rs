@@ -1,9 +1,9 @@
 //! The body of a response, read from its connection as it is asked for.
 
-use super::chunked::{Decoded, Decoder};
+use super::chunked::Decoded;
 use super::decoder::BodyDecoder;
 use super::error::{Cause, Error, Phase};
-use super::head::Framing;
+use super::framing::Framing;
 use super::sending::Sending;
 use super::{Connection, Recycle};
 use bytes::{Bytes, BytesMut};
@@ -36,13 +36,7 @@ pub(super) struct Reading<IO, P> {
 
 impl<IO, P> Reading<IO, P> {
     pub(super) fn new(connection: Connection<IO>, pool: P, framing: Framing, reusable: bool) -> Self {
-        let decoder = match framing {
-            Framing::Empty => BodyDecoder::Length(0),
-            Framing::Length(length) => BodyDecoder::Length(length),
-            Framing::Chunked => BodyDecoder::Chunked(Decoder::default()),
-            Framing::Close => BodyDecoder::Close,
-        };
-        Self { connection, pool, reusable, decoder }
+        Self { connection, pool, reusable, decoder: framing.into() }
     }
 }
 

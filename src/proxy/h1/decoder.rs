@@ -2,6 +2,7 @@
 
 use super::MAX_READ_BYTES;
 use super::chunked::{ChunkedError, Decoded, Decoder};
+use super::framing::Framing;
 use bytes::BytesMut;
 
 /// Takes a body off a read buffer.
@@ -13,6 +14,17 @@ pub enum BodyDecoder {
     Chunked(Decoder),
     /// Until the connection ends.
     Close,
+}
+
+impl From<Framing> for BodyDecoder {
+    fn from(framing: Framing) -> Self {
+        match framing {
+            Framing::Empty => Self::Length(0),
+            Framing::Length(length) => Self::Length(length),
+            Framing::Chunked => Self::Chunked(Decoder::default()),
+            Framing::Close => Self::Close,
+        }
+    }
 }
 
 impl BodyDecoder {

@@ -1,7 +1,6 @@
 //! A request on its way to bytes (RFC 9112 §3, §6, §7.1).
 
-use super::head::{content_length, has_token};
-use super::sending::Framing;
+use super::framing::{Framing, content_length, has_token};
 use crate::head::{Known, Line};
 use bytes::BytesMut;
 use http::Method;

@@ -2,7 +2,8 @@
 
 use super::body::{Reading, ResponseBody};
 use super::error::{Cause, Error, Phase};
-use super::head::{Framing, Head, HeadReader};
+use super::framing::Framing;
+use super::head::{Head, HeadReader};
 use super::sending::{Sending, Unsent};
 use super::{Connection, Recycle};
 use crate::head::ResponseHead;

@@ -3,6 +3,7 @@
 //! What decides where a message ends must have one meaning, or a response could be taken for the next one's. Everything
 //! else is left as the origin sent it; removing hop-by-hop fields is not done here.
 
+use super::framing::{Framing, Persistence, content_length};
 use super::lines::{Lines, TooMany};
 use crate::head::{Beginning, FieldLine, Headers, Known, LineCache};
 use bytes::{Bytes, BytesMut};
@@ -36,19 +37,6 @@ pub struct Head {
     pub framing: Framing,
     /// Whether the origin lets the connection be used again after the body.
     pub persistent: bool,
-}
-
-/// How the end of a body is found (RFC 9112 §6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// There is none: 204, 304, or the response to HEAD.
-    Empty,
-    /// After this many bytes.
-    Length(u64),
-    /// After the last chunk.
-    Chunked,
-    /// When the origin closes the connection.
-    Close,
 }
 
 /// Why a head is refused.
@@ -207,7 +195,7 @@ fn parse(
         return Ok(None);
     }
     let framing = semantics.framing(status, version, reader.to_head)?;
-    let persistent = semantics.persistent(version);
+    let persistent = semantics.persistence.holds(version);
     Ok(Some(Head { status, version, headers, reason, framing, persistent }))
 }
 
@@ -244,8 +232,7 @@ fn status_line(block: &Bytes, line: Range<usize>) -> Result<(Version, StatusCode
 struct Semantics {
     length: Option<u64>,
     chunked: bool,
-    close: bool,
-    keep_alive: bool,
+    persistence: Persistence,
 }
 
 impl Semantics {
@@ -266,10 +253,7 @@ impl Semantics {
                 }
                 self.chunked = true;
             }
-            Known::Connection => {
-                self.close |= has_token(value, b"close");
-                self.keep_alive |= has_token(value, b"keep-alive");
-            }
+            Known::Connection => self.persistence.note(value),
             _ => {}
         }
         Ok(())
@@ -295,26 +279,6 @@ impl Semantics {
             None => Framing::Close,
         })
     }
-
-    fn persistent(&self, version: Version) -> bool {
-        !self.close && (version == Version::HTTP_11 || self.keep_alive)
-    }
-}
-
-/// `1*DIGIT` within 64 bits: no sign, no blanks, no list.
-pub fn content_length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() {
-        return None;
-    }
-    value.iter().try_fold(0_u64, |length, byte| match byte {
-        b'0'..=b'9' => length.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
-        _ => None,
-    })
-}
-
-/// Whether a comma-separated list has this token.
-pub fn has_token(list: &[u8], token: &[u8]) -> bool {
-    list.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 #[cfg(test)]

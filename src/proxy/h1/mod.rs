@@ -16,6 +16,7 @@ pub mod decoder;
 pub mod encode;
 pub mod error;
 pub mod exchange;
+pub mod framing;
 pub mod head;
 pub mod input;
 pub mod lines;

@@ -1,6 +1,7 @@
 //! A message on its way into a connection: its head, and its body as it comes.
 
 use super::encode;
+use super::framing::Framing;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
 use std::io::{self, IoSlice};
@@ -13,19 +14,6 @@ use tokio::io::AsyncWrite;
 const SMALL: usize = 2 * 1024;
 /// No more parts are gathered once there are this many bytes.
 const GATHERED: usize = 8 * 1024;
-
-/// How the other side is told where the body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// There is none.
-    Empty,
-    /// After this many bytes.
-    Length(u64),
-    /// After the last chunk.
-    Chunked,
-    /// With the connection.
-    Close,
-}
 
 /// Why a message was not sent whole.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 
 use crate::head::{Known, Line};
 use crate::proxy::h1::encode::EncodeError;
-use crate::proxy::h1::head::{Framing, HeadError, HeadLimits, MAX_HEAD_BYTES, MAX_HEADERS, content_length};
+use crate::proxy::h1::framing::{Framing, content_length};
+use crate::proxy::h1::head::{HeadError, HeadLimits, MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::proxy::hop;
 use http::header::CONTENT_LENGTH;
 use http::uri::{Authority, PathAndQuery, Scheme};

@@ -8,7 +8,8 @@ use origin_shim::listen::frames::Allowance;
 use origin_shim::listen::http1::request::{self, Reader, Request};
 use origin_shim::listen::proxy_protocol;
 use origin_shim::proxy::h1::chunked::{ChunkedError, Decoded, Decoder};
-use origin_shim::proxy::h1::head::{Framing, Head, HeadError, HeadLimits, HeadReader};
+use origin_shim::proxy::h1::framing::Framing;
+use origin_shim::proxy::h1::head::{Head, HeadError, HeadLimits, HeadReader};
 use std::time::Instant;
 
 /// The first byte chooses the method and the size of the pieces; the rest is what an origin sends.
@@ -122,7 +123,7 @@ fn decode_requests<'a>(
             match reader.decode(&mut buf, limits, cache) {
                 Ok(None) => break,
                 Ok(Some(request)) => {
-                    let has_body = request.framing != request::Framing::Empty;
+                    let has_body = request.framing != Framing::Empty;
                     requests.push(request);
                     if has_body {
                         return (requests, None);
@@ -143,9 +144,10 @@ fn check_request<'a>(request: &Request, bytes: &'a [u8]) -> &'a [u8] {
     let codings = headers.get_all(&TRANSFER_ENCODING).count();
     assert!(lengths.iter().all(|length| length.is_some() && *length == lengths[0]));
     match request.framing {
-        request::Framing::Empty => assert!(codings == 0),
-        request::Framing::Length(_) => assert!(codings == 0 && !lengths.is_empty()),
-        request::Framing::Chunked => {
+        Framing::Empty => assert!(codings == 0),
+        Framing::Length(_) => assert!(codings == 0 && !lengths.is_empty()),
+        Framing::Close => panic!("a request without an end"),
+        Framing::Chunked => {
             assert!(codings == 1 && lengths.is_empty() && request.head.version == Version::HTTP_11);
         }
     }

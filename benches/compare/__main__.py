@@ -216,7 +216,9 @@ def instructions(named: dict[str, Proxy], options: argparse.Namespace, folder: P
         passthrough = load.instructions_per_request(named[NAME], folder, opt_in=False)
         many = peers.ours(options.ours, folder, "1000-sites", (8107, 8207), sites=1000)
         thousand = load.instructions_per_request(many, folder)
-        counts |= {f"{NAME}, not opted in": passthrough, f"{NAME}, 1,000 sites": thousand}
+        new_pages = load.instructions_per_request(named[NAME], folder, new_pages=True)
+        counts |= {f"{NAME}, not opted in": passthrough, f"{NAME}, 1,000 sites": thousand,
+                   f"{NAME}, each page for the first time": new_pages}
         targets.at_most("instructions, rewriting / passthrough", counts[NAME] / passthrough, REWRITING)
         targets.at_most("instructions, 1,000 sites / one", thousand / counts[NAME], THOUSAND_SITES)
     return value_table("Instructions per request, HTTP/1.1, 1 KiB, rewritten", "instructions", counts, 0)

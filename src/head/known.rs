@@ -32,7 +32,7 @@ macro_rules! known {
             }
 
             /// Its place in a set of such.
-            pub fn bit(self) -> u64 {
+            pub const fn bit(self) -> u64 {
                 const { assert!((Self::Other as u32) < u64::BITS) };
                 1 << self as u8
             }

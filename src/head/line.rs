@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use http::{HeaderName, HeaderValue};
 use std::borrow::Cow;
 use std::fmt;
+use std::rc::Rc;
 
 /// One line of a head (RFC 9110 §5.2). It does not change; an edit puts another one in its place.
 #[derive(Clone)]
@@ -28,6 +29,11 @@ impl FieldLine {
         let mut written = BytesMut::new();
         self.line().write(&mut written);
         Self { name: self.name.clone(), value, known: self.known, written: Some(written[..].into()) }
+    }
+
+    /// The same line for who keeps it: not a part of a read buffer, and quick to write.
+    pub fn lasting(self: &Rc<Self>) -> Rc<Self> {
+        if self.written.is_some() { Rc::clone(self) } else { Rc::new(self.kept()) }
     }
 
     /// The same field with another value.

@@ -83,6 +83,11 @@ impl Headers {
         self.0.iter().map(|line| &**line)
     }
 
+    /// Every line, to be shared.
+    pub fn shared(&self) -> impl ExactSizeIterator<Item = &Rc<FieldLine>> {
+        self.0.iter()
+    }
+
     /// Name and value of every line.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&HeaderName, &HeaderValue)> + Clone {
         self.lines().map(|line| (line.name(), line.value()))
@@ -130,7 +135,7 @@ impl Headers {
     /// Makes this the only line of its name: in the place of the first one, if there was any.
     pub fn insert(&mut self, name: &HeaderName, value: HeaderValue) {
         let mut left = Some(value);
-        self.edit(|line| match line.name() == name {
+        self.edit(Known::of(name.as_str()).bit(), |line| match line.name() == name {
             true => left.take().map_or(Edit::Remove, |value| Edit::Replace(Rc::new(line.with(value)))),
             false => Edit::Keep,
         });
@@ -152,16 +157,23 @@ impl Headers {
         self.0.retain(|line| stays(line));
     }
 
-    /// Does with each line what this says.
-    pub fn edit(&mut self, mut edit: impl FnMut(&FieldLine) -> Edit) {
-        self.0.retain_mut(|line| match edit(line) {
-            Edit::Keep => true,
-            Edit::Remove => false,
-            Edit::Replace(other) => {
-                *line = other;
-                true
+    /// Does what this says with each line whose name is one of these [bits](Known::bit). Few are.
+    pub fn edit(&mut self, names: u64, mut edit: impl FnMut(&FieldLine) -> Edit) {
+        let mut number = 0;
+        while let Some(line) = self.0.get_mut(number) {
+            number += 1;
+            if names & line.known().bit() == 0 {
+                continue;
             }
-        });
+            match edit(line) {
+                Edit::Keep => {}
+                Edit::Replace(other) => *line = other,
+                Edit::Remove => {
+                    number -= 1;
+                    self.0.remove(number);
+                }
+            }
+        }
     }
 }
 

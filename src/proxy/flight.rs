@@ -10,8 +10,9 @@ use super::site::Site;
 use super::worker::{Snapshot, Worker};
 use crate::head::RequestHead;
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
-use crate::rewrite::{CdnType, Decision, Outcome, Provenance, Reason};
+use crate::rewrite::{CdnType, Decision, DecisionCache, Outcome, Provenance, Reason};
 use http::StatusCode;
+use std::cell::RefMut;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
@@ -22,7 +23,7 @@ const CLIENT_LEFT: u16 = 499;
 /// A request under way. Dropping it counts the request.
 pub struct Flight {
     worker: Rc<Worker>,
-    routing: Snapshot,
+    routing: Rc<Snapshot>,
     site: Option<usize>,
     id: RequestId,
     /// Whether the peer's forwarding headers are believed.
@@ -65,8 +66,13 @@ impl Flight {
     }
 
     /// The configuration of this request, from its start to its end.
-    pub fn routing(&self) -> Snapshot {
+    pub fn routing(&self) -> Rc<Snapshot> {
         Rc::clone(&self.routing)
+    }
+
+    /// What was done to responses before under this configuration.
+    pub(super) fn decisions(&self) -> RefMut<'_, DecisionCache> {
+        self.routing.decisions.borrow_mut()
     }
 
     /// It is for the site of this number.
@@ -85,7 +91,7 @@ impl Flight {
     }
 
     /// Its response sets out to a CDN that may keep it: purges have to know.
-    pub(super) fn sets_out(&mut self, site: &Site, cdn: CdnType, provenance: Provenance) {
+    pub(super) fn sets_out(&mut self, site: &Site, cdn: CdnType, provenance: Provenance, began_ms: i64) {
         let response = Response {
             site: site.purged.number,
             cdn,
@@ -95,7 +101,7 @@ impl Flight {
             waiting: Vec::new(),
         };
         // Only for what has arrived meanwhile to be forgotten: an earlier moment forgets less, and saves asking the time.
-        self.ticket = Some(Ticket::new(&self.worker, response, self.began_ms()));
+        self.ticket = Some(Ticket::new(&self.worker, response, began_ms));
     }
 
     pub(super) fn take_ticket(&mut self) -> Option<Ticket> {

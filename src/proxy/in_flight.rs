@@ -84,8 +84,10 @@ impl InFlight {
     /// A response sets out.
     fn begin(&self, response: Response, now_ms: i64) -> Number {
         let responses = &mut *self.0.borrow_mut();
-        responses.forget(now_ms);
-        if responses.open.len() + responses.ended.len() >= MOST {
+        if responses.is_full() {
+            responses.forget(now_ms);
+        }
+        if responses.is_full() {
             let unknown = &mut responses.unknown;
             unknown.open += 1;
             unknown.margin_ms = unknown.margin_ms.max(response.margin_ms);
@@ -135,6 +137,10 @@ impl InFlight {
 }
 
 impl Responses {
+    fn is_full(&self) -> bool {
+        self.open.len() + self.ended.len() >= MOST
+    }
+
     /// Forgets what has arrived. The margins of sites differ, so some of it is forgotten a little later.
     fn forget(&mut self, now_ms: i64) {
         while self.ended.front().is_some_and(|response| response.has_arrived(now_ms)) {
@@ -200,7 +206,7 @@ mod tests {
             site: 1,
             cdn,
             margin_ms: 500,
-            provenance: Provenance { keys, generated_ms: 100 },
+            provenance: Provenance { keys: keys.into(), generated_ms: 100 },
             arrived_ms: None,
             waiting: Vec::new(),
         }
@@ -263,8 +269,8 @@ mod tests {
         assert!(reports.is_closed());
         // Nothing is kept for longer than it is needed.
         let b = in_flight.begin(response("/b", CdnType::Fastly), 1_501);
-        assert_eq!((in_flight.0.borrow().open.len(), in_flight.0.borrow().ended.len()), (1, 0));
         in_flight.end(b, 1_600);
+        assert_eq!((in_flight.0.borrow().open.len(), in_flight.0.borrow().ended.len()), (0, 1));
     }
 
     #[test]

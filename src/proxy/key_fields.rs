@@ -131,6 +131,11 @@ impl<'h> KeyFields<'h> {
         self.all(self.cdn_loop, Known::CdnLoop)
     }
 
+    /// Whether any of the fields is there that CDNs leave.
+    pub fn has_traces(&self) -> bool {
+        self.via || self.cdn_loop || self.cf_worker
+    }
+
     fn all(&self, found: bool, known: Known) -> impl Iterator<Item = &'h HeaderValue> + use<'h> {
         found.then(|| self.headers.all(known)).into_iter().flatten()
     }

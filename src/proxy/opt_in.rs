@@ -59,7 +59,7 @@ pub fn decide<'a>(site: &'a Site, caller: Caller, request: &KeyFields<'_>) -> Op
         return no(Reason::NotOptedIn);
     }
     // A header that is there twice may be read differently by two hops.
-    if !request.opt_in.once().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"enabled")) {
+    if !request.opt_in.once().is_some_and(|value| says(value, b"enabled")) {
         return no(Reason::OptInMalformed);
     }
     if !trusts(&site.trust, caller, request) {
@@ -105,7 +105,7 @@ fn identify(edges: &Edges, request: &KeyFields<'_>) -> Option<(CdnType, bool)> {
 
 /// The type in `X-BYO-CDN-Type`; an unknown or repeated value counts as none.
 fn named(request: &KeyFields<'_>) -> Option<CdnType> {
-    let name = request.cdn_type.once()?.as_bytes();
+    let name = request.cdn_type.once()?;
     let known: [(&[u8], CdnType); 5] = [
         (b"fastly", CdnType::Fastly),
         (b"akamai", CdnType::Akamai),
@@ -113,7 +113,12 @@ fn named(request: &KeyFields<'_>) -> Option<CdnType> {
         (b"cloudfront", CdnType::Cloudfront),
         (b"varnish", CdnType::Varnish),
     ];
-    known.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|(_, cdn)| cdn)
+    known.into_iter().find(|(known, _)| says(name, known)).map(|(_, cdn)| cdn)
+}
+
+/// Whether a field says this word, in whatever case; the case is hardly ever another one.
+fn says(value: &HeaderValue, word: &[u8]) -> bool {
+    value.as_bytes() == word || value.as_bytes().eq_ignore_ascii_case(word)
 }
 
 /// What the traces of a CDN in a request say.
@@ -149,6 +154,9 @@ impl Seen {
 
 /// The order of the original service: a request may carry the traces of several CDNs.
 fn sniff(request: &KeyFields<'_>) -> Option<Seen> {
+    if !request.has_traces() {
+        return None;
+    }
     let via = |needle: &str| request.via().any(|value| contains(value, needle));
     let cdn_loop = |needle: &str| request.cdn_loop().any(|value| contains(value, needle));
     if via("akamai") {

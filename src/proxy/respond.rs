@@ -9,7 +9,7 @@ use super::site::Site;
 use super::stamp;
 use crate::config::Mode;
 use crate::head::{Headers, RequestHead, ResponseHead};
-use crate::rewrite::{self, Decision, Edge, Guard, Outcome, Provenance, Reason, RequestFacts};
+use crate::rewrite::{self, Decision, Edge, Guard, Outcome, Reason, RequestFacts};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
@@ -47,20 +47,14 @@ pub(super) fn rewrite(
     };
     match site.mode {
         Mode::On => {
-            let mut provenance = Provenance::default();
-            let decision = rewrite::rewrite_telling(
-                &site.policy,
-                request,
-                edge,
-                head.status,
-                &mut head.headers,
-                &mut provenance,
-            );
+            let site_policy = (site.purged.number, &site.policy);
+            let (decision, provenance) =
+                flight.decisions().rewrite(site_policy, request, edge, head.status, &mut head.headers);
             if site.edges.is_stamped(edge.dialect.cdn) {
                 stamp::put(&mut head.headers, decision, began_ms);
             }
             if decision.may_be_kept() {
-                flight.sets_out(site, edge.dialect.cdn, provenance);
+                flight.sets_out(site, edge.dialect.cdn, provenance, began_ms);
             }
             decision
         }

@@ -11,9 +11,11 @@ use super::upstream::Upstreams;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::metrics::shard::WorkerShard;
+use crate::rewrite::DecisionCache;
 use crate::view::{self, Inbox, OriginsView, PurgeHealthView};
 use arc_swap::{ArcSwap, Cache};
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -74,14 +76,34 @@ impl Shared {
     }
 }
 
-/// A worker's view of the routing. Counted without atomics, so that workers do not fight over one counter.
-pub type Snapshot = Rc<Arc<Routing>>;
+/// A worker's view of the routing, counted without atomics, so that workers do not fight over one counter; and what the
+/// worker remembers under it, which so goes with it.
+#[derive(Debug)]
+pub struct Snapshot {
+    routing: Arc<Routing>,
+    /// What was done to responses before.
+    pub(super) decisions: RefCell<DecisionCache>,
+}
+
+impl Snapshot {
+    fn of(routing: &Arc<Routing>) -> Rc<Self> {
+        Rc::new(Self { routing: Arc::clone(routing), decisions: RefCell::default() })
+    }
+}
+
+impl Deref for Snapshot {
+    type Target = Routing;
+
+    fn deref(&self) -> &Routing {
+        &self.routing
+    }
+}
 
 /// The newest routing that the worker has seen.
 #[derive(Debug)]
 struct Newest {
     cache: Cache<Arc<ArcSwap<Routing>>, Arc<Routing>>,
-    snapshot: Snapshot,
+    snapshot: Rc<Snapshot>,
 }
 
 /// One worker.
@@ -109,7 +131,7 @@ impl Worker {
     /// Worker number `index`, from 0.
     pub fn new(index: usize, shared: &Shared) -> Rc<Self> {
         let mut cache = Cache::new(Arc::clone(&shared.routing));
-        let snapshot = Rc::new(Arc::clone(cache.load()));
+        let snapshot = Snapshot::of(cache.load());
         let clock = Clock::new(Instant::now());
         Rc::new(Self {
             index,
@@ -149,11 +171,11 @@ impl Worker {
     }
 
     /// The routing as it is now.
-    pub fn routing(&self) -> Snapshot {
+    pub fn routing(&self) -> Rc<Snapshot> {
         let Newest { cache, snapshot } = &mut *self.routing.borrow_mut();
         let newest = cache.load();
-        if !Arc::ptr_eq(newest, snapshot) {
-            *snapshot = Rc::new(Arc::clone(newest));
+        if !Arc::ptr_eq(newest, &snapshot.routing) {
+            *snapshot = Snapshot::of(newest);
         }
         Rc::clone(snapshot)
     }

@@ -9,6 +9,7 @@ use super::write::Writer;
 use super::{Dialect, Guard, Keys, Policy, Rule, never, path, tag_header};
 use crate::head::Headers;
 use http::{Method, StatusCode};
+use std::rc::Rc;
 
 /// What rewriting needs to know of the request.
 #[derive(Clone, Copy, Debug)]
@@ -34,13 +35,27 @@ pub struct Edge<'a> {
     pub guard: Option<Guard<'a>>,
 }
 
+impl Edge<'_> {
+    /// Whether such a response is older than a purge that covers it.
+    pub(super) fn has_purged(&self, response: &Provenance) -> bool {
+        self.guard.is_some_and(|guard| guard.purged.covers(&response.keys, response.generated_ms))
+    }
+}
+
 /// What a purge needs to know of a response that is on its way.
 #[derive(Clone, Debug, Default)]
 pub struct Provenance {
     /// What it can be purged by.
-    pub keys: Keys,
+    pub keys: Rc<Keys>,
     /// When it was generated, at the earliest; milliseconds since the epoch, as the [`Guard`] counts them.
     pub generated_ms: i64,
+}
+
+impl Provenance {
+    fn of(keys: &Rc<Keys>, age: Option<u32>, edge: Edge<'_>) -> Self {
+        let generated_ms = edge.guard.map_or(0, |guard| guard.generated_ms(age));
+        Self { keys: Rc::clone(keys), generated_ms }
+    }
 }
 
 /// Rewrites `headers` of an opted-in response in place: its tags always, its caching headers as decided.
@@ -55,47 +70,66 @@ pub fn rewrite(
     status: StatusCode,
     headers: &mut Headers,
 ) -> Decision {
-    rewrite_telling(policy, request, edge, status, headers, &mut Provenance::default())
+    let rewriting = Rewriting::of(policy, request, edge, status, headers);
+    rewriting.edits.make(headers);
+    rewriting.decision
 }
 
-/// [`rewrite`], which notes what purges need to know of the response.
-pub fn rewrite_telling(
-    policy: &Policy,
-    request: RequestFacts<'_>,
-    edge: Edge<'_>,
-    status: StatusCode,
-    headers: &mut Headers,
-    provenance: &mut Provenance,
-) -> Decision {
-    let path = path::normalise(request.path);
-    let rule = policy.rule(&path);
-    let mut edits = Edits::default();
-    provenance.keys.of_path(&path);
-    let fields = Fields::of(headers, edge.dialect);
-    let decision = decide(policy, (&path, rule, status), request, edge, &fields, (&mut edits, provenance));
-    edits.make(headers);
-    decision
+/// What is to be done to a response, and what it comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Rewriting {
+    pub(super) decision: Decision,
+    pub(super) edits: Edits,
+    /// What the response can be purged by.
+    keys: Rc<Keys>,
+    /// Seconds that it has spent in caches.
+    age: Option<u32>,
+    /// Whether the same response to the same request will be rewritten alike at any time, unless it is purged.
+    pub(super) lasts: bool,
 }
 
-fn decide<'d>(
-    policy: &Policy,
+impl Rewriting {
+    pub(super) fn of(
+        policy: &Policy,
+        request: RequestFacts<'_>,
+        edge: Edge<'_>,
+        status: StatusCode,
+        headers: &Headers,
+    ) -> Self {
+        let path = path::normalise(request.path);
+        let rule = policy.rule(&path);
+        let (mut edits, mut keys) = (Edits::default(), Keys::default());
+        keys.of_path(&path);
+        let fields = Fields::of(headers, edge.dialect);
+        let tags =
+            tag_header::write(policy, rule, (&path, status), edge.dialect, &fields, (&mut edits, &mut keys));
+        let origin = Origin::read(&fields);
+        let (keys, age) = (Rc::new(keys), origin.age);
+        let is_old = edge.has_purged(&Provenance::of(&keys, age, edge));
+        let writer =
+            Writer { policy, dialect: edge.dialect, origin: &origin, fields: &fields, edits: &mut edits };
+        let decision = decide((&path, rule, status), request, edge, (tags, is_old), writer);
+        let lasts = decision.outcome != Outcome::Guarded && age.is_none() && origin.expires.is_none();
+        Self { decision, edits, keys, age, lasts }
+    }
+
+    /// What purges need to know of the response.
+    pub(super) fn provenance(&self, edge: Edge<'_>) -> Provenance {
+        Provenance::of(&self.keys, self.age, edge)
+    }
+}
+
+fn decide(
     (path, rule, status): (&str, Option<&Rule>, StatusCode),
     request: RequestFacts<'_>,
-    edge: Edge<'d>,
-    fields: &Fields<'_, 'd>,
-    (edits, provenance): (&mut Edits<'d>, &mut Provenance),
+    edge: Edge<'_>,
+    (tags, is_old): (Result<(), Reason>, bool),
+    writer: Writer<'_, '_, '_>,
 ) -> Decision {
+    let (policy, origin) = (writer.policy, writer.origin);
     let overridden = rule.is_some_and(|rule| rule.allow_override);
-    let tags =
-        tag_header::write(policy, rule, (path, status), edge.dialect, fields, (edits, &mut provenance.keys));
-    let origin = Origin::read(fields);
-    let never = never::reason(policy, request, &origin, fields);
+    let never = never::reason(policy, request, origin, writer.fields);
     let treatment = table::treatment(policy, rule, path, status);
-    let is_old = edge.guard.is_some_and(|guard| {
-        provenance.generated_ms = guard.generated_ms(origin.age);
-        guard.purged.covers(&provenance.keys, provenance.generated_ms)
-    });
-    let writer = Writer { policy, dialect: edge.dialect, origin: &origin, fields, edits };
 
     let decision = |outcome, reason| Decision { outcome, reason };
     let row = match treatment {

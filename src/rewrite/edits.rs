@@ -6,61 +6,88 @@ use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// Changes: one of each field.
-#[derive(Debug, Default)]
-pub(super) struct Edits<'d> {
-    changes: SmallVec<[Change<'d>; 8]>,
-    /// Bits of the fields that are changed: most lines are of none of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Edits {
+    changes: SmallVec<[Change; 8]>,
+    /// Bits of the fields that are changed.
     fields: u64,
 }
 
-#[derive(Debug)]
-struct Change<'d> {
-    known: Known,
-    name: &'d HeaderName,
-    /// The line that it will have; none where it is to go.
-    line: Option<Rc<FieldLine>>,
+/// What becomes of a field.
+#[derive(Clone, Debug)]
+enum Change {
+    /// It has this line and no other.
+    Set(Rc<FieldLine>),
+    /// It goes.
+    Remove(Known, HeaderName),
 }
 
-impl Change<'_> {
-    fn is_of(&self, known: Known, name: &HeaderName) -> bool {
-        self.known == known && (known.is_one_name() || self.name == name)
+impl Change {
+    fn name(&self) -> (Known, &HeaderName) {
+        match self {
+            Self::Set(line) => (line.known(), line.name()),
+            Self::Remove(known, name) => (*known, name),
+        }
+    }
+
+    fn is_of(&self, (known, name): (Known, &HeaderName)) -> bool {
+        let own = self.name();
+        own.0 == known && (known.is_one_name() || own.1 == name)
     }
 }
 
-impl<'d> Edits<'d> {
-    /// The field is to have this line, which has its `name`, and no other.
-    pub(super) fn set(&mut self, name: &'d HeaderName, line: Rc<FieldLine>) {
-        self.note(line.known(), name, Some(line));
+impl Edits {
+    /// The field is to have this line and no other.
+    pub(super) fn set(&mut self, line: Rc<FieldLine>) {
+        self.note(Change::Set(line));
     }
 
     /// The field is to go.
-    pub(super) fn remove(&mut self, name: &'d HeaderName) {
-        self.note(Known::of(name.as_str()), name, None);
+    pub(super) fn remove(&mut self, name: &HeaderName) {
+        self.note(Change::Remove(Known::of(name.as_str()), name.clone()));
     }
 
     /// A later change of a field takes the place of an earlier one.
-    fn note(&mut self, known: Known, name: &'d HeaderName, line: Option<Rc<FieldLine>>) {
-        self.fields |= known.bit();
-        match self.changes.iter_mut().find(|change| change.is_of(known, name)) {
-            Some(earlier) => earlier.line = line,
-            None => self.changes.push(Change { known, name, line }),
+    fn note(&mut self, change: Change) {
+        self.fields |= change.name().0.bit();
+        match self.changes.iter_mut().find(|earlier| earlier.is_of(change.name())) {
+            Some(earlier) => *earlier = change,
+            None => self.changes.push(change),
         }
     }
 
+    /// The lines that will be there.
+    pub(super) fn lines(&mut self) -> impl Iterator<Item = &mut Rc<FieldLine>> {
+        self.changes.iter_mut().filter_map(|change| match change {
+            Change::Set(line) => Some(line),
+            Change::Remove(..) => None,
+        })
+    }
+
     /// Makes the changes, in one pass over the lines: the first line of a field is replaced, other ones go.
-    pub(super) fn make(mut self, headers: &mut Headers) {
+    pub(super) fn make(&self, headers: &mut Headers) {
         if self.changes.is_empty() {
             return;
         }
-        headers.edit(|line| {
-            if self.fields & line.known().bit() == 0 {
-                return Edit::Keep;
-            }
-            match self.changes.iter_mut().find(|change| change.is_of(line.known(), line.name())) {
-                Some(change) => change.line.take().map_or(Edit::Remove, Edit::Replace),
+        // A bit for each change whose line stands.
+        let mut placed = 0u64;
+        headers.edit(self.fields, |line| {
+            let is_of = |change: &Change| change.is_of((line.known(), line.name()));
+            match self.changes.iter().position(is_of).map(|number| (1 << number, &self.changes[number])) {
+                Some((bit, Change::Set(line))) if placed & bit == 0 => {
+                    placed |= bit;
+                    Edit::Replace(Rc::clone(line))
+                }
+                Some(_) => Edit::Remove,
                 None => Edit::Keep,
             }
         });
-        self.changes.into_iter().filter_map(|change| change.line).for_each(|line| headers.push(line));
+        for (number, change) in self.changes.iter().enumerate() {
+            if let Change::Set(line) = change
+                && placed & (1 << number) == 0
+            {
+                headers.push(Rc::clone(line));
+            }
+        }
     }
 }

@@ -21,6 +21,7 @@ pub mod stamp;
 pub mod tags;
 
 mod decide;
+mod decision_cache;
 mod edits;
 mod fields;
 mod never;
@@ -32,7 +33,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Edge, Provenance, RequestFacts, rewrite, rewrite_telling};
+pub use decide::{Edge, Provenance, RequestFacts, rewrite};
+pub use decision_cache::DecisionCache;
 pub use dialect::{CdnType, Dialect};
 pub use keys::Keys;
 pub use outcome::{Decision, Outcome, Reason};

@@ -12,13 +12,13 @@ use std::rc::Rc;
 
 /// Replaces the tag fields of a response by the one of `dialect`. An error means that not all tags fit: those that
 /// do, the most important ones first, are in the header. A CDN that takes no tags gets none; `keys` always does.
-pub(super) fn write<'d>(
+pub(super) fn write(
     policy: &Policy,
     rule: Option<&Rule>,
     (path, status): (&str, StatusCode),
-    dialect: &'d Dialect,
-    fields: &Fields<'_, 'd>,
-    (edits, keys): (&mut Edits<'d>, &mut Keys),
+    dialect: &Dialect,
+    fields: &Fields<'_, '_>,
+    (edits, keys): (&mut Edits, &mut Keys),
 ) -> Result<(), Reason> {
     let mut list = TagList::new(dialect.cdn);
     let mut fits = fill_with_ours(&mut list, policy, rule, path)
@@ -37,7 +37,7 @@ pub(super) fn write<'d>(
         edits.remove(field.name(dialect));
     }
     match (&dialect.tag_header, value) {
-        (Some(own), Some(value)) => edits.set(own, Rc::new(FieldLine::new(own.clone(), value))),
+        (Some(own), Some(value)) => edits.set(Rc::new(FieldLine::new(own.clone(), value))),
         (Some(own), None) if fields.has(fields.own_tags) => edits.remove(own),
         _ => {}
     }

@@ -2,8 +2,6 @@
 //!
 //! Nothing here may change between versions: CDNs hold responses with these tags for as long as the longest edge TTL.
 
-mod recent;
-
 use super::CdnType;
 use super::path::normalise;
 use sha2::{Digest, Sha256};
@@ -51,12 +49,12 @@ pub fn sections(path: &str, levels: u8) -> impl Iterator<Item = &str> {
 
 /// `p-` and a digest: [`path_tag`] of a normalised path.
 pub(super) fn path_tag_bytes(site: &str, path: &str) -> [u8; 34] {
-    prefixed(*b"p-", &recent::digest_of(site, path))
+    prefixed(*b"p-", &digest_of(site, path))
 }
 
 /// `d-` and a digest: [`section_tag`] of a normalised prefix.
 pub(super) fn section_tag_bytes(site: &str, prefix: &str) -> [u8; 34] {
-    prefixed(*b"d-", &recent::digest_of(site, prefix))
+    prefixed(*b"d-", &digest_of(site, prefix))
 }
 
 /// A digest as the tags carry it.

@@ -22,7 +22,7 @@ pub(super) struct Writer<'a, 'h, 'd> {
     pub(super) dialect: &'d Dialect,
     pub(super) origin: &'a Origin,
     pub(super) fields: &'a Fields<'h, 'd>,
-    pub(super) edits: &'a mut Edits<'d>,
+    pub(super) edits: &'a mut Edits,
 }
 
 impl<'d> Writer<'_, '_, 'd> {
@@ -256,7 +256,7 @@ impl<'d> Writer<'_, '_, 'd> {
     }
 
     fn set(&mut self, line: &Line<'d>) {
-        self.edits.set(line.name, line.finished());
+        self.edits.set(line.finished());
     }
 
     fn remove(&mut self, field: Field) {

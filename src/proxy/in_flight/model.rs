@@ -54,7 +54,8 @@ fn play(order: Order) -> (Left, bool) {
     let decide = || {
         let guard = Guard { purged: &purged, began_ms: ms(order.began) };
         let age = order.age.map(|halves| u32::try_from(halves / 2).unwrap());
-        let provenance = Provenance { keys: testing::of_path("/a"), generated_ms: guard.generated_ms(age) };
+        let provenance =
+            Provenance { keys: testing::of_path("/a").into(), generated_ms: guard.generated_ms(age) };
         let guarded = purged.covers(&provenance.keys, provenance.generated_ms);
         let (cdn, margin_ms) = (CdnType::Fastly, MARGIN * STEP);
         let response =

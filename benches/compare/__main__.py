@@ -18,6 +18,7 @@ from report import Samples, Targets, case_table, ratios, spread, value_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PINGORA = ROOT / "benches/pingora/target/release/bench-pingora"
+ENVOY = "target/tools/envoy/lib/python3*/site-packages/envoy/_bin/envoy"
 NAME = "origin-shim"
 TWO_WORKERS = "origin-shim, 2 workers"
 
@@ -49,7 +50,9 @@ def main() -> None:
             sys.exit(f"{peers.ORIGIN} is taken: is another comparison running?")
         binary = ROOT / "benches/origin/target/release/bench-origin"
         origin = subprocess.Popen(["taskset", "-c", load.LOAD_CORE, str(binary), peers.ORIGIN])
-        proxies = [peers.nginx(folder), peers.haproxy(folder), peers.h2o(folder), peers.varnish(folder)]
+        makers = [peers.nginx, peers.haproxy, peers.h2o, peers.varnish, peers.caddy]
+        proxies = [maker(folder) for maker in makers]
+        proxies += [peers.envoy(binary, folder) for binary in sorted(ROOT.glob(ENVOY))[-1:]]
         if PINGORA.exists():
             proxies.append(peers.pingora(PINGORA, folder))
         if options.ours:
@@ -86,6 +89,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ours", type=Path, default=ROOT / "target/release/origin-shim", help="the binary to compare")
     parser.add_argument("--without-ours", action="store_const", dest="ours", const=None, help="only the peers")
     parser.add_argument("--pingora", action="store_true", help="build Pingora first; once built it is always there")
+    parser.add_argument("--envoy", action="store_true", help="get Envoy from PyPI first; likewise")
     parser.add_argument("--write", action="store_true", help="write benches/RESULTS.md")
     return parser.parse_args()
 

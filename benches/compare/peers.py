@@ -5,6 +5,7 @@ with `X-Push-Invalidation: enabled` replace Cache-Control, add the edge's own li
 Cache-Tag. No access log, one worker.
 """
 
+import json
 import os
 import re
 import signal
@@ -190,6 +191,97 @@ sub vcl_deliver {{
     command = ["varnishd", "-F", "-j", "none", "-n", f"{folder}/varnish", "-a", "127.0.0.1:8104", "-f",
                f"{folder}/bench.vcl", "-s", "default,64m", "-p", "thread_pools=1"]
     return Proxy("Varnish", 8104, None, command, ["varnishd", "-V"], reference=True, note="pass, no TLS")
+
+
+def caddy(folder: Path) -> Proxy:
+    (folder / "Caddyfile").write_text(f"""
+{{
+    admin off
+    auto_https off
+    default_sni {HOST}
+    servers {{
+        protocols h1 h2
+    }}
+    log {{
+        level ERROR
+    }}
+}}
+(job) {{
+    bind 127.0.0.1
+    @opted_in header X-Push-Invalidation enabled
+    handle @opted_in {{
+        reverse_proxy {ORIGIN} {{
+            header_down Cache-Control {BROWSER_TTL}
+            header_down +Cloudflare-CDN-Cache-Control {EDGE_TTL}
+            header_down -Surrogate-Key
+        }}
+    }}
+    handle {{
+        reverse_proxy {ORIGIN}
+    }}
+}}
+http://:8109 {{
+    import job
+}}
+https://:8209 {{
+    tls {folder}/cert.pem {folder}/key.pem {{
+        protocols tls1.3
+    }}
+    import job
+}}
+""")
+    note = "no tags: it copies no field of a response"
+    return Proxy("Caddy", 8109, 8209, ["caddy", "run", "--config", f"{folder}/Caddyfile"], ["caddy", "version"],
+                 reference=True, note=note, whole_job=False)
+
+
+def envoy(binary: Path, folder: Path) -> Proxy:
+    def typed(name: str, **fields: object) -> dict:
+        return {"@type": f"type.googleapis.com/envoy.extensions.{name}", **fields}
+
+    def field(name: str, value: str) -> dict:
+        return {"append": {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+
+    def address(where: str) -> dict:
+        host, port = where.split(":")
+        return {"socket_address": {"address": host, "port_value": int(port)}}
+
+    mutation = "envoy.filters.http.header_mutation"
+    changes = [field("Cache-Control", BROWSER_TTL), field("Cloudflare-CDN-Cache-Control", EDGE_TTL),
+               field("Cache-Tag", "%RESP(Surrogate-Key)%"), {"remove": "Surrogate-Key"}]
+    job = typed("filters.http.header_mutation.v3.HeaderMutationPerRoute", mutations={"response_mutations": changes})
+    opted_in = {"name": "x-push-invalidation", "string_match": {"exact": "enabled"}}
+    routes = [
+        {"match": {"prefix": "/", "headers": [opted_in]}, "route": {"cluster": "origin"},
+         "typed_per_filter_config": {mutation: job}},
+        {"match": {"prefix": "/"}, "route": {"cluster": "origin"}},
+    ]
+    manager = typed(
+        "filters.network.http_connection_manager.v3.HttpConnectionManager", stat_prefix="bench", codec_type="AUTO",
+        use_remote_address=True,
+        route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+        http_filters=[
+            {"name": mutation, "typed_config": typed("filters.http.header_mutation.v3.HeaderMutation", mutations={})},
+            {"name": "envoy.filters.http.router", "typed_config": typed("filters.http.router.v3.Router")},
+        ])
+    chain = {"filters": [{"name": "http", "typed_config": manager}]}
+    certificate = {"certificate_chain": {"filename": f"{folder}/cert.pem"},
+                   "private_key": {"filename": f"{folder}/key.pem"}}
+    context = typed("transport_sockets.tls.v3.DownstreamTlsContext", common_tls_context={
+        "alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [certificate],
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"}})
+    secure = {**chain, "transport_socket": {"name": "tls", "typed_config": context}}
+    endpoint = {"endpoint": {"address": address(ORIGIN)}}
+    config = {"static_resources": {
+        "listeners": [{"name": "plain", "address": address("127.0.0.1:8110"), "filter_chains": [chain]},
+                      {"name": "tls", "address": address("127.0.0.1:8210"), "filter_chains": [secure]}],
+        "clusters": [{"name": "origin", "type": "STATIC", "load_assignment": {
+            "cluster_name": "origin", "endpoints": [{"lb_endpoints": [endpoint]}]}}],
+    }}
+    (folder / "envoy.json").write_text(json.dumps(config))
+    command = [str(binary), "-c", f"{folder}/envoy.json", "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+    version = ["sh", "-c", f"{binary} --version | sed 's/.*version: //'"]
+    return Proxy("Envoy", 8110, 8210, command, version, reference=True)
 
 
 def pingora(binary: Path, folder: Path) -> Proxy:

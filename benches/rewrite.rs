@@ -15,7 +15,8 @@ use origin_shim::rewrite::path::normalise;
 use origin_shim::rewrite::pattern::PathPattern;
 use origin_shim::rewrite::tags::{encode, path_tag};
 use origin_shim::rewrite::{
-    CdnType, Dialect, Edge, Policy, Profile, Reason, RequestFacts, Rule, TagPolicy, Ttls, rewrite,
+    CdnType, DecisionCache, Dialect, Edge, Policy, Profile, Reason, RequestFacts, Rule, TagPolicy, Ttls,
+    rewrite,
 };
 use origin_shim::view::PurgeHealthView;
 use std::hint::black_box;
@@ -111,6 +112,26 @@ fn decision(c: &mut Criterion) {
     bench("fallback", CdnType::Fastly, Some(Reason::PurgingUnhealthy), page(tags, "public, max-age=60"));
 }
 
+/// The same for a page that came before.
+fn remembered(c: &mut Criterion) {
+    let (policy, dialect) = (policy(), Dialect::new(CdnType::Fastly, None, None));
+    let headers = page(Some("product-42 category-7 home author-13 block-5"), "public, max-age=60");
+    let mut cache = DecisionCache::default();
+    c.bench_function("decision/remembered", |b| {
+        b.iter_batched_ref(
+            || headers.clone(),
+            |headers| {
+                let path = black_box(PATH);
+                let request =
+                    RequestFacts { method: &Method::GET, path, authorization: false, cookie: false };
+                let edge = Edge { dialect: &dialect, fallback: None, guard: None };
+                cache.rewrite((1, &policy), request, edge, StatusCode::OK, headers)
+            },
+            BatchSize::SmallInput,
+        );
+    });
+}
+
 /// One site behind two CDNs.
 fn routing() -> Routing {
     let text = r#"
@@ -176,5 +197,5 @@ fn paths(c: &mut Criterion) {
     c.bench_function("path/pattern", |b| b.iter(|| pattern.matches(black_box(PATH))));
 }
 
-criterion_group!(benches, opt_in, decision, tags, paths);
+criterion_group!(benches, opt_in, decision, remembered, tags, paths);
 criterion_main!(benches);

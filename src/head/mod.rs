@@ -88,6 +88,18 @@ impl Headers {
         self.lines().map(|line| (line.name(), line.value()))
     }
 
+    /// What every line's name is to us, its name and its value: taken apart where nobody shares it.
+    pub fn into_fields(self) -> impl ExactSizeIterator<Item = (Known, HeaderName, HeaderValue)> {
+        self.0.into_iter().map(|line| {
+            let known = line.known();
+            let (name, value) = match Rc::try_unwrap(line) {
+                Ok(line) => line.into(),
+                Err(shared) => (shared.name().clone(), shared.value().clone()),
+            };
+            (known, name, value)
+        })
+    }
+
     /// The first line of this name.
     pub fn get<N: ?Sized>(&self, name: &N) -> Option<&HeaderValue>
     where
@@ -200,11 +212,7 @@ impl From<HeaderMap> for Headers {
 impl From<Headers> for HeaderMap {
     fn from(headers: Headers) -> Self {
         let mut map = Self::with_capacity(headers.len());
-        for line in headers.0 {
-            let (name, value) = match Rc::try_unwrap(line) {
-                Ok(line) => line.into(),
-                Err(shared) => (shared.name().clone(), shared.value().clone()),
-            };
+        for (_, name, value) in headers.into_fields() {
             map.append(name, value);
         }
         map

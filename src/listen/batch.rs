@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What is gathered at most: a full TLS record (RFC 8446 §5.1).
 const ROOM: usize = 16 * 1024;
 
-/// A stream that keeps what is written to it until the end of a turn. Clones are the same one: hyper has one, and whoever
-/// drives hyper's connection the other.
+/// A stream that keeps what is written to it until the end of a turn. Clones are the same one: the library's connection has
+/// one, and whoever drives that the other.
 #[derive(Debug)]
 pub(super) struct Batch<S>(Rc<RefCell<Inner<S>>>);
 

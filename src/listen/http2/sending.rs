@@ -10,9 +10,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// A body under way. Dropped before its end it resets the stream.
-pub(super) struct Sending {
+pub(super) struct Sending<'b> {
     stream: SendStream<Bytes>,
-    body: ResponseBody,
+    body: &'b mut ResponseBody,
     /// Taken from the body, not handed on yet.
     part: Bytes,
     /// `part` is the last one.
@@ -38,8 +38,8 @@ pub(super) enum Unsent {
     Body(#[source] DownloadError),
 }
 
-impl Sending {
-    pub(super) fn new(stream: SendStream<Bytes>, body: ResponseBody, patience: Patience) -> Self {
+impl<'b> Sending<'b> {
+    pub(super) fn new(stream: SendStream<Bytes>, body: &'b mut ResponseBody, patience: Patience) -> Self {
         Self { stream, body, part: Bytes::new(), ends: false, patience }
     }
 
@@ -53,7 +53,7 @@ impl Sending {
                     return Poll::Ready(Ok(()));
                 }
             }
-            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            let Poll::Ready(frame) = Pin::new(&mut *self.body).poll_frame(cx) else {
                 // The client may want it no more.
                 let reason = ready!(self.stream.poll_reset(cx))?;
                 return Poll::Ready(Err(Unsent::Http2(reason.into())));

@@ -35,17 +35,18 @@ impl Stream {
         let body = request_body(&head, stream);
         let busy = client.connection.open.begin(!body.is_end_stream());
         let stream = Self { client: Rc::clone(client), respond, busy };
-        tokio::task::spawn_local(stream.run(head, body));
+        // Boxed at once: a task moves what it is made of several times, and this is large.
+        tokio::task::spawn_local(Box::pin(stream.run(head, body)));
     }
 
     async fn run(mut self, head: RequestHead, body: RequestBody) {
         let Client { connection, peer } = &*self.client;
         let Connection { worker, open, turned_away, .. } = connection;
-        let answer = if *turned_away {
+        let (head, mut body) = if *turned_away {
             open.give(Order::Drain);
             proxy::turn_away(worker, peer, &head)
         } else {
-            // Boxed, since a task moves what it is made of several times. What it holds ends with it.
+            // In a box of its own: its memory is free again when the body begins, and that may be long.
             let mut answer = Box::pin(proxy::handle(worker, peer, head, body));
             let answer = poll_fn(|cx| match answer.as_mut().poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(Some(answer)),
@@ -57,7 +58,12 @@ impl Stream {
                 None => return,
             }
         };
-        if let Err(unsent) = self.send(answer).await {
+        let sent = self.send(head, &mut body).await;
+        // What was handed over may not be written yet.
+        if let Some(ticket) = body.take_ticket() {
+            self.busy.unwritten(ticket);
+        }
+        if let Err(unsent) = sent {
             if matches!(unsent, Unsent::Stalled) {
                 self.client.connection.worker.counters.limited(Limit::Write);
             }
@@ -70,28 +76,22 @@ impl Stream {
     }
 
     /// Sends a response.
-    async fn send(&mut self, (head, mut body): (ResponseHead, ResponseBody)) -> Result<(), Unsent> {
+    async fn send(&mut self, head: ResponseHead, body: &mut ResponseBody) -> Result<(), Unsent> {
         let Connection { worker, limits, .. } = &self.client.connection;
         let ends = body.is_end_stream();
-        let ticket = body.take_ticket();
         let head = response::head(head, body.size_hint().exact().filter(|_| !ends));
-        let sent = match self.respond.send_response(head, ends) {
-            Ok(_) if ends => Ok(()),
-            Ok(stream) => {
-                let patience = Patience::new(&worker.clock, limits.write_timeout);
-                let mut sending = Sending::new(stream, body, patience);
-                poll_fn(|cx| sending.poll(cx)).await
-            }
+        let stream = match self.respond.send_response(head, ends) {
+            Ok(stream) => stream,
             Err(error) => {
                 self.respond.send_reset(Reason::INTERNAL_ERROR);
-                Err(Unsent::Http2(error))
+                return Err(Unsent::Http2(error));
             }
         };
-        // What was handed over may not be written yet.
-        if let Some(ticket) = ticket {
-            self.busy.unwritten(ticket);
+        if ends {
+            return Ok(());
         }
-        sent
+        let mut sending = Sending::new(stream, body, Patience::new(&worker.clock, limits.write_timeout));
+        poll_fn(|cx| sending.poll(cx)).await
     }
 }
 

@@ -12,15 +12,13 @@ use super::batch::Batch;
 use super::connection::{Client, Connection};
 use super::io::Io;
 use super::watch::Order;
-use crate::config::Limits;
 use crate::proxy::error;
 use crate::proxy::h2::Lost;
 use crate::proxy::h2::ping::Pings;
-use ::h2::server::{Builder, Handshake};
 use ::h2::{Reason, server};
 use bytes::Bytes;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -44,7 +42,9 @@ impl Client {
     {
         let this = Rc::new(self);
         let io = Batch::new(io.with_frames());
-        match io.during(this.streams(io.clone())).await {
+        // Pinned here: what is handed on by value would be held twice.
+        let streams = pin!(this.streams(io.clone()));
+        match io.during(streams).await {
             Ok(Ok(())) => {}
             Ok(Err(lost)) => this.connection.ended(&error::chain(&lost)),
             Err(error) => this.connection.ended(&error),
@@ -56,35 +56,36 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let Connection { worker, open, limits, .. } = &self.connection;
-        let mut handshake = begin(io, limits);
-        let connection = poll_fn(|cx| match Pin::new(&mut handshake).poll(cx) {
-            // A client that is only just beginning may still bring a request while we drain.
-            Poll::Pending if open.poll_order(cx) == Order::Close => Poll::Ready(None),
-            begun => begun.map(Some),
-        });
-        let Some(connection) = connection.await else { return Ok(()) };
-        let mut connection = connection?;
-        let pings = connection.ping_pong().ok_or(Lost::Closed)?;
-        let pings = Pings::new(pings, &worker.clock, SILENCE);
-        let mut driver = Driver { client: self, connection, pings, draining: false };
+        let Some(connection) = begin(&self.connection, io).await? else { return Ok(()) };
+        let mut driver = Driver::new(self, connection)?;
         poll_fn(|cx| driver.poll(cx)).await
     }
 }
 
-/// Begins HTTP/2. How many streams a client may have reset, by itself or for its errors, is the library's to limit.
-fn begin<IO>(io: IO, limits: &Limits) -> Handshake<IO, Bytes>
+/// Begins HTTP/2; none where the connection is to be closed before.
+async fn begin<IO>(
+    Connection { open, limits, .. }: &Connection,
+    io: IO,
+) -> Result<Option<server::Connection<IO, Bytes>>, Lost>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    Builder::new()
+    // How many streams a client may have reset, by itself or for its errors, is the library's to limit.
+    let mut handshake = server::Builder::new()
         .max_concurrent_streams(limits.http2_streams)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
         .max_header_list_size(u32::try_from(limits.request_header_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
-        .handshake(io)
+        .handshake(io);
+    poll_fn(|cx| match Pin::new(&mut handshake).poll(cx) {
+        Poll::Ready(begun) => Poll::Ready(begun.map(Some).map_err(Lost::Http2)),
+        // A client that is only just beginning may still bring a request while we drain.
+        Poll::Pending if open.poll_order(cx) == Order::Close => Poll::Ready(Ok(None)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// A connection that has begun. Dropping it fails its streams.
@@ -95,10 +96,16 @@ struct Driver<'c, IO> {
     draining: bool,
 }
 
-impl<IO> Driver<'_, IO>
+impl<'c, IO> Driver<'c, IO>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
+    fn new(client: &'c Rc<Client>, mut connection: server::Connection<IO, Bytes>) -> Result<Self, Lost> {
+        let pings = connection.ping_pong().ok_or(Lost::Closed)?;
+        let pings = Pings::new(pings, &client.connection.worker.clock, SILENCE);
+        Ok(Self { client, connection, pings, draining: false })
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         let open = &self.client.connection.open;
         loop {

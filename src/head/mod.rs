@@ -6,10 +6,12 @@
 pub mod known;
 pub mod line;
 pub mod line_cache;
+pub mod map_cache;
 
 pub use known::Known;
 pub use line::{FieldLine, Line};
 pub use line_cache::{Beginning, LineCache};
+pub use map_cache::MapCache;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
@@ -86,18 +88,6 @@ impl Headers {
     /// Name and value of every line.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&HeaderName, &HeaderValue)> + Clone {
         self.lines().map(|line| (line.name(), line.value()))
-    }
-
-    /// What every line's name is to us, its name and its value: taken apart where nobody shares it.
-    pub fn into_fields(self) -> impl ExactSizeIterator<Item = (Known, HeaderName, HeaderValue)> {
-        self.0.into_iter().map(|line| {
-            let known = line.known();
-            let (name, value) = match Rc::try_unwrap(line) {
-                Ok(line) => line.into(),
-                Err(shared) => (shared.name().clone(), shared.value().clone()),
-            };
-            (known, name, value)
-        })
     }
 
     /// The first line of this name.
@@ -211,7 +201,11 @@ impl From<HeaderMap> for Headers {
 impl From<Headers> for HeaderMap {
     fn from(headers: Headers) -> Self {
         let mut map = Self::with_capacity(headers.len());
-        for (_, name, value) in headers.into_fields() {
+        for line in headers.0 {
+            let (name, value) = match Rc::try_unwrap(line) {
+                Ok(line) => line.into(),
+                Err(shared) => (shared.name().clone(), shared.value().clone()),
+            };
             map.append(name, value);
         }
         map

@@ -1,28 +1,23 @@
 //! The head of a response as the client gets it (RFC 9113 §8.2, §8.3).
 
-use crate::head::{Known, ResponseHead};
+use crate::head::{Known, MapCache, ResponseHead};
 use crate::proxy::hop;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderValue, Response};
 
 /// The head of a response whose body, where it has any, is `size` bytes long if that is known.
 ///
 /// What belongs to a connection has no place in it: the library would refuse all of it.
-pub(super) fn head(head: ResponseHead, size: Option<u64>) -> Response<()> {
-    let ResponseHead { status, headers, .. } = head;
-    let mut map = HeaderMap::with_capacity(headers.len() + 1);
-    let mut has_length = false;
-    for (known, name, value) in headers.into_fields() {
-        if !hop::is_fixed(known) {
-            has_length |= known == Known::ContentLength;
-            map.append(name, value);
-        }
-    }
-    if let Some(size) = size.filter(|_| !has_length) {
+pub(super) fn head(head: &ResponseHead, size: Option<u64>, maps: &mut MapCache) -> Response<()> {
+    let lines = head.headers.lines().filter(|line| !hop::is_fixed(line.known()));
+    let mut map = maps.map(lines);
+    if let Some(size) = size
+        && head.headers.all(Known::ContentLength).next().is_none()
+    {
         map.insert(CONTENT_LENGTH, HeaderValue::from(size));
     }
     let mut response = Response::new(());
-    *response.status_mut() = status;
+    *response.status_mut() = head.status;
     *response.headers_mut() = map;
     response
 }
@@ -37,7 +32,7 @@ mod tests {
     fn check(fields: &[(&str, &str)], size: Option<u64>, expected: &[(&str, &str)]) {
         let mut response = ResponseHead::new(StatusCode::NOT_FOUND);
         response.headers = fixture::headers(fields);
-        let sent = head(response, size);
+        let sent = head(&response, size, &mut MapCache::default());
         assert_eq!(sent.status(), StatusCode::NOT_FOUND);
         let lines: Vec<_> =
             sent.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();

@@ -79,7 +79,8 @@ impl Stream {
     async fn send(&mut self, head: ResponseHead, body: &mut ResponseBody) -> Result<(), Unsent> {
         let Connection { worker, limits, .. } = &self.client.connection;
         let ends = body.is_end_stream();
-        let head = response::head(head, body.size_hint().exact().filter(|_| !ends));
+        let size = body.size_hint().exact().filter(|_| !ends);
+        let head = response::head(&head, size, &mut worker.maps.borrow_mut());
         let stream = match self.respond.send_response(head, ends) {
             Ok(stream) => stream,
             Err(error) => {

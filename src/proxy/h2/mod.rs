@@ -13,6 +13,7 @@ mod exchange;
 mod head;
 mod upload;
 
+// Clients' connections (`listen/http2/`) have these in common with ours.
 pub mod parts;
 pub mod ping;
 

@@ -6,10 +6,12 @@
 pub mod known;
 pub mod line;
 pub mod line_cache;
+pub mod map_cache;
 
 pub use known::Known;
 pub use line::{FieldLine, Line};
 pub use line_cache::{Beginning, LineCache};
+pub use map_cache::MapCache;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
@@ -197,13 +199,12 @@ impl FromIterator<(HeaderName, HeaderValue)> for Headers {
 impl From<HeaderMap> for Headers {
     fn from(map: HeaderMap) -> Self {
         let mut headers = Self::with_capacity(map.len());
-        let mut last = None;
-        // A name stands only at its first line.
         for (name, value) in map {
-            last = name.or(last);
-            if let Some(name) = &last {
-                headers.append(name.clone(), value);
-            }
+            // A name stands only at its first line.
+            let Some(name) = name.or_else(|| headers.0.last().map(|last| last.name().clone())) else {
+                continue;
+            };
+            headers.append(name, value);
         }
         headers
     }

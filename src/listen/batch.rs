@@ -1,5 +1,5 @@
 //! What an HTTP/2 connection writes in one turn, gathered into one write: h2 flushes after every DATA frame, and each of
-//! these flushes would be a TLS record and a system call of its own.
+//! these flushes would be a TLS record and a system call of its own. Nor does it read more often than it has to.
 
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What is gathered at most: a full TLS record (RFC 8446 §5.1).
 const ROOM: usize = 16 * 1024;
 
-/// A stream that keeps what is written to it until the end of a turn. Clones are the same one: hyper has one, and whoever
-/// drives hyper's connection the other.
+/// A stream that keeps what is written to it until the end of a turn. Clones are the same one: the library's connection has
+/// one, and whoever drives that the other.
 #[derive(Debug)]
 pub(super) struct Batch<S>(Rc<RefCell<Inner<S>>>);
 
@@ -23,6 +23,8 @@ struct Inner<S> {
     stream: S,
     /// Empty between two turns, unless the client does not take it; idle connections then hold no memory for it.
     gathered: BytesMut,
+    /// There is nothing to read, and the turn will be woken when there is: the library asks again for every request.
+    dry: bool,
 }
 
 impl<S> Clone for Batch<S> {
@@ -33,7 +35,7 @@ impl<S> Clone for Batch<S> {
 
 impl<S: AsyncWrite + Unpin> Batch<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self(Rc::new(RefCell::new(Inner { stream, gathered: BytesMut::new() })))
+        Self(Rc::new(RefCell::new(Inner { stream, gathered: BytesMut::new(), dry: false })))
     }
 
     /// Runs what writes to this stream, and sends what it has written after each of its turns.
@@ -43,6 +45,7 @@ impl<S: AsyncWrite + Unpin> Batch<S> {
     pub(super) async fn during<T>(&self, writer: impl Future<Output = T>) -> io::Result<T> {
         let mut writer = pin!(writer);
         poll_fn(|cx| {
+            self.0.borrow_mut().dry = false;
             let result = writer.as_mut().poll(cx);
             match (result, self.0.borrow_mut().poll_send(cx)) {
                 // It has ended, so nobody is left to whom a failure would matter.
@@ -86,7 +89,13 @@ impl<S: AsyncWrite + Unpin> Inner<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Batch<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.borrow_mut().stream).poll_read(cx, buf)
+        let mut inner = self.0.borrow_mut();
+        if inner.dry {
+            return Poll::Pending;
+        }
+        let read = Pin::new(&mut inner.stream).poll_read(cx, buf);
+        inner.dry = read.is_pending();
+        read
     }
 }
 
@@ -152,6 +161,27 @@ mod tests {
         assert_eq!(batch.during(turn).await.unwrap(), b"");
         assert_eq!(arrived(&mut far), b"onetwo");
         assert_eq!(batch.0.borrow().gathered.capacity(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_found_dry_is_not_read_again_in_the_same_turn() {
+        let (batch, mut far) = batch(1024);
+        let mut reader = batch.clone();
+        let (mut turns, mut bytes) = (0, [0; 8]);
+        let reading = batch.during(poll_fn(|cx| {
+            turns += 1;
+            let mut buf = ReadBuf::new(&mut bytes);
+            let first = Pin::new(&mut reader).poll_read(cx, &mut buf);
+            assert_eq!(first.is_pending(), turns == 1);
+            let _ = Pin::new(&mut far).poll_write(cx, b"late");
+            let again = Pin::new(&mut reader).poll_read(cx, &mut buf);
+            if turns == 1 {
+                assert!(again.is_pending());
+                return Poll::Pending;
+            }
+            Poll::Ready(buf.filled().len())
+        }));
+        assert_eq!(reading.await.unwrap(), 8);
     }
 
     #[tokio::test]

@@ -1,44 +1,26 @@
 //! One client connection, from its acceptance to its end.
 
-use super::batch::Batch;
-use super::http2::Streams;
 use super::io::{Io, Prefix};
 use super::proxy_protocol;
-use super::tracked::{Taken, Tracked};
-use super::watch::{Connections, Open, Order, Watch};
+use super::watch::{Connections, Open, Order};
 use crate::config::Limits;
 use crate::metrics::shard::{Count, Limit, WorkerShard};
 use crate::proxy::clock::Patience;
 use crate::proxy::peer::Peer;
-use crate::proxy::{self, RequestBody, Tunnel, Worker};
+use crate::proxy::{Tunnel, Worker};
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
 use rustls::ServerConfig;
-use std::convert::Infallible;
 use std::fmt::Display;
 use std::future::poll_fn;
 use std::io as std_io;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-
-const H2_STREAM_WINDOW: u32 = 64 * 1024;
-const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
-const H2_SEND_BUFFER: usize = 64 * 1024;
-/// A client that does not answer a PING in this time, sent as often, is gone.
-const H2_PING: Duration = Duration::from_secs(20);
 
 /// What the connections of a worker have in common.
 pub(super) struct Hub {
@@ -185,83 +167,6 @@ impl Client {
             self.connection.ended(&error);
         }
     }
-
-    async fn http2<S>(self, io: Io<S>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
-    {
-        let limits = self.connection.limits.clone();
-        let streams = Streams::new(limits.write_timeout, &self.connection.worker);
-        let this = Rc::new(self);
-        let service = {
-            let (this, streams) = (Rc::clone(&this), streams.clone());
-            service_fn(move |request| {
-                let (this, taken) = (Rc::clone(&this), streams.begin());
-                async move { this.answer(request, taken).await }
-            })
-        };
-        let io = Batch::new(io.with_frames());
-        let connection = http2::Builder::new(streams)
-            .timer(TokioTimer::new())
-            .auto_date_header(false)
-            .max_concurrent_streams(limits.http2_streams)
-            .initial_stream_window_size(H2_STREAM_WINDOW)
-            .initial_connection_window_size(H2_CONNECTION_WINDOW)
-            .max_send_buf_size(H2_SEND_BUFFER)
-            .max_header_list_size(u32::try_from(limits.request_header_bytes).unwrap_or(u32::MAX))
-            .keep_alive_interval(H2_PING)
-            .keep_alive_timeout(H2_PING)
-            .serve_connection(TokioIo::new(io.clone()), service);
-        match io.during(drive(&this.connection.open, pin!(connection))).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => this.connection.ended(&proxy::error::chain(&error)),
-            Err(error) => this.connection.ended(&error),
-        }
-    }
-
-    /// Answers a request of HTTP/2.
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        taken: Rc<Taken>,
-    ) -> Result<Response<Tracked>, Infallible> {
-        let Connection { worker, open, .. } = &self.connection;
-        let (head, body) = request.into_parts();
-        let busy = open.begin(!body.is_end_stream());
-        let (head, body) = if self.connection.turned_away {
-            open.give(Order::Drain);
-            proxy::turn_away(worker, &self.peer, &head.into())
-        } else {
-            // Boxed: an idle connection then has no room for it, and a busy one takes memory that was just in use.
-            Box::pin(proxy::handle(worker, &self.peer, head.into(), RequestBody::Http2(body))).await
-        };
-        let mut response = Response::new(Tracked::new(body, taken, busy));
-        *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers.into();
-        Ok(response)
-    }
-}
-
-/// Runs a connection of HTTP/2 to its end, or to that which its watch orders.
-async fn drive<C: GracefulConnection>(watch: &Watch, mut connection: Pin<&mut C>) -> Result<(), C::Error> {
-    let mut draining = false;
-    poll_fn(|cx| {
-        loop {
-            // First, so that a request which had arrived before the order is still answered.
-            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                return Poll::Ready(ended);
-            }
-            match watch.poll_order(cx) {
-                Order::Drain if !draining => {
-                    draining = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                Order::Serve | Order::Drain => return Poll::Pending,
-                Order::Close => return Poll::Ready(Ok(())),
-            }
-        }
-    })
-    .await
 }
 
 /// A connection in the gauge of open ones.

@@ -1,5 +1,5 @@
-//! The frames of an HTTP/2 client, counted as they pass. hyper bounds streams, headers and early resets, but it
-//! answers any number of PING and SETTINGS frames, and lets requests be begun and cancelled as fast as they come
+//! The frames of an HTTP/2 client, counted as they pass. The h2 crate bounds streams, headers and early resets, but
+//! it answers any number of PING and SETTINGS frames, and lets requests be begun and cancelled as fast as they come
 //! (CVE-2019-9512, CVE-2019-9515, CVE-2023-44487).
 
 use std::time::Instant;

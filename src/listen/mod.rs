@@ -15,7 +15,6 @@ mod keeping;
 mod listeners;
 pub mod proxy_protocol;
 mod pulse;
-mod tracked;
 mod watch;
 mod worker;
 

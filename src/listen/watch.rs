@@ -60,6 +60,8 @@ pub(super) struct Watch {
     stalled: Cell<Option<Instant>>,
     requests: Cell<u32>,
     multiplexed: Cell<bool>,
+    /// Bytes have come since somebody asked.
+    heard: Cell<bool>,
     /// The client may be sending something that nobody will read.
     unread: Cell<bool>,
     /// The response under way is the last one.
@@ -82,6 +84,7 @@ impl Watch {
             stalled: Cell::new(None),
             requests: Cell::new(0),
             multiplexed: Cell::new(false),
+            heard: Cell::new(false),
             unread: Cell::new(false),
             last_request: Cell::new(false),
             unwritten: RefCell::default(),
@@ -120,9 +123,15 @@ impl Watch {
 
     /// Bytes arrived.
     pub(super) fn received(&self) {
+        self.heard.set(true);
         if self.phase.get() == Phase::Idle && !self.multiplexed.get() {
             self.enter(Phase::Head);
         }
+    }
+
+    /// Whether bytes have arrived since this was asked before.
+    pub(super) fn take_heard(&self) -> bool {
+        self.heard.replace(false)
     }
 
     /// Bytes were taken by the client.

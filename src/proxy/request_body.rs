@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,10 +13,15 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub enum RequestBody {
     /// There is none.
     Empty,
-    /// Of HTTP/1.1. Boxed, since few requests have one.
-    Http1(Pin<Box<dyn Body<Data = Bytes, Error = BoxError>>>),
-    /// Of HTTP/2.
-    Http2(Incoming),
+    /// As its connection reads it. Boxed, since few requests have one.
+    Incoming(Pin<Box<dyn Body<Data = Bytes, Error = BoxError>>>),
+}
+
+impl RequestBody {
+    /// The body that a connection reads.
+    pub fn incoming(body: impl Body<Data = Bytes, Error = BoxError> + 'static) -> Self {
+        Self::Incoming(Box::pin(body))
+    }
 }
 
 impl fmt::Debug for RequestBody {
@@ -36,24 +40,21 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Http1(body) => body.as_mut().poll_frame(cx),
-            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Incoming(body) => body.as_mut().poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Http1(body) => body.is_end_stream(),
-            Self::Http2(body) => body.is_end_stream(),
+            Self::Incoming(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Http1(body) => body.size_hint(),
-            Self::Http2(body) => body.size_hint(),
+            Self::Incoming(body) => body.size_hint(),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::roots::Roots;
 use super::site::{Routing, RoutingError};
 use super::upstream::Upstreams;
 use crate::config::Config;
+use crate::head::MapCache;
 use crate::metrics::Metrics;
 use crate::metrics::shard::WorkerShard;
 use crate::rewrite::DecisionCache;
@@ -117,6 +118,8 @@ pub struct Worker {
     pub pool: Pool,
     /// Its spare buffers.
     pub scratch: Scratch,
+    /// Its heads that became maps.
+    pub maps: RefCell<MapCache>,
     /// Its responses that a CDN may keep.
     pub in_flight: InFlight,
     /// What requests and purges are compared by.
@@ -139,6 +142,7 @@ impl Worker {
             pool: Pool::new(&clock),
             clock,
             scratch: Scratch::default(),
+            maps: RefCell::default(),
             in_flight: InFlight::default(),
             time: shared.health.freshness.clock,
             inbox: RefCell::new(Some(shared.health.freshness.join())),

@@ -21,6 +21,7 @@ mod degraded;
 mod drain;
 mod floods;
 mod h2;
+mod h2_clients;
 mod h2_connections;
 mod h2_origins;
 mod headers;

@@ -110,7 +110,7 @@ impl Client {
         } else {
             let body = match framing {
                 Framing::Empty => RequestBody::Empty,
-                _ => RequestBody::Http1(Box::pin(wire::RequestBody(Rc::clone(wire)))),
+                _ => RequestBody::incoming(wire::RequestBody(Rc::clone(wire))),
             };
             let mut answer = pin!(proxy::handle(worker, &self.peer, head, body));
             let answer = poll_fn(|cx| match answer.as_mut().poll(cx) {

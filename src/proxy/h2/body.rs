@@ -1,6 +1,7 @@
 //! The body of a response, read from its stream as it is asked for: the origin may send more when it was taken.
 
 use super::Place;
+use super::parts::{Broken, Parts};
 use super::upload::Upload;
 use crate::proxy::h1::{Cause, Error, Phase};
 use ::h2::RecvStream;
@@ -21,37 +22,21 @@ pub struct ResponseBody<B> {
 /// A body under way.
 #[derive(Debug)]
 pub(super) struct Reading {
-    stream: RecvStream,
-    /// Bytes that are still to come, where that was said.
-    left: Option<u64>,
+    parts: Parts,
     _place: Place,
 }
 
 impl Reading {
     pub(super) fn new(stream: RecvStream, length: Option<u64>, place: Place) -> Self {
-        Self { stream, left: length, _place: place }
+        Self { parts: Parts::new(stream, length), _place: place }
     }
+}
 
-    fn is_end(&self) -> bool {
-        self.stream.is_end_stream() && self.left.is_none_or(|left| left == 0)
-    }
-
-    /// The next part; none at the end.
-    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Cause>> {
-        loop {
-            let Some(part) = ready!(self.stream.poll_data(cx)) else {
-                // Not reached with a stream that the library has checked; what is missing must never go unnoticed.
-                let is_whole = self.left.is_none_or(|left| left == 0);
-                return Poll::Ready(if is_whole { Ok(None) } else { Err(Cause::Closed) });
-            };
-            let part = part.map_err(Cause::http2)?;
-            self.stream.flow_control().release_capacity(part.len()).map_err(Cause::http2)?;
-            if let Some(left) = &mut self.left {
-                *left = left.checked_sub(part.len() as u64).ok_or(Cause::Closed)?;
-            }
-            if !part.is_empty() {
-                return Poll::Ready(Ok(Some(part)));
-            }
+impl From<Broken> for Cause {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Http2(error) => Self::http2(error),
+            Broken::Length => Self::Closed,
         }
     }
 }
@@ -69,7 +54,7 @@ impl<B> ResponseBody<B> {
 
     /// The place on the connection is free as soon as the last byte was taken.
     fn end_if_complete(&mut self) {
-        if self.reading.as_ref().is_some_and(Reading::is_end) {
+        if self.reading.as_ref().is_some_and(|reading| reading.parts.is_end()) {
             self.end();
         }
     }
@@ -98,7 +83,7 @@ where
         if this.upload.as_mut().is_some_and(|upload| upload.poll(cx).is_ready()) {
             this.upload = None;
         }
-        match ready!(reading.poll_part(cx)) {
+        match ready!(reading.parts.poll_part(cx)) {
             Ok(Some(part)) => {
                 this.end_if_complete();
                 Poll::Ready(Some(Ok(Frame::data(part))))
@@ -107,9 +92,9 @@ where
                 this.end();
                 Poll::Ready(None)
             }
-            Err(cause) => {
+            Err(broken) => {
                 this.end();
-                let phase = Phase::Body;
+                let (phase, cause) = (Phase::Body, broken.into());
                 let error = Error { phase, reused: true, body_consumed: true, response_started: true, cause };
                 Poll::Ready(Some(Err(error)))
             }
@@ -121,7 +106,7 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.reading.as_ref().map(|reading| reading.left) {
+        match self.reading.as_ref().map(|reading| reading.parts.left()) {
             None => SizeHint::with_exact(0),
             Some(Some(left)) => SizeHint::with_exact(left),
             Some(None) => SizeHint::default(),

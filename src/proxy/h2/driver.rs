@@ -1,11 +1,11 @@
 //! The task of a connection: reads and writes frames, and notices an origin that is gone without a word. Otherwise every
 //! request that shares the connection would have to find that out by its own deadline.
 
+use super::ping::Pings;
 use super::{Lost, State};
-use crate::proxy::clock::{Clock, Patience};
+use crate::proxy::clock::Clock;
 use crate::proxy::error;
 use ::h2::client::Connection;
-use ::h2::{Ping, PingPong};
 use bytes::Bytes;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -24,10 +24,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     connection: Connection<IO, Bytes>,
-    pings: PingPong,
-    /// One is under way.
-    asked: bool,
-    patience: Patience,
+    pings: Pings,
 }
 
 impl<IO> Driver<IO>
@@ -36,9 +33,9 @@ where
 {
     /// Of a connection on which nothing has come yet.
     pub(super) fn new(mut connection: Connection<IO, Bytes>, clock: &Rc<Clock>) -> Result<Self, Lost> {
-        let mut pings = connection.ping_pong().ok_or(Lost::Closed)?;
-        pings.send_ping(Ping::opaque())?;
-        Ok(Self { connection, pings, asked: true, patience: Patience::new(clock, SILENCE) })
+        let mut pings = Pings::new(connection.ping_pong().ok_or(Lost::Closed)?, clock, SILENCE);
+        pings.ask()?;
+        Ok(Self { connection, pings })
     }
 
     /// Waits for the answer to the first PING. The settings come before it.
@@ -47,9 +44,7 @@ where
             if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) {
                 return Poll::Ready(Err(ended.map_or_else(Lost::Http2, |()| Lost::Closed)));
             }
-            ready!(self.pings.poll_pong(cx))?;
-            self.asked = false;
-            Poll::Ready(Ok(()))
+            self.pings.poll_answer(cx)
         })
         .await
     }
@@ -67,23 +62,14 @@ where
             if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) {
                 return Poll::Ready(ended.map_err(Lost::Http2));
             }
-            if let Poll::Ready(answer) = self.pings.poll_pong(cx) {
-                answer?;
-                self.asked = false;
-                self.patience.rewarded();
+            if state.streams.get() == 0 {
+                self.pings.excuse();
+                if !self.pings.is_asked() {
+                    return Poll::Pending;
+                }
             }
-            if state.streams.get() == 0 && !self.asked {
-                self.patience.rewarded();
-                return Poll::Pending;
-            }
-            ready!(self.patience.poll_lost(cx));
-            if self.asked {
-                // Dropping it fails every request that is on it.
-                return Poll::Ready(Err(Lost::Silent));
-            }
-            self.pings.send_ping(Ping::opaque())?;
-            self.asked = true;
-            self.patience.rewarded();
+            // Dropping the connection fails every request that is on it.
+            ready!(self.pings.poll(cx))?;
         }
     }
 }

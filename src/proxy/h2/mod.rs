@@ -13,6 +13,10 @@ mod exchange;
 mod head;
 mod upload;
 
+// Clients' connections (`listen/http2/`) have these in common with ours.
+pub mod parts;
+pub mod ping;
+
 pub use body::ResponseBody;
 pub use exchange::Exchange;
 
@@ -133,10 +137,10 @@ pub enum Lost {
     #[error("the HTTP/2 connection failed")]
     Http2(#[from] ::h2::Error),
     /// Before it had begun.
-    #[error("the origin closed the connection")]
+    #[error("the other end closed the connection")]
     Closed,
     /// It does not say that it is still there.
-    #[error("the origin answers no PING")]
+    #[error("the other end answers no PING")]
     Silent,
 }
 

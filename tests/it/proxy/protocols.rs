@@ -101,6 +101,42 @@ fn many_streams_share_one_http2_connection() {
     shim.counts("origin_shim_requests_in_flight 0");
 }
 
+/// The worker remembers which names stand together; what one response says is never in another.
+#[test]
+fn heads_of_http2_are_told_apart() {
+    let answers = [
+        ("/a", "etag: 1\r\nx-a: 1\r\n"),
+        ("/b", "etag: 2\r\nx-a: 2\r\n"),
+        ("/c", "x-a: 3\r\netag: 3\r\n"),
+        ("/d", "set-cookie: a\r\netag: 4\r\nset-cookie: b\r\n"),
+        ("/e", "set-cookie: c\r\netag: 5\r\n"),
+    ];
+    let origin = Origin::playing(move |served| {
+        while let Some((head, _)) = served.request() {
+            let (_, lines) = answers.iter().find(|(path, _)| head.contains(path)).unwrap();
+            served.wire.send(format!("HTTP/1.1 200 OK\r\n{lines}content-length: 2\r\n\r\nok"));
+        }
+    });
+    let shim = Shim::before(&origin);
+    block_on(async {
+        let mut client = h2(TcpStream::connect(shim.address()).await.unwrap()).await;
+        for (path, lines) in answers.iter().cycle().take(6 * answers.len()) {
+            let uri = format!("http://www.example.com{path}");
+            let response = client.send_request(request("GET", &uri, "")).await.unwrap();
+            let mut got: Vec<_> = response
+                .headers()
+                .iter()
+                .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+                .collect();
+            let mut expected: Vec<_> = lines.lines().map(str::to_owned).collect();
+            expected.push("content-length: 2".to_owned());
+            got.sort();
+            expected.sort();
+            assert_eq!(got, expected, "{path}");
+        }
+    });
+}
+
 #[test]
 fn a_truncated_body_resets_the_http2_stream_and_not_its_connection() {
     let origin = Origin::playing(|served| {

@@ -1,0 +1,144 @@
+//! Heads as the maps that the `h2` crate takes. Most have the names of one before in the same order: then no name is hashed,
+//! and none looked for.
+
+use super::FieldLine;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Shapes remembered.
+const SHAPES: usize = 16;
+/// Longer heads are not remembered. With the number of shapes this bounds the memory.
+const MAX_LINES: usize = 64;
+
+/// Maps that were made before.
+#[derive(Debug, Default)]
+pub struct MapCache {
+    /// Names in their order, each without a value. The first one was asked for last.
+    shapes: Vec<HeaderMap>,
+    /// Fingerprints of heads that came once. Only what comes twice is remembered.
+    candidates: [u64; SHAPES],
+}
+
+impl MapCache {
+    /// A map of these lines.
+    pub fn map<'l>(&mut self, lines: impl Iterator<Item = &'l FieldLine> + Clone) -> HeaderMap {
+        let names = lines.clone().map(FieldLine::name);
+        let Some(found) = self.shapes.iter().position(|shape| shape.keys().eq(names.clone())) else {
+            let map = made(lines.clone());
+            self.note(&map, names);
+            return map;
+        };
+        self.shapes.swap(0, found);
+        let mut map = self.shapes[0].clone();
+        map.iter_mut().zip(lines).for_each(|((_, value), line)| *value = line.value().clone());
+        map
+    }
+
+    /// A head was not remembered; it will be if it comes again.
+    fn note<'l>(&mut self, map: &HeaderMap, names: impl Iterator<Item = &'l HeaderName> + Clone) {
+        // A name that is there more than once has a place of its own in a map.
+        if map.is_empty() || map.len() > MAX_LINES || map.keys_len() < map.len() {
+            return;
+        }
+        let fingerprint = names.clone().fold(1, mixed);
+        let candidate = &mut self.candidates[fingerprint as usize % SHAPES];
+        if *candidate != fingerprint {
+            *candidate = fingerprint;
+            return;
+        }
+        let mut shape = map.clone();
+        shape.values_mut().for_each(|value| *value = HeaderValue::from_static(""));
+        if shape.iter_mut().map(|(name, _)| name).eq(names) {
+            self.shapes.truncate(SHAPES - 1);
+            self.shapes.push(shape);
+        }
+    }
+}
+
+/// Takes one more name into account. It need not tell all of them apart.
+fn mixed(before: u64, name: &HeaderName) -> u64 {
+    let name = name.as_str().as_bytes();
+    let ends = [name.first(), name.last()].map(|byte| u64::from(*byte.unwrap_or(&0)));
+    let name = (name.len() as u64) << 16 | ends[0] << 8 | ends[1];
+    (before ^ name).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+}
+
+fn made<'l>(lines: impl Iterator<Item = &'l FieldLine> + Clone) -> HeaderMap {
+    // Room for one more.
+    let mut map = HeaderMap::with_capacity(lines.clone().count() + 1);
+    for line in lines {
+        map.append(line.name(), line.value().clone());
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn lines(fields: &[(&str, &str)]) -> Vec<FieldLine> {
+        let line = |(name, value): &(&str, &str)| {
+            FieldLine::new(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
+        };
+        fields.iter().map(line).collect()
+    }
+
+    #[test]
+    fn what_comes_twice_is_remembered() {
+        let mut cache = MapCache::default();
+        let mut check = |fields: &[(&str, &str)], expected| {
+            let lines = lines(fields);
+            assert_eq!(cache.map(lines.iter()), made(lines.iter()), "{fields:?}");
+            assert_eq!(cache.shapes.len(), expected, "{fields:?}");
+        };
+        check(&[("etag", "1"), ("x-a", "1")], 0);
+        check(&[("etag", "2"), ("x-a", "2")], 1);
+        check(&[("etag", "3"), ("x-a", "3")], 1);
+        check(&[("x-a", "3"), ("etag", "3")], 1);
+        check(&[("x-a", "4"), ("etag", "4")], 2);
+        check(&[("etag", "5"), ("x-a", "5")], 2);
+        check(&[], 2);
+        // Twice the same name is no shape, however often it comes.
+        for _ in 0..3 {
+            check(&[("set-cookie", "a"), ("etag", "1"), ("set-cookie", "b")], 2);
+        }
+        // The oldest make room.
+        for name in
+            ["a", "b", "c"].map(|start| (0..SHAPES).map(move |n| format!("{start}{n}"))).into_iter().flatten()
+        {
+            let lines = lines(&[(&name, "1")]);
+            for _ in 0..2 {
+                cache.map(lines.iter());
+            }
+        }
+        assert_eq!(cache.shapes.len(), SHAPES);
+    }
+
+    #[test]
+    fn names_that_look_alike_are_told_apart() {
+        let (one, other) = (lines(&[("x-abc-x", "1")]), lines(&[("x-xyz-x", "2")]));
+        assert_eq!(mixed(1, one[0].name()), mixed(1, other[0].name()));
+        let mut cache = MapCache::default();
+        for _ in 0..3 {
+            for lines in [&one, &one, &other, &other] {
+                assert_eq!(cache.map(lines.iter()), made(lines.iter()));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_what_came_before(
+            heads in prop::collection::vec(prop::collection::vec(("[ab]{1,2}|etag|age", "[xy]?"), 0..4), 1..60),
+        ) {
+            let mut cache = MapCache::default();
+            for head in &heads {
+                let fields: Vec<_> = head.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                let lines = lines(&fields);
+                let (map, expected) = (cache.map(lines.iter()), made(lines.iter()));
+                prop_assert!(map.iter().eq(expected.iter()));
+                prop_assert_eq!(map, expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! An HTTP/2 connection: the frames are the `h2` crate's; what is allowed, answered and given up is decided here.
+//!
+//! The connection's own task reads and writes all of its frames. Each request is answered in a task of its own
+//! ([`stream`]), so that a slow one holds up no other. What ends the connection fails its streams, which notice at once.
+
+mod body;
+mod response;
+mod sending;
+mod stream;
+
+use super::batch::Batch;
+use super::connection::{Client, Connection};
+use super::io::Io;
+use super::watch::Order;
+use crate::proxy::error;
+use crate::proxy::h2::Lost;
+use crate::proxy::h2::ping::Pings;
+use ::h2::{Reason, server};
+use bytes::Bytes;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use stream::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What is taken of a response before its client's window has room for it.
+const SEND_BUFFER: usize = 64 * 1024;
+const FRAME: u32 = 16 * 1024;
+/// A client that was silent for so long is asked (PING) whether it is still there, and is gone if it does not answer in the
+/// same time.
+const SILENCE: Duration = Duration::from_secs(20);
+
+impl Client {
+    /// Serves the connection to its end.
+    pub(super) async fn http2<S>(self, io: Io<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let this = Rc::new(self);
+        let io = Batch::new(io.with_frames());
+        // Pinned here: what is handed on by value would be held twice.
+        let streams = pin!(this.streams(io.clone()));
+        match io.during(streams).await {
+            Ok(Ok(())) => {}
+            Ok(Err(lost)) => this.connection.ended(&error::chain(&lost)),
+            Err(error) => this.connection.ended(&error),
+        }
+    }
+
+    /// Has streams answered until the connection ends, or its watch orders it to.
+    async fn streams<S>(self: &Rc<Self>, io: Batch<S>) -> Result<(), Lost>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Some(connection) = begin(&self.connection, io).await? else { return Ok(()) };
+        let mut driver = Driver::new(self, connection)?;
+        poll_fn(|cx| driver.poll(cx)).await
+    }
+}
+
+/// Begins HTTP/2; none where the connection is to be closed before.
+async fn begin<IO>(
+    Connection { open, limits, .. }: &Connection,
+    io: IO,
+) -> Result<Option<server::Connection<IO, Bytes>>, Lost>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    // How many streams a client may have reset, by itself or for its errors, is the library's to limit.
+    let mut handshake = server::Builder::new()
+        .max_concurrent_streams(limits.http2_streams)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .max_header_list_size(u32::try_from(limits.request_header_bytes).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER)
+        .handshake(io);
+    poll_fn(|cx| match Pin::new(&mut handshake).poll(cx) {
+        Poll::Ready(begun) => Poll::Ready(begun.map(Some).map_err(Lost::Http2)),
+        // A client that is only just beginning may still bring a request while we drain.
+        Poll::Pending if open.poll_order(cx) == Order::Close => Poll::Ready(Ok(None)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+/// A connection that has begun. Dropping it fails its streams.
+struct Driver<'c, IO> {
+    client: &'c Rc<Client>,
+    connection: server::Connection<IO, Bytes>,
+    pings: Pings,
+    draining: bool,
+}
+
+impl<'c, IO> Driver<'c, IO>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    fn new(client: &'c Rc<Client>, mut connection: server::Connection<IO, Bytes>) -> Result<Self, Lost> {
+        let pings = connection.ping_pong().ok_or(Lost::Closed)?;
+        let pings = Pings::new(pings, &client.connection.worker.clock, SILENCE);
+        Ok(Self { client, connection, pings, draining: false })
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        let open = &self.client.connection.open;
+        loop {
+            // First, so that a request which had arrived before the order is still answered.
+            while let Poll::Ready(request) = self.connection.poll_accept(cx) {
+                let Some(request) = request else { return Poll::Ready(Ok(())) };
+                let (request, respond) = request?;
+                Stream::begin(self.client, request, respond);
+            }
+            match open.poll_order(cx) {
+                Order::Drain if !self.draining => {
+                    self.draining = true;
+                    self.connection.graceful_shutdown();
+                    continue;
+                }
+                Order::Serve | Order::Drain => {}
+                Order::Close => return Poll::Ready(Ok(())),
+            }
+            if open.take_heard() {
+                self.pings.excuse();
+            }
+            match self.pings.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(lost)) => {
+                    // It may be there all the same. Nobody waits for it to take this.
+                    self.connection.abrupt_shutdown(Reason::NO_ERROR);
+                    let _ = self.connection.poll_closed(cx);
+                    return Poll::Ready(Err(lost));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The body of a response on its way into a stream, as fast as the client opens its window: at most one part waits for that.
+
+use crate::proxy::body::{DownloadError, ResponseBody};
+use crate::proxy::clock::Patience;
+use ::h2::{Reason, SendStream};
+use bytes::Bytes;
+use http_body::Body;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// A body under way. Dropped before its end it resets the stream.
+pub(super) struct Sending<'b> {
+    stream: SendStream<Bytes>,
+    body: &'b mut ResponseBody,
+    /// Taken from the body, not handed on yet.
+    part: Bytes,
+    /// `part` is the last one.
+    ends: bool,
+    /// With a client whose turn it is: there is a part for it.
+    patience: Patience,
+}
+
+/// Why a response did not get to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unsent {
+    /// The client reset the stream, or its connection ended.
+    #[error("the HTTP/2 stream failed")]
+    Http2(#[from] ::h2::Error),
+    /// The same, seen by who waits for its window.
+    #[error("the HTTP/2 stream ended")]
+    Closed,
+    /// The client took nothing for too long.
+    #[error("it takes nothing any more")]
+    Stalled,
+    /// The body broke off.
+    #[error("the response body broke off")]
+    Body(#[source] DownloadError),
+}
+
+impl<'b> Sending<'b> {
+    pub(super) fn new(stream: SendStream<Bytes>, body: &'b mut ResponseBody, patience: Patience) -> Self {
+        Self { stream, body, part: Bytes::new(), ends: false, patience }
+    }
+
+    /// Sends until all is handed on, or until the client or the body has to be waited for.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        loop {
+            if !self.part.is_empty() {
+                ready!(self.poll_room(cx))?;
+                self.stream.send_data(mem::take(&mut self.part), self.ends)?;
+                if self.ends {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            let Poll::Ready(frame) = Pin::new(&mut *self.body).poll_frame(cx) else {
+                // The client may want it no more.
+                let reason = ready!(self.stream.poll_reset(cx))?;
+                return Poll::Ready(Err(Unsent::Http2(reason.into())));
+            };
+            match frame {
+                Some(Ok(frame)) => {
+                    // Trailers end at this hop.
+                    let Ok(part) = frame.into_data() else { continue };
+                    if part.is_empty() {
+                        continue;
+                    }
+                    (self.part, self.ends) = (part, self.body.is_end_stream());
+                    // One byte of window is enough: the library sends the rest as more of it opens, and the next part is
+                    // not handed on before that. To ask for all would have it wake us for each bit of a small window.
+                    self.stream.reserve_capacity(1);
+                }
+                Some(Err(error)) => {
+                    // No cache is to take the part for the whole.
+                    self.stream.send_reset(Reason::INTERNAL_ERROR);
+                    return Poll::Ready(Err(Unsent::Body(error)));
+                }
+                None => return Poll::Ready(Ok(self.stream.send_data(Bytes::new(), true)?)),
+            }
+        }
+    }
+
+    /// Waits for the client's window.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        while self.stream.capacity() == 0 {
+            match self.stream.poll_capacity(cx) {
+                Poll::Ready(Some(room)) => drop(room?),
+                Poll::Ready(None) => return Poll::Ready(Err(Unsent::Closed)),
+                Poll::Pending => {
+                    ready!(self.patience.poll_lost(cx));
+                    return Poll::Ready(Err(Unsent::Stalled));
+                }
+            }
+        }
+        self.patience.rewarded();
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,60 @@
+//! What comes in on a stream: the parts of a body, in either direction. The other end may send more when they were taken.
+
+use ::h2::RecvStream;
+use bytes::Bytes;
+use std::task::{Context, Poll, ready};
+
+/// A body under way. Trailers end at this hop.
+#[derive(Debug)]
+pub struct Parts {
+    stream: RecvStream,
+    /// Bytes that are still to come, where that was said.
+    left: Option<u64>,
+}
+
+/// Why a body did not arrive whole.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// The stream failed, or its connection.
+    #[error("the HTTP/2 stream failed")]
+    Http2(#[from] ::h2::Error),
+    /// It is not as long as was said. Not reached with a stream that the library has checked; what is missing must never go
+    /// unnoticed.
+    #[error("the body is not as long as its Content-Length")]
+    Length,
+}
+
+impl Parts {
+    /// Those of a body of this length, where that was said.
+    pub fn new(stream: RecvStream, length: Option<u64>) -> Self {
+        Self { stream, left: length }
+    }
+
+    /// Whether all was taken.
+    pub fn is_end(&self) -> bool {
+        self.stream.is_end_stream() && self.left.is_none_or(|left| left == 0)
+    }
+
+    /// Bytes that are still to come, where that is known.
+    pub fn left(&self) -> Option<u64> {
+        self.left
+    }
+
+    /// The next part, which is not empty; none at the end. A stream that was reset has no end, whatever the reason says.
+    pub fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+        loop {
+            let Some(part) = ready!(self.stream.poll_data(cx)) else {
+                let is_whole = self.left.is_none_or(|left| left == 0);
+                return Poll::Ready(if is_whole { Ok(None) } else { Err(Broken::Length) });
+            };
+            let part = part?;
+            self.stream.flow_control().release_capacity(part.len())?;
+            if let Some(left) = &mut self.left {
+                *left = left.checked_sub(part.len() as u64).ok_or(Broken::Length)?;
+            }
+            if !part.is_empty() {
+                return Poll::Ready(Ok(Some(part)));
+            }
+        }
+    }
+}

@@ -12,6 +12,7 @@ use origin_shim::proxy::Shared;
 use origin_shim::proxy::roots::Roots;
 use origin_shim::rewrite::{CdnType, Dialect};
 use origin_shim::view::PurgeHealthView;
+use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -248,9 +249,13 @@ impl Origin {
     }
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, nor will: its port stays taken until the tests end.
 pub fn nowhere() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
 }
 
 /// A running data plane and what it shares with a control plane.

@@ -32,6 +32,8 @@ class Proxy:
     note: str = ""
     # Whether it turns Surrogate-Key into Cache-Tag, and only for requests that opted in.
     whole_job: bool = True
+    # A function of the thread whose instructions are counted; of all where there is none.
+    serves: str = ""
     process: subprocess.Popen | None = field(default=None, repr=False)
 
     def start(self, folder: Path, prefix: list[str] = []) -> None:
@@ -324,4 +326,5 @@ api_url = "http://{ORIGIN}"
     path = folder / f"ours-{ports[0]}.toml"
     path.write_text(config)
     cores = "0" if workers == 1 else "0,1"
-    return Proxy(name, *ports, [str(binary), "serve", "--config", str(path)], [str(binary), "--version"], cores=cores)
+    return Proxy(name, *ports, [str(binary), "serve", "--config", str(path)], [str(binary), "--version"], cores=cores,
+                 serves="proxy::handle")

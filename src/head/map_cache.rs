@@ -27,7 +27,7 @@ impl MapCache {
             self.note(&map, names);
             return map;
         };
-        self.shapes.swap(0, found);
+        self.shapes[..=found].rotate_right(1);
         let mut map = self.shapes[0].clone();
         map.iter_mut().zip(lines).for_each(|((_, value), line)| *value = line.value().clone());
         map
@@ -49,7 +49,7 @@ impl MapCache {
         shape.values_mut().for_each(|value| *value = HeaderValue::from_static(""));
         if shape.iter_mut().map(|(name, _)| name).eq(names) {
             self.shapes.truncate(SHAPES - 1);
-            self.shapes.push(shape);
+            self.shapes.insert(0, shape);
         }
     }
 }

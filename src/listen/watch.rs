@@ -134,6 +134,11 @@ impl Watch {
         self.heard.replace(false)
     }
 
+    /// Whether bytes wait for the client to take them.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.get().is_some()
+    }
+
     /// Bytes were taken by the client.
     pub(super) fn sent(&self) {
         self.stalled.set(None);

@@ -284,6 +284,9 @@ mod tests {
         in_flight.end(last, 300);
         assert_eq!(reports(&in_flight, ask(7, 0), 300), format!("Ends(800) {everything} end"));
         assert_eq!(reports(&in_flight, ask(7, 0), 801), "Found([]) end");
-        tickets.into_iter().for_each(|ticket| in_flight.end(ticket, 900));
+        // What has arrived makes room, also for who comes next.
+        tickets.drain(..).for_each(|ticket| in_flight.end(ticket, 900));
+        assert_eq!(in_flight.begin(response("/x", CdnType::Fastly), 1_400), None);
+        assert!(in_flight.begin(response("/x", CdnType::Fastly), 1_401).is_some());
     }
 }

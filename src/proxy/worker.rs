@@ -179,6 +179,8 @@ impl Worker {
         let Newest { cache, snapshot } = &mut *self.routing.borrow_mut();
         let newest = cache.load();
         if !Arc::ptr_eq(newest, &snapshot.routing) {
+            // Requests that go on for long keep their snapshot, but what it remembers is of no use any more.
+            snapshot.decisions.take();
             *snapshot = Snapshot::of(newest);
         }
         Rc::clone(snapshot)

@@ -70,32 +70,31 @@ pub fn rewrite(
     status: StatusCode,
     headers: &mut Headers,
 ) -> Decision {
-    let rewriting = Rewriting::of(policy, request, edge, status, headers);
+    let (rewriting, _) = Rewriting::of(policy, request, edge, status, headers);
     rewriting.edits.make(headers);
     rewriting.decision
 }
 
-/// What is to be done to a response, and what it comes from.
+/// What is to be done to a response.
 #[derive(Clone, Debug)]
 pub(super) struct Rewriting {
     pub(super) decision: Decision,
     pub(super) edits: Edits,
     /// What the response can be purged by.
-    keys: Rc<Keys>,
-    /// Seconds that it has spent in caches.
-    age: Option<u32>,
-    /// Whether the same response to the same request will be rewritten alike at any time, unless it is purged.
+    pub(super) keys: Rc<Keys>,
+    /// Whether the same response to the same request will be rewritten alike at any time and of any age, unless it is purged.
     pub(super) lasts: bool,
 }
 
 impl Rewriting {
+    /// Decides; and tells how many seconds the response has spent in caches, if it comes from one.
     pub(super) fn of(
         policy: &Policy,
         request: RequestFacts<'_>,
         edge: Edge<'_>,
         status: StatusCode,
         headers: &Headers,
-    ) -> Self {
+    ) -> (Self, Option<u32>) {
         let path = path::normalise(request.path);
         let rule = policy.rule(&path);
         let (mut edits, mut keys) = (Edits::default(), Keys::default());
@@ -109,13 +108,15 @@ impl Rewriting {
         let writer =
             Writer { policy, dialect: edge.dialect, origin: &origin, fields: &fields, edits: &mut edits };
         let decision = decide((&path, rule, status), request, edge, (tags, is_old), writer);
-        let lasts = decision.outcome != Outcome::Guarded && age.is_none() && origin.expires.is_none();
-        Self { decision, edits, keys, age, lasts }
+        // Of an age are fallbacks, which never exceed what is left of the origin's lifetime; of a moment dates, too.
+        let is_of_its_age = decision.outcome == Outcome::Fallback && age.is_some();
+        let lasts = decision.outcome != Outcome::Guarded && origin.expires.is_none() && !is_of_its_age;
+        (Self { decision, edits, keys, lasts }, age)
     }
 
-    /// What purges need to know of the response.
-    pub(super) fn provenance(&self, edge: Edge<'_>) -> Provenance {
-        Provenance::of(&self.keys, self.age, edge)
+    /// What purges need to know of the response if it is of this age.
+    pub(super) fn provenance(&self, age: Option<u32>, edge: Edge<'_>) -> Provenance {
+        Provenance::of(&self.keys, age, edge)
     }
 }
 

@@ -4,8 +4,9 @@
 
 use super::decide::{Edge, Provenance, RequestFacts, Rewriting};
 use super::fields::Field;
-use super::outcome::{Decision, Reason};
-use super::{CdnType, Dialect, Policy};
+use super::origin::age_seconds;
+use super::outcome::Decision;
+use super::{Dialect, Policy};
 use crate::head::{FieldLine, Headers, Known};
 use http::{Method, StatusCode};
 use std::ptr;
@@ -13,9 +14,8 @@ use std::rc::Rc;
 
 /// A power of two; in tests so few that pages meet in them.
 const SLOTS: usize = if cfg!(test) { 2 } else { 1024 };
-/// Pages whose path and lines are longer are not remembered. With the number of slots this bounds the memory: 5 MiB, where
-/// all are as long as this.
-const MAX_BYTES: usize = 2048;
+/// Pages that take more memory are not remembered. With the number of slots this bounds it: to 8 MiB, where all take as much.
+const MAX_BYTES: usize = 8 * 1024;
 
 /// What was done to responses before, under one configuration: it must not outlive that.
 #[derive(Debug, Default)]
@@ -25,7 +25,8 @@ pub struct DecisionCache {
 
 #[derive(Clone, Debug, Default)]
 struct Slot {
-    /// Of the response that asked for this slot last. Only one that comes twice is remembered: what comes once costs no copy.
+    /// Of what asked for this slot last: its facts, its path and what its lines say. Only what comes twice is remembered: what
+    /// comes once costs no copy.
     candidate: u64,
     page: Option<Box<Page>>,
 }
@@ -39,17 +40,19 @@ struct Page {
     rewriting: Rewriting,
 }
 
-/// What a decision depends on besides the path and the response's lines.
+/// What a decision depends on besides the path and the response's lines, each in bits of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Facts {
-    site: u32,
-    cdn: CdnType,
-    fallback: Option<Reason>,
-    status: StatusCode,
-    /// Whether the method is GET or HEAD.
-    is_get: bool,
-    authorization: bool,
-    cookie: bool,
+struct Facts(u64);
+
+impl Facts {
+    fn of(site: u32, request: RequestFacts<'_>, edge: Edge<'_>, status: StatusCode) -> Self {
+        let is_get = matches!(*request.method, Method::GET | Method::HEAD);
+        let flags = [is_get, request.authorization, request.cookie];
+        let flags = flags.into_iter().fold(0, |flags, flag| flags << 1 | u64::from(flag));
+        let fallback = edge.fallback.map_or(0, |reason| 1 + reason.index() as u64);
+        let parts = [(8, fallback), (8, edge.dialect.cdn as u64), (10, status.as_u16().into()), (3, flags)];
+        Self(parts.into_iter().fold(site.into(), |facts, (bits, part)| facts << bits | part))
+    }
 }
 
 impl DecisionCache {
@@ -63,72 +66,63 @@ impl DecisionCache {
         status: StatusCode,
         headers: &mut Headers,
     ) -> (Decision, Provenance) {
-        let facts = Facts {
-            site,
-            cdn: edge.dialect.cdn,
-            fallback: edge.fallback,
-            status,
-            is_get: matches!(*request.method, Method::GET | Method::HEAD),
-            authorization: request.authorization,
-            cookie: request.cookie,
-        };
-        let slot = self.slot(facts, request.path);
+        let facts = Facts::of(site, request, edge, status);
+        let hash = hash(facts.0, request.path.as_bytes());
+        let slot = self.slot(hash);
         if let Some(page) = &slot.page
             && page.facts == facts
             && *page.path == *request.path
-            && page.lines.are_in(headers, edge.dialect)
+            && let Some(age) = page.lines.are_in(headers, edge.dialect)
         {
-            let provenance = page.rewriting.provenance(edge);
+            let provenance = page.rewriting.provenance(age, edge);
             if !edge.has_purged(&provenance) {
                 page.rewriting.edits.make(headers);
                 return (page.rewriting.decision, provenance);
             }
         }
-        let rewriting = Rewriting::of(policy, request, edge, status, headers);
+        let (rewriting, age) = Rewriting::of(policy, request, edge, status, headers);
         if rewriting.lasts {
-            slot.learn(facts, request.path, headers, edge.dialect, &rewriting);
+            let lines = Lines::of(headers, edge.dialect);
+            if slot.has_seen(hash, &lines) && size(request.path, &lines, &rewriting) <= MAX_BYTES {
+                slot.page = Some(Box::new(Page::new(facts, request.path, lines, rewriting.clone())));
+            }
         }
         rewriting.edits.make(headers);
-        (rewriting.decision, rewriting.provenance(edge))
+        let provenance = rewriting.provenance(age, edge);
+        (rewriting.decision, provenance)
     }
 
-    fn slot(&mut self, facts: Facts, path: &str) -> &mut Slot {
+    fn slot(&mut self, hash: u64) -> &mut Slot {
         if self.slots.is_empty() {
             self.slots.resize(SLOTS, Slot::default());
         }
-        let start = u64::from(facts.site) << 8 | facts.cdn as u64;
         // The better mixed half chooses the slot.
-        let number = (hash(start, path.as_bytes()) >> 32) as usize % SLOTS;
-        &mut self.slots[number]
+        &mut self.slots[(hash >> 32) as usize % SLOTS]
     }
 }
 
 impl Slot {
-    /// What was done to this response is remembered if it came before.
-    fn learn(
-        &mut self,
-        facts: Facts,
-        path: &str,
-        headers: &Headers,
-        dialect: &Dialect,
-        rewriting: &Rewriting,
-    ) {
-        let lines = Lines::of(headers, dialect);
-        let said = lines.said.iter().map(|line| line.value().as_bytes());
-        let candidate = said.fold(hash(0, path.as_bytes()), hash);
-        if self.candidate != candidate {
-            self.candidate = candidate;
-            return;
-        }
-        let mut rewriting = rewriting.clone();
-        let bytes = |line: &FieldLine| line.name().as_str().len() + line.value().len();
-        let said: usize = lines.said.iter().map(|line| bytes(line)).sum();
-        let written: usize = rewriting.edits.lines().map(|line| bytes(line)).sum();
-        if path.len() + said + written <= MAX_BYTES {
-            rewriting.edits.lines().for_each(|line| *line = line.lasting());
-            self.page = Some(Box::new(Page { facts, path: path.into(), lines: lines.lasting(), rewriting }));
-        }
+    /// Whether the last response that came to this slot was the same.
+    fn has_seen(&mut self, page: u64, lines: &Lines) -> bool {
+        let candidate = lines.said.iter().fold(page, |before, line| hash(before, line.value().as_bytes()));
+        std::mem::replace(&mut self.candidate, candidate) == candidate
     }
+}
+
+impl Page {
+    fn new(facts: Facts, path: &str, lines: Lines, mut rewriting: Rewriting) -> Self {
+        rewriting.edits.lines_mut().for_each(|line| *line = line.lasting());
+        Self { facts, path: path.into(), lines: lines.lasting(), rewriting }
+    }
+}
+
+/// Bytes of memory that a page takes, nearly.
+fn size(path: &str, lines: &Lines, rewriting: &Rewriting) -> usize {
+    // The text of a line stands in its value and in the line as it is written.
+    let line =
+        |line: &Rc<FieldLine>| size_of::<FieldLine>() + 2 * (line.name().as_str().len() + line.value().len());
+    let lines: usize = lines.said.iter().chain(rewriting.edits.lines()).map(line).sum();
+    size_of::<Page>() + path.len() + lines + rewriting.keys.size()
 }
 
 /// What a response says about caching.
@@ -142,8 +136,9 @@ struct Lines {
     said: Vec<Rc<FieldLine>>,
 }
 
-/// Fields of which it only matters that they are there, where a rewriting [lasts](Rewriting::lasts).
-const SIGNS: u64 = Known::Expires.bit() | Known::SetCookie.bit();
+/// Fields of which it only matters that they are there, where a rewriting [lasts](Rewriting::lasts). None of them can be a
+/// dialect's own.
+const SIGNS: u64 = Known::Age.bit() | Known::Expires.bit() | Known::SetCookie.bit();
 
 impl Lines {
     fn of(headers: &Headers, dialect: &Dialect) -> Self {
@@ -159,18 +154,20 @@ impl Lines {
         lines
     }
 
-    /// Whether these headers say the same.
-    fn are_in(&self, headers: &Headers, dialect: &Dialect) -> bool {
-        let (mut said, mut there) = (self.said.iter(), 0);
+    /// If these headers say the same: the seconds that the response has spent in caches, which it may say anew.
+    fn are_in(&self, headers: &Headers, dialect: &Dialect) -> Option<Option<u32>> {
+        let (mut said, mut there, mut age) = (self.said.iter(), 0, None);
         for line in headers.lines().filter(|line| matters(line, self.names, dialect)) {
             there |= line.known().bit();
             // Most are not only alike but one and the same, since connections remember lines, too.
             let is_same = |said: &Rc<FieldLine>| ptr::eq(&raw const **said, line) || **said == *line;
-            if line.known().bit() & SIGNS == 0 && !said.next().is_some_and(is_same) {
-                return false;
+            if line.known() == Known::Age {
+                age = age.or_else(|| Some(age_seconds(line.value())));
+            } else if line.known().bit() & SIGNS == 0 && !said.next().is_some_and(is_same) {
+                return None;
             }
         }
-        said.next().is_none() && there == self.there
+        (said.next().is_none() && there == self.there).then_some(age)
     }
 
     fn lasting(self) -> Self {

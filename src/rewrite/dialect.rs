@@ -78,6 +78,19 @@ impl Dialect {
     }
 }
 
+impl Dialect {
+    /// Whether a header of this name carries lifetimes, of whichever CDN: tags in there would be lost.
+    pub fn carries_lifetimes(name: &HeaderName) -> bool {
+        Field::named(name)
+            .is_some_and(|field| field == Field::CacheControl || Field::TARGETED.contains(&field))
+    }
+
+    /// Whether a header of this name carries tags, of whichever CDN: a lifetime in there would be lost.
+    pub fn carries_tags(name: &HeaderName) -> bool {
+        Field::named(name).is_some_and(|field| Field::TAGS.contains(&field))
+    }
+}
+
 /// How a field that carries lifetimes is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Syntax {

@@ -57,7 +57,15 @@ impl Edits {
     }
 
     /// The lines that will be there.
-    pub(super) fn lines(&mut self) -> impl Iterator<Item = &mut Rc<FieldLine>> {
+    pub(super) fn lines(&self) -> impl Iterator<Item = &Rc<FieldLine>> {
+        self.changes.iter().filter_map(|change| match change {
+            Change::Set(line) => Some(line),
+            Change::Remove(..) => None,
+        })
+    }
+
+    /// The same, to be replaced by others like them.
+    pub(super) fn lines_mut(&mut self) -> impl Iterator<Item = &mut Rc<FieldLine>> {
         self.changes.iter_mut().filter_map(|change| match change {
             Change::Set(line) => Some(line),
             Change::Remove(..) => None,

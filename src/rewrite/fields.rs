@@ -82,6 +82,11 @@ impl Field {
         })
     }
 
+    /// The one of this name, where that is a usual one.
+    pub(super) fn named(name: &HeaderName) -> Option<Self> {
+        Self::of(Known::of(name.as_str()))
+    }
+
     /// Every one.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let standard =
@@ -130,9 +135,8 @@ pub(super) struct Fields<'h, 'd> {
 impl<'h, 'd> Fields<'h, 'd> {
     pub(super) fn of(headers: &'h Headers, dialect: &'d Dialect) -> Self {
         let tag_header = dialect.tag_header.as_ref();
-        let own = |name: &HeaderName| Field::of(Known::of(name.as_str()));
-        let own_ttl = own(&dialect.ttl_header).unwrap_or(Field::OwnTtl);
-        let own_tags = tag_header.and_then(own).unwrap_or(Field::OwnTags);
+        let own_ttl = Field::named(&dialect.ttl_header).unwrap_or(Field::OwnTtl);
+        let own_tags = tag_header.and_then(Field::named).unwrap_or(Field::OwnTags);
         let others = own_ttl == Field::OwnTtl || own_tags == Field::OwnTags;
         let first = [None; Field::COUNT];
         let mut found = Self { headers, dialect, first, there: 0, repeated: 0, own_ttl, own_tags };

@@ -54,6 +54,11 @@ impl Keys {
         self.incomplete = true;
     }
 
+    /// Bytes of memory that they take.
+    pub(super) fn size(&self) -> usize {
+        size_of::<Self>() + if self.list.spilled() { size_of::<Key>() * self.list.capacity() } else { 0 }
+    }
+
     /// Whether a purge with the keys for which `is_purged` holds covers the response.
     pub fn any(&self, mut is_purged: impl FnMut(Key) -> bool) -> bool {
         self.incomplete || self.list.iter().any(|key| is_purged(*key))

@@ -4,9 +4,10 @@
 //! asked, and the response's status and headers give a [`Decision`] and edited headers.
 //!
 //! In the order in which a response meets them: [`path`] and [`pattern`] find the rule, `fields` looks which
-//! headers there are, `tag_header` writes the [`tags`] (with the keys of [`aem`] where a site is one of AEM), `origin` reads what the origin said, `never` and `table`
-//! decide what the response gets, `write` writes it; a [`DecisionCache`] remembers all of that for responses that come again. Which purges it could be covered by is told by `keys`, and whether one of
-//! them came after it was made by `purged`; a copy tells it by its `stamp`.
+//! headers there are, `tag_header` writes the [`tags`] (with the keys of [`aem`] where a site is one of AEM),
+//! `origin` reads what the origin said, `never` and `table` decide what the response gets, `write` writes it; a
+//! [`DecisionCache`] remembers all of that for responses that come again. Which purges it could be covered by is
+//! told by `keys`, and whether one of them came after it was made by `purged`; a copy tells it by its `stamp`.
 
 pub mod aem;
 pub mod cache_control;

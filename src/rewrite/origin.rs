@@ -41,12 +41,7 @@ impl Origin {
         }
         let expires = if cache_control.max_age.is_none() { expires_after(fields) } else { None };
         let age = fields.first(Field::Age);
-        Self {
-            cache_control,
-            targeted: targeted(fields),
-            expires,
-            age: age.map(|age| delta_seconds(age.as_bytes().trim_ascii())),
-        }
+        Self { cache_control, targeted: targeted(fields), expires, age: age.map(age_seconds) }
     }
 
     /// How long the origin lets a browser reuse the response from now on, in seconds, if it says so.
@@ -110,6 +105,11 @@ impl Origin {
             None
         }
     }
+}
+
+/// What a line of `Age` says.
+pub(super) fn age_seconds(age: &HeaderValue) -> u32 {
+    delta_seconds(age.as_bytes().trim_ascii())
 }
 
 /// The targeted field that decides: the CDN's own, else the first in order that gives a lifetime or forbids one.

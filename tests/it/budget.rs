@@ -34,15 +34,20 @@ const OPT_IN: &str = "x-push-invalidation: enabled\r\nx-byo-cdn-type: cloudflare
 #[test]
 fn a_request_costs_what_it_did() {
     // Beside each other: what counts does not depend on the time that it takes.
-    let [short, rewritten, untouched] = thread::scope(|scope| {
-        let runs = [[0, 0], [MORE, 0], [0, MORE]].map(|more| scope.spawn(move || run(more)));
+    let [short, rewritten, untouched, new] = thread::scope(|scope| {
+        let runs =
+            [[0, 0, 0], [MORE, 0, 0], [0, MORE, 0], [0, 0, MORE]].map(|more| scope.spawn(move || run(more)));
         runs.map(|run| run.join().unwrap())
     });
     let per_request = (rewritten.instructions - short.instructions) / (rewritten.asked - short.asked);
-    let waited = (untouched.asked - short.asked) * per_request;
+    let beyond = |run: &Run| {
+        let waited = (run.asked - short.asked) * per_request;
+        (run.instructions - short.instructions - waited) / MORE
+    };
     let counted = BTreeMap::from([
         ("rewritten", per_request),
-        ("not-opted-in", (untouched.instructions - short.instructions - waited) / MORE),
+        ("rewritten-anew", beyond(&new)),
+        ("not-opted-in", beyond(&untouched)),
     ]);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/BUDGET");
     if env::var_os("UPDATE").is_some() {
@@ -91,8 +96,8 @@ struct Run {
     asked: i64,
 }
 
-/// A run with so many requests that opt in, and that do not, beyond the first ones.
-fn run([rewritten, untouched]: [i64; 2]) -> Run {
+/// A run with so many requests that opt in, that do not, and that opt in each for a page of its own, beyond the first ones.
+fn run([rewritten, untouched, new]: [i64; 3]) -> Run {
     let page = RESPONSE.to_owned() + &"x".repeat(1024);
     let origin = Origin::playing(move |served| {
         while served.request().is_some() {
@@ -115,8 +120,8 @@ fn run([rewritten, untouched]: [i64; 2]) -> Run {
     shim.wait_until(|| crate::harness::listens(address)).unwrap();
 
     let mut client = Wire::connect(address);
-    let mut lifetime = |opt_in: &str| {
-        let request = format!("GET /a/page HTTP/1.1\r\nhost: www.example.test\r\n{opt_in}\r\n");
+    let mut lifetime = |page: &str, opt_in: &str| {
+        let request = format!("GET /a/{page} HTTP/1.1\r\nhost: www.example.test\r\n{opt_in}\r\n");
         let (head, body) = client.request(&request);
         assert_eq!(body.len(), 1024, "{head}");
         header(&head, "cache-control").map(str::to_owned)
@@ -124,13 +129,16 @@ fn run([rewritten, untouched]: [i64; 2]) -> Run {
     let mut asked = FIRST + rewritten;
     eventually("the CDN is healthy", || {
         asked += 1;
-        (lifetime(OPT_IN).as_deref() == Some("max-age=7200")).then_some(())
+        (lifetime("page", OPT_IN).as_deref() == Some("max-age=7200")).then_some(())
     });
     for _ in 0..FIRST + rewritten {
-        assert_eq!(lifetime(OPT_IN).as_deref(), Some("max-age=7200"));
+        assert_eq!(lifetime("page", OPT_IN).as_deref(), Some("max-age=7200"));
     }
     for _ in 0..FIRST + untouched {
-        assert_eq!(lifetime("").as_deref(), Some("max-age=300"));
+        assert_eq!(lifetime("page", "").as_deref(), Some("max-age=300"));
+    }
+    for number in 0..FIRST + new {
+        assert_eq!(lifetime(&format!("{number:04}"), OPT_IN).as_deref(), Some("max-age=7200"));
     }
     drop(client);
     shim.terminate();

@@ -95,7 +95,7 @@ fn rate(file: &file::Cdn, at: &At<'_>) -> Rate {
 }
 
 /// Headers that carry something else; a TTL or tags there would break every response.
-const TAKEN: [&str; 29] = [
+const TAKEN: [&str; 30] = [
     "accept-ranges",
     "age",
     "authorization",
@@ -113,6 +113,7 @@ const TAKEN: [&str; 29] = [
     "last-modified",
     "link",
     "location",
+    "pragma",
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
@@ -139,9 +140,13 @@ fn dialect(file: &file::Cdn, at: &At<'_>) -> Dialect {
     };
     let ttl_header = header("ttl_header", &file.ttl_header);
     let dialect = Dialect::new(file.cdn_type, ttl_header, header("tag_header", &file.tag_header));
-    let tags_in_cache_control = dialect.tag_header.as_ref().is_some_and(|name| name == "cache-control");
-    if tags_in_cache_control || dialect.tag_header.as_ref() == Some(&dialect.ttl_header) {
+    let carries_lifetimes =
+        |name: &HeaderName| *name == dialect.ttl_header || Dialect::carries_lifetimes(name);
+    if dialect.tag_header.as_ref().is_some_and(carries_lifetimes) {
         at.key("tag_header").error("must not be a header that carries lifetimes");
+    }
+    if Dialect::carries_tags(&dialect.ttl_header) {
+        at.key("ttl_header").error("must not be a header that carries tags");
     }
     dialect
 }

@@ -87,6 +87,8 @@ fn wrong_configurations() {
         ("CDN values", cdn("type = \"cloudflare\"\nname = \"Cloud Flare\"\nzone_id = \"a/b\"\napi_token = \"env:A_CANARY\"\nhosts = [\"*.example.com\", \"a\", \"a\"]\nrepeat_after = \"1h\"\naccount = \"a/b\"\nttl_header = \"connection\"\ntag_header = \"Cache Tag\"\napi_url = \"https://a?x\"\nplan = \"free\"")),
         ("rates", cdn(&format!("{fastly}\ncalls_per_second = 0\ncall_burst = 0\nitems_per_second = 2e6\n[[sites.cdns]]\n{fastly}\nname = \"b\"\nitem_burst = 5\ncalls_per_second = nan"))),
         ("tags where lifetimes are", cdn(&format!("{fastly}\ntag_header = \"Surrogate-Control\""))),
+        ("tags where another CDN's lifetimes are", cdn("type = \"cloudfront\"\ndistribution_id = \"E1ABCDEF\"\ntag_header = \"Surrogate-Control\"\n")),
+        ("lifetimes where tags are", cdn(&format!("{fastly}\nttl_header = \"Cache-Tag\""))),
         ("CDNs that do not agree", cdn(&format!("{fastly}\n[[sites.cdns]]\n{fastly}\nname = \"b\"\nttl_header = \"cdn-cache-control\"\ntag_header = \"x-key\"\n[[sites.cdns]]\n{fastly}"))),
     ];
     let mut answers = String::new();

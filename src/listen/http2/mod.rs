@@ -3,7 +3,7 @@
 //! The connection's own task reads and writes all of its frames. Each request is answered in a task of its own
 //! ([`stream`]), so that a slow one holds up no other. What ends the connection fails its streams, which notice at once.
 
-mod body;
+mod request;
 mod response;
 mod sending;
 mod stream;
@@ -124,7 +124,8 @@ where
                 Order::Serve | Order::Drain => {}
                 Order::Close => return Poll::Ready(Ok(())),
             }
-            if open.take_heard() {
+            // Who takes nothing cannot be asked, and has a deadline of its own.
+            if open.take_heard() || open.is_stalled() {
                 self.pings.excuse();
             }
             match self.pings.poll(cx) {

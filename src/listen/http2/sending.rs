@@ -5,7 +5,6 @@ use crate::proxy::clock::Patience;
 use ::h2::{Reason, SendStream};
 use bytes::Bytes;
 use http_body::Body;
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -46,10 +45,14 @@ impl<'b> Sending<'b> {
     /// Sends until all is handed on, or until the client or the body has to be waited for.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
         loop {
-            if !self.part.is_empty() {
-                ready!(self.poll_room(cx))?;
-                self.stream.send_data(mem::take(&mut self.part), self.ends)?;
-                if self.ends {
+            // Never more than the window has room for: what waited for that within the library would have no deadline, and the
+            // response would count as sent.
+            while !self.part.is_empty() {
+                let room = ready!(self.poll_room(cx))?;
+                let part = self.part.split_to(room.min(self.part.len()));
+                let is_last = self.ends && self.part.is_empty();
+                self.stream.send_data(part, is_last)?;
+                if is_last {
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -66,9 +69,6 @@ impl<'b> Sending<'b> {
                         continue;
                     }
                     (self.part, self.ends) = (part, self.body.is_end_stream());
-                    // One byte of window is enough: the library sends the rest as more of it opens, and the next part is
-                    // not handed on before that. To ask for all would have it wake us for each bit of a small window.
-                    self.stream.reserve_capacity(1);
                 }
                 Some(Err(error)) => {
                     // No cache is to take the part for the whole.
@@ -80,8 +80,9 @@ impl<'b> Sending<'b> {
         }
     }
 
-    /// Waits for the client's window.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+    /// Bytes that the client's window has room for, at least one.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Unsent>> {
+        self.stream.reserve_capacity(self.part.len());
         while self.stream.capacity() == 0 {
             match self.stream.poll_capacity(cx) {
                 Poll::Ready(Some(room)) => drop(room?),
@@ -93,6 +94,6 @@ impl<'b> Sending<'b> {
             }
         }
         self.patience.rewarded();
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(self.stream.capacity()))
     }
 }

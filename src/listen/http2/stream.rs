@@ -1,24 +1,23 @@
 //! One request of an HTTP/2 connection and its response, in a task of its own.
 
+use super::request::{self, Continue};
+use super::response;
 use super::sending::{Sending, Unsent};
-use super::{body, response};
-use crate::head::{Known, RequestHead, ResponseHead};
+use crate::head::{RequestHead, ResponseHead};
 use crate::listen::connection::{Client, Connection};
 use crate::listen::watch::{Busy, Order};
 use crate::metrics::shard::Limit;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::clock::Patience;
-use crate::proxy::h1::framing::content_length;
-use crate::proxy::h2::parts::Parts;
 use crate::proxy::{self, RequestBody, error};
 use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream};
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 /// A request under way. Its connection is busy until it ends.
 pub(super) struct Stream {
@@ -31,48 +30,66 @@ impl Stream {
     /// Has a request answered.
     pub(super) fn begin(client: &Rc<Client>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         let (head, stream) = request.into_parts();
-        let head = RequestHead::from(head);
-        let body = request_body(&head, stream);
+        let head = request::head(head);
+        let (body, wanted) = request::body(&head, stream);
         let busy = client.connection.open.begin(!body.is_end_stream());
         let stream = Self { client: Rc::clone(client), respond, busy };
         // Boxed at once: a task moves what it is made of several times, and this is large.
-        tokio::task::spawn_local(Box::pin(stream.run(head, body)));
+        tokio::task::spawn_local(Box::pin(stream.run(head, body, wanted)));
     }
 
-    async fn run(mut self, head: RequestHead, body: RequestBody) {
-        let Client { connection, peer } = &*self.client;
-        let Connection { worker, open, turned_away, .. } = connection;
-        let (head, mut body) = if *turned_away {
-            open.give(Order::Drain);
-            proxy::turn_away(worker, peer, &head)
-        } else {
-            // In a box of its own: its memory is free again when the body begins, and that may be long.
-            let mut answer = Box::pin(proxy::handle(worker, peer, head, body));
-            let answer = poll_fn(|cx| match answer.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                // The client may want it no more, or be gone: then nobody needs the origin's answer.
-                Poll::Pending => self.respond.poll_reset(cx).map(|_| None),
-            });
-            match answer.await {
-                Some(answer) => answer,
-                None => return,
+    async fn run(mut self, head: RequestHead, body: RequestBody, asked: Continue) {
+        let client = Rc::clone(&self.client);
+        let ended = match self.answer(&client, head, body, asked).await {
+            Ok((head, mut body)) => {
+                let sent = self.send(head, &mut body).await;
+                // What was handed over may not be written yet.
+                if let Some(ticket) = body.take_ticket() {
+                    self.busy.unwritten(ticket);
+                }
+                sent
             }
+            Err(unsent) => Err(unsent),
         };
-        let sent = self.send(head, &mut body).await;
-        // What was handed over may not be written yet.
-        if let Some(ticket) = body.take_ticket() {
-            self.busy.unwritten(ticket);
-        }
-        if let Err(unsent) = sent {
+        if let Err(unsent) = ended {
             if matches!(unsent, Unsent::Stalled) {
-                self.client.connection.worker.counters.limited(Limit::Write);
+                client.connection.worker.counters.limited(Limit::Write);
             }
             tracing::debug!(
-                peer = %self.client.connection.address,
+                peer = %client.connection.address,
                 error = error::chain(&unsent),
                 "a response broke off"
             );
         }
+    }
+
+    /// The answer to a request, unless its client gives it up before.
+    async fn answer(
+        &mut self,
+        Client { connection, peer }: &Client,
+        head: RequestHead,
+        body: RequestBody,
+        asked: Continue,
+    ) -> Result<(ResponseHead, ResponseBody), Unsent> {
+        let Connection { worker, open, turned_away, .. } = connection;
+        if *turned_away {
+            open.give(Order::Drain);
+            return Ok(proxy::turn_away(worker, peer, &head));
+        }
+        // In a box of its own: its memory is free again when the body begins, and that may be long.
+        let mut answer = Box::pin(proxy::handle(worker, peer, head, body));
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(Ok(answer));
+            }
+            if asked.as_ref().is_some_and(|asked| asked.take()) {
+                self.respond.send_informational(go_on())?;
+            }
+            // The client may want it no more, or be gone: then nobody needs the origin's answer.
+            let reset = ready!(self.respond.poll_reset(cx))?;
+            Poll::Ready(Err(Unsent::Http2(reset.into())))
+        })
+        .await
     }
 
     /// Sends a response.
@@ -96,13 +113,9 @@ impl Stream {
     }
 }
 
-/// The body of a request. A tunnel has none, and none is granted.
-fn request_body(head: &RequestHead, stream: RecvStream) -> RequestBody {
-    if stream.is_end_stream() || head.method == Method::CONNECT {
-        return RequestBody::Empty;
-    }
-    // The library has seen to it that there is one at most, and holds the body to it.
-    let length = head.headers.all(Known::ContentLength).next();
-    let length = length.and_then(|length| content_length(length.as_bytes()));
-    RequestBody::incoming(body::RequestBody(Parts::new(stream, length)))
+/// What a client waits for that was told to expect it.
+fn go_on() -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::CONTINUE;
+    response
 }

@@ -242,3 +242,73 @@ fn windows_open_as_bodies_pass() {
     assert_eq!(got, LENGTH);
     shim.counts("origin_shim_requests_in_flight 0");
 }
+
+/// Of the last part of a response, too, which waits for the window as all others do.
+#[test]
+fn a_response_is_under_way_until_the_window_has_let_all_of_it_out() {
+    let body = "x".repeat(7_000);
+    let origin = Origin::answering(format!("HTTP/1.1 200 OK\r\ncontent-length: 7000\r\n\r\n{body}").leak());
+    let mut config = config(vec![site(&[origin.address])]);
+    config.server.limits.write_timeout = Duration::from_millis(50);
+    let shim = Shim::start(&config);
+    // SETTINGS_INITIAL_WINDOW_SIZE = 100.
+    let mut client = Client::with_settings(shim.address(), &[0, 4, 0, 0, 0, 100]);
+    get(&mut client, 1);
+    assert_eq!(client.next_of(1, |frame| frame.kind == DATA).unwrap().payload.len(), 100);
+    // It takes nothing more.
+    assert_eq!(client.reset(1), CANCEL);
+    shim.counts("origin_shim_limited_total{limit=\"write\"} 1");
+    shim.counts("origin_shim_requests_in_flight 0");
+
+    // Who takes it slowly gets all of it, although the shim was told to stop.
+    config.server.limits.write_timeout = LIMIT;
+    config.server.limits.header_timeout = Duration::from_millis(50);
+    let shim = Shim::start(&config);
+    let mut client = Client::with_settings(shim.address(), &[0, 4, 0, 0, 0, 100]);
+    get(&mut client, 1);
+    client.next_of(1, |frame| frame.kind == DATA).unwrap();
+    shim.plane.drain(LIMIT);
+    std::thread::sleep(Duration::from_millis(200));
+    client.send(window(1, 7_000));
+    let rest = frames(&mut client, 1);
+    let data = rest.iter().filter(|frame| frame.kind == DATA).map(|frame| frame.payload.len());
+    assert_eq!(data.sum::<usize>(), 6_900);
+    assert_eq!(rest.last().map(|last| last.kind), Some(DATA));
+}
+
+/// RFC 9110 §10.1.1: `Expect` ends here, so it is for us to say that the body is wanted; and only when the origin takes it.
+#[test]
+fn who_waits_to_be_told_to_go_on_is_told() {
+    let origin = Origin::playing(|served| {
+        let (head, body) = served.request().unwrap();
+        assert!(header(&head, "expect").is_none() && body == "body", "{head} {body}");
+        served.wire.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    });
+    let shim = Shim::before(&origin);
+    let mut client = Client::connect(shim.address());
+    let mut head = request("PUT", "/", HOST);
+    head.push(("expect", "100-continue".to_owned()));
+    client.request(1, &head, false);
+    assert_eq!(client.status(1), 100);
+    client.send(frame(DATA, END_STREAM, 1, b"body"));
+    assert_eq!(client.status(1), 200);
+    // Nobody is told to send what nobody wants.
+    let mut head = request("PUT", "/", "other.test");
+    head.push(("expect", "100-continue".to_owned()));
+    client.request(3, &head, false);
+    assert_eq!(client.status(3), 421);
+}
+
+#[test]
+fn a_cookie_in_crumbs_reaches_an_http1_origin_whole() {
+    let origin = Origin::ok();
+    let shim = Shim::before(&origin);
+    let mut client = Client::connect(shim.address());
+    let mut head = request("GET", "/", HOST);
+    head.extend([("cookie", "a=1".to_owned()), ("cookie", "b=2".to_owned())]);
+    client.request(1, &head, true);
+    assert_eq!(client.status(1), 200);
+    let received = origin.received();
+    assert_eq!(header(&received, "cookie"), Some("a=1; b=2"), "{received}");
+    assert_eq!(received.matches("cookie").count(), 1, "{received}");
+}

@@ -1,0 +1,104 @@
+//! A request as the library gives it: its head in our form, and its body, read from its stream as its origin takes it.
+
+use crate::head::{Headers, Known, RequestHead};
+use crate::proxy::RequestBody;
+use crate::proxy::h1::framing::content_length;
+use crate::proxy::h2::parts::Parts;
+use crate::proxy::request_body::BoxError;
+use ::h2::RecvStream;
+use bytes::Bytes;
+use http::header::COOKIE;
+use http::{HeaderValue, Method};
+use http_body::{Body, Frame, SizeHint};
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+/// Whether the body is asked for; none where the client does not wait for that (`Expect: 100-continue`).
+pub(super) type Continue = Option<Rc<Cell<bool>>>;
+
+/// The head of a request.
+pub(super) fn head(parts: http::request::Parts) -> RequestHead {
+    let mut head = RequestHead::from(parts);
+    join_cookies(&mut head.headers);
+    head
+}
+
+/// RFC 9113 §8.2.3: what HTTP/2 lets a client send in crumbs is one field elsewhere.
+fn join_cookies(headers: &mut Headers) {
+    let crumbs: Vec<_> = headers.all(Known::Cookie).map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(&COOKIE, cookie);
+    }
+}
+
+/// The body of a request with this head. A tunnel has none, and none is granted.
+pub(super) fn body(head: &RequestHead, stream: RecvStream) -> (RequestBody, Continue) {
+    if stream.is_end_stream() || head.method == Method::CONNECT {
+        return (RequestBody::Empty, None);
+    }
+    // The library has seen to it that there is one length at most, and holds the body to it.
+    let length = head.headers.all(Known::ContentLength).next();
+    let length = length.and_then(|length| content_length(length.as_bytes()));
+    let mut expected = head.headers.all(Known::Expect);
+    let waits = expected.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let asked = waits.then(Rc::default);
+    let body = Incoming { parts: Parts::new(stream, length), asked: asked.clone() };
+    (RequestBody::incoming(body), asked)
+}
+
+/// A body under way. Dropped before its end it takes no more, and the end of the response resets the stream.
+struct Incoming {
+    parts: Parts,
+    /// Until the client was told.
+    asked: Continue,
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let part = self.parts.poll_part(cx);
+        if let Some(asked) = self.asked.take() {
+            // Who has begun to send does not wait.
+            asked.set(part.is_pending());
+        }
+        part.map(|part| part.map(|part| part.map(Frame::data)).map_err(Into::into).transpose())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.parts.is_end()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.parts.left().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::fixture;
+
+    #[test]
+    fn crumbs_become_one_cookie() {
+        let check = |fields: &[(&str, &str)], expected: &[(&str, &str)]| {
+            let mut headers = fixture::headers(fields);
+            join_cookies(&mut headers);
+            assert_eq!(headers, fixture::headers(expected));
+        };
+        check(&[("a", "1")], &[("a", "1")]);
+        check(&[("cookie", "a=1; b=2")], &[("cookie", "a=1; b=2")]);
+        check(
+            &[("cookie", "a=1"), ("x", "1"), ("cookie", "b=2"), ("cookie", "c=3; d=4")],
+            &[("cookie", "a=1; b=2; c=3; d=4"), ("x", "1")],
+        );
+    }
+}

@@ -146,7 +146,8 @@ origin = "http://origin.example.test"
 [[sites.cdns]]
 type = "fastly"
 service_id = "SU1Z0isxPaozGVKXdv0eY"
-api_token = "literal:token"
+auth_token = "literal:token"
+hosts = ["www.example.test"]
 [[sites.cdns]]
 type = "cloudflare"
 zone_id = "00000000000000000000000000000000"

@@ -114,6 +114,11 @@ impl Rewriting {
         (Self { decision, edits, keys, lasts }, age)
     }
 
+    /// The same for who keeps it.
+    pub(super) fn lasting(self) -> Self {
+        Self { edits: self.edits.lasting(), ..self }
+    }
+
     /// What purges need to know of the response if it is of this age.
     pub(super) fn provenance(&self, age: Option<u32>, edge: Edge<'_>) -> Provenance {
         Provenance::of(&self.keys, age, edge)

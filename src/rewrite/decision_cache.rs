@@ -84,7 +84,8 @@ impl DecisionCache {
         if rewriting.lasts {
             let lines = Lines::of(headers, edge.dialect);
             if slot.has_seen(hash, &lines) && size(request.path, &lines, &rewriting) <= MAX_BYTES {
-                slot.page = Some(Box::new(Page::new(facts, request.path, lines, rewriting.clone())));
+                let (lines, rewriting) = (lines.lasting(), rewriting.clone().lasting());
+                slot.page = Some(Box::new(Page { facts, path: request.path.into(), lines, rewriting }));
             }
         }
         rewriting.edits.make(headers);
@@ -106,13 +107,6 @@ impl Slot {
     fn has_seen(&mut self, page: u64, lines: &Lines) -> bool {
         let candidate = lines.said.iter().fold(page, |before, line| hash(before, line.value().as_bytes()));
         std::mem::replace(&mut self.candidate, candidate) == candidate
-    }
-}
-
-impl Page {
-    fn new(facts: Facts, path: &str, lines: Lines, mut rewriting: Rewriting) -> Self {
-        rewriting.edits.lines_mut().for_each(|line| *line = line.lasting());
-        Self { facts, path: path.into(), lines: lines.lasting(), rewriting }
     }
 }
 

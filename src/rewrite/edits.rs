@@ -64,12 +64,14 @@ impl Edits {
         })
     }
 
-    /// The same, to be replaced by others like them.
-    pub(super) fn lines_mut(&mut self) -> impl Iterator<Item = &mut Rc<FieldLine>> {
-        self.changes.iter_mut().filter_map(|change| match change {
-            Change::Set(line) => Some(line),
-            Change::Remove(..) => None,
-        })
+    /// The same changes for who keeps them.
+    pub(super) fn lasting(mut self) -> Self {
+        for change in &mut self.changes {
+            if let Change::Set(line) = change {
+                *line = line.lasting();
+            }
+        }
+        self
     }
 
     /// Makes the changes, in one pass over the lines: the first line of a field is replaced, other ones go.

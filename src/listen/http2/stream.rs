@@ -31,11 +31,11 @@ impl Stream {
     pub(super) fn begin(client: &Rc<Client>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         let (head, stream) = request.into_parts();
         let head = request::head(head);
-        let (body, wanted) = request::body(&head, stream);
+        let (body, asked) = request::body(&head, stream);
         let busy = client.connection.open.begin(!body.is_end_stream());
         let stream = Self { client: Rc::clone(client), respond, busy };
         // Boxed at once: a task moves what it is made of several times, and this is large.
-        tokio::task::spawn_local(Box::pin(stream.run(head, body, wanted)));
+        tokio::task::spawn_local(Box::pin(stream.run(head, body, asked)));
     }
 
     async fn run(mut self, head: RequestHead, body: RequestBody, asked: Continue) {

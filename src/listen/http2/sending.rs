@@ -2,6 +2,7 @@
 
 use crate::proxy::body::{DownloadError, ResponseBody};
 use crate::proxy::clock::Patience;
+use crate::proxy::h2::window::poll_room;
 use ::h2::{Reason, SendStream};
 use bytes::Bytes;
 use http_body::Body;
@@ -49,7 +50,7 @@ impl<'b> Sending<'b> {
             // response would count as sent.
             while !self.part.is_empty() {
                 let room = ready!(self.poll_room(cx))?;
-                let part = self.part.split_to(room.min(self.part.len()));
+                let part = self.part.split_to(room);
                 let is_last = self.ends && self.part.is_empty();
                 self.stream.send_data(part, is_last)?;
                 if is_last {
@@ -80,20 +81,13 @@ impl<'b> Sending<'b> {
         }
     }
 
-    /// Bytes that the client's window has room for, at least one.
+    /// Bytes of the part that the client's window has room for, at least one.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Unsent>> {
-        self.stream.reserve_capacity(self.part.len());
-        while self.stream.capacity() == 0 {
-            match self.stream.poll_capacity(cx) {
-                Poll::Ready(Some(room)) => drop(room?),
-                Poll::Ready(None) => return Poll::Ready(Err(Unsent::Closed)),
-                Poll::Pending => {
-                    ready!(self.patience.poll_lost(cx));
-                    return Poll::Ready(Err(Unsent::Stalled));
-                }
-            }
-        }
+        let Poll::Ready(room) = poll_room(&mut self.stream, self.part.len(), cx) else {
+            ready!(self.patience.poll_lost(cx));
+            return Poll::Ready(Err(Unsent::Stalled));
+        };
         self.patience.rewarded();
-        Poll::Ready(Ok(self.stream.capacity()))
+        Poll::Ready(Ok(room.ok_or(Unsent::Closed)??))
     }
 }

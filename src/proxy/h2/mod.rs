@@ -16,6 +16,7 @@ mod upload;
 // Clients' connections (`listen/http2/`) have these in common with ours.
 pub mod parts;
 pub mod ping;
+pub mod window;
 
 pub use body::ResponseBody;
 pub use exchange::Exchange;

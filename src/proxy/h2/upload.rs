@@ -1,5 +1,6 @@
 //! A request's body on its way into a stream, as fast as the origin's window has room for it.
 
+use super::window::poll_room;
 use crate::proxy::h1::Cause;
 use ::h2::{Reason, SendStream};
 use bytes::Bytes;
@@ -39,8 +40,8 @@ where
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         loop {
             if !self.data.is_empty() {
-                let room = ready!(self.poll_room(cx))?;
-                let part = self.data.split_to(room.min(self.data.len()));
+                let room = ready!(poll_room(&mut self.stream, self.data.len(), cx)).ok_or(Cause::Closed)?;
+                let part = self.data.split_to(room.map_err(Cause::http2)?);
                 let is_last = self.ends && self.data.is_empty();
                 self.stream.send_data(part, is_last).map_err(Cause::http2)?;
                 if is_last {
@@ -70,18 +71,6 @@ where
                 }
             }
         }
-    }
-
-    /// Bytes that may be sent now, at least one.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Cause>> {
-        self.stream.reserve_capacity(self.data.len());
-        while self.stream.capacity() == 0 {
-            match ready!(self.stream.poll_capacity(cx)) {
-                Some(room) => drop(room.map_err(Cause::http2)?),
-                None => return Poll::Ready(Err(Cause::Closed)),
-            }
-        }
-        Poll::Ready(Ok(self.stream.capacity()))
     }
 
     fn take(&mut self, data: Bytes) -> Result<(), Cause> {

@@ -1,0 +1,25 @@
+//! How much of a body the other end has room for, in either direction.
+
+use ::h2::SendStream;
+use bytes::Bytes;
+use std::task::{Context, Poll, ready};
+
+/// Waits until the window of `stream` has room for some of so many bytes: for how many, at least one. None: the stream has ended.
+///
+/// # Errors
+/// When the stream failed, or its connection.
+pub fn poll_room(
+    stream: &mut SendStream<Bytes>,
+    bytes: usize,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<usize, ::h2::Error>>> {
+    stream.reserve_capacity(bytes);
+    while stream.capacity() == 0 {
+        match ready!(stream.poll_capacity(cx)) {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => return Poll::Ready(None),
+        }
+    }
+    Poll::Ready(Some(Ok(stream.capacity().min(bytes))))
+}

@@ -15,12 +15,13 @@ use origin_shim::rewrite::path::normalise;
 use origin_shim::rewrite::pattern::PathPattern;
 use origin_shim::rewrite::tags::{encode, path_tag};
 use origin_shim::rewrite::{
-    CdnType, DecisionCache, Dialect, Edge, Policy, Profile, Reason, RequestFacts, Rule, TagPolicy, Ttls,
-    rewrite,
+    Asked, BrowserTtl, CdnType, Conditional, DecisionCache, Dialect, Edge, Policy, Profile, Reason,
+    RequestFacts, Rule, TagPolicy, Ttls, rewrite,
 };
 use origin_shim::view::PurgeHealthView;
 use std::hint::black_box;
 use std::path::Path;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ fn policy() -> Policy {
         profile: Profile::Generic,
         ttls: Ttls {
             edge: hours(48),
-            browser: hours(2),
+            browser: BrowserTtl::Origin,
             fallback: Duration::from_secs(300),
             not_found: Duration::from_secs(300),
             guard: Duration::from_secs(1),
@@ -45,12 +46,15 @@ fn policy() -> Policy {
         rules: vec![Rule {
             path: PathPattern::new("/assets/**").expect("a pattern"),
             edge_ttl: Some(hours(720)),
-            browser_ttl: Some(hours(720)),
+            browser_ttl: Some(BrowserTtl::Fixed(hours(720))),
             allow_override: false,
             tags: vec![],
         }],
         tags: TagPolicy { path: true, site: true, sections: 0 },
         aem: None,
+        conditional: Conditional::Strip,
+        origins: vec![],
+        rewrite_location: false,
     }
 }
 
@@ -90,11 +94,12 @@ fn decision(c: &mut Criterion) {
                         path: black_box(PATH),
                         authorization: false,
                         cookie: false,
+                        asked: Asked::default(),
                     };
                     rewrite(
                         &policy,
                         request,
-                        Edge { dialect: &dialect, fallback, guard: None },
+                        Edge { dialects: slice::from_ref(&dialect), fallback, guard: None },
                         StatusCode::OK,
                         headers,
                     )
@@ -122,9 +127,14 @@ fn remembered(c: &mut Criterion) {
             || headers.clone(),
             |headers| {
                 let path = black_box(PATH);
-                let request =
-                    RequestFacts { method: &Method::GET, path, authorization: false, cookie: false };
-                let edge = Edge { dialect: &dialect, fallback: None, guard: None };
+                let request = RequestFacts {
+                    method: &Method::GET,
+                    path,
+                    authorization: false,
+                    cookie: false,
+                    asked: Asked::default(),
+                };
+                let edge = Edge { dialects: slice::from_ref(&dialect), fallback: None, guard: None };
                 cache.rewrite((1, &policy), request, edge, StatusCode::OK, headers)
             },
             BatchSize::SmallInput,

@@ -7,7 +7,7 @@ use super::{CdnHealth, State, now_ms};
 use crate::config::duration::print as duration;
 use crate::config::{self, Mode, OriginHost, Trust};
 use crate::purge::PurgeMode;
-use crate::rewrite::{CdnType, Profile};
+use crate::rewrite::{BrowserTtl, CdnType, Profile};
 use crate::store::QueueStatus;
 use crate::view::OriginStatus;
 use axum::extract;
@@ -210,7 +210,10 @@ fn show(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> S
         },
         cache: Cache {
             edge_ttl: duration(ttls.edge),
-            browser_ttl: duration(ttls.browser),
+            browser_ttl: match ttls.browser {
+                BrowserTtl::Origin => "origin".to_owned(),
+                BrowserTtl::Fixed(ttl) => duration(ttl),
+            },
             fallback_ttl: duration(ttls.fallback),
             not_found_ttl: duration(ttls.not_found),
             guard_ttl: duration(ttls.guard),

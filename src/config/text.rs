@@ -23,6 +23,37 @@ impl From<&str> for DurationText {
     }
 }
 
+/// `origin`, or a duration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BrowserTtlText(DurationText);
+
+impl BrowserTtlText {
+    /// The duration as it is written; none: `origin`.
+    pub fn duration(&self) -> Option<&DurationText> {
+        (self.0.as_str() != "origin").then_some(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for BrowserTtlText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        DurationText::deserialize(deserializer).map(Self)
+    }
+}
+
+impl JsonSchema for BrowserTtlText {
+    fn schema_name() -> Cow<'static, str> {
+        "BrowserTtl".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(origin|[0-9]+(ms|s|m|h|d))$" })
+    }
+}
+
 impl<'de> Deserialize<'de> for DurationText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(DurationVisitor)

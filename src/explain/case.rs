@@ -10,7 +10,9 @@ use crate::proxy::roots::Roots;
 use crate::proxy::site::{Routing, RoutingError};
 use crate::proxy::upstream::Upstreams;
 use crate::rewrite::path::normalise;
-use crate::rewrite::{CdnType, Decision, Edge, Guard, Outcome, RequestFacts, rewrite};
+use crate::rewrite::{
+    Asked, CdnType, Decision, Edge, Guard, Outcome, RequestFacts, public_location, rewrite,
+};
 use crate::view::{Freshness, PurgeHealthView, PurgedSite};
 use http::{Method, StatusCode, Uri, header};
 use rustls::crypto::aws_lc_rs;
@@ -144,8 +146,19 @@ impl<'c> Case<'c> {
             path,
             authorization: request.contains(&header::AUTHORIZATION),
             cookie: request.contains(&header::COOKIE),
+            // Of whoever reads a URL it is not known by which scheme the visitor will come.
+            asked: Asked {
+                scheme: None,
+                host: self.url.authority().map_or("", |authority| authority.as_str()),
+                query: self.url.query(),
+            },
         };
         let mut after = response.clone();
+        if self.site.policy.rewrite_location
+            && let Some(location) = public_location(&self.site.policy, facts, &after)
+        {
+            after.insert(&header::LOCATION, location);
+        }
         let (decision, cdn, tags) = match opt_in.edge {
             Ok(edge) => {
                 let guard = self
@@ -153,8 +166,9 @@ impl<'c> Case<'c> {
                     .as_ref()
                     .map(|(site, began_ms)| Guard { purged: &site.purged, began_ms: *began_ms });
                 let edge = Edge { guard, ..edge };
-                let decision = rewrite(&self.site.policy, facts, edge, status, &mut after);
-                (decision, Some(edge.dialect.cdn), tags(edge.dialect.tag_header.as_ref(), &after))
+                let (decision, _) = rewrite(&self.site.policy, facts, edge, status, &mut after);
+                let dialect = edge.dialect();
+                (decision, Some(dialect.cdn), tags(dialect.tag_header.as_ref(), &after))
             }
             Err(reason) => (Decision { outcome: Outcome::Untouched, reason }, None, Vec::new()),
         };

@@ -3,21 +3,24 @@
 use crate::config::Cdn;
 use crate::rewrite::{CdnType, Dialect, Edge, Reason};
 use crate::view::{PurgeHealth, PurgeHealthView};
+use http::HeaderName;
 use std::sync::Arc;
 
 /// A site's CDNs by type.
 #[derive(Debug, Default)]
 pub struct Edges {
     by_type: Vec<OfType>,
+    /// The dialect of each of them.
+    all: Vec<Dialect>,
 }
 
 /// The CDNs of one type. A request tells the type, not which of them asked: so all must be healthy.
 #[derive(Debug)]
 struct OfType {
-    dialect: Dialect,
+    cdn: CdnType,
+    /// More than one where they differ in their headers: then it is not known which headers the one that asked reads.
+    dialects: Vec<Dialect>,
     health: Vec<Arc<PurgeHealth>>,
-    /// They differ in their headers, so it is not known which headers the one that asked reads.
-    ambiguous: bool,
     /// Purges of one of them are verified.
     stamped: bool,
 }
@@ -25,30 +28,37 @@ struct OfType {
 impl Edges {
     /// Resolves the health of each of the site's CDNs once, so that a request only loads it.
     pub fn compile(site: &str, cdns: &[Arc<Cdn>], health: &PurgeHealthView) -> Self {
-        let mut by_type: Vec<OfType> = Vec::new();
+        let (mut by_type, mut all): (Vec<OfType>, Vec<Dialect>) = (Vec::new(), Vec::new());
         for cdn in cdns {
-            let health = health.cell(site, &cdn.name);
-            match by_type.iter_mut().find(|known| known.dialect.cdn == cdn.dialect.cdn) {
+            let (health, dialect) = (health.cell(site, &cdn.name), &cdn.dialect);
+            if !all.contains(dialect) {
+                all.push(dialect.clone());
+            }
+            match by_type.iter_mut().find(|known| known.cdn == dialect.cdn) {
                 Some(known) => {
-                    known.ambiguous |= known.dialect != cdn.dialect;
+                    if !known.dialects.contains(dialect) {
+                        known.dialects.push(dialect.clone());
+                    }
                     known.stamped |= cdn.verify;
                     known.health.push(health);
                 }
                 None => by_type.push(OfType {
-                    dialect: cdn.dialect.clone(),
+                    cdn: dialect.cdn,
+                    dialects: vec![dialect.clone()],
                     health: vec![health],
-                    ambiguous: false,
                     stamped: cdn.verify,
                 }),
             }
         }
-        Self { by_type }
+        // Where the edge shares `Cache-Control` with browsers it has the last word on it.
+        all.sort_by_key(|dialect| dialect.ttl_header == http::header::CACHE_CONTROL);
+        Self { by_type, all }
     }
 
     /// The type of all the site's CDNs, where that is one.
     pub fn only(&self) -> Option<CdnType> {
         match self.by_type.as_slice() {
-            [only] => Some(only.dialect.cdn),
+            [only] => Some(only.cdn),
             _ => None,
         }
     }
@@ -59,16 +69,29 @@ impl Edges {
     }
 
     /// What the rewriting needs to know of the CDN that asked; none where the site has none of this type.
-    pub fn edge(&self, cdn: CdnType, disputed: bool) -> Option<Edge<'_>> {
+    pub fn edge(&self, cdn: CdnType) -> Option<Edge<'_>> {
         let known = self.of(cdn)?;
-        let fallback = if disputed || known.ambiguous {
+        let fallback = if known.dialects.len() > 1 {
             Some(Reason::CdnInDispute)
         } else if known.health.iter().all(|health| health.is_healthy()) {
             None
         } else {
             Some(Reason::PurgingUnhealthy)
         };
-        Some(Edge { dialect: &known.dialect, fallback, guard: None })
+        Some(Edge { dialects: &known.dialects, fallback, guard: None })
+    }
+
+    /// The same where any of the site's CDNs may have asked; none where it has none.
+    pub fn any(&self) -> Option<Edge<'_>> {
+        let fallback = Some(Reason::CdnInDispute);
+        (!self.all.is_empty()).then_some(Edge { dialects: &self.all, fallback, guard: None })
+    }
+
+    /// Whether one of the CDNs reads tags or lifetimes from a header of this name.
+    pub fn reads(&self, name: &HeaderName) -> bool {
+        self.all
+            .iter()
+            .any(|dialect| dialect.ttl_header == *name || dialect.tag_header.as_ref() == Some(name))
     }
 
     /// Whether responses for CDNs of this type carry the stamp.
@@ -77,7 +100,7 @@ impl Edges {
     }
 
     fn of(&self, cdn: CdnType) -> Option<&OfType> {
-        self.by_type.iter().find(|known| known.dialect.cdn == cdn)
+        self.by_type.iter().find(|known| known.cdn == cdn)
     }
 }
 
@@ -91,7 +114,7 @@ mod tests {
         let health = PurgeHealthView::default();
         let cdns = [fixture::cdn("a", CdnType::Fastly), fixture::cdn("b", CdnType::Fastly)];
         let edges = Edges::compile("www", &cdns, &health);
-        let fallback = || edges.edge(CdnType::Fastly, false).unwrap().fallback;
+        let fallback = || edges.edge(CdnType::Fastly).unwrap().fallback;
 
         assert_eq!(fallback(), Some(Reason::PurgingUnhealthy));
         health.cell("www", "a").set(true);
@@ -100,7 +123,7 @@ mod tests {
         assert_eq!(fallback(), None);
         health.cell("other-site", "a").set(false);
         assert_eq!(fallback(), None);
-        assert_eq!(edges.edge(CdnType::Fastly, true).unwrap().fallback, Some(Reason::CdnInDispute));
+        assert_eq!(edges.any().unwrap().fallback, Some(Reason::CdnInDispute));
         assert_eq!(edges.only(), Some(CdnType::Fastly));
     }
 
@@ -113,14 +136,18 @@ mod tests {
         other.dialect.tag_header = Some(http::HeaderName::from_static("x-tags"));
         let cdns = [fixture::cdn("a", CdnType::Cloudfront), Arc::new(other)];
         let edges = Edges::compile("www", &cdns, &health);
-        assert_eq!(edges.edge(CdnType::Cloudfront, false).unwrap().fallback, Some(Reason::CdnInDispute));
+        let edge = edges.edge(CdnType::Cloudfront).unwrap();
+        assert_eq!((edge.fallback, edge.dialects.len()), (Some(Reason::CdnInDispute), 2));
+        assert!(edges.reads(&http::HeaderName::from_static("x-tags")));
+        assert!(!edges.reads(&http::HeaderName::from_static("xkey")));
     }
 
     #[test]
     fn a_type_that_the_site_lacks_has_no_edge() {
         let cdns = [fixture::cdn("a", CdnType::Fastly), fixture::cdn("v", CdnType::Varnish)];
         let edges = Edges::compile("www", &cdns, &PurgeHealthView::default());
-        assert!(edges.edge(CdnType::Akamai, false).is_none());
+        assert!(edges.edge(CdnType::Akamai).is_none());
         assert_eq!(edges.only(), None);
+        assert!(Edges::default().any().is_none());
     }
 }

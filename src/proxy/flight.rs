@@ -10,7 +10,7 @@ use super::site::Site;
 use super::worker::{Snapshot, Worker};
 use crate::head::RequestHead;
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
-use crate::rewrite::{CdnType, Decision, DecisionCache, Outcome, Provenance, Reason};
+use crate::rewrite::{Decision, DecisionCache, Dialect, Outcome, Provenance, Reason};
 use http::StatusCode;
 use std::cell::RefMut;
 use std::fmt;
@@ -90,11 +90,17 @@ impl Flight {
         self.worker.index()
     }
 
-    /// Its response sets out to a CDN that may keep it: purges have to know.
-    pub(super) fn sets_out(&mut self, site: &Site, cdn: CdnType, provenance: Provenance, began_ms: i64) {
+    /// Its response sets out to a CDN that may keep it, one of these: purges have to know.
+    pub(super) fn sets_out(
+        &mut self,
+        site: &Site,
+        dialects: &[Dialect],
+        provenance: Provenance,
+        began_ms: i64,
+    ) {
         let response = Response {
             site: site.purged.number,
-            cdn,
+            cdns: dialects.iter().map(|dialect| dialect.cdn).collect(),
             margin_ms: site.follow_up_margin_ms,
             provenance,
             arrived_ms: None,

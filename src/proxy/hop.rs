@@ -1,6 +1,7 @@
 //! Hop-by-hop headers (RFC 9110 §7.6.1): what ends at this hop, in both directions.
 
 use crate::head::{Headers, Known};
+use crate::rewrite::Dialect;
 use http::{HeaderName, HeaderValue};
 
 /// Whether a header belongs to the connection it came on, whatever `Connection` says.
@@ -52,21 +53,24 @@ pub fn is_protected_in_request(name: &str) -> bool {
         )
 }
 
-/// The same for responses: without these a private page could look public.
+/// The same for responses: without these a private page could look public, an old one new, and a tagged one untagged.
 fn is_protected_in_response(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.ends_with("cache-control")
+    Dialect::carries_lifetimes(name)
+        || Dialect::carries_tags(name)
+        || name.as_str().ends_with("cache-control")
         || matches!(
-            name,
-            "content-length" | "set-cookie" | "vary" | "expires" | "pragma" | "surrogate-control"
+            Known::of(name.as_str()),
+            Known::Age | Known::Date | Known::Vary | Known::Etag | Known::Pragma | Known::Expires
         )
-        || matches!(name, "edge-control" | "content-encoding" | "content-range" | "content-type" | "etag")
+        || matches!(Known::of(name.as_str()), Known::SetCookie | Known::ContentLength)
+        || matches!(name.as_str(), "location" | "content-encoding" | "content-range" | "content-type")
 }
 
-/// Removes from a response what ends at this hop. A nomination of a protected header is ignored.
-pub fn strip_response(headers: &mut Headers) {
+/// Removes from a response what ends at this hop. A nomination of a protected header is ignored; `is_read` tells which are
+/// besides those that always are.
+pub fn strip_response(headers: &mut Headers, is_read: impl Fn(&HeaderName) -> bool) {
     let mut nominated = nominated(headers.all(Known::Connection));
-    nominated.retain(|name| !is_protected_in_response(name));
+    nominated.retain(|name| !is_protected_in_response(name) && !is_read(name));
     headers.retain(|line| !is_fixed(line.known()) && !nominated.contains(line.name()));
 }
 
@@ -79,7 +83,7 @@ mod tests {
     fn responses_lose_fixed_and_nominated_headers() {
         let check = |before: &[(&str, &str)], after: &[(&str, &str)]| {
             let mut headers = fixture::headers(before);
-            strip_response(&mut headers);
+            strip_response(&mut headers, |name| name == "x-own-tags");
             assert_eq!(fixture::lines(&headers), after);
         };
         check(&[("etag", "1"), ("x-a", "1")], &[("etag", "1"), ("x-a", "1")]);
@@ -97,6 +101,16 @@ mod tests {
                 ("cache-control", "private"),
             ],
             &[("cache-control", "private")],
+        );
+        // Nor an old one its age, or a tagged one its tags.
+        check(
+            &[
+                ("connection", "age, xkey, Cache-Tag, x-own-tags"),
+                ("age", "9"),
+                ("xkey", "t"),
+                ("x-own-tags", "t"),
+            ],
+            &[("age", "9"), ("xkey", "t"), ("x-own-tags", "t")],
         );
         check(&[("connection", ", ,(,close"), ("x-a", "1")], &[("x-a", "1")]);
     }

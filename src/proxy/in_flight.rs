@@ -2,7 +2,7 @@
 //! not reach what is not stored yet, so it has to come again when they have arrived. Nothing here is locked.
 
 use super::worker::Worker;
-use crate::rewrite::{CdnType, Provenance};
+use crate::rewrite::{CdnTypes, Provenance};
 use crate::view::{Found, Question, Report};
 use slab::Slab;
 use std::cell::RefCell;
@@ -35,8 +35,8 @@ struct Responses {
 pub struct Response {
     /// The number of its site.
     pub site: u32,
-    /// Which CDN gets it.
-    pub cdn: CdnType,
+    /// Which CDN gets it, or may.
+    pub cdns: CdnTypes,
     /// For how long after its end its last bytes are on the way, in milliseconds.
     pub margin_ms: i64,
     /// What it can be purged by, and when it was generated.
@@ -164,7 +164,7 @@ impl Response {
     fn add_to(&self, found: &mut BTreeSet<(usize, u32)>, question: &Question) -> bool {
         let mut any = false;
         let jobs = question.jobs.iter().enumerate();
-        for (job, items) in jobs.filter(|(_, items)| items.concerns(self.cdn)) {
+        for (job, items) in jobs.filter(|(_, items)| items.concerns(self.cdns)) {
             for item in items.matching(self.provenance.keys.all()) {
                 any = true;
                 found.insert((job, item));
@@ -196,6 +196,7 @@ mod model;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rewrite::CdnType;
     use crate::rewrite::keys::path_key;
     use crate::view::JobItems;
     use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -204,7 +205,7 @@ mod tests {
         let keys = crate::rewrite::keys::testing::of_path(path);
         Response {
             site: 1,
-            cdn,
+            cdns: [cdn].into_iter().collect(),
             margin_ms: 500,
             provenance: Provenance { keys: keys.into(), generated_ms: 100 },
             arrived_ms: None,

@@ -121,7 +121,7 @@ async fn exchange(
         host: &host,
         id: flight.id(),
         opted_in: opt_in.believed,
-        unconditional: opt_in.withholds_conditions(site.mode),
+        unconditional: opt_in.withholds_conditions(site, &head.method),
         upgrade: upgrade::wanted(head, key_fields, &site.upgrades),
     };
     let fields = forward::fields(head, key_fields, forwarding)?;
@@ -131,10 +131,12 @@ async fn exchange(
     let (mut response, body) = origin::send(worker, &routing.limits, site, &mut request).await?;
 
     // And back.
-    respond::head(&mut response, forwarding.upgrade);
+    respond::head(&mut response, forwarding.upgrade, site);
+    let facts = respond::facts(head, key_fields, &host, flight.trusted, response.status);
+    respond::locate(&mut response, site, facts);
     flight.status = Some(response.status);
     flight.decision = match opt_in.edge {
-        Ok(edge) => respond::rewrite(site, edge, head, key_fields, &mut response, flight),
+        Ok(edge) => respond::rewrite(site, edge, facts, &mut response, flight),
         Err(reason) => respond::untouched(reason),
     };
     Ok((response, body))

@@ -5,8 +5,8 @@ use super::key_fields::{KeyFields, Single};
 use super::peer::Peer;
 use super::site::{Site, SiteTrust};
 use crate::config::Mode;
-use crate::rewrite::{CdnType, Edge, Reason};
-use http::{HeaderName, HeaderValue};
+use crate::rewrite::{CdnType, Conditional, Edge, Reason};
+use http::{HeaderName, HeaderValue, Method};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
@@ -28,10 +28,15 @@ pub struct OptIn<'a> {
 }
 
 impl OptIn<'_> {
-    /// Whether conditional headers are kept from the origin: Akamai takes no tags from a 304, so a response must
-    /// come whole to carry those of today. Mode `observe` changes nothing.
-    pub fn withholds_conditions(&self, mode: Mode) -> bool {
-        mode == Mode::On && self.edge.is_ok_and(|edge| edge.dialect.cdn == CdnType::Akamai)
+    /// Whether conditional headers are kept from the origin, so that it answers with the whole page: a cache overwrites what
+    /// it stored by what a 304 says (RFC 9111 §3.2), and that rarely repeats tags and lifetimes. Akamai takes no tags from a
+    /// 304 at all ("Assign cache tags"). Mode `observe` changes nothing.
+    pub fn withholds_conditions(&self, site: &Site, method: &Method) -> bool {
+        let strips = |edge: Edge<'_>| {
+            site.policy.conditional == Conditional::Strip
+                || edge.dialects.iter().any(|dialect| dialect.cdn == CdnType::Akamai)
+        };
+        site.mode == Mode::On && matches!(*method, Method::GET | Method::HEAD) && self.edge.is_ok_and(strips)
     }
 }
 
@@ -65,12 +70,7 @@ pub fn decide<'a>(site: &'a Site, caller: Caller, request: &KeyFields<'_>) -> Op
     if !trusts(&site.trust, caller, request) {
         return no(Reason::OptInUntrusted);
     }
-    let edge = if off {
-        Err(Reason::ModeOff)
-    } else {
-        let edge = identify(&site.edges, request).and_then(|(cdn, disputed)| site.edges.edge(cdn, disputed));
-        edge.ok_or(Reason::NoCdn)
-    };
+    let edge = if off { Err(Reason::ModeOff) } else { identify(&site.edges, request).ok_or(Reason::NoCdn) };
     OptIn { believed: true, edge }
 }
 
@@ -90,16 +90,18 @@ fn trusts(trust: &SiteTrust, caller: Caller, request: &KeyFields<'_>) -> bool {
     }
 }
 
-/// Which CDN asked, and whether its header and its traces contradict each other.
-fn identify(edges: &Edges, request: &KeyFields<'_>) -> Option<(CdnType, bool)> {
-    match (named(request), sniff(request)) {
-        (None, None) => edges.only().map(|cdn| (cdn, false)),
-        (Some(named), None) => Some((named, false)),
-        (Some(named), Some(seen)) if seen.agrees(named) => Some((named, false)),
-        (named, Some(seen)) => {
-            let (cdn, certain) = seen.of(edges)?;
-            Some((cdn, named.is_some() || !certain))
-        }
+/// Which CDN asked. What a trusted peer names decides, whatever traces the request carries, since visitors can forge
+/// those. Without a name the traces tell, where they agree. A believed opt-in is never answered without tags: where it
+/// cannot be told who asked, the response is for each of the site's CDNs. None where the site has no CDN.
+fn identify<'a>(edges: &'a Edges, request: &KeyFields<'_>) -> Option<Edge<'a>> {
+    if let Some(named) = named(request) {
+        // One that the site lacks would keep for long what nobody purges there.
+        return edges.edge(named).or_else(|| edges.any());
+    }
+    match Traces::of(edges, request) {
+        Traces::Of(cdn) => edges.edge(cdn),
+        Traces::Contradictory => edges.any(),
+        Traces::None => edges.only().and_then(|cdn| edges.edge(cdn)).or_else(|| edges.any()),
     }
 }
 
@@ -121,56 +123,38 @@ fn says(value: &HeaderValue, word: &[u8]) -> bool {
     value.as_bytes() == word || value.as_bytes().eq_ignore_ascii_case(word)
 }
 
-/// What the traces of a CDN in a request say.
+/// What the traces of the site's CDNs in a request say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
-    Exactly(CdnType),
-    /// `Via: 1.1 varnish` is written by Fastly as well as by Varnish.
-    FastlyOrVarnish,
+enum Traces {
+    None,
+    Of(CdnType),
+    /// Those of several: every CDN leaves its own, so all others may be a visitor's.
+    Contradictory,
 }
 
-impl Seen {
-    fn agrees(self, named: CdnType) -> bool {
-        match self {
-            Self::Exactly(cdn) => cdn == named,
-            Self::FastlyOrVarnish => matches!(named, CdnType::Fastly | CdnType::Varnish),
+impl Traces {
+    fn of(edges: &Edges, request: &KeyFields<'_>) -> Self {
+        if !request.has_traces() {
+            return Self::None;
         }
-    }
-
-    /// Which of the site's CDNs it must be, and whether that is certain.
-    fn of(self, edges: &Edges) -> Option<(CdnType, bool)> {
-        match self {
-            Self::Exactly(cdn) => Some((cdn, true)),
-            Self::FastlyOrVarnish => match (edges.has(CdnType::Fastly), edges.has(CdnType::Varnish)) {
-                (true, false) => Some((CdnType::Fastly, true)),
-                (false, true) => Some((CdnType::Varnish, true)),
-                // Fastly also writes `CDN-Loop`, so this may well be Varnish, which reads other tags: fallback.
-                (true, true) => Some((CdnType::Fastly, false)),
-                (false, false) => None,
-            },
+        let via = |needle: &str| request.via().any(|value| contains(value, needle));
+        let cdn_loop = |needle: &str| request.cdn_loop().any(|value| contains(value, needle));
+        let is_fastly = request.cdn_loop().next().is_some_and(starts_with_fastly);
+        // `Via: 1.1 varnish` is written by Fastly as well as by Varnish; only Fastly writes `CDN-Loop`, too.
+        let is_either = via("varnish");
+        let seen = [
+            (CdnType::Akamai, via("akamai")),
+            (CdnType::Fastly, is_fastly || is_either),
+            (CdnType::Varnish, is_either && !is_fastly),
+            (CdnType::Cloudflare, cdn_loop("cloudflare") || request.cf_worker),
+            (CdnType::Cloudfront, via("cloudfront")),
+        ];
+        let mut seen = seen.into_iter().filter(|(cdn, seen)| *seen && edges.has(*cdn)).map(|(cdn, _)| cdn);
+        match (seen.next(), seen.next()) {
+            (None, _) => Self::None,
+            (Some(cdn), None) => Self::Of(cdn),
+            (Some(_), Some(_)) => Self::Contradictory,
         }
-    }
-}
-
-/// The order of the original service: a request may carry the traces of several CDNs.
-fn sniff(request: &KeyFields<'_>) -> Option<Seen> {
-    if !request.has_traces() {
-        return None;
-    }
-    let via = |needle: &str| request.via().any(|value| contains(value, needle));
-    let cdn_loop = |needle: &str| request.cdn_loop().any(|value| contains(value, needle));
-    if via("akamai") {
-        Some(Seen::Exactly(CdnType::Akamai))
-    } else if request.cdn_loop().next().is_some_and(starts_with_fastly) {
-        Some(Seen::Exactly(CdnType::Fastly))
-    } else if via("varnish") {
-        Some(Seen::FastlyOrVarnish)
-    } else if cdn_loop("cloudflare") || request.cf_worker {
-        Some(Seen::Exactly(CdnType::Cloudflare))
-    } else if via("cloudfront") {
-        Some(Seen::Exactly(CdnType::Cloudfront))
-    } else {
-        None
     }
 }
 

@@ -8,8 +8,8 @@ use super::key_fields::KeyFields;
 use super::site::Site;
 use super::stamp;
 use crate::config::Mode;
-use crate::head::{Headers, RequestHead, ResponseHead};
-use crate::rewrite::{self, Decision, Edge, Guard, Outcome, Reason, RequestFacts};
+use crate::head::{Headers, Known, RequestHead, ResponseHead};
+use crate::rewrite::{self, Asked, Decision, Edge, Guard, Outcome, Reason, RequestFacts};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
@@ -20,11 +20,50 @@ const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Removes what ends at this hop. Nothing is added, and the reason phrase stays. Only a switch of protocols, to the one
 /// that was asked for, is said again at this hop.
-pub(super) fn head(head: &mut ResponseHead, upgrade: Option<&HeaderValue>) {
-    hop::strip_response(&mut head.headers);
+pub(super) fn head(head: &mut ResponseHead, upgrade: Option<&HeaderValue>, site: &Site) {
+    hop::strip_response(&mut head.headers, |name| site.edges.reads(name));
     if let Some(protocol) = upgrade.filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS) {
         head.headers.append(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.append(header::UPGRADE, protocol.clone());
+    }
+}
+
+/// What the rewriting needs to know of the request.
+pub(super) fn facts<'a>(
+    request: &'a RequestHead,
+    key_fields: &KeyFields<'_>,
+    host: &'a HeaderValue,
+    trusted: bool,
+    status: StatusCode,
+) -> RequestFacts<'a> {
+    let RequestHead { method, uri, .. } = request;
+    // Only a `Location` is held against the whole URL.
+    let asked = match status.is_redirection() || status == StatusCode::CREATED {
+        true => Asked {
+            scheme: if trusted { visitors_scheme(&request.headers) } else { None },
+            host: host.to_str().unwrap_or_default(),
+            query: uri.query(),
+        },
+        false => Asked::default(),
+    };
+    let KeyFields { authorization, cookie, .. } = *key_fields;
+    RequestFacts { method, path: uri.path(), authorization, cookie, asked }
+}
+
+/// What a trusted peer says of the visitor's connection.
+fn visitors_scheme(headers: &Headers) -> Option<&'static str> {
+    let said = headers.all(Known::XForwardedProto).next()?.as_bytes();
+    // The first one is the visitor's, where several hops said theirs.
+    let first = said.split(|b| *b == b',').next().unwrap_or_default().trim_ascii();
+    ["https", "http"].into_iter().find(|scheme| first.eq_ignore_ascii_case(scheme.as_bytes()))
+}
+
+/// With `sites.rewrite_location`: puts the public host into a `Location` that names the origin's own.
+pub(super) fn locate(head: &mut ResponseHead, site: &Site, request: RequestFacts<'_>) {
+    if site.policy.rewrite_location
+        && let Some(location) = rewrite::public_location(&site.policy, request, &head.headers)
+    {
+        head.headers.insert(&header::LOCATION, location);
     }
 }
 
@@ -32,35 +71,28 @@ pub(super) fn head(head: &mut ResponseHead, upgrade: Option<&HeaderValue>) {
 pub(super) fn rewrite(
     site: &Site,
     edge: Edge<'_>,
-    request: &RequestHead,
-    key_fields: &KeyFields<'_>,
+    request: RequestFacts<'_>,
     head: &mut ResponseHead,
     flight: &mut Flight,
 ) -> Decision {
     let began_ms = flight.began_ms();
     let edge = Edge { guard: Some(Guard { purged: &site.purged.purged, began_ms }), ..edge };
-    let request = RequestFacts {
-        method: &request.method,
-        path: request.uri.path(),
-        authorization: key_fields.authorization,
-        cookie: key_fields.cookie,
-    };
     match site.mode {
         Mode::On => {
             let site_policy = (site.purged.number, &site.policy);
             let (decision, provenance) =
                 flight.decisions().rewrite(site_policy, request, edge, head.status, &mut head.headers);
-            if site.edges.is_stamped(edge.dialect.cdn) {
-                stamp::put(&mut head.headers, decision, began_ms);
+            if edge.dialects.iter().any(|dialect| site.edges.is_stamped(dialect.cdn)) {
+                stamp::put(&mut head.headers, provenance.is_some(), began_ms);
             }
-            if decision.may_be_kept() {
-                flight.sets_out(site, edge.dialect.cdn, provenance, began_ms);
+            if let Some(provenance) = provenance {
+                flight.sets_out(site, edge.dialects, provenance, began_ms);
             }
             decision
         }
         Mode::Observe => {
             let mut copy = head.headers.clone();
-            let decision = rewrite::rewrite(&site.policy, request, edge, head.status, &mut copy);
+            let (decision, _) = rewrite::rewrite(&site.policy, request, edge, head.status, &mut copy);
             site.metrics.shard(flight.worker()).observed(decision);
             tracing::debug!(
                 site = site.name,

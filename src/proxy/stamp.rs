@@ -2,7 +2,6 @@
 
 use crate::head::Headers;
 use crate::rewrite::stamp::{self, STAMP};
-use crate::rewrite::{Decision, Outcome};
 use http::HeaderValue;
 use std::cell::RefCell;
 use std::sync::LazyLock;
@@ -15,10 +14,9 @@ thread_local! {
     static LAST: RefCell<Option<(i64, HeaderValue)>> = const { RefCell::new(None) };
 }
 
-/// Stamps a response that the CDN may keep, were it for a second, and whose request to the origin began then. Another instance's stamp, or an
-/// origin's, would speak of something else.
-pub(super) fn put(headers: &mut Headers, decision: Decision, began_ms: i64) {
-    let is_kept = decision.may_be_kept() || decision.outcome == Outcome::Guarded;
+/// Stamps a response that the CDN may keep, were it for a second, and whose request to the origin began then. Another
+/// instance's stamp, or an origin's, would speak of something else.
+pub(super) fn put(headers: &mut Headers, is_kept: bool, began_ms: i64) {
     match value(began_ms).filter(|_| is_kept) {
         Some(value) => headers.insert(&STAMP, value),
         None => headers.remove(&STAMP),
@@ -39,20 +37,18 @@ fn value(began_ms: i64) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rewrite::Reason;
 
     #[test]
     fn only_what_may_be_kept_is_stamped() {
-        let stamped = |outcome, reason, began_ms| {
+        let stamped = |is_kept, began_ms| {
             let mut headers = Headers::new();
             headers.insert(&STAMP, HeaderValue::from_static("1-00000001"));
-            put(&mut headers, Decision { outcome, reason }, began_ms);
+            put(&mut headers, is_kept, began_ms);
             headers.get(&STAMP).map(|value| stamp::read(value).unwrap())
         };
-        assert_eq!(stamped(Outcome::Lengthened, Reason::TtlTable, 1_000), Some(1_000));
-        assert_eq!(stamped(Outcome::Lengthened, Reason::TtlTable, 1_000), Some(1_000));
-        assert_eq!(stamped(Outcome::Fallback, Reason::PurgingUnhealthy, 2_000), Some(2_000));
-        assert_eq!(stamped(Outcome::Guarded, Reason::Purged, 2_000), Some(2_000));
-        assert_eq!(stamped(Outcome::Fallback, Reason::ErrorStatus, 2_000), None);
+        assert_eq!(stamped(true, 1_000), Some(1_000));
+        assert_eq!(stamped(true, 1_000), Some(1_000));
+        assert_eq!(stamped(true, 2_000), Some(2_000));
+        assert_eq!(stamped(false, 2_000), None);
     }
 }

@@ -1,4 +1,6 @@
-//! `Cache-Control` and its kin, read leniently: what cannot be understood counts as the shorter lifetime.
+//! `Cache-Control` and its kin, read leniently: what cannot be understood counts as the shorter lifetime, and a prohibition
+//! counts wherever in a broken field it stands. Two caches may read a broken field differently; a page that one of them
+//! would not share is not lengthened for the other.
 
 use super::dialect::Syntax;
 use http::HeaderValue;
@@ -43,9 +45,28 @@ impl CacheControl {
                     Name::Public => all.public = true,
                     _ => {}
                 }
+                if directive.malformed {
+                    all.forbid_what_is_said_in(directive.raw, syntax);
+                }
             }
         }
         all
+    }
+
+    /// Takes from text that is no directive the words that forbid or shorten, and none that grant.
+    fn forbid_what_is_said_in(&mut self, text: &[u8], syntax: Syntax) {
+        let mut words = text.split(|b| !is_token_byte(*b)).filter(|word| !word.is_empty()).peekable();
+        while let Some(word) = words.next() {
+            let is_zero = words.peek().is_some_and(|value| value.iter().all(|digit| *digit == b'0'));
+            match name_of(word, syntax) {
+                Name::Private => self.private = true,
+                Name::NoStore => self.no_store = true,
+                Name::NoCache => self.no_cache = true,
+                Name::MaxAge if is_zero => shortest(&mut self.max_age, 0),
+                Name::SMaxAge if is_zero => shortest(&mut self.s_maxage, 0),
+                _ => {}
+            }
+        }
     }
 
     /// The lifetime for a shared cache, in seconds, where one is given (RFC 9111 §5.2.2.10).
@@ -89,18 +110,14 @@ pub(super) struct Directive<'a> {
     pub(super) name: Name,
     /// All of it, trimmed.
     pub(super) raw: &'a [u8],
-    /// Whether a quoted string of it has no end: written before others, it would swallow them.
-    pub(super) unended: bool,
+    /// Whether it is not of the form `name`, `name=token` or `name="text"` (RFC 9111 §5.2): written before others, a quoted
+    /// string without an end would swallow them.
+    pub(super) malformed: bool,
     /// What follows its name.
     rest: &'a [u8],
 }
 
 impl<'a> Directive<'a> {
-    /// Its name as it is written.
-    pub(super) fn key(&self) -> &'a [u8] {
-        &self.raw[..self.raw.len() - self.rest.len()]
-    }
-
     /// Its argument as a lifetime; no number is 0.
     pub(super) fn seconds(&self, syntax: Syntax) -> u32 {
         let Some(argument) = self.rest.trim_ascii_start().strip_prefix(b"=") else { return 0 };
@@ -134,21 +151,63 @@ impl<'a> Iterator for Directives<'a> {
             return None;
         }
         let line = self.left;
-        let (end, unended) = directive_end(line);
+        let end = directive_end(line);
         self.left = &line[end..];
         let raw = line[..end].trim_ascii_end();
         let name_end = raw.iter().position(|b| matches!(b, b'=' | b' ' | b'\t')).unwrap_or(raw.len());
         let (name, rest) = raw.split_at(name_end);
-        Some(Directive { name: name_of(name, self.syntax), raw, unended, rest })
+        let malformed = !(is_token(name) && (rest.is_empty() || is_argument(rest)));
+        Some(Directive { name: name_of(name, self.syntax), raw, malformed, rest })
     }
 }
 
-/// Where the first directive ends: at a separator outside of a quoted string, or with the line; and whether a quoted
-/// string is open there.
-fn directive_end(line: &[u8]) -> (usize, bool) {
+/// Whether this is `=` and a token or a whole quoted string. White space around `=` is tolerated, since origins write it.
+fn is_argument(rest: &[u8]) -> bool {
+    let Some(argument) = rest.trim_ascii_start().strip_prefix(b"=").map(<[u8]>::trim_ascii_start) else {
+        return false;
+    };
+    let Some(text) = argument.strip_prefix(b"\"") else { return is_token(argument) };
+    let mut escaped = false;
+    let end = text.iter().position(|byte| {
+        let ends = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    });
+    end.is_some_and(|end| end + 1 == text.len())
+}
+
+fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| is_token_byte(*byte))
+}
+
+/// `tchar` (RFC 9110 §5.6.2), and bytes beyond ASCII, which no cache takes for a delimiter.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || byte >= 0x80
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
+}
+
+/// Where the first directive ends: at a separator outside of a quoted string, or with the line.
+fn directive_end(line: &[u8]) -> usize {
     let quote = match line.iter().position(|b| matches!(b, b',' | b';' | b'"')) {
-        None => return (line.len(), false),
-        Some(end) if line[end] != b'"' => return (end, false),
+        None => return line.len(),
+        Some(end) if line[end] != b'"' => return end,
         Some(quote) => quote,
     };
     let (mut quoted, mut escaped) = (false, false);
@@ -157,11 +216,11 @@ fn directive_end(line: &[u8]) -> (usize, bool) {
             _ if escaped => escaped = false,
             b'"' => quoted = !quoted,
             b'\\' if quoted => escaped = true,
-            b',' | b';' if !quoted => return (i, false),
+            b',' | b';' if !quoted => return i,
             _ => {}
         }
     }
-    (line.len(), quoted)
+    line.len()
 }
 
 fn name_of(name: &[u8], syntax: Syntax) -> Name {
@@ -286,8 +345,25 @@ mod tests {
     fn quoted_strings_hide_separators_only() {
         check(&["x=\"private, no-store\", max-age=60"], max_age(60));
         check(&["x=\"a\\\", private\", max-age=60"], max_age(60));
-        check(&["max-age=60, x=\"no end, private"], max_age(60));
         check(&["x=\"é\", max-age=60"], max_age(60));
+    }
+
+    #[test]
+    fn a_prohibition_counts_wherever_in_a_broken_field_it_stands() {
+        let private = CacheControl { private: true, ..CacheControl::default() };
+        let public = CacheControl { public: true, ..CacheControl::default() };
+        check(&["public private"], CacheControl { private: true, ..public });
+        check(&["\"private\""], private);
+        check(&["max-age=60, ext=\"oops, no-store"], CacheControl { no_store: true, ..max_age(60) });
+        check(&["ext='a b' No-Cache"], CacheControl { no_cache: true, ..CacheControl::default() });
+        check(&["no-store:1"], CacheControl { no_store: true, ..CacheControl::default() });
+        check(&["public max-age=0"], CacheControl { public: true, ..max_age(0) });
+        check(&["max-age=60, x y=1 s-maxage=00"], CacheControl { s_maxage: Some(0), ..max_age(60) });
+        check(&["(private)", "max-age=60"], CacheControl { private: true, ..max_age(60) });
+        // Nothing is granted there, and what is well formed hides what it quotes.
+        check(&["x max-age=60"], CacheControl::default());
+        check(&["x public"], CacheControl::default());
+        check(&["x=\"private\", y=no-storex"], CacheControl::default());
     }
 
     #[test]

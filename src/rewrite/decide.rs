@@ -2,13 +2,17 @@
 
 use super::edits::Edits;
 use super::fields::Fields;
-use super::origin::Origin;
+use super::kept::{self, Kept};
+use super::origin::{Obeyed, Origin};
 use super::outcome::{Decision, Outcome, Reason};
-use super::table::{self, Treatment};
+use super::policy::BrowserTtl;
+use super::redirect::Asked;
+use super::table::{self, Row, Treatment};
 use super::write::Writer;
 use super::{Dialect, Guard, Keys, Policy, Rule, never, path, tag_header};
 use crate::head::Headers;
 use http::{Method, StatusCode};
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// What rewriting needs to know of the request.
@@ -22,20 +26,28 @@ pub struct RequestFacts<'a> {
     pub authorization: bool,
     /// Whether the request carried `Cookie`.
     pub cookie: bool,
+    /// What else of its URL a redirect is held against.
+    pub asked: Asked<'a>,
 }
 
 /// The edge that asked: its dialect, and whether a long TTL could be taken back from it.
 #[derive(Clone, Copy, Debug)]
 pub struct Edge<'a> {
-    /// Its headers.
-    pub dialect: &'a Dialect,
-    /// Why its responses get fallback although they fit: unhealthy purging, or a CDN type in dispute.
+    /// Its headers. Where it is not known which CDN asked, those of each that it may have been, the likeliest first: then the
+    /// response carries the tags of all of them, and `fallback` is given.
+    pub dialects: &'a [Dialect],
+    /// Why its responses get fallback although they fit: unhealthy purging, or a CDN that cannot be told.
     pub fallback: Option<Reason>,
     /// What the response is held against; none where nothing is known of purges.
     pub guard: Option<Guard<'a>>,
 }
 
-impl Edge<'_> {
+impl<'a> Edge<'a> {
+    /// The dialect of the CDN that asked, or most likely did.
+    pub fn dialect(&self) -> &'a Dialect {
+        &self.dialects[0]
+    }
+
     /// Whether such a response is older than a purge that covers it.
     pub(super) fn has_purged(&self, response: &Provenance) -> bool {
         self.guard.is_some_and(|guard| guard.purged.covers(&response.keys, response.generated_ms))
@@ -58,7 +70,8 @@ impl Provenance {
     }
 }
 
-/// Rewrites `headers` of an opted-in response in place: its tags always, its caching headers as decided.
+/// Rewrites `headers` of an opted-in response in place: its tags always, its caching headers as decided. Tells what was
+/// decided and, where the CDN may keep the response, what purges need to know of it.
 ///
 /// Rewriting twice is rewriting once, except for what leaves no trace in the headers: tags that did not fit, a
 /// lifetime targeted at a CDN that reads it from `Cache-Control`, and commas in Fastly's tags where Fastly is
@@ -69,10 +82,10 @@ pub fn rewrite(
     edge: Edge<'_>,
     status: StatusCode,
     headers: &mut Headers,
-) -> Decision {
-    let (rewriting, _) = Rewriting::of(policy, request, edge, status, headers);
+) -> (Decision, Option<Provenance>) {
+    let (rewriting, age) = Rewriting::of(policy, request, edge, status, headers);
     rewriting.edits.make(headers);
-    rewriting.decision
+    (rewriting.decision, rewriting.provenance(age, edge))
 }
 
 /// What is to be done to a response.
@@ -82,6 +95,8 @@ pub(super) struct Rewriting {
     pub(super) edits: Edits,
     /// What the response can be purged by.
     pub(super) keys: Rc<Keys>,
+    /// Whether the CDN may keep it.
+    kept: bool,
     /// Whether the same response to the same request will be rewritten alike at any time and of any age, unless it is purged.
     pub(super) lasts: bool,
 }
@@ -97,21 +112,59 @@ impl Rewriting {
     ) -> (Self, Option<u32>) {
         let path = path::normalise(request.path);
         let rule = policy.rule(&path);
-        let (mut edits, mut keys) = (Edits::default(), Keys::default());
+        let mut keys = Keys::default();
         keys.of_path(&path);
-        let fields = Fields::of(headers, edge.dialect);
-        let tags =
-            tag_header::write(policy, rule, (&path, status), edge.dialect, &fields, (&mut edits, &mut keys));
-        let origin = Origin::read(&fields);
-        let (keys, age) = (Rc::new(keys), origin.age);
-        let is_old = edge.has_purged(&Provenance::of(&keys, age, edge));
-        let writer =
-            Writer { policy, dialect: edge.dialect, origin: &origin, fields: &fields, edits: &mut edits };
-        let decision = decide((&path, rule, status), request, edge, (tags, is_old), writer);
-        // Of an age are fallbacks, which never exceed what is left of the origin's lifetime; of a moment dates, too.
-        let is_of_its_age = decision.outcome == Outcome::Fallback && age.is_some();
-        let lasts = decision.outcome != Outcome::Guarded && origin.expires.is_none() && !is_of_its_age;
-        (Self { decision, edits, keys, lasts }, age)
+        // Each dialect's edits by themselves; nearly always there is but one.
+        let mut parts: SmallVec<[(Fields<'_, '_>, Edits, Result<(), Reason>); 1]> = SmallVec::new();
+        for dialect in edge.dialects {
+            let (fields, mut edits) = (Fields::of(headers, dialect), Edits::default());
+            let tags =
+                tag_header::write(policy, rule, (&path, status), dialect, &fields, (&mut edits, &mut keys));
+            parts.push((fields, edits, tags));
+        }
+        let keys = Rc::new(keys);
+        let (mut whole, mut age): (Option<Self>, _) = (None, None);
+        for (fields, mut edits, tags) in parts {
+            let dialect = fields.dialect();
+            let origin = Origin::read(&fields);
+            age = origin.age;
+            let is_old = edge.has_purged(&Provenance::of(&keys, age, edge));
+            let writer = Writer { policy, dialect, origin: &origin, fields: &fields, edits: &mut edits };
+            let asked = (&*path, rule, status);
+            let (decision, kept) = decide(asked, request, edge.fallback, (tags, is_old), writer);
+            // A lifetime that is the origin's shrinks with the age of the response, and dates are of a moment.
+            let is_origins = match rule.and_then(|rule| rule.browser_ttl) {
+                Some(ttl) => ttl == BrowserTtl::Origin,
+                None => policy.ttls.browser == BrowserTtl::Origin,
+            };
+            let is_of_its_age = match decision.outcome {
+                Outcome::Fallback => age.is_some(),
+                Outcome::Lengthened => age.is_some() && is_origins,
+                Outcome::Untouched => false,
+                Outcome::Guarded => true,
+            };
+            let is_get = matches!(*request.method, Method::GET | Method::HEAD);
+            let lasts = is_get && !status.is_redirection() && !is_of_its_age && origin.expires.is_none();
+            let part = Self { decision, edits, keys: Rc::clone(&keys), kept, lasts };
+            whole = Some(match whole {
+                None => part,
+                Some(whole) => whole.joined(part, dialect),
+            });
+        }
+        let nothing = || Self {
+            decision: Decision { outcome: Outcome::Untouched, reason: Reason::NoCdn },
+            edits: Edits::default(),
+            keys,
+            kept: true,
+            lasts: false,
+        };
+        (whole.unwrap_or_else(nothing), age)
+    }
+
+    /// The same also for another CDN that may have asked.
+    fn joined(mut self, other: Self, dialect: &Dialect) -> Self {
+        self.edits.join(other.edits, dialect);
+        Self { kept: self.kept || other.kept, lasts: false, ..self }
     }
 
     /// The same for who keeps it.
@@ -119,64 +172,59 @@ impl Rewriting {
         Self { edits: self.edits.lasting(), ..self }
     }
 
-    /// What purges need to know of the response if it is of this age.
-    pub(super) fn provenance(&self, age: Option<u32>, edge: Edge<'_>) -> Provenance {
-        Provenance::of(&self.keys, age, edge)
+    /// What purges need to know of the response if it is of this age; nothing where the CDN will not keep it.
+    pub(super) fn provenance(&self, age: Option<u32>, edge: Edge<'_>) -> Option<Provenance> {
+        self.kept.then(|| Provenance::of(&self.keys, age, edge))
+    }
+
+    /// Whether the response is older than a purge that covers it, if it is of this age.
+    pub(super) fn is_purged(&self, age: Option<u32>, edge: Edge<'_>) -> bool {
+        edge.has_purged(&Provenance::of(&self.keys, age, edge))
     }
 }
 
+/// What is done to the response, and whether the CDN may keep it then.
 fn decide(
     (path, rule, status): (&str, Option<&Rule>, StatusCode),
     request: RequestFacts<'_>,
-    edge: Edge<'_>,
+    fallback: Option<Reason>,
     (tags, is_old): (Result<(), Reason>, bool),
-    writer: Writer<'_, '_, '_>,
-) -> Decision {
+    mut writer: Writer<'_, '_, '_>,
+) -> (Decision, bool) {
     let (policy, origin) = (writer.policy, writer.origin);
-    let overridden = rule.is_some_and(|rule| rule.allow_override);
-    let never = never::reason(policy, request, origin, writer.fields);
-    let treatment = table::treatment(policy, rule, path, status);
+    let fallback = fallback.or(tags.err());
+    let decision = |outcome, reason| (Decision { outcome, reason }, true);
 
-    let decision = |outcome, reason| Decision { outcome, reason };
+    let treatment = table::treatment(policy, rule, path, status);
+    let beyond_rules = never::reason_beyond_rules(policy, request, status, writer.fields);
+    let unless_a_rule = never::reason(policy, request, origin, writer.fields);
+    let overridden = rule.is_some_and(|rule| rule.allow_override);
+    // What only a rule allows is not allowed by the origin, which fallback never exceeds.
+    let is_allowed = beyond_rules.is_none() && (unless_a_rule.is_none() || overridden && fallback.is_none());
+    writer.drop_invalid();
     let row = match treatment {
         Treatment::NoStore => {
+            let keeps = kept::keeps_errors(writer.dialect.cdn);
             writer.no_store();
-            return decision(Outcome::Fallback, Reason::ErrorStatus);
+            return (Decision { outcome: Outcome::Fallback, reason: Reason::ErrorStatus }, keeps);
         }
-        Treatment::Row(row) if never.is_none() || overridden => row,
+        Treatment::Row(row) if is_allowed => row,
         treatment => {
-            let status = (treatment == Treatment::Untouched).then_some(Reason::Status);
-            let untouched = decision(Outcome::Untouched, status.or(never).unwrap_or(Reason::Status));
-            if is_old && (untouched.may_be_kept() || tags.is_err()) {
-                writer.clamp(policy.ttls.guard);
-                return decision(Outcome::Guarded, Reason::Purged);
-            }
-            if let Err(unfit) = tags {
-                writer.clamp(policy.ttls.fallback);
-                return decision(Outcome::Fallback, unfit);
-            }
-            return untouched;
+            let by_status = (treatment == Treatment::Untouched).then_some(Reason::Status);
+            let reason = beyond_rules.or(by_status).or(unless_a_rule).unwrap_or(Reason::Status);
+            // A 304 for a CDN that cannot be purged renews what the CDN holds: not for long then.
+            let of_unseen = fallback.filter(|_| reason == Reason::NotModified);
+            let of_rule = fallback.filter(|_| overridden && by_status.is_none() && beyond_rules.is_none());
+            let short = tags.err().or(of_unseen).or(of_rule);
+            return leave(request, status, (reason, short), is_old, writer);
         }
     };
-    let fallback = edge.fallback.or(tags.err());
-    // What only a rule allows is not allowed by the origin, which fallback never exceeds.
-    let only_by_rule = fallback.is_some() && never.is_some();
     if is_old {
-        if only_by_rule {
-            writer.clamp(policy.ttls.guard);
-        } else {
-            let decided = fallback.is_some() || origin.targeted.is_some();
-            let most = if decided { origin.edge_lifetime() } else { None };
-            writer.lengthen(row.guarded(policy.ttls.guard, most));
-        }
+        writer.lengthen(row.guarded(policy.ttls.guard, origin.edge_lifetime()));
         return decision(Outcome::Guarded, Reason::Purged);
     }
     if let Some(reason) = fallback {
-        if only_by_rule {
-            writer.clamp(policy.ttls.fallback);
-        } else {
-            writer.fallback(row);
-        }
+        writer.fallback(row);
         return decision(Outcome::Fallback, reason);
     }
     match origin.targeted {
@@ -189,4 +237,46 @@ fn decide(
             decision(Outcome::Lengthened, row.reason)
         }
     }
+}
+
+/// Leaves the lifetimes to the origin, unless the CDN may keep the response although that cannot be: because it is old, or
+/// for the reason `short`. What forbids to keep it is said so that the CDN reads it.
+fn leave(
+    request: RequestFacts<'_>,
+    status: StatusCode,
+    (reason, short): (Reason, Option<Reason>),
+    is_old: bool,
+    writer: Writer<'_, '_, '_>,
+) -> (Decision, bool) {
+    let (policy, origin, dialect) = (writer.policy, writer.origin, writer.dialect);
+    let kept = kept::as_sent(dialect, request, status, origin, writer.fields);
+    let guarded = Decision { outcome: Outcome::Guarded, reason: Reason::Purged };
+    let as_it_is = match short {
+        // Tags that do not fit are told of, whatever becomes of the response.
+        Some(short) => Decision { outcome: Outcome::Fallback, reason: short },
+        None => Decision { outcome: Outcome::Untouched, reason },
+    };
+    let forbids = origin.forbids_sharing() && !origin.grants_to(dialect);
+    // What confirms a page that is kept already may shorten it, and only the origin can forbid it.
+    let is_get = matches!(*request.method, Method::GET | Method::HEAD);
+    let only_confirms = reason == Reason::NotModified && is_get && !forbids;
+    let is_doubtful = kept == Some(Kept::InDoubt) && !only_confirms;
+    if is_doubtful && (is_old || short.is_some()) {
+        writer.prohibit();
+        return (if is_old { guarded } else { as_it_is }, true);
+    }
+    if is_old && kept.is_some() {
+        writer.guard(policy.ttls.guard);
+        return (guarded, true);
+    }
+    if short.is_some() && kept.is_some() {
+        let is_told = reason != Reason::NotModified || origin.edge_lifetime().is_some();
+        let most = if is_told { policy.ttls.fallback } else { policy.ttls.guard };
+        writer.fallback(Row::at_most(table::seconds(most)));
+        return (as_it_is, true);
+    }
+    if forbids && origin.is_obeyed_by(dialect, writer.fields) == Obeyed::No {
+        writer.prohibit();
+    }
+    (as_it_is, kept.is_some())
 }

@@ -50,7 +50,7 @@ impl Facts {
         let flags = [is_get, request.authorization, request.cookie];
         let flags = flags.into_iter().fold(0, |flags, flag| flags << 1 | u64::from(flag));
         let fallback = edge.fallback.map_or(0, |reason| 1 + reason.index() as u64);
-        let parts = [(8, fallback), (8, edge.dialect.cdn as u64), (10, status.as_u16().into()), (3, flags)];
+        let parts = [(8, fallback), (8, edge.dialect().cdn as u64), (10, status.as_u16().into()), (3, flags)];
         Self(parts.into_iter().fold(site.into(), |facts, (bits, part)| facts << bits | part))
     }
 }
@@ -65,24 +65,22 @@ impl DecisionCache {
         edge: Edge<'_>,
         status: StatusCode,
         headers: &mut Headers,
-    ) -> (Decision, Provenance) {
+    ) -> (Decision, Option<Provenance>) {
         let facts = Facts::of(site, request, edge, status);
         let hash = hash(facts.0, request.path.as_bytes());
         let slot = self.slot(hash);
         if let Some(page) = &slot.page
             && page.facts == facts
             && *page.path == *request.path
-            && let Some(age) = page.lines.are_in(headers, edge.dialect)
+            && let Some(age) = page.lines.are_in(headers, edge.dialect())
+            && !page.rewriting.is_purged(age, edge)
         {
-            let provenance = page.rewriting.provenance(age, edge);
-            if !edge.has_purged(&provenance) {
-                page.rewriting.edits.make(headers);
-                return (page.rewriting.decision, provenance);
-            }
+            page.rewriting.edits.make(headers);
+            return (page.rewriting.decision, page.rewriting.provenance(age, edge));
         }
         let (rewriting, age) = Rewriting::of(policy, request, edge, status, headers);
         if rewriting.lasts {
-            let lines = Lines::of(headers, edge.dialect);
+            let lines = Lines::of(headers, edge.dialect());
             if slot.has_seen(hash, &lines) && size(request.path, &lines, &rewriting) <= MAX_BYTES {
                 let (lines, rewriting) = (lines.lasting(), rewriting.clone().lasting());
                 slot.page = Some(Box::new(Page { facts, path: request.path.into(), lines, rewriting }));

@@ -38,11 +38,22 @@ impl CdnType {
             CdnType::Varnish => "varnish",
         }
     }
+}
 
-    /// Whether a 304 brings new tags to a stored response. Akamai takes tags from a 200 only
-    /// (techdocs.akamai.com/purge-cache, "Assign cache tags"), so the origin must not be asked conditionally for it.
-    pub fn takes_tags_from_304(self) -> bool {
-        self != CdnType::Akamai
+/// Some of the types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CdnTypes(u8);
+
+impl CdnTypes {
+    /// Whether this type is one of them.
+    pub fn contains(self, cdn: CdnType) -> bool {
+        self.0 & (1 << cdn as u8) != 0
+    }
+}
+
+impl FromIterator<CdnType> for CdnTypes {
+    fn from_iter<I: IntoIterator<Item = CdnType>>(types: I) -> Self {
+        Self(types.into_iter().fold(0, |all, cdn| all | 1 << cdn as u8))
     }
 }
 
@@ -79,6 +90,11 @@ impl Dialect {
 }
 
 impl Dialect {
+    /// Whether spaces stand between tags in its tag header; else commas do.
+    pub(super) fn separates_by_spaces(&self) -> bool {
+        matches!(self.cdn, CdnType::Fastly | CdnType::Varnish)
+    }
+
     /// Whether a header of this name carries lifetimes, of whichever CDN: tags in there would be lost.
     pub fn carries_lifetimes(name: &HeaderName) -> bool {
         Field::named(name)

@@ -1,7 +1,8 @@
 //! What is to be changed in a response's head, collected while it is read and made when all is decided.
 
+use super::Dialect;
 use crate::head::{Edit, FieldLine, Headers, Known};
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use std::rc::Rc;
 
@@ -53,6 +54,26 @@ impl Edits {
         match self.changes.iter_mut().find(|earlier| earlier.is_of(change.name())) {
             Some(earlier) => *earlier = change,
             None => self.changes.push(change),
+        }
+    }
+
+    /// Adds what is to be done for another CDN. What one of them is to get is removed for none; of two lines of one field the
+    /// later one stands, and of two lines of tags both do, in this dialect.
+    pub(super) fn join(&mut self, other: Self, dialect: &Dialect) {
+        for change in other.changes {
+            let earlier = self.changes.iter().find(|earlier| earlier.is_of(change.name()));
+            match (earlier, change) {
+                (Some(Change::Set(_)), Change::Remove(..)) => {}
+                (Some(Change::Set(before)), Change::Set(line))
+                    if dialect.tag_header.as_ref() == Some(line.name()) =>
+                {
+                    let separator: &[u8] = if dialect.separates_by_spaces() { b" " } else { b"," };
+                    let joined = [before.value().as_bytes(), line.value().as_bytes()].join(separator);
+                    let value = HeaderValue::from_bytes(&joined).unwrap_or_else(|_| line.value().clone());
+                    self.set(Rc::new(FieldLine::new(line.name().clone(), value)));
+                }
+                (_, change) => self.note(change),
+            }
         }
     }
 

@@ -153,6 +153,16 @@ impl<'h, 'd> Fields<'h, 'd> {
         found
     }
 
+    /// The dialect of the CDN that asked.
+    pub(super) fn dialect(&self) -> &'d Dialect {
+        self.dialect
+    }
+
+    /// All of the response's headers.
+    pub(super) fn headers(&self) -> &'h Headers {
+        self.headers
+    }
+
     fn note(&mut self, field: Field, value: &'h HeaderValue) {
         if self.has(field) {
             self.repeated |= field.bit();

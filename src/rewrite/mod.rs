@@ -5,7 +5,8 @@
 //!
 //! In the order in which a response meets them: [`path`] and [`pattern`] find the rule, `fields` looks which
 //! headers there are, `tag_header` writes the [`tags`] (with the keys of [`aem`] where a site is one of AEM),
-//! `origin` reads what the origin said, `never` and `table` decide what the response gets, `write` writes it; a
+//! `origin` reads what the origin said, `kept` tells whether the CDN may keep it, `never` (with `redirect`) and `table` decide
+//! what the response gets, `write` writes it; a
 //! [`DecisionCache`] remembers all of that for responses that come again. Which purges it could be covered by is
 //! told by `keys`, and whether one of them came after it was made by `purged`; a copy tells it by its `stamp`.
 
@@ -25,8 +26,10 @@ mod decide;
 mod decision_cache;
 mod edits;
 mod fields;
+mod kept;
 mod never;
 mod origin;
+mod redirect;
 mod table;
 mod tag_header;
 mod write;
@@ -36,8 +39,9 @@ mod tests;
 
 pub use decide::{Edge, Provenance, RequestFacts, rewrite};
 pub use decision_cache::DecisionCache;
-pub use dialect::{CdnType, Dialect};
+pub use dialect::{CdnType, CdnTypes, Dialect};
 pub use keys::Keys;
 pub use outcome::{Decision, Outcome, Reason};
-pub use policy::{Policy, Profile, Rule, TagPolicy, Ttls};
+pub use policy::{BrowserTtl, Conditional, OriginName, Policy, Profile, Rule, TagPolicy, Ttls};
 pub use purged::{Guard, Purged};
+pub use redirect::{Asked, public_location};

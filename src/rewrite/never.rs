@@ -3,10 +3,35 @@
 use super::fields::{Field, Fields};
 use super::origin::Origin;
 use super::outcome::Reason;
-use super::{Policy, RequestFacts};
-use http::Method;
+use super::{CdnType, Policy, RequestFacts, redirect};
+use http::{Method, StatusCode};
 
-/// Why the response must keep the lifetime that the origin gave it, if it must.
+/// Why the response must keep the lifetime that the origin gave it, whatever a rule says, if it must.
+pub(super) fn reason_beyond_rules(
+    policy: &Policy,
+    request: RequestFacts<'_>,
+    status: StatusCode,
+    fields: &Fields<'_, '_>,
+) -> Option<Reason> {
+    if is_unseen(status, fields) {
+        return Some(Reason::NotModified);
+    }
+    redirect::reason(policy, request, status, fields.headers())
+}
+
+/// Whether the response only confirms a page that was not seen: a 304 whose tags are not told again. A cache overwrites
+/// what it stored by what the 304 says (RFC 9111 §3.2), so it must say nothing of what is not known. Akamai takes no tags
+/// from a 304 ("Assign cache tags").
+pub(super) fn is_unseen(status: StatusCode, fields: &Fields<'_, '_>) -> bool {
+    let says_tags = || {
+        let own = Some(fields.own_tags).filter(|_| fields.dialect().tag_header.is_some());
+        let lines = Field::TAGS.into_iter().chain(own).flat_map(|field| fields.lines(field));
+        lines.into_iter().any(|line| line.as_bytes().iter().any(|b| !matches!(b, b' ' | b'\t' | b',')))
+    };
+    status == StatusCode::NOT_MODIFIED && (fields.dialect().cdn == CdnType::Akamai || !says_tags())
+}
+
+/// Why the response must keep the lifetime that the origin gave it unless a rule says otherwise, if it must.
 pub(super) fn reason(
     policy: &Policy,
     request: RequestFacts<'_>,

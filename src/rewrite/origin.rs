@@ -1,11 +1,13 @@
 //! What the origin said about caching, read once from the headers of its response.
 
 use super::cache_control::{CacheControl, delta_seconds};
-use super::dialect::Syntax;
+use super::dialect::{CdnType, Dialect, Syntax};
 use super::fields::{Field, Fields};
 use super::outcome::Reason;
 use super::table;
 use http::HeaderValue;
+use sfv::Parser;
+use sfv::visitor::Ignored;
 use std::time::SystemTime;
 
 /// What the origin said.
@@ -19,6 +21,8 @@ pub(super) struct Origin {
     pub(super) expires: Option<u32>,
     /// Seconds that the response has already spent in a cache; none where it comes from no cache.
     pub(super) age: Option<u32>,
+    /// Whether `no-cache` is said by `Pragma` alone, which caches need not read in responses (RFC 9111 §5.4).
+    by_pragma: bool,
 }
 
 /// A targeted field that decides.
@@ -28,12 +32,15 @@ pub(super) struct Targeted {
     pub(super) field: Field,
     /// Its directives.
     pub(super) directives: CacheControl,
+    /// Whether the site's configuration names it as the one that the CDN reads.
+    is_own: bool,
 }
 
 impl Origin {
     pub(super) fn read(fields: &Fields<'_, '_>) -> Self {
         let mut cache_control = CacheControl::default();
-        if fields.has(Field::CacheControl) {
+        let by_pragma = !fields.has(Field::CacheControl);
+        if !by_pragma {
             cache_control = CacheControl::parse(fields.lines(Field::CacheControl));
         } else if fields.has(Field::Pragma) {
             // An HTTP/1.0 origin's way to say it (RFC 9111 §5.4); in doubt the shorter lifetime.
@@ -41,7 +48,7 @@ impl Origin {
         }
         let expires = if cache_control.max_age.is_none() { expires_after(fields) } else { None };
         let age = fields.first(Field::Age);
-        Self { cache_control, targeted: targeted(fields), expires, age: age.map(age_seconds) }
+        Self { cache_control, targeted: targeted(fields), expires, age: age.map(age_seconds), by_pragma }
     }
 
     /// How long the origin lets a browser reuse the response from now on, in seconds, if it says so.
@@ -72,11 +79,68 @@ impl Origin {
         shared(&self.cache_control) || self.targeted.is_some_and(|targeted| shared(&targeted.directives))
     }
 
+    /// The lifetime for shared caches that read no targeted field, as given.
+    pub(super) fn lifetime_for_all(&self) -> Option<u32> {
+        self.cache_control.shared_lifetime().or(self.expires)
+    }
+
     /// The CDN's lifetime as given: RFC 9213 §2.2 and RFC 9111 §4.2.1.
     fn edge_lifetime_given(&self) -> Option<u32> {
         match &self.targeted {
             Some(targeted) => targeted.directives.shared_lifetime(),
-            None => self.cache_control.shared_lifetime().or(self.expires),
+            None => self.lifetime_for_all(),
+        }
+    }
+
+    /// Whether a field that this CDN reads by itself lets it keep the response, whatever `Cache-Control` says.
+    pub(super) fn grants_to(&self, dialect: &Dialect) -> bool {
+        let obeys_private = dialect.cdn == CdnType::Fastly;
+        self.targeted.is_some_and(|targeted| {
+            targeted.is_read_by(dialect)
+                && !targeted.directives.forbids_sharing()
+                && targeted.directives.shared_lifetime().is_some_and(|seconds| seconds > 0)
+        }) && !(self.cache_control.private && obeys_private)
+    }
+
+    /// Whether the origin forbids caches that are shared to keep the response. What has no lifetime in browsers alone may
+    /// still be kept there.
+    pub(super) fn forbids_sharing(&self) -> bool {
+        let said = &self.cache_control;
+        said.private
+            || said.no_store
+            || match &self.targeted {
+                Some(targeted) => targeted.directives.forbids_sharing(),
+                None => said.forbids_sharing() || self.lifetime_for_all() == Some(0),
+            }
+    }
+
+    /// Whether `Cache-Control` or `Expires` forbids it to every cache.
+    pub(super) fn tells_all_to_forget(&self) -> bool {
+        !self.by_pragma && self.cache_control.forbids_sharing() || self.lifetime_for_all() == Some(0)
+    }
+
+    /// Whether `Pragma` alone says `no-cache`; nobody reads it beside a `Cache-Control`.
+    pub(super) fn says_no_cache_by_pragma(&self) -> bool {
+        self.by_pragma && self.cache_control.no_cache
+    }
+
+    /// How certain it is that this CDN obeys what forbids the response to be kept.
+    pub(super) fn is_obeyed_by(&self, dialect: &Dialect, fields: &Fields<'_, '_>) -> Obeyed {
+        if let Some(targeted) = &self.targeted
+            && targeted.directives.forbids_sharing()
+        {
+            return if targeted.is_obeyed_by(dialect) { Obeyed::Yes } else { Obeyed::No };
+        }
+        let said = &self.cache_control;
+        match dialect.cdn {
+            _ if self.says_no_cache_by_pragma() => Obeyed::Perhaps,
+            // "Only the following directives influence Fastly's caching": `no-store` and `no-cache` are not among them.
+            CdnType::Fastly if !said.private && (said.no_store || said.no_cache) => Obeyed::No,
+            // "Origin Cache Control": where there is `Surrogate-Control`, `Cache-Control` is not read.
+            CdnType::Cloudflare if fields.has(Field::SurrogateControl) => Obeyed::No,
+            CdnType::Fastly | CdnType::Cloudflare | CdnType::Varnish => Obeyed::Yes,
+            // A property may be told not to honour the origin's `Cache-Control`; a behaviour of CloudFront's may have a minimum TTL.
+            CdnType::Akamai | CdnType::Cloudfront => Obeyed::Perhaps,
         }
     }
 
@@ -91,15 +155,69 @@ impl Origin {
             return Some(Reason::NoStore);
         }
         // RFC 9213 §2.2: for the CDN a targeted field stands instead of Cache-Control and Expires.
-        let edge = self.targeted.as_ref().map_or(browser, |targeted| &targeted.directives);
-        let expires = if self.targeted.is_some() { None } else { self.expires };
-        if edge.private {
+        match &self.targeted {
+            Some(targeted) => targeted.directives.forbids(),
+            None => browser.forbids().or((self.expires == Some(0)).then_some(Reason::ZeroLifetime)),
+        }
+    }
+}
+
+/// How certain it is that a CDN obeys a prohibition in the words in which the origin said it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Obeyed {
+    /// The CDN documents that it does.
+    Yes,
+    /// That is a matter of its configuration.
+    Perhaps,
+    /// It does not read them.
+    No,
+}
+
+impl Targeted {
+    /// Whether the CDN reads the field by itself.
+    pub(super) fn is_read_by(&self, dialect: &Dialect) -> bool {
+        self.is_own || read_by(dialect.cdn).contains(&self.field)
+    }
+
+    /// Whether the CDN obeys what it forbids.
+    fn is_obeyed_by(&self, dialect: &Dialect) -> bool {
+        let Self { field, directives: said, .. } = self;
+        let by_lifetime = said.shared_lifetime() == Some(0);
+        self.is_read_by(dialect)
+            && match (dialect.cdn, field) {
+                // "Parsing cache controls" in Fastly's "HTTP caching semantics" documents its lifetimes only.
+                (CdnType::Fastly, _) => by_lifetime,
+                (_, Field::EdgeControl) => by_lifetime || said.no_store,
+                _ => true,
+            }
+    }
+}
+
+/// The targeted fields that a CDN reads by itself, as its documentation has it, those first that decide over the others.
+fn read_by(cdn: CdnType) -> &'static [Field] {
+    match cdn {
+        CdnType::Fastly | CdnType::Varnish => &[Field::SurrogateControl],
+        CdnType::Akamai => &[Field::EdgeControl, Field::AkamaiCacheControl, Field::CdnCacheControl],
+        CdnType::Cloudflare => &[Field::CloudflareCdnCacheControl, Field::CdnCacheControl],
+        CdnType::Cloudfront => &[],
+    }
+}
+
+impl CacheControl {
+    /// Whether these directives, read by themselves, forbid shared caches to keep the response.
+    fn forbids_sharing(&self) -> bool {
+        self.private || self.no_store || self.no_cache || self.shared_lifetime() == Some(0)
+    }
+
+    /// Why these directives, read by themselves, forbid to store the response for longer, if they do.
+    fn forbids(&self) -> Option<Reason> {
+        if self.private {
             Some(Reason::Private)
-        } else if edge.no_store {
+        } else if self.no_store {
             Some(Reason::NoStore)
-        } else if edge.no_cache {
+        } else if self.no_cache {
             Some(Reason::NoCache)
-        } else if [edge.max_age, edge.s_maxage, expires].contains(&Some(0)) {
+        } else if [self.max_age, self.s_maxage].contains(&Some(0)) {
             Some(Reason::ZeroLifetime)
         } else {
             None
@@ -107,22 +225,56 @@ impl Origin {
     }
 }
 
-/// What a line of `Age` says.
+/// What a line of `Age` says. Of a list the first member counts (RFC 9111 §5.1), and what is no number is old: a response
+/// that may have come from before a purge must not pass for a new one.
 pub(super) fn age_seconds(age: &HeaderValue) -> u32 {
-    delta_seconds(age.as_bytes().trim_ascii())
+    let first = age.as_bytes().split(|b| *b == b',').next().unwrap_or_default().trim_ascii();
+    if first.is_empty() || !first.iter().all(u8::is_ascii_digit) { OLD } else { delta_seconds(first) }
 }
 
-/// The targeted field that decides: the CDN's own, else the first in order that gives a lifetime or forbids one.
+/// Older than any lifetime (RFC 9111 §1.2.2).
+const OLD: u32 = 1 << 31;
+
+/// The targeted field that decides: one that the CDN reads by itself; else one that forbids; else the first that gives a
+/// lifetime.
 fn targeted(fields: &Fields<'_, '_>) -> Option<Targeted> {
+    // Most responses have none of them.
     let own = Some(fields.own_ttl).filter(|own| *own != Field::CacheControl && fields.has(*own));
-    own.into_iter().chain(fields.among(&Field::TARGETED)).find_map(|field| {
-        let directives = CacheControl::read(fields.lines(field), Syntax::of(field));
-        let decides = directives.shared_lifetime().is_some()
-            || directives.private
-            || directives.no_store
-            || directives.no_cache;
-        decides.then_some(Targeted { field, directives })
+    if own.is_none() && fields.among(&Field::TARGETED).next().is_none() {
+        return None;
+    }
+    let decided = |field: Field| {
+        let directives =
+            is_valid(fields, field).then(|| CacheControl::read(fields.lines(field), Syntax::of(field)))?;
+        let decides = directives.forbids_sharing() || directives.shared_lifetime().is_some();
+        decides.then_some(Targeted { field, directives, is_own: Some(field) == own })
+    };
+    let read = own.into_iter().chain(fields.among(read_by(fields.dialect().cdn)));
+    read.into_iter().find_map(decided).or_else(|| {
+        let others = || fields.among(&Field::TARGETED).filter_map(decided);
+        others().find(|other| other.directives.forbids_sharing()).or_else(|| others().next())
     })
+}
+
+/// Whether caches may take the field for what it says. RFC 9213 §2.1: one that is no dictionary of structured fields is
+/// ignored as a whole. `Surrogate-Control` and `Edge-Control` are older and have no such rule.
+pub(super) fn is_valid(fields: &Fields<'_, '_>, field: Field) -> bool {
+    let is_structured = matches!(
+        field,
+        Field::CdnCacheControl | Field::CloudflareCdnCacheControl | Field::AkamaiCacheControl
+    );
+    if !is_structured {
+        return true;
+    }
+    // Lines are joined before they are read (RFC 9651 §4.2).
+    let mut joined = Vec::new();
+    for line in fields.lines(field).filter(|line| !line.as_bytes().trim_ascii().is_empty()) {
+        if !joined.is_empty() {
+            joined.push(b',');
+        }
+        joined.extend_from_slice(line.as_bytes());
+    }
+    Parser::new(&joined).parse_dictionary_with_visitor(Ignored).is_ok()
 }
 
 /// `Expires` minus `Date` (RFC 9111 §4.2.1); what is no date is over. Without `Date` nothing can be granted.

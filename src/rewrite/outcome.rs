@@ -86,7 +86,7 @@ reasons! {
     // Fallback
     ErrorStatus "error-status" "Errors of the server and of authorisation are never cached."
     PurgingUnhealthy "purging-unhealthy" "Purges are not known to get through to this CDN, so a long TTL could not be taken back."
-    CdnInDispute "cdn-in-dispute" "The request names one CDN and looks like another."
+    CdnInDispute "cdn-in-dispute" "It cannot be told which of the site's CDNs asked, so the response carries the tags of each and a short TTL."
     TagsTooMany "tags-too-many" "The response has more tags than this CDN takes, so some purges would miss it."
     TagsTooLarge "tags-too-large" "The tags of the response take more bytes than this CDN reads, so some purges would miss it."
     // Guarded
@@ -102,6 +102,9 @@ reasons! {
     Authorization "authorization" "The request carried `Authorization` and the origin says neither `public` nor a positive `s-maxage`."
     Cookie "cookie" "The request carried `Cookie` and the origin gives no explicit positive lifetime."
     Vary "vary" "The response varies on a request header that the site does not list."
+    NotModified "not-modified" "A 304 without tags confirms a page that was not seen whole, so its tags and lifetimes stay as they are."
+    RedirectLoop "redirect-loop" "It redirects to the URL that was asked for; if the origin only wants HTTPS, list the CDN in server.trusted_proxies."
+    RedirectToOrigin "redirect-to-origin" "It redirects to the origin's own host, which is not meant for visitors; see sites.rewrite_location."
     // Untouched, before the response is looked at: the proxy's own reasons
     NotOptedIn "not-opted-in" "The request did not opt in."
     OptInUntrusted "opt-in-untrusted" "The request opted in, but its sender is not trusted to."
@@ -110,19 +113,6 @@ reasons! {
     ModeOff "mode-off" "The site's mode is `off`."
     ModeObserve "mode-observe" "The site's mode is `observe`: what would be is counted, nothing is changed."
     ShimError "shim-error" "The shim itself answered, with an error."
-}
-
-impl Decision {
-    /// Whether a CDN may keep the response, so that a purge has to reach it even while it is on its way.
-    pub fn may_be_kept(self) -> bool {
-        use Reason::{Cookie, ErrorStatus, Status, Vary};
-        match self.outcome {
-            Outcome::Lengthened => true,
-            Outcome::Fallback => self.reason != ErrorStatus,
-            Outcome::Untouched => matches!(self.reason, Status | Cookie | Vary),
-            Outcome::Guarded => false,
-        }
-    }
 }
 
 impl Reason {

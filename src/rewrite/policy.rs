@@ -14,13 +14,37 @@ pub enum Profile {
     Aem,
 }
 
+/// How long browsers may reuse a response, which nobody can purge there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum BrowserTtl {
+    /// As long as the origin says (`max-age`, else `Expires`); where it says nothing, browsers ask each time.
+    #[default]
+    Origin,
+    /// This long, whatever the origin says.
+    Fixed(Duration),
+}
+
+/// What becomes of the conditional requests (RFC 9110 §13.1) of a CDN that opted in.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Conditional {
+    /// `If-None-Match` and `If-Modified-Since` go no further: the origin answers with the whole page, so that its tags and
+    /// lifetime are those of today.
+    #[default]
+    Strip,
+    /// They reach the origin, whose 304s repeat tags and lifetimes. A 304 without tags changes neither.
+    Pass,
+}
+
 /// A site's default lifetimes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ttls {
     /// How long the CDN may reuse a response.
     pub edge: Duration,
     /// How long a browser may reuse a response.
-    pub browser: Duration,
+    pub browser: BrowserTtl,
     /// The lifetime where a long one could not be taken back.
     pub fallback: Duration,
     /// The CDN's lifetime of a 404 or 410.
@@ -41,7 +65,7 @@ pub struct Rule {
     /// Replaces the site's edge TTL.
     pub edge_ttl: Option<Duration>,
     /// Replaces the site's browser TTL.
-    pub browser_ttl: Option<Duration>,
+    pub browser_ttl: Option<BrowserTtl>,
     /// May lengthen what the origin did not allow.
     pub allow_override: bool,
     /// Tags added to matching responses.
@@ -76,6 +100,21 @@ pub struct Policy {
     pub tags: TagPolicy,
     /// The site of AEM whose keys responses get where its origin sends none.
     pub aem: Option<Project>,
+    /// What becomes of a CDN's conditional requests.
+    pub conditional: Conditional,
+    /// The hosts under which the origin knows itself: a redirect there is not meant for visitors.
+    pub origins: Vec<OriginName>,
+    /// Whether such a redirect is rewritten to the host that was asked for.
+    pub rewrite_location: bool,
+}
+
+/// A name of the origin, as it may write it into `Location`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginName {
+    /// Lower case; an IPv6 address in brackets.
+    pub host: String,
+    /// The port that it listens on.
+    pub port: u16,
 }
 
 impl Policy {

@@ -1,6 +1,8 @@
 //! The TTL table: which row a status gets, and its lifetimes.
 
+use super::origin::Origin;
 use super::outcome::Reason;
+use super::policy::BrowserTtl;
 use super::{Policy, Profile, Rule};
 use http::StatusCode;
 use std::time::Duration;
@@ -25,7 +27,7 @@ pub(super) struct Row {
     pub(super) edge: u32,
     /// Whether stale copies may be served as the site allows; never of an error page.
     pub(super) stale: bool,
-    /// Whether an origin's `immutable` stays.
+    /// Whether an origin's `immutable` stays, where the browser's lifetime is not the origin's own.
     pub(super) immutable: bool,
     /// Whether validators go: a 404 that is revalidated sticks after its page was published (the origin answers 304).
     pub(super) drops_validators: bool,
@@ -40,6 +42,11 @@ impl Row {
         let edge = seconds(guard).min(self.edge).min(most.unwrap_or(u32::MAX));
         Self { browser: Browser::NoCache, edge, stale: false, immutable: false, ..self }
     }
+
+    /// That of a response which the table leaves as it is, where it is to be kept for `edge` seconds at most.
+    pub(super) fn at_most(edge: u32) -> Self {
+        Self { edge, stale: false, ..row(Browser::Origin { most: u32::MAX }, Duration::ZERO, Reason::Status) }
+    }
 }
 
 /// A browser's lifetime.
@@ -49,14 +56,50 @@ pub(super) enum Browser {
     MaxAge(u32),
     /// `no-cache`; 0 seconds where the CDN reads the same header.
     NoCache,
+    /// The origin's own, but not longer than this.
+    Origin {
+        /// Seconds.
+        most: u32,
+    },
 }
 
 impl Browser {
-    /// As a lifetime in seconds.
-    pub(super) fn seconds(self) -> u32 {
+    fn of(ttl: BrowserTtl) -> Self {
+        match ttl {
+            BrowserTtl::Origin => Self::Origin { most: u32::MAX },
+            BrowserTtl::Fixed(ttl) => Self::MaxAge(seconds(ttl)),
+        }
+    }
+
+    /// The same, but not longer than this.
+    fn at_most(self, limit: u32) -> Self {
         match self {
-            Browser::MaxAge(seconds) => seconds,
-            Browser::NoCache => 0,
+            Self::MaxAge(seconds) => Self::MaxAge(seconds.min(limit)),
+            Self::Origin { most } => Self::Origin { most: most.min(limit) },
+            Self::NoCache => Self::NoCache,
+        }
+    }
+
+    /// Whether it is the origin's own.
+    pub(super) fn is_origins(self) -> bool {
+        matches!(self, Self::Origin { .. })
+    }
+
+    /// What it may be at the longest, in seconds.
+    fn limit(self) -> u32 {
+        match self {
+            Self::MaxAge(seconds) | Self::Origin { most: seconds } => seconds,
+            Self::NoCache => 0,
+        }
+    }
+
+    /// What it is for a response of this origin: seconds, or none, so that browsers ask each time.
+    pub(super) fn resolve(self, origin: &Origin) -> Option<u32> {
+        match self {
+            Self::MaxAge(seconds) => Some(seconds),
+            Self::NoCache => None,
+            Self::Origin { .. } if origin.cache_control.no_cache || origin.cache_control.no_store => None,
+            Self::Origin { most } => origin.browser_lifetime().map(|seconds| seconds.min(most)),
         }
     }
 }
@@ -70,52 +113,45 @@ const AEM_MEDIA_ERROR: Duration = Duration::from_secs(3_600);
 pub(super) fn treatment(policy: &Policy, rule: Option<&Rule>, path: &str, status: StatusCode) -> Treatment {
     let ttls = &policy.ttls;
     let aem = policy.profile == Profile::Aem;
+    let browser = Browser::of(ttls.browser);
     match status.as_u16() {
         401 | 403 | 407 | 500.. => Treatment::NoStore,
         400 if aem => Treatment::NoStore,
         // A 304 stands for the 200 that the CDN holds.
         200 | 304 if is_content_hash_path(path) => {
-            page(rule, Row { immutable: true, ..row(MEDIA, MEDIA, Reason::MediaHash) })
+            let browser = Browser::MaxAge(seconds(MEDIA));
+            page(rule, Row { immutable: true, ..row(browser, MEDIA, Reason::MediaHash) })
         }
-        200 | 203 | 304 => page(rule, row(ttls.browser, ttls.edge, Reason::TtlTable)),
+        200 | 203 | 304 => page(rule, row(browser, ttls.edge, Reason::TtlTable)),
         301 | 302 | 308 | 404 | 405 | 410 | 414 | 451 if aem && is_content_hash_path(path) => {
-            other(rule, status, row(AEM_MEDIA_ERROR, AEM_MEDIA_ERROR, Reason::MediaHash))
+            let browser = Browser::MaxAge(seconds(AEM_MEDIA_ERROR));
+            other(rule, status, row(browser, AEM_MEDIA_ERROR, Reason::MediaHash))
         }
-        301 | 308 => page(rule, row(ttls.browser, ttls.edge, Reason::TtlTable)),
+        301 | 308 => page(rule, row(browser, ttls.edge, Reason::TtlTable)),
         302 if aem => {
             // Not `private`, as AEM has it: Fastly's default VCL does not store what is private.
-            other(
-                rule,
-                status,
-                Row { browser: Browser::NoCache, ..row(ttls.browser, ttls.edge, Reason::TtlTable) },
-            )
+            other(rule, status, row(Browser::NoCache, ttls.edge, Reason::TtlTable))
         }
         // The AEM table keeps client errors like pages; of those only the ones that depend on nothing but the URL
         // (RFC 9110 §15.1), not a 429.
-        404 | 405 | 410 | 414 | 451 if aem => {
-            other(rule, status, row(ttls.browser, ttls.edge, Reason::TtlTable))
+        404 | 405 | 410 | 414 | 451 if aem => other(rule, status, row(browser, ttls.edge, Reason::TtlTable)),
+        404 | 410 => {
+            let browser = browser.at_most(seconds(ttls.fallback));
+            other(rule, status, row(browser, ttls.not_found, Reason::TtlTable))
         }
-        404 | 410 => other(rule, status, row(ttls.fallback, ttls.not_found, Reason::TtlTable)),
         _ => Treatment::Untouched,
     }
 }
 
-fn row(browser: Duration, edge: Duration, reason: Reason) -> Row {
-    Row {
-        browser: Browser::MaxAge(seconds(browser)),
-        edge: seconds(edge),
-        stale: true,
-        immutable: false,
-        drops_validators: false,
-        reason,
-    }
+fn row(browser: Browser, edge: Duration, reason: Reason) -> Row {
+    Row { browser, edge: seconds(edge), stale: true, immutable: false, drops_validators: false, reason }
 }
 
 /// The row of a page: a rule replaces its lifetimes.
 fn page(rule: Option<&Rule>, mut row: Row) -> Treatment {
     let Some(rule) = rule else { return Treatment::Row(row) };
     if let Some(ttl) = rule.browser_ttl {
-        row.browser = Browser::MaxAge(seconds(ttl));
+        row.browser = Browser::of(ttl);
     }
     if let Some(ttl) = rule.edge_ttl {
         row.edge = seconds(ttl);
@@ -134,9 +170,9 @@ fn other(rule: Option<&Rule>, status: StatusCode, mut row: Row) -> Treatment {
         row.drops_validators = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
     }
     if let Some(ttl) = rule.and_then(|rule| rule.browser_ttl)
-        && let Browser::MaxAge(browser) = &mut row.browser
+        && row.browser != Browser::NoCache
     {
-        *browser = seconds(ttl).min(*browser);
+        row.browser = Browser::of(ttl).at_most(row.browser.limit());
     }
     if let Some(ttl) = rule.and_then(|rule| rule.edge_ttl) {
         row.edge = seconds(ttl).min(row.edge);

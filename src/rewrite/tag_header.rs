@@ -4,14 +4,15 @@ use super::edits::Edits;
 use super::fields::{Field, Fields};
 use super::outcome::Reason;
 use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections};
-use super::{CdnType, Dialect, Keys, Policy, Rule};
+use super::{CdnType, Dialect, Keys, Policy, Rule, never};
 use crate::head::FieldLine;
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// Replaces the tag fields of a response by the one of `dialect`. An error means that not all tags fit: those that
-/// do, the most important ones first, are in the header. A CDN that takes no tags gets none; `keys` always does.
+/// do, the most important ones first, are in the header. A CDN that takes no tags gets none; `keys` always does. A response
+/// that only confirms a page which was not seen gets none either, and may have any.
 pub(super) fn write(
     policy: &Policy,
     rule: Option<&Rule>,
@@ -20,6 +21,11 @@ pub(super) fn write(
     fields: &Fields<'_, '_>,
     (edits, keys): (&mut Edits, &mut Keys),
 ) -> Result<(), Reason> {
+    if never::is_unseen(status, fields) {
+        keys.lack_some();
+        fields.among(&Field::TAGS).for_each(|field| edits.remove(field.name(dialect)));
+        return Ok(());
+    }
     let mut list = TagList::new(dialect.cdn);
     let mut fits = fill_with_ours(&mut list, policy, rule, path)
         .and_then(|()| list.push_fields(fields))

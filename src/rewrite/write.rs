@@ -1,11 +1,11 @@
 //! Writing the decided lifetimes into the response, in the dialect of the CDN that asked.
 
-use super::cache_control::{Directive, Name, directives};
+use super::cache_control::{Name, directives};
 use super::dialect::Syntax;
 use super::edits::Edits;
 use super::fields::{Field, Fields};
-use super::origin::{Origin, Targeted};
-use super::table::{Browser, Row, seconds};
+use super::origin::{Origin, Targeted, is_valid};
+use super::table::{Row, seconds};
 use super::{CdnType, Dialect, Policy};
 use crate::head::{FieldLine, LineCache};
 use http::header::{ETAG, LAST_MODIFIED};
@@ -30,17 +30,18 @@ impl<'d> Writer<'_, '_, 'd> {
     pub(super) fn lengthen(mut self, row: Row) {
         let syntax = self.syntax();
         let mut line = self.line(Field::CacheControl);
-        match row.browser {
-            Browser::NoCache if syntax != Syntax::CacheControl => line.directive(b"no-cache"),
-            browser => line.lifetime("max-age", browser.seconds()),
-        }
+        let browser = row.browser.resolve(self.origin);
+        // One that was cut is no longer the origin's own.
+        let is_whole =
+            row.browser.is_origins() && browser.is_some() && browser == self.origin.browser_lifetime();
+        line.browser(browser, syntax);
         if syntax == Syntax::CacheControl {
             line.lifetime("s-maxage", row.edge);
             self.add_stale(&mut line, row);
         }
         line.keep(self.fields, Field::CacheControl, |name| match name {
             Name::Other | Name::Public => true,
-            Name::Immutable => row.immutable,
+            Name::Immutable => row.immutable || is_whole,
             _ => false,
         });
         let mut edge = self.line(self.fields.own_ttl);
@@ -50,24 +51,26 @@ impl<'d> Writer<'_, '_, 'd> {
                 edge.lifetime("max-age", row.edge);
                 self.add_stale(&mut edge, row);
             }
-            Syntax::EdgeControl => edge.edge_control(row.edge, Some(row.browser.seconds())),
+            Syntax::EdgeControl => edge.edge_control(row.edge, Some(browser.unwrap_or(0))),
         }
         self.keep_own_directives(&mut edge);
         self.replace(&line, &edge);
         self.after_rewriting(row);
     }
 
-    /// Translates the lifetime that the origin targeted at CDNs; the browser's stays as it is.
+    /// Translates the lifetime that the origin targeted at CDNs; the browser's stays as it is, and where the origin says
+    /// nothing to browsers they ask each time.
     pub(super) fn translate(mut self, targeted: Targeted) {
         let browser = &self.origin.cache_control;
         let browser_seconds = if browser.no_cache { Some(0) } else { browser.max_age };
+        let is_silent = browser_seconds.is_none() && self.origin.expires.is_none();
         let seconds = targeted.directives.shared_lifetime().unwrap_or(0);
         let from = Syntax::of(targeted.field);
+        let mut line = self.line(Field::CacheControl);
         let mut edge = self.line(self.fields.own_ttl);
         match self.syntax() {
             Syntax::CacheControl => {
-                let mut line = self.line(Field::CacheControl);
-                if let Some(seconds) = browser_seconds {
+                if let Some(seconds) = browser_seconds.or(is_silent.then_some(0)) {
                     line.lifetime("max-age", seconds);
                 }
                 line.lifetime("s-maxage", seconds);
@@ -90,88 +93,103 @@ impl<'d> Writer<'_, '_, 'd> {
                 edge.edge_control(seconds, None);
                 edge.keep(self.fields, targeted.field, |name| !is_lifetime(name) && name != Name::NotNoStore);
             }
-            Syntax::EdgeControl => edge.edge_control(seconds, browser_seconds.or(self.origin.expires)),
+            Syntax::EdgeControl => {
+                let browser = browser_seconds.or(self.origin.expires);
+                edge.edge_control(seconds, Some(browser.unwrap_or(0)));
+            }
         }
         if targeted.field != self.fields.own_ttl {
             self.keep_own_directives(&mut edge);
         }
-        self.replace(&self.line(Field::CacheControl), &edge);
+        if is_silent {
+            line.browser(None, Syntax::Targeted);
+            line.keep(self.fields, Field::CacheControl, |name| !is_lifetime(name) && !is_stale(name));
+        }
+        self.replace(&line, &edge);
     }
 
     /// The short lifetimes: nowhere longer than the origin allowed, than `row` says, and than the site's fallback.
     pub(super) fn fallback(mut self, row: Row) {
         let limit = seconds(self.policy.ttls.fallback);
-        let browser = self.origin.browser_lifetime().unwrap_or(limit).min(limit).min(row.browser.seconds());
+        let own = || self.origin.browser_lifetime().unwrap_or(limit).min(limit);
+        let browser = row.browser.resolve(self.origin).map(|seconds| seconds.min(own()));
         let edge_seconds = self.origin.edge_lifetime().unwrap_or(limit).min(limit).min(row.edge);
         let syntax = self.syntax();
         let mut line = self.line(Field::CacheControl);
-        line.lifetime("max-age", browser);
+        line.browser(browser, syntax);
         if syntax == Syntax::CacheControl {
             line.lifetime("s-maxage", edge_seconds);
         }
         line.keep(self.fields, Field::CacheControl, |name| {
-            let for_the_browser = name == Name::NoCache && syntax == Syntax::CacheControl;
-            !is_lifetime(name) && !is_stale(name) && name != Name::Immutable && !for_the_browser
+            // It is said already, or meant for browsers where the CDN would read it.
+            let no_cache = name == Name::NoCache && (syntax == Syntax::CacheControl || browser.is_none());
+            !is_lifetime(name) && !is_stale(name) && name != Name::Immutable && !no_cache
         });
         let mut edge = self.line(self.fields.own_ttl);
         match syntax {
             Syntax::CacheControl => {}
             Syntax::Targeted => edge.lifetime("max-age", edge_seconds),
-            Syntax::EdgeControl => edge.edge_control(edge_seconds, Some(browser)),
+            Syntax::EdgeControl => edge.edge_control(edge_seconds, Some(browser.unwrap_or(0))),
         }
         self.keep_own_directives(&mut edge);
         self.replace(&line, &edge);
         self.after_rewriting(row);
     }
 
-    /// Lowers every lifetime that the origin gave to this one, and grants none.
-    pub(super) fn clamp(mut self, limit: Duration) {
-        let limit = seconds(limit);
-        let cache_control = self.clamped(Field::CacheControl, limit);
-        for field in [self.fields.own_ttl].into_iter().chain(self.fields.among(&Field::TARGETED)) {
-            if let Some(line) = self.clamped(field, limit)
-                && field != Field::CacheControl
+    /// What a response that the table leaves as it is gets where it is known to be old: the guard's lifetime at the CDN,
+    /// or what is left of the origin's. What the origin said to forbid goes on being said.
+    pub(super) fn guard(mut self, ttl: Duration) {
+        let edge_seconds = self.origin.edge_lifetime().unwrap_or(u32::MAX).min(seconds(ttl));
+        let syntax = self.syntax();
+        let mut line = self.line(Field::CacheControl);
+        line.browser(None, syntax);
+        if syntax == Syntax::CacheControl {
+            line.lifetime("s-maxage", edge_seconds);
+        }
+        let forbids = |name| matches!(name, Name::Private | Name::NoStore);
+        line.keep(self.fields, Field::CacheControl, |name| {
+            forbids(name) || matches!(name, Name::Other | Name::Public)
+        });
+        let mut edge = self.line(self.fields.own_ttl);
+        match syntax {
+            Syntax::CacheControl => {}
+            Syntax::Targeted => edge.lifetime("max-age", edge_seconds),
+            // `!no-store` would overrule what `Cache-Control` forbids.
+            Syntax::EdgeControl
+                if self.origin.cache_control.private || self.origin.cache_control.no_store =>
             {
-                self.set(&line);
+                edge.lifetime("max-age", edge_seconds);
+                edge.whole.push(b's');
             }
+            Syntax::EdgeControl => edge.edge_control(edge_seconds, Some(0)),
         }
-        if self.origin.expires.is_some_and(|seconds| seconds > limit) {
-            let mut line = self.line(Field::CacheControl);
-            line.lifetime("max-age", limit);
-            match cache_control {
-                Some(clamped) => line.directive(clamped.value()),
-                None => line.keep(self.fields, Field::CacheControl, |name| {
-                    !is_stale(name) && name != Name::Immutable
-                }),
-            }
-            self.set(&line);
-            self.remove(Field::Expires);
-        } else if let Some(line) = cache_control {
-            self.set(&line);
-        }
+        self.keep_own_directives(&mut edge);
+        self.replace(&line, &edge);
+        self.remove_lifetimes();
     }
 
-    /// A field with its lifetimes lowered to `limit`; none where none is longer.
-    fn clamped(&self, field: Field, limit: u32) -> Option<Line<'d>> {
-        let syntax = Syntax::of(field);
-        let all = || self.fields.lines(field).flat_map(|line| directives(line.as_bytes(), syntax));
-        let too_long = |directive: &Directive<'_>| {
-            (is_lifetime(directive.name) || directive.name == Name::DownstreamTtl)
-                && directive.seconds(syntax) > limit
-        };
-        if !all().any(|directive| too_long(&directive)) {
-            return None;
+    /// Says in the CDN's own words that it must not keep the response; browsers are told what they were told.
+    pub(super) fn prohibit(mut self) {
+        let syntax = self.syntax();
+        let is_fastly = self.dialect.cdn == CdnType::Fastly;
+        if syntax == Syntax::CacheControl && !is_fastly && self.origin.tells_all_to_forget() {
+            // There are no other words for it.
+            return;
         }
-        let mut line = self.line(field);
-        for directive in all() {
-            if too_long(&directive) {
-                line.directive(directive.key());
-                line.number(limit);
-            } else if !is_stale(directive.name) && directive.name != Name::Immutable && !directive.unended {
-                line.directive(directive.raw);
+        let mut line = self.line(Field::CacheControl);
+        // "Do not cache" in Fastly's "Cache control tutorial", and what CloudFront reads: `private` leaves browsers alone.
+        if syntax == Syntax::CacheControl || is_fastly {
+            line.directive(b"private");
+            if self.origin.says_no_cache_by_pragma() {
+                line.directive(b"no-cache");
             }
+            line.keep(self.fields, Field::CacheControl, |name| {
+                !matches!(name, Name::Private | Name::Public | Name::SMaxAge)
+            });
         }
-        Some(line)
+        let mut edge = self.line(self.fields.own_ttl);
+        self.forbid_to_store(&mut edge);
+        self.replace(&line, &edge);
     }
 
     /// Says to browser and CDN not to store the response.
@@ -183,6 +201,13 @@ impl<'d> Writer<'_, '_, 'd> {
         }
         line.directive(b"no-store");
         let mut edge = self.line(self.fields.own_ttl);
+        self.forbid_to_store(&mut edge);
+        self.replace(&line, &edge);
+        self.remove_lifetimes();
+    }
+
+    /// `no-store` in the CDN's own field, where it has one.
+    fn forbid_to_store(&self, edge: &mut Line<'_>) {
         match (self.syntax(), self.dialect.cdn) {
             (Syntax::CacheControl, _) => {}
             // Of Surrogate-Control Fastly documents lifetimes only ("HTTP caching semantics", "Parsing cache controls").
@@ -195,8 +220,14 @@ impl<'d> Writer<'_, '_, 'd> {
             }
             (Syntax::EdgeControl, _) => edge.directive(b"no-store"),
         }
-        self.replace(&line, &edge);
-        self.remove_lifetimes();
+    }
+
+    /// Removes the targeted fields that no cache may read (RFC 9213 §2.1): one that reads them leniently would obey what
+    /// was not decided.
+    pub(super) fn drop_invalid(&mut self) {
+        for field in self.fields.among(&Field::TARGETED).filter(|field| !is_valid(self.fields, *field)) {
+            self.remove(field);
+        }
     }
 
     /// The site's `stale-*` for the CDN.
@@ -326,6 +357,15 @@ impl<'d> Line<'d> {
         self.whole.extend_from_slice(&digits[start..]);
     }
 
+    /// How long browsers may reuse the response; none: they ask each time, which where the CDN reads the same header is
+    /// said as 0 seconds.
+    fn browser(&mut self, seconds: Option<u32>, syntax: Syntax) {
+        match seconds {
+            None if syntax != Syntax::CacheControl => self.directive(b"no-cache"),
+            seconds => self.lifetime("max-age", seconds.unwrap_or(0)),
+        }
+    }
+
     /// Akamai's directives. `!no-store`: the edge stores the response whatever `Cache-Control` says to browsers.
     fn edge_control(&mut self, edge: u32, browser: Option<u32>) {
         self.directive(b"!no-store");
@@ -341,7 +381,7 @@ impl<'d> Line<'d> {
     fn keep(&mut self, fields: &Fields<'_, '_>, field: Field, stays: impl Fn(Name) -> bool) {
         for line in fields.lines(field) {
             for directive in
-                directives(line.as_bytes(), Syntax::of(field)).filter(|d| stays(d.name) && !d.unended)
+                directives(line.as_bytes(), Syntax::of(field)).filter(|d| stays(d.name) && !d.malformed)
             {
                 self.directive(directive.raw);
             }

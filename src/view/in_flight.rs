@@ -1,8 +1,8 @@
 //! The question that a purge asks of every worker: which responses that it covers are on their way already, and when will
 //! they have arrived?
 
-use crate::rewrite::CdnType;
 use crate::rewrite::keys::Key;
+use crate::rewrite::{CdnType, CdnTypes};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -61,9 +61,9 @@ impl JobItems {
         Self { cdn, keys, all, count }
     }
 
-    /// Whether responses for this type of CDN may be meant.
-    pub fn concerns(&self, cdn: CdnType) -> bool {
-        self.cdn == cdn
+    /// Whether responses for CDNs of these types may be meant.
+    pub fn concerns(&self, cdns: CdnTypes) -> bool {
+        cdns.contains(self.cdn)
     }
 
     /// The items that concern a response with these keys, of which not all may be known.

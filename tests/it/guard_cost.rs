@@ -6,10 +6,11 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use origin_shim::config::Config;
 use origin_shim::head::Headers;
 use origin_shim::rewrite::keys::path_key;
-use origin_shim::rewrite::{Edge, Guard, Outcome, Purged, RequestFacts, rewrite};
+use origin_shim::rewrite::{Asked, Edge, Guard, Outcome, Purged, RequestFacts, rewrite};
 use std::env;
 use std::path::Path;
 use std::process::Command;
+use std::slice;
 
 const RESPONSES: i64 = 100;
 /// How many pages were purged lately; absent: there is no guard at all.
@@ -64,11 +65,17 @@ fn rewriting() {
             HeaderName::from_static("surrogate-key"),
             HeaderValue::from_static("product-42 category-7"),
         );
-        let request = RequestFacts { method: &Method::GET, path: &path, authorization: false, cookie: false };
+        let request = RequestFacts {
+            method: &Method::GET,
+            path: &path,
+            authorization: false,
+            cookie: false,
+            asked: Asked::default(),
+        };
         // Just before the purges were accepted.
         let guard = purges.map(|_| Guard { purged: &purged, began_ms: 999 });
-        let edge = Edge { dialect: &site.cdns[0].dialect, fallback: None, guard };
-        let decision = rewrite(&site.policy, request, edge, StatusCode::OK, &mut headers);
+        let edge = Edge { dialects: slice::from_ref(&site.cdns[0].dialect), fallback: None, guard };
+        let (decision, _) = rewrite(&site.policy, request, edge, StatusCode::OK, &mut headers);
         // Among 100,000 it may share its places with one that was purged.
         let is_alone = purges.is_none_or(|count| count <= 1);
         assert!(decision.outcome == Outcome::Lengthened || !is_alone);

@@ -5,6 +5,7 @@ use crate::config::{
     Access, Cdn, Config, Everything, Loaded, LogFormat, Mode, OriginHost, OriginProtocol, OriginSettings,
     OriginUrl, Site, Trust,
 };
+use crate::rewrite::BrowserTtl;
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
@@ -99,7 +100,10 @@ fn describe_site(site: &Site, f: &mut Formatter<'_>) -> fmt::Result {
         f,
         "  ttls    edge {}, browser {}, fallback {}, not found {}; {}",
         duration(ttls.edge),
-        duration(ttls.browser),
+        match ttls.browser {
+            BrowserTtl::Origin => "as the origin says".to_owned(),
+            BrowserTtl::Fixed(ttl) => duration(ttl),
+        },
         duration(ttls.fallback),
         duration(ttls.not_found),
         count(site.policy.rules.len(), "rule"),

@@ -3,9 +3,9 @@
 use super::cdn::Cdn;
 use super::events::{Aem, EventRule};
 use crate::config::secret::SecretRef;
-use crate::config::text::{DurationText, OneOrMany};
+use crate::config::text::{BrowserTtlText, DurationText, OneOrMany};
 use crate::config::{Mode, OriginProtocol};
-use crate::rewrite;
+use crate::rewrite::{self, Conditional};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,11 @@ pub struct Site {
     /// The `Host` that the origin sees: `origin` (the origin's own name), `preserve` (that of the request), or a name.
     #[serde(default = "origin_host")]
     pub origin_host: String,
+    /// Puts the public scheme and host into a `Location` that names the origin's own host, as nginx's `proxy_redirect` does.
+    /// The scheme is that which one of `server.trusted_proxies` tells of the visitor; without one, `//` and the host, which
+    /// keeps the visitor's. Off, the `Location` stays as it is, and such a redirect is never lengthened.
+    #[serde(default)]
+    pub rewrite_location: bool,
     /// The origin may still answer with the old version for this long after a publish, at most 1h. Purges wait for it.
     #[serde(default = "no_time")]
     pub origin_settle: DurationText,
@@ -219,8 +224,11 @@ fn trust_schema(_: &mut SchemaGenerator) -> Schema {
 pub struct Cache {
     /// How long the CDN may reuse a response.
     pub edge_ttl: DurationText,
-    /// How long a visitor's browser may reuse a response; nothing can purge it there.
-    pub browser_ttl: DurationText,
+    /// How long a visitor's browser may reuse a response; nothing can purge it there. `origin`: as long as the origin says
+    /// (`max-age`, else `Expires`), with its `immutable` and `must-revalidate`; where it says nothing, browsers ask each time
+    /// and the CDN answers. Or a duration for all. Default: `origin`, and with `profile = "aem"` 2h.
+    #[schemars(example = &"origin")]
+    pub browser_ttl: Option<BrowserTtlText>,
     /// The longest lifetime of a response that could not be purged: its CDN is not healthy, or its tags do not fit.
     pub fallback_ttl: DurationText,
     /// How long the CDN may reuse a 404 or 410.
@@ -234,6 +242,11 @@ pub struct Cache {
     pub stale_while_revalidate: DurationText,
     /// The CDN may serve a stale response for this long while the origin fails. 0s: not at all.
     pub stale_if_error: DurationText,
+    /// What becomes of the conditional requests of a CDN that is believed. `strip`: they reach the origin without
+    /// `If-None-Match` and `If-Modified-Since`, so that it answers with the whole page and all of its tags: once in a lifetime.
+    /// `pass`: for origins whose 304s repeat tags and lifetimes; one without tags changes neither at the CDN, except to
+    /// shorten. Akamai takes no tags from a 304, so its requests are always stripped.
+    pub conditional: Conditional,
     /// Request headers that the origin may name in `Vary` without losing the long lifetime. `accept-encoding` always may.
     pub vary: Vec<String>,
     /// A purge that has not been sent for this long makes its CDN unhealthy: responses get `fallback_ttl`.
@@ -244,13 +257,14 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             edge_ttl: "2d".into(),
-            browser_ttl: "2h".into(),
+            browser_ttl: None,
             fallback_ttl: "5m".into(),
             not_found_ttl: "5m".into(),
             guard_ttl: "1s".into(),
             follow_up_margin: "500ms".into(),
             stale_while_revalidate: "0s".into(),
             stale_if_error: "0s".into(),
+            conditional: Conditional::Strip,
             vary: vec!["accept-encoding".to_owned()],
             max_purge_lag: "60s".into(),
         }
@@ -267,9 +281,9 @@ pub struct Rule {
     /// Replaces the site's `edge_ttl`.
     #[serde(default)]
     pub edge_ttl: Option<DurationText>,
-    /// Replaces the site's `browser_ttl`.
+    /// Replaces the site's `browser_ttl`: `origin`, or a duration.
     #[serde(default)]
-    pub browser_ttl: Option<DurationText>,
+    pub browser_ttl: Option<BrowserTtlText>,
     /// May lengthen what the origin did not allow, such as a response with `Set-Cookie` or `private`. A wrong rule shows
     /// one visitor's page to others.
     #[serde(default, rename = "override")]

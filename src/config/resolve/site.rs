@@ -6,15 +6,17 @@ use super::{check_name, events, host, origin, server, url};
 use crate::config::at::At;
 use crate::config::file::site as file;
 use crate::config::keys::nearest;
-use crate::config::text::{DurationText, OneOrMany};
+use crate::config::text::{BrowserTtlText, DurationText, OneOrMany};
 use crate::config::{MAX_ORIGINS, OriginHost, OriginUrl, Site, Trust};
 use crate::rewrite::pattern::PathPattern;
-use crate::rewrite::{Policy, Rule, TagPolicy, Ttls};
+use crate::rewrite::{BrowserTtl, OriginName, Policy, Rule, TagPolicy, Ttls};
 use http::HeaderName;
 use std::sync::Arc;
 use std::time::Duration;
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
+/// What AEM's own pipeline sends to browsers.
+const AEM_BROWSER_TTL: Duration = Duration::from_secs(2 * 3_600);
 
 pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Site {
     check_name(&file.name, &at.key("name"));
@@ -34,12 +36,14 @@ pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Si
     if margin > Duration::from_secs(60) {
         at.key("cache").key("follow_up_margin").error("must be at most 60s: purges last that much longer");
     }
+    let origins = origins(&file.origin, &at.key("origin"));
+    let origin_host = origin_host(&file.origin_host, &at.key("origin_host"));
     Site {
         name: file.name.clone(),
         default: file.default,
         mode: file.mode,
-        origins: origins(&file.origin, &at.key("origin")),
-        origin_host: origin_host(&file.origin_host, &at.key("origin_host")),
+        origins: origins.clone(),
+        origin_host: origin_host.clone(),
         origin_settle: settle,
         follow_up_margin: margin,
         origin: origin::resolve(file, at),
@@ -49,7 +53,7 @@ pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Si
             .map(|(at, name)| at.ok(upgrade(name)).unwrap_or_default())
             .collect(),
         trust: trust(&file.opt_in, &at.key("opt_in")),
-        policy: policy(file, at),
+        policy: policy(file, &origins, &origin_host, at),
         events: events::resolve(file, at),
         max_purge_lag: at.key("cache").key("max_purge_lag").positive_duration(&file.cache.max_purge_lag),
         cdns: at
@@ -146,9 +150,10 @@ fn trust(file: &file::OptIn, at: &At<'_>) -> Trust {
     }
 }
 
-fn policy(file: &file::Site, at: &At<'_>) -> Policy {
+fn policy(file: &file::Site, origins: &[OriginUrl], origin_host: &OriginHost, at: &At<'_>) -> Policy {
     let cache = at.key("cache");
     let ttl = |name: &str, text: &DurationText| lifetime(text, &cache.key(name));
+    let browser = file.cache.browser_ttl.as_ref().map(|text| browser_ttl(text, &cache.key("browser_ttl")));
     if file.tags.sections > 16 {
         at.key("tags").key("sections").error("must be 0 to 16");
     }
@@ -157,7 +162,10 @@ fn policy(file: &file::Site, at: &At<'_>) -> Policy {
         profile: file.profile.into(),
         ttls: Ttls {
             edge: ttl("edge_ttl", &file.cache.edge_ttl),
-            browser: ttl("browser_ttl", &file.cache.browser_ttl),
+            browser: browser.unwrap_or(match file.profile {
+                file::Profile::Generic => BrowserTtl::Origin,
+                file::Profile::Aem => BrowserTtl::Fixed(AEM_BROWSER_TTL),
+            }),
             fallback: ttl("fallback_ttl", &file.cache.fallback_ttl),
             not_found: ttl("not_found_ttl", &file.cache.not_found_ttl),
             guard: ttl("guard_ttl", &file.cache.guard_ttl),
@@ -168,7 +176,27 @@ fn policy(file: &file::Site, at: &At<'_>) -> Policy {
         rules: at.key("rules").each(&file.rules).filter_map(|(at, file)| rule(file, &at)).collect(),
         tags: TagPolicy { path: file.tags.path, site: file.tags.site, sections: file.tags.sections },
         aem: events::project(file, at),
+        conditional: file.cache.conditional,
+        origins: origin_names(origins, origin_host),
+        rewrite_location: file.rewrite_location,
     }
+}
+
+/// Each host and port by which the origin may call itself in a `Location`.
+fn origin_names(origins: &[OriginUrl], origin_host: &OriginHost) -> Vec<OriginName> {
+    let literal = match origin_host {
+        OriginHost::Literal(name) => Some(name.rsplit_once(':').map_or(&**name, |(host, _)| host).to_owned()),
+        OriginHost::Origin | OriginHost::Preserve => None,
+    };
+    let of = |origin: &OriginUrl| {
+        let hosts = [Some(origin.host.clone()), literal.clone()];
+        hosts.into_iter().flatten().map(|host| OriginName { host, port: origin.port }).collect::<Vec<_>>()
+    };
+    origins.iter().flat_map(of).collect()
+}
+
+fn browser_ttl(text: &BrowserTtlText, at: &At<'_>) -> BrowserTtl {
+    text.duration().map_or(BrowserTtl::Origin, |text| BrowserTtl::Fixed(lifetime(text, at)))
 }
 
 /// A lifetime that can stand in a header.
@@ -204,9 +232,8 @@ pub(super) fn check_tag(tag: &str, at: &At<'_>) {
 
 fn rule(file: &file::Rule, at: &At<'_>) -> Option<Rule> {
     at.key("tags").each(&file.tags).for_each(|(at, tag)| check_tag(tag, &at));
-    let ttl =
-        |name: &str, text: &Option<DurationText>| text.as_ref().map(|text| lifetime(text, &at.key(name)));
-    let (edge_ttl, browser_ttl) = (ttl("edge_ttl", &file.edge_ttl), ttl("browser_ttl", &file.browser_ttl));
+    let edge_ttl = file.edge_ttl.as_ref().map(|text| lifetime(text, &at.key("edge_ttl")));
+    let browser_ttl = file.browser_ttl.as_ref().map(|text| browser_ttl(text, &at.key("browser_ttl")));
     Some(Rule {
         path: at.key("path").ok(PathPattern::new(&file.path))?,
         edge_ttl,

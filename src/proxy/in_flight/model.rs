@@ -6,7 +6,7 @@
 
 use super::*;
 use crate::rewrite::keys::{path_key, testing};
-use crate::rewrite::{Guard, Purged};
+use crate::rewrite::{CdnType, Guard, Purged};
 use crate::view::JobItems;
 use tokio::sync::mpsc;
 
@@ -57,9 +57,9 @@ fn play(order: Order) -> (Left, bool) {
         let provenance =
             Provenance { keys: testing::of_path("/a").into(), generated_ms: guard.generated_ms(age) };
         let guarded = purged.covers(&provenance.keys, provenance.generated_ms);
-        let (cdn, margin_ms) = (CdnType::Fastly, MARGIN * STEP);
+        let (cdns, margin_ms) = ([CdnType::Fastly].into_iter().collect(), MARGIN * STEP);
         let response =
-            Response { site: 1, cdn, margin_ms, provenance, arrived_ms: None, waiting: Vec::new() };
+            Response { site: 1, cdns, margin_ms, provenance, arrived_ms: None, waiting: Vec::new() };
         (guarded, (!guarded).then(|| in_flight.begin(response, ms(order.decided))))
     };
     let (answers, mut reports) = mpsc::unbounded_channel();

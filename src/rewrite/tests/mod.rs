@@ -1,9 +1,12 @@
 //! The rewriting as a whole: tables of what goes in and comes out, and laws that hold whatever goes in.
 
+mod browsers;
 mod fallback;
+mod forbidden;
 mod guard;
 mod laws;
 mod never;
+mod not_modified;
 mod remembered;
 mod rows;
 mod tag_headers;
@@ -16,14 +19,14 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::time::Duration;
 
 /// A site with the default TTLs and no tags of its own.
-fn site() -> Policy {
+pub(super) fn site() -> Policy {
     let minutes = |m: u64| Duration::from_secs(60 * m);
     Policy {
         site: "www".to_owned(),
         profile: Profile::Generic,
         ttls: Ttls {
             edge: minutes(2 * 24 * 60),
-            browser: minutes(2 * 60),
+            browser: BrowserTtl::Fixed(minutes(2 * 60)),
             fallback: minutes(5),
             not_found: minutes(4),
             guard: Duration::from_secs(1),
@@ -34,6 +37,9 @@ fn site() -> Policy {
         rules: vec![],
         tags: TagPolicy { path: false, site: false, sections: 0 },
         aem: None,
+        conditional: Conditional::Strip,
+        origins: vec![],
+        rewrite_location: false,
     }
 }
 
@@ -121,14 +127,15 @@ impl Exchange {
             path: &self.path,
             authorization: self.authorization,
             cookie: self.cookie,
+            asked: Asked { scheme: None, host: "www.example.com", query: None },
         };
         let edge = Edge {
-            dialect,
+            dialects: std::slice::from_ref(dialect),
             fallback: self.unhealthy.then_some(Reason::PurgingUnhealthy),
             guard: Some(Guard { purged, began_ms }),
         };
         let status = StatusCode::from_u16(self.status).unwrap();
-        let decision = rewrite(policy, request, edge, status, &mut self.headers);
+        let (decision, _) = rewrite(policy, request, edge, status, &mut self.headers);
         (decision, self.headers)
     }
 

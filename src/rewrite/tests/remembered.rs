@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use std::rc::Rc;
 
-/// Decision, head, keys and moment.
-type Told = (Decision, Headers, Option<Vec<u64>>, i64);
+/// Decision, head, and of what may be kept its keys and moment.
+type Told = (Decision, Headers, Option<(Option<Vec<u64>>, i64)>);
 
 /// What `cache` makes of an exchange with this site that began then.
 fn told(
@@ -25,13 +25,15 @@ fn told(
         path: &exchange.path,
         authorization: exchange.authorization,
         cookie: exchange.cookie,
+        asked: Asked { scheme: None, host: "www.example.com", query: None },
     };
     let fallback = exchange.unhealthy.then_some(Reason::PurgingUnhealthy);
-    let edge = Edge { dialect, fallback, guard: Some(guard) };
+    let edge = Edge { dialects: std::slice::from_ref(dialect), fallback, guard: Some(guard) };
     let status = StatusCode::from_u16(exchange.status).unwrap();
     let mut headers = exchange.headers.clone();
     let (decision, provenance) = cache.rewrite((number, policy), request, edge, status, &mut headers);
-    (decision, headers, provenance.keys.all().map(<[_]>::to_vec), provenance.generated_ms)
+    let provenance = provenance.map(|of| (of.keys.all().map(<[_]>::to_vec), of.generated_ms));
+    (decision, headers, provenance)
 }
 
 /// One of the exchanges, perhaps with a difference.

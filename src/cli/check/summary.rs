@@ -200,7 +200,7 @@ mod tests {
           hosts   www.example.com, *.example.com, every other host
           origin  https://a.example, then http://b.example:8080, Host: its own name
           opt-in  of peers from 10.0.0.0/8
-          ttls    edge 2d, browser 2h, fallback 5m, not found 5m; 1 rule
+          ttls    edge 2d, browser as the origin says, fallback 5m, not found 5m; 1 rule
           cdn     fastly (fastly:www/fastly): TTL in surrogate-control, tags in surrogate-key, hard purges, again after 2s (everything 30s), URLs on www.example.com
           cdn     cloudfront (cloudfront:www/cloudfront): TTL in cache-control, no tags, hard purges, everything is all of the CDN, URLs on www.example.com
 

@@ -106,7 +106,7 @@ fn who_is_believed() {
     };
     check(&[], "ttl-table");
     check(&["--header", "x-origin-shim-secret: guess"], "opt-in-untrusted");
-    check(&["--header", "X-BYO-CDN-Type: akamai"], "no-cdn");
+    check(&["--header", "X-BYO-CDN-Type: akamai"], "cdn-in-dispute");
     check(&["--header", "Authorization: Basic x"], "authorization");
     check(&["--method", "POST"], "method");
 

@@ -45,6 +45,15 @@ sub vcl_recv {
 		unset req.http.X-BYO-CDN-Type;
 		unset req.http.X-Origin-Shim-Secret;
 		unset req.http.x-shim-stale;
+		# Nor may a visitor leave the traces of another CDN. Of CDN-Loop (RFC 8586) only the shim's
+		# own name stays, by which it knows a request that runs in a circle.
+		unset req.http.CF-Worker;
+		unset req.http.Via;
+		if (req.http.CDN-Loop ~ "(?i)(^|,)[ \t]*origin-shim") {
+			set req.http.CDN-Loop = "origin-shim";
+		} else {
+			unset req.http.CDN-Loop;
+		}
 		# One object per page, however a visitor or a purge spells its host.
 		if (req.http.Host) {
 			set req.http.Host = regsub(req.http.Host.lower(), ":(80|443)$", "");

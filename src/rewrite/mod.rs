@@ -18,6 +18,7 @@ pub mod path;
 pub mod pattern;
 pub mod policy;
 pub mod purged;
+pub mod spelling;
 pub mod stamp;
 pub mod tags;
 

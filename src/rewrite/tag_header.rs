@@ -4,10 +4,11 @@ use super::edits::Edits;
 use super::fields::{Field, Fields};
 use super::outcome::Reason;
 use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections};
-use super::{CdnType, Dialect, Keys, Policy, Rule};
+use super::{CdnType, Dialect, Keys, Policy, Rule, spelling};
 use crate::head::FieldLine;
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// Replaces the tag fields of a response by the one of `dialect`. An error means that not all tags fit: those that
@@ -54,11 +55,16 @@ fn fill_with_ours(
     if policy.tags.site {
         list.add(&[b"site-", policy.site.as_bytes()])?;
     }
-    if policy.tags.path {
-        list.add(&[&path_tag_bytes(&policy.site, path)])?;
-    }
-    for section in sections(path, policy.tags.sections) {
-        list.add(&[&section_tag_bytes(&policy.site, section)])?;
+    // A purge may spell the page otherwise: it names the tag of the canonical form, which few paths have besides their own.
+    let canonical = spelling::of_normal(path);
+    let is_other = matches!(canonical, Cow::Owned(_));
+    for path in [path, &*canonical].into_iter().take(if is_other { 2 } else { 1 }) {
+        if policy.tags.path {
+            list.add(&[&path_tag_bytes(&policy.site, path)])?;
+        }
+        for section in sections(path, policy.tags.sections) {
+            list.add(&[&section_tag_bytes(&policy.site, section)])?;
+        }
     }
     for tag in rule.map_or(&[][..], |rule| &rule.tags) {
         list.push(tag.as_bytes())?;

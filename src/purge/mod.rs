@@ -11,12 +11,13 @@ mod fill;
 mod keys;
 mod plan;
 mod rate;
+mod spellings;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use batch::{Filled, Wanted};
-pub use check::{ItemError, path as check_path};
+pub use check::ItemError;
 pub use cover::Cover;
 pub use fill::{Filling, Fit, Room, scheduling_kind};
 pub use keys::{item_key, keys_of};

@@ -6,7 +6,7 @@ use super::origin::Origin;
 use super::outcome::{Decision, Outcome, Reason};
 use super::table::{self, Treatment};
 use super::write::Writer;
-use super::{Dialect, Guard, Keys, Policy, Rule, never, path, tag_header};
+use super::{Dialect, Guard, Keys, Policy, Rule, never, page_header, path, tag_header};
 use crate::head::Headers;
 use http::{Method, StatusCode};
 use std::rc::Rc;
@@ -60,8 +60,8 @@ impl Provenance {
 
 /// Rewrites `headers` of an opted-in response in place: its tags always, its caching headers as decided.
 ///
-/// Rewriting twice is rewriting once, except for what leaves no trace in the headers: tags that did not fit, a
-/// lifetime targeted at a CDN that reads it from `Cache-Control`, and commas in Fastly's tags where Fastly is
+/// Rewriting twice is rewriting once, except for what leaves no trace in the headers: tags that did not fit or that no purge
+/// can name, a lifetime targeted at a CDN that reads it from `Cache-Control`, and commas in Fastly's tags where Fastly is
 /// configured to read them from another CDN's header.
 pub fn rewrite(
     policy: &Policy,
@@ -100,6 +100,7 @@ impl Rewriting {
         let (mut edits, mut keys) = (Edits::default(), Keys::default());
         keys.of_path(&path);
         let fields = Fields::of(headers, edge.dialect);
+        page_header::write(request.path, &path, edge.dialect, &mut edits);
         let tags =
             tag_header::write(policy, rule, (&path, status), edge.dialect, &fields, (&mut edits, &mut keys));
         let origin = Origin::read(&fields);

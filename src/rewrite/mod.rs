@@ -5,7 +5,7 @@
 //!
 //! In the order in which a response meets them: [`path`] and [`pattern`] find the rule, `fields` looks which
 //! headers there are, `tag_header` writes the [`tags`] (with the keys of [`aem`] where a site is one of AEM),
-//! `origin` reads what the origin said, `never` and `table` decide what the response gets, `write` writes it; a
+//! `page_header` names the page to Varnish, `origin` reads what the origin said, `never` and `table` decide what the response gets, `write` writes it; a
 //! [`DecisionCache`] remembers all of that for responses that come again. Which purges it could be covered by is
 //! told by `keys`, and whether one of them came after it was made by `purged`; a copy tells it by its `stamp`.
 
@@ -13,6 +13,7 @@ pub mod aem;
 pub mod cache_control;
 pub mod dialect;
 pub mod keys;
+pub mod nameable;
 pub mod outcome;
 pub mod path;
 pub mod pattern;
@@ -28,6 +29,7 @@ mod edits;
 mod fields;
 mod never;
 mod origin;
+mod page_header;
 mod table;
 mod tag_header;
 mod write;

@@ -89,6 +89,7 @@ reasons! {
     CdnInDispute "cdn-in-dispute" "The request names one CDN and looks like another."
     TagsTooMany "tags-too-many" "The response has more tags than this CDN takes, so some purges would miss it."
     TagsTooLarge "tags-too-large" "The tags of the response take more bytes than this CDN reads, so some purges would miss it."
+    TagsUnnameable "tags-unnameable" "A tag of the response has bytes that are not UTF-8, a `*` or too many bytes, so no purge can name it."
     // Guarded
     Purged "purged" "It may have been produced before a purge that covers it, so it is kept for a moment only."
     // Untouched, by the response or the request

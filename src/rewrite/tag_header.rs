@@ -4,7 +4,7 @@ use super::edits::Edits;
 use super::fields::{Field, Fields};
 use super::outcome::Reason;
 use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections};
-use super::{CdnType, Dialect, Keys, Policy, Rule, spelling};
+use super::{CdnType, Dialect, Keys, Policy, Rule, nameable, spelling};
 use crate::head::FieldLine;
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
@@ -29,6 +29,8 @@ pub(super) fn write(
     if fits.is_err() {
         keys.lack_some();
     }
+    // What fits but cannot be named is no reason to send less.
+    fits = fits.and(if list.unnameable { Err(Reason::TagsUnnameable) } else { Ok(()) });
     if dialect.tag_header.is_none() {
         fits = Ok(());
     }
@@ -80,6 +82,8 @@ struct TagList {
     limits: Limits,
     /// Whether the origin sent any, one of ours among them or not.
     has_origin_tags: bool,
+    /// Whether it sent one that a purge cannot name.
+    unnameable: bool,
 }
 
 /// A tag of the line: where it is, and a fingerprint by which most others differ from it.
@@ -120,7 +124,8 @@ impl Limits {
 impl TagList {
     fn new(cdn: CdnType) -> Self {
         let limits = Limits::of(cdn);
-        Self { cdn, line: Vec::with_capacity(256), tags: SmallVec::new(), limits, has_origin_tags: false }
+        let (line, tags) = (Vec::with_capacity(256), SmallVec::new());
+        Self { cdn, line, tags, limits, has_origin_tags: false, unnameable: false }
     }
 
     /// Appends a tag in its encoded form unless it is there already.
@@ -176,6 +181,7 @@ impl TagList {
             let tags = line.as_bytes().split(|b| matches!(b, b' ' | b'\t') || commas && *b == b',');
             for tag in tags.filter(|tag| !tag.is_empty()) {
                 self.has_origin_tags = true;
+                self.unnameable |= !nameable::is_tag(tag);
                 self.push(tag)?;
             }
         }

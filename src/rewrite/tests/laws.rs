@@ -242,9 +242,9 @@ fn edge_lifetime(headers: &Headers, dialect: &Dialect) -> Option<u64> {
         .map(|seconds| remaining(headers, seconds))
 }
 
-/// Without the tag fields.
+/// Without the fields by which a CDN purges.
 fn without_tags(mut headers: Headers) -> Headers {
-    for field in TAG_FIELDS {
+    for field in TAG_FIELDS.into_iter().chain(["x-origin-shim-path"]) {
         headers.remove(field);
     }
     headers
@@ -258,7 +258,7 @@ fn written_tags(headers: &Headers, dialect: &Dialect) -> Vec<String> {
 }
 
 fn fits_the_tags(reason: Reason) -> bool {
-    !matches!(reason, Reason::TagsTooMany | Reason::TagsTooLarge)
+    !matches!(reason, Reason::TagsTooMany | Reason::TagsTooLarge | Reason::TagsUnnameable)
 }
 
 proptest! {

@@ -288,4 +288,6 @@ sub vcl_deliver {
 	unset resp.http.x-url;
 	unset resp.http.x-host;
 	unset resp.http.x-revalidate;
+	# Of objects that were stored before the VCL knew it.
+	unset resp.http.X-Origin-Shim-Path;
 }

@@ -297,3 +297,25 @@ fn varnish_alone_is_told_the_page_of_a_path_that_is_not_canonical() {
     assert_eq!(told("/a", Varnish, lying.clone()), None);
     assert_eq!(told("//a", Varnish, lying).as_deref(), Some("/a"));
 }
+
+proptest::proptest! {
+    /// What a response carries, and what a purge of another spelling of its page names.
+    #[test]
+    fn a_response_is_found_by_a_purge_of_any_spelling(
+        (held, named) in crate::rewrite::spelling::testing::respelt(), cdn in proptest::sample::select(&CdnType::ALL),
+    ) {
+        use crate::rewrite::tags::{path_tags, section_tags};
+        let policy = Policy { tags: TagPolicy { path: true, site: false, sections: 9 }, ..site() };
+        let dialect = Dialect::new(cdn, None, Some(HeaderName::from_static("x-tags")));
+        let carried = |path: &str| -> Vec<String> {
+            let tags = tags(get(&[]).path(path), &policy, &dialect).unwrap_or_default();
+            tags.split([' ', ',']).map(str::to_owned).collect()
+        };
+        proptest::prop_assert!(path_tags("www", &named).iter().any(|tag| carried(&held).contains(tag)));
+        let section = named + "/";
+        if crate::rewrite::path::normalise(&section) != "/" {
+            let below = carried(&(held + "/page"));
+            proptest::prop_assert!(section_tags("www", &section).iter().any(|tag| below.contains(tag)));
+        }
+    }
+}

@@ -85,8 +85,8 @@ impl<'a> Planner<'a> {
         let mut errors = Vec::new();
         if !self.everything {
             self.tags(wanted.tags, wanted.paths);
-            self.paths(wanted.paths);
-            self.urls(&wanted.urls);
+            self.paths(wanted.paths, &mut errors);
+            self.urls(&wanted.urls, &mut errors);
             self.prefixes(wanted.prefixes, &mut errors);
         }
         if self.everything {
@@ -123,7 +123,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn paths(&mut self, paths: &[String]) {
+    fn paths(&mut self, paths: &[String], errors: &mut Vec<ItemError>) {
         if paths.is_empty() {
             return;
         }
@@ -135,12 +135,16 @@ impl<'a> Planner<'a> {
         }
         if self.cdn.dialect.cdn == CdnType::Cloudfront {
             // A distribution does not tell hosts apart, and a wildcard covers the queries.
-            for target in paths.iter().flat_map(|path| spellings::targets(CdnType::Cloudfront, path)) {
-                self.push_url(target.clone());
-                if target.ends_with('*') {
-                    self.note(STAR);
-                } else {
-                    self.push_url(format!("{target}?*"));
+            for (index, path) in paths.iter().enumerate() {
+                for target in self.at_cloudfront(
+                    ("paths", index),
+                    spellings::targets(self.cdn.dialect.cdn, path),
+                    errors,
+                ) {
+                    self.push_url(target.clone());
+                    if !target.ends_with('*') {
+                        self.push_url(format!("{target}?*"));
+                    }
                 }
             }
             return;
@@ -162,14 +166,13 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn urls(&mut self, urls: &[Url]) {
-        for url in urls.iter().filter(|url| takes(self.site, self.cdn, url)) {
-            for name in spellings::urls(self.cdn.dialect.cdn, url) {
-                if name.ends_with('*') {
-                    self.note(STAR);
-                }
-                self.push_url(name);
+    fn urls(&mut self, urls: &[Url], errors: &mut Vec<ItemError>) {
+        for (index, url) in urls.iter().enumerate().filter(|(_, url)| takes(self.site, self.cdn, url)) {
+            let mut names = spellings::urls(self.cdn.dialect.cdn, url);
+            if self.cdn.dialect.cdn == CdnType::Cloudfront {
+                names = self.at_cloudfront(("urls", index), names, errors);
             }
+            names.into_iter().for_each(|name| self.push_url(name));
         }
     }
 
@@ -177,7 +180,7 @@ impl<'a> Planner<'a> {
         for (index, prefix) in prefixes.iter().enumerate() {
             let paths = || spellings::prefixes(self.cdn.dialect.cdn, prefix);
             if self.can.prefixes && self.cdn.dialect.cdn == CdnType::Cloudfront {
-                for path in paths() {
+                for path in self.at_cloudfront(("prefixes", index), paths(), errors) {
                     self.push_url(if path.ends_with('*') { path } else { path + "*" });
                 }
             } else if self.can.prefixes && self.cdn.hosts.is_empty() {
@@ -195,6 +198,29 @@ impl<'a> Planner<'a> {
                 errors.push(self.refused("prefixes", index, &error));
             }
         }
+    }
+
+    /// The names, unless one of them would be all of the distribution, which is for those to ask who may.
+    fn at_cloudfront(
+        &mut self,
+        (list, index): (&str, usize),
+        names: Vec<String>,
+        errors: &mut Vec<ItemError>,
+    ) -> Vec<String> {
+        if names.iter().any(|name| name == "/*") {
+            errors.push(self.refused(
+                list,
+                index,
+                "CloudFront has no escape for its `*`: purge everything instead",
+            ));
+            return Vec::new();
+        }
+        if names.iter().any(|name| name.ends_with('*')) {
+            self.note(
+                "CloudFront has no escape for a `*`: everything that begins like such a path is purged",
+            );
+        }
+        names
     }
 
     fn purge_everything(&mut self) -> Result<(), ItemError> {
@@ -270,9 +296,6 @@ impl<'a> Planner<'a> {
         ItemError::new(list, index, format!("{}: {why}", self.cdn.name))
     }
 }
-
-/// Told where the name of a page has a `*`.
-const STAR: &str = "CloudFront has no escape for a `*`: everything that begins like such a path is purged";
 
 /// How many segments deep a prefix is; the root is 0.
 fn depth(prefix: &str) -> usize {

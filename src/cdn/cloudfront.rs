@@ -27,7 +27,7 @@ mod xml;
 #[cfg(test)]
 pub mod tests;
 
-pub use names::without_unsafe;
+pub use names::escaped_path;
 
 /// Paths and tags of a distribution that may be under way at once, so none of them in one call.
 const PATHS: usize = 3_000;
@@ -153,11 +153,11 @@ impl Cloudfront {
     /// The item as a path.
     fn path(&self, item: &Item) -> Result<String, RequestError> {
         match item.kind {
-            ItemKind::Url => Ok(without_unsafe(&shared::path(&item.value)?)),
+            ItemKind::Url => Ok(escaped_path(&shared::path(&item.value)?)),
             ItemKind::Tag if self.capabilities.tags => Ok(format!("#{}", shared::tag(&item.value)?)),
             ItemKind::Tag => Err(RequestError::Kind { cdn: self.cdn_type(), kind: item.kind }),
             // Of every host: a distribution does not tell them apart.
-            ItemKind::Prefix => Ok(format!("{}*", without_unsafe(&shared::prefix(&item.value)?.1))),
+            ItemKind::Prefix => Ok(format!("{}*", escaped_path(&shared::prefix(&item.value)?.1))),
             ItemKind::Everything => Ok("/*".to_owned()),
         }
     }

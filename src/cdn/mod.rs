@@ -26,7 +26,7 @@ mod varnish;
 #[cfg(test)]
 mod tests;
 
-pub use cloudfront::without_unsafe as cloudfront_path;
+pub use cloudfront::escaped_path as cloudfront_path;
 pub use credentials::{
     Answer, Answers, CdnReport, CredentialReport, Credentials, Finding, Level, Question, Usable, report,
     report_site,

@@ -6,7 +6,7 @@ use crate::cdn::{Item, ItemKind};
 /// non-ASCII characters or unsafe characters as defined in RFC 1738, URL-encode those characters"
 /// (<https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/invalidation-specifying-objects.html>). A `*` has no
 /// escape there, and `%` and `#` are what they are.
-pub fn without_unsafe(target: &str) -> String {
+pub fn escaped_path(target: &str) -> String {
     let mut escaped = String::with_capacity(target.len());
     for character in target.chars() {
         match character {
@@ -37,12 +37,12 @@ mod tests {
 
     #[test]
     fn unsafe_characters_are_escaped() {
-        let check = |target: &str, expected: &str| assert_eq!(without_unsafe(target), expected);
+        let check = |target: &str, expected: &str| assert_eq!(escaped_path(target), expected);
         check("/vendors~about.js", "/vendors%7Eabout.js");
         check("/{a}|b\\c^d[e]`f?x=[1]", "/%7Ba%7D%7Cb%5Cc%5Ed%5Be%5D%60f?x=%5B1%5D");
         check("/blog/*", "/blog/*");
         check("/a%7eb-c_d.(1)!?*", "/a%7eb-c_d.(1)!?*");
-        check(&without_unsafe("/~"), "/%7E");
+        check(&escaped_path("/~"), "/%7E");
     }
 
     #[test]

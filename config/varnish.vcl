@@ -6,9 +6,10 @@
 # Purging, only from addresses in the ACL:
 #   PURGE /      xkey-purge: k1 k2                   delete every object that carries one of the tags
 #   PURGE /      xkey-softpurge: k1 k2               mark them stale
-#   PURGE path   Host, x-purge-mode: hard|soft       one URL in all its variants
-#   BAN /        x-ban-host, x-ban-prefix            everything below a prefix, which is already
-#                                                    escaped for a regular expression
+#   PURGE path   Host, x-purge-mode: hard|soft       one URL in all its variants; where the path is
+#                                                    canonical, however its copies spell it
+#   BAN /        x-ban-host, x-ban-prefix            everything below a prefix, which is a regular
+#                                                    expression for each of its spellings
 #   BAN /        x-ban-everything: 1                 the whole cache, all sites in it
 # 200: done (X-Purged counts the objects, except for a BAN, which takes them later). 400: not
 # understood or not possible, nothing was purged. 403: not from there. A header line may be 8 KiB
@@ -104,6 +105,13 @@ sub shim_invalidate {
 	if (!req.http.Host) {
 		return (synth(400, "Needs Host"));
 	}
+	# Copies that were asked for in another spelling have the canonical one as a key.
+	set req.http.x-page = "x-origin-shim-url:" + req.http.Host + regsuball(req.url, ",", "%2C");
+	if (req.http.x-purge-mode == "soft") {
+		set req.http.x-purged = xkey.softpurge(req.http.x-page);
+	} else {
+		set req.http.x-purged = xkey.purge(req.http.x-page);
+	}
 	# Looked up like a page, so that vcl_hit and vcl_miss can purge it; a fetch under way is not
 	# waited for (the shim purges again after what was in flight).
 	set req.hash_ignore_busy = true;
@@ -133,9 +141,9 @@ sub shim_ban {
 
 sub shim_purge_url {
 	if (req.http.x-purge-mode == "soft") {
-		set req.http.x-purged = purge.soft();
+		set req.http.x-purged = std.integer(req.http.x-purged, 0) + purge.soft();
 	} else {
-		set req.http.x-purged = purge.hard();
+		set req.http.x-purged = std.integer(req.http.x-purged, 0) + purge.hard();
 	}
 	return (synth(200, "Purged"));
 }
@@ -165,9 +173,8 @@ sub vcl_pass {
 	}
 }
 
-# A PURGE never reaches the origin: where Varnish passes, nothing is stored.
+# A PURGE never reaches the origin: where Varnish passes, nothing is stored under this name.
 sub shim_nothing_cached {
-	set req.http.x-purged = "0";
 	return (synth(200, "Purged"));
 }
 
@@ -191,6 +198,16 @@ sub vcl_backend_response {
 	set beresp.http.x-url = bereq.url;
 	set beresp.http.x-host = bereq.http.Host;
 	unset beresp.http.x-revalidate;
+	# The shim names the canonical path where the request spells it otherwise (`%c3%a9`, raw bytes,
+	# `//`). Bans then compare that, and PURGE finds the object by a key that is made of it.
+	std.collect(beresp.http.xkey, " ");
+	set beresp.http.xkey = regsuball(beresp.http.xkey, "(^|[ ,])x-origin-shim-url:[^ ,]*", "");
+	if (beresp.http.X-Origin-Shim-Path) {
+		set beresp.http.x-url = beresp.http.X-Origin-Shim-Path + regsub(bereq.url, "^[^?]*", "");
+		set beresp.http.xkey = beresp.http.xkey + " x-origin-shim-url:" + bereq.http.Host +
+		    regsuball(beresp.http.x-url, ",", "%2C");
+	}
+	unset beresp.http.X-Origin-Shim-Path;
 
 	# Surrogate-Control is meant for this cache and decides alone. One that states no lifetime (an
 	# ESI announcement, say) must not hide Cache-Control from the built-in rules.
@@ -280,4 +297,6 @@ sub vcl_deliver {
 	unset resp.http.x-url;
 	unset resp.http.x-host;
 	unset resp.http.x-revalidate;
+	# Of objects that were stored before the VCL knew it.
+	unset resp.http.X-Origin-Shim-Path;
 }

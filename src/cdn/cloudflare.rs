@@ -12,6 +12,7 @@ use super::{
 use crate::config::CloudflarePlan;
 use crate::config::secret::Secret;
 use crate::rewrite::CdnType;
+use crate::rewrite::spelling::with_upper_hex;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request};
@@ -132,7 +133,8 @@ impl Adapter for Cloudflare {
                 ItemKind::Tag => names::tag(&item.value)?.to_owned(),
                 ItemKind::Prefix => {
                     let (host, path) = names::prefix(&item.value)?;
-                    host + &path
+                    // "Ensure that percent-encoded characters use upper case".
+                    host + &with_upper_hex(&path)
                 }
                 ItemKind::Everything => item.value.clone(),
             };

@@ -3,10 +3,11 @@
 //! Everything is a path: wildcards, tags (`#tag`, since 2026-04-29, where the distribution names a tag header), and `/*`.
 //! Answers are judged by their `Code`, since throttling is a 400. There is no marking stale.
 
+use super::names as shared;
 use super::pack::{Group, cost, pack};
 use super::{
     Adapter, Batch, Capabilities, Classified, Completion, Item, ItemKind, Reply, RequestError, SignContext,
-    Verdict, message, names, sigv4,
+    Verdict, message, sigv4,
 };
 use crate::config::secret::Secret;
 use crate::rewrite::CdnType;
@@ -20,10 +21,13 @@ mod answer;
 mod completion;
 mod config;
 mod credentials;
+mod names;
 mod xml;
 
 #[cfg(test)]
 pub mod tests;
+
+pub use names::escaped_path;
 
 /// Paths and tags of a distribution that may be under way at once, so none of them in one call.
 const PATHS: usize = 3_000;
@@ -135,7 +139,7 @@ impl Cloudfront {
             method: request.method().as_str(),
             path: request.uri().path(),
             query: request.uri().query().unwrap_or_default(),
-            headers: &[("host", &names::host(request.uri()))],
+            headers: &[("host", &shared::host(request.uri()))],
             body: request.body(),
         });
         for (name, value) in signed {
@@ -149,11 +153,11 @@ impl Cloudfront {
     /// The item as a path.
     fn path(&self, item: &Item) -> Result<String, RequestError> {
         match item.kind {
-            ItemKind::Url => names::path(&item.value),
-            ItemKind::Tag if self.capabilities.tags => Ok(format!("#{}", names::tag(&item.value)?)),
+            ItemKind::Url => Ok(escaped_path(&shared::path(&item.value)?)),
+            ItemKind::Tag if self.capabilities.tags => Ok(format!("#{}", shared::tag(&item.value)?)),
             ItemKind::Tag => Err(RequestError::Kind { cdn: self.cdn_type(), kind: item.kind }),
             // Of every host: a distribution does not tell them apart.
-            ItemKind::Prefix => Ok(format!("{}*", names::prefix(&item.value)?.1)),
+            ItemKind::Prefix => Ok(format!("{}*", escaped_path(&shared::prefix(&item.value)?.1))),
             ItemKind::Everything => Ok("/*".to_owned()),
         }
     }
@@ -205,6 +209,10 @@ impl Adapter for Cloudfront {
 
     fn completion(&self) -> Option<&dyn Completion> {
         Some(self)
+    }
+
+    fn broader(&self, refused: &Item) -> Option<Item> {
+        names::wildcard(refused)
     }
 
     fn classify(&self, reply: &Reply) -> Classified {

@@ -26,6 +26,7 @@ mod varnish;
 #[cfg(test)]
 mod tests;
 
+pub use cloudfront::escaped_path as cloudfront_path;
 pub use credentials::{
     Answer, Answers, CdnReport, CredentialReport, Credentials, Finding, Level, Question, Usable, report,
     report_site,
@@ -123,6 +124,12 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
             classified.verdict = Verdict::Refused;
         }
         classified
+    }
+
+    /// What is tried in place of an item that the CDN refused, before all of the site: an item of the same kind that covers it;
+    /// none where there is nothing in between.
+    fn broader(&self, _refused: &Item) -> Option<Item> {
+        None
     }
 
     /// How a call goes on after it was accepted; none where it is complete then.

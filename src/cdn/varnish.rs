@@ -6,6 +6,7 @@ use super::{
     Adapter, Batch, Capabilities, Classified, ItemKind, Reply, RequestError, SignContext, Verdict, message,
 };
 use crate::rewrite::CdnType;
+use crate::rewrite::spelling::{Piece, canonical, pieces};
 use bytes::Bytes;
 use http::Request;
 use http::header::HOST;
@@ -56,7 +57,7 @@ impl Varnish {
             }
             (ItemKind::Prefix, _) => {
                 let (host, path) = names::prefix(name)?;
-                call("BAN", "/").header("x-ban-host", host).header("x-ban-prefix", escape_regex(&path))
+                call("BAN", "/").header("x-ban-host", host).header("x-ban-prefix", spelt(&path))
             }
             (ItemKind::Everything, _) => call("BAN", "/").header("x-ban-everything", "1"),
         };
@@ -133,14 +134,37 @@ fn classify(reply: &Reply) -> Classified {
     message::classified(verdict, reply.header("x-varnish"), "", reply, &[])
 }
 
-/// The path as a regular expression that matches nothing else: in PCRE a backslash before punctuation is always literal.
-fn escape_regex(path: &str) -> String {
-    let mut escaped = String::with_capacity(path.len());
-    for c in path.chars() {
-        if !(c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '~' | '%')) {
-            escaped.push('\\');
+/// The canonical path as a regular expression that matches each of its spellings: a copy that came without the shim's word for
+/// its page (mode `off`, or an older version) is compared by the name under which it was asked for. The canonical spelling
+/// of a character stands first. Bytes that are no plain ASCII are written `\xHH`, as PCRE reads them.
+fn spelt(path: &str) -> String {
+    let mut expression = String::with_capacity(2 * path.len());
+    for piece in pieces(&canonical(path)) {
+        match piece {
+            Piece::Byte(byte)
+                if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'~') =>
+            {
+                expression.push(char::from(byte));
+            }
+            // In PCRE a backslash before punctuation is always literal.
+            Piece::Byte(b'.') => expression.push_str(r"\."),
+            Piece::Byte(byte) => {
+                expression.push_str(&format!(r"(?:\{}|{})", char::from(byte), escape(byte)));
+            }
+            // An escaped slash or space is never written as it is, and raw control characters never come.
+            Piece::Escape(byte @ (b'/' | 0..=b' ' | 0x7f)) => expression.push_str(&escape(byte)),
+            Piece::Escape(byte) => expression.push_str(&format!(r"(?:{}|\x{byte:02X})", escape(byte))),
         }
-        escaped.push(c);
     }
-    escaped
+    expression
+}
+
+/// `%` and the hex digits of a byte, in either case.
+fn escape(byte: u8) -> String {
+    let digit = |digit: u8| match char::from_digit(digit.into(), 16) {
+        Some(letter @ 'a'..='f') => format!("[{letter}{}]", letter.to_ascii_uppercase()),
+        Some(digit) => digit.to_string(),
+        None => String::new(),
+    };
+    format!("%{}{}", digit(byte >> 4), digit(byte & 15))
 }

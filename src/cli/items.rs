@@ -1,4 +1,4 @@
-//! Purge items as lines of text: one a line, blank lines and `#` comments skipped.
+//! Purge items as lines of text: one a line, blank lines, `#` comments and a byte order mark skipped.
 //!
 //! What starts with `http://` or `https://` is a URL, what starts with `/` a path, anything else a tag.
 
@@ -7,6 +7,8 @@ use std::io::Read;
 
 /// The most that the admin API takes, in bytes.
 const MAX_BYTES: u64 = 8 << 20;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why lines cannot be purged.
 #[derive(Debug, thiserror::Error)]
@@ -34,11 +36,16 @@ pub fn read_items(input: impl Read, request: &mut PurgeRequest) -> Result<(), It
     if bytes.len() as u64 > MAX_BYTES {
         return Err(ItemsError::TooLarge);
     }
+    // Editors and exports on Windows begin a file with this mark (RFC 3629 §6). It is no part of the first item.
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         add_line(line, request).map_err(|message| ItemsError::Line { line: index + 1, message })?;
     }
     Ok(())
 }
+
+/// As people, spreadsheets and word processors write them.
+const QUOTES: [char; 7] = ['"', '\'', '`', '“', '”', '‘', '’'];
 
 fn add_line(line: &[u8], request: &mut PurgeRequest) -> Result<(), &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| "not UTF-8")?.trim();
@@ -48,6 +55,18 @@ fn add_line(line: &[u8], request: &mut PurgeRequest) -> Result<(), &'static str>
     if line.chars().any(|char| char.is_control() || char.is_whitespace()) {
         return Err(
             "an item has no spaces or control characters: write one item a line, encoded as in its URL",
+        );
+    }
+    if line.starts_with('\u{feff}') {
+        return Err("a byte order mark within the items: files were joined, remove it");
+    }
+    if line.starts_with(QUOTES) || line.ends_with(QUOTES) {
+        // As a tag it would match nothing, since the quotes of a list in JSON or CSV are no part of its items.
+        return Err("an item has no quotes around it: write it as it is, without quotes and commas");
+    }
+    if line.contains('*') {
+        return Err(
+            "a `*` is no wildcard: give --prefix for everything below a path; in a name it is written %2A",
         );
     }
     let scheme = line.split_once("://").map(|(scheme, _)| scheme);
@@ -96,12 +115,20 @@ mod tests {
         check("product-42\n  tag:x  \n#no\nü", &[], &[], &["product-42", "tag:x", "ü"]);
         check("a.example/page", &[], &[], &["a.example/page"]);
         check("/a\nt\nhttp://h/\n/b", &["http://h/"], &["/a", "/b"], &["t"]);
+        check("\u{feff}/a\n/b", &[], &["/a", "/b"], &[]);
+        check("\u{feff}# comment\r\nt", &[], &[], &["t"]);
+        check("it's\nsize-5\"x", &[], &[], &["it's", "size-5\"x"]);
     }
 
     #[test]
     fn a_wrong_line_is_named() {
         check_error("/a\n\n/b c", "line 3: an item has no spaces");
         check_error("/a\ntwo\ttags", "line 2: an item has no spaces");
+        check_error("/a\n\"/b\"", "line 2: an item has no quotes");
+        check_error("'product-42',", "line 1: an item has no quotes");
+        check_error("“a”", "line 1: an item has no quotes");
+        check_error("\n/blog/*", "line 2: a `*` is no wildcard");
+        check_error("/a\n\u{feff}/b", "line 2: a byte order mark");
         check_error("ftp://a.example/", "line 1: a URL starts with http:// or https://");
         check_error(b"/a\n\xff", "line 2: not UTF-8");
         check_error("x\n".repeat(5 << 20), "the items are more than 8 MiB");

@@ -1,8 +1,10 @@
 //! What the demo's edge keeps: responses by host and target, found again by tag, URL and prefix. Pure: the
 //! time is an argument. Memory is bounded: what was not used for longest goes first.
 
+use crate::rewrite::spelling::canonical;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +19,14 @@ pub struct Key {
     pub host: String,
     /// Path and query as received.
     pub target: String,
+}
+
+impl Key {
+    /// Its host, the canonical form of its path, and its query: what it is to a purge.
+    fn page(&self) -> (&str, Cow<'_, str>, &str) {
+        let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
+        (&self.host, canonical(path), query)
+    }
 }
 
 /// A stored response.
@@ -188,15 +198,17 @@ impl Cache {
         self.purge(ids, hardness, now)
     }
 
-    /// Purges every variant of one URL; returns how many there were.
+    /// Purges every variant of one URL, however its path is spelt; returns how many there were.
     pub fn purge_url(&mut self, key: &Key, hardness: Hardness, now: Instant) -> usize {
-        let ids = self.by_key.get(key).cloned().unwrap_or_default();
+        let page = key.page();
+        let ids: Vec<u64> =
+            self.entries.iter().filter(|(_, entry)| entry.key.page() == page).map(|(id, _)| *id).collect();
         self.purge(ids, hardness, now)
     }
 
-    /// Deletes everything of `host` below `prefix`; returns how much there was.
+    /// Deletes everything of `host` below `prefix`, a canonical path; returns how much there was.
     pub fn purge_prefix(&mut self, host: &str, prefix: &str, now: Instant) -> usize {
-        let below = |entry: &Entry| entry.key.host == host && entry.key.target.starts_with(prefix);
+        let below = |entry: &Entry| entry.key.host == host && entry.key.page().1.starts_with(prefix);
         let ids: Vec<u64> = self.entries.iter().filter(|(_, e)| below(e)).map(|(id, _)| *id).collect();
         self.purge(ids, Hardness::Hard, now)
     }

@@ -233,6 +233,7 @@ fn for_visitor(headers: &mut HeaderMap, cache: &'static str) {
     }
     headers.remove("surrogate-control");
     headers.remove("xkey");
+    headers.remove("x-origin-shim-path");
     headers.append(header::VIA, VIA);
     headers.insert("x-cache", HeaderValue::from_static(cache));
 }

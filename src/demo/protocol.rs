@@ -17,7 +17,7 @@ pub enum Invalidation {
     Prefix {
         /// Lower case, without port.
         host: String,
-        /// A literal path prefix.
+        /// A canonical path.
         prefix: String,
     },
     /// The whole cache.
@@ -92,7 +92,8 @@ fn ban(headers: &HeaderMap) -> Result<Invalidation, Refusal> {
         return Ok(Invalidation::Everything);
     }
     let host = text(headers, "x-ban-host").and_then(bare_host);
-    let prefix = text(headers, "x-ban-prefix").and_then(unescape).filter(|prefix| prefix.starts_with('/'));
+    let prefix =
+        text(headers, "x-ban-prefix").and_then(canonical_of).filter(|prefix| prefix.starts_with('/'));
     match (host, prefix) {
         (Some(host), Some(prefix)) => Ok(Invalidation::Prefix { host, prefix }),
         _ => Err(bad("Needs x-ban-host and x-ban-prefix, or x-ban-everything")),
@@ -117,17 +118,33 @@ fn bare_host(host: &str) -> Option<String> {
     (!authority.host().is_empty()).then(|| authority.host().to_ascii_lowercase())
 }
 
-/// The literal text that a regular expression without any operator matches; `None` for a real one.
-fn unescape(expression: &str) -> Option<String> {
+/// The canonical path that an expression of the adapter's kind stands for; `None` for any other one. In it
+/// `[cC]` is a hex digit, and of several ways to write a character the first is the canonical one.
+fn canonical_of(expression: &str) -> Option<String> {
     let mut literal = String::with_capacity(expression.len());
-    let mut characters = expression.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            // A backslash before a letter or digit would be a class (`\d`), not that character.
-            '\\' => literal.push(characters.next().filter(|next| !next.is_ascii_alphanumeric())?),
-            '.' | '+' | '*' | '?' | '(' | ')' | '|' | '[' | ']' | '{' | '}' | '^' | '$' => return None,
-            _ => literal.push(character),
-        }
+    let mut rest = expression;
+    while let Some(character) = rest.chars().next() {
+        let taken = if let Some(group) = rest.strip_prefix("(?:") {
+            let (first, others) = group.split_once('|')?;
+            literal.push_str(&canonical_of(first)?);
+            rest.len() - others.split_once(')')?.1.len()
+        } else if let [b'[', lower, upper @ b'A'..=b'F', b']', ..] = rest.as_bytes()
+            && lower.to_ascii_uppercase() == *upper
+        {
+            literal.push(char::from(*upper));
+            4
+        } else if character == '\\' {
+            // Before a letter or digit it would be a class (`\d`), not that character.
+            let next = rest.chars().nth(1).filter(|next| !next.is_ascii_alphanumeric())?;
+            literal.push(next);
+            1 + next.len_utf8()
+        } else if ".+*?()|[]{}^$".contains(character) {
+            return None;
+        } else {
+            literal.push(character);
+            character.len_utf8()
+        };
+        rest = &rest[taken..];
     }
     Some(literal)
 }
@@ -182,6 +199,12 @@ mod tests {
             x-ban-host: www.example.com
             x-ban-prefix: /a\.b\-c\\/",
             prefix(r"/a.b-c\/"),
+        );
+        check(
+            r"BAN /
+            x-ban-host: www.example.com
+            x-ban-prefix: /a(?:\(|%28)(?:\)|%29)(?:%[cC]3|\xC3)(?:%7[cC]|\x7C)%2[fF]/",
+            prefix("/a()%C3%7C%2F/"),
         );
         check("BAN /\nx-ban-everything: 1", Invalidation::Everything);
     }

@@ -12,9 +12,9 @@ mod rules;
 mod tests;
 
 use crate::config::{EVENTS, Site};
-use crate::purge::{ItemError, PurgeMode, PurgeRequest, check_path};
-use crate::rewrite::Profile;
+use crate::purge::{ItemError, PurgeMode, PurgeRequest};
 use crate::rewrite::path::normalise;
+use crate::rewrite::{Profile, nameable};
 use items::Items;
 use serde::{Deserialize, Serialize};
 
@@ -112,17 +112,7 @@ fn wrong(item: impl Into<String>, message: impl Into<String>) -> ItemError {
 fn wrong_paths(event: &Event) -> Vec<ItemError> {
     let checked = event.paths.iter().enumerate();
     checked
-        .filter_map(|(index, path)| {
-            let message = match check_path(path) {
-                Err(message) => message,
-                // A page of this name would be purged, and not what the caller means.
-                Ok(()) if path.contains('*') => {
-                    "must not have a wildcard: name each path, or purge a prefix".to_owned()
-                }
-                Ok(()) => return None,
-            };
-            Some(wrong(format!("paths[{index}]"), message))
-        })
+        .filter_map(|(index, path)| Some(wrong(format!("paths[{index}]"), nameable::path(path).err()?)))
         .collect()
 }
 

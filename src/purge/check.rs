@@ -2,7 +2,7 @@
 
 use super::PurgeRequest;
 use crate::config::{Cdn, Site};
-use crate::rewrite::path::normalise;
+use crate::rewrite::nameable;
 use std::sync::Arc;
 use url::{Position, Url};
 
@@ -10,8 +10,6 @@ use url::{Position, Url};
 const MAX_ITEMS: usize = 50_000;
 /// Bytes of a URL, path or prefix. No CDN takes longer ones.
 const MAX_NAME: usize = 8_192;
-/// Bytes of a tag: the longest that a CDN takes.
-const MAX_TAG: usize = 1_024;
 
 /// Why an item cannot be purged.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -53,7 +51,7 @@ pub(super) fn check<'a>(site: &'a Site, request: &'a PurgeRequest) -> Result<Che
         _ => {}
     }
     each(&mut errors, "paths", &request.paths, path);
-    each(&mut errors, "tags", &request.tags, tag);
+    each(&mut errors, "tags", &request.tags, nameable::tag);
     each(&mut errors, "prefixes", &request.prefixes, prefix);
     let urls = each(&mut errors, "urls", &request.urls, |text| url(site, text));
     let cdns = cdns(site, request, &mut errors);
@@ -108,6 +106,8 @@ fn cdns<'a>(site: &'a Site, request: &PurgeRequest, errors: &mut Vec<ItemError>)
 
 fn url(site: &Site, text: &str) -> Result<Url, String> {
     name(text)?;
+    nameable::trimmed(text)?;
+    nameable::without_wildcard(text)?;
     // The URL standard reads it as browsers do, and that is the name under which a CDN keeps it.
     let mut url = Url::parse(text).map_err(|error| format!("not an absolute URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -140,57 +140,14 @@ pub(super) fn takes(site: &Site, cdn: &Cdn, url: &Url) -> bool {
     is_host_of(cdn, url) || !site.cdns.iter().any(|other| is_host_of(other, url))
 }
 
-/// Whether `text` can be one of `paths`; an error says why not.
-pub fn path(text: &str) -> Result<(), String> {
+fn path(text: &str) -> Result<(), String> {
     name(text)?;
-    if !text.starts_with('/') {
-        return Err("must start with `/`".into());
-    }
-    if text.contains('#') {
-        return Err("must not have a fragment".into());
-    }
-    if text.contains('?') {
-        return Err(
-            "must not have a query: a path is the page with every query; for just one of them use `urls`"
-                .into(),
-        );
-    }
-    Ok(())
+    nameable::path(text)
 }
 
 fn prefix(text: &str) -> Result<(), String> {
     name(text)?;
-    if !text.starts_with('/') {
-        return Err("must start with `/`".into());
-    }
-    if text.contains(['?', '#', '*']) {
-        return Err(
-            "must not have a query, a fragment or a wildcard: it stands for everything below it".into()
-        );
-    }
-    if !normalise(text).ends_with('/') {
-        let wanted = shown(&format!("{text}/"));
-        return Err(format!(
-            "must end with `/`: {wanted} is everything below it; for the page itself use `paths`"
-        ));
-    }
-    Ok(())
-}
-
-fn tag(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Err("must not be empty".into());
-    }
-    if text.len() > MAX_TAG {
-        return Err(format!("has {} bytes: at most {MAX_TAG}", text.len()));
-    }
-    if text.chars().any(char::is_control) {
-        return Err("must not have control characters".into());
-    }
-    if text.trim() != text {
-        return Err("must not start or end with a space".into());
-    }
-    Ok(())
+    nameable::prefix(text)
 }
 
 fn name(text: &str) -> Result<(), String> {
@@ -305,6 +262,12 @@ mod tests {
              urls[1]: `preview.example.com` is not a host of this site or of its CDNs\n\
              urls[2]: `xpreview.example.com` is not a host of this site or of its CDNs",
         );
+        expect(
+            urls(&["https://www.example.com/ ", "https://www.example.com/a?*"]),
+            "urls[0]: must not begin or end with white space: a space in a name is written `%20`\n\
+             urls[1]: must not have a `*`, which is no wildcard here: for everything below a path use `prefixes`, for \
+             every query `paths`; a star in the name of a page is written `%2A`",
+        );
         expect(urls(&["https://www.example.com/\n"]), "urls[0]: must not have control characters");
         let long = format!("https://www.example.com/{}", "x".repeat(8_192));
         expect(urls(&[&long]), "urls[0]: has 8216 bytes: at most 8192");
@@ -327,9 +290,16 @@ mod tests {
 
     #[test]
     fn paths_are_paths() {
-        expect(paths(&["/", "/a b/ü", "/%2F*"]), "");
+        expect(paths(&["/", "/a b/ü", "/%2F%2A"]), "");
         expect(paths(&["/", "a", ""]), "paths[1]: must start with `/`\npaths[2]: must start with `/`");
-        expect(paths(&["/a#b"]), "paths[0]: must not have a fragment");
+        expect(
+            paths(&["/a#b", "/blog/x ", "/blog/*", "/a\\b"]),
+            "paths[0]: must not have a fragment, which no request carries; a `#` in a name is written `%23`\n\
+             paths[1]: must not begin or end with white space: a space in a name is written `%20`\n\
+             paths[2]: must not have a `*`, which is no wildcard here: for everything below a path use `prefixes`, for \
+             every query `paths`; a star in the name of a page is written `%2A`\n\
+             paths[3]: must not have a `\\`: browsers ask for a `/` instead; in a name it is written `%5C`",
+        );
         expect(
             paths(&["/a?b"]),
             "paths[0]: must not have a query: a path is the page with every query; for just one of them use `urls`",
@@ -346,15 +316,24 @@ mod tests {
         );
         expect(
             prefixes(&["/blog/*"]),
-            "prefixes[0]: must not have a query, a fragment or a wildcard: it stands for everything below it",
+            "prefixes[0]: must not have a wildcard: it stands for everything below it, so `/blog/` is enough; a star in a \
+             name is written `%2A`",
         );
     }
 
     #[test]
     fn tags_are_printable() {
-        expect(tags(&["product-42", "a b", "ü", &"x".repeat(1_024)]), "");
-        expect(tags(&["", " a"]), "tags[0]: must not be empty\ntags[1]: must not start or end with a space");
-        expect(tags(&[&"x".repeat(1_025)]), "tags[0]: has 1025 bytes: at most 1024");
+        // A tag that is longer than a CDN takes goes out as a hash, so it can be purged.
+        expect(tags(&["product-42", "a,b", "ü", "a\u{a0}b", &"x".repeat(16_384)]), "");
+        expect(
+            tags(&["", " a", "a b", "a*"]),
+            "tags[0]: must not be empty\n\
+             tags[1]: must not have spaces, which separate tags: give each tag by itself\n\
+             tags[2]: must not have spaces, which separate tags: give each tag by itself\n\
+             tags[3]: must not have a `*`, which is no wildcard in tags: name each tag, or use `prefixes` for everything \
+             below a path",
+        );
+        expect(tags(&[&"x".repeat(16_385)]), "tags[0]: has 16385 bytes: at most 16384");
         expect(tags(&["a\r\nb"]), "tags[0]: must not have control characters");
     }
 

@@ -23,11 +23,11 @@ pub fn keys_of(site: &Site, request: &PurgeRequest) -> Option<HashSet<Key>> {
     };
     for path in &request.paths {
         keys.insert(path_key(path));
-        tag(&mut keys, &tags::path_tag(&site.name, path));
+        tags::path_tags(&site.name, path).iter().for_each(|own| tag(&mut keys, own));
     }
     for prefix in &request.prefixes {
         keys.insert(prefix_key(prefix));
-        tag(&mut keys, &tags::section_tag(&site.name, prefix));
+        tags::section_tags(&site.name, prefix).iter().for_each(|own| tag(&mut keys, own));
     }
     for name in &request.tags {
         tag(&mut keys, name);
@@ -112,9 +112,10 @@ mod tests {
     fn a_request_covers_all_of_its_items() {
         let types =
             [CdnType::Fastly, CdnType::Akamai, CdnType::Cloudflare, CdnType::Cloudfront, CdnType::Varnish];
-        let site = site(&types);
+        let mut site = site(&types);
+        site.policy.tags.sections = 1;
         let request = request(
-            r#"{"paths": ["/a", "/b//c"], "tags": ["x", "y z"], "urls": ["https://www.example.com/d?e"]}"#,
+            r#"{"paths": ["/a", "/b//c", "/d%3a"], "prefixes": ["/f(g)/"], "tags": ["x", "y,z"], "urls": ["https://www.example.com/d?e"]}"#,
         );
         let keys = keys_of(&site, &request).unwrap();
         for job in plan(&site, &capabilities, &request).unwrap() {

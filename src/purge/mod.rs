@@ -11,12 +11,13 @@ mod fill;
 mod keys;
 mod plan;
 mod rate;
+mod spellings;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use batch::{Filled, Wanted};
-pub use check::{ItemError, path as check_path};
+pub use check::ItemError;
 pub use cover::Cover;
 pub use fill::{Filling, Fit, Room, scheduling_kind};
 pub use keys::{item_key, keys_of};
@@ -33,16 +34,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "an object that says what to purge")]
 pub struct PurgeRequest {
-    /// Exactly these URLs; the hosts must be the site's.
+    /// Exactly these URLs, in whatever spelling of their path; the hosts must be the site's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
-    /// The page at each path, on every host and with every query of the site.
+    /// The page at each path, in whatever spelling, on every host and with every query of the site. A `*` is no wildcard; in a
+    /// name it is written `%2A`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
-    /// Every response with the tag.
+    /// Every response with the tag; without spaces and `*`, at most 16 KiB each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Everything below each prefix.
+    /// Everything below each prefix, in whatever spelling.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<String>,
     /// All of this site.

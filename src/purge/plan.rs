@@ -2,7 +2,7 @@
 //! widened and why is told in words (DESIGN §4 has the table).
 
 use super::check::{Checked, ItemError, check, takes};
-use super::{JobPlan, PurgeMode, PurgeRequest};
+use super::{JobPlan, PurgeMode, PurgeRequest, spellings};
 use crate::cdn::{Capabilities, Item, ItemKind};
 use crate::config::{Cdn, CdnSettings, CloudflarePlan, Everything, Site};
 use crate::rewrite::path::normalise;
@@ -129,20 +129,22 @@ impl<'a> Planner<'a> {
         }
         if self.can.tags && self.site.policy.tags.path {
             for path in paths {
-                self.push_tag(&tags::path_tag(&self.site.name, path));
+                tags::path_tags(&self.site.name, path).iter().for_each(|tag| self.push_tag(tag));
             }
             return;
         }
         if self.cdn.dialect.cdn == CdnType::Cloudfront {
             // A distribution does not tell hosts apart, and a wildcard covers the queries.
             for (index, path) in paths.iter().enumerate() {
-                let path = path_of(path);
-                match without_wildcard(&path) {
-                    Ok(()) => {
-                        self.push_url(path.clone());
-                        self.push_url(format!("{path}?*"));
+                for target in self.at_cloudfront(
+                    ("paths", index),
+                    spellings::targets(self.cdn.dialect.cdn, path),
+                    errors,
+                ) {
+                    self.push_url(target.clone());
+                    if !target.ends_with('*') {
+                        self.push_url(format!("{target}?*"));
                     }
-                    Err(error) => errors.push(self.refused("paths", index, error)),
                 }
             }
             return;
@@ -155,43 +157,38 @@ impl<'a> Planner<'a> {
         // Cloudflare keeps a copy for each scheme; elsewhere the scheme is no part of a copy's name.
         let schemes: &[&str] =
             if self.cdn.dialect.cdn == CdnType::Cloudflare { &["https", "http"] } else { &["https"] };
-        for path in paths {
+        for target in paths.iter().flat_map(|path| spellings::targets(self.cdn.dialect.cdn, path)) {
             for host in &self.cdn.hosts {
                 for scheme in schemes {
-                    self.push_url(format!("{scheme}://{host}{}", path_of(path)));
+                    self.push_url(format!("{scheme}://{host}{target}"));
                 }
             }
         }
     }
 
     fn urls(&mut self, urls: &[Url], errors: &mut Vec<ItemError>) {
-        for (index, url) in urls.iter().enumerate() {
-            if !takes(self.site, self.cdn, url) {
-                continue;
+        for (index, url) in urls.iter().enumerate().filter(|(_, url)| takes(self.site, self.cdn, url)) {
+            let mut names = spellings::urls(self.cdn.dialect.cdn, url);
+            if self.cdn.dialect.cdn == CdnType::Cloudfront {
+                names = self.at_cloudfront(("urls", index), names, errors);
             }
-            if self.cdn.dialect.cdn != CdnType::Cloudfront {
-                self.push_url(url.as_str().to_owned());
-                continue;
-            }
-            let target = url[url::Position::BeforePath..].to_owned();
-            match without_wildcard(&target) {
-                Ok(()) => self.push_url(target),
-                Err(error) => errors.push(self.refused("urls", index, error)),
-            }
+            names.into_iter().for_each(|name| self.push_url(name));
         }
     }
 
     fn prefixes(&mut self, prefixes: &[String], errors: &mut Vec<ItemError>) {
         for (index, prefix) in prefixes.iter().enumerate() {
-            let path = path_of(prefix);
+            let paths = || spellings::prefixes(self.cdn.dialect.cdn, prefix);
             if self.can.prefixes && self.cdn.dialect.cdn == CdnType::Cloudfront {
-                self.push_url(format!("{path}*"));
+                for path in self.at_cloudfront(("prefixes", index), paths(), errors) {
+                    self.push_url(if path.ends_with('*') { path } else { path + "*" });
+                }
             } else if self.can.prefixes && self.cdn.hosts.is_empty() {
                 self.widen("prefixes: without a host none can be named, so everything is purged");
             } else if self.can.prefixes {
-                self.push_prefix(&path);
+                paths().iter().for_each(|path| self.push_prefix(path));
             } else if self.can.tags && depth(prefix) <= usize::from(self.site.policy.tags.sections) {
-                self.push_tag(&tags::section_tag(&self.site.name, prefix));
+                tags::section_tags(&self.site.name, prefix).iter().for_each(|tag| self.push_tag(tag));
             } else {
                 let levels = self.site.policy.tags.sections;
                 let error = format!(
@@ -201,6 +198,29 @@ impl<'a> Planner<'a> {
                 errors.push(self.refused("prefixes", index, &error));
             }
         }
+    }
+
+    /// The names, unless one of them would be all of the distribution, which is for those to ask who may.
+    fn at_cloudfront(
+        &mut self,
+        (list, index): (&str, usize),
+        names: Vec<String>,
+        errors: &mut Vec<ItemError>,
+    ) -> Vec<String> {
+        if names.iter().any(|name| name == "/*") {
+            errors.push(self.refused(
+                list,
+                index,
+                "CloudFront has no escape for its `*`: purge everything instead",
+            ));
+            return Vec::new();
+        }
+        if names.iter().any(|name| name.ends_with('*')) {
+            self.note(
+                "CloudFront has no escape for a `*`: everything that begins like such a path is purged",
+            );
+        }
+        names
     }
 
     fn purge_everything(&mut self) -> Result<(), ItemError> {
@@ -275,20 +295,6 @@ impl<'a> Planner<'a> {
     fn refused(&self, list: &str, index: usize, why: &str) -> ItemError {
         ItemError::new(list, index, format!("{}: {why}", self.cdn.name))
     }
-}
-
-/// The path as a browser requests it.
-fn path_of(path: &str) -> String {
-    match Url::parse(&format!("https://host.invalid{path}")) {
-        Ok(url) => url.path().to_owned(),
-        // Cannot happen: after a host, every text that starts with `/` is a path.
-        Err(_) => path.to_owned(),
-    }
-}
-
-/// CloudFront reads `*` at the end as a wildcard and knows no escape for it.
-fn without_wildcard(target: &str) -> Result<(), &'static str> {
-    if target.ends_with('*') { Err("CloudFront would read the `*` at the end as a wildcard") } else { Ok(()) }
 }
 
 /// How many segments deep a prefix is; the root is 0.

@@ -9,7 +9,7 @@ use super::policy::BrowserTtl;
 use super::redirect::Asked;
 use super::table::{self, Row, Treatment};
 use super::write::Writer;
-use super::{Dialect, Guard, Keys, Policy, Rule, never, path, tag_header};
+use super::{Dialect, Guard, Keys, Policy, Rule, never, page_header, path, tag_header};
 use crate::head::Headers;
 use http::{Method, StatusCode};
 use smallvec::SmallVec;
@@ -73,8 +73,8 @@ impl Provenance {
 /// Rewrites `headers` of an opted-in response in place: its tags always, its caching headers as decided. Tells what was
 /// decided and, where the CDN may keep the response, what purges need to know of it.
 ///
-/// Rewriting twice is rewriting once, except for what leaves no trace in the headers: tags that did not fit, a
-/// lifetime targeted at a CDN that reads it from `Cache-Control`, and commas in Fastly's tags where Fastly is
+/// Rewriting twice is rewriting once, except for what leaves no trace in the headers: tags that did not fit or that no purge
+/// can name, a lifetime targeted at a CDN that reads it from `Cache-Control`, and commas in Fastly's tags where Fastly is
 /// configured to read them from another CDN's header.
 pub fn rewrite(
     policy: &Policy,
@@ -118,6 +118,7 @@ impl Rewriting {
         let mut parts: SmallVec<[(Fields<'_, '_>, Edits, Result<(), Reason>); 1]> = SmallVec::new();
         for dialect in edge.dialects {
             let (fields, mut edits) = (Fields::of(headers, dialect), Edits::default());
+            page_header::write(request.path, &path, dialect, &mut edits);
             let tags =
                 tag_header::write(policy, rule, (&path, status), dialect, &fields, (&mut edits, &mut keys));
             parts.push((fields, edits, tags));

@@ -5,7 +5,7 @@
 //! a purge cover more, never less. Numbers live no longer than the process.
 
 use super::tags::encode;
-use super::{CdnType, path::normalise};
+use super::{CdnType, spelling};
 use smallvec::SmallVec;
 
 /// One thing by which responses are purged.
@@ -23,10 +23,11 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Those of the normalised path; nothing that was in here stays.
+    /// Those of the normalised path; nothing that was in here stays. However the page is spelt, they are the same.
     pub(super) fn of_path(&mut self, path: &str) {
         self.list.clear();
         self.incomplete = false;
+        let path = spelling::of_normal(path);
         let bytes = path.as_bytes();
         let mut state = Bytes::default();
         for (at, &byte) in bytes.iter().enumerate() {
@@ -70,14 +71,14 @@ impl Keys {
     }
 }
 
-/// The page at `path` (raw or normalised, without a query), whatever its host and query.
+/// The page at `path` (in whatever spelling, without a query), whatever its host and query.
 pub fn path_key(path: &str) -> Key {
-    whole(&normalise(path), PATH)
+    whole(&spelling::canonical(path), PATH)
 }
 
 /// Everything below `prefix`, which ends in `/`.
 pub fn prefix_key(prefix: &str) -> Key {
-    whole(&normalise(prefix), PREFIX)
+    whole(&spelling::canonical(prefix), PREFIX)
 }
 
 /// The tag in the form that `cdn` gets.
@@ -168,6 +169,8 @@ mod tests {
     fn keys_are_of_normal_forms() {
         assert_eq!(path_key("/a//%62/../%62"), path_key("/a/b"));
         assert_eq!(prefix_key("/%61//"), prefix_key("/a/"));
+        assert_eq!(path_key("/foo%281%29"), path_key("/foo(1)"));
+        assert_eq!(of("/a%3A/b%40"), of("/a:/b@"));
         assert_ne!(path_key("/A"), path_key("/a"));
         assert_ne!(path_key("/a/"), prefix_key("/a/"));
         assert_eq!(tag_key(CdnType::Cloudflare, "Product-42"), tag_key(CdnType::Fastly, "product-42"));

@@ -5,8 +5,8 @@
 //!
 //! In the order in which a response meets them: [`path`] and [`pattern`] find the rule, `fields` looks which
 //! headers there are, `tag_header` writes the [`tags`] (with the keys of [`aem`] where a site is one of AEM),
-//! `origin` reads what the origin said, `kept` tells whether the CDN may keep it, `never` (with `redirect`) and `table` decide
-//! what the response gets, `write` writes it; a
+//! `page_header` names the page to Varnish, `origin` reads what the origin said, `kept` tells whether the CDN may keep it,
+//! `never` (with `redirect`) and `table` decide what the response gets, `write` writes it; a
 //! [`DecisionCache`] remembers all of that for responses that come again. Which purges it could be covered by is
 //! told by `keys`, and whether one of them came after it was made by `purged`; a copy tells it by its `stamp`.
 
@@ -14,11 +14,13 @@ pub mod aem;
 pub mod cache_control;
 pub mod dialect;
 pub mod keys;
+pub mod nameable;
 pub mod outcome;
 pub mod path;
 pub mod pattern;
 pub mod policy;
 pub mod purged;
+pub mod spelling;
 pub mod stamp;
 pub mod tags;
 
@@ -29,6 +31,7 @@ mod fields;
 mod kept;
 mod never;
 mod origin;
+mod page_header;
 mod redirect;
 mod table;
 mod tag_header;

@@ -89,6 +89,7 @@ reasons! {
     CdnInDispute "cdn-in-dispute" "It cannot be told which of the site's CDNs asked, so the response carries the tags of each and a short TTL."
     TagsTooMany "tags-too-many" "The response has more tags than this CDN takes, so some purges would miss it."
     TagsTooLarge "tags-too-large" "The tags of the response take more bytes than this CDN reads, so some purges would miss it."
+    TagsUnnameable "tags-unnameable" "A tag of the response has bytes that are not UTF-8, a `*` or too many bytes, so no purge can name it."
     // Guarded
     Purged "purged" "It may have been produced before a purge that covers it, so it is kept for a moment only."
     // Untouched, by the response or the request

@@ -110,20 +110,20 @@ fn without_dots(path: &str) -> String {
     out
 }
 
-fn push_escape(out: &mut String, byte: u8) {
+pub(super) fn push_escape(out: &mut String, byte: u8) {
     const HEX: [u8; 16] = *b"0123456789ABCDEF";
     out.push('%');
     out.push(char::from(HEX[usize::from(byte >> 4)]));
     out.push(char::from(HEX[usize::from(byte & 15)]));
 }
 
-fn unescape(high: u8, low: u8) -> Option<u8> {
+pub(super) fn unescape(high: u8, low: u8) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
     Some(digit(high)? << 4 | digit(low)?)
 }
 
 /// `unreserved` (RFC 3986 §2.3): the same resource whether escaped or not.
-fn is_unreserved(byte: u8) -> bool {
+pub(super) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 

@@ -4,10 +4,11 @@ use super::edits::Edits;
 use super::fields::{Field, Fields};
 use super::outcome::Reason;
 use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections};
-use super::{CdnType, Dialect, Keys, Policy, Rule, never};
+use super::{CdnType, Dialect, Keys, Policy, Rule, nameable, never, spelling};
 use crate::head::FieldLine;
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// Replaces the tag fields of a response by the one of `dialect`. An error means that not all tags fit: those that
@@ -34,6 +35,8 @@ pub(super) fn write(
     if fits.is_err() {
         keys.lack_some();
     }
+    // What fits but cannot be named is no reason to send less.
+    fits = fits.and(if list.unnameable { Err(Reason::TagsUnnameable) } else { Ok(()) });
     if dialect.tag_header.is_none() {
         fits = Ok(());
     }
@@ -60,11 +63,16 @@ fn fill_with_ours(
     if policy.tags.site {
         list.add(&[b"site-", policy.site.as_bytes()])?;
     }
-    if policy.tags.path {
-        list.add(&[&path_tag_bytes(&policy.site, path)])?;
-    }
-    for section in sections(path, policy.tags.sections) {
-        list.add(&[&section_tag_bytes(&policy.site, section)])?;
+    // A purge may spell the page otherwise: it names the tag of the canonical form, which few paths have besides their own.
+    let canonical = spelling::of_normal(path);
+    let is_other = matches!(canonical, Cow::Owned(_));
+    for path in [path, &*canonical].into_iter().take(if is_other { 2 } else { 1 }) {
+        if policy.tags.path {
+            list.add(&[&path_tag_bytes(&policy.site, path)])?;
+        }
+        for section in sections(path, policy.tags.sections) {
+            list.add(&[&section_tag_bytes(&policy.site, section)])?;
+        }
     }
     for tag in rule.map_or(&[][..], |rule| &rule.tags) {
         list.push(tag.as_bytes())?;
@@ -80,6 +88,8 @@ struct TagList {
     limits: Limits,
     /// Whether the origin sent any, one of ours among them or not.
     has_origin_tags: bool,
+    /// Whether it sent one that a purge cannot name.
+    unnameable: bool,
 }
 
 /// A tag of the line: where it is, and a fingerprint by which most others differ from it.
@@ -120,7 +130,8 @@ impl Limits {
 impl TagList {
     fn new(cdn: CdnType) -> Self {
         let limits = Limits::of(cdn);
-        Self { cdn, line: Vec::with_capacity(256), tags: SmallVec::new(), limits, has_origin_tags: false }
+        let (line, tags) = (Vec::with_capacity(256), SmallVec::new());
+        Self { cdn, line, tags, limits, has_origin_tags: false, unnameable: false }
     }
 
     /// Appends a tag in its encoded form unless it is there already.
@@ -176,6 +187,7 @@ impl TagList {
             let tags = line.as_bytes().split(|b| matches!(b, b' ' | b'\t') || commas && *b == b',');
             for tag in tags.filter(|tag| !tag.is_empty()) {
                 self.has_origin_tags = true;
+                self.unnameable |= !nameable::is_tag(tag);
                 self.push(tag)?;
             }
         }

@@ -4,6 +4,7 @@
 
 use super::CdnType;
 use super::path::normalise;
+use super::spelling::normal_forms;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
@@ -34,6 +35,18 @@ pub fn site_tag(site: &str) -> String {
 /// The tag of the page at `path` (raw or normalised, without a query) of the site.
 pub fn path_tag(site: &str, path: &str) -> String {
     text(&path_tag_bytes(site, &normalise(path)))
+}
+
+/// The tags by which a purge of the page at `path` reaches its copies: whatever spelling they have, those of this version
+/// carry the tag of the canonical form (see `tag_header`); those of older versions
+/// carry only that of their own normal form, which is here where it is a usual one.
+pub fn path_tags(site: &str, path: &str) -> Vec<String> {
+    normal_forms(path).iter().map(|form| text(&path_tag_bytes(site, form))).collect()
+}
+
+/// [`path_tags`] of a section.
+pub fn section_tags(site: &str, prefix: &str) -> Vec<String> {
+    normal_forms(prefix).iter().map(|form| text(&section_tag_bytes(site, form))).collect()
 }
 
 /// The tag of everything below `prefix` (a path that ends in `/`) of the site.

@@ -625,6 +625,7 @@ contract! {
     an_absorber_that_is_kept_names_what_it_absorbed
     what_is_due_can_be_widened
     a_refused_item_is_widened_once_for_its_job
+    a_refused_item_can_be_widened_to_less_than_the_site
     a_repeat_that_is_refused_widens_nothing
     a_job_is_complete_when_all_its_work_is
     work_of_which_nobody_hears_completes_nothing

@@ -59,7 +59,7 @@ pub struct Settlement {
 /// A broader item in place of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wider {
-    /// All of the site.
+    /// All of the site; or, in place of a refused item, a URL or prefix that covers it.
     pub item: Item,
     /// In words; becomes a fallback of the job.
     pub why: String,

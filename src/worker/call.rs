@@ -202,10 +202,18 @@ impl Call {
         self.settle(settlement, together).await;
     }
 
-    /// What will never be accepted is purged with the whole site instead; if that is what was refused, it has failed.
+    /// What will never be accepted is purged with something broader instead, at last with the whole site; if that is what was
+    /// refused, it has failed.
     async fn refused(&self, mut settlement: Settlement) {
         let hard = self.sends.iter().any(|send| send.item.hard);
         let is_site = self.sends.iter().any(|send| send.lane == Lane::Site);
+        if let [refused] = self.filled.batch.items.as_slice()
+            && let Some(item) = self.target.adapter.broader(refused).filter(|_| !is_site)
+        {
+            let why = format!("the CDN refused an item, so {} is purged", item.value);
+            settlement.widen = Some(Wider { item, why });
+            return self.settle(settlement, |_, _| SendOutcome::Widened).await;
+        }
         let terms = self.target.terms();
         let Some(item) = terms.wider(hard).filter(|_| !is_site) else {
             // Good ones among bad ones get through.

@@ -2,6 +2,7 @@
 
 use crate::cdn::Reply;
 use crate::purge::PurgeRequest;
+use crate::rewrite::spelling::canonical;
 use crate::rewrite::stamp::{self, STAMP};
 use bytes::Bytes;
 use http::header::{AGE, HOST};
@@ -27,7 +28,9 @@ pub(super) fn of(request: &PurgeRequest, hosts: &[String]) -> Vec<Page> {
         let host = url.host_str().filter(|host| hosts.iter().any(|known| known == host))?.to_owned();
         Some(Page { host, target: url[Position::BeforePath..Position::AfterQuery].to_owned() })
     };
-    let path = |text: &String| Some(Page { host: hosts.first()?.clone(), target: text.clone() });
+    // As a browser asks for it: another spelling would be another copy.
+    let path =
+        |text: &String| Some(Page { host: hosts.first()?.clone(), target: canonical(text).into_owned() });
     let everything = request.everything.then(|| "/".to_owned());
     let named = request.urls.iter().filter_map(url);
     let named = named.chain(request.paths.iter().chain(&request.prefixes).filter_map(path));
@@ -97,6 +100,10 @@ mod tests {
         let urls = list(&["https://shop.example.com/a?x=1", "https://other.example.com/"]);
         check(PurgeRequest { urls, ..Default::default() }, &["shop.example.com/a?x=1"]);
         check(PurgeRequest { paths: list(&["/a"]), ..Default::default() }, &["www.example.com/a"]);
+        check(
+            PurgeRequest { paths: list(&["/a (é)"]), ..Default::default() },
+            &["www.example.com/a%20(%C3%A9)"],
+        );
         check(PurgeRequest { prefixes: list(&["/b/"]), ..Default::default() }, &["www.example.com/b/"]);
         check(PurgeRequest { everything: true, ..Default::default() }, &["www.example.com/"]);
         check(PurgeRequest { tags: list(&["t"]), ..Default::default() }, &[]);

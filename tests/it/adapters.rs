@@ -111,6 +111,34 @@ fn cloudfront_takes_every_kind() {
 }
 
 #[test]
+fn cloudfront_is_told_paths_as_it_takes_them_and_else_the_narrowest_wildcard() {
+    let cdn = FakeCdn::start(Cloudfront { configured_tag_header: None, ..Cloudfront::default() });
+    let shim = Shim::start(&site(&cdn.settings()));
+    shim.wait_until_healthy();
+    let purged = |path: &str| {
+        cdn.forget();
+        let purge = shim.purge(&json!({"paths": [path, "/plain"], "cdns": ["tags"]}));
+        let names: Vec<String> = cdn.purged().into_iter().map(|item| item.name).collect();
+        (names, purge["jobs"][0]["fallback"].clone())
+    };
+    let (mut names, fallback) = purged("/vendors~about.js");
+    names.sort();
+    assert_eq!(names, ["/plain", "/plain?*", "/vendors%7Eabout.js", "/vendors%7Eabout.js?*"]);
+    assert_eq!(fallback, json!([]));
+
+    cdn.change(|vendor| vendor.refused = Some("%7E"));
+    let (mut names, fallback) = purged("/vendors~about.js");
+    names.sort();
+    assert_eq!(names, ["/plain", "/plain?*", "/vendors*"]);
+    assert_eq!(fallback, json!(["the CDN refused an item, so /vendors* is purged"]));
+
+    cdn.change(|vendor| vendor.refused = Some("vendors"));
+    let (names, fallback) = purged("/vendors~about.js");
+    assert!(names.contains(&"/*".to_owned()), "{names:?}");
+    assert_eq!(fallback.as_array().map(Vec::len), Some(2), "{fallback}");
+}
+
+#[test]
 fn varnish_takes_every_kind() {
     let expected = [
         (Kind::Url, "www.example.test/a?x=1", true),

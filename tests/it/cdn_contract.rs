@@ -109,12 +109,13 @@ fn keeps_what_the_headers_allow() {
 #[test]
 fn gives_visitors_the_browsers_lifetime_and_nothing_of_the_edges() {
     for cdn in Cdn::both() {
-        cdn.page.set(200, &[LONG[0], LONG[1], LONG[2], ("age", "50")], "1");
+        let told = ("x-origin-shim-path", "/");
+        cdn.page.set(200, &[LONG[0], LONG[1], LONG[2], ("age", "50"), told], "1");
         for expected in ["200 MISS 1", "200 HIT 1"] {
             assert_eq!(cdn.see("/"), expected);
             let answer = cdn.get("/");
             assert_eq!(answer.header("cache-control"), "max-age=60");
-            for hidden in ["surrogate-control", "xkey", "age", "x-url", "x-host"] {
+            for hidden in ["surrogate-control", "xkey", "age", "x-url", "x-host", told.0] {
                 assert_eq!(answer.header(hidden), "", "{hidden}");
             }
         }
@@ -156,6 +157,24 @@ fn every_purge_takes_what_it_names_and_nothing_else() {
         targets.iter().for_each(|target| drop(cdn.get(target)));
         cdn.purge("BAN", "/", &elsewhere);
         assert!(cdn.see("/a").starts_with("200 HIT"), "another host's ban");
+    }
+}
+
+/// Copies of which the shim did not name the page are compared by the name under which they were asked for.
+#[test]
+fn a_ban_takes_every_spelling_of_a_prefix() {
+    let ban = [("x-ban-host", HOST), ("x-ban-prefix", r"/caf(?:%[cC]3|\xC3)(?:%[aA]9|\xA9)(?:\(|%28)/")];
+    let targets =
+        ["/caf%C3%A9(/b", "/café(/b", "/caf%c3%a9%28/b", "/caf%c3%A8(/b", "/x/caf%C3%A9(/b", "/cafe(/b"];
+    for cdn in Cdn::both() {
+        cdn.page.set(200, &LONG, "old");
+        targets.iter().for_each(|target| drop(cdn.get(target)));
+        cdn.page.set(200, &LONG, "new");
+        cdn.purge("BAN", "/", &ban);
+        for (index, target) in targets.iter().enumerate() {
+            let expected = if index < 3 { "200 MISS new" } else { "200 HIT old" };
+            assert_eq!(cdn.see(target), expected, "{target}");
+        }
     }
 }
 

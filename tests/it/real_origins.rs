@@ -119,7 +119,12 @@ impl World {
     /// A purge of each kind finds the page after as many revalidations.
     fn is_found_after(&self, revalidations: usize, tags: &[&str]) {
         let url = format!("http://{HOST}{PAGE}");
-        let kinds = [json!({"paths": [PAGE]}), json!({"urls": [url]}), json!({"prefixes": ["/"]}), json!({"everything": true})];
+        let kinds = [
+            json!({"paths": [PAGE]}),
+            json!({"urls": [url]}),
+            json!({"prefixes": ["/"]}),
+            json!({"everything": true}),
+        ];
         let tags = tags.iter().map(|tag| json!({"tags": [tag]}));
         for purge in kinds.into_iter().chain(tags) {
             *self.origin.version.lock().unwrap() = 1;
@@ -190,13 +195,23 @@ fn a_short_lived_page_stays_short_lived() {
 /// What a cache may keep is guarded, whatever the shim did to it: a purge while the origin works on the page.
 #[test]
 fn what_is_left_alone_is_guarded_if_a_cache_may_keep_it() {
-    let many: &str = Box::leak(format!("surrogate-key:{}", " a-long-tag-of-the-page".repeat(9) + &(0..900).map(|n| format!(" t-{n:08}")).collect::<String>()).into_boxed_str());
+    let many: &str = Box::leak(
+        format!(
+            "surrogate-key:{}",
+            " a-long-tag-of-the-page".repeat(9) + &(0..900).map(|n| format!(" t-{n:08}")).collect::<String>()
+        )
+        .into_boxed_str(),
+    );
     let table: [&[&str]; 7] = [
         &["cache-control: public, max-age=0, s-maxage=3600"],
         &["vary: accept-language"],
         &["vary: accept-language", many],
         &["cache-control: no-store", "surrogate-control: max-age=86400"],
-        &["expires: Fri, 31 Dec 2100 23:59:59 GMT", "date: Sun, 06 Nov 1994 08:49:37 GMT", "vary: user-agent"],
+        &[
+            "expires: Fri, 31 Dec 2100 23:59:59 GMT",
+            "date: Sun, 06 Nov 1994 08:49:37 GMT",
+            "vary: user-agent",
+        ],
         &["cache-control: max-age=3600", "vary: accept-language"],
         &["cache-control: public, max-age=3600"],
     ];
@@ -283,7 +298,10 @@ fn a_redirect_to_itself_does_not_outlive_its_repair() {
     assert_eq!((looping.status, looping.header("surrogate-control")), (301, ""), "{looping:?}");
     assert!(looping.header("surrogate-key").contains("site-www"), "{looping:?}");
     let inner = told("", "/dir", &[]);
-    assert_eq!((inner.header("location"), inner.header("surrogate-control")), ("http://127.0.0.1:1/dir/", ""));
+    assert_eq!(
+        (inner.header("location"), inner.header("surrogate-control")),
+        ("http://127.0.0.1:1/dir/", "")
+    );
     let public = told("rewrite_location = true", "/dir", &[]);
     assert_eq!(public.header("location"), format!("//{HOST}/dir/"));
     assert_ne!(public.header("surrogate-control"), "");

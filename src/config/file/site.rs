@@ -288,7 +288,7 @@ pub struct Rule {
     /// one visitor's page to others.
     #[serde(default, rename = "override")]
     pub allow_override: bool,
-    /// Tags that matching responses get besides the origin's; without spaces and commas, at most 1024 bytes each.
+    /// Tags that matching responses get besides the origin's; without spaces, commas and `*`, at most 16 KiB each.
     #[serde(default)]
     pub tags: Vec<String>,
 }

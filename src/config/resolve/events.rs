@@ -1,12 +1,12 @@
 //! `[[sites.events]]` and `[sites.aem]`
 
-use super::site::check_tag;
 use crate::config::at::At;
 use crate::config::file::events as file;
 use crate::config::file::site as site_file;
 use crate::config::keys::nearest;
 use crate::config::{EVENTS, EventRule, Events};
 use crate::rewrite::aem::{Folder, Ids, Project};
+use crate::rewrite::nameable;
 use crate::rewrite::path::normalise;
 use crate::rewrite::pattern::PathPattern;
 
@@ -38,14 +38,14 @@ fn rule(file: &file::EventRule, at: &At<'_>) -> Option<EventRule> {
     if file.parents > 16 {
         at.key("parents").error("must be 0 to 16");
     }
-    at.key("purge_paths").each(&file.purge_paths).for_each(|(at, path)| check_path(path, &at));
-    at.key("purge_tags").each(&file.purge_tags).for_each(|(at, tag)| check_tag(tag, &at));
-    for (at, prefix) in at.key("purge_prefixes").each(&file.purge_prefixes) {
-        check_path(prefix, &at);
-        if prefix.contains('*') || !normalise(prefix).ends_with('/') {
-            at.error("must end with `/` and have no wildcard: it stands for everything below it");
+    let check = |name: &str, list: &[String], check: fn(&str) -> Result<(), String>| {
+        for (at, item) in at.key(name).each(list) {
+            at.ok(check(item));
         }
-    }
+    };
+    check("purge_paths", &file.purge_paths, nameable::path);
+    check("purge_tags", &file.purge_tags, nameable::tag);
+    check("purge_prefixes", &file.purge_prefixes, nameable::prefix);
     let lists = [&file.purge_paths, &file.purge_tags, &file.purge_prefixes];
     if lists.iter().all(|list| list.is_empty()) && file.parents == 0 && !file.purge_everything {
         at.error("purges nothing: give purge_paths, purge_tags, purge_prefixes, parents or purge_everything");

@@ -8,6 +8,7 @@ use crate::config::file::site as file;
 use crate::config::keys::nearest;
 use crate::config::text::{BrowserTtlText, DurationText, OneOrMany};
 use crate::config::{MAX_ORIGINS, OriginHost, OriginUrl, Site, Trust};
+use crate::rewrite::nameable;
 use crate::rewrite::pattern::PathPattern;
 use crate::rewrite::{BrowserTtl, OriginName, Policy, Rule, TagPolicy, Ttls};
 use http::HeaderName;
@@ -220,13 +221,12 @@ fn vary(name: &str, at: &At<'_>) -> Option<String> {
     Some(name.as_str().to_owned())
 }
 
-/// Where a tag is not legal for a CDN it goes out as a hash; these could not even be purged by a header's name.
-pub(super) fn check_tag(tag: &str, at: &At<'_>) {
-    if tag.is_empty()
-        || tag.len() > 1024
-        || tag.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control())
-    {
-        at.error("must be 1 to 1024 bytes without spaces, commas and control characters");
+/// What a purge can name, since that is what tags are for. A comma separates tags in most headers.
+fn check_tag(tag: &str, at: &At<'_>) {
+    if tag.contains(',') {
+        at.error("must not have a comma, which separates tags: give each tag by itself");
+    } else if let Err(why) = nameable::tag(tag) {
+        at.error(why);
     }
 }
 

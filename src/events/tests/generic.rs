@@ -67,7 +67,7 @@ fn what_is_no_event() {
         r#"{"event": "publsh", "paths": ["/a", "b", "/c?d", "/e/*"]}"#,
         "paths[1]: must start with `/`\n\
          paths[2]: must not have a query: a path is the page with every query; for just one of them use `urls`\n\
-         paths[3]: must not have a wildcard: name each path, or purge a prefix\n\
+         paths[3]: must not have a `*`, which is no wildcard here: for everything below a path use `prefixes`, for every query `paths`; a star in the name of a page is written `%2A`\n\
          event: `publsh` is no event of this site; it knows branch-deleted, cache, code, config, metadata, price, publish, redirects, sitemap, unpublish",
     );
     check(

@@ -142,7 +142,8 @@ fn paths_by_url() {
             &without_path_tags(cdn_type),
             &paths(&["/ü b"]),
             &format!(
-                "hard url https://www.example.com/%C3%BC%20b\nhard url https://example.com/%C3%BC%20b\n{note}"
+                "hard url https://www.example.com/%C3%BC%20b\nhard url https://example.com/%C3%BC%20b\n\
+                 hard url https://www.example.com/%c3%bc%20b\nhard url https://example.com/%c3%bc%20b\n{note}"
             ),
         );
     }
@@ -157,8 +158,10 @@ fn paths_by_url() {
     check(&without_path_tags(Cloudfront), &paths(&["/a"]), "hard url /a\nhard url /a?*");
     check(
         &without_path_tags(Cloudfront),
-        &paths(&["/a", "/b*"]),
-        "paths[1]: cloudfront: CloudFront would read the `*` at the end as a wildcard",
+        &paths(&["/vendors~about.js", "/b%2A"]),
+        "hard url /vendors%7Eabout.js\nhard url /vendors%7Eabout.js?*\nhard url /b%2A\nhard url /b%2A?*\nhard url /b*\n\
+         hard url /b%2a\nhard url /b%2a?*\n\
+         [CloudFront has no escape for a `*`: everything that begins like such a path is purged]",
     );
 }
 
@@ -193,8 +196,26 @@ fn urls_as_they_are() {
     check(&site(&[Cloudfront]), &request, "hard url /a?x=1\nhard url /");
     check(
         &site(&[Cloudfront]),
-        &urls(&["https://www.example.com/*"]),
-        "urls[0]: cloudfront: CloudFront would read the `*` at the end as a wildcard",
+        &urls(&["https://www.example.com/b%2Aa?x=~"]),
+        "hard url /b%2Aa?x=%7E\nhard url /b*\nhard url /b%2aa?x=%7E\n\
+         [CloudFront has no escape for a `*`: everything that begins like such a path is purged]",
+    );
+    // Whoever may not purge everything must not do it in other words.
+    check(
+        &with_cdn(Cloudfront, |cdn| cdn.dialect.tag_header = None),
+        &PurgeRequest {
+            urls: vec!["https://www.example.com/%2A".into()],
+            prefixes: vec!["/%2A/".into()],
+            ..paths(&["/%2a"])
+        },
+        "paths[0]: cloudfront: CloudFront has no escape for its `*`: purge everything instead\n\
+         urls[0]: cloudfront: CloudFront has no escape for its `*`: purge everything instead\n\
+         prefixes[0]: cloudfront: CloudFront has no escape for its `*`: purge everything instead",
+    );
+    check(
+        &site(&[Varnish]),
+        &urls(&["https://www.example.com/foo%20%281%29?x=(1)"]),
+        "hard url https://www.example.com/foo%20%281%29?x=(1)\nhard url https://www.example.com/foo%20(1)?x=(1)",
     );
 }
 
@@ -377,6 +398,101 @@ fn errors_of_every_cdn_are_told() {
 }
 
 /// Whether `job` purges what `names` name on that CDN, or everything.
+/// A page in two spellings, below a folder: CloudFront has no name for one that begins with a star.
+fn respelt() -> impl Strategy<Value = (String, String)> {
+    crate::rewrite::spelling::testing::respelt()
+        .prop_map(|(held, named)| (format!("/p{held}"), format!("/p{}", named.replace('*', "%2A"))))
+}
+
+/// Whether a copy that a cache holds under this target, with these tags, goes with the job.
+fn reaches(job: &JobPlan, target: &str, held_tags: &[String]) -> bool {
+    job.items.iter().any(|item| match item.kind {
+        ItemKind::Everything => true,
+        ItemKind::Tag => held_tags.contains(&item.value),
+        // What it escapes in invalidations it knows by both names.
+        ItemKind::Url if job.cdn_type == Cloudfront => {
+            let target = crate::cdn::cloudfront_path(target);
+            item.value == target
+                || item.value.strip_suffix('*').is_some_and(|start| target.starts_with(start))
+        }
+        ItemKind::Url => item.value == format!("https://www.example.com{target}"),
+        // Our VCL compares canonical forms; others names.
+        ItemKind::Prefix if job.cdn_type == Varnish => {
+            format!("www.example.com{}", crate::rewrite::spelling::canonical(target)).starts_with(&item.value)
+        }
+        ItemKind::Prefix => format!("www.example.com{target}").starts_with(&item.value),
+    })
+}
+
+proptest! {
+    /// However a page is spelt, in the purge and by whoever asked for the copy.
+    #[test]
+    fn a_page_is_purged_in_every_spelling((held, named) in respelt()) {
+        use crate::rewrite::{keys, path::normalise, spelling};
+        let site = site(&ALL);
+        let request = paths(&[&named]);
+        let tags = [path_tag(&held), path_tag(&spelling::canonical(&held))];
+        let keys_of = crate::purge::keys_of(&site, &request).unwrap();
+        prop_assert!(keys_of.contains(&keys::path_key(&held)));
+        let guarded = keys::testing::of_path(&normalise(&held));
+        prop_assert!(guarded.any(|key| keys_of.contains(&key)));
+        for job in plan(&site, &capabilities, &request).unwrap() {
+            // Where there are no tags a page is purged by name, so in every usual spelling.
+            let usual = if job.cdn_type == Cloudfront { spelling::spellings(&spelling::canonical(&held)) } else { vec![held.clone()] };
+            for held in usual {
+                prop_assert!(reaches(&job, &held, &tags), "{} at {:?}: {:?}", held, job.cdn_type, job.items);
+            }
+        }
+    }
+
+    /// Each spelling is one that its adapter can write.
+    #[test]
+    fn every_spelling_makes_a_call((_, named) in respelt()) {
+        let mut site = site(&ALL);
+        site.policy.tags.path = false;
+        let url = format!("https://www.example.com{named}");
+        let request = PurgeRequest { urls: vec![url], ..paths(&[&named]) };
+        let sign = crate::cdn::SignContext { now_ms: 1_700_000_000_000, nonce: "n".into() };
+        for job in plan(&site, &capabilities, &request).unwrap() {
+            let cdn = site.cdns.iter().find(|cdn| cdn.name == job.cdn).unwrap();
+            let batch = crate::cdn::Batch { reference: "r".into(), items: job.items.clone() };
+            let calls = crate::cdn::build(cdn).requests(&batch, &sign);
+            prop_assert!(calls.is_ok(), "{:?} of {:?}", calls.err(), job.items);
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_purged_in_every_usual_spelling((held, named) in respelt()) {
+        use crate::rewrite::spelling;
+        let mut site = site(&ALL);
+        site.policy.tags.sections = 16;
+        let (held, named) = (held + "/", named + "/");
+        let request = prefixes(&[&named]);
+        prop_assume!(!request.purges_everything(&site));
+        let tags = [&held[..], &spelling::canonical(&held)].map(|form| crate::rewrite::tags::section_tag("www", form));
+        prop_assert!(crate::purge::keys_of(&site, &request).unwrap().contains(&crate::rewrite::keys::prefix_key(&held)));
+        for job in plan(&site, &capabilities, &request).unwrap() {
+            // Cloudflare's own normalisation writes upper case.
+            let is_upper = |path: &String| job.cdn_type != Cloudflare || spelling::with_upper_hex(path) == *path;
+            for held in spelling::spellings(&spelling::canonical(&held)).into_iter().filter(is_upper) {
+                prop_assert!(reaches(&job, &(held.clone() + "page"), &tags), "{} at {:?}: {:?}", held, job.cdn_type, job.items);
+            }
+        }
+    }
+
+    #[test]
+    fn a_url_is_purged_in_every_usual_spelling((held, named) in respelt()) {
+        use crate::rewrite::spelling;
+        let site = site(&ALL);
+        let request = urls(&[&format!("https://www.example.com{}?x=(1)", named)]);
+        for job in plan(&site, &capabilities, &request).unwrap() {
+            for held in spelling::spellings(&spelling::canonical(&held)) {
+                prop_assert!(reaches(&job, &format!("{held}?x=(1)"), &[]), "{} at {:?}: {:?}", held, job.cdn_type, job.items);
+            }
+        }
+    }
+}
+
 fn covers(job: &JobPlan, names: &[String]) -> bool {
     let has = |name: &String| job.items.iter().any(|item| item.value == *name);
     has(&"*".into()) || has(&site_tag()) || names.iter().all(has)

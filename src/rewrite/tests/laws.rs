@@ -262,9 +262,9 @@ fn edge_lifetime_in(headers: &Headers, dialect: &Dialect, foreign: &[&str]) -> O
         .map(|seconds| remaining(headers, seconds))
 }
 
-/// Without the tag fields.
+/// Without the fields by which a CDN purges.
 fn without_tags(mut headers: Headers) -> Headers {
-    for field in TAG_FIELDS {
+    for field in TAG_FIELDS.into_iter().chain(["x-origin-shim-path"]) {
         headers.remove(field);
     }
     headers
@@ -278,7 +278,7 @@ fn written_tags(headers: &Headers, dialect: &Dialect) -> Vec<String> {
 }
 
 fn fits_the_tags(reason: Reason) -> bool {
-    !matches!(reason, Reason::TagsTooMany | Reason::TagsTooLarge)
+    !matches!(reason, Reason::TagsTooMany | Reason::TagsTooLarge | Reason::TagsUnnameable)
 }
 
 proptest! {

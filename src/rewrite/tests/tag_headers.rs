@@ -226,3 +226,99 @@ fn keys_of_aem_where_the_origin_sends_none() {
         "site-www DznXGYQ2dwEHyt2m 9c4UkTQwpRgLlrSk main--repo--owner_404 main--repo--owner_code cb1",
     );
 }
+
+#[test]
+fn a_path_that_is_not_canonical_has_the_tag_of_the_canonical_form_besides() {
+    let policy = Policy { tags: TagPolicy { path: true, site: false, sections: 1 }, ..site() };
+    let of = |path| tags(get(&[]).path(path), &policy, &dialect(Fastly)).unwrap();
+    let expected = |paths: &[&str], sections: &[&str]| {
+        let pairs = paths.iter().zip(sections).flat_map(|(path, section)| {
+            [crate::rewrite::tags::path_tag("www", path), crate::rewrite::tags::section_tag("www", section)]
+        });
+        let mut tags: Vec<String> = Vec::new();
+        for tag in pairs {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        tags.join(" ")
+    };
+    assert_eq!(of("/a:b/c(1)"), expected(&["/a:b/c(1)"], &["/a:b/"]));
+    assert_eq!(of("/a%3ab/c"), expected(&["/a%3Ab/c", "/a:b/c"], &["/a%3Ab/", "/a:b/"]));
+    assert_eq!(of("/a/c%281)"), expected(&["/a/c%281)", "/a/c(1)"], &["/a/", "/a/"]));
+    assert_eq!(of("/a%2Fb/c"), expected(&["/a%2Fb/c"], &["/a%2Fb/"]));
+}
+
+#[test]
+fn tags_that_no_purge_can_name_mean_fallback() {
+    let check = |tags: &[u8], cdn, expected: Reason| {
+        let mut exchange = get(&[]);
+        exchange.headers.append(
+            http::HeaderName::from_static("surrogate-key"),
+            http::HeaderValue::from_bytes(tags).unwrap(),
+        );
+        assert_eq!(exchange.rewritten(&tagging_site(), &dialect(cdn)).0.reason, expected, "{tags:?}");
+    };
+    let (named, unnameable) = (Reason::TtlTable, Reason::TagsUnnameable);
+    check("product-42 café".as_bytes(), Fastly, named);
+    check(b"product-42 caf\xe9", Fastly, unnameable);
+    check(b"product-42 caf\xe9", Akamai, unnameable);
+    check(b"a* b", Varnish, unnameable);
+    check("x".repeat(1_100).as_bytes(), Varnish, named);
+    check("x".repeat(20_000).as_bytes(), Cloudflare, unnameable);
+    // Those that can be named are sent all the same.
+    let mut exchange = get(&[]);
+    exchange.headers.append(
+        http::HeaderName::from_static("xkey"),
+        http::HeaderValue::from_bytes(b"a caf\xe9 b").unwrap(),
+    );
+    let policy = Policy { tags: TagPolicy { path: false, site: false, sections: 0 }, ..site() };
+    let sent = tags(exchange, &policy, &dialect(Varnish)).unwrap();
+    assert!(sent.starts_with("a ") && sent.ends_with(" b"), "{sent}");
+}
+
+#[test]
+fn varnish_alone_is_told_the_page_of_a_path_that_is_not_canonical() {
+    let page = http::HeaderName::from_static("x-origin-shim-path");
+    let told = |path: &str, cdn, exchange: Exchange| {
+        let (_, headers) = exchange.path(path).rewritten(&site(), &dialect(cdn));
+        headers.get(&page).map(|value| value.to_str().unwrap().to_owned())
+    };
+    let check = |path, expected: Option<&str>| {
+        assert_eq!(told(path, Varnish, get(&[])).as_deref(), expected, "{path}");
+        assert_eq!(told(path, Fastly, get(&[])), None);
+    };
+    check("/a/b", None);
+    check("/foo%20(1)", None);
+    check("/foo%20%281%29", Some("/foo%20(1)"));
+    check("/caf%c3%a9/", Some("/caf%C3%A9/"));
+    check("/café/", Some("/caf%C3%A9/"));
+    check("//a/./b", Some("/a/b"));
+    check(&format!("//{}", "x".repeat(9_000)), None);
+    // The origin has no say, and whether the response is lengthened does not matter.
+    let lying = get(&["x-origin-shim-path: /other", "cache-control: private"]);
+    assert_eq!(told("/a", Varnish, lying.clone()), None);
+    assert_eq!(told("//a", Varnish, lying).as_deref(), Some("/a"));
+}
+
+proptest::proptest! {
+    /// What a response carries, and what a purge of another spelling of its page names.
+    #[test]
+    fn a_response_is_found_by_a_purge_of_any_spelling(
+        (held, named) in crate::rewrite::spelling::testing::respelt(), cdn in proptest::sample::select(&CdnType::ALL),
+    ) {
+        use crate::rewrite::tags::{path_tags, section_tags};
+        let policy = Policy { tags: TagPolicy { path: true, site: false, sections: 9 }, ..site() };
+        let dialect = Dialect::new(cdn, None, Some(HeaderName::from_static("x-tags")));
+        let carried = |path: &str| -> Vec<String> {
+            let tags = tags(get(&[]).path(path), &policy, &dialect).unwrap_or_default();
+            tags.split([' ', ',']).map(str::to_owned).collect()
+        };
+        proptest::prop_assert!(path_tags("www", &named).iter().any(|tag| carried(&held).contains(tag)));
+        let section = named + "/";
+        if crate::rewrite::path::normalise(&section) != "/" {
+            let below = carried(&(held + "/page"));
+            proptest::prop_assert!(section_tags("www", &section).iter().any(|tag| below.contains(tag)));
+        }
+    }
+}

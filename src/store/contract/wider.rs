@@ -60,6 +60,32 @@ pub(super) async fn a_refused_item_is_widened_once_for_its_job(store: Shared) {
     assert_eq!((status(&*store, "fastly").await.pending, view(&*store, "p1").await.state), (0, State::Done));
 }
 
+/// A URL in place of a refused one is one among others: it absorbs nothing, and each refused item gets its own.
+pub(super) async fn a_refused_item_can_be_widened_to_less_than_the_site(store: Shared) {
+    store.enqueue(purge("p1", vec![job("fastly", 3)])).await.unwrap();
+    let sends = claim(&*store, "fastly", START).await;
+    let settle = async |send: &ClaimedSend, value: &str| {
+        let item = Item { kind: ItemKind::Url, value: value.into(), hard: true };
+        let sends = vec![(send.id, send.attempt, SendOutcome::Widened)];
+        let widen = Some(Wider { item, why: format!("refused: {value}") });
+        store
+            .settle(Settlement { sends, widen, now_ms: START, ..Settlement::default() })
+            .await
+            .unwrap()
+            .widened
+    };
+    assert_eq!(settle(&sends[0], "/a*").await, 1);
+    assert_eq!(settle(&sends[1], "/b*").await, 1);
+    assert_eq!(settle(&sends[2], "/a*").await, 0, "the job has it");
+    assert_eq!(fallbacks(&*store, "p1").await, ["refused: /a*", "refused: /b*"]);
+    assert_eq!(claim_site(&*store, START).await.sends, []);
+    let claimed = claim(&*store, "fastly", START).await;
+    let values: Vec<_> = claimed.iter().map(|send| (send.lane, send.item.value.as_str())).collect();
+    assert_eq!(values, [(Lane::Small, "/a*"), (Lane::Small, "/b*")]);
+    settle_all(&*store, &claimed, SendOutcome::Done).await;
+    assert_eq!((status(&*store, "fastly").await.pending, view(&*store, "p1").await.state), (0, State::Done));
+}
+
 pub(super) async fn a_repeat_that_is_refused_widens_nothing(store: Shared) {
     let mut repeated = job("fastly", 1);
     repeated.repeat_after_ms = 1;

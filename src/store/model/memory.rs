@@ -7,6 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const HOLD_UP: [SendReason; 3] = [SendReason::First, SendReason::Retry, SendReason::FollowUp];
 
+/// What was not planned is all of the site, unless it is one of these.
+fn is_site(item: &Item) -> bool {
+    !matches!(item.kind, ItemKind::Url | ItemKind::Prefix)
+}
+
 struct Send {
     job: usize,
     n: usize,
@@ -160,7 +165,7 @@ impl Memory {
             job,
             n,
             cdn: of.plan.cdn.clone(),
-            lane: if n >= of.plan.items.len() { Lane::Site } else { of.lane },
+            lane: if n >= of.plan.items.len() && is_site(&of.items[n].0) { Lane::Site } else { of.lane },
             kind: scheduling_kind(of.plan.cdn_type, &item),
             item,
             reason,
@@ -488,7 +493,12 @@ impl Memory {
     fn widen_job(&mut self, job: usize, wider: &Wider, now_ms: i64) -> bool {
         let of = &mut self.jobs[job];
         let planned = of.plan.items.len();
-        if of.items[planned..].iter().any(|(item, failed)| !failed && item.hard >= wider.item.hard) {
+        let is_as_wide =
+            |item: &Item| is_site(item) || (item.kind, &item.value) == (wider.item.kind, &wider.item.value);
+        if of.items[planned..]
+            .iter()
+            .any(|(item, failed)| !failed && item.hard >= wider.item.hard && is_as_wide(item))
+        {
             return false;
         }
         of.items.push((wider.item.clone(), false));

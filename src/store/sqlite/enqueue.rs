@@ -9,11 +9,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 /// For how long an idempotency key is remembered.
 pub(super) const IDEMPOTENCY_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// Sends for items of job ?1, with reason ?2, due at ?3; which items, a condition may say that is put behind.
+/// Sends for items of job ?1, with reason ?2, due at ?3; which items, a condition may say that is put behind. An item that was
+/// not planned is all of the site, and absorbs what is due, unless it is a URL or prefix.
 /// See [`crate::purge::scheduling_kind`] for the kind.
 pub(super) const NEW_SENDS: &str = "INSERT INTO sends (job, n, cdn, lane, kind, hard, reason, due_ms)
     SELECT jobs.id, items.n, jobs.cdn,
-           CASE WHEN items.n >= jobs.items THEN 0 ELSE jobs.lane END,
+           CASE WHEN items.n >= jobs.items AND items.kind NOT IN (0, 2) THEN 0 ELSE jobs.lane END,
            CASE WHEN jobs.type = 'cloudfront' AND items.kind = 0 AND items.value GLOB '*[*]' THEN 2
                 ELSE items.kind END,
            items.hard, ?2, ?3

@@ -36,8 +36,8 @@ pub(super) fn queue(
     Ok(concerned as u64)
 }
 
-/// Gives it to a job of which an item was refused (when it was sent for this reason), unless the job got as much before.
-/// Whether it did now.
+/// Gives it to a job of which an item was refused (when it was sent for this reason), unless the job got the same before, or all
+/// of the site. Whether it did now.
 pub(super) fn job(
     connection: &Connection,
     job: i64,
@@ -48,9 +48,10 @@ pub(super) fn job(
     let known: Option<i64> = connection
         .prepare_cached(
             "SELECT n FROM items JOIN jobs ON jobs.id = items.job
-             WHERE job = ?1 AND n >= jobs.items AND hard >= ?2 AND failed = 0",
+             WHERE job = ?1 AND n >= jobs.items AND hard >= ?2 AND failed = 0
+               AND (kind NOT IN (0, 2) OR kind = ?3 AND value = ?4)",
         )?
-        .query_row(params![job, wider.item.hard], |row| row.get(0))
+        .query_row(params![job, wider.item.hard, Code(wider.item.kind), wider.item.value], |row| row.get(0))
         .optional()?;
     if let Some(n) = known {
         // It was sent before what the follow-up is for had arrived, or will be sent at once anyhow.

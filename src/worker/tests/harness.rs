@@ -2,7 +2,8 @@
 
 use super::super::*;
 use crate::cdn::{
-    Adapter, Batch, Capabilities, Classified, Completion, Progress, RequestError, SignContext, Verdict,
+    Adapter, Batch, Capabilities, Classified, Completion, Item, ItemKind, Progress, RequestError,
+    SignContext, Verdict,
 };
 use crate::config::{Admin, Config, Server, Site};
 use crate::purge::{PurgeRequest, plan, testing};
@@ -169,6 +170,12 @@ impl Adapter for FakeAdapter {
         };
         let request_id = Some("id".into());
         Classified { verdict, request_id, message: format!("the CDN says {}", reply.status.as_u16()) }
+    }
+
+    /// `~x` becomes `wide-x`.
+    fn broader(&self, refused: &Item) -> Option<Item> {
+        let value = refused.value.strip_prefix('~').map(|rest| format!("wide-{rest}"))?;
+        Some(Item { kind: ItemKind::Url, value, ..refused.clone() })
     }
 
     fn completion(&self) -> Option<&dyn Completion> {

@@ -76,6 +76,23 @@ async fn a_retry_of_what_failed_sends_the_site_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn something_a_little_broader_is_tried_before_the_site() {
+    let shim = Shim::new(refusing(&["~b", "~d", "wide-d"], 400));
+    shim.accept("p1", &["a", "~b"]).await;
+    let _engine = shim.start();
+    shim.until_state("p1", State::Done).await;
+    assert_eq!(shim.cdn.calls(), ["a ~b", "a", "~b", "wide-b"]);
+    let fallback = &shim.purge("p1").await.jobs[0].fallback;
+    assert_eq!(*fallback, ["the CDN refused an item, so wide-b is purged"]);
+
+    shim.accept("p2", &["~d"]).await;
+    shim.until_state("p2", State::Done).await;
+    assert_eq!(shim.cdn.calls()[4..], ["~d", "wide-d", SITE]);
+    let fallback = &shim.purge("p2").await.jobs[0].fallback;
+    assert_eq!(*fallback, ["the CDN refused an item, so wide-d is purged", WHY]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_refused_as_a_whole_becomes_the_site_at_once() {
     let shim = Shim::new(refusing(&["a"], 404));
     shim.accept("p1", &["a", "b"]).await;

@@ -91,7 +91,8 @@ pub fn rewrite(data: &[u8]) {
     let mut twice = once.clone();
     let (again, _) = rewrite::rewrite(&policy, request, edge, status, &mut twice);
     // The exceptions that `rewrite` names.
-    let unfit = |reason| matches!(reason, Reason::TagsTooMany | Reason::TagsTooLarge);
+    let unfit =
+        |reason| matches!(reason, Reason::TagsTooMany | Reason::TagsTooLarge | Reason::TagsUnnameable);
     let shared = decision.reason == Reason::OriginTargeted && dialect.ttl_header == "cache-control";
     if !unfit(decision.reason) && !unfit(again.reason) && !shared {
         let own = dialect.tag_header.is_some() && decision.reason == Reason::PurgingUnhealthy;
@@ -104,9 +105,9 @@ pub fn rewrite(data: &[u8]) {
     }
 }
 
-/// Without the tags, which every opted-in response carries.
+/// Without the tags and the page's name, which every opted-in response carries.
 fn fields(headers: &Headers) -> Vec<(&HeaderName, &HeaderValue)> {
-    sorted(headers, |name| !FIELDS[15..].contains(&name))
+    sorted(headers, |name| !FIELDS[15..].contains(&name) && name != "x-origin-shim-path")
 }
 
 /// The order among lines of different names means nothing.

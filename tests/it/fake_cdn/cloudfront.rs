@@ -36,6 +36,8 @@ pub struct Cloudfront {
     pub paths_in_progress: usize,
     /// Wildcards that may be in progress.
     pub wildcards_in_progress: usize,
+    /// What it takes in no path.
+    pub refused: Option<&'static str>,
     /// When an invalidation is completed.
     pub completion: Completion,
     /// Every invalidation so far.
@@ -80,6 +82,7 @@ impl Default for Cloudfront {
             rate: Bucket::endless(),
             paths_in_progress: 3_000,
             wildcards_in_progress: 15,
+            refused: None,
             completion: Completion::After(Duration::from_secs(1)),
             invalidations: Vec::new(),
         }
@@ -187,7 +190,13 @@ impl Cloudfront {
             Some(tag) => {
                 self.tag_header.is_some() && !tag.is_empty() && tag.len() <= 256 && !tag.contains([',', '#'])
             }
-            None => path.starts_with('/') && !path[..path.len() - 1].contains('*'),
+            // RFC 1738, section 2.2.
+            None => {
+                path.starts_with('/')
+                    && !path[..path.len() - 1].contains('*')
+                    && !path.contains(|c: char| !c.is_ascii_graphic() || "{}|\\^~[]`<>\"".contains(c))
+                    && !self.refused.is_some_and(|refused| path.contains(refused))
+            }
         };
         if let Some(bad) = paths.iter().find(|path| !legal(path)) {
             let message = format!("Your request contains one or more invalid invalidation paths: {bad}");

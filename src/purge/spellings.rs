@@ -1,0 +1,106 @@
+//! Under which names a CDN may hold a page: where it is purged by name, it is purged by each of them, as items of their own,
+//! so that calls, limits and costs count them. Nearly every page has one.
+
+use crate::cdn::cloudfront_path;
+use crate::rewrite::CdnType;
+use crate::rewrite::spelling::{canonical, spellings, with_upper_hex};
+use url::{Position, Url};
+
+/// Path and query of the page at `path`; CloudFront's with a wildcard where a `*` is in it, which stands for more than the
+/// page there.
+pub(super) fn targets(cdn: CdnType, path: &str) -> Vec<String> {
+    unique(spellings(&as_requested(path)).into_iter().map(|spelling| target(cdn, spelling)))
+}
+
+/// Exactly this URL. The query is part of a copy's name as it is: nobody but the origin knows what it means.
+pub(super) fn urls(cdn: CdnType, url: &Url) -> Vec<String> {
+    let (before, path) = (&url[..Position::BeforePath], url.path());
+    let query = &url[Position::AfterPath..Position::AfterQuery];
+    unique(spellings(path).into_iter().map(|path| match cdn {
+        CdnType::Cloudfront => target(cdn, path + query),
+        _ => format!("{before}{path}{query}"),
+    }))
+}
+
+/// Paths of everything below `prefix`.
+pub(super) fn prefixes(cdn: CdnType, prefix: &str) -> Vec<String> {
+    match cdn {
+        // Our VCL compares canonical forms.
+        CdnType::Varnish => vec![canonical(prefix).into_owned()],
+        // "Ensure that percent-encoded characters use upper case"; so do the keys of URLs that it has normalised
+        // (developers.cloudflare.com/cache/how-to/purge-cache/purge_by_prefix, /rules/normalization).
+        CdnType::Cloudflare => {
+            unique(spellings(&as_requested(prefix)).iter().map(|spelling| with_upper_hex(spelling)))
+        }
+        _ => unique(spellings(&as_requested(prefix)).into_iter().map(|spelling| target(cdn, spelling))),
+    }
+}
+
+fn target(cdn: CdnType, target: String) -> String {
+    if cdn != CdnType::Cloudfront {
+        return target;
+    }
+    let target = cloudfront_path(&target);
+    match target.find('*') {
+        // It is a wildcard at the end, nothing within a path, and has no escape: all that begins so, which is more.
+        Some(star) => target[..=star].to_owned(),
+        None => target,
+    }
+}
+
+/// The path as a browser requests it.
+fn as_requested(path: &str) -> String {
+    match Url::parse(&format!("https://host.invalid{path}")) {
+        Ok(url) => url.path().to_owned(),
+        // Cannot happen: after a host, every text that starts with `/` is a path.
+        Err(_) => path.to_owned(),
+    }
+}
+
+fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut list = Vec::with_capacity(1);
+    for name in names {
+        if !list.contains(&name) {
+            list.push(name);
+        }
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use CdnType::{Cloudflare, Cloudfront, Fastly, Varnish};
+
+    #[test]
+    fn pages() {
+        let check = |cdn, path: &str, expected: &[&str]| assert_eq!(targets(cdn, path), expected, "{path}");
+        check(Fastly, "/blog/first", &["/blog/first"]);
+        check(Fastly, "/café", &["/caf%C3%A9", "/caf%c3%a9"]);
+        check(Fastly, "/caf%c3%a9", &["/caf%c3%a9", "/caf%C3%A9"]);
+        check(Fastly, "/foo (1).pdf", &["/foo%20(1).pdf", "/foo%20%281%29.pdf"]);
+        check(Cloudfront, "/vendors~about.js", &["/vendors%7Eabout.js"]);
+        check(Cloudfront, "/a|b", &["/a%7Cb", "/a%7cb"]);
+        check(Cloudfront, "/a%2Ab", &["/a%2Ab", "/a*", "/a%2ab"]);
+    }
+
+    #[test]
+    fn urls_keep_their_query() {
+        let check = |cdn, url: &str, expected: &[&str]| {
+            assert_eq!(urls(cdn, &Url::parse(url).unwrap()), expected, "{url}");
+        };
+        check(Fastly, "https://a.test/b?c=%c3%a9", &["https://a.test/b?c=%c3%a9"]);
+        check(Varnish, "http://a.test/%28?x", &["http://a.test/%28?x", "http://a.test/(?x"]);
+        check(Cloudfront, "https://a.test/~b?c=~", &["/%7Eb?c=%7E"]);
+    }
+
+    #[test]
+    fn below_a_prefix() {
+        let check = |cdn, path: &str, expected: &[&str]| assert_eq!(prefixes(cdn, path), expected, "{path}");
+        check(Cloudflare, "/blog/", &["/blog/"]);
+        check(Cloudflare, "/caf%c3%a9/", &["/caf%C3%A9/"]);
+        check(Cloudflare, "/a(b)/", &["/a(b)/", "/a%28b%29/"]);
+        check(Cloudfront, "/café/", &["/caf%C3%A9/", "/caf%c3%a9/"]);
+        check(Varnish, "/caf%c3%a9/a%28//", &["/caf%C3%A9/a(/"]);
+    }
+}

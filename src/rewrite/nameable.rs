@@ -1,0 +1,147 @@
+//! What a purge can name, which is what a response may be kept by: whatever is lengthened must be purgeable by the names that it
+//! carries, and a name that can match nothing is better refused than "purged".
+
+/// Bytes of a tag. A longer one than a CDN takes goes out as a hash ([`super::tags::encode`]), so this is no CDN's limit but
+/// that of what one response, and one line of a request, reasonably carry.
+const MAX_TAG: usize = 16_384;
+
+/// Whether `text` can be a tag of a purge; an error says why not, and what to write instead.
+pub fn tag(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("must not be empty".into());
+    }
+    if text.len() > MAX_TAG {
+        return Err(format!("has {} bytes: at most {MAX_TAG}", text.len()));
+    }
+    if text.contains([' ', '\t']) {
+        return Err("must not have spaces, which separate tags: give each tag by itself".into());
+    }
+    if text.contains(|c: char| c.is_ascii_control()) {
+        return Err("must not have control characters".into());
+    }
+    if text.contains('*') {
+        return Err(
+            "must not have a `*`, which is no wildcard in tags: name each tag, or use `prefixes` for \
+                    everything below a path"
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+/// Whether a purge can name the tag that a response carries. JSON has no words for bytes that are not UTF-8, and a `*`
+/// is refused as the wildcard that it is not.
+pub(super) fn is_tag(tag: &[u8]) -> bool {
+    // Most tags are short and plain ASCII.
+    let plain = |b: &u8| b.is_ascii_graphic() && *b != b'*';
+    (tag.len() <= MAX_TAG && tag.iter().all(plain))
+        || std::str::from_utf8(tag).is_ok_and(|tag| self::tag(tag).is_ok())
+}
+
+/// Whether `text` can be a path of a purge: the page there, with every query.
+pub fn path(text: &str) -> Result<(), String> {
+    absolute(text)?;
+    if text.contains('?') {
+        return Err(
+            "must not have a query: a path is the page with every query; for just one of them use `urls`"
+                .into(),
+        );
+    }
+    without_wildcard(text)
+}
+
+/// Whether `text` can be a prefix of a purge: everything below it.
+pub fn prefix(text: &str) -> Result<(), String> {
+    absolute(text)?;
+    if text.contains('?') {
+        return Err("must not have a query: it stands for everything below it, with every query".into());
+    }
+    if text.contains('*') {
+        return Err("must not have a wildcard: it stands for everything below it, so `/blog/` is enough; a \
+                    star in a name is written `%2A`"
+            .into());
+    }
+    let normal = super::path::normalise(text);
+    if !normal.ends_with('/') {
+        return Err(format!(
+            "must end with `/`: `{}/` is everything below it; for the page itself use `paths`",
+            shortened(text)
+        ));
+    }
+    Ok(())
+}
+
+/// Whether `text` has no `*`, which a purge of a page or URL would look for as it is.
+pub fn without_wildcard(text: &str) -> Result<(), String> {
+    if text.contains('*') {
+        return Err("must not have a `*`, which is no wildcard here: for everything below a path use `prefixes`, for \
+                    every query `paths`; a star in the name of a page is written `%2A`"
+            .into());
+    }
+    Ok(())
+}
+
+/// Whether `text` neither begins nor ends with white space, which some readers would drop and some look for.
+pub fn trimmed(text: &str) -> Result<(), String> {
+    if text.trim() != text {
+        return Err("must not begin or end with white space: a space in a name is written `%20`".into());
+    }
+    Ok(())
+}
+
+fn absolute(text: &str) -> Result<(), String> {
+    trimmed(text)?;
+    if text.chars().any(char::is_control) {
+        return Err("must not have control characters".into());
+    }
+    if !text.starts_with('/') {
+        return Err("must start with `/`".into());
+    }
+    if text.contains('#') {
+        return Err(
+            "must not have a fragment, which no request carries; a `#` in a name is written `%23`".into()
+        );
+    }
+    if text.contains('\\') {
+        return Err(
+            "must not have a `\\`: browsers ask for a `/` instead; in a name it is written `%5C`".into()
+        );
+    }
+    Ok(())
+}
+
+fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(100).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_the_api_names_is_what_responses_may_carry() {
+        let longest = "x".repeat(MAX_TAG);
+        for good in ["product-42", "a,b", "node:1", "ü", "a\u{a0}b", "a\u{85}b", "100%", "\"a\"", &longest] {
+            assert!(tag(good).is_ok() && is_tag(good.as_bytes()), "{good}");
+        }
+        let longer = "x".repeat(MAX_TAG + 1);
+        for bad in ["", "a b", " a", "a\t", "a\r\nb", "a*", &longer] {
+            assert!(tag(bad).is_err(), "{bad}");
+            assert!(bad.is_empty() || !is_tag(bad.as_bytes()), "{bad}");
+        }
+        assert!(!is_tag(b"caf\xe9"));
+    }
+
+    proptest! {
+        #[test]
+        fn both_sides_agree(text in "\\PC{0,6}|[ -~]{1,6}") {
+            prop_assume!(!text.is_empty());
+            prop_assert_eq!(is_tag(text.as_bytes()), tag(&text).is_ok());
+        }
+    }
+}

@@ -54,7 +54,7 @@ pub(super) fn rewrite(
                 stamp::put(&mut head.headers, decision, began_ms);
             }
             if decision.may_be_kept() {
-                flight.sets_out(site, edge.dialect.cdn, provenance, began_ms);
+                flight.sets_out(site, edge.dialect.cdn, provenance);
             }
             decision
         }

@@ -282,6 +282,8 @@ impl Unknown {
 }
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod model;
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod passthrough;
 mod proxy;
 mod purging;
 mod races;
+mod send_queue;
 mod stampede;
 mod support_proxy;
 mod tidy;

@@ -41,7 +41,13 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection from `address` to this listener; `turned_away`: it gets no answer but 503.
-    pub(super) fn open(hub: &Hub, listener: u64, from: (&ClientSocket, IpAddr), tls: bool, turned_away: bool) -> Self {
+    pub(super) fn open(
+        hub: &Hub,
+        listener: u64,
+        from: (&ClientSocket, IpAddr),
+        tls: bool,
+        turned_away: bool,
+    ) -> Self {
         let (socket, address) = from;
         Self {
             worker: Rc::clone(&hub.worker),

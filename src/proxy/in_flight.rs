@@ -412,7 +412,10 @@ mod tests {
         // Nothing is kept for longer than it is needed.
         let asked = case.queue.asked.get();
         case.in_flight.tick(2_001);
-        assert_eq!((case.ended(), case.in_flight.0.borrow().outlets.len(), case.queue.asked.get()), (0, 0, asked));
+        assert_eq!(
+            (case.ended(), case.in_flight.0.borrow().outlets.len(), case.queue.asked.get()),
+            (0, 0, asked)
+        );
     }
 
     #[test]
@@ -543,6 +546,16 @@ mod tests {
         taken.in_flight.let_go(&taken.outlet, 1_001);
         assert_eq!(taken.queue.closed.get(), Some(false));
         assert!(!taken.in_flight.is_waiting());
+    }
+
+    #[test]
+    fn a_connection_whose_client_is_gone_is_not_waited_for() {
+        let case = Case::new();
+        case.end(case.begin("/a", CdnType::Fastly), 1_000);
+        case.queue.sent.set(Some(Sent { acknowledged: 10, quiet_ms: 0, over: true }));
+        case.in_flight.let_go(&case.outlet, 1_100);
+        assert_eq!((case.queue.closed.get(), case.in_flight.is_waiting()), (Some(false), false));
+        assert_eq!(case.reports(ask(1, 200), 1_200), "Ends(1600) Found([(0, 0)]) end");
     }
 
     #[test]

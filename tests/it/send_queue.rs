@@ -7,12 +7,15 @@ use crate::harness::http::Request;
 use crate::harness::origin::{self, Exchange};
 use crate::harness::shim::Shim;
 use crate::harness::{HOST, eventually, free_address, listens};
+use crate::support_proxy::Wire;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -37,8 +40,7 @@ struct World {
 impl World {
     /// With these lines of `[server]`.
     fn start(settings: &str) -> Self {
-        let origin =
-            origin::serve(|mut exchange: Exchange| exchange.answer(200, &[], &"x".repeat(PAGE)));
+        let origin = origin::serve(|mut exchange: Exchange| exchange.answer(200, &[], &"x".repeat(PAGE)));
         let cdn = FakeCdn::start(Cloudflare::default());
         let site = format!(
             "[[sites]]\nname = \"www\"\nhosts = [\"{HOST}\"]\norigin = \"http://{origin}\"\n\
@@ -158,7 +160,10 @@ impl Edge {
                     head.push(byte[0]);
                 }
                 let head = String::from_utf8(head).unwrap();
-                assert!(head.starts_with("HTTP/1.1 200 ") && head.to_lowercase().contains("cache-tag"), "{head}");
+                assert!(
+                    head.starts_with("HTTP/1.1 200 ") && head.to_lowercase().contains("cache-tag"),
+                    "{head}"
+                );
                 stream.read_exact(&mut vec![0; PAGE]).unwrap();
             }
             Self::Two(client) => {
@@ -241,4 +246,47 @@ fn an_edge_that_never_reads_holds_up_a_purge_for_so_long_and_gets_no_page() {
         assert!(metrics.text().contains(&limited), "{limited}: {}", metrics.text());
     }
     assert!(world.cdn.calls().len() >= 4);
+}
+
+/// `command` with a log of what it asks the kernel about its connections.
+fn watched(command: &Command, log: &Path) -> Command {
+    let mut strace = Command::new("strace");
+    // As a grandchild, so that our child is the program itself.
+    strace.args(["-D", "-f", "-qq", "--seccomp-bpf", "-e", "signal=none", "-e", "trace=getsockopt", "-o"]);
+    strace.arg(log).arg(command.get_program()).args(command.get_args());
+    strace
+}
+
+/// Many requests on one connection, and many of which each has its own that it keeps. Only one that is closed behind its response
+/// is asked about, once.
+#[test]
+fn requests_ask_the_kernel_nothing_while_nobody_purges() {
+    const REQUESTS: usize = 1_000;
+    const CONNECTIONS: usize = 200;
+    let mut world = World::start("");
+    let log = world.shim.config.with_file_name("strace.log");
+    world.shim.kill();
+    world.shim.start_again_as(|command| watched(&command, &log));
+    world.shim.wait_until_healthy();
+    let asked = || std::fs::read_to_string(&log).unwrap().matches("TCP_INFO").count();
+    let request = format!(
+        "GET /page HTTP/1.1\r\nhost: {HOST}\r\nx-push-invalidation: enabled\r\nx-byo-cdn-type: cloudflare\r\n\r\n"
+    );
+    let since = Instant::now();
+    let mut client = Wire::connect(world.shim.address);
+    for _ in 0..REQUESTS {
+        assert_eq!(client.request(&request).1.len(), PAGE);
+    }
+    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Wire::connect(world.shim.address)).collect();
+    for client in &mut clients {
+        assert_eq!(client.request(&request).1.len(), PAGE);
+    }
+    // Once a second about the busy one.
+    let (seconds, kept) = (since.elapsed().as_secs() as usize + 1, asked());
+    assert!(kept <= seconds && kept <= REQUESTS / 16, "asked {kept} times in {seconds} s");
+    let purge = world.shim.purge(&json!({"paths": ["/page"]}));
+    assert_eq!(purge["state"], "done");
+    let purged = asked() - kept;
+    assert!((CONNECTIONS..3 * CONNECTIONS).contains(&purged), "asked {purged} times for a purge");
+    drop((client, clients));
 }

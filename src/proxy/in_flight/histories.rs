@@ -218,7 +218,8 @@ impl World {
                 continue;
             }
             for real in purge.awaits.iter().map(|number| &self.all[*number]) {
-                let left_ms = real.left_ms.expect("the purge is over, and the response is still in the queue");
+                let left_ms =
+                    real.left_ms.expect("the purge is over, and the response is still in the queue");
                 assert!(purge.told_ms >= left_ms + MARGIN, "told {}, left {left_ms}", purge.told_ms);
                 let late_ms = self.now_ms + MARGIN + KERNEL_TICK;
                 assert!(purge.told_ms <= late_ms, "told {} at {}", purge.told_ms, self.now_ms);
@@ -241,7 +242,11 @@ impl World {
         assert_eq!(self.in_flight.0.borrow().outlets.len(), 0);
         assert!(!self.in_flight.is_waiting());
         // What was counted there is gone.
-        assert!(self.connections.iter().all(|connection| !connection.let_go || connection.queue.closed.get().is_some()));
+        assert!(
+            self.connections
+                .iter()
+                .all(|connection| !connection.let_go || connection.queue.closed.get().is_some())
+        );
     }
 }
 

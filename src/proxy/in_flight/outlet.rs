@@ -92,6 +92,8 @@ struct State {
     /// What it said, and since when it has said that.
     acknowledged: (u64, i64),
     asked_ms: Option<i64>,
+    /// Nothing more will be delivered.
+    is_over: bool,
     /// The kernel tells nothing.
     is_blind: bool,
     /// Somebody waits for one that has not left.
@@ -142,8 +144,7 @@ impl Outlet {
                     false
                 }
                 None => {
-                    let ended =
-                        Ended { response, margin_ms, waiting, at, ended_ms: now_ms, left_ms: None };
+                    let ended = Ended { response, margin_ms, waiting, at, ended_ms: now_ms, left_ms: None };
                     state.ended.push_back(ended);
                     true
                 }
@@ -165,6 +166,7 @@ impl Outlet {
         let sent = if state.is_blind { None } else { self.queue.ask() };
         state.asked_ms = Some(now_ms);
         state.is_blind = sent.is_none();
+        state.is_over = sent.is_some_and(|sent| sent.over);
         if let Some(sent) = sent
             && sent.acknowledged != state.acknowledged.0
         {
@@ -263,11 +265,10 @@ impl Outlet {
         }
     }
 
-    /// As far as it could be told when the kernel was asked.
+    /// All that will be, as far as it could be told when the kernel was asked.
     fn is_delivered(&self) -> bool {
         let state = self.state.borrow();
-        let all_left = state.ended.back().is_none_or(|ended| ended.left_ms.is_some());
-        state.is_blind || (all_left && state.acknowledged.0 >= self.queue.given())
+        state.is_over || state.is_blind || state.acknowledged.0 >= self.queue.given()
     }
 
     /// Gives it back.

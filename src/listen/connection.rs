@@ -32,7 +32,7 @@ pub(super) struct Hub {
 pub(super) struct Connection {
     pub(super) worker: Rc<Worker>,
     pub(super) address: IpAddr,
-    tls: bool,
+    pub(super) tls: bool,
     pub(super) limits: Limits,
     pub(super) open: Open,
     pub(super) turned_away: bool,

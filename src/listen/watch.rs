@@ -181,9 +181,11 @@ impl Watch {
 
     /// Our last byte is sent. Whether to wait for the client to notice.
     pub(super) fn parting(&self) -> bool {
-        let unread = self.unread.get() || self.phase.get() == Phase::Head;
+        if self.phase.get() == Phase::Head {
+            self.unread.set(true);
+        }
         self.enter(Phase::Parting);
-        unread
+        self.unread.get()
     }
 
     /// The order for the connection; whoever asks is woken when it changes.

@@ -248,6 +248,18 @@ fn an_edge_that_never_reads_holds_up_a_purge_for_so_long_and_gets_no_page() {
     assert!(world.cdn.calls().len() >= 4);
 }
 
+/// What a kernel delivers after the end of its program nobody could wait for.
+#[test]
+fn a_stop_waits_until_the_edges_have_what_was_written() {
+    let mut world = World::start("");
+    let mut edge = world.asks(false, 1, "/", "connection: close\r\n");
+    world.until_written(1);
+    world.shim.stop();
+    sleep(LONG);
+    edge.read();
+    world.shim.wait_until_ended();
+}
+
 /// `command` with a log of what it asks the kernel about its connections.
 fn watched(command: &Command, log: &Path) -> Command {
     let mut strace = Command::new("strace");
@@ -257,8 +269,7 @@ fn watched(command: &Command, log: &Path) -> Command {
     strace
 }
 
-/// Many requests on one connection, and many of which each has its own that it keeps. Only one that is closed behind its response
-/// is asked about, once.
+/// Many requests on one connection, and many of which each has its own that it keeps.
 #[test]
 fn requests_ask_the_kernel_nothing_while_nobody_purges() {
     const REQUESTS: usize = 1_000;

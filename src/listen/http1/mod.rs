@@ -205,6 +205,10 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        if !self.connection.open.parting() && !self.connection.tls {
+            // To be closed says it, too, and saves a system call.
+            return;
+        }
         poll_fn(|cx| match wire.borrow_mut().poll_shutdown(cx) {
             Poll::Pending if self.connection.open.poll_order(cx) < Order::Close => Poll::Pending,
             Poll::Pending | Poll::Ready(_) => Poll::Ready(()),

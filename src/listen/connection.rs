@@ -2,6 +2,7 @@
 
 use super::io::{Io, Prefix};
 use super::proxy_protocol;
+use super::socket::ClientSocket;
 use super::watch::{Connections, Open, Order};
 use crate::config::Limits;
 use crate::metrics::shard::{Count, Limit, WorkerShard};
@@ -19,7 +20,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 /// What the connections of a worker have in common.
@@ -32,7 +32,7 @@ pub(super) struct Hub {
 pub(super) struct Connection {
     pub(super) worker: Rc<Worker>,
     pub(super) address: IpAddr,
-    tls: bool,
+    pub(super) tls: bool,
     pub(super) limits: Limits,
     pub(super) open: Open,
     pub(super) turned_away: bool,
@@ -41,20 +41,27 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A connection from `address` to this listener; `turned_away`: it gets no answer but 503.
-    pub(super) fn open(hub: &Hub, listener: u64, address: IpAddr, tls: bool, turned_away: bool) -> Self {
+    pub(super) fn open(
+        hub: &Hub,
+        listener: u64,
+        from: (&ClientSocket, IpAddr),
+        tls: bool,
+        turned_away: bool,
+    ) -> Self {
+        let (socket, address) = from;
         Self {
             worker: Rc::clone(&hub.worker),
             address: address.to_canonical(),
             tls,
             limits: hub.worker.routing().limits.clone(),
-            open: hub.connections.open(listener),
+            open: hub.connections.open(listener, socket.outlet()),
             turned_away,
             _counted: Counted::new(&hub.worker.counters, tls),
         }
     }
 
     /// Serves it to its end.
-    pub(super) async fn serve(mut self, mut stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
+    pub(super) async fn serve(mut self, mut stream: ClientSocket, tls: Option<Arc<ServerConfig>>) {
         if self.worker.routing().begins_with_proxy_header(self.address) {
             match self.handshake(proxy_protocol::read(&mut stream)).await {
                 Some(Ok(client)) => {
@@ -71,7 +78,7 @@ impl Connection {
         }
     }
 
-    async fn plain(self, mut stream: TcpStream) {
+    async fn plain(self, mut stream: ClientSocket) {
         let Some(Ok((prefix, is_h2))) = self.unless_ordered(Prefix::read(&mut stream)).await else {
             return;
         };
@@ -85,7 +92,7 @@ impl Connection {
         }
     }
 
-    async fn secure(self, stream: TcpStream, config: Arc<ServerConfig>) {
+    async fn secure(self, stream: ClientSocket, config: Arc<ServerConfig>) {
         let stream = match self.handshake(TlsAcceptor::from(config).accept(stream)).await {
             Some(Ok(stream)) => stream,
             Some(Err(error)) => return self.ended(&error),

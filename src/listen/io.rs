@@ -2,9 +2,9 @@
 //! come first.
 
 use super::frames::Allowance;
+use super::socket::ClientSocket;
 use super::watch::{Order, Watch};
 use crate::metrics::shard::{Limit, WorkerShard};
-use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -12,7 +12,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 /// What only HTTP/2 connections begin with: `PRI` is no method (RFC 9113 §3.4).
@@ -27,7 +26,7 @@ pub(super) struct Prefix {
 
 impl Prefix {
     /// Reads until it is clear whether this is HTTP/2. A connection that ends before is HTTP/1.1's to judge.
-    pub(super) async fn read(stream: &mut TcpStream) -> io::Result<(Self, bool)> {
+    pub(super) async fn read(stream: &mut ClientSocket) -> io::Result<(Self, bool)> {
         let mut prefix = Self::default();
         loop {
             let len = usize::from(prefix.len);
@@ -46,19 +45,19 @@ impl Prefix {
 }
 
 /// What carries a client's bytes.
-pub(super) trait Socket {
+pub(super) trait Carrier {
     /// The connection below.
-    fn socket(&self) -> &TcpStream;
+    fn socket(&self) -> &ClientSocket;
 }
 
-impl Socket for TcpStream {
-    fn socket(&self) -> &TcpStream {
+impl Carrier for ClientSocket {
+    fn socket(&self) -> &ClientSocket {
         self
     }
 }
 
-impl Socket for Box<TlsStream<TcpStream>> {
-    fn socket(&self) -> &TcpStream {
+impl Carrier for Box<TlsStream<ClientSocket>> {
+    fn socket(&self) -> &ClientSocket {
         self.get_ref().0
     }
 }
@@ -107,11 +106,9 @@ impl<S> Io<S> {
     /// Whether bytes have arrived, even if nobody has been told yet.
     pub(super) fn has_bytes(&self) -> bool
     where
-        S: Socket,
+        S: Carrier,
     {
-        let mut byte = [MaybeUninit::uninit()];
-        self.given < self.prefix.len
-            || SockRef::from(self.stream.socket()).peek(&mut byte).is_ok_and(|n| n > 0)
+        self.given < self.prefix.len || self.stream.socket().has_bytes()
     }
 
     /// The same, whose bytes are HTTP/2 frames.

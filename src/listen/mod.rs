@@ -4,6 +4,7 @@
 pub mod frames;
 pub mod tls;
 
+mod acknowledged;
 mod batch;
 mod bind;
 mod connection;
@@ -15,6 +16,7 @@ mod keeping;
 mod listeners;
 pub mod proxy_protocol;
 mod pulse;
+mod socket;
 mod watch;
 mod worker;
 

@@ -2,9 +2,9 @@
 //! who its client is, before the client's first byte. Strict: what begins otherwise is no connection of that load
 //! balancer, and a guess would let clients choose their address.
 
+use super::socket::ClientSocket;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use tokio::net::TcpStream;
 
 /// The longest line of version 1, with its end (§2.1).
 const V1_BYTES: usize = 107;
@@ -116,7 +116,7 @@ fn first<const ADDRESS: usize, const BLOCK: usize>(rest: &[u8]) -> Result<[u8; A
 }
 
 /// Reads a header from `stream`, and no byte more. The client that it names.
-pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
+pub(super) async fn read(stream: &mut ClientSocket) -> io::Result<Option<IpAddr>> {
     use tokio::io::AsyncReadExt;
     let mut bytes = Vec::with_capacity(V1_BYTES);
     let mut seen = [0; 512];

@@ -5,6 +5,7 @@ use crate::config::Limits;
 use crate::metrics::shard::{Limit, WorkerShard};
 use crate::proxy::clock::Clock;
 use crate::proxy::in_flight::Ticket;
+use crate::proxy::in_flight::outlet::Outlet;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -68,12 +69,14 @@ pub(super) struct Watch {
     last_request: Cell<bool>,
     /// Responses that were handed over whole, but not all of whose bytes have been written yet.
     unwritten: RefCell<Vec<Ticket>>,
+    /// What the responses leave by.
+    outlet: Rc<Outlet>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl Watch {
-    fn new(common: Rc<Common>, listener: u64) -> Self {
+    fn new(common: Rc<Common>, listener: u64, outlet: Rc<Outlet>) -> Self {
         let now = common.clock.now();
         Self {
             common,
@@ -88,6 +91,7 @@ impl Watch {
             unread: Cell::new(false),
             last_request: Cell::new(false),
             unwritten: RefCell::default(),
+            outlet,
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
         }
@@ -98,6 +102,11 @@ impl Watch {
             self.phase.set(phase);
             self.since.set(self.now());
         }
+    }
+
+    /// What the responses leave by.
+    pub(super) fn outlet(&self) -> &Rc<Outlet> {
+        &self.outlet
     }
 
     /// Everything that was handed over is written.
@@ -172,9 +181,11 @@ impl Watch {
 
     /// Our last byte is sent. Whether to wait for the client to notice.
     pub(super) fn parting(&self) -> bool {
-        let unread = self.unread.get() || self.phase.get() == Phase::Head;
+        if self.phase.get() == Phase::Head {
+            self.unread.set(true);
+        }
         self.enter(Phase::Parting);
-        unread
+        self.unread.get()
     }
 
     /// The order for the connection; whoever asks is woken when it changes.
@@ -204,7 +215,8 @@ impl Watch {
     /// What a connection that is over a deadline is to do, and by which limit.
     fn due(&self, limits: &Limits) -> Option<(Order, Option<Limit>)> {
         let late = |since, limit| self.common.clock.is_late(since, limit);
-        if self.stalled.get().is_some_and(|since| late(since, limits.write_timeout)) {
+        let is_stalled = self.stalled.get().is_some_and(|since| late(since, limits.write_timeout));
+        if is_stalled || self.outlet.is_overdue() {
             return Some((Order::Close, Some(Limit::Write)));
         }
         let draining = self.order.get() >= Order::Drain;
@@ -277,10 +289,10 @@ impl Connections {
     }
 
     /// A connection was accepted by this listener; it is open until the result is dropped.
-    pub(super) fn open(self: &Rc<Self>, listener: u64) -> Open {
+    pub(super) fn open(self: &Rc<Self>, listener: u64, outlet: Rc<Outlet>) -> Open {
         let number = self.next.get();
         self.next.set(number + 1);
-        let watch = Rc::new(Watch::new(Rc::clone(&self.common), listener));
+        let watch = Rc::new(Watch::new(Rc::clone(&self.common), listener, outlet));
         self.open.borrow_mut().insert(number, Rc::clone(&watch));
         Open { connections: Rc::clone(self), number, watch }
     }
@@ -362,6 +374,7 @@ impl Drop for Open {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::in_flight::outlet::testing::FakeQueue;
 
     const HEADER: Duration = Duration::from_secs(10);
     const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -378,7 +391,7 @@ mod tests {
         fn new() -> Self {
             let start = Instant::now();
             let connections = Connections::new(&Clock::new(start));
-            let open = connections.open(0);
+            let open = connections.open(0, Rc::new(FakeQueue::default()).outlet(0));
             Self { start, connections, open, counters: WorkerShard::default() }
         }
 

@@ -3,6 +3,7 @@
 use super::connection::{Connection, Hub};
 use super::listeners::{Change, Socket};
 use super::pulse::Pulse;
+use super::socket::ClientSocket;
 use super::tls::Tls;
 use super::watch::{Connections, Order};
 use crate::metrics::shard::Limit;
@@ -160,6 +161,12 @@ async fn serve(
         tracing::warn!(worker = index, "aborting what has not ended by the deadline");
         hub.connections.give_all(Order::Close);
     }
+    // Their clients still take what the kernel was given.
+    let in_flight = &hub.worker.in_flight;
+    while in_flight.is_waiting() && Instant::now() < deadline {
+        tokio::time::sleep(TICK).await;
+    }
+    in_flight.end_all(hub.worker.time.now_ms());
     sweeping.abort();
     answering.abort();
 }
@@ -235,6 +242,10 @@ async fn sweep(hub: Rc<Hub>, pulse: Arc<Pulse>) {
         pulse.beat(now);
         let routing = hub.worker.routing();
         hub.worker.clock.tick(now);
+        // Before the sweep, which closes what is found to be overdue.
+        for _ in 0..hub.worker.in_flight.tick(hub.worker.time.ms(now)) {
+            hub.worker.counters.limited(Limit::Write);
+        }
         hub.connections.sweep(&routing.limits, &hub.worker.counters);
         hub.worker.pool.sweep(routing.limits.origin_idle_timeout);
     }
@@ -293,8 +304,10 @@ fn start(hub: &Hub, listener: u64, tls: Option<&Tls>, stream: TcpStream, address
     if room == Room::None {
         return;
     }
-    let connection = Connection::open(hub, listener, address.ip(), tls.is_some(), room == Room::TurnedAway);
-    tokio::task::spawn_local(connection.serve(stream, tls.map(Tls::current)));
+    let socket = ClientSocket::new(stream, &hub.worker, hub.worker.routing().limits.write_timeout);
+    let from = (&socket, address.ip());
+    let connection = Connection::open(hub, listener, from, tls.is_some(), room == Room::TurnedAway);
+    tokio::task::spawn_local(connection.serve(socket, tls.map(Tls::current)));
 }
 
 /// What is done with one more connection.

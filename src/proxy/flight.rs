@@ -91,23 +91,15 @@ impl Flight {
     }
 
     /// Its response sets out to a CDN that may keep it, one of these: purges have to know.
-    pub(super) fn sets_out(
-        &mut self,
-        site: &Site,
-        dialects: &[Dialect],
-        provenance: Provenance,
-        began_ms: i64,
-    ) {
+    pub(super) fn sets_out(&mut self, site: &Site, dialects: &[Dialect], provenance: Provenance) {
         let response = Response {
             site: site.purged.number,
             cdns: dialects.iter().map(|dialect| dialect.cdn).collect(),
             margin_ms: site.follow_up_margin_ms,
             provenance,
-            arrived_ms: None,
             waiting: Vec::new(),
         };
-        // Only for what has arrived meanwhile to be forgotten: an earlier moment forgets less, and saves asking the time.
-        self.ticket = Some(Ticket::new(&self.worker, response, began_ms));
+        self.ticket = Some(Ticket::new(&self.worker, response));
     }
 
     pub(super) fn take_ticket(&mut self) -> Option<Ticket> {

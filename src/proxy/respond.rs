@@ -86,7 +86,7 @@ pub(super) fn rewrite(
                 stamp::put(&mut head.headers, provenance.is_some(), began_ms);
             }
             if let Some(provenance) = provenance {
-                flight.sets_out(site, edge.dialects, provenance, began_ms);
+                flight.sets_out(site, edge.dialects, provenance);
             }
             decision
         }

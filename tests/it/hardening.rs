@@ -20,7 +20,7 @@
 mod degraded;
 mod drain;
 mod floods;
-mod h2;
+pub(crate) mod h2;
 mod h2_clients;
 mod h2_connections;
 mod h2_origins;

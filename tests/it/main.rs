@@ -28,6 +28,7 @@ mod proxy;
 mod purging;
 mod races;
 mod real_origins;
+mod send_queue;
 mod spellings;
 mod stampede;
 mod support_proxy;

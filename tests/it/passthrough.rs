@@ -92,8 +92,16 @@ fn an_opt_in_without_the_secret_is_none() {
 }
 
 #[test]
-fn an_opt_in_for_a_cdn_that_the_site_does_not_have_is_none() {
-    check_that_nothing_differs(VARNISH, &[OPTED_IN[0], ("x-byo-cdn-type", "fastly")]);
+fn an_opt_in_for_a_cdn_that_the_site_does_not_have_is_answered_with_tags_and_a_short_lifetime() {
+    let nginx = Nginx::start();
+    let shim = Shim::start(&format!(
+        "[[sites]]\nname = \"www\"\nhosts = [\"{HOST}\"]\norigin = \"http://{}\"\n{VARNISH}",
+        nginx.address
+    ));
+    let headers = [OPTED_IN[0], ("x-byo-cdn-type", "fastly")];
+    let answer = Request::get("/products/42.html").headers(&headers).send(shim.address);
+    assert!(answer.header("xkey").contains("product-42"), "{answer:?}");
+    assert_eq!(answer.header("surrogate-control"), "max-age=1", "nginx says one second");
 }
 
 #[test]

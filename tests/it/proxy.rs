@@ -9,7 +9,7 @@ mod rewriting;
 
 use crate::support_proxy::*;
 use origin_shim::config::{Mode, Trust, secret::Secret};
-use origin_shim::rewrite::CdnType;
+use origin_shim::rewrite::{CdnType, Conditional};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -222,7 +222,6 @@ fn modes_and_missing_cdns_leave_responses_alone() {
         shim.metrics.render()
     };
     check(Mode::On, &[], "no-cdn");
-    check(Mode::On, &[CdnType::Fastly, CdnType::Akamai], "no-cdn");
     check(Mode::Off, &[CdnType::Fastly], "mode-off");
     let text = check(Mode::Observe, &[CdnType::Fastly], "mode-observe");
     assert!(text.contains("origin_shim_observed_decisions_total{site=\"www\""), "{text}");
@@ -244,11 +243,12 @@ fn opted_in_requests_of_a_known_cdn_reach_the_rewriting() {
 }
 
 #[test]
-fn akamai_is_never_answered_from_a_condition() {
-    let conditions = |mode: Mode, cdn_type: &str| {
+fn the_origin_answers_whole_to_whoever_is_believed() {
+    let conditions = |mode: Mode, cdn_type: &str, conditional: Conditional| {
         let origin = Origin::ok();
         let mut www = site(&[origin.address]);
         www.mode = mode;
+        www.policy.conditional = conditional;
         www.cdns = vec![cdn(CdnType::Akamai), cdn(CdnType::Fastly)];
         let shim = Shim::start(&config(vec![www]));
         let lines =
@@ -256,9 +256,39 @@ fn akamai_is_never_answered_from_a_condition() {
         shim.request(&get_with("/", &lines));
         header(&origin.received(), "if-none-match").map(str::to_owned)
     };
-    assert_eq!(conditions(Mode::On, "akamai"), None);
-    assert_eq!(conditions(Mode::On, "fastly"), Some("\"1\"".into()));
-    assert_eq!(conditions(Mode::Observe, "akamai"), Some("\"1\"".into()));
+    use Conditional::{Pass, Strip};
+    assert_eq!(conditions(Mode::On, "akamai", Strip), None);
+    assert_eq!(conditions(Mode::On, "akamai", Pass), None, "it takes no tags from a 304");
+    assert_eq!(conditions(Mode::On, "fastly", Strip), None);
+    assert_eq!(conditions(Mode::On, "fastly", Pass), Some("\"1\"".into()));
+    assert_eq!(conditions(Mode::Observe, "akamai", Strip), Some("\"1\"".into()));
+}
+
+#[test]
+fn where_it_cannot_be_told_who_asked_the_tags_of_each_are_sent() {
+    let origin = Origin::answering(
+        "HTTP/1.1 200 OK\r\ncache-control: max-age=900\r\nsurrogate-key: t\r\ncontent-length: 2\r\n\r\nok",
+    );
+    let mut www = site(&[origin.address]);
+    www.cdns = CdnType::ALL.map(cdn).to_vec();
+    let shim = Shim::start(&config(vec![www]));
+    for lines in
+        ["", "cf-worker: x\r\nvia: 1.1 akamai\r\n", "via: 1.1 varnish\r\n", "x-byo-cdn-type: bunny\r\n"]
+    {
+        let (head, _) = shim.request(&get_with("/", &format!("x-push-invalidation: enabled\r\n{lines}")));
+        for name in ["surrogate-key", "edge-cache-tag", "cache-tag", "xkey"] {
+            assert!(
+                header(&head, name).is_some_and(|tags| tags.contains("site-www")),
+                "{lines}{name}: {head}"
+            );
+        }
+        assert_eq!(header(&head, "cache-control"), Some("max-age=300, s-maxage=300"), "{head}");
+        assert_eq!(header(&head, "surrogate-control"), Some("max-age=300"), "{head}");
+        assert_eq!(header(&head, "cloudflare-cdn-cache-control"), Some("max-age=300"), "{head}");
+        let akamai = "!no-store, max-age=300s, downstream-ttl=300s";
+        assert_eq!(header(&head, "edge-control"), Some(akamai), "{head}");
+    }
+    shim.counts(r#"origin_shim_requests_total{site="www",status="2xx",decision="fallback",reason="cdn-in-dispute"} 4"#);
 }
 
 #[test]

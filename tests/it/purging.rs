@@ -27,14 +27,14 @@ fn cache_then_publish(chain: &Chain, version: u32) {
 }
 
 #[test]
-fn a_page_is_cached_for_days_and_tells_browsers_hours() {
+fn a_page_is_cached_for_days_and_tells_browsers_what_the_origin_says() {
     let chain = Chain::start("");
     assert_eq!(chain.see("/products/42.html"), "MISS /products/42.html 1");
     assert_eq!(chain.see("/products/42.html"), "HIT /products/42.html 1");
     assert_eq!(chain.varnish.ttl_of("/products/42.html"), TWO_DAYS, "although nginx says one second");
 
     let visitors = chain.visit("/products/42.html");
-    assert_eq!(visitors.header("cache-control"), "max-age=7200");
+    assert_eq!(visitors.header("cache-control"), "max-age=1");
     assert_eq!(visitors.header("xkey"), "");
     assert_eq!(visitors.header("surrogate-control"), "");
 

@@ -9,7 +9,7 @@ pub mod response;
 mod wire;
 
 use super::connection::{Client, Connection};
-use super::io::{Io, Socket};
+use super::io::{Carrier, Io};
 use super::watch::Order;
 use crate::head::ResponseHead;
 use crate::proxy::body::ResponseBody;
@@ -45,7 +45,7 @@ impl Client {
     /// Serves the connection to its end.
     pub(super) async fn http1<S>(self, io: Io<S>)
     where
-        S: AsyncRead + AsyncWrite + Socket + Unpin + 'static,
+        S: AsyncRead + AsyncWrite + Carrier + Unpin + 'static,
     {
         let wire = Rc::new(RefCell::new(Wire::new(io, &self.connection.worker.scratch)));
         loop {
@@ -73,7 +73,7 @@ impl Client {
     /// The next request; none where the connection is to end before one.
     async fn next_request<S>(&self, wire: &RefCell<Wire<S>>) -> Result<Option<Request>, Unread>
     where
-        S: AsyncRead + AsyncWrite + Socket + Unpin,
+        S: AsyncRead + AsyncWrite + Carrier + Unpin,
     {
         let Connection { open, limits, .. } = &self.connection;
         let limits = HeadLimits {
@@ -150,8 +150,8 @@ impl Client {
     {
         let open = &self.connection.open;
         let tunnel = body.take_tunnel();
-        // Given back when the last byte is written.
-        let _ticket = body.take_ticket();
+        // Given back when the last byte is written, and flushed out of TLS.
+        let _ticket = body.take_ticket().map(|ticket| ticket.leaves_by(open.outlet()));
         if open.is_ending() {
             asked.persistent = false;
             open.ends();
@@ -205,6 +205,10 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        if !self.connection.open.parting() && !self.connection.tls {
+            // To be closed says it, too, and saves a system call.
+            return;
+        }
         poll_fn(|cx| match wire.borrow_mut().poll_shutdown(cx) {
             Poll::Pending if self.connection.open.poll_order(cx) < Order::Close => Poll::Pending,
             Poll::Pending | Poll::Ready(_) => Poll::Ready(()),

@@ -1,7 +1,7 @@
 //! The bytes of an HTTP/1.1 connection: heads and bodies of requests, in their order.
 
 use super::request::{HeadLimits, Reader, Request};
-use crate::listen::io::{Io, Socket};
+use crate::listen::io::{Carrier, Io};
 use crate::proxy::error::ProxyError;
 use crate::proxy::h1::chunked::{ChunkedError, Decoded};
 use crate::proxy::h1::decoder::BodyDecoder;
@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Whether the client has begun to send a request.
     pub(super) fn has_begun(&self) -> bool
     where
-        S: Socket,
+        S: Carrier,
     {
         !self.input.is_empty() || self.io.has_bytes()
     }

@@ -42,9 +42,11 @@ impl Stream {
         let client = Rc::clone(&self.client);
         let ended = match self.answer(&client, head, body, asked).await {
             Ok((head, mut body)) => {
+                let outlet = client.connection.open.outlet();
+                let ticket = body.take_ticket().map(|ticket| ticket.leaves_by(outlet));
                 let sent = self.send(head, &mut body).await;
                 // What was handed over may not be written yet.
-                if let Some(ticket) = body.take_ticket() {
+                if let Some(ticket) = ticket {
                     self.busy.unwritten(ticket);
                 }
                 sent

@@ -1,9 +1,11 @@
 //! Who may be stored when, for every order of events in a small world: a response, a purge that covers it, and a CDN that keeps
 //! what it gets until it is purged. The guard and the register of what is on its way are the real ones.
 //!
-//! The CDN stores the response up to the margin after its last byte was written. The first call is made after the purge was
-//! accepted and the origin has settled; a follow-up, if the purge found one to be needed, when the response has arrived.
+//! The CDN stores the response up to the margin after its last byte has left the send queue, which it does at once or when the
+//! CDN comes to read. The first call is made after the purge was accepted and the origin has settled; a follow-up, if the purge
+//! found one to be needed, when the response has arrived.
 
+use super::outlet::testing::FakeQueue;
 use super::*;
 use crate::rewrite::keys::{path_key, testing};
 use crate::rewrite::{CdnType, Guard, Purged};
@@ -24,6 +26,8 @@ struct Order {
     decided: i64,
     /// Its last byte was written.
     ended: i64,
+    /// That byte left the send queue.
+    left: i64,
     /// The CDN stored it.
     stored: i64,
     /// How long it had been in the origin's cache, in half steps; none where that is no cache.
@@ -50,6 +54,8 @@ enum Left {
 fn play(order: Order) -> (Left, bool) {
     let ms = |step: i64| 1_000_000 + step * STEP;
     let (purged, in_flight) = (Purged::default(), InFlight::default());
+    let queue = Rc::new(FakeQueue::default());
+    let outlet = queue.outlet(1_000 * STEP);
     let until_ms = ms(order.noted + order.settle);
     let decide = || {
         let guard = Guard { purged: &purged, began_ms: ms(order.began) };
@@ -58,16 +64,20 @@ fn play(order: Order) -> (Left, bool) {
             Provenance { keys: testing::of_path("/a").into(), generated_ms: guard.generated_ms(age) };
         let guarded = purged.covers(&provenance.keys, provenance.generated_ms);
         let (cdns, margin_ms) = ([CdnType::Fastly].into_iter().collect(), MARGIN * STEP);
-        let response =
-            Response { site: 1, cdns, margin_ms, provenance, arrived_ms: None, waiting: Vec::new() };
-        (guarded, (!guarded).then(|| in_flight.begin(response, ms(order.decided))))
+        let response = Response { site: 1, cdns, margin_ms, provenance, waiting: Vec::new() };
+        let set_out = || {
+            outlet.begin();
+            in_flight.begin(response)
+        };
+        (guarded, (!guarded).then(set_out))
     };
     let (answers, mut reports) = mpsc::unbounded_channel();
     let jobs = [JobItems::new(CdnType::Fastly, [Some(path_key("/a"))].into_iter())];
     let mut question = Some(Question { site: 1, until_ms, jobs: jobs.into(), answers });
 
     let (mut guarded, mut number, mut found, mut arrived_ms) = (false, None, false, None);
-    for step in order.began.min(order.noted)..=order.ended.max(order.asked) {
+    // One more, for the worker's clock to come round.
+    for step in order.began.min(order.noted)..=order.left.max(order.asked) + 1 {
         // At one moment: the guard first, then the response, then the question. Other orders are those of other moments.
         if step == order.noted {
             // All of the site, since that costs no table for each of a hundred thousand worlds.
@@ -79,13 +89,18 @@ fn play(order: Order) -> (Left, bool) {
         if step == order.ended
             && let Some(number) = number.take()
         {
-            in_flight.end(number, ms(step));
+            queue.give(1);
+            in_flight.end(number, Some(&outlet), ms(step));
+        }
+        if step >= order.left {
+            queue.take_all((step - order.left) * STEP);
         }
         if step == order.asked
             && let Some(question) = question.take()
         {
             in_flight.answer(&question, ms(step));
         }
+        in_flight.tick(ms(step));
         while let Ok(report) = reports.try_recv() {
             match report {
                 Report::Found(items) => found = !items.is_empty(),
@@ -115,11 +130,14 @@ fn orders() -> impl Iterator<Item = Order> {
     let responses = (0..4i64).flat_map(|began| {
         (began..5).flat_map(move |decided| {
             (decided..6).flat_map(move |ended| {
-                (decided..=ended + MARGIN).map(move |stored| (began, decided, ended, stored))
+                [0, 1, 4].into_iter().flat_map(move |lies| {
+                    let left = ended + lies;
+                    (decided..=left + MARGIN).map(move |stored| (began, decided, ended, left, stored))
+                })
             })
         })
     });
-    responses.flat_map(move |(began, decided, ended, stored)| {
+    responses.flat_map(move |(began, decided, ended, left, stored)| {
         ages.into_iter().flat_map(move |age| {
             (-1..7i64).flat_map(move |noted| {
                 (0..2i64).flat_map(move |late| {
@@ -128,6 +146,7 @@ fn orders() -> impl Iterator<Item = Order> {
                             began,
                             decided,
                             ended,
+                            left,
                             stored,
                             age,
                             noted,
@@ -159,7 +178,7 @@ fn nothing_old_is_left_for_long() {
 #[test]
 fn what_is_not_on_its_way_causes_no_second_call() {
     for order in orders() {
-        let arrived = order.ended + MARGIN;
+        let arrived = order.left + MARGIN;
         let (left, again) = play(order);
         if again {
             assert!(

@@ -91,6 +91,12 @@ impl Wired for rustls::StreamOwned<rustls::ServerConnection, TcpStream> {
     }
 }
 
+impl Wired for rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+    fn shutdown(&self) -> bool {
+        Wired::shutdown(&self.sock)
+    }
+}
+
 /// One end of a connection.
 pub struct Client {
     stream: Box<dyn Wired>,
@@ -133,8 +139,14 @@ impl Client {
     }
 
     /// One end of what is open already.
+    /// One end of what is open already.
     pub fn over(stream: impl Wired + 'static) -> Self {
-        Self { stream: Box::new(stream), frames: HashMap::new() }
+        Self::over_any(Box::new(stream))
+    }
+
+    /// The same, whatever it is over.
+    pub fn over_any(stream: Box<dyn Wired>) -> Self {
+        Self { stream, frames: HashMap::new() }
     }
 
     /// The stream of the next request, and whether it has no body; none at the end of the connection.

@@ -91,6 +91,12 @@ impl Shim {
         assert!(status.success());
     }
 
+    /// SIGTERM.
+    pub fn stop(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
     /// Replaces this part of its configuration file, which must be there once.
     pub fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(&self.config).unwrap();

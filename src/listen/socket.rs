@@ -1,0 +1,162 @@
+//! A client's socket. Its send queue can be asked about by whoever waits for what left through it, also when nobody serves the
+//! client any more: what the kernel was given it delivers, however long the client takes.
+
+use super::acknowledged;
+use crate::proxy::Worker;
+use crate::proxy::in_flight::outlet::{Outlet, Queue, Sent};
+use socket2::SockRef;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// The socket of whoever serves it.
+#[derive(Debug)]
+pub(super) struct ClientSocket {
+    kept: Rc<Kept>,
+    outlet: Rc<Outlet>,
+    worker: Rc<Worker>,
+}
+
+/// The socket of whoever asks about it.
+#[derive(Debug)]
+struct Kept {
+    /// None: it is closed.
+    stream: RefCell<Option<TcpStream>>,
+    given: Cell<u64>,
+    /// What was known when it was closed.
+    last: Cell<Option<Sent>>,
+}
+
+impl ClientSocket {
+    /// That of a client who may take nothing for so long.
+    pub(super) fn new(stream: TcpStream, worker: &Rc<Worker>, write_timeout: Duration) -> Self {
+        let stream = RefCell::new(Some(stream));
+        let kept = Rc::new(Kept { stream, given: Cell::new(0), last: Cell::new(None) });
+        let patience_ms = i64::try_from(write_timeout.as_millis()).unwrap_or(i64::MAX);
+        let outlet = Outlet::new(Rc::clone(&kept) as Rc<dyn Queue>, patience_ms);
+        Self { kept, outlet, worker: Rc::clone(worker) }
+    }
+
+    /// What its responses leave by.
+    pub(super) fn outlet(&self) -> Rc<Outlet> {
+        Rc::clone(&self.outlet)
+    }
+
+    /// Reads without taking.
+    pub(super) async fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| match &*self.kept.stream.borrow() {
+            Some(stream) => stream.poll_peek(cx, &mut ReadBuf::new(bytes)),
+            None => Poll::Ready(Ok(0)),
+        })
+        .await
+    }
+
+    /// Whether bytes have arrived, even if nobody has been told yet.
+    pub(super) fn has_bytes(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let stream = self.kept.stream.borrow();
+        stream.as_ref().is_some_and(|stream| SockRef::from(stream).peek(&mut byte).is_ok_and(|n| n > 0))
+    }
+}
+
+impl Drop for ClientSocket {
+    fn drop(&mut self) {
+        self.worker.in_flight.let_go(&self.outlet, self.worker.time.now_ms());
+    }
+}
+
+impl Kept {
+    fn with<T>(&self, poll: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &mut *self.stream.borrow_mut() {
+            Some(stream) => poll(Pin::new(stream)),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn write(
+        &self,
+        poll: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let written = self.with(poll);
+        if let Poll::Ready(Ok(n)) = &written {
+            self.given.set(self.given.get() + *n as u64);
+        }
+        written
+    }
+}
+
+impl Queue for Kept {
+    fn given(&self) -> u64 {
+        self.given.get()
+    }
+
+    fn ask(&self) -> Option<Sent> {
+        match &*self.stream.borrow() {
+            Some(_) if self.given.get() == 0 => Some(Sent { acknowledged: 0, quiet_ms: 0, over: false }),
+            Some(stream) => acknowledged::ask(stream.as_fd()),
+            None => self.last.get(),
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(stream) = &*self.stream.borrow() {
+            // A client that is gone already needs to be told nothing.
+            let _ = SockRef::from(stream).shutdown(Shutdown::Write);
+        }
+    }
+
+    fn close(&self, aborted: bool) {
+        let Some(stream) = self.stream.take() else { return };
+        if aborted {
+            let known = acknowledged::ask(stream.as_fd());
+            self.last.set(known.map(|sent| Sent { quiet_ms: 0, over: true, ..sent }));
+            // With nothing to wait for, the kernel forgets what it has, and the client sees a connection that broke off.
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        } else {
+            // All that counts has been delivered, or is nothing.
+            self.last.set(Some(Sent { acknowledged: self.given.get(), quiet_ms: 0, over: true }));
+        }
+    }
+}
+
+impl AsyncRead for ClientSocket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.kept.with(|stream| stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for ClientSocket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.kept.write(|stream| stream.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.kept.write(|stream| stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // It holds nothing back.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.kept.with(|stream| stream.poll_shutdown(cx))
+    }
+}

@@ -4,6 +4,7 @@
 use super::Control;
 use crate::config::{Config, Site};
 use crate::purge::{JobPlan, PurgeRequest, item_key, keys_of};
+use crate::rewrite::CdnType;
 use crate::store::{FollowUps, Store};
 use crate::view::{Freshness, JobItems, Question, Report};
 use std::sync::Arc;
@@ -62,10 +63,12 @@ pub(super) async fn guard(
                 answered += 1;
             }
             Ok(Some(Report::Ends(arrived_ms))) => awaited.arrived_ms = awaited.arrived_ms.max(arrived_ms),
+            Ok(Some(Report::Untagged(cdn))) => expect_untagged(freshness, site, cdn),
             // A worker has ended, and with it all that it had on its way.
             Ok(None) => break,
             Err(_) => {
                 items = every(&of_jobs);
+                expect_more_untagged(freshness, site);
                 break;
             }
         }
@@ -76,6 +79,31 @@ pub(super) async fn guard(
         awaited.reports = Some(reports);
     }
     (FollowUps { items, margin_ms }, awaited)
+}
+
+/// Whether the plan relies on tags at a CDN where copies without them may be: some were on their way when it was made.
+pub(super) fn is_outrun(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) -> bool {
+    let is_outrun = |job: &JobPlan| {
+        !job.untagged && freshness.without_tags(&site.name, site.mode, job.cdn_type).is_some()
+    };
+    jobs.iter().any(is_outrun)
+}
+
+/// A response without our tags is on its way: how long it may be kept will be known when it is there.
+fn expect_untagged(freshness: &Freshness, site: &Site, cdn: Option<CdnType>) {
+    let untagged = &freshness.site(&site.name).untagged;
+    let now_ms = freshness.clock.now_ms();
+    CdnType::ALL
+        .into_iter()
+        .filter(|known| cdn.is_none_or(|cdn| cdn == *known))
+        .for_each(|cdn| untagged.expect(cdn, now_ms));
+}
+
+/// Nobody says what is on its way: what was sent without our tags before may be again.
+fn expect_more_untagged(freshness: &Freshness, site: &Site) {
+    let untagged = &freshness.site(&site.name).untagged;
+    let known = CdnType::ALL.into_iter().filter(|cdn| untagged.copies(*cdn).is_some());
+    known.for_each(|cdn| expect_untagged(freshness, site, Some(cdn)));
 }
 
 /// Tells the proxy of the purges of former runs, the latest ones: an origin that is a cache may still have what is older than
@@ -169,7 +197,6 @@ mod tests {
     use crate::admin::tests::fake::{FakeControl, FakeStore};
     use crate::purge::plan;
     use crate::purge::testing::{capabilities, site};
-    use crate::rewrite::CdnType;
     use crate::store::{NewPurge, SqliteStore};
     use std::sync::atomic::Ordering;
 
@@ -216,6 +243,26 @@ mod tests {
         let (store, control) = (Arc::new(FakeStore::default()), Arc::new(FakeControl::default()));
         awaited.then_follow_up(store, control.clone(), "p1".into(), "www".into()).await;
         assert_eq!(control.woken(), ["www"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_on_its_way_without_tags_outruns_the_plan() {
+        let freshness = Arc::new(Freshness::default());
+        let site = site(&[CdnType::Fastly, CdnType::Varnish]);
+        let mut inbox = freshness.join();
+        tokio::spawn(async move {
+            let question = inbox.next().await.unwrap();
+            question.answers.send(Report::Untagged(Some(CdnType::Varnish))).unwrap();
+            question.answers.send(Report::Found(vec![(1, 0)])).unwrap();
+        });
+        let request = paths(&["/a"]);
+        let mut jobs = plan(&site, &capabilities, &request).unwrap();
+        assert!(!is_outrun(&freshness, &site, &jobs));
+        let (follow_ups, _) = guard(&freshness, &site, &request, &jobs).await;
+        assert_eq!(follow_ups.items, [(1, 0)]);
+        assert!(is_outrun(&freshness, &site, &jobs));
+        jobs[1].untagged = true;
+        assert!(!is_outrun(&freshness, &site, &jobs), "nothing is on its way to Fastly");
     }
 
     #[tokio::test(start_paused = true)]

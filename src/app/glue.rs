@@ -4,18 +4,26 @@ use crate::admin::json::state_word;
 use crate::admin::problem::BadItem;
 use crate::admin::{CdnHealth, Control, Events, Planner};
 use crate::cdn;
+use crate::config::Cdn;
 use crate::metrics::Metrics;
-use crate::purge::plan;
+use crate::purge::{Means, plan};
 use crate::store::{CdnKey, EndedJob, Verification};
+use crate::view::Freshness;
 use crate::worker::{CdnStatus, Engine, Observer};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Plans with the capabilities of the adapters.
-pub(super) fn planner() -> Box<Planner> {
-    Box::new(|site, request| {
-        plan(site, &|cdn| cdn::build(cdn).capabilities(), request).map_err(|errors| {
+/// Plans with the capabilities of the adapters, and with what went to the CDNs without our tags.
+pub(super) fn planner(freshness: Arc<Freshness>) -> Box<Planner> {
+    Box::new(move |site, request| {
+        let means = |cdn: &Cdn| Means {
+            can: cdn::build(cdn).capabilities(),
+            untagged: freshness
+                .without_tags(&site.name, site.mode, cdn.dialect.cdn)
+                .map(|why| why.to_string()),
+        };
+        plan(site, &means, request).map_err(|errors| {
             errors.into_iter().map(|error| BadItem { item: error.item, message: error.message }).collect()
         })
     })

@@ -3,6 +3,7 @@
 use crate::config::Cdn;
 use crate::rewrite::{CdnType, Dialect, Edge, Reason};
 use crate::view::{PurgeHealth, PurgeHealthView};
+use http::HeaderName;
 use std::sync::Arc;
 
 /// A site's CDNs by type.
@@ -51,6 +52,16 @@ impl Edges {
             [only] => Some(only.dialect.cdn),
             _ => None,
         }
+    }
+
+    /// Whether the site has no CDN.
+    pub fn are_none(&self) -> bool {
+        self.by_type.is_empty()
+    }
+
+    /// Whether one of the site's CDNs reads its lifetimes in the field of this name.
+    pub fn read_lifetimes_in(&self, name: &HeaderName) -> bool {
+        self.by_type.iter().any(|known| known.dialect.ttl_header == *name)
     }
 
     /// Whether the site has a CDN of this type.

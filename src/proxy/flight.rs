@@ -90,11 +90,34 @@ impl Flight {
         self.worker.index()
     }
 
+    /// Now, by the clock of purges.
+    pub(super) fn now_ms(&self) -> i64 {
+        self.worker.time.now_ms()
+    }
+
     /// Its response sets out to a CDN that may keep it: purges have to know.
     pub(super) fn sets_out(&mut self, site: &Site, cdn: CdnType, provenance: Provenance, began_ms: i64) {
+        self.register(site, (Some(cdn), false), provenance, began_ms);
+    }
+
+    /// The same of one that will have none of our tags: which purges cover it is not known.
+    pub(super) fn sets_out_untagged(&mut self, site: &Site, cdn: Option<CdnType>) {
+        let began_ms = self.began_ms();
+        let provenance = Provenance { keys: Rc::clone(&self.worker.unknown), generated_ms: began_ms };
+        self.register(site, (cdn, true), provenance, began_ms);
+    }
+
+    fn register(
+        &mut self,
+        site: &Site,
+        (cdn, untagged): (Option<CdnType>, bool),
+        provenance: Provenance,
+        began_ms: i64,
+    ) {
         let response = Response {
             site: site.purged.number,
             cdn,
+            untagged,
             margin_ms: site.follow_up_margin_ms,
             provenance,
             arrived_ms: None,

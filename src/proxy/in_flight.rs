@@ -35,8 +35,10 @@ struct Responses {
 pub struct Response {
     /// The number of its site.
     pub site: u32,
-    /// Which CDN gets it.
-    pub cdn: CdnType,
+    /// Which CDN gets it; none: it may be any.
+    pub cdn: Option<CdnType>,
+    /// It has none of our tags.
+    pub untagged: bool,
     /// For how long after its end its last bytes are on the way, in milliseconds.
     pub margin_ms: i64,
     /// What it can be purged by, and when it was generated.
@@ -53,6 +55,8 @@ struct Unknown {
     open: usize,
     /// The longest margin among them.
     margin_ms: i64,
+    /// Some may have none of our tags.
+    untagged: bool,
     arrived_ms: i64,
     waiting: Waiting,
 }
@@ -89,6 +93,7 @@ impl InFlight {
         }
         if responses.is_full() {
             let unknown = &mut responses.unknown;
+            unknown.untagged = unknown.untagged && !unknown.is_over(now_ms) || response.untagged;
             unknown.open += 1;
             unknown.margin_ms = unknown.margin_ms.max(response.margin_ms);
             return None;
@@ -115,6 +120,9 @@ impl InFlight {
         let open = responses.open.iter_mut().map(|(_, response)| response);
         for response in open.chain(&mut responses.ended) {
             if response.is_meant(question, now_ms) && response.add_to(&mut found, question) {
+                if response.untagged {
+                    drop(question.answers.send(Report::Untagged(response.cdn)));
+                }
                 match response.arrived_ms {
                     Some(arrived_ms) => drop(question.answers.send(Report::Ends(arrived_ms))),
                     None => response.waiting.push(question.answers.clone()),
@@ -122,7 +130,10 @@ impl InFlight {
             }
         }
         let unknown = &mut responses.unknown;
-        if unknown.open > 0 || unknown.arrived_ms > now_ms {
+        if !unknown.is_over(now_ms) {
+            if unknown.untagged {
+                drop(question.answers.send(Report::Untagged(None)));
+            }
             let jobs = question.jobs.iter().enumerate();
             found.extend(jobs.flat_map(|(job, items)| items.every().map(move |item| (job, item))));
             match unknown.open {
@@ -175,6 +186,11 @@ impl Response {
 }
 
 impl Unknown {
+    /// Whether all of them have arrived.
+    fn is_over(&self, now_ms: i64) -> bool {
+        self.open == 0 && self.arrived_ms <= now_ms
+    }
+
     fn end(&mut self, now_ms: i64) {
         self.open -= 1;
         self.arrived_ms = self.arrived_ms.max(now_ms + self.margin_ms);
@@ -196,6 +212,7 @@ mod model;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rewrite::Keys;
     use crate::rewrite::keys::path_key;
     use crate::view::JobItems;
     use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -204,7 +221,8 @@ mod tests {
         let keys = crate::rewrite::keys::testing::of_path(path);
         Response {
             site: 1,
-            cdn,
+            cdn: Some(cdn),
+            untagged: false,
             margin_ms: 500,
             provenance: Provenance { keys: keys.into(), generated_ms: 100 },
             arrived_ms: None,
@@ -254,6 +272,23 @@ mod tests {
         in_flight.end(a, 300);
         assert_eq!(reports(&in_flight, ask(1, 200), 400), "Ends(800) Found([(0, 0), (1, 0)]) more");
         assert_eq!(reports(&in_flight, ask(1, 200), 801), "Found([(1, 0)]) more");
+    }
+
+    #[test]
+    fn what_has_none_of_our_tags_concerns_every_item_and_is_told() {
+        let in_flight = InFlight::default();
+        let untagged = |cdn| {
+            let provenance = Provenance { keys: Keys::unknown().into(), generated_ms: 100 };
+            Response { cdn, untagged: true, provenance, ..response("/x", CdnType::Fastly) }
+        };
+        let a = in_flight.begin(untagged(Some(CdnType::Fastly)), 100);
+        let told = "Untagged(Some(Fastly)) Found([(0, 0), (0, 1)]) more";
+        assert_eq!(reports(&in_flight, ask(1, 200), 200), told);
+        in_flight.end(a, 300);
+        let b = in_flight.begin(untagged(None), 900);
+        let told = "Untagged(None) Found([(0, 0), (0, 1), (1, 0)]) more";
+        assert_eq!(reports(&in_flight, ask(1, 200), 900), told);
+        in_flight.end(b, 1_000);
     }
 
     #[test]

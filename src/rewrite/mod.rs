@@ -7,7 +7,8 @@
 //! headers there are, `tag_header` writes the [`tags`] (with the keys of [`aem`] where a site is one of AEM),
 //! `origin` reads what the origin said, `never` and `table` decide what the response gets, `write` writes it; a
 //! [`DecisionCache`] remembers all of that for responses that come again. Which purges it could be covered by is
-//! told by `keys`, and whether one of them came after it was made by `purged`; a copy tells it by its `stamp`.
+//! told by `keys`, and whether one of them came after it was made by `purged`; a copy tells it by its `stamp`. How long copies
+//! of what is not rewritten may live is told by `lifetime`.
 
 pub mod aem;
 pub mod cache_control;
@@ -25,6 +26,7 @@ mod decide;
 mod decision_cache;
 mod edits;
 mod fields;
+mod lifetime;
 mod never;
 mod origin;
 mod table;
@@ -38,6 +40,7 @@ pub use decide::{Edge, Provenance, RequestFacts, rewrite};
 pub use decision_cache::DecisionCache;
 pub use dialect::{CdnType, Dialect};
 pub use keys::Keys;
+pub use lifetime::{Kept, Lifetime, default_lifetime};
 pub use outcome::{Decision, Outcome, Reason};
 pub use policy::{Policy, Profile, Rule, TagPolicy, Ttls};
 pub use purged::{Guard, Purged};

@@ -6,8 +6,8 @@ use crate::rewrite::keys::Key;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// The question. Workers answer with one [`Report::Found`], and with a [`Report::Ends`] for each response found, when it
-/// is known. The channel is closed when nothing more will come.
+/// The question. Workers answer with one [`Report::Found`], before that with a [`Report::Untagged`] for each response found that
+/// has none of our tags, and with a [`Report::Ends`] for each one when it is known. The channel is closed when nothing more will come.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The site's number.
@@ -31,6 +31,8 @@ pub type Found = Vec<(Job, u32)>;
 pub enum Report {
     /// These items concern responses on their way.
     Found(Found),
+    /// A response without our tags is on its way, to a CDN of this type, or to any.
+    Untagged(Option<CdnType>),
     /// One of these responses has ended; by then, in milliseconds since the epoch, its last bytes have arrived.
     Ends(i64),
 }
@@ -61,9 +63,9 @@ impl JobItems {
         Self { cdn, keys, all, count }
     }
 
-    /// Whether responses for this type of CDN may be meant.
-    pub fn concerns(&self, cdn: CdnType) -> bool {
-        self.cdn == cdn
+    /// Whether responses for this type of CDN may be meant; none: it may be any.
+    pub fn concerns(&self, cdn: Option<CdnType>) -> bool {
+        cdn.is_none_or(|cdn| cdn == self.cdn)
     }
 
     /// The items that concern a response with these keys, of which not all may be known.

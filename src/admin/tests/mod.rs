@@ -153,6 +153,7 @@ fn plan(site: &Site, request: &PurgeRequest) -> Vec<JobPlan> {
         cdn_type: cdn.dialect.cdn,
         items: (0..request.item_count()).map(|index| item(index.to_string())).collect(),
         everything: false,
+        untagged: false,
         fallback: Vec::new(),
         repeat_after_ms: 0,
     };

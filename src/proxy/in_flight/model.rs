@@ -57,9 +57,9 @@ fn play(order: Order) -> (Left, bool) {
         let provenance =
             Provenance { keys: testing::of_path("/a").into(), generated_ms: guard.generated_ms(age) };
         let guarded = purged.covers(&provenance.keys, provenance.generated_ms);
-        let (cdn, margin_ms) = (CdnType::Fastly, MARGIN * STEP);
+        let (cdn, untagged, margin_ms) = (Some(CdnType::Fastly), false, MARGIN * STEP);
         let response =
-            Response { site: 1, cdn, margin_ms, provenance, arrived_ms: None, waiting: Vec::new() };
+            Response { site: 1, cdn, untagged, margin_ms, provenance, arrived_ms: None, waiting: Vec::new() };
         (guarded, (!guarded).then(|| in_flight.begin(response, ms(order.decided))))
     };
     let (answers, mut reports) = mpsc::unbounded_channel();
@@ -90,6 +90,7 @@ fn play(order: Order) -> (Left, bool) {
             match report {
                 Report::Found(items) => found = !items.is_empty(),
                 Report::Ends(at_ms) => arrived_ms = Some(at_ms),
+                Report::Untagged(_) => {}
             }
         }
     }

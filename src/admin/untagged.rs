@@ -33,13 +33,18 @@ impl Untagged {
 
     /// Learns what former runs sent. Until it is known, every CDN counts as one where copies without tags may be.
     pub async fn recall(&mut self, store: &dyn Store) {
+        self.recall_at(store, self.freshness.clock.now_ms()).await;
+    }
+
+    /// The same at that moment.
+    pub(super) async fn recall_at(&mut self, store: &dyn Store, now_ms: i64) {
         let known = store.untagged().await;
         self.recalled = known.is_ok();
         self.freshness.set_untold(!self.recalled);
         for copies in self.told(known).unwrap_or_default() {
             let until_ms = copies.until_ms.saturating_sub(self.ahead_of_us_ms());
             // No copy was made in the future: the clock may have been set back since.
-            let latest_ms = self.freshness.clock.now_ms().saturating_add(copies.longest_ms + AHEAD_MS[0]);
+            let latest_ms = now_ms.saturating_add(copies.longest_ms).saturating_add(AHEAD_MS[0]);
             let known = Copies { until_ms: until_ms.min(latest_ms), longest_ms: copies.longest_ms };
             self.freshness.site(&copies.site).untagged.recall(copies.cdn_type, known);
             self.told.insert((copies.site, copies.cdn_type), Copies { until_ms, ..known });

@@ -51,13 +51,24 @@ impl Freshness {
 
     /// Why copies without our tags may be in the CDNs of this type of the site, if they may.
     pub fn without_tags(&self, site: &str, mode: Mode, cdn: CdnType) -> Option<WithoutTags> {
+        self.without_tags_at(site, mode, cdn, self.clock.now_ms())
+    }
+
+    /// The same at that moment.
+    pub(crate) fn without_tags_at(
+        &self,
+        site: &str,
+        mode: Mode,
+        cdn: CdnType,
+        now_ms: i64,
+    ) -> Option<WithoutTags> {
         if mode != Mode::On {
             return Some(WithoutTags::Mode(mode));
         }
         if self.untold.load(Ordering::Relaxed) {
             return Some(WithoutTags::Untold);
         }
-        self.site(site).untagged.until_ms(cdn, self.clock.now_ms()).map(WithoutTags::Until)
+        self.site(site).untagged.until_ms(cdn, now_ms).map(WithoutTags::Until)
     }
 
     /// Whether it is not known what former runs sent without our tags.

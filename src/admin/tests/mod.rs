@@ -13,6 +13,7 @@ mod operate;
 mod publish;
 mod read;
 mod reload;
+mod untagged;
 mod wait;
 
 pub(crate) use fake::{FakeControl, FakeStore};

@@ -20,7 +20,8 @@ fn check(site: &Site, request: &PurgeRequest, expected: &str) {
 }
 
 const WHY: &str = "copies without tags may be in this CDN (mode observe)";
-const ALL_OF_IT: &str = "[everything: copies without tags may be in this CDN (mode observe), so its purge-all is used]";
+const ALL_OF_IT: &str =
+    "[everything: copies without tags may be in this CDN (mode observe), so its purge-all is used]";
 
 #[test]
 fn paths_by_their_tag_and_by_url() {

@@ -49,14 +49,11 @@ impl Untagged {
         let now_ms = flight.now_ms();
         let is_own = |name: &http::HeaderName| site.edges.read_lifetimes_in(name);
         let lifetime = Lifetime::of(response.status, &response.headers, is_own, now_ms);
-        let is_kept = response.status != StatusCode::SWITCHING_PROTOCOLS
-            && match self.cdn {
-                Some(cdn) => site.purged.untagged.note(cdn, lifetime, now_ms),
-                // A CDN that the site has not got yet may be the one that asked. All are told.
-                None => CdnType::ALL
-                    .into_iter()
-                    .fold(false, |kept, cdn| site.purged.untagged.note(cdn, lifetime, now_ms) || kept),
-            };
+        // Of one that it may be any, all are told: one that the site has not got yet may be it.
+        let concerned = CdnType::ALL.into_iter().filter(|cdn| self.cdn.is_none_or(|known| known == *cdn));
+        let is_kept = |cdn: &CdnType| site.purged.untagged.note(*cdn, lifetime, now_ms);
+        let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        let is_kept = !switches && concerned.filter(is_kept).count() > 0;
         if !is_kept {
             drop(flight.take_ticket());
         }

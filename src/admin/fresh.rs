@@ -2,11 +2,12 @@
 //! asked what is on its way; after it, the follow-up purge becomes due when that has arrived.
 
 use super::Control;
-use crate::config::{Config, Site};
+use crate::cdn::{Item, ItemKind};
+use crate::config::{Cdn, Config, Site};
 use crate::purge::{JobPlan, PurgeRequest, item_key, keys_of};
 use crate::rewrite::CdnType;
 use crate::store::{FollowUps, Store};
-use crate::view::{Freshness, JobItems, Question, Report};
+use crate::view::{Freshness, JobItems, Mark, Question, Report};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -23,6 +24,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Awaited {
     freshness: Arc<Freshness>,
     margin_ms: i64,
+    /// What ends with the purge.
+    purge_alls: Vec<Mark>,
     /// None: there are none.
     reports: Option<mpsc::UnboundedReceiver<Report>>,
     /// By when those that have ended have arrived.
@@ -38,8 +41,9 @@ pub(super) async fn guard(
     jobs: &[JobPlan],
 ) -> (FollowUps, Awaited) {
     let margin_ms = milliseconds(site.follow_up_margin);
-    let mut awaited =
-        Awaited { freshness: freshness.clone(), margin_ms, reports: None, arrived_ms: i64::MIN };
+    let purge_alls = purge_alls(freshness, site, jobs);
+    let (freshness_of, arrived_ms) = (freshness.clone(), i64::MIN);
+    let mut awaited = Awaited { freshness: freshness_of, margin_ms, purge_alls, reports: None, arrived_ms };
     if freshness.is_off() {
         return (FollowUps::default(), awaited);
     }
@@ -99,6 +103,21 @@ fn expect_untagged(freshness: &Freshness, site: &Site, cdn: Option<CdnType>) {
         .for_each(|cdn| untagged.expect(cdn, now_ms));
 }
 
+/// The types of CDNs of which the plan removes all that they hold.
+fn purge_alls(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) -> Vec<Mark> {
+    let is_emptied = |cdn: &Cdn| {
+        // What is only marked stale may be good again, by a 304.
+        let is_all = |item: &Item| item.kind == ItemKind::Everything && item.hard;
+        jobs.iter().any(|job| job.cdn == cdn.name && job.items.iter().any(is_all))
+    };
+    let is_meant = |cdn: &CdnType| {
+        let mut of_type = site.cdns.iter().filter(|known| known.dialect.cdn == *cdn).peekable();
+        of_type.peek().is_some() && of_type.all(|cdn| is_emptied(cdn))
+    };
+    let mark = |cdn| freshness.purge_alls.mark(freshness, &site.name, cdn);
+    CdnType::ALL.into_iter().filter(is_meant).map(mark).collect()
+}
+
 /// Nobody says what is on its way: what was sent without our tags before may be again.
 fn expect_more_untagged(freshness: &Freshness, site: &Site) {
     let untagged = &freshness.site(&site.name).untagged;
@@ -151,6 +170,15 @@ fn note(freshness: &Freshness, site: &Site, request: &PurgeRequest, accepted_ms:
 }
 
 impl Awaited {
+    /// When these jobs of this purge are done, what they removed counts no more. To be called before the purge is committed,
+    /// since it may be done right after.
+    pub(super) fn counts_for(&self, site: &str, purge: &str, jobs: &[JobPlan]) {
+        for mark in &self.purge_alls {
+            let cdns = jobs.iter().filter(|job| job.cdn_type == mark.cdn()).map(|job| job.cdn.clone());
+            self.freshness.purge_alls.accepted(site, *mark, purge, cdns.collect());
+        }
+    }
+
     /// Waits until all of it has arrived, as far as anybody can tell, and makes the follow-ups of the purge due then.
     pub(super) async fn then_follow_up(
         mut self,

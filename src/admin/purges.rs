@@ -162,6 +162,7 @@ async fn enqueue(
         let mut follow_ups = vec![0; new.jobs.len()];
         new.follow_ups.items.iter().for_each(|(job, _)| follow_ups[*job] += 1);
         failpoint::reached("accepting");
+        awaited.counts_for(&new.site, &new.id, &new.jobs);
         let enqueued = store.enqueue(new).await?;
         failpoint::reached("committed");
         if enqueued == Enqueued::Created {

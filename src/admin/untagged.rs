@@ -41,7 +41,7 @@ impl Untagged {
         let known = store.untagged().await;
         self.recalled = known.is_ok();
         self.freshness.set_untold(!self.recalled);
-        for copies in self.told(known).unwrap_or_default() {
+        for copies in self.judge(known).unwrap_or_default() {
             let until_ms = copies.until_ms.saturating_sub(self.ahead_of_us_ms());
             // No copy was made in the future: the clock may have been set back since.
             let latest_ms = now_ms.saturating_add(copies.longest_ms).saturating_add(AHEAD_MS[0]);
@@ -64,34 +64,47 @@ impl Untagged {
 
     /// Tells the store what is new.
     pub async fn tell(&mut self, store: &dyn Store) {
-        let mut news = Vec::new();
+        let (mut news, mut gone) = (Vec::new(), Vec::new());
         for (site, of_site) in self.freshness.sites() {
             for cdn in CdnType::ALL {
                 let Some(now) = of_site.untagged.copies(cdn) else { continue };
-                let known = self.told.get(&(site.clone(), cdn));
-                let is_known = |told: &Copies| {
-                    now.until_ms.saturating_add(AHEAD_MS[1]) <= told.until_ms
-                        && now.longest_ms <= told.longest_ms
-                };
-                if !known.is_some_and(is_known) {
-                    let until_ms = now.until_ms.saturating_add(AHEAD_MS[0]);
-                    news.push(((site.clone(), cdn), Copies { until_ms, ..now }));
+                let key = (site.clone(), cdn);
+                let told = self.told.get(&key).copied();
+                let ahead = |ms| now.until_ms.saturating_add(ms);
+                let then = Copies { until_ms: ahead(AHEAD_MS[0]), ..now };
+                match told {
+                    Some(told) if ahead(AHEAD_MS[0]) < told.until_ms => gone.push((key, then)),
+                    Some(told)
+                        if ahead(AHEAD_MS[1]) <= told.until_ms && now.longest_ms <= told.longest_ms => {}
+                    _ => news.push((key, then)),
                 }
             }
         }
-        if news.is_empty() {
-            return;
+        if !news.is_empty() {
+            let noted = store.note_untagged(self.rows(&news)).await;
+            self.has_told(noted, news);
         }
+        if !gone.is_empty() {
+            let forgotten = store.forget_untagged(self.rows(&gone)).await;
+            self.has_told(forgotten, gone);
+        }
+    }
+
+    fn rows(&self, told: &[((String, CdnType), Copies)]) -> Vec<UntaggedCopies> {
         let ahead_ms = self.ahead_of_us_ms();
         let row = |((site, cdn_type), copies): &((String, CdnType), Copies)| UntaggedCopies {
             site: site.clone(),
             cdn_type: *cdn_type,
-            until_ms: copies.until_ms.saturating_add(ahead_ms),
+            // Copies that are gone have no moment: the epoch is as good as any.
+            until_ms: copies.until_ms.saturating_add(ahead_ms).max(0),
             longest_ms: copies.longest_ms,
         };
-        let noted = store.note_untagged(news.iter().map(row).collect()).await;
-        if self.told(noted).is_some() {
-            self.told.extend(news);
+        told.iter().map(row).collect()
+    }
+
+    fn has_told(&mut self, answer: Result<(), StoreError>, told: Vec<((String, CdnType), Copies)>) {
+        if self.judge(answer).is_some() {
+            self.told.extend(told);
         }
     }
 
@@ -101,7 +114,7 @@ impl Untagged {
     }
 
     /// What the store answered; a failure is logged once.
-    fn told<T>(&mut self, answer: Result<T, StoreError>) -> Option<T> {
+    fn judge<T>(&mut self, answer: Result<T, StoreError>) -> Option<T> {
         if let Err(error) = &answer
             && !self.failing
         {
@@ -160,6 +173,15 @@ mod tests {
             second.without_tags("www", Mode::On, CdnType::Varnish),
             Some(WithoutTags::Until(_))
         ));
+
+        // What was purged is forgotten, and only that.
+        first.site("www").untagged.mark(CdnType::Varnish);
+        first.site("www").untagged.forget_older(CdnType::Varnish);
+        keeper.tell(&store).await;
+        assert_eq!(store.untagged().await.unwrap()[0].until_ms, 0);
+        let third = Arc::new(Freshness::default());
+        Untagged::new(third.clone()).recall(&store).await;
+        assert_eq!(until_ms(&third, CdnType::Varnish), None);
 
         // A longer lifetime is told, too, even if it does not end later.
         note(&first, CdnType::Varnish, "max-age=601");

@@ -266,7 +266,7 @@ impl Plane {
             transport: Arc::new(self.sender.clone()),
             adapter: Box::new(crate::cdn::build),
             view: self.view.clone(),
-            observer: glue::observer(self.metrics.clone(), self.events.clone()),
+            observer: glue::observer(self.metrics.clone(), self.events.clone(), self.view.freshness.clone()),
             clock: system_clock(),
         };
         // No reload comes in between, since nothing here waits and both are on this thread.

@@ -77,14 +77,19 @@ impl Control for Workers {
     }
 }
 
-/// What the engine tells becomes metrics and events.
-pub(super) fn observer(metrics: Arc<Metrics>, events: Arc<Events>) -> Arc<dyn Observer> {
-    Arc::new(Telling { metrics, events })
+/// What the engine tells becomes metrics and events; and what a purge has removed counts no more.
+pub(super) fn observer(
+    metrics: Arc<Metrics>,
+    events: Arc<Events>,
+    freshness: Arc<Freshness>,
+) -> Arc<dyn Observer> {
+    Arc::new(Telling { metrics, events, freshness })
 }
 
 struct Telling {
     metrics: Arc<Metrics>,
     events: Arc<Events>,
+    freshness: Arc<Freshness>,
 }
 
 impl Observer for Telling {
@@ -97,6 +102,7 @@ impl Observer for Telling {
         self.events.job_ended(job);
         if job.state == crate::purge::State::Done {
             self.metrics.publish_to_purged(&job.key.site, &job.key.cdn, took);
+            self.freshness.purge_alls.done(&self.freshness, &job.key.site, &job.key.cdn, &job.purge);
         }
         if let Some(state) = job.purge_ended {
             self.metrics.purge(&job.key.site, state_word(state));

@@ -114,6 +114,9 @@ pub trait Store: Send + Sync {
     /// more than two years after this one was written when the clock was wrong.
     fn note_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()>;
 
+    /// Of these copies none lives longer than this, whatever was noted before: they were purged. Their longest lifetime stays.
+    fn forget_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()>;
+
     /// What is known of copies without our tags, by site and type of CDN.
     fn untagged(&self) -> StoreFuture<'_, Vec<UntaggedCopies>>;
 

@@ -5,12 +5,14 @@
 mod clock;
 mod in_flight;
 mod origins;
+mod purge_alls;
 mod sites;
 mod untagged;
 
 pub use clock::Clock;
 pub use in_flight::{Found, Inbox, Job, JobItems, Question, Report};
 pub use origins::{OriginStatus, OriginsView};
+pub use purge_alls::{Mark, PurgeAlls};
 pub use sites::{Freshness, PurgedSite};
 pub use untagged::{Copies, Untagged, WithoutTags};
 

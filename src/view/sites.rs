@@ -2,6 +2,7 @@
 
 use super::clock::Clock;
 use super::in_flight::{Inbox, Question};
+use super::purge_alls::PurgeAlls;
 use super::untagged::{Untagged, WithoutTags};
 use crate::config::Mode;
 use crate::rewrite::{CdnType, Purged};
@@ -26,6 +27,8 @@ pub struct PurgedSite {
 pub struct Freshness {
     /// The clock by which requests and purges are compared.
     pub clock: Clock,
+    /// What removes copies without our tags.
+    pub purge_alls: PurgeAlls,
     sites: Mutex<HashMap<String, Arc<PurgedSite>>>,
     workers: Mutex<Vec<mpsc::UnboundedSender<Question>>>,
     off: AtomicBool,

@@ -24,20 +24,24 @@ pub struct Untagged([Cell; CdnType::ALL.len()]);
 
 #[derive(Debug)]
 struct Cell {
-    until_ms: AtomicI64,
+    /// Of the copies before the last mark; written by the control plane alone.
+    older_ms: AtomicI64,
+    /// Of those since.
+    newer_ms: AtomicI64,
     longest_ms: AtomicI64,
 }
 
 impl Default for Cell {
     fn default() -> Self {
-        Self { until_ms: AtomicI64::new(NEVER), longest_ms: AtomicI64::new(0) }
+        let never = || AtomicI64::new(NEVER);
+        Self { older_ms: never(), newer_ms: never(), longest_ms: AtomicI64::new(0) }
     }
 }
 
 /// What is known of the copies in the CDNs of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copies {
-    /// Until when they may live, by [`super::Clock`], at the latest.
+    /// Until when they may live, by [`super::Clock`], at the latest; long ago where all of them are gone.
     pub until_ms: i64,
     /// The longest lifetime that one of them had: a 304 may give it anew.
     pub longest_ms: i64,
@@ -68,16 +72,28 @@ impl Untagged {
     /// What a former run knew.
     pub fn recall(&self, cdn: CdnType, copies: Copies) {
         let cell = self.cell(cdn);
-        cell.until_ms.fetch_max(copies.until_ms, Ordering::Relaxed);
+        cell.older_ms.fetch_max(copies.until_ms, Ordering::Relaxed);
         cell.longest_ms.fetch_max(copies.longest_ms.min(milliseconds(LONGEST)), Ordering::Relaxed);
+    }
+
+    /// From here on copies are other ones than those before. To be called before workers are asked what is on its way: what
+    /// was noted before the mark is then either there, or found.
+    pub fn mark(&self, cdn: CdnType) {
+        let cell = self.cell(cdn);
+        cell.older_ms.fetch_max(cell.newer_ms.swap(NEVER, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Those before the last mark are gone.
+    pub fn forget_older(&self, cdn: CdnType) {
+        self.cell(cdn).older_ms.store(NEVER, Ordering::Relaxed);
     }
 
     /// What is known of the copies in CDNs of this type, if there ever were any.
     pub fn copies(&self, cdn: CdnType) -> Option<Copies> {
-        let cell = self.cell(cdn);
-        let (until_ms, longest_ms) =
-            (cell.until_ms.load(Ordering::Relaxed), cell.longest_ms.load(Ordering::Relaxed));
-        (until_ms != NEVER).then_some(Copies { until_ms, longest_ms })
+        let Cell { older_ms, newer_ms, longest_ms } = self.cell(cdn);
+        let until_ms = older_ms.load(Ordering::Relaxed).max(newer_ms.load(Ordering::Relaxed));
+        let longest_ms = longest_ms.load(Ordering::Relaxed);
+        (until_ms != NEVER || longest_ms > 0).then_some(Copies { until_ms, longest_ms })
     }
 
     /// Until when copies may live in CDNs of this type; none where there are none any more.
@@ -92,8 +108,8 @@ impl Untagged {
 
 impl Cell {
     fn reach(&self, until_ms: i64) {
-        if self.until_ms.load(Ordering::Relaxed) < until_ms {
-            self.until_ms.fetch_max(until_ms.saturating_add(STEP_MS), Ordering::Relaxed);
+        if self.newer_ms.load(Ordering::Relaxed) < until_ms {
+            self.newer_ms.fetch_max(until_ms.saturating_add(STEP_MS), Ordering::Relaxed);
         }
     }
 }
@@ -163,6 +179,24 @@ mod tests {
         untagged.note(CdnType::Varnish, lifetime(200, Some("max-age=315360000")), 0);
         let year_ms = milliseconds(LONGEST);
         assert_eq!(untagged.until_ms(CdnType::Varnish, 0), Some(year_ms + WAY_MS + STEP_MS));
+    }
+
+    #[test]
+    fn what_was_purged_is_forgotten_and_nothing_else() {
+        let untagged = Untagged::default();
+        let until_ms = || untagged.until_ms(CdnType::Varnish, 0);
+        untagged.note(CdnType::Varnish, lifetime(200, Some("max-age=600")), 0);
+        untagged.mark(CdnType::Varnish);
+        let before_ms = until_ms();
+        assert_eq!(before_ms, Some(600_000 + WAY_MS + STEP_MS), "until it is purged");
+        untagged.note(CdnType::Varnish, lifetime(200, Some("max-age=60")), 1_000);
+        assert_eq!(until_ms(), before_ms);
+        untagged.forget_older(CdnType::Varnish);
+        assert_eq!(until_ms(), Some(61_000 + WAY_MS + STEP_MS));
+        untagged.mark(CdnType::Varnish);
+        untagged.forget_older(CdnType::Varnish);
+        assert_eq!(until_ms(), None);
+        assert_eq!(untagged.copies(CdnType::Varnish).unwrap().longest_ms, 600_000);
     }
 
     #[test]

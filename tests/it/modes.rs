@@ -188,6 +188,19 @@ fn after_a_switch_to_on_and_after_a_restart() {
         assert_eq!(world.sees("/r"), "HIT 0");
         world.shim.purge(&json!({"tags": ["product"]}));
         assert_eq!(world.sees("/r"), format!("MISS {version}"));
+
+        // That was everything, so there are none any more; now, and after a restart.
+        for again in [false, true] {
+            if again {
+                thread::sleep(TOLD);
+                world.shim.kill();
+                world.shim.start_again();
+                world.shim.wait_until_healthy();
+            }
+            assert_eq!(world.until(), None);
+            let purged = world.refreshes(&json!({"tags": ["product"]}), &["/r", "/p?x=1"]);
+            assert!(!says_so(&purged), "{purged}");
+        }
     }
 }
 

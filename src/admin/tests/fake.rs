@@ -258,6 +258,10 @@ impl Store for FakeStore {
         self.answer(move || *self.untagged.lock().unwrap() = copies)
     }
 
+    fn forget_untagged(&self, _: Vec<UntaggedCopies>) -> StoreFuture<'_, ()> {
+        self.answer(|| ())
+    }
+
     fn untagged(&self) -> StoreFuture<'_, Vec<UntaggedCopies>> {
         self.answer(|| self.untagged.lock().unwrap().clone())
     }

@@ -2,7 +2,7 @@
 //! every copy that it covers and that may still be alive. What the proxy notes, what the store remembers and what is planned are
 //! the real ones; the CDN is a list of copies, and time is the test's.
 
-use crate::admin::Untagged;
+use crate::admin::{Untagged, fresh};
 use crate::cdn::{Item, ItemKind};
 use crate::config::{Cdn, Mode, Site};
 use crate::head::Headers;
@@ -39,6 +39,8 @@ enum Op {
     /// What is not told the store by then is lost.
     Crash,
     Purge(usize),
+    /// The CDNs have done the last purge.
+    Done,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -52,6 +54,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => prop_oneof![0..3 * SECOND, 0..2 * HOUR, 0..800 * HOUR].prop_map(Op::Pass),
         2 => Just(Op::Crash),
         4 => (0..6_usize).prop_map(Op::Purge),
+        2 => Just(Op::Done),
     ]
 }
 
@@ -73,6 +76,7 @@ struct World {
     /// By type: when a response was noted and told, and for how long it lives.
     told: [(i64, i64); 2],
     copies: Vec<Copy>,
+    purges: usize,
 }
 
 impl World {
@@ -87,6 +91,7 @@ impl World {
             now_ms,
             told: [(0, 0); 2],
             copies: Vec::new(),
+            purges: 0,
         };
         world.restart().await;
         world
@@ -111,7 +116,13 @@ impl World {
                 self.keeper.tell(&self.store).await;
             }
             Op::Crash => self.restart().await,
-            Op::Purge(kind) => self.purge(*kind),
+            Op::Purge(kind) => self.purge(*kind).await,
+            Op::Done => {
+                for cdn in &self.site.cdns {
+                    let purge = self.purges.to_string();
+                    self.freshness.purge_alls.done(&self.freshness, "www", &cdn.name, &purge);
+                }
+            }
         }
     }
 
@@ -156,7 +167,7 @@ impl World {
             .await;
     }
 
-    fn purge(&mut self, kind: usize) {
+    async fn purge(&mut self, kind: usize) {
         let json = [
             r#"{"paths": ["/a"]}"#,
             r#"{"paths": ["/b", "/blog/c"]}"#,
@@ -179,6 +190,10 @@ impl World {
             let (page, tagged, items) = (PAGES[copy.page], copy.tagged, &jobs[copy.cdn].items);
             assert!(reached, "{json}: {page} (tagged: {tagged}) at {:?}: {items:?}", TYPES[copy.cdn]);
         }
+        // As it is done on acceptance: the mark, and then what is there by then is removed.
+        let (_, awaited) = fresh::guard(&self.freshness, &self.site, &request, &jobs).await;
+        self.purges += 1;
+        awaited.counts_for("www", &self.purges.to_string(), &jobs);
         self.copies.retain(|copy| !jobs[copy.cdn].items.iter().any(|item| copy.is_reached(item)));
     }
 }
@@ -207,7 +222,7 @@ proptest! {
 
     #[test]
     fn a_purge_reaches_every_copy_that_it_covers(ops in prop::collection::vec(op(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let mut world = World::start().await;
             for op in &ops {

@@ -30,6 +30,15 @@ pub(super) async fn copies_without_tags_are_remembered(store: Shared) {
     store.note_untagged(vec![copies("www", CdnType::Varnish, START + 3 * 365 * DAY, 120)]).await.unwrap();
     store.note_untagged(vec![copies("www", CdnType::Varnish, START, 120)]).await.unwrap();
     assert_eq!(store.untagged().await.unwrap()[2], copies("www", CdnType::Varnish, START, 120));
+
+    // Or unless they were purged.
+    let gone =
+        |until_ms| vec![copies("www", CdnType::Varnish, until_ms, 7), copies("www", CdnType::Akamai, 1, 7)];
+    store.forget_untagged(gone(START + 1)).await.unwrap();
+    assert_eq!(store.untagged().await.unwrap()[2], copies("www", CdnType::Varnish, START, 120));
+    store.forget_untagged(gone(0)).await.unwrap();
+    assert_eq!(store.untagged().await.unwrap()[2], copies("www", CdnType::Varnish, 0, 120));
+    assert_eq!(store.untagged().await.unwrap().len(), 3);
 }
 
 pub(super) async fn what_reaches_copies_without_tags_is_absorbed_by_the_cdns_purge_all_alone(store: Shared) {

@@ -135,6 +135,12 @@ impl Memory {
         *known = (if is_absurd { until_ms } else { known.0.max(until_ms) }, known.1.max(longest_ms));
     }
 
+    pub(super) fn forget_untagged(&mut self, cdn: CdnType, until_ms: i64) {
+        if let Some(known) = self.untagged.get_mut(&cdn) {
+            known.0 = known.0.min(until_ms);
+        }
+    }
+
     pub(super) fn untagged(&self) -> Vec<UntaggedCopies> {
         let row = |(cdn_type, (until_ms, longest_ms)): (&CdnType, &(i64, i64))| UntaggedCopies {
             site: "www".into(),

@@ -29,8 +29,8 @@ enum Op {
         untagged: bool,
         key: Option<(u8, u8)>,
     },
-    /// Type of CDN, until when (in days from now), longest lifetime.
-    Untagged(usize, i64, i64),
+    /// Type of CDN, until when (in days from now), longest lifetime; and whether that is the end of those before.
+    Untagged(usize, i64, i64, bool),
     Pass(i64),
     Claim {
         cdn: usize,
@@ -120,7 +120,8 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     prop_oneof![
         6 => enqueue.prop_map(|(cdns, items, kind, repeats, later, untagged, key)| Op::Enqueue { cdns, items, kind, repeats, later, untagged, key }),
-        1 => (cdn(), 0..1_000_i64, 0..9_i64).prop_map(|(cdn, days, longest)| Op::Untagged(cdn, days, longest)),
+        1 => (cdn(), 0..1_000_i64, 0..9_i64, any::<bool>())
+            .prop_map(|(cdn, days, longest, end)| Op::Untagged(cdn, days, longest, end)),
         3 => pass.prop_map(Op::Pass),
         8 => claim.prop_map(|(cdn, site, hard, kinds, most, bytes, bulk)| Op::Claim { cdn, site, hard, kinds, most, bytes, bulk }),
         8 => (any::<Index>(), end, any::<bool>()).prop_map(|(claim, end, work)| Op::Settle { claim, end, work }),
@@ -275,12 +276,17 @@ impl Run {
                 let expected = self.memory.take_over();
                 assert_eq!(self.store().take_over().await.unwrap().leases, expected);
             }
-            Op::Untagged(cdn, days, longest_ms) => {
+            Op::Untagged(cdn, days, longest_ms, end) => {
                 let (until_ms, longest_ms) = (now_ms + days * DAY, *longest_ms);
                 let cdn_type = TYPES[*cdn];
-                self.memory.note_untagged(cdn_type, until_ms, longest_ms);
-                let copies = UntaggedCopies { site: "www".into(), cdn_type, until_ms, longest_ms };
-                self.store().note_untagged(vec![copies]).await.unwrap();
+                let copies = vec![UntaggedCopies { site: "www".into(), cdn_type, until_ms, longest_ms }];
+                if *end {
+                    self.memory.forget_untagged(cdn_type, until_ms);
+                    self.store().forget_untagged(copies).await.unwrap();
+                } else {
+                    self.memory.note_untagged(cdn_type, until_ms, longest_ms);
+                    self.store().note_untagged(copies).await.unwrap();
+                }
             }
             Op::Settle { .. } => {}
         }

@@ -265,6 +265,10 @@ impl Store for SqliteStore {
         self.write("note copies without tags", move |connection| untagged::note(connection, &copies))
     }
 
+    fn forget_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()> {
+        self.write("forget copies without tags", move |connection| untagged::forget(connection, &copies))
+    }
+
     fn untagged(&self) -> StoreFuture<'_, Vec<UntaggedCopies>> {
         self.read("tell of copies without tags", untagged::all)
     }

@@ -21,6 +21,15 @@ pub(super) fn note(connection: &Connection, copies: &[UntaggedCopies]) -> rusqli
     Ok(())
 }
 
+pub(super) fn forget(connection: &Connection, copies: &[UntaggedCopies]) -> rusqlite::Result<()> {
+    let mut forget = connection
+        .prepare_cached("UPDATE untagged SET until_ms = min(until_ms, ?3) WHERE site = ?1 AND type = ?2")?;
+    for UntaggedCopies { site, cdn_type, until_ms, .. } in copies {
+        forget.execute(params![site, Code(*cdn_type), until_ms])?;
+    }
+    Ok(())
+}
+
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<UntaggedCopies>> {
     connection
         .prepare_cached("SELECT site, type, until_ms, longest_ms FROM untagged ORDER BY site, type")?

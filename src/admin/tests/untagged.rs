@@ -1,6 +1,6 @@
 //! The law of copies without our tags: whatever the modes, responses, restarts and purges were, in whatever order, a purge reaches
 //! every copy that it covers and that may still be alive. What the proxy notes, what the store remembers and what is planned are
-//! the real ones; the CDN is a list of copies, and time is the test's.
+//! the real ones; the CDN is a list of copies, and time is the test's. Quick by default; `ORIGIN_SHIM_LONG=1` runs more.
 
 use crate::admin::{Untagged, fresh};
 use crate::cdn::{Item, ItemKind};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 const SECOND: i64 = 1_000;
 const HOUR: i64 = 3_600 * SECOND;
-const TYPES: [CdnType; 2] = [CdnType::Varnish, CdnType::Cloudfront];
+const TYPES: [CdnType; 2] = [CdnType::Varnish, CdnType::Fastly];
 const PAGES: [&str; 4] = ["/a", "/a?x=1", "/b", "/blog/c"];
 
 #[derive(Clone, Debug)]
@@ -46,15 +46,25 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let seconds = prop::option::of(prop::sample::select(&[1_u32, 60, 600, 86_400, 40_000_000]));
     let page = || 0..PAGES.len();
+    let pass = prop::sample::select(&[
+        SECOND,
+        50 * SECOND,
+        61 * SECOND,
+        300 * SECOND,
+        HOUR,
+        25 * HOUR,
+        9_000 * HOUR,
+    ]);
+    let mode = prop_oneof![3 => Just(Mode::On), 1 => Just(Mode::Observe), 1 => Just(Mode::Off)];
     prop_oneof![
-        6 => (0..2_usize, page(), any::<bool>(), seconds)
+        8 => (0..2_usize, page(), prop::bool::weighted(0.3), seconds)
             .prop_map(|(cdn, page, believed, seconds)| Op::Respond { cdn, page, believed, seconds }),
-        2 => (0..2_usize, page()).prop_map(|(cdn, page)| Op::Revalidate { cdn, page }),
-        2 => prop::sample::select(&[Mode::On, Mode::Observe, Mode::Off]).prop_map(Op::Reload),
-        3 => prop_oneof![0..3 * SECOND, 0..2 * HOUR, 0..800 * HOUR].prop_map(Op::Pass),
-        2 => Just(Op::Crash),
+        3 => (0..2_usize, page()).prop_map(|(cdn, page)| Op::Revalidate { cdn, page }),
+        1 => mode.prop_map(Op::Reload),
+        4 => pass.prop_map(Op::Pass),
+        1 => Just(Op::Crash),
         4 => (0..6_usize).prop_map(Op::Purge),
-        2 => Just(Op::Done),
+        3 => Just(Op::Done),
     ]
 }
 
@@ -118,6 +128,8 @@ impl World {
             Op::Crash => self.restart().await,
             Op::Purge(kind) => self.purge(*kind).await,
             Op::Done => {
+                // The store may forget now, and then what comes next is new to it.
+                self.told = Default::default();
                 for cdn in &self.site.cdns {
                     let purge = self.purges.to_string();
                     self.freshness.purge_alls.done(&self.freshness, "www", &cdn.name, &purge);
@@ -139,7 +151,7 @@ impl World {
 
     async fn respond(&mut self, cdn: usize, page: usize, believed: bool, seconds: Option<u32>) {
         let tagged = believed && self.site.mode == Mode::On;
-        let default_ms = [120 * SECOND, 24 * HOUR][cdn];
+        let default_ms = [120 * SECOND, HOUR][cdn];
         let lives_ms = match seconds {
             _ if tagged => 48 * HOUR,
             Some(seconds) => (i64::from(seconds) * SECOND).min(365 * 24 * HOUR),
@@ -182,11 +194,15 @@ impl World {
             |cdn: &Cdn| self.freshness.without_tags_at("www", self.site.mode, cdn.dialect.cdn, self.now_ms);
         let means =
             |cdn: &Cdn| Means { can: capabilities(cdn), untagged: untagged(cdn).map(|why| why.to_string()) };
-        let jobs = plan(&self.site, &means, &request).unwrap();
+        // Where Fastly would need a prefix purge nothing is accepted.
+        let Ok(jobs) = plan(&self.site, &means, &request) else { return };
         for copy in
             self.copies.iter().filter(|copy| copy.until_ms > self.now_ms && covered.contains(&copy.page))
         {
-            let reached = jobs[copy.cdn].items.iter().any(|item| copy.is_reached(item));
+            let told = !copy.tagged
+                && copy.page == 1
+                && jobs[copy.cdn].fallback.iter().any(|note| note.contains("a query"));
+            let reached = told || jobs[copy.cdn].items.iter().any(|item| copy.is_reached(item));
             let (page, tagged, items) = (PAGES[copy.page], copy.tagged, &jobs[copy.cdn].items);
             assert!(reached, "{json}: {page} (tagged: {tagged}) at {:?}: {items:?}", TYPES[copy.cdn]);
         }
@@ -218,10 +234,10 @@ impl Copy {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if std::env::var_os("ORIGIN_SHIM_LONG").is_some() { 50_000 } else { 700 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_purge_reaches_every_copy_that_it_covers(ops in prop::collection::vec(op(), 1..40)) {
+    fn a_purge_reaches_every_copy_that_it_covers(ops in prop::collection::vec(op(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let mut world = World::start().await;

@@ -197,6 +197,7 @@ fn purge(n: u64, items: usize) -> NewPurge {
             cdn_type: CdnType::Fastly,
             items,
             everything: false,
+            untagged: false,
             fallback: vec![],
             repeat_after_ms: 0,
         }],

@@ -2,10 +2,12 @@
 //! asked what is on its way; after it, the follow-up purge becomes due when that has arrived.
 
 use super::Control;
-use crate::config::{Config, Site};
+use crate::cdn::{Item, ItemKind};
+use crate::config::{Cdn, Config, Site};
 use crate::purge::{JobPlan, PurgeRequest, item_key, keys_of};
+use crate::rewrite::{CdnType, CdnTypes};
 use crate::store::{FollowUps, Store};
-use crate::view::{Freshness, JobItems, Question, Report};
+use crate::view::{Freshness, JobItems, Mark, Question, Report};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -22,6 +24,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Awaited {
     freshness: Arc<Freshness>,
     margin_ms: i64,
+    /// What ends with the purge.
+    purge_alls: Vec<Mark>,
     /// None: there are none.
     reports: Option<mpsc::UnboundedReceiver<Report>>,
     /// By when those that have ended have arrived.
@@ -37,8 +41,9 @@ pub(super) async fn guard(
     jobs: &[JobPlan],
 ) -> (FollowUps, Awaited) {
     let margin_ms = milliseconds(site.follow_up_margin);
-    let mut awaited =
-        Awaited { freshness: freshness.clone(), margin_ms, reports: None, arrived_ms: i64::MIN };
+    let purge_alls = purge_alls(freshness, site, jobs);
+    let (freshness_of, arrived_ms) = (freshness.clone(), i64::MIN);
+    let mut awaited = Awaited { freshness: freshness_of, margin_ms, purge_alls, reports: None, arrived_ms };
     if freshness.is_off() {
         return (FollowUps::default(), awaited);
     }
@@ -62,10 +67,12 @@ pub(super) async fn guard(
                 answered += 1;
             }
             Ok(Some(Report::Ends(arrived_ms))) => awaited.arrived_ms = awaited.arrived_ms.max(arrived_ms),
+            Ok(Some(Report::Untagged(cdns))) => expect_untagged(freshness, site, cdns),
             // A worker has ended, and with it all that it had on its way.
             Ok(None) => break,
             Err(_) => {
                 items = every(&of_jobs);
+                expect_more_untagged(freshness, site);
                 break;
             }
         }
@@ -76,6 +83,43 @@ pub(super) async fn guard(
         awaited.reports = Some(reports);
     }
     (FollowUps { items, margin_ms }, awaited)
+}
+
+/// Whether the plan relies on tags at a CDN where copies without them may be: some were on their way when it was made.
+pub(super) fn is_outrun(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) -> bool {
+    let is_outrun = |job: &JobPlan| {
+        !job.untagged && freshness.without_tags(&site.name, site.mode, job.cdn_type).is_some()
+    };
+    jobs.iter().any(is_outrun)
+}
+
+/// A response without our tags is on its way: how long it may be kept will be known when it is there.
+fn expect_untagged(freshness: &Freshness, site: &Site, cdns: CdnTypes) {
+    let untagged = &freshness.site(&site.name).untagged;
+    let now_ms = freshness.clock.now_ms();
+    CdnType::ALL.into_iter().filter(|cdn| cdns.contains(*cdn)).for_each(|cdn| untagged.expect(cdn, now_ms));
+}
+
+/// The types of CDNs of which the plan removes all that they hold.
+fn purge_alls(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) -> Vec<Mark> {
+    let is_emptied = |cdn: &Cdn| {
+        // What is only marked stale may be good again, by a 304.
+        let is_all = |item: &Item| item.kind == ItemKind::Everything && item.hard;
+        jobs.iter().any(|job| job.cdn == cdn.name && job.items.iter().any(is_all))
+    };
+    let is_meant = |cdn: &CdnType| {
+        let mut of_type = site.cdns.iter().filter(|known| known.dialect.cdn == *cdn).peekable();
+        of_type.peek().is_some() && of_type.all(|cdn| is_emptied(cdn))
+    };
+    let mark = |cdn| freshness.purge_alls.mark(freshness, &site.name, cdn);
+    CdnType::ALL.into_iter().filter(is_meant).map(mark).collect()
+}
+
+/// Nobody says what is on its way: what was sent without our tags before may be again.
+fn expect_more_untagged(freshness: &Freshness, site: &Site) {
+    let untagged = &freshness.site(&site.name).untagged;
+    let known = CdnType::ALL.into_iter().filter(|cdn| untagged.copies(*cdn).is_some());
+    expect_untagged(freshness, site, known.collect());
 }
 
 /// Tells the proxy of the purges of former runs, the latest ones: an origin that is a cache may still have what is older than
@@ -123,6 +167,15 @@ fn note(freshness: &Freshness, site: &Site, request: &PurgeRequest, accepted_ms:
 }
 
 impl Awaited {
+    /// When these jobs of this purge are done, what they removed counts no more. To be called before the purge is committed,
+    /// since it may be done right after.
+    pub(super) fn counts_for(&self, site: &str, purge: &str, jobs: &[JobPlan]) {
+        for mark in &self.purge_alls {
+            let cdns = jobs.iter().filter(|job| job.cdn_type == mark.cdn()).map(|job| job.cdn.clone());
+            self.freshness.purge_alls.accepted(site, *mark, purge, cdns.collect());
+        }
+    }
+
     /// Waits until all of it has arrived, as far as anybody can tell, and makes the follow-ups of the purge due then.
     pub(super) async fn then_follow_up(
         mut self,
@@ -169,7 +222,6 @@ mod tests {
     use crate::admin::tests::fake::{FakeControl, FakeStore};
     use crate::purge::plan;
     use crate::purge::testing::{capabilities, site};
-    use crate::rewrite::CdnType;
     use crate::store::{NewPurge, SqliteStore};
     use std::sync::atomic::Ordering;
 
@@ -216,6 +268,26 @@ mod tests {
         let (store, control) = (Arc::new(FakeStore::default()), Arc::new(FakeControl::default()));
         awaited.then_follow_up(store, control.clone(), "p1".into(), "www".into()).await;
         assert_eq!(control.woken(), ["www"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_on_its_way_without_tags_outruns_the_plan() {
+        let freshness = Arc::new(Freshness::default());
+        let site = site(&[CdnType::Fastly, CdnType::Varnish]);
+        let mut inbox = freshness.join();
+        tokio::spawn(async move {
+            let question = inbox.next().await.unwrap();
+            question.answers.send(Report::Untagged([CdnType::Varnish].into_iter().collect())).unwrap();
+            question.answers.send(Report::Found(vec![(1, 0)])).unwrap();
+        });
+        let request = paths(&["/a"]);
+        let mut jobs = plan(&site, &capabilities, &request).unwrap();
+        assert!(!is_outrun(&freshness, &site, &jobs));
+        let (follow_ups, _) = guard(&freshness, &site, &request, &jobs).await;
+        assert_eq!(follow_ups.items, [(1, 0)]);
+        assert!(is_outrun(&freshness, &site, &jobs));
+        jobs[1].untagged = true;
+        assert!(!is_outrun(&freshness, &site, &jobs), "nothing is on its way to Fastly");
     }
 
     #[tokio::test(start_paused = true)]

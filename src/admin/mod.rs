@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `purges.rs`, `wait.rs` | accept a purge, `Prefer: wait`, show and list them |
 //! | `fresh.rs` | what counts as old from a purge on, and what has to be purged again |
+//! | `untagged.rs` | copies without our tags, over restarts |
 //! | `publish.rs` | accept the purge of a publish event |
 //! | `operate.rs` | retry, acknowledge and cancel a purge; pause and resume a CDN |
 //! | `credentials.rs` | what the CDNs' credentials are good for |
@@ -45,6 +46,7 @@ mod sites;
 mod stall;
 mod stream;
 mod throttle;
+mod untagged;
 mod wait;
 
 #[cfg(test)]
@@ -54,6 +56,7 @@ pub use events::{Events, HealthEvent, JobEvent, LaggedEvent};
 pub use fresh::recall;
 pub use ops::Readiness;
 pub use serve::serve;
+pub use untagged::Untagged;
 
 use crate::cdn::Sender;
 use crate::config::{Config, Site};

@@ -71,10 +71,14 @@ pub(super) async fn accept(
     }
     caller.require(&[scope_of(&request, site)])?;
     let idempotency = idempotency?;
-    let jobs = plan(state, site, &request)?;
+    let mut jobs = plan(state, site, &request)?;
 
     // Before the commit, so that whatever is accepted is guarded. A guard too many costs the origin a few requests.
-    let (follow_ups, awaited) = fresh::guard(&state.freshness, site, &request, &jobs).await;
+    let (mut follow_ups, mut awaited) = fresh::guard(&state.freshness, site, &request, &jobs).await;
+    if fresh::is_outrun(&state.freshness, site, &jobs) {
+        jobs = plan(state, site, &request)?;
+        (follow_ups, awaited) = fresh::guard(&state.freshness, site, &request, &jobs).await;
+    }
     let now_ms = now_ms();
     let settle_ms = i64::try_from(site.origin_settle.as_millis()).unwrap_or(i64::MAX);
     let new = NewPurge {
@@ -158,6 +162,7 @@ async fn enqueue(
         let mut follow_ups = vec![0; new.jobs.len()];
         new.follow_ups.items.iter().for_each(|(job, _)| follow_ups[*job] += 1);
         failpoint::reached("accepting");
+        awaited.counts_for(&new.site, &new.id, &new.jobs);
         let enqueued = store.enqueue(new).await?;
         failpoint::reached("committed");
         if enqueued == Enqueued::Created {

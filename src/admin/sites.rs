@@ -2,6 +2,7 @@
 
 use super::auth::Caller;
 use super::extract::Segment;
+use super::json::rfc3339;
 use super::problem::Problem;
 use super::{CdnHealth, State, now_ms};
 use crate::config::duration::print as duration;
@@ -110,6 +111,10 @@ pub(super) struct Cdn {
     oldest_pending_seconds: Option<i64>,
     /// Whether sending is stopped; null while the store cannot say.
     paused: Option<bool>,
+    /// Until when copies without our tags may be there, RFC 3339; absent where there are none. Until then, and in every mode but
+    /// `on`, purges do not rely on tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copies_without_tags_until: Option<String>,
     hosts: Vec<String>,
     mode: PurgeMode,
     everything: config::Everything,
@@ -246,7 +251,13 @@ fn origins(state: &State, site: &config::Site) -> Vec<OriginJson> {
 
 fn show_cdns(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> Vec<Cdn> {
     let healths = health(state, site);
-    site.cdns.iter().zip(healths).map(|(cdn, health)| show_cdn(site, cdn, health, queues)).collect()
+    let untagged = &state.freshness.site(&site.name).untagged;
+    let clock_ms = state.freshness.clock.now_ms();
+    let show = |(cdn, health): (&Arc<config::Cdn>, CdnHealth)| Cdn {
+        copies_without_tags_until: untagged.until_ms(cdn.dialect.cdn, clock_ms).map(rfc3339),
+        ..show_cdn(site, cdn, health, queues)
+    };
+    site.cdns.iter().zip(healths).map(show).collect()
 }
 
 fn show_cdn(
@@ -269,6 +280,7 @@ fn show_cdn(
             .and_then(|queue| queue.oldest_due_ms)
             .map(|due_ms| now_ms().saturating_sub(due_ms).max(0) / 1000),
         paused: queue.map(|queue| queue.is_some_and(|queue| queue.paused.is_some())),
+        copies_without_tags_until: None,
         hosts: cdn.hosts.clone(),
         mode: if cdn.hard { PurgeMode::Hard } else { PurgeMode::Soft },
         everything: cdn.everything,

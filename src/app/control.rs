@@ -5,7 +5,7 @@ use super::glue::{self, Workers};
 use super::reload::Reloader;
 use super::{StartError, StopError};
 use crate::admin::reload::{NotReloaded, Reload, Reloaded};
-use crate::admin::{self, Events, Readiness};
+use crate::admin::{self, Events, Readiness, Untagged};
 use crate::cdn::Sender;
 use crate::config::{Config, Fingerprint};
 use crate::listen::{Pulse, Serving};
@@ -29,6 +29,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Between two attempts to open a store that could not be opened.
 const REOPEN: Duration = Duration::from_secs(10);
+
+/// For what is told to the store at the end.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_millis(250);
@@ -151,6 +154,7 @@ struct Plane {
     metrics: Arc<Metrics>,
     events: Arc<Events>,
     view: Arc<PurgeHealthView>,
+    untagged: Arc<Mutex<Untagged>>,
     origins: Arc<OriginsView>,
     sender: Sender,
     pulse: Arc<OnceLock<Pulse>>,
@@ -181,6 +185,7 @@ impl Plane {
             readiness,
             metrics,
             events,
+            untagged: Arc::new(Mutex::new(Untagged::new(view.freshness.clone()))),
             view,
             origins,
             sender,
@@ -202,7 +207,7 @@ impl Plane {
                 store: self.store.clone(),
                 control: self.workers.clone(),
                 freshness: self.view.freshness.clone(),
-                planner: glue::planner(),
+                planner: glue::planner(self.view.freshness.clone()),
                 sender: self.sender.clone(),
                 reload: self.reloader.clone(),
                 events: self.events.clone(),
@@ -211,10 +216,16 @@ impl Plane {
                 readiness: self.readiness.clone(),
                 limits: admin::Limits::default(),
             };
-            let workers = self.workers.clone();
+            let (workers, untagged) = (self.workers.clone(), self.untagged.clone());
+            let store = self.store.clone();
             let opening = AbortOnDropHandle::new(tokio::spawn(self.open(opened)));
             admin::serve(listener, Arc::new(state), stop.cancelled_owned()).await;
             drop(opening);
+            if let Some(store) = store.get() {
+                // Of the last responses. The store has most of it, and if it hangs, nobody is to wait for the rest.
+                let tell = async { untagged.lock().await.tell(&**store).await };
+                let _ = tokio::time::timeout(LAST_WORD, tell).await;
+            }
             if let Some(engine) = workers.engine() {
                 engine.stop().await;
             }
@@ -225,6 +236,7 @@ impl Plane {
     /// Before any response gets a long lifetime: until the workers have begun, all CDNs count as unhealthy.
     async fn recall(&self, store: &dyn Store) {
         admin::recall(&self.view.freshness, &self.config.load_full(), store).await;
+        self.untagged.lock().await.recall(store).await;
     }
 
     /// Starts the workers with the store, as soon as it can be opened.
@@ -254,12 +266,13 @@ impl Plane {
             transport: Arc::new(self.sender.clone()),
             adapter: Box::new(crate::cdn::build),
             view: self.view.clone(),
-            observer: glue::observer(self.metrics.clone(), self.events.clone()),
+            observer: glue::observer(self.metrics.clone(), self.events.clone(), self.view.freshness.clone()),
             clock: system_clock(),
         };
         // No reload comes in between, since nothing here waits and both are on this thread.
         self.workers.began(Engine::start(&self.config.load(), parts));
-        let _ = self.store.set(store);
+        let _ = self.store.set(store.clone());
+        self.untagged.lock().await.keep(&*store).await;
     }
 }
 

@@ -4,18 +4,26 @@ use crate::admin::json::state_word;
 use crate::admin::problem::BadItem;
 use crate::admin::{CdnHealth, Control, Events, Planner};
 use crate::cdn;
+use crate::config::Cdn;
 use crate::metrics::Metrics;
-use crate::purge::plan;
+use crate::purge::{Means, plan};
 use crate::store::{CdnKey, EndedJob, Verification};
+use crate::view::Freshness;
 use crate::worker::{CdnStatus, Engine, Observer};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Plans with the capabilities of the adapters.
-pub(super) fn planner() -> Box<Planner> {
-    Box::new(|site, request| {
-        plan(site, &|cdn| cdn::build(cdn).capabilities(), request).map_err(|errors| {
+/// Plans with the capabilities of the adapters, and with what went to the CDNs without our tags.
+pub(super) fn planner(freshness: Arc<Freshness>) -> Box<Planner> {
+    Box::new(move |site, request| {
+        let means = |cdn: &Cdn| Means {
+            can: cdn::build(cdn).capabilities(),
+            untagged: freshness
+                .without_tags(&site.name, site.mode, cdn.dialect.cdn)
+                .map(|why| why.to_string()),
+        };
+        plan(site, &means, request).map_err(|errors| {
             errors.into_iter().map(|error| BadItem { item: error.item, message: error.message }).collect()
         })
     })
@@ -69,14 +77,19 @@ impl Control for Workers {
     }
 }
 
-/// What the engine tells becomes metrics and events.
-pub(super) fn observer(metrics: Arc<Metrics>, events: Arc<Events>) -> Arc<dyn Observer> {
-    Arc::new(Telling { metrics, events })
+/// What the engine tells becomes metrics and events; and what a purge has removed counts no more.
+pub(super) fn observer(
+    metrics: Arc<Metrics>,
+    events: Arc<Events>,
+    freshness: Arc<Freshness>,
+) -> Arc<dyn Observer> {
+    Arc::new(Telling { metrics, events, freshness })
 }
 
 struct Telling {
     metrics: Arc<Metrics>,
     events: Arc<Events>,
+    freshness: Arc<Freshness>,
 }
 
 impl Observer for Telling {
@@ -89,6 +102,7 @@ impl Observer for Telling {
         self.events.job_ended(job);
         if job.state == crate::purge::State::Done {
             self.metrics.publish_to_purged(&job.key.site, &job.key.cdn, took);
+            self.freshness.purge_alls.done(&self.freshness, &job.key.site, &job.key.cdn, &job.purge);
         }
         if let Some(state) = job.purge_ended {
             self.metrics.purge(&job.key.site, state_word(state));

@@ -189,7 +189,7 @@ pub enum ItemKind {
     Url,
     /// An encoded tag.
     Tag,
-    /// `host/path/`: everything below.
+    /// `host/path/`: everything below (Varnish: also `host/path?`, the page with any query).
     Prefix,
     /// The CDN's own purge-all; its value is `*`.
     Everything,

@@ -56,8 +56,11 @@ impl Varnish {
                     .header("x-purge-mode", mode)
             }
             (ItemKind::Prefix, _) => {
+                // A page with whatever query begins like this, too.
+                let (name, query) = name.strip_suffix('?').map_or((name, ""), |page| (page, "?"));
                 let (host, path) = names::prefix(name)?;
-                call("BAN", "/").header("x-ban-host", host).header("x-ban-prefix", spelt(&path))
+                let start = spelt(&path) + if query.is_empty() { "" } else { "\\?" };
+                call("BAN", "/").header("x-ban-host", host).header("x-ban-prefix", start)
             }
             (ItemKind::Everything, _) => call("BAN", "/").header("x-ban-everything", "1"),
         };

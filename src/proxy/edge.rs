@@ -63,6 +63,16 @@ impl Edges {
         }
     }
 
+    /// Whether the site has no CDN.
+    pub fn are_none(&self) -> bool {
+        self.by_type.is_empty()
+    }
+
+    /// Whether one of the site's CDNs reads its lifetimes in the field of this name.
+    pub fn read_lifetimes_in(&self, name: &HeaderName) -> bool {
+        self.all.iter().any(|dialect| dialect.ttl_header == *name)
+    }
+
     /// Whether the site has a CDN of this type.
     pub fn has(&self, cdn: CdnType) -> bool {
         self.of(cdn).is_some()

@@ -10,7 +10,7 @@ use super::site::Site;
 use super::worker::{Snapshot, Worker};
 use crate::head::RequestHead;
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
-use crate::rewrite::{Decision, DecisionCache, Dialect, Outcome, Provenance, Reason};
+use crate::rewrite::{CdnTypes, Decision, DecisionCache, Dialect, Outcome, Provenance, Reason};
 use http::StatusCode;
 use std::cell::RefMut;
 use std::fmt;
@@ -90,11 +90,28 @@ impl Flight {
         self.worker.index()
     }
 
+    /// Now, by the clock of purges.
+    pub(super) fn now_ms(&self) -> i64 {
+        self.worker.time.now_ms()
+    }
+
     /// Its response sets out to a CDN that may keep it, one of these: purges have to know.
     pub(super) fn sets_out(&mut self, site: &Site, dialects: &[Dialect], provenance: Provenance) {
+        let cdns = dialects.iter().map(|dialect| dialect.cdn).collect();
+        self.register(site, (cdns, false), provenance);
+    }
+
+    /// The same of one that will have none of our tags: which purges cover it is not known.
+    pub(super) fn sets_out_untagged(&mut self, site: &Site, cdns: CdnTypes) {
+        let (keys, generated_ms) = (Rc::clone(&self.worker.unknown), self.began_ms());
+        self.register(site, (cdns, true), Provenance { keys, generated_ms });
+    }
+
+    fn register(&mut self, site: &Site, (cdns, untagged): (CdnTypes, bool), provenance: Provenance) {
         let response = Response {
             site: site.purged.number,
-            cdns: dialects.iter().map(|dialect| dialect.cdn).collect(),
+            cdns,
+            untagged,
             margin_ms: site.follow_up_margin_ms,
             provenance,
             waiting: Vec::new(),

@@ -60,6 +60,8 @@ pub struct Response {
     pub site: u32,
     /// Which CDN gets it, or may.
     pub cdns: CdnTypes,
+    /// It has none of our tags.
+    pub untagged: bool,
     /// For how long its last bytes are on the way when they have left, in milliseconds.
     pub margin_ms: i64,
     /// What it can be purged by, and when it was generated.
@@ -74,6 +76,8 @@ struct Unknown {
     open: usize,
     /// The longest margin among them.
     margin_ms: i64,
+    /// Some may have had none of our tags.
+    untagged: bool,
     waiting: Waiting,
 }
 
@@ -116,6 +120,7 @@ impl InFlight {
         let responses = &mut *self.0.borrow_mut();
         if responses.open.len() + responses.ended >= MOST {
             let unknown = &mut responses.unknown;
+            unknown.untagged |= response.untagged;
             unknown.open += 1;
             unknown.margin_ms = unknown.margin_ms.max(response.margin_ms);
             return None;
@@ -151,6 +156,7 @@ impl InFlight {
         let mut found: BTreeSet<(usize, u32)> = BTreeSet::new();
         for (_, response) in &mut responses.open {
             if response.is_meant(question) && response.add_to(&mut found, question) {
+                response.tell_if_untagged(question);
                 response.waiting.push(question.answers.clone());
             }
         }
@@ -161,7 +167,13 @@ impl InFlight {
         }
         for (_, outlet) in &responses.outlets {
             outlet.await_each(&question.answers, now_ms, |response| match response {
-                Some(response) => response.is_meant(question) && response.add_to(&mut found, question),
+                Some(response) => {
+                    let is_found = response.is_meant(question) && response.add_to(&mut found, question);
+                    if is_found {
+                        response.tell_if_untagged(question);
+                    }
+                    is_found
+                }
                 None => {
                     any = true;
                     true
@@ -169,6 +181,9 @@ impl InFlight {
             });
         }
         if any {
+            if responses.unknown.untagged {
+                drop(question.answers.send(Report::Untagged(CdnTypes::ALL)));
+            }
             let jobs = question.jobs.iter().enumerate();
             found.extend(jobs.flat_map(|(job, items)| items.every().map(move |item| (job, item))));
         }
@@ -258,6 +273,13 @@ impl Response {
         self.site == question.site && self.provenance.generated_ms <= question.until_ms
     }
 
+    fn tell_if_untagged(&self, question: &Question) {
+        if self.untagged {
+            // Nobody listens any more where the purge was not accepted after all.
+            drop(question.answers.send(Report::Untagged(self.cdns)));
+        }
+    }
+
     /// Adds the items that concern it; whether there are any.
     fn add_to(&self, found: &mut BTreeSet<(usize, u32)>, question: &Question) -> bool {
         let mut any = false;
@@ -291,8 +313,8 @@ mod tests {
     use super::outlet::Sent;
     use super::outlet::testing::FakeQueue;
     use super::*;
-    use crate::rewrite::CdnType;
     use crate::rewrite::keys::path_key;
+    use crate::rewrite::{CdnType, Keys};
     use crate::view::JobItems;
     use tokio::sync::mpsc::{self, UnboundedReceiver};
 
@@ -304,6 +326,7 @@ mod tests {
         Response {
             site: 1,
             cdns: [cdn].into_iter().collect(),
+            untagged: false,
             margin_ms: 500,
             provenance: Provenance { keys: keys.into(), generated_ms: 100 },
             waiting: Vec::new(),
@@ -394,6 +417,27 @@ mod tests {
         assert_eq!(case.reports(ask(1, 200), 400), "Ends(850) Found([(0, 0), (1, 0)]) more");
         assert_eq!(case.reports(ask(1, 200), 851), "Found([(1, 0)]) more");
         assert_eq!(case.ended(), 0);
+    }
+
+    #[test]
+    fn what_has_none_of_our_tags_concerns_every_item_and_is_told() {
+        let case = Case::new();
+        let begin = |cdns: CdnTypes| {
+            let provenance = Provenance { keys: Keys::unknown().into(), generated_ms: 100 };
+            let known = response("/x", CdnType::Fastly);
+            case.outlet.begin();
+            case.in_flight.begin(Response { cdns, untagged: true, provenance, ..known })
+        };
+        let fastly: CdnTypes = [CdnType::Fastly].into_iter().collect();
+        let a = begin(fastly);
+        let told = format!("Untagged({fastly:?}) Found([(0, 0), (0, 1)]) more");
+        assert_eq!(case.reports(ask(1, 200), 200), told);
+        case.end(a, 300);
+        case.queue.take_all(0);
+        let b = begin(CdnTypes::ALL);
+        let told = format!("Untagged({:?}) Found([(0, 0), (0, 1), (1, 0)]) more", CdnTypes::ALL);
+        assert_eq!(case.reports(ask(1, 200), 2_000), told);
+        case.end(b, 2_100);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod peer_lines;
 mod respond;
 mod stamp;
 mod stream;
+mod untagged;
 mod upgrade;
 mod worker;
 
@@ -56,6 +57,7 @@ use opt_in::Caller;
 use origin::Outgoing;
 use peer::Peer;
 use std::rc::Rc;
+use untagged::Untagged;
 
 /// Answers one request: with its origin's response, or with an error of ours.
 pub async fn handle(
@@ -113,6 +115,10 @@ async fn exchange(
 
     // May its response be rewritten, and for which CDN?
     let opt_in = opt_in::decide(site, Caller::of(peer), key_fields);
+    let untagged = Untagged::expected(site, &opt_in, key_fields, &head.method);
+    if let Some(untagged) = untagged {
+        untagged.sets_out(site, flight);
+    }
 
     // To the origin.
     let forwarding = Forwarding {
@@ -135,6 +141,9 @@ async fn exchange(
     let facts = respond::facts(head, key_fields, &host, flight.trusted, response.status);
     respond::locate(&mut response, site, facts);
     flight.status = Some(response.status);
+    if let Some(untagged) = untagged {
+        untagged.answered(site, &response, flight);
+    }
     flight.decision = match opt_in.edge {
         Ok(edge) => respond::rewrite(site, edge, facts, &mut response, flight),
         Err(reason) => respond::untouched(reason),

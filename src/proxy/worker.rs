@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::head::MapCache;
 use crate::metrics::Metrics;
 use crate::metrics::shard::WorkerShard;
-use crate::rewrite::DecisionCache;
+use crate::rewrite::{DecisionCache, Keys};
 use crate::view::{self, Inbox, OriginsView, PurgeHealthView};
 use arc_swap::{ArcSwap, Cache};
 use std::cell::RefCell;
@@ -122,6 +122,8 @@ pub struct Worker {
     pub maps: RefCell<MapCache>,
     /// Its responses that a CDN may keep.
     pub in_flight: InFlight,
+    /// What a response can be purged by of which nothing is known.
+    pub unknown: Rc<Keys>,
     /// What requests and purges are compared by.
     pub time: view::Clock,
     inbox: RefCell<Option<Inbox>>,
@@ -144,6 +146,7 @@ impl Worker {
             scratch: Scratch::default(),
             maps: RefCell::default(),
             in_flight: InFlight::default(),
+            unknown: Rc::new(Keys::unknown()),
             time: shared.health.freshness.clock,
             inbox: RefCell::new(Some(shared.health.freshness.join())),
             metrics: Arc::clone(&shared.metrics),

@@ -44,7 +44,11 @@ pub fn item_key(cdn: CdnType, item: &Item) -> Option<Key> {
     match item.kind {
         ItemKind::Everything => None,
         ItemKind::Tag => Some(tag_key(cdn, value)),
-        ItemKind::Prefix => below(&value[value.find('/')?..]),
+        ItemKind::Prefix => {
+            let path = &value[value.find('/')?..];
+            // With every query.
+            path.strip_suffix('?').map(path_key).or_else(|| below(path))
+        }
         ItemKind::Url if cdn == CdnType::Cloudfront => match value.strip_suffix('*') {
             Some(start) => match start.strip_suffix('?') {
                 Some(path) => Some(path_key(path)),
@@ -100,6 +104,7 @@ mod tests {
         check(Fastly, Url, "no URL", None);
         check(Varnish, Prefix, "www.example.com/blog/", Some(prefix_key("/blog/")));
         check(Varnish, Prefix, "www.example.com/", None);
+        check(Varnish, Prefix, "www.example.com/a?", Some(path_key("/a")));
         check(Cloudfront, Url, "/a?b=c", Some(path_key("/a")));
         check(Cloudfront, Url, "/a?*", Some(path_key("/a")));
         check(Cloudfront, Url, "/blog/*", Some(prefix_key("/blog/")));

@@ -21,7 +21,7 @@ pub use check::ItemError;
 pub use cover::Cover;
 pub use fill::{Filling, Fit, Room, scheduling_kind};
 pub use keys::{item_key, keys_of};
-pub use plan::{plan, widest};
+pub use plan::{Means, plan, widest};
 pub use rate::Bucket;
 
 use crate::cdn::Item;
@@ -147,6 +147,8 @@ pub struct JobPlan {
     pub items: Vec<Item>,
     /// Its only item is all of the site, which covers whatever else is pending.
     pub everything: bool,
+    /// Its items reach copies without our tags, too, which no tag covers.
+    pub untagged: bool,
     /// Where the CDN lacks a kind and a broader one is used: what and why, in words.
     pub fallback: Vec<String>,
     /// A second purge of the same items after this many milliseconds; 0: none.

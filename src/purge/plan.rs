@@ -1,5 +1,6 @@
 //! Planning: a purge against what each CDN can do. A CDN that lacks a kind gets a broader one, never a narrower; what was
-//! widened and why is told in words (DESIGN §4 has the table).
+//! widened and why is told in words (DESIGN §4 has the table). A CDN in which copies without our tags may be is planned for as
+//! one that lacks tags, and as one that has them: both kinds of copies may be there.
 
 use super::check::{Checked, ItemError, check, takes};
 use super::{JobPlan, PurgeMode, PurgeRequest, spellings};
@@ -11,22 +12,38 @@ use std::collections::HashSet;
 use std::time::Duration;
 use url::Url;
 
+/// By what a CDN can be purged.
+#[derive(Clone, Debug)]
+pub struct Means {
+    /// What its adapter can do.
+    pub can: Capabilities,
+    /// Why copies without our tags may be there, in words, if they may.
+    pub untagged: Option<String>,
+}
+
+/// Of a CDN in which every copy has our tags.
+impl From<Capabilities> for Means {
+    fn from(can: Capabilities) -> Self {
+        Self { can, untagged: None }
+    }
+}
+
 /// Plans `request` for each CDN of the site that it concerns, in their order: every item that was asked for is covered on each
 /// of them. A CDN whose hosts none of the URLs names gets no job.
 ///
 /// # Errors
 ///
 /// Each item that is wrong, or that one of the CDNs can purge in no way. Nothing is planned then.
-pub fn plan(
+pub fn plan<M: Into<Means>>(
     site: &Site,
-    capabilities: &dyn Fn(&Cdn) -> Capabilities,
+    means: &dyn Fn(&Cdn) -> M,
     request: &PurgeRequest,
 ) -> Result<Vec<JobPlan>, Vec<ItemError>> {
     let wanted = check(site, request)?;
     let mut errors = Vec::new();
     let mut jobs = Vec::new();
     for cdn in &wanted.cdns {
-        let mut planner = Planner::new(site, cdn, capabilities(cdn), request.mode);
+        let mut planner = Planner::new(site, cdn, means(cdn), request.mode);
         match planner.cover(&wanted) {
             Ok(()) => jobs.push(planner.job()),
             Err(refused) => errors.extend(refused),
@@ -36,11 +53,12 @@ pub fn plan(
     if errors.is_empty() { Ok(jobs) } else { Err(errors) }
 }
 
-/// All of the site at this CDN, for want of anything narrower: its site tag, else the CDN's purge-all; none if it has neither.
-pub fn widest(site: &Site, cdn: &Cdn, capabilities: Capabilities, hard: bool) -> Option<Item> {
+/// All of the site at this CDN, for want of anything narrower: its site tag if every copy has that, else the CDN's purge-all;
+/// none if it has neither.
+pub fn widest(site: &Site, cdn: &Cdn, means: impl Into<Means>, hard: bool) -> Option<Item> {
     let cdn = Cdn { everything: Everything::SiteTag, ..cdn.clone() };
     let mode = if hard { PurgeMode::Hard } else { PurgeMode::Soft };
-    let mut planner = Planner::new(site, &cdn, capabilities, Some(mode));
+    let mut planner = Planner::new(site, &cdn, means, Some(mode));
     planner.purge_everything().ok()?;
     planner.items.pop()
 }
@@ -50,6 +68,8 @@ struct Planner<'a> {
     site: &'a Site,
     cdn: &'a Cdn,
     can: Capabilities,
+    /// See [`Means`].
+    untagged: Option<String>,
     /// Hard was asked for.
     hard: bool,
     items: Vec<Item>,
@@ -59,10 +79,11 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(site: &'a Site, cdn: &'a Cdn, can: Capabilities, mode: Option<PurgeMode>) -> Self {
+    fn new(site: &'a Site, cdn: &'a Cdn, means: impl Into<Means>, mode: Option<PurgeMode>) -> Self {
+        let Means { can, untagged } = means.into();
         let hard = mode.map_or(cdn.hard, |mode| mode == PurgeMode::Hard);
         let (items, seen, fallback) = (Vec::new(), HashSet::new(), Vec::new());
-        Self { site, cdn, can, hard, items, seen, everything: false, fallback }
+        Self { site, cdn, can, untagged, hard, items, seen, everything: false, fallback }
     }
 
     fn job(self) -> JobPlan {
@@ -72,6 +93,7 @@ impl<'a> Planner<'a> {
             cdn_type: self.cdn.dialect.cdn,
             items: self.items,
             everything: self.everything,
+            untagged: self.untagged.is_some(),
             fallback: self.fallback,
             repeat_after_ms: milliseconds(repeat),
         }
@@ -109,17 +131,22 @@ impl<'a> Planner<'a> {
         if tags.is_empty() {
             return;
         }
-        if !self.can.tags {
+        let why = match &self.untagged {
+            _ if !self.can.tags => Some("tags: this CDN takes none here, so everything is purged".to_owned()),
+            Some(why) => Some(format!("tags: {}, so everything is purged", without_tags(why))),
+            None => None,
+        };
+        if let Some(why) = why {
             // A publish event names a page of AEM by its paths and by keys: where the paths say it all, they are enough.
             let within = self.site.policy.aem.as_ref().map(|aem| aem.keys_within(paths)).unwrap_or_default();
-            if tags.iter().all(|tag| within.contains(tag)) {
-                return;
+            if !tags.iter().all(|tag| within.contains(tag)) {
+                return self.widen(&why);
             }
-            self.widen("tags: this CDN takes none here, so everything is purged");
-            return;
         }
-        for tag in tags {
-            self.push_tag(tag);
+        if self.can.tags {
+            for tag in tags {
+                self.push_tag(tag);
+            }
         }
     }
 
@@ -127,11 +154,13 @@ impl<'a> Planner<'a> {
         if paths.is_empty() {
             return;
         }
-        if self.can.tags && self.site.policy.tags.path {
+        let by_tag = self.can.tags && self.site.policy.tags.path;
+        if by_tag {
             for path in paths {
                 tags::path_tags(&self.site.name, path).iter().for_each(|tag| self.push_tag(tag));
             }
-            return;
+            let Some(why) = &self.untagged else { return };
+            self.note(&format!("paths: purged by URL, too: {}", without_tags(why)));
         }
         if self.cdn.dialect.cdn == CdnType::Cloudfront {
             // A distribution does not tell hosts apart, and a wildcard covers the queries.
@@ -153,7 +182,13 @@ impl<'a> Planner<'a> {
             self.widen("paths: without path tags or a host no URL can be named, so everything is purged");
             return;
         }
-        self.note("paths: without path tags purged by URL, which leaves copies with a query");
+        // Varnish can ban a page with whatever query. A ban costs it more than a tag, so only where no tag does it.
+        let with_query = self.untagged.is_some() && self.cdn.dialect.cdn == CdnType::Varnish;
+        if !by_tag {
+            self.note("paths: without path tags purged by URL, which leaves copies with a query");
+        } else if !with_query {
+            self.note("paths: by URL, which leaves copies without tags that have a query");
+        }
         // Cloudflare keeps a copy for each scheme; elsewhere the scheme is no part of a copy's name.
         let schemes: &[&str] =
             if self.cdn.dialect.cdn == CdnType::Cloudflare { &["https", "http"] } else { &["https"] };
@@ -161,6 +196,14 @@ impl<'a> Planner<'a> {
             for host in &self.cdn.hosts {
                 for scheme in schemes {
                     self.push_url(format!("{scheme}://{host}{target}"));
+                }
+            }
+        }
+        for path in paths.iter().filter(|_| with_query) {
+            for path in spellings::prefixes(self.cdn.dialect.cdn, path) {
+                for host in &self.cdn.hosts {
+                    // A ban deletes.
+                    self.push(Item { kind: ItemKind::Prefix, value: format!("{host}{path}?"), hard: true });
                 }
             }
         }
@@ -187,6 +230,12 @@ impl<'a> Planner<'a> {
                 self.widen("prefixes: without a host none can be named, so everything is purged");
             } else if self.can.prefixes {
                 paths().iter().for_each(|path| self.push_prefix(path));
+            } else if let Some(why) = &self.untagged {
+                let error = format!(
+                    "it has no prefix purge, and {}, which no section tag reaches; purge paths, URLs or everything",
+                    without_tags(why)
+                );
+                errors.push(self.refused("prefixes", index, &error));
             } else if self.can.tags && depth(prefix) <= usize::from(self.site.policy.tags.sections) {
                 tags::section_tags(&self.site.name, prefix).iter().for_each(|tag| self.push_tag(tag));
             } else {
@@ -225,19 +274,25 @@ impl<'a> Planner<'a> {
 
     fn purge_everything(&mut self) -> Result<(), ItemError> {
         if self.cdn.everything == Everything::SiteTag {
-            if self.can.tags && self.site.policy.tags.site {
-                self.push_tag(&tags::site_tag(&self.site.name));
-                return Ok(());
-            }
-            self.note(if self.can.tags {
-                "everything: the site has no tag of its own, so the CDN's purge-all is used"
-            } else {
-                "everything: this CDN takes no tags here, so its purge-all is used"
-            });
+            let (why, whose) = match &self.untagged {
+                _ if !self.can.tags => ("this CDN takes no tags here".to_owned(), "its"),
+                _ if !self.site.policy.tags.site => {
+                    ("the site has no tag of its own".to_owned(), "the CDN's")
+                }
+                Some(why) => (without_tags(why), "its"),
+                None => {
+                    self.push_tag(&tags::site_tag(&self.site.name));
+                    return Ok(());
+                }
+            };
+            self.note(&format!("everything: {why}, so {whose} purge-all is used"));
         }
         if matches!(&self.cdn.settings, CdnSettings::Akamai { cp_codes, .. } if cp_codes.is_empty()) {
-            let message =
+            let mut message =
                 format!("{}: Akamai purges everything by CP code, and cp_codes is empty", self.cdn.name);
+            if let Some(why) = &self.untagged {
+                message.push_str(&format!("; {}: purge paths or URLs", without_tags(why)));
+            }
             return Err(ItemError { item: "everything".into(), message });
         }
         let hard = self.hardness(self.can.soft_everything, "everything");
@@ -295,6 +350,11 @@ impl<'a> Planner<'a> {
     fn refused(&self, list: &str, index: usize, why: &str) -> ItemError {
         ItemError::new(list, index, format!("{}: {why}", self.cdn.name))
     }
+}
+
+/// That copies without tags may be there, and why.
+fn without_tags(why: &str) -> String {
+    format!("copies without tags may be in this CDN ({why})")
 }
 
 /// How many segments deep a prefix is; the root is 0.

@@ -45,6 +45,9 @@ impl CdnType {
 pub struct CdnTypes(u8);
 
 impl CdnTypes {
+    /// All of them.
+    pub const ALL: Self = Self((1 << CdnType::ALL.len()) - 1);
+
     /// Whether this type is one of them.
     pub fn contains(self, cdn: CdnType) -> bool {
         self.0 & (1 << cdn as u8) != 0

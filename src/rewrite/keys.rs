@@ -50,6 +50,11 @@ impl Keys {
         self.list.push(of_tag(tag));
     }
 
+    /// Of a response of which nothing is known.
+    pub fn unknown() -> Self {
+        Self { list: SmallVec::new(), incomplete: true }
+    }
+
     /// There are more, which are not known.
     pub(super) fn lack_some(&mut self) {
         self.incomplete = true;

@@ -8,7 +8,8 @@
 //! `page_header` names the page to Varnish, `origin` reads what the origin said, `kept` tells whether the CDN may keep it,
 //! `never` (with `redirect`) and `table` decide what the response gets, `write` writes it; a
 //! [`DecisionCache`] remembers all of that for responses that come again. Which purges it could be covered by is
-//! told by `keys`, and whether one of them came after it was made by `purged`; a copy tells it by its `stamp`.
+//! told by `keys`, and whether one of them came after it was made by `purged`; a copy tells it by its `stamp`. How long copies
+//! of what is not rewritten may live is told by `lifetime`.
 
 pub mod aem;
 pub mod cache_control;
@@ -29,6 +30,7 @@ mod decision_cache;
 mod edits;
 mod fields;
 mod kept;
+mod lifetime;
 mod never;
 mod origin;
 mod page_header;
@@ -44,6 +46,7 @@ pub use decide::{Edge, Provenance, RequestFacts, rewrite};
 pub use decision_cache::DecisionCache;
 pub use dialect::{CdnType, CdnTypes, Dialect};
 pub use keys::Keys;
+pub use lifetime::{Kept, Lifetime, default_lifetime};
 pub use outcome::{Decision, Outcome, Reason};
 pub use policy::{BrowserTtl, Conditional, OriginName, Policy, Profile, Rule, TagPolicy, Ttls};
 pub use purged::{Guard, Purged};

@@ -3,6 +3,7 @@
 mod claims;
 mod follow_ups;
 mod operate;
+mod untagged;
 mod wider;
 
 use super::*;
@@ -13,6 +14,7 @@ use claims::*;
 use follow_ups::*;
 use operate::*;
 use std::sync::Arc;
+use untagged::*;
 use wider::*;
 
 type Shared = Arc<dyn Store>;
@@ -33,6 +35,7 @@ pub(super) fn job(cdn: &str, items: usize) -> JobPlan {
         cdn_type: CdnType::Fastly,
         items: (0..items).map(item).collect(),
         everything: false,
+        untagged: false,
         fallback: vec![],
         repeat_after_ms: 0,
     }
@@ -615,6 +618,8 @@ contract! {
     a_claim_keeps_to_bytes_kinds_and_hardness
     a_claim_takes_what_its_items_cover
     the_purge_of_a_site_absorbs_what_is_due_and_no_harder
+    what_reaches_copies_without_tags_is_absorbed_by_the_cdns_purge_all_alone
+    copies_without_tags_are_remembered
     what_was_absorbed_stands_again_unless_it_was_purged
     a_late_answer_does_not_end_what_was_absorbed_since
     what_is_absorbed_survives_its_absorber

@@ -20,7 +20,7 @@ pub use settle::{Attempt, EndedJob, Left, NewWork, SendOutcome, Settled, Settlem
 pub use sqlite::{OpenError, SqliteStore};
 pub use types::{
     CdnKey, Enqueued, Filter, FollowUps, JobView, NewPurge, Pause, PausedBy, PurgeView, QueueStatus,
-    RecentPurge, StoreError, Verification, WAITING_MS,
+    RecentPurge, StoreError, UntaggedCopies, Verification, WAITING_MS,
 };
 
 use std::future::Future;
@@ -109,6 +109,16 @@ pub trait Store: Send + Sync {
     /// Answers how many purges went; call again until none did. What stays: a purge with a failure that nobody
     /// acknowledged, and one that a living idempotency key names.
     fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, u64>;
+
+    /// Copies without our tags may live for so long. What is later, or longer, of what is known and this stays; but a moment
+    /// more than two years after this one was written when the clock was wrong.
+    fn note_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()>;
+
+    /// Of these copies none lives longer than this, whatever was noted before: they were purged. Their longest lifetime stays.
+    fn forget_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()>;
+
+    /// What is known of copies without our tags, by site and type of CDN.
+    fn untagged(&self) -> StoreFuture<'_, Vec<UntaggedCopies>>;
 
     /// Commits something small: whether the store still can.
     fn probe(&self, now_ms: i64) -> StoreFuture<'_, ()>;

@@ -60,6 +60,19 @@ pub struct RecentPurge {
     pub request: PurgeRequest,
 }
 
+/// Copies without our tags in the CDNs of one type of a site.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UntaggedCopies {
+    /// The site's name.
+    pub site: String,
+    /// The type of the CDNs.
+    pub cdn_type: CdnType,
+    /// Until when they may live, milliseconds since the epoch.
+    pub until_ms: i64,
+    /// The longest lifetime that one of them had, in milliseconds.
+    pub longest_ms: i64,
+}
+
 /// What became of an enqueue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enqueued {

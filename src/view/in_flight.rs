@@ -6,8 +6,8 @@ use crate::rewrite::{CdnType, CdnTypes};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// The question. Workers answer with one [`Report::Found`], and with a [`Report::Ends`] for each response found, when it
-/// is known. The channel is closed when nothing more will come.
+/// The question. Workers answer with one [`Report::Found`], before that with a [`Report::Untagged`] for each response found that
+/// has none of our tags, and with a [`Report::Ends`] for each one when it is known. The channel is closed when nothing more will come.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The site's number.
@@ -31,6 +31,8 @@ pub type Found = Vec<(Job, u32)>;
 pub enum Report {
     /// These items concern responses on their way.
     Found(Found),
+    /// A response without our tags is on its way to a CDN of one of these types.
+    Untagged(CdnTypes),
     /// One of these responses has ended; by then, in milliseconds since the epoch, its last bytes have arrived.
     Ends(i64),
 }

@@ -1,15 +1,20 @@
 //! What the two planes know of each other, without a request that waits: whether each CDN can be purged and what was purged
-//! lately, which the control plane writes; which responses are on their way and how the origins do, which the proxy tells.
+//! lately, which the control plane writes; which responses are on their way, until when copies without our tags may live, and how
+//! the origins do, which the proxy tells.
 
 mod clock;
 mod in_flight;
 mod origins;
+mod purge_alls;
 mod sites;
+mod untagged;
 
 pub use clock::Clock;
 pub use in_flight::{Found, Inbox, Job, JobItems, Question, Report};
 pub use origins::{OriginStatus, OriginsView};
+pub use purge_alls::{Mark, PurgeAlls};
 pub use sites::{Freshness, PurgedSite};
+pub use untagged::{Copies, Untagged, WithoutTags};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

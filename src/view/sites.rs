@@ -2,7 +2,10 @@
 
 use super::clock::Clock;
 use super::in_flight::{Inbox, Question};
-use crate::rewrite::Purged;
+use super::purge_alls::PurgeAlls;
+use super::untagged::{Untagged, WithoutTags};
+use crate::config::Mode;
+use crate::rewrite::{CdnType, Purged};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +18,8 @@ pub struct PurgedSite {
     pub number: u32,
     /// What was purged.
     pub purged: Purged,
+    /// What went to its CDNs without our tags.
+    pub untagged: Untagged,
 }
 
 /// What keeps old responses out of caches.
@@ -22,9 +27,13 @@ pub struct PurgedSite {
 pub struct Freshness {
     /// The clock by which requests and purges are compared.
     pub clock: Clock,
+    /// What removes copies without our tags.
+    pub purge_alls: PurgeAlls,
     sites: Mutex<HashMap<String, Arc<PurgedSite>>>,
     workers: Mutex<Vec<mpsc::UnboundedSender<Question>>>,
     off: AtomicBool,
+    /// What former runs sent without our tags is not known.
+    untold: AtomicBool,
 }
 
 impl Freshness {
@@ -32,8 +41,42 @@ impl Freshness {
     pub fn site(&self, name: &str) -> Arc<PurgedSite> {
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         let number = u32::try_from(sites.len()).unwrap_or(u32::MAX);
-        let new = || Arc::new(PurgedSite { number, purged: Purged::default() });
+        let new =
+            || Arc::new(PurgedSite { number, purged: Purged::default(), untagged: Untagged::default() });
         sites.entry(name.to_owned()).or_insert_with(new).clone()
+    }
+
+    /// Every site that was ever asked for.
+    pub fn sites(&self) -> Vec<(String, Arc<PurgedSite>)> {
+        let sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
+        sites.iter().map(|(name, site)| (name.clone(), site.clone())).collect()
+    }
+
+    /// Why copies without our tags may be in the CDNs of this type of the site, if they may.
+    pub fn without_tags(&self, site: &str, mode: Mode, cdn: CdnType) -> Option<WithoutTags> {
+        self.without_tags_at(site, mode, cdn, self.clock.now_ms())
+    }
+
+    /// The same at that moment.
+    pub(crate) fn without_tags_at(
+        &self,
+        site: &str,
+        mode: Mode,
+        cdn: CdnType,
+        now_ms: i64,
+    ) -> Option<WithoutTags> {
+        if mode != Mode::On {
+            return Some(WithoutTags::Mode(mode));
+        }
+        if self.untold.load(Ordering::Relaxed) {
+            return Some(WithoutTags::Untold);
+        }
+        self.site(site).untagged.until_ms(cdn, now_ms).map(WithoutTags::Until)
+    }
+
+    /// Whether it is not known what former runs sent without our tags.
+    pub fn set_untold(&self, untold: bool) {
+        self.untold.store(untold, Ordering::Relaxed);
     }
 
     /// A worker will answer questions.

@@ -214,15 +214,14 @@ impl Call {
             settlement.widen = Some(Wider { item, why });
             return self.settle(settlement, |_, _| SendOutcome::Widened).await;
         }
-        let terms = self.target.terms();
-        let Some(item) = terms.wider(hard).filter(|_| !is_site) else {
+        let Some(item) = self.target.wider(hard).filter(|_| !is_site) else {
             // Good ones among bad ones get through.
             if self.filled.wanted_by.len() > 1 {
                 return Box::pin(self.split(settlement)).await;
             }
             return self.settle(settlement, |_, _| SendOutcome::Failed).await;
         };
-        settlement.widen = Some(Wider { item: item.clone(), why: WHY_REFUSED.to_owned() });
+        settlement.widen = Some(Wider { item, why: WHY_REFUSED.to_owned() });
         self.settle(settlement, |_, _| SendOutcome::Widened).await;
     }
 

@@ -127,7 +127,7 @@ impl Engine {
         let cell = self.view.cell(&site.name, &cdn.name);
         let account = self.account(&cdn.account, || rates(cdn));
         let adapter = (self.adapter)(cdn);
-        let shared = (self.view.freshness.clock, self.shared.clone());
+        let shared = (self.view.freshness.clone(), self.shared.clone());
         let target = Arc::new(Target::new(site, cdn, adapter, account, cell, shared));
         self.tasks.spawn(supervised(target.clone(), "check", check::run));
         self.tasks.spawn(supervised(target.clone(), "completion", completion::run));

@@ -75,12 +75,12 @@ async fn widen(target: &Target, due: &Due) -> bool {
     let hard = due.groups.iter().any(|group| group.hard);
     let sends: usize = due.groups.iter().map(|group| group.count).sum();
     // One item in place of one is no faster.
-    let Some(item) = terms.wider(hard).filter(|_| sends > 1) else { return false };
+    let Some(item) = target.wider(hard).filter(|_| sends > 1) else { return false };
     let why = format!(
         "at the CDN's rate it would take longer than max_purge_lag ({} s), so everything of the site is purged",
         terms.max_lag.as_secs()
     );
-    let wider = Wider { item: item.clone(), why: why.clone() };
+    let wider = Wider { item, why: why.clone() };
     let widened = shared.store.widen(key.clone(), wider, shared.now_ms()).await;
     shared.written(&widened);
     let jobs = widened.unwrap_or_default();

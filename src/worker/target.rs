@@ -6,12 +6,11 @@ use super::pace::Pace;
 use super::verify::Waiting;
 use super::{Clock, Observer, Transport, milliseconds, with_causes};
 use crate::cdn::{Adapter, Capabilities, Counted, Item, ItemKind, Rates, Reply, SignContext, rates};
-use crate::config::{Cdn, Site};
-use crate::purge::State;
-use crate::purge::widest;
+use crate::config::{Cdn, Mode, Site};
+use crate::purge::{Means, State, widest};
 use crate::rewrite::{CdnType, Policy};
 use crate::store::{CdnKey, EndedJob, QueueStatus, Store, StoreError};
-use crate::view::{Clock as StampClock, PurgeHealth};
+use crate::view::{Clock as StampClock, Freshness, PurgeHealth};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -110,6 +109,8 @@ pub(super) struct Target {
     pub(super) verifying: Waiting,
     /// The clock of stamps.
     pub(super) stamps: StampClock,
+    /// Tells whether copies without our tags may be there.
+    freshness: Arc<Freshness>,
     pub(super) shared: Arc<Shared>,
     health: Mutex<Health>,
     /// What the proxy reads.
@@ -123,7 +124,7 @@ impl Target {
         adapter: Arc<dyn Adapter>,
         account: Arc<Account>,
         cell: Arc<PurgeHealth>,
-        (stamps, shared): (StampClock, Arc<Shared>),
+        (freshness, shared): (Arc<Freshness>, Arc<Shared>),
     ) -> Self {
         let capabilities = adapter.capabilities();
         let target = Self {
@@ -138,7 +139,8 @@ impl Target {
             pace: Pace::new(),
             wake: Notify::new(),
             verifying: Waiting::default(),
-            stamps,
+            stamps: freshness.clock,
+            freshness,
             accepted: Notify::new(),
             recheck: Notify::new(),
             shared,
@@ -158,6 +160,13 @@ impl Target {
     /// What the site asks of its purges.
     pub(super) fn terms(&self) -> Arc<Terms> {
         self.terms.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All of the site, if it can be purged. Its tag does not reach copies that have none.
+    pub(super) fn wider(&self, hard: bool) -> Option<Item> {
+        let terms = self.terms();
+        let untagged = self.freshness.without_tags(&self.key.site, terms.mode, self.cdn_type).is_some();
+        terms.wider[usize::from(untagged)][usize::from(hard)].clone()
     }
 
     /// Now, and a nonce, for signatures.
@@ -275,8 +284,10 @@ pub(super) struct Terms {
     pub(super) guard_ttl: Duration,
     /// A purge older than this is given up: no copy that it was to remove is fresh any more.
     pub(super) give_up_ms: i64,
-    /// All of the site, softly and hard: what is sent where items are refused or would take too long.
-    wider: [Option<Item>; 2],
+    mode: Mode,
+    /// All of the site, softly and hard, where every copy has our tags and where not: what is sent where items are refused or
+    /// would take too long.
+    wider: [[Option<Item>; 2]; 2],
 }
 
 impl Terms {
@@ -286,13 +297,12 @@ impl Terms {
             origin_settle: site.origin_settle,
             guard_ttl: site.policy.ttls.guard,
             give_up_ms: milliseconds(longest_ttl(&site.policy)),
-            wider: [false, true].map(|hard| widest(site, cdn, capabilities, hard)),
+            mode: site.mode,
+            wider: [None, Some(String::new())].map(|untagged| {
+                let means = Means { can: capabilities, untagged };
+                [false, true].map(|hard| widest(site, cdn, means.clone(), hard))
+            }),
         }
-    }
-
-    /// All of the site, if it can be purged.
-    pub(super) fn wider(&self, hard: bool) -> Option<&Item> {
-        self.wider[usize::from(hard)].as_ref()
     }
 }
 

@@ -23,6 +23,7 @@ mod guard_cost;
 mod hardening;
 mod harness;
 mod kit;
+mod modes;
 mod passthrough;
 mod proxy;
 mod purging;

@@ -6,7 +6,7 @@ use crate::purge::State;
 use crate::store::{
     Attempt, CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, JobView, Left, NewPurge, Pause,
     PausedBy, PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture,
-    Verification, Wider, Work,
+    UntaggedCopies, Verification, Wider, Work,
 };
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -18,6 +18,8 @@ use tokio::sync::{Notify, Semaphore, watch};
 pub(crate) struct FakeStore {
     purges: Mutex<Vec<PurgeView>>,
     keys: Mutex<HashMap<String, (String, String)>>,
+    /// Copies without tags that were noted last.
+    pub(crate) untagged: Mutex<Vec<UntaggedCopies>>,
     /// Every verb fails.
     pub(crate) broken: AtomicBool,
     /// A commit takes a permit; the test may take them all.
@@ -33,6 +35,7 @@ impl Default for FakeStore {
         Self {
             purges: Mutex::default(),
             keys: Mutex::default(),
+            untagged: Mutex::default(),
             broken: AtomicBool::new(false),
             commits: Semaphore::new(Self::COMMITS as usize),
             asked: Notify::new(),
@@ -249,6 +252,18 @@ impl Store for FakeStore {
 
     fn cancel(&self, _: String, _: i64) -> StoreFuture<'_, Vec<EndedJob>> {
         self.answer(Vec::new)
+    }
+
+    fn note_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()> {
+        self.answer(move || *self.untagged.lock().unwrap() = copies)
+    }
+
+    fn forget_untagged(&self, _: Vec<UntaggedCopies>) -> StoreFuture<'_, ()> {
+        self.answer(|| ())
+    }
+
+    fn untagged(&self) -> StoreFuture<'_, Vec<UntaggedCopies>> {
+        self.answer(|| self.untagged.lock().unwrap().clone())
     }
 
     fn probe(&self, _: i64) -> StoreFuture<'_, ()> {

@@ -13,6 +13,7 @@ mod operate;
 mod publish;
 mod read;
 mod reload;
+mod untagged;
 mod wait;
 
 pub(crate) use fake::{FakeControl, FakeStore};
@@ -153,6 +154,7 @@ fn plan(site: &Site, request: &PurgeRequest) -> Vec<JobPlan> {
         cdn_type: cdn.dialect.cdn,
         items: (0..request.item_count()).map(|index| item(index.to_string())).collect(),
         everything: false,
+        untagged: false,
         fallback: Vec::new(),
         repeat_after_ms: 0,
     };

@@ -108,6 +108,9 @@ fn describe_site(site: &Site, f: &mut Formatter<'_>) -> fmt::Result {
         duration(ttls.not_found),
         count(site.policy.rules.len(), "rule"),
     )?;
+    if site.mode != Mode::On {
+        writeln!(f, "  purges  by URL and each CDN's purge-all: in this mode copies have no tags")?;
+    }
     site.cdns.iter().try_for_each(|cdn| describe_cdn(cdn, f))
 }
 
@@ -201,6 +204,7 @@ mod tests {
           origin  https://a.example, then http://b.example:8080, Host: its own name
           opt-in  of peers from 10.0.0.0/8
           ttls    edge 2d, browser as the origin says, fallback 5m, not found 5m; 1 rule
+          purges  by URL and each CDN's purge-all: in this mode copies have no tags
           cdn     fastly (fastly:www/fastly): TTL in surrogate-control, tags in surrogate-key, hard purges, again after 2s (everything 30s), URLs on www.example.com
           cdn     cloudfront (cloudfront:www/cloudfront): TTL in cache-control, no tags, hard purges, everything is all of the CDN, URLs on www.example.com
 

@@ -142,7 +142,8 @@ impl World {
                 outlet.begin();
                 let provenance = Provenance { keys: testing::of_path("/a").into(), generated_ms: 0 };
                 let (cdns, waiting) = ([CdnType::Fastly].into_iter().collect(), Vec::new());
-                let response = Response { site: 1, cdns, margin_ms: MARGIN, provenance, waiting };
+                let response =
+                    Response { site: 1, cdns, untagged: false, margin_ms: MARGIN, provenance, waiting };
                 let number = self.in_flight.begin(response);
                 self.all.push(Real { connection, number, at: None, left_ms: None });
             }
@@ -210,6 +211,7 @@ impl World {
             while let Ok(report) = purge.reports.try_recv() {
                 match report {
                     Report::Found(found) => purge.found = !found.is_empty(),
+                    Report::Untagged(cdns) => unreachable!("all of them have tags: {cdns:?}"),
                     Report::Ends(at_ms) => purge.told_ms = purge.told_ms.max(at_ms),
                 }
             }

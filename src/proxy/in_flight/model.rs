@@ -64,7 +64,8 @@ fn play(order: Order) -> (Left, bool) {
             Provenance { keys: testing::of_path("/a").into(), generated_ms: guard.generated_ms(age) };
         let guarded = purged.covers(&provenance.keys, provenance.generated_ms);
         let (cdns, margin_ms) = ([CdnType::Fastly].into_iter().collect(), MARGIN * STEP);
-        let response = Response { site: 1, cdns, margin_ms, provenance, waiting: Vec::new() };
+        let response =
+            Response { site: 1, cdns, untagged: false, margin_ms, provenance, waiting: Vec::new() };
         let set_out = || {
             outlet.begin();
             in_flight.begin(response)
@@ -105,6 +106,7 @@ fn play(order: Order) -> (Left, bool) {
             match report {
                 Report::Found(items) => found = !items.is_empty(),
                 Report::Ends(at_ms) => arrived_ms = Some(at_ms),
+                Report::Untagged(_) => {}
             }
         }
     }

@@ -1,3 +1,5 @@
+mod untagged;
+
 use super::super::testing::{capabilities, site};
 use super::*;
 use crate::rewrite::aem::{ComputeKeys, Ids, Partition, Project};

@@ -2,6 +2,7 @@
 
 use crate::cdn::{Item, ItemKind};
 use crate::purge::{Cover, Filling, Fit, JobPlan, SendReason, State, scheduling_kind};
+use crate::rewrite::CdnType;
 use crate::store::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,6 +80,8 @@ pub(super) struct Memory {
     paused: BTreeSet<String>,
     works: BTreeMap<i64, (String, Work, Vec<usize>)>,
     last_work: i64,
+    /// Until when copies without tags live, and the longest lifetime, by type of CDN.
+    untagged: BTreeMap<CdnType, (i64, i64)>,
     /// Idempotency keys: hash, when, and which purge.
     keys: BTreeMap<String, (String, i64, usize)>,
 }
@@ -129,6 +132,28 @@ impl Memory {
             }
         }
         Enqueued::Created
+    }
+
+    pub(super) fn note_untagged(&mut self, cdn: CdnType, until_ms: i64, longest_ms: i64) {
+        let known = self.untagged.entry(cdn).or_insert((until_ms, longest_ms));
+        let is_absurd = known.0 - until_ms > 2 * 365 * DAY_MS;
+        *known = (if is_absurd { until_ms } else { known.0.max(until_ms) }, known.1.max(longest_ms));
+    }
+
+    pub(super) fn forget_untagged(&mut self, cdn: CdnType, until_ms: i64) {
+        if let Some(known) = self.untagged.get_mut(&cdn) {
+            known.0 = known.0.min(until_ms);
+        }
+    }
+
+    pub(super) fn untagged(&self) -> Vec<UntaggedCopies> {
+        let row = |(cdn_type, (until_ms, longest_ms)): (&CdnType, &(i64, i64))| UntaggedCopies {
+            site: "www".into(),
+            cdn_type: *cdn_type,
+            until_ms: *until_ms,
+            longest_ms: *longest_ms,
+        };
+        self.untagged.iter().map(row).collect()
     }
 
     /// The purge of this id, if it is still there.
@@ -261,7 +286,8 @@ impl Memory {
         let send = self.lease(id, None, claim);
         let all = send.item.kind == ItemKind::Everything;
         let absorbed = self.line(cdn, now_ms, |other| {
-            (send.item.hard || !other.item.hard) && (all || other.kind != ItemKind::Everything)
+            let is_covered = other.kind != ItemKind::Everything && !self.jobs[other.job].plan.untagged;
+            (send.item.hard || !other.item.hard) && (all || is_covered)
         });
         for other in &absorbed {
             let other = self.sends.get_mut(other).unwrap();

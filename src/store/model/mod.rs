@@ -16,6 +16,7 @@ const START: i64 = 1_700_000_000_000;
 const DAY: i64 = 24 * 60 * 60 * 1_000;
 const FILE: &str = "store.db";
 const CDNS: [&str; 2] = ["fastly", "cloudfront"];
+const TYPES: [CdnType; 2] = [CdnType::Fastly, CdnType::Cloudfront];
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -25,8 +26,11 @@ enum Op {
         kind: Kind,
         repeats: bool,
         later: bool,
+        untagged: bool,
         key: Option<(u8, u8)>,
     },
+    /// Type of CDN, until when (in days from now), longest lifetime; and whether that is the end of those before.
+    Untagged(usize, i64, i64, bool),
     Pass(i64),
     Claim {
         cdn: usize,
@@ -92,6 +96,7 @@ fn op() -> impl Strategy<Value = Op> {
         kind,
         any::<bool>(),
         prop::bool::weighted(0.1),
+        prop::bool::weighted(0.2),
         prop::option::weighted(0.2, (0..3_u8, 0..2_u8)),
     );
     let pass = prop_oneof![30 => 0..3_000_i64, 1 => Just(DAY)];
@@ -114,7 +119,9 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(End::Mixed),
     ];
     prop_oneof![
-        6 => enqueue.prop_map(|(cdns, items, kind, repeats, later, key)| Op::Enqueue { cdns, items, kind, repeats, later, key }),
+        6 => enqueue.prop_map(|(cdns, items, kind, repeats, later, untagged, key)| Op::Enqueue { cdns, items, kind, repeats, later, untagged, key }),
+        1 => (cdn(), 0..1_000_i64, 0..9_i64, any::<bool>())
+            .prop_map(|(cdn, days, longest, end)| Op::Untagged(cdn, days, longest, end)),
         3 => pass.prop_map(Op::Pass),
         8 => claim.prop_map(|(cdn, site, hard, kinds, most, bytes, bulk)| Op::Claim { cdn, site, hard, kinds, most, bytes, bulk }),
         8 => (any::<Index>(), end, any::<bool>()).prop_map(|(claim, end, work)| Op::Settle { claim, end, work }),
@@ -189,8 +196,9 @@ impl Run {
         let now_ms = self.now_ms;
         match op {
             Op::Pass(ms) => self.now_ms += ms,
-            Op::Enqueue { cdns, items, kind, repeats, later, key } => {
+            Op::Enqueue { cdns, items, kind, repeats, later, untagged, key } => {
                 let mut new = self.purge(cdns, items, *kind, *repeats, *later);
+                new.jobs.iter_mut().for_each(|job| job.untagged = *untagged);
                 new.idempotency = key.map(|(key, hash)| (key.to_string(), hash.to_string()));
                 let expected = self.memory.enqueue(&new);
                 assert_eq!(self.store().enqueue(new).await.unwrap(), expected);
@@ -268,6 +276,18 @@ impl Run {
                 let expected = self.memory.take_over();
                 assert_eq!(self.store().take_over().await.unwrap().leases, expected);
             }
+            Op::Untagged(cdn, days, longest_ms, end) => {
+                let (until_ms, longest_ms) = (now_ms + days * DAY, *longest_ms);
+                let cdn_type = TYPES[*cdn];
+                let copies = vec![UntaggedCopies { site: "www".into(), cdn_type, until_ms, longest_ms }];
+                if *end {
+                    self.memory.forget_untagged(cdn_type, until_ms);
+                    self.store().forget_untagged(copies).await.unwrap();
+                } else {
+                    self.memory.note_untagged(cdn_type, until_ms, longest_ms);
+                    self.store().note_untagged(copies).await.unwrap();
+                }
+            }
             Op::Settle { .. } => {}
         }
         self.compare().await;
@@ -293,9 +313,10 @@ impl Run {
         wanted.retain(|item| seen.insert(item.clone()));
         let job = |cdn: &usize| JobPlan {
             cdn: CDNS[*cdn].into(),
-            cdn_type: [CdnType::Fastly, CdnType::Cloudfront][*cdn],
+            cdn_type: TYPES[*cdn],
             items: wanted.clone(),
             everything: matches!(kind, Kind::Site | Kind::PurgeAll),
+            untagged: false,
             fallback: vec![],
             repeat_after_ms: if repeats { 300 } else { 0 },
         };
@@ -329,6 +350,9 @@ impl Run {
             let seen = (queue.jobs, queue.pending, queue.oldest_due_ms, queue.failed, queue.paused.is_some());
             assert_eq!(seen, self.memory.status(cdn), "{cdn}");
         }
+        let mut untagged = self.store().untagged().await.unwrap();
+        untagged.sort_by_key(|copies| copies.cdn_type);
+        assert_eq!(untagged, self.memory.untagged());
         for expected in self.memory.purges() {
             let purge = self.store().get(expected.0.clone()).await.unwrap().unwrap();
             assert_eq!(seen(purge), expected);

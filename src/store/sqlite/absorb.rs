@@ -33,13 +33,15 @@ pub(super) fn claim(connection: &Connection, cdn: i64, claim: &Claim) -> rusqlit
     let Some((_, id)) = first else { return Ok(Claimed::default()) };
     let send = lease(connection, id, None, claim.lease_until_ms)?;
     debug_assert_eq!(send.lane, Lane::Site);
-    // Only the CDN's own purge-all covers another of that kind.
+    // Only the CDN's own purge-all covers another of that kind, and what reaches copies without tags.
     let absorbed = connection
         .prepare_cached(
             "UPDATE sends SET leased = 1, due_ms = ?5, attempt = attempt + 1, absorber = ?6, absorber_attempt = ?7
              WHERE id IN (SELECT id FROM sends
                           WHERE cdn = ?1 AND lane IN (0, 1, 2) AND kind IN (0, 1, 2, 3) AND hard IN (0, ?2)
-                            AND due_ms <= ?3 AND id <> ?6 AND (?4 OR kind <> 3) LIMIT ?8)",
+                            AND due_ms <= ?3 AND id <> ?6
+                            AND (?4 OR kind <> 3 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = job AND untagged))
+                          LIMIT ?8)",
         )?
         .execute(params![
             cdn,

@@ -100,6 +100,9 @@ fn insert_job(connection: &Connection, purge: &NewPurge, n: i64, job: &JobPlan) 
             done.then_some(purge.now_ms),
         ])?;
     let id = connection.last_insert_rowid();
+    if job.untagged {
+        connection.prepare_cached("UPDATE jobs SET untagged = 1 WHERE id = ?1")?.execute([id])?;
+    }
 
     let mut item = connection
         .prepare_cached("INSERT INTO items (job, n, kind, hard, value) VALUES (?1, ?2, ?3, ?4, ?5)")?;

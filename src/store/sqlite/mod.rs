@@ -13,6 +13,7 @@ mod rates;
 mod read;
 mod settle;
 mod threads;
+mod untagged;
 mod verified;
 mod widen;
 mod works;
@@ -24,7 +25,8 @@ pub use open::OpenError;
 
 use super::{
     CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, NewPurge, PausedBy, PurgeView,
-    QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, Verification, Wider, Work,
+    QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, UntaggedCopies,
+    Verification, Wider, Work,
 };
 use crate::failpoint;
 use rusqlite::Connection;
@@ -257,6 +259,18 @@ impl Store for SqliteStore {
         self.write("remove old purges", move |connection| {
             housekeeping::sweep(connection, ended_before_ms, now_ms)
         })
+    }
+
+    fn note_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()> {
+        self.write("note copies without tags", move |connection| untagged::note(connection, &copies))
+    }
+
+    fn forget_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()> {
+        self.write("forget copies without tags", move |connection| untagged::forget(connection, &copies))
+    }
+
+    fn untagged(&self) -> StoreFuture<'_, Vec<UntaggedCopies>> {
+        self.read("tell of copies without tags", untagged::all)
     }
 
     fn probe(&self, now_ms: i64) -> StoreFuture<'_, ()> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The version of `schema.sql`, kept in `user_version`.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 /// "OShm", kept in `application_id`: the file is ours.
 pub(super) const APPLICATION: i32 = 0x4f53_686d;
 
@@ -155,6 +155,16 @@ fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
 const VERIFICATION: &str = "ALTER TABLE jobs ADD COLUMN verification TEXT;  -- fresh | stale | unknown
     ALTER TABLE jobs ADD COLUMN verified_ms INTEGER;";
 
+/// Version 3: copies without our tags, and the jobs whose items reach them.
+const UNTAGGED: &str = "CREATE TABLE untagged (
+        site       TEXT NOT NULL,
+        type       TEXT NOT NULL,     -- of the CDNs
+        until_ms   INTEGER NOT NULL,  -- when the last of them ends
+        longest_ms INTEGER NOT NULL,  -- the longest lifetime that one of them had
+        PRIMARY KEY (site, type)
+    ) WITHOUT ROWID;
+    ALTER TABLE jobs ADD COLUMN untagged INTEGER NOT NULL DEFAULT 0;";
+
 /// Brings an older file to this version. Each step is one transaction and runs once.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
@@ -164,6 +174,9 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     if version < 2 {
         transaction.execute_batch(VERIFICATION)?;
+    }
+    if version < 3 {
+        transaction.execute_batch(UNTAGGED)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;

@@ -1,0 +1,112 @@
+//! Responses that go to a CDN without our tags: whatever mode `observe` and `off` let through, and answers to an opt-in that was
+//! not believed. Only their URL, or a purge of everything, removes their copies: so the control plane is told until when there may
+//! be any, and a purge that comes while one is on its way purges again. Nothing of such a response changes.
+
+use super::flight::Flight;
+use super::key_fields::{KeyFields, Single};
+use super::opt_in::OptIn;
+use super::site::Site;
+use crate::config::Mode;
+use crate::head::ResponseHead;
+use crate::rewrite::{CdnType, CdnTypes, Lifetime};
+use http::{Method, StatusCode};
+
+/// The response to a request, if that will have none of our tags and a CDN may keep it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Untagged {
+    /// Which CDN gets it, or may.
+    cdns: CdnTypes,
+}
+
+impl Untagged {
+    /// In mode `on` a request without the opt-in header is nobody's who purges. In the other modes any request may come from a
+    /// CDN whose opt-in will be believed one day.
+    pub(super) fn expected(
+        site: &Site,
+        opt_in: &OptIn<'_>,
+        fields: &KeyFields<'_>,
+        method: &Method,
+    ) -> Option<Self> {
+        let is_kept = *method == Method::GET || *method == Method::HEAD;
+        let told = opt_in.edge.ok().map(|edge| edge.dialects.iter().map(|dialect| dialect.cdn).collect());
+        let is_untagged = match site.mode {
+            Mode::On => fields.opt_in != Single::Absent && told.is_none(),
+            Mode::Observe | Mode::Off => true,
+        };
+        (is_kept && is_untagged).then_some(Self { cdns: told.unwrap_or(CdnTypes::ALL) })
+    }
+
+    /// The request leaves for the origin. From here on, since a purge that comes before the response does covers it already.
+    pub(super) fn sets_out(self, site: &Site, flight: &mut Flight) {
+        // Without a CDN there is nothing that could be purged.
+        if !site.edges.are_none() {
+            flight.sets_out_untagged(site, self.cdns);
+        }
+    }
+
+    /// The response is there, and says how long it may be kept.
+    pub(super) fn answered(self, site: &Site, response: &ResponseHead, flight: &mut Flight) {
+        let now_ms = flight.now_ms();
+        let is_own = |name: &http::HeaderName| site.edges.read_lifetimes_in(name);
+        let lifetime = Lifetime::of(response.status, &response.headers, is_own, now_ms);
+        // Of one that it may be any, all are told: one that the site has not got yet may be it.
+        let concerned = CdnType::ALL.into_iter().filter(|cdn| self.cdns.contains(*cdn));
+        let is_kept = |cdn: &CdnType| site.purged.untagged.note(*cdn, lifetime, now_ms);
+        let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        let is_kept = !switches && concerned.filter(is_kept).count() > 0;
+        if !is_kept {
+            drop(flight.take_ticket());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{fixture, opt_in, opt_in::Caller};
+    use super::*;
+    use crate::config::Trust;
+    use crate::view::PurgeHealthView;
+    use http::Version;
+
+    /// Of the answer to a request with these lines: `no` if it is none of these, else the CDN.
+    fn expected(mode: Mode, trust: Trust, method: &str, lines: &[(&str, &str)]) -> String {
+        let mut site = fixture::site("www", &["www.example.com"]);
+        site.cdns = vec![fixture::cdn("fastly", CdnType::Fastly), fixture::cdn("varnish", CdnType::Varnish)];
+        (site.mode, site.trust) = (mode, trust);
+        let routing = fixture::routing(&fixture::config(vec![site]), &PurgeHealthView::default());
+        let site = &routing.sites()[0];
+        let head = fixture::request(Version::HTTP_11, method, "/", lines);
+        let fields = KeyFields::of(&head.headers);
+        let caller = Caller { address: [192, 0, 2, 1].into(), certified: false };
+        let opt_in = opt_in::decide(site, caller, &fields);
+        match Untagged::expected(site, &opt_in, &fields, &head.method) {
+            None => "no".to_owned(),
+            Some(Untagged { cdns: CdnTypes::ALL }) => "any".to_owned(),
+            Some(untagged) => {
+                let cdns: Vec<_> =
+                    CdnType::ALL.into_iter().filter(|cdn| untagged.cdns.contains(*cdn)).collect();
+                format!("{cdns:?}")
+            }
+        }
+    }
+
+    #[test]
+    fn what_goes_out_without_our_tags() {
+        let opted_in = [("x-push-invalidation", "enabled"), ("x-byo-cdn-type", "fastly")];
+        let of = |mode, lines: &[(&str, &str)]| expected(mode, Trust::Any, "GET", lines);
+        assert_eq!(of(Mode::On, &opted_in), "no");
+        assert_eq!(of(Mode::On, &[]), "no");
+        assert_eq!(of(Mode::Observe, &opted_in), "[Fastly]");
+        assert_eq!(of(Mode::Observe, &opted_in[..1]), "[Fastly, Varnish]");
+        assert_eq!(of(Mode::Observe, &[]), "any");
+        assert_eq!(of(Mode::Off, &opted_in), "any");
+        // Opt-ins that were not believed: malformed, repeated, and not trusted. One for a CDN that the site lacks gets tags.
+        assert_eq!(of(Mode::On, &[("x-push-invalidation", "yes")]), "any");
+        assert_eq!(of(Mode::On, &[opted_in[0], opted_in[0]]), "any");
+        assert_eq!(of(Mode::On, &[opted_in[0], ("x-byo-cdn-type", "akamai")]), "no");
+        let nobody = || Trust::Addresses(vec![]);
+        assert_eq!(expected(Mode::On, nobody(), "GET", &opted_in), "any");
+        assert_eq!(expected(Mode::On, nobody(), "HEAD", &opted_in), "any");
+        assert_eq!(expected(Mode::On, nobody(), "POST", &opted_in), "no");
+    }
+}

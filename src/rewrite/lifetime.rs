@@ -1,0 +1,244 @@
+//! For how long a CDN may keep a response that goes out as its origin sent it: at most so long, since what purges have to
+//! reach must not be underrated. A CDN reads some of the fields that speak of lifetimes, and which those are depends on how it
+//! is configured: so the longest of them counts, and one that forbids takes back only what stands in the same place.
+
+use super::CdnType;
+use super::cache_control::{Directive, Name, delta_seconds, directives};
+use super::dialect::Syntax;
+use super::fields::Field;
+use crate::head::{Headers, Known};
+use http::{HeaderName, HeaderValue, StatusCode};
+use smallvec::SmallVec;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// For how long a CDN may keep a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Not at all.
+    Not,
+    /// At most for so long.
+    For(Duration),
+    /// For as long as what it stored before, from now on: a 304 that says nothing of its own.
+    AsStored,
+}
+
+/// What the fields of a response say of its lifetime.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetime {
+    /// Seconds by `Cache-Control`, stale ones included, and by `Expires`.
+    general: Option<u32>,
+    /// Seconds by a field for CDNs.
+    targeted: Option<u32>,
+    private: bool,
+    /// `no-store` or `no-cache`.
+    not_reused: bool,
+    not_modified: bool,
+}
+
+impl Lifetime {
+    /// Of a response that arrives at `now_ms`, in milliseconds since the epoch. `is_own` names the fields in which the site's
+    /// CDNs read their lifetimes, where those are none of the usual ones.
+    pub fn of(
+        status: StatusCode,
+        headers: &Headers,
+        is_own: impl Fn(&HeaderName) -> bool,
+        now_ms: i64,
+    ) -> Self {
+        let not_modified = status == StatusCode::NOT_MODIFIED;
+        let mut lifetime =
+            Self { general: None, targeted: None, private: false, not_reused: false, not_modified };
+        let (mut expires, mut date) = (None, None);
+        for line in headers.lines() {
+            match line.known() {
+                Known::CacheControl => lifetime.read(line.value()),
+                Known::Expires => expires = expires.or(Some(line.value())),
+                Known::Date => date = date.or(Some(line.value())),
+                known => {
+                    let field = Field::named(line.name()).filter(|field| Field::TARGETED.contains(field));
+                    let is_own = || !known.is_one_name() && is_own(line.name());
+                    if let Some(field) = field.or_else(|| is_own().then_some(Field::OwnTtl)) {
+                        lifetime.targeted = lifetime.targeted.max(seconds(line.value(), Syntax::of(field)));
+                    }
+                }
+            }
+        }
+        if let Some(after) = expires.and_then(|expires| left(expires, date, now_ms)) {
+            lifetime.general = lifetime.general.max(Some(after));
+        }
+        lifetime
+    }
+
+    fn read(&mut self, line: &HeaderValue) {
+        for directive in directives(line.as_bytes(), Syntax::CacheControl) {
+            match directive.name {
+                Name::Private => self.private = true,
+                Name::NoStore | Name::NoCache => self.not_reused = true,
+                _ => {}
+            }
+        }
+        self.general = self.general.max(seconds(line, Syntax::CacheControl));
+    }
+
+    /// For how long a CDN of this type may keep it.
+    pub fn at(self, cdn: CdnType) -> Kept {
+        // Fastly reads neither `no-store` nor `no-cache` of Cache-Control.
+        let forbidden = self.private || self.not_reused && cdn != CdnType::Fastly;
+        let general = match self.general {
+            _ if forbidden => None,
+            None if self.not_modified && self.targeted.is_none() => return Kept::AsStored,
+            None => Some(default_seconds(cdn)),
+            given => given,
+        };
+        match general.max(self.targeted) {
+            None | Some(0) => Kept::Not,
+            Some(seconds) => Kept::For(Duration::from_secs(seconds.into())),
+        }
+    }
+}
+
+/// For how long a CDN keeps a response that says nothing, unless it was told otherwise.
+pub fn default_lifetime(cdn: CdnType) -> Duration {
+    Duration::from_secs(default_seconds(cdn).into())
+}
+
+fn default_seconds(cdn: CdnType) -> u32 {
+    match cdn {
+        // The TTL of a service without one of its own ("Fallback TTL").
+        CdnType::Fastly => 3_600,
+        // There is none: the property decides, and its templates keep what is static for a week.
+        CdnType::Akamai => 604_800,
+        // "Edge TTL" of a 200.
+        CdnType::Cloudflare => 7_200,
+        // The "default TTL" of a cache policy.
+        CdnType::Cloudfront => 86_400,
+        // `default_ttl`.
+        CdnType::Varnish => 120,
+    }
+}
+
+/// The longest that a line gives to a shared cache: fresh, and stale after that. Prohibitions aside.
+fn seconds(line: &HeaderValue, syntax: Syntax) -> Option<u32> {
+    let (mut fresh, mut stale) = (None, 0);
+    for directive in directives(line.as_bytes(), syntax) {
+        match directive.name {
+            Name::MaxAge | Name::SMaxAge => fresh = fresh.max(Some(at_most(&directive, syntax))),
+            Name::StaleWhileRevalidate | Name::StaleIfError => stale = stale.max(at_most(&directive, syntax)),
+            _ => {}
+        }
+    }
+    fresh.map(|seconds| seconds.saturating_add(stale))
+}
+
+/// What a cache may take the argument for: what is no number, like `60s`, some read up to where it ends to be one.
+fn at_most(directive: &Directive<'_>, syntax: Syntax) -> u32 {
+    let digits = directive.raw.iter().skip_while(|byte| !byte.is_ascii_digit());
+    let digits: SmallVec<[u8; 16]> = digits.take_while(|byte| byte.is_ascii_digit()).copied().collect();
+    directive.seconds(syntax).max(delta_seconds(&digits))
+}
+
+/// The seconds until `Expires`, by the origin's clock or by ours, whichever are more; what is no date is over.
+fn left(expires: &HeaderValue, date: Option<&HeaderValue>, now_ms: i64) -> Option<u32> {
+    let now = UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(now_ms).ok()?))?;
+    let Some(expires) = parse(expires) else { return Some(0) };
+    let since = |moment: SystemTime| expires.duration_since(moment).unwrap_or_default();
+    let after = since(now).max(date.and_then(parse).map(since).unwrap_or_default());
+    let rounded_up = after.as_secs().saturating_add(u64::from(!after.is_zero()));
+    Some(u32::try_from(rounded_up).unwrap_or(u32::MAX))
+}
+
+fn parse(value: &HeaderValue) -> Option<SystemTime> {
+    httpdate::parse_http_date(value.to_str().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
+
+    const NOW_MS: i64 = 784_111_777_000; // Sun, 06 Nov 1994 08:49:37 GMT
+
+    fn of(status: u16, lines: &[(&'static str, &str)]) -> Lifetime {
+        let line = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        let headers = lines.iter().map(line).collect();
+        let status = StatusCode::from_u16(status).unwrap();
+        Lifetime::of(status, &headers, |name| name == "x-ttl", NOW_MS)
+    }
+
+    #[track_caller]
+    fn check(lines: &[(&'static str, &str)], cdn: CdnType, expected: Option<u64>) {
+        let expected = expected.map_or(Kept::Not, |seconds| Kept::For(Duration::from_secs(seconds)));
+        assert_eq!(of(200, lines).at(cdn), expected, "{lines:?}");
+    }
+
+    #[test]
+    fn the_longest_that_a_field_gives() {
+        for cdn in CdnType::ALL {
+            check(&[("cache-control", "max-age=600")], cdn, Some(600));
+            check(&[("cache-control", "max-age=60, s-maxage=600")], cdn, Some(600));
+            check(&[("cache-control", "s-maxage=60, max-age=600")], cdn, Some(600));
+            check(&[("cache-control", "max-age=0")], cdn, None);
+            check(&[("cache-control", "max-age=60, stale-while-revalidate=600")], cdn, Some(660));
+            check(&[("cache-control", "max-age=60"), ("surrogate-control", "max-age=600")], cdn, Some(600));
+            check(&[("cache-control", "max-age=600"), ("cdn-cache-control", "no-store")], cdn, Some(600));
+            check(
+                &[("cache-control", "max-age=0"), ("edge-control", "!no-store, max-age=1h")],
+                cdn,
+                Some(3_600),
+            );
+            check(&[("cache-control", "max-age=60"), ("x-ttl", "max-age=90")], cdn, Some(90));
+            check(&[("cache-control", "max-age=60"), ("x-other", "max-age=90")], cdn, Some(60));
+            check(&[("cache-control", "max-age=60s")], cdn, Some(60));
+            check(&[("cache-control", "max-age=\"60")], cdn, Some(60));
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_lives_as_long_as_the_cdn_likes() {
+        for (cdn, seconds) in
+            [(Fastly, 3_600), (Akamai, 604_800), (Cloudflare, 7_200), (Cloudfront, 86_400), (Varnish, 120)]
+        {
+            check(&[], cdn, Some(seconds));
+            check(&[("cache-control", "public")], cdn, Some(seconds));
+            // For a CDN that does not read the field.
+            check(&[("cdn-cache-control", "max-age=60")], cdn, Some(seconds));
+            assert_eq!(default_lifetime(cdn), Duration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn what_is_forbidden_is_not_kept_unless_the_cdn_is_told_by_itself() {
+        for cdn in CdnType::ALL {
+            check(&[("cache-control", "private, max-age=60")], cdn, None);
+            check(&[("cache-control", "no-store"), ("surrogate-control", "max-age=60")], Varnish, Some(60));
+            check(&[("cache-control", "private"), ("surrogate-control", "max-age=60")], cdn, Some(60));
+        }
+        for forbidden in ["no-store", "no-cache", "no-store, max-age=0"] {
+            check(&[("cache-control", forbidden)], Varnish, None);
+        }
+        check(&[("cache-control", "no-store")], Fastly, Some(3_600));
+        check(&[("cache-control", "no-store, max-age=0")], Fastly, None);
+    }
+
+    #[test]
+    fn expires_by_either_clock() {
+        let expires = ("expires", "Sun, 06 Nov 1994 08:50:37 GMT");
+        check(&[expires], Varnish, Some(61));
+        check(&[expires, ("date", "Sun, 06 Nov 1994 08:48:37 GMT")], Varnish, Some(121));
+        check(&[expires, ("date", "Sun, 06 Nov 1994 09:48:37 GMT")], Varnish, Some(61));
+        check(&[("expires", "0")], Varnish, None);
+        check(&[("expires", "Sun, 06 Nov 1994 08:49:00 GMT")], Varnish, None);
+        check(&[("expires", "0"), ("cache-control", "max-age=60")], Varnish, Some(60));
+    }
+
+    #[test]
+    fn a_304_without_a_lifetime_has_that_of_what_is_stored() {
+        for cdn in CdnType::ALL {
+            assert_eq!(of(304, &[("etag", "\"v1\"")]).at(cdn), Kept::AsStored);
+            let minute = Kept::For(Duration::from_secs(60));
+            assert_eq!(of(304, &[("cache-control", "max-age=60")]).at(cdn), minute);
+        }
+        assert_eq!(of(304, &[("cache-control", "no-store")]).at(Varnish), Kept::Not);
+    }
+}

@@ -433,7 +433,7 @@ mod tests {
         let told = format!("Untagged({fastly:?}) Found([(0, 0), (0, 1)]) more");
         assert_eq!(case.reports(ask(1, 200), 200), told);
         case.end(a, 300);
-        case.queue.take_all(0);
+        case.queue.take_all(1_700);
         let b = begin(CdnTypes::ALL);
         let told = format!("Untagged({:?}) Found([(0, 0), (0, 1), (1, 0)]) more", CdnTypes::ALL);
         assert_eq!(case.reports(ask(1, 200), 2_000), told);

@@ -101,6 +101,13 @@ pub(super) struct Rewriting {
     pub(super) lasts: bool,
 }
 
+/// What one dialect makes of a response, while the keys of all of them are collected.
+struct Part<'h, 'd> {
+    fields: Fields<'h, 'd>,
+    edits: Edits,
+    tags: Result<(), Reason>,
+}
+
 impl Rewriting {
     /// Decides; and tells how many seconds the response has spent in caches, if it comes from one.
     pub(super) fn of(
@@ -114,52 +121,31 @@ impl Rewriting {
         let rule = policy.rule(&path);
         let mut keys = Keys::default();
         keys.of_path(&path);
-        // Each dialect's edits by themselves; nearly always there is but one.
-        let mut parts: SmallVec<[(Fields<'_, '_>, Edits, Result<(), Reason>); 1]> = SmallVec::new();
+        // Nearly always there is one.
+        let mut parts: SmallVec<[Part<'_, '_>; 1]> = SmallVec::new();
         for dialect in edge.dialects {
             let (fields, mut edits) = (Fields::of(headers, dialect), Edits::default());
             page_header::write(request.path, &path, dialect, &mut edits);
             let tags =
                 tag_header::write(policy, rule, (&path, status), dialect, &fields, (&mut edits, &mut keys));
-            parts.push((fields, edits, tags));
+            parts.push(Part { fields, edits, tags });
         }
-        let keys = Rc::new(keys);
-        let (mut whole, mut age): (Option<Self>, _) = (None, None);
-        for (fields, mut edits, tags) in parts {
-            let dialect = fields.dialect();
-            let origin = Origin::read(&fields);
+        let (keys, mut whole, mut age) = (Rc::new(keys), None::<Self>, None);
+        for Part { fields, mut edits, tags } in parts {
+            let (dialect, origin) = (fields.dialect(), Origin::read(&fields));
             age = origin.age;
             let is_old = edge.has_purged(&Provenance::of(&keys, age, edge));
             let writer = Writer { policy, dialect, origin: &origin, fields: &fields, edits: &mut edits };
-            let asked = (&*path, rule, status);
-            let (decision, kept) = decide(asked, request, edge.fallback, (tags, is_old), writer);
-            // A lifetime that is the origin's shrinks with the age of the response, and dates are of a moment.
-            let is_origins = match rule.and_then(|rule| rule.browser_ttl) {
-                Some(ttl) => ttl == BrowserTtl::Origin,
-                None => policy.ttls.browser == BrowserTtl::Origin,
-            };
-            let is_of_its_age = match decision.outcome {
-                Outcome::Fallback => age.is_some(),
-                Outcome::Lengthened => age.is_some() && is_origins,
-                Outcome::Untouched => false,
-                Outcome::Guarded => true,
-            };
-            let is_get = matches!(*request.method, Method::GET | Method::HEAD);
-            let lasts = is_get && !status.is_redirection() && !is_of_its_age && origin.expires.is_none();
+            let (decision, kept) =
+                decide((&path, rule, status), request, edge.fallback, (tags, is_old), writer);
+            let lasts = lasts(policy, rule, (request, status), &origin, decision.outcome);
             let part = Self { decision, edits, keys: Rc::clone(&keys), kept, lasts };
             whole = Some(match whole {
                 None => part,
                 Some(whole) => whole.joined(part, dialect),
             });
         }
-        let nothing = || Self {
-            decision: Decision { outcome: Outcome::Untouched, reason: Reason::NoCdn },
-            edits: Edits::default(),
-            keys,
-            kept: true,
-            lasts: false,
-        };
-        (whole.unwrap_or_else(nothing), age)
+        (whole.expect("an edge has a dialect"), age)
     }
 
     /// The same also for another CDN that may have asked.
@@ -182,6 +168,27 @@ impl Rewriting {
     pub(super) fn is_purged(&self, age: Option<u32>, edge: Edge<'_>) -> bool {
         edge.has_purged(&Provenance::of(&self.keys, age, edge))
     }
+}
+
+/// Whether the same response to the same request is rewritten alike at any time and of any age.
+fn lasts(
+    policy: &Policy,
+    rule: Option<&Rule>,
+    (request, status): (RequestFacts<'_>, StatusCode),
+    origin: &Origin,
+    outcome: Outcome,
+) -> bool {
+    // The origin's own lifetime shrinks with the age of the response, and dates are of a moment.
+    let browser_ttl = rule.and_then(|rule| rule.browser_ttl).unwrap_or(policy.ttls.browser);
+    let is_of_its_age = match outcome {
+        Outcome::Fallback => origin.age.is_some(),
+        Outcome::Lengthened => origin.age.is_some() && browser_ttl == BrowserTtl::Origin,
+        Outcome::Untouched => false,
+        Outcome::Guarded => true,
+    };
+    // Of a redirect the whole URL matters, and of other methods their name.
+    let is_get = matches!(*request.method, Method::GET | Method::HEAD);
+    is_get && !status.is_redirection() && !is_of_its_age && origin.expires.is_none()
 }
 
 /// What is done to the response, and whether the CDN may keep it then.

@@ -251,7 +251,7 @@ impl Chain {
                 checked.failed(
                     "reached",
                     format!("The page answers {status} and points to {target}."),
-                    "Check that URL.",
+                    self.visitor.advice_on_redirect(target),
                 );
                 return false;
             }

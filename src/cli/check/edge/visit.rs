@@ -5,6 +5,7 @@ use http::HeaderMap;
 use reqwest::Url;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use url::Position;
 
 /// A CDN waits for the origin for a minute, not longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -60,6 +61,23 @@ impl Visitor {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         response.bytes().await?;
         Ok(Visit { status, headers })
+    }
+}
+
+impl Visitor {
+    /// What to do about a redirect of the page to `target`.
+    pub fn advice_on_redirect(&self, target: &str) -> &'static str {
+        let Ok(target) = self.url.join(target) else { return "Check a page that redirects nowhere." };
+        let page = |url: &Url| url[Position::BeforeHost..].to_owned();
+        if page(&target) == page(&self.url) {
+            "That is the same page, so visitors run in a circle. Let the CDN send `X-Forwarded-Proto`, and list its \
+             addresses in `server.trusted_proxies`, so that the origin learns how the visitor came."
+        } else if target.host_str() != self.url.host_str() || target.port() != self.url.port() {
+            "If that is the origin's own host, which visitors do not reach, set `rewrite_location = true` for the site. \
+             Else check that URL."
+        } else {
+            "Check that URL."
+        }
     }
 }
 
@@ -175,6 +193,20 @@ mod tests {
             (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
         });
         Visit { status: 200, headers: headers.collect() }
+    }
+
+    #[test]
+    fn a_redirect_that_leads_nowhere_is_explained() {
+        let visitor = Visitor::new(&Url::parse("http://www.example.com/dir?x=1").unwrap(), None).unwrap();
+        let check = |target: &str, word: &str| {
+            assert!(visitor.advice_on_redirect(target).contains(word), "{target}");
+        };
+        check("https://www.example.com/dir?x=1", "server.trusted_proxies");
+        check("?x=1", "server.trusted_proxies");
+        check("http://127.0.0.1:8081/dir/", "rewrite_location");
+        check("http://www.example.com:8081/dir/", "rewrite_location");
+        check("/dir/?x=1", "Check that URL.");
+        check("http://[", "redirects nowhere");
     }
 
     #[test]

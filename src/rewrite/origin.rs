@@ -21,6 +21,8 @@ pub(super) struct Origin {
     pub(super) expires: Option<u32>,
     /// Seconds that the response has already spent in a cache; none where it comes from no cache.
     pub(super) age: Option<u32>,
+    /// Whether all caches read `Expires` alike, where it counts.
+    expiry: Expiry,
     /// Whether `no-cache` is said by `Pragma` alone, which caches need not read in responses (RFC 9111 §5.4).
     by_pragma: bool,
 }
@@ -46,9 +48,13 @@ impl Origin {
             // An HTTP/1.0 origin's way to say it (RFC 9111 §5.4); in doubt the shorter lifetime.
             cache_control.no_cache = CacheControl::parse(fields.lines(Field::Pragma)).no_cache;
         }
-        let expires = if cache_control.max_age.is_none() { expires_after(fields) } else { None };
+        let (mut expires, mut expiry) = (None, Expiry::Dated);
+        if cache_control.max_age.is_none() {
+            (expires, expiry) = (expires_after(fields), Expiry::of(fields));
+        }
         let age = fields.first(Field::Age);
-        Self { cache_control, targeted: targeted(fields), expires, age: age.map(age_seconds), by_pragma }
+        let age = age.map(age_seconds);
+        Self { cache_control, targeted: targeted(fields), expires, age, expiry, by_pragma }
     }
 
     /// How long the origin lets a browser reuse the response from now on, in seconds, if it says so.
@@ -116,7 +122,8 @@ impl Origin {
 
     /// Whether `Cache-Control` or `Expires` forbids it to every cache.
     pub(super) fn tells_all_to_forget(&self) -> bool {
-        !self.by_pragma && self.cache_control.forbids_sharing() || self.lifetime_for_all() == Some(0)
+        !self.by_pragma && self.cache_control.forbids_sharing()
+            || self.expiry == Expiry::Dated && self.lifetime_for_all() == Some(0)
     }
 
     /// Whether `Pragma` alone says `no-cache`; nobody reads it beside a `Cache-Control`.
@@ -132,8 +139,16 @@ impl Origin {
             return if targeted.is_obeyed_by(dialect) { Obeyed::Yes } else { Obeyed::No };
         }
         let said = &self.cache_control;
+        let only_expires = !said.forbids_sharing();
         match dialect.cdn {
-            _ if self.says_no_cache_by_pragma() => Obeyed::Perhaps,
+            // No CDN documents that it reads `Pragma` in responses.
+            _ if self.says_no_cache_by_pragma() => Obeyed::No,
+            // `Expires: 0` is in the past (RFC 9111 §5.3), but Varnish, and Fastly which descends from it, takes what is no date
+            // for nothing said (`RFC2616_Ttl` in `cache_rfc2616.c`), and what is one without `Date` for as long as it says.
+            CdnType::Fastly | CdnType::Varnish if only_expires && self.expiry == Expiry::Undated => {
+                Obeyed::No
+            }
+            _ if only_expires && self.expiry == Expiry::Undated => Obeyed::Perhaps,
             // "Only the following directives influence Fastly's caching": `no-store` and `no-cache` are not among them.
             CdnType::Fastly if !said.private && (said.no_store || said.no_cache) => Obeyed::No,
             // "Origin Cache Control": where there is `Surrogate-Control`, `Cache-Control` is not read.
@@ -159,6 +174,24 @@ impl Origin {
             Some(targeted) => targeted.directives.forbids(),
             None => browser.forbids().or((self.expires == Some(0)).then_some(Reason::ZeroLifetime)),
         }
+    }
+}
+
+/// Whether `Expires` can be read alike by all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expiry {
+    /// It is a date, and so is `Date`; or it is not there.
+    Dated,
+    /// One of them is no date, or `Date` is missing.
+    Undated,
+}
+
+impl Expiry {
+    fn of(fields: &Fields<'_, '_>) -> Self {
+        let is_date = |value: &HeaderValue| date(value).is_some();
+        let dated =
+            fields.first(Field::Date).is_some_and(is_date) && fields.lines(Field::Expires).all(is_date);
+        if dated || !fields.has(Field::Expires) { Self::Dated } else { Self::Undated }
     }
 }
 

@@ -236,6 +236,32 @@ fn what_is_left_alone_is_guarded_if_a_cache_may_keep_it() {
     });
 }
 
+/// In whatever words: Varnish by itself keeps most of these.
+#[test]
+fn what_the_origin_forbids_is_not_kept() {
+    let table: [&[&str]; 8] = [
+        &["expires: 0"],
+        &["expires: -1", "date: Sun, 06 Nov 1994 08:49:37 GMT"],
+        &["pragma: no-cache"],
+        &["cache-control: public private"],
+        &["cache-control: max-age=60, ext=\"oops, no-store"],
+        &["cache-control: \"private\""],
+        &["cache-control: public, max-age=3600", "cdn-cache-control: no-store"],
+        &["cache-control: no-cache", "cdn-cache-control: max-age=86400;"],
+    ];
+    thread::scope(|scope| {
+        for said in table {
+            let said: &'static [&'static str] = said.to_vec().leak();
+            scope.spawn(move || {
+                let world = World::start((said, &[]), 0, "", "");
+                for _ in 0..3 {
+                    assert_eq!(world.see(PAGE), "MISS version 1", "{said:?}");
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn no_header_of_a_visitor_puts_an_untagged_page_into_the_cache() {
     let forged: [&[(&str, &str)]; 5] = [

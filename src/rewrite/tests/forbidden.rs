@@ -106,8 +106,51 @@ fn what_the_origin_grants_to_this_cdn_stays_granted() {
     }
 }
 
+/// Seen on Varnish 7.1: `Expires: 0` is kept for its `default_ttl`, and a date without `Date` for as long as it says.
+#[test]
+fn a_date_of_expiry_that_caches_read_differently() {
+    let date = "date: Sun, 06 Nov 1994 08:49:37 GMT";
+    for lines in [&["expires: 0"][..], &["expires: -1", date], &["expires: Fri, 31 Dec 2100 23:59:59 GMT"]] {
+        let given = text(&get(lines).headers);
+        let with = |more: &str| {
+            let mut lines: Vec<_> = given.split(" | ").chain(more.split(" | ")).collect();
+            lines.sort_unstable();
+            lines.join(" | ")
+        };
+        let of = |cdn| text(&get(lines).rewritten(&site(), &dialect(cdn)).1);
+        assert_eq!(of(Fastly), with("cache-control: private | surrogate-control: max-age=0"));
+        assert_eq!(of(Varnish), with("surrogate-control: no-store, max-age=0"));
+        for cdn in [Akamai, Cloudflare, Cloudfront] {
+            assert_eq!(of(cdn), given, "{cdn:?}");
+        }
+    }
+    // `max-age` stands instead of it.
+    let exchange = get(&["cache-control: max-age=60", "expires: 0"]);
+    assert_eq!(exchange.rewritten(&site(), &dialect(Varnish)).0.outcome, Outcome::Lengthened);
+}
+
 #[test]
 fn an_origin_that_says_it_by_pragma_alone() {
+    for lines in [&["pragma: no-cache"][..], &["pragma: x", "pragma: no-cache"]] {
+        for cdn in CdnType::ALL {
+            let (decision, headers) = get(lines).rewritten(&site(), &dialect(cdn));
+            assert_eq!(decision, Decision { outcome: Outcome::Untouched, reason: Reason::NoCache });
+            let said = match cdn {
+                Fastly | Cloudfront => headers.get("cache-control"),
+                _ => headers.get(&dialect(cdn).ttl_header),
+            };
+            assert!(
+                said.is_some_and(|said| said
+                    .to_str()
+                    .unwrap()
+                    .contains(if cdn == Fastly || cdn == Cloudfront { "private" } else { "no-store" })),
+                "{cdn:?}"
+            );
+        }
+    }
+    let (decision, _) =
+        get(&["cache-control: max-age=60", "pragma: no-cache"]).rewritten(&site(), &dialect(Fastly));
+    assert_eq!(decision.outcome, Outcome::Lengthened);
     let exchange = get(&["pragma: no-cache", "cdn-cache-control: no-store"]);
     assert_eq!(
         exchange.text(&site(), &dialect(Cloudfront)),

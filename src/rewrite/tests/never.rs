@@ -45,8 +45,6 @@ fn the_origins_words() {
     check(&["cache-control: no-store, max-age=60"], Reason::NoStore);
     check(&["cache-control: no-cache"], Reason::NoCache);
     check(&["cache-control: max-age=60, no-cache=\"set-cookie\""], Reason::NoCache);
-    check(&["pragma: no-cache"], Reason::NoCache);
-    check(&["pragma: x", "pragma: no-cache"], Reason::NoCache);
     check(&["cache-control: max-age=0"], Reason::ZeroLifetime);
     check(&["cache-control: max-age=60, s-maxage=0"], Reason::ZeroLifetime);
     check(&["cache-control: max-age=0, s-maxage=60"], Reason::ZeroLifetime);
@@ -56,11 +54,18 @@ fn the_origins_words() {
 
 #[test]
 fn a_date_of_expiry() {
-    check(&["expires: 0"], Reason::ZeroLifetime);
-    check(&[DATE, "expires: -1"], Reason::ZeroLifetime);
     check(&[DATE, "expires: Sun, 06 Nov 1994 08:49:37 GMT"], Reason::ZeroLifetime);
-    check(&[AN_HOUR_LATER], Reason::ZeroLifetime);
-    check(&[DATE, AN_HOUR_LATER, "expires: 0"], Reason::ZeroLifetime);
+    check(&[DATE, "expires: Sun, 06 Nov 1994 08:49:36 GMT"], Reason::ZeroLifetime);
+    // Caches disagree on these: see `forbidden`.
+    for lines in
+        [&["expires: 0"][..], &[DATE, "expires: -1"], &[AN_HOUR_LATER], &[DATE, AN_HOUR_LATER, "expires: 0"]]
+    {
+        for cdn in CdnType::ALL {
+            let (decision, _) = get(lines).rewritten(&site(), &dialect(cdn));
+            let expected = Decision { outcome: Outcome::Untouched, reason: Reason::ZeroLifetime };
+            assert_eq!(decision, expected, "{lines:?}");
+        }
+    }
     check_lengthened(get(&[DATE, AN_HOUR_LATER]));
     check_lengthened(get(&[DATE, "expires: Fri, 31 Dec 9999 23:59:59 GMT"]));
     // RFC 9111 §5.3: `max-age` stands instead of `Expires`, `Cache-Control` instead of `Pragma`.

@@ -156,8 +156,11 @@ impl<'a> Iterator for Directives<'a> {
         let raw = line[..end].trim_ascii_end();
         let name_end = raw.iter().position(|b| matches!(b, b'=' | b' ' | b'\t')).unwrap_or(raw.len());
         let (name, rest) = raw.split_at(name_end);
-        let malformed = !(is_token(name) && (rest.is_empty() || is_argument(rest)));
-        Some(Directive { name: name_of(name, self.syntax), raw, malformed, rest })
+        let known = name_of(name, self.syntax);
+        // Names that mean something are tokens.
+        let has_name = known != Name::Other || is_token(name);
+        let malformed = !(has_name && (rest.is_empty() || is_argument(rest)));
+        Some(Directive { name: known, raw, malformed, rest })
     }
 }
 
@@ -182,26 +185,22 @@ fn is_token(text: &[u8]) -> bool {
 
 /// `tchar` (RFC 9110 §5.6.2), and bytes beyond ASCII, which no cache takes for a delimiter.
 fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || byte >= 0x80
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
+    TOKEN_BYTES[usize::from(byte)]
 }
+
+static TOKEN_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let b = byte as u8;
+        table[byte] = b.is_ascii_alphanumeric()
+            || b >= 0x80
+            || matches!(b, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.')
+            || matches!(b, b'^' | b'_' | b'`' | b'|' | b'~');
+        byte += 1;
+    }
+    table
+};
 
 /// Where the first directive ends: at a separator outside of a quoted string, or with the line.
 fn directive_end(line: &[u8]) -> usize {

@@ -29,6 +29,11 @@ pub fn tag(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether a purge can certainly name each of the tags in a field line.
+pub(super) fn are_tags(line: &[u8]) -> bool {
+    line.len() <= MAX_TAG && line.is_ascii() && memchr::memchr(b'*', line).is_none()
+}
+
 /// Whether a purge can name the tag that a response carries. JSON has no words for bytes that are not UTF-8, and a `*`
 /// is refused as the wildcard that it is not.
 pub(super) fn is_tag(tag: &[u8]) -> bool {
@@ -142,6 +147,9 @@ mod tests {
         fn both_sides_agree(text in "\\PC{0,6}|[ -~]{1,6}") {
             prop_assume!(!text.is_empty());
             prop_assert_eq!(is_tag(text.as_bytes()), tag(&text).is_ok());
+            // No header value has other control characters than the tab, which separates.
+            let tags = || text.split([' ', '\t']).filter(|tag| !tag.is_empty());
+            prop_assert!(!are_tags(text.as_bytes()) || tags().all(|tag| is_tag(tag.as_bytes())));
         }
     }
 }

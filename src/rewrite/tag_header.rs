@@ -184,10 +184,12 @@ impl TagList {
 
     fn push_field(&mut self, fields: &Fields<'_, '_>, field: Field, commas: bool) -> Result<(), Reason> {
         for line in fields.lines(field) {
+            // Most lines are plain, and so are then all of their tags.
+            let is_plain = nameable::are_tags(line.as_bytes());
             let tags = line.as_bytes().split(|b| matches!(b, b' ' | b'\t') || commas && *b == b',');
             for tag in tags.filter(|tag| !tag.is_empty()) {
                 self.has_origin_tags = true;
-                self.unnameable |= !nameable::is_tag(tag);
+                self.unnameable |= !is_plain && !nameable::is_tag(tag);
                 self.push(tag)?;
             }
         }

@@ -4,6 +4,7 @@ mod browsers;
 mod fallback;
 mod forbidden;
 mod guard;
+mod kept;
 mod laws;
 mod never;
 mod not_modified;
@@ -114,7 +115,12 @@ impl Exchange {
         self.held_against(&Purged::default(), 0, policy, dialect)
     }
 
-    /// The same where this was purged, and the request began then.
+    /// What is decided, and what purges need to know of the response, if it may be kept.
+    fn told(mut self, policy: &Policy, dialect: &Dialect) -> (Decision, Option<Provenance>) {
+        self.make(&Purged::default(), 0, policy, dialect)
+    }
+
+    /// What `rewrite` makes of it where this was purged, and the request began then.
     fn held_against(
         mut self,
         purged: &Purged,
@@ -122,6 +128,17 @@ impl Exchange {
         policy: &Policy,
         dialect: &Dialect,
     ) -> (Decision, Headers) {
+        let (decision, _) = self.make(purged, began_ms, policy, dialect);
+        (decision, self.headers)
+    }
+
+    fn make(
+        &mut self,
+        purged: &Purged,
+        began_ms: i64,
+        policy: &Policy,
+        dialect: &Dialect,
+    ) -> (Decision, Option<Provenance>) {
         let request = RequestFacts {
             method: &self.method,
             path: &self.path,
@@ -135,8 +152,7 @@ impl Exchange {
             guard: Some(Guard { purged, began_ms }),
         };
         let status = StatusCode::from_u16(self.status).unwrap();
-        let (decision, _) = rewrite(policy, request, edge, status, &mut self.headers);
-        (decision, self.headers)
+        rewrite(policy, request, edge, status, &mut self.headers)
     }
 
     /// The outcome, the reason and the headers, as one line for tables.

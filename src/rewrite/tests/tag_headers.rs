@@ -322,3 +322,41 @@ proptest::proptest! {
         }
     }
 }
+
+/// Two CDNs may read one header, each in its own encoding.
+#[test]
+fn where_it_cannot_be_told_who_asked_each_finds_its_tags() {
+    let long = "x".repeat(300);
+    let dialects = [
+        Dialect::new(Cloudflare, None, None),
+        Dialect::new(Fastly, None, None),
+        Dialect::new(Cloudfront, None, Some(HeaderName::from_static("cache-tag"))),
+    ];
+    let mut exchange = get(&["cache-control: max-age=900", &format!("xkey: {long} b")]);
+    let asked = Asked::default();
+    let request =
+        RequestFacts { method: &Method::GET, path: "/a", authorization: false, cookie: false, asked };
+    let edge = Edge { dialects: &dialects, fallback: Some(Reason::CdnInDispute), guard: None };
+    let (decision, provenance) =
+        rewrite(&tagging_site(), request, edge, StatusCode::OK, &mut exchange.headers);
+    assert_eq!(decision, Decision { outcome: Outcome::Fallback, reason: Reason::CdnInDispute });
+    let read = |name: &str, separator: char| -> Vec<String> {
+        let value = exchange.headers.get(name).unwrap().to_str().unwrap();
+        value.split(separator).map(str::to_owned).collect()
+    };
+    let keys = provenance.unwrap().keys;
+    for (name, separator, cdn) in
+        [("cache-tag", ',', Cloudflare), ("surrogate-key", ' ', Fastly), ("cache-tag", ',', Cloudfront)]
+    {
+        for tag in ["b", &long, "site-www"] {
+            let tag = tags::encode(cdn, tag);
+            assert!(read(name, separator).contains(&tag.to_string()), "{cdn:?} {tag}");
+            let key = crate::rewrite::keys::tag_key(cdn, &tag);
+            assert!(keys.any(|known| known == key), "{cdn:?} {tag}");
+        }
+    }
+    assert!(!exchange.headers.contains("xkey"));
+    assert_eq!(exchange.headers.get("cache-control").unwrap(), "max-age=300, s-maxage=300");
+    assert_eq!(exchange.headers.get("surrogate-control").unwrap(), "max-age=300");
+    assert_eq!(exchange.headers.get("cloudflare-cdn-cache-control").unwrap(), "max-age=300");
+}

@@ -316,7 +316,10 @@ name = "site-{number}"
 hosts = ["{HOST if number == 0 else f'site-{number}.example'}"]
 origin = "http://{ORIGIN}"
 """
+        # The lifetime for browsers is what the peers set: by default it would be the origin's.
         config += "" if number else f"""
+[sites.cache]
+browser_ttl = "2h"
 [[sites.cdns]]
 type = "cloudflare"
 zone_id = "00000000000000000000000000000000"

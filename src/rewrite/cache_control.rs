@@ -45,7 +45,7 @@ impl CacheControl {
                     Name::Public => all.public = true,
                     _ => {}
                 }
-                if directive.malformed {
+                if directive.is_malformed() {
                     all.forbid_what_is_said_in(directive.raw, syntax);
                 }
             }
@@ -110,14 +110,26 @@ pub(super) struct Directive<'a> {
     pub(super) name: Name,
     /// All of it, trimmed.
     pub(super) raw: &'a [u8],
-    /// Whether it is not of the form `name`, `name=token` or `name="text"` (RFC 9111 §5.2): written before others, a quoted
-    /// string without an end would swallow them.
-    pub(super) malformed: bool,
     /// What follows its name.
     rest: &'a [u8],
 }
 
 impl<'a> Directive<'a> {
+    /// Whether it is not of the form `name`, `name=token` or `name="text"` (RFC 9111 §5.2): written before others, a quoted
+    /// string without an end would swallow them.
+    pub(super) fn is_malformed(&self) -> bool {
+        // Names that mean something are tokens, and nearly all arguments are numbers.
+        let has_name = self.name != Name::Other || is_token(&self.raw[..self.raw.len() - self.rest.len()]);
+        let has_argument = match self.rest {
+            [] => true,
+            [b'=', first, more @ ..] => {
+                first.is_ascii_digit() && more.iter().all(u8::is_ascii_digit) || is_argument(self.rest)
+            }
+            rest => is_argument(rest),
+        };
+        !(has_name && has_argument)
+    }
+
     /// Its argument as a lifetime; no number is 0.
     pub(super) fn seconds(&self, syntax: Syntax) -> u32 {
         let Some(argument) = self.rest.trim_ascii_start().strip_prefix(b"=") else { return 0 };
@@ -156,11 +168,7 @@ impl<'a> Iterator for Directives<'a> {
         let raw = line[..end].trim_ascii_end();
         let name_end = raw.iter().position(|b| matches!(b, b'=' | b' ' | b'\t')).unwrap_or(raw.len());
         let (name, rest) = raw.split_at(name_end);
-        let known = name_of(name, self.syntax);
-        // Names that mean something are tokens.
-        let has_name = known != Name::Other || is_token(name);
-        let malformed = !(has_name && (rest.is_empty() || is_argument(rest)));
-        Some(Directive { name: known, raw, malformed, rest })
+        Some(Directive { name: name_of(name, self.syntax), raw, rest })
     }
 }
 

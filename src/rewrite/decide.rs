@@ -12,7 +12,6 @@ use super::write::Writer;
 use super::{Dialect, Guard, Keys, Policy, Rule, never, page_header, path, tag_header};
 use crate::head::Headers;
 use http::{Method, StatusCode};
-use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// What rewriting needs to know of the request.
@@ -101,13 +100,6 @@ pub(super) struct Rewriting {
     pub(super) lasts: bool,
 }
 
-/// What one dialect makes of a response, while the keys of all of them are collected.
-struct Part<'h, 'd> {
-    fields: Fields<'h, 'd>,
-    edits: Edits,
-    tags: Result<(), Reason>,
-}
-
 impl Rewriting {
     /// Decides; and tells how many seconds the response has spent in caches, if it comes from one.
     pub(super) fn of(
@@ -118,40 +110,44 @@ impl Rewriting {
         headers: &Headers,
     ) -> (Self, Option<u32>) {
         let path = path::normalise(request.path);
-        let rule = policy.rule(&path);
+        let response = Response { path: &path, rule: policy.rule(&path), request, status };
         let mut keys = Keys::default();
         keys.of_path(&path);
-        // Nearly always there is one.
-        let mut parts: SmallVec<[Part<'_, '_>; 1]> = SmallVec::new();
+        let [dialect] = edge.dialects else { return Self::for_each(policy, response, edge, headers, keys) };
+        let (fields, mut edits) = (Fields::of(headers, dialect), Edits::default());
+        let tags = response.tag(policy, &fields, &mut edits, &mut keys);
+        let keys = Rc::new(keys);
+        let (verdict, age) = response.decide(policy, edge, (tags, &keys), &fields, &mut edits);
+        (verdict.with(edits, keys), age)
+    }
+
+    /// The same where it is not known which CDN asked: for each that it may have been, and so with the tags of each.
+    fn for_each(
+        policy: &Policy,
+        response: Response<'_>,
+        edge: Edge<'_>,
+        headers: &Headers,
+        mut keys: Keys,
+    ) -> (Self, Option<u32>) {
+        let mut tagged = Vec::with_capacity(edge.dialects.len());
         for dialect in edge.dialects {
             let (fields, mut edits) = (Fields::of(headers, dialect), Edits::default());
-            page_header::write(request.path, &path, dialect, &mut edits);
-            let tags =
-                tag_header::write(policy, rule, (&path, status), dialect, &fields, (&mut edits, &mut keys));
-            parts.push(Part { fields, edits, tags });
+            let tags = response.tag(policy, &fields, &mut edits, &mut keys);
+            tagged.push((fields, edits, tags));
         }
         let (keys, mut whole, mut age) = (Rc::new(keys), None::<Self>, None);
-        for Part { fields, mut edits, tags } in parts {
-            let (dialect, origin) = (fields.dialect(), Origin::read(&fields));
-            age = origin.age;
-            let is_old = edge.has_purged(&Provenance::of(&keys, age, edge));
-            let writer = Writer { policy, dialect, origin: &origin, fields: &fields, edits: &mut edits };
-            let (decision, kept) =
-                decide((&path, rule, status), request, edge.fallback, (tags, is_old), writer);
-            let lasts = lasts(policy, rule, (request, status), &origin, decision.outcome);
-            let part = Self { decision, edits, keys: Rc::clone(&keys), kept, lasts };
+        for (fields, mut edits, tags) in tagged {
+            let (verdict, seconds) = response.decide(policy, edge, (tags, &keys), &fields, &mut edits);
+            age = seconds;
             whole = Some(match whole {
-                None => part,
-                Some(whole) => whole.joined(part, dialect),
+                None => verdict.with(edits, Rc::clone(&keys)),
+                Some(mut whole) => {
+                    whole.edits.join(edits, fields.dialect());
+                    Self { kept: whole.kept || verdict.kept, lasts: false, ..whole }
+                }
             });
         }
         (whole.expect("an edge has a dialect"), age)
-    }
-
-    /// The same also for another CDN that may have asked.
-    fn joined(mut self, other: Self, dialect: &Dialect) -> Self {
-        self.edits.join(other.edits, dialect);
-        Self { kept: self.kept || other.kept, lasts: false, ..self }
     }
 
     /// The same for who keeps it.
@@ -164,31 +160,83 @@ impl Rewriting {
         self.kept.then(|| Provenance::of(&self.keys, age, edge))
     }
 
-    /// Whether the response is older than a purge that covers it, if it is of this age.
-    pub(super) fn is_purged(&self, age: Option<u32>, edge: Edge<'_>) -> bool {
-        edge.has_purged(&Provenance::of(&self.keys, age, edge))
+    /// The same where no purge covers it; else it has to be decided anew.
+    pub(super) fn if_not_purged(&self, age: Option<u32>, edge: Edge<'_>) -> Option<Option<Provenance>> {
+        let provenance = Provenance::of(&self.keys, age, edge);
+        (!edge.has_purged(&provenance)).then(|| self.kept.then_some(provenance))
     }
 }
 
-/// Whether the same response to the same request is rewritten alike at any time and of any age.
-fn lasts(
-    policy: &Policy,
-    rule: Option<&Rule>,
-    (request, status): (RequestFacts<'_>, StatusCode),
-    origin: &Origin,
-    outcome: Outcome,
-) -> bool {
-    // The origin's own lifetime shrinks with the age of the response, and dates are of a moment.
-    let browser_ttl = rule.and_then(|rule| rule.browser_ttl).unwrap_or(policy.ttls.browser);
-    let is_of_its_age = match outcome {
-        Outcome::Fallback => origin.age.is_some(),
-        Outcome::Lengthened => origin.age.is_some() && browser_ttl == BrowserTtl::Origin,
-        Outcome::Untouched => false,
-        Outcome::Guarded => true,
-    };
-    // Of a redirect the whole URL matters, and of other methods their name.
-    let is_get = matches!(*request.method, Method::GET | Method::HEAD);
-    is_get && !status.is_redirection() && !is_of_its_age && origin.expires.is_none()
+/// What was decided, besides the edits.
+struct Verdict {
+    decision: Decision,
+    kept: bool,
+    lasts: bool,
+}
+
+impl Verdict {
+    fn with(self, edits: Edits, keys: Rc<Keys>) -> Rewriting {
+        let Self { decision, kept, lasts } = self;
+        Rewriting { decision, edits, keys, kept, lasts }
+    }
+}
+
+/// A response of which something is to be decided, apart from what its headers say.
+#[derive(Clone, Copy)]
+struct Response<'a> {
+    /// Normalised.
+    path: &'a str,
+    rule: Option<&'a Rule>,
+    request: RequestFacts<'a>,
+    status: StatusCode,
+}
+
+impl Response<'_> {
+    /// Names the page and its tags to the CDN; an error means that the tags do not fit.
+    fn tag(
+        self,
+        policy: &Policy,
+        fields: &Fields<'_, '_>,
+        edits: &mut Edits,
+        keys: &mut Keys,
+    ) -> Result<(), Reason> {
+        let dialect = fields.dialect();
+        page_header::write(self.request.path, self.path, dialect, edits);
+        tag_header::write(policy, self.rule, (self.path, self.status), dialect, fields, (edits, keys))
+    }
+
+    fn decide(
+        self,
+        policy: &Policy,
+        edge: Edge<'_>,
+        (tags, keys): (Result<(), Reason>, &Rc<Keys>),
+        fields: &Fields<'_, '_>,
+        edits: &mut Edits,
+    ) -> (Verdict, Option<u32>) {
+        let origin = Origin::read(fields);
+        let is_old = edge.has_purged(&Provenance::of(keys, origin.age, edge));
+        let writer = Writer { policy, dialect: fields.dialect(), origin: &origin, fields, edits };
+        let Self { path, rule, request, status } = self;
+        let (decision, kept) = decide((path, rule, status), request, edge.fallback, (tags, is_old), writer);
+        let lasts = self.lasts(policy, &origin, decision.outcome);
+        (Verdict { decision, kept, lasts }, origin.age)
+    }
+
+    /// Whether the same response to the same request is rewritten alike at any time and of any age.
+    fn lasts(self, policy: &Policy, origin: &Origin, outcome: Outcome) -> bool {
+        let Self { rule, request, status, .. } = self;
+        // The origin's own lifetime shrinks with the age of the response, and dates are of a moment.
+        let browser_ttl = rule.and_then(|rule| rule.browser_ttl).unwrap_or(policy.ttls.browser);
+        let is_of_its_age = match outcome {
+            Outcome::Fallback => origin.age.is_some(),
+            Outcome::Lengthened => origin.age.is_some() && browser_ttl == BrowserTtl::Origin,
+            Outcome::Untouched => false,
+            Outcome::Guarded => true,
+        };
+        // Of a redirect the whole URL matters, and of other methods their name.
+        let is_get = matches!(*request.method, Method::GET | Method::HEAD);
+        is_get && !status.is_redirection() && !is_of_its_age && origin.expires.is_none()
+    }
 }
 
 /// What is done to the response, and whether the CDN may keep it then.

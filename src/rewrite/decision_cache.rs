@@ -73,10 +73,10 @@ impl DecisionCache {
             && page.facts == facts
             && *page.path == *request.path
             && let Some(age) = page.lines.are_in(headers, edge.dialect())
-            && !page.rewriting.is_purged(age, edge)
+            && let Some(provenance) = page.rewriting.if_not_purged(age, edge)
         {
             page.rewriting.edits.make(headers);
-            return (page.rewriting.decision, page.rewriting.provenance(age, edge));
+            return (page.rewriting.decision, provenance);
         }
         let (rewriting, age) = Rewriting::of(policy, request, edge, status, headers);
         if rewriting.lasts {

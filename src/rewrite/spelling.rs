@@ -138,7 +138,7 @@ pub fn pieces(path: &str) -> impl Iterator<Item = Piece> {
 
 fn escapes(path: &str) -> impl Iterator<Item = u8> {
     // Most paths have none, and looking for one byte is fast.
-    let first = path.find('%').unwrap_or(path.len());
+    let first = memchr::memchr(b'%', path.as_bytes()).unwrap_or(path.len());
     pieces(&path[first..]).filter_map(|piece| match piece {
         Piece::Escape(byte) => Some(byte),
         Piece::Byte(_) => None,

@@ -381,7 +381,7 @@ impl<'d> Line<'d> {
     fn keep(&mut self, fields: &Fields<'_, '_>, field: Field, stays: impl Fn(Name) -> bool) {
         for line in fields.lines(field) {
             for directive in
-                directives(line.as_bytes(), Syntax::of(field)).filter(|d| stays(d.name) && !d.malformed)
+                directives(line.as_bytes(), Syntax::of(field)).filter(|d| stays(d.name) && !d.is_malformed())
             {
                 self.directive(directive.raw);
             }

@@ -12,6 +12,8 @@ pub struct Edges {
     by_type: Vec<OfType>,
     /// The dialect of each of them.
     all: Vec<Dialect>,
+    /// Purges of one of them are verified.
+    stamped: bool,
 }
 
 /// The CDNs of one type. A request tells the type, not which of them asked: so all must be healthy.
@@ -52,7 +54,8 @@ impl Edges {
         }
         // Where the edge shares `Cache-Control` with browsers it has the last word on it.
         all.sort_by_key(|dialect| dialect.ttl_header == http::header::CACHE_CONTROL);
-        Self { by_type, all }
+        let stamped = by_type.iter().any(|known| known.stamped);
+        Self { by_type, all, stamped }
     }
 
     /// The type of all the site's CDNs, where that is one.
@@ -104,9 +107,9 @@ impl Edges {
             .any(|dialect| dialect.ttl_header == *name || dialect.tag_header.as_ref() == Some(name))
     }
 
-    /// Whether responses for CDNs of this type carry the stamp.
-    pub fn is_stamped(&self, cdn: CdnType) -> bool {
-        self.of(cdn).is_some_and(|known| known.stamped)
+    /// Whether responses for one of these CDNs carry the stamp.
+    pub fn are_stamped(&self, dialects: &[Dialect]) -> bool {
+        self.stamped && dialects.iter().any(|dialect| self.of(dialect.cdn).is_some_and(|known| known.stamped))
     }
 
     fn of(&self, cdn: CdnType) -> Option<&OfType> {

@@ -82,7 +82,7 @@ pub(super) fn rewrite(
             let site_policy = (site.purged.number, &site.policy);
             let (decision, provenance) =
                 flight.decisions().rewrite(site_policy, request, edge, head.status, &mut head.headers);
-            if edge.dialects.iter().any(|dialect| site.edges.is_stamped(dialect.cdn)) {
+            if site.edges.are_stamped(edge.dialects) {
                 stamp::put(&mut head.headers, provenance.is_some(), began_ms);
             }
             if let Some(provenance) = provenance {

@@ -27,13 +27,15 @@ impl Untagged {
         fields: &KeyFields<'_>,
         method: &Method,
     ) -> Option<Self> {
-        let is_kept = *method == Method::GET || *method == Method::HEAD;
-        let told = opt_in.edge.ok().map(|edge| edge.dialects.iter().map(|dialect| dialect.cdn).collect());
         let is_untagged = match site.mode {
-            Mode::On => fields.opt_in != Single::Absent && told.is_none(),
+            Mode::On => fields.opt_in != Single::Absent && opt_in.edge.is_err(),
             Mode::Observe | Mode::Off => true,
         };
-        (is_kept && is_untagged).then_some(Self { cdns: told.unwrap_or(CdnTypes::ALL) })
+        if !is_untagged || !matches!(*method, Method::GET | Method::HEAD) {
+            return None;
+        }
+        let told = opt_in.edge.ok().map(|edge| edge.dialects.iter().map(|dialect| dialect.cdn).collect());
+        Some(Self { cdns: told.unwrap_or(CdnTypes::ALL) })
     }
 
     /// The request leaves for the origin. From here on, since a purge that comes before the response does covers it already.

@@ -9,7 +9,7 @@ use super::policy::BrowserTtl;
 use super::redirect::Asked;
 use super::table::{self, Row, Treatment};
 use super::write::Writer;
-use super::{Dialect, Guard, Keys, Policy, Rule, never, page_header, path, tag_header};
+use super::{Dialect, Guard, Keys, Policy, Rule, never, page_header, path, spelling, tag_header};
 use crate::head::Headers;
 use http::{Method, StatusCode};
 use std::rc::Rc;
@@ -110,9 +110,11 @@ impl Rewriting {
         headers: &Headers,
     ) -> (Self, Option<u32>) {
         let path = path::normalise(request.path);
-        let response = Response { path: &path, rule: policy.rule(&path), request, status };
+        let canonical = spelling::of_normal(&path);
+        let response =
+            Response { path: &path, canonical: &canonical, rule: policy.rule(&path), request, status };
         let mut keys = Keys::default();
-        keys.of_path(&path);
+        keys.of_page(&canonical);
         let [dialect] = edge.dialects else { return Self::for_each(policy, response, edge, headers, keys) };
         let (fields, mut edits) = (Fields::of(headers, dialect), Edits::default());
         let tags = response.tag(policy, &fields, &mut edits, &mut keys);
@@ -186,6 +188,8 @@ impl Verdict {
 struct Response<'a> {
     /// Normalised.
     path: &'a str,
+    /// The same, whatever its spelling.
+    canonical: &'a str,
     rule: Option<&'a Rule>,
     request: RequestFacts<'a>,
     status: StatusCode,
@@ -201,8 +205,9 @@ impl Response<'_> {
         keys: &mut Keys,
     ) -> Result<(), Reason> {
         let dialect = fields.dialect();
-        page_header::write(self.request.path, self.path, dialect, edits);
-        tag_header::write(policy, self.rule, (self.path, self.status), dialect, fields, (edits, keys))
+        let Self { path, canonical, rule, request, status } = self;
+        page_header::write(request.path, canonical, dialect, edits);
+        tag_header::write(policy, rule, ([path, canonical], status), fields, (edits, keys))
     }
 
     fn decide(
@@ -216,7 +221,7 @@ impl Response<'_> {
         let origin = Origin::read(fields);
         let is_old = edge.has_purged(&Provenance::of(keys, origin.age, edge));
         let writer = Writer { policy, dialect: fields.dialect(), origin: &origin, fields, edits };
-        let Self { path, rule, request, status } = self;
+        let Self { path, rule, request, status, .. } = self;
         let (decision, kept) = decide((path, rule, status), request, edge.fallback, (tags, is_old), writer);
         let lasts = self.lasts(policy, &origin, decision.outcome);
         (Verdict { decision, kept, lasts }, origin.age)

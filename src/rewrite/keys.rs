@@ -23,11 +23,10 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Those of the normalised path; nothing that was in here stays. However the page is spelt, they are the same.
-    pub(super) fn of_path(&mut self, path: &str) {
+    /// Those of the canonical path; nothing that was in here stays. However the page is spelt, they are the same.
+    pub(super) fn of_page(&mut self, path: &str) {
         self.list.clear();
         self.incomplete = false;
-        let path = spelling::of_normal(path);
         let bytes = path.as_bytes();
         let mut state = Bytes::default();
         for (at, &byte) in bytes.iter().enumerate() {
@@ -138,12 +137,12 @@ fn mixed(hash: u64) -> u64 {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    use super::Keys;
+    use super::{Keys, spelling};
 
     /// The keys of a page without tags.
     pub(crate) fn of_path(path: &str) -> Keys {
         let mut keys = Keys::default();
-        keys.of_path(path);
+        keys.of_page(&spelling::canonical(path));
         keys
     }
 }
@@ -154,7 +153,7 @@ mod tests {
 
     fn of(path: &str) -> Vec<Key> {
         let mut keys = Keys::default();
-        keys.of_path(path);
+        keys.of_page(&spelling::canonical(path));
         keys.all().map(<[_]>::to_vec).unwrap_or_default()
     }
 
@@ -191,9 +190,9 @@ mod tests {
     fn what_is_not_known_is_covered() {
         let deep = "/x".repeat(200);
         let mut keys = Keys::default();
-        keys.of_path(&deep);
+        keys.of_page(&deep);
         assert!(keys.any(|_| false));
-        keys.of_path("/a");
+        keys.of_page("/a");
         assert!(!keys.any(|_| false));
         keys.lack_some();
         assert!(keys.any(|_| false) && keys.all().is_none());

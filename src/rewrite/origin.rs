@@ -49,7 +49,7 @@ impl Origin {
             cache_control.no_cache = CacheControl::parse(fields.lines(Field::Pragma)).no_cache;
         }
         let (mut expires, mut expiry) = (None, Expiry::Dated);
-        if cache_control.max_age.is_none() {
+        if cache_control.max_age.is_none() && fields.has(Field::Expires) {
             (expires, expiry) = (expires_after(fields), Expiry::of(fields));
         }
         let age = fields.first(Field::Age);
@@ -143,12 +143,10 @@ impl Origin {
         match dialect.cdn {
             // No CDN documents that it reads `Pragma` in responses.
             _ if self.says_no_cache_by_pragma() => Obeyed::No,
-            // `Expires: 0` is in the past (RFC 9111 §5.3), but Varnish, and Fastly which descends from it, takes what is no date
-            // for nothing said (`RFC2616_Ttl` in `cache_rfc2616.c`), and what is one without `Date` for as long as it says.
-            CdnType::Fastly | CdnType::Varnish if only_expires && self.expiry == Expiry::Undated => {
-                Obeyed::No
-            }
-            _ if only_expires && self.expiry == Expiry::Undated => Obeyed::Perhaps,
+            // Varnish, and Fastly which descends from it, takes what is no date for nothing said (`RFC2616_Ttl` in
+            // `cache_rfc2616.c`), and keeps the response for its default TTL.
+            CdnType::Fastly | CdnType::Varnish if only_expires && self.expiry == Expiry::Never => Obeyed::No,
+            _ if only_expires && self.expiry != Expiry::Dated => Obeyed::Perhaps,
             // "Only the following directives influence Fastly's caching": `no-store` and `no-cache` are not among them.
             CdnType::Fastly if !said.private && (said.no_store || said.no_cache) => Obeyed::No,
             // "Origin Cache Control": where there is `Surrogate-Control`, `Cache-Control` is not read.
@@ -177,21 +175,29 @@ impl Origin {
     }
 }
 
-/// Whether `Expires` can be read alike by all.
+/// How alike caches read `Expires`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expiry {
     /// It is a date, and so is `Date`; or it is not there.
     Dated,
-    /// One of them is no date, or `Date` is missing.
-    Undated,
+    /// It is meant to be in the past: `0`, `-1`, nothing (RFC 9111 §5.3).
+    Never,
+    /// It looks like a date but is none, or `Date` is missing: lenient caches may keep the response for as long as it says.
+    Unclear,
 }
 
 impl Expiry {
     fn of(fields: &Fields<'_, '_>) -> Self {
+        let has_letters = |value: &HeaderValue| value.as_bytes().iter().any(u8::is_ascii_alphabetic);
         let is_date = |value: &HeaderValue| date(value).is_some();
-        let dated =
-            fields.first(Field::Date).is_some_and(is_date) && fields.lines(Field::Expires).all(is_date);
-        if dated || !fields.has(Field::Expires) { Self::Dated } else { Self::Undated }
+        if !fields.lines(Field::Expires).all(has_letters) {
+            Self::Never
+        } else if fields.lines(Field::Expires).all(is_date) && fields.first(Field::Date).is_some_and(is_date)
+        {
+            Self::Dated
+        } else {
+            Self::Unclear
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! it, since the cache has that already and every spelling of it is a page of its own.
 
 use super::edits::Edits;
-use super::{CdnType, Dialect, spelling};
+use super::{CdnType, Dialect};
 use crate::head::FieldLine;
 use http::{HeaderName, HeaderValue};
 use std::rc::Rc;
@@ -15,14 +15,13 @@ const PAGE: HeaderName = HeaderName::from_static("x-origin-shim-path");
 /// a 503. The page is then known by the name that the request gave it.
 const MOST: usize = 8_000;
 
-/// Names the page of a request for `raw`, whose normal form is `normal`. One that the origin sent would name another.
-pub(super) fn write(raw: &str, normal: &str, dialect: &Dialect, edits: &mut Edits) {
+/// Names the page of a request for `raw`, whose canonical form is `canonical`. One that the origin sent would name another.
+pub(super) fn write(raw: &str, canonical: &str, dialect: &Dialect, edits: &mut Edits) {
     if dialect.cdn != CdnType::Varnish {
         return;
     }
-    let canonical = spelling::of_normal(normal);
     let told = (raw != canonical && PAGE.as_str().len() + 2 + canonical.len() <= MOST)
-        .then(|| HeaderValue::from_str(&canonical).ok())
+        .then(|| HeaderValue::from_str(canonical).ok())
         .flatten();
     match told {
         Some(value) => edits.set(Rc::new(FieldLine::new(PAGE, value))),

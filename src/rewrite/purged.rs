@@ -103,7 +103,7 @@ mod tests {
 
     fn page(path: &str, tags: &[&str]) -> Keys {
         let mut keys = Keys::default();
-        keys.of_path(path);
+        keys.of_page(path);
         tags.iter().for_each(|tag| keys.add_tag(tag.as_bytes()));
         keys
     }

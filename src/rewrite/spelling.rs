@@ -32,6 +32,10 @@ pub fn canonical(path: &str) -> Cow<'_, str> {
 
 /// [`canonical`] of a path that is normal already.
 pub(super) fn of_normal(normal: &str) -> Cow<'_, str> {
+    // Most paths are short and have no escape at all.
+    if !normal.as_bytes().contains(&b'%') {
+        return Cow::Borrowed(normal);
+    }
     if !escapes(normal).any(|byte| leaves::BROWSER.contains(&byte)) {
         return Cow::Borrowed(normal);
     }
@@ -137,9 +141,7 @@ pub fn pieces(path: &str) -> impl Iterator<Item = Piece> {
 }
 
 fn escapes(path: &str) -> impl Iterator<Item = u8> {
-    // Most paths have none, and looking for one byte is fast.
-    let first = memchr::memchr(b'%', path.as_bytes()).unwrap_or(path.len());
-    pieces(&path[first..]).filter_map(|piece| match piece {
+    pieces(path).filter_map(|piece| match piece {
         Piece::Escape(byte) => Some(byte),
         Piece::Byte(_) => None,
     })

@@ -4,33 +4,32 @@ use super::edits::Edits;
 use super::fields::{Field, Fields};
 use super::outcome::Reason;
 use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections};
-use super::{CdnType, Dialect, Keys, Policy, Rule, nameable, never, spelling};
+use super::{CdnType, Keys, Policy, Rule, nameable, never};
 use crate::head::FieldLine;
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
-use std::borrow::Cow;
 use std::rc::Rc;
 
-/// Replaces the tag fields of a response by the one of `dialect`. An error means that not all tags fit: those that
+/// Replaces the tag fields of a response by the one of the dialect; `paths` are its path and the canonical form of that. An error means that not all tags fit: those that
 /// do, the most important ones first, are in the header. A CDN that takes no tags gets none; `keys` always does. A response
 /// that only confirms a page which was not seen gets none either, and may have any.
 pub(super) fn write(
     policy: &Policy,
     rule: Option<&Rule>,
-    (path, status): (&str, StatusCode),
-    dialect: &Dialect,
+    (paths, status): ([&str; 2], StatusCode),
     fields: &Fields<'_, '_>,
     (edits, keys): (&mut Edits, &mut Keys),
 ) -> Result<(), Reason> {
+    let dialect = fields.dialect();
     if never::is_unseen(status, fields) {
         keys.lack_some();
         fields.among(&Field::TAGS).for_each(|field| edits.remove(field.name(dialect)));
         return Ok(());
     }
     let mut list = TagList::new(dialect.cdn);
-    let mut fits = fill_with_ours(&mut list, policy, rule, path)
+    let mut fits = fill_with_ours(&mut list, policy, rule, paths)
         .and_then(|()| list.push_fields(fields))
-        .and_then(|()| list.push_aem_keys(policy, path, status));
+        .and_then(|()| list.push_aem_keys(policy, paths[0], status));
     list.tags().for_each(|tag| keys.add_tag(tag));
     if fits.is_err() {
         keys.lack_some();
@@ -58,15 +57,14 @@ fn fill_with_ours(
     list: &mut TagList,
     policy: &Policy,
     rule: Option<&Rule>,
-    path: &str,
+    [path, canonical]: [&str; 2],
 ) -> Result<(), Reason> {
     if policy.tags.site {
         list.add(&[b"site-", policy.site.as_bytes()])?;
     }
     // A purge may spell the page otherwise: it names the tag of the canonical form, which few paths have besides their own.
-    let canonical = spelling::of_normal(path);
-    let is_other = matches!(canonical, Cow::Owned(_));
-    for path in [path, &*canonical].into_iter().take(if is_other { 2 } else { 1 }) {
+    let others = if path == canonical { &[][..] } else { &[canonical][..] };
+    for path in std::iter::once(path).chain(others.iter().copied()) {
         if policy.tags.path {
             list.add(&[&path_tag_bytes(&policy.site, path)])?;
         }

@@ -249,7 +249,8 @@ impl<'d> Writer<'_, '_, 'd> {
 
     /// What the origin says to this CDN besides lifetimes, such as `content="ESI/1.0"`, goes on being said.
     fn keep_own_directives(&self, edge: &mut Line<'_>) {
-        if self.syntax() != Syntax::CacheControl && is_valid(self.fields, self.fields.own_ttl) {
+        let own = self.fields.own_ttl;
+        if self.syntax() != Syntax::CacheControl && self.fields.has(own) && is_valid(self.fields, own) {
             edge.keep(self.fields, self.fields.own_ttl, |name| matches!(name, Name::Other | Name::Public));
         }
     }

@@ -106,11 +106,12 @@ fn what_the_origin_grants_to_this_cdn_stays_granted() {
     }
 }
 
-/// Seen on Varnish 7.1: `Expires: 0` is kept for its `default_ttl`, and a date without `Date` for as long as it says.
+/// Seen on Varnish 7.1: a page with `Expires: 0` is kept for `default_ttl`.
 #[test]
-fn a_date_of_expiry_that_caches_read_differently() {
+fn an_expiry_in_the_past_that_is_no_date() {
     let date = "date: Sun, 06 Nov 1994 08:49:37 GMT";
-    for lines in [&["expires: 0"][..], &["expires: -1", date], &["expires: Fri, 31 Dec 2100 23:59:59 GMT"]] {
+    let later = "expires: Sun, 06 Nov 1994 09:49:37 GMT";
+    for lines in [&["expires: 0"][..], &["expires: -1", date], &["expires: "], &[later, "expires: 0", date]] {
         let given = text(&get(lines).headers);
         let with = |more: &str| {
             let mut lines: Vec<_> = given.split(" | ").chain(more.split(" | ")).collect();
@@ -127,6 +128,22 @@ fn a_date_of_expiry_that_caches_read_differently() {
     // `max-age` stands instead of it.
     let exchange = get(&["cache-control: max-age=60", "expires: 0"]);
     assert_eq!(exchange.rewritten(&site(), &dialect(Varnish)).0.outcome, Outcome::Lengthened);
+}
+
+/// What some caches read as a date is left to them, and guarded in case they keep it.
+#[test]
+fn an_expiry_that_caches_read_differently() {
+    let date = "date: Sun, 06 Nov 1994 08:49:37 GMT";
+    for lines in
+        [&["expires: Fri, 31 Dec 2100 23:59:59 GMT"][..], &["expires: Tue 19 Jan 2038 14:14:08 GMT", date]]
+    {
+        for cdn in CdnType::ALL {
+            let (decision, kept) = get(lines).told(&site(), &dialect(cdn));
+            assert_eq!(decision, Decision { outcome: Outcome::Untouched, reason: Reason::ZeroLifetime });
+            assert!(kept.is_some(), "{cdn:?} {lines:?}");
+            assert_eq!(text(&get(lines).rewritten(&site(), &dialect(cdn)).1), text(&get(lines).headers));
+        }
+    }
 }
 
 #[test]

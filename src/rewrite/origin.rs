@@ -21,8 +21,8 @@ pub(super) struct Origin {
     pub(super) expires: Option<u32>,
     /// Seconds that the response has already spent in a cache; none where it comes from no cache.
     pub(super) age: Option<u32>,
-    /// Whether all caches read `Expires` alike, where it counts.
-    expiry: Expiry,
+    /// Whether `Expires`, where it counts, is a date that all caches read alike.
+    is_dated: bool,
     /// Whether `no-cache` is said by `Pragma` alone, which caches need not read in responses (RFC 9111 §5.4).
     by_pragma: bool,
 }
@@ -48,13 +48,13 @@ impl Origin {
             // An HTTP/1.0 origin's way to say it (RFC 9111 §5.4); in doubt the shorter lifetime.
             cache_control.no_cache = CacheControl::parse(fields.lines(Field::Pragma)).no_cache;
         }
-        let (mut expires, mut expiry) = (None, Expiry::Dated);
+        let (mut expires, mut is_dated) = (None, true);
         if cache_control.max_age.is_none() && fields.has(Field::Expires) {
-            (expires, expiry) = (expires_after(fields), Expiry::of(fields));
+            (expires, is_dated) = (expires_after(fields), is_dated_clearly(fields));
         }
         let age = fields.first(Field::Age);
         let age = age.map(age_seconds);
-        Self { cache_control, targeted: targeted(fields), expires, age, expiry, by_pragma }
+        Self { cache_control, targeted: targeted(fields), expires, age, is_dated, by_pragma }
     }
 
     /// How long the origin lets a browser reuse the response from now on, in seconds, if it says so.
@@ -123,7 +123,7 @@ impl Origin {
     /// Whether `Cache-Control` or `Expires` forbids it to every cache.
     pub(super) fn tells_all_to_forget(&self) -> bool {
         !self.by_pragma && self.cache_control.forbids_sharing()
-            || self.expiry == Expiry::Dated && self.lifetime_for_all() == Some(0)
+            || self.is_dated && self.lifetime_for_all() == Some(0)
     }
 
     /// Whether `Pragma` alone says `no-cache`; nobody reads it beside a `Cache-Control`.
@@ -139,14 +139,12 @@ impl Origin {
             return if targeted.is_obeyed_by(dialect) { Obeyed::Yes } else { Obeyed::No };
         }
         let said = &self.cache_control;
-        let only_expires = !said.forbids_sharing();
         match dialect.cdn {
             // No CDN documents that it reads `Pragma` in responses.
             _ if self.says_no_cache_by_pragma() => Obeyed::No,
-            // Varnish, and Fastly which descends from it, takes what is no date for nothing said (`RFC2616_Ttl` in
-            // `cache_rfc2616.c`), and keeps the response for its default TTL.
-            CdnType::Fastly | CdnType::Varnish if only_expires && self.expiry == Expiry::Never => Obeyed::No,
-            _ if only_expires && self.expiry != Expiry::Dated => Obeyed::Perhaps,
+            // What is no date is in the past (RFC 9111 §5.3), but Varnish, and Fastly which descends from it, takes `0` for
+            // nothing said, and a date with a comma too few for that date (`RFC2616_Ttl` in `cache_rfc2616.c`).
+            _ if !self.is_dated && !said.forbids_sharing() => Obeyed::No,
             // "Only the following directives influence Fastly's caching": `no-store` and `no-cache` are not among them.
             CdnType::Fastly if !said.private && (said.no_store || said.no_cache) => Obeyed::No,
             // "Origin Cache Control": where there is `Surrogate-Control`, `Cache-Control` is not read.
@@ -171,32 +169,6 @@ impl Origin {
         match &self.targeted {
             Some(targeted) => targeted.directives.forbids(),
             None => browser.forbids().or((self.expires == Some(0)).then_some(Reason::ZeroLifetime)),
-        }
-    }
-}
-
-/// How alike caches read `Expires`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Expiry {
-    /// It is a date, and so is `Date`; or it is not there.
-    Dated,
-    /// It is meant to be in the past: `0`, `-1`, nothing (RFC 9111 §5.3).
-    Never,
-    /// It looks like a date but is none, or `Date` is missing: lenient caches may keep the response for as long as it says.
-    Unclear,
-}
-
-impl Expiry {
-    fn of(fields: &Fields<'_, '_>) -> Self {
-        let has_letters = |value: &HeaderValue| value.as_bytes().iter().any(u8::is_ascii_alphabetic);
-        let is_date = |value: &HeaderValue| date(value).is_some();
-        if !fields.lines(Field::Expires).all(has_letters) {
-            Self::Never
-        } else if fields.lines(Field::Expires).all(is_date) && fields.first(Field::Date).is_some_and(is_date)
-        {
-            Self::Dated
-        } else {
-            Self::Unclear
         }
     }
 }
@@ -329,6 +301,26 @@ fn expires_after(fields: &Fields<'_, '_>) -> Option<u32> {
         .min()
 }
 
+/// Whether `Expires` and `Date` are dates: without `Date`, caches put their own time in its place.
+fn is_dated_clearly(fields: &Fields<'_, '_>) -> bool {
+    let is_date = |value: &HeaderValue| date(value).is_some();
+    fields.lines(Field::Expires).all(is_date) && fields.first(Field::Date).is_some_and(is_date)
+}
+
+/// A date in any of the three forms of RFC 9110 §5.6.7, in letters of any case (RFC 9111 §4.2).
 fn date(value: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(value.to_str().ok()?).ok()
+    let text = value.to_str().ok()?;
+    let parse = httpdate::parse_http_date;
+    parse(text).or_else(|_| parse(&in_standard_case(text))).ok()
+}
+
+/// `THU, 18 aug 2050 02:01:18 gmt` with the capitals that the grammar has.
+fn in_standard_case(date: &str) -> String {
+    let mut within_word = false;
+    let lower = date.chars().map(|c| {
+        let standard = if within_word { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() };
+        within_word = c.is_ascii_alphabetic();
+        standard
+    });
+    lower.collect::<String>().replace("Gmt", "GMT")
 }

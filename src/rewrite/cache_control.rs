@@ -33,9 +33,25 @@ impl CacheControl {
 
     /// Reads every line of a field in `syntax`.
     pub(super) fn read<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>, syntax: Syntax) -> Self {
+        Self::read_those(lines, syntax, |_| true)
+    }
+
+    /// What a cache finds that reads by the letter: what is no directive says nothing.
+    pub(super) fn read_strictly<'a>(
+        lines: impl IntoIterator<Item = &'a HeaderValue>,
+        syntax: Syntax,
+    ) -> Self {
+        Self::read_those(lines, syntax, |directive| !directive.malformed)
+    }
+
+    fn read_those<'a>(
+        lines: impl IntoIterator<Item = &'a HeaderValue>,
+        syntax: Syntax,
+        counts: impl Fn(&Directive<'_>) -> bool,
+    ) -> Self {
         let mut all = Self::default();
         for line in lines {
-            for directive in directives(line.as_bytes(), syntax) {
+            for directive in directives(line.as_bytes(), syntax).filter(&counts) {
                 match directive.name {
                     Name::MaxAge => shortest(&mut all.max_age, directive.seconds(syntax)),
                     Name::SMaxAge => shortest(&mut all.s_maxage, directive.seconds(syntax)),

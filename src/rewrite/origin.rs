@@ -23,6 +23,8 @@ pub(super) struct Origin {
     pub(super) age: Option<u32>,
     /// Whether `no-cache` is said by `Pragma` alone, which caches need not read in responses (RFC 9111 §5.4).
     by_pragma: bool,
+    /// Whether what forbids to share the response in `Cache-Control` is no directive there, but was found in something broken.
+    by_guess: bool,
 }
 
 /// A targeted field that decides.
@@ -32,6 +34,8 @@ pub(super) struct Targeted {
     pub(super) field: Field,
     /// Its directives.
     pub(super) directives: CacheControl,
+    /// Whether what forbids to share the response is none of them, but was found in something broken.
+    by_guess: bool,
     /// Whether the site's configuration names it as the one that the CDN reads.
     is_own: bool,
 }
@@ -47,8 +51,9 @@ impl Origin {
             cache_control.no_cache = CacheControl::parse(fields.lines(Field::Pragma)).no_cache;
         }
         let expires = if cache_control.max_age.is_none() { expires_after(fields) } else { None };
-        let age = fields.first(Field::Age);
-        Self { cache_control, targeted: targeted(fields), expires, age: age.map(age_seconds), by_pragma }
+        let age = fields.first(Field::Age).map(age_seconds);
+        let by_guess = !by_pragma && is_guessed(fields, Field::CacheControl, &cache_control);
+        Self { cache_control, targeted: targeted(fields), expires, age, by_pragma, by_guess }
     }
 
     /// How long the origin lets a browser reuse the response from now on, in seconds, if it says so.
@@ -116,7 +121,8 @@ impl Origin {
 
     /// Whether `Cache-Control` or `Expires` forbids it to every cache.
     pub(super) fn tells_all_to_forget(&self) -> bool {
-        !self.by_pragma && self.cache_control.forbids_sharing() || self.lifetime_for_all() == Some(0)
+        let forbids = !self.by_pragma && self.cache_control.forbids_sharing();
+        !self.by_guess && (forbids || self.lifetime_for_all() == Some(0))
     }
 
     /// Whether `Pragma` alone says `no-cache`; nobody reads it beside a `Cache-Control`.
@@ -134,6 +140,8 @@ impl Origin {
         let said = &self.cache_control;
         match dialect.cdn {
             _ if self.says_no_cache_by_pragma() => Obeyed::Perhaps,
+            // Two caches may read what is broken differently.
+            _ if self.by_guess => Obeyed::No,
             // "Only the following directives influence Fastly's caching": `no-store` and `no-cache` are not among them.
             CdnType::Fastly if !said.private && (said.no_store || said.no_cache) => Obeyed::No,
             // "Origin Cache Control": where there is `Surrogate-Control`, `Cache-Control` is not read.
@@ -184,6 +192,7 @@ impl Targeted {
         let Self { field, directives: said, .. } = self;
         let by_lifetime = said.shared_lifetime() == Some(0);
         self.is_read_by(dialect)
+            && !self.by_guess
             && match (dialect.cdn, field) {
                 // "Parsing cache controls" in Fastly's "HTTP caching semantics" documents its lifetimes only.
                 (CdnType::Fastly, _) => by_lifetime,
@@ -247,13 +256,20 @@ fn targeted(fields: &Fields<'_, '_>) -> Option<Targeted> {
         let directives =
             is_valid(fields, field).then(|| CacheControl::read(fields.lines(field), Syntax::of(field)))?;
         let decides = directives.forbids_sharing() || directives.shared_lifetime().is_some();
-        decides.then_some(Targeted { field, directives, is_own: Some(field) == own })
+        let by_guess = is_guessed(fields, field, &directives);
+        decides.then_some(Targeted { field, directives, by_guess, is_own: Some(field) == own })
     };
     let read = own.into_iter().chain(fields.among(read_by(fields.dialect().cdn)));
     read.into_iter().find_map(decided).or_else(|| {
         let others = || fields.among(&Field::TARGETED).filter_map(decided);
         others().find(|other| other.directives.forbids_sharing()).or_else(|| others().next())
     })
+}
+
+/// Whether the field forbids to share the response by something broken only, which a cache that reads by the letter overlooks.
+fn is_guessed(fields: &Fields<'_, '_>, field: Field, said: &CacheControl) -> bool {
+    said.forbids_sharing()
+        && !CacheControl::read_strictly(fields.lines(field), Syntax::of(field)).forbids_sharing()
 }
 
 /// Whether caches may take the field for what it says. RFC 9213 §2.1: one that is no dictionary of structured fields is

@@ -1,7 +1,7 @@
 //! The decision: what a response gets, and why. The order of the checks is the order of their importance.
 
 use super::edits::Edits;
-use super::fields::Fields;
+use super::fields::{Field, Fields};
 use super::kept::{self, Kept};
 use super::origin::{Obeyed, Origin};
 use super::outcome::{Decision, Outcome, Reason};
@@ -247,7 +247,7 @@ fn leave(
     status: StatusCode,
     (reason, short): (Reason, Option<Reason>),
     is_old: bool,
-    writer: Writer<'_, '_, '_>,
+    mut writer: Writer<'_, '_, '_>,
 ) -> (Decision, bool) {
     let (policy, origin, dialect) = (writer.policy, writer.origin, writer.dialect);
     let kept = kept::as_sent(dialect, request, status, origin, writer.fields);
@@ -278,6 +278,17 @@ fn leave(
     }
     if forbids && origin.is_obeyed_by(dialect, writer.fields) == Obeyed::No {
         writer.prohibit();
+    } else if only_confirms {
+        leave_stored_lifetime(&mut writer);
     }
     (as_it_is, kept.is_some())
+}
+
+/// The CDN's own field, if it gives no lifetime, would replace the stored one that does (RFC 9111 §3.2).
+fn leave_stored_lifetime(writer: &mut Writer<'_, '_, '_>) {
+    let own = writer.fields.own_ttl;
+    let decides = writer.origin.targeted.is_some_and(|targeted| targeted.field == own);
+    if own != Field::CacheControl && !decides && writer.fields.has(own) {
+        writer.edits.remove(own.name(writer.dialect));
+    }
 }

@@ -47,6 +47,23 @@ fn with_tags_it_is_as_whole_as_a_200() {
     assert_eq!(text(&headers), "cache-control: max-age=60 | etag: e");
 }
 
+/// It would replace the field that has the lifetime of the page, which then lived as long as the CDN likes.
+#[test]
+fn a_field_without_a_lifetime_does_not_replace_one_that_has_it() {
+    let esi = "surrogate-control: content=\"ESI/1.0\"";
+    for (cdn, expected) in [
+        (Fastly, "etag: e".to_owned()),
+        (Varnish, "etag: e".to_owned()),
+        (Cloudflare, format!("etag: e | {esi}")),
+    ] {
+        let text = not_modified(&[esi, "etag: e"]).text(&tagging(), &dialect(cdn));
+        assert_eq!(text, format!("untouched not-modified | {expected}"), "{cdn:?}");
+    }
+    let told = "surrogate-control: max-age=60, content=\"ESI/1.0\"";
+    let text = not_modified(&[told]).text(&tagging(), &dialect(Fastly));
+    assert_eq!(text, format!("untouched not-modified | {told}"));
+}
+
 #[test]
 fn it_may_shorten() {
     let unhealthy = |lines: &[&str], cdn| not_modified(lines).unhealthy().text(&tagging(), &dialect(cdn));

@@ -88,6 +88,9 @@ pub fn rewrite(
     (rewriting.decision, rewriting.provenance(age, edge))
 }
 
+/// What is known of a response for one dialect before anything is decided: its fields, its tags, and whether they fit.
+type Part<'h, 'd> = (Fields<'h, 'd>, Edits, Result<(), Reason>);
+
 /// What is to be done to a response.
 #[derive(Clone, Debug)]
 pub(super) struct Rewriting {
@@ -115,7 +118,7 @@ impl Rewriting {
         let mut keys = Keys::default();
         keys.of_path(&path);
         // Each dialect's edits by themselves; nearly always there is but one.
-        let mut parts: SmallVec<[(Fields<'_, '_>, Edits, Result<(), Reason>); 1]> = SmallVec::new();
+        let mut parts: SmallVec<[Part<'_, '_>; 1]> = SmallVec::new();
         for dialect in edge.dialects {
             let (fields, mut edits) = (Fields::of(headers, dialect), Edits::default());
             page_header::write(request.path, &path, dialect, &mut edits);

@@ -256,7 +256,11 @@ impl Habits {
                 }
             }
             Purge::Prefix(prefix) => {
-                by_page.as_ref().unwrap_or(&copy.target).starts_with(without_host(prefix))
+                let (known, prefix) = (by_page.as_ref().unwrap_or(&copy.target), without_host(prefix));
+                match self.expresses_prefixes {
+                    true => decoded(known).starts_with(&decoded(prefix)),
+                    false => known.starts_with(prefix),
+                }
             }
         }
     }
@@ -266,6 +270,25 @@ impl Habits {
 fn without_host(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
     url[start..].find('/').map_or(url, |at| &url[start + at..])
+}
+
+/// The bytes that percent-encoding stands for.
+fn decoded(path: &str) -> Vec<u8> {
+    let (bytes, mut decoded, mut at) = (path.as_bytes(), Vec::new(), 0);
+    while at < bytes.len() {
+        let hex = path.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                decoded.push(byte);
+                at += 3;
+            }
+            None => {
+                decoded.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    decoded
 }
 
 enum Word {
@@ -355,7 +378,8 @@ mod tests {
         check(&CLOUDFLARE, Purge::Tag("t"), 1);
         check(&CLOUDFLARE, Purge::Url("https://h/a/%C3%A9?x"), 1);
         check(&VARNISH, Purge::Url("https://h/a/%C3%A9?x"), 2);
-        check(&VARNISH, Purge::Prefix("h/a/"), 1);
+        check(&VARNISH, Purge::Prefix("h/a/%C3"), 1);
+        check(&FASTLY, Purge::Prefix("h/a/%C3"), 2);
         check(&CLOUDFRONT, Purge::Url("/a/%c3%a9"), 2);
         check(&CLOUDFRONT, Purge::Url("/a/%c3%a9?*"), 1);
         check(&CLOUDFRONT, Purge::Everything, 0);

@@ -76,10 +76,8 @@ impl Fault {
                     }
                 }
             }
-            Self::AgeNominated => {
-                if said.iter().any(|(name, value)| name == "connection" && value == "age") {
-                    said.retain(|(name, _)| name != "age");
-                }
+            Self::AgeNominated if said.iter().any(|(name, value)| name == "connection" && value == "age") => {
+                said.retain(|(name, _)| name != "age");
             }
             Self::TagsDropped => {
                 for (_, value) in said.iter_mut().filter(|(_, value)| value.starts_with("filler-")) {

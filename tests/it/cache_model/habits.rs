@@ -55,6 +55,8 @@ pub struct Habits {
     pub writes_upper_hex: bool,
     /// The header by which it learns another name of the page, for purges.
     pub page_header: Option<&'static str>,
+    /// Whether a prefix is a regular expression that whoever purges makes to match each of its spellings.
+    pub expresses_prefixes: bool,
     /// Whether `*` at the end of a purged URL is a wildcard.
     pub has_wildcards: bool,
 }
@@ -88,6 +90,7 @@ pub static FASTLY: Habits = Habits {
     reads_vary: true,
     writes_upper_hex: false,
     page_header: None,
+    expresses_prefixes: false,
     has_wildcards: false,
 };
 
@@ -114,6 +117,7 @@ pub static AKAMAI: Habits = Habits {
     reads_vary: true,
     writes_upper_hex: false,
     page_header: None,
+    expresses_prefixes: false,
     has_wildcards: false,
 };
 
@@ -149,6 +153,7 @@ pub static CLOUDFLARE: Habits = Habits {
     reads_vary: false,
     writes_upper_hex: true,
     page_header: None,
+    expresses_prefixes: false,
     has_wildcards: false,
 };
 
@@ -175,6 +180,7 @@ pub static CLOUDFRONT: Habits = Habits {
     reads_vary: false,
     writes_upper_hex: false,
     page_header: None,
+    expresses_prefixes: false,
     has_wildcards: true,
 };
 
@@ -203,5 +209,6 @@ pub static VARNISH: Habits = Habits {
     reads_vary: true,
     writes_upper_hex: false,
     page_header: Some("x-origin-shim-path"),
+    expresses_prefixes: true,
     has_wildcards: false,
 };

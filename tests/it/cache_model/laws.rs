@@ -1,9 +1,10 @@
 //! The laws, held against what caches have: by what the origin meant, never by what the code under test says of it.
 
+use super::exchange::{Body, Flight, Said};
 use super::fields::{Directives, Fields, expires, has};
 use super::origin::{AgeForm, MANY, Sharing};
 use super::site::{EDGE, FALLBACK, GUARD_MS, NOT_FOUND};
-use super::world::{Body, Flight, Lawful, Said, World};
+use super::world::{Lawful, World};
 
 /// How long a copy may be kept.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,9 @@ pub fn limit(world: &World, flight: &Flight, said: &Said) -> Limit {
         let stubborn = by_itself.max((habits.default_seconds)(sample.status).unwrap_or(0));
         return at_most(if habits.reads_cache_control { 0 } else { stubborn }, PRIVATE);
     }
+    // A guard for a page whose lifetime is not told again.
+    let of_guard = if said.status == 304 { GUARD_MS as u64 / 1_000 } else { 0 };
+    let at_most = |seconds: u64, law| at_most(seconds.max(of_guard), law);
     if sample.status >= 500 {
         return at_most(0, LIFETIMES);
     }
@@ -75,13 +79,17 @@ pub fn limit(world: &World, flight: &Flight, said: &Said) -> Limit {
         return at_most(by_itself.max(least), law);
     }
     let row = if sample.status == 404 { NOT_FOUND } else { EDGE };
+    let shares_field = habits.targeted.is_empty() && said.status == 304;
+    if !fits && world.healthy && shares_field {
+        // Where browsers and CDN share a field a 304 may bring back the origin's own lifetime, and nobody saw the tags.
+        return at_most(fallback.min(row).max(by_itself), LIFETIMES);
+    }
     if !fits || !world.healthy {
         return at_most(fallback.min(row), LIFETIMES);
     }
     if sample.is_targeted {
         return at_most(sample.edge.unwrap_or(0).saturating_sub(age), LIFETIMES);
     }
-    let shares_field = habits.targeted.is_empty() && said.status == 304;
     let is_past_cache =
         habits.passes_credentials && (has(visitor, "cookie") || has(visitor, "authorization"));
     // Of a page with too many tags not all are known, so any purge may be meant for it.
@@ -90,7 +98,10 @@ pub fn limit(world: &World, flight: &Flight, said: &Said) -> Limit {
         && world.setup.names
         && !shares_field
         && !is_past_cache
-        && !world.purges.iter().any(|purge| purge.may_cover(body));
+        && !world.purges.iter().any(|purge| purge.may_cover(body))
+        // A page that was only confirmed may have any tag, and what confirms it may be as old as it says.
+        && !(said.status == 304
+            && (said.age.is_some() || world.purges.iter().any(|purge| purge.may_be_later(body))));
     Limit { exactly, ..at_most(row, LIFETIMES) }
 }
 

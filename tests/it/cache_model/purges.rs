@@ -1,11 +1,12 @@
 //! Purges from their acceptance to `done`: what the admin side does around the real planner, guard and register
 //! (`src/admin/fresh.rs`), without its store and workers.
 
+use super::exchange::Body;
 use super::faults::Fault;
 use super::origin::PAGES;
 use super::site::{Compiled, MARGIN_MS};
-use super::world::{Body, World};
-use origin_shim::cdn::{self, Item, ItemKind};
+use super::world::World;
+use origin_shim::cdn::{self, Item};
 use origin_shim::purge::{JobPlan, PurgeMode, PurgeRequest, item_key, keys_of, plan};
 use origin_shim::rewrite::CdnType;
 use origin_shim::view::{JobItems, Question, Report};
@@ -52,7 +53,7 @@ fn planned(
     let site = &*compiled.config;
     let spelt = |mut jobs: Vec<JobPlan>| {
         if fault == Some(Fault::RawSpellings) {
-            jobs.iter_mut().for_each(|job| as_spelt(job, request));
+            jobs.iter_mut().for_each(as_spelt);
         }
         jobs
     };
@@ -188,9 +189,19 @@ impl Purge {
         calls
     }
 
+    /// Whether something that it covers was on its way when it was accepted.
+    pub fn comes_again(&self) -> bool {
+        !self.found.is_empty()
+    }
+
     /// Whether it names a label.
     pub fn is_of_tag(&self) -> bool {
         self.wanted == Wanted::Tag
+    }
+
+    /// Whether the guard may take this response for an older one: `Age` is in whole seconds, and may be unreadable.
+    pub fn may_be_later(&self, body: &Body) -> bool {
+        body.has_unreadable_age || self.accepted_ms + 1_000 >= body.generated_ms
     }
 
     /// Whether the guard may take this response for covered: a URL stands for its page with every query.
@@ -239,14 +250,9 @@ fn request(wanted: Wanted, page: usize, number: usize, soft: bool) -> Option<Pur
 }
 
 /// As before: the one spelling that was given.
-fn as_spelt(job: &mut JobPlan, request: &PurgeRequest) {
+fn as_spelt(job: &mut JobPlan) {
     let first = job.items.first().cloned();
     job.items.retain(|item| {
         Some(item) == first.as_ref() || item.value == format!("{}?*", first.as_ref().unwrap().value)
     });
-    if let (Some(prefix), CdnType::Varnish) = (request.prefixes.first(), job.cdn_type) {
-        for item in job.items.iter_mut().filter(|item| item.kind == ItemKind::Prefix) {
-            item.value = format!("www.example.com{}", prefix.replace('é', "%C3%A9"));
-        }
-    }
 }

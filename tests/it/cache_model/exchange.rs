@@ -49,6 +49,8 @@ pub struct Body {
     pub has_unreadable_age: bool,
     /// Whether the shim put tags on it.
     pub is_tagged: bool,
+    /// Whether the response that brought or confirmed it was held against purges.
+    pub is_guarded: bool,
     /// How long it may be kept.
     pub limit: Limit,
     /// For how long it was kept.
@@ -136,6 +138,7 @@ impl World {
                 generated_ms: self.now_ms,
                 has_unreadable_age: matches!(age, Some((_, AgeForm::Signed))),
                 is_tagged: self.compiled.is_on(),
+                is_guarded: self.compiled.is_on(),
                 limit: Limit::default(),
                 kept_ms: 0,
             },
@@ -281,6 +284,10 @@ impl World {
             let known = &mut copy.body;
             let before_ms = known.kept_ms;
             known.generated_ms = known.generated_ms.max(body.generated_ms);
+            // One that repeats the tags brings them to a copy that had none.
+            let tells_tags = matches!(self.setup.repeats, Repeats::Everything);
+            known.is_guarded = compiled.is_on();
+            known.is_tagged |= compiled.is_on() && tells_tags && cache.habits.takes_tags_of_304;
             known.limit = match (known.is_tagged, compiled.is_on()) {
                 (true, true) => body.limit,
                 // A page that has its tags goes on as it is where nothing is changed.

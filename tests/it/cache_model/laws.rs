@@ -16,6 +16,8 @@ pub struct Limit {
     law: &'static str,
     /// Seconds for which this CDN would keep it without a shim.
     by_itself: u64,
+    /// Seconds for which it may be kept where it is rewritten.
+    if_rewritten: u64,
 }
 
 impl Limit {
@@ -26,7 +28,8 @@ impl Limit {
 
     /// That of a copy which it rewrote, when it is confirmed where nothing is changed.
     pub fn or_of_untagged(self, now: &Self) -> Self {
-        Self { seconds: self.seconds.max(now.by_itself), exactly: false, ..self }
+        let seconds = self.seconds.max(now.by_itself).max(now.if_rewritten);
+        Self { seconds, exactly: false, ..self }
     }
 }
 
@@ -34,9 +37,18 @@ const LIFETIMES: &str = "law 2: kept for longer than allowed";
 const PRIVATE: &str = "law 3: shared although the origin forbids it";
 const LOOP: &str = "law 4: a redirect to itself, kept beyond what the origin said";
 
-/// How long the CDN may keep a response that leaves now. What the shim does not lengthen may be kept as long as this CDN would keep
-/// it without a shim.
+/// How long the CDN may keep a response that leaves now.
 pub fn limit(world: &World, flight: &Flight, said: &Said) -> Limit {
+    let rewritten = of_rewritten(world, flight, said);
+    if flight.compiled.is_on() {
+        return rewritten;
+    }
+    Limit { seconds: rewritten.by_itself, exactly: false, law: LIFETIMES, ..rewritten }
+}
+
+/// The same where responses are rewritten. What the shim does not lengthen may be kept as long as this CDN would keep
+/// it without a shim.
+fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
     let kind = world.kinds[flight.cdn];
     let (habits, body, sample) = (kind.habits, &flight.body, flight.body.sample);
     // Who asks whether a copy is still good does not change whose it is.
@@ -44,11 +56,10 @@ pub fn limit(world: &World, flight: &Flight, said: &Said) -> Limit {
     let visitor = if said.status == 304 { &nobody } else { &flight.visitor };
     let by_itself = habits.keeps_for(visitor, sample.status, &said.whole).unwrap_or(0);
     let of_errors = if sample.status >= 400 { habits.error_seconds } else { 0 };
-    let at_most =
-        |seconds: u64, law| Limit { seconds: seconds.max(of_errors), exactly: false, law, by_itself };
-    if !flight.compiled.is_on() {
-        return at_most(by_itself, LIFETIMES);
-    }
+    let at_most = |seconds: u64, law| {
+        let seconds = seconds.max(of_errors);
+        Limit { seconds, exactly: false, law, by_itself, if_rewritten: seconds }
+    };
     let is_forbidden = match sample.sharing {
         Sharing::Free => false,
         Sharing::ForbiddenBut(allowed) => !allowed.contains(&kind.cdn),
@@ -157,7 +168,7 @@ pub fn hold(world: &World) -> Lawful {
                 let grace_ms = GUARD_MS.max(of_errors).max(of_fallback);
                 let is_over = world.now_ms > done_ms.max(copy.stored_ms) + grace_ms;
                 // What mode `observe` lets through is not guarded, since nothing is changed.
-                let counts = body.is_tagged || copy.stored_ms < purge.accepted_ms;
+                let counts = body.is_guarded || copy.stored_ms < purge.accepted_ms;
                 if body.generated_ms <= purge.accepted_ms && is_over && counts && purge.covers(body) {
                     return Err(format!(
                         "law 1: {} still serves {}, which is older than purge {number}, done {} ms ago",

@@ -116,7 +116,8 @@ fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
     Limit { exactly, ..at_most(row, LIFETIMES) }
 }
 
-/// Law 2 for browsers: what nobody can purge has the origin's own lifetime, never a longer one.
+/// Law 2 for browsers: what nobody can purge has the origin's own lifetime, never a longer one; nor a shorter one, where all
+/// is well.
 pub fn browsers(flight: &Flight, said: &Said, sent: &Fields) -> Lawful {
     if said.status == 304 || !flight.compiled.is_on() {
         return Ok(());

@@ -383,7 +383,7 @@ proptest! {
         let (before, method) = (exchange.headers.clone(), exchange.method.clone());
         // Other methods' answers are not kept, nor is what Varnish never keeps, whether their tags fit or not.
         let is_kept = method != Method::POST
-            && !(dialect.cdn == CdnType::Varnish && matches!(exchange.status, 206 | 302 | 400 | 429));
+            && !(dialect.cdn == CdnType::Varnish && matches!(exchange.status, 206 | 302 | 308 | 400 | 429));
         let (decision, after) = exchange.rewritten(&policy, &dialect);
         if decision.outcome != Outcome::Fallback || !is_kept {
             return Ok(());

@@ -220,7 +220,8 @@ fn decide(
             let of_unseen = fallback.filter(|_| reason == Reason::NotModified);
             let of_rule = fallback.filter(|_| overridden && by_status.is_none() && beyond_rules.is_none());
             let short = tags.err().or(of_unseen).or(of_rule);
-            return leave(request, status, (reason, short), is_old, writer);
+            let is_disputed = fallback == Some(Reason::CdnInDispute);
+            return leave((request, status), (reason, short), (is_old, is_disputed), writer);
         }
     };
     if is_old {
@@ -246,10 +247,9 @@ fn decide(
 /// Leaves the lifetimes to the origin, unless the CDN may keep the response although that cannot be: because it is old, or
 /// for the reason `short`. What forbids to keep it is said so that the CDN reads it.
 fn leave(
-    request: RequestFacts<'_>,
-    status: StatusCode,
+    (request, status): (RequestFacts<'_>, StatusCode),
     (reason, short): (Reason, Option<Reason>),
-    is_old: bool,
+    (is_old, is_disputed): (bool, bool),
     mut writer: Writer<'_, '_, '_>,
 ) -> (Decision, bool) {
     let (policy, origin, dialect) = (writer.policy, writer.origin, writer.dialect);
@@ -279,7 +279,10 @@ fn leave(
         writer.fallback(Row::at_most(table::seconds(most)));
         return (as_it_is, true);
     }
-    if forbids && origin.is_obeyed_by(dialect, writer.fields) == Obeyed::No {
+    // A lifetime that is stored in the CDN's own field would overrule what a 304 forbids in another one; and where several CDNs
+    // may have asked, the words for one of them must not go away with what the others are not to read.
+    let is_overruled = status == StatusCode::NOT_MODIFIED || is_disputed;
+    if forbids && (is_overruled || origin.is_obeyed_by(dialect, writer.fields) == Obeyed::No) {
         writer.prohibit();
     } else if only_confirms {
         leave_stored_lifetime(&mut writer);

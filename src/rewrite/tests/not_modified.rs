@@ -64,6 +64,16 @@ fn a_field_without_a_lifetime_does_not_replace_one_that_has_it() {
     assert_eq!(text, format!("untouched not-modified | {told}"));
 }
 
+/// The stored `Surrogate-Control` would go on to decide.
+#[test]
+fn what_it_forbids_is_said_where_a_lifetime_may_be_stored() {
+    let told = |cdn| not_modified(&["cache-control: private", "etag: e"]).text(&tagging(), &dialect(cdn));
+    let row = "untouched not-modified | cache-control: private";
+    assert_eq!(told(Varnish), format!("{row} | etag: e | surrogate-control: no-store, max-age=0"));
+    assert_eq!(told(Cloudflare), format!("{row} | cloudflare-cdn-cache-control: no-store | etag: e"));
+    assert_eq!(told(Cloudfront), format!("{row} | etag: e"));
+}
+
 #[test]
 fn it_may_shorten() {
     let unhealthy = |lines: &[&str], cdn| not_modified(lines).unhealthy().text(&tagging(), &dialect(cdn));

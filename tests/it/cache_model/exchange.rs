@@ -210,7 +210,7 @@ impl World {
         let target =
             flight.request.query.as_ref().map_or_else(|| body.path.clone(), |q| format!("{}?{q}", body.path));
         let mut whole = body.sample.fields(body.page, &target, self.setup.tag_field);
-        let etag = format!("\"p{}-v{version}-s{sample}\"", body.page);
+        let etag = format!("\"p{}-v{version}-{}\"", body.page, body.sample.status);
         if matches!(body.sample.status, 200 | 404) {
             whole.push(("etag".into(), etag.clone()));
         }
@@ -284,16 +284,28 @@ impl World {
             let known = &mut copy.body;
             let before_ms = known.kept_ms;
             known.generated_ms = known.generated_ms.max(body.generated_ms);
+            let (was_tagged, is_on) = (known.is_tagged, compiled.is_on());
+            known.is_guarded = is_on;
             // One that repeats the tags brings them to a copy that had none.
             let tells_tags = matches!(self.setup.repeats, Repeats::Everything);
-            known.is_guarded = compiled.is_on();
-            known.is_tagged |= compiled.is_on() && tells_tags && cache.habits.takes_tags_of_304;
-            known.limit = match (known.is_tagged, compiled.is_on()) {
-                (true, true) => body.limit,
+            known.is_tagged |= is_on && tells_tags && cache.habits.takes_tags_of_304;
+            let is_told = !matches!(self.setup.repeats, Repeats::Nothing);
+            let is_retold = !std::ptr::eq(known.sample, body.sample);
+            let now = body.limit;
+            known.limit = match (was_tagged, is_on) {
+                // What is forbidden now must be obeyed if it is told; what is not told again goes on being stored.
+                (true, true) if is_retold && is_told && now.forbids() => now,
+                (true, true) if is_retold => known.limit.clone().or_of_untagged(&now),
+                (true, true) => now,
                 // A page that has its tags goes on as it is where nothing is changed.
-                (true, false) => known.limit.clone().or_of_untagged(&body.limit),
-                (false, _) => body.limit.of_untagged(),
+                (true, false) => known.limit.clone().or_of_untagged(&now),
+                // Nobody rewrote what is stored of it.
+                (false, _) if is_retold => known.limit.clone().or_of_untagged(&now),
+                (false, _) => now.of_untagged(known.is_tagged),
             };
+            if is_told {
+                known.sample = body.sample;
+            }
             (cache.confirm(copy, &visitor, &answer.fields, now_ms), Some(before_ms))
         } else {
             body.kept_ms = 0;

@@ -21,9 +21,15 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// That of a copy which the shim never rewrote, when it is confirmed.
-    pub fn of_untagged(self) -> Self {
-        Self { seconds: self.by_itself, exactly: false, ..self }
+    /// That of a copy which the shim never rewrote, when it is confirmed, perhaps by something with tags.
+    pub fn of_untagged(self, is_tagged_now: bool) -> Self {
+        let rewritten = if is_tagged_now { self.if_rewritten } else { 0 };
+        Self { seconds: self.by_itself.max(rewritten), exactly: false, ..self }
+    }
+
+    /// Whether it must not be shared at all.
+    pub fn forbids(&self) -> bool {
+        self.law == PRIVATE
     }
 
     /// That of a copy which it rewrote, when it is confirmed where nothing is changed.

@@ -93,6 +93,7 @@ fn command(focus: Focus) -> impl Strategy<Value = Command> {
         2 => (wanted, 0..pages, 0..4usize, prop::bool::weighted(0.2), delay).prop_map(
             |(wanted, page, number, soft, delay_ms)| Command::Purge { wanted, page, number, soft, delay_ms }
         ),
+        1 => (0..pages, 0..SAMPLES.len()).prop_map(|(page, sample)| Command::Retell(page, sample)),
         2 => Just(Command::Expire),
         1 => prop_oneof![
             any::<bool>().prop_map(Command::Health),

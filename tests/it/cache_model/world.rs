@@ -49,6 +49,8 @@ pub enum Command {
     Advance(usize),
     /// A page changes, and perhaps what is said of it.
     Edit(usize, Option<usize>),
+    /// Only what is said of a page changes.
+    Retell(usize, usize),
     Purge {
         wanted: Wanted,
         page: usize,
@@ -169,6 +171,11 @@ impl World {
                 let versions = &mut self.versions[page_of(page)];
                 let (_, version, before) = *versions.last().unwrap();
                 versions.push((self.now_ms, version + 1, sample.unwrap_or(before)));
+            }
+            Command::Retell(page, sample) => {
+                let versions = &mut self.versions[page_of(page)];
+                let (_, version, _) = *versions.last().unwrap();
+                versions.push((self.now_ms, version, sample));
             }
             Command::Purge { wanted, page, number, soft, delay_ms } => {
                 let purge =

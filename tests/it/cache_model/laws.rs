@@ -18,6 +18,8 @@ pub struct Limit {
     by_itself: u64,
     /// Seconds for which it may be kept where it is rewritten.
     if_rewritten: u64,
+    /// Seconds for which what is stored of it may give it anew, once it is confirmed by something without an age.
+    anew: u64,
 }
 
 impl Limit {
@@ -34,7 +36,7 @@ impl Limit {
 
     /// That of a copy which it rewrote, when it is confirmed where nothing is changed.
     pub fn or_of_untagged(self, now: &Self) -> Self {
-        let seconds = self.seconds.max(now.by_itself).max(now.if_rewritten);
+        let seconds = self.seconds.max(self.anew).max(now.by_itself).max(now.if_rewritten);
         Self { seconds, exactly: false, ..self }
     }
 }
@@ -61,10 +63,13 @@ fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
     let nobody = Fields::new();
     let visitor = if said.status == 304 { &nobody } else { &flight.visitor };
     let by_itself = habits.keeps_for(visitor, sample.status, &said.whole).unwrap_or(0);
+    let ageless: Fields = said.whole.iter().filter(|(name, _)| name != "age").cloned().collect();
+    let targeted = sample.edge.filter(|_| sample.is_targeted).unwrap_or(0);
+    let anew = habits.keeps_for(visitor, sample.status, &ageless).unwrap_or(0).max(targeted);
     let of_errors = if sample.status >= 400 { habits.error_seconds } else { 0 };
     let at_most = |seconds: u64, law| {
         let seconds = seconds.max(of_errors);
-        Limit { seconds, exactly: false, law, by_itself, if_rewritten: seconds }
+        Limit { seconds, exactly: false, law, by_itself, if_rewritten: seconds, anew }
     };
     let is_forbidden = match sample.sharing {
         Sharing::Free => false,

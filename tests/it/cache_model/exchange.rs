@@ -303,9 +303,6 @@ impl World {
                 (false, _) if is_retold => known.limit.clone().or_of_untagged(&now),
                 (false, _) => now.of_untagged(known.is_tagged),
             };
-            if is_told {
-                known.sample = body.sample;
-            }
             (cache.confirm(copy, &visitor, &answer.fields, now_ms), Some(before_ms))
         } else {
             body.kept_ms = 0;

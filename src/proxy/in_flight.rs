@@ -112,11 +112,11 @@ impl Drop for Ticket {
 }
 
 /// The number of a response; none where it is one of those that are not known.
-type Number = Option<usize>;
+pub type Number = Option<usize>;
 
 impl InFlight {
-    /// A response sets out.
-    fn begin(&self, response: Response) -> Number {
+    /// A response sets out. Requests go by a [`Ticket`], which ends what it begins.
+    pub fn begin(&self, response: Response) -> Number {
         let responses = &mut *self.0.borrow_mut();
         if responses.open.len() + responses.ended >= MOST {
             let unknown = &mut responses.unknown;
@@ -128,8 +128,8 @@ impl InFlight {
         Some(responses.open.insert(response))
     }
 
-    /// Its last byte was given to the kernel, or it was broken off.
-    fn end(&self, number: Number, outlet: Option<&Rc<Outlet>>, now_ms: i64) {
+    /// Its last byte was given to the kernel, or it was broken off. Each number ends once.
+    pub fn end(&self, number: Number, outlet: Option<&Rc<Outlet>>, now_ms: i64) {
         let responses = &mut *self.0.borrow_mut();
         let (response, margin_ms, mut waiting) = match number {
             Some(number) => {

@@ -53,6 +53,41 @@ impl CacheControl {
         all
     }
 
+    /// Whether the lines forbid shared caches to keep the response in a way that none reads differently. Not so what is
+    /// broken, one of two lifetimes, or what names fields: "many caches treat the qualified form as if the unqualified form
+    /// was received" (RFC 9111 §5.2.2.4), and others do not.
+    pub(super) fn forbids_beyond_doubt<'a>(
+        lines: impl IntoIterator<Item = &'a HeaderValue>,
+        syntax: Syntax,
+    ) -> bool {
+        let (mut max_age, mut s_maxage) = (None, None);
+        for line in lines {
+            // Only our reading and Surrogate-Control's grammar know semicolons.
+            if syntax == Syntax::CacheControl && line.as_bytes().contains(&b';') {
+                continue;
+            }
+            for directive in directives(line.as_bytes(), syntax) {
+                let slot = match directive.name {
+                    Name::Private | Name::NoStore | Name::NoCache if directive.rest.is_empty() => {
+                        return true;
+                    }
+                    Name::MaxAge => &mut max_age,
+                    Name::SMaxAge => &mut s_maxage,
+                    _ => continue,
+                };
+                let is_number = match directive.rest {
+                    [b'=', first, ..] if syntax == Syntax::EdgeControl => first.is_ascii_digit(),
+                    [b'=', digits @ ..] => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+                    _ => false,
+                };
+                if is_number {
+                    *slot = (*slot).max(Some(directive.seconds(syntax)));
+                }
+            }
+        }
+        s_maxage.or(max_age) == Some(0)
+    }
+
     /// Takes from text that is no directive the words that forbid or shorten, and none that grant.
     fn forbid_what_is_said_in(&mut self, text: &[u8], syntax: Syntax) {
         let mut words = text.split(|b| !is_token_byte(*b)).filter(|word| !word.is_empty()).peekable();

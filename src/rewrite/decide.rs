@@ -1,7 +1,7 @@
 //! The decision: what a response gets, and why. The order of the checks is the order of their importance.
 
 use super::edits::Edits;
-use super::fields::Fields;
+use super::fields::{Field, Fields};
 use super::kept::{self, Kept};
 use super::origin::{Obeyed, Origin};
 use super::outcome::{Decision, Outcome, Reason};
@@ -277,7 +277,9 @@ fn decide(
             let of_unseen = fallback.filter(|_| reason == Reason::NotModified);
             let of_rule = fallback.filter(|_| overridden && by_status.is_none() && beyond_rules.is_none());
             let short = tags.err().or(of_unseen).or(of_rule);
-            return leave(request, status, (reason, short), is_old, writer);
+            let is_disputed = fallback == Some(Reason::CdnInDispute);
+            let most = if let Treatment::Row(row) = treatment { row.edge } else { u32::MAX };
+            return leave((request, status), (reason, short, most), (is_old, is_disputed), writer);
         }
     };
     if is_old {
@@ -301,13 +303,12 @@ fn decide(
 }
 
 /// Leaves the lifetimes to the origin, unless the CDN may keep the response although that cannot be: because it is old, or
-/// for the reason `short`. What forbids to keep it is said so that the CDN reads it.
+/// for the reason `short`, and then for at most `most` seconds. What forbids to keep it is said so that the CDN reads it.
 fn leave(
-    request: RequestFacts<'_>,
-    status: StatusCode,
-    (reason, short): (Reason, Option<Reason>),
-    is_old: bool,
-    writer: Writer<'_, '_, '_>,
+    (request, status): (RequestFacts<'_>, StatusCode),
+    (reason, short, most): (Reason, Option<Reason>, u32),
+    (is_old, is_disputed): (bool, bool),
+    mut writer: Writer<'_, '_, '_>,
 ) -> (Decision, bool) {
     let (policy, origin, dialect) = (writer.policy, writer.origin, writer.dialect);
     let kept = kept::as_sent(dialect, request, status, origin, writer.fields);
@@ -332,12 +333,26 @@ fn leave(
     }
     if short.is_some() && kept.is_some() {
         let is_told = reason != Reason::NotModified || origin.edge_lifetime().is_some();
-        let most = if is_told { policy.ttls.fallback } else { policy.ttls.guard };
-        writer.fallback(Row::at_most(table::seconds(most)));
+        let ttl = if is_told { policy.ttls.fallback } else { policy.ttls.guard };
+        writer.fallback(Row::at_most(table::seconds(ttl).min(most)));
         return (as_it_is, true);
     }
-    if forbids && origin.is_obeyed_by(dialect, writer.fields) == Obeyed::No {
+    // A lifetime that is stored in the CDN's own field would overrule what a 304 forbids in another one; and where several CDNs
+    // may have asked, the words for one of them must not go away with what the others are not to read.
+    let is_overruled = status == StatusCode::NOT_MODIFIED || is_disputed;
+    if forbids && (is_overruled || origin.is_obeyed_by(dialect, writer.fields) == Obeyed::No) {
         writer.prohibit();
+    } else if only_confirms {
+        leave_stored_lifetime(&mut writer);
     }
     (as_it_is, kept.is_some())
+}
+
+/// The CDN's own field, if it gives no lifetime, would replace the stored one that does (RFC 9111 §3.2).
+fn leave_stored_lifetime(writer: &mut Writer<'_, '_, '_>) {
+    let own = writer.fields.own_ttl;
+    let decides = writer.origin.targeted.is_some_and(|targeted| targeted.field == own);
+    if own != Field::CacheControl && !decides && writer.fields.has(own) {
+        writer.edits.remove(own.name(writer.dialect));
+    }
 }

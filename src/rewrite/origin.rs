@@ -25,6 +25,8 @@ pub(super) struct Origin {
     is_dated: bool,
     /// Whether `no-cache` is said by `Pragma` alone, which caches need not read in responses (RFC 9111 §5.4).
     by_pragma: bool,
+    /// Whether another cache may find nothing in `Cache-Control` that forbids to share the response.
+    in_doubt: bool,
 }
 
 /// A targeted field that decides.
@@ -34,6 +36,8 @@ pub(super) struct Targeted {
     pub(super) field: Field,
     /// Its directives.
     pub(super) directives: CacheControl,
+    /// Whether another cache may find nothing in it that forbids to share the response.
+    in_doubt: bool,
     /// Whether the site's configuration names it as the one that the CDN reads.
     is_own: bool,
 }
@@ -52,9 +56,10 @@ impl Origin {
         if cache_control.max_age.is_none() && fields.has(Field::Expires) {
             (expires, is_dated) = (expires_after(fields), is_dated_clearly(fields));
         }
-        let age = fields.first(Field::Age);
-        let age = age.map(age_seconds);
-        Self { cache_control, targeted: targeted(fields), expires, age, is_dated, by_pragma }
+        let age = fields.first(Field::Age).map(age_seconds);
+        let in_doubt =
+            !by_pragma && cache_control.forbids_sharing() && is_in_doubt(fields, Field::CacheControl);
+        Self { cache_control, targeted: targeted(fields), expires, age, is_dated, by_pragma, in_doubt }
     }
 
     /// How long the origin lets a browser reuse the response from now on, in seconds, if it says so.
@@ -103,7 +108,7 @@ impl Origin {
         let obeys_private = dialect.cdn == CdnType::Fastly;
         self.targeted.is_some_and(|targeted| {
             targeted.is_read_by(dialect)
-                && !targeted.directives.forbids_sharing()
+                && targeted.directives.forbids().is_none()
                 && targeted.directives.shared_lifetime().is_some_and(|seconds| seconds > 0)
         }) && !(self.cache_control.private && obeys_private)
     }
@@ -115,15 +120,15 @@ impl Origin {
         said.private
             || said.no_store
             || match &self.targeted {
-                Some(targeted) => targeted.directives.forbids_sharing(),
+                Some(targeted) => targeted.directives.forbids().is_some(),
                 None => said.forbids_sharing() || self.lifetime_for_all() == Some(0),
             }
     }
 
     /// Whether `Cache-Control` or `Expires` forbids it to every cache.
     pub(super) fn tells_all_to_forget(&self) -> bool {
-        !self.by_pragma && self.cache_control.forbids_sharing()
-            || self.is_dated && self.lifetime_for_all() == Some(0)
+        let forbids = !self.by_pragma && self.cache_control.forbids_sharing();
+        !self.in_doubt && (forbids || self.is_dated && self.lifetime_for_all() == Some(0))
     }
 
     /// Whether `Pragma` alone says `no-cache`; nobody reads it beside a `Cache-Control`.
@@ -134,7 +139,7 @@ impl Origin {
     /// How certain it is that this CDN obeys what forbids the response to be kept.
     pub(super) fn is_obeyed_by(&self, dialect: &Dialect, fields: &Fields<'_, '_>) -> Obeyed {
         if let Some(targeted) = &self.targeted
-            && targeted.directives.forbids_sharing()
+            && targeted.directives.forbids().is_some()
         {
             return if targeted.is_obeyed_by(dialect) { Obeyed::Yes } else { Obeyed::No };
         }
@@ -142,6 +147,7 @@ impl Origin {
         match dialect.cdn {
             // No CDN documents that it reads `Pragma` in responses.
             _ if self.says_no_cache_by_pragma() => Obeyed::No,
+            _ if self.in_doubt => Obeyed::No,
             // What is no date is in the past (RFC 9111 §5.3), but Varnish, and Fastly which descends from it, takes `0` for
             // nothing said, and a date with a comma too few for that date (`RFC2616_Ttl` in `cache_rfc2616.c`).
             _ if !self.is_dated && !said.forbids_sharing() => Obeyed::No,
@@ -195,6 +201,7 @@ impl Targeted {
         let Self { field, directives: said, .. } = self;
         let by_lifetime = said.shared_lifetime() == Some(0);
         self.is_read_by(dialect)
+            && !self.in_doubt
             && match (dialect.cdn, field) {
                 // "Parsing cache controls" in Fastly's "HTTP caching semantics" documents its lifetimes only.
                 (CdnType::Fastly, _) => by_lifetime,
@@ -257,14 +264,20 @@ fn targeted(fields: &Fields<'_, '_>) -> Option<Targeted> {
     let decided = |field: Field| {
         let directives =
             is_valid(fields, field).then(|| CacheControl::read(fields.lines(field), Syntax::of(field)))?;
-        let decides = directives.forbids_sharing() || directives.shared_lifetime().is_some();
-        decides.then_some(Targeted { field, directives, is_own: Some(field) == own })
+        let decides = directives.forbids().is_some() || directives.shared_lifetime().is_some();
+        let in_doubt = directives.forbids().is_some() && is_in_doubt(fields, field);
+        decides.then_some(Targeted { field, directives, in_doubt, is_own: Some(field) == own })
     };
     let read = own.into_iter().chain(fields.among(read_by(fields.dialect().cdn)));
     read.into_iter().find_map(decided).or_else(|| {
         let others = || fields.among(&Field::TARGETED).filter_map(decided);
-        others().find(|other| other.directives.forbids_sharing()).or_else(|| others().next())
+        others().find(|other| other.directives.forbids().is_some()).or_else(|| others().next())
     })
+}
+
+/// Whether another cache may find nothing in the field that forbids to share the response.
+fn is_in_doubt(fields: &Fields<'_, '_>, field: Field) -> bool {
+    !CacheControl::forbids_beyond_doubt(fields.lines(field), Syntax::of(field))
 }
 
 /// Whether caches may take the field for what it says. RFC 9213 §2.1: one that is no dictionary of structured fields is

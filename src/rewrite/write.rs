@@ -187,9 +187,7 @@ impl<'d> Writer<'_, '_, 'd> {
                 !matches!(name, Name::Private | Name::Public | Name::SMaxAge)
             });
         }
-        let mut edge = self.line(self.fields.own_ttl);
-        self.forbid_to_store(&mut edge);
-        self.replace(&line, &edge);
+        self.replace(&line, &self.no_store_line());
     }
 
     /// Says to browser and CDN not to store the response.
@@ -200,14 +198,13 @@ impl<'d> Writer<'_, '_, 'd> {
             line.directive(b"private");
         }
         line.directive(b"no-store");
-        let mut edge = self.line(self.fields.own_ttl);
-        self.forbid_to_store(&mut edge);
-        self.replace(&line, &edge);
+        self.replace(&line, &self.no_store_line());
         self.remove_lifetimes();
     }
 
     /// `no-store` in the CDN's own field, where it has one.
-    fn forbid_to_store(&self, edge: &mut Line<'_>) {
+    fn no_store_line(&self) -> Line<'d> {
+        let mut edge = self.line(self.fields.own_ttl);
         match (self.syntax(), self.dialect.cdn) {
             (Syntax::CacheControl, _) => {}
             // Of Surrogate-Control Fastly documents lifetimes only ("HTTP caching semantics", "Parsing cache controls").
@@ -220,6 +217,7 @@ impl<'d> Writer<'_, '_, 'd> {
             }
             (Syntax::EdgeControl, _) => edge.directive(b"no-store"),
         }
+        edge
     }
 
     /// Removes the targeted fields that no cache may read (RFC 9213 §2.1): one that reads them leniently would obey what

@@ -8,6 +8,7 @@ mod adapters;
 mod admin;
 mod bodies;
 mod budget;
+mod cache_model;
 mod cdn_contract;
 mod cloudfront;
 mod configuration;

@@ -118,7 +118,7 @@ impl Outlet {
     }
 
     /// A response will leave by it.
-    pub(super) fn begin(&self) {
+    pub fn begin(&self) {
         self.state.borrow_mut().open += 1;
     }
 

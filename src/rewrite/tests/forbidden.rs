@@ -44,6 +44,42 @@ fn in_a_field_that_the_cdn_does_not_read() {
     );
 }
 
+/// What one cache reads there is overlooked by another, which must not keep the page either.
+#[test]
+fn in_words_that_are_no_directive() {
+    let broken = "cache-control: public private";
+    check(
+        &[broken],
+        Reason::Private,
+        [
+            (Fastly, "cache-control: private | surrogate-control: max-age=0"),
+            (Akamai, &format!("{broken} | edge-control: no-store")),
+            (Cloudflare, &format!("{broken} | cloudflare-cdn-cache-control: no-store")),
+            (Cloudfront, "cache-control: private"),
+            (Varnish, &format!("{broken} | surrogate-control: no-store, max-age=0")),
+        ],
+    );
+    let broken = "surrogate-control: \"no-store\"";
+    let text = get(&[broken]).text(&site(), &dialect(Varnish));
+    assert_eq!(text, "untouched no-store | surrogate-control: no-store, max-age=0");
+}
+
+/// The words for one CDN take away what only another one reads.
+#[test]
+fn where_several_cdns_may_have_asked() {
+    let dialects = [dialect(Akamai), dialect(Cloudflare)];
+    let edge = Edge { dialects: &dialects, fallback: Some(Reason::CdnInDispute), guard: None };
+    let Exchange { method, path, mut headers, .. } =
+        get(&["cache-control: max-age=3600", "cloudflare-cdn-cache-control: no-store"]);
+    let asked = Asked { scheme: None, host: "www.example.com", query: None };
+    let request = RequestFacts { method: &method, path: &path, authorization: false, cookie: false, asked };
+    rewrite(&site(), request, edge, StatusCode::OK, &mut headers);
+    assert_eq!(
+        text(&headers),
+        "cache-control: max-age=3600 | cloudflare-cdn-cache-control: no-store | edge-control: no-store"
+    );
+}
+
 #[test]
 fn in_words_that_the_cdn_does_not_read_in_its_own_field() {
     let text = |lines: &[&str], cdn| get(lines).text(&site(), &dialect(cdn));

@@ -40,32 +40,40 @@ fn check_lengthened(exchange: Exchange) {
 fn the_origins_words() {
     check(&["set-cookie: a=b", "cache-control: max-age=60"], Reason::SetCookie);
     check(&["cache-control: private"], Reason::Private);
-    check(&["cache-control: max-age=60", "cache-control: PRIVATE=\"x\""], Reason::Private);
-    check(&["cache-control: private; no-cache"], Reason::Private);
     check(&["cache-control: no-store, max-age=60"], Reason::NoStore);
     check(&["cache-control: no-cache"], Reason::NoCache);
-    check(&["cache-control: max-age=60, no-cache=\"set-cookie\""], Reason::NoCache);
     check(&["cache-control: max-age=0"], Reason::ZeroLifetime);
     check(&["cache-control: max-age=60, s-maxage=0"], Reason::ZeroLifetime);
     check(&["cache-control: max-age=0, s-maxage=60"], Reason::ZeroLifetime);
-    check(&["cache-control: max-age=60, max-age=0"], Reason::ZeroLifetime);
-    check(&["cache-control: max-age=soon"], Reason::ZeroLifetime);
+}
+
+/// These are said again in the CDN's words: see `forbidden`.
+#[test]
+fn what_caches_read_differently() {
+    for (lines, reason) in [
+        (&["cache-control: max-age=60", "cache-control: PRIVATE=\"x\""][..], Reason::Private),
+        (&["cache-control: private; no-cache"], Reason::Private),
+        (&["cache-control: max-age=60, no-cache=\"set-cookie\""], Reason::NoCache),
+        (&["cache-control: max-age=60, max-age=0"], Reason::ZeroLifetime),
+        (&["cache-control: max-age=soon"], Reason::ZeroLifetime),
+        (&["expires: 0"], Reason::ZeroLifetime),
+        (&[DATE, "expires: -1"], Reason::ZeroLifetime),
+        (&[AN_HOUR_LATER], Reason::ZeroLifetime),
+        (&[DATE, AN_HOUR_LATER, "expires: 0"], Reason::ZeroLifetime),
+    ] {
+        for cdn in CdnType::ALL {
+            let (decision, headers) = get(lines).rewritten(&site(), &dialect(cdn));
+            assert_eq!(decision, Decision { outcome: Outcome::Untouched, reason }, "{lines:?}");
+            let said = ["private", "no-store", "max-age=0"];
+            assert!(said.iter().any(|said| text(&headers).contains(said)), "{cdn:?} {headers:?}");
+        }
+    }
 }
 
 #[test]
 fn a_date_of_expiry() {
     check(&[DATE, "expires: Sun, 06 Nov 1994 08:49:37 GMT"], Reason::ZeroLifetime);
     check(&[DATE, "expires: Sun, 06 Nov 1994 08:49:36 GMT"], Reason::ZeroLifetime);
-    // Caches disagree on these: see `forbidden`.
-    for lines in
-        [&["expires: 0"][..], &[DATE, "expires: -1"], &[AN_HOUR_LATER], &[DATE, AN_HOUR_LATER, "expires: 0"]]
-    {
-        for cdn in CdnType::ALL {
-            let (decision, _) = get(lines).rewritten(&site(), &dialect(cdn));
-            let expected = Decision { outcome: Outcome::Untouched, reason: Reason::ZeroLifetime };
-            assert_eq!(decision, expected, "{lines:?}");
-        }
-    }
     check_lengthened(get(&[DATE, AN_HOUR_LATER]));
     check_lengthened(get(&[DATE, "expires: Fri, 31 Dec 9999 23:59:59 GMT"]));
     // RFC 9111 §5.3: `max-age` stands instead of `Expires`, `Cache-Control` instead of `Pragma`.

@@ -47,6 +47,33 @@ fn with_tags_it_is_as_whole_as_a_200() {
     assert_eq!(text(&headers), "cache-control: max-age=60 | etag: e");
 }
 
+/// It would replace the field that has the lifetime of the page, which then lived as long as the CDN likes.
+#[test]
+fn a_field_without_a_lifetime_does_not_replace_one_that_has_it() {
+    let esi = "surrogate-control: content=\"ESI/1.0\"";
+    for (cdn, expected) in [
+        (Fastly, "etag: e".to_owned()),
+        (Varnish, "etag: e".to_owned()),
+        (Cloudflare, format!("etag: e | {esi}")),
+    ] {
+        let text = not_modified(&[esi, "etag: e"]).text(&tagging(), &dialect(cdn));
+        assert_eq!(text, format!("untouched not-modified | {expected}"), "{cdn:?}");
+    }
+    let told = "surrogate-control: max-age=60, content=\"ESI/1.0\"";
+    let text = not_modified(&[told]).text(&tagging(), &dialect(Fastly));
+    assert_eq!(text, format!("untouched not-modified | {told}"));
+}
+
+/// The stored `Surrogate-Control` would go on to decide.
+#[test]
+fn what_it_forbids_is_said_where_a_lifetime_may_be_stored() {
+    let told = |cdn| not_modified(&["cache-control: private", "etag: e"]).text(&tagging(), &dialect(cdn));
+    let row = "untouched not-modified | cache-control: private";
+    assert_eq!(told(Varnish), format!("{row} | etag: e | surrogate-control: no-store, max-age=0"));
+    assert_eq!(told(Cloudflare), format!("{row} | cloudflare-cdn-cache-control: no-store | etag: e"));
+    assert_eq!(told(Cloudfront), format!("{row} | etag: e"));
+}
+
 #[test]
 fn it_may_shorten() {
     let unhealthy = |lines: &[&str], cdn| not_modified(lines).unhealthy().text(&tagging(), &dialect(cdn));

@@ -149,7 +149,12 @@ impl Rewriting {
                 }
             });
         }
-        (whole.expect("an edge has a dialect"), age)
+        // Where there is no CDN nothing can be said to any.
+        let nobodys = || {
+            let decision = Decision { outcome: Outcome::Untouched, reason: Reason::NoCdn };
+            Verdict { decision, kept: true, lasts: false }.with(Edits::default(), keys)
+        };
+        (whole.unwrap_or_else(nobodys), age)
     }
 
     /// The same for who keeps it.

@@ -295,7 +295,10 @@ impl World {
             known.limit = match (was_tagged, is_on) {
                 // What is forbidden now must be obeyed if it is told; what is not told again goes on being stored.
                 (true, true) if is_retold && is_told && now.forbids() => now,
-                (true, true) if is_retold => known.limit.clone().or_of_untagged(&now),
+                // What confirms it to others tells no lifetime.
+                (true, true) if is_retold || known.limit.is_somebodys => {
+                    known.limit.clone().or_of_untagged(&now)
+                }
                 (true, true) => now,
                 // A page that has its tags goes on as it is where nothing is changed.
                 (true, false) => known.limit.clone().or_of_untagged(&now),

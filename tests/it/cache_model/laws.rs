@@ -12,6 +12,8 @@ pub struct Limit {
     pub seconds: u64,
     /// It is to be kept for just so long: all is well, and nothing forbids it.
     pub exactly: bool,
+    /// The shim left it as it was, since it answers somebody's own request.
+    pub is_somebodys: bool,
     /// The law that would be broken.
     law: &'static str,
     /// Seconds for which this CDN would keep it without a shim.
@@ -69,7 +71,7 @@ fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
     let of_errors = if sample.status >= 400 { habits.error_seconds } else { 0 };
     let at_most = |seconds: u64, law| {
         let seconds = seconds.max(of_errors);
-        Limit { seconds, exactly: false, law, by_itself, if_rewritten: seconds, anew }
+        Limit { seconds, law, by_itself, if_rewritten: seconds, anew, ..Limit::default() }
     };
     let is_forbidden = match sample.sharing {
         Sharing::Free => false,
@@ -98,7 +100,8 @@ fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
         // A copy may be guarded, or fall back, where the CDN would by itself decide otherwise.
         let least = if fits && world.healthy { GUARD_MS as u64 / 1_000 } else { fallback };
         let law = if sample.status == 301 { LOOP } else { LIFETIMES };
-        return at_most(by_itself.max(least), law);
+        let is_somebodys = needs_public || needs_lifetime;
+        return Limit { is_somebodys, ..at_most(by_itself.max(least), law) };
     }
     let row = if sample.status == 404 { NOT_FOUND } else { EDGE };
     let shares_field = habits.targeted.is_empty() && said.status == 304;

@@ -42,6 +42,28 @@ fn for_every_cdn() {
     }
 }
 
+/// Neither the site's stale lifetimes nor the `immutable` of hashed media: an old page would outlive its guard.
+#[test]
+fn no_longer_by_the_site_either() {
+    let mut policy = site();
+    policy.ttls.stale_while_revalidate = Duration::from_secs(60);
+    policy.ttls.stale_if_error = Duration::from_secs(600);
+    let media = || {
+        let path = "/media_0123456789abcdef0123456789abcdef01234567.png";
+        get(&["cache-control: max-age=60, immutable"]).path(path)
+    };
+    let (_, healthy) = media().rewritten(&policy, &dialect(Fastly));
+    assert!(text(&healthy).contains("immutable") && text(&healthy).contains("stale-while-revalidate=60"));
+    for (cdn, expected) in [
+        (Fastly, "cache-control: no-cache | surrogate-control: max-age=1"),
+        (Cloudfront, "cache-control: max-age=0, s-maxage=1"),
+    ] {
+        let (decision, headers) = guarded(media(), &policy, &dialect(cdn), &purged());
+        assert_eq!(decision, Decision { outcome: Outcome::Guarded, reason: Reason::Purged });
+        assert_eq!(text(&headers), expected);
+    }
+}
+
 #[test]
 fn whatever_else_would_be_done() {
     let row = "guarded purged | cache-control: no-cache | surrogate-control: max-age=1";

@@ -27,7 +27,9 @@ pub struct Limit {
 impl Limit {
     /// That of a copy which the shim never rewrote, when it is confirmed, perhaps by something with tags.
     pub fn of_untagged(self, is_tagged_now: bool) -> Self {
-        let rewritten = if is_tagged_now { self.if_rewritten } else { 0 };
+        // What confirms it may be guarded, whether its lifetime is told again or not.
+        let most = if is_tagged_now { u64::MAX } else { GUARD_MS as u64 / 1_000 };
+        let rewritten = self.if_rewritten.min(most);
         Self { seconds: self.by_itself.max(rewritten), exactly: false, ..self }
     }
 

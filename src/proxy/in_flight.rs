@@ -144,7 +144,7 @@ impl InFlight {
         };
         // Without a connection not one byte of it has left.
         let Some(outlet) = outlet else { return tell(&mut waiting, now_ms) };
-        responses.ended -= outlet.forget(now_ms);
+        // What has arrived is forgotten in the next tick: looking for it here would cost every response.
         responses.ended += usize::from(outlet.end(response, margin_ms, waiting, now_ms));
         responses.look_after(outlet);
     }

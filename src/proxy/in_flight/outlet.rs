@@ -132,12 +132,12 @@ impl Outlet {
     ) -> bool {
         let is_awaited = !waiting.is_empty();
         let at = self.queue.given();
-        let new = {
+        let (new, is_closed) = {
             let state = &mut *self.state.borrow_mut();
             state.open -= 1;
             state.unseen += 1;
             let unknown = |last: &&mut Ended| response.is_none() && last.response.is_none();
-            match state.ended.back_mut().filter(unknown).filter(|last| last.left_ms.is_none()) {
+            let new = match state.ended.back_mut().filter(unknown).filter(|last| last.left_ms.is_none()) {
                 Some(last) => {
                     (last.at, last.ended_ms, last.margin_ms) = (at, now_ms, last.margin_ms.max(margin_ms));
                     last.waiting.extend(waiting);
@@ -148,10 +148,11 @@ impl Outlet {
                     state.ended.push_back(ended);
                     true
                 }
-            }
+            };
+            (new, state.is_closed)
         };
         // Only then: who waits is worth a system call, and what is closed needs none.
-        if is_awaited || self.state.borrow().is_closed {
+        if is_awaited || is_closed {
             self.look(now_ms);
         }
         new

@@ -55,7 +55,11 @@ pub fn limit(world: &World, flight: &Flight, said: &Said) -> Limit {
     if flight.compiled.is_on() {
         return rewritten;
     }
-    Limit { seconds: rewritten.by_itself, exactly: false, law: LIFETIMES, ..rewritten }
+    // A 304 need not repeat what makes the page somebody's, and then its lifetime counts.
+    let is_confirmed = said.status == 304;
+    let told = flight.body.sample.edge.filter(|_| is_confirmed).unwrap_or(0);
+    let by_itself = rewritten.by_itself.max(told);
+    Limit { seconds: by_itself, exactly: false, law: LIFETIMES, by_itself, ..rewritten }
 }
 
 /// The same where responses are rewritten. What the shim does not lengthen may be kept as long as this CDN would keep

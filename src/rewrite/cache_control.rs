@@ -67,6 +67,10 @@ impl CacheControl {
                 continue;
             }
             for directive in directives(line.as_bytes(), syntax) {
+                // Where lines are joined, a quoted string without an end swallows the next ones.
+                if directive.is_malformed() {
+                    return false;
+                }
                 let slot = match directive.name {
                     Name::Private | Name::NoStore | Name::NoCache if directive.rest.is_empty() => {
                         return true;

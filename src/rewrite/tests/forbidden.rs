@@ -59,6 +59,8 @@ fn in_words_that_are_no_directive() {
             (Varnish, &format!("{broken} | surrogate-control: no-store, max-age=0")),
         ],
     );
+    let text = get(&["cache-control: x=\"y", "cache-control: private"]).text(&site(), &dialect(Varnish));
+    assert!(text.ends_with("surrogate-control: no-store, max-age=0"), "{text}");
     let broken = "surrogate-control: \"no-store\"";
     let text = get(&[broken]).text(&site(), &dialect(Varnish));
     assert_eq!(text, "untouched no-store | surrogate-control: no-store, max-age=0");

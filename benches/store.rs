@@ -164,7 +164,10 @@ async fn backlog() -> f64 {
         claimed += began.elapsed();
         let began = Instant::now();
         let sends = sends.iter().map(|send| (send.id, send.attempt, SendOutcome::Done)).collect();
-        store.settle(Settlement { sends, now_ms: NOW, ..Settlement::default() }).await.expect("settled");
+        store
+            .settle(Settlement { sends, now_ms: NOW, at_ms: NOW, ..Settlement::default() })
+            .await
+            .expect("settled");
         settled += began.elapsed();
     }
     println!(
@@ -191,6 +194,7 @@ fn purge(n: u64, items: usize) -> NewPurge {
         },
         caller: "bench".into(),
         now_ms: NOW,
+        since_ms: NOW,
         due_ms: NOW,
         jobs: vec![JobPlan {
             cdn: "fastly".into(),

@@ -5,6 +5,7 @@ use super::extract::{Segment, optional_json};
 use super::problem::Problem;
 use super::{Peer, State, audit};
 use crate::cdn::{self, CdnReport};
+use crate::view::wall_ms;
 use axum::body::Body;
 use axum::extract;
 use axum::response::Json;
@@ -44,9 +45,9 @@ pub(super) async fn check(
     let _turn = state.limits.credential_checks.acquire().await;
     let what = if probe { "credentials checked with a probe" } else { "credentials checked" };
     audit::changed(&caller, peer, &site.name, "", what);
-    let cdns = cdn::report_site(&site, &state.sender, probe, super::now_ms()).await;
-    if probe {
-        state.control.probed(&site.name);
+    let cdns = cdn::report_site(&site, &state.sender, probe, wall_ms()).await;
+    for cdn in &cdns {
+        state.control.called(&site.name, &cdn.name, cdn.calls, probe);
     }
     Ok(Json(CheckedCredentials { site: site.name.clone(), cdns }))
 }

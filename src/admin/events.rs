@@ -2,10 +2,11 @@
 //! behind loses the oldest, and is told how many.
 
 use super::json::{Purge, rfc3339};
-use super::{CdnHealth, State, now_ms, sites};
+use super::{CdnHealth, State, sites};
 use crate::config::Site;
 use crate::purge::State as PurgeState;
 use crate::store::{EndedJob, Verification};
+use crate::view::wall_ms;
 use axum::body::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -96,7 +97,7 @@ impl Events {
             state: job.state,
             verification: None,
             purge_ended: job.purge_ended,
-            at: rfc3339(now_ms()),
+            at: rfc3339(wall_ms()),
         });
     }
 
@@ -143,7 +144,7 @@ impl HealthEvent {
             cdn: health.name,
             healthy: health.healthy,
             reasons: health.reasons,
-            at: rfc3339(now_ms()),
+            at: rfc3339(wall_ms()),
         }
     }
 }

@@ -194,8 +194,8 @@ impl Awaited {
         // Nobody said when: the last of it was written just now, or before.
         let arrived_ms =
             if self.arrived_ms == i64::MIN { now_ms.saturating_add(self.margin_ms) } else { self.arrived_ms };
-        // The store counts by the machine's clock.
-        let due_ms = super::now_ms().saturating_add(arrived_ms.saturating_sub(now_ms).max(0));
+        let due_ms =
+            self.freshness.clock.steady_ms().saturating_add(arrived_ms.saturating_sub(now_ms).max(0));
         while let Err(error) = store.arrived(purge.clone(), due_ms).await {
             tracing::warn!(
                 purge,
@@ -321,6 +321,7 @@ mod tests {
             request: paths(&["/a"]),
             caller: "cms".into(),
             now_ms: 1_000_000,
+            since_ms: 1_000_000,
             due_ms: 1_000_000,
             jobs: Vec::new(),
             idempotency: None,

@@ -3,6 +3,7 @@
 use crate::purge::{PurgeMode, PurgeRequest, State};
 use crate::rewrite::CdnType;
 use crate::store::{Attempt as StoredAttempt, JobView, NewPurge, PurgeView, Verification};
+use crate::view::Clock;
 use serde::{Deserialize, Serialize};
 
 /// How many items of a kind an abbreviated purge shows.
@@ -99,11 +100,23 @@ pub struct Job {
     pub verified_at: Option<String>,
     /// When the next send is due, or has been since, RFC 3339.
     pub next_attempt_at: Option<String>,
+    /// What it waits for beside that.
+    #[serde(default)]
+    pub waits_for: Option<WaitsFor>,
     /// It failed, and nobody retried or acknowledged it: until then its CDN does not count as healthy.
     #[serde(default)]
     pub unacknowledged: bool,
     /// The CDN's answers, oldest first.
     pub attempts: Vec<Attempt>,
+}
+
+/// What a job waits for while it has nothing to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitsFor {
+    /// Responses that were on their way to the CDN when the purge was accepted. When the last of them has arrived, what they
+    /// could have brought is purged once more, and then the job is done.
+    Responses,
 }
 
 /// One call to a CDN.
@@ -127,7 +140,7 @@ pub struct Attempt {
 
 impl Purge {
     /// A purge as it stands.
-    pub fn of(view: &PurgeView, extent: Extent) -> Self {
+    pub fn of(view: &PurgeView, clock: Clock, extent: Extent) -> Self {
         Self {
             id: view.id.clone(),
             site: view.site.clone(),
@@ -137,7 +150,7 @@ impl Purge {
             created_at: rfc3339(view.created_ms),
             finished_at: view.finished_ms.map(rfc3339),
             items: Items::of(&view.request, usize::try_from(view.items).unwrap_or(usize::MAX), extent),
-            jobs: view.jobs.iter().map(|job| Job::of(job, view.created_ms, extent)).collect(),
+            jobs: view.jobs.iter().map(|job| Job::of(job, view.created_ms, clock, extent)).collect(),
         }
     }
 
@@ -153,7 +166,10 @@ impl Purge {
             completed_at: None,
             verification: None,
             verified_at: None,
-            next_attempt_at: Some(rfc3339(new.due_ms)),
+            next_attempt_at: Some(rfc3339(
+                new.now_ms.saturating_add(new.due_ms.saturating_sub(new.since_ms)),
+            )),
+            waits_for: None,
             unacknowledged: false,
             attempts: Vec::new(),
         });
@@ -189,9 +205,9 @@ impl Items {
 }
 
 impl Job {
-    fn of(view: &JobView, created_ms: i64, extent: Extent) -> Self {
+    fn of(view: &JobView, created_ms: i64, clock: Clock, extent: Extent) -> Self {
         // What a restart found under way is due since the epoch, so that nothing goes out before it.
-        let next_attempt_ms = view.next_attempt_ms.map(|due_ms| due_ms.max(created_ms));
+        let next_attempt_ms = view.next_attempt_ms.map(|due_ms| clock.as_wall_ms(due_ms).max(created_ms));
         let hidden = match extent {
             Extent::Full => 0,
             Extent::Brief => view.attempts.len().saturating_sub(1),
@@ -207,6 +223,7 @@ impl Job {
             verification: view.verification,
             verified_at: view.verified_ms.map(rfc3339),
             next_attempt_at: next_attempt_ms.map(rfc3339),
+            waits_for: view.waits.then_some(WaitsFor::Responses),
             unacknowledged: view.unacknowledged,
             attempts: view.attempts[hidden..]
                 .iter()

@@ -118,8 +118,9 @@ pub trait Control: Send + Sync {
     /// There is something new to send to the CDNs of this site.
     fn wake(&self, site: &str);
 
-    /// Each CDN of this site was sent a harmless purge, which counts to its account's rate.
-    fn probed(&self, site: &str);
+    /// A CDN of this site got so many calls about its credentials, which count towards its account's rate; with `probe` one of
+    /// them was the purge of a tag.
+    fn called(&self, site: &str, cdn: &str, calls: u64, probe: bool);
 
     /// The purge health of each CDN of the site; a CDN that is left out has not been checked yet.
     fn health(&self, site: &str) -> Vec<CdnHealth>;
@@ -221,9 +222,4 @@ where
 {
     let task = tokio::spawn(change.instrument(tracing::Span::current()));
     ask(doing, async { Ok::<_, Box<dyn Error + Send + Sync>>(task.await??) }).await
-}
-
-/// Milliseconds since the epoch.
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }

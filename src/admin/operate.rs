@@ -4,9 +4,10 @@ use super::auth::Caller;
 use super::extract::{Segment, optional_json};
 use super::json::{Extent, Purge};
 use super::problem::{BadItem, Kind, Problem};
-use super::{Peer, State, audit, commit, now_ms, purges, sites};
+use super::{Peer, State, audit, commit, purges, sites};
 use crate::purge::State as PurgeState;
 use crate::store::{CdnKey, EndedJob, PausedBy, PurgeView};
+use crate::view::wall_ms;
 use axum::body::Body;
 use axum::extract;
 use axum::response::Json;
@@ -26,7 +27,7 @@ pub(super) async fn retry(
     let store = state.store()?.clone();
     let act = Act { state: state.clone(), caller, peer, purge };
     commit("put the purge back in the queue", async move {
-        let jobs = store.retry(act.purge.id.clone(), now_ms()).await?;
+        let jobs = store.retry(act.purge.id.clone(), act.state.freshness.clock.steady_ms()).await?;
         if jobs > 0 {
             act.done("purge retried");
         }
@@ -72,7 +73,7 @@ pub(super) async fn cancel(
     let store = state.store()?.clone();
     let act = Act { state: state.clone(), caller, peer, purge };
     let cancelled = commit("cancel the purge", async move {
-        let ended = store.cancel(act.purge.id.clone(), now_ms()).await?;
+        let ended = store.cancel(act.purge.id.clone(), wall_ms()).await?;
         for job in &ended {
             act.state.events.job_ended(job);
             act.state.count_end(job);
@@ -182,7 +183,7 @@ fn wrong(detail: &str) -> Problem {
 async fn show(state: &State, id: &str) -> Result<Json<Purge>, Problem> {
     let view = super::ask("show the purge", state.store()?.get(id.to_owned())).await?;
     let view = view.ok_or_else(|| Problem::new(Kind::NotFound, format!("There is no purge `{id}`.")))?;
-    let purge = Purge::of(&view, Extent::Brief);
+    let purge = Purge::of(&view, state.freshness.clock, Extent::Brief);
     state.events.purge(&purge);
     Ok(Json(purge))
 }

@@ -1,11 +1,12 @@
 //! What nobody tells by itself is looked at: the health of each CDN, and, while somebody listens, what the newest purges are
 //! doing. Their ends come from the workers (`Events::job_ended`).
 
+use super::State;
 use super::events::{JobEvent, healths};
 use super::json::rfc3339;
-use super::{State, now_ms};
 use crate::purge::State as PurgeState;
 use crate::store::Filter;
+use crate::view::wall_ms;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,7 @@ async fn jobs(state: &State) -> Option<Jobs> {
     let filter = Filter { limit: PURGES, ..Filter::default() };
     let listing = state.store().ok()?.list(filter);
     let purges = tokio::time::timeout(super::STORE_TIMEOUT, listing).await.ok()?.ok()?;
-    let at = rfc3339(now_ms());
+    let at = rfc3339(wall_ms());
     let jobs = purges.into_iter().flat_map(|purge| {
         let at = at.clone();
         purge.jobs.into_iter().map(move |job| {

@@ -5,12 +5,13 @@ use super::extract::{Query, Segment, json as read_json};
 use super::fresh::{self, Awaited};
 use super::json::{Extent, Page, Purge, state_word};
 use super::problem::{BadItem, Kind, Problem};
-use super::{Peer, State, ask, commit, idempotency, now_ms, wait};
+use super::{Peer, State, ask, commit, idempotency, wait};
 use crate::config::{Scope, Site};
 use crate::failpoint;
 use crate::metrics::Metrics;
 use crate::purge::{self, JobPlan, PurgeMode, PurgeRequest};
 use crate::store::{Enqueued, Filter, NewPurge, PurgeView, Store};
+use crate::view::wall_ms;
 use axum::body::Body;
 use axum::extract;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
@@ -79,15 +80,16 @@ pub(super) async fn accept(
         jobs = plan(state, site, &request)?;
         (follow_ups, awaited) = fresh::guard(&state.freshness, site, &request, &jobs).await;
     }
-    let now_ms = now_ms();
+    let since_ms = state.freshness.clock.steady_ms();
     let settle_ms = i64::try_from(site.origin_settle.as_millis()).unwrap_or(i64::MAX);
     let new = NewPurge {
         id: uuid::Uuid::now_v7().to_string(),
         site: site.name.clone(),
         request,
         caller: caller.name().to_owned(),
-        now_ms,
-        due_ms: now_ms.saturating_add(settle_ms),
+        now_ms: wall_ms(),
+        since_ms,
+        due_ms: since_ms.saturating_add(settle_ms),
         jobs,
         idempotency,
         follow_ups,
@@ -95,7 +97,7 @@ pub(super) async fn accept(
     let purge = Purge::accepted(&new);
     let purge = match enqueue(state, store.clone(), new, awaited, purge.clone(), peer).await? {
         Enqueued::Created => purge,
-        Enqueued::Existing(id) => repeated(&*store, id).await?,
+        Enqueued::Existing(id) => repeated(state, &*store, id).await?,
         Enqueued::KeyReused => {
             let detail = "This Idempotency-Key was used within 24 hours for another request body.";
             return Err(Problem::new(Kind::Conflict, detail));
@@ -234,9 +236,9 @@ impl Audit {
 }
 
 /// The purge that an idempotency key stands for.
-async fn repeated(store: &dyn Store, id: String) -> Result<Purge, Problem> {
+async fn repeated(state: &State, store: &dyn Store, id: String) -> Result<Purge, Problem> {
     match ask("show the purge of this Idempotency-Key", store.get(id.clone())).await? {
-        Some(view) => Ok(Purge::of(&view, Extent::Brief)),
+        Some(view) => Ok(Purge::of(&view, state.freshness.clock, Extent::Brief)),
         None => {
             let detail =
                 format!("This Idempotency-Key stands for purge {id}, which ended and is no longer kept.");
@@ -255,7 +257,7 @@ async fn answer(state: &State, store: &dyn Store, wait: Option<Duration>, purge:
     let seen = wait::until_ended(store, &*state.control, &state.readiness, &purge.id, wait).await;
     let status =
         if seen.as_ref().is_some_and(wait::has_ended) { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let purge = seen.map_or(purge, |view| Purge::of(&view, Extent::Brief));
+    let purge = seen.map_or(purge, |view| Purge::of(&view, state.freshness.clock, Extent::Brief));
     let applied = (HeaderName::from_static("preference-applied"), format!("wait={}", wait.as_secs()));
     (status, [(header::LOCATION, location), applied], Json(purge)).into_response()
 }
@@ -266,7 +268,7 @@ pub(super) async fn get(
     extract::Extension(caller): extract::Extension<Caller>,
     Segment(id): Segment,
 ) -> Result<Json<Purge>, Problem> {
-    Ok(Json(Purge::of(&visible(&state, &caller, &id).await?, Extent::Full)))
+    Ok(Json(Purge::of(&visible(&state, &caller, &id).await?, state.freshness.clock, Extent::Full)))
 }
 
 /// A purge that the caller may see: another's looks like none at all.
@@ -320,6 +322,6 @@ pub(super) async fn list(
     let more = views.len() > limit;
     views.truncate(limit);
     let next_cursor = views.last().filter(|_| more).map(|view| view.id.clone());
-    let purges = views.iter().map(|view| Purge::of(view, Extent::Brief)).collect();
+    let purges = views.iter().map(|view| Purge::of(view, state.freshness.clock, Extent::Brief)).collect();
     Ok(Json(Page { purges, next_cursor }))
 }

@@ -4,7 +4,7 @@ use super::auth::Caller;
 use super::extract::Segment;
 use super::json::rfc3339;
 use super::problem::Problem;
-use super::{CdnHealth, State, now_ms};
+use super::{CdnHealth, State};
 use crate::config::duration::print as duration;
 use crate::config::{self, Mode, OriginHost, Trust};
 use crate::purge::PurgeMode;
@@ -252,10 +252,11 @@ fn origins(state: &State, site: &config::Site) -> Vec<OriginJson> {
 fn show_cdns(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> Vec<Cdn> {
     let healths = health(state, site);
     let untagged = &state.freshness.site(&site.name).untagged;
-    let clock_ms = state.freshness.clock.now_ms();
+    let clock = state.freshness.clock;
+    let (clock_ms, steady_ms) = (clock.now_ms(), clock.steady_ms());
     let show = |(cdn, health): (&Arc<config::Cdn>, CdnHealth)| Cdn {
         copies_without_tags_until: untagged.until_ms(cdn.dialect.cdn, clock_ms).map(rfc3339),
-        ..show_cdn(site, cdn, health, queues)
+        ..show_cdn(site, cdn, health, queues, steady_ms)
     };
     site.cdns.iter().zip(healths).map(show).collect()
 }
@@ -265,6 +266,7 @@ fn show_cdn(
     cdn: &config::Cdn,
     health: CdnHealth,
     queues: Option<&[QueueStatus]>,
+    steady_ms: i64,
 ) -> Cdn {
     let is_its_own = |queue: &&QueueStatus| queue.key.site == site.name && queue.key.cdn == cdn.name;
     // A CDN without work, failures or a pause has no row.
@@ -278,7 +280,7 @@ fn show_cdn(
         oldest_pending_seconds: queue
             .flatten()
             .and_then(|queue| queue.oldest_due_ms)
-            .map(|due_ms| now_ms().saturating_sub(due_ms).max(0) / 1000),
+            .map(|due_ms| steady_ms.saturating_sub(due_ms).max(0) / 1000),
         paused: queue.map(|queue| queue.is_some_and(|queue| queue.paused.is_some())),
         copies_without_tags_until: None,
         hosts: cdn.hosts.clone(),

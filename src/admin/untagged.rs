@@ -1,9 +1,9 @@
 //! Copies without our tags, over restarts: the store is told until when there may be any, and tells it again at the next start.
 //! What it has is ahead of the truth, so that a crash forgets nothing but what came in the moment before.
 
-use super::now_ms;
 use crate::rewrite::CdnType;
 use crate::store::{Store, StoreError, UntaggedCopies};
+use crate::view::wall_ms;
 use crate::view::{Copies, Freshness};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -108,9 +108,9 @@ impl Untagged {
         }
     }
 
-    /// By how much the machine's clock, by which the store counts, is ahead of this process's.
+    /// By how much the machine's clock, by which the store counts such copies, is ahead of this process's.
     fn ahead_of_us_ms(&self) -> i64 {
-        now_ms().saturating_sub(self.freshness.clock.now_ms())
+        wall_ms().saturating_sub(self.freshness.clock.now_ms())
     }
 
     /// What the store answered; a failure is logged once.

@@ -10,9 +10,10 @@ use crate::cdn::Sender;
 use crate::config::{Config, Fingerprint};
 use crate::listen::{Pulse, Serving};
 use crate::metrics::Metrics;
-use crate::store::{OpenError, SqliteStore, Store};
+use crate::store::{OpenError, SqliteStore, Store, StoreHealth, Watched};
+use crate::view::wall_ms;
 use crate::view::{OriginsView, PurgeHealthView};
-use crate::worker::{Engine, Parts, system_clock};
+use crate::worker::{Engine, Parts};
 use arc_swap::ArcSwap;
 use std::error::Error;
 use std::io;
@@ -261,13 +262,20 @@ impl Plane {
         if !told.is_empty() {
             tracing::info!("the store could be opened: purges are accepted from now on");
         }
+        let store_health = Arc::new(StoreHealth::default());
+        let store: Arc<dyn Store> = Arc::new(Watched::new(store, store_health.clone()));
         let parts = Parts {
             store: store.clone(),
+            store_health,
             transport: Arc::new(self.sender.clone()),
             adapter: Box::new(crate::cdn::build),
             view: self.view.clone(),
             observer: glue::observer(self.metrics.clone(), self.events.clone(), self.view.freshness.clone()),
-            clock: system_clock(),
+            wall: Arc::new(wall_ms),
+            steady: {
+                let clock = self.view.freshness.clock;
+                Arc::new(move || clock.steady_ms())
+            },
         };
         // No reload comes in between, since nothing here waits and both are on this thread.
         self.workers.began(Engine::start(&self.config.load(), parts));

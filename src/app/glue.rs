@@ -50,9 +50,9 @@ impl Workers {
 }
 
 impl Control for Workers {
-    fn probed(&self, site: &str) {
+    fn called(&self, site: &str, cdn: &str, calls: u64, probe: bool) {
         if let Some(engine) = self.engine() {
-            engine.probed(site);
+            engine.called(site, cdn, calls, probe);
         }
     }
 

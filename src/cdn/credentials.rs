@@ -144,8 +144,8 @@ impl<'a> Answers<'a> {
 }
 
 /// Asks the CDN about its credentials. No content is purged; with `probe` something is that nobody has, which proves the
-/// permission. `now_ms` is the time in milliseconds since the epoch.
-pub async fn report(cdn: &config::Cdn, sender: &Sender, probe: bool, now_ms: i64) -> CredentialReport {
+/// permission. `now_ms` is the time in milliseconds since the epoch. How many calls that took is told, too.
+pub async fn report(cdn: &config::Cdn, sender: &Sender, probe: bool, now_ms: i64) -> (CredentialReport, u64) {
     let adapter = super::make(cdn);
     let started = Instant::now();
     let now_ms = || now_ms.saturating_add(milliseconds(started.elapsed()));
@@ -159,11 +159,11 @@ pub async fn report(cdn: &config::Cdn, sender: &Sender, probe: bool, now_ms: i64
             Err(error) => {
                 let mut draft = Draft::new(&[]);
                 draft.error(format!("The check cannot be written: {}.", with_causes(&error)), "");
-                return draft.finish();
+                return (draft.finish(), answers.len() as u64);
             }
         }
     }
-    adapter.report(cdn, Answers(&answers))
+    (adapter.report(cdn, Answers(&answers)), answers.len() as u64)
 }
 
 /// One CDN of a site.
@@ -177,6 +177,9 @@ pub struct CdnReport {
     /// What is known of its credentials.
     #[serde(flatten)]
     pub report: CredentialReport,
+    /// Calls that it took, which count towards the rate of the CDN's account.
+    #[serde(skip)]
+    pub calls: u64,
 }
 
 /// [`report`] for every CDN of a site, in their order, all at once.
@@ -185,8 +188,8 @@ pub async fn report_site(site: &config::Site, sender: &Sender, probe: bool, now_
     for (index, cdn) in site.cdns.iter().enumerate() {
         let (cdn, sender) = (Arc::clone(cdn), sender.clone());
         under_way.spawn(async move {
-            let report = report(&cdn, &sender, probe, now_ms).await;
-            (index, CdnReport { name: cdn.name.clone(), cdn_type: cdn.dialect.cdn, report })
+            let (report, calls) = report(&cdn, &sender, probe, now_ms).await;
+            (index, CdnReport { name: cdn.name.clone(), cdn_type: cdn.dialect.cdn, report, calls })
         });
     }
     let mut reports: Vec<_> = under_way.join_all().await;

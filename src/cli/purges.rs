@@ -1,7 +1,7 @@
 //! `origin-shim purges`: the latest purges as a table, or one of them with every answer of every CDN.
 
 use super::client::{AdminArgs, Client, plain};
-use crate::admin::json::{Items, Job, Page, Purge, state_word};
+use crate::admin::json::{Items, Job, Page, Purge, WaitsFor, state_word};
 use crate::purge::{PurgeMode, State};
 use crate::store::Verification;
 use anyhow::Context;
@@ -180,6 +180,13 @@ pub(super) fn jobs_table(jobs: &[Job]) -> String {
     for job in jobs {
         for fallback in &job.fallback {
             let _ = writeln!(text, "note: {}: {}", cell(&job.cdn), cell(fallback));
+        }
+        if job.waits_for == Some(WaitsFor::Responses) {
+            let _ = writeln!(
+                text,
+                "note: {}: waits for responses that were on their way to it when the purge was accepted",
+                cell(&job.cdn)
+            );
         }
         if let Some(seen) = job.verification {
             let what = match seen {

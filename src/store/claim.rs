@@ -20,7 +20,7 @@ pub enum Lane {
 pub struct Due {
     /// What may share a call; empty while the CDN is paused, or if nothing is due.
     pub groups: Vec<DueGroup>,
-    /// When the next send, or the end of a lease, is due after that; milliseconds since the epoch. None while paused.
+    /// When the next send, or the end of a lease, is due after that, by the steady clock. None while paused.
     pub next_ms: Option<i64>,
     /// Items that the CDN has not accepted yet, due or not.
     pub pending: u64,
@@ -46,9 +46,9 @@ pub struct DueGroup {
 pub struct Claim {
     /// Of which CDN.
     pub key: CdnKey,
-    /// Milliseconds since the epoch.
+    /// Now, by the steady clock.
     pub now_ms: i64,
-    /// The claimer's until then.
+    /// The claimer's until then, by the steady clock.
     pub lease_until_ms: i64,
     /// Of [`Lane::Site`]; else of the others.
     pub site: bool,
@@ -101,8 +101,10 @@ pub struct ClaimedSend {
     pub reason: SendReason,
     /// How often it has been claimed, this time included: the fence of [`super::Store::settle`].
     pub attempt: u32,
-    /// When its purge was accepted, milliseconds since the epoch.
+    /// When its purge was accepted, by the machine's clock: with the id it tells this send from those of all other stores.
     pub created_ms: i64,
+    /// Since when its purge is under way, by the steady clock.
+    pub since_ms: i64,
 }
 
 /// A token bucket of an account. Of two values the store keeps the later one.
@@ -112,6 +114,6 @@ pub struct SavedRate {
     pub account: String,
     /// Which of its buckets.
     pub name: String,
-    /// When it is full again, microseconds since the epoch.
+    /// When it is full again, by the steady clock, but in microseconds.
     pub full_us: i64,
 }

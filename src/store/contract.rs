@@ -1,6 +1,7 @@
 //! What any store must do. Each rule runs against every store that we have: `contract!` at the end lists both.
 
 mod claims;
+mod clock;
 mod follow_ups;
 mod operate;
 mod untagged;
@@ -11,6 +12,7 @@ use crate::cdn::{Item, ItemKind};
 use crate::purge::{JobPlan, PurgeRequest, SendReason, State};
 use crate::rewrite::CdnType;
 use claims::*;
+use clock::*;
 use follow_ups::*;
 use operate::*;
 use std::sync::Arc;
@@ -52,6 +54,7 @@ pub(super) fn purge(id: &str, jobs: Vec<JobPlan>) -> NewPurge {
         },
         caller: "cms".into(),
         now_ms: START,
+        since_ms: START,
         due_ms: START,
         jobs,
         idempotency: None,
@@ -76,8 +79,13 @@ pub(super) async fn settle_all(
     outcome: SendOutcome,
 ) -> Vec<EndedJob> {
     let sends = sends.iter().map(|send| (send.id, send.attempt, outcome)).collect();
-    let settlement =
-        Settlement { sends, attempt: Some(attempt("later")), now_ms: START, ..Settlement::default() };
+    let settlement = Settlement {
+        sends,
+        attempt: Some(attempt("later")),
+        now_ms: START,
+        at_ms: START,
+        ..Settlement::default()
+    };
     store.settle(settlement).await.unwrap().ended
 }
 
@@ -249,7 +257,7 @@ async fn a_purge_is_done_when_every_job_is(store: Shared) {
         purge: "p1".into(),
         state: State::Done,
         purge_ended: None,
-        created_ms: START,
+        since_ms: START,
         verify: None,
     };
     assert_eq!(ended, [expected]);
@@ -354,7 +362,7 @@ async fn an_unsent_send_is_due_again_as_it_was(store: Shared) {
     store.enqueue(purge("p1", vec![job("fastly", 1)])).await.unwrap();
     let sends = claim(&*store, "fastly", START).await;
     let sends = sends.iter().map(|send| (send.id, send.attempt, SendOutcome::Unsent)).collect();
-    store.settle(Settlement { sends, now_ms: START, ..Settlement::default() }).await.unwrap();
+    store.settle(Settlement { sends, now_ms: START, at_ms: START, ..Settlement::default() }).await.unwrap();
     let seen = view(&*store, "p1").await;
     assert_eq!((seen.state, seen.jobs[0].attempts.len()), (State::Pending, 0));
     let again = claim(&*store, "fastly", START).await;
@@ -496,7 +504,10 @@ async fn a_job_remembers_its_last_hundred_attempts(store: Shared) {
         let sends = claim(&*store, "fastly", START).await;
         let sends = vec![(sends[0].id, sends[0].attempt, SendOutcome::RetryAt(START))];
         let attempt = Some(Attempt { at_ms: n, ..attempt("later") });
-        store.settle(Settlement { sends, attempt, now_ms: START, ..Settlement::default() }).await.unwrap();
+        store
+            .settle(Settlement { sends, attempt, now_ms: START, at_ms: START, ..Settlement::default() })
+            .await
+            .unwrap();
     }
     let attempts = view(&*store, "p1").await.jobs.remove(0).attempts;
     let times: Vec<_> = attempts.iter().map(|(attempt, _)| attempt.at_ms).collect();
@@ -507,13 +518,13 @@ async fn leases_of_a_former_run_are_released(store: Shared) {
     store.enqueue(purge("p1", vec![job("fastly", 2)])).await.unwrap();
     let sends = claim(&*store, "fastly", START).await;
     settle_all(&*store, &sends[..1], SendOutcome::RetryAt(LEASE)).await;
-    assert_eq!(store.take_over().await.unwrap().leases, 1);
+    assert_eq!(store.take_over(START, i64::MAX).await.unwrap().leases, 1);
     // The one that was told to wait still waits.
     let again = claim(&*store, "fastly", START).await;
     assert_eq!(again.iter().map(|send| (send.id, send.attempt)).collect::<Vec<_>>(), [(sends[1].id, 2)]);
     assert_eq!(settle_all(&*store, &sends[1..], SendOutcome::Done).await, []);
-    assert_eq!(store.take_over().await.unwrap().leases, 1);
-    assert_eq!(store.take_over().await.unwrap().leases, 0);
+    assert_eq!(store.take_over(START, i64::MAX).await.unwrap().leases, 1);
+    assert_eq!(store.take_over(START, i64::MAX).await.unwrap().leases, 0);
 }
 
 async fn a_sweep_removes_what_ended_long_ago(store: Shared) {
@@ -644,4 +655,10 @@ contract! {
     a_sweep_removes_what_ended_long_ago
     many_callers_at_once_are_all_served
     a_probe_commits
+    what_the_machines_clock_says_is_only_shown
+    a_clock_that_was_set_back_between_two_runs_holds_up_nothing
+    a_clock_that_was_set_forward_between_two_runs_ages_nothing
+    nothing_is_due_later_than_any_wait
+    follow_ups_wait_for_no_former_run
+    what_is_not_verified_is_told
 }

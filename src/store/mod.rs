@@ -4,11 +4,17 @@
 //! A purge is enqueued with its items and a *send* per item. A worker claims due sends under a lease, calls the CDN, and
 //! settles them; a send whose lease ran out can be claimed again, and its `attempt` is then higher: the fence that keeps a
 //! late settlement from touching it.
+//!
+//! There are two clocks. Whatever waits goes by a steady one ([`crate::view::Clock::steady_ms`]): due times, leases, ages. What
+//! people are shown goes by the machine's own, which somebody may set. Both count milliseconds since the epoch, and each
+//! moment says which it is of. A run's steady clock begins at the machine's time, so what a former run left may lie ahead of
+//! it, or behind it, by any amount: [`Store::take_over`] brings it in line.
 
 mod claim;
 mod settle;
 mod sqlite;
 mod types;
+mod watched;
 
 #[cfg(test)]
 mod contract;
@@ -22,6 +28,8 @@ pub use types::{
     CdnKey, Enqueued, Filter, FollowUps, JobView, NewPurge, Pause, PausedBy, PurgeView, QueueStatus,
     RecentPurge, StoreError, UntaggedCopies, Verification, WAITING_MS,
 };
+
+pub use watched::{StoreHealth, Watched};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -40,13 +48,14 @@ pub trait Store: Send + Sync {
     /// Commits a purge to stable storage. One without jobs, or whose jobs have no items, is done at once.
     fn enqueue(&self, purge: NewPurge) -> StoreFuture<'_, Enqueued>;
 
-    /// The responses for which the follow-ups of a purge wait have arrived: they are due from this moment on. How many those are.
+    /// The responses for which the follow-ups of a purge wait have arrived: they are due from this steady moment on. How many
+    /// those are.
     fn arrived(&self, id: String, due_ms: i64) -> StoreFuture<'_, u64>;
 
     /// The latest purges, newest first: as many as have together not more than this many items, and one more.
     fn recent(&self, most_items: u64) -> StoreFuture<'_, Vec<RecentPurge>>;
 
-    /// What of this CDN's queue can be claimed; each group counted up to `most`.
+    /// What of this CDN's queue can be claimed at this steady moment; each group counted up to `most`.
     fn due(&self, key: CdnKey, now_ms: i64, most: usize) -> StoreFuture<'_, Due>;
 
     /// Leases what one call carries: as many due sends as it has room for, the same item counted once, small jobs before
@@ -60,17 +69,18 @@ pub trait Store: Send + Sync {
     /// repeat in the queue, if it has one.
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
 
-    /// Puts something that covers everything due at this CDN ahead of it; how many jobs that concerns. None if something
+    /// Puts something that covers everything due at this CDN (by the steady clock) ahead of it; how many jobs that concerns. None if something
     /// of the sort waits already, or nothing is due.
     fn widen(&self, key: CdnKey, wider: Wider, now_ms: i64) -> StoreFuture<'_, u64>;
 
     /// What this CDN accepted and has not reported complete.
     fn works(&self, key: CdnKey) -> StoreFuture<'_, Vec<Work>>;
 
-    /// The CDN has reported a work complete (`completed_ms`), or nobody will ever know.
+    /// The CDN has reported a work complete (`completed_ms`, by the machine's clock), or nobody will ever know.
     fn complete(&self, work: i64, completed_ms: Option<i64>) -> StoreFuture<'_, ()>;
 
-    /// What a look at the copies of what a job purged showed. At `again_ms` all its items are purged once more, as its repeat.
+    /// What a look at the copies of what a job purged showed, and when by the machine's clock. At the steady moment `again_ms` all
+    /// its items are purged once more, as its repeat.
     fn verified(
         &self,
         key: CdnKey,
@@ -78,6 +88,10 @@ pub trait Store: Send + Sync {
         seen: (Verification, i64),
         again_ms: Option<i64>,
     ) -> StoreFuture<'_, ()>;
+
+    /// The jobs of this CDN that are done, ended after this moment of the machine's clock, and whose copies nobody has seen to
+    /// be fresh or could not judge: newest first, a limited number.
+    fn unverified(&self, key: CdnKey, ended_after_ms: i64) -> StoreFuture<'_, Vec<EndedJob>>;
 
     /// One purge, with everything that is known of it.
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>>;
@@ -95,18 +109,22 @@ pub trait Store: Send + Sync {
     /// Someone has dealt with the failed jobs of a purge; how many they were.
     fn acknowledge(&self, id: String) -> StoreFuture<'_, u64>;
 
-    /// The failed items of a purge are due again, and the failure is forgotten; how many jobs that were.
+    /// The failed items of a purge are due again, from this steady moment on, and the failure is forgotten; how many jobs that
+    /// were.
     fn retry(&self, id: String, now_ms: i64) -> StoreFuture<'_, u64>;
 
-    /// Ends the jobs of a purge that are under way as cancelled; which they were. Settling what was leased then does
-    /// nothing.
-    fn cancel(&self, id: String, now_ms: i64) -> StoreFuture<'_, Vec<EndedJob>>;
+    /// Ends the jobs of a purge that are under way as cancelled, now by the machine's clock; which they were. Settling what
+    /// was leased then does nothing.
+    fn cancel(&self, id: String, at_ms: i64) -> StoreFuture<'_, Vec<EndedJob>>;
 
-    /// Takes over from a former run, whose leases end. Called once, at start.
-    fn take_over(&self) -> StoreFuture<'_, Left>;
+    /// Takes over from a former run at the steady moment `now_ms`. Its leases end, and its follow-ups wait for nothing but their
+    /// margin. That run's time ended with its last probe: if that was later than now, the clock was set back, and all of its
+    /// moments go back with it; and since nobody knows how long it is ago, no purge grows older by it. Nothing is due later
+    /// than `furthest_ms`, since no wait is that long. Called once, at start.
+    fn take_over(&self, now_ms: i64, furthest_ms: i64) -> StoreFuture<'_, Left>;
 
     /// Removes a limited number of purges that ended before this, oldest first, and idempotency keys older than 24 h.
-    /// Answers how many purges went; call again until none did. What stays: a purge with a failure that nobody
+    /// Both moments are the machine's. Answers how many purges went; call again until none did. What stays: a purge with a failure that nobody
     /// acknowledged, and one that a living idempotency key names.
     fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, u64>;
 
@@ -120,6 +138,6 @@ pub trait Store: Send + Sync {
     /// What is known of copies without our tags, by site and type of CDN.
     fn untagged(&self) -> StoreFuture<'_, Vec<UntaggedCopies>>;
 
-    /// Commits something small: whether the store still can.
+    /// Commits this steady moment: whether the store still can. With it, a next run knows until when this one lived.
     fn probe(&self, now_ms: i64) -> StoreFuture<'_, ()>;
 }

@@ -9,7 +9,7 @@ use crate::purge::State;
 pub enum SendOutcome {
     /// The CDN accepted it.
     Done,
-    /// It was tried in vain: again from this moment on.
+    /// It was tried in vain: again from this steady moment on.
     RetryAt(i64),
     /// It will never be accepted, or its time is up.
     Failed,
@@ -25,7 +25,7 @@ pub enum SendOutcome {
 /// One call to a CDN, as it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// Milliseconds since the epoch.
+    /// When it began, by the machine's clock.
     pub at_ms: i64,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
@@ -52,8 +52,10 @@ pub struct Settlement {
     pub work: Option<NewWork>,
     /// How the account's buckets stand.
     pub rates: Vec<SavedRate>,
-    /// Milliseconds since the epoch.
+    /// Now, by the steady clock: what is put back or repeated is due from here on.
     pub now_ms: i64,
+    /// Now, by the machine's clock: what ends has ended at this moment.
+    pub at_ms: i64,
 }
 
 /// A broader item in place of others.
@@ -81,7 +83,7 @@ pub struct NewWork {
 pub struct Work {
     /// Names it in [`super::Store::complete`].
     pub id: i64,
-    /// When it was accepted, milliseconds since the epoch.
+    /// When it was accepted, by the steady clock.
     pub since_ms: i64,
     /// What it is.
     pub what: NewWork,
@@ -109,8 +111,8 @@ pub struct EndedJob {
     pub state: State,
     /// How its purge ended, if this was the last job under way.
     pub purge_ended: Option<State>,
-    /// When the purge was accepted, milliseconds since the epoch.
-    pub created_ms: i64,
+    /// Since when its purge was under way, by the steady clock.
+    pub since_ms: i64,
     /// Whether it is to be verified, where the purge says so.
     pub verify: Option<bool>,
 }

@@ -25,9 +25,11 @@ pub struct NewPurge {
     pub request: PurgeRequest,
     /// The admin token's name; idempotency keys are the caller's own.
     pub caller: String,
-    /// Milliseconds since the epoch.
+    /// When it is accepted, by the machine's clock.
     pub now_ms: i64,
-    /// Sends are due from here on (`origin_settle` later than now).
+    /// The same, by the steady clock.
+    pub since_ms: i64,
+    /// Sends are due from here on, by the steady clock (`origin_settle` later than now).
     pub due_ms: i64,
     /// One per CDN.
     pub jobs: Vec<JobPlan>,
@@ -54,7 +56,7 @@ pub const WAITING_MS: i64 = 253_402_300_800_000;
 pub struct RecentPurge {
     /// The site's name.
     pub site: String,
-    /// When it was accepted, milliseconds since the epoch.
+    /// When it was accepted, by the machine's clock.
     pub created_ms: i64,
     /// What was asked for.
     pub request: PurgeRequest,
@@ -136,9 +138,11 @@ pub struct JobView {
     /// When its copies were seen to be fresh.
     #[serde(skip)]
     pub verified_ms: Option<i64>,
-    /// When the next send is due, the repeat among them; none while every send is with the CDN.
+    /// When the next send is due by the steady clock, the repeat among them; none while every send is with the CDN.
     #[serde(skip)]
     pub next_attempt_ms: Option<i64>,
+    /// Nothing of it is left to send but follow-ups, which wait for responses to arrive.
+    pub waits: bool,
     /// A failure that nobody has dealt with.
     pub unacknowledged: bool,
     /// Each call with the number of this job's items in it: oldest first, the last 100; in a list only the last.
@@ -191,7 +195,7 @@ pub struct QueueStatus {
     pub jobs: u64,
     /// Items not yet accepted (every send but repeats).
     pub pending: u64,
-    /// When the oldest job that is under way became due.
+    /// When the oldest job that is under way became due, by the steady clock.
     pub oldest_due_ms: Option<i64>,
     /// Jobs that failed and that nobody acknowledged.
     pub failed: u64,

@@ -1,6 +1,7 @@
 //! One clock for both planes: the machine's time when the program started, and steady since. Setting the machine's clock
-//! moves nothing, so what began before a purge stays before it.
+//! moves nothing, so what began before a purge stays before it, and what waits is due when its time has passed.
 
+use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The clock.
@@ -8,12 +9,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub struct Clock {
     started: Instant,
     started_ms: i64,
+    /// When the program started, by a clock that goes on while the machine sleeps.
+    booted_ms: i64,
 }
 
 impl Default for Clock {
     fn default() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started: Instant::now(), started_ms: milliseconds(since) }
+        Self { started: Instant::now(), started_ms: wall_ms(), booted_ms: booted_ms() }
     }
 }
 
@@ -30,6 +32,28 @@ impl Clock {
     pub fn now_ms(&self) -> i64 {
         self.ms(Instant::now())
     }
+
+    /// Now, for whatever waits: due times, leases and ages. Unlike that of [`Clock::now_ms`], this clock goes on while the
+    /// machine is suspended, since copies at the CDNs do.
+    pub fn steady_ms(&self) -> i64 {
+        self.started_ms.saturating_add(booted_ms().saturating_sub(self.booted_ms))
+    }
+
+    /// A steady moment as the machine's clock shows it.
+    pub fn as_wall_ms(&self, steady_ms: i64) -> i64 {
+        steady_ms.saturating_add(wall_ms().saturating_sub(self.steady_ms()))
+    }
+}
+
+/// Milliseconds since the machine was started, those in which it was suspended among them (clock_gettime(2)).
+fn booted_ms() -> i64 {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
+    tv_sec.saturating_mul(1_000).saturating_add(tv_nsec / 1_000_000)
+}
+
+/// The machine's clock, which somebody may set: what people are shown, and what CDNs are told.
+pub fn wall_ms() -> i64 {
+    milliseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn milliseconds(duration: Duration) -> i64 {

@@ -9,7 +9,7 @@ mod purge_alls;
 mod sites;
 mod untagged;
 
-pub use clock::Clock;
+pub use clock::{Clock, wall_ms};
 pub use in_flight::{Found, Inbox, Job, JobItems, Question, Report};
 pub use origins::{OriginStatus, OriginsView};
 pub use purge_alls::{Mark, PurgeAlls};

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-const LONGEST: Duration = Duration::from_secs(60);
+/// No failure is waited out for longer, unless the CDN asks for it.
+pub const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// The wait after this many failures in a row (from 1): up to 1 s, doubling, at most 60 s, spread over the whole of it
 /// by `random` (from 0 to 1) so that those who failed together do not come back together.
 pub fn backoff(failures: u32, random: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
-    let most = Duration::from_secs(1 << doublings).min(LONGEST);
+    let most = Duration::from_secs(1 << doublings).min(LONGEST_BACKOFF);
     most.mul_f64(random.clamp(0.0, 1.0))
 }
 

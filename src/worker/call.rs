@@ -64,7 +64,7 @@ impl Call {
             return;
         }
         let shared = target.shared.clone();
-        let (began, at_ms) = (Instant::now(), shared.now_ms());
+        let (began, at_ms) = (Instant::now(), shared.wall_ms());
         let (answer, replies) = self.send(&mut reservation).await;
         let took = began.elapsed();
         let outcome = answer.outcome();
@@ -184,7 +184,7 @@ impl Call {
         let retry_ms = now_ms.saturating_add(milliseconds(wait));
         let give_up_ms = self.target.terms().give_up_ms;
         move |send| {
-            let age_ms = now_ms.saturating_sub(send.created_ms);
+            let age_ms = now_ms.saturating_sub(send.since_ms);
             if age_ms > give_up_ms { SendOutcome::Failed } else { SendOutcome::RetryAt(retry_ms) }
         }
     }
@@ -237,9 +237,8 @@ impl Call {
             why,
             "the CDN refuses the credentials: paused, nothing is lost"
         );
-        let paused = shared.store.set_paused(key.clone(), PausedBy::Credentials, Some(why.to_owned())).await;
-        shared.written(&paused);
-        // Also in case that failed, and for calls that are under way.
+        let _ = shared.store.set_paused(key.clone(), PausedBy::Credentials, Some(why.to_owned())).await;
+        // Also in case the store did not commit that, and for calls that are under way.
         self.target.pace.failed(began, None);
         self.target.report(|health| health.refused(why));
         self.target.recheck.notify_one();
@@ -255,10 +254,10 @@ impl Call {
         let mut failures = 0;
         loop {
             let now_ms = shared.now_ms();
-            let settlement = Settlement { rates: account.saved(now_ms), now_ms, ..settlement.clone() };
+            let (rates, at_ms) = (account.saved(now_ms), shared.wall_ms());
+            let settlement = Settlement { rates, now_ms, at_ms, ..settlement.clone() };
             let work = settlement.work.clone();
             let settled = shared.store.settle(settlement).await;
-            shared.written(&settled);
             match settled {
                 Ok(settled) => {
                     failpoint::reached("settled");
@@ -290,13 +289,12 @@ impl Call {
     }
 
     fn ended(&self, job: &EndedJob) {
-        let took_ms = self.target.shared.now_ms().saturating_sub(job.created_ms);
-        let took = Duration::from_millis(u64::try_from(took_ms).unwrap_or_default());
+        let took = self.target.shared.since(job.since_ms);
         let (site, cdn, purge) = (&job.key.site, &job.key.cdn, &job.purge);
         if job.state == State::Failed {
             tracing::error!(site, cdn, purge, "a purge failed: retry or acknowledge it");
         } else {
-            tracing::info!(site, cdn, purge, took_ms, "purged");
+            tracing::info!(site, cdn, purge, took_ms = milliseconds(took), "purged");
         }
         self.target.shared.observer.job_ended(job, took);
         self.target.to_verify(job);

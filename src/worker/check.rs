@@ -105,7 +105,7 @@ async fn ask(target: &Target) -> (Verdict, String) {
 
 /// Nothing speaks against trying any more.
 async fn resume(target: &Target) {
-    let resumed = target.shared.store.set_paused(target.key.clone(), PausedBy::Credentials, None).await;
-    target.shared.written(&resumed);
+    // What the store did not commit is tried again after the next check.
+    let _ = target.shared.store.set_paused(target.key.clone(), PausedBy::Credentials, None).await;
     target.wake.notify_one();
 }

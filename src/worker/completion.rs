@@ -30,7 +30,6 @@ pub(super) async fn run(target: Arc<Target>) {
     let mut store_failures = 0;
     while !target.stop.is_cancelled() {
         let works = target.shared.store.works(target.key.clone()).await;
-        target.shared.read(&works);
         let again = match works {
             Ok(works) => {
                 store_failures = 0;
@@ -82,14 +81,16 @@ async fn ask_what_is_due(
     if question.at > Instant::now() {
         return Some(question.at);
     }
-    if let Wait::Silence(silence) = target.account.wait(&Load::default()) {
-        return Some(Instant::now() + silence);
+    // A question is a call like any other.
+    let load = Load { calls: 1, items: [0; 4] };
+    match target.account.wait(&load) {
+        Wait::No | Wait::Completion => target.account.take(&load),
+        Wait::For(wait) | Wait::Silence(wait) => return Some(Instant::now() + wait),
     }
-    let now_ms = target.shared.now_ms();
-    let age = Duration::from_millis(u64::try_from(now_ms.saturating_sub(work.since_ms)).unwrap_or_default());
+    let age = target.shared.since(work.since_ms);
     let (site, cdn, name) = (&target.key.site, &target.key.cdn, &work.what.name);
     let ended = match ask(target, completion, name).await {
-        Progress::Complete => Some(Some(target.shared.now_ms())),
+        Progress::Complete => Some(Some(target.shared.wall_ms())),
         Progress::Unknown if age >= USUALLY => Some(None),
         _ if age >= GIVE_UP => {
             tracing::warn!(site, cdn, work = name, "the CDN does not complete what it accepted a day ago");
@@ -99,7 +100,6 @@ async fn ask_what_is_due(
     };
     if let Some(completed_ms) = ended {
         let completed = target.shared.store.complete(work.id, completed_ms).await;
-        target.shared.written(&completed);
         // If the store did not hear of it, it is asked about again.
         if completed.is_ok() {
             tracing::debug!(site, cdn, work = name, is_told = completed_ms.is_some(), "complete");

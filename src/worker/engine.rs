@@ -1,13 +1,14 @@
 //! Starts, watches and stops the tasks of every CDN.
 
 use super::account::{Account, Load};
+use super::backoff::{LONGEST_BACKOFF, backoff};
 use super::orphans::Orphans;
 use super::target::{Shared, Target};
-use super::{Clock, Observer, Transport, backoff, check, completion, milliseconds, queue, verify};
+use super::{Observer, TellTime, Transport, check, completion, milliseconds, queue, verify};
 use crate::cdn::{Adapter, Rates, rates};
 use crate::config::{Cdn, Config, Site};
 use crate::rewrite::CdnType;
-use crate::store::{Left, QueueStatus, Store};
+use crate::store::{Left, QueueStatus, Store, StoreHealth};
 use crate::view::PurgeHealthView;
 use arc_swap::ArcSwap;
 use serde::Serialize;
@@ -33,6 +34,8 @@ pub type MakeAdapter = Box<dyn Fn(&Cdn) -> Arc<dyn Adapter> + Send + Sync>;
 pub struct Parts {
     /// Where purges are kept.
     pub store: Arc<dyn Store>,
+    /// Whether that works.
+    pub store_health: Arc<StoreHealth>,
     /// What sends calls.
     pub transport: Arc<dyn Transport>,
     /// Makes the adapter of a configured CDN.
@@ -41,8 +44,10 @@ pub struct Parts {
     pub view: Arc<PurgeHealthView>,
     /// What hears of everything.
     pub observer: Arc<dyn Observer>,
-    /// What tells the time.
-    pub clock: Clock,
+    /// The machine's clock, for what people are shown and CDNs are told.
+    pub wall: TellTime,
+    /// The steady clock, by which everything waits ([`crate::view::Clock::steady_ms`]).
+    pub steady: TellTime,
 }
 
 /// The workers of all CDNs.
@@ -84,7 +89,12 @@ impl Engine {
     /// Starts the workers on the current tokio runtime. They go on with what a former run left, so a former engine on the
     /// same store is stopped first. Until a CDN's credentials are checked and its queue is read, it is not healthy.
     pub fn start(config: &Config, parts: Parts) -> Self {
-        let shared = Arc::new(Shared::new(parts.store, parts.transport, parts.observer, parts.clock));
+        let shared = Arc::new(Shared::new(
+            (parts.store, parts.store_health),
+            parts.transport,
+            parts.observer,
+            (parts.wall, parts.steady),
+        ));
         let (adapter, view) = (parts.adapter, parts.view);
         let engine = Self {
             targets: Arc::default(),
@@ -95,7 +105,13 @@ impl Engine {
             left: Arc::default(),
             tasks: TaskTracker::new(),
         };
-        engine.spawn(take_over(engine.shared.clone(), engine.left.clone()));
+        let targets = engine.targets.clone();
+        // At once, not at the next look: the next response may be kept for days.
+        engine
+            .shared
+            .store_health
+            .listen(move || targets.load().iter().for_each(|target| target.report(|_| {})));
+        engine.spawn(take_over(engine.shared.clone(), longest_wait(config), engine.left.clone()));
         engine.reload(config);
         engine.spawn(watch_queues(engine.shared.clone(), engine.targets.clone()));
         engine.spawn(probe(engine.shared.clone(), engine.targets.clone()));
@@ -171,10 +187,11 @@ impl Engine {
         self.of(site).iter().for_each(|target| target.wake.notify_one());
     }
 
-    /// Somebody else purged an unused tag at each CDN of `site`.
-    pub fn probed(&self, site: &str) {
-        let load = Load { calls: 1, items: [0, 1, 0, 0] };
-        self.of(site).iter().for_each(|target| target.account.take(&load));
+    /// Somebody else called this CDN so often; with `probe` one of the calls was the purge of an unused tag.
+    pub fn called(&self, site: &str, cdn: &str, calls: u64, probe: bool) {
+        let load = Load { calls, items: [0, u64::from(probe), 0, 0] };
+        let targets = self.of(site);
+        targets.iter().filter(|target| target.key.cdn == cdn).for_each(|target| target.account.take(&load));
     }
 
     /// How each CDN of `site` stands, in their order; as of the last second.
@@ -227,11 +244,12 @@ impl Engine {
 }
 
 /// Takes over from the former run, before anything is claimed.
-async fn take_over(shared: Arc<Shared>, left: Arc<SetOnce<Left>>) {
+async fn take_over(shared: Arc<Shared>, longest: Duration, left: Arc<SetOnce<Left>>) {
     let mut failures = 0;
     loop {
-        let taken = shared.store.take_over().await;
-        shared.written(&taken);
+        let now_ms = shared.now_ms();
+        let furthest_ms = now_ms.saturating_add(milliseconds(longest));
+        let taken = shared.store.take_over(now_ms, furthest_ms).await;
         match taken {
             Ok(taken) => {
                 if taken.leases > 0 {
@@ -247,6 +265,13 @@ async fn take_over(shared: Arc<Shared>, left: Arc<SetOnce<Left>>) {
             }
         }
     }
+}
+
+/// No send is due later than this from now, unless the clock was ahead when it was put off.
+fn longest_wait(config: &Config) -> Duration {
+    let settle = config.sites.iter().map(|site| site.origin_settle);
+    let repeat = config.sites.iter().flat_map(|site| &site.cdns).map(|cdn| cdn.repeat_after);
+    settle.chain(repeat).max().unwrap_or_default().max(LONGEST_BACKOFF)
 }
 
 /// Runs a task until it ends by itself. A defect in it must not stop a CDN's purges for good.
@@ -269,7 +294,6 @@ async fn watch_queues(shared: Arc<Shared>, targets: Arc<Targets>) {
     let mut orphans = Orphans::default();
     loop {
         let status = shared.store.status().await;
-        shared.read(&status);
         let now_ms = shared.now_ms();
         let targets = targets.load_full();
         match status {
@@ -300,7 +324,6 @@ async fn watch_queues(shared: Arc<Shared>, targets: Arc<Targets>) {
 async fn probe(shared: Arc<Shared>, targets: Arc<Targets>) {
     loop {
         let probed = shared.store.probe(shared.now_ms()).await;
-        shared.written(&probed);
         targets.load_full().iter().for_each(|target| target.report(|_| {}));
         sleep(if probed.is_ok() { PROBE } else { WATCH }).await;
     }
@@ -309,9 +332,8 @@ async fn probe(shared: Arc<Shared>, targets: Arc<Targets>) {
 /// Removes purges that ended longer ago than `retention_ms`.
 async fn sweep(shared: Arc<Shared>, retention_ms: i64) {
     loop {
-        let now_ms = shared.now_ms();
+        let now_ms = shared.wall_ms();
         let swept = shared.store.sweep(now_ms.saturating_sub(retention_ms), now_ms).await;
-        shared.written(&swept);
         // A part at a time, so that purges are accepted in between.
         if swept.is_ok_and(|purges| purges > 0) {
             continue;

@@ -58,7 +58,6 @@ impl Escalation {
         }
         self.counted_at = Some(Instant::now());
         let counted = shared.store.due(key.clone(), shared.now_ms(), COUNTED).await;
-        shared.read(&counted);
         let Ok(counted) = counted else { return false };
         let mut load = load_of(&counted, limits);
         if counted.groups.iter().any(|group| group.count == COUNTED) {
@@ -82,7 +81,6 @@ async fn widen(target: &Target, due: &Due) -> bool {
     );
     let wider = Wider { item, why: why.clone() };
     let widened = shared.store.widen(key.clone(), wider, shared.now_ms()).await;
-    shared.written(&widened);
     let jobs = widened.unwrap_or_default();
     if jobs > 0 {
         let (site, cdn) = (&key.site, &key.cdn);

@@ -1,8 +1,9 @@
 //! Purge health: whether purges to a CDN are known to get through in time. It fails closed: what is not known is a reason
 //! against it, and any reason gives the CDN's responses the short TTL. Pure; `target.rs` feeds it and publishes the result.
 
+use super::backoff::LONGEST_BACKOFF;
 use super::milliseconds;
-use crate::store::{PausedBy, QueueStatus, Verification};
+use crate::store::{PausedBy, QueueStatus, Verification, WAITING_MS};
 use std::time::Duration;
 
 /// Checks in a row that may go unanswered before what was proved counts no more: they follow each other within seconds.
@@ -12,6 +13,8 @@ const PATIENCE: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Health {
     max_lag_ms: i64,
+    /// A job may become due so much later than it was accepted.
+    most_ahead_ms: i64,
     proof: Proof,
     /// Checks in a row without an answer that tells anything.
     unanswered: u32,
@@ -23,6 +26,9 @@ pub(super) struct Health {
     queue: Option<QueueStatus>,
     /// The oldest job was too old, and its successor is not young enough yet.
     lagging: bool,
+    /// The oldest job seems to become due later than any can, so that nobody knows its age: the clock was set back between two
+    /// runs.
+    ahead: bool,
     /// A copy that is older than its purge was seen, and none since that was fresh.
     stale: bool,
 }
@@ -48,22 +54,26 @@ enum Proof {
 }
 
 impl Health {
-    pub(super) fn new(max_lag: Duration) -> Self {
+    /// Purges are to get through within `max_lag`, and are sent `settle` after they were accepted.
+    pub(super) fn new(max_lag: Duration, settle: Duration) -> Self {
         Self {
             max_lag_ms: milliseconds(max_lag),
+            most_ahead_ms: milliseconds(settle + LONGEST_BACKOFF),
             proof: Proof::None("the credentials are not checked yet".into()),
             unanswered: 0,
             refused: false,
             failure: None,
             queue: None,
             lagging: false,
+            ahead: false,
             stale: false,
         }
     }
 
-    /// The configuration allows another lag.
-    pub(super) fn set_max_lag(&mut self, max_lag: Duration) {
+    /// The configuration says otherwise.
+    pub(super) fn set_terms(&mut self, max_lag: Duration, settle: Duration) {
         self.max_lag_ms = milliseconds(max_lag);
+        self.most_ahead_ms = milliseconds(settle + LONGEST_BACKOFF);
     }
 
     /// A check of the credentials ended.
@@ -121,6 +131,8 @@ impl Health {
     /// can.
     pub(super) fn queued(&mut self, queue: QueueStatus, now_ms: i64) -> bool {
         let age = queue.oldest_due_ms.map_or(0, |due| now_ms.saturating_sub(due));
+        // Follow-ups that wait for responses have a due time of their own.
+        self.ahead = queue.oldest_due_ms.is_some_and(|due| due < WAITING_MS) && age < -self.most_ahead_ms;
         // It recovers below half, so that it does not flap.
         self.lagging = if self.lagging { age >= self.max_lag_ms / 2 } else { age > self.max_lag_ms };
         // It was cancelled.
@@ -159,6 +171,11 @@ impl Health {
             reasons
                 .push(format!("{} failed jobs wait for someone to retry or acknowledge them", queue.failed));
         }
+        if self.ahead {
+            reasons.push(
+                "it is not known for how long the oldest job waits, since the clock was set back".into(),
+            );
+        }
         if self.lagging {
             let age = queue.oldest_due_ms.map_or(0, |due| now_ms.saturating_sub(due)) / 1_000;
             let most = self.max_lag_ms / 1_000;
@@ -184,8 +201,12 @@ mod tests {
         QueueStatus::empty(key)
     }
 
+    fn new() -> Health {
+        Health::new(Duration::from_secs(60), Duration::from_secs(10))
+    }
+
     fn healthy() -> Health {
-        let mut health = Health::new(Duration::from_secs(60));
+        let mut health = new();
         health.checked(Checked::Good);
         health.queued(queue(), NOW);
         health
@@ -198,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_speaks_against() {
-        let mut health = Health::new(Duration::from_secs(60));
+        let mut health = new();
         check(&health, &["the credentials are not checked yet", "the queue is not read yet"]);
         health.queued(queue(), NOW);
         check(&health, &["the credentials are not checked yet"]);
@@ -239,7 +260,7 @@ mod tests {
         health.checked(lost());
         check(&health, &[]);
         // What was never proved is not.
-        let mut health = Health::new(Duration::from_secs(60));
+        let mut health = new();
         health.queued(queue(), NOW);
         health.checked(lost());
         check(&health, &bad);
@@ -302,6 +323,23 @@ mod tests {
         check(&health, &["the oldest job waits for 61 s; max_purge_lag is 60 s"]);
         health.queued(queue(), NOW);
         check(&health, &[]);
+    }
+
+    #[test]
+    fn an_age_that_is_not_known_counts() {
+        let mut health = healthy();
+        let mut check_due = |due_ms: i64, expected: &[&str]| {
+            health.queued(QueueStatus { oldest_due_ms: Some(due_ms), ..queue() }, NOW);
+            check(&health, expected);
+        };
+        let unknown = "it is not known for how long the oldest job waits, since the clock was set back";
+        check_due(NOW + 70_000, &[]);
+        check_due(NOW + 70_001, &[unknown]);
+        check_due(NOW + 3_600_000, &[unknown]);
+        check_due(NOW, &[]);
+        // What waits for responses is not late.
+        check_due(WAITING_MS, &[]);
+        check_due(WAITING_MS + 500, &[]);
     }
 
     #[test]

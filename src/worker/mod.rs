@@ -37,7 +37,7 @@ use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Sends a call to a CDN.
 pub trait Transport: Send + Sync {
@@ -94,15 +94,7 @@ pub trait Observer: Send + Sync {
 impl Observer for () {}
 
 /// Tells the time, in milliseconds since the epoch.
-pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
-
-/// The machine's clock.
-pub fn system_clock() -> Clock {
-    Arc::new(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        milliseconds(now)
-    })
-}
+pub type TellTime = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)

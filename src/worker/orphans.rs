@@ -71,7 +71,7 @@ impl Orphans {
         if queue.jobs > 0 && is_ours && age_ms > give_up_ms {
             let oldest_ms = shared.now_ms().saturating_sub(give_up_ms);
             pause(shared, queue, None).await?;
-            let settled = settle(shared, queue, |send| send.created_ms < oldest_ms).await;
+            let settled = settle(shared, queue, |send| send.since_ms < oldest_ms).await;
             pause(shared, queue, Some(WHY)).await?;
             settled?;
         }
@@ -82,7 +82,6 @@ impl Orphans {
 async fn pause(shared: &Shared, queue: &QueueStatus, why: Option<&str>) -> Result<(), StoreError> {
     let why = why.map(str::to_owned);
     let paused = shared.store.set_paused(queue.key.clone(), PausedBy::Credentials, why).await;
-    shared.written(&paused);
     shared.changed();
     paused
 }
@@ -109,7 +108,6 @@ async fn settle(
                 rates: Vec::new(),
             };
             let claimed = shared.store.claim(claim).await;
-            shared.written(&claimed);
             let claimed = claimed?;
             if claimed.sends.is_empty() {
                 break;
@@ -121,16 +119,21 @@ async fn settle(
             };
             let sends = claimed.sends.iter().map(|send| (send.id, send.attempt, outcome(send))).collect();
             let attempt = Attempt {
-                at_ms: now_ms,
+                at_ms: shared.wall_ms(),
                 status: None,
                 request_id: None,
                 duration_ms: 0,
                 outcome: "unreachable".into(),
                 message: WHY.into(),
             };
-            let settlement = Settlement { sends, attempt: Some(attempt), now_ms, ..Settlement::default() };
+            let settlement = Settlement {
+                sends,
+                at_ms: attempt.at_ms,
+                attempt: Some(attempt),
+                now_ms,
+                ..Settlement::default()
+            };
             let settled = shared.store.settle(settlement).await;
-            shared.written(&settled);
             settled?.ended.iter().for_each(|job| ended(shared, job));
         }
     }
@@ -140,7 +143,5 @@ async fn settle(
 fn ended(shared: &Shared, job: &EndedJob) {
     let (site, cdn, purge) = (&job.key.site, &job.key.cdn, &job.purge);
     tracing::error!(site, cdn, purge, "a purge failed, since {WHY}: acknowledge it");
-    let took_ms = shared.now_ms().saturating_sub(job.created_ms);
-    let took = Duration::from_millis(u64::try_from(took_ms).unwrap_or_default());
-    shared.observer.job_ended(job, took);
+    shared.observer.job_ended(job, shared.since(job.since_ms));
 }

@@ -85,7 +85,6 @@ impl Queue {
         let Target { key, shared, limits, account, .. } = &*self.target;
         let now_ms = shared.now_ms();
         let due = shared.store.due(key.clone(), now_ms, choose::full_call(limits)).await;
-        shared.read(&due);
         let Ok(due) = due else { return Some(self.store_failed()) };
         let next = choose::next(&due, limits, self.turn, |load| account.wait(load));
         let wait = if let Next::Wait(wait) = &next { *wait } else { Wait::No };
@@ -118,7 +117,6 @@ impl Queue {
             rates: account.saved(now_ms),
         };
         let claimed = shared.store.claim(claim).await;
-        shared.written(&claimed);
         let Ok(claimed) = claimed else {
             reservation.in_vain();
             return Some(self.store_failed());

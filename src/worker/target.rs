@@ -4,13 +4,13 @@ use super::account::Account;
 use super::health::Health;
 use super::pace::Pace;
 use super::verify::Waiting;
-use super::{Clock, Observer, Transport, milliseconds, with_causes};
+use super::{Observer, TellTime, Transport, milliseconds};
 use crate::cdn::{Adapter, Capabilities, Counted, Item, ItemKind, Rates, Reply, SignContext, rates};
 use crate::config::{Cdn, Mode, Site};
 use crate::purge::{Means, State, widest};
 use crate::rewrite::{CdnType, Policy};
-use crate::store::{CdnKey, EndedJob, QueueStatus, Store, StoreError};
-use crate::view::{Clock as StampClock, Freshness, PurgeHealth};
+use crate::store::{CdnKey, EndedJob, QueueStatus, Store, StoreHealth};
+use crate::view::{Clock, Freshness, PurgeHealth};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -19,70 +19,47 @@ use tokio_util::sync::CancellationToken;
 /// What all tasks of the engine share.
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
+    pub(super) store_health: Arc<StoreHealth>,
     pub(super) transport: Arc<dyn Transport>,
     pub(super) observer: Arc<dyn Observer>,
-    pub(super) clock: Clock,
+    wall: TellTime,
+    steady: TellTime,
     /// Cancelled: nothing new is begun.
     pub(super) stop: CancellationToken,
     /// Counts what may have moved a purge on.
     pub(super) changes: watch::Sender<u64>,
-    store_failures: Mutex<StoreFailures>,
-}
-
-/// Why the store failed when it was last written to, and last read.
-#[derive(Default)]
-struct StoreFailures {
-    write: Option<String>,
-    read: Option<String>,
 }
 
 impl Shared {
     pub(super) fn new(
-        store: Arc<dyn Store>,
+        (store, store_health): (Arc<dyn Store>, Arc<StoreHealth>),
         transport: Arc<dyn Transport>,
         observer: Arc<dyn Observer>,
-        clock: Clock,
+        (wall, steady): (TellTime, TellTime),
     ) -> Self {
         let (stop, changes) = (CancellationToken::new(), watch::Sender::new(0));
-        Self { store, transport, observer, clock, stop, changes, store_failures: Mutex::default() }
+        Self { store, store_health, transport, observer, wall, steady, stop, changes }
     }
 
+    /// Now, by the steady clock: for whatever waits.
     pub(super) fn now_ms(&self) -> i64 {
-        (self.clock)()
+        (self.steady)()
+    }
+
+    /// Now, by the machine's clock: for what people are shown and CDNs are told.
+    pub(super) fn wall_ms(&self) -> i64 {
+        (self.wall)()
+    }
+
+    /// For how long something has been under way.
+    pub(super) fn since(&self, since_ms: i64) -> Duration {
+        let ms = self.now_ms().saturating_sub(since_ms);
+        Duration::from_millis(u64::try_from(ms).unwrap_or_default())
     }
 
     pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
-
-    /// The store committed, or failed to. Until it commits again, no CDN counts as healthy.
-    pub(super) fn written<T>(&self, result: &Result<T, StoreError>) {
-        note(&mut self.store_failures().write, result);
-    }
-
-    /// The store could be read, or not.
-    pub(super) fn read<T>(&self, result: &Result<T, StoreError>) {
-        note(&mut self.store_failures().read, result);
-    }
-
-    pub(super) fn store_failure(&self) -> Option<String> {
-        let failures = self.store_failures();
-        failures.write.clone().or_else(|| failures.read.clone())
-    }
-
-    fn store_failures(&self) -> MutexGuard<'_, StoreFailures> {
-        self.store_failures.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn note<T>(known: &mut Option<String>, result: &Result<T, StoreError>) {
-    let failure = result.as_ref().err().map(|error| with_causes(error));
-    match (&failure, &known) {
-        (Some(why), None) => tracing::error!(error = why, "the store fails"),
-        (None, Some(_)) => tracing::info!("the store works again"),
-        _ => {}
-    }
-    *known = failure;
 }
 
 /// One CDN of one site.
@@ -108,7 +85,7 @@ pub(super) struct Target {
     /// Jobs whose copies are to be looked at.
     pub(super) verifying: Waiting,
     /// The clock of stamps.
-    pub(super) stamps: StampClock,
+    pub(super) stamps: Clock,
     /// Tells whether copies without our tags may be there.
     freshness: Arc<Freshness>,
     pub(super) shared: Arc<Shared>,
@@ -144,7 +121,7 @@ impl Target {
             accepted: Notify::new(),
             recheck: Notify::new(),
             shared,
-            health: Mutex::new(Health::new(site.max_purge_lag)),
+            health: Mutex::new(Health::new(site.max_purge_lag, site.origin_settle)),
             cell,
         };
         target.cell.set(false);
@@ -171,7 +148,7 @@ impl Target {
 
     /// Now, and a nonce, for signatures.
     pub(super) fn sign(&self) -> SignContext {
-        let now_ms = self.account.clock_ms(self.shared.now_ms());
+        let now_ms = self.account.clock_ms(self.shared.wall_ms());
         SignContext { now_ms, nonce: uuid::Uuid::new_v4().to_string() }
     }
 
@@ -180,7 +157,7 @@ impl Target {
         /// What deserves a word, in milliseconds.
         const SKEW_MS: i64 = 10_000;
         let Some(date_ms) = reply.date_ms() else { return };
-        let Some(offset_ms) = self.account.dated(date_ms, self.shared.now_ms()) else { return };
+        let Some(offset_ms) = self.account.dated(date_ms, self.shared.wall_ms()) else { return };
         if offset_ms.abs() > SKEW_MS {
             let (site, cdn) = (&self.key.site, &self.key.cdn);
             tracing::warn!(
@@ -197,7 +174,7 @@ impl Target {
         let reasons = {
             let mut health = self.health();
             seen(&mut health);
-            health.reasons(self.shared.store_failure().as_deref(), self.shared.now_ms())
+            health.reasons(self.shared.store_health.failure().as_deref(), self.shared.now_ms())
         };
         if self.stop.is_cancelled() {
             return;
@@ -229,7 +206,7 @@ impl Target {
         }
         let terms = Terms::of(site, cdn, self.adapter.capabilities());
         *self.terms.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
-        self.report(|health| health.set_max_lag(site.max_purge_lag));
+        self.report(|health| health.set_terms(site.max_purge_lag, site.origin_settle));
         if !self.cell.is_healthy() {
             self.recheck.notify_one();
         }
@@ -268,7 +245,7 @@ impl Target {
     /// Whether it is healthy, why not, and how its queue stood a moment ago.
     pub(super) fn state(&self) -> (Vec<String>, Option<QueueStatus>) {
         let health = self.health();
-        let reasons = health.reasons(self.shared.store_failure().as_deref(), self.shared.now_ms());
+        let reasons = health.reasons(self.shared.store_health.failure().as_deref(), self.shared.now_ms());
         (reasons, health.queue().cloned())
     }
 

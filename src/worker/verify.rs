@@ -1,6 +1,6 @@
 //! Whether a purge took, seen as visitors see it: once a job is done, a few of its pages are asked for. A copy that stays
 //! older than the purge is an alarm, and the job's items are purged again, ever more rarely and not for ever. Nothing waits
-//! for this; what a restart interrupts is not taken up again.
+//! for this. What a restart or a reload interrupts is taken up again, unless it was long ago.
 
 use super::backoff::backoff;
 use super::milliseconds;
@@ -10,7 +10,7 @@ use crate::store::{EndedJob, PurgeView, Verification};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Looks before a copy counts as stale: what was guarded, or softly purged, may be served once more.
 const LOOKS: u32 = 3;
@@ -23,6 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Between two looks whether a CDN has completed what it accepted, and for how long.
 const COMPLETION: Duration = Duration::from_secs(5);
 const GIVE_UP: Duration = Duration::from_secs(900);
+/// What ended longer ago is not taken up again, in milliseconds: by then the last purge that is sent again has been.
+const TAKEN_UP_MS: i64 = 3_600_000;
 /// Jobs that wait for it. More than those are left out: it is a sample.
 const MOST: usize = 1_000;
 
@@ -36,7 +38,8 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) fn add(&self, job: EndedJob) {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if jobs.len() < MOST {
+        let is_known = jobs.iter().any(|known| known.purge == job.purge);
+        if jobs.len() < MOST && !is_known {
             jobs.push(job);
             self.added.notify_one();
         }
@@ -50,6 +53,7 @@ impl Waiting {
 /// Verifies until the engine stops.
 pub(super) async fn run(target: Arc<Target>) {
     let mut open: Vec<Verifying> = Vec::new();
+    take_up(&target).await;
     loop {
         let room = MOST.saturating_sub(open.len());
         open.extend(target.verifying.take().into_iter().take(room).map(|job| Verifying::new(&target, job)));
@@ -68,6 +72,23 @@ pub(super) async fn run(target: Arc<Target>) {
             open.push(one);
         }
     }
+}
+
+/// Goes on with what a former run, or this CDN before a reload, did not bring to its end.
+async fn take_up(target: &Target) {
+    let ended_after_ms = target.shared.wall_ms().saturating_sub(TAKEN_UP_MS);
+    let mut failures = 0;
+    let jobs = loop {
+        match target.shared.store.unverified(target.key.clone(), ended_after_ms).await {
+            Ok(jobs) => break jobs,
+            Err(_) => failures += 1,
+        }
+        tokio::select! {
+            () = target.stop.cancelled() => return,
+            () = sleep(backoff(failures, fastrand::f64())) => {}
+        }
+    };
+    jobs.iter().for_each(|job| target.to_verify(job));
 }
 
 async fn due(next: Option<(usize, Instant)>) -> usize {
@@ -97,7 +118,7 @@ struct Verifying {
 impl Verifying {
     fn new(target: &Target, job: EndedJob) -> Self {
         // By both clocks the purge is as long ago.
-        let ago_ms = target.shared.now_ms().saturating_sub(job.created_ms);
+        let ago_ms = milliseconds(target.shared.since(job.since_ms));
         let until_ms = target.stamps.now_ms() - ago_ms + milliseconds(target.terms().origin_settle);
         let now = Instant::now();
         Self { job, began: now, until_ms, pages: None, seen_fresh: false, looks: 0, retries: 0, at: now }
@@ -137,7 +158,6 @@ impl Verifying {
     /// The pages, as soon as the CDN is through with the job.
     async fn read(&mut self, target: &Target) -> bool {
         let found = target.shared.store.get(self.job.purge.clone()).await;
-        target.shared.read(&found);
         let is_through = |purge: &PurgeView| {
             let job = purge.jobs.iter().find(|job| job.cdn == target.key.cdn);
             target.adapter.completion().is_none() || job.is_some_and(|job| job.completed_ms.is_some())
@@ -174,13 +194,16 @@ impl Verifying {
     }
 
     async fn note(&self, target: &Target, seen: Verification, again_ms: Option<i64>) {
-        let now_ms = target.shared.now_ms();
-        let took = u64::try_from(now_ms.saturating_sub(self.job.created_ms)).unwrap_or_default();
-        target.shared.observer.verified(&target.key, seen, Duration::from_millis(took));
+        let took = target.shared.since(self.job.since_ms);
+        target.shared.observer.verified(&target.key, seen, took);
         target.report(|health| health.verified(seen));
         let purge = self.job.purge.clone();
-        let noted = target.shared.store.verified(target.key.clone(), purge, (seen, now_ms), again_ms).await;
-        target.shared.written(&noted);
+        // What the store did not commit is seen again at the next look, or after the next start.
+        let _ = target
+            .shared
+            .store
+            .verified(target.key.clone(), purge, (seen, target.shared.wall_ms()), again_ms)
+            .await;
         target.shared.changed();
     }
 }

@@ -221,6 +221,7 @@ fn a_page_in_the_send_queue_is_on_its_way() {
             assert!(state != "done" && calls <= 1, "{tls} {version} {lines}: {state} after {calls}");
             sleep(Duration::from_millis(50));
         }
+        assert_eq!(world.shim.look_up(&id)["jobs"][0]["waits_for"], "responses", "{tls} {version} {lines}");
         edge.read();
         let read = Instant::now();
         assert_eq!(world.until_done(&id), 2, "{tls} {version} {lines}");

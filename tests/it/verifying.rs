@@ -128,6 +128,25 @@ fn a_purge_that_did_not_take_is_found_retried_and_told() {
 }
 
 #[test]
+fn a_restart_takes_up_what_was_being_verified() {
+    let mut world = World::start("verify = true");
+    world.page.set(200, &[], "old");
+    world.visit();
+    world.lies.store(true, Ordering::SeqCst);
+    world.page.set(200, &[], "new");
+    let purge = world.shim.purge(&json!({"paths": ["/page"]}));
+    let id = purge["id"].as_str().unwrap();
+    world.seen(id, "stale");
+    world.shim.kill();
+    // Nobody but the next run can find out that the page is still old, and purge it again.
+    world.lies.store(false, Ordering::SeqCst);
+    world.shim.start_again();
+    world.seen(id, "fresh");
+    assert_eq!(world.visit().text(), "new");
+    world.shim.wait_until_healthy();
+}
+
+#[test]
 fn only_what_is_wished_for_is_verified() {
     let world = World::start("");
     world.page.set(200, &[], "old");

@@ -63,7 +63,7 @@ fn ended(purge: &str, site: &str) -> EndedJob {
         purge: purge.to_owned(),
         state: PurgeState::Done,
         purge_ended: Some(PurgeState::Done),
-        created_ms: 0,
+        since_ms: 0,
         verify: None,
     }
 }

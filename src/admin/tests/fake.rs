@@ -127,6 +127,7 @@ impl FakeStore {
             verification: None,
             verified_ms: None,
             next_attempt_ms: Some(new.due_ms),
+            waits: false,
             unacknowledged: false,
             attempts: Vec::new(),
         });
@@ -170,6 +171,10 @@ impl Store for FakeStore {
     }
 
     fn recent(&self, _: u64) -> StoreFuture<'_, Vec<RecentPurge>> {
+        self.answer(Vec::new)
+    }
+
+    fn unverified(&self, _: CdnKey, _: i64) -> StoreFuture<'_, Vec<EndedJob>> {
         self.answer(Vec::new)
     }
 
@@ -270,7 +275,7 @@ impl Store for FakeStore {
         self.answer(|| ())
     }
 
-    fn take_over(&self) -> StoreFuture<'_, Left> {
+    fn take_over(&self, _: i64, _: i64) -> StoreFuture<'_, Left> {
         self.answer(Left::default)
     }
 
@@ -305,7 +310,7 @@ impl FakeControl {
 }
 
 impl Control for FakeControl {
-    fn probed(&self, _: &str) {}
+    fn called(&self, _: &str, _: &str, _: u64, _: bool) {}
 
     fn wake(&self, site: &str) {
         self.woken.lock().unwrap().push(site.to_owned());

@@ -28,7 +28,7 @@ impl Desk {
         let key = CdnKey { site: "www".to_owned(), cdn: "fastly".to_owned() };
         let sends = self.store.claim(Claim::of(key, i64::MAX, i64::MAX, 100)).await.unwrap().sends;
         let sends = sends.iter().map(|send| (send.id, send.attempt, outcome)).collect();
-        self.store.settle(Settlement { sends, now_ms: 1, ..Settlement::default() }).await.unwrap();
+        self.store.settle(Settlement { sends, now_ms: 1, at_ms: 1, ..Settlement::default() }).await.unwrap();
     }
 
     async fn act(&self, method: Method, path: &str) -> (u16, Value) {

@@ -41,7 +41,7 @@ fn describe(site: &Site) -> String {
         return format!("site {} has no CDN\n\n", site.name);
     }
     let mut text = String::new();
-    for CdnReport { name, cdn_type, report } in &site.cdns {
+    for CdnReport { name, cdn_type, report, .. } in &site.cdns {
         let usable = match report.usable {
             Usable::Yes => "usable",
             Usable::No => "NOT USABLE",
@@ -90,7 +90,7 @@ mod tests {
                 finding(Level::Ok, "It is known.", None),
             ],
         };
-        let cdns = vec![CdnReport { name: "main".to_owned(), cdn_type: CdnType::Fastly, report }];
+        let cdns = vec![CdnReport { name: "main".to_owned(), cdn_type: CdnType::Fastly, report, calls: 3 }];
         insta::assert_snapshot!(describe(&Site { name: "www".to_owned(), cdns }), @r"
         site www, cdn main (fastly): NOT USABLE
           who      the token of ops

@@ -72,7 +72,10 @@ pub(super) async fn a_refused_follow_up_is_widened_too(store: Shared) {
         let sends = sends.iter().map(|send| (send.id, send.attempt, SendOutcome::Widened)).collect();
         let item = Item { kind: ItemKind::Tag, value: "site".into(), hard: true };
         let widen = Some(Wider { item, why: "refused".into() });
-        store.settle(Settlement { sends, widen, now_ms: START, ..Settlement::default() }).await.unwrap();
+        store
+            .settle(Settlement { sends, widen, now_ms: START, at_ms: START, ..Settlement::default() })
+            .await
+            .unwrap();
     };
     let of_site = async || {
         let claimed = store.claim(Claim { site: true, ..call("fastly", START, LEASE, 9) }).await.unwrap();

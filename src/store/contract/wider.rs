@@ -40,8 +40,13 @@ pub(super) async fn a_refused_item_is_widened_once_for_its_job(store: Shared) {
     let sends = claim(&*store, "fastly", START).await;
     let settle = async |sends: &[ClaimedSend]| {
         let sends = sends.iter().map(|send| (send.id, send.attempt, SendOutcome::Widened)).collect();
-        let settlement =
-            Settlement { sends, widen: Some(site(true)), now_ms: START, ..Settlement::default() };
+        let settlement = Settlement {
+            sends,
+            widen: Some(site(true)),
+            now_ms: START,
+            at_ms: START,
+            ..Settlement::default()
+        };
         store.settle(settlement).await.unwrap()
     };
     let settled = settle(&sends[..2]).await;
@@ -69,7 +74,7 @@ pub(super) async fn a_refused_item_can_be_widened_to_less_than_the_site(store: S
         let sends = vec![(send.id, send.attempt, SendOutcome::Widened)];
         let widen = Some(Wider { item, why: format!("refused: {value}") });
         store
-            .settle(Settlement { sends, widen, now_ms: START, ..Settlement::default() })
+            .settle(Settlement { sends, widen, now_ms: START, at_ms: START, ..Settlement::default() })
             .await
             .unwrap()
             .widened
@@ -93,7 +98,8 @@ pub(super) async fn a_repeat_that_is_refused_widens_nothing(store: Shared) {
     settle_all(&*store, &claim(&*store, "fastly", START).await, SendOutcome::Done).await;
     let repeats = claim(&*store, "fastly", START + 1).await;
     let sends = repeats.iter().map(|send| (send.id, send.attempt, SendOutcome::Widened)).collect();
-    let settlement = Settlement { sends, widen: Some(site(true)), now_ms: START, ..Settlement::default() };
+    let settlement =
+        Settlement { sends, widen: Some(site(true)), now_ms: START, at_ms: START, ..Settlement::default() };
     assert_eq!(store.settle(settlement).await.unwrap(), Settled::default());
     assert_eq!(view(&*store, "p1").await.state, State::Done);
     assert_eq!(status(&*store, "fastly").await.pending, 0);
@@ -103,7 +109,8 @@ pub(super) async fn a_repeat_that_is_refused_widens_nothing(store: Shared) {
 async fn accept(store: &dyn Store, sends: &[ClaimedSend], name: &str) -> i64 {
     let sends: Vec<_> = sends.iter().map(|send| (send.id, send.attempt, SendOutcome::Done)).collect();
     let work = NewWork { name: name.into(), items: sends.len() as u64, wildcards: 1 };
-    let settlement = Settlement { sends, work: Some(work), now_ms: START, ..Settlement::default() };
+    let settlement =
+        Settlement { sends, work: Some(work), now_ms: START, at_ms: START, ..Settlement::default() };
     store.settle(settlement).await.unwrap().work.unwrap()
 }
 
@@ -158,7 +165,10 @@ pub(super) async fn buckets_only_get_emptier(store: Shared) {
     let sends = store.claim(Claim { rates, ..call("fastly", START, LEASE, 1) }).await.unwrap().sends;
     let sends = sends.iter().map(|send| (send.id, send.attempt, SendOutcome::Done)).collect();
     let rates = vec![rate("calls", now_us + 3), rate("tags", now_us + 7)];
-    store.settle(Settlement { sends, rates, now_ms: START, ..Settlement::default() }).await.unwrap();
-    let saved = store.take_over().await.unwrap().rates;
+    store
+        .settle(Settlement { sends, rates, now_ms: START, at_ms: START, ..Settlement::default() })
+        .await
+        .unwrap();
+    let saved = store.take_over(START, i64::MAX).await.unwrap().rates;
     assert_eq!(saved, [rate("calls", now_us + 5), rate("tags", now_us + 7)]);
 }

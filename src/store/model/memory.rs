@@ -58,6 +58,7 @@ struct Job {
 struct Purge {
     id: String,
     created_ms: i64,
+    since_ms: i64,
     outcome: Option<State>,
     finished_ms: Option<i64>,
     /// It was removed; its number is not given out again.
@@ -82,6 +83,8 @@ pub(super) struct Memory {
     last_work: i64,
     /// Until when copies without tags live, and the longest lifetime, by type of CDN.
     untagged: BTreeMap<CdnType, (i64, i64)>,
+    /// When it was probed.
+    pub(super) heartbeat_ms: Option<i64>,
     /// Idempotency keys: hash, when, and which purge.
     keys: BTreeMap<String, (String, i64, usize)>,
 }
@@ -104,6 +107,7 @@ impl Memory {
         self.purges.push(Purge {
             id: new.id.clone(),
             created_ms: new.now_ms,
+            since_ms: new.since_ms,
             outcome: done.then_some(State::Done),
             finished_ms: done.then_some(new.now_ms),
             swept: false,
@@ -273,6 +277,7 @@ impl Memory {
             reason: send.reason,
             attempt: send.attempt,
             created_ms: self.purges[self.jobs[send.job].purge].created_ms,
+            since_ms: self.purges[self.jobs[send.job].purge].since_ms,
         }
     }
 
@@ -442,10 +447,10 @@ impl Memory {
                 let job = &mut self.jobs[job];
                 let failed = job.items.iter().any(|(_, failed)| *failed);
                 job.outcome = Some(if failed { State::Failed } else { State::Done });
-                job.accepted_ms = (!failed).then_some(now_ms);
+                job.accepted_ms = (!failed).then_some(settlement.at_ms);
                 let purge = job.purge;
                 ended.push(self.purges[purge].id.clone());
-                self.end_purge(purge, now_ms);
+                self.end_purge(purge, settlement.at_ms);
             }
         }
         (ended, widened, number)
@@ -499,13 +504,13 @@ impl Memory {
         }
     }
 
-    fn end_purge(&mut self, purge: usize, now_ms: i64) {
+    fn end_purge(&mut self, purge: usize, at_ms: i64) {
         let outcomes: Option<Vec<State>> =
             self.jobs.iter().filter(|job| job.purge == purge).map(|job| job.outcome).collect();
         if let Some(outcomes) = outcomes {
             let worst = [State::Failed, State::Cancelled].into_iter().find(|state| outcomes.contains(state));
             self.purges[purge].outcome = Some(worst.unwrap_or(State::Done));
-            self.purges[purge].finished_ms = Some(now_ms);
+            self.purges[purge].finished_ms = Some(at_ms);
         }
     }
 
@@ -589,9 +594,20 @@ impl Memory {
         }
     }
 
-    pub(super) fn take_over(&mut self) -> u64 {
+    pub(super) fn take_over(&mut self, now_ms: i64, furthest_ms: i64) -> u64 {
+        let gap_ms = self.heartbeat_ms.map_or(0, |last_ms| now_ms - last_ms);
+        if gap_ms < 0 {
+            self.sends.values_mut().filter(|send| !send.leased).for_each(|send| send.due_ms += gap_ms);
+            let under_way = self.jobs.iter_mut().filter(|job| job.outcome.is_none());
+            under_way.for_each(|job| job.due_ms += gap_ms);
+            self.works.values_mut().for_each(|(_, work, _)| work.since_ms += gap_ms);
+        }
         let leased = self.sends.values_mut().filter(|send| send.leased);
-        leased.map(|send| (send.leased, send.due_ms, send.absorber) = (false, 0, None)).count() as u64
+        let leases = leased.map(|send| (send.leased, send.due_ms, send.absorber) = (false, 0, None)).count();
+        self.sends.values_mut().for_each(|send| send.due_ms = send.due_ms.min(furthest_ms));
+        let under_way = self.purges.iter_mut().filter(|purge| purge.outcome.is_none());
+        under_way.for_each(|purge| purge.since_ms = now_ms.min(purge.since_ms + gap_ms));
+        leases as u64
     }
 
     pub(super) fn acknowledge(&mut self, id: &str) -> u64 {
@@ -623,7 +639,7 @@ impl Memory {
         retried
     }
 
-    pub(super) fn cancel(&mut self, id: &str, now_ms: i64) -> u64 {
+    pub(super) fn cancel(&mut self, id: &str, at_ms: i64) -> u64 {
         let Some(purge) = self.find(id) else { return 0 };
         let mut cancelled = 0;
         for index in 0..self.jobs.len() {
@@ -634,7 +650,7 @@ impl Memory {
             }
         }
         if cancelled > 0 {
-            self.end_purge(purge, now_ms);
+            self.end_purge(purge, at_ms);
         }
         cancelled
     }

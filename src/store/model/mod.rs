@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 const START: i64 = 1_700_000_000_000;
 const DAY: i64 = 24 * 60 * 60 * 1_000;
+/// The longest wait.
+const FURTHEST: i64 = 4_000;
 const FILE: &str = "store.db";
 const CDNS: [&str; 2] = ["fastly", "cloudfront"];
 const TYPES: [CdnType; 2] = [CdnType::Fastly, CdnType::Cloudfront];
@@ -64,6 +66,9 @@ enum Op {
     Acknowledge(Index),
     /// Removes what ended longer ago than this.
     Sweep(i64),
+    Probe,
+    /// Somebody moves the machine's clock.
+    SetClock(i64),
     Crash,
 }
 
@@ -132,6 +137,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<Index>().prop_map(Op::Retry),
         1 => any::<Index>().prop_map(Op::Acknowledge),
         1 => prop_oneof![Just(0), 0..10_000_i64].prop_map(Op::Sweep),
+        1 => Just(Op::Probe),
+        1 => (-DAY..DAY).prop_map(Op::SetClock),
         1 => Just(Op::Crash),
     ]
 }
@@ -155,7 +162,9 @@ struct Run {
     directory: Option<TempDir>,
     store: Option<SqliteStore>,
     memory: Memory,
+    /// The steady clock, and by how much the machine's is ahead of it.
     now_ms: i64,
+    ahead_ms: i64,
     purges: usize,
     claims: Vec<Claimed>,
 }
@@ -172,7 +181,15 @@ impl Run {
             None => SqliteStore::in_memory(),
         };
         let store = Some(store.unwrap());
-        Self { directory, store, memory: Memory::default(), now_ms: START, purges: 0, claims: vec![] }
+        Self {
+            directory,
+            store,
+            memory: Memory::default(),
+            now_ms: START,
+            ahead_ms: 0,
+            purges: 0,
+            claims: vec![],
+        }
     }
 
     /// Goes on with the files as they are at this moment: the old process never gets to close them.
@@ -193,9 +210,14 @@ impl Run {
     async fn apply(&mut self, op: &Op) {
         // So that no two purges were accepted at the same moment.
         self.now_ms += 1;
-        let now_ms = self.now_ms;
+        let (now_ms, at_ms) = (self.now_ms, self.now_ms + self.ahead_ms);
         match op {
             Op::Pass(ms) => self.now_ms += ms,
+            Op::Probe => {
+                self.memory.heartbeat_ms = Some(now_ms);
+                self.store().probe(now_ms).await.unwrap();
+            }
+            Op::SetClock(ms) => self.ahead_ms += ms,
             Op::Enqueue { cdns, items, kind, repeats, later, untagged, key } => {
                 let mut new = self.purge(cdns, items, *kind, *repeats, *later);
                 new.jobs.iter_mut().for_each(|job| job.untagged = *untagged);
@@ -228,7 +250,7 @@ impl Run {
             Op::Settle { claim, end, work } if !self.claims.is_empty() => {
                 // One of the last, so that most settlements are in time.
                 let claimed = claim.get(&self.claims[self.claims.len().saturating_sub(3)..]);
-                let settlement = settlement(claimed, *end, *work, now_ms);
+                let settlement = settlement(claimed, *end, *work, (now_ms, at_ms));
                 let (ended, widened, number) = self.memory.settle(&settlement);
                 let settled = self.store().settle(settlement).await.unwrap();
                 let purges: Vec<String> = settled.ended.into_iter().map(|job| job.purge).collect();
@@ -241,7 +263,7 @@ impl Run {
             Op::Complete { cdn, work, told } => {
                 let works = self.memory.works(CDNS[*cdn]);
                 if !works.is_empty() {
-                    let completed_ms = told.then_some(now_ms);
+                    let completed_ms = told.then_some(at_ms);
                     let id = work.get(&works).id;
                     self.memory.complete(id, completed_ms);
                     self.store().complete(id, completed_ms).await.unwrap();
@@ -254,8 +276,8 @@ impl Run {
             }
             Op::Cancel(purge) => {
                 let id = self.id(*purge);
-                let expected = self.memory.cancel(&id, now_ms);
-                assert_eq!(self.store().cancel(id, now_ms).await.unwrap().len() as u64, expected);
+                let expected = self.memory.cancel(&id, at_ms);
+                assert_eq!(self.store().cancel(id, at_ms).await.unwrap().len() as u64, expected);
             }
             Op::Retry(purge) => {
                 let id = self.id(*purge);
@@ -268,13 +290,16 @@ impl Run {
                 assert_eq!(self.store().acknowledge(id).await.unwrap(), expected);
             }
             Op::Sweep(ms) => {
-                let expected = self.memory.sweep(now_ms - ms, now_ms);
-                assert_eq!(self.store().sweep(now_ms - ms, now_ms).await.unwrap(), expected);
+                let expected = self.memory.sweep(at_ms - ms, at_ms);
+                assert_eq!(self.store().sweep(at_ms - ms, at_ms).await.unwrap(), expected);
             }
             Op::Crash => {
                 self.crash();
-                let expected = self.memory.take_over();
-                assert_eq!(self.store().take_over().await.unwrap().leases, expected);
+                // The new run's steady clock begins at the machine's time, wherever that is.
+                (self.now_ms, self.ahead_ms) = (at_ms, 0);
+                let furthest_ms = at_ms + FURTHEST;
+                let expected = self.memory.take_over(at_ms, furthest_ms);
+                assert_eq!(self.store().take_over(at_ms, furthest_ms).await.unwrap().leases, expected);
             }
             Op::Untagged(cdn, days, longest_ms, end) => {
                 let (until_ms, longest_ms) = (now_ms + days * DAY, *longest_ms);
@@ -325,7 +350,8 @@ impl Run {
             site: "www".into(),
             request: PurgeRequest::default(),
             caller: "cms".into(),
-            now_ms: self.now_ms,
+            now_ms: self.now_ms + self.ahead_ms,
+            since_ms: self.now_ms,
             due_ms: self.now_ms + if later { 1_500 } else { 0 },
             jobs: cdns.iter().map(job).collect(),
             idempotency: None,
@@ -375,7 +401,7 @@ fn seen(purge: PurgeView) -> Seen {
     (purge.id, purge.state, purge.finished_ms, jobs.collect())
 }
 
-fn settlement(claimed: &Claimed, end: End, work: bool, now_ms: i64) -> Settlement {
+fn settlement(claimed: &Claimed, end: End, work: bool, (now_ms, at_ms): (i64, i64)) -> Settlement {
     let middle = claimed.sends.len() / 2;
     let outcome = |(position, send): (usize, &ClaimedSend)| {
         let outcome = match end {
@@ -395,7 +421,7 @@ fn settlement(claimed: &Claimed, end: End, work: bool, now_ms: i64) -> Settlemen
     };
     let is_accepted = matches!(end, End::Done | End::Mixed);
     let attempt = Attempt {
-        at_ms: now_ms,
+        at_ms,
         status: Some(200),
         request_id: None,
         duration_ms: 1,
@@ -409,6 +435,7 @@ fn settlement(claimed: &Claimed, end: End, work: bool, now_ms: i64) -> Settlemen
         work: (work && is_accepted).then(|| NewWork { name: "I1".into(), items: 3, wildcards: 1 }),
         rates: vec![],
         now_ms,
+        at_ms,
     }
 }
 

@@ -201,7 +201,7 @@ pub(super) fn lease(
         .execute(params![id, until_ms, batch])?;
     connection
         .prepare_cached(
-            "SELECT sends.job, reason, attempt, items.kind, value, items.hard, purges.created_ms, sends.lane
+            "SELECT sends.job, reason, attempt, items.kind, value, items.hard, purges.created_ms, sends.lane, purges.since_ms
              FROM sends
              JOIN items ON items.job = sends.job AND items.n = sends.n
              JOIN jobs ON jobs.id = sends.job
@@ -219,6 +219,7 @@ pub(super) fn lease(
                 reason,
                 attempt: row.get(2)?,
                 created_ms: row.get(6)?,
+                since_ms: row.get(8)?,
             })
         })
 }

@@ -2,10 +2,10 @@
 
 use super::codes::Code;
 use super::enqueue::{IDEMPOTENCY_MS, intern};
-use super::rates;
 use super::settle::forget_call;
-use crate::store::{CdnKey, Left, Pause, PausedBy, QueueStatus};
-use rusqlite::{Connection, params};
+use super::{follow_up, rates};
+use crate::store::{CdnKey, Left, Pause, PausedBy, QueueStatus, WAITING_MS};
+use rusqlite::{Connection, OptionalExtension, params};
 
 /// Purges that one sweep removes: few enough that nobody waits long for the writer.
 const SWEEP: i64 = 100;
@@ -34,12 +34,38 @@ pub(super) fn status(connection: &Connection) -> rusqlite::Result<Vec<QueueStatu
 }
 
 /// What was leased was due before, so it is due now.
-pub(super) fn take_over(connection: &Connection) -> rusqlite::Result<Left> {
+pub(super) fn take_over(connection: &Connection, now_ms: i64, furthest_ms: i64) -> rusqlite::Result<Left> {
+    resume_time(connection, now_ms)?;
+    follow_up::nobody_waits(connection, now_ms)?;
     let leases = connection.execute(
         "UPDATE sends SET leased = 0, due_ms = 0, absorber = NULL, absorber_attempt = NULL WHERE leased = 1",
         [],
     )?;
+    connection.execute("UPDATE sends SET due_ms = ?1 WHERE due_ms > ?1", [furthest_ms])?;
     Ok(Left { leases: leases as u64, rates: rates::all(connection)? })
+}
+
+/// The former run's steady clock stopped at its last probe; this run's goes on from there, as well as can be told.
+fn resume_time(connection: &Connection, now_ms: i64) -> rusqlite::Result<()> {
+    let last_ms: Option<i64> =
+        connection.query_row("SELECT at_ms FROM heartbeat", [], |row| row.get(0)).optional()?;
+    let gap_ms = last_ms.map_or(0, |last_ms| now_ms.saturating_sub(last_ms));
+    if gap_ms < 0 {
+        for later in [
+            "sends SET due_ms = due_ms + ?1 WHERE leased = 0 AND due_ms < ?2",
+            "jobs SET due_ms = due_ms + ?1 WHERE outcome IS NULL AND due_ms < ?2",
+            "works SET since_ms = since_ms + ?1 WHERE since_ms < ?2",
+            "rates SET full_us = full_us + ?1 * 1000 WHERE full_us < ?2 * 1000",
+        ] {
+            connection.execute(&format!("UPDATE {later}"), [gap_ms, WAITING_MS])?;
+        }
+    }
+    // Nobody knows how much time passed in between, and a purge that seems too old is given up.
+    connection.execute(
+        "UPDATE purges SET since_ms = min(since_ms + ?1, ?2) WHERE outcome IS NULL",
+        [gap_ms, now_ms],
+    )?;
+    Ok(())
 }
 
 pub(super) fn set_paused(

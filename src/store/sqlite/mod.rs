@@ -221,6 +221,12 @@ impl Store for SqliteStore {
         })
     }
 
+    fn unverified(&self, key: CdnKey, ended_after_ms: i64) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.read("tell what is not verified", move |connection| {
+            verified::open(connection, &key, ended_after_ms)
+        })
+    }
+
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {
         self.read("read a purge", move |connection| read::get(connection, &id))
     }
@@ -247,12 +253,14 @@ impl Store for SqliteStore {
         self.write("retry a failure", move |connection| operate::retry(connection, &id, now_ms))
     }
 
-    fn cancel(&self, id: String, now_ms: i64) -> StoreFuture<'_, Vec<EndedJob>> {
-        self.write("cancel a purge", move |connection| operate::cancel(connection, &id, now_ms))
+    fn cancel(&self, id: String, at_ms: i64) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.write("cancel a purge", move |connection| operate::cancel(connection, &id, at_ms))
     }
 
-    fn take_over(&self) -> StoreFuture<'_, Left> {
-        self.write("take over from a former run", housekeeping::take_over)
+    fn take_over(&self, now_ms: i64, furthest_ms: i64) -> StoreFuture<'_, Left> {
+        self.write("take over from a former run", move |connection| {
+            housekeeping::take_over(connection, now_ms, furthest_ms)
+        })
     }
 
     fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, u64> {

@@ -1,15 +1,14 @@
 //! Opening the file: one instance only, durable settings, the schema of this version.
 
-use super::follow_up;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// The version of `schema.sql`, kept in `user_version`.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 /// "OShm", kept in `application_id`: the file is ours.
 pub(super) const APPLICATION: i32 = 0x4f53_686d;
 
@@ -87,8 +86,6 @@ pub(super) fn file(path: &Path) -> Result<Opened, OpenError> {
     }
     configure(&writer, 16_384).map_err(database)?;
     migrate(&mut writer).map_err(database)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    follow_up::nobody_waits(&writer, i64::try_from(now.as_millis()).unwrap_or_default()).map_err(database)?;
 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let reader = Connection::open_with_flags(path, flags).map_err(database)?;
@@ -165,6 +162,10 @@ const UNTAGGED: &str = "CREATE TABLE untagged (
     ) WITHOUT ROWID;
     ALTER TABLE jobs ADD COLUMN untagged INTEGER NOT NULL DEFAULT 0;";
 
+/// Version 4: when purges were accepted by the clock that their waiting is measured by.
+const STEADY: &str = "ALTER TABLE purges ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE purges SET since_ms = created_ms;";
+
 /// Brings an older file to this version. Each step is one transaction and runs once.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
@@ -177,6 +178,9 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     if version < 3 {
         transaction.execute_batch(UNTAGGED)?;
+    }
+    if version < 4 {
+        transaction.execute_batch(STEADY)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;

@@ -36,8 +36,8 @@ pub(super) fn retry(connection: &Connection, id: &str, now_ms: i64) -> rusqlite:
 
 /// Ends every job that is under way as cancelled; which they were. What is leased goes with it, so that the end of a call
 /// that is under way finds nothing to settle. What was accepted already keeps its repeat.
-pub(super) fn cancel(connection: &Connection, id: &str, now_ms: i64) -> rusqlite::Result<Vec<EndedJob>> {
-    let Some((purge, site, created_ms)) = find(connection, id)? else { return Ok(Vec::new()) };
+pub(super) fn cancel(connection: &Connection, id: &str, at_ms: i64) -> rusqlite::Result<Vec<EndedJob>> {
+    let Some((purge, site, since_ms)) = find(connection, id)? else { return Ok(Vec::new()) };
     let under_way: Vec<(i64, i64, String)> = connection
         .prepare_cached(
             "SELECT jobs.id, cdns.id, cdns.name FROM jobs JOIN cdns ON cdns.id = jobs.cdn
@@ -62,12 +62,12 @@ pub(super) fn cancel(connection: &Connection, id: &str, now_ms: i64) -> rusqlite
             purge: id.to_owned(),
             state: State::Cancelled,
             purge_ended: None,
-            created_ms,
+            since_ms,
             verify: None,
         });
     }
     if let Some(last) = ended.last_mut() {
-        last.purge_ended = end_purge(connection, purge, now_ms)?;
+        last.purge_ended = end_purge(connection, purge, at_ms)?;
     }
     Ok(ended)
 }
@@ -75,7 +75,7 @@ pub(super) fn cancel(connection: &Connection, id: &str, now_ms: i64) -> rusqlite
 /// Number, site and acceptance of a purge.
 fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<(i64, String, i64)>> {
     connection
-        .prepare_cached("SELECT n, site, created_ms FROM purges WHERE id = ?1")?
+        .prepare_cached("SELECT n, site, since_ms FROM purges WHERE id = ?1")?
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()
 }

@@ -6,7 +6,7 @@ use crate::store::{
     Attempt, Filter, JobView, LISTED_ITEMS, PurgeView, RecentPurge, Verification, WAITING_MS,
 };
 use rusqlite::types::{Type, Value};
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 pub(super) fn get(connection: &Connection, id: &str) -> rusqlite::Result<Option<PurgeView>> {
     let found = connection
@@ -173,6 +173,7 @@ fn job(connection: &Connection, row: &Row<'_>, attempts: i64) -> rusqlite::Resul
         verification: row.get::<_, Option<Code<Verification>>>(10)?.map(|Code(seen)| seen),
         verified_ms: row.get(11)?,
         next_attempt_ms: next_attempt(connection, id)?,
+        waits: waits(connection, id)?,
         unacknowledged: state == State::Failed && !row.get::<_, bool>(8)?,
         attempts: history(connection, id, attempts)?,
     })
@@ -206,6 +207,25 @@ fn next_attempt(connection: &Connection, job: i64) -> rusqlite::Result<Option<i6
         next = next.into_iter().chain(due).min();
     }
     Ok(next)
+}
+
+/// Whether all that holds it up are follow-ups that wait for responses.
+fn waits(connection: &Connection, job: i64) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM sends WHERE job = ?1 AND reason = ?2 AND leased = 0 AND due_ms >= ?3)
+                AND NOT EXISTS (SELECT 1 FROM sends WHERE job = ?1 AND reason IN (?4, ?5))",
+        )?
+        .query_row(
+            params![
+                job,
+                Code(SendReason::FollowUp),
+                WAITING_MS,
+                Code(SendReason::First),
+                Code(SendReason::Retry)
+            ],
+            |row| row.get(0),
+        )
 }
 
 /// The last `limit` attempts, oldest first.

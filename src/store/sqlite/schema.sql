@@ -1,4 +1,5 @@
--- Version 1. Every time is in milliseconds since the epoch.
+-- Version 1. Every time is in milliseconds since the epoch: due times, `since_ms` and `full_us` by the steady clock, all others
+-- by the machine's own.
 --
 -- What can be derived is derived: an item is pending while it has a send; a job is under way while it has a send that
 -- is not a repeat. Only ends are written down. The exceptions are the counters in `cdns`, since counting a million rows

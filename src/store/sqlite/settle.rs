@@ -69,7 +69,7 @@ pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> rusqli
             connection
                 .prepare_cached("UPDATE cdns SET pending = pending - ?2 WHERE id = ?1")?
                 .execute(params![touched.cdn, touched.ended])?;
-            settled.ended.extend(end_job(connection, job, settlement.now_ms)?);
+            settled.ended.extend(end_job(connection, job, settlement.at_ms)?);
         }
     }
     Ok(settled)
@@ -235,7 +235,7 @@ pub(super) fn forget_call(connection: &Connection, call: i64) -> rusqlite::Resul
 }
 
 /// Ends a job that has nothing left to send, repeats aside.
-fn end_job(connection: &Connection, job: i64, now_ms: i64) -> rusqlite::Result<Option<EndedJob>> {
+fn end_job(connection: &Connection, job: i64, at_ms: i64) -> rusqlite::Result<Option<EndedJob>> {
     let mut left = connection.prepare_cached("SELECT 1 FROM sends WHERE job = ?1 AND reason = ?2 LIMIT 1")?;
     for reason in HOLD_UP {
         if left.exists(params![job, Code(reason)])? {
@@ -249,7 +249,7 @@ fn end_job(connection: &Connection, job: i64, now_ms: i64) -> rusqlite::Result<O
         .prepare_cached("SELECT 1 FROM items WHERE job = ?1 AND failed = 1 LIMIT 1")?
         .exists([job])?;
     let state = if failed { State::Failed } else { State::Done };
-    let accepted_ms = (!failed).then_some(now_ms);
+    let accepted_ms = (!failed).then_some(at_ms);
     connection
         .prepare_cached("UPDATE jobs SET outcome = ?2, accepted_ms = ?3 WHERE id = ?1")?
         .execute(params![job, Code(state), accepted_ms])?;
@@ -257,9 +257,9 @@ fn end_job(connection: &Connection, job: i64, now_ms: i64) -> rusqlite::Result<O
         .prepare_cached("UPDATE cdns SET jobs = jobs - 1 WHERE id = (SELECT cdn FROM jobs WHERE id = ?1)")?
         .execute([job])?;
 
-    let (n, purge, created_ms, verify, key) = connection
+    let (n, purge, since_ms, verify, key) = connection
         .prepare_cached(
-            "SELECT purges.n, purges.id, purges.created_ms, cdns.site, cdns.name,
+            "SELECT purges.n, purges.id, purges.since_ms, cdns.site, cdns.name,
                     json_extract(purges.head, '$.verify')
              FROM jobs JOIN purges ON purges.n = jobs.purge JOIN cdns ON cdns.id = jobs.cdn WHERE jobs.id = ?1",
         )?
@@ -267,12 +267,12 @@ fn end_job(connection: &Connection, job: i64, now_ms: i64) -> rusqlite::Result<O
             let key = CdnKey { site: row.get(3)?, cdn: row.get(4)? };
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(5)?, key))
         })?;
-    let purge_ended = end_purge(connection, n, now_ms)?;
-    Ok(Some(EndedJob { key, purge, state, purge_ended, created_ms, verify }))
+    let purge_ended = end_purge(connection, n, at_ms)?;
+    Ok(Some(EndedJob { key, purge, state, purge_ended, since_ms, verify }))
 }
 
 /// Ends a purge whose jobs all have; how.
-pub(super) fn end_purge(connection: &Connection, n: i64, now_ms: i64) -> rusqlite::Result<Option<State>> {
+pub(super) fn end_purge(connection: &Connection, n: i64, at_ms: i64) -> rusqlite::Result<Option<State>> {
     let outcomes: Vec<Option<Code<State>>> = connection
         .prepare_cached("SELECT outcome FROM jobs WHERE purge = ?1")?
         .query_map([n], |row| row.get(0))?
@@ -286,6 +286,6 @@ pub(super) fn end_purge(connection: &Connection, n: i64, now_ms: i64) -> rusqlit
         .unwrap_or(State::Done);
     connection
         .prepare_cached("UPDATE purges SET outcome = ?2, finished_ms = ?3 WHERE n = ?1")?
-        .execute(params![n, Code(outcome), now_ms])?;
+        .execute(params![n, Code(outcome), at_ms])?;
     Ok(Some(outcome))
 }

@@ -3,8 +3,41 @@
 use super::codes::Code;
 use super::enqueue::NEW_SENDS;
 use crate::purge::{SendReason, State};
-use crate::store::{CdnKey, Verification};
+use crate::store::{CdnKey, EndedJob, Verification};
 use rusqlite::{Connection, OptionalExtension, params};
+
+/// Jobs that are told at once: verifying is a sample.
+const MOST: i64 = 1_000;
+
+/// Those that are done and whose copies were not seen to be fresh, nor found to tell nothing.
+pub(super) fn open(
+    connection: &Connection,
+    key: &CdnKey,
+    ended_after_ms: i64,
+) -> rusqlite::Result<Vec<EndedJob>> {
+    connection
+        .prepare_cached(
+            "SELECT purges.id, purges.since_ms, json_extract(purges.head, '$.verify')
+             FROM purges JOIN jobs ON jobs.purge = purges.n JOIN cdns ON cdns.id = jobs.cdn
+             WHERE purges.finished_ms > ?3 AND cdns.site = ?1 AND cdns.name = ?2 AND jobs.outcome = ?4
+               AND (verification IS NULL OR verification = ?5)
+             ORDER BY purges.finished_ms DESC LIMIT ?6",
+        )?
+        .query_map(
+            params![key.site, key.cdn, ended_after_ms, Code(State::Done), Code(Verification::Stale), MOST],
+            |row| {
+                Ok(EndedJob {
+                    key: key.clone(),
+                    purge: row.get(0)?,
+                    state: State::Done,
+                    purge_ended: None,
+                    since_ms: row.get(1)?,
+                    verify: row.get(2)?,
+                })
+            },
+        )?
+        .collect()
+}
 
 /// Notes it with the job; at `again_ms` all that the job was planned to purge goes out once more, as a repeat, which holds up
 /// nothing.

@@ -8,9 +8,11 @@ use crate::cdn::{
 use crate::config::{Admin, Config, Server, Site};
 use crate::purge::{PurgeRequest, plan, testing};
 use crate::rewrite::CdnType;
-use crate::store::{CdnKey, Claim, NewPurge, PurgeView, SqliteStore, Store};
+use crate::store::{CdnKey, Claim, NewPurge, PurgeView, SqliteStore, Store, StoreHealth, Watched};
 use crate::view::PurgeHealthView;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::SystemTime;
 use tokio::time::{Instant, sleep};
 
 /// What reached the CDN.
@@ -220,6 +222,8 @@ pub(super) struct Shim {
     pub(super) store: Arc<SqliteStore>,
     pub(super) cdn: Arc<FakeCdn>,
     pub(super) view: Arc<PurgeHealthView>,
+    /// By how much somebody has set the machine's clock ahead.
+    pub(super) ahead_ms: Arc<AtomicI64>,
 }
 
 /// Where the tests' clock starts, in milliseconds since the epoch.
@@ -234,22 +238,42 @@ impl Shim {
         // Waits are spread at random: the same in every run, or a test would see another course each time.
         fastrand::seed(7);
         let store = Arc::new(SqliteStore::in_memory().unwrap());
-        Self { config: config(site), store, cdn: Arc::new(cdn), view: Arc::default() }
+        Self {
+            config: config(site),
+            store,
+            cdn: Arc::new(cdn),
+            view: Arc::default(),
+            ahead_ms: Arc::default(),
+        }
     }
 
     pub(super) fn start(&self) -> Engine {
+        self.start_watched().0
+    }
+
+    /// With the store as it is seen by all others.
+    pub(super) fn start_watched(&self) -> (Engine, Arc<dyn Store>) {
         let (began, nodes, completes) = (self.cdn.began, self.cdn.nodes, self.cdn.completes_after.is_some());
+        let store_health = Arc::new(StoreHealth::default());
+        let store: Arc<dyn Store> = Arc::new(Watched::new(self.store.clone(), store_health.clone()));
         let parts = Parts {
-            store: self.store.clone(),
+            store: store.clone(),
+            store_health,
             transport: self.cdn.clone(),
             adapter: Box::new(move |cdn| {
                 Arc::new(FakeAdapter { nodes, completes, capabilities: testing::capabilities(cdn) })
             }),
             view: self.view.clone(),
             observer: Arc::new(()),
-            clock: Arc::new(move || START + began.elapsed().as_millis() as i64),
+            wall: {
+                let ahead_ms = self.ahead_ms.clone();
+                Arc::new(move || {
+                    START + began.elapsed().as_millis() as i64 + ahead_ms.load(Ordering::Relaxed)
+                })
+            },
+            steady: Arc::new(move || START + began.elapsed().as_millis() as i64),
         };
-        Engine::start(&self.config, parts)
+        (Engine::start(&self.config, parts), store)
     }
 
     pub(super) fn now_ms(&self) -> i64 {
@@ -281,6 +305,7 @@ impl Shim {
             request,
             caller: "cms".into(),
             now_ms,
+            since_ms: now_ms,
             due_ms: now_ms,
             jobs,
             idempotency: None,

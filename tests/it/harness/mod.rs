@@ -10,6 +10,7 @@ pub mod origin;
 pub mod process;
 pub mod shim;
 pub mod varnish;
+pub mod wall_clock;
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -1,0 +1,280 @@
+//! A store that is watched: whatever it fails to do, for whomever, is known at that moment, and so is what it takes too long
+//! for. No long lifetime may be given while the store cannot accept the purge that would end it.
+
+use super::{
+    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, NewPurge, PausedBy, PurgeView,
+    QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, UntaggedCopies,
+    Verification, Wider, Work,
+};
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A store that takes longer for a verb fails, until it is through with it.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Whether the store works: what its last answers said.
+#[derive(Default)]
+pub struct StoreHealth {
+    failures: Mutex<Failures>,
+    listener: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+/// Why the store failed when it was last written to, and last read.
+#[derive(Default)]
+struct Failures {
+    write: Option<String>,
+    read: Option<String>,
+}
+
+/// What a verb does, and so which others show that its failure is over.
+#[derive(Clone, Copy, Debug)]
+enum Does {
+    Read,
+    Write,
+}
+
+impl StoreHealth {
+    /// Why the store does not work, in words; none while it does.
+    pub fn failure(&self) -> Option<String> {
+        let failures = self.failures();
+        failures.write.clone().or_else(|| failures.read.clone())
+    }
+
+    /// Calls `listener` whenever the store begins to fail, or works again: before the verb that showed it is answered. There is
+    /// one listener.
+    pub fn listen(&self, listener: impl Fn() + Send + Sync + 'static) {
+        drop(self.listener.set(Box::new(listener)));
+    }
+
+    async fn watch<T>(&self, does: Does, mut verb: StoreFuture<'_, T>) -> Result<T, StoreError> {
+        let answer = match timeout(DEADLINE, &mut verb).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.note(does, Some(format!("it has not answered for {} s", DEADLINE.as_secs())));
+                verb.await
+            }
+        };
+        self.note(does, answer.as_ref().err().map(|error| with_causes(error)));
+        answer
+    }
+
+    fn note(&self, does: Does, failure: Option<String>) {
+        let changed = {
+            let mut failures = self.failures();
+            let known = match does {
+                Does::Read => &mut failures.read,
+                Does::Write => &mut failures.write,
+            };
+            match (&failure, &known) {
+                (Some(why), None) => tracing::error!(error = why, "the store fails"),
+                (None, Some(_)) => tracing::info!("the store works again"),
+                _ => {}
+            }
+            let changed = *known != failure;
+            *known = failure;
+            changed
+        };
+        if let Some(listener) = self.listener.get().filter(|_| changed) {
+            listener();
+        }
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for StoreHealth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreHealth").field("failure", &self.failure()).finish_non_exhaustive()
+    }
+}
+
+/// An error and its causes in one line.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| <dyn Error>::source(*cause));
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// A store whose every verb tells a [`StoreHealth`] how it went.
+pub struct Watched {
+    store: Arc<dyn Store>,
+    health: Arc<StoreHealth>,
+}
+
+impl Watched {
+    /// Watches `store`.
+    pub fn new(store: Arc<dyn Store>, health: Arc<StoreHealth>) -> Self {
+        Self { store, health }
+    }
+
+    fn read<'a, T: Send + 'a>(&'a self, verb: StoreFuture<'a, T>) -> StoreFuture<'a, T> {
+        Box::pin(self.health.watch(Does::Read, verb))
+    }
+
+    fn write<'a, T: Send + 'a>(&'a self, verb: StoreFuture<'a, T>) -> StoreFuture<'a, T> {
+        Box::pin(self.health.watch(Does::Write, verb))
+    }
+}
+
+impl Store for Watched {
+    fn enqueue(&self, purge: NewPurge) -> StoreFuture<'_, Enqueued> {
+        self.write(self.store.enqueue(purge))
+    }
+
+    fn arrived(&self, id: String, due_ms: i64) -> StoreFuture<'_, u64> {
+        self.write(self.store.arrived(id, due_ms))
+    }
+
+    fn recent(&self, most_items: u64) -> StoreFuture<'_, Vec<RecentPurge>> {
+        self.read(self.store.recent(most_items))
+    }
+
+    fn due(&self, key: CdnKey, now_ms: i64, most: usize) -> StoreFuture<'_, Due> {
+        self.read(self.store.due(key, now_ms, most))
+    }
+
+    fn claim(&self, claim: Claim) -> StoreFuture<'_, Claimed> {
+        self.write(self.store.claim(claim))
+    }
+
+    fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled> {
+        self.write(self.store.settle(settlement))
+    }
+
+    fn widen(&self, key: CdnKey, wider: Wider, now_ms: i64) -> StoreFuture<'_, u64> {
+        self.write(self.store.widen(key, wider, now_ms))
+    }
+
+    fn works(&self, key: CdnKey) -> StoreFuture<'_, Vec<Work>> {
+        self.read(self.store.works(key))
+    }
+
+    fn complete(&self, work: i64, completed_ms: Option<i64>) -> StoreFuture<'_, ()> {
+        self.write(self.store.complete(work, completed_ms))
+    }
+
+    fn verified(
+        &self,
+        key: CdnKey,
+        purge: String,
+        seen: (Verification, i64),
+        again_ms: Option<i64>,
+    ) -> StoreFuture<'_, ()> {
+        self.write(self.store.verified(key, purge, seen, again_ms))
+    }
+
+    fn unverified(&self, key: CdnKey, ended_after_ms: i64) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.read(self.store.unverified(key, ended_after_ms))
+    }
+
+    fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {
+        self.read(self.store.get(id))
+    }
+
+    fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<PurgeView>> {
+        self.read(self.store.list(filter))
+    }
+
+    fn status(&self) -> StoreFuture<'_, Vec<QueueStatus>> {
+        self.read(self.store.status())
+    }
+
+    fn set_paused(&self, key: CdnKey, by: PausedBy, reason: Option<String>) -> StoreFuture<'_, ()> {
+        self.write(self.store.set_paused(key, by, reason))
+    }
+
+    fn acknowledge(&self, id: String) -> StoreFuture<'_, u64> {
+        self.write(self.store.acknowledge(id))
+    }
+
+    fn retry(&self, id: String, now_ms: i64) -> StoreFuture<'_, u64> {
+        self.write(self.store.retry(id, now_ms))
+    }
+
+    fn cancel(&self, id: String, at_ms: i64) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.write(self.store.cancel(id, at_ms))
+    }
+
+    fn take_over(&self, now_ms: i64, furthest_ms: i64) -> StoreFuture<'_, Left> {
+        self.write(self.store.take_over(now_ms, furthest_ms))
+    }
+
+    fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, u64> {
+        self.write(self.store.sweep(ended_before_ms, now_ms))
+    }
+
+    fn note_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()> {
+        self.write(self.store.note_untagged(copies))
+    }
+
+    fn forget_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()> {
+        self.write(self.store.forget_untagged(copies))
+    }
+
+    fn untagged(&self) -> StoreFuture<'_, Vec<UntaggedCopies>> {
+        self.read(self.store.untagged())
+    }
+
+    fn probe(&self, now_ms: i64) -> StoreFuture<'_, ()> {
+        self.write(self.store.probe(now_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::ready;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::time::sleep;
+
+    fn failed() -> StoreFuture<'static, ()> {
+        Box::pin(ready(Err(StoreError::Closed)))
+    }
+
+    fn done() -> StoreFuture<'static, ()> {
+        Box::pin(ready(Ok(())))
+    }
+
+    #[tokio::test]
+    async fn a_failure_counts_at_once_until_the_same_works_again() {
+        let health = StoreHealth::default();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counter = calls.clone();
+        health.listen(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        let _ = health.watch(Does::Write, failed()).await;
+        assert_eq!(health.failure().as_deref(), Some("the store is closed"));
+        health.watch(Does::Read, done()).await.unwrap();
+        assert!(health.failure().is_some(), "that it can be read proves no commit");
+        let _ = health.watch(Does::Write, failed()).await;
+        health.watch(Does::Write, done()).await.unwrap();
+        assert_eq!(health.failure(), None);
+        let _ = health.watch(Does::Read, failed()).await;
+        health.watch(Does::Write, done()).await.unwrap();
+        assert!(health.failure().is_some());
+        health.watch(Does::Read, done()).await.unwrap();
+        assert_eq!((health.failure(), calls.load(Ordering::Relaxed)), (None, 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_too_long_fails_until_it_is_through() {
+        let health = Arc::new(StoreHealth::default());
+        let watched = health.clone();
+        let slow = async {
+            sleep(Duration::from_secs(25)).await;
+            Ok(())
+        };
+        let slow = tokio::spawn(async move { watched.watch(Does::Write, Box::pin(slow)).await });
+        sleep(Duration::from_secs(9)).await;
+        assert_eq!(health.failure(), None);
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(health.failure().as_deref(), Some("it has not answered for 10 s"));
+        slow.await.unwrap().unwrap();
+        assert_eq!(health.failure(), None);
+    }
+}

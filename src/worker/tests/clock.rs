@@ -1,0 +1,58 @@
+//! The machine's clock is set, and nothing that waits is held up or hurried by it.
+
+use super::*;
+use std::sync::atomic::Ordering;
+
+const HOUR: i64 = 3_600_000;
+
+#[tokio::test(start_paused = true)]
+async fn setting_the_clock_moves_nothing() {
+    for ahead_ms in [-HOUR, HOUR, -1_000 * HOUR, 1_000 * HOUR] {
+        let shim = Shim::new(failing_first(4));
+        let engine = shim.start();
+        shim.until_healthy(true).await;
+        shim.accept("p1", &["a"]).await;
+        engine.wake("www");
+        until(async || shim.cdn.received().len() == 2).await;
+        shim.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+        let set_at = shim.cdn.elapsed_ms();
+        shim.until_state("p1", State::Done).await;
+        // Three more tries, whose waits are at most 2, 4 and 8 s.
+        assert!(shim.cdn.elapsed_ms() - set_at < 16_000, "{ahead_ms}: {:?}", shim.cdn.received());
+        assert!(shim.is_healthy());
+        // People see the time that the machine shows.
+        let purge = shim.purge("p1").await;
+        let finished_ms = purge.finished_ms.unwrap() - ahead_ms;
+        assert!((START..shim.now_ms() + 1).contains(&finished_ms), "{finished_ms}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_with_a_clock_that_is_set_back_goes_on_sending() {
+    // What is left by a run whose clock was an hour ahead.
+    let shim = Shim::new(FakeCdn::new(|_, _| OK));
+    shim.accept_at("p1", &["a"], START + HOUR).await;
+    let engine = shim.start();
+    // Nobody knows for how long it waits.
+    let why = "it is not known for how long the oldest job waits, since the clock was set back";
+    until(async || engine.status("www")[0].reasons == [why]).await;
+    assert!(!shim.is_healthy());
+    shim.until_state("p1", State::Done).await;
+    assert!(shim.cdn.received()[0].at_ms <= 61_000, "{:?}", shim.cdn.received());
+    shim.until_healthy(true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_somebody_else_ends_health_at_once() {
+    let shim = Shim::new(FakeCdn::new(|_, _| OK));
+    let (engine, store) = shim.start_watched();
+    shim.until_healthy(true).await;
+    shim.store.refuse_writes(true).await;
+    // As the admin API does, with nothing in between.
+    assert!(store.acknowledge("p1".into()).await.is_err());
+    assert!(!shim.is_healthy());
+    assert!(engine.status("www")[0].reasons[0].starts_with("the store fails: "));
+    shim.store.refuse_writes(false).await;
+    store.acknowledge("p1".into()).await.unwrap();
+    assert!(shim.is_healthy());
+}

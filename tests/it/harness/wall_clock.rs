@@ -1,0 +1,43 @@
+//! A machine's clock that a test sets, for one process: `libfaketime` (<https://github.com/wolfcw/libfaketime>). Its monotonic
+//! clocks go on as they are, as they do on a machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Debian's package `libfaketime`, the variant for programs with threads.
+const LIBRARY: &str = "libfaketimeMT.so.1";
+
+/// The clock.
+pub struct WallClock {
+    library: PathBuf,
+    /// By how much it is ahead; read anew at every look at the clock.
+    setting: PathBuf,
+}
+
+impl WallClock {
+    /// One that is right so far; `dir` is where its setting is kept.
+    pub fn new(dir: &Path) -> Self {
+        let found = fs::read_dir("/usr/lib").into_iter().flatten().filter_map(Result::ok);
+        let found = found.map(|entry| entry.path().join("faketime").join(LIBRARY)).find(|path| path.exists());
+        let library = found.expect("libfaketime is not installed: tests/run does that");
+        let clock = Self { library, setting: dir.join("faketime") };
+        clock.set(0);
+        clock
+    }
+
+    /// Somebody sets it so many seconds ahead of the true time.
+    pub fn set(&self, ahead_seconds: i64) {
+        // In one step: a half-written file would be another setting.
+        let new = self.setting.with_extension("new");
+        fs::write(&new, format!("{ahead_seconds:+}")).unwrap();
+        fs::rename(new, &self.setting).unwrap();
+    }
+
+    /// The program that `command` starts looks at this clock.
+    pub fn show_to(&self, mut command: Command) -> Command {
+        command.env("LD_PRELOAD", &self.library).env("FAKETIME_TIMESTAMP_FILE", &self.setting);
+        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command
+    }
+}

@@ -3,7 +3,7 @@
 use super::access::Noted;
 use super::body::DownloadError;
 use super::error;
-use super::in_flight::{Response, Ticket};
+use super::in_flight::{Response, Ticket, Waiting};
 use super::key_fields::Single;
 use super::peer::{Peer, RequestId};
 use super::site::Site;
@@ -114,7 +114,7 @@ impl Flight {
             untagged,
             margin_ms: site.follow_up_margin_ms,
             provenance,
-            waiting: Vec::new(),
+            waiting: Waiting::default(),
         };
         self.ticket = Some(Ticket::new(&self.worker, response));
     }

@@ -6,15 +6,17 @@
 //! otherwise once for many responses: one that nobody asks about may stay in the list for long.
 
 pub mod outlet;
+mod waiting;
 
 use super::worker::Worker;
 use crate::rewrite::{CdnTypes, Provenance};
 use crate::view::{Found, Question, Report};
-use outlet::{Outlet, Waiting, tell};
+use outlet::{Left, Outlet};
 use slab::Slab;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+pub use waiting::Waiting;
 
 /// Responses that are known one by one. Of more it is only known that there are some, which then count for every purge.
 const MOST: usize = 65_536;
@@ -131,21 +133,14 @@ impl InFlight {
     /// Its last byte was given to the kernel, or it was broken off. Each number ends once.
     pub fn end(&self, number: Number, outlet: Option<&Rc<Outlet>>, now_ms: i64) {
         let responses = &mut *self.0.borrow_mut();
-        let (response, margin_ms, mut waiting) = match number {
-            Some(number) => {
-                let mut response = responses.open.remove(number);
-                let (margin_ms, waiting) = (response.margin_ms, std::mem::take(&mut response.waiting));
-                (Some(response), margin_ms, waiting)
-            }
-            None => {
-                let (margin_ms, waiting) = responses.unknown.end();
-                (None, margin_ms, waiting)
-            }
+        let mut left = match number {
+            Some(number) => Left::Known(responses.open.remove(number)),
+            None => responses.unknown.end(),
         };
         // Without a connection not one byte of it has left.
-        let Some(outlet) = outlet else { return tell(&mut waiting, now_ms) };
+        let Some(outlet) = outlet else { return left.waiting_mut().tell(now_ms) };
         // What has arrived is forgotten in the next tick: looking for it here would cost every response.
-        responses.ended += usize::from(outlet.end(response, margin_ms, waiting, now_ms));
+        responses.ended += usize::from(outlet.end(left, now_ms));
         responses.look_after(outlet);
     }
 
@@ -157,13 +152,13 @@ impl InFlight {
         for (_, response) in &mut responses.open {
             if response.is_meant(question) && response.add_to(&mut found, question) {
                 response.tell_if_untagged(question);
-                response.waiting.push(question.answers.clone());
+                response.waiting.add(question.answers.clone());
             }
         }
         let unknown = &mut responses.unknown;
         let mut any = unknown.open > 0;
         if any {
-            unknown.waiting.push(question.answers.clone());
+            unknown.waiting.add(question.answers.clone());
         }
         for (_, outlet) in &responses.outlets {
             outlet.await_each(&question.answers, now_ms, |response| match response {
@@ -295,11 +290,11 @@ impl Response {
 }
 
 impl Unknown {
-    /// One of them ended: its margin, and who waits for it.
-    fn end(&mut self) -> (i64, Waiting) {
+    /// One of them ended.
+    fn end(&mut self) -> Left {
         self.open -= 1;
         let waiting = if self.open == 0 { std::mem::take(&mut self.waiting) } else { self.waiting.clone() };
-        (self.margin_ms, waiting)
+        Left::Unknown { margin_ms: self.margin_ms, waiting }
     }
 }
 
@@ -329,7 +324,7 @@ mod tests {
             untagged: false,
             margin_ms: 500,
             provenance: Provenance { keys: keys.into(), generated_ms: 100 },
-            waiting: Vec::new(),
+            waiting: Waiting::default(),
         }
     }
 

@@ -141,7 +141,7 @@ impl World {
                 }
                 outlet.begin();
                 let provenance = Provenance { keys: testing::of_path("/a").into(), generated_ms: 0 };
-                let (cdns, waiting) = ([CdnType::Fastly].into_iter().collect(), Vec::new());
+                let (cdns, waiting) = ([CdnType::Fastly].into_iter().collect(), Waiting::default());
                 let response =
                     Response { site: 1, cdns, untagged: false, margin_ms: MARGIN, provenance, waiting };
                 let number = self.in_flight.begin(response);

@@ -65,7 +65,7 @@ fn play(order: Order) -> (Left, bool) {
         let guarded = purged.covers(&provenance.keys, provenance.generated_ms);
         let (cdns, margin_ms) = ([CdnType::Fastly].into_iter().collect(), MARGIN * STEP);
         let response =
-            Response { site: 1, cdns, untagged: false, margin_ms, provenance, waiting: Vec::new() };
+            Response { site: 1, cdns, untagged: false, margin_ms, provenance, waiting: Waiting::default() };
         let set_out = || {
             outlet.begin();
             in_flight.begin(response)

@@ -2,15 +2,13 @@
 //! queue. That a response was written says little: an edge that does not read leaves it with our kernel for as long as it likes.
 
 use super::Response;
+use super::waiting::Waiting;
 use crate::view::Report;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 use tokio::sync::mpsc::UnboundedSender;
-
-/// Who is told when a response has arrived.
-pub(super) type Waiting = Vec<UnboundedSender<Report>>;
 
 /// The kernel counts what it remembers of time in ticks, the longest of which take 10 ms.
 const KERNEL_TICK_MS: i64 = 10;
@@ -42,12 +40,18 @@ pub trait Queue: fmt::Debug {
     fn close(&self, aborted: bool);
 }
 
-/// A response that has ended, or several of which nothing else is known.
+/// What has ended.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// A response.
+    Known(Response),
+    /// One or several of which nothing else is known.
+    Unknown { margin_ms: i64, waiting: Waiting },
+}
+
 #[derive(Debug)]
 struct Ended {
-    response: Option<Response>,
-    margin_ms: i64,
-    waiting: Waiting,
+    what: Left,
     /// Its last byte is among so many of the connection.
     at: u64,
     ended_ms: i64,
@@ -55,9 +59,30 @@ struct Ended {
     left_ms: Option<i64>,
 }
 
+impl Left {
+    fn margin_ms(&self) -> i64 {
+        match self {
+            Self::Known(response) => response.margin_ms,
+            Self::Unknown { margin_ms, .. } => *margin_ms,
+        }
+    }
+
+    fn waiting(&self) -> &Waiting {
+        match self {
+            Self::Known(Response { waiting, .. }) | Self::Unknown { waiting, .. } => waiting,
+        }
+    }
+
+    pub(super) fn waiting_mut(&mut self) -> &mut Waiting {
+        match self {
+            Self::Known(Response { waiting, .. }) | Self::Unknown { waiting, .. } => waiting,
+        }
+    }
+}
+
 impl Ended {
     fn arrived_ms(&self) -> Option<i64> {
-        self.left_ms.map(|left_ms| left_ms.saturating_add(self.margin_ms))
+        self.left_ms.map(|left_ms| left_ms.saturating_add(self.what.margin_ms()))
     }
 
     fn has_arrived(&self, now_ms: i64) -> bool {
@@ -67,7 +92,8 @@ impl Ended {
     fn leave(&mut self, left_ms: i64) {
         let left_ms = left_ms.max(self.ended_ms);
         self.left_ms = Some(left_ms);
-        tell(&mut self.waiting, left_ms.saturating_add(self.margin_ms));
+        let arrived_ms = left_ms.saturating_add(self.what.margin_ms());
+        self.what.waiting_mut().tell(arrived_ms);
     }
 }
 
@@ -106,6 +132,24 @@ struct State {
     pub(super) place: Option<usize>,
 }
 
+impl State {
+    /// What has ended comes last, or is one with the last where neither is known. Whether there is one more to remember.
+    fn add(&mut self, mut what: Left, at: u64, now_ms: i64) -> bool {
+        if let Left::Unknown { margin_ms, waiting } = &mut what
+            && let Some(last) = self.ended.back_mut()
+            && let Ended { what: Left::Unknown { margin_ms: longest, waiting: all }, left_ms: None, .. } =
+                last
+        {
+            *longest = (*longest).max(*margin_ms);
+            all.join(std::mem::take(waiting));
+            (last.at, last.ended_ms) = (at, now_ms);
+            return false;
+        }
+        self.ended.push_back(Ended { what, at, ended_ms: now_ms, left_ms: None });
+        true
+    }
+}
+
 impl Outlet {
     /// That of a connection whose client may take nothing for so long.
     pub fn new(queue: Rc<dyn Queue>, patience_ms: i64) -> Rc<Self> {
@@ -123,39 +167,20 @@ impl Outlet {
     }
 
     /// It has ended: its last byte was given to the kernel, or none will be. Whether there is one more to remember.
-    pub(super) fn end(
-        &self,
-        response: Option<Response>,
-        margin_ms: i64,
-        waiting: Waiting,
-        now_ms: i64,
-    ) -> bool {
-        let is_awaited = !waiting.is_empty();
+    pub(super) fn end(&self, what: Left, now_ms: i64) -> bool {
+        let is_awaited = !what.waiting().is_empty();
         let at = self.queue.given();
-        let (new, is_closed) = {
+        let (is_new, is_closed) = {
             let state = &mut *self.state.borrow_mut();
             state.open -= 1;
             state.unseen += 1;
-            let unknown = |last: &&mut Ended| response.is_none() && last.response.is_none();
-            let new = match state.ended.back_mut().filter(unknown).filter(|last| last.left_ms.is_none()) {
-                Some(last) => {
-                    (last.at, last.ended_ms, last.margin_ms) = (at, now_ms, last.margin_ms.max(margin_ms));
-                    last.waiting.extend(waiting);
-                    false
-                }
-                None => {
-                    let ended = Ended { response, margin_ms, waiting, at, ended_ms: now_ms, left_ms: None };
-                    state.ended.push_back(ended);
-                    true
-                }
-            };
-            (new, state.is_closed)
+            (state.add(what, at, now_ms), state.is_closed)
         };
         // Only then: who waits is worth a system call, and what is closed needs none.
         if is_awaited || is_closed {
             self.look(now_ms);
         }
-        new
+        is_new
     }
 
     /// Asks the kernel which of those that have ended have left.
@@ -189,7 +214,7 @@ impl Outlet {
             }
         }
         let mut rest = state.ended.iter().skip_while(|ended| ended.left_ms.is_some());
-        state.is_awaited = rest.any(|ended| !ended.waiting.is_empty());
+        state.is_awaited = rest.any(|ended| !ended.what.waiting().is_empty());
     }
 
     /// The same for whoever asks at this moment, unless it was asked already or all have left.
@@ -326,24 +351,21 @@ impl Outlet {
     ) {
         let state = &mut *self.state.borrow_mut();
         for ended in &mut state.ended {
-            if ended.has_arrived(now_ms) || !is_meant(ended.response.as_ref()) {
+            let response = match &ended.what {
+                Left::Known(response) => Some(response),
+                Left::Unknown { .. } => None,
+            };
+            if ended.has_arrived(now_ms) || !is_meant(response) {
                 continue;
             }
             match ended.arrived_ms() {
                 Some(arrived_ms) => drop(answers.send(Report::Ends(arrived_ms))),
                 None => {
-                    ended.waiting.push(answers.clone());
+                    ended.what.waiting_mut().add(answers.clone());
                     state.is_awaited = true;
                 }
             }
         }
-    }
-}
-
-/// Tells whoever waits when it has arrived.
-pub(super) fn tell(waiting: &mut Waiting, arrived_ms: i64) {
-    for answers in waiting.drain(..) {
-        let _ = answers.send(Report::Ends(arrived_ms));
     }
 }
 

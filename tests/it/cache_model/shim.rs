@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use origin_shim::config::Mode;
 use origin_shim::head::Headers;
 use origin_shim::proxy::hop;
-use origin_shim::proxy::in_flight::{InFlight, Response};
+use origin_shim::proxy::in_flight::{InFlight, Response, Waiting};
 use origin_shim::proxy::key_fields::KeyFields;
 use origin_shim::proxy::opt_in::{self, Caller};
 use origin_shim::rewrite::{
@@ -151,7 +151,7 @@ impl Shim {
             untagged: false,
             margin_ms: site.follow_up_margin_ms,
             provenance,
-            waiting: Vec::new(),
+            waiting: Waiting::default(),
         };
         let is_told = fault != Some(Fault::NoRegister);
         let response_told = provenance.filter(|_| is_told).map(of);

@@ -5,7 +5,7 @@
 
 use super::framing::{Framing, Persistence, content_length};
 use super::lines::{Lines, TooMany};
-use crate::head::{Beginning, FieldLine, Headers, Known, LineCache};
+use crate::head::{Beginning, FieldLine, Headers, Known, LineCache, ResponseHead};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
 use std::ops::Range;
@@ -89,7 +89,7 @@ impl Default for HeadLimits {
     }
 }
 
-/// Waits for the final response in a growing buffer; interim ones are skipped.
+/// Waits for the final response in a growing buffer; interim ones are kept for whoever wants them.
 #[derive(Debug)]
 pub struct HeadReader {
     to_head: bool,
@@ -99,6 +99,8 @@ pub struct HeadReader {
     scanned: usize,
     interim: u8,
     interim_bytes: usize,
+    keeps_interim: bool,
+    kept: Vec<ResponseHead>,
 }
 
 impl HeadReader {
@@ -113,12 +115,30 @@ impl HeadReader {
             scanned: 0,
             interim: 0,
             interim_bytes: 0,
+            keeps_interim: false,
+            kept: Vec::new(),
         }
     }
 
     /// The same where 101 may be the answer.
     pub fn upgradable(self, upgradable: bool) -> Self {
         Self { upgradable, ..self }
+    }
+
+    /// The same where interim responses are wanted.
+    pub fn keeping_interim(self, keeps_interim: bool) -> Self {
+        Self { keeps_interim, ..self }
+    }
+
+    /// The limits of this head, which are those of trailers, too.
+    pub fn limits(&self) -> HeadLimits {
+        self.limits
+    }
+
+    /// The interim responses that have arrived since this was asked before. 100 is not among them: it answers an expectation,
+    /// and we forward none (RFC 9110 §10.1.1).
+    pub fn take_interim(&mut self) -> Vec<ResponseHead> {
+        std::mem::take(&mut self.kept)
     }
 
     /// Takes the final head off the front of `buf`, or `None` while it is incomplete.
@@ -141,14 +161,18 @@ impl HeadReader {
                 return Err(HeadError::TooLarge);
             }
             let block = buf.split_to(length).freeze();
-            if let Some(head) = parse(&block, &mut lines, self, cache)? {
-                return Ok(Some(head));
-            }
+            let head = match parse(&block, &mut lines, self, cache)? {
+                Parsed::Final(head) => return Ok(Some(head)),
+                Parsed::Interim(head) => head,
+            };
             self.scanned = 0;
             self.interim_bytes += length;
             self.interim += 1;
             if self.interim > MAX_INTERIM {
                 return Err(HeadError::TooManyInterim);
+            }
+            if self.keeps_interim && head.status != StatusCode::CONTINUE {
+                self.kept.push(head);
             }
         }
         self.scanned = buf.len();
@@ -169,13 +193,19 @@ impl From<TooMany> for HeadError {
     }
 }
 
-/// `None` for an interim response.
+/// What a head begins.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+enum Parsed {
+    Final(Head),
+    Interim(ResponseHead),
+}
+
 fn parse(
     block: &Bytes,
     lines: &mut Lines,
     reader: &HeadReader,
     cache: &mut LineCache,
-) -> Result<Option<Head>, HeadError> {
+) -> Result<Parsed, HeadError> {
     let (version, status, reason) = status_line(block, lines.first())?;
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     if switches && !reader.upgradable {
@@ -188,15 +218,15 @@ fn parse(
         let line = line.map_err(HeadError::Field)?;
         if !interim {
             semantics.note(&line)?;
-            headers.push(line);
         }
+        headers.push(line);
     }
     if interim {
-        return Ok(None);
+        return Ok(Parsed::Interim(ResponseHead { status, reason, headers }));
     }
     let framing = semantics.framing(status, version, reader.to_head)?;
     let persistent = semantics.persistence.holds(version);
-    Ok(Some(Head { status, version, headers, reason, framing, persistent }))
+    Ok(Parsed::Final(Head { status, version, headers, reason, framing, persistent }))
 }
 
 /// `HTTP/1.1 200 OK`, where the reason and the space before it may be absent.

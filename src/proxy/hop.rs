@@ -66,16 +66,21 @@ fn is_protected_in_response(name: &HeaderName) -> bool {
         || matches!(name.as_str(), "location" | "content-encoding" | "content-range" | "content-type")
 }
 
-/// Removes from a response what ends at this hop, `Trailer` unless that is to be said again, and tells what was nominated. A
-/// nomination of a protected header is ignored; `is_read` tells which are besides those that always are.
-pub fn strip_response(
+/// Removes from a response what ends at this hop. A nomination of a protected header is ignored; `is_read` tells which are
+/// besides those that always are.
+pub fn strip_response(headers: &mut Headers, is_read: impl Fn(&HeaderName) -> bool) {
+    strip_response_but(None, headers, is_read);
+}
+
+/// The same, where one of the fixed ones may be said again at this hop. Tells what was nominated.
+pub(super) fn strip_response_but(
+    kept: Option<Known>,
     headers: &mut Headers,
-    keeps_trailer: bool,
     is_read: impl Fn(&HeaderName) -> bool,
 ) -> Vec<HeaderName> {
     let mut nominated = nominated(headers.all(Known::Connection));
     nominated.retain(|name| !is_protected_in_response(name) && !is_read(name));
-    let ends_here = |known| is_fixed(known) && !(keeps_trailer && known == Known::Trailer);
+    let ends_here = |known| is_fixed(known) && kept != Some(known);
     headers.retain(|line| !ends_here(line.known()) && !nominated.contains(line.name()));
     nominated
 }
@@ -89,7 +94,7 @@ mod tests {
     fn responses_lose_fixed_and_nominated_headers() {
         let check = |before: &[(&str, &str)], after: &[(&str, &str)]| {
             let mut headers = fixture::headers(before);
-            strip_response(&mut headers, false, |name| name == "x-own-tags");
+            strip_response(&mut headers, |name| name == "x-own-tags");
             assert_eq!(fixture::lines(&headers), after);
         };
         check(&[("etag", "1"), ("x-a", "1")], &[("etag", "1"), ("x-a", "1")]);

@@ -44,7 +44,7 @@ impl<'a> Relay<'a> {
     pub(super) fn hand_on(&self, arrived: Vec<ResponseHead>) {
         let Some(to) = self.to.filter(|_| !arrived.is_empty()) else { return };
         for mut head in arrived {
-            hop::strip_response(&mut head.headers, false, |name| self.site.edges.reads(name));
+            hop::strip_response(&mut head.headers, |name| self.site.edges.reads(name));
             head.headers.retain(|line| line.known() != Known::ContentLength && !self.withholds(line.name()));
             to.0.borrow_mut().push(head);
         }
@@ -61,7 +61,10 @@ pub(super) fn tells_of_caching(site: &Site, name: &HeaderName) -> bool {
     Dialect::carries_lifetimes(name)
         || Dialect::carries_tags(name)
         || site.edges.reads(name)
-        || matches!(Known::of(name.as_str()), Known::Age | Known::Expires | Known::Pragma)
+        || matches!(
+            Known::of(name.as_str()),
+            Known::Age | Known::Expires | Known::Pragma | Known::XOriginShimStamp
+        )
         || name.as_str().ends_with("cache-control")
 }
 
@@ -86,7 +89,8 @@ mod tests {
         relay.hand_on(vec![head]);
         let handed_on = interim.take();
         assert!(interim.take().is_empty(), "once");
-        let heads = handed_on.iter().map(|head| format!("{} {:?}", head.status, fixture::lines(&head.headers)));
+        let heads =
+            handed_on.iter().map(|head| format!("{} {:?}", head.status, fixture::lines(&head.headers)));
         heads.collect::<String>()
     }
 
@@ -112,7 +116,9 @@ mod tests {
     /// The final response will say other things about these, so nobody is to hear of the origin's first.
     #[test]
     fn nothing_is_said_of_caching_where_the_final_response_will_be_rewritten() {
-        for name in ["cache-control", "cdn-cache-control", "surrogate-control", "edge-control", "age", "expires"] {
+        for name in
+            ["cache-control", "cdn-cache-control", "surrogate-control", "edge-control", "age", "expires"]
+        {
             assert_eq!(handed_on(true, &[(name, "1")]), "103 Early Hints []", "{name}");
         }
         for name in ["surrogate-key", "cache-tag", "edge-cache-tag", "xkey", "pragma"] {

@@ -27,7 +27,8 @@ pub(super) fn head(
     takes_trailers: bool,
     site: &Site,
 ) -> Vec<HeaderName> {
-    let nominated = hop::strip_response(&mut head.headers, takes_trailers, |name| site.edges.reads(name));
+    let kept = takes_trailers.then_some(Known::Trailer);
+    let nominated = hop::strip_response_but(kept, &mut head.headers, |name| site.edges.reads(name));
     if let Some(protocol) = upgrade.filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS) {
         head.headers.append(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.append(header::UPGRADE, protocol.clone());

@@ -5,6 +5,7 @@ use super::interim::tells_of_caching;
 use super::site::Site;
 use super::{forward, hop};
 use crate::head::{Known, ResponseHead};
+use crate::rewrite::Dialect;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
 /// What decides where a message ends, where it goes, who sent it, whether it may be kept and how it is read.
@@ -25,8 +26,7 @@ fn means_something_in_a_head(name: &str) -> bool {
                 | Known::IfModifiedSince
                 | Known::XOriginShimStamp
         )
-        || name.starts_with("content-")
-            && !matches!(name, "content-digest" | "content-md5")
+        || name.starts_with("content-") && !matches!(name, "content-digest" | "content-md5")
         || matches!(
             name,
             "if-match"
@@ -47,6 +47,9 @@ fn may_go_to_origin(name: &HeaderName) -> bool {
         let known = Known::of(name);
         means_something_in_a_head(name) || known == Known::XRequestId || forward::tells_of_the_peer(known)
     };
+    if Dialect::carries_lifetimes(name) || Dialect::carries_tags(name) {
+        return false;
+    }
     let name = name.as_str();
     !stays(name) && !(name.contains('_') && stays(&name.replace('_', "-")))
 }
@@ -159,7 +162,9 @@ mod tests {
 
     #[test]
     fn what_both_directions_have_room_for() {
-        for name in ["grpc-status", "grpc-message", "x-checksum", "content-digest", "my_field", "server-timing"] {
+        for name in
+            ["grpc-status", "grpc-message", "x-checksum", "content-digest", "my_field", "server-timing"]
+        {
             assert_eq!(origin_gets(&[(name, "1")]), name);
             assert_eq!(to_client(true, &[(name, "1")]), name);
         }
@@ -212,7 +217,8 @@ mod tests {
 
     #[test]
     fn nobody_tells_an_origin_who_the_client_is_after_the_body() {
-        let who = ["x-forwarded-for", "forwarded", "x-real-ip", "via", "cdn-loop", "x-request-id", "traceparent"];
+        let who =
+            ["x-forwarded-for", "forwarded", "x-real-ip", "via", "cdn-loop", "x-request-id", "traceparent"];
         for name in who {
             assert_eq!(origin_gets(&[(name, "1")]), "none", "{name}");
         }
@@ -224,7 +230,9 @@ mod tests {
 
     #[test]
     fn no_lifetimes_and_tags_come_after_the_body() {
-        for name in ["surrogate-control", "cdn-cache-control", "edge-control", "surrogate-key", "cache-tag", "xkey"] {
+        for name in
+            ["surrogate-control", "cdn-cache-control", "edge-control", "surrogate-key", "cache-tag", "xkey"]
+        {
             assert_eq!(to_client(false, &[(name, "1")]), "none", "{name}");
         }
         let validators = [("etag", "1"), ("last-modified", "x"), ("x", "1")];

@@ -182,8 +182,7 @@ mod tests {
         let mut out = BytesMut::new();
         encode_interim(&mut out, &head);
         encode_interim(&mut out, &ResponseHead::new(StatusCode::PROCESSING));
-        let expected =
-            "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
+        let expected = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
         assert_eq!(out, expected);
     }
 

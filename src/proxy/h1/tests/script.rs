@@ -262,9 +262,10 @@ pub fn ready(exchange: &mut TestExchange) -> Result<(ResponseHead, TestBody), Er
 }
 
 /// As a line each, after what came before.
-fn write_trailers(data: &mut Vec<u8>, trailers: &HeaderMap) {
+pub fn write_trailers(data: &mut Vec<u8>, trailers: &HeaderMap) {
     for (name, value) in trailers {
-        data.extend_from_slice(format!("\n{name}: {}", value.to_str().unwrap()).as_bytes());
+        data.extend_from_slice(format!("\n{name}: ").as_bytes());
+        data.extend_from_slice(value.as_bytes());
     }
 }
 

@@ -2,9 +2,10 @@
 //! response that is still to be decided on: nothing of what the shim does to that is done to them.
 
 use super::hop;
+use super::opt_in::OptIn;
 use super::site::Site;
 use crate::head::{Known, ResponseHead};
-use crate::rewrite::Dialect;
+use crate::rewrite::{CdnType, Dialect};
 use http::HeaderName;
 use std::cell::RefCell;
 
@@ -53,6 +54,14 @@ impl<'a> Relay<'a> {
     /// An edge that gets lifetimes and tags of ours in the final response is not told others first.
     fn withholds(&self, name: &HeaderName) -> bool {
         self.rewrites && tells_of_caching(self.site, name)
+    }
+}
+
+/// Whether the CDN that asked understands interim responses, as far as it can be told which one that is.
+pub(super) fn are_understood(site: &Site, opt_in: &OptIn<'_>) -> bool {
+    match opt_in.edge {
+        Ok(edge) => edge.dialects.iter().all(|dialect| dialect.cdn.takes_interim()),
+        Err(_) => site.edges.only().is_none_or(CdnType::takes_interim),
     }
 }
 
@@ -124,6 +133,33 @@ mod tests {
         for name in ["surrogate-key", "cache-tag", "edge-cache-tag", "xkey", "pragma"] {
             assert_eq!(handed_on(true, &[(name, "1")]), "103 Early Hints []", "{name}");
         }
+    }
+
+    #[test]
+    fn a_cdn_that_takes_a_hint_for_the_answer_gets_none() {
+        use super::super::key_fields::KeyFields;
+        use super::super::opt_in::{self, Caller};
+        let check = |cdns: &[CdnType], lines: &[(&str, &str)], expected: bool| {
+            let mut site = fixture::site("www", &["www.example.com"]);
+            site.cdns = cdns.iter().map(|cdn| fixture::cdn(cdn.as_str(), *cdn)).collect();
+            let routing = fixture::routing(&fixture::config(vec![site]), &PurgeHealthView::default());
+            let head = fixture::request(http::Version::HTTP_11, "GET", "/", lines);
+            let caller = Caller { address: [192, 0, 2, 1].into(), certified: false };
+            let site = &routing.sites()[0];
+            let opt_in = opt_in::decide(site, caller, &KeyFields::of(&head.headers));
+            assert_eq!(are_understood(site, &opt_in), expected, "{cdns:?} {lines:?}");
+        };
+        let both = [CdnType::Fastly, CdnType::Varnish];
+        let from = |cdn| [("x-push-invalidation", "enabled"), ("x-byo-cdn-type", cdn)];
+        check(&[], &[], true);
+        check(&[CdnType::Varnish], &[], false);
+        check(&[CdnType::Varnish], &from("varnish"), false);
+        check(&[CdnType::Cloudflare], &[], true);
+        check(&both, &from("fastly"), true);
+        check(&both, &from("varnish"), false);
+        // It may be either.
+        check(&both, &from("other")[..1], false);
+        check(&both, &[], true);
     }
 
     #[test]

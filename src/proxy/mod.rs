@@ -105,7 +105,7 @@ async fn exchange(
     peer: &Peer,
     head: &RequestHead,
     key_fields: &KeyFields<'_>,
-    (body, interim): (RequestBody, &Interim),
+    (body, early): (RequestBody, &Interim),
     flight: &mut Flight,
 ) -> Result<(ResponseHead, OriginBody), ProxyError> {
     let routing = flight.routing();
@@ -143,7 +143,8 @@ async fn exchange(
     let fields = forward::fields(head, key_fields, forwarding)?;
     let body = Metered::new(body, &routing.limits);
     let body = Upload::new(body, &worker.clock, routing.limits.body_timeout, fields.nominated());
-    let relay = Relay::new((!is_old).then_some(interim), site, rewrites);
+    let takes_interim = !is_old && interim::are_understood(site, &opt_in);
+    let relay = Relay::new(takes_interim.then_some(early), site, rewrites);
     let (since, upgrade) = (flight.started, forwarding.upgrade);
     let mut request = Outgoing { head, fields, body, since, upgrade, relay };
     let (mut response, mut body) = origin::send(worker, &routing.limits, site, &mut request).await?;

@@ -15,6 +15,7 @@ mod configuration;
 mod crash;
 mod credentials;
 mod demo;
+mod early_hints;
 mod edge;
 mod events;
 mod fake_cdn;

@@ -149,7 +149,9 @@ impl Future for Exchange<'_> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let polled = this.exchange.poll(cx);
-        this.relay.hand_on(this.exchange.take_interim());
+        if this.exchange.has_interim() {
+            this.relay.hand_on(this.exchange.take_interim());
+        }
         if let Poll::Ready(result) = polled {
             let (head, body) = match result {
                 Ok(answer) => answer,
@@ -215,6 +217,13 @@ impl Begun {
         match self {
             Self::Http1(exchange) => exchange.response_started(),
             Self::Http2(exchange) => exchange.response_started(),
+        }
+    }
+
+    fn has_interim(&self) -> bool {
+        match self {
+            Self::Http1(exchange) => exchange.has_interim(),
+            Self::Http2(exchange) => exchange.has_interim(),
         }
     }
 

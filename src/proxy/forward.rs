@@ -42,7 +42,7 @@ static TRAILER: HeaderName = header::TRAILER;
 static FORWARDED: HeaderName = header::FORWARDED;
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What this hop has to say, in its order. It follows what the client says.
+/// What this hop has to say, in its order, of trailers last. It follows what the client says.
 static OURS: [Known; 11] = [
     Known::Via,
     Known::CdnLoop,
@@ -113,7 +113,10 @@ pub fn fields<'a>(
         forwarded_for = appended(client, peer.forwarded_for());
         forwarded = appended(client, peer.forwarded());
     }
-    let trailer = trailers::announced_to_origin(key_fields.trailer(), &nominated);
+    let trailer = match key_fields.announces_trailers() {
+        true => trailers::announced_to_origin(key_fields.trailer(), &nominated),
+        false => None,
+    };
     Ok(Fields { client, nominated, request, version: head.version, peer, forwarded_for, forwarded, trailer })
 }
 
@@ -122,7 +125,9 @@ impl Fields<'_> {
     pub fn iter<'f>(&'f self, host: Option<&'f FieldLine>) -> impl Iterator<Item = Line<'f>> {
         let host = host.map_or_else(|| self.peer.host(), FieldLine::line);
         let clients = self.client.lines().filter(|line| self.passes(line)).map(FieldLine::line);
-        let ours = OURS.iter().filter_map(|known| self.ours(*known));
+        let has_trailers = self.request.takes_trailers || self.trailer.is_some();
+        let ours = if has_trailers { &OURS[..] } else { &OURS[..OURS.len() - 2] };
+        let ours = ours.iter().filter_map(|known| self.ours(*known));
         std::iter::once(host).chain(clients).chain(ours)
     }
 

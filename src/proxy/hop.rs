@@ -80,8 +80,10 @@ pub(super) fn strip_response_but(
 ) -> Vec<HeaderName> {
     let mut nominated = nominated(headers.all(Known::Connection));
     nominated.retain(|name| !is_protected_in_response(name) && !is_read(name));
-    let ends_here = |known| is_fixed(known) && kept != Some(known);
-    headers.retain(|line| !ends_here(line.known()) && !nominated.contains(line.name()));
+    headers.retain(|line| {
+        let known = line.known();
+        (!is_fixed(known) || kept == Some(known)) && !nominated.contains(line.name())
+    });
     nominated
 }
 

@@ -7,16 +7,25 @@ use super::site::Site;
 use crate::head::{Known, ResponseHead};
 use crate::rewrite::{CdnType, Dialect};
 use http::HeaderName;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// Those that the client's connection has not taken yet. Their number and their bytes are bounded where they are read.
 #[derive(Debug, Default)]
-pub struct Interim(RefCell<Vec<ResponseHead>>);
+pub struct Interim {
+    heads: RefCell<Vec<ResponseHead>>,
+    /// Whether there are any: nearly every request asks in vain.
+    any: Cell<bool>,
+}
 
 impl Interim {
-    /// Those that have arrived since this was asked before.
-    pub fn take(&self) -> Vec<ResponseHead> {
-        self.0.take()
+    /// Those that have arrived since this was asked before, if there are any.
+    pub fn take(&self) -> Option<Vec<ResponseHead>> {
+        self.any.take().then(|| self.heads.take())
+    }
+
+    fn put(&self, head: ResponseHead) {
+        self.heads.borrow_mut().push(head);
+        self.any.set(true);
     }
 }
 
@@ -43,11 +52,11 @@ impl<'a> Relay<'a> {
     /// Hands on what has arrived, without what ends at this hop, and without framing, which none of them has (RFC 9110 §8.6,
     /// RFC 9112 §6.1).
     pub(super) fn hand_on(&self, arrived: Vec<ResponseHead>) {
-        let Some(to) = self.to.filter(|_| !arrived.is_empty()) else { return };
+        let Some(to) = self.to else { return };
         for mut head in arrived {
             hop::strip_response(&mut head.headers, |name| self.site.edges.reads(name));
             head.headers.retain(|line| line.known() != Known::ContentLength && !self.withholds(line.name()));
-            to.0.borrow_mut().push(head);
+            to.put(head);
         }
     }
 
@@ -96,8 +105,8 @@ mod tests {
         let mut head = ResponseHead::new(StatusCode::EARLY_HINTS);
         head.headers = fixture::headers(fields);
         relay.hand_on(vec![head]);
-        let handed_on = interim.take();
-        assert!(interim.take().is_empty(), "once");
+        let handed_on = interim.take().unwrap();
+        assert!(interim.take().is_none(), "once");
         let heads =
             handed_on.iter().map(|head| format!("{} {:?}", head.status, fixture::lines(&head.headers)));
         heads.collect::<String>()

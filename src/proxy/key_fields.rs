@@ -128,6 +128,11 @@ impl<'h> KeyFields<'h> {
         self.te && self.all(true, Known::Te).any(|line| has_token(line.as_bytes(), b"trailers"))
     }
 
+    /// Whether there is `Trailer`.
+    pub fn announces_trailers(&self) -> bool {
+        self.trailer
+    }
+
     /// Every line of `Trailer`.
     pub fn trailer(&self) -> impl Iterator<Item = &'h HeaderValue> {
         self.all(self.trailer, Known::Trailer)

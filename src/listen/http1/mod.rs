@@ -116,13 +116,15 @@ impl Client {
             let mut answer = pin!(proxy::handle(worker, &self.peer, head, body, &interim));
             let answer = poll_fn(|cx| {
                 let answer = answer.as_mut().poll(cx);
-                let mut wire = wire.borrow_mut();
-                wire.inform(&interim.take());
+                if let Some(heads) = interim.take() {
+                    wire.borrow_mut().inform(&heads);
+                }
                 match answer {
                     Poll::Ready(answer) => return Poll::Ready(Some(answer)),
                     Poll::Pending if open.poll_order(cx) == Order::Close => return Poll::Ready(None),
                     Poll::Pending => {}
                 }
+                let mut wire = wire.borrow_mut();
                 match wire.poll_interim(cx) {
                     Poll::Ready(Err(_)) => Poll::Ready(None),
                     Poll::Ready(Ok(())) | Poll::Pending => wire.poll_gone(cx).map(|()| None),
@@ -174,10 +176,10 @@ impl Client {
         }
         let mut sending = Sending::new(out, framing, Some(body));
         let sent = poll_fn(|cx| {
-            let before = wire.borrow_mut().poll_interim(cx).map_err(Unsent::Io);
+            let before = wire.borrow_mut().poll_interim(cx);
             let sent = match before {
                 Poll::Ready(Ok(())) => sending.poll(cx, &mut Writing(wire)),
-                Poll::Ready(Err(unsent)) => Poll::Ready(Err(unsent)),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(Unsent::Io(error))),
                 Poll::Pending => Poll::Pending,
             };
             match sent {

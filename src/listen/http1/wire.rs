@@ -36,8 +36,8 @@ pub(super) struct Wire<S> {
     owes_continue: bool,
     /// Interim responses on their way to the client. What was begun goes out before anything else is written.
     interim: BytesMut,
-    /// They are written, but TLS may hold them back.
-    unflushed: bool,
+    /// Some are not written, or TLS holds them back.
+    informs: bool,
 }
 
 /// Why there is no next request.
@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             body,
             owes_continue: false,
             interim: BytesMut::new(),
-            unflushed: false,
+            informs: false,
         }
     }
 
@@ -152,6 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if std::mem::take(&mut self.owes_continue) {
             self.interim.extend_from_slice(CONTINUE);
+            self.informs = true;
         }
         self.poll_interim(cx)
     }
@@ -161,22 +162,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         for head in heads {
             response::encode_interim(&mut self.interim, head);
         }
+        self.informs = true;
     }
 
     /// Writes the interim responses that there are. Nothing else may be written before this is ready.
     pub(super) fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.informs {
+            return Poll::Ready(Ok(()));
+        }
         while !self.interim.is_empty() {
             match ready!(Pin::new(&mut self.io).poll_write(cx, &self.interim))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.interim.advance(written),
             }
-            self.unflushed = true;
         }
-        if self.unflushed {
-            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-            self.unflushed = false;
-            self.interim = BytesMut::new();
-        }
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        (self.interim, self.informs) = (BytesMut::new(), false);
         Poll::Ready(Ok(()))
     }
 

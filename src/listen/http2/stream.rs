@@ -86,7 +86,7 @@ impl Stream {
         let mut answer = Box::pin(proxy::handle(worker, peer, head, body, &interim));
         poll_fn(|cx| {
             let answer = answer.as_mut().poll(cx);
-            for head in interim.take() {
+            for head in interim.take().into_iter().flatten() {
                 // Whatever the library may have against it, the response does without.
                 let _ = self.respond.send_informational(response::interim(head));
             }

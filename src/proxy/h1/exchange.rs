@@ -72,6 +72,11 @@ where
         self.response_started
     }
 
+    /// Whether interim responses have arrived that were not taken.
+    pub fn has_interim(&self) -> bool {
+        self.head.has_interim()
+    }
+
     /// The interim responses that have arrived since this was asked before.
     pub fn take_interim(&mut self) -> Vec<ResponseHead> {
         self.head.take_interim()

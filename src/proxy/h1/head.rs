@@ -135,6 +135,11 @@ impl HeadReader {
         self.limits
     }
 
+    /// Whether interim responses have arrived that were not taken.
+    pub fn has_interim(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
     /// The interim responses that have arrived since this was asked before. 100 is not among them: it answers an expectation,
     /// and we forward none (RFC 9110 §10.1.1).
     pub fn take_interim(&mut self) -> Vec<ResponseHead> {
@@ -161,18 +166,14 @@ impl HeadReader {
                 return Err(HeadError::TooLarge);
             }
             let block = buf.split_to(length).freeze();
-            let head = match parse(&block, &mut lines, self, cache)? {
-                Parsed::Final(head) => return Ok(Some(head)),
-                Parsed::Interim(head) => head,
-            };
+            if let Some(head) = parse(&block, &mut lines, self, cache)? {
+                return Ok(Some(head));
+            }
             self.scanned = 0;
             self.interim_bytes += length;
             self.interim += 1;
             if self.interim > MAX_INTERIM {
                 return Err(HeadError::TooManyInterim);
-            }
-            if self.keeps_interim && head.status != StatusCode::CONTINUE {
-                self.kept.push(head);
             }
         }
         self.scanned = buf.len();
@@ -193,19 +194,13 @@ impl From<TooMany> for HeadError {
     }
 }
 
-/// What a head begins.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
-enum Parsed {
-    Final(Head),
-    Interim(ResponseHead),
-}
-
+/// `None` for an interim response, which the reader keeps if it is to.
 fn parse(
     block: &Bytes,
     lines: &mut Lines,
-    reader: &HeadReader,
+    reader: &mut HeadReader,
     cache: &mut LineCache,
-) -> Result<Parsed, HeadError> {
+) -> Result<Option<Head>, HeadError> {
     let (version, status, reason) = status_line(block, lines.first())?;
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     if switches && !reader.upgradable {
@@ -222,11 +217,14 @@ fn parse(
         headers.push(line);
     }
     if interim {
-        return Ok(Parsed::Interim(ResponseHead { status, reason, headers }));
+        if reader.keeps_interim && status != StatusCode::CONTINUE {
+            reader.kept.push(ResponseHead { status, reason, headers });
+        }
+        return Ok(None);
     }
     let framing = semantics.framing(status, version, reader.to_head)?;
     let persistent = semantics.persistence.holds(version);
-    Ok(Parsed::Final(Head { status, version, headers, reason, framing, persistent }))
+    Ok(Some(Head { status, version, headers, reason, framing, persistent }))
 }
 
 /// `HTTP/1.1 200 OK`, where the reason and the space before it may be absent.

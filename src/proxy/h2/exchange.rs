@@ -67,6 +67,11 @@ where
         self.interim.has_come()
     }
 
+    /// Whether interim responses have arrived that were not taken.
+    pub fn has_interim(&self) -> bool {
+        self.interim.is_any_left()
+    }
+
     /// The interim responses that have arrived since this was asked before.
     pub fn take_interim(&mut self) -> Vec<ResponseHead> {
         self.interim.take()

@@ -28,6 +28,11 @@ impl Interim {
         self.count > 0
     }
 
+    /// Whether any has come that was not taken.
+    pub(super) fn is_any_left(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
     /// Those that have arrived since this was asked before, but for 100: that answers an expectation, and we forward none
     /// (RFC 9110 §10.1.1).
     pub(super) fn take(&mut self) -> Vec<ResponseHead> {

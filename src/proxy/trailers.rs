@@ -51,7 +51,8 @@ fn may_go_to_origin(name: &HeaderName) -> bool {
         return false;
     }
     let name = name.as_str();
-    !stays(name) && !(name.contains('_') && stays(&name.replace('_', "-")))
+    let is_alias = name.contains('_') && stays(&name.replace('_', "-"));
+    !(stays(name) || is_alias)
 }
 
 /// Keeps the fields of which this holds; none where no field is left.
@@ -105,10 +106,11 @@ impl ToClient {
 
     fn lets_pass(&self, site: &Site, name: &HeaderName) -> bool {
         let is_validator = matches!(Known::of(name.as_str()), Known::Etag | Known::LastModified);
-        !means_something_in_a_head(name.as_str())
-            && !tells_of_caching(site, name)
-            && !self.nominated.contains(name)
-            && !(self.rewrites && is_validator)
+        let stays = means_something_in_a_head(name.as_str())
+            || tells_of_caching(site, name)
+            || self.nominated.contains(name)
+            || self.rewrites && is_validator;
+        !stays
     }
 
     /// Those that go on; none where nothing does.

@@ -1,5 +1,5 @@
 //! Bodies in both directions: streamed frame by frame, never collected, each with a limit on how long the next
-//! part may take. Trailers end at this hop.
+//! part may take. What of their trailers goes on is in [`trailers`].
 
 use super::clock::{Clock, Patience};
 use super::exchange::OriginBody;
@@ -8,8 +8,10 @@ use super::h1;
 use super::in_flight::Ticket;
 use super::metered::Metered;
 use super::request_body::BoxError;
+use super::trailers;
 use super::upgrade::Tunnel;
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use std::cell::Cell;
 use std::pin::Pin;
@@ -60,15 +62,24 @@ pub struct Upload {
     incoming: Metered,
     patience: Patience,
     progress: Rc<Progress>,
+    /// By `Connection`.
+    nominated: Vec<HeaderName>,
 }
 
 impl Upload {
-    /// The body of a request, whose parts may take `limit` each; none where there is no body.
-    pub fn new(incoming: Metered, clock: &Rc<Clock>, limit: Duration) -> Option<Self> {
+    /// The body of a request, whose parts may take `limit` each; none where there is no body. Trailers that are `nominated` end
+    /// here.
+    pub fn new(
+        incoming: Metered,
+        clock: &Rc<Clock>,
+        limit: Duration,
+        nominated: &[HeaderName],
+    ) -> Option<Self> {
         (!incoming.is_end_stream()).then(|| Self {
             incoming,
             patience: Patience::new(clock, limit),
             progress: Rc::default(),
+            nominated: nominated.to_vec(),
         })
     }
 
@@ -98,7 +109,14 @@ impl Body for Upload {
         this.patience.rewarded();
         this.progress.awaited.set(false);
         this.progress.parts.set(this.progress.parts.get() + 1);
-        Poll::Ready(frame)
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => match frame.into_trailers() {
+                // They are the end, even where none of them goes on.
+                Ok(trailers) => trailers::to_origin(trailers, &this.nominated).map(Frame::trailers).map(Ok),
+                Err(frame) => Some(Ok(frame)),
+            },
+            other => other,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -168,11 +186,22 @@ impl Body for ResponseBody {
         match &mut this.content {
             Content::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Content::Origin(body) => {
-                let part = ready!(Pin::new(body).poll_frame(cx));
-                if let Some(Err(error)) = &part {
-                    this.flight.download_failed(error);
-                }
-                Poll::Ready(part)
+                let part = ready!(Pin::new(&mut *body).poll_frame(cx));
+                Poll::Ready(match part {
+                    Some(Err(error)) => {
+                        this.flight.download_failed(&error);
+                        Some(Err(error))
+                    }
+                    Some(Ok(frame)) => match frame.into_trailers() {
+                        // They are the end, even where none of them goes on.
+                        Ok(trailers) => this.flight.site().and_then(|site| {
+                            let passed = body.trailers.as_ref()?.pass(site, trailers)?;
+                            Some(Ok(Frame::trailers(passed)))
+                        }),
+                        Err(frame) => Some(Ok(frame)),
+                    },
+                    None => None,
+                })
             }
         }
     }

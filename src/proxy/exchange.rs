@@ -9,9 +9,11 @@ use super::forward;
 use super::h1::head::HeadLimits;
 use super::h1::{self, Cause, Recycle};
 use super::h2;
+use super::interim::Relay;
 use super::origin::Outgoing;
 use super::site::Origin;
 use super::stream::Stream;
+use super::trailers::ToClient;
 use super::upgrade::Tunnel;
 use super::upstream::OriginId;
 use super::worker::Worker;
@@ -60,7 +62,9 @@ impl Fault {
             Cause::Io(_) | Cause::Closed => Ok(OriginError::Closed(failure)),
             // What the library refuses is the origin's answer; what the origin refuses is none.
             Cause::Http2(error) if !error.is_library() => Ok(OriginError::Closed(failure)),
-            Cause::Head(_) | Cause::Chunked(_) | Cause::Http2(_) => Ok(OriginError::Head(failure)),
+            Cause::Head(_) | Cause::Chunked(_) | Cause::Trailers(_) | Cause::Http2(_) => {
+                Ok(OriginError::Head(failure))
+            }
             Cause::Encode(error) => Err(ProxyError::Unsendable(*error)),
             Cause::RequestBody(_) | Cause::RequestLength => Err(ProxyError::upload(failure)),
         }
@@ -68,18 +72,19 @@ impl Fault {
 }
 
 /// Begins one request on `connection`.
-pub(super) fn exchange(
+pub(super) fn exchange<'a>(
     worker: &Rc<Worker>,
     limits: &Limits,
     origin: &Origin,
     (connection, route): (Connection, Route),
-    request: &mut Outgoing<'_>,
-) -> Result<Exchange, Failure> {
+    request: &mut Outgoing<'a>,
+) -> Result<Exchange<'a>, Failure> {
     let body = request.body.take();
     let upload = body.as_ref().map(Upload::progress);
     let (method, uri) = (&request.head.method, &request.head.uri);
     let headers = request.fields.iter(origin.host_header.as_ref());
     let head_limits = HeadLimits { fields: limits.origin_headers, bytes: limits.origin_header_bytes };
+    let interim = request.relay.is_wanted();
     let begun = match connection {
         Connection::Http1(connection) => {
             let target = forward::target(uri).as_bytes();
@@ -90,12 +95,14 @@ pub(super) fn exchange(
                 route: Rc::clone(&route),
                 pool_size: limits.origin_pool_size,
             };
-            let outgoing = h1::Request { method, target, headers, body, limits: head_limits, upgrade };
+            let limits = head_limits;
+            let outgoing = h1::Request { method, target, headers, body, limits, upgrade, interim };
             connection.send(outgoing, lease).map(Begun::Http1)
         }
         Connection::Http2(connection) => {
             let scheme = if origin.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-            let outgoing = h2::Request { method, target: uri, scheme, headers, body, limits: head_limits };
+            let (target, limits) = (uri, head_limits);
+            let outgoing = h2::Request { method, target, scheme, headers, body, limits, interim };
             connection.send(outgoing).map(|exchange| Begun::Http2(Box::new(exchange)))
         }
     };
@@ -111,6 +118,7 @@ pub(super) fn exchange(
         route,
         upload,
         stage: (false, 0),
+        relay: request.relay,
         patience: Patience::new(&worker.clock, limits.origin_first_byte_timeout),
         body_timeout: limits.origin_body_timeout,
     })
@@ -123,22 +131,28 @@ pub(super) type Response = (ResponseHead, OriginBody);
 /// the wait is the client's; an origin that takes no more of it has the same limit as one that does not answer.
 ///
 /// A struct, since an `async fn` would hold the exchange twice, and every client connection has room for this.
-pub(super) struct Exchange {
+pub(super) struct Exchange<'a> {
     exchange: Begun,
     route: Route,
     upload: Option<Rc<Progress>>,
     /// How far the request was when it was last looked at: sent, and parts of its body.
     stage: (bool, u64),
+    /// Where interim responses go.
+    relay: Relay<'a>,
     patience: Patience,
     body_timeout: Duration,
 }
 
-impl Future for Exchange {
+impl Future for Exchange<'_> {
     type Output = Result<(Response, Route), Failure>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if let Poll::Ready(result) = this.exchange.poll(cx) {
+        let polled = this.exchange.poll(cx);
+        if this.exchange.has_interim() {
+            this.relay.hand_on(this.exchange.take_interim());
+        }
+        if let Poll::Ready(result) = polled {
             let (head, body) = match result {
                 Ok(answer) => answer,
                 Err(error) => {
@@ -147,7 +161,7 @@ impl Future for Exchange {
                 }
             };
             let patience = this.patience.next(this.body_timeout);
-            let body = OriginBody { body, patience, failed: None, place: None };
+            let body = OriginBody { body, patience, failed: None, place: None, trailers: None };
             return Poll::Ready(Ok(((head, body), Rc::clone(&this.route))));
         }
         let upload = this.upload.as_deref();
@@ -165,7 +179,7 @@ impl Future for Exchange {
     }
 }
 
-impl Exchange {
+impl Exchange<'_> {
     fn failure(&self, fault: Fault, response_started: bool) -> Failure {
         Failure::Sent { fault, route: Rc::clone(&self.route), response_started }
     }
@@ -202,8 +216,21 @@ impl Begun {
     fn response_started(&self) -> bool {
         match self {
             Self::Http1(exchange) => exchange.response_started(),
-            // A head comes whole.
-            Self::Http2(_) => false,
+            Self::Http2(exchange) => exchange.response_started(),
+        }
+    }
+
+    fn has_interim(&self) -> bool {
+        match self {
+            Self::Http1(exchange) => exchange.has_interim(),
+            Self::Http2(exchange) => exchange.has_interim(),
+        }
+    }
+
+    fn take_interim(&mut self) -> Vec<ResponseHead> {
+        match self {
+            Self::Http1(exchange) => exchange.take_interim(),
+            Self::Http2(exchange) => exchange.take_interim(),
         }
     }
 }
@@ -262,9 +289,19 @@ pub struct OriginBody {
     failed: Option<Box<DownloadError>>,
     /// Held for as long as the body, at an origin where places are limited.
     pub(super) place: Option<OwnedSemaphorePermit>,
+    /// What of its trailers goes on; nothing unless the client takes some. Boxed, since few do.
+    pub(super) trailers: Option<Box<ToClient>>,
 }
 
 impl OriginBody {
+    /// Whether trailers may follow.
+    pub(super) fn may_have_trailers(&self) -> bool {
+        match &self.body {
+            Received::Http1(body) => !body.is_end_stream() && body.size_hint().exact().is_none(),
+            Received::Http2(body) => !body.is_end_stream(),
+        }
+    }
+
     /// After 101: what the connection has become.
     pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
         match &mut self.body {

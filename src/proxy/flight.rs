@@ -148,7 +148,7 @@ impl Flight {
         );
     }
 
-    fn site(&self) -> Option<&Site> {
+    pub(super) fn site(&self) -> Option<&Site> {
         self.site.map(|site| self.routing.site(site))
     }
 

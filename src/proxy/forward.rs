@@ -6,6 +6,7 @@ use super::hop;
 use super::key_fields::KeyFields;
 use super::peer::{Peer, RequestId};
 use super::peer_lines::PeerLines;
+use super::trailers;
 use crate::head::{FieldLine, Headers, Known, Line, RequestHead};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Uri, Version, header};
@@ -32,13 +33,17 @@ fixed!(CDN_LOOP: CdnLoop, "cdn-loop", "origin-shim");
 fixed!(PROTO_HTTP: XForwardedProto, "x-forwarded-proto", "http");
 fixed!(PROTO_HTTPS: XForwardedProto, "x-forwarded-proto", "https");
 fixed!(UPGRADE_OPTION: Connection, "connection", "upgrade");
+fixed!(TE_OPTION: Connection, "connection", "te");
+fixed!(UPGRADE_AND_TE: Connection, "connection", "upgrade, te");
+fixed!(TE_TRAILERS: Te, "te", "trailers");
 
 static UPGRADE: HeaderName = header::UPGRADE;
+static TRAILER: HeaderName = header::TRAILER;
 static FORWARDED: HeaderName = header::FORWARDED;
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What this hop has to say, in its order. It follows what the client says.
-static OURS: [Known; 9] = [
+/// What this hop has to say, in its order, of trailers last. It follows what the client says.
+static OURS: [Known; 11] = [
     Known::Via,
     Known::CdnLoop,
     Known::XRequestId,
@@ -48,6 +53,8 @@ static OURS: [Known; 9] = [
     Known::Forwarded,
     Known::Connection,
     Known::Upgrade,
+    Known::Te,
+    Known::Trailer,
 ];
 
 /// What is known of a request besides its head.
@@ -67,6 +74,8 @@ pub struct Forwarding<'a> {
     pub unconditional: bool,
     /// The protocol that the connection is to be switched to.
     pub upgrade: Option<&'a HeaderValue>,
+    /// Whether the client says that it takes trailers.
+    pub takes_trailers: bool,
 }
 
 /// The fields of a request as the origin gets them, all but the framing.
@@ -80,6 +89,8 @@ pub struct Fields<'a> {
     /// What a trusted peer said already, and ours.
     forwarded_for: Option<HeaderValue>,
     forwarded: Option<HeaderValue>,
+    /// Which trailers will come.
+    trailer: Option<HeaderValue>,
 }
 
 /// What of a client's head goes on, or why nothing may.
@@ -102,7 +113,11 @@ pub fn fields<'a>(
         forwarded_for = appended(client, peer.forwarded_for());
         forwarded = appended(client, peer.forwarded());
     }
-    Ok(Fields { client, nominated, request, version: head.version, peer, forwarded_for, forwarded })
+    let trailer = match key_fields.announces_trailers() {
+        true => trailers::announced_to_origin(key_fields.trailer(), &nominated),
+        false => None,
+    };
+    Ok(Fields { client, nominated, request, version: head.version, peer, forwarded_for, forwarded, trailer })
 }
 
 impl Fields<'_> {
@@ -110,8 +125,15 @@ impl Fields<'_> {
     pub fn iter<'f>(&'f self, host: Option<&'f FieldLine>) -> impl Iterator<Item = Line<'f>> {
         let host = host.map_or_else(|| self.peer.host(), FieldLine::line);
         let clients = self.client.lines().filter(|line| self.passes(line)).map(FieldLine::line);
-        let ours = OURS.iter().filter_map(|known| self.ours(*known));
+        let has_trailers = self.request.takes_trailers || self.trailer.is_some();
+        let ours = if has_trailers { &OURS[..] } else { &OURS[..OURS.len() - 2] };
+        let ours = ours.iter().filter_map(|known| self.ours(*known));
         std::iter::once(host).chain(clients).chain(ours)
+    }
+
+    /// What `Connection` nominates, which ends here wherever in the message it is.
+    pub fn nominated(&self) -> &[HeaderName] {
+        &self.nominated
     }
 
     /// What this hop has to say under this name.
@@ -136,7 +158,15 @@ impl Fields<'_> {
                 Some(value) => Line::of(known, &FORWARDED, value),
                 None => self.peer.forwarded(),
             },
-            Known::Connection if request.upgrade.is_some() => UPGRADE_OPTION,
+            Known::Connection => match (request.upgrade, request.takes_trailers) {
+                (Some(_), false) => UPGRADE_OPTION,
+                (Some(_), true) => UPGRADE_AND_TE,
+                (None, true) => TE_OPTION,
+                (None, false) => return None,
+            },
+            // Of what TE may say only this is about the message and not about its codings, which are this hop's.
+            Known::Te if request.takes_trailers => TE_TRAILERS,
+            Known::Trailer => Line::of(known, &TRAILER, self.trailer.as_ref()?),
             Known::Upgrade => Line::of(known, &UPGRADE, request.upgrade?),
             _ => return None,
         })
@@ -175,7 +205,7 @@ fn has_been_here(key_fields: &KeyFields<'_>) -> bool {
 }
 
 /// Headers that only a hop we trust may write: who the client is, and the trace that the request belongs to.
-fn tells_of_the_peer(known: Known) -> bool {
+pub(super) fn tells_of_the_peer(known: Known) -> bool {
     matches!(
         known,
         Known::XForwardedFor

@@ -69,9 +69,22 @@ fn is_protected_in_response(name: &HeaderName) -> bool {
 /// Removes from a response what ends at this hop. A nomination of a protected header is ignored; `is_read` tells which are
 /// besides those that always are.
 pub fn strip_response(headers: &mut Headers, is_read: impl Fn(&HeaderName) -> bool) {
+    strip_response_but(None, headers, is_read);
+}
+
+/// The same, where one of the fixed ones may be said again at this hop. Tells what was nominated.
+pub(super) fn strip_response_but(
+    kept: Option<Known>,
+    headers: &mut Headers,
+    is_read: impl Fn(&HeaderName) -> bool,
+) -> Vec<HeaderName> {
     let mut nominated = nominated(headers.all(Known::Connection));
     nominated.retain(|name| !is_protected_in_response(name) && !is_read(name));
-    headers.retain(|line| !is_fixed(line.known()) && !nominated.contains(line.name()));
+    headers.retain(|line| {
+        let known = line.known();
+        (!is_fixed(known) || kept == Some(known)) && !nominated.contains(line.name())
+    });
+    nominated
 }
 
 #[cfg(test)]

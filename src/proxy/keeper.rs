@@ -228,12 +228,13 @@ impl Checking {
                 .map_err(|lost| NotWell::Origin(OriginError::Http2(lost)))?;
             let scheme = if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
             let target = &path.parse().unwrap_or_default();
-            let request = h2::Request { method, target, scheme, headers, body, limits };
+            let interim = false;
+            let request = h2::Request { method, target, scheme, headers, body, limits, interim };
             let exchange = connection.send(request).map_err(NotWell::Exchange)?;
             exchange.await.map_err(NotWell::Exchange)?.0.status.as_u16()
         } else {
-            let request =
-                h1::Request { method, target: path.as_bytes(), headers, body, limits, upgrade: false };
+            let (target, upgrade, interim) = (path.as_bytes(), false, false);
+            let request = h1::Request { method, target, headers, body, limits, upgrade, interim };
             let connection = h1::Connection::new(stream, &Scratch::default());
             let exchange = connection.send(request, |_| {}).map_err(NotWell::Exchange)?;
             exchange.await.map_err(NotWell::Exchange)?.0.status.as_u16()

@@ -1,6 +1,7 @@
 //! The fields of a request's head that decide its way, found in one pass over its lines: a lookup for each of them
 //! would cost more than all the lines together.
 
+use super::h1::framing::has_token;
 use crate::head::{FieldLine, Headers, Known};
 use http::HeaderValue;
 
@@ -50,6 +51,8 @@ pub struct KeyFields<'h> {
     pub secret: Single<'h>,
     /// `Content-Length`, the first of several: the connection has refused those that differ.
     pub content_length: Option<&'h HeaderValue>,
+    te: bool,
+    trailer: bool,
     connection: bool,
     expect: bool,
     via: bool,
@@ -75,6 +78,8 @@ impl<'h> KeyFields<'h> {
             cdn_type: Single::Absent,
             secret: Single::Absent,
             content_length: None,
+            te: false,
+            trailer: false,
             connection: false,
             expect: false,
             via: false,
@@ -92,10 +97,12 @@ impl<'h> KeyFields<'h> {
     fn note(&mut self, line: &'h FieldLine) {
         let value = line.value();
         match line.known() {
+            Known::Te => self.te = true,
             Known::Via => self.via = true,
             Known::Host => self.host.note(value),
             Known::Expect => self.expect = true,
             Known::Cookie => self.cookie = true,
+            Known::Trailer => self.trailer = true,
             Known::Upgrade => self.upgrade.note(value),
             Known::CdnLoop => self.cdn_loop = true,
             Known::CfWorker => self.cf_worker = true,
@@ -114,6 +121,21 @@ impl<'h> KeyFields<'h> {
     /// Every line of `Connection`.
     pub fn connection(&self) -> impl Iterator<Item = &'h HeaderValue> {
         self.all(self.connection, Known::Connection)
+    }
+
+    /// Whether `TE` says that the client takes trailers (RFC 9110 §10.1.4).
+    pub fn takes_trailers(&self) -> bool {
+        self.te && self.all(true, Known::Te).any(|line| has_token(line.as_bytes(), b"trailers"))
+    }
+
+    /// Whether there is `Trailer`.
+    pub fn announces_trailers(&self) -> bool {
+        self.trailer
+    }
+
+    /// Every line of `Trailer`.
+    pub fn trailer(&self) -> impl Iterator<Item = &'h HeaderValue> {
+        self.all(self.trailer, Known::Trailer)
     }
 
     /// Every line of `Expect`.

@@ -13,6 +13,7 @@ pub mod hop;
 pub mod host;
 pub mod in_flight;
 pub mod inbound;
+pub mod interim;
 pub mod key_fields;
 pub mod metered;
 pub mod opt_in;
@@ -31,6 +32,7 @@ mod peer_lines;
 mod respond;
 mod stamp;
 mod stream;
+mod trailers;
 mod untagged;
 mod upgrade;
 mod worker;
@@ -39,11 +41,13 @@ mod worker;
 pub(crate) mod fixture;
 
 pub use exchange::OriginBody;
+pub use interim::Interim;
 pub use keeper::Keeper;
 pub use request_body::RequestBody;
 pub use upgrade::Tunnel;
 pub use worker::{Shared, Snapshot, Worker};
 
+use crate::config::Mode;
 use crate::head::{RequestHead, ResponseHead};
 use crate::metrics::shard::Limit;
 use body::{ResponseBody, Upload};
@@ -51,25 +55,28 @@ use error::ProxyError;
 use flight::Flight;
 use forward::Forwarding;
 use http::{Method, Version};
+use interim::Relay;
 use key_fields::{KeyFields, Single};
 use metered::Metered;
 use opt_in::Caller;
 use origin::Outgoing;
 use peer::Peer;
 use std::rc::Rc;
+use trailers::ToClient;
 use untagged::Untagged;
 
-/// Answers one request: with its origin's response, or with an error of ours.
+/// Answers one request: with its origin's response, or with an error of ours. What comes before that is put into `interim`.
 pub async fn handle(
     worker: &Rc<Worker>,
     peer: &Peer,
     head: RequestHead,
     body: RequestBody,
+    interim: &Interim,
 ) -> (ResponseHead, ResponseBody) {
     let fields = KeyFields::of(&head.headers);
     let mut flight = Flight::begin(worker, peer, fields.request_id);
     flight.note(peer, &head);
-    match exchange(worker, peer, &head, &fields, body, &mut flight).await {
+    match exchange(worker, peer, &head, &fields, (body, interim), &mut flight).await {
         Ok((head, body)) => (head, ResponseBody::origin(body, flight)),
         Err(error) => respond::refuse(&error, &head.method, head.version, flight),
     }
@@ -98,7 +105,7 @@ async fn exchange(
     peer: &Peer,
     head: &RequestHead,
     key_fields: &KeyFields<'_>,
-    body: RequestBody,
+    (body, early): (RequestBody, &Interim),
     flight: &mut Flight,
 ) -> Result<(ResponseHead, OriginBody), ProxyError> {
     let routing = flight.routing();
@@ -120,7 +127,9 @@ async fn exchange(
         untagged.sets_out(site, flight);
     }
 
-    // To the origin.
+    // To the origin. HTTP/1.0 knows neither interim responses nor trailers.
+    let rewrites = site.mode == Mode::On && opt_in.edge.is_ok();
+    let is_old = head.version < Version::HTTP_11;
     let forwarding = Forwarding {
         peer,
         trusted: flight.trusted,
@@ -129,15 +138,25 @@ async fn exchange(
         opted_in: opt_in.believed,
         unconditional: opt_in.withholds_conditions(site, &head.method),
         upgrade: upgrade::wanted(head, key_fields, &site.upgrades),
+        takes_trailers: key_fields.takes_trailers() && !is_old,
     };
     let fields = forward::fields(head, key_fields, forwarding)?;
     let body = Metered::new(body, &routing.limits);
-    let body = Upload::new(body, &worker.clock, routing.limits.body_timeout);
-    let mut request = Outgoing { head, fields, body, since: flight.started, upgrade: forwarding.upgrade };
-    let (mut response, body) = origin::send(worker, &routing.limits, site, &mut request).await?;
+    let body = Upload::new(body, &worker.clock, routing.limits.body_timeout, fields.nominated());
+    let takes_interim = !is_old && interim::are_understood(site, &opt_in);
+    let relay = Relay::new(takes_interim.then_some(early), site, rewrites);
+    let (since, upgrade) = (flight.started, forwarding.upgrade);
+    let mut request = Outgoing { head, fields, body, since, upgrade, relay };
+    let (mut response, mut body) = origin::send(worker, &routing.limits, site, &mut request).await?;
 
-    // And back.
-    respond::head(&mut response, forwarding.upgrade, site);
+    // And back. Who speaks HTTP/2 takes trailers, whether it says so or not.
+    let takes_trailers = forwarding.takes_trailers || head.version == Version::HTTP_2;
+    let nominated = respond::head(&mut response, forwarding.upgrade, takes_trailers, site);
+    if takes_trailers {
+        let trailers = ToClient::new(nominated, rewrites);
+        trailers.announce(site, head.version, &mut response);
+        body.trailers = body.may_have_trailers().then(|| Box::new(trailers));
+    }
     let facts = respond::facts(head, key_fields, &host, flight.trusted, response.status);
     respond::locate(&mut response, site, facts);
     flight.status = Some(response.status);

@@ -8,6 +8,7 @@ use super::connect::{self, Route};
 use super::error::{self, OriginError, ProxyError};
 use super::exchange::{Failure, Fault, Response, exchange};
 use super::forward;
+use super::interim::Relay;
 use super::site::{Origin, Site};
 use super::upgrade;
 use super::upstream::Address;
@@ -32,6 +33,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) body: Option<Upload>,
     /// The protocol that it asks for.
     pub(super) upgrade: Option<&'a HeaderValue>,
+    /// Where interim responses go.
+    pub(super) relay: Relay<'a>,
     /// When it arrived.
     pub(super) since: Instant,
 }

@@ -18,14 +18,22 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Removes what ends at this hop. Nothing is added, and the reason phrase stays. Only a switch of protocols, to the one
-/// that was asked for, is said again at this hop.
-pub(super) fn head(head: &mut ResponseHead, upgrade: Option<&HeaderValue>, site: &Site) {
-    hop::strip_response(&mut head.headers, |name| site.edges.reads(name));
+/// Removes what ends at this hop, and tells what `Connection` nominated. Nothing is added, and the reason phrase stays. Only a
+/// switch of protocols, to the one that was asked for, is said again at this hop, and which trailers will come to a client that
+/// takes some.
+pub(super) fn head(
+    head: &mut ResponseHead,
+    upgrade: Option<&HeaderValue>,
+    takes_trailers: bool,
+    site: &Site,
+) -> Vec<HeaderName> {
+    let kept = takes_trailers.then_some(Known::Trailer);
+    let nominated = hop::strip_response_but(kept, &mut head.headers, |name| site.edges.reads(name));
     if let Some(protocol) = upgrade.filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS) {
         head.headers.append(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.append(header::UPGRADE, protocol.clone());
     }
+    nominated
 }
 
 /// What the rewriting needs to know of the request.

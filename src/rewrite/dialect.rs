@@ -38,6 +38,12 @@ impl CdnType {
             CdnType::Varnish => "varnish",
         }
     }
+
+    /// Whether it waits for the final response after an interim one, as RFC 9110 §15.2 demands. Varnish (7.1, and its VCL has no
+    /// say in it) takes the first head for the whole answer and sends its visitors a 503.
+    pub fn takes_interim(self) -> bool {
+        self != CdnType::Varnish
+    }
 }
 
 /// Some of the types.

@@ -6,6 +6,7 @@
 //! | 1 to 14, 19, 21, 34 | `requests.rs`: framing, hosts, targets, sizes |
 //! | 15 to 18, 36 to 38 | `headers.rs`: hop-by-hop, forwarding, aliases, loops, generated values |
 //! | 20, 26 to 33, 35 | `origins.rs`: hostile, slow and broken origins; 33 also in `upgrades.rs` |
+//! | 35 and 36 | `interim.rs` and `trailers.rs`: what goes on in each pair of versions |
 //! | 20, 26 to 32, 35 over HTTP/2 | `h2_origins.rs`; its connections in `h2_connections.rs` |
 //! | 27 with several origins, 24 per origin | `upstreams.rs`, with TLS towards origins; their names in `resolving.rs` |
 //! | 22 to 25 | `limits.rs`; floods of HTTP/2 frames in `floods.rs`, slow clients by the thousand in `slow.rs` |
@@ -25,9 +26,11 @@ mod h2_clients;
 mod h2_connections;
 mod h2_origins;
 mod headers;
+mod interim;
 mod limits;
 mod listeners;
 mod origins;
+mod pairs;
 mod program;
 mod proxy_protocol;
 mod reload;
@@ -35,6 +38,7 @@ mod requests;
 mod resolving;
 mod slow;
 mod tls;
+mod trailers;
 mod trust;
 mod upgrades;
 mod upstreams;
@@ -106,11 +110,13 @@ fn whole_request(bytes: &[u8]) -> Option<usize> {
         return (bytes.len() >= whole).then_some(whole);
     }
     if header(text, "transfer-encoding").is_some() {
-        let end = b"0\r\n\r\n";
-        return bytes[head..]
-            .windows(end.len())
-            .position(|window| window == end)
-            .map(|at| head + at + end.len());
+        let find = |from: usize, what: &[u8]| {
+            let at = bytes[from..].windows(what.len()).position(|window| window == what)?;
+            Some(from + at + what.len())
+        };
+        // The last chunk, and the empty line after the trailers, of which it may be the first one.
+        let last = find(head - 2, b"\r\n0\r\n")?;
+        return find(last - 2, b"\r\n\r\n");
     }
     Some(head)
 }

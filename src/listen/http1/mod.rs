@@ -16,7 +16,7 @@ use crate::proxy::body::ResponseBody;
 use crate::proxy::error::{self, ProxyError};
 use crate::proxy::h1::framing::Framing;
 use crate::proxy::h1::sending::{Sending, Unsent};
-use crate::proxy::{self, RequestBody, Tunnel};
+use crate::proxy::{self, Interim, RequestBody, Tunnel};
 use http::{Method, Version};
 use http_body::Body;
 use request::{HeadLimits, Request};
@@ -112,11 +112,23 @@ impl Client {
                 Framing::Empty => RequestBody::Empty,
                 _ => RequestBody::incoming(wire::RequestBody(Rc::clone(wire))),
             };
-            let mut answer = pin!(proxy::handle(worker, &self.peer, head, body));
-            let answer = poll_fn(|cx| match answer.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                Poll::Pending if open.poll_order(cx) == Order::Close => Poll::Ready(None),
-                Poll::Pending => wire.borrow_mut().poll_gone(cx).map(|()| None),
+            let interim = Interim::default();
+            let mut answer = pin!(proxy::handle(worker, &self.peer, head, body, &interim));
+            let answer = poll_fn(|cx| {
+                let answer = answer.as_mut().poll(cx);
+                if let Some(heads) = interim.take() {
+                    wire.borrow_mut().inform(&heads);
+                }
+                match answer {
+                    Poll::Ready(answer) => return Poll::Ready(Some(answer)),
+                    Poll::Pending if open.poll_order(cx) == Order::Close => return Poll::Ready(None),
+                    Poll::Pending => {}
+                }
+                let mut wire = wire.borrow_mut();
+                match wire.poll_interim(cx) {
+                    Poll::Ready(Err(_)) => Poll::Ready(None),
+                    Poll::Ready(Ok(())) | Poll::Pending => wire.poll_gone(cx).map(|()| None),
+                }
             });
             match answer.await {
                 Some(answer) => answer,
@@ -164,7 +176,13 @@ impl Client {
         }
         let mut sending = Sending::new(out, framing, Some(body));
         let sent = poll_fn(|cx| {
-            match sending.poll(cx, &mut Writing(wire)) {
+            let before = wire.borrow_mut().poll_interim(cx);
+            let sent = match before {
+                Poll::Ready(Ok(())) => sending.poll(cx, &mut Writing(wire)),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(Unsent::Io(error))),
+                Poll::Pending => Poll::Pending,
+            };
+            match sent {
                 Poll::Ready(sent) => return Poll::Ready(Some(sent)),
                 Poll::Pending if open.poll_order(cx) == Order::Close => return Poll::Ready(None),
                 Poll::Pending => {}

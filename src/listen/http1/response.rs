@@ -81,6 +81,15 @@ pub fn encode(out: &mut BytesMut, head: &ResponseHead, asked: Asked, size: Optio
     Written { framing, persistent }
 }
 
+/// Appends the head of an interim response, which has no body. Clients of HTTP/1.0 get none.
+pub fn encode_interim(out: &mut BytesMut, head: &ResponseHead) {
+    status_line(out, head, Version::HTTP_11);
+    for line in head.headers.lines() {
+        line.line().write(out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 fn status_line(out: &mut BytesMut, head: &ResponseHead, version: Version) {
     let is_11 = version == Version::HTTP_11;
     if is_11 && head.status == StatusCode::OK && head.reason.is_none() {
@@ -164,6 +173,17 @@ mod tests {
         let upgrade = [("connection", "upgrade"), ("upgrade", "websocket")];
         let expected = "HTTP/1.1 101 Switching Protocols|connection: upgrade|upgrade: websocket";
         check(ASKED, (101, &upgrade), Some(0), expected, Framing::Empty);
+    }
+
+    #[test]
+    fn interim_responses_are_heads_alone() {
+        let mut head = ResponseHead::new(StatusCode::EARLY_HINTS);
+        head.headers.append(HeaderName::from_static("link"), HeaderValue::from_static("</a.css>"));
+        let mut out = BytesMut::new();
+        encode_interim(&mut out, &head);
+        encode_interim(&mut out, &ResponseHead::new(StatusCode::PROCESSING));
+        let expected = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
+        assert_eq!(out, expected);
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! The bytes of an HTTP/1.1 connection: heads and bodies of requests, in their order.
 
 use super::request::{HeadLimits, Reader, Request};
+use super::response;
+use crate::head::ResponseHead;
 use crate::listen::io::{Carrier, Io};
 use crate::proxy::error::ProxyError;
+use crate::proxy::h1;
 use crate::proxy::h1::chunked::{ChunkedError, Decoded};
 use crate::proxy::h1::decoder::BodyDecoder;
 use crate::proxy::h1::input::Input;
 use crate::proxy::h1::scratch::Scratch;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -29,8 +32,12 @@ pub(super) struct Wire<S> {
     reader: Reader,
     /// Of the request under way.
     body: BodyDecoder,
-    /// What is still to be written of the 100 that the client waits for.
-    owed: &'static [u8],
+    /// The client waits for 100.
+    owes_continue: bool,
+    /// Interim responses on their way to the client. What was begun goes out before anything else is written.
+    interim: BytesMut,
+    /// Some are not written, or TLS holds them back.
+    informs: bool,
 }
 
 /// Why there is no next request.
@@ -61,7 +68,15 @@ pub(super) enum Broken {
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(io: Io<S>, scratch: &Scratch) -> Self {
         let body = BodyDecoder::Length(0);
-        Self { io, input: Input::new(scratch), reader: Reader::default(), body, owed: b"" }
+        Self {
+            io,
+            input: Input::new(scratch),
+            reader: Reader::default(),
+            body,
+            owes_continue: false,
+            interim: BytesMut::new(),
+            informs: false,
+        }
     }
 
     /// The next request; none where the client has closed the connection.
@@ -75,8 +90,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 let reader = &mut self.reader;
                 let request = self.input.with_lines(|buf, lines| reader.decode(buf, limits, lines))?;
                 if let Some(request) = request {
-                    self.body = request.framing.into();
-                    self.owed = if request.expects_continue { CONTINUE } else { b"" };
+                    let HeadLimits { fields, bytes, .. } = limits;
+                    self.body = BodyDecoder::new(request.framing, h1::head::HeadLimits { fields, bytes });
+                    self.owes_continue = request.expects_continue;
                     return Poll::Ready(Ok(Some(request)));
                 }
             }
@@ -127,30 +143,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     if ready!(self.input.poll_fill(cx, &mut self.io, room))? == 0 {
                         return Poll::Ready(Err(Broken::Closed));
                     }
-                    // Who sends the body does not wait.
-                    self.owed = b"";
                 }
             }
         }
     }
 
+    /// Tells a client that waits for it to send the body. Whatever is on its way is written first.
     fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.owed.is_empty() {
+        if std::mem::take(&mut self.owes_continue) {
+            self.interim.extend_from_slice(CONTINUE);
+            self.informs = true;
+        }
+        self.poll_interim(cx)
+    }
+
+    /// Has these interim responses written.
+    pub(super) fn inform(&mut self, heads: &[ResponseHead]) {
+        for head in heads {
+            response::encode_interim(&mut self.interim, head);
+        }
+        self.informs = true;
+    }
+
+    /// Writes the interim responses that there are. Nothing else may be written before this is ready.
+    pub(super) fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.informs {
             return Poll::Ready(Ok(()));
         }
-        while !self.owed.is_empty() {
-            match ready!(Pin::new(&mut self.io).poll_write(cx, self.owed))? {
+        while !self.interim.is_empty() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.interim))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.owed = &self.owed[written..],
+                written => self.interim.advance(written),
             }
         }
-        Pin::new(&mut self.io).poll_flush(cx)
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        (self.interim, self.informs) = (BytesMut::new(), false);
+        Poll::Ready(Ok(()))
     }
 
     /// The response is written. Whether the connection is good for another request: what is left of the body is read for
     /// that, as far as it has arrived.
     pub(super) fn end_request(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.owed.is_empty() {
+        if self.owes_continue {
             // A client that waits for 100 has not decided yet what it will send next.
             return false;
         }
@@ -162,6 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Poll::Ready(_) | Poll::Pending => return false,
             }
         }
+        self.body = BodyDecoder::Length(0);
         self.input.end_message();
         true
     }
@@ -228,12 +263,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Body for RequestBody<S> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let part = ready!(self.0.borrow_mut().poll_part(cx));
-        Poll::Ready(part.map(|part| part.map(Frame::data)).map_err(Into::into).transpose())
+        let mut wire = self.0.borrow_mut();
+        let part = ready!(wire.poll_part(cx));
+        let part = part.map(|part| part.map(Frame::data));
+        let frame = part.map(|part| part.or_else(|| wire.body.take_trailers().map(Frame::trailers)));
+        Poll::Ready(frame.map_err(Into::into).transpose())
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.borrow().body.is_end()
+        let body = &self.0.borrow().body;
+        body.is_end() && !body.has_trailers()
     }
 
     fn size_hint(&self) -> SizeHint {

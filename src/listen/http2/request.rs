@@ -3,6 +3,7 @@
 use crate::head::{Headers, Known, RequestHead};
 use crate::proxy::RequestBody;
 use crate::proxy::h1::framing::content_length;
+use crate::proxy::h1::head::HeadLimits;
 use crate::proxy::h2::parts::Parts;
 use crate::proxy::request_body::BoxError;
 use ::h2::RecvStream;
@@ -35,8 +36,8 @@ fn join_cookies(headers: &mut Headers) {
     }
 }
 
-/// The body of a request with this head. A tunnel has none, and none is granted.
-pub(super) fn body(head: &RequestHead, stream: RecvStream) -> (RequestBody, Continue) {
+/// The body of a request with this head, whose trailers have these limits. A tunnel has none, and none is granted.
+pub(super) fn body(head: &RequestHead, stream: RecvStream, limits: HeadLimits) -> (RequestBody, Continue) {
     if stream.is_end_stream() || head.method == Method::CONNECT {
         return (RequestBody::Empty, None);
     }
@@ -46,7 +47,7 @@ pub(super) fn body(head: &RequestHead, stream: RecvStream) -> (RequestBody, Cont
     let mut expected = head.headers.all(Known::Expect);
     let waits = expected.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let asked = waits.then(Rc::default);
-    let body = Incoming { parts: Parts::new(stream, length), asked: asked.clone() };
+    let body = Incoming { parts: Parts::new(stream, length, limits), asked: asked.clone() };
     (RequestBody::incoming(body), asked)
 }
 
@@ -70,7 +71,7 @@ impl Body for Incoming {
             // Who has begun to send does not wait.
             asked.set(part.is_pending());
         }
-        part.map(|part| part.map(|part| part.map(Frame::data)).map_err(Into::into).transpose())
+        part.map(|part| part.map_err(Into::into).transpose())
     }
 
     fn is_end_stream(&self) -> bool {

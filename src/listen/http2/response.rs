@@ -9,7 +9,8 @@ use http::{HeaderValue, Response};
 ///
 /// What belongs to a connection has no place in it: the library would refuse all of it.
 pub(super) fn head(head: &ResponseHead, size: Option<u64>, maps: &mut MapCache) -> Response<()> {
-    let lines = head.headers.lines().filter(|line| !hop::is_fixed(line.known()));
+    let is_of_the_connection = |known| hop::is_fixed(known) && known != Known::Trailer;
+    let lines = head.headers.lines().filter(|line| !is_of_the_connection(line.known()));
     let mut map = maps.map(lines);
     if let Some(size) = size
         && head.headers.all(Known::ContentLength).next().is_none()
@@ -19,6 +20,14 @@ pub(super) fn head(head: &ResponseHead, size: Option<u64>, maps: &mut MapCache) 
     let mut response = Response::new(());
     *response.status_mut() = head.status;
     *response.headers_mut() = map;
+    response
+}
+
+/// The head of an interim response.
+pub(super) fn interim(head: ResponseHead) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers.into();
     response
 }
 

@@ -5,7 +5,7 @@ use crate::proxy::clock::Patience;
 use crate::proxy::h2::window::poll_room;
 use ::h2::{Reason, SendStream};
 use bytes::Bytes;
-use http_body::Body;
+use http_body::{Body, Frame};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -64,11 +64,12 @@ impl<'b> Sending<'b> {
             };
             match frame {
                 Some(Ok(frame)) => {
-                    // Trailers end at this hop.
-                    let Ok(part) = frame.into_data() else { continue };
-                    if part.is_empty() {
-                        continue;
-                    }
+                    let part = match frame.into_data().map_err(Frame::into_trailers) {
+                        Ok(part) if part.is_empty() => continue,
+                        Ok(part) => part,
+                        Err(Ok(trailers)) => return Poll::Ready(Ok(self.stream.send_trailers(trailers)?)),
+                        Err(Err(_)) => continue,
+                    };
                     (self.part, self.ends) = (part, self.body.is_end_stream());
                 }
                 Some(Err(error)) => {

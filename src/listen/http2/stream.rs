@@ -9,7 +9,8 @@ use crate::listen::watch::{Busy, Order};
 use crate::metrics::shard::Limit;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::clock::Patience;
-use crate::proxy::{self, RequestBody, error};
+use crate::proxy::h1::head::HeadLimits;
+use crate::proxy::{self, Interim, RequestBody, error};
 use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream};
 use bytes::Bytes;
@@ -31,7 +32,9 @@ impl Stream {
     pub(super) fn begin(client: &Rc<Client>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         let (head, stream) = request.into_parts();
         let head = request::head(head);
-        let (body, asked) = request::body(&head, stream);
+        let limits = &client.connection.limits;
+        let limits = HeadLimits { fields: limits.request_headers, bytes: limits.request_header_bytes };
+        let (body, asked) = request::body(&head, stream, limits);
         let busy = client.connection.open.begin(!body.is_end_stream());
         let stream = Self { client: Rc::clone(client), respond, busy };
         // Boxed at once: a task moves what it is made of several times, and this is large.
@@ -79,9 +82,15 @@ impl Stream {
             return Ok(proxy::turn_away(worker, peer, &head));
         }
         // In a box of its own: its memory is free again when the body begins, and that may be long.
-        let mut answer = Box::pin(proxy::handle(worker, peer, head, body));
+        let interim = Interim::default();
+        let mut answer = Box::pin(proxy::handle(worker, peer, head, body, &interim));
         poll_fn(|cx| {
-            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            let answer = answer.as_mut().poll(cx);
+            for head in interim.take().into_iter().flatten() {
+                // Whatever the library may have against it, the response does without.
+                let _ = self.respond.send_informational(response::interim(head));
+            }
+            if let Poll::Ready(answer) = answer {
                 return Poll::Ready(Ok(answer));
             }
             if asked.as_ref().is_some_and(|asked| asked.take()) {

@@ -32,6 +32,7 @@ impl Case {
             opted_in: self.opted_in,
             unconditional: self.unconditional,
             upgrade: None,
+            takes_trailers: self.version > Version::HTTP_10 && KeyFields::of(&head.headers).takes_trailers(),
         };
         let fields = fields(&head, &KeyFields::of(&head.headers), forwarding)?;
         Ok(fields.iter(None).map(|line| (line.name.clone(), line.value().into_owned())).collect())
@@ -82,7 +83,8 @@ fn what_the_origin_gets() {
 /// A line of which both forms are kept must say the same in both.
 #[test]
 fn fixed_lines_are_written_like_others() {
-    for line in [VIA_10, VIA_11, VIA_2, CDN_LOOP, PROTO_HTTP, PROTO_HTTPS, UPGRADE_OPTION] {
+    let options = [UPGRADE_OPTION, TE_OPTION, UPGRADE_AND_TE, TE_TRAILERS];
+    for line in [VIA_10, VIA_11, VIA_2, CDN_LOOP, PROTO_HTTP, PROTO_HTTPS].into_iter().chain(options) {
         let (mut written, mut composed) = (bytes::BytesMut::new(), bytes::BytesMut::new());
         line.write(&mut written);
         Line::of(line.known, line.name, &line.value()).write(&mut composed);
@@ -113,8 +115,8 @@ fn hop_by_hop_headers_end_here() {
             ("connection", "keep-alive, X-Hop, upgrade"),
             ("keep-alive", "timeout=5"),
             ("x-hop", "1"),
-            ("te", "trailers"),
-            ("trailer", "x"),
+            ("te", "gzip, deflate;q=0.5"),
+            ("trailer", "host, content-length"),
             ("upgrade", "h2c"),
             ("http2-settings", "AAMAAABk"),
             ("proxy-connection", "keep-alive"),
@@ -125,6 +127,22 @@ fn hop_by_hop_headers_end_here() {
         &[("x-end", "1")],
     );
     PLAIN.check(&[("connection", "x-a"), ("connection", "close, x-b"), ("x-a", "1"), ("x-b", "1")], &[]);
+}
+
+/// RFC 9110 §10.1.4: what of `TE` is about the message goes on, and `Connection` says that it is this hop's.
+#[test]
+fn trailers_are_asked_for_and_announced_again() {
+    let asked = [("connection", "te"), ("te", "trailers")];
+    PLAIN.check(&[("te", "trailers")], &asked);
+    PLAIN.check(&[("connection", "TE, x-hop"), ("te", "gzip;q=0.5, Trailers"), ("x-hop", "1")], &asked);
+    PLAIN.check(&[("te", "gzip"), ("te", "trailers")], &asked);
+    PLAIN.check(&[("te", "x-trailers")], &[]);
+    PLAIN.check(&[("te", "")], &[]);
+    let old = Case { version: Version::HTTP_10, ..PLAIN };
+    old.check(&[("te", "trailers")], &[("via", "1.0 origin-shim")]);
+
+    let lines = [("trailer", "X-Sum, host, x-hop"), ("connection", "x-hop"), ("trailer", "x-other")];
+    PLAIN.check(&lines, &[("trailer", "x-sum, x-other")]);
 }
 
 #[test]
@@ -284,6 +302,7 @@ fn the_origin_may_be_told_another_host() {
         opted_in,
         unconditional,
         upgrade: None,
+        takes_trailers: false,
     };
     let fields = fields(&head, &KeyFields::of(&head.headers), forwarding).unwrap();
     let hosts = |host| -> Vec<HeaderValue> {

@@ -4,6 +4,7 @@ use super::chunked::Decoded;
 use super::decoder::BodyDecoder;
 use super::error::{Cause, Error, Phase};
 use super::framing::Framing;
+use super::head::HeadLimits;
 use super::sending::Sending;
 use super::{Connection, Recycle};
 use bytes::{Bytes, BytesMut};
@@ -35,8 +36,13 @@ pub(super) struct Reading<IO, P> {
 }
 
 impl<IO, P> Reading<IO, P> {
-    pub(super) fn new(connection: Connection<IO>, pool: P, framing: Framing, reusable: bool) -> Self {
-        Self { connection, pool, reusable, decoder: framing.into() }
+    pub(super) fn new(
+        connection: Connection<IO>,
+        pool: P,
+        (framing, limits): (Framing, HeadLimits),
+        reusable: bool,
+    ) -> Self {
+        Self { connection, pool, reusable, decoder: BodyDecoder::new(framing, limits) }
     }
 }
 
@@ -107,7 +113,13 @@ where
                     this.end_if_complete();
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Ok(Decoded::End) => this.end_if_complete(),
+                Ok(Decoded::End) => {
+                    let trailers = reading.decoder.take_trailers();
+                    this.end_if_complete();
+                    if let Some(trailers) = trailers {
+                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    }
+                }
                 Ok(Decoded::NeedMore) => {
                     let room = reading.decoder.room(reading.connection.input().usual_room());
                     match ready!(reading.connection.poll_fill(cx, room)) {

@@ -1,15 +1,16 @@
 //! The chunked coding (RFC 9112 §7.1) of a response body, decoded without copying.
 
+use super::head::HeadLimits;
+use super::trailers::Section;
 use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
 
 /// Bytes that all extensions of one body may take together, blanks before them included.
 pub const MAX_EXTENSION_BYTES: u32 = 16 * 1024;
-/// Bytes that the trailer section may take.
-pub const MAX_TRAILER_BYTES: u32 = 16 * 1024;
 /// Digits of a chunk size: as many as a `u64` has, so that a size can never overflow.
 const MAX_SIZE_DIGITS: u8 = 16;
 
-/// Takes chunks off a read buffer. Extensions and trailers are checked, bounded and dropped.
+/// Takes chunks off a read buffer. Extensions are checked, bounded and dropped; trailers are bounded like the fields of a head.
 #[derive(Debug, Default)]
 pub struct Decoder {
     state: State,
@@ -17,7 +18,9 @@ pub struct Decoder {
     remaining: u64,
     digits: u8,
     extension_bytes: u32,
-    trailer_bytes: u32,
+    limits: HeadLimits,
+    /// Boxed, since few messages have any.
+    trailers: Option<Box<Section>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,12 +76,30 @@ pub enum ChunkedError {
     /// Not a field line.
     #[error("a trailer is malformed")]
     Trailer,
-    /// More than [`MAX_TRAILER_BYTES`].
+    /// More bytes than the fields of a head may have.
     #[error("the trailers are too long")]
     TrailersTooLong,
+    /// More of them than a head may have fields.
+    #[error("too many trailers")]
+    TooManyTrailers,
 }
 
 impl Decoder {
+    /// For a body whose trailers have these limits.
+    pub fn new(limits: HeadLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// The trailers, once the message is complete; none where it has none, or where they were taken.
+    pub fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.trailers.take_if(|_| self.state == State::End).map(|section| section.into_fields())
+    }
+
+    /// Whether there are trailers that were not taken.
+    pub fn has_trailers(&self) -> bool {
+        self.trailers.is_some()
+    }
+
     /// Takes the next piece off the front of `buf`.
     ///
     /// # Errors
@@ -142,12 +163,15 @@ impl Decoder {
 
             (State::TrailerStart, b'\r') => State::EndLf,
             (State::TrailerStart | State::TrailerName, _) if is_token_byte(byte) => {
-                self.trailer(State::TrailerName)?
+                self.trailer(byte, State::TrailerName)?
             }
-            (State::TrailerName, b':') => self.trailer(State::TrailerValue)?,
+            (State::TrailerName, b':') => self.trailer(byte, State::TrailerValue)?,
             (State::TrailerValue, b'\r') => State::TrailerLf,
-            (State::TrailerValue, _) if is_field_byte(byte) => self.trailer(State::TrailerValue)?,
-            (State::TrailerLf, b'\n') => State::TrailerStart,
+            (State::TrailerValue, _) if is_field_byte(byte) => self.trailer(byte, State::TrailerValue)?,
+            (State::TrailerLf, b'\n') => {
+                self.trailers.get_or_insert_default().end_line(self.limits)?;
+                State::TrailerStart
+            }
             (State::EndLf, b'\n') => State::End,
             (
                 State::TrailerStart
@@ -185,11 +209,8 @@ impl Decoder {
         Ok(next)
     }
 
-    fn trailer(&mut self, next: State) -> Result<State, ChunkedError> {
-        self.trailer_bytes += 1;
-        if self.trailer_bytes > MAX_TRAILER_BYTES {
-            return Err(ChunkedError::TrailersTooLong);
-        }
+    fn trailer(&mut self, byte: u8, next: State) -> Result<State, ChunkedError> {
+        self.trailers.get_or_insert_default().push(byte, self.limits)?;
         Ok(next)
     }
 }
@@ -324,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_are_checked_and_dropped() {
+    fn trailers_are_checked() {
         check("0\r\nname: value\r\n\r\n", "", "");
         check("1\r\nx\r\n0\r\na:\r\nb: \u{e9}\t \r\n\r\nrest", "x", "rest");
         for input in [
@@ -341,9 +362,42 @@ mod tests {
         ] {
             check_error(input, ChunkedError::Trailer);
         }
-        check(&format!("0\r\na:{}\r\n\r\n", "v".repeat(16 * 1024 - 2)), "", "");
-        check_error(&format!("0\r\na:{}\r\n\r\n", "v".repeat(16 * 1024 - 1)), ChunkedError::TrailersTooLong);
-        check_error(&format!("0\r\n{}\r\n", "a:b\r\n".repeat(6 * 1024)), ChunkedError::TrailersTooLong);
+    }
+
+    /// The trailers of a message with such limits.
+    fn trailers(section: &str, limits: HeadLimits) -> Result<String, ChunkedError> {
+        let mut decoder = Decoder::new(limits);
+        let mut buf = BytesMut::from(format!("2\r\nok\r\n0\r\n{section}\r\nrest").as_bytes());
+        assert_eq!(decoder.decode(&mut buf)?, Decoded::Data(Bytes::from_static(b"ok")));
+        assert_eq!(decoder.take_trailers(), None);
+        assert_eq!(decoder.decode(&mut buf)?, Decoded::End);
+        assert_eq!(buf, "rest");
+        assert_eq!(decoder.has_trailers(), !section.is_empty());
+        let fields = decoder.take_trailers().unwrap_or_default();
+        assert!(!decoder.has_trailers());
+        let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            format!("{name}: {}|", String::from_utf8_lossy(value.as_bytes()))
+        };
+        Ok(fields.iter().map(line).collect())
+    }
+
+    #[test]
+    fn trailers_are_kept_for_whoever_wants_them() {
+        let check = |section: &str, expected: &str| {
+            assert_eq!(trailers(section, HeadLimits::default()), Ok(expected.to_owned()), "{section:?}");
+        };
+        check("", "");
+        check("Grpc-Status: 0\r\n", "grpc-status: 0|");
+        check("a:\r\nb: \tx y \t\r\na:z\r\n", "a: |a: z|b: x y|");
+    }
+
+    #[test]
+    fn trailers_have_the_limits_of_a_head() {
+        let limits = HeadLimits { fields: 2, bytes: 12 };
+        assert_eq!(trailers("a: 123\r\nb: 123\r\n", limits), Ok("a: 123|b: 123|".to_owned()));
+        assert_eq!(trailers("a: 123\r\nb: 1234\r\n", limits), Err(ChunkedError::TrailersTooLong));
+        assert_eq!(trailers("a: 12345678901234\r\n", limits), Err(ChunkedError::TrailersTooLong));
+        assert_eq!(trailers("a:1\r\nb:1\r\nc:1\r\n", limits), Err(ChunkedError::TooManyTrailers));
     }
 
     proptest! {

@@ -3,7 +3,9 @@
 use super::MAX_READ_BYTES;
 use super::chunked::{ChunkedError, Decoded, Decoder};
 use super::framing::Framing;
+use super::head::HeadLimits;
 use bytes::BytesMut;
+use http::HeaderMap;
 
 /// Takes a body off a read buffer.
 #[derive(Debug)]
@@ -16,18 +18,30 @@ pub enum BodyDecoder {
     Close,
 }
 
-impl From<Framing> for BodyDecoder {
-    fn from(framing: Framing) -> Self {
+impl BodyDecoder {
+    /// That of a body whose trailers have these limits.
+    pub fn new(framing: Framing, limits: HeadLimits) -> Self {
         match framing {
             Framing::Empty => Self::Length(0),
             Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::Chunked(Decoder::default()),
+            Framing::Chunked => Self::Chunked(Decoder::new(limits)),
             Framing::Close => Self::Close,
         }
     }
-}
 
-impl BodyDecoder {
+    /// The trailers that followed the body, once.
+    pub fn take_trailers(&mut self) -> Option<HeaderMap> {
+        match self {
+            Self::Chunked(decoder) => decoder.take_trailers(),
+            Self::Length(_) | Self::Close => None,
+        }
+    }
+
+    /// Whether there are trailers that were not taken.
+    pub fn has_trailers(&self) -> bool {
+        matches!(self, Self::Chunked(decoder) if decoder.has_trailers())
+    }
+
     /// Whether all of it was taken.
     pub fn is_end(&self) -> bool {
         match self {

@@ -77,6 +77,8 @@ pub fn request_head<'a>(
                 }
             }
             Known::TransferEncoding => return Ok(()),
+            // There is room for trailers only after chunks.
+            Known::Trailer if body != BodySize::Unknown => return Ok(()),
             Known::Connection => close |= has_token(line.value_bytes(), b"close"),
             _ => {}
         }

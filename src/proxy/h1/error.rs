@@ -70,6 +70,9 @@ pub enum Cause {
     /// The chunked coding of the response is not acceptable.
     #[error("the response body is not acceptable")]
     Chunked(#[source] ChunkedError),
+    /// The trailers of a response in HTTP/2 are not acceptable.
+    #[error("the trailers of the response are not acceptable")]
+    Trailers(#[source] HeadError),
     /// The request's stream failed, or its connection ([`h2`](crate::proxy::h2), which has its errors in common with `h1`).
     #[error("the HTTP/2 stream failed")]
     Http2(#[source] Box<h2::Error>),
@@ -136,9 +139,12 @@ impl Error {
             Cause::Encode(_) => Fault::Ours,
             Cause::RequestBody(_) | Cause::RequestLength => Fault::Client,
             Cause::Io(error) if error.kind() == io::ErrorKind::TimedOut => Fault::Timeout,
-            Cause::Io(_) | Cause::Closed | Cause::Head(_) | Cause::Chunked(_) | Cause::Http2(_) => {
-                Fault::Origin
-            }
+            Cause::Io(_)
+            | Cause::Closed
+            | Cause::Head(_)
+            | Cause::Chunked(_)
+            | Cause::Trailers(_)
+            | Cause::Http2(_) => Fault::Origin,
         }
     }
 }

@@ -72,6 +72,16 @@ where
         self.response_started
     }
 
+    /// Whether interim responses have arrived that were not taken.
+    pub fn has_interim(&self) -> bool {
+        self.head.has_interim()
+    }
+
+    /// The interim responses that have arrived since this was asked before.
+    pub fn take_interim(&mut self) -> Vec<ResponseHead> {
+        self.head.take_interim()
+    }
+
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Cause>> {
         let Some((connection, _)) = &mut self.parts else { return Poll::Pending };
         if let Some(upload) = &mut self.upload {
@@ -119,7 +129,7 @@ where
         let reusable = head.persistent && head.framing != Framing::Close && self.sent && !self.close_asked;
         // Who answers with an error does not want the rest; who answers with success may well be reading on.
         let upload = self.upload.take().filter(|_| head.status.is_success()).map(Box::new);
-        let body = Reading::new(connection, pool, head.framing, reusable);
+        let body = Reading::new(connection, pool, (head.framing, self.head.limits()), reusable);
         (head.into(), ResponseBody::new(body, upload))
     }
 

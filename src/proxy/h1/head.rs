@@ -5,7 +5,7 @@
 
 use super::framing::{Framing, Persistence, content_length};
 use super::lines::{Lines, TooMany};
-use crate::head::{Beginning, FieldLine, Headers, Known, LineCache};
+use crate::head::{Beginning, FieldLine, Headers, Known, LineCache, ResponseHead};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
 use std::ops::Range;
@@ -89,7 +89,7 @@ impl Default for HeadLimits {
     }
 }
 
-/// Waits for the final response in a growing buffer; interim ones are skipped.
+/// Waits for the final response in a growing buffer; interim ones are kept for whoever wants them.
 #[derive(Debug)]
 pub struct HeadReader {
     to_head: bool,
@@ -99,6 +99,8 @@ pub struct HeadReader {
     scanned: usize,
     interim: u8,
     interim_bytes: usize,
+    keeps_interim: bool,
+    kept: Vec<ResponseHead>,
 }
 
 impl HeadReader {
@@ -113,12 +115,35 @@ impl HeadReader {
             scanned: 0,
             interim: 0,
             interim_bytes: 0,
+            keeps_interim: false,
+            kept: Vec::new(),
         }
     }
 
     /// The same where 101 may be the answer.
     pub fn upgradable(self, upgradable: bool) -> Self {
         Self { upgradable, ..self }
+    }
+
+    /// The same where interim responses are wanted.
+    pub fn keeping_interim(self, keeps_interim: bool) -> Self {
+        Self { keeps_interim, ..self }
+    }
+
+    /// The limits of this head, which are those of trailers, too.
+    pub fn limits(&self) -> HeadLimits {
+        self.limits
+    }
+
+    /// Whether interim responses have arrived that were not taken.
+    pub fn has_interim(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// The interim responses that have arrived since this was asked before. 100 is not among them: it answers an expectation,
+    /// and we forward none (RFC 9110 §10.1.1).
+    pub fn take_interim(&mut self) -> Vec<ResponseHead> {
+        std::mem::take(&mut self.kept)
     }
 
     /// Takes the final head off the front of `buf`, or `None` while it is incomplete.
@@ -169,11 +194,11 @@ impl From<TooMany> for HeadError {
     }
 }
 
-/// `None` for an interim response.
+/// `None` for an interim response, which the reader keeps if it is to.
 fn parse(
     block: &Bytes,
     lines: &mut Lines,
-    reader: &HeadReader,
+    reader: &mut HeadReader,
     cache: &mut LineCache,
 ) -> Result<Option<Head>, HeadError> {
     let (version, status, reason) = status_line(block, lines.first())?;
@@ -188,10 +213,13 @@ fn parse(
         let line = line.map_err(HeadError::Field)?;
         if !interim {
             semantics.note(&line)?;
-            headers.push(line);
         }
+        headers.push(line);
     }
     if interim {
+        if reader.keeps_interim && status != StatusCode::CONTINUE {
+            reader.kept.push(ResponseHead { status, reason, headers });
+        }
         return Ok(None);
     }
     let framing = semantics.framing(status, version, reader.to_head)?;

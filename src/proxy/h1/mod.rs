@@ -23,6 +23,8 @@ pub mod lines;
 pub mod scratch;
 pub mod sending;
 
+mod trailers;
+
 #[cfg(test)]
 mod tests;
 
@@ -76,6 +78,8 @@ pub struct Request<'a, B, H> {
     pub limits: HeadLimits,
     /// Whether 101 may be the answer: `Connection` and `Upgrade` are among the fields.
     pub upgrade: bool,
+    /// Whether interim responses are wanted.
+    pub interim: bool,
 }
 
 /// Takes a connection back after a response has ended well.
@@ -120,7 +124,7 @@ where
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         P: Recycle<IO>,
     {
-        let Request { method, target, headers, body, limits, upgrade } = request;
+        let Request { method, target, headers, body, limits, upgrade, interim } = request;
         let size = match &body {
             None => BodySize::None,
             Some(body) => body.size_hint().exact().map_or(BodySize::Unknown, BodySize::Exact),
@@ -130,7 +134,7 @@ where
         match encode::request_head(&mut buf, method, target, headers, size) {
             Ok(Encoded { framing, close }) => {
                 let upload = Sending::new(buf, framing, body);
-                let head = HeadReader::new(method, limits).upgradable(upgrade);
+                let head = HeadReader::new(method, limits).upgradable(upgrade).keeping_interim(interim);
                 Ok(Exchange::new(self, pool, (upload, close), head))
             }
             Err(error) => Err(Error {

@@ -1,8 +1,9 @@
 //! A message on its way into a connection: its head, and its body as it comes.
 
-use super::encode;
 use super::framing::Framing;
+use super::{encode, trailers};
 use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::Body;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -31,7 +32,7 @@ pub enum Unsent<E> {
 /// What is left to write: at any time `small`, then `data`, then `tail`.
 #[derive(Debug)]
 pub struct Sending<B> {
-    /// The head, small parts, and size lines of chunks.
+    /// The head, small parts, size lines of chunks, and trailers.
     small: BytesMut,
     data: Bytes,
     tail: &'static [u8],
@@ -114,7 +115,7 @@ where
         self.tail = &self.tail[written - data..];
     }
 
-    /// Takes a frame if the body has one ready; whether it had. Trailers are dropped.
+    /// Takes a frame if the body has one ready; whether it had.
     fn take_frame(&mut self, cx: &mut Context<'_>) -> Result<bool, Unsent<B::Error>> {
         while let Some(body) = &mut self.body {
             match Pin::new(&mut *body).poll_frame(cx) {
@@ -129,10 +130,16 @@ where
                 }
                 Poll::Ready(Some(Ok(frame))) => {
                     self.consumed = true;
-                    let Ok(data) = frame.into_data() else { continue };
-                    if data.is_empty() {
-                        continue;
-                    }
+                    let data = match frame.into_data() {
+                        Ok(data) if data.is_empty() => continue,
+                        Ok(data) => data,
+                        Err(frame) => {
+                            if let Ok(trailers) = frame.into_trailers() {
+                                self.take_trailers(&trailers)?;
+                            }
+                            continue;
+                        }
+                    };
                     let ended = body.is_end_stream();
                     self.take_data(data)?;
                     if ended {
@@ -159,6 +166,17 @@ where
             Framing::Empty => return Err(Unsent::Length),
         }
         self.data = data;
+        Ok(())
+    }
+
+    /// Trailers are the end of a body. Where that is told otherwise than by chunks there is no room for them, and they are
+    /// dropped.
+    fn take_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Unsent<B::Error>> {
+        if self.framing != Framing::Chunked {
+            return self.end(b"");
+        }
+        self.body = None;
+        trailers::write(&mut self.small, trailers);
         Ok(())
     }
 

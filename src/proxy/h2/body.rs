@@ -3,6 +3,7 @@
 use super::Place;
 use super::parts::{Broken, Parts};
 use super::upload::Upload;
+use crate::proxy::h1::head::HeadLimits;
 use crate::proxy::h1::{Cause, Error, Phase};
 use ::h2::RecvStream;
 use bytes::Bytes;
@@ -27,8 +28,8 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn new(stream: RecvStream, length: Option<u64>, place: Place) -> Self {
-        Self { parts: Parts::new(stream, length), _place: place }
+    pub(super) fn new(stream: RecvStream, length: Option<u64>, limits: HeadLimits, place: Place) -> Self {
+        Self { parts: Parts::new(stream, length, limits), _place: place }
     }
 }
 
@@ -37,6 +38,7 @@ impl From<Broken> for Cause {
         match broken {
             Broken::Http2(error) => Self::http2(error),
             Broken::Length => Self::Closed,
+            Broken::Trailers(error) => Self::Trailers(error),
         }
     }
 }
@@ -86,7 +88,7 @@ where
         match ready!(reading.parts.poll_part(cx)) {
             Ok(Some(part)) => {
                 this.end_if_complete();
-                Poll::Ready(Some(Ok(Frame::data(part))))
+                Poll::Ready(Some(Ok(part)))
             }
             Ok(None) => {
                 this.end();

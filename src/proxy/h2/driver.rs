@@ -129,6 +129,7 @@ mod tests {
                         headers: host.iter().map(|(name, value)| Line::from((name, value))),
                         body: None::<Empty<Bytes>>,
                         limits: HeadLimits::default(),
+                        interim: false,
                     })
                     .unwrap();
                 settle().await;

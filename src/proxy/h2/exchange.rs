@@ -1,6 +1,7 @@
 //! One request and its response, driven by whoever waits for it.
 
 use super::body::{Reading, ResponseBody};
+use super::interim::Interim;
 use super::upload::Upload;
 use super::{Place, head};
 use crate::head::ResponseHead;
@@ -27,10 +28,17 @@ pub struct Exchange<B> {
     sent: bool,
     /// `None` once the exchange has ended.
     place: Option<Place>,
-    to_head: bool,
-    limits: HeadLimits,
-    reused: bool,
+    interim: Interim,
+    asked: Asked,
     body_consumed: bool,
+}
+
+/// What is known of an exchange from its beginning.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) to_head: bool,
+    pub(super) limits: HeadLimits,
+    pub(super) reused: bool,
 }
 
 impl<B> Exchange<B>
@@ -42,17 +50,31 @@ where
         response: ResponseFuture,
         upload: Option<Upload<B>>,
         place: Place,
-        to_head: bool,
-        limits: HeadLimits,
-        reused: bool,
+        interim: Interim,
+        asked: Asked,
     ) -> Self {
         let sent = upload.is_none();
-        Self { response, upload, sent, place: Some(place), to_head, limits, reused, body_consumed: false }
+        Self { response, upload, sent, place: Some(place), interim, asked, body_consumed: false }
     }
 
     /// Whether the request was sent to its end, so that it is the origin's turn.
     pub fn is_sent(&self) -> bool {
         self.sent
+    }
+
+    /// Whether an interim response has arrived. Every head comes whole.
+    pub fn response_started(&self) -> bool {
+        self.interim.has_come()
+    }
+
+    /// Whether interim responses have arrived that were not taken.
+    pub fn has_interim(&self) -> bool {
+        self.interim.is_any_left()
+    }
+
+    /// The interim responses that have arrived since this was asked before.
+    pub fn take_interim(&mut self) -> Vec<ResponseHead> {
+        self.interim.take()
     }
 
     fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, Cause>> {
@@ -70,6 +92,7 @@ where
                 Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
             }
         }
+        self.interim.poll(&mut self.response, cx).map_err(Cause::Head)?;
         Pin::new(&mut self.response).poll(cx).map_err(Cause::http2)
     }
 
@@ -78,7 +101,8 @@ where
         response: Response<RecvStream>,
         place: Place,
     ) -> Result<(ResponseHead, ResponseBody<B>), Cause> {
-        let framing = head::check(&response, self.to_head, self.limits).map_err(Cause::Head)?;
+        let Asked { to_head, limits, .. } = self.asked;
+        let framing = head::check(&response, to_head, limits).map_err(Cause::Head)?;
         // Who answers with an error does not want the rest; who answers with success may well be reading on.
         let is_success = response.status().is_success();
         let upload = self.upload.take().filter(|_| is_success).map(Box::new);
@@ -86,8 +110,12 @@ where
         let head = ResponseHead { status: parts.status, reason: None, headers: parts.headers.into() };
         let body = match framing {
             Framing::Empty => ResponseBody::empty(),
-            Framing::Length(length) => ResponseBody::new(Reading::new(stream, Some(length), place), upload),
-            Framing::Chunked | Framing::Close => ResponseBody::new(Reading::new(stream, None, place), upload),
+            Framing::Length(length) => {
+                ResponseBody::new(Reading::new(stream, Some(length), limits, place), upload)
+            }
+            Framing::Chunked | Framing::Close => {
+                ResponseBody::new(Reading::new(stream, None, limits, place), upload)
+            }
         };
         Ok((head, body))
     }
@@ -104,10 +132,10 @@ where
         let this = self.get_mut();
         let response = ready!(this.poll_response(cx));
         let Some(place) = this.place.take() else { return Poll::Pending };
-        let response_started = response.is_ok();
+        let response_started = response.is_ok() || this.response_started();
         Poll::Ready(response.and_then(|response| this.respond(response, place)).map_err(|cause| Error {
             phase: if this.sent { Phase::Head } else { Phase::Request },
-            reused: this.reused,
+            reused: this.asked.reused,
             body_consumed: this.body_consumed,
             response_started,
             cause,

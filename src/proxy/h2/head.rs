@@ -41,6 +41,10 @@ pub(super) fn request<'a>(
                 }
                 headers.insert(line.name, line.value().into_owned());
             }
+            // Both mean the same here (RFC 9113 §8.2.2).
+            Known::Te | Known::Trailer => {
+                headers.append(line.name, line.value().into_owned());
+            }
             known if hop::is_fixed(known) => {}
             _ => {
                 headers.append(line.name, line.value().into_owned());
@@ -72,6 +76,15 @@ pub(super) fn request<'a>(
     Ok(Encoded { head, length })
 }
 
+/// Bytes of these fields, as many as they would be in HTTP/1.1, unless they break a limit.
+pub(super) fn measure(headers: &HeaderMap, limits: HeadLimits) -> Result<usize, HeadError> {
+    if headers.len() > limits.fields.min(MAX_HEADERS) {
+        return Err(HeadError::TooManyHeaders);
+    }
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if bytes > limits.bytes.min(MAX_HEAD_BYTES) { Err(HeadError::TooLarge) } else { Ok(bytes) }
+}
+
 /// Where the body of a final response ends, or why it is refused.
 pub(super) fn check<T>(
     response: &Response<T>,
@@ -82,14 +95,7 @@ pub(super) fn check<T>(
     if !(200..600).contains(&status.as_u16()) {
         return Err(HeadError::Status(status.as_u16()));
     }
-    if headers.len() > limits.fields.min(MAX_HEADERS) {
-        return Err(HeadError::TooManyHeaders);
-    }
-    // As many as they would be in HTTP/1.1.
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if bytes > limits.bytes.min(MAX_HEAD_BYTES) {
-        return Err(HeadError::TooLarge);
-    }
+    measure(headers, limits)?;
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length =
         lengths.next().map(|length| content_length(length.as_bytes()).ok_or(HeadError::ContentLength));
@@ -141,7 +147,7 @@ mod tests {
         check(Method::PUT, &told, Some(Some(7)), "Some(7)", lines);
         let hop =
             [("connection", "close"), ("te", "trailers"), ("transfer-encoding", "chunked"), ("upgrade", "x")];
-        check(Method::GET, &hop, Some(None), "None", "");
+        check(Method::GET, &hop, Some(None), "None", r#"("te", "trailers")"#);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod body;
 mod driver;
 mod exchange;
 mod head;
+mod interim;
 mod upload;
 
 // Clients' connections (`listen/http2/`) have these in common with ours.
@@ -28,6 +29,7 @@ use crate::head::Line;
 use ::h2::client::{Builder, SendRequest};
 use bytes::Bytes;
 use driver::Driver;
+use exchange::Asked;
 use head::Encoded;
 use http::uri::Scheme;
 use http::{Method, Uri};
@@ -103,6 +105,8 @@ pub struct Request<'a, B, H> {
     pub body: Option<B>,
     /// Of the response.
     pub limits: HeadLimits,
+    /// Whether interim responses are wanted.
+    pub interim: bool,
 }
 
 /// Begins HTTP/2 on `io`, and waits until the origin has shown that it speaks it: its settings have arrived then, among
@@ -177,7 +181,7 @@ impl Connection {
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let Request { method, target, scheme, headers, body, limits } = request;
+        let Request { method, target, scheme, headers, body, limits, interim } = request;
         let reused = self.reused;
         let failed = |cause| Error {
             phase: Phase::Request,
@@ -192,6 +196,8 @@ impl Connection {
         let sent = self.sender.send_request(head, body.is_none());
         let (response, stream) = sent.map_err(|error| failed(Cause::Http2(Box::new(error))))?;
         let upload = body.map(|body| upload::Upload::new(stream, body, length));
-        Ok(Exchange::new(response, upload, Place::take(&self.state), *method == Method::HEAD, limits, reused))
+        let interim = interim::Interim::new(interim, limits);
+        let asked = Asked { to_head: *method == Method::HEAD, limits, reused };
+        Ok(Exchange::new(response, upload, Place::take(&self.state), interim, asked))
     }
 }

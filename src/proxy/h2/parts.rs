@@ -1,15 +1,20 @@
 //! What comes in on a stream: the parts of a body, in either direction. The other end may send more when they were taken.
 
+use super::head::measure;
+use crate::proxy::h1::head::{HeadError, HeadLimits};
 use ::h2::RecvStream;
 use bytes::Bytes;
+use http_body::Frame;
 use std::task::{Context, Poll, ready};
 
-/// A body under way. Trailers end at this hop.
+/// A body under way, and the trailers that end it.
 #[derive(Debug)]
 pub struct Parts {
     stream: RecvStream,
     /// Bytes that are still to come, where that was said.
     left: Option<u64>,
+    /// Of the trailers.
+    limits: HeadLimits,
 }
 
 /// Why a body did not arrive whole.
@@ -22,12 +27,15 @@ pub enum Broken {
     /// unnoticed.
     #[error("the body is not as long as its Content-Length")]
     Length,
+    /// There are more of them than a head may have fields, or they are longer.
+    #[error("the trailers are not acceptable")]
+    Trailers(#[from] HeadError),
 }
 
 impl Parts {
-    /// Those of a body of this length, where that was said.
-    pub fn new(stream: RecvStream, length: Option<u64>) -> Self {
-        Self { stream, left: length }
+    /// Those of a body of this length, where that was said, whose trailers have these limits.
+    pub fn new(stream: RecvStream, length: Option<u64>, limits: HeadLimits) -> Self {
+        Self { stream, left: length, limits }
     }
 
     /// Whether all was taken.
@@ -41,11 +49,17 @@ impl Parts {
     }
 
     /// The next part, which is not empty; none at the end. A stream that was reset has no end, whatever the reason says.
-    pub fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+    pub fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Broken>> {
         loop {
             let Some(part) = ready!(self.stream.poll_data(cx)) else {
-                let is_whole = self.left.is_none_or(|left| left == 0);
-                return Poll::Ready(if is_whole { Ok(None) } else { Err(Broken::Length) });
+                if self.left.is_some_and(|left| left > 0) {
+                    return Poll::Ready(Err(Broken::Length));
+                }
+                let Some(trailers) = ready!(self.stream.poll_trailers(cx))? else {
+                    return Poll::Ready(Ok(None));
+                };
+                measure(&trailers, self.limits)?;
+                return Poll::Ready(Ok(Some(Frame::trailers(trailers))));
             };
             let part = part?;
             self.stream.flow_control().release_capacity(part.len())?;
@@ -53,7 +67,7 @@ impl Parts {
                 *left = left.checked_sub(part.len() as u64).ok_or(Broken::Length)?;
             }
             if !part.is_empty() {
-                return Poll::Ready(Ok(Some(part)));
+                return Poll::Ready(Ok(Some(Frame::data(part))));
             }
         }
     }

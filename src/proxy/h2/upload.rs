@@ -4,7 +4,7 @@ use super::window::poll_room;
 use crate::proxy::h1::Cause;
 use ::h2::{Reason, SendStream};
 use bytes::Bytes;
-use http_body::Body;
+use http_body::{Body, Frame};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -57,9 +57,14 @@ where
             match frame {
                 Some(Ok(frame)) => {
                     self.consumed = true;
-                    // Trailers end at this hop.
-                    let Ok(data) = frame.into_data() else { continue };
-                    self.take(data)?;
+                    match frame.into_data().map_err(Frame::into_trailers) {
+                        Ok(data) => self.take(data)?,
+                        Err(Ok(trailers)) => {
+                            self.check_end()?;
+                            return Poll::Ready(self.stream.send_trailers(trailers).map_err(Cause::http2));
+                        }
+                        Err(Err(_)) => {}
+                    }
                 }
                 Some(Err(error)) => {
                     self.stream.send_reset(Reason::CANCEL);

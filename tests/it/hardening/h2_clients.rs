@@ -1,9 +1,7 @@
 //! Clients of HTTP/2, frame by frame: how bodies are framed in both directions, and what a stream that ends early takes
 //! with it.
 
-use super::h2::{
-    Client, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, RST_STREAM, WINDOW_UPDATE, block, frame, request,
-};
+use super::h2::{Client, DATA, END_STREAM, Frame, HEADERS, RST_STREAM, WINDOW_UPDATE, frame, request};
 use super::*;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -69,25 +67,6 @@ fn a_response_has_no_more_frames_than_it_needs() {
     check("GET", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", &[(HEADERS, true)]);
     check("GET", "HTTP/1.1 204 No Content\r\n\r\n", &[(HEADERS, true)]);
     check("GET", "HTTP/1.1 304 Not Modified\r\netag: \"1\"\r\n\r\n", &[(HEADERS, true)]);
-}
-
-#[test]
-fn trailers_end_here() {
-    let origin = Origin::playing(|served| {
-        let (head, body) = served.request().unwrap();
-        assert_eq!(header(&head, "transfer-encoding"), Some("chunked"));
-        served.wire.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
-        served.wire.send(format!("{:x}\r\n{body}\r\n0\r\nx-trailer: 1\r\n\r\n", body.len()));
-    });
-    let shim = Shim::before(&origin);
-    let mut client = Client::connect(shim.address());
-    client.request(1, &request("PUT", "/", HOST), false);
-    client.send(frame(DATA, 0, 1, b"body"));
-    let trailers = block(&vec![("x-trailer", "1".to_owned())]);
-    client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &trailers));
-    let response = frames(&mut client, 1);
-    assert!(response[1..].iter().all(|frame| frame.kind == DATA), "{response:?}");
-    assert_eq!(response.iter().skip(1).flat_map(|frame| frame.payload.clone()).collect::<Vec<_>>(), b"body");
 }
 
 #[test]

@@ -301,7 +301,10 @@ fn r35_interim_responses_are_not_the_response() {
     shim.health.cell("www", "fastly").set(true);
     let mut client = shim.connect();
     for _ in 0..2 {
-        let (head, body) = client.request(&get_with("/", "x-push-invalidation: enabled\r\n"));
+        client.send(get_with("/", "x-push-invalidation: enabled\r\n"));
+        assert_eq!(client.head(), "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n");
+        assert_eq!(client.head(), "HTTP/1.1 102 Processing\r\n\r\n");
+        let (head, body) = client.response();
         assert_eq!((status(&head), body.as_str()), (404, "no"));
         assert!(!head.contains("link") && !head.contains("max-age=99"), "{head}");
     }

@@ -222,6 +222,9 @@ fn interim_responses_are_not_the_response() {
          HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
     );
     let shim = Shim::before(&origin);
-    let (head, body) = shim.request(&get("/"));
+    let mut client = shim.connect();
+    client.send(get("/"));
+    assert_eq!(client.head(), "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n");
+    let (head, body) = client.response();
     assert_eq!((head.as_str(), body.as_str()), ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", "ok"));
 }

@@ -251,6 +251,31 @@ fn interim_responses_are_skipped() {
     check_error("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Switching Protocols", HeadError::Upgrade);
 }
 
+/// What a reader keeps of the interim responses before a 204, and whether any was found to be malformed.
+fn kept(keeps: bool, input: &str) -> Result<String, HeadError> {
+    let mut reader = HeadReader::new(&Method::GET, HeadLimits::default()).keeping_interim(keeps);
+    let mut buf = BytesMut::from(format!("{input}HTTP/1.1 204 No Content\r\n\r\n").as_bytes());
+    assert!(reader.decode(&mut buf, &mut LineCache::default())?.is_some());
+    let text = |head: &ResponseHead| {
+        let fields = head.headers.iter().map(|(name, value)| format!(" {name}={}", value.to_str().unwrap()));
+        format!("{}{}|", head.status.as_u16(), fields.collect::<String>())
+    };
+    let kept = reader.take_interim();
+    assert!(reader.take_interim().is_empty(), "once");
+    Ok(kept.iter().map(text).collect())
+}
+
+#[test]
+fn interim_responses_are_kept_where_they_are_wanted() {
+    let hints =
+        "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\nlink: b\r\nX: 1\r\n\r\n";
+    assert_eq!(kept(true, hints), Ok("102|103 link=a link=b x=1|".to_owned()));
+    assert_eq!(kept(false, hints), Ok(String::new()));
+    // We ask for none of these.
+    assert_eq!(kept(true, &format!("HTTP/1.1 100 Continue\r\nX: 1\r\n\r\n{hints}")), kept(true, hints));
+    assert_eq!(kept(true, "HTTP/1.1 103 Early Hints\r\nfolded\r\n\r\n"), Err(HeadError::Field(1)));
+}
+
 #[test]
 fn a_head_is_bounded() {
     let fields = |count| format!("HTTP/1.1 200 OK{}", "\r\nA: b".repeat(count));

@@ -1,6 +1,6 @@
 //! Our client beside hyper's on the same bytes: whatever ours accepts, hyper's accepts too and understands alike.
 
-use super::script::{Origin, Pool, poll, read, send};
+use super::script::{Origin, Pool, poll, read, send, write_trailers};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::ext::ReasonPhrase;
@@ -79,8 +79,11 @@ fn hypers(method: &Method, bytes: &[u8]) -> Option<Understood> {
             .unwrap();
         let (parts, body) = sender.send_request(request).await.ok()?.into_parts();
         let body = body.collect().await.ok()?;
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        let mut body = body.to_bytes().to_vec();
+        write_trailers(&mut body, &trailers);
         let reason = parts.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
-        Some(Understood::new(parts.status, reason, parts.headers.iter(), body.to_bytes().to_vec()))
+        Some(Understood::new(parts.status, reason, parts.headers.iter(), body))
     })
 }
 

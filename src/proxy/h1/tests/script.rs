@@ -244,6 +244,7 @@ pub fn send(connection: Connection<Io>, method: &Method, body: Option<Upload>, p
         body,
         limits: HeadLimits::default(),
         upgrade: false,
+        interim: true,
     };
     connection.send(request, pool.clone()).unwrap()
 }
@@ -260,12 +261,23 @@ pub fn ready(exchange: &mut TestExchange) -> Result<(ResponseHead, TestBody), Er
     }
 }
 
+/// As a line each, after what came before.
+pub fn write_trailers(data: &mut Vec<u8>, trailers: &HeaderMap) {
+    for (name, value) in trailers {
+        data.extend_from_slice(format!("\n{name}: ").as_bytes());
+        data.extend_from_slice(value.as_bytes());
+    }
+}
+
 /// The frames that a body has now, and what it came to; `None` while there will be more.
 pub fn read(body: &mut TestBody) -> (Vec<u8>, Option<Result<(), Cause>>) {
     let mut data = Vec::new();
     loop {
         match Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Some(Ok(frame))) => data.extend_from_slice(&frame.into_data().unwrap()),
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(part) => data.extend_from_slice(&part),
+                Err(trailers) => write_trailers(&mut data, &trailers.into_trailers().unwrap()),
+            },
             Poll::Ready(Some(Err(error))) => {
                 assert!(body.is_end_stream(), "a body goes on after an error");
                 return (data, Some(Err(error.cause)));

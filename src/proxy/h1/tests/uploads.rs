@@ -34,7 +34,6 @@ fn a_body_of_unknown_size_is_chunked() {
     assert_eq!(origin.heard(), "5\r\nhello\r\n");
 
     upload.push("a much longer chunk");
-    upload.push_trailers(HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("x"))]));
     assert!(poll(&mut exchange).is_pending());
     assert_eq!(origin.heard(), "13\r\na much longer chunk\r\n");
     assert!(!exchange.is_sent());
@@ -43,6 +42,44 @@ fn a_body_of_unknown_size_is_chunked() {
     assert!(poll(&mut exchange).is_pending());
     assert_eq!(origin.heard(), "0\r\n\r\n");
     assert!(exchange.is_sent() && upload.is_dropped());
+}
+
+fn trailers() -> HeaderMap {
+    HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("x"))])
+}
+
+#[test]
+fn trailers_end_a_chunked_body() {
+    let (connection, origin) = Origin::connect(usize::MAX);
+    let upload = Upload::unsized_();
+    let mut exchange = send(connection, &Method::POST, Some(upload.clone()), &Pool::default());
+    upload.push("hello");
+    assert!(poll(&mut exchange).is_pending());
+    assert_eq!(origin.heard(), format!("{HEAD}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"));
+    upload.push_trailers(trailers());
+    assert!(poll(&mut exchange).is_pending());
+    assert_eq!(origin.heard(), "0\r\netag: x\r\n\r\n");
+    assert!(exchange.is_sent() && upload.is_dropped());
+}
+
+/// There is no room for them beside a length, and they do not excuse what is missing.
+#[test]
+fn trailers_after_a_known_length_are_dropped() {
+    let (connection, origin) = Origin::connect(usize::MAX);
+    let upload = Upload::sized(5);
+    let mut exchange = send(connection, &Method::POST, Some(upload.clone()), &Pool::default());
+    upload.push("hello");
+    upload.push_trailers(trailers());
+    assert!(poll(&mut exchange).is_pending());
+    assert_eq!(origin.heard(), format!("{HEAD}content-length: 5\r\n\r\nhello"));
+    assert!(exchange.is_sent());
+
+    let (connection, _origin) = Origin::connect(usize::MAX);
+    let upload = Upload::sized(5);
+    upload.push("hell");
+    upload.push_trailers(trailers());
+    let mut exchange = send(connection, &Method::POST, Some(upload), &Pool::default());
+    assert!(matches!(ready(&mut exchange).unwrap_err().cause, Cause::RequestLength));
 }
 
 #[test]

@@ -1,0 +1,182 @@
+//! Interim responses on their way from an origin to its client, before the final one (RFC 9110 §15.2). They are news of a
+//! response that is still to be decided on: nothing of what the shim does to that is done to them.
+
+use super::hop;
+use super::opt_in::OptIn;
+use super::site::Site;
+use crate::head::{Known, ResponseHead};
+use crate::rewrite::{CdnType, Dialect};
+use http::HeaderName;
+use std::cell::{Cell, RefCell};
+
+/// Those that the client's connection has not taken yet. Their number and their bytes are bounded where they are read.
+#[derive(Debug, Default)]
+pub struct Interim {
+    heads: RefCell<Vec<ResponseHead>>,
+    /// Whether there are any: nearly every request asks in vain.
+    any: Cell<bool>,
+}
+
+impl Interim {
+    /// Those that have arrived since this was asked before, if there are any.
+    pub fn take(&self) -> Option<Vec<ResponseHead>> {
+        self.any.take().then(|| self.heads.take())
+    }
+
+    fn put(&self, head: ResponseHead) {
+        self.heads.borrow_mut().push(head);
+        self.any.set(true);
+    }
+}
+
+/// Where the interim responses to one request go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relay<'a> {
+    /// None where the client cannot read any.
+    to: Option<&'a Interim>,
+    site: &'a Site,
+    /// Whether the final response will be rewritten.
+    rewrites: bool,
+}
+
+impl<'a> Relay<'a> {
+    pub(super) fn new(to: Option<&'a Interim>, site: &'a Site, rewrites: bool) -> Self {
+        Self { to, site, rewrites }
+    }
+
+    /// Whether anybody wants them.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.to.is_some()
+    }
+
+    /// Hands on what has arrived, without what ends at this hop, and without framing, which none of them has (RFC 9110 §8.6,
+    /// RFC 9112 §6.1).
+    pub(super) fn hand_on(&self, arrived: Vec<ResponseHead>) {
+        let Some(to) = self.to else { return };
+        for mut head in arrived {
+            hop::strip_response(&mut head.headers, |name| self.site.edges.reads(name));
+            head.headers.retain(|line| line.known() != Known::ContentLength && !self.withholds(line.name()));
+            to.put(head);
+        }
+    }
+
+    /// An edge that gets lifetimes and tags of ours in the final response is not told others first.
+    fn withholds(&self, name: &HeaderName) -> bool {
+        self.rewrites && tells_of_caching(self.site, name)
+    }
+}
+
+/// Whether the CDN that asked understands interim responses, as far as it can be told which one that is.
+pub(super) fn are_understood(site: &Site, opt_in: &OptIn<'_>) -> bool {
+    match opt_in.edge {
+        Ok(edge) => edge.dialects.iter().all(|dialect| dialect.cdn.takes_interim()),
+        Err(_) => site.edges.only().is_none_or(CdnType::takes_interim),
+    }
+}
+
+/// Whether a field says how long a response may be kept, or by which tags it is purged.
+pub(super) fn tells_of_caching(site: &Site, name: &HeaderName) -> bool {
+    Dialect::carries_lifetimes(name)
+        || Dialect::carries_tags(name)
+        || site.edges.reads(name)
+        || matches!(
+            Known::of(name.as_str()),
+            Known::Age | Known::Expires | Known::Pragma | Known::XOriginShimStamp
+        )
+        || name.as_str().ends_with("cache-control")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+    use crate::rewrite::CdnType;
+    use crate::view::PurgeHealthView;
+    use http::StatusCode;
+
+    /// What reaches the client of a 103 with these fields.
+    fn handed_on(rewrites: bool, fields: &[(&str, &str)]) -> String {
+        let mut site = fixture::site("www", &["www.example.com"]);
+        site.cdns = vec![fixture::cdn("varnish", CdnType::Varnish)];
+        let routing = fixture::routing(&fixture::config(vec![site]), &PurgeHealthView::default());
+        let interim = Interim::default();
+        let relay = Relay::new(Some(&interim), &routing.sites()[0], rewrites);
+        assert!(relay.is_wanted());
+        let mut head = ResponseHead::new(StatusCode::EARLY_HINTS);
+        head.headers = fixture::headers(fields);
+        relay.hand_on(vec![head]);
+        let handed_on = interim.take().unwrap();
+        assert!(interim.take().is_none(), "once");
+        let heads =
+            handed_on.iter().map(|head| format!("{} {:?}", head.status, fixture::lines(&head.headers)));
+        heads.collect::<String>()
+    }
+
+    #[test]
+    fn what_ends_at_this_hop_and_framing_are_left_out() {
+        let fields = [
+            ("link", "</a.css>; rel=preload"),
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "5"),
+            ("content-length", "9"),
+            ("transfer-encoding", "chunked"),
+            ("trailer", "x"),
+            ("link", "</b.js>; rel=preload"),
+            ("cache-control", "max-age=99"),
+        ];
+        let links = r#"("link", "</a.css>; rel=preload"), ("link", "</b.js>; rel=preload")"#;
+        let hints = format!("103 Early Hints [{links}, (\"cache-control\", \"max-age=99\")]");
+        assert_eq!(handed_on(false, &fields), hints);
+        assert_eq!(handed_on(true, &fields), format!("103 Early Hints [{links}]"));
+    }
+
+    /// The final response will say other things about these, so nobody is to hear of the origin's first.
+    #[test]
+    fn nothing_is_said_of_caching_where_the_final_response_will_be_rewritten() {
+        for name in
+            ["cache-control", "cdn-cache-control", "surrogate-control", "edge-control", "age", "expires"]
+        {
+            assert_eq!(handed_on(true, &[(name, "1")]), "103 Early Hints []", "{name}");
+        }
+        for name in ["surrogate-key", "cache-tag", "edge-cache-tag", "xkey", "pragma"] {
+            assert_eq!(handed_on(true, &[(name, "1")]), "103 Early Hints []", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_cdn_that_takes_a_hint_for_the_answer_gets_none() {
+        use super::super::key_fields::KeyFields;
+        use super::super::opt_in::{self, Caller};
+        let check = |cdns: &[CdnType], lines: &[(&str, &str)], expected: bool| {
+            let mut site = fixture::site("www", &["www.example.com"]);
+            site.cdns = cdns.iter().map(|cdn| fixture::cdn(cdn.as_str(), *cdn)).collect();
+            let routing = fixture::routing(&fixture::config(vec![site]), &PurgeHealthView::default());
+            let head = fixture::request(http::Version::HTTP_11, "GET", "/", lines);
+            let caller = Caller { address: [192, 0, 2, 1].into(), certified: false };
+            let site = &routing.sites()[0];
+            let opt_in = opt_in::decide(site, caller, &KeyFields::of(&head.headers));
+            assert_eq!(are_understood(site, &opt_in), expected, "{cdns:?} {lines:?}");
+        };
+        let both = [CdnType::Fastly, CdnType::Varnish];
+        let from = |cdn| [("x-push-invalidation", "enabled"), ("x-byo-cdn-type", cdn)];
+        check(&[], &[], true);
+        check(&[CdnType::Varnish], &[], false);
+        check(&[CdnType::Varnish], &from("varnish"), false);
+        check(&[CdnType::Cloudflare], &[], true);
+        check(&both, &from("fastly"), true);
+        check(&both, &from("varnish"), false);
+        // It may be either.
+        check(&both, &from("other")[..1], false);
+        check(&both, &[], true);
+    }
+
+    #[test]
+    fn who_cannot_read_any_gets_none() {
+        let site = fixture::site("www", &["www.example.com"]);
+        let routing = fixture::routing(&fixture::config(vec![site]), &PurgeHealthView::default());
+        let relay = Relay::new(None, &routing.sites()[0], false);
+        assert!(!relay.is_wanted());
+        relay.hand_on(vec![ResponseHead::new(StatusCode::EARLY_HINTS)]);
+    }
+}

@@ -1,0 +1,45 @@
+//! An origin that sends `103 Early Hints` before each page, behind a CDN that would take them for the page.
+
+use crate::harness::http::Request;
+use crate::harness::origin::{self, Exchange};
+use crate::harness::shim::Shim;
+use crate::harness::varnish::Varnish;
+use crate::harness::{HOST, free_address};
+use std::io::Write;
+use std::net::SocketAddr;
+
+/// `Some` shim between them with Varnish as its CDN; none: Varnish alone.
+fn behind_varnish(origin: SocketAddr, has_shim: bool) -> (Varnish, Option<Shim>) {
+    if !has_shim {
+        return (Varnish::start(origin), None);
+    }
+    for _ in 0..5 {
+        let address = free_address();
+        let varnish = Varnish::start(address);
+        let site = format!(
+            "[[sites]]\nname = \"www\"\nhosts = [\"{HOST}\"]\norigin = \"http://{origin}\"\n\
+             [[sites.cdns]]\ntype = \"varnish\"\nhosts = [\"{HOST}\"]\napi_urls = [\"http://{}\"]\n",
+            varnish.address
+        );
+        match Shim::try_start(address, &site) {
+            Ok(shim) => return (varnish, Some(shim)),
+            // A stranger took the port in between.
+            Err(output) => assert!(output.to_lowercase().contains("address already in use"), "{output}"),
+        }
+    }
+    panic!("no ports for the shim");
+}
+
+#[test]
+fn varnish_is_told_none_since_it_would_take_them_for_the_page() {
+    let origin = origin::serve(|mut exchange: Exchange| {
+        let _ = exchange.writer.write_all(b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n");
+        exchange.answer(200, &[], "page");
+    });
+    let (varnish, _shim) = behind_varnish(origin, true);
+    let answer = Request::get("/").send(varnish.address);
+    assert_eq!((answer.status, answer.text()), (200, "page"));
+    // Where this fails, Varnish has learnt it, and `CdnType::takes_interim` can be told so.
+    let (varnish, _) = behind_varnish(origin, false);
+    assert_eq!(Request::get("/").send(varnish.address).status, 503);
+}

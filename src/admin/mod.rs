@@ -111,7 +111,8 @@ pub struct State {
 }
 
 /// Plans a purge for each CDN that it concerns, or names every item that cannot be purged.
-pub type Planner = dyn Fn(&Site, &PurgeRequest) -> Result<Vec<JobPlan>, Vec<BadItem>> + Send + Sync;
+pub type Planner =
+    dyn Fn(&Arc<Config>, &Site, &PurgeRequest) -> Result<Vec<JobPlan>, Vec<BadItem>> + Send + Sync;
 
 /// What the admin API needs from the workers.
 pub trait Control: Send + Sync {

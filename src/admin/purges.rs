@@ -71,12 +71,12 @@ pub(super) async fn accept(
     }
     caller.require(&[scope_of(&request, site)])?;
     let idempotency = idempotency?;
-    let mut jobs = plan(state, site, &request)?;
+    let mut jobs = plan(state, caller, site, &request)?;
 
     // Before the commit, so that whatever is accepted is guarded. A guard too many costs the origin a few requests.
     let (mut follow_ups, mut awaited) = fresh::guard(&state.freshness, site, &request, &jobs).await;
     if fresh::is_outrun(&state.freshness, site, &jobs) {
-        jobs = plan(state, site, &request)?;
+        jobs = plan(state, caller, site, &request)?;
         (follow_ups, awaited) = fresh::guard(&state.freshness, site, &request, &jobs).await;
     }
     let now_ms = now_ms();
@@ -111,7 +111,12 @@ fn scope_of(request: &PurgeRequest, site: &Site) -> Scope {
 }
 
 /// The jobs of a purge: at least one, or the purge would be "done" without having reached any CDN.
-fn plan(state: &State, site: &Site, request: &PurgeRequest) -> Result<Vec<JobPlan>, Problem> {
+fn plan(
+    state: &State,
+    caller: &Caller,
+    site: &Site,
+    request: &PurgeRequest,
+) -> Result<Vec<JobPlan>, Problem> {
     let mut errors = Vec::new();
     let mut refuse = |item: &str, message: &str| {
         errors.push(BadItem { item: item.to_owned(), message: message.to_owned() });
@@ -133,7 +138,7 @@ fn plan(state: &State, site: &Site, request: &PurgeRequest) -> Result<Vec<JobPla
             refuse(name, "the site has no CDN of this name");
         }
     }
-    let planned = if errors.is_empty() { (state.planner)(site, request) } else { Err(errors) };
+    let planned = if errors.is_empty() { (state.planner)(caller.config(), site, request) } else { Err(errors) };
     match planned {
         Ok(jobs) if jobs.is_empty() => {
             let inner = "the plan of a valid purge has no job";

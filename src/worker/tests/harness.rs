@@ -6,7 +6,7 @@ use crate::cdn::{
     SignContext, Verdict,
 };
 use crate::config::{Admin, Config, Server, Site};
-use crate::purge::{PurgeRequest, plan, testing};
+use crate::purge::{PurgeRequest, testing};
 use crate::rewrite::CdnType;
 use crate::store::{CdnKey, Claim, NewPurge, PurgeView, SqliteStore, Store};
 use crate::view::PurgeHealthView;
@@ -274,7 +274,7 @@ impl Shim {
 
     pub(super) async fn accept_request(&self, site: usize, id: &str, request: PurgeRequest, now_ms: i64) {
         let site = &self.config.sites[site];
-        let jobs = plan(site, &testing::capabilities, &request).unwrap();
+        let jobs = testing::plan_alone(site, &testing::capabilities, &request).unwrap();
         let purge = NewPurge {
             id: id.into(),
             site: site.name.clone(),
@@ -339,7 +339,7 @@ pub(super) async fn seconds(seconds: u64) {
 fn config(site: Site) -> Config {
     Config {
         server: Server::default(),
-        admin: Admin { listen: ([127, 0, 0, 1], 0).into(), tokens: vec![] },
+        admin: Admin { listen: ([127, 0, 0, 1], 0).into(), hosts: vec![], tokens: vec![] },
         store: crate::config::Store { path: None, retention: Duration::from_secs(14 * 86_400) },
         log: crate::config::Log::default(),
         sites: vec![Arc::new(site)],

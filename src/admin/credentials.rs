@@ -39,7 +39,7 @@ pub(super) async fn check(
     body: Body,
 ) -> Result<Json<CheckedCredentials>, Problem> {
     let site = caller.site(&site)?.clone();
-    let CheckRequest { probe } = optional_json(&state.limits, body).await?;
+    let CheckRequest { probe } = optional_json(&state.limits, &caller, body).await?;
     // The calls count towards the accounts' rates, so no crowd of callers may make them at once.
     let _turn = state.limits.credential_checks.acquire().await;
     let what = if probe { "credentials checked with a probe" } else { "credentials checked" };

@@ -62,7 +62,7 @@ pub(super) async fn explain(
     body: Body,
 ) -> Result<Json<Explanation>, Problem> {
     let site = caller.site(&site)?;
-    let question: Question = read_json(&state.limits, body).await?;
+    let question: Question = read_json(&state.limits, &caller, body).await?;
     let healthy = question.healthy;
     let Understood { request, status, response } = understand(question)?;
 

@@ -52,7 +52,7 @@ pub(super) async fn change(
     body: Body,
 ) -> Result<Json<LogFilter>, Problem> {
     for_all(&caller)?;
-    let LogFilter { filter } = json(&state.limits, body).await?;
+    let LogFilter { filter } = json(&state.limits, &caller, body).await?;
     if filter.len() > MAX_FILTER {
         return Err(invalid(format!("at most {MAX_FILTER} bytes")));
     }

@@ -5,6 +5,7 @@ use super::extract::{Query, Segment, json as read_json};
 use super::fresh::{self, Awaited};
 use super::json::{Extent, Page, Purge, state_word};
 use super::problem::{BadItem, Kind, Problem};
+use super::shares::Who;
 use super::{Peer, State, ask, commit, idempotency, now_ms, wait};
 use crate::config::{Scope, Site};
 use crate::failpoint;
@@ -42,7 +43,7 @@ pub(super) async fn create(
     let site = caller.site(&site)?;
     let store = state.store()?.clone();
 
-    let request: PurgeRequest = read_json(&state.limits, body).await?;
+    let request: PurgeRequest = read_json(&state.limits, &caller, body).await?;
     let idempotency = idempotency::of_request(&headers, caller.name(), &site.name, &request);
     accept(&state, store, (&caller, peer), site, Asked { request, idempotency }, &headers).await
 }
@@ -102,7 +103,7 @@ pub(super) async fn accept(
         }
     };
     failpoint::reached("answering");
-    Ok(answer(state, &*store, wait::preferred(headers), purge).await)
+    Ok(answer(state, &*store, (caller, wait::preferred(headers)), purge).await)
 }
 
 /// Which scope a request needs: one, the broadest that it makes use of.
@@ -251,9 +252,14 @@ async fn repeated(store: &dyn Store, id: String) -> Result<Purge, Problem> {
 }
 
 /// The 202, or the 200 of a purge that ended while the caller waited. From here on nothing fails: the purge is committed.
-async fn answer(state: &State, store: &dyn Store, wait: Option<Duration>, purge: Purge) -> Response {
+async fn answer(
+    state: &State,
+    store: &dyn Store,
+    (caller, wait): (&Caller, Option<Duration>),
+    purge: Purge,
+) -> Response {
     let location = format!("/v1/purges/{}", purge.id);
-    let waiting = wait.and_then(|wait| Some((wait, state.limits.waiters.try_acquire().ok()?)));
+    let waiting = wait.and_then(|wait| Some((wait, state.limits.waiters.take(Who::is(caller)).ok()?)));
     let Some((wait, _place)) = waiting else {
         return (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(purge)).into_response();
     };

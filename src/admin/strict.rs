@@ -119,6 +119,9 @@ fn head(
     while *searched == 0 && input.starts_with(b"\r\n") {
         input.advance(2);
     }
+    if matches!(&input[..], b"" | b"\r") {
+        return Ok(None);
+    }
     let from = searched.saturating_sub(3);
     let end = memchr::memmem::find(&input[from..], b"\r\n\r\n").map(|at| from + at + 4);
     let mut ends = memchr::memchr_iter(b'\n', &input[from..end.unwrap_or(input.len())]).map(|at| from + at);

@@ -247,6 +247,7 @@ workers = 2
 
 [admin]
 listen = "{admin}"
+hosts = ["{HOST}"]
 
 [[admin.tokens]]
 name = "test"

@@ -2,6 +2,7 @@
 
 mod accept;
 mod auth;
+mod confined;
 mod events;
 mod explain;
 pub(crate) mod fake;

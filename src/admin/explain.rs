@@ -70,8 +70,7 @@ pub(super) async fn explain(
     let healthy = |_: &str, cdn: &str| {
         healthy.unwrap_or_else(|| now.iter().any(|health| health.name == cdn && health.healthy))
     };
-    let case =
-        Case::of(caller.config(), &request.url, healthy)
+    let case = Case::of(caller.config(), &request.url, healthy)
         .map_err(|error| match error {
             CaseError::NoSite(_) if caller.limited_to().is_some() => elsewhere(site),
             error => no_case(error),

@@ -220,7 +220,8 @@ fn milliseconds(duration: Duration) -> i64 {
 mod tests {
     use super::*;
     use crate::admin::tests::fake::{FakeControl, FakeStore};
-    use crate::purge::testing::{capabilities, plan_alone as plan, site};
+    use crate::purge::plan;
+    use crate::purge::testing::{capabilities, site};
     use crate::store::{NewPurge, SqliteStore};
     use std::sync::atomic::Ordering;
 

@@ -9,7 +9,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Why a request is not answered, if it is not.
 pub(super) fn judge(state: &State, verdict: Option<Verdict>) -> Option<Problem> {
-    let refused = |why: &dyn std::fmt::Display, status| Some(Problem::new(Kind::Refused(status), format!("{why}.")));
+    let refused =
+        |why: &dyn std::fmt::Display, status| Some(Problem::new(Kind::Refused(status), format!("{why}.")));
     match verdict {
         Some(Ok(authority)) => match of_authority(&authority) {
             Some(host) if is_ours(&host, &state.config.load().admin.hosts) => None,
@@ -48,13 +49,30 @@ mod tests {
             let host = of_authority(authority).unwrap();
             assert_eq!(is_ours(&host, &names), expected, "{authority}");
         };
-        for ours in ["127.0.0.1", "127.0.0.1:9180", "10.1.2.3", "[::1]:9180", "[2001:DB8::1]", "localhost", "LocalHost:9180", "localhost."] {
+        for ours in [
+            "127.0.0.1",
+            "127.0.0.1:9180",
+            "10.1.2.3",
+            "[::1]:9180",
+            "[2001:DB8::1]",
+            "localhost",
+            "LocalHost:9180",
+            "localhost.",
+        ] {
             check(ours, true);
         }
         for ours in ["admin.example.com", "Admin.Example.com:9180", "admin.example.com."] {
             check(ours, true);
         }
-        for others in ["evil.test", "example.com", "x.admin.example.com", "127.0.0.1.evil.test", "localhost.evil.test", "1", "0x7f000001"] {
+        for others in [
+            "evil.test",
+            "example.com",
+            "x.admin.example.com",
+            "127.0.0.1.evil.test",
+            "localhost.evil.test",
+            "1",
+            "0x7f000001",
+        ] {
             check(others, false);
         }
     }

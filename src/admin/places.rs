@@ -122,7 +122,10 @@ impl Place {
         let all: usize = state.known.values().sum();
         let share = state.known.get(token).copied().unwrap_or_default();
         // One that is not there any more has lost its place, and is about to end.
-        if all < places.room.known && share < places.room.per_token && state.strangers.remove(number).is_some() {
+        if all < places.room.known
+            && share < places.room.per_token
+            && state.strangers.remove(number).is_some()
+        {
             state.known.insert(token.to_owned(), share + 1);
             *own = Some(token.to_owned());
         }

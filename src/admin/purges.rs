@@ -139,7 +139,8 @@ fn plan(
             refuse(name, "the site has no CDN of this name");
         }
     }
-    let planned = if errors.is_empty() { (state.planner)(caller.config(), site, request) } else { Err(errors) };
+    let planned =
+        if errors.is_empty() { (state.planner)(caller.config(), site, request) } else { Err(errors) };
     match planned {
         Ok(jobs) if jobs.is_empty() => {
             let inner = "the plan of a valid purge has no job";

@@ -29,8 +29,11 @@ const BEGINNING: usize = 32;
 /// Goes on instead of a head that is refused.
 const NOTHING: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
-static LIMITS: LazyLock<Limits> =
-    LazyLock::new(|| Limits { request_headers: HEADS.fields, target_bytes: HEADS.target, ..Limits::default() });
+static LIMITS: LazyLock<Limits> = LazyLock::new(|| Limits {
+    request_headers: HEADS.fields,
+    target_bytes: HEADS.target,
+    ..Limits::default()
+});
 
 /// The host that a request is for, or why it is refused.
 pub(super) type Verdict = Result<String, ProxyError>;

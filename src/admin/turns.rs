@@ -129,9 +129,10 @@ impl State {
             } else {
                 return Some((*number, None));
             };
-            let stalled = self.holders.iter().filter(|(_, holder)| {
-                is_in_the_way(&holder.who) && now.duration_since(holder.at) >= STALL
-            });
+            let stalled = self
+                .holders
+                .iter()
+                .filter(|(_, holder)| is_in_the_way(&holder.who) && now.duration_since(holder.at) >= STALL);
             let longest = stalled.min_by_key(|(_, holder)| holder.at);
             longest.map(|(stalled, _)| (*number, Some(*stalled)))
         })

@@ -4,7 +4,7 @@ use super::*;
 use crate::cdn;
 use crate::config::{self, Loaded};
 use crate::events::{self, Event};
-use crate::purge::testing::plan_alone as plan;
+use crate::purge::plan;
 use std::fmt::Write;
 use std::path::Path;
 

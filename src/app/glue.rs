@@ -6,7 +6,7 @@ use crate::admin::{CdnHealth, Control, Events, Planner};
 use crate::cdn;
 use crate::config::{Cdn, Claims, Config};
 use crate::metrics::Metrics;
-use crate::purge::{Means, plan};
+use crate::purge::{Means, plan_among};
 use crate::store::{CdnKey, EndedJob, Verification};
 use crate::view::Freshness;
 use crate::worker::{CdnStatus, Engine, Observer};
@@ -24,7 +24,7 @@ pub(super) fn planner(freshness: Arc<Freshness>) -> Box<Planner> {
                 .without_tags(&site.name, site.mode, cdn.dialect.cdn)
                 .map(|why| why.to_string()),
         };
-        plan(&known.claims(config), site, &means, request).map_err(|errors| {
+        plan_among(&known.claims(config), site, &means, request).map_err(|errors| {
             errors.into_iter().map(|error| BadItem { item: error.item, message: error.message }).collect()
         })
     })

@@ -67,7 +67,8 @@ impl Claims {
     pub fn may_purge(&self, site: &str, host: &str) -> bool {
         let Some(site) = self.names.get(site) else { return false };
         let of_cdns = self.of_cdns.get(host).map(Vec::as_slice).unwrap_or_default();
-        let serves = || (of_cdns.is_empty() || self.exact.contains_key(host)) && self.server(host) == Some(*site);
+        let serves =
+            || (of_cdns.is_empty() || self.exact.contains_key(host)) && self.server(host) == Some(*site);
         of_cdns.contains(site) || serves()
     }
 
@@ -76,10 +77,15 @@ impl Claims {
     pub fn may_name(&self, site: &str, tag: &str) -> Result<(), String> {
         match tags::own_form(tag) {
             Some(OwnForm::Path) => {
-                return Err("is a tag that the shim makes of a path: name the path itself, in `paths`".to_owned());
+                return Err(
+                    "is a tag that the shim makes of a path: name the path itself, in `paths`".to_owned()
+                );
             }
             Some(OwnForm::Section) => {
-                return Err("is a tag that the shim makes of a prefix: name the prefix itself, in `prefixes`".to_owned());
+                return Err(
+                    "is a tag that the shim makes of a prefix: name the prefix itself, in `prefixes`"
+                        .to_owned(),
+                );
             }
             None => {}
         }
@@ -87,7 +93,9 @@ impl Claims {
         let lower = tag.to_ascii_lowercase();
         let other = |name: &str| name != site && self.names.contains_key(name);
         match tags::site_of(&lower).is_some_and(other) {
-            true => Err("is the tag of all of another site, which purges of this one must not name".to_owned()),
+            true => {
+                Err("is the tag of all of another site, which purges of this one must not name".to_owned())
+            }
             false => Ok(()),
         }
     }

@@ -122,7 +122,8 @@ fn shared_services(sites: &[Arc<Site>], at: &At<'_>) {
         }
     }
     for (at, site) in at.each(sites) {
-        for (at, cdn) in at.key("cdns").each(&site.cdns).filter(|(_, cdn)| cdn.everything == Everything::Cdn) {
+        for (at, cdn) in at.key("cdns").each(&site.cdns).filter(|(_, cdn)| cdn.everything == Everything::Cdn)
+        {
             let of_service = |service| match users.get(&(cdn.dialect.cdn, service))? {
                 (first, other) if *first == site.name => *other,
                 (first, _) => Some(*first),

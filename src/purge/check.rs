@@ -286,7 +286,10 @@ mod tests {
     fn fragments_go() {
         let site = site(&[CdnType::Fastly]);
         let request = urls(&["https://www.example.com/a?x=1#top"]);
-        assert_eq!(check(&alone(&site), &site, &request).ok().unwrap().urls[0].as_str(), "https://www.example.com/a?x=1");
+        assert_eq!(
+            check(&alone(&site), &site, &request).ok().unwrap().urls[0].as_str(),
+            "https://www.example.com/a?x=1"
+        );
     }
 
     #[test]

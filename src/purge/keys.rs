@@ -67,8 +67,9 @@ fn below(prefix: &str) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{capabilities, plan_alone as plan, site};
+    use super::super::testing::{capabilities, site};
     use super::*;
+    use crate::purge::plan;
 
     fn request(json: &str) -> PurgeRequest {
         serde_json::from_str(json).unwrap()

@@ -1,6 +1,5 @@
 //! A site with CDNs, for tests of this module and of the worker.
 
-use super::{ItemError, JobPlan, Means, PurgeRequest, plan};
 use crate::cdn::Capabilities;
 use crate::config::secret::Secret;
 use crate::config::{Cdn, CdnSettings, Claims, CloudflarePlan, Everything, Site, testing};
@@ -13,15 +12,6 @@ use std::time::Duration;
 pub(crate) fn site(types: &[CdnType]) -> Site {
     let cdns = types.iter().map(|cdn_type| Arc::new(cdn(*cdn_type))).collect();
     Site { cdns, ..testing::site("www") }
-}
-
-/// The plan for a site that is the only one.
-pub(crate) fn plan_alone<M: Into<Means>>(
-    site: &Site,
-    means: &dyn Fn(&Cdn) -> M,
-    request: &PurgeRequest,
-) -> Result<Vec<JobPlan>, Vec<ItemError>> {
-    plan(&alone(site), site, means, request)
 }
 
 /// What a site claims that is the only one.

@@ -255,7 +255,11 @@ mod tests {
             assert_eq!(own_form(others), None, "{others}");
         }
         // One digit less, one more, and one that is none.
-        for digest in ["bb37059158e85e11be62f969f2a04c1", "bb37059158e85e11be62f969f2a04c100", "gb37059158e85e11be62f969f2a04c10"] {
+        for digest in [
+            "bb37059158e85e11be62f969f2a04c1",
+            "bb37059158e85e11be62f969f2a04c100",
+            "gb37059158e85e11be62f969f2a04c10",
+        ] {
             assert_eq!(own_form(&format!("p-{digest}")), None, "{digest}");
         }
         assert_eq!(site_of(&site_tag("www")), Some("www"));

@@ -54,8 +54,24 @@ fn worlds() -> impl Strategy<Value = World> {
 }
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
-    let call = (0..routes().len(), 0..=SITES.len(), 0..SITES.len(), 0..HOSTS.len(), 0..PAGES.len(), 0..9usize, any::<bool>())
-        .prop_map(|(route, site, other, host, page, kind, key)| Call { route, site, other, host, page, kind, key });
+    let call = (
+        0..routes().len(),
+        0..=SITES.len(),
+        0..SITES.len(),
+        0..HOSTS.len(),
+        0..PAGES.len(),
+        0..9usize,
+        any::<bool>(),
+    )
+        .prop_map(|(route, site, other, host, page, kind, key)| Call {
+            route,
+            site,
+            other,
+            host,
+            page,
+            kind,
+            key,
+        });
     // Purges are what reaches out.
     let purge = |call: Call| Call { route: if call.kind % 2 == 0 { 0 } else { call.route }, ..call };
     prop::collection::vec(call.prop_map(purge), 1..12)
@@ -69,14 +85,16 @@ fn host(index: usize) -> String {
 impl World {
     fn site(&self, index: usize) -> Site {
         let hosts = HOSTS.iter().zip(&self.hosts).filter(|(_, (of, _))| *of == Some(index));
-        let at_cdn = HOSTS.iter().zip(&self.hosts).filter(|(host, (_, at))| *at == Some(index) && !host.contains('*'));
+        let at_cdn =
+            HOSTS.iter().zip(&self.hosts).filter(|(host, (_, at))| *at == Some(index) && !host.contains('*'));
         let hosts: Vec<_> = hosts.map(|(host, _)| (*host).to_owned()).collect();
         let exact = hosts.iter().filter(|host| !host.starts_with('*')).cloned();
         let at_cdn: Vec<_> = exact.chain(at_cdn.map(|(host, _)| (*host).to_owned())).collect();
         // All share one service, whose names are therefore the same.
         let fastly = Cdn { hosts: at_cdn.clone(), ..fastly() };
         let varnish = Cdn { hosts: at_cdn, ..varnish() };
-        let mut site = Site { default: self.default == Some(index), ..site(SITES[index], vec![fastly, varnish]) };
+        let mut site =
+            Site { default: self.default == Some(index), ..site(SITES[index], vec![fastly, varnish]) };
         site.hosts = hosts;
         site.policy.tags.sections = 1;
         site
@@ -132,7 +150,7 @@ impl World {
             ItemKind::Prefix => self.is_foreign(item.value.split('/').next().unwrap()),
             ItemKind::Url => {
                 self.is_foreign(Url::parse(&item.value).unwrap().host_str().unwrap().trim_end_matches('.'))
-            },
+            }
         };
         jobs.iter().flat_map(|job| &job.items).find(is_foreign).cloned()
     }
@@ -157,8 +175,10 @@ fn body(id: &str, call: &Call) -> String {
         "setLogFilter" => r#"{"filter": "debug"}"#.to_owned(),
         "pauseCdn" => r#"{"reason": "x"}"#.to_owned(),
         // Neither asks for anything, or so it seems.
-        "checkCredentials" | "resumeCdn" | "cancelPurge" | "retryPurge" | "acknowledgePurge" | "listPurges"
-        | "getPurge" | "listSites" | "getSite" | "reload" | "getLogFilter" | "listen" => String::new(),
+        "checkCredentials" | "resumeCdn" | "cancelPurge" | "retryPurge" | "acknowledgePurge"
+        | "listPurges" | "getPurge" | "listSites" | "getSite" | "reload" | "getLogFilter" | "listen" => {
+            String::new()
+        }
         _ => panic!("what may a limited token do with {id}?"),
     }
 }
@@ -185,8 +205,11 @@ async fn hold(world: World, calls: Vec<Call>) -> Result<(), TestCaseError> {
     let plans = planned.clone();
     let state = Arc::get_mut(&mut api.state).unwrap();
     state.planner = Box::new(move |config, site, request| {
-        let jobs = crate::purge::plan(&Claims::of(&config.sites), site, &capabilities, request);
-        let refused = |error: crate::purge::ItemError| crate::admin::problem::BadItem { item: error.item, message: error.message };
+        let jobs = crate::purge::plan_among(&Claims::of(&config.sites), site, &capabilities, request);
+        let refused = |error: crate::purge::ItemError| crate::admin::problem::BadItem {
+            item: error.item,
+            message: error.message,
+        };
         let jobs = jobs.map_err(|errors| errors.into_iter().map(refused).collect::<Vec<_>>())?;
         plans.lock().unwrap().push(jobs.clone());
         Ok(jobs)
@@ -197,24 +220,29 @@ async fn hold(world: World, calls: Vec<Call>) -> Result<(), TestCaseError> {
     let mut ids = Vec::new();
     for site in SITES {
         let body = format!(r#"{{"tags": ["t-of-{site}"], "reason": "words-of-{site}"}}"#);
-        let request = with_header(post(&format!("/v1/sites/{site}/purges"), "root", &body), "idempotency-key", "k");
+        let request =
+            with_header(post(&format!("/v1/sites/{site}/purges"), "root", &body), "idempotency-key", "k");
         ids.push(api.call(request).await.json()["id"].as_str().unwrap().to_owned());
         let key = CdnKey { site: site.to_owned(), cdn: "varnish".to_owned() };
         store.set_paused(key, PausedBy::Person, Some(format!("words-of-{site}"))).await.unwrap();
     }
     planned.lock().unwrap().clear();
-    let mut stream = open_stream(&api).await;
+    let stream = open_stream(&api).await;
     let before = state_of(&api, &store, &world).await;
 
     let table = routes();
     for call in &calls {
         let route = &table[call.route];
         // What needs no token is the same for everybody.
-        if route.scopes.is_empty() || route.id == "listen" || route.id == "checkCredentials" && call.site < SITES.len() && world.own[call.site] {
+        if route.scopes.is_empty()
+            || route.id == "listen"
+            || route.id == "checkCredentials" && call.site < SITES.len() && world.own[call.site]
+        {
             continue;
         }
         let site = SITES.get(call.site).copied().unwrap_or("nowhere");
-        let path = route.path.replace("{site}", site).replace("{cdn}", "varnish").replace("{id}", &ids[call.other]);
+        let path =
+            route.path.replace("{site}", site).replace("{cdn}", "varnish").replace("{id}", &ids[call.other]);
         let path = match route.id {
             "listPurges" if call.kind % 3 == 0 => format!("{path}?site={site}"),
             "listPurges" => format!("{path}?limit=100&cursor={}", "f".repeat(32)),
@@ -228,7 +256,9 @@ async fn hold(world: World, calls: Vec<Call>) -> Result<(), TestCaseError> {
         let reply = api.call(request).await;
         prop_assert_ne!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
         for (index, site) in SITES.into_iter().enumerate().filter(|(index, _)| !world.own[*index]) {
-            let shown = format!("{:?} {}", reply.headers, reply.body).replace(&path, "").replace(&format!("`{}`", ids[call.other]), "");
+            let shown = format!("{:?} {}", reply.headers, reply.body)
+                .replace(&path, "")
+                .replace(&format!("`{}`", ids[call.other]), "");
             for secret in [format!("words-of-{site}"), format!("t-of-{site}"), ids[index].clone()] {
                 prop_assert!(!shown.contains(&secret), "{} shows {secret}: {}", route.id, reply.body);
             }

@@ -186,10 +186,18 @@ async fn a_name_that_is_not_ours_reads_nothing() {
     };
     for target in ["/metrics", "/readyz", "/healthz", "/", "/v1/openapi.json", "/v1/sites", "/nothing"] {
         let answer = get(target, "rebound.evil.test:9180").await;
-        assert!(answer.starts_with("HTTP/1.1 421 ") && answer.contains("`admin.hosts`"), "{target}: {answer}");
-        assert!(answer.contains("urn:origin-shim:problem:misdirected") && answer.contains("no-store"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 421 ") && answer.contains("`admin.hosts`"),
+            "{target}: {answer}"
+        );
+        assert!(
+            answer.contains("urn:origin-shim:problem:misdirected") && answer.contains("no-store"),
+            "{answer}"
+        );
     }
-    for host in ["localhost:9180", "127.0.0.1", "[::1]:80", "10.0.0.1", "admin.example.com", "ADMIN.example.com:80"] {
+    for host in
+        ["localhost:9180", "127.0.0.1", "[::1]:80", "10.0.0.1", "admin.example.com", "ADMIN.example.com:80"]
+    {
         assert!(get("/metrics", host).await.starts_with("HTTP/1.1 200 "), "{host}");
     }
     // The target says it, too.
@@ -211,7 +219,10 @@ async fn what_the_data_plane_refuses_is_refused_here() {
         ("GET /healthz HTTP/1.1\nHost: localhost\n\n", 400),
         ("GET /healthz HTTP/1.1\r\n\r\n", 400),
         ("GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
-        ("POST /v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (
+            "POST /v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
         ("TRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
         ("GET / HTTP/1.1\r\nHost: localhost\r\nExpect: x\r\n\r\n", 417),
     ] {
@@ -223,7 +234,8 @@ async fn what_the_data_plane_refuses_is_refused_here() {
     let good = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let bad = good.replace("\r\nHost", "\nHost");
     let answers = exchange(&server, &format!("{good}{good}{bad}{good}")).await;
-    let statuses: Vec<_> = answers.match_indices("HTTP/1.1 ").map(|(at, _)| &answers[at + 9..at + 12]).collect();
+    let statuses: Vec<_> =
+        answers.match_indices("HTTP/1.1 ").map(|(at, _)| &answers[at + 9..at + 12]).collect();
     assert_eq!(statuses, ["200", "200", "400"], "{answers}");
 }
 

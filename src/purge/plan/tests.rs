@@ -1,6 +1,6 @@
 mod untagged;
 
-use super::super::testing::{capabilities, plan_alone as plan, site};
+use super::super::testing::{capabilities, site};
 use super::*;
 use crate::rewrite::aem::{ComputeKeys, Ids, Partition, Project};
 use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};

@@ -6,7 +6,7 @@ use crate::cdn::{
     SignContext, Verdict,
 };
 use crate::config::{Admin, Config, Server, Site};
-use crate::purge::{PurgeRequest, testing};
+use crate::purge::{PurgeRequest, plan, testing};
 use crate::rewrite::CdnType;
 use crate::store::{CdnKey, Claim, NewPurge, PurgeView, SqliteStore, Store};
 use crate::view::PurgeHealthView;
@@ -274,7 +274,7 @@ impl Shim {
 
     pub(super) async fn accept_request(&self, site: usize, id: &str, request: PurgeRequest, now_ms: i64) {
         let site = &self.config.sites[site];
-        let jobs = testing::plan_alone(site, &testing::capabilities, &request).unwrap();
+        let jobs = plan(site, &testing::capabilities, &request).unwrap();
         let purge = NewPurge {
             id: id.into(),
             site: site.name.clone(),

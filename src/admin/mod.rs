@@ -159,6 +159,8 @@ pub struct Limits {
     large_bodies: Turns,
     /// Checks of credentials at the same time.
     credential_checks: Semaphore,
+    /// Who may wait for one.
+    checkers: Shares,
     /// Listeners to events.
     streams: Shares,
     failures: throttle::Failures,
@@ -170,6 +172,7 @@ impl Default for Limits {
             waiters: Shares::new(128, 32, 64),
             large_bodies: Turns::default(),
             credential_checks: Semaphore::new(1),
+            checkers: Shares::new(32, credentials::PER_TOKEN, 8),
             streams: Shares::new(stream::STREAMS, stream::PER_TOKEN, stream::PER_ADDRESS),
             failures: throttle::Failures::default(),
         }

@@ -36,7 +36,7 @@ pub enum Kind {
     Misdirected,
     /// A request that the data plane would refuse, too, with this status.
     Refused(StatusCode),
-    /// Too many failed logins, or too many event streams.
+    /// Too many failed logins, event streams, or checks of credentials.
     TooMany,
     /// A defect of the shim.
     Internal,

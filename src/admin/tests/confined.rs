@@ -73,7 +73,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
             key,
         });
     // Purges are what reaches out.
-    let purge = |call: Call| Call { route: if call.kind % 2 == 0 { 0 } else { call.route }, ..call };
+    let purge = |call: Call| Call { route: if call.kind.is_multiple_of(2) { 0 } else { call.route }, ..call };
     prop::collection::vec(call.prop_map(purge), 1..12)
 }
 
@@ -244,7 +244,7 @@ async fn hold(world: World, calls: Vec<Call>) -> Result<(), TestCaseError> {
         let path =
             route.path.replace("{site}", site).replace("{cdn}", "varnish").replace("{id}", &ids[call.other]);
         let path = match route.id {
-            "listPurges" if call.kind % 3 == 0 => format!("{path}?site={site}"),
+            "listPurges" if call.kind.is_multiple_of(3) => format!("{path}?site={site}"),
             "listPurges" => format!("{path}?limit=100&cursor={}", "f".repeat(32)),
             _ => path,
         };

@@ -1,7 +1,8 @@
 //! Who calls, and what they may do: bearer tokens with scopes and sites.
 
+use super::places::Place;
 use super::problem::{Kind, Problem};
-use super::throttle::Refusal;
+use super::throttle::{Refusal, network};
 use super::{Peer, State};
 use crate::config::{AdminToken, Config, Scope, Site};
 use axum::extract::{self, Request};
@@ -9,7 +10,7 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 use subtle::ConstantTimeEq;
@@ -20,6 +21,8 @@ pub(super) struct Caller {
     config: Arc<Config>,
     /// Index in `config.admin.tokens`.
     token: usize,
+    /// Where it calls from, of IPv6 the /64.
+    network: IpAddr,
 }
 
 /// Lets a request with a known token pass, as a [`Caller`] extension; any other gets the same 401.
@@ -32,7 +35,11 @@ pub(super) async fn require_token(
     let config = state.config.load_full();
     match bearer(request.headers()).and_then(|token| find(&config.admin.tokens, token)) {
         Some(token) => {
-            request.extensions_mut().insert(Caller { config, token });
+            let caller = Caller { config, token, network: network(peer.ip()) };
+            if let Some(place) = request.extensions().get::<Place>() {
+                place.known_as(caller.name());
+            }
+            request.extensions_mut().insert(caller);
             Ok(next.run(request).await)
         }
         None => Err(refuse(&state, peer)),
@@ -104,7 +111,7 @@ impl Caller {
             return Some(self.clone());
         }
         let token = find(&config.admin.tokens, self.token().token.expose().as_bytes())?;
-        Some(Self { config, token })
+        Some(Self { config, token, network: self.network })
     }
 
     /// Whether the token has a scope.
@@ -115,6 +122,11 @@ impl Caller {
     /// The token's name, for the audit line.
     pub(super) fn name(&self) -> &str {
         &self.token().name
+    }
+
+    /// Where it calls from, of IPv6 the /64.
+    pub(super) fn network(&self) -> IpAddr {
+        self.network
     }
 
     /// Refuses a caller whose token has none of `scopes`, naming the first.

@@ -2,7 +2,8 @@
 
 use super::auth::Caller;
 use super::extract::{Segment, optional_json};
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
+use super::shares::Who;
 use super::{Peer, State, audit};
 use crate::cdn::{self, CdnReport};
 use crate::view::wall_ms;
@@ -12,6 +13,9 @@ use axum::response::Json;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+/// Checks that one token may have waiting or under way: others want theirs, too.
+pub(super) const PER_TOKEN: usize = 2;
 
 /// How the credentials are checked.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -40,8 +44,13 @@ pub(super) async fn check(
     body: Body,
 ) -> Result<Json<CheckedCredentials>, Problem> {
     let site = caller.site(&site)?.clone();
-    let CheckRequest { probe } = optional_json(&state.limits, body).await?;
+    let CheckRequest { probe } = optional_json(&state.limits, &caller, body).await?;
     // The calls count towards the accounts' rates, so no crowd of callers may make them at once.
+    let _place = state.limits.checkers.take(Who::is(&caller)).map_err(|_| {
+        let detail =
+            format!("{PER_TOKEN} checks with token `{}`, or many in all, are under way.", caller.name());
+        Problem::new(Kind::TooMany, detail)
+    })?;
     let _turn = state.limits.credential_checks.acquire().await;
     let what = if probe { "credentials checked with a probe" } else { "credentials checked" };
     audit::changed(&caller, peer, &site.name, "", what);

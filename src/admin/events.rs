@@ -72,7 +72,7 @@ pub struct HealthEvent {
 /// `event: lagged`: the client read too slowly. It should look at everything again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LaggedEvent {
-    /// Events that it missed.
+    /// Events that passed it by, whether or not it would have been told of each.
     pub missed: u64,
 }
 

@@ -4,6 +4,7 @@ use super::auth::Caller;
 use super::extract::{Segment, json as read_json};
 use super::problem::{BadItem, Kind, Problem};
 use super::{State, sites};
+use crate::config::Site;
 use crate::explain::{self, Case, CaseError, Explanation, Request};
 use crate::rewrite::CdnType;
 use axum::body::Body;
@@ -61,7 +62,7 @@ pub(super) async fn explain(
     body: Body,
 ) -> Result<Json<Explanation>, Problem> {
     let site = caller.site(&site)?;
-    let question: Question = read_json(&state.limits, body).await?;
+    let question: Question = read_json(&state.limits, &caller, body).await?;
     let healthy = question.healthy;
     let Understood { request, status, response } = understand(question)?;
 
@@ -69,10 +70,14 @@ pub(super) async fn explain(
     let healthy = |_: &str, cdn: &str| {
         healthy.unwrap_or_else(|| now.iter().any(|health| health.name == cdn && health.healthy))
     };
-    let case =
-        Case::of(caller.config(), &request.url, healthy).map_err(no_case)?.held_against(&state.freshness);
+    let case = Case::of(caller.config(), &request.url, healthy)
+        .map_err(|error| match error {
+            CaseError::NoSite(_) if caller.limited_to().is_some() => elsewhere(site),
+            error => no_case(error),
+        })?
+        .held_against(&state.freshness);
     if case.site().name != site.name {
-        return Err(invalid("url", format!("is not served by the site `{}`", site.name)));
+        return Err(elsewhere(site));
     }
     if request.is_ambiguous(site) {
         return Err(invalid("cdn", "the site has CDNs of several types: say which one asks".to_owned()));
@@ -122,6 +127,11 @@ fn understand(question: Question) -> Result<Understood, Problem> {
         peer: question.peer,
     };
     Ok(Understood { request, status, response })
+}
+
+/// Whether another site serves it or none is for those to know who may see all.
+fn elsewhere(site: &Site) -> Problem {
+    invalid("url", format!("is not served by the site `{}`", site.name))
 }
 
 fn no_case(error: CaseError) -> Problem {

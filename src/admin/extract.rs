@@ -1,21 +1,24 @@
 //! What handlers take from a request: path segments, query parameters, JSON bodies. Whatever is wrong becomes a problem.
 
 use super::Limits;
+use super::auth::Caller;
 use super::problem::{Kind, Problem};
+use super::shares::Who;
+use super::turns::Turn;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Path, Query as AxumQuery};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body::{Body as _, Frame};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use std::time::Duration;
 
 /// The largest body, in bytes.
 const BODY_BYTES: u64 = 8 << 20;
-/// From this size on, in bytes, bodies take turns.
-const LARGE_BODY_BYTES: u64 = 64 << 10;
+/// So many bytes of a body are read at once; with more than those bodies take turns.
+const FREE_BYTES: u64 = 64 << 10;
 /// A body must arrive, and get its turn, within this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -60,29 +63,31 @@ pub(super) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
 }
 
 /// Reads a body as JSON, whatever its `Content-Type` says: a purge must not be lost to a careless client library.
-pub(super) async fn json<T: DeserializeOwned>(limits: &Limits, body: Body) -> Result<T, Problem> {
-    take(limits, body, parse).await
+pub(super) async fn json<T: DeserializeOwned>(
+    limits: &Limits,
+    caller: &Caller,
+    body: Body,
+) -> Result<T, Problem> {
+    take(limits, caller, body, parse).await
 }
 
 /// The same where a body need not be there.
-pub(super) async fn optional_json<T>(limits: &Limits, body: Body) -> Result<T, Problem>
+pub(super) async fn optional_json<T>(limits: &Limits, caller: &Caller, body: Body) -> Result<T, Problem>
 where
     T: DeserializeOwned + Default,
 {
-    take(limits, body, |body| if body.is_empty() { Ok(T::default()) } else { parse(body) }).await
+    take(limits, caller, body, |body| if body.is_empty() { Ok(T::default()) } else { parse(body) }).await
 }
 
 async fn take<T>(
     limits: &Limits,
+    caller: &Caller,
     body: Body,
     parse: impl FnOnce(&[u8]) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
     let reading = async {
-        let _turn = match body.size_hint().upper() {
-            Some(bytes) if bytes < LARGE_BODY_BYTES => None,
-            _ => limits.large_bodies.acquire().await.ok(),
-        };
-        parse(&read(body).await?)
+        let (bytes, _turn) = read(limits, caller, body).await?;
+        parse(&bytes)
     };
     match tokio::time::timeout(BODY_TIMEOUT, reading).await {
         Ok(result) => result,
@@ -93,16 +98,52 @@ async fn take<T>(
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Problem> {
+/// The whole body, and the turn that it has if it is a large one.
+async fn read<'l>(
+    limits: &'l Limits,
+    caller: &Caller,
+    mut body: Body,
+) -> Result<(Vec<u8>, Option<Turn<'l>>), Problem> {
     let too_large = || Problem::new(Kind::TooLarge, "The body is larger than 8 MiB: send several purges.");
     if body.size_hint().lower() > BODY_BYTES {
         return Err(too_large());
     }
-    // The limit fits any usize that the shim runs with.
-    match Limited::new(body, BODY_BYTES as usize).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => Err(Problem::new(Kind::BadRequest, "The body broke off.").because(error)),
+    let (mut bytes, mut turn) = (Vec::new(), None);
+    while let Some(frame) = next(&mut body, turn.as_ref()).await? {
+        let Ok(data) = frame.into_data() else { continue };
+        let length = bytes.len() as u64 + data.len() as u64;
+        if length > BODY_BYTES {
+            return Err(too_large());
+        }
+        if turn.is_none() && length > FREE_BYTES {
+            turn = Some(limits.large_bodies.take(Who::is(caller)).await);
+        }
+        if let Some(turn) = &turn {
+            turn.received(data.len());
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes, turn))
+}
+
+/// The next part of a body, as long as its turn lasts.
+async fn next(body: &mut Body, turn: Option<&Turn<'_>>) -> Result<Option<Frame<Bytes>>, Problem> {
+    let lost = async {
+        match turn {
+            Some(turn) => turn.lost().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        // What has arrived counts, even if it is late.
+        biased;
+        frame = body.frame() => frame
+            .transpose()
+            .map_err(|error| Problem::new(Kind::BadRequest, "The body broke off.").because(error)),
+        () = lost => {
+            let detail = "The body did not get on while others waited for their turn.";
+            Err(Problem::new(Kind::Timeout, detail))
+        }
     }
 }
 

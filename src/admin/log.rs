@@ -24,7 +24,23 @@ pub(super) struct LogFilter {
 }
 
 /// `GET /v1/log-filter`
-pub(super) async fn show() -> Result<Json<LogFilter>, Problem> {
+pub(super) async fn show(
+    extract::Extension(caller): extract::Extension<Caller>,
+) -> Result<Json<LogFilter>, Problem> {
+    for_all(&caller)?;
+    current()
+}
+
+/// It may name any site.
+fn for_all(caller: &Caller) -> Result<(), Problem> {
+    if caller.limited_to().is_some() {
+        let detail = format!("Token `{}` is for some sites only; the log concerns all.", caller.name());
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    Ok(())
+}
+
+fn current() -> Result<Json<LogFilter>, Problem> {
     telemetry::filter().map(|filter| Json(LogFilter { filter })).ok_or_else(no_log)
 }
 
@@ -35,11 +51,8 @@ pub(super) async fn change(
     extract::Extension(Peer(peer)): extract::Extension<Peer>,
     body: Body,
 ) -> Result<Json<LogFilter>, Problem> {
-    if caller.limited_to().is_some() {
-        let detail = format!("Token `{}` is for some sites only; the log concerns all.", caller.name());
-        return Err(Problem::new(Kind::Forbidden, detail));
-    }
-    let LogFilter { filter } = json(&state.limits, body).await?;
+    for_all(&caller)?;
+    let LogFilter { filter } = json(&state.limits, &caller, body).await?;
     if filter.len() > MAX_FILTER {
         return Err(invalid(format!("at most {MAX_FILTER} bytes")));
     }
@@ -48,7 +61,7 @@ pub(super) async fn change(
         _ => no_log(),
     })?;
     audit::changed(&caller, peer, "", filter.trim(), "log filter changed");
-    show().await
+    current()
 }
 
 fn invalid(message: String) -> Problem {

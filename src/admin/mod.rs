@@ -13,6 +13,8 @@
 //! | `sites.rs` | configuration without secrets, and how each CDN stands |
 //! | `explain.rs` | what the rewrite would do, and why |
 //! | `stream.rs`, `events.rs`, `poll.rs` | server-sent events: a listener, what is told, what is looked at |
+//! | `serve.rs`, `strict.rs`, `misdirected.rs`, `stall.rs` | the listener: what is a request, and whether it is for us |
+//! | `places.rs`, `shares.rs`, `turns.rs`, `throttle.rs` | no caller takes the place of others |
 //! | `reload.rs` | read the configuration again |
 //! | `log.rs` | what is logged |
 //! | `ops.rs`, `console.rs`, `openapi.rs` | probes and metrics, the page for people, the document for programs: no token needed |
@@ -35,17 +37,22 @@ mod extract;
 mod fresh;
 mod idempotency;
 mod log;
+mod misdirected;
 mod operate;
 mod ops;
+mod places;
 mod poll;
 mod publish;
 mod purges;
 mod routes;
 mod serve;
+mod shares;
 mod sites;
 mod stall;
 mod stream;
+mod strict;
 mod throttle;
+mod turns;
 mod untagged;
 mod wait;
 
@@ -71,6 +78,7 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use problem::{BadItem, Kind, Problem};
+use shares::Shares;
 use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -78,6 +86,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tracing::Instrument;
+use turns::Turns;
 
 /// The store must answer within this; a stalled disk becomes a 503, not a hanging caller.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -111,7 +120,8 @@ pub struct State {
 }
 
 /// Plans a purge for each CDN that it concerns, or names every item that cannot be purged.
-pub type Planner = dyn Fn(&Site, &PurgeRequest) -> Result<Vec<JobPlan>, Vec<BadItem>> + Send + Sync;
+pub type Planner =
+    dyn Fn(&Arc<Config>, &Site, &PurgeRequest) -> Result<Vec<JobPlan>, Vec<BadItem>> + Send + Sync;
 
 /// What the admin API needs from the workers.
 pub trait Control: Send + Sync {
@@ -145,23 +155,26 @@ pub struct CdnHealth {
 pub struct Limits {
     /// Requests that may wait for the end of their purge at the same time; one more is answered at once, as RFC 7240
     /// allows for every preference.
-    waiters: Semaphore,
-    /// Bodies over 64 KiB in memory at the same time.
-    large_bodies: Semaphore,
+    waiters: Shares,
+    /// Who may have a large body in memory.
+    large_bodies: Turns,
     /// Checks of credentials at the same time.
     credential_checks: Semaphore,
+    /// Who may wait for one.
+    checkers: Shares,
     /// Listeners to events.
-    streams: Arc<Semaphore>,
+    streams: Shares,
     failures: throttle::Failures,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            waiters: Semaphore::new(128),
-            large_bodies: Semaphore::new(4),
+            waiters: Shares::new(128, 32, 64),
+            large_bodies: Turns::default(),
             credential_checks: Semaphore::new(1),
-            streams: Arc::new(Semaphore::new(stream::STREAMS)),
+            checkers: Shares::new(32, credentials::PER_TOKEN, 8),
+            streams: Shares::new(stream::STREAMS, stream::PER_TOKEN, stream::PER_ADDRESS),
             failures: throttle::Failures::default(),
         }
     }
@@ -183,7 +196,10 @@ fn router(state: Arc<State>) -> Router {
 /// Outermost: names the request in the log, and keeps every answer out of caches.
 async fn surround(request: Request, next: Next) -> Response {
     let span = tracing::info_span!("admin", method = %request.method(), path = request.uri().path());
-    let mut response = next.run(request).instrument(span).await;
+    surrounded(next.run(request).instrument(span).await)
+}
+
+fn surrounded(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -79,7 +79,7 @@ fn operation(
     }
     let with_token = if route.scopes.is_empty() { &[] } else { PROBLEMS };
     let with_body = if route.body.is_some() { BODY_PROBLEMS } else { &[] };
-    for status in with_token.iter().chain(with_body).chain(route.problems) {
+    for status in [400, 421].iter().chain(with_token).chain(with_body).chain(route.problems) {
         let content = json!({ "application/problem+json": { "schema": problem } });
         responses.insert(status.to_string(), json!({ "description": means(*status), "content": content }));
     }
@@ -138,15 +138,18 @@ fn properties(reference: &Value, read: &mut SchemaGenerator) -> Map<String, Valu
 
 fn means(status: u16) -> &'static str {
     match status {
-        400 => "The request is malformed.",
+        400 => "The request is malformed, or ambiguous.",
         401 => "No valid token.",
         403 => "The token does not allow this.",
         404 => "There is no such thing, or none that this caller may see.",
-        408 => "The body did not arrive in time.",
+        408 => "The body did not arrive in time, or did not get on while others waited.",
         409 => "The purge is not in a state for this, or the `Idempotency-Key` is taken.",
         413 => "Too many bytes or items.",
+        421 => "The `Host` is neither an address nor `localhost` nor one of `admin.hosts`.",
         422 => "It cannot be carried out; `errors` names what is wrong.",
-        429 => "Too many failed logins, or listeners. `Retry-After` says when to try again.",
+        429 => {
+            "Too many failed logins, listeners, or checks of credentials. `Retry-After` says when to try again."
+        }
         _ => "The store cannot commit; nothing was accepted. `Retry-After` says when to try again.",
     }
 }

@@ -107,7 +107,7 @@ pub(super) async fn pause(
     body: Body,
 ) -> Result<Json<sites::Cdn>, Problem> {
     let key = cdn_key(&caller, site, cdn)?;
-    let request: PauseRequest = optional_json(&state.limits, body).await?;
+    let request: PauseRequest = optional_json(&state.limits, &caller, body).await?;
     let reason = request.reason.filter(|reason| !reason.trim().is_empty());
     if reason.as_ref().is_some_and(|reason| reason.chars().count() > purges::MAX_REASON) {
         let item = BadItem { item: "reason".to_owned(), message: "at most 1,000 characters".to_owned() };

@@ -32,7 +32,11 @@ pub enum Kind {
     Invalid,
     /// The configuration file cannot be used; the last good one stays.
     Configuration,
-    /// Too many failed logins, or too many event streams.
+    /// The `Host` is no name of the admin API's.
+    Misdirected,
+    /// A request that the data plane would refuse, too, with this status.
+    Refused(StatusCode),
+    /// Too many failed logins, event streams, or checks of credentials.
     TooMany,
     /// A defect of the shim.
     Internal,
@@ -65,6 +69,10 @@ impl Kind {
                 "configuration",
                 "The configuration cannot be used; the last good one stays",
             ),
+            Self::Misdirected => {
+                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The admin API does not go by this name")
+            }
+            Self::Refused(status) => (status, "refused", "The request is malformed, or ambiguous"),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not accepted, try again"),
@@ -168,7 +176,7 @@ impl IntoResponse for Problem {
                 );
             }
             // The rest of the body may still be under way.
-            Kind::Timeout | Kind::TooLarge => {
+            Kind::Timeout | Kind::TooLarge | Kind::Refused(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

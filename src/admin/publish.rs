@@ -29,7 +29,7 @@ pub(super) async fn create(
     let site = caller.site(&site)?;
     let store = state.store()?.clone();
 
-    let event: Event = read_json(&state.limits, body).await?;
+    let event: Event = read_json(&state.limits, &caller, body).await?;
     let request = purge_of(site, &event)?;
     // Of the event, not of its items: a changed rule does not make a repeat another call.
     let idempotency = idempotency::of_request(&headers, caller.name(), &site.name, &event);

@@ -5,6 +5,7 @@ use super::extract::{Query, Segment, json as read_json};
 use super::fresh::{self, Awaited};
 use super::json::{Extent, Page, Purge, state_word};
 use super::problem::{BadItem, Kind, Problem};
+use super::shares::Who;
 use super::{Peer, State, ask, commit, idempotency, wait};
 use crate::config::{Scope, Site};
 use crate::failpoint;
@@ -43,7 +44,7 @@ pub(super) async fn create(
     let site = caller.site(&site)?;
     let store = state.store()?.clone();
 
-    let request: PurgeRequest = read_json(&state.limits, body).await?;
+    let request: PurgeRequest = read_json(&state.limits, &caller, body).await?;
     let idempotency = idempotency::of_request(&headers, caller.name(), &site.name, &request);
     accept(&state, store, (&caller, peer), site, Asked { request, idempotency }, &headers).await
 }
@@ -72,12 +73,12 @@ pub(super) async fn accept(
     }
     caller.require(&[scope_of(&request, site)])?;
     let idempotency = idempotency?;
-    let mut jobs = plan(state, site, &request)?;
+    let mut jobs = plan(state, caller, site, &request)?;
 
     // Before the commit, so that whatever is accepted is guarded. A guard too many costs the origin a few requests.
     let (mut follow_ups, mut awaited) = fresh::guard(&state.freshness, site, &request, &jobs).await;
     if fresh::is_outrun(&state.freshness, site, &jobs) {
-        jobs = plan(state, site, &request)?;
+        jobs = plan(state, caller, site, &request)?;
         (follow_ups, awaited) = fresh::guard(&state.freshness, site, &request, &jobs).await;
     }
     let since_ms = state.freshness.clock.steady_ms();
@@ -104,7 +105,7 @@ pub(super) async fn accept(
         }
     };
     failpoint::reached("answering");
-    Ok(answer(state, &*store, wait::preferred(headers), purge).await)
+    Ok(answer(state, &*store, (caller, wait::preferred(headers)), purge).await)
 }
 
 /// Which scope a request needs: one, the broadest that it makes use of.
@@ -113,7 +114,12 @@ fn scope_of(request: &PurgeRequest, site: &Site) -> Scope {
 }
 
 /// The jobs of a purge: at least one, or the purge would be "done" without having reached any CDN.
-fn plan(state: &State, site: &Site, request: &PurgeRequest) -> Result<Vec<JobPlan>, Problem> {
+fn plan(
+    state: &State,
+    caller: &Caller,
+    site: &Site,
+    request: &PurgeRequest,
+) -> Result<Vec<JobPlan>, Problem> {
     let mut errors = Vec::new();
     let mut refuse = |item: &str, message: &str| {
         errors.push(BadItem { item: item.to_owned(), message: message.to_owned() });
@@ -135,7 +141,8 @@ fn plan(state: &State, site: &Site, request: &PurgeRequest) -> Result<Vec<JobPla
             refuse(name, "the site has no CDN of this name");
         }
     }
-    let planned = if errors.is_empty() { (state.planner)(site, request) } else { Err(errors) };
+    let planned =
+        if errors.is_empty() { (state.planner)(caller.config(), site, request) } else { Err(errors) };
     match planned {
         Ok(jobs) if jobs.is_empty() => {
             let inner = "the plan of a valid purge has no job";
@@ -248,9 +255,14 @@ async fn repeated(state: &State, store: &dyn Store, id: String) -> Result<Purge,
 }
 
 /// The 202, or the 200 of a purge that ended while the caller waited. From here on nothing fails: the purge is committed.
-async fn answer(state: &State, store: &dyn Store, wait: Option<Duration>, purge: Purge) -> Response {
+async fn answer(
+    state: &State,
+    store: &dyn Store,
+    (caller, wait): (&Caller, Option<Duration>),
+    purge: Purge,
+) -> Response {
     let location = format!("/v1/purges/{}", purge.id);
-    let waiting = wait.and_then(|wait| Some((wait, state.limits.waiters.try_acquire().ok()?)));
+    let waiting = wait.and_then(|wait| Some((wait, state.limits.waiters.take(Who::is(caller)).ok()?)));
     let Some((wait, _place)) = waiting else {
         return (StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(purge)).into_response();
     };

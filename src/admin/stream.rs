@@ -4,6 +4,7 @@ use super::State;
 use super::auth::Caller;
 use super::events::{Event, HealthEvent, LaggedEvent, frame, healths};
 use super::problem::{Kind, Problem};
+use super::shares::{Full, Share, Who};
 use crate::config::Scope;
 use axum::body::{Body, Bytes};
 use axum::extract;
@@ -17,10 +18,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 /// Streams at the same time.
 pub(super) const STREAMS: usize = 32;
+/// Of them with one token, and from one address.
+pub(super) const PER_TOKEN: usize = 8;
+pub(super) const PER_ADDRESS: usize = 16;
 /// Events on their way to one client; further ones wait in the ring.
 const UNDER_WAY: usize = 16;
 /// After this long without an event: a comment, so that nobody in between takes the connection for dead.
@@ -31,12 +36,14 @@ pub(super) async fn events(
     extract::State(state): extract::State<Arc<State>>,
     extract::Extension(caller): extract::Extension<Caller>,
 ) -> Result<Response, Problem> {
-    let place = state
-        .limits
-        .streams
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| Problem::new(Kind::TooMany, format!("{STREAMS} clients listen already.")))?;
+    let place = state.limits.streams.take(Who::is(&caller)).map_err(|full| {
+        let detail = match full {
+            Full::Token => format!("{PER_TOKEN} clients listen with token `{}` already.", caller.name()),
+            Full::Address => format!("{PER_ADDRESS} clients listen from this address already."),
+            Full::All => format!("{STREAMS} clients listen already."),
+        };
+        Problem::new(Kind::TooMany, detail)
+    })?;
     // Others hear now what this one is told as it comes, so that the next change is one for all.
     let healths = healths(&state);
     state.events.healths(&healths);
@@ -55,7 +62,7 @@ struct Listener {
     /// When it came.
     healths: Vec<HealthEvent>,
     sender: mpsc::Sender<Bytes>,
-    _place: OwnedSemaphorePermit,
+    _place: Share,
 }
 
 impl Listener {
@@ -75,9 +82,10 @@ impl Listener {
                 self.tell(frame("health", &health)).await?;
             }
         }
+        let mut told = Instant::now();
         loop {
             let next = tokio::select! {
-                next = tokio::time::timeout(KEEP_ALIVE, self.events.recv()) => next,
+                next = timeout_at(told + KEEP_ALIVE, self.events.recv()) => next,
                 () = self.sender.closed() => return None,
             };
             // A stream outlives reloads, but not what its token may see.
@@ -88,12 +96,14 @@ impl Listener {
             match next {
                 Err(_) => self.tell(Bytes::from_static(b": keep-alive\n\n")).await?,
                 Ok(Ok(event)) if self.may_see(&event) => self.tell(event.frame.clone()).await?,
-                Ok(Ok(_)) => {}
+                // Nor does it show that there was one.
+                Ok(Ok(_)) => continue,
                 Ok(Err(RecvError::Lagged(missed))) => {
                     self.tell(frame("lagged", &LaggedEvent { missed })).await?;
                 }
                 Ok(Err(RecvError::Closed)) => return None,
             }
+            told = Instant::now();
         }
     }
 

@@ -72,7 +72,7 @@ fn make_room(windows: &mut HashMap<IpAddr, Window>, now: Instant) {
 }
 
 /// Whom an address belongs to: of IPv6 everyone has a /64.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
         v4 => v4,

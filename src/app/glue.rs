@@ -4,29 +4,48 @@ use crate::admin::json::state_word;
 use crate::admin::problem::BadItem;
 use crate::admin::{CdnHealth, Control, Events, Planner};
 use crate::cdn;
-use crate::config::Cdn;
+use crate::config::{Cdn, Claims, Config};
 use crate::metrics::Metrics;
-use crate::purge::{Means, plan};
+use crate::purge::{Means, plan_among};
 use crate::store::{CdnKey, EndedJob, Verification};
 use crate::view::Freshness;
 use crate::worker::{CdnStatus, Engine, Observer};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// Plans with the capabilities of the adapters, and with what went to the CDNs without our tags.
 pub(super) fn planner(freshness: Arc<Freshness>) -> Box<Planner> {
-    Box::new(move |site, request| {
+    let known = Known::default();
+    Box::new(move |config, site, request| {
         let means = |cdn: &Cdn| Means {
             can: cdn::build(cdn).capabilities(),
             untagged: freshness
                 .without_tags(&site.name, site.mode, cdn.dialect.cdn)
                 .map(|why| why.to_string()),
         };
-        plan(site, &means, request).map_err(|errors| {
+        plan_among(&known.claims(config), site, &means, request).map_err(|errors| {
             errors.into_iter().map(|error| BadItem { item: error.item, message: error.message }).collect()
         })
     })
+}
+
+/// What the sites of the latest configuration claim, which takes time to find out where they are many.
+#[derive(Default)]
+struct Known(Mutex<Option<(Arc<Config>, Arc<Claims>)>>);
+
+impl Known {
+    fn claims(&self, config: &Arc<Config>) -> Arc<Claims> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((of, claims)) if Arc::ptr_eq(of, config) => claims.clone(),
+            _ => {
+                let claims = Arc::new(Claims::of(&config.sites));
+                *known = Some((config.clone(), claims.clone()));
+                claims
+            }
+        }
+    }
 }
 
 /// The engine as the admin API sees it: none before the store could be opened.

@@ -292,7 +292,7 @@ mod tests {
 
     /// What a command line prints and its exit code, against `api`.
     async fn run_line(api: &Api, token_name: &str, line: &str) -> Result<(String, u8), String> {
-        let server = start(api, 10).await;
+        let server = start(api).await;
         let client = Client::new(&format!("http://{}", server.address), &token(token_name)).unwrap();
         let args = parse(line).unwrap();
         let result = purge(&args, &args.request(), &client, false).await;
@@ -424,7 +424,7 @@ mod tests {
     #[tokio::test]
     async fn a_wait_that_the_server_cut_short_goes_on() {
         let api = Api::new();
-        let server = start(&api, 10).await;
+        let server = start(&api).await;
         let client = Client::new(&format!("http://{}", server.address), &token("cms")).unwrap();
         let args = parse("--path /a --wait").unwrap();
         let request = args.request();
@@ -462,7 +462,7 @@ mod tests {
     #[tokio::test]
     async fn a_shim_that_is_down_is_named() {
         let api = Api::new();
-        let address = start(&api, 1).await.stop_and_wait().await;
+        let address = start(&api).await.stop_and_wait().await;
         let client = Client::new(&format!("http://{address}"), "t").unwrap();
         let args = parse("--site www --path /a").unwrap();
         let error = purge(&args, &args.request(), &client, false).await.unwrap_err();

@@ -290,7 +290,7 @@ mod tests {
     }
 
     async fn try_line(api: &Api, line: &str) -> anyhow::Result<String> {
-        let server = start(api, 10).await;
+        let server = start(api).await;
         let client = Client::new(&format!("http://{}", server.address), &token("root")).unwrap();
         let line = Line::try_parse_from(line.split_whitespace()).unwrap();
         purges(&line.args, &client).await

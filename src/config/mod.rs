@@ -4,6 +4,7 @@ pub mod duration;
 pub mod secret;
 
 mod at;
+mod claims;
 mod error;
 mod file;
 mod fingerprint;
@@ -19,6 +20,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use claims::Claims;
 pub use error::{ConfigError, Problem};
 pub use file::schema;
 pub use fingerprint::{Difference, Fingerprint};
@@ -189,6 +191,8 @@ impl Default for Limits {
 pub struct Admin {
     /// The admin listener.
     pub listen: SocketAddr,
+    /// Names under which it is reached, lower case; addresses and `localhost` are not among them.
+    pub hosts: Vec<String>,
     /// Who may call.
     pub tokens: Vec<AdminToken>,
 }

@@ -2,7 +2,9 @@
 //! deserves a second look.
 
 use super::at::At;
-use super::{Admin, Cdn, Config, Mode, OriginProtocol, OriginTls, Server, Site, Trust};
+use super::{
+    Admin, Cdn, CdnSettings, Claims, Config, Everything, Mode, OriginProtocol, OriginTls, Server, Site, Trust,
+};
 use crate::rewrite::{CdnType, Profile};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,13 +17,15 @@ pub fn validate(config: &Config, at: &At<'_>) {
     doubtful_server(&config.server, &at.key("server"));
     tokens(config, &at.key("admin").key("tokens"));
     let sites = at.key("sites");
+    shared_services(&config.sites, &sites);
+    let claims = Claims::of(&config.sites);
     unique(&sites, "name", config.sites.iter().map(|site| site.name.as_str()));
     hosts(&config.sites, &sites);
     for (at, site) in sites.each(&config.sites) {
         unique(&at.key("cdns"), "name", site.cdns.iter().map(|cdn| cdn.name.as_str()));
         dialects(site, &at.key("cdns"));
         client_certificates(site, &config.server, &at);
-        event_rules(site, &at.key("events"));
+        event_rules(&claims, site, &at.key("events"));
         doubtful_site(site, &at);
         for (at, cdn) in at.key("cdns").each(&site.cdns) {
             doubtful_cdn(site, cdn, &at);
@@ -105,6 +109,45 @@ fn hosts(sites: &[Arc<Site>], at: &At<'_>) {
     }
 }
 
+/// The purge-all of a service knows no sites.
+fn shared_services(sites: &[Arc<Site>], at: &At<'_>) {
+    // Of each service the first site, and the first other one.
+    let mut users: HashMap<(CdnType, String), (&str, Option<&str>)> = HashMap::new();
+    for (site, cdn) in sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn))) {
+        for service in services(cdn) {
+            let (first, other) = users.entry((cdn.dialect.cdn, service)).or_insert((&site.name, None));
+            if *first != site.name {
+                other.get_or_insert(&site.name);
+            }
+        }
+    }
+    for (at, site) in at.each(sites) {
+        for (at, cdn) in at.key("cdns").each(&site.cdns).filter(|(_, cdn)| cdn.everything == Everything::Cdn)
+        {
+            let of_service = |service| match users.get(&(cdn.dialect.cdn, service))? {
+                (first, other) if *first == site.name => *other,
+                (first, _) => Some(*first),
+            };
+            if let Some(other) = services(cdn).into_iter().find_map(of_service) {
+                at.key("everything").warn(format!(
+                    "a purge of everything empties the cache for site `{other}`, too: it uses the same service"
+                ));
+            }
+        }
+    }
+}
+
+/// What a CDN's purge-all empties.
+fn services(cdn: &Cdn) -> Vec<String> {
+    match &cdn.settings {
+        CdnSettings::Fastly { service_id, .. } => vec![service_id.clone()],
+        CdnSettings::Cloudflare { zone_id, .. } => vec![zone_id.clone()],
+        CdnSettings::Cloudfront { distribution_id, .. } => vec![distribution_id.clone()],
+        CdnSettings::Varnish { api_urls } => api_urls.clone(),
+        CdnSettings::Akamai { cp_codes, .. } => cp_codes.iter().map(u64::to_string).collect(),
+    }
+}
+
 /// A response for one type of CDN has one set of headers.
 fn dialects(site: &Site, at: &At<'_>) {
     for (index, cdn) in site.cdns.iter().enumerate() {
@@ -136,8 +179,8 @@ fn client_certificates(site: &Site, server: &Server, at: &At<'_>) {
     }
 }
 
-/// A prefix that one of the CDNs cannot purge would refuse every event of its rule.
-fn event_rules(site: &Site, at: &At<'_>) {
+/// A prefix that one of the CDNs cannot purge would refuse every event of its rule, and so would a tag that no purge may name.
+fn event_rules(claims: &Claims, site: &Site, at: &At<'_>) {
     let sections = usize::from(site.policy.tags.sections);
     for (at, rule) in at.each(&site.events.rules) {
         let without_tags = site.cdns.iter().find(|cdn| cdn.dialect.tag_header.is_none());
@@ -146,6 +189,11 @@ fn event_rules(site: &Site, at: &At<'_>) {
                 "`{}` has no `tag_header`: every event of this rule purges everything there",
                 cdn.name
             ));
+        }
+        for (at, tag) in at.key("purge_tags").each(&rule.tags) {
+            if let Err(why) = claims.may_name(&site.name, tag) {
+                at.error(why);
+            }
         }
         for (at, prefix) in at.key("purge_prefixes").each(&rule.prefixes) {
             let depth = prefix.matches('/').count().saturating_sub(1);

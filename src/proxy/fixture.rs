@@ -21,7 +21,7 @@ pub fn limits() -> Limits {
 pub fn config(sites: Vec<Site>) -> Config {
     Config {
         server: Server { workers: 1, ..Server::default() },
-        admin: Admin { listen: ([127, 0, 0, 1], 0).into(), tokens: vec![] },
+        admin: Admin { listen: ([127, 0, 0, 1], 0).into(), hosts: vec![], tokens: vec![] },
         store: Store { path: None, retention: Duration::from_secs(60) },
         log: crate::config::Log::default(),
         sites: sites.into_iter().map(Arc::new).collect(),

@@ -8,7 +8,7 @@ use super::host;
 use super::roots::{self, Roots};
 use super::upstream::{Identity, Upstream, Upstreams};
 use crate::config::{
-    Config, Limits, Mode, OriginCheck, OriginHost, OriginProtocol, OriginSettings, OriginUrl, Trust,
+    Claims, Config, Limits, Mode, OriginCheck, OriginHost, OriginProtocol, OriginSettings, OriginUrl, Trust,
 };
 use crate::head::FieldLine;
 use crate::listen::tls::TlsError;
@@ -20,7 +20,6 @@ use http::{HeaderValue, header};
 use ipnet::IpNet;
 use rustls::ClientConfig;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,16 +34,10 @@ pub struct Routing {
     trusted_proxies: Vec<IpNet>,
     proxy_protocol: Vec<IpNet>,
     sites: Vec<Site>,
-    exact: ByHost,
-    /// By what follows the `*.`.
-    wildcard: ByHost,
-    default: Option<usize>,
+    claims: Claims,
     /// Counts the requests that belong to no site.
     pub no_site: Arc<SiteMetrics>,
 }
-
-/// Sites by host. Only the configuration chooses what is in it, so the hash needs no secret.
-type ByHost = HashMap<String, usize, foldhash::fast::FixedState>;
 
 /// One site.
 #[derive(Debug)]
@@ -150,8 +143,8 @@ pub enum RoutingError {
 pub(super) fn of(routing: &Routing, host: &HeaderValue) -> Result<usize, ProxyError> {
     let text = host.to_str().ok();
     // What a site is known by is a legal host in its normal form.
-    if let Some(site) = text.and_then(|host| routing.exact.get(host)) {
-        return Ok(*site);
+    if let Some(site) = text.and_then(|host| routing.claims.exact(host)) {
+        return Ok(site);
     }
     let host = text.and_then(host::of_authority).ok_or(ProxyError::BadRequest("the Host is not legal"))?;
     routing.find(&host).ok_or_else(|| ProxyError::UnknownHost(host.into_owned()))
@@ -172,22 +165,10 @@ impl Routing {
             trusted_proxies: config.server.trusted_proxies.clone(),
             proxy_protocol: config.server.proxy_protocol.clone(),
             sites: Vec::with_capacity(config.sites.len()),
-            exact: ByHost::default(),
-            wildcard: ByHost::default(),
-            default: None,
+            claims: Claims::of(&config.sites),
             no_site: metrics.site(""),
         };
-        for (index, site) in config.sites.iter().enumerate() {
-            for host in &site.hosts {
-                // Hosts are unique in a checked configuration; were one not, the first site would keep it.
-                match host.strip_prefix("*.") {
-                    Some(parent) => routing.wildcard.entry(parent.to_ascii_lowercase()).or_insert(index),
-                    None => routing.exact.entry(host.to_ascii_lowercase()).or_insert(index),
-                };
-            }
-            if site.default {
-                routing.default.get_or_insert(index);
-            }
+        for site in &config.sites {
             routing.sites.push(Site::compile(site, metrics, health, roots, upstreams)?);
         }
         Ok(routing)
@@ -195,11 +176,7 @@ impl Routing {
 
     /// The number of the site of a (lower-case) host: exact, then the longest wildcard, then the default site.
     pub fn find(&self, host: &str) -> Option<usize> {
-        let wildcard = || {
-            let parents = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
-            parents.into_iter().find_map(|parent| self.wildcard.get(parent))
-        };
-        self.exact.get(host).or_else(wildcard).copied().or(self.default)
+        self.claims.server(host)
     }
 
     /// Every site.

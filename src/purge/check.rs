@@ -1,7 +1,7 @@
 //! Is this a purge at all? Every wrong item is named, so that a caller can mend the whole request at once.
 
 use super::PurgeRequest;
-use crate::config::{Cdn, Site};
+use crate::config::{Cdn, Claims, Site};
 use crate::rewrite::nameable;
 use std::sync::Arc;
 use url::{Position, Url};
@@ -37,7 +37,11 @@ pub(super) struct Checked<'a> {
     pub(super) cdns: Vec<&'a Arc<Cdn>>,
 }
 
-pub(super) fn check<'a>(site: &'a Site, request: &'a PurgeRequest) -> Result<Checked<'a>, Vec<ItemError>> {
+pub(super) fn check<'a>(
+    claims: &Claims,
+    site: &'a Site,
+    request: &'a PurgeRequest,
+) -> Result<Checked<'a>, Vec<ItemError>> {
     let mut errors = Vec::new();
     let whole = |message: &str| ItemError {
         item: "urls, paths, tags, prefixes, everything".into(),
@@ -51,9 +55,9 @@ pub(super) fn check<'a>(site: &'a Site, request: &'a PurgeRequest) -> Result<Che
         _ => {}
     }
     each(&mut errors, "paths", &request.paths, path);
-    each(&mut errors, "tags", &request.tags, nameable::tag);
+    each(&mut errors, "tags", &request.tags, |text| tag(claims, site, text));
     each(&mut errors, "prefixes", &request.prefixes, prefix);
-    let urls = each(&mut errors, "urls", &request.urls, |text| url(site, text));
+    let urls = each(&mut errors, "urls", &request.urls, |text| url(claims, site, text));
     let cdns = cdns(site, request, &mut errors);
     if errors.is_empty() {
         unreached(site, &urls, &cdns, &mut errors);
@@ -104,7 +108,7 @@ fn cdns<'a>(site: &'a Site, request: &PurgeRequest, errors: &mut Vec<ItemError>)
     site.cdns.iter().filter(|cdn| names.contains(&cdn.name)).collect()
 }
 
-fn url(site: &Site, text: &str) -> Result<Url, String> {
+fn url(claims: &Claims, site: &Site, text: &str) -> Result<Url, String> {
     name(text)?;
     nameable::trimmed(text)?;
     nameable::without_wildcard(text)?;
@@ -118,7 +122,8 @@ fn url(site: &Site, text: &str) -> Result<Url, String> {
     }
     url.set_fragment(None);
     let host = url.host_str().unwrap_or_default();
-    if serves(site, host) || site.cdns.iter().any(|cdn| is_host_of(cdn, &url)) {
+    // As requests are looked up: a final dot is no difference.
+    if claims.may_purge(&site.name, host.strip_suffix('.').unwrap_or(host)) {
         Ok(url)
     } else {
         Err(format!("{} is not a host of this site or of its CDNs", shown(host)))
@@ -138,6 +143,11 @@ fn unreached(site: &Site, urls: &[Url], cdns: &[&Arc<Cdn>], errors: &mut Vec<Ite
 /// then, and Cloudflare would refuse.
 pub(super) fn takes(site: &Site, cdn: &Cdn, url: &Url) -> bool {
     is_host_of(cdn, url) || !site.cdns.iter().any(|other| is_host_of(other, url))
+}
+
+fn tag(claims: &Claims, site: &Site, text: &str) -> Result<(), String> {
+    nameable::tag(text)?;
+    claims.may_name(&site.name, text)
 }
 
 fn path(text: &str) -> Result<(), String> {
@@ -161,15 +171,6 @@ fn name(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether requests for `host` are the site's.
-fn serves(site: &Site, host: &str) -> bool {
-    let matches = |name: &String| match name.strip_prefix('*') {
-        Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
-        None => name == host,
-    };
-    site.default || site.hosts.iter().any(matches)
-}
-
 /// Whether the CDN's hosts name that of `url`.
 fn is_host_of(cdn: &Cdn, url: &Url) -> bool {
     let authority = &url[Position::BeforeHost..Position::AfterPort];
@@ -187,7 +188,7 @@ fn shown(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::site;
+    use super::super::testing::{alone, site};
     use super::*;
     use crate::rewrite::CdnType;
 
@@ -201,7 +202,7 @@ mod tests {
             .iter()
             .map(|cdn| Arc::new(Cdn { hosts: vec!["edge.example.net".into()], ..Cdn::clone(cdn) }))
             .collect();
-        let errors = check(&site, &request).err().unwrap_or_default();
+        let errors = check(&alone(&site), &site, &request).err().unwrap_or_default();
         let errors: Vec<_> =
             errors.iter().map(|error| format!("{}: {}", error.item, error.message)).collect();
         assert_eq!(errors.join("\n"), expected);
@@ -278,14 +279,17 @@ mod tests {
         let mut site = site(&[CdnType::Fastly]);
         site.hosts.clear();
         site.default = true;
-        assert!(check(&site, &urls(&["http://127.0.0.1:8080/a"])).is_ok());
+        assert!(check(&alone(&site), &site, &urls(&["http://127.0.0.1:8080/a"])).is_ok());
     }
 
     #[test]
     fn fragments_go() {
         let site = site(&[CdnType::Fastly]);
         let request = urls(&["https://www.example.com/a?x=1#top"]);
-        assert_eq!(check(&site, &request).ok().unwrap().urls[0].as_str(), "https://www.example.com/a?x=1");
+        assert_eq!(
+            check(&alone(&site), &site, &request).ok().unwrap().urls[0].as_str(),
+            "https://www.example.com/a?x=1"
+        );
     }
 
     #[test]

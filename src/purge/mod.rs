@@ -21,7 +21,7 @@ pub use check::ItemError;
 pub use cover::Cover;
 pub use fill::{Filling, Fit, Room, scheduling_kind};
 pub use keys::{item_key, keys_of};
-pub use plan::{Means, plan, widest};
+pub use plan::{Means, plan, plan_among, widest};
 pub use rate::Bucket;
 
 use crate::cdn::Item;

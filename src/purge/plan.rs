@@ -5,10 +5,11 @@
 use super::check::{Checked, ItemError, check, takes};
 use super::{JobPlan, PurgeMode, PurgeRequest, spellings};
 use crate::cdn::{Capabilities, Item, ItemKind};
-use crate::config::{Cdn, CdnSettings, CloudflarePlan, Everything, Site};
+use crate::config::{Cdn, CdnSettings, Claims, CloudflarePlan, Everything, Site};
 use crate::rewrite::path::normalise;
 use crate::rewrite::{CdnType, tags};
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
@@ -29,17 +30,18 @@ impl From<Capabilities> for Means {
 }
 
 /// Plans `request` for each CDN of the site that it concerns, in their order: every item that was asked for is covered on each
-/// of them. A CDN whose hosts none of the URLs names gets no job.
+/// of them. A CDN whose hosts none of the URLs names gets no job. `claims` are those of all sites.
 ///
 /// # Errors
 ///
-/// Each item that is wrong, or that one of the CDNs can purge in no way. Nothing is planned then.
-pub fn plan<M: Into<Means>>(
+/// Each item that is wrong, that is another site's, or that one of the CDNs can purge in no way. Nothing is planned then.
+pub fn plan_among<M: Into<Means>>(
+    claims: &Claims,
     site: &Site,
     means: &dyn Fn(&Cdn) -> M,
     request: &PurgeRequest,
 ) -> Result<Vec<JobPlan>, Vec<ItemError>> {
-    let wanted = check(site, request)?;
+    let wanted = check(claims, site, request)?;
     let mut errors = Vec::new();
     let mut jobs = Vec::new();
     for cdn in &wanted.cdns {
@@ -51,6 +53,15 @@ pub fn plan<M: Into<Means>>(
     }
     jobs.retain(|job| !job.items.is_empty());
     if errors.is_empty() { Ok(jobs) } else { Err(errors) }
+}
+
+/// [`plan_among`] for a site that is the only one.
+pub fn plan<M: Into<Means>>(
+    site: &Site,
+    means: &dyn Fn(&Cdn) -> M,
+    request: &PurgeRequest,
+) -> Result<Vec<JobPlan>, Vec<ItemError>> {
+    plan_among(&Claims::of(&[Arc::new(site.clone())]), site, means, request)
 }
 
 /// All of the site at this CDN, for want of anything narrower: its site tag if every copy has that, else the CDN's purge-all;

@@ -2,7 +2,7 @@
 
 use crate::cdn::Capabilities;
 use crate::config::secret::Secret;
-use crate::config::{Cdn, CdnSettings, CloudflarePlan, Everything, Site, testing};
+use crate::config::{Cdn, CdnSettings, Claims, CloudflarePlan, Everything, Site, testing};
 use crate::rewrite::{CdnType, Dialect};
 use http::HeaderName;
 use std::sync::Arc;
@@ -12,6 +12,11 @@ use std::time::Duration;
 pub(crate) fn site(types: &[CdnType]) -> Site {
     let cdns = types.iter().map(|cdn_type| Arc::new(cdn(*cdn_type))).collect();
     Site { cdns, ..testing::site("www") }
+}
+
+/// What a site claims that is the only one.
+pub(crate) fn alone(site: &Site) -> Claims {
+    Claims::of(&[Arc::new(site.clone())])
 }
 
 /// A CDN named by its type, for the host `www.example.com`.

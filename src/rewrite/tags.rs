@@ -29,7 +29,35 @@ pub(super) fn encode_bytes<'a>(cdn: CdnType, tag: &'a [u8], space: &'a mut Hex) 
 
 /// The tag that every response of the site carries.
 pub fn site_tag(site: &str) -> String {
-    ["site-", site].concat()
+    [SITE, site].concat()
+}
+
+/// The site that a tag would be the tag of.
+pub fn site_of(tag: &str) -> Option<&str> {
+    tag.strip_prefix(SITE)
+}
+
+const SITE: &str = "site-";
+
+/// What the shim makes a tag for, so that a purge names it in its own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnForm {
+    /// The page at a path.
+    Path,
+    /// What is below a prefix.
+    Section,
+}
+
+/// Whether a tag has the form of [`path_tag`] or [`section_tag`], of whatever site: the digest does not tell. Some CDNs do not
+/// tell case apart.
+pub fn own_form(tag: &str) -> Option<OwnForm> {
+    let form = match tag.as_bytes().first_chunk::<2>()? {
+        b"p-" | b"P-" => OwnForm::Path,
+        b"d-" | b"D-" => OwnForm::Section,
+        _ => return None,
+    };
+    let digest = &tag.as_bytes()[2..];
+    (digest.len() == size_of::<Hex>() && digest.iter().all(u8::is_ascii_hexdigit)).then_some(form)
 }
 
 /// The tag of the page at `path` (raw or normalised, without a query) of the site.
@@ -217,6 +245,25 @@ mod tests {
         assert_eq!(path_tag("www", "/café"), "p-5f6f607705c2d454a9a5cf134a0ca61a");
         assert_eq!(section_tag("www", "/blog/"), "d-c26c47e1871d6cc6d7a3142717203097");
         assert_eq!(section_tag("www", "/blog/2024/"), "d-52c60c18881cce95e24de77d5b4c0d3c");
+    }
+
+    #[test]
+    fn own_forms_are_told_from_an_origins_tags() {
+        assert_eq!(own_form(&path_tag("www", "/a")), Some(OwnForm::Path));
+        assert_eq!(own_form(&section_tag("www", "/a/").to_ascii_uppercase()), Some(OwnForm::Section));
+        for others in ["", "p", "p-", "d-1", "p-42", "product-42", "x-bb37059158e85e11be62f969f2a04c10"] {
+            assert_eq!(own_form(others), None, "{others}");
+        }
+        // One digit less, one more, and one that is none.
+        for digest in [
+            "bb37059158e85e11be62f969f2a04c1",
+            "bb37059158e85e11be62f969f2a04c100",
+            "gb37059158e85e11be62f969f2a04c10",
+        ] {
+            assert_eq!(own_form(&format!("p-{digest}")), None, "{digest}");
+        }
+        assert_eq!(site_of(&site_tag("www")), Some("www"));
+        assert_eq!(site_of("www"), None);
     }
 
     #[test]

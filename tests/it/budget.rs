@@ -166,6 +166,7 @@ workers = 1
 
 [admin]
 listen = "{admin}"
+hosts = ["www.example.test"]
 
 [store]
 url = "sqlite:store.db"

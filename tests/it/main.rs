@@ -33,6 +33,7 @@ mod purging;
 mod races;
 mod real_origins;
 mod send_queue;
+mod siege;
 mod spellings;
 mod stampede;
 mod support_proxy;

@@ -337,7 +337,7 @@ pub fn config(sites: Vec<Site>) -> Config {
             limits: limits(),
             ..Server::default()
         },
-        admin: Admin { listen: ([127, 0, 0, 1], 0).into(), tokens: vec![] },
+        admin: Admin { listen: ([127, 0, 0, 1], 0).into(), hosts: vec![], tokens: vec![] },
         store: Store { path: None, retention: Duration::from_secs(60) },
         sites: sites.into_iter().map(Arc::new).collect(),
     }

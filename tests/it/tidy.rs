@@ -31,6 +31,10 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "view",
             "metrics",
             "telemetry",
+            // What is a request, and whom it is for, is judged by the same code.
+            "head",
+            "listen",
+            "proxy",
             "explain",
             "cdn",
             "purge",

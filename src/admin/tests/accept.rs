@@ -118,7 +118,7 @@ async fn bad_input_gets_a_problem_that_names_the_place() {
 async fn each_item_that_cannot_be_planned_is_named() {
     let mut api = Api::new();
     let state = Arc::get_mut(&mut api.state).unwrap();
-    state.planner = Box::new(|_, request| {
+    state.planner = Box::new(|_, _, request| {
         let bad =
             |item: &String| BadItem { item: item.clone(), message: "the host is not the site's".to_owned() };
         Err(request.urls.iter().map(bad).collect())
@@ -131,7 +131,7 @@ async fn each_item_that_cannot_be_planned_is_named() {
 #[tokio::test]
 async fn a_plan_without_jobs_is_no_success() {
     let mut api = Api::new();
-    Arc::get_mut(&mut api.state).unwrap().planner = Box::new(|_, _| Ok(Vec::new()));
+    Arc::get_mut(&mut api.state).unwrap().planner = Box::new(|_, _, _| Ok(Vec::new()));
     let reply = api.call(post(PURGES, "cms", r#"{"tags": ["t"]}"#)).await;
     assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(api.store.len(), 0);

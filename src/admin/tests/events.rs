@@ -8,6 +8,7 @@ use crate::store::{CdnKey, EndedJob, Verification};
 use axum::body::Bytes;
 use serde_json::Value;
 use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
 
 /// One listener.
 struct Stream {
@@ -175,6 +176,22 @@ async fn a_quiet_stream_is_kept_alive_until_the_process_drains() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_others_are_told_does_not_keep_a_stream_quiet() {
+    let api = Api::new();
+    let mut stream = Stream::open(&api, "cms", 2).await;
+    let state = api.state.clone();
+    let _others = AbortOnDropHandle::new(tokio::spawn(async move {
+        for number in 0.. {
+            state.events.job_ended(&ended(&number.to_string(), "shop"));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }));
+    let began = tokio::time::Instant::now();
+    assert_eq!(stream.frame().await.as_deref(), Some(": keep-alive"));
+    assert_eq!(began.elapsed().as_secs(), 15);
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_reads_too_slowly_is_told_what_was_missed() {
     let api = Api::new();
     let mut stream = Stream::open(&api, "cms", 2).await;
@@ -193,12 +210,14 @@ async fn whoever_reads_too_slowly_is_told_what_was_missed() {
 async fn streams_are_limited_and_their_places_are_given_back() {
     let api = Api::new();
     let mut streams = Vec::new();
-    for _ in 0..crate::admin::stream::STREAMS {
+    for _ in 0..crate::admin::stream::PER_TOKEN {
         streams.push(Stream::open(&api, "cms", 0).await);
     }
     let refused = open(&api, "cms").await;
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.headers().contains_key("retry-after"));
+    // Others have their own share.
+    Stream::open(&api, "root", 0).await;
     streams.clear();
     // Each listener sees that its client went.
     tokio::time::sleep(Duration::from_millis(1)).await;

@@ -19,6 +19,7 @@ async fn what_is_logged_is_for_operators_of_all_sites() {
     check(put("cms", r#"{"filter": "debug"}"#), 403, "operate").await;
     check(put("operator", r#"{"filter": "debug"}"#), 403, "the log concerns all").await;
     check(get("/v1/log-filter", "auditor"), 403, "operate").await;
+    check(get("/v1/log-filter", "operator"), 403, "the log concerns all").await;
     check(put("root", r#"{"filter": "a=b=c"}"#), 422, "\"item\":\"filter\"").await;
     check(put("root", &format!(r#"{{"filter": "{}"}}"#, "a".repeat(1001))), 422, "at most 1000 bytes").await;
     check(put("root", r#"{"level": "debug"}"#), 422, "unknown field").await;

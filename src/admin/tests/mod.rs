@@ -2,6 +2,7 @@
 
 mod accept;
 mod auth;
+mod confined;
 mod events;
 mod explain;
 pub(crate) mod fake;
@@ -87,7 +88,7 @@ impl Api {
             store: Arc::new(opened.map_or_else(OnceLock::new, OnceLock::from)),
             control: control.clone(),
             freshness: Default::default(),
-            planner: Box::new(|site, request| Ok(plan(site, request))),
+            planner: Box::new(|_, site, request| Ok(plan(site, request))),
             sender: crate::cdn::Sender::new().unwrap(),
             reload: control.clone(),
             events: Arc::default(),
@@ -170,6 +171,7 @@ fn config() -> Config {
         server: server(),
         admin: Admin {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            hosts: vec!["admin.example.com".to_owned()],
             tokens: vec![
                 admin_token("cms", &[Read, Purge], Some("www")),
                 admin_token("root", &[Read, Purge, PurgeEverything, Operate], None),

@@ -148,3 +148,25 @@ async fn every_change_has_its_line_in_the_audit_log() {
     desk.api.call(post("/v1/reload", "root", "")).await;
     insta::assert_snapshot!(log.audit().replace(&id, "ID"));
 }
+
+#[tokio::test]
+async fn no_token_queues_up_all_checks_of_credentials() {
+    let api = Api::new();
+    // One is under way, and so are two of the operator's.
+    let _turn = api.state.limits.credential_checks.acquire().await.unwrap();
+    let check = |token: &str| api.call(post("/v1/sites/www/credentials/check", token, ""));
+    let waiting = async { tokio::join!(check("operator"), check("operator")) };
+    tokio::select! {
+        biased;
+        _ = waiting => panic!("somebody else has the turn"),
+        reply = check("operator") => {
+            assert_eq!(reply.status, StatusCode::TOO_MANY_REQUESTS);
+            assert!(reply.body.contains("2 checks with token `operator`"), "{}", reply.body);
+        }
+    }
+    tokio::select! {
+        biased;
+        _ = check("root") => panic!("somebody else has the turn"),
+        () = tokio::task::yield_now() => {}
+    }
+}

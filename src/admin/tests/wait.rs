@@ -1,6 +1,7 @@
 //! `Prefer: wait`, with a store that moves on when the test says so.
 
 use super::*;
+use crate::admin::shares::Who;
 use crate::purge::State as PurgeState;
 
 fn waiting(seconds: &str) -> Request<Body> {
@@ -77,8 +78,8 @@ async fn a_store_that_fails_after_the_commit_does_not_take_the_202_back() {
 #[tokio::test]
 async fn one_waiter_too_many_is_answered_at_once() {
     let api = Api::new();
-    let places = api.state.limits.waiters.available_permits();
-    let _all = api.state.limits.waiters.acquire_many(u32::try_from(places).unwrap()).await.unwrap();
+    let who = |token: &str| Who { token: token.to_owned(), network: [192, 0, 2, 1].into() };
+    let _all: Vec<_> = std::iter::from_fn(|| api.state.limits.waiters.take(who("cms")).ok()).collect();
     let reply = api.call(waiting("300")).await;
     assert_eq!((reply.status, reply.header("preference-applied")), (StatusCode::ACCEPTED, None));
 }

@@ -11,13 +11,17 @@ use serde::Deserialize;
 pub struct Admin {
     /// `IP:PORT`. Plain HTTP: keep it on loopback or a private network, since the tokens travel over it.
     pub listen: String,
+    /// Names under which it is reached, without port: requests whose `Host` is neither one of them nor an IP address nor
+    /// `localhost` get 421, or any web page could read it by a name of its own that leads here (DNS rebinding).
+    #[schemars(example = ["shim-admin.example.com"])]
+    pub hosts: Vec<String>,
     /// Who may call. Without a token only `/healthz`, `/readyz`, `/metrics`, and the pages `/` and `/v1/openapi.json` answer.
     pub tokens: Vec<Token>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:9180".to_owned(), tokens: Vec::new() }
+        Self { listen: "127.0.0.1:9180".to_owned(), hosts: Vec::new(), tokens: Vec::new() }
     }
 }
 

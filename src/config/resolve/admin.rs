@@ -1,6 +1,6 @@
 //! `[admin]`
 
-use super::{check_name, server};
+use super::{check_name, host, server};
 use crate::config::at::At;
 use crate::config::file::admin as file;
 use crate::config::secret::{Secret, SecretRef};
@@ -17,7 +17,11 @@ pub(super) fn resolve(file: &file::Admin, at: &At<'_>) -> Admin {
     if file.tokens.is_empty() {
         at.key("tokens").warn("without a token nobody can purge: only health and metrics answer");
     }
-    Admin { listen, tokens: at.key("tokens").each(&file.tokens).map(|(at, file)| token(file, &at)).collect() }
+    Admin {
+        listen,
+        hosts: at.key("hosts").each(&file.hosts).filter_map(|(at, text)| at.ok(host::exact(text))).collect(),
+        tokens: at.key("tokens").each(&file.tokens).map(|(at, file)| token(file, &at)).collect(),
+    }
 }
 
 fn token(file: &file::Token, at: &At<'_>) -> AdminToken {

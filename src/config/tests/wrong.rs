@@ -89,6 +89,8 @@ fn wrong_configurations() {
         ("tags where lifetimes are", cdn(&format!("{fastly}\ntag_header = \"Surrogate-Control\""))),
         ("tags where another CDN's lifetimes are", cdn("type = \"cloudfront\"\ndistribution_id = \"E1ABCDEF\"\ntag_header = \"Surrogate-Control\"\n")),
         ("lifetimes where tags are", cdn(&format!("{fastly}\nttl_header = \"Cache-Tag\""))),
+        ("events that purge what is not the site's", site("[[sites.events]]\non = [\"publish\"]\npurge_tags = [\"x\", \"Site-Shop\", \"p-0123456789abcdef0123456789abcdef\", \"d-0123456789abcdef0123456789abcdef\"]\n[[sites]]\nname = \"shop\"\nhosts = [\"shop.example.com\"]\norigin = \"http://a\"")),
+        ("names of the admin API", top("[admin]\nhosts = [\"admin.example.com\", \"*.example.com\", \"admin.example.com:9180\", \"http://admin\"]")),
         ("CDNs that do not agree", cdn(&format!("{fastly}\n[[sites.cdns]]\n{fastly}\nname = \"b\"\nttl_header = \"cdn-cache-control\"\ntag_header = \"x-key\"\n[[sites.cdns]]\n{fastly}"))),
     ];
     let mut answers = String::new();
@@ -141,6 +143,14 @@ fn doubtful_configurations() {
             site(&format!(
                 "{secret}\ncache = {{ edge_ttl = \"1h\", fallback_ttl = \"2h\", guard_ttl = \"1m\" }}\n{varnish}\n{token}"
             )),
+        ),
+        (
+            "everything at a service that two sites share",
+            site(&format!(
+                "{secret}\n{varnish}\neverything = \"cdn\"\n{}\nhosts = [\"b.example.com\"]\n{secret}\n{varnish}\n{token}",
+                SITE.replace("www", "shop")
+            ))
+            .replace("hosts = [\"shop.example.com\"]\n", ""),
         ),
         (
             "a rule twice",

@@ -364,7 +364,7 @@ pub(super) async fn seconds(seconds: u64) {
 fn config(site: Site) -> Config {
     Config {
         server: Server::default(),
-        admin: Admin { listen: ([127, 0, 0, 1], 0).into(), tokens: vec![] },
+        admin: Admin { listen: ([127, 0, 0, 1], 0).into(), hosts: vec![], tokens: vec![] },
         store: crate::config::Store { path: None, retention: Duration::from_secs(14 * 86_400) },
         log: crate::config::Log::default(),
         sites: vec![Arc::new(site)],

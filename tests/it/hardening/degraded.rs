@@ -22,7 +22,7 @@ fn origin() -> Origin {
 fn configuration(place: &Place, store: &str, origin: SocketAddr, cdns: &[String]) -> String {
     let cdns: String = cdns.iter().map(|cdn| format!("[[sites.cdns]]\n{cdn}\n")).collect();
     format!(
-        "[server]\nlisten = [\"{}\"]\nworkers = 2\n[admin]\nlisten = \"{}\"\n[[admin.tokens]]\nname = \"test\"\n\
+        "[server]\nlisten = [\"{}\"]\nworkers = 2\n[admin]\nlisten = \"{}\"\nhosts = [\"{HOST}\"]\n[[admin.tokens]]\nname = \"test\"\n\
          token = \"literal:{TOKEN}\"\nscopes = [\"read\", \"purge\"]\n[store]\nurl = \"sqlite:{store}\"\n[[sites]]\n\
          name = \"www\"\nhosts = [\"{HOST}\", \"www.example.com\"]\norigin = \"http://{origin}\"\n[sites.cache]\n\
          max_purge_lag = \"1s\"\n{cdns}",

@@ -61,7 +61,7 @@ impl Program {
     pub fn before(origin: SocketAddr, limits: &str) -> Self {
         Self::start(|Place { address, admin, .. }| {
             format!(
-                "[server]\nlisten = [\"{address}\"]\nworkers = 2\n[server.limits]\n{limits}\n[admin]\nlisten = \"{admin}\"\n\
+                "[server]\nlisten = [\"{address}\"]\nworkers = 2\n[server.limits]\n{limits}\n[admin]\nlisten = \"{admin}\"\nhosts = [\"{HOST}\"]\n\
                  [store]\nurl = \"sqlite:store.db\"\n[[sites]]\nname = \"www\"\nhosts = [\"{HOST}\", \"www.example.com\"]\n\
                  origin = \"http://{origin}\"\n"
             )

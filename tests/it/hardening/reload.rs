@@ -70,6 +70,7 @@ cert = "{n}.pem"
 key = "{n}.key"
 [admin]
 listen = "{}"
+hosts = ["www.example.test"]
 [[admin.tokens]]
 name = "test"
 token = "literal:{TOKEN}"

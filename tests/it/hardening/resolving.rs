@@ -40,7 +40,7 @@ fn traffic_follows_the_name_of_an_origin_and_stays_where_it_was_while_no_name_is
         |place| {
             format!(
                 "[server]\nlisten = [\"{}\"]\nworkers = 2\n[server.limits]\norigin_resolve_interval = \"50ms\"\n\
-                 [admin]\nlisten = \"{}\"\n[store]\nurl = \"sqlite:store.db\"\n[[sites]]\nname = \"www\"\n\
+                 [admin]\nlisten = \"{}\"\nhosts = [\"{HOST}\"]\n[store]\nurl = \"sqlite:store.db\"\n[[sites]]\nname = \"www\"\n\
                  hosts = [\"{HOST}\"]\norigin = \"http://moving.test:{}\"\n",
                 place.address,
                 place.admin,

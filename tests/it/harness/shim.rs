@@ -2,7 +2,7 @@
 
 use super::http::{Answer, Download, Request};
 use super::process::Process;
-use super::{eventually, free_address};
+use super::{HOST, eventually, free_address};
 use serde_json::Value;
 use std::fs;
 use std::net::SocketAddr;
@@ -247,6 +247,7 @@ workers = 2
 
 [admin]
 listen = "{admin}"
+hosts = ["{HOST}"]
 
 [[admin.tokens]]
 name = "test"

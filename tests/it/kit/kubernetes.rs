@@ -156,6 +156,22 @@ fn probes_and_scrapers_are_answered() {
 }
 
 #[test]
+fn the_admin_api_goes_by_the_names_of_its_service() {
+    let secrets = TempDir::new().unwrap();
+    let hosts = load(&config(), MANIFESTS, secrets.path()).config.admin.hosts;
+    let service = object("Service", "origin-shim-admin");
+    let name = text(&service["metadata"]["name"]);
+    // Probes name none, and so ask for the pod's address.
+    assert!(
+        ["startupProbe", "livenessProbe", "readinessProbe"]
+            .iter()
+            .all(|probe| container()[probe]["httpGet"]["host"].is_null())
+    );
+    let ends = ["", ".origin-shim", ".origin-shim.svc", ".origin-shim.svc.cluster.local"];
+    assert_eq!(hosts, ends.map(|end| format!("{name}{end}")));
+}
+
+#[test]
 fn it_runs_alone_and_with_few_rights() {
     let set = object("StatefulSet", "origin-shim");
     // A second one would have a store of its own, and not know of the first one's purges.

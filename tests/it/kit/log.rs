@@ -23,7 +23,7 @@ const TOKEN: &str = "token-of-the-tests-0123456789";
 fn config(address: SocketAddr, admin: SocketAddr, limits: &str, log: &str) -> String {
     format!(
         r#"server = {{ listen = ["{address}"], workers = 1, limits = {{ {limits} }} }}
-admin = {{ listen = "{admin}", tokens = [{{ name = "test", token = "literal:{TOKEN}", scopes = ["operate"] }}] }}
+admin = {{ listen = "{admin}", hosts = ["www.example.test"], tokens = [{{ name = "test", token = "literal:{TOKEN}", scopes = ["operate"] }}] }}
 store = {{ url = "sqlite::memory:" }}
 log = {{ {log} }}
 sites = [{{ name = "www", hosts = ["www.example.test"], origin = "http://127.0.0.1:9" }}]

@@ -1,0 +1,277 @@
+//! Who may stay connected. A connection is a stranger's until a valid token has come over it. Strangers share a room in which
+//! the next one always finds a place: where it is full, the one that has been idle there for longest leaves. So whoever has a
+//! token to show can show it, whatever others do; and once it was shown, the connection has a place of its own, within its
+//! token's share.
+
+use super::throttle::network;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// How many there are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Connections over which no valid token came, or of tokens beyond their share.
+    pub(super) strangers: usize,
+    /// Connections over which one did.
+    pub(super) known: usize,
+    /// Of those at most with one token.
+    pub(super) per_token: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { strangers: 256, known: 512, per_token: 32 }
+    }
+}
+
+/// The places of the listener.
+#[derive(Debug)]
+pub(super) struct Places {
+    room: Room,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// In the order in which they came.
+    strangers: BTreeMap<u64, Stranger>,
+    /// By the token's name.
+    known: HashMap<String, usize>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Stranger {
+    network: IpAddr,
+    /// Requests that are being answered.
+    busy: usize,
+    cut: CancellationToken,
+}
+
+impl Places {
+    pub(super) fn new(room: Room) -> Arc<Self> {
+        Arc::new(Self { room, state: Mutex::default() })
+    }
+
+    /// A place for one more connection. If there is none, a stranger's is taken: first of those with nothing under way, then of
+    /// the address with the most of them, the one that came first.
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Place {
+        let mut state = self.state();
+        while state.strangers.len() >= self.room.strangers.max(1) {
+            let Some(leaving) = state.leaving() else { break };
+            if let Some(stranger) = state.strangers.remove(&leaving) {
+                stranger.cut.cancel();
+            }
+        }
+        let (number, cut) = (state.next, CancellationToken::new());
+        state.next += 1;
+        let stranger = Stranger { network: network(address), busy: 0, cut: cut.clone() };
+        state.strangers.insert(number, stranger);
+        drop(state);
+        Place(Arc::new(Held { places: self.clone(), number, cut, token: Mutex::default() }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn leaving(&self) -> Option<u64> {
+        let mut crowds: HashMap<IpAddr, usize> = HashMap::new();
+        for stranger in self.strangers.values() {
+            *crowds.entry(stranger.network).or_default() += 1;
+        }
+        let crowd = |stranger: &Stranger| crowds.get(&stranger.network).copied().unwrap_or_default();
+        let first = self.strangers.iter().min_by_key(|(number, stranger)| {
+            (stranger.busy > 0, std::cmp::Reverse(crowd(stranger)), **number)
+        });
+        first.map(|(number, _)| *number)
+    }
+}
+
+/// The place of one connection; given back when the last of its clones is gone.
+#[derive(Clone, Debug)]
+pub(super) struct Place(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    places: Arc<Places>,
+    number: u64,
+    cut: CancellationToken,
+    /// Whose share it is in; none: a stranger's.
+    token: Mutex<Option<String>>,
+}
+
+impl Place {
+    /// Ends when the place is another's.
+    pub(super) async fn lost(&self) {
+        self.0.cut.cancelled().await;
+    }
+
+    /// A valid token came over the connection: from now on nobody takes its place, if the token's share has room.
+    pub(super) fn known_as(&self, token: &str) {
+        let Held { places, number, token: own, .. } = &*self.0;
+        let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.is_some() {
+            return;
+        }
+        let mut state = places.state();
+        let all: usize = state.known.values().sum();
+        let share = state.known.get(token).copied().unwrap_or_default();
+        // One that is not there any more has lost its place, and is about to end.
+        if all < places.room.known
+            && share < places.room.per_token
+            && state.strangers.remove(number).is_some()
+        {
+            state.known.insert(token.to_owned(), share + 1);
+            *own = Some(token.to_owned());
+        }
+    }
+
+    /// A request is being answered until what is returned is dropped.
+    pub(super) fn begin(&self) -> Busy {
+        self.count(|busy| busy + 1);
+        Busy(self.clone())
+    }
+
+    fn count(&self, change: impl Fn(usize) -> usize) {
+        if let Some(stranger) = self.0.places.state().strangers.get_mut(&self.0.number) {
+            stranger.busy = change(stranger.busy);
+        }
+    }
+}
+
+/// See [`Place::begin`].
+#[derive(Debug)]
+pub(super) struct Busy(Place);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.count(|busy| busy.saturating_sub(1));
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let token = self.token.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let mut state = self.places.state();
+        let Some(token) = token else {
+            state.strangers.remove(&self.number);
+            return;
+        };
+        if let Some(share) = state.known.get_mut(&token) {
+            *share -= 1;
+            if *share == 0 {
+                state.known.remove(&token);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    fn is_lost(place: &Place) -> bool {
+        place.0.cut.is_cancelled()
+    }
+
+    fn places(strangers: usize, known: usize, per_token: usize) -> Arc<Places> {
+        Places::new(Room { strangers, known, per_token })
+    }
+
+    #[test]
+    fn the_next_stranger_takes_the_place_of_the_first_idle_one() {
+        let places = places(3, 3, 3);
+        let [first, second, third] = [(); 3].map(|()| places.enter(address(1)));
+        let busy = first.begin();
+        let fourth = places.enter(address(1));
+        assert_eq!([&first, &second, &third, &fourth].map(is_lost), [false, true, false, false]);
+        drop(busy);
+        let fifth = places.enter(address(1));
+        assert_eq!([&first, &third, &fourth, &fifth].map(is_lost), [true, false, false, false]);
+        // Who has gone leaves room.
+        drop(third);
+        let sixth = places.enter(address(1));
+        assert_eq!([&fourth, &fifth, &sixth].map(is_lost), [false; 3]);
+        // Even where all are busy, for the sake of whoever has a token to show.
+        let _busy = [&fourth, &fifth, &sixth].map(Place::begin);
+        let _seventh = places.enter(address(1));
+        assert_eq!([&fourth, &fifth, &sixth].map(is_lost), [true, false, false]);
+    }
+
+    #[test]
+    fn the_address_with_the_most_strangers_gives_up_the_place() {
+        let places = places(4, 3, 3);
+        let lonely = places.enter(address(1));
+        let v6 = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
+        // One /64 is one.
+        let crowd: Vec<_> = (1..=4).map(|last| places.enter(v6(last))).collect();
+        assert!(!is_lost(&lonely) && is_lost(&crowd[0]) && !is_lost(&crowd[1]));
+    }
+
+    #[test]
+    fn a_token_has_a_place_within_its_share() {
+        let places = places(1, 3, 2);
+        let known: Vec<_> = ["cms", "cms", "ci"]
+            .iter()
+            .map(|token| {
+                let place = places.enter(address(1));
+                place.known_as(token);
+                // Another token changes nothing.
+                place.known_as("cms");
+                place
+            })
+            .collect();
+        let beyond_share = places.enter(address(1));
+        beyond_share.known_as("cms");
+        let beyond_all = places.enter(address(1));
+        beyond_all.known_as("ops");
+        let _next = places.enter(address(1));
+        assert!(known.iter().all(|place| !is_lost(place)));
+        assert!(is_lost(&beyond_share) && is_lost(&beyond_all));
+        // What was lost is not given back by a token that comes late.
+        drop(known);
+        beyond_all.known_as("ops");
+        assert_eq!(places.state().known.len(), 0);
+    }
+
+    proptest! {
+        /// Whatever happens, there are no more connections than there is room for, nobody with a token loses a place, and all
+        /// places come back.
+        #[test]
+        fn the_room_is_bounded(steps in prop::collection::vec((0..4u8, 0..8usize, 0..3u8), 0..200)) {
+            let room = Room { strangers: 4, known: 3, per_token: 2 };
+            let places = Places::new(room);
+            let mut open: Vec<(Place, Option<Busy>)> = Vec::new();
+            for (step, which, who) in steps {
+                let index = which.min(open.len().saturating_sub(1));
+                match (step, open.get_mut(index)) {
+                    (1, Some((place, _))) => place.known_as(["a", "b", "c"][usize::from(who)]),
+                    (2, Some((place, busy))) => *busy = if busy.is_some() { None } else { Some(place.begin()) },
+                    (3, Some(_)) => drop(open.swap_remove(index)),
+                    _ => open.push((places.enter(address(who)), None)),
+                }
+                // Their tasks end.
+                for (place, _) in open.extract_if(.., |(place, _)| is_lost(place)) {
+                    prop_assert!(place.0.token.lock().unwrap().is_none());
+                }
+                let state = places.state();
+                prop_assert!(state.strangers.len() <= room.strangers);
+                prop_assert!(state.known.values().sum::<usize>() <= room.known);
+                prop_assert!(state.known.values().all(|share| (1..=room.per_token).contains(share)));
+                prop_assert_eq!(open.len(), state.strangers.len() + state.known.values().sum::<usize>());
+            }
+            open.clear();
+            prop_assert!(places.state().strangers.is_empty() && places.state().known.is_empty());
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Large bodies take turns, so that they never fill the memory. A turn belongs to whoever makes use of it: when others wait, one
+//! whose body does not get on has to stop. Who came last goes first, since whoever has waited for long has probably stopped
+//! sending (Maurer, "Fail at Scale", ACM Queue 13/8, 2015: adaptive LIFO); but first of all those whose token, and whose
+//! address, have the fewest turns.
+
+use super::shares::Who;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Turns at the same time: of 8 MiB each.
+const ALL: usize = 4;
+/// Of them with one token, and from one address.
+const PER_TOKEN: usize = 2;
+const PER_ADDRESS: usize = 3;
+/// A body gets on as long as this much of it comes within [`STALL`]; a body of the largest size that comes more slowly would not be
+/// there in time anyway.
+const STEP: usize = 64 << 10;
+/// Longer than a round trip to anywhere, so that an honest body is not taken for one that stands still.
+const STALL: Duration = Duration::from_millis(500);
+/// Between two looks at those who may stand still.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Who has a turn, and who waits for one.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By number.
+    holders: BTreeMap<u64, Holder>,
+    waiters: BTreeMap<u64, Who>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Holder {
+    who: Who,
+    /// Bytes since [`Holder::at`].
+    bytes: usize,
+    /// When it last got on.
+    at: Instant,
+    lost: CancellationToken,
+}
+
+/// A turn, or a place among those who wait for one; dropping it leaves both.
+#[derive(Debug)]
+pub(super) struct Turn<'t> {
+    turns: &'t Turns,
+    number: u64,
+    lost: CancellationToken,
+}
+
+impl Turns {
+    /// Waits for a turn.
+    pub(super) async fn take(&self, who: Who) -> Turn<'_> {
+        let (number, lost) = {
+            let mut state = self.state();
+            let number = state.next;
+            state.next += 1;
+            state.waiters.insert(number, who);
+            (number, CancellationToken::new())
+        };
+        let mut turn = Turn { turns: self, number, lost };
+        loop {
+            let changed = self.changed.notified();
+            if let Some(lost) = self.serve(number) {
+                turn.lost = lost;
+                return turn;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// Gives turns to whoever can have one; that of `number`, if it has one now.
+    fn serve(&self, number: u64) -> Option<CancellationToken> {
+        let mut state = self.state();
+        if state.serve(Instant::now()) {
+            self.changed.notify_waiters();
+        }
+        state.holders.get(&number).map(|holder| holder.lost.clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether anybody got a turn.
+    fn serve(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some((number, instead_of)) = self.next_turn(now) {
+            if let Some(holder) = instead_of.and_then(|number| self.holders.remove(&number)) {
+                holder.lost.cancel();
+            }
+            if let Some(who) = self.waiters.remove(&number) {
+                let holder = Holder { who, bytes: 0, at: now, lost: CancellationToken::new() };
+                self.holders.insert(number, holder);
+            }
+            any = true;
+        }
+        any
+    }
+
+    /// Who gets the next turn, and whose turn that is now, if none is free.
+    fn next_turn(&self, now: Instant) -> Option<(u64, Option<u64>)> {
+        let mut waiters: Vec<_> = self.waiters.iter().collect();
+        let with_token = |who: &Who| self.count(|holder| holder.token == who.token);
+        let from_address = |who: &Who| self.count(|holder| holder.network == who.network);
+        waiters.sort_by_key(|(number, who)| (with_token(who), from_address(who), Reverse(**number)));
+        waiters.into_iter().find_map(|(number, who)| {
+            let is_in_the_way: &dyn Fn(&Who) -> bool = if with_token(who) >= PER_TOKEN {
+                &|holder| holder.token == who.token
+            } else if from_address(who) >= PER_ADDRESS {
+                &|holder| holder.network == who.network
+            } else if self.holders.len() >= ALL {
+                &|_| true
+            } else {
+                return Some((*number, None));
+            };
+            let stalled = self
+                .holders
+                .iter()
+                .filter(|(_, holder)| is_in_the_way(&holder.who) && now.duration_since(holder.at) >= STALL);
+            let longest = stalled.min_by_key(|(_, holder)| holder.at);
+            longest.map(|(stalled, _)| (*number, Some(*stalled)))
+        })
+    }
+
+    fn count(&self, is_it: impl Fn(&Who) -> bool) -> usize {
+        self.holders.values().filter(|holder| is_it(&holder.who)).count()
+    }
+}
+
+impl Turn<'_> {
+    /// More of the body has come.
+    pub(super) fn received(&self, bytes: usize) {
+        if let Some(holder) = self.turns.state().holders.get_mut(&self.number) {
+            holder.bytes += bytes;
+            if holder.bytes >= STEP {
+                (holder.bytes, holder.at) = (0, Instant::now());
+            }
+        }
+    }
+
+    /// Ends when the turn is somebody else's.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.turns.state();
+        state.waiters.remove(&self.number);
+        if state.holders.remove(&self.number).is_some() {
+            self.turns.changed.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+    use std::sync::Arc;
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+    fn who(token: &str, last: u8) -> Who {
+        Who { token: token.to_owned(), network: IpAddr::from([192, 0, 2, last]) }
+    }
+
+    /// A body of which nothing comes any more: `+` when it gets its turn, `-` when it loses that.
+    fn half_sent(turns: &Arc<Turns>, name: &str, who: Who, told: &UnboundedSender<String>) {
+        let (turns, name, told) = (turns.clone(), name.to_owned(), told.clone());
+        tokio::spawn(async move {
+            let turn = turns.take(who).await;
+            told.send(format!("+{name}")).unwrap();
+            turn.lost().await;
+            told.send(format!("-{name}")).unwrap();
+        });
+    }
+
+    async fn next(told: &mut UnboundedReceiver<String>, count: usize) -> Vec<String> {
+        let mut all = Vec::new();
+        for _ in 0..count {
+            all.push(told.recv().await.unwrap());
+        }
+        all.sort();
+        all
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stands_still_gives_up_its_turn_when_another_wants_it() {
+        let (turns, (told, mut heard)) = (Arc::new(Turns::default()), unbounded_channel());
+        for (name, token, last) in [("a", "x", 1), ("b", "x", 1), ("c", "y", 2), ("d", "y", 2)] {
+            half_sent(&turns, name, who(token, last), &told);
+        }
+        assert_eq!(next(&mut heard, 4).await, ["+a", "+b", "+c", "+d"]);
+        // Nobody wants it: it is theirs.
+        sleep(Duration::from_secs(20)).await;
+        assert!(heard.is_empty());
+        let began = Instant::now();
+        let turn = turns.take(who("z", 3)).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(next(&mut heard, 1).await, ["-a"]);
+        // Who gets on keeps it, and has to for the others' sake as well.
+        for _ in 0..5 {
+            sleep(STALL - Duration::from_millis(1)).await;
+            turn.received(STEP);
+        }
+        half_sent(&turns, "e", who("x", 1), &told);
+        assert_eq!(next(&mut heard, 2).await, ["+e", "-b"]);
+        assert!(!turn.lost.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trickling_is_standing_still() {
+        let (turns, (told, mut heard)) = (Arc::new(Turns::default()), unbounded_channel());
+        let first = turns.take(who("x", 1)).await;
+        let second = turns.take(who("x", 1)).await;
+        half_sent(&turns, "next", who("x", 1), &told);
+        for _ in 0..20 {
+            sleep(Duration::from_millis(25)).await;
+            first.received(1_000);
+            second.received(STEP);
+        }
+        assert_eq!(next(&mut heard, 1).await, ["+next"]);
+        assert!(first.lost.is_cancelled() && !second.lost.is_cancelled());
+    }
+
+    /// Ninety-six bodies of the same caller wait ahead of it, and four have the turns: it gets one as soon as they stall.
+    #[tokio::test(start_paused = true)]
+    async fn an_honest_body_waits_for_no_crowd() {
+        let (turns, (told, mut heard)) = (Arc::new(Turns::default()), unbounded_channel());
+        for index in 0..100 {
+            half_sent(&turns, &index.to_string(), who("x", 1), &told);
+        }
+        next(&mut heard, 2).await;
+        while turns.state().waiters.len() < 98 {
+            tokio::task::yield_now().await;
+        }
+        for honest in [who("x", 1), who("y", 1), who("x", 2), who("y", 2)] {
+            let began = Instant::now();
+            drop(turns.take(honest.clone()).await);
+            assert!(began.elapsed() <= STALL + LOOK, "{honest:?}: {:?}", began.elapsed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_token_and_no_address_has_all_turns() {
+        let turns = Arc::new(Turns::default());
+        let take = |who| {
+            let turns = turns.clone();
+            async move { tokio::time::timeout(STALL / 8, turns.take(who)).await.map(|turn| turn.number).ok() }
+        };
+        let held = [turns.take(who("x", 1)).await, turns.take(who("x", 1)).await];
+        assert_eq!(take(who("x", 2)).await, None);
+        let third = turns.take(who("y", 1)).await;
+        assert_eq!(take(who("z", 1)).await, None);
+        let fourth = turns.take(who("z", 2)).await;
+        assert_eq!(take(who("w", 3)).await, None);
+        // Nobody waits any more, and what is given back is there for the next.
+        assert!(turns.state().waiters.is_empty());
+        drop(third);
+        assert!(take(who("w", 3)).await.is_some());
+        drop((held, fourth));
+        assert!(turns.state().holders.is_empty());
+    }
+}

@@ -9,7 +9,6 @@ use crate::proxy::opt_in::{self, Caller, OptIn};
 use crate::proxy::roots::Roots;
 use crate::proxy::site::{Routing, RoutingError};
 use crate::proxy::upstream::Upstreams;
-use crate::rewrite::path::normalise;
 use crate::rewrite::{
     Asked, CdnType, Decision, Edge, Guard, Outcome, RequestFacts, public_location, rewrite,
 };
@@ -191,10 +190,9 @@ impl<'c> Case<'c> {
     }
 
     fn rule(&self, path: &str) -> Option<MatchedRule> {
-        let path = normalise(path);
-        let rules = &self.site.policy.rules;
-        let index = rules.iter().position(|rule| rule.path.matches(&path))?;
-        Some(MatchedRule { number: index + 1, path: rules[index].path.as_str().to_owned() })
+        let policy = &self.site.policy;
+        let index = policy.rule_number(path)?;
+        Some(MatchedRule { number: index + 1, path: policy.rules[index].path.as_str().to_owned() })
     }
 }
 

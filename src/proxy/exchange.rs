@@ -5,19 +5,20 @@ use super::body::{DownloadError, Progress, Upload};
 use super::clock::Patience;
 use super::connect::{Connection, Route};
 use super::error::{OriginError, ProxyError};
-use super::forward;
 use super::h1::head::HeadLimits;
 use super::h1::{self, Cause, Recycle};
 use super::h2;
 use super::origin::Outgoing;
 use super::site::Origin;
 use super::stream::Stream;
+use super::target;
 use super::upgrade::Tunnel;
 use super::upstream::OriginId;
 use super::worker::Worker;
 use crate::config::Limits;
 use crate::head::ResponseHead;
 use bytes::Bytes;
+use http::StatusCode;
 use http::uri::Scheme;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
@@ -82,13 +83,14 @@ pub(super) fn exchange(
     let head_limits = HeadLimits { fields: limits.origin_headers, bytes: limits.origin_header_bytes };
     let begun = match connection {
         Connection::Http1(connection) => {
-            let target = forward::target(uri).as_bytes();
+            let target = target::sent(uri).as_bytes();
             let upgrade = request.upgrade.is_some();
             let lease = Lease {
                 worker: Rc::clone(worker),
                 origin: origin.upstream.id,
                 route: Rc::clone(&route),
-                pool_size: limits.origin_pool_size,
+                // None is kept that its request may have authenticated.
+                pool_size: if request.binds { 0 } else { limits.origin_pool_size },
             };
             let outgoing = h1::Request { method, target, headers, body, limits: head_limits, upgrade };
             connection.send(outgoing, lease).map(Begun::Http1)
@@ -113,6 +115,7 @@ pub(super) fn exchange(
         stage: (false, 0),
         patience: Patience::new(&worker.clock, limits.origin_first_byte_timeout),
         body_timeout: limits.origin_body_timeout,
+        tunnel_timeout: limits.tunnel_timeout,
     })
 }
 
@@ -131,6 +134,7 @@ pub(super) struct Exchange {
     stage: (bool, u64),
     patience: Patience,
     body_timeout: Duration,
+    tunnel_timeout: Duration,
 }
 
 impl Future for Exchange {
@@ -146,7 +150,11 @@ impl Future for Exchange {
                     return Poll::Ready(Err(this.failure(Fault::Exchange(error), response_started)));
                 }
             };
-            let patience = this.patience.next(this.body_timeout);
+            let limit = match head.status {
+                StatusCode::SWITCHING_PROTOCOLS => this.tunnel_timeout,
+                _ => this.body_timeout,
+            };
+            let patience = this.patience.next(limit);
             let body = OriginBody { body, patience, failed: None, place: None };
             return Poll::Ready(Ok(((head, body), Rc::clone(&this.route))));
         }
@@ -268,7 +276,10 @@ impl OriginBody {
     /// After 101: what the connection has become.
     pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
         match &mut self.body {
-            Received::Http1(body) => body.take_switched().map(|(stream, early)| Tunnel::new(stream, early)),
+            Received::Http1(body) => {
+                let (stream, early) = body.take_switched()?;
+                Some(Tunnel::new(stream, early, self.patience.again()))
+            }
             Received::Http2(_) => None,
         }
     }

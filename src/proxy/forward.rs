@@ -7,12 +7,8 @@ use super::key_fields::KeyFields;
 use super::peer::{Peer, RequestId};
 use super::peer_lines::PeerLines;
 use crate::head::{FieldLine, Headers, Known, Line, RequestHead};
-use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Version, header};
 use std::rc::Rc;
-
-/// Our name in `Via` and `CDN-Loop`.
-const TOKEN: &str = "origin-shim";
 
 /// A line that is the same in every request.
 macro_rules! fixed {
@@ -28,12 +24,13 @@ macro_rules! fixed {
 fixed!(VIA_10: Via, "via", "1.0 origin-shim");
 fixed!(VIA_11: Via, "via", "1.1 origin-shim");
 fixed!(VIA_2: Via, "via", "2.0 origin-shim");
-fixed!(CDN_LOOP: CdnLoop, "cdn-loop", "origin-shim");
 fixed!(PROTO_HTTP: XForwardedProto, "x-forwarded-proto", "http");
 fixed!(PROTO_HTTPS: XForwardedProto, "x-forwarded-proto", "https");
 fixed!(UPGRADE_OPTION: Connection, "connection", "upgrade");
 
 static UPGRADE: HeaderName = header::UPGRADE;
+static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+static MAX_FORWARDS: HeaderName = header::MAX_FORWARDS;
 static FORWARDED: HeaderName = header::FORWARDED;
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -67,6 +64,8 @@ pub struct Forwarding<'a> {
     pub unconditional: bool,
     /// The protocol that the connection is to be switched to.
     pub upgrade: Option<&'a HeaderValue>,
+    /// By which names we know our own requests again; the first one is written.
+    pub own_names: [&'a HeaderValue; 2],
 }
 
 /// The fields of a request as the origin gets them, all but the framing.
@@ -80,6 +79,8 @@ pub struct Fields<'a> {
     /// What a trusted peer said already, and ours.
     forwarded_for: Option<HeaderValue>,
     forwarded: Option<HeaderValue>,
+    /// How far the request may go behind us, where that is limited.
+    max_forwards: Option<HeaderValue>,
 }
 
 /// What of a client's head goes on, or why nothing may.
@@ -89,9 +90,11 @@ pub fn fields<'a>(
     request: Forwarding<'a>,
 ) -> Result<Fields<'a>, ProxyError> {
     let client = &head.headers;
-    if has_been_here(key_fields) {
+    if has_been_here(key_fields, request.own_names) {
         return Err(ProxyError::Loop);
     }
+    // TRACE, the other method for which it means something, is not passed on at all.
+    let max_forwards = if head.method == Method::OPTIONS { hops_left(client)? } else { None };
     let nominated = hop::nominated(key_fields.connection());
     if let Some(name) = nominated.iter().find(|name| hop::is_protected_in_request(name.as_str())) {
         return Err(ProxyError::Nominated(name.clone()));
@@ -102,7 +105,16 @@ pub fn fields<'a>(
         forwarded_for = appended(client, peer.forwarded_for());
         forwarded = appended(client, peer.forwarded());
     }
-    Ok(Fields { client, nominated, request, version: head.version, peer, forwarded_for, forwarded })
+    Ok(Fields {
+        client,
+        nominated,
+        request,
+        version: head.version,
+        peer,
+        forwarded_for,
+        forwarded,
+        max_forwards,
+    })
 }
 
 impl Fields<'_> {
@@ -111,7 +123,8 @@ impl Fields<'_> {
         let host = host.map_or_else(|| self.peer.host(), FieldLine::line);
         let clients = self.client.lines().filter(|line| self.passes(line)).map(FieldLine::line);
         let ours = OURS.iter().filter_map(|known| self.ours(*known));
-        std::iter::once(host).chain(clients).chain(ours)
+        let hops = self.max_forwards.as_ref().map(|hops| Line::of(Known::Other, &MAX_FORWARDS, hops));
+        std::iter::once(host).chain(clients).chain(ours).chain(hops)
     }
 
     /// What this hop has to say under this name.
@@ -121,7 +134,7 @@ impl Fields<'_> {
         let is_told = || request.trusted && self.client.all(known).next().is_some();
         Some(match known {
             Known::Via => via(self.version),
-            Known::CdnLoop => CDN_LOOP,
+            Known::CdnLoop => Line::of(known, &CDN_LOOP, request.own_names[0]),
             Known::XRequestId => request.id.line(),
             Known::XForwardedFor => match &self.forwarded_for {
                 Some(value) => Line::of(known, &X_FORWARDED_FOR, value),
@@ -155,23 +168,32 @@ impl Fields<'_> {
             Known::XPushInvalidation => self.request.opted_in,
             Known::IfNoneMatch | Known::IfModifiedSince => !self.request.unconditional,
             Known::Underscored => !is_alias(line.name().as_str()),
+            Known::Other => self.max_forwards.is_none() || *line.name() != MAX_FORWARDS,
             known => self.request.trusted || !tells_of_the_peer(known),
         }
     }
 }
 
-/// The target for the origin: without scheme and authority, since a request never chooses its origin.
-pub fn target(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("/", PathAndQuery::as_str)
-}
-
 /// RFC 8586 §2: a list of CDN ids, each perhaps with parameters.
-fn has_been_here(key_fields: &KeyFields<'_>) -> bool {
+fn has_been_here(key_fields: &KeyFields<'_>, own_names: [&HeaderValue; 2]) -> bool {
     let mut elements = key_fields.cdn_loop().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     elements.any(|element| {
-        let id = element.split(|b| *b == b';').next().unwrap_or_default();
-        id.trim_ascii().eq_ignore_ascii_case(TOKEN.as_bytes())
+        let id = element.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+        own_names.iter().any(|name| id.eq_ignore_ascii_case(name.as_bytes()))
     })
+}
+
+/// RFC 9110 §7.6.2: one hop fewer than the request has left. With none left it is answered here.
+fn hops_left(client: &Headers) -> Result<Option<HeaderValue>, ProxyError> {
+    let mut told = client.get_all(&MAX_FORWARDS);
+    let Some(hops) = told.next() else { return Ok(None) };
+    let hops = hops.to_str().ok().filter(|hops| !hops.is_empty() && hops.bytes().all(|b| b.is_ascii_digit()));
+    let (Some(hops), None) = (hops, told.next()) else {
+        return Err(ProxyError::BadRequest("malformed Max-Forwards"));
+    };
+    // As far as we can count: who asks for more hops than that does not mind.
+    let hops: u64 = hops.parse().unwrap_or(u64::MAX);
+    hops.checked_sub(1).map(|left| Some(left.into())).ok_or(ProxyError::LastHop)
 }
 
 /// Headers that only a hop we trust may write: who the client is, and the trace that the request belongs to.

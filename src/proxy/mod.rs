@@ -21,8 +21,10 @@ pub mod pool;
 pub mod request_body;
 pub mod roots;
 pub mod site;
+pub mod target;
 pub mod upstream;
 
+mod bound_auth;
 mod connect;
 mod exchange;
 mod keeper;
@@ -71,6 +73,7 @@ pub async fn handle(
     flight.note(peer, &head);
     match exchange(worker, peer, &head, &fields, body, &mut flight).await {
         Ok((head, body)) => (head, ResponseBody::origin(body, flight)),
+        Err(ProxyError::LastHop) => respond::options(flight),
         Err(error) => respond::refuse(&error, &head.method, head.version, flight),
     }
 }
@@ -129,12 +132,16 @@ async fn exchange(
         opted_in: opt_in.believed,
         unconditional: opt_in.withholds_conditions(site, &head.method),
         upgrade: upgrade::wanted(head, key_fields, &site.upgrades),
+        own_names: routing.own_names(),
     };
     let fields = forward::fields(head, key_fields, forwarding)?;
-    let body = Metered::new(body, &routing.limits);
-    let body = Upload::new(body, &worker.clock, routing.limits.body_timeout);
-    let mut request = Outgoing { head, fields, body, since: flight.started, upgrade: forwarding.upgrade };
-    let (mut response, body) = origin::send(worker, &routing.limits, site, &mut request).await?;
+    let limits = site.limits(&routing.limits, head.uri.path());
+    let body = Metered::new(body, limits);
+    let body = Upload::new(body, &worker.clock, limits.body_timeout);
+    let binds = key_fields.authorization && bound_auth::is_in_request(head);
+    let (upgrade, since) = (forwarding.upgrade, flight.started);
+    let mut request = Outgoing { head, fields, body, upgrade, binds, since };
+    let (mut response, body) = origin::send(worker, limits, site, &mut request).await?;
 
     // And back.
     respond::head(&mut response, forwarding.upgrade, site);
@@ -143,6 +150,9 @@ async fn exchange(
     flight.status = Some(response.status);
     if let Some(untagged) = untagged {
         untagged.answered(site, &response, flight);
+    }
+    if binds && opt_in.edge.is_ok() {
+        bound_auth::make_private(&mut response);
     }
     flight.decision = match opt_in.edge {
         Ok(edge) => respond::rewrite(site, edge, facts, &mut response, flight),

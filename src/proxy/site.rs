@@ -15,7 +15,7 @@ use crate::listen::tls::TlsError;
 use crate::metrics::Metrics;
 use crate::metrics::shard::SiteMetrics;
 use crate::rewrite::Policy;
-use crate::view::{PurgeHealthView, PurgedSite};
+use crate::view::{self, Installation, PurgeHealthView, PurgedSite};
 use http::{HeaderValue, header};
 use ipnet::IpNet;
 use rustls::ClientConfig;
@@ -39,6 +39,9 @@ pub struct Routing {
     /// By what follows the `*.`.
     wildcard: ByHost,
     default: Option<usize>,
+    /// The installation's name, where the configuration gives it one.
+    name: Option<HeaderValue>,
+    installation: Arc<Installation>,
     /// Counts the requests that belong to no site.
     pub no_site: Arc<SiteMetrics>,
 }
@@ -63,6 +66,10 @@ pub struct Site {
     pub policy: Policy,
     /// What was purged of it.
     pub purged: Arc<PurgedSite>,
+    /// Its limits, where they are not the general ones.
+    limits: Option<Box<Limits>>,
+    /// Those of each of its rules, likewise; none where no rule has any.
+    rule_limits: Box<[Option<Box<Limits>>]>,
     /// For how long after a response's end its last bytes are on the way, in milliseconds.
     pub follow_up_margin_ms: i64,
     /// Its origins, tried in turn.
@@ -175,6 +182,8 @@ impl Routing {
             exact: ByHost::default(),
             wildcard: ByHost::default(),
             default: None,
+            name: config.server.id.as_deref().and_then(view::installation_name),
+            installation: Arc::clone(&health.installation),
             no_site: metrics.site(""),
         };
         for (index, site) in config.sites.iter().enumerate() {
@@ -188,7 +197,13 @@ impl Routing {
             if site.default {
                 routing.default.get_or_insert(index);
             }
-            routing.sites.push(Site::compile(site, metrics, health, roots, upstreams)?);
+            routing.sites.push(Site::compile(
+                (site, &config.server.limits),
+                metrics,
+                health,
+                roots,
+                upstreams,
+            )?);
         }
         Ok(routing)
     }
@@ -212,6 +227,11 @@ impl Routing {
         &self.sites[number]
     }
 
+    /// The names by which the installation knows its own requests again, the one that it writes first.
+    pub fn own_names(&self) -> [&HeaderValue; 2] {
+        [self.name.as_ref().unwrap_or(self.installation.name()), self.installation.first_name()]
+    }
+
     /// Whether connections from this peer begin with a PROXY protocol header.
     pub fn begins_with_proxy_header(&self, peer: IpAddr) -> bool {
         self.proxy_protocol.iter().any(|net| net.contains(&peer))
@@ -224,13 +244,23 @@ impl Routing {
 }
 
 impl Site {
+    /// The limits of a request for `path`: those of the first rule that matches, else the site's, else the general ones.
+    pub fn limits<'a>(&'a self, general: &'a Limits, path: &str) -> &'a Limits {
+        let of_rule = match &*self.rule_limits {
+            [] => None,
+            all => self.policy.rule_number(path).and_then(|number| all.get(number)?.as_deref()),
+        };
+        of_rule.or(self.limits.as_deref()).unwrap_or(general)
+    }
+
     fn compile(
-        site: &crate::config::Site,
+        (site, general): (&crate::config::Site, &Limits),
         metrics: &Metrics,
         health: &PurgeHealthView,
         roots: &Roots,
         upstreams: &Upstreams,
     ) -> Result<Self, RoutingError> {
+        let limits = site.limits.over(general).map(Box::new);
         let origins = site.origins.iter().map(|url| Origin::compile(site, url, roots, upstreams));
         let origins = origins.collect::<Result<_, _>>()?;
         Ok(Self {
@@ -241,11 +271,19 @@ impl Site {
             edges: Edges::compile(&site.name, &site.cdns, health),
             policy: site.policy.clone(),
             purged: health.freshness.site(&site.name),
+            rule_limits: rule_limits(site, limits.as_deref().unwrap_or(general)),
+            limits,
             follow_up_margin_ms: i64::try_from(site.follow_up_margin.as_millis()).unwrap_or(i64::MAX),
             origins,
             metrics: metrics.site(&site.name),
         })
     }
+}
+
+/// The limits of each rule; none at all where no rule has its own, so that no request looks for its rule.
+fn rule_limits(site: &crate::config::Site, limits: &Limits) -> Box<[Option<Box<Limits>>]> {
+    let own: Box<[_]> = site.rule_limits.iter().map(|other| other.over(limits).map(Box::new)).collect();
+    if own.iter().any(Option::is_some) { own } else { Box::default() }
 }
 
 impl SiteTrust {

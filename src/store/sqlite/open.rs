@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The version of `schema.sql`, kept in `user_version`.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 /// "OShm", kept in `application_id`: the file is ours.
 pub(super) const APPLICATION: i32 = 0x4f53_686d;
 
@@ -72,6 +72,7 @@ pub(super) struct Opened {
     pub(super) writer: Connection,
     pub(super) reader: Connection,
     pub(super) lock: File,
+    pub(super) installation: String,
 }
 
 /// Opens or creates the store in `path`.
@@ -94,16 +95,23 @@ pub(super) fn file(path: &Path) -> Result<Opened, OpenError> {
     let reader = Connection::open_with_flags(path, flags).map_err(database)?;
     configure(&reader, 8_192).map_err(database)?;
     reader.pragma_update(None, "query_only", true).map_err(database)?;
-    Ok(Opened { writer, reader, lock })
+    let installation = installation(&writer).map_err(database)?;
+    Ok(Opened { writer, reader, lock, installation })
+}
+
+/// The id that the file was given when it was made.
+pub(super) fn installation(connection: &Connection) -> rusqlite::Result<String> {
+    connection.query_row("SELECT id FROM installation", [], |row| row.get(0))
 }
 
 /// A store that ends with the process.
-pub(super) fn memory() -> Result<Connection, OpenError> {
+pub(super) fn memory() -> Result<(Connection, String), OpenError> {
     let database = |source| OpenError::Database { path: PathBuf::from(":memory:"), source };
     let mut connection = Connection::open_in_memory().map_err(database)?;
     configure(&connection, 16_384).map_err(database)?;
     migrate(&mut connection).map_err(database)?;
-    Ok(connection)
+    let installation = installation(&connection).map_err(database)?;
+    Ok((connection, installation))
 }
 
 /// A lock on a file beside the database, which ends with the process however it ends. Not on the database itself: closing
@@ -165,6 +173,13 @@ const UNTAGGED: &str = "CREATE TABLE untagged (
     ) WITHOUT ROWID;
     ALTER TABLE jobs ADD COLUMN untagged INTEGER NOT NULL DEFAULT 0;";
 
+/// Version 4: a random id, once for each file. It names the installation in `CDN-Loop`.
+const INSTALLATION: &str = "CREATE TABLE installation (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        id  TEXT NOT NULL
+    );
+    INSERT INTO installation VALUES (1, lower(hex(randomblob(8))));";
+
 /// Brings an older file to this version. Each step is one transaction and runs once.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
@@ -177,6 +192,9 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     if version < 3 {
         transaction.execute_batch(UNTAGGED)?;
+    }
+    if version < 4 {
+        transaction.execute_batch(INSTALLATION)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;

@@ -131,7 +131,7 @@ fn without_id(text: &str) -> String {
 /// added.
 fn forwarded(line: &str, headers: &str, body: &str) -> String {
     format!(
-        "{line} HTTP/1.1\r\n{headers}host: origin.test\r\nvia: 1.1 origin-shim\r\ncdn-loop: origin-shim\r\n\
+        "{line} HTTP/1.1\r\n{headers}host: origin.test\r\nvia: 1.1 origin-shim\r\ncdn-loop: origin-shim-test\r\n\
          x-request-id: ID\r\nx-forwarded-for: 127.0.0.1\r\nx-forwarded-host: www.example.com\r\n\
          x-forwarded-proto: http\r\nforwarded: for=127.0.0.1;host=www.example.com;proto=http\r\n\r\n{body}"
     )

@@ -12,11 +12,15 @@
 //! | 39 | `drain.rs` |
 //! | 40, 43, 46 to 50 | `trust.rs`: what a stranger cannot have lengthened, seen or stored |
 //! | 41, 42, 45 | the admin API: `src/admin/tests/` (one answer for every stranger, constant-time comparison, batch limits) |
+//! | 61 to 65 | `targets.rs`: forms of targets, fragments, default ports, `Max-Forwards` |
+//! | 66 | `bound_auth.rs`: NTLM and Negotiate |
+//! | 67, 68 | `own_limits.rs`: limits of sites and rules, large heads |
 //! | 44 | `tls.rs`: certificates, client certificates and their reload; `reload.rs`: reloads under load |
 
 // A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
 #![allow(clippy::unwrap_used)]
 
+mod bound_auth;
 mod degraded;
 mod drain;
 mod floods;
@@ -28,12 +32,14 @@ mod headers;
 mod limits;
 mod listeners;
 mod origins;
+mod own_limits;
 mod program;
 mod proxy_protocol;
 mod reload;
 mod requests;
 mod resolving;
 mod slow;
+mod targets;
 mod tls;
 mod trust;
 mod upgrades;

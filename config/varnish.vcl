@@ -51,6 +51,7 @@ sub vcl_recv {
 		unset req.http.CF-Worker;
 		unset req.http.Via;
 		if (req.http.CDN-Loop) {
+			std.collect(req.http.CDN-Loop);
 			set req.http.CDN-Loop = regsuball(req.http.CDN-Loop, "(?i)(^|,)[ \t]*+(?!origin-shim-)[^,]*", "");
 			set req.http.CDN-Loop = regsub(req.http.CDN-Loop, "^[, \t]+", "");
 			if (req.http.CDN-Loop == "") {

@@ -3,6 +3,7 @@
 use crate::config::{Config, Mode, Site};
 use crate::head::Headers;
 use crate::metrics::Metrics;
+use crate::proxy::bound_auth;
 use crate::proxy::host;
 use crate::proxy::key_fields::KeyFields;
 use crate::proxy::opt_in::{self, Caller, OptIn};
@@ -157,6 +158,9 @@ impl<'c> Case<'c> {
             && let Some(location) = public_location(&self.site.policy, facts, &after)
         {
             after.insert(&header::LOCATION, location);
+        }
+        if opt_in.edge.is_ok() && bound_auth::is_in_request(request) {
+            bound_auth::make_private(&mut after);
         }
         let (decision, cdn, tags) = match opt_in.edge {
             Ok(edge) => {

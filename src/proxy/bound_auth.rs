@@ -4,7 +4,7 @@
 //! share our connections to an origin, and those of a CDN to us as well, so that neither can be anybody's own: after such an
 //! exchange the connection to the origin is closed, and its answer counts as private.
 
-use crate::head::{Headers, Known, RequestHead, ResponseHead};
+use crate::head::{Headers, Known};
 use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
@@ -12,8 +12,8 @@ const PERSISTENT_AUTH: HeaderName = HeaderName::from_static("persistent-auth");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 
 /// Whether a request authenticates the connection that it goes on with.
-pub(super) fn is_in_request(head: &RequestHead) -> bool {
-    head.headers.all(Known::Authorization).any(names_scheme)
+pub fn is_in_request(headers: &Headers) -> bool {
+    headers.all(Known::Authorization).any(names_scheme)
 }
 
 /// Whether a response asks for that, or says that it was done.
@@ -27,8 +27,8 @@ pub(super) fn is_in_response(status: StatusCode, headers: &Headers) -> bool {
 }
 
 /// Takes the response out of what caches share, whatever else it says.
-pub(super) fn make_private(head: &mut ResponseHead) {
-    head.headers.append(CACHE_CONTROL, PRIVATE);
+pub fn make_private(headers: &mut Headers) {
+    headers.append(CACHE_CONTROL, PRIVATE);
 }
 
 /// Whether credentials or challenges are of such a scheme; by its beginning, as HAProxy tells, since there is also `Nego2`.
@@ -44,13 +44,12 @@ fn names_scheme(value: &HeaderValue) -> bool {
 mod tests {
     use super::*;
     use crate::proxy::fixture;
-    use http::Version;
 
     #[test]
     fn which_requests() {
         let check = |value: &str, expected| {
-            let head = fixture::request(Version::HTTP_11, "GET", "/", &[("authorization", value)]);
-            assert_eq!(is_in_request(&head), expected, "{value}");
+            let headers = fixture::headers(&[("authorization", value)]);
+            assert_eq!(is_in_request(&headers), expected, "{value}");
         };
         check("NTLM TlRMTVNTUAABAAAA", true);
         check("negotiate YII=", true);

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod body;
+pub mod bound_auth;
 pub mod clock;
 pub mod edge;
 pub mod error;
@@ -24,7 +25,6 @@ pub mod site;
 pub mod target;
 pub mod upstream;
 
-mod bound_auth;
 mod connect;
 mod exchange;
 mod keeper;
@@ -138,7 +138,7 @@ async fn exchange(
     let limits = site.limits(&routing.limits, head.uri.path());
     let body = Metered::new(body, limits);
     let body = Upload::new(body, &worker.clock, limits.body_timeout);
-    let binds = key_fields.authorization && bound_auth::is_in_request(head);
+    let binds = key_fields.authorization && bound_auth::is_in_request(&head.headers);
     let (upgrade, since) = (forwarding.upgrade, flight.started);
     let mut request = Outgoing { head, fields, body, upgrade, binds, since };
     let (mut response, body) = origin::send(worker, limits, site, &mut request).await?;
@@ -152,7 +152,7 @@ async fn exchange(
         untagged.answered(site, &response, flight);
     }
     if binds && opt_in.edge.is_ok() {
-        bound_auth::make_private(&mut response);
+        bound_auth::make_private(&mut response.headers);
     }
     flight.decision = match opt_in.edge {
         Ok(edge) => respond::rewrite(site, edge, facts, &mut response, flight),

@@ -152,6 +152,25 @@ mod tests {
         assert_eq!(checked(Version::HTTP_10, "GET", "/", &[]), Err(400));
     }
 
+    proptest::proptest! {
+        /// RFC 9110 §4.2.3, RFC 3986 §6.2.3.
+        #[test]
+        fn a_default_port_is_no_difference(
+            name in "[a-zA-Z]{1,8}", tls: bool, target in 0..3usize, host in 0..3usize,
+        ) {
+            let (scheme, port) = if tls { ("https", ":443") } else { ("http", ":80") };
+            let spelled = ["", ":", port].map(|port| format!("{name}{port}"));
+            let uri = format!("{scheme}://{}/", spelled[target].to_uppercase());
+            for version in [Version::HTTP_11, Version::HTTP_2] {
+                let checked = checked(version, "GET", &uri, &[("host", &spelled[host])]);
+                proptest::prop_assert_eq!(checked, Ok(spelled[host].clone()));
+            }
+            let other = format!("{name}{}", if tls { ":80" } else { ":443" });
+            let checked = checked(Version::HTTP_11, "GET", &uri, &[("host", &other)]);
+            proptest::prop_assert_eq!(checked, Err(400));
+        }
+    }
+
     #[test]
     fn codings_and_expectations() {
         let check = |name, value, expected| h1("POST", "/", &[HOST, (name, value)], expected);

@@ -250,6 +250,7 @@ mod tests {
         expect(urls(&["https://www.example.com/a?x=1#top", "http://WWW.example.com:8080"]), "");
         expect(urls(&["https://a.preview.example.com/", "https://a.b.preview.example.com/"]), "");
         expect(urls(&["https://edge.example.net/ü b"]), "");
+        expect(urls(&["https://www.example.com:443/", "http://edge.example.net:80/a"]), "");
         expect(
             urls(&["https://www.example.com/", "/a"]),
             "urls[1]: not an absolute URL: relative URL without a base",

@@ -26,6 +26,11 @@ pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
     }
     if let Some(id) = &file.id {
         super::check_name(id, &at.key("id"));
+        // Who asks is told by traces, of which this is in `CDN-Loop` (`proxy/opt_in.rs`).
+        if id.contains("cloudflare") {
+            at.key("id")
+                .error("must not name a CDN: a shim behind this one would take it for the CDN's trace");
+        }
     }
     Server {
         id: file.id.clone(),

@@ -73,6 +73,7 @@ fn wrong_configurations() {
         ("rules", site("[[sites.rules]]\npath = \"assets/**\"\nedge_ttl = \"2 d\"\ntags = [\"ok\", \"a b\", \"\", \"a,b\"]\n[[sites.rules]]\npath = \"/x/***\"\nbrowser_ttl = \"1\"")),
         ("limits of sites and rules", site("body_timeout = \"0s\"\norigin_connect_timeout = \"1\"\n[[sites.rules]]\npath = \"/events\"\norigin_body_timeout = \"0s\"\n[[sites.rules]]\npath = \"/polls\"\norigin_connect_timeout = \"1s\"")),
         ("installation", top("[server]\nid = \"EU 1\"")),
+        ("installation with the name of a CDN", top("[server]\nid = \"behind-cloudflare\"")),
         ("tags", site("tags = { sections = 17 }")),
         ("event rules", site("page_forms = [\"\", \"html\", \"/?\"]\n[[sites.events]]\non = []\nparents = 17\n[[sites.events]]\non = [\"Publish\"]\npath = \"blog\"\npurge_paths = [\"blog\", \"/a?b\"]\npurge_tags = [\"a b\"]\npurge_prefixes = [\"/blog\", \"/blog/*\"]\n[[sites.events]]\npath = \"/a\"")),
         ("event rules that a CDN cannot carry out", cdn(&format!("{fastly}\n[[sites.events]]\npurge_prefixes = [\"/\", \"/a/b/\"]"))),

@@ -1,7 +1,8 @@
 //! Limits of a site and of its rules: long polls, event streams, and heads with thousands of tags.
 
+use super::h2_origins::Frames;
 use super::*;
-use origin_shim::config::OtherLimits;
+use origin_shim::config::{OriginProtocol, OtherLimits};
 use origin_shim::rewrite::pattern::PathPattern;
 use origin_shim::rewrite::{CdnType, Rule};
 use std::time::Duration;
@@ -116,7 +117,14 @@ fn r67_a_slow_upload_has_the_time_that_its_rule_gives_it() {
     assert_eq!(put("/"), 408);
 }
 
-/// 250 KiB of tags in one head, as Magento sends them.
+/// 250 KiB of tags, as Magento sends them in one head.
+fn many_tags() -> String {
+    let tags: Vec<_> = (0..22_000).map(|n| format!("cat_p_{n}")).collect();
+    let tags = tags.join(",");
+    assert!((240_000..256_000).contains(&tags.len()), "{}", tags.len());
+    tags
+}
+
 fn tagged(tags: &str) -> Origin {
     let answer = format!("HTTP/1.1 200 OK\r\nx-magento-tags: {tags}\r\ncontent-length: 2\r\n\r\nok");
     Origin::playing(move |served| {
@@ -128,9 +136,7 @@ fn tagged(tags: &str) -> Origin {
 
 #[test]
 fn r68_heads_of_many_tags() {
-    let tags: Vec<_> = (0..22_000).map(|n| format!("cat_p_{n}")).collect();
-    let tags = tags.join(",");
-    assert!((240_000..256_000).contains(&tags.len()), "{}", tags.len());
+    let tags = many_tags();
     let origin = tagged(&tags);
     let mut www = site(&[origin.address]);
     www.cdns = vec![cdn(CdnType::Cloudfront)];
@@ -156,4 +162,29 @@ fn r68_heads_of_many_tags() {
     // The default limit is below that.
     let (head, _) = Shim::before(&origin).request(&get("/"));
     assert_eq!(status(&head), 502);
+}
+
+#[test]
+fn r68_heads_of_many_tags_over_http2() {
+    let tags = many_tags();
+    let sent = tags.clone();
+    let origin = Frames::playing(move |peer, _| {
+        while let Some((stream, _)) = peer.next_request() {
+            peer.respond(stream, &[(":status", "200"), ("x-magento-tags", &sent)], false);
+            peer.send(h2::frame(h2::DATA, h2::END_STREAM, stream, b"ok"));
+        }
+    });
+    let mut www = site(&[origin.address]);
+    www.origin.protocol = OriginProtocol::Http2;
+    let mut config = config(vec![www]);
+    config.server.limits.origin_header_bytes = 256 * 1024;
+    let (head, _) = Shim::start(&config).request(&get("/"));
+    assert_eq!(header(&head, "x-magento-tags"), Some(tags.as_str()));
+    config.server.limits.origin_header_bytes = 128 * 1024;
+    let shim = Shim::start(&config);
+    for _ in 0..2 {
+        assert_eq!(status(&shim.request(&get("/")).0), 502);
+    }
+    // Only that request fails, and the connection goes on.
+    assert_eq!(origin.connections(), 2);
 }

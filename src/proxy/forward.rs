@@ -4,6 +4,7 @@
 use super::error::ProxyError;
 use super::hop;
 use super::key_fields::KeyFields;
+use super::own_name::OwnName;
 use super::peer::{Peer, RequestId};
 use super::peer_lines::PeerLines;
 use crate::head::{FieldLine, Headers, Known, Line, RequestHead};
@@ -29,13 +30,12 @@ fixed!(PROTO_HTTPS: XForwardedProto, "x-forwarded-proto", "https");
 fixed!(UPGRADE_OPTION: Connection, "connection", "upgrade");
 
 static UPGRADE: HeaderName = header::UPGRADE;
-static CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 static MAX_FORWARDS: HeaderName = header::MAX_FORWARDS;
 static FORWARDED: HeaderName = header::FORWARDED;
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What this hop has to say, in its order. It follows what the client says.
-static OURS: [Known; 9] = [
+/// What this hop has to say, in its order; the last is `Max-Forwards`. It follows what the client says.
+static OURS: [Known; 10] = [
     Known::Via,
     Known::CdnLoop,
     Known::XRequestId,
@@ -45,6 +45,7 @@ static OURS: [Known; 9] = [
     Known::Forwarded,
     Known::Connection,
     Known::Upgrade,
+    Known::Other,
 ];
 
 /// What is known of a request besides its head.
@@ -64,8 +65,8 @@ pub struct Forwarding<'a> {
     pub unconditional: bool,
     /// The protocol that the connection is to be switched to.
     pub upgrade: Option<&'a HeaderValue>,
-    /// By which names we know our own requests again; the first one is written.
-    pub own_names: [&'a HeaderValue; 2],
+    /// By which name we know our own requests again.
+    pub own_name: &'a OwnName,
 }
 
 /// The fields of a request as the origin gets them, all but the framing.
@@ -90,7 +91,7 @@ pub fn fields<'a>(
     request: Forwarding<'a>,
 ) -> Result<Fields<'a>, ProxyError> {
     let client = &head.headers;
-    if has_been_here(key_fields, request.own_names) {
+    if has_been_here(key_fields, request.own_name) {
         return Err(ProxyError::Loop);
     }
     // TRACE, the other method for which it means something, is not passed on at all.
@@ -123,8 +124,7 @@ impl Fields<'_> {
         let host = host.map_or_else(|| self.peer.host(), FieldLine::line);
         let clients = self.client.lines().filter(|line| self.passes(line)).map(FieldLine::line);
         let ours = OURS.iter().filter_map(|known| self.ours(*known));
-        let hops = self.max_forwards.as_ref().map(|hops| Line::of(Known::Other, &MAX_FORWARDS, hops));
-        std::iter::once(host).chain(clients).chain(ours).chain(hops)
+        std::iter::once(host).chain(clients).chain(ours)
     }
 
     /// What this hop has to say under this name.
@@ -134,7 +134,7 @@ impl Fields<'_> {
         let is_told = || request.trusted && self.client.all(known).next().is_some();
         Some(match known {
             Known::Via => via(self.version),
-            Known::CdnLoop => Line::of(known, &CDN_LOOP, request.own_names[0]),
+            Known::CdnLoop => request.own_name.line().line(),
             Known::XRequestId => request.id.line(),
             Known::XForwardedFor => match &self.forwarded_for {
                 Some(value) => Line::of(known, &X_FORWARDED_FOR, value),
@@ -151,6 +151,7 @@ impl Fields<'_> {
             },
             Known::Connection if request.upgrade.is_some() => UPGRADE_OPTION,
             Known::Upgrade => Line::of(known, &UPGRADE, request.upgrade?),
+            Known::Other => Line::of(known, &MAX_FORWARDS, self.max_forwards.as_ref()?),
             _ => return None,
         })
     }
@@ -175,11 +176,11 @@ impl Fields<'_> {
 }
 
 /// RFC 8586 §2: a list of CDN ids, each perhaps with parameters.
-fn has_been_here(key_fields: &KeyFields<'_>, own_names: [&HeaderValue; 2]) -> bool {
+fn has_been_here(key_fields: &KeyFields<'_>, own_name: &OwnName) -> bool {
     let mut elements = key_fields.cdn_loop().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     elements.any(|element| {
         let id = element.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-        own_names.iter().any(|name| id.eq_ignore_ascii_case(name.as_bytes()))
+        own_name.is(id)
     })
 }
 

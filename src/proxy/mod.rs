@@ -17,6 +17,7 @@ pub mod inbound;
 pub mod key_fields;
 pub mod metered;
 pub mod opt_in;
+pub mod own_name;
 pub mod peer;
 pub mod pool;
 pub mod request_body;
@@ -132,7 +133,7 @@ async fn exchange(
         opted_in: opt_in.believed,
         unconditional: opt_in.withholds_conditions(site, &head.method),
         upgrade: upgrade::wanted(head, key_fields, &site.upgrades),
-        own_names: routing.own_names(),
+        own_name: &routing.own_name,
     };
     let fields = forward::fields(head, key_fields, forwarding)?;
     let limits = site.limits(&routing.limits, head.uri.path());

@@ -5,6 +5,7 @@ use super::access::AccessLog;
 use super::edge::Edges;
 use super::error::ProxyError;
 use super::host;
+use super::own_name::OwnName;
 use super::roots::{self, Roots};
 use super::upstream::{Identity, Upstream, Upstreams};
 use crate::config::{
@@ -15,7 +16,7 @@ use crate::listen::tls::TlsError;
 use crate::metrics::Metrics;
 use crate::metrics::shard::SiteMetrics;
 use crate::rewrite::Policy;
-use crate::view::{self, Installation, PurgeHealthView, PurgedSite};
+use crate::view::{PurgeHealthView, PurgedSite};
 use http::{HeaderValue, header};
 use ipnet::IpNet;
 use rustls::ClientConfig;
@@ -39,9 +40,8 @@ pub struct Routing {
     /// By what follows the `*.`.
     wildcard: ByHost,
     default: Option<usize>,
-    /// The installation's name, where the configuration gives it one.
-    name: Option<HeaderValue>,
-    installation: Arc<Installation>,
+    /// By which name requests that come back are known again.
+    pub own_name: OwnName,
     /// Counts the requests that belong to no site.
     pub no_site: Arc<SiteMetrics>,
 }
@@ -182,8 +182,7 @@ impl Routing {
             exact: ByHost::default(),
             wildcard: ByHost::default(),
             default: None,
-            name: config.server.id.as_deref().and_then(view::installation_name),
-            installation: Arc::clone(&health.installation),
+            own_name: OwnName::new(config.server.id.as_deref(), &health.installation),
             no_site: metrics.site(""),
         };
         for (index, site) in config.sites.iter().enumerate() {
@@ -225,11 +224,6 @@ impl Routing {
     /// The site of a number that [`Routing::find`] gave.
     pub fn site(&self, number: usize) -> &Site {
         &self.sites[number]
-    }
-
-    /// The names by which the installation knows its own requests again, the one that it writes first.
-    pub fn own_names(&self) -> [&HeaderValue; 2] {
-        [self.name.as_ref().unwrap_or(self.installation.name()), self.installation.first_name()]
     }
 
     /// Whether connections from this peer begin with a PROXY protocol header.

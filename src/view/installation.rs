@@ -34,9 +34,14 @@ impl Installation {
         }
     }
 
-    /// Its name.
+    /// Its name, once that is known.
+    pub fn known_name(&self) -> Option<&HeaderValue> {
+        self.kept.get()
+    }
+
+    /// Its name as it is now.
     pub fn name(&self) -> &HeaderValue {
-        self.kept.get().unwrap_or(&self.first)
+        self.known_name().unwrap_or(&self.first)
     }
 
     /// Its name before it was known: requests that carry it may still be under way.

@@ -1,5 +1,7 @@
 use super::*;
 use crate::proxy::{fixture, opt_in};
+use crate::view::Installation;
+use std::sync::Arc;
 
 /// A request at the door: its head, and what is known of it.
 struct Case {
@@ -32,10 +34,7 @@ impl Case {
             opted_in: self.opted_in,
             unconditional: self.unconditional,
             upgrade: None,
-            own_names: [
-                &HeaderValue::from_static("origin-shim-us"),
-                &HeaderValue::from_static("origin-shim-0"),
-            ],
+            own_name: &OwnName::new(Some("us"), &Arc::new(Installation::new(0))),
         };
         let fields = fields(&head, &KeyFields::of(&head.headers), forwarding)?;
         Ok(fields.iter(None).map(|line| (line.name.clone(), line.value().into_owned())).collect())
@@ -257,7 +256,7 @@ fn a_request_that_has_been_here_is_a_loop() {
     assert!(looped("origin-shim-us"));
     assert!(looped("Fastly, Origin-Shim-US;v=1, x"));
     // From before the store was open.
-    assert!(looped("origin-shim-0"));
+    assert!(looped("origin-shim-0000000000000000"));
     // That of another installation is none.
     assert!(!looped("origin-shim-them"));
     assert!(!looped("origin-shim"));
@@ -304,6 +303,7 @@ fn the_origin_may_be_told_another_host() {
     );
     let host = HeaderValue::from_static("www.example.com");
     let (opted_in, unconditional) = (false, false);
+    let own_name = OwnName::new(None, &Arc::default());
     let forwarding = Forwarding {
         peer: &peer,
         trusted: false,
@@ -312,7 +312,7 @@ fn the_origin_may_be_told_another_host() {
         opted_in,
         unconditional,
         upgrade: None,
-        own_names: [&host, &host],
+        own_name: &own_name,
     };
     let fields = fields(&head, &KeyFields::of(&head.headers), forwarding).unwrap();
     let hosts = |host| -> Vec<HeaderValue> {

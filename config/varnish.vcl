@@ -46,14 +46,17 @@ sub vcl_recv {
 		unset req.http.X-BYO-CDN-Type;
 		unset req.http.X-Origin-Shim-Secret;
 		unset req.http.x-shim-stale;
-		# Nor may a visitor leave the traces of another CDN. Of CDN-Loop (RFC 8586) only the shim's
-		# own name stays, by which it knows a request that runs in a circle.
+		# Nor may a visitor leave the traces of another CDN. Of CDN-Loop (RFC 8586) only the names of
+		# shims stay, origin-shim- and an id, by which each knows a request that runs in a circle.
 		unset req.http.CF-Worker;
 		unset req.http.Via;
-		if (req.http.CDN-Loop ~ "(?i)(^|,)[ \t]*origin-shim") {
-			set req.http.CDN-Loop = "origin-shim";
-		} else {
-			unset req.http.CDN-Loop;
+		if (req.http.CDN-Loop) {
+			std.collect(req.http.CDN-Loop);
+			set req.http.CDN-Loop = regsuball(req.http.CDN-Loop, "(?i)(^|,)[ \t]*+(?!origin-shim-)[^,]*", "");
+			set req.http.CDN-Loop = regsub(req.http.CDN-Loop, "^[, \t]+", "");
+			if (req.http.CDN-Loop == "") {
+				unset req.http.CDN-Loop;
+			}
 		}
 		# One object per page, however a visitor or a purge spells its host.
 		if (req.http.Host) {

@@ -11,8 +11,7 @@ use crate::config::{Config, Fingerprint};
 use crate::listen::{Pulse, Serving};
 use crate::metrics::Metrics;
 use crate::store::{OpenError, SqliteStore, Store, StoreHealth, Watched};
-use crate::view::wall_ms;
-use crate::view::{OriginsView, PurgeHealthView};
+use crate::view::{Installation, OriginsView, PurgeHealthView, wall_ms};
 use crate::worker::{Engine, Parts};
 use arc_swap::ArcSwap;
 use std::error::Error;
@@ -196,7 +195,7 @@ impl Plane {
 
     fn run(self, runtime: &Runtime, admin: TcpListener, stop: CancellationToken) -> io::Result<()> {
         // Before the first call is answered, so that none gets a 503 for being early.
-        let opened = open(&self.config.load());
+        let opened = open(&self.config.load(), &self.view.installation);
         runtime.block_on(async {
             tokio::spawn(beat(Arc::clone(&self.pulse)));
             if let Ok(store) = &opened {
@@ -247,11 +246,19 @@ impl Plane {
         let store = loop {
             match attempt {
                 Ok(store) => break store,
-                Err(error) => tell_unopened(&error, &mut told),
+                Err(error) => {
+                    if told.is_empty() && self.config.load().server.id.is_none() {
+                        tracing::warn!(
+                            name = self.view.installation.name().to_str().unwrap_or_default(),
+                            "until the store is open, CDN-Loop has a name of this process only, not of the installation"
+                        );
+                    }
+                    tell_unopened(&error, &mut told);
+                }
             }
             sleep(REOPEN).await;
-            let config = self.config.load_full();
-            let opening = tokio::task::spawn_blocking(move || open(&config)).await;
+            let (config, installation) = (self.config.load_full(), Arc::clone(&self.view.installation));
+            let opening = tokio::task::spawn_blocking(move || open(&config, &installation)).await;
             // A panic there has been told, and nothing was opened.
             let Ok(opened) = opening else { return };
             if let Ok(store) = &opened {
@@ -294,12 +301,14 @@ async fn beat(pulse: Arc<OnceLock<Pulse>>) {
 }
 
 /// Opens the store. Without one the proxy goes on with short lifetimes, and purges get 503.
-fn open(config: &Config) -> Result<Arc<dyn Store>, OpenError> {
+fn open(config: &Config, installation: &Installation) -> Result<Arc<dyn Store>, OpenError> {
     let opened = match &config.store.path {
         Some(path) => SqliteStore::open(path),
         None => SqliteStore::in_memory(),
     };
-    opened.map(|store| Arc::new(store) as Arc<dyn Store>)
+    let store = opened?;
+    installation.is(store.installation());
+    Ok(Arc::new(store))
 }
 
 /// Once per reason, not every few seconds.

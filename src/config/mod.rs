@@ -65,6 +65,8 @@ impl Config {
 /// `[server]`
 #[derive(Clone, Debug, Default)]
 pub struct Server {
+    /// Names the installation in `CDN-Loop`; none: the store's.
+    pub id: Option<String>,
     /// Plain listeners (HTTP/1.1 and HTTP/2 with prior knowledge).
     pub listen: Vec<SocketAddr>,
     /// TLS listeners (ALPN chooses the version).
@@ -186,6 +188,50 @@ impl Default for Limits {
     }
 }
 
+/// What a site or a rule has otherwise than `[server.limits]`: what is only a limit once it is known who is asked for what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OtherLimits {
+    /// `body_timeout`
+    pub body_timeout: Option<Duration>,
+    /// `body_min_rate`
+    pub body_min_rate: Option<u32>,
+    /// `tunnel_timeout`
+    pub tunnel_timeout: Option<Duration>,
+    /// `origin_connect_timeout`
+    pub origin_connect_timeout: Option<Duration>,
+    /// `origin_queue_timeout`
+    pub origin_queue_timeout: Option<Duration>,
+    /// `origin_first_byte_timeout`
+    pub origin_first_byte_timeout: Option<Duration>,
+    /// `origin_body_timeout`
+    pub origin_body_timeout: Option<Duration>,
+}
+
+impl OtherLimits {
+    /// Those limits with these in their place; none where nothing is otherwise.
+    pub fn over(&self, limits: &Limits) -> Option<Limits> {
+        let Self {
+            body_timeout,
+            body_min_rate,
+            tunnel_timeout,
+            origin_connect_timeout,
+            origin_queue_timeout,
+            origin_first_byte_timeout,
+            origin_body_timeout,
+        } = *self;
+        (*self != Self::default()).then(|| Limits {
+            body_timeout: body_timeout.unwrap_or(limits.body_timeout),
+            body_min_rate: body_min_rate.unwrap_or(limits.body_min_rate),
+            tunnel_timeout: tunnel_timeout.unwrap_or(limits.tunnel_timeout),
+            origin_connect_timeout: origin_connect_timeout.unwrap_or(limits.origin_connect_timeout),
+            origin_queue_timeout: origin_queue_timeout.unwrap_or(limits.origin_queue_timeout),
+            origin_first_byte_timeout: origin_first_byte_timeout.unwrap_or(limits.origin_first_byte_timeout),
+            origin_body_timeout: origin_body_timeout.unwrap_or(limits.origin_body_timeout),
+            ..limits.clone()
+        })
+    }
+}
+
 /// `[admin]`
 #[derive(Clone, Debug)]
 pub struct Admin {
@@ -300,6 +346,10 @@ pub struct Site {
     pub follow_up_margin: Duration,
     /// How the origins are treated.
     pub origin: OriginSettings,
+    /// What it has otherwise than `[server.limits]`.
+    pub limits: OtherLimits,
+    /// What each of its rules has otherwise than that.
+    pub rule_limits: Vec<OtherLimits>,
     /// Whose opt-in is believed.
     pub trust: Trust,
     /// Protocols that a connection may be switched to, lower case.

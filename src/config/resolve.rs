@@ -5,6 +5,7 @@ mod admin;
 mod cdn;
 mod events;
 mod host;
+mod limits;
 mod log;
 mod origin;
 mod server;

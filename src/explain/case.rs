@@ -3,13 +3,13 @@
 use crate::config::{Config, Mode, Site};
 use crate::head::Headers;
 use crate::metrics::Metrics;
+use crate::proxy::bound_auth;
 use crate::proxy::host;
 use crate::proxy::key_fields::KeyFields;
 use crate::proxy::opt_in::{self, Caller, OptIn};
 use crate::proxy::roots::Roots;
 use crate::proxy::site::{Routing, RoutingError};
 use crate::proxy::upstream::Upstreams;
-use crate::rewrite::path::normalise;
 use crate::rewrite::{
     Asked, CdnType, Decision, Edge, Guard, Outcome, RequestFacts, public_location, rewrite,
 };
@@ -159,6 +159,9 @@ impl<'c> Case<'c> {
         {
             after.insert(&header::LOCATION, location);
         }
+        if opt_in.edge.is_ok() && bound_auth::is_in_request(request) {
+            bound_auth::make_private(&mut after);
+        }
         let (decision, cdn, tags) = match opt_in.edge {
             Ok(edge) => {
                 let guard = self
@@ -191,10 +194,9 @@ impl<'c> Case<'c> {
     }
 
     fn rule(&self, path: &str) -> Option<MatchedRule> {
-        let path = normalise(path);
-        let rules = &self.site.policy.rules;
-        let index = rules.iter().position(|rule| rule.path.matches(&path))?;
-        Some(MatchedRule { number: index + 1, path: rules[index].path.as_str().to_owned() })
+        let policy = &self.site.policy;
+        let index = policy.rule_number(path)?;
+        Some(MatchedRule { number: index + 1, path: policy.rules[index].path.as_str().to_owned() })
     }
 }
 

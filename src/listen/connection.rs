@@ -6,7 +6,6 @@ use super::socket::ClientSocket;
 use super::watch::{Connections, Open, Order};
 use crate::config::Limits;
 use crate::metrics::shard::{Count, Limit, WorkerShard};
-use crate::proxy::clock::Patience;
 use crate::proxy::peer::Peer;
 use crate::proxy::{Tunnel, Worker};
 use bytes::Bytes;
@@ -167,10 +166,8 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let Connection { worker, open, limits, .. } = &self.connection;
-        let _busy = open.begin(false);
-        let patience = Patience::new(&worker.clock, limits.tunnel_timeout);
-        if let Some(Err(error)) = self.connection.unless_ordered(tunnel.run(io, early, patience)).await {
+        let _busy = self.connection.open.begin(false);
+        if let Some(Err(error)) = self.connection.unless_ordered(tunnel.run(io, early)).await {
             self.connection.ended(&error);
         }
     }

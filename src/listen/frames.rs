@@ -2,6 +2,7 @@
 //! it answers any number of PING and SETTINGS frames, and lets requests be begun and cancelled as fast as they come
 //! (CVE-2019-9512, CVE-2019-9515, CVE-2023-44487).
 
+use super::header_blocks::{HeaderBlocks, Malformed};
 use std::time::Instant;
 
 /// Frames are charged for that make work and ask for nothing; these many may come at once …
@@ -15,6 +16,8 @@ const BYTES_PER_FRAME: u32 = 16 * 1024;
 const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 const HEADER: usize = 9;
 const END_STREAM: u8 = 0x1;
+/// Bytes of a frame, since we allow no more.
+const FRAME: usize = 16 * 1024;
 
 /// What a client may still send before it counts as a flood.
 #[derive(Debug)]
@@ -29,12 +32,20 @@ pub struct Allowance {
 impl Allowance {
     /// That of a connection whose client preface is yet to come.
     pub fn new(now: Instant) -> Self {
-        Self { frames: Frames::new(), left: BURST, since: now, sent: 0 }
+        Self::noting(now, Malformed::default(), FRAME)
+    }
+
+    /// The same, which notes the malformed requests that pass; `header_bytes` is what the head of one may have.
+    pub(super) fn noting(now: Instant, malformed: Malformed, header_bytes: usize) -> Self {
+        // The library's own bound on the frames of a block, and what is in them at most.
+        let most = header_bytes + header_bytes / 4 + 8 * FRAME;
+        let frames = Frames::new(HeaderBlocks::new(malformed, most));
+        Self { frames, left: BURST, since: now, sent: 0 }
     }
 
     /// Bytes came. Whether they are within the allowance.
     pub fn received(&mut self, bytes: &[u8], now: Instant) -> bool {
-        let charged = self.frames.read(bytes);
+        let Some(charged) = self.frames.read(bytes) else { return false };
         if charged == 0 {
             return true;
         }
@@ -74,32 +85,43 @@ struct Frames {
     header: [u8; HEADER],
     have: usize,
     begun: bool,
+    /// Whether what is skipped is of a header block.
+    of_block: bool,
+    blocks: HeaderBlocks,
 }
 
 impl Frames {
-    fn new() -> Self {
-        Self { skip: PREFACE, header: [0; HEADER], have: 0, begun: false }
+    fn new(blocks: HeaderBlocks) -> Self {
+        Self { skip: PREFACE, header: [0; HEADER], have: 0, begun: false, of_block: false, blocks }
     }
 
-    /// Follows these bytes, and counts the frames among them that are charged for.
-    fn read(&mut self, mut bytes: &[u8]) -> u32 {
+    /// Follows these bytes, and counts the frames among them that are charged for. None where a header block is too long.
+    fn read(&mut self, mut bytes: &[u8]) -> Option<u32> {
         let mut charged = 0;
         loop {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = &bytes[skipped..];
+            let (skipped, rest) = bytes.split_at(self.skip.min(bytes.len()));
+            self.skip -= skipped.len();
+            bytes = rest;
+            if self.of_block {
+                let is_last = self.skip == 0;
+                if !self.blocks.passes(skipped, is_last) {
+                    return None;
+                }
+                self.of_block = !is_last;
+            }
             let taken = (HEADER - self.have).min(bytes.len());
             self.header[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
             self.have += taken;
             bytes = &bytes[taken..];
             if self.have < HEADER {
-                return charged;
+                return Some(charged);
             }
             self.have = 0;
             self.begun = true;
-            let [a, b, c, kind, flags, ..] = self.header;
+            let [a, b, c, kind, flags, stream @ ..] = self.header;
             self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
             charged += u32::from(is_charged(kind, flags, self.skip));
+            self.of_block = self.blocks.begin(kind, flags, u32::from_be_bytes(stream) & 0x7fff_ffff);
         }
     }
 }
@@ -119,6 +141,10 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    fn follower() -> Frames {
+        Frames::new(HeaderBlocks::new(Malformed::default(), 1000))
+    }
+
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let length = payload.len() as u32;
         let mut bytes = length.to_be_bytes()[1..].to_vec();
@@ -133,7 +159,7 @@ mod tests {
     fn what_is_charged_for() {
         let check = |frames: &[Vec<u8>], charged: u32| {
             let bytes = [START, &frames.concat()].concat();
-            assert_eq!(Frames::new().read(&bytes), charged);
+            assert_eq!(follower().read(&bytes), Some(charged));
         };
         check(&[], 0);
         check(&[frame(4, 0, b""), frame(6, 0, &[0; 8])], 2);
@@ -182,17 +208,17 @@ mod tests {
         ) {
             let frames = frames.iter().map(|(kind, flags, length)| frame(*kind, *flags, &vec![7; *length]));
             let bytes = [START.to_vec(), frames.collect::<Vec<_>>().concat()].concat();
-            let whole = Frames::new().read(&bytes);
-            let (mut parts, mut rest, mut charged) = (Frames::new(), bytes.as_slice(), 0);
+            let whole = follower().read(&bytes);
+            let (mut parts, mut rest, mut charged) = (follower(), bytes.as_slice(), 0);
             for cut in cuts.iter().cycle() {
                 if rest.is_empty() {
                     break;
                 }
                 let (part, left) = rest.split_at((*cut).min(rest.len()));
-                charged += parts.read(part);
+                charged += parts.read(part).unwrap();
                 rest = left;
             }
-            proptest::prop_assert_eq!(charged, whole);
+            proptest::prop_assert_eq!(Some(charged), whole);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! come first.
 
 use super::frames::Allowance;
+use super::header_blocks::Malformed;
 use super::socket::ClientSocket;
 use super::watch::{Order, Watch};
 use crate::metrics::shard::{Limit, WorkerShard};
@@ -111,9 +112,10 @@ impl<S> Io<S> {
         self.given < self.prefix.len || self.stream.socket().has_bytes()
     }
 
-    /// The same, whose bytes are HTTP/2 frames.
-    pub(super) fn with_frames(mut self) -> Self {
-        self.allowance = Some(Box::new(Allowance::new(self.watch.now())));
+    /// The same, whose bytes are HTTP/2 frames. `malformed` learns which requests among them are, and `header_bytes` is what
+    /// the head of one may have.
+    pub(super) fn with_frames(mut self, malformed: Malformed, header_bytes: usize) -> Self {
+        self.allowance = Some(Box::new(Allowance::noting(self.watch.now(), malformed, header_bytes)));
         self
     }
 

@@ -9,6 +9,8 @@ mod batch;
 mod bind;
 mod connection;
 mod files;
+mod header_blocks;
+mod hpack;
 pub mod http1;
 mod http2;
 mod io;

@@ -67,6 +67,11 @@ impl Patience {
         Self { clock: Rc::clone(&self.clock), limit, place: None }
     }
 
+    /// The same patience with something else.
+    pub fn again(&self) -> Self {
+        self.next(self.limit)
+    }
+
     /// A part arrived.
     pub fn rewarded(&mut self) {
         if let Some(place) = self.place.take() {

@@ -42,9 +42,12 @@ pub enum ProxyError {
     /// A transfer coding other than one `chunked`.
     #[error("unknown transfer coding")]
     TransferCoding,
-    /// The shim's own token is in `CDN-Loop` (RFC 8586).
+    /// The installation's own name is in `CDN-Loop` (RFC 8586).
     #[error("the request has been here before")]
     Loop,
+    /// OPTIONS that is to go no further (`Max-Forwards: 0`, RFC 9110 §7.6.2): no failure, and not of the origin.
+    #[error("the request goes no further")]
+    LastHop,
     /// It has no safe form on the way to an origin.
     #[error("the request cannot be passed on")]
     Unsendable(#[source] EncodeError),
@@ -171,6 +174,7 @@ impl ProxyError {
                 proxy_status: "proxy_loop_detected",
                 ..client(StatusCode::LOOP_DETECTED, "the request has been here before", false)
             },
+            Self::LastHop => client(StatusCode::OK, "this is the last hop", false),
             Self::Unsendable(_) => client(StatusCode::BAD_REQUEST, "the request cannot be passed on", true),
             Self::Full => Answer {
                 proxy_status: "connection_limit_reached",
@@ -290,6 +294,7 @@ mod tests {
         check(ProxyError::HeadTooLarge, 431, "http_request_error");
         check(ProxyError::TransferCoding, 501, "http_request_error");
         check(ProxyError::Loop, 508, "proxy_loop_detected");
+        check(ProxyError::LastHop, 200, "http_request_error");
         check(origin(OriginError::Resolve(io(io::ErrorKind::NotFound))), 502, "dns_error");
         check(origin(OriginError::Connect(io(io::ErrorKind::ConnectionRefused))), 502, "connection_refused");
         check(

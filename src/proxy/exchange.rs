@@ -5,7 +5,6 @@ use super::body::{DownloadError, Progress, Upload};
 use super::clock::Patience;
 use super::connect::{Connection, Route};
 use super::error::{OriginError, ProxyError};
-use super::forward;
 use super::h1::head::HeadLimits;
 use super::h1::{self, Cause, Recycle};
 use super::h2;
@@ -13,6 +12,7 @@ use super::interim::Relay;
 use super::origin::Outgoing;
 use super::site::Origin;
 use super::stream::Stream;
+use super::target;
 use super::trailers::ToClient;
 use super::upgrade::Tunnel;
 use super::upstream::OriginId;
@@ -20,6 +20,7 @@ use super::worker::Worker;
 use crate::config::Limits;
 use crate::head::ResponseHead;
 use bytes::Bytes;
+use http::StatusCode;
 use http::uri::Scheme;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
@@ -87,13 +88,14 @@ pub(super) fn exchange<'a>(
     let interim = request.relay.is_wanted();
     let begun = match connection {
         Connection::Http1(connection) => {
-            let target = forward::target(uri).as_bytes();
+            let target = target::sent(uri).as_bytes();
             let upgrade = request.upgrade.is_some();
             let lease = Lease {
                 worker: Rc::clone(worker),
                 origin: origin.upstream.id,
                 route: Rc::clone(&route),
-                pool_size: limits.origin_pool_size,
+                // None is kept that its request may have authenticated.
+                pool_size: if request.binds { 0 } else { limits.origin_pool_size },
             };
             let limits = head_limits;
             let outgoing = h1::Request { method, target, headers, body, limits, upgrade, interim };
@@ -121,6 +123,7 @@ pub(super) fn exchange<'a>(
         relay: request.relay,
         patience: Patience::new(&worker.clock, limits.origin_first_byte_timeout),
         body_timeout: limits.origin_body_timeout,
+        tunnel_timeout: limits.tunnel_timeout,
     })
 }
 
@@ -141,6 +144,7 @@ pub(super) struct Exchange<'a> {
     relay: Relay<'a>,
     patience: Patience,
     body_timeout: Duration,
+    tunnel_timeout: Duration,
 }
 
 impl Future for Exchange<'_> {
@@ -160,7 +164,11 @@ impl Future for Exchange<'_> {
                     return Poll::Ready(Err(this.failure(Fault::Exchange(error), response_started)));
                 }
             };
-            let patience = this.patience.next(this.body_timeout);
+            let limit = match head.status {
+                StatusCode::SWITCHING_PROTOCOLS => this.tunnel_timeout,
+                _ => this.body_timeout,
+            };
+            let patience = this.patience.next(limit);
             let body = OriginBody { body, patience, failed: None, place: None, trailers: None };
             return Poll::Ready(Ok(((head, body), Rc::clone(&this.route))));
         }
@@ -305,7 +313,10 @@ impl OriginBody {
     /// After 101: what the connection has become.
     pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
         match &mut self.body {
-            Received::Http1(body) => body.take_switched().map(|(stream, early)| Tunnel::new(stream, early)),
+            Received::Http1(body) => {
+                let (stream, early) = body.take_switched()?;
+                Some(Tunnel::new(stream, early, self.patience.again()))
+            }
             Received::Http2(_) => None,
         }
     }

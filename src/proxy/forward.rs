@@ -4,16 +4,13 @@
 use super::error::ProxyError;
 use super::hop;
 use super::key_fields::KeyFields;
+use super::own_name::OwnName;
 use super::peer::{Peer, RequestId};
 use super::peer_lines::PeerLines;
 use super::trailers;
 use crate::head::{FieldLine, Headers, Known, Line, RequestHead};
-use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Version, header};
 use std::rc::Rc;
-
-/// Our name in `Via` and `CDN-Loop`.
-const TOKEN: &str = "origin-shim";
 
 /// A line that is the same in every request.
 macro_rules! fixed {
@@ -29,7 +26,6 @@ macro_rules! fixed {
 fixed!(VIA_10: Via, "via", "1.0 origin-shim");
 fixed!(VIA_11: Via, "via", "1.1 origin-shim");
 fixed!(VIA_2: Via, "via", "2.0 origin-shim");
-fixed!(CDN_LOOP: CdnLoop, "cdn-loop", "origin-shim");
 fixed!(PROTO_HTTP: XForwardedProto, "x-forwarded-proto", "http");
 fixed!(PROTO_HTTPS: XForwardedProto, "x-forwarded-proto", "https");
 fixed!(UPGRADE_OPTION: Connection, "connection", "upgrade");
@@ -39,11 +35,12 @@ fixed!(TE_TRAILERS: Te, "te", "trailers");
 
 static UPGRADE: HeaderName = header::UPGRADE;
 static TRAILER: HeaderName = header::TRAILER;
+static MAX_FORWARDS: HeaderName = header::MAX_FORWARDS;
 static FORWARDED: HeaderName = header::FORWARDED;
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What this hop has to say, in its order, of trailers last. It follows what the client says.
-static OURS: [Known; 11] = [
+/// What this hop has to say, in its order, of trailers and of `Max-Forwards` last. It follows what the client says.
+static OURS: [Known; 12] = [
     Known::Via,
     Known::CdnLoop,
     Known::XRequestId,
@@ -55,6 +52,7 @@ static OURS: [Known; 11] = [
     Known::Upgrade,
     Known::Te,
     Known::Trailer,
+    Known::Other,
 ];
 
 /// What is known of a request besides its head.
@@ -76,6 +74,8 @@ pub struct Forwarding<'a> {
     pub upgrade: Option<&'a HeaderValue>,
     /// Whether the client says that it takes trailers.
     pub takes_trailers: bool,
+    /// By which name we know our own requests again.
+    pub own_name: &'a OwnName,
 }
 
 /// The fields of a request as the origin gets them, all but the framing.
@@ -91,6 +91,8 @@ pub struct Fields<'a> {
     forwarded: Option<HeaderValue>,
     /// Which trailers will come.
     trailer: Option<HeaderValue>,
+    /// How far the request may go behind us, where that is limited.
+    max_forwards: Option<HeaderValue>,
 }
 
 /// What of a client's head goes on, or why nothing may.
@@ -100,9 +102,11 @@ pub fn fields<'a>(
     request: Forwarding<'a>,
 ) -> Result<Fields<'a>, ProxyError> {
     let client = &head.headers;
-    if has_been_here(key_fields) {
+    if has_been_here(key_fields, request.own_name) {
         return Err(ProxyError::Loop);
     }
+    // TRACE, the other method for which it means something, is not passed on at all.
+    let max_forwards = if head.method == Method::OPTIONS { hops_left(client)? } else { None };
     let nominated = hop::nominated(key_fields.connection());
     if let Some(name) = nominated.iter().find(|name| hop::is_protected_in_request(name.as_str())) {
         return Err(ProxyError::Nominated(name.clone()));
@@ -117,7 +121,17 @@ pub fn fields<'a>(
         true => trailers::announced_to_origin(key_fields.trailer(), &nominated),
         false => None,
     };
-    Ok(Fields { client, nominated, request, version: head.version, peer, forwarded_for, forwarded, trailer })
+    Ok(Fields {
+        client,
+        nominated,
+        request,
+        version: head.version,
+        peer,
+        forwarded_for,
+        forwarded,
+        trailer,
+        max_forwards,
+    })
 }
 
 impl Fields<'_> {
@@ -143,7 +157,7 @@ impl Fields<'_> {
         let is_told = || request.trusted && self.client.all(known).next().is_some();
         Some(match known {
             Known::Via => via(self.version),
-            Known::CdnLoop => CDN_LOOP,
+            Known::CdnLoop => request.own_name.line().line(),
             Known::XRequestId => request.id.line(),
             Known::XForwardedFor => match &self.forwarded_for {
                 Some(value) => Line::of(known, &X_FORWARDED_FOR, value),
@@ -168,6 +182,7 @@ impl Fields<'_> {
             Known::Te if request.takes_trailers => TE_TRAILERS,
             Known::Trailer => Line::of(known, &TRAILER, self.trailer.as_ref()?),
             Known::Upgrade => Line::of(known, &UPGRADE, request.upgrade?),
+            Known::Other => Line::of(known, &MAX_FORWARDS, self.max_forwards.as_ref()?),
             _ => return None,
         })
     }
@@ -185,23 +200,32 @@ impl Fields<'_> {
             Known::XPushInvalidation => self.request.opted_in,
             Known::IfNoneMatch | Known::IfModifiedSince => !self.request.unconditional,
             Known::Underscored => !is_alias(line.name().as_str()),
+            Known::Other => self.max_forwards.is_none() || *line.name() != MAX_FORWARDS,
             known => self.request.trusted || !tells_of_the_peer(known),
         }
     }
 }
 
-/// The target for the origin: without scheme and authority, since a request never chooses its origin.
-pub fn target(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("/", PathAndQuery::as_str)
-}
-
 /// RFC 8586 §2: a list of CDN ids, each perhaps with parameters.
-fn has_been_here(key_fields: &KeyFields<'_>) -> bool {
+fn has_been_here(key_fields: &KeyFields<'_>, own_name: &OwnName) -> bool {
     let mut elements = key_fields.cdn_loop().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     elements.any(|element| {
-        let id = element.split(|b| *b == b';').next().unwrap_or_default();
-        id.trim_ascii().eq_ignore_ascii_case(TOKEN.as_bytes())
+        let id = element.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+        own_name.is(id)
     })
+}
+
+/// RFC 9110 §7.6.2: one hop fewer than the request has left. With none left it is answered here.
+fn hops_left(client: &Headers) -> Result<Option<HeaderValue>, ProxyError> {
+    let mut told = client.get_all(&MAX_FORWARDS);
+    let Some(hops) = told.next() else { return Ok(None) };
+    let hops = hops.to_str().ok().filter(|hops| !hops.is_empty() && hops.bytes().all(|b| b.is_ascii_digit()));
+    let (Some(hops), None) = (hops, told.next()) else {
+        return Err(ProxyError::BadRequest("malformed Max-Forwards"));
+    };
+    // As far as we can count: who asks for more hops than that does not mind.
+    let hops: u64 = hops.parse().unwrap_or(u64::MAX);
+    hops.checked_sub(1).map(|left| Some(left.into())).ok_or(ProxyError::LastHop)
 }
 
 /// Headers that only a hop we trust may write: who the client is, and the trace that the request belongs to.

@@ -37,6 +37,21 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && name.bytes().all(legal) && !name.contains("..")
 }
 
+/// The port that a URL means without naming it.
+pub(super) fn default_port(tls: bool) -> &'static [u8] {
+    if tls { b"443" } else { b"80" }
+}
+
+/// An authority without its port, where that says nothing: it is the default one, or empty (RFC 3986 §6.2.3).
+pub(super) fn without_port<'a>(authority: &'a [u8], default: &[u8]) -> &'a [u8] {
+    match authority.iter().rposition(|b| *b == b':') {
+        Some(colon) if matches!(&authority[colon + 1..], port if port.is_empty() || port == default) => {
+            &authority[..colon]
+        }
+        _ => authority,
+    }
+}
+
 fn is_port(port: &str) -> bool {
     port.is_empty() || (port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
 }
@@ -76,6 +91,22 @@ mod tests {
         check("[::1]x", None);
         check("[nonsense]", None);
         check("höst", None);
+    }
+
+    #[test]
+    fn default_ports_say_nothing() {
+        let check = |authority: &str, tls, expected: &str| {
+            let bare = without_port(authority.as_bytes(), default_port(tls));
+            assert_eq!(std::str::from_utf8(bare), Ok(expected), "{authority}");
+        };
+        check("a.test", false, "a.test");
+        check("a.test:", false, "a.test");
+        check("a.test:80", false, "a.test");
+        check("a.test:80", true, "a.test:80");
+        check("a.test:443", true, "a.test");
+        check("a.test:8080", false, "a.test:8080");
+        check("[::1]:80", false, "[::1]");
+        check("[::80]", false, "[::80]");
     }
 
     proptest::proptest! {

@@ -3,6 +3,7 @@
 
 use super::error::ProxyError;
 use super::key_fields::{KeyFields, Single};
+use super::{host, target};
 use crate::config::Limits;
 use crate::head::RequestHead;
 use http::{HeaderValue, Method, Version};
@@ -21,28 +22,17 @@ pub fn check<'h>(
     if head.headers.len() > limits.request_headers {
         return Err(ProxyError::TooManyHeaders);
     }
-    target(head, limits)?;
+    asked_for(head, limits)?;
     codings(fields)?;
     length(fields, limits)?;
-    host(head, fields.host)
+    host_of(head, fields.host)
 }
 
-/// RFC 9112 §3.2: origin-form, absolute-form of http and https, or `*` for OPTIONS.
-fn target(head: &RequestHead, limits: &Limits) -> Result<(), ProxyError> {
-    let uri = &head.uri;
-    if uri.path_and_query().is_some_and(|target| target.as_str().len() > limits.target_bytes) {
+fn asked_for(head: &RequestHead, limits: &Limits) -> Result<(), ProxyError> {
+    if target::sent(&head.uri).len() > limits.target_bytes {
         return Err(ProxyError::TargetTooLong);
     }
-    match uri.scheme_str() {
-        None if uri.authority().is_some() => return Err(ProxyError::BadRequest("the target is no path")),
-        None | Some("http" | "https") => {}
-        Some(_) => return Err(ProxyError::BadRequest("the target is not of http or https")),
-    }
-    match uri.path() {
-        "*" if head.method == Method::OPTIONS => Ok(()),
-        path if path.starts_with('/') => Ok(()),
-        _ => Err(ProxyError::BadRequest("the target is no path")),
-    }
+    target::check(&head.method, &head.uri)
 }
 
 fn codings(fields: &KeyFields<'_>) -> Result<(), ProxyError> {
@@ -64,8 +54,9 @@ fn length(fields: &KeyFields<'_>, limits: &Limits) -> Result<(), ProxyError> {
     if told.is_none_or(within) { Ok(()) } else { Err(ProxyError::BodyTooLarge) }
 }
 
-/// RFC 9112 §3.2.2: the target's authority wins; a `Host` that differs from it is an attempt to be two sites.
-fn host<'h>(head: &RequestHead, host: Single<'h>) -> Result<Cow<'h, HeaderValue>, ProxyError> {
+/// RFC 9112 §3.2.2: the target's authority wins; a `Host` that differs from it is an attempt to be two sites. The default
+/// port of the target's scheme is no difference (RFC 9110 §4.2.3).
+fn host_of<'h>(head: &RequestHead, host: Single<'h>) -> Result<Cow<'h, HeaderValue>, ProxyError> {
     if host == Single::Repeated {
         return Err(ProxyError::BadRequest("more than one Host"));
     }
@@ -74,12 +65,17 @@ fn host<'h>(head: &RequestHead, host: Single<'h>) -> Result<Cow<'h, HeaderValue>
         (None, None) => Err(ProxyError::BadRequest("no Host")),
         (Some(_), None) if head.version < Version::HTTP_2 => Err(ProxyError::BadRequest("no Host")),
         (None, Some(host)) => Ok(Cow::Borrowed(host)),
-        (Some(authority), Some(host))
-            if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
-        {
-            Err(ProxyError::BadRequest("Host differs from the target"))
+        (Some(authority), Some(host)) => {
+            let (host_text, authority) = (host.as_bytes(), authority.as_str().as_bytes());
+            let default_port = host::default_port(head.uri.scheme_str() == Some("https"));
+            let bare = |text| host::without_port(text, default_port);
+            match host_text.eq_ignore_ascii_case(authority)
+                || bare(host_text).eq_ignore_ascii_case(bare(authority))
+            {
+                true => Ok(Cow::Borrowed(host)),
+                false => Err(ProxyError::BadRequest("Host differs from the target")),
+            }
         }
-        (Some(_), Some(host)) => Ok(Cow::Borrowed(host)),
         (Some(authority), None) => HeaderValue::from_str(authority.as_str())
             .map(Cow::Owned)
             .map_err(|_| ProxyError::BadRequest("the target's authority is not legal")),
@@ -139,12 +135,40 @@ mod tests {
         h1("GET", "http://A.test/", &[HOST], Ok("a.test"));
         h1("GET", "http://b.test/", &[HOST], Err(400));
         h1("GET", "http://a.test:81/", &[HOST], Err(400));
+        h1("GET", "http://a.test:80/", &[HOST], Ok("a.test"));
+        h1("GET", "http://a.test:/", &[HOST], Ok("a.test"));
+        h1("GET", "http://A.test/", &[("host", "a.test:80")], Ok("a.test:80"));
+        h1("GET", "https://a.test:443/", &[("host", "a.test:")], Ok("a.test:"));
+        h1("GET", "http://a.test:443/", &[HOST], Err(400));
+        h1("GET", "https://a.test:80/", &[HOST], Err(400));
+        h1("GET", "http://a.test:080/", &[HOST], Err(400));
         h1("GET", "http://a.test/", &[], Err(400));
         let h2 = |lines: &[(&str, &str)]| checked(Version::HTTP_2, "GET", "https://a.test/", lines);
         assert_eq!(h2(&[]), Ok("a.test".into()));
         assert_eq!(h2(&[HOST]), Ok("a.test".into()));
         assert_eq!(h2(&[("host", "b.test")]), Err(400));
+        assert_eq!(h2(&[("host", "a.test:443")]), Ok("a.test:443".into()));
+        assert_eq!(h2(&[("host", "a.test:80")]), Err(400));
         assert_eq!(checked(Version::HTTP_10, "GET", "/", &[]), Err(400));
+    }
+
+    proptest::proptest! {
+        /// RFC 9110 §4.2.3, RFC 3986 §6.2.3.
+        #[test]
+        fn a_default_port_is_no_difference(
+            name in "[a-zA-Z]{1,8}", tls: bool, target in 0..3usize, host in 0..3usize,
+        ) {
+            let (scheme, port) = if tls { ("https", ":443") } else { ("http", ":80") };
+            let spelled = ["", ":", port].map(|port| format!("{name}{port}"));
+            let uri = format!("{scheme}://{}/", spelled[target].to_uppercase());
+            for version in [Version::HTTP_11, Version::HTTP_2] {
+                let checked = checked(version, "GET", &uri, &[("host", &spelled[host])]);
+                proptest::prop_assert_eq!(checked, Ok(spelled[host].clone()));
+            }
+            let other = format!("{name}{}", if tls { ":80" } else { ":443" });
+            let checked = checked(Version::HTTP_11, "GET", &uri, &[("host", &other)]);
+            proptest::prop_assert_eq!(checked, Err(400));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod body;
+pub mod bound_auth;
 pub mod clock;
 pub mod edge;
 pub mod error;
@@ -17,11 +18,13 @@ pub mod interim;
 pub mod key_fields;
 pub mod metered;
 pub mod opt_in;
+pub mod own_name;
 pub mod peer;
 pub mod pool;
 pub mod request_body;
 pub mod roots;
 pub mod site;
+pub mod target;
 pub mod upstream;
 
 mod connect;
@@ -78,6 +81,7 @@ pub async fn handle(
     flight.note(peer, &head);
     match exchange(worker, peer, &head, &fields, (body, interim), &mut flight).await {
         Ok((head, body)) => (head, ResponseBody::origin(body, flight)),
+        Err(ProxyError::LastHop) => respond::options(flight),
         Err(error) => respond::refuse(&error, &head.method, head.version, flight),
     }
 }
@@ -139,15 +143,18 @@ async fn exchange(
         unconditional: opt_in.withholds_conditions(site, &head.method),
         upgrade: upgrade::wanted(head, key_fields, &site.upgrades),
         takes_trailers: key_fields.takes_trailers() && !is_old,
+        own_name: &routing.own_name,
     };
     let fields = forward::fields(head, key_fields, forwarding)?;
-    let body = Metered::new(body, &routing.limits);
-    let body = Upload::new(body, &worker.clock, routing.limits.body_timeout, fields.nominated());
+    let limits = site.limits(&routing.limits, head.uri.path());
+    let body = Metered::new(body, limits);
+    let body = Upload::new(body, &worker.clock, limits.body_timeout, fields.nominated());
+    let binds = key_fields.authorization && bound_auth::is_in_request(&head.headers);
     let takes_interim = !is_old && interim::are_understood(site, &opt_in);
     let relay = Relay::new(takes_interim.then_some(early), site, rewrites);
     let (since, upgrade) = (flight.started, forwarding.upgrade);
-    let mut request = Outgoing { head, fields, body, since, upgrade, relay };
-    let (mut response, mut body) = origin::send(worker, &routing.limits, site, &mut request).await?;
+    let mut request = Outgoing { head, fields, body, since, upgrade, binds, relay };
+    let (mut response, mut body) = origin::send(worker, limits, site, &mut request).await?;
 
     // And back. Who speaks HTTP/2 takes trailers, whether it says so or not.
     let takes_trailers = forwarding.takes_trailers || head.version == Version::HTTP_2;
@@ -162,6 +169,9 @@ async fn exchange(
     flight.status = Some(response.status);
     if let Some(untagged) = untagged {
         untagged.answered(site, &response, flight);
+    }
+    if binds && opt_in.edge.is_ok() {
+        bound_auth::make_private(&mut response.headers);
     }
     flight.decision = match opt_in.edge {
         Ok(edge) => respond::rewrite(site, edge, facts, &mut response, flight),

@@ -35,6 +35,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) upgrade: Option<&'a HeaderValue>,
     /// Where interim responses go.
     pub(super) relay: Relay<'a>,
+    /// Whether it may authenticate its connection.
+    pub(super) binds: bool,
     /// When it arrived.
     pub(super) since: Instant,
 }
@@ -134,8 +136,10 @@ async fn attempt(
         // Boxed, since few sites have such a limit.
         Some(places) => Some(Box::pin(place(places, limits)).await.map_err(Failure::Unsent)?),
     };
-    // A connection of HTTP/2 is never switched to another protocol.
-    let protocol = if request.upgrade.is_some() { OriginProtocol::Http1 } else { origin.protocol };
+    // A connection of HTTP/2 is never switched to another protocol, nor closed for one of its requests; an origin that would
+    // authenticate it can be asked for HTTP/1.1 where TLS negotiates that.
+    let is_for_one = request.upgrade.is_some() || request.binds && origin.tls.is_some();
+    let protocol = if is_for_one { OriginProtocol::Http1 } else { origin.protocol };
     if silent.is_none()
         && let Some(pooled) = worker.pool.take(origin.upstream.id, protocol)
     {

@@ -121,6 +121,17 @@ pub(super) fn untouched(reason: Reason) -> Decision {
     Decision { outcome: Outcome::Untouched, reason }
 }
 
+/// The answer to OPTIONS that is to go no further: what may be asked for here (RFC 9110 §9.3.7).
+pub(super) fn options(mut flight: Flight) -> (ResponseHead, ResponseBody) {
+    flight.status = Some(StatusCode::OK);
+    flight.decision = untouched(Reason::ShimError);
+    let mut head = ResponseHead::new(StatusCode::OK);
+    head.headers.append(header::ALLOW, HeaderValue::from_static(ALLOW));
+    head.headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    head.headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    (head, ResponseBody::text(None, flight))
+}
+
 /// The answer to a request that failed, logged once with its causes. `no-store`: a cache must not keep it.
 pub(super) fn refuse(
     error: &ProxyError,

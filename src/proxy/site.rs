@@ -5,6 +5,7 @@ use super::access::AccessLog;
 use super::edge::Edges;
 use super::error::ProxyError;
 use super::host;
+use super::own_name::OwnName;
 use super::roots::{self, Roots};
 use super::upstream::{Identity, Upstream, Upstreams};
 use crate::config::{
@@ -35,6 +36,8 @@ pub struct Routing {
     proxy_protocol: Vec<IpNet>,
     sites: Vec<Site>,
     claims: Claims,
+    /// By which name requests that come back are known again.
+    pub own_name: OwnName,
     /// Counts the requests that belong to no site.
     pub no_site: Arc<SiteMetrics>,
 }
@@ -56,6 +59,10 @@ pub struct Site {
     pub policy: Policy,
     /// What was purged of it.
     pub purged: Arc<PurgedSite>,
+    /// Its limits, where they are not the general ones.
+    limits: Option<Box<Limits>>,
+    /// Those of each of its rules, likewise; none where no rule has any.
+    rule_limits: Box<[Option<Box<Limits>>]>,
     /// For how long after a response's end its last bytes are on the way, in milliseconds.
     pub follow_up_margin_ms: i64,
     /// Its origins, tried in turn.
@@ -166,10 +173,17 @@ impl Routing {
             proxy_protocol: config.server.proxy_protocol.clone(),
             sites: Vec::with_capacity(config.sites.len()),
             claims: Claims::of(&config.sites),
+            own_name: OwnName::new(config.server.id.as_deref(), &health.installation),
             no_site: metrics.site(""),
         };
         for site in &config.sites {
-            routing.sites.push(Site::compile(site, metrics, health, roots, upstreams)?);
+            routing.sites.push(Site::compile(
+                (site, &config.server.limits),
+                metrics,
+                health,
+                roots,
+                upstreams,
+            )?);
         }
         Ok(routing)
     }
@@ -201,13 +215,23 @@ impl Routing {
 }
 
 impl Site {
+    /// The limits of a request for `path`: those of the first rule that matches, else the site's, else the general ones.
+    pub fn limits<'a>(&'a self, general: &'a Limits, path: &str) -> &'a Limits {
+        let of_rule = match &*self.rule_limits {
+            [] => None,
+            all => self.policy.rule_number(path).and_then(|number| all.get(number)?.as_deref()),
+        };
+        of_rule.or(self.limits.as_deref()).unwrap_or(general)
+    }
+
     fn compile(
-        site: &crate::config::Site,
+        (site, general): (&crate::config::Site, &Limits),
         metrics: &Metrics,
         health: &PurgeHealthView,
         roots: &Roots,
         upstreams: &Upstreams,
     ) -> Result<Self, RoutingError> {
+        let limits = site.limits.over(general).map(Box::new);
         let origins = site.origins.iter().map(|url| Origin::compile(site, url, roots, upstreams));
         let origins = origins.collect::<Result<_, _>>()?;
         Ok(Self {
@@ -218,11 +242,19 @@ impl Site {
             edges: Edges::compile(&site.name, &site.cdns, health),
             policy: site.policy.clone(),
             purged: health.freshness.site(&site.name),
+            rule_limits: rule_limits(site, limits.as_deref().unwrap_or(general)),
+            limits,
             follow_up_margin_ms: i64::try_from(site.follow_up_margin.as_millis()).unwrap_or(i64::MAX),
             origins,
             metrics: metrics.site(&site.name),
         })
     }
+}
+
+/// The limits of each rule; none at all where no rule has its own, so that no request looks for its rule.
+fn rule_limits(site: &crate::config::Site, limits: &Limits) -> Box<[Option<Box<Limits>>]> {
+    let own: Box<[_]> = site.rule_limits.iter().map(|other| other.over(limits).map(Box::new)).collect();
+    if own.iter().any(Option::is_some) { own } else { Box::default() }
 }
 
 impl SiteTrust {

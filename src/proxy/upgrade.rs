@@ -53,23 +53,26 @@ pub struct Tunnel {
     stream: Stream,
     /// What followed the 101 at once.
     early: Bytes,
+    /// With both sides, while neither sends anything.
+    patience: Patience,
 }
 
 impl Tunnel {
-    pub(super) fn new(stream: Stream, early: BytesMut) -> Self {
-        Self { stream, early: early.freeze() }
+    pub(super) fn new(stream: Stream, early: BytesMut, patience: Patience) -> Self {
+        Self { stream, early: early.freeze(), patience }
     }
 
-    /// Carries bytes both ways until both sides have ended, or nothing has passed for as long as `patience` lasts.
+    /// Carries bytes both ways until both sides have ended, or nothing has passed for as long as its patience lasts.
     /// `early` is what the client sent before it had the 101.
-    pub async fn run<C>(self, mut client: C, early: Bytes, mut patience: Patience) -> io::Result<()>
+    pub async fn run<C>(self, mut client: C, early: Bytes) -> io::Result<()>
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
+        let Self { stream, early: answered, mut patience } = self;
         let moved = Cell::new(0);
-        let mut origin = Noted { stream: self.stream, moved: &moved };
+        let mut origin = Noted { stream, moved: &moved };
         let mut exchange = pin!(async {
-            client.write_all(&self.early).await?;
+            client.write_all(&answered).await?;
             client.flush().await?;
             origin.write_all(&early).await?;
             copy_bidirectional_with_sizes(&mut client, &mut origin, BUFFER, BUFFER).await

@@ -251,6 +251,7 @@ mod tests {
         expect(urls(&["https://www.example.com/a?x=1#top", "http://WWW.example.com:8080"]), "");
         expect(urls(&["https://a.preview.example.com/", "https://a.b.preview.example.com/"]), "");
         expect(urls(&["https://edge.example.net/ü b"]), "");
+        expect(urls(&["https://www.example.com:443/", "http://edge.example.net:80/a"]), "");
         expect(
             urls(&["https://www.example.com/", "/a"]),
             "urls[1]: not an absolute URL: relative URL without a base",
@@ -328,14 +329,15 @@ mod tests {
     #[test]
     fn tags_are_printable() {
         // A tag that is longer than a CDN takes goes out as a hash, so it can be purged.
-        expect(tags(&["product-42", "a,b", "ü", "a\u{a0}b", &"x".repeat(16_384)]), "");
+        expect(tags(&["product-42", "a;b", "ü", "a\u{a0}b", &"x".repeat(16_384)]), "");
         expect(
-            tags(&["", " a", "a b", "a*"]),
+            tags(&["", " a", "a b", "a*", "a,b"]),
             "tags[0]: must not be empty\n\
              tags[1]: must not have spaces, which separate tags: give each tag by itself\n\
              tags[2]: must not have spaces, which separate tags: give each tag by itself\n\
              tags[3]: must not have a `*`, which is no wildcard in tags: name each tag, or use `prefixes` for everything \
-             below a path",
+             below a path\n\
+             tags[4]: must not have a comma, which separates tags: give each tag by itself",
         );
         expect(tags(&[&"x".repeat(16_385)]), "tags[0]: has 16385 bytes: at most 16384");
         expect(tags(&["a\r\nb"]), "tags[0]: must not have control characters");

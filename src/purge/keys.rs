@@ -120,7 +120,7 @@ mod tests {
         let mut site = site(&types);
         site.policy.tags.sections = 1;
         let request = request(
-            r#"{"paths": ["/a", "/b//c", "/d%3a"], "prefixes": ["/f(g)/"], "tags": ["x", "y,z"], "urls": ["https://www.example.com/d?e"]}"#,
+            r#"{"paths": ["/a", "/b//c", "/d%3a"], "prefixes": ["/f(g)/"], "tags": ["x", "y;z"], "urls": ["https://www.example.com/d?e"]}"#,
         );
         let keys = keys_of(&site, &request).unwrap();
         for job in plan(&site, &capabilities, &request).unwrap() {

@@ -73,8 +73,7 @@ impl Provenance {
 /// decided and, where the CDN may keep the response, what purges need to know of it.
 ///
 /// Rewriting twice is rewriting once, except for what leaves no trace in the headers: tags that did not fit or that no purge
-/// can name, a lifetime targeted at a CDN that reads it from `Cache-Control`, and commas in Fastly's tags where Fastly is
-/// configured to read them from another CDN's header.
+/// can name, and a lifetime targeted at a CDN that reads it from `Cache-Control`.
 pub fn rewrite(
     policy: &Policy,
     request: RequestFacts<'_>,

@@ -16,6 +16,9 @@ pub fn tag(text: &str) -> Result<(), String> {
     if text.contains([' ', '\t']) {
         return Err("must not have spaces, which separate tags: give each tag by itself".into());
     }
+    if text.contains(',') {
+        return Err("must not have a comma, which separates tags: give each tag by itself".into());
+    }
     if text.contains(|c: char| c.is_ascii_control()) {
         return Err("must not have control characters".into());
     }
@@ -38,7 +41,7 @@ pub(super) fn are_tags(line: &[u8]) -> bool {
 /// is refused as the wildcard that it is not.
 pub(super) fn is_tag(tag: &[u8]) -> bool {
     // Most tags are short and plain ASCII.
-    let plain = |b: &u8| b.is_ascii_graphic() && *b != b'*';
+    let plain = |b: &u8| b.is_ascii_graphic() && !matches!(b, b'*' | b',');
     (tag.len() <= MAX_TAG && tag.iter().all(plain))
         || std::str::from_utf8(tag).is_ok_and(|tag| self::tag(tag).is_ok())
 }
@@ -131,11 +134,11 @@ mod tests {
     #[test]
     fn what_the_api_names_is_what_responses_may_carry() {
         let longest = "x".repeat(MAX_TAG);
-        for good in ["product-42", "a,b", "node:1", "ü", "a\u{a0}b", "a\u{85}b", "100%", "\"a\"", &longest] {
+        for good in ["product-42", "a;b", "node:1", "ü", "a\u{a0}b", "a\u{85}b", "100%", "\"a\"", &longest] {
             assert!(tag(good).is_ok() && is_tag(good.as_bytes()), "{good}");
         }
         let longer = "x".repeat(MAX_TAG + 1);
-        for bad in ["", "a b", " a", "a\t", "a\r\nb", "a*", &longer] {
+        for bad in ["", "a b", " a", "a\t", "a,b", ",a", "a,", "a\r\nb", "a*", &longer] {
             assert!(tag(bad).is_err(), "{bad}");
             assert!(bad.is_empty() || !is_tag(bad.as_bytes()), "{bad}");
         }
@@ -148,7 +151,7 @@ mod tests {
             prop_assume!(!text.is_empty());
             prop_assert_eq!(is_tag(text.as_bytes()), tag(&text).is_ok());
             // No header value has other control characters than the tab, which separates.
-            let tags = || text.split([' ', '\t']).filter(|tag| !tag.is_empty());
+            let tags = || text.split([' ', '\t', ',']).filter(|tag| !tag.is_empty());
             prop_assert!(!are_tags(text.as_bytes()) || tags().all(|tag| is_tag(tag.as_bytes())));
         }
     }

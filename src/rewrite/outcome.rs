@@ -113,7 +113,7 @@ reasons! {
     NoCdn "no-cdn" "The site has no CDN of the kind that asked."
     ModeOff "mode-off" "The site's mode is `off`."
     ModeObserve "mode-observe" "The site's mode is `observe`: what would be is counted, nothing is changed."
-    ShimError "shim-error" "The shim itself answered, with an error."
+    ShimError "shim-error" "The shim itself answered, in most cases with an error."
 }
 
 impl Reason {

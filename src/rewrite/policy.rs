@@ -1,6 +1,7 @@
 //! A site's compiled rewriting policy: TTLs, rules (first match wins), and the tags it adds.
 
 use super::aem::Project;
+use super::path::normalise;
 use super::pattern::PathPattern;
 use std::time::Duration;
 
@@ -121,5 +122,11 @@ impl Policy {
     /// The first rule that matches the normalised path.
     pub fn rule(&self, path: &str) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.path.matches(path))
+    }
+
+    /// The place of that rule, for a path in whatever spelling.
+    pub fn rule_number(&self, path: &str) -> Option<usize> {
+        let path = normalise(path);
+        self.rules.iter().position(|rule| rule.path.matches(&path))
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn reason(
     let location = target(&asked, headers.get(&LOCATION)?)?;
     if is_same(&asked, &location, request.asked.scheme.is_some()) {
         Some(Reason::RedirectLoop)
-    } else if is_of_origin(policy, &asked, &location) {
+    } else if is_of_origin(policy, request, &asked, &location) {
         Some(Reason::RedirectToOrigin)
     } else {
         None
@@ -45,7 +45,7 @@ pub(super) fn reason(
 pub fn public_location(policy: &Policy, request: RequestFacts<'_>, headers: &Headers) -> Option<HeaderValue> {
     let asked = url_of(request)?;
     let location = target(&asked, headers.get(&LOCATION)?)?;
-    if !is_of_origin(policy, &asked, &location) {
+    if !is_of_origin(policy, request, &asked, &location) {
         return None;
     }
     let scheme = request.asked.scheme.map(|scheme| format!("{scheme}:")).unwrap_or_default();
@@ -68,19 +68,25 @@ fn target(asked: &Url, location: &HeaderValue) -> Option<Url> {
 /// Whether both are one page. A default port is no difference, nor is a scheme that nobody told.
 fn is_same(asked: &Url, location: &Url, scheme_is_known: bool) -> bool {
     asked.host_str() == location.host_str()
-        && asked.port() == location.port()
+        && port(asked, scheme_is_known) == location.port()
         && normalise(asked.path()) == normalise(location.path())
         && asked.query() == location.query()
         && (!scheme_is_known || asked.scheme() == location.scheme())
 }
 
+/// The port that was asked for, if it is not the default one: that of either scheme where nobody told which.
+fn port(asked: &Url, scheme_is_known: bool) -> Option<u16> {
+    asked.port().filter(|port| scheme_is_known || !matches!(port, 80 | 443))
+}
+
 /// Whether it leads to a host that only the shim should know: the origin's name, or the public one with the port on which
 /// the origin listens, as servers write that know themselves by the `Host` that they got.
-fn is_of_origin(policy: &Policy, asked: &Url, location: &Url) -> bool {
-    let (host, port) = (location.host_str().unwrap_or_default(), location.port());
+fn is_of_origin(policy: &Policy, request: RequestFacts<'_>, asked: &Url, location: &Url) -> bool {
+    let host = location.host_str().unwrap_or_default();
     if asked.host_str() == Some(host) {
         let inner = |port: u16| policy.origins.iter().any(|origin| origin.port == port);
-        port != asked.port() && port.is_some_and(inner)
+        let asked_port = port(asked, request.asked.scheme.is_some());
+        location.port() != asked_port && location.port().is_some_and(inner)
     } else {
         policy.origins.iter().any(|origin| origin.host == host)
     }
@@ -145,6 +151,38 @@ mod tests {
             "https://www.example.com:8443/dir?x=1",
         ] {
             check(None, location, None);
+        }
+    }
+
+    #[test]
+    fn a_default_port_is_no_difference() {
+        let asked = |scheme, host, location: &str| {
+            let asked = Asked { scheme, host, query: None };
+            let facts =
+                RequestFacts { method: &GET, path: "/dir", authorization: false, cookie: false, asked };
+            let headers =
+                Headers::from_iter([(LOCATION, HeaderValue::from_bytes(location.as_bytes()).unwrap())]);
+            reason(&origins(), facts, StatusCode::FOUND, &headers)
+        };
+        let (secure, plain) = (Some("https"), Some("http"));
+        for (scheme, host, location) in [
+            (None, "a.test:443", "https://a.test/dir"),
+            (None, "a.test:80", "https://a.test/dir"),
+            (None, "a.test:443", "https://a.test:443/dir"),
+            (None, "a.test", "http://a.test:80/dir"),
+            (None, "a.test:8443", "https://a.test:8443/dir"),
+            (secure, "a.test:443", "https://a.test/dir"),
+            (plain, "a.test:80", "http://a.test/dir"),
+        ] {
+            assert_eq!(asked(scheme, host, location), Some(Reason::RedirectLoop), "{host} {location}");
+        }
+        // What is not the default of its own scheme is one; and an upgrade to HTTPS is no loop.
+        for (scheme, host, location) in [
+            (None, "a.test", "http://a.test:443/dir"),
+            (None, "a.test:8443", "https://a.test/dir"),
+            (plain, "a.test:80", "https://a.test/dir"),
+        ] {
+            assert_ne!(asked(scheme, host, location), Some(Reason::RedirectLoop), "{host} {location}");
         }
     }
 

@@ -185,16 +185,13 @@ pub(super) fn seconds(ttl: Duration) -> u32 {
     u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX).min(1 << 31)
 }
 
-/// Whether a segment of the path starts with `media_` and at least 40 lower-case hex digits: the hash of its content.
+/// Whether the file that the path names, so its last segment, starts with `media_` and at least 40 lower-case hex digits: the
+/// hash of its content. A directory of such a name says nothing of what is in it.
 pub(super) fn is_content_hash_path(path: &str) -> bool {
-    const SHORTEST: usize = "/media_".len() + 40;
-    let is_hash = |segment: &[u8]| {
-        segment
-            .strip_prefix(b"media_")
-            .and_then(|rest| rest.get(..40))
-            .is_some_and(|hash| hash.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
-    };
-    path.len() >= SHORTEST && path.as_bytes().split(|b| *b == b'/').any(is_hash)
+    let name = path.as_bytes().rsplit(|b| *b == b'/').next().unwrap_or_default();
+    name.strip_prefix(b"media_")
+        .and_then(|rest| rest.get(..40))
+        .is_some_and(|hash| hash.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 #[cfg(test)]
@@ -206,8 +203,13 @@ mod tests {
         let hash = "0123456789abcdef0123456789abcdef01234567";
         let check = |path: &str, expected| assert_eq!(is_content_hash_path(path), expected, "{path}");
         check(&format!("/media_{hash}.png"), true);
-        check(&format!("/a/b/media_{hash}89abcdef/name.png"), true);
+        check(&format!("/media_{hash}"), true);
+        check(&format!("/a/b/media_{hash}89abcdef.png"), true);
         check(&format!("/media_x/media_{hash}"), true);
+        // Of a file in a directory of such a name nothing is known.
+        check(&format!("/a/b/media_{hash}89abcdef/name.png"), false);
+        check(&format!("/media_{hash}/"), false);
+        check(&format!("/media_{hash}/index.html"), false);
         check(&format!("/media_{}", &hash[1..]), false);
         check(&format!("/media_{}", hash.to_uppercase()), false);
         check(&format!("/my_media_{hash}.png"), false);

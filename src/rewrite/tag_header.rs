@@ -8,6 +8,8 @@ use super::{CdnType, Keys, Policy, Rule, nameable, never};
 use crate::head::FieldLine;
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// Replaces the tag fields of a response by the one of the dialect; `paths` are its path and the canonical form of that. An error means that not all tags fit: those that
@@ -84,11 +86,17 @@ struct TagList {
     line: Vec<u8>,
     tags: SmallVec<[Tag; 16]>,
     limits: Limits,
+    /// The tags once more where they are many, as they are told apart: to look through the list for each of thousands would
+    /// take longer than all the rest.
+    many: HashSet<Vec<u8>>,
     /// Whether the origin sent any, one of ours among them or not.
     has_origin_tags: bool,
     /// Whether it sent one that a purge cannot name.
     unnameable: bool,
 }
+
+/// From so many on tags are looked up, not looked for.
+const MANY: usize = 128;
 
 /// A tag of the line: where it is, and a fingerprint by which most others differ from it.
 struct Tag {
@@ -129,7 +137,8 @@ impl TagList {
     fn new(cdn: CdnType) -> Self {
         let limits = Limits::of(cdn);
         let (line, tags) = (Vec::with_capacity(256), SmallVec::new());
-        Self { cdn, line, tags, limits, has_origin_tags: false, unnameable: false }
+        let many = HashSet::new();
+        Self { cdn, line, tags, limits, many, has_origin_tags: false, unnameable: false }
     }
 
     /// Appends a tag in its encoded form unless it is there already.
@@ -159,6 +168,9 @@ impl TagList {
         } else {
             // Within the limits: at most 16 KiB.
             self.tags.push(Tag { fingerprint, start: start as u32, end: self.line.len() as u32 });
+            if self.tags.len() >= MANY {
+                self.note_many();
+            }
             return Ok(());
         };
         self.line.truncate(end);
@@ -168,23 +180,17 @@ impl TagList {
     /// Appends every tag that the origin sent.
     fn push_fields(&mut self, fields: &Fields<'_, '_>) -> Result<(), Reason> {
         let own = fields.own_tags;
-        for field in fields.among(&Field::TAGS) {
-            // A `Surrogate-Key` may contain a comma. Elsewhere commas separate, and spaces too: AEM's own Akamai output
-            // joins its tags with spaces, and no dialect has spaces within a tag.
-            let foreign = !matches!(field, Field::SurrogateKey | Field::XSurrogateKey);
-            self.push_field(fields, field, foreign || field == own && self.limits.separator == b',')?;
-        }
-        if !Field::TAGS.contains(&own) {
-            self.push_field(fields, own, self.cdn != CdnType::Fastly)?;
-        }
-        Ok(())
+        let others = (!Field::TAGS.contains(&own)).then_some(own);
+        fields.among(&Field::TAGS).chain(others).try_for_each(|field| self.push_field(fields, field))
     }
 
-    fn push_field(&mut self, fields: &Fields<'_, '_>, field: Field, commas: bool) -> Result<(), Reason> {
+    /// Spaces separate and commas do, whatever the field: AEM's own Akamai output joins its tags with spaces, `Surrogate-Key: a, b`
+    /// is a list of two, and no purge can name a tag with either ([`nameable::tag`]).
+    fn push_field(&mut self, fields: &Fields<'_, '_>, field: Field) -> Result<(), Reason> {
         for line in fields.lines(field) {
             // Most lines are plain, and so are then all of their tags.
             let is_plain = nameable::are_tags(line.as_bytes());
-            let tags = line.as_bytes().split(|b| matches!(b, b' ' | b'\t') || commas && *b == b',');
+            let tags = line.as_bytes().split(|b| matches!(b, b' ' | b'\t' | b','));
             for tag in tags.filter(|tag| !tag.is_empty()) {
                 self.has_origin_tags = true;
                 self.unnameable |= !is_plain && !nameable::is_tag(tag);
@@ -202,7 +208,22 @@ impl TagList {
         project.response_keys(path, status).iter().try_for_each(|key| self.push(key.as_bytes()))
     }
 
+    /// Notes the tag that came last, and the first time all others.
+    fn note_many(&mut self) {
+        let known = if self.many.is_empty() { 0 } else { self.tags.len() - 1 };
+        let new: Vec<_> = self.tags().skip(known).map(|tag| self.told_apart(tag).into_owned()).collect();
+        self.many.extend(new);
+    }
+
+    /// The tag as the CDN tells it from others.
+    fn told_apart<'t>(&self, tag: &'t [u8]) -> Cow<'t, [u8]> {
+        if self.limits.ignores_case { tag.to_ascii_lowercase().into() } else { tag.into() }
+    }
+
     fn contains(&self, tag: &[u8], fingerprint: u32) -> bool {
+        if !self.many.is_empty() {
+            return self.many.contains(&*self.told_apart(tag));
+        }
         self.tags.iter().filter(|known| known.fingerprint == fingerprint).any(|known| {
             let known = &self.line[known.start as usize..known.end as usize];
             known == tag || self.limits.ignores_case && known.eq_ignore_ascii_case(tag)

@@ -4,6 +4,7 @@
 
 mod clock;
 mod in_flight;
+mod installation;
 mod origins;
 mod purge_alls;
 mod sites;
@@ -11,6 +12,7 @@ mod untagged;
 
 pub use clock::{Clock, wall_ms};
 pub use in_flight::{Found, Inbox, Job, JobItems, Question, Report};
+pub use installation::{Installation, name as installation_name};
 pub use origins::{OriginStatus, OriginsView};
 pub use purge_alls::{Mark, PurgeAlls};
 pub use sites::{Freshness, PurgedSite};
@@ -43,6 +45,8 @@ pub struct PurgeHealthView {
     cells: Mutex<HashMap<(String, String), Arc<PurgeHealth>>>,
     /// What was purged, and what is on its way.
     pub freshness: Arc<Freshness>,
+    /// By which name the installation knows its own requests again.
+    pub installation: Arc<Installation>,
 }
 
 impl PurgeHealthView {

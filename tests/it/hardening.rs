@@ -13,11 +13,15 @@
 //! | 39 | `drain.rs` |
 //! | 40, 43, 46 to 50 | `trust.rs`: what a stranger cannot have lengthened, seen or stored |
 //! | 41, 42, 45 | the admin API: `src/admin/tests/` (one answer for every stranger, constant-time comparison, batch limits) |
+//! | 61 to 65 | `targets.rs`: forms of targets, fragments, default ports, `Max-Forwards` |
+//! | 66 | `bound_auth.rs`: NTLM and Negotiate |
+//! | 67, 68 | `own_limits.rs`: limits of sites and rules, large heads |
 //! | 44 | `tls.rs`: certificates, client certificates and their reload; `reload.rs`: reloads under load |
 
 // A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
 #![allow(clippy::unwrap_used)]
 
+mod bound_auth;
 mod degraded;
 mod drain;
 mod floods;
@@ -30,6 +34,7 @@ mod interim;
 mod limits;
 mod listeners;
 mod origins;
+mod own_limits;
 mod pairs;
 mod program;
 mod proxy_protocol;
@@ -37,6 +42,7 @@ mod reload;
 mod requests;
 mod resolving;
 mod slow;
+mod targets;
 mod tls;
 mod trailers;
 mod trust;
@@ -137,7 +143,7 @@ fn without_id(text: &str) -> String {
 /// added.
 fn forwarded(line: &str, headers: &str, body: &str) -> String {
     format!(
-        "{line} HTTP/1.1\r\n{headers}host: origin.test\r\nvia: 1.1 origin-shim\r\ncdn-loop: origin-shim\r\n\
+        "{line} HTTP/1.1\r\n{headers}host: origin.test\r\nvia: 1.1 origin-shim\r\ncdn-loop: origin-shim-test\r\n\
          x-request-id: ID\r\nx-forwarded-for: 127.0.0.1\r\nx-forwarded-host: www.example.com\r\n\
          x-forwarded-proto: http\r\nforwarded: for=127.0.0.1;host=www.example.com;proto=http\r\n\r\n{body}"
     )

@@ -10,6 +10,7 @@ mod bodies;
 mod budget;
 mod cache_model;
 mod cdn_contract;
+mod circles;
 mod cloudfront;
 mod configuration;
 mod crash;

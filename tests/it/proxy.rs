@@ -56,7 +56,7 @@ fn what_is_not_opted_in_passes_header_for_header() {
     accept: */*
     user-agent: test
     via: 1.1 origin-shim
-    cdn-loop: origin-shim
+    cdn-loop: origin-shim-test
     x-request-id: ID
     x-forwarded-for: 127.0.0.1
     x-forwarded-host: www.example.com

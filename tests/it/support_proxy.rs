@@ -332,6 +332,7 @@ pub fn config(sites: Vec<Site>) -> Config {
     Config {
         log: origin_shim::config::Log::default(),
         server: Server {
+            id: Some("test".into()),
             listen: vec![([127, 0, 0, 1], 0).into()],
             workers: 1,
             limits: limits(),

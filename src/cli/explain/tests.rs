@@ -108,6 +108,7 @@ fn who_is_believed() {
     check(&["--header", "x-origin-shim-secret: guess"], "opt-in-untrusted");
     check(&["--header", "X-BYO-CDN-Type: akamai"], "cdn-in-dispute");
     check(&["--header", "Authorization: Basic x"], "authorization");
+    check(&["--header", "Authorization: NTLM x"], "private");
     check(&["--method", "POST"], "method");
 
     let from = |peer: &str| answer(&["https://two.example.com/", "--cdn", "akamai", "--peer", peer]);

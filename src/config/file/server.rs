@@ -8,6 +8,11 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
+    /// Names this installation in `CDN-Loop` (RFC 8586), as `origin-shim-` and this: a request that comes back with it runs in
+    /// a circle and gets 508. 1 to 64 of the letters a to z, digits, `.`, `_` and `-`. Instances that serve the same sites share
+    /// it; installations that stand one before the other must differ. Default: a random one, which the store keeps.
+    #[schemars(regex(pattern = "^[a-z0-9._-]{1,64}$"), example = &"shop-eu")]
+    pub id: Option<String>,
     /// Addresses for plain HTTP, `IP:PORT`: HTTP/1.1, and HTTP/2 with prior knowledge. Default: `["0.0.0.0:8080"]`, or
     /// none where `tls_listen` is given.
     #[schemars(example = ["0.0.0.0:8080", "[::]:8080"])]
@@ -113,8 +118,9 @@ pub struct Limits {
     /// Headers in an origin's response, 1 to 256; then 502.
     #[schemars(range(min = 1, max = 256))]
     pub origin_headers: u32,
-    /// Bytes of an origin's response head, 1024 to 65536; then 502.
-    #[schemars(range(min = 1024, max = 65_536))]
+    /// Bytes of an origin's response head, 1024 to 1048576; then 502. Origins that name every product of a page in
+    /// a tag, as Magento does, may need 262144.
+    #[schemars(range(min = 1024, max = 1_048_576))]
     pub origin_header_bytes: u32,
     /// After SIGTERM, requests in flight may end within this.
     pub drain_timeout: DurationText,

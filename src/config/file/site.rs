@@ -56,6 +56,31 @@ pub struct Site {
     /// 0: no limit.
     #[serde(default)]
     pub origin_connections: u32,
+    /// Replaces `server.limits.body_timeout`: the longest pause between two parts of a request body.
+    #[serde(default)]
+    pub body_timeout: Option<DurationText>,
+    /// Replaces `server.limits.body_min_rate`: bytes per second that a request body must come with; 0: any.
+    #[serde(default)]
+    pub body_min_rate: Option<u32>,
+    /// Replaces `server.limits.tunnel_timeout`: for how long nothing may pass over a connection that was switched to
+    /// another protocol.
+    #[serde(default)]
+    pub tunnel_timeout: Option<DurationText>,
+    /// Replaces `server.limits.origin_connect_timeout`: connecting to the origin, TLS included.
+    #[serde(default)]
+    pub origin_connect_timeout: Option<DurationText>,
+    /// Replaces `server.limits.origin_queue_timeout`: waiting for a turn at an origin that is at its
+    /// `origin_connections`.
+    #[serde(default)]
+    pub origin_queue_timeout: Option<DurationText>,
+    /// Replaces `server.limits.origin_first_byte_timeout`: from the request sent to the head of the origin's response.
+    /// Long polls need more.
+    #[serde(default)]
+    pub origin_first_byte_timeout: Option<DurationText>,
+    /// Replaces `server.limits.origin_body_timeout`: the longest pause between two parts of the origin's body. Event
+    /// streams that may be silent need more.
+    #[serde(default)]
+    pub origin_body_timeout: Option<DurationText>,
     /// TLS towards origins with `https://`.
     #[serde(default)]
     pub origin_tls: OriginTls,
@@ -291,6 +316,23 @@ pub struct Rule {
     /// Tags that matching responses get besides the origin's; without spaces, commas and `*`, at most 16 KiB each.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// Replaces that of the site: the longest pause between two parts of a request body.
+    #[serde(default)]
+    pub body_timeout: Option<DurationText>,
+    /// Replaces that of the site: bytes per second that a request body must come with; 0: any.
+    #[serde(default)]
+    pub body_min_rate: Option<u32>,
+    /// Replaces that of the site: for how long nothing may pass over a connection that was switched to another
+    /// protocol.
+    #[serde(default)]
+    pub tunnel_timeout: Option<DurationText>,
+    /// Replaces that of the site: from the request sent to the head of the origin's response. Long polls need more.
+    #[serde(default)]
+    pub origin_first_byte_timeout: Option<DurationText>,
+    /// Replaces that of the site: the longest pause between two parts of the origin's body. Event streams that may be
+    /// silent need more.
+    #[serde(default)]
+    pub origin_body_timeout: Option<DurationText>,
 }
 
 /// The tags that the site adds to those of the origin.

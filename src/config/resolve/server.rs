@@ -24,7 +24,16 @@ pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
     if file.workers > 1024 {
         at.key("workers").error("must be 0 (one per core) to 1024");
     }
+    if let Some(id) = &file.id {
+        super::check_name(id, &at.key("id"));
+        // Who asks is told by traces, of which this is in `CDN-Loop` (`proxy/opt_in.rs`).
+        if id.contains("cloudflare") {
+            at.key("id")
+                .error("must not name a CDN: a shim behind this one would take it for the CDN's trace");
+        }
+    }
     Server {
+        id: file.id.clone(),
         listen,
         tls_listen,
         workers: match file.workers {
@@ -153,7 +162,7 @@ fn limits(file: &file::Limits, at: &At<'_>) -> Limits {
         target_bytes: number("target_bytes", file.target_bytes, 1, 65_534),
         request_body_bytes: file.request_body_bytes,
         origin_headers: number("origin_headers", file.origin_headers, 1, 256),
-        origin_header_bytes: number("origin_header_bytes", file.origin_header_bytes, 1024, 64 * 1024),
+        origin_header_bytes: number("origin_header_bytes", file.origin_header_bytes, 1024, 1 << 20),
         drain_timeout: at.key("drain_timeout").positive_duration(&file.drain_timeout),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::admin::long_secret;
 use super::cdn::{self, Accounts};
-use super::{check_name, events, host, origin, server, url};
+use super::{check_name, events, host, limits, origin, server, url};
 use crate::config::at::At;
 use crate::config::file::site as file;
 use crate::config::keys::nearest;
@@ -48,6 +48,8 @@ pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Si
         origin_settle: settle,
         follow_up_margin: margin,
         origin: origin::resolve(file, at),
+        limits: limits::of_site(file, at),
+        rule_limits: at.key("rules").each(&file.rules).map(|(at, file)| limits::of_rule(file, &at)).collect(),
         upgrades: at
             .key("upgrades")
             .each(&file.upgrades)
@@ -221,13 +223,9 @@ fn vary(name: &str, at: &At<'_>) -> Option<String> {
     Some(name.as_str().to_owned())
 }
 
-/// What a purge can name, since that is what tags are for. A comma separates tags in most headers.
+/// What a purge can name, since that is what tags are for.
 fn check_tag(tag: &str, at: &At<'_>) {
-    if tag.contains(',') {
-        at.error("must not have a comma, which separates tags: give each tag by itself");
-    } else if let Err(why) = nameable::tag(tag) {
-        at.error(why);
-    }
+    at.ok(nameable::tag(tag));
 }
 
 fn rule(file: &file::Rule, at: &At<'_>) -> Option<Rule> {

@@ -8,8 +8,9 @@ use crate::head::{Beginning, FieldLine, Headers, Known, LineCache, RequestHead};
 use crate::proxy::error::ProxyError;
 use crate::proxy::h1::framing::{Framing, Persistence, content_length};
 use crate::proxy::h1::lines::Lines;
+use crate::proxy::target;
 use bytes::{Buf, Bytes, BytesMut};
-use http::{Method, Uri, Version};
+use http::{Method, Version};
 use std::ops::Range;
 
 /// A request whose body is still to come.
@@ -120,7 +121,7 @@ fn parse(
     let (method, target, version) =
         request_line(block, lines.first()).ok_or(ProxyError::BadRequest("malformed request line"))?;
     let long = target.len() > limits.target;
-    let uri = Uri::from_maybe_shared(block.slice(target)).map_err(|_| match long {
+    let uri = target::of_http1(&method, block.slice(target)).ok_or(match long {
         true => ProxyError::TargetTooLong,
         false => ProxyError::BadRequest("malformed target"),
     })?;

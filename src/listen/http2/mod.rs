@@ -10,6 +10,7 @@ mod stream;
 
 use super::batch::Batch;
 use super::connection::{Client, Connection};
+use super::header_blocks::Malformed;
 use super::io::Io;
 use super::watch::Order;
 use crate::proxy::error;
@@ -41,9 +42,11 @@ impl Client {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let this = Rc::new(self);
-        let io = Batch::new(io.with_frames());
+        let malformed = Malformed::default();
+        let header_bytes = this.connection.limits.request_header_bytes;
+        let io = Batch::new(io.with_frames(malformed.clone(), header_bytes));
         // Pinned here: what is handed on by value would be held twice.
-        let streams = pin!(this.streams(io.clone()));
+        let streams = pin!(this.streams(io.clone(), malformed));
         match io.during(streams).await {
             Ok(Ok(())) => {}
             Ok(Err(lost)) => this.connection.ended(&error::chain(&lost)),
@@ -52,12 +55,12 @@ impl Client {
     }
 
     /// Has streams answered until the connection ends, or its watch orders it to.
-    async fn streams<S>(self: &Rc<Self>, io: Batch<S>) -> Result<(), Lost>
+    async fn streams<S>(self: &Rc<Self>, io: Batch<S>, malformed: Malformed) -> Result<(), Lost>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let Some(connection) = begin(&self.connection, io).await? else { return Ok(()) };
-        let mut driver = Driver::new(self, connection)?;
+        let mut driver = Driver::new(self, connection, malformed)?;
         poll_fn(|cx| driver.poll(cx)).await
     }
 }
@@ -93,6 +96,7 @@ struct Driver<'c, IO> {
     client: &'c Rc<Client>,
     connection: server::Connection<IO, Bytes>,
     pings: Pings,
+    malformed: Malformed,
     draining: bool,
 }
 
@@ -100,10 +104,14 @@ impl<'c, IO> Driver<'c, IO>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    fn new(client: &'c Rc<Client>, mut connection: server::Connection<IO, Bytes>) -> Result<Self, Lost> {
+    fn new(
+        client: &'c Rc<Client>,
+        mut connection: server::Connection<IO, Bytes>,
+        malformed: Malformed,
+    ) -> Result<Self, Lost> {
         let pings = connection.ping_pong().ok_or(Lost::Closed)?;
         let pings = Pings::new(pings, &client.connection.worker.clock, SILENCE);
-        Ok(Self { client, connection, pings, draining: false })
+        Ok(Self { client, connection, pings, malformed, draining: false })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
@@ -112,7 +120,11 @@ where
             // First, so that a request which had arrived before the order is still answered.
             while let Poll::Ready(request) = self.connection.poll_accept(cx) {
                 let Some(request) = request else { return Poll::Ready(Ok(())) };
-                let (request, respond) = request?;
+                let (request, mut respond) = request?;
+                if self.malformed.take(respond.stream_id().as_u32()) {
+                    respond.send_reset(Reason::PROTOCOL_ERROR);
+                    continue;
+                }
                 Stream::begin(self.client, request, respond);
             }
             match open.poll_order(cx) {

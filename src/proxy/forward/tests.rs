@@ -1,5 +1,7 @@
 use super::*;
 use crate::proxy::{fixture, opt_in};
+use crate::view::Installation;
+use std::sync::Arc;
 
 /// A request at the door: its head, and what is known of it.
 struct Case {
@@ -33,6 +35,7 @@ impl Case {
             unconditional: self.unconditional,
             upgrade: None,
             takes_trailers: self.version > Version::HTTP_10 && KeyFields::of(&head.headers).takes_trailers(),
+            own_name: &OwnName::new(Some("us"), &Arc::new(Installation::new(0))),
         };
         let fields = fields(&head, &KeyFields::of(&head.headers), forwarding)?;
         Ok(fields.iter(None).map(|line| (line.name.clone(), line.value().into_owned())).collect())
@@ -44,7 +47,7 @@ impl Case {
         let always = [
             ("host", "www.example.com"),
             ("via", "1.1 origin-shim"),
-            ("cdn-loop", "origin-shim"),
+            ("cdn-loop", "origin-shim-us"),
             ("x-request-id", "00000000000000000000000000000abc"),
             ("x-forwarded-for", "192.0.2.7"),
             ("x-forwarded-host", "www.example.com"),
@@ -71,7 +74,7 @@ fn what_the_origin_gets() {
     host: www.example.com
     accept: text/html
     via: 1.1 origin-shim
-    cdn-loop: origin-shim
+    cdn-loop: origin-shim-us
     x-request-id: 00000000000000000000000000000abc
     x-forwarded-for: 192.0.2.7
     x-forwarded-host: www.example.com
@@ -84,7 +87,7 @@ fn what_the_origin_gets() {
 #[test]
 fn fixed_lines_are_written_like_others() {
     let options = [UPGRADE_OPTION, TE_OPTION, UPGRADE_AND_TE, TE_TRAILERS];
-    for line in [VIA_10, VIA_11, VIA_2, CDN_LOOP, PROTO_HTTP, PROTO_HTTPS].into_iter().chain(options) {
+    for line in [VIA_10, VIA_11, VIA_2, PROTO_HTTP, PROTO_HTTPS].into_iter().chain(options) {
         let (mut written, mut composed) = (bytes::BytesMut::new(), bytes::BytesMut::new());
         line.write(&mut written);
         Line::of(line.known, line.name, &line.value()).write(&mut composed);
@@ -268,10 +271,34 @@ fn via_and_cdn_loop_are_appended() {
 #[test]
 fn a_request_that_has_been_here_is_a_loop() {
     let looped = |value: &str| matches!(PLAIN.forward(&[("cdn-loop", value)]), Err(ProxyError::Loop));
-    assert!(looped("origin-shim"));
-    assert!(looped("Fastly, Origin-Shim;v=1, x"));
-    assert!(!looped("not-origin-shim"));
-    assert!(!looped("Fastly; by=\"origin-shim\""));
+    assert!(looped("origin-shim-us"));
+    assert!(looped("Fastly, Origin-Shim-US;v=1, x"));
+    // From before the store was open.
+    assert!(looped("origin-shim-0000000000000000"));
+    // That of another installation is none.
+    assert!(!looped("origin-shim-them"));
+    assert!(!looped("origin-shim"));
+    assert!(!looped("not-origin-shim-us"));
+    assert!(!looped("Fastly; by=\"origin-shim-us\""));
+}
+
+#[test]
+fn options_go_as_far_as_they_may() {
+    let options = Case { method: "OPTIONS", ..PLAIN };
+    options.check(&[("max-forwards", "1")], &[("max-forwards", "0")]);
+    options.check(&[("max-forwards", "010"), ("a", "b")], &[("a", "b"), ("max-forwards", "9")]);
+    // As far as we can count.
+    options.check(&[("max-forwards", "99999999999999999999")], &[("max-forwards", "18446744073709551614")]);
+    options.check(&[], &[]);
+    let ended = |value| matches!(options.forward(&[("max-forwards", value)]), Err(ProxyError::LastHop));
+    assert!(ended("0") && ended("000"));
+    let refused = |lines: &[(&str, &str)]| matches!(options.forward(lines), Err(ProxyError::BadRequest(_)));
+    for malformed in ["", "-1", "+1", "1.0", "1, 2", "one"] {
+        assert!(refused(&[("max-forwards", malformed)]), "{malformed}");
+    }
+    assert!(refused(&[("max-forwards", "2"), ("max-forwards", "2")]));
+    // To other methods it means nothing.
+    PLAIN.check(&[("max-forwards", "0")], &[("max-forwards", "0")]);
 }
 
 #[test]
@@ -294,6 +321,7 @@ fn the_origin_may_be_told_another_host() {
     );
     let host = HeaderValue::from_static("www.example.com");
     let (opted_in, unconditional) = (false, false);
+    let own_name = OwnName::new(None, &Arc::default());
     let forwarding = Forwarding {
         peer: &peer,
         trusted: false,
@@ -303,6 +331,7 @@ fn the_origin_may_be_told_another_host() {
         unconditional,
         upgrade: None,
         takes_trailers: false,
+        own_name: &own_name,
     };
     let fields = fields(&head, &KeyFields::of(&head.headers), forwarding).unwrap();
     let hosts = |host| -> Vec<HeaderValue> {
@@ -313,16 +342,6 @@ fn the_origin_may_be_told_another_host() {
     assert_eq!(hosts(None), ["www.example.com", "www.example.com"]);
     let inner = FieldLine::new(header::HOST, HeaderValue::from_static("inner.test"));
     assert_eq!(hosts(Some(&inner)), ["inner.test", "www.example.com"]);
-}
-
-#[test]
-fn the_target_is_a_path_and_never_an_origin() {
-    let check = |uri: &str, expected: &str| assert_eq!(target(&uri.parse().unwrap()), expected);
-    check("http://evil.test/a//../b?c", "/a//../b?c");
-    check("http://evil.test", "/");
-    check("//evil.test/x", "//evil.test/x");
-    check("/%2e%2E/a;b?x=%00", "/%2e%2E/a;b?x=%00");
-    check("*", "*");
 }
 
 proptest::proptest! {

@@ -7,6 +7,7 @@ use super::head::{Head, HeadReader};
 use super::sending::{Sending, Unsent};
 use super::{Connection, Recycle};
 use crate::head::ResponseHead;
+use crate::proxy::bound_auth;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::Body;
@@ -126,7 +127,11 @@ where
             return (head.into(), ResponseBody::switched(connection));
         }
         // A response before the end of the request leaves the connection in doubt.
-        let reusable = head.persistent && head.framing != Framing::Close && self.sent && !self.close_asked;
+        let reusable = head.persistent
+            && head.framing != Framing::Close
+            && self.sent
+            && !self.close_asked
+            && !bound_auth::is_in_response(head.status, &head.headers);
         // Who answers with an error does not want the rest; who answers with success may well be reading on.
         let upload = self.upload.take().filter(|_| head.status.is_success()).map(Box::new);
         let body = Reading::new(connection, pool, (head.framing, self.head.limits()), reusable);

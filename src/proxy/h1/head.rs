@@ -13,7 +13,7 @@ use std::ops::Range;
 /// Field lines in a response.
 pub const MAX_HEADERS: usize = 256;
 /// Bytes of a response's head, the interim responses before it included.
-pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+pub const MAX_HEAD_BYTES: usize = 1024 * 1024;
 /// Interim (1xx) responses before the final one.
 pub const MAX_INTERIM: u8 = 16;
 
@@ -85,7 +85,7 @@ pub struct HeadLimits {
 
 impl Default for HeadLimits {
     fn default() -> Self {
-        Self { fields: MAX_HEADERS, bytes: MAX_HEAD_BYTES }
+        Self { fields: MAX_HEADERS, bytes: 64 * 1024 }
     }
 }
 

@@ -63,6 +63,7 @@ pub(super) fn line() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
         1 => (select(&["set-cookie", "etag", "last-modified", "content-type"]), joined(&["x"], "")),
         2 => (select(&TAG_FIELDS[..3]), joined(tags, " ")),
         2 => (select(&TAG_FIELDS[3..]), joined(tags, ",")),
+        1 => (select(&TAG_FIELDS), joined(tags, ", ")),
         1 => (Just("xkey"), (0..130u32).prop_map(|n| (0..n).map(|i| format!("t{i} ")).collect::<String>().into_bytes())),
     ]
 }
@@ -292,13 +293,11 @@ proptest! {
         // The exceptions that `rewrite` documents.
         let targeted_and_shared =
             decision.reason == Reason::OriginTargeted && dialect.ttl_header == "cache-control";
-        let foreign = dialect.cdn == CdnType::Fastly
-            && dialect.tag_header.as_ref().is_some_and(|own| TAG_FIELDS[2..5].contains(&own.as_str()));
         // Whose tags go nowhere is a 304 without tags afterwards.
         let unseen = exchange.status == 304;
         // What allows to share the answer to somebody's own request is a lifetime of the origin's, which is replaced.
-        let foreign = foreign || exchange.authorization;
-        if !fits_the_tags(decision.reason) || targeted_and_shared || foreign || unseen {
+        let private = exchange.authorization;
+        if !fits_the_tags(decision.reason) || targeted_and_shared || private || unseen {
             return Ok(());
         }
         let (_, twice) = Exchange { headers: once.clone(), ..exchange }.rewritten(&policy, &dialect);
@@ -425,9 +424,7 @@ proptest! {
         for field in TAG_FIELDS {
             let lines = exchange.headers.get_all(field).map(|line| line.to_str().unwrap());
             if field != "x-tags" || dialect.tag_header.as_ref().is_some_and(|own| own == "x-tags") {
-                let separators: &[char] =
-                    if field == "x-tags" && dialect.cdn == CdnType::Fastly { &[' '] } else { &[' ', ','] };
-                tags.extend(lines.flat_map(|line| line.split(separators)).filter(|tag| !tag.is_empty()).map(str::to_owned));
+                tags.extend(lines.flat_map(|line| line.split([' ', ','])).filter(|tag| !tag.is_empty()).map(str::to_owned));
             }
         }
         let (decision, after) = exchange.rewritten(&policy, &dialect);

@@ -67,7 +67,9 @@ fn origins_speak_any_dialect() {
     };
     check(&[], None);
     check(&["surrogate-key: "], None);
-    check(&["surrogate-key:  a  b\tc,d "], Some("a b c,d"));
+    check(&["surrogate-key:  a  b\tc,d "], Some("a b c d"));
+    check(&["surrogate-key: a, b"], Some("a b"));
+    check(&["surrogate-key: ,a ,b, ,c,", "x-surrogate-key: d,e"], Some("a b c d e"));
     check(&["x-surrogate-key: a b"], Some("a b"));
     check(&["xkey: a, b c"], Some("a b c"));
     check(&["cache-tag: a,b , c"], Some("a b c"));
@@ -85,7 +87,7 @@ fn a_configured_header_is_read_and_written() {
     check(Cloudfront, "x-tags", &["x-tags: a, b c", "cache-tag: d"], "d,a,b,c");
     check(Cloudfront, "cache-tag", &["cache-tag: a,b"], "a,b");
     check(Cloudfront, "surrogate-key", &["surrogate-key: a,b"], "a,b");
-    check(Fastly, "x-tags", &["x-tags: a b"], "a b");
+    check(Fastly, "x-tags", &["x-tags: a b,c"], "a b c");
 }
 
 #[test]

@@ -42,6 +42,7 @@ use tokio::sync::mpsc;
 pub struct SqliteStore {
     access: Access,
     commits: Arc<AtomicU64>,
+    installation: String,
 }
 
 /// How verbs reach their connection.
@@ -80,13 +81,19 @@ impl SqliteStore {
             spawn("store-read", move || threads::read(&reader, to_read))?,
         ];
         let queues = Some(Queues { write, read });
-        Ok(Self { access: Access::Threads(Threads { queues, running, _lock: opened.lock }), commits })
+        let access = Access::Threads(Threads { queues, running, _lock: opened.lock });
+        Ok(Self { access, commits, installation: opened.installation })
     }
 
     /// A store that ends with the process: for the demo and tests. Its verbs run on the caller's thread.
     pub fn in_memory() -> Result<Self, OpenError> {
-        let connection = open::memory()?;
-        Ok(Self { access: Access::Inline(Mutex::new(connection)), commits: Arc::default() })
+        let (connection, installation) = open::memory()?;
+        Ok(Self { access: Access::Inline(Mutex::new(connection)), commits: Arc::default(), installation })
+    }
+
+    /// The id of the installation: random, and the same for as long as there is the file.
+    pub fn installation(&self) -> &str {
+        &self.installation
     }
 
     /// Transactions committed so far: fewer than verbs, the more of them come at once.

@@ -71,6 +71,7 @@ pub(super) struct Opened {
     pub(super) writer: Connection,
     pub(super) reader: Connection,
     pub(super) lock: File,
+    pub(super) installation: String,
 }
 
 /// Opens or creates the store in `path`.
@@ -91,16 +92,23 @@ pub(super) fn file(path: &Path) -> Result<Opened, OpenError> {
     let reader = Connection::open_with_flags(path, flags).map_err(database)?;
     configure(&reader, 8_192).map_err(database)?;
     reader.pragma_update(None, "query_only", true).map_err(database)?;
-    Ok(Opened { writer, reader, lock })
+    let installation = installation(&writer).map_err(database)?;
+    Ok(Opened { writer, reader, lock, installation })
+}
+
+/// The id that the file was given when it was made.
+pub(super) fn installation(connection: &Connection) -> rusqlite::Result<String> {
+    connection.query_row("SELECT id FROM installation", [], |row| row.get(0))
 }
 
 /// A store that ends with the process.
-pub(super) fn memory() -> Result<Connection, OpenError> {
+pub(super) fn memory() -> Result<(Connection, String), OpenError> {
     let database = |source| OpenError::Database { path: PathBuf::from(":memory:"), source };
     let mut connection = Connection::open_in_memory().map_err(database)?;
     configure(&connection, 16_384).map_err(database)?;
     migrate(&mut connection).map_err(database)?;
-    Ok(connection)
+    let installation = installation(&connection).map_err(database)?;
+    Ok((connection, installation))
 }
 
 /// A lock on a file beside the database, which ends with the process however it ends. Not on the database itself: closing
@@ -162,8 +170,14 @@ const UNTAGGED: &str = "CREATE TABLE untagged (
     ) WITHOUT ROWID;
     ALTER TABLE jobs ADD COLUMN untagged INTEGER NOT NULL DEFAULT 0;";
 
-/// Version 4: when purges were accepted by the clock that their waiting is measured by.
-const STEADY: &str = "ALTER TABLE purges ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
+/// Version 4: a random id, once for each file. It names the installation in `CDN-Loop`. And when purges were accepted by the
+/// clock that their waiting is measured by.
+const INSTALLATION_AND_STEADY: &str = "CREATE TABLE installation (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        id  TEXT NOT NULL
+    );
+    INSERT INTO installation VALUES (1, lower(hex(randomblob(8))));
+    ALTER TABLE purges ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
     UPDATE purges SET since_ms = created_ms;";
 
 /// Brings an older file to this version. Each step is one transaction and runs once.
@@ -180,7 +194,7 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         transaction.execute_batch(UNTAGGED)?;
     }
     if version < 4 {
-        transaction.execute_batch(STEADY)?;
+        transaction.execute_batch(INSTALLATION_AND_STEADY)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;

@@ -79,6 +79,17 @@ async fn an_older_file_is_brought_to_this_version() {
     enqueue(&store, "p2").await.unwrap();
 }
 
+#[test]
+fn an_installation_keeps_its_id() {
+    let (_directory, path) = file();
+    let id = SqliteStore::open(&path).unwrap().installation().to_owned();
+    assert!(id.len() == 16 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{id}");
+    assert_eq!(SqliteStore::open(&path).unwrap().installation(), id);
+    let (_directory, other) = file();
+    assert_ne!(SqliteStore::open(&other).unwrap().installation(), id);
+    assert_ne!(SqliteStore::in_memory().unwrap().installation(), id);
+}
+
 #[tokio::test]
 async fn what_was_accepted_survives_closing() {
     let (_directory, path) = file();

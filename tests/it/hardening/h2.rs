@@ -277,7 +277,7 @@ impl Client {
 }
 
 /// The `:status` at the start of a header block: an entry of the static table, or its name and a literal.
-fn status_of(block: &[u8]) -> u16 {
+pub fn status_of(block: &[u8]) -> u16 {
     // A change of the dynamic table's size may come first.
     let start = block.iter().position(|b| b & 0xe0 != 0x20).unwrap();
     match block[start] {

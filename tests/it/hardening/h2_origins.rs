@@ -459,7 +459,7 @@ fn requests_say_the_same_as_in_http_1() {
         }
         assert_eq!(text, expected);
     };
-    let ours = "via: 1.1 origin-shim\ncdn-loop: origin-shim\nx-request-id: ID\nx-forwarded-for: 127.0.0.1\n\
+    let ours = "via: 1.1 origin-shim\ncdn-loop: origin-shim-test\nx-request-id: ID\nx-forwarded-for: 127.0.0.1\n\
         x-forwarded-host: www.example.com\nx-forwarded-proto: http\n\
         forwarded: for=127.0.0.1;host=www.example.com;proto=http\n";
     check(

@@ -142,9 +142,19 @@ fn r38_via_and_loops() {
             .join(", ")
     };
     assert_eq!(all("via"), "1.1 edge, 1.1 origin-shim");
-    assert_eq!(all("cdn-loop"), "Fastly; v=1, origin-shim");
-    for seen in ["origin-shim", "Fastly, origin-shim", "Origin-Shim;v=2, Fastly", "a,origin-shim ;x"] {
+    assert_eq!(all("cdn-loop"), "Fastly; v=1, origin-shim-test");
+    for seen in [
+        "origin-shim-test",
+        "Fastly, origin-shim-test",
+        "Origin-Shim-Test;v=2, Fastly",
+        "a,origin-shim-test ;x",
+    ] {
         refused_kindly(&get_with("/", &format!("cdn-loop: {seen}\r\n")), 508);
     }
-    refused_kindly(&get_with("/", "cdn-loop: a\r\ncdn-loop: origin-shim\r\n"), 508);
+    refused_kindly(&get_with("/", "cdn-loop: a\r\ncdn-loop: origin-shim-test\r\n"), 508);
+    // Another installation's shim on the way is no loop.
+    for other in ["origin-shim-other", "origin-shim", "origin-shim-test-2"] {
+        assert_eq!(shim.request(&get_with("/", &format!("cdn-loop: {other}\r\n"))).1, "ok", "{other}");
+        assert!(origin.bytes().contains(&format!("cdn-loop: {other}\r\n")));
+    }
 }

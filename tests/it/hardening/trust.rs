@@ -46,7 +46,7 @@ fn r43_the_secret_shows_nowhere() {
         format!("x-push-invalidation: enabled\r\nx-origin-shim-secret: {SECRET}\r\n"),
         format!("x-origin-shim-secret: {SECRET}\r\n"),
         format!("x-origin-shim-secret: {SECRET}\r\nx-origin-shim-secret: {SECRET}\r\n"),
-        format!("x-origin-shim-secret: {SECRET}\r\ncdn-loop: origin-shim\r\n"),
+        format!("x-origin-shim-secret: {SECRET}\r\ncdn-loop: origin-shim-test\r\n"),
         format!("x-origin-shim-secret: {SECRET}\r\nconnection: x-origin-shim-secret\r\n"),
         format!("x-origin-shim-secret: {SECRET}\r\ntransfer-encoding: gzip, chunked\r\n"),
     ] {

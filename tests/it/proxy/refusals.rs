@@ -55,7 +55,7 @@ fn smuggling() {
     refused(&get_with("/", "transfer-encoding: gzip, chunked\r\n"), 501);
     refused(&get_with("/", "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n"), 501);
     refused(&get_with("/", "expect: something\r\n"), 417);
-    refused(&get_with("/", "cdn-loop: Fastly, origin-shim\r\n"), 508);
+    refused(&get_with("/", "cdn-loop: Fastly, origin-shim-test\r\n"), 508);
     refused(&get_with("/", "transfer-encoding: gzip\r\n"), 400);
     refused(&get_with("/", "content-length: 1\r\ncontent-length: 2\r\n"), 400);
     refused(&get_with("/", "content-length: +1\r\n"), 400);

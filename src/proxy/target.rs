@@ -1,0 +1,121 @@
+//! What a request asks for: the forms of a target that are one (RFC 9112 §3.2, RFC 9113 §8.3.1), and the one form in which
+//! everything is decided on it and its origin gets it. Both versions of HTTP are held to the same rule.
+
+use super::error::ProxyError;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::uri::PathAndQuery;
+use http::{Method, Uri};
+
+/// The target of an HTTP/1.1 request. In the absolute form a URL may have no path; it is then `/`, and for OPTIONS without a
+/// query `*`, since behind us there is no other proxy (RFC 9112 §3.2.4).
+pub fn of_http1(method: &Method, target: Bytes) -> Option<Uri> {
+    if target.first() == Some(&b'/') {
+        return Uri::from_maybe_shared(target).ok();
+    }
+    let uri = Uri::from_maybe_shared(target.clone()).ok()?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Some(uri) };
+    let rest = target.get(scheme.len() + "://".len() + authority.as_str().len()..)?;
+    if rest.first() == Some(&b'/') {
+        return Some(uri);
+    }
+    let path = if rest.is_empty() && *method == Method::OPTIONS { &b"*"[..] } else { b"/" };
+    let mut whole = BytesMut::with_capacity(path.len() + rest.len());
+    whole.put_slice(path);
+    whole.put_slice(rest);
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_maybe_shared(whole.freeze()).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// Whether the target is one that goes on: a path with or without a query, at http or https, or `*` of OPTIONS.
+pub(super) fn check(method: &Method, uri: &Uri) -> Result<(), ProxyError> {
+    match uri.scheme_str() {
+        None if uri.authority().is_some() => return Err(ProxyError::BadRequest("the target is no path")),
+        None | Some("http" | "https") => {}
+        Some(_) => return Err(ProxyError::BadRequest("the target is not of http or https")),
+    }
+    match sent(uri).as_bytes() {
+        b"*" if *method == Method::OPTIONS => Ok(()),
+        [b'/', ..] => Ok(()),
+        _ => Err(ProxyError::BadRequest("the target is no path")),
+    }
+}
+
+/// The target for the origin: without scheme and authority, since a request never chooses its origin.
+pub fn sent(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", PathAndQuery::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::uri::{Authority, Scheme};
+    use proptest::prelude::*;
+
+    /// What the origin gets of a target of HTTP/1.1, or nothing where it is refused.
+    fn http1(method: &Method, target: &str) -> Option<String> {
+        let uri = of_http1(method, Bytes::copy_from_slice(target.as_bytes()))?;
+        check(method, &uri).ok().map(|()| sent(&uri).to_owned())
+    }
+
+    /// The same of a `:path` that has no fragment, as the library reads it.
+    fn http2(method: &Method, path: &str) -> Option<String> {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = Some(Authority::from_static("a.test"));
+        parts.path_and_query =
+            Some(PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(path.as_bytes())).ok()?);
+        let uri = Uri::from_parts(parts).ok()?;
+        check(method, &uri).ok().map(|()| sent(&uri).to_owned())
+    }
+
+    #[test]
+    fn forms() {
+        let get = |target: &str, expected: Option<&str>| {
+            assert_eq!(http1(&Method::GET, target).as_deref(), expected, "{target}");
+        };
+        get("/", Some("/"));
+        get("//x?y", Some("//x?y"));
+        get("/?x=1", Some("/?x=1"));
+        get("http://a.test", Some("/"));
+        get("HTTP://a.test?x=1", Some("/?x=1"));
+        get("https://a.test:8443?x=/y", Some("/?x=/y"));
+        get("http://a.test?", Some("/?"));
+        get("http://a.test/?x", Some("/?x"));
+        get("http://[::1]?x", Some("/?x"));
+        // Never an origin.
+        get("http://evil.test/a//../b?c", Some("/a//../b?c"));
+        get("/%2e%2E/a;b?x=%00", Some("/%2e%2E/a;b?x=%00"));
+        for refused in ["?x=1", "*", "a", "a.test:80", "ftp://a.test/", "http:/a", "http://", "http://?x"] {
+            get(refused, None);
+        }
+        let options = |target: &str, expected: Option<&str>| {
+            assert_eq!(http1(&Method::OPTIONS, target).as_deref(), expected, "{target}");
+        };
+        options("*", Some("*"));
+        options("http://a.test", Some("*"));
+        options("http://a.test/", Some("/"));
+        options("http://a.test?x", Some("/?x"));
+        options("*?x", None);
+        options("**", None);
+        options("*/x", None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_one_version_takes_the_other_takes_and_the_origin_sees_the_same(
+            path in "[/*?]?[ -\"$-~é]{0,12}", options in any::<bool>(),
+        ) {
+            let method = if options { Method::OPTIONS } else { Method::GET };
+            // What is empty is refused before it comes here, and so is a blank.
+            prop_assume!(!path.is_empty() && !path.contains(' '));
+            let of_path = |path: &str| http1(&method, path).filter(|_| path.starts_with(['/', '*']));
+            prop_assert_eq!(of_path(&path), http2(&method, &path));
+            if path.starts_with(['/', '?']) {
+                let whole = http1(&method, &format!("http://a.test{path}"));
+                let rooted = if path.starts_with('?') { format!("/{path}") } else { path };
+                prop_assert_eq!(whole, of_path(&rooted));
+            }
+        }
+    }
+}

@@ -7,12 +7,13 @@ use super::{Clock, Observer, Transport, backoff, check, completion, milliseconds
 use crate::cdn::{Adapter, Rates, rates};
 use crate::config::{Cdn, Config, Site};
 use crate::rewrite::CdnType;
-use crate::store::{Left, QueueStatus, Store};
+use crate::store::{CdnKey, Left, QueueStatus, Store};
 use crate::view::PurgeHealthView;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::future::Future;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{SetOnce, watch};
@@ -47,7 +48,8 @@ pub struct Parts {
 
 /// The workers of all CDNs.
 pub struct Engine {
-    targets: Arc<Targets>,
+    /// Those of today; a reload replaces some.
+    targets: Arc<ArcSwap<Targets>>,
     shared: Arc<Shared>,
     adapter: MakeAdapter,
     view: Arc<PurgeHealthView>,
@@ -57,8 +59,27 @@ pub struct Engine {
     tasks: TaskTracker,
 }
 
-/// Those of today; a reload replaces some.
-type Targets = ArcSwap<Vec<Arc<Target>>>;
+/// Every CDN, in the order of the configuration.
+#[derive(Default)]
+struct Targets {
+    all: Vec<Arc<Target>>,
+    /// Where those of a site stand, which are beside each other.
+    of_site: HashMap<String, Range<usize>>,
+}
+
+impl Targets {
+    fn of(all: Vec<Arc<Target>>) -> Self {
+        let mut of_site: HashMap<String, Range<usize>> = HashMap::new();
+        for (index, target) in all.iter().enumerate() {
+            of_site.entry(target.key.site.clone()).or_insert(index..index).end = index + 1;
+        }
+        Self { all, of_site }
+    }
+
+    fn of_site(&self, site: &str) -> &[Arc<Target>] {
+        self.of_site.get(site).and_then(|range| self.all.get(range.clone())).unwrap_or_default()
+    }
+}
 
 /// How one CDN stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -108,19 +129,21 @@ impl Engine {
     pub fn reload(&self, config: &Config) {
         self.set_rates(config);
         let cdns = || config.sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn)));
-        let mut old = self.targets.load().to_vec();
+        let current = self.targets.load();
+        let mut old: HashMap<_, _> = current.all.iter().map(|target| (&target.key, target)).collect();
         let mut kept = |(site, cdn): (&Arc<Site>, &Arc<Cdn>)| {
-            let index = old.iter().position(|target| target.goes_on(site, cdn))?;
-            Some(old.swap_remove(index))
+            let key = CdnKey { site: site.name.clone(), cdn: cdn.name.clone() };
+            old.get(&key).filter(|target| target.goes_on(site, cdn))?;
+            old.remove(&key).cloned()
         };
         let kept: Vec<_> = cdns().map(&mut kept).collect();
         // Before their successors begin, since both have one cell of the proxy's view.
-        for target in old {
+        for target in old.into_values() {
             target.retire();
         }
         let targets =
             cdns().zip(kept).map(|((site, cdn), kept)| kept.unwrap_or_else(|| self.begin(site, cdn)));
-        self.targets.store(Arc::new(targets.collect()));
+        self.targets.store(Arc::new(Targets::of(targets.collect())));
     }
 
     fn begin(&self, site: &Site, cdn: &Cdn) -> Arc<Target> {
@@ -207,11 +230,11 @@ impl Engine {
         self.shared.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.targets.load().iter().for_each(|target| target.retire());
+        self.targets.load().all.iter().for_each(|target| target.retire());
     }
 
     fn of(&self, site: &str) -> Vec<Arc<Target>> {
-        self.targets.load().iter().filter(|target| target.key.site == site).cloned().collect()
+        self.targets.load().of_site(site).to_vec()
     }
 
     /// A task that ends with the engine.
@@ -265,7 +288,7 @@ where
 }
 
 /// Keeps every CDN's health up to date with its queue.
-async fn watch_queues(shared: Arc<Shared>, targets: Arc<Targets>) {
+async fn watch_queues(shared: Arc<Shared>, targets: Arc<ArcSwap<Targets>>) {
     let mut orphans = Orphans::default();
     loop {
         let status = shared.store.status().await;
@@ -276,7 +299,7 @@ async fn watch_queues(shared: Arc<Shared>, targets: Arc<Targets>) {
             Ok(status) => {
                 let mut queues: HashMap<_, _> =
                     status.into_iter().map(|queue| (queue.key.clone(), queue)).collect();
-                for target in &*targets {
+                for target in &targets.all {
                     let queue = queues.remove(&target.key);
                     let queue = queue.unwrap_or_else(|| QueueStatus::empty(target.key.clone()));
                     let oldest = queue.oldest_due_ms.map_or(Duration::ZERO, |due| age(due, now_ms));
@@ -288,20 +311,20 @@ async fn watch_queues(shared: Arc<Shared>, targets: Arc<Targets>) {
                         target.recheck.notify_one();
                     }
                 }
-                orphans.look(&shared, &targets, queues.into_values().collect()).await;
+                orphans.look(&shared, &targets.all, queues.into_values().collect()).await;
             }
-            Err(_) => targets.iter().for_each(|target| target.report(|_| {})),
+            Err(_) => targets.all.iter().for_each(|target| target.report(|_| {})),
         }
         sleep(WATCH).await;
     }
 }
 
 /// Proves every few seconds that the store commits: a purge that could not be accepted could not be sent either.
-async fn probe(shared: Arc<Shared>, targets: Arc<Targets>) {
+async fn probe(shared: Arc<Shared>, targets: Arc<ArcSwap<Targets>>) {
     loop {
         let probed = shared.store.probe(shared.now_ms()).await;
         shared.written(&probed);
-        targets.load_full().iter().for_each(|target| target.report(|_| {}));
+        targets.load_full().all.iter().for_each(|target| target.report(|_| {}));
         sleep(if probed.is_ok() { PROBE } else { WATCH }).await;
     }
 }

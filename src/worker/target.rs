@@ -11,6 +11,7 @@ use crate::purge::{Means, State, widest};
 use crate::rewrite::{CdnType, Policy};
 use crate::store::{CdnKey, EndedJob, QueueStatus, Store, StoreError};
 use crate::view::{Clock as StampClock, Freshness, PurgeHealth};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -113,6 +114,8 @@ pub(super) struct Target {
     freshness: Arc<Freshness>,
     pub(super) shared: Arc<Shared>,
     health: Mutex<Health>,
+    /// The first verdict was logged.
+    is_judged: AtomicBool,
     /// What the proxy reads.
     cell: Arc<PurgeHealth>,
 }
@@ -145,6 +148,7 @@ impl Target {
             recheck: Notify::new(),
             shared,
             health: Mutex::new(Health::new(site.max_purge_lag)),
+            is_judged: AtomicBool::new(false),
             cell,
         };
         target.cell.set(false);
@@ -194,16 +198,20 @@ impl Target {
 
     /// Tells the health what was seen, and the proxy what follows from it.
     pub(super) fn report(&self, seen: impl FnOnce(&mut Health)) {
-        let reasons = {
+        let (reasons, is_known) = {
             let mut health = self.health();
             seen(&mut health);
-            health.reasons(self.shared.store_failure().as_deref(), self.shared.now_ms())
+            let reasons = health.reasons(self.shared.store_failure().as_deref(), self.shared.now_ms());
+            (reasons, health.is_known())
         };
         if self.stop.is_cancelled() {
             return;
         }
         let healthy = reasons.is_empty();
-        if healthy != self.cell.is_healthy() {
+        let is_change = healthy != self.cell.is_healthy();
+        // A CDN starts unhealthy: that it stays so is no change, but the first verdict is news.
+        let is_first = is_known && !self.is_judged.swap(true, Ordering::Relaxed);
+        if is_change || is_first {
             let (site, cdn) = (&self.key.site, &self.key.cdn);
             if healthy {
                 tracing::info!(site, cdn, "purges get through: responses get their long TTL");

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom (besides itself), from the bottom up. `app`, `cli`, `demo` and `main` stand on top of all.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("failpoint", &[]),
+    ("terminal", &[]),
     ("head", &[]),
     ("rewrite", &["head"]),
     ("aem", &["rewrite"]),

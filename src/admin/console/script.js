@@ -13,7 +13,7 @@ const open = new Map(); // purge id -> the purge with its attempts, while its de
 /** An element with properties and children; text is only ever text. */
 function make(name, properties = {}, ...children) {
   const element = Object.assign(document.createElement(name), properties);
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
@@ -124,7 +124,9 @@ function purgeRows(purge) {
     const last = job.attempts.at(-1);
     const told = last && job.state !== "done" ? `${last.outcome}: ${last.message}` : null;
     return make("li", {}, `${job.cdn} `, badge(job.state), " ", copies(job), told && make("p", { className: "soft break" }, told),
-      ...job.fallback.map((text) => make("p", { className: "soft break" }, text)));
+      ...job.fallback.map((text) => make("p", { className: "soft break" }, text)),
+      job.state === "failed" && job.fallback.length > 0 && make("p", { className: "soft break" }, "That failed, too: it was not purged."),
+      job.state === "paused" && make("p", { className: "soft break" }, "Paused: nothing is sent to it until somebody resumes it."));
   });
   const row = make("tr", {},
     make("td", { className: "nowrap" }, make("time", { dateTime: purge.created_at, title: purge.created_at }, clock(purge.created_at))),

@@ -125,7 +125,7 @@ fn unused(hard: bool, sign: &SignContext) -> [Group; 2] {
     let group = |kind, name| Group { kind, hard, names: vec![name], bytes: 0 };
     [
         group(ItemKind::Tag, format!("origin-shim-check-{}", sign.nonce)),
-        group(ItemKind::Prefix, "origin-shim-check.invalid/".to_owned()),
+        group(ItemKind::Prefix, "origin-shim-check-ban.invalid/".to_owned()),
     ]
 }
 
@@ -149,7 +149,7 @@ const OLD_VCL: &str = "a BAN is answered without X-Purged, as by a copy of confi
 /// neither method.
 fn classify(reply: &Reply) -> Classified {
     let verdict = match reply.status.as_u16() {
-        200 if reply.headers.contains_key("x-purged") => Verdict::Done,
+        200 if reply.header("x-purged").is_some_and(|proof| !proof.is_empty()) => Verdict::Done,
         200..300 => {
             let missing = "X-Purged, so the VCL of origin-shim does not answer here";
             let request_id = reply.header("x-varnish").map(str::to_owned);

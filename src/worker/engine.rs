@@ -22,6 +22,8 @@ use tokio_util::task::TaskTracker;
 
 /// Between two looks at the queues.
 pub(super) const WATCH: Duration = Duration::from_secs(1);
+/// CDNs that are looked at in one turn.
+const TURN: usize = 100;
 /// Between two proofs that the store commits.
 const PROBE: Duration = Duration::from_secs(10);
 /// Between two removals of old purges.
@@ -299,7 +301,11 @@ async fn watch_queues(shared: Arc<Shared>, targets: Arc<ArcSwap<Targets>>) {
             Ok(status) => {
                 let mut queues: HashMap<_, _> =
                     status.into_iter().map(|queue| (queue.key.clone(), queue)).collect();
-                for target in &targets.all {
+                for (index, target) in targets.all.iter().enumerate() {
+                    // Whoever purges waits for a few CDNs at most, however many there are.
+                    if index % TURN == TURN - 1 {
+                        tokio::task::yield_now().await;
+                    }
                     let queue = queues.remove(&target.key);
                     let queue = queue.unwrap_or_else(|| QueueStatus::empty(target.key.clone()));
                     let oldest = queue.oldest_due_ms.map_or(Duration::ZERO, |due| age(due, now_ms));

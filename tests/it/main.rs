@@ -26,6 +26,7 @@ mod harness;
 mod kit;
 mod modes;
 mod passthrough;
+mod proof;
 mod proxy;
 mod purging;
 mod races;

@@ -66,7 +66,10 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
             let filter = checked(&directives).map_err(TelemetryError::FilterVariable)?;
             (directives, filter)
         }
-        None => (filter.to_owned(), parse(filter).map_err(LogFilterError::Syntax).map_err(TelemetryError::Filter)?),
+        None => (
+            filter.to_owned(),
+            parse(filter).map_err(LogFilterError::Syntax).map_err(TelemetryError::Filter)?,
+        ),
     };
     let complaint = match format {
         LogFormat::Text => |lost| format!("WARN {lost} log lines were dropped\n"),

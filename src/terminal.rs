@@ -37,9 +37,13 @@ fn write(text: &str) -> std::io::Result<()> {
 
 /// Text of several lines. What a terminal would obey or not show stands there as `\u{202e}`.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    escaped(text, |char| !matches!(char, '\n' | '\t') && is_unseen(char), |text, char| {
-        let _ = write!(text, "\\u{{{:x}}}", u32::from(char));
-    })
+    escaped(
+        text,
+        |char| !matches!(char, '\n' | '\t') && is_unseen(char),
+        |text, char| {
+            let _ = write!(text, "\\u{{{:x}}}", u32::from(char));
+        },
+    )
 }
 
 /// Text within a line: a line break there would look like the next line.
@@ -51,15 +55,23 @@ pub fn line(text: &str) -> String {
 /// JSON with the same characters escaped as JSON does it, so that its meaning stays: outside of its strings it has none of them but
 /// white space (RFC 8259, 2 and 7).
 pub fn json(text: &str) -> Cow<'_, str> {
-    escaped(text, |char| !matches!(char, '\n' | '\t' | '\r') && is_unseen(char), |text, char| {
-        for unit in char.encode_utf16(&mut [0; 2]) {
-            let _ = write!(text, "\\u{unit:04x}");
-        }
-    })
+    escaped(
+        text,
+        |char| !matches!(char, '\n' | '\t' | '\r') && is_unseen(char),
+        |text, char| {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        },
+    )
 }
 
 /// Writing to a String cannot fail, as everywhere here.
-fn escaped(text: &str, is_escaped: impl Fn(char) -> bool, escape: impl Fn(&mut String, char)) -> Cow<'_, str> {
+fn escaped(
+    text: &str,
+    is_escaped: impl Fn(char) -> bool,
+    escape: impl Fn(&mut String, char),
+) -> Cow<'_, str> {
     if !text.contains(&is_escaped) {
         return text.into();
     }
@@ -121,15 +133,41 @@ mod tests {
         check("a\u{2028}b\u{85}c", r"a\u{2028}b\u{85}c");
         check("Grüße 漢字 עברית 🦀 e\u{301}", "Grüße 漢字 עברית 🦀 e\u{301}");
         assert_eq!(clean("one\n\ttwo\r\n"), "one\n\ttwo\\u{d}\n");
-        assert_eq!(json("{\"a\": \"\u{9b}2J\u{202e}\u{e0041}\"}\n"), r#"{"a": "\u009b2J\u202e\udb40\udc41"}"#.to_owned() + "\n");
+        assert_eq!(
+            json("{\"a\": \"\u{9b}2J\u{202e}\u{e0041}\"}\n"),
+            r#"{"a": "\u009b2J\u202e\udb40\udc41"}"#.to_owned() + "\n"
+        );
     }
 
     /// Mostly of what is to be found; `any` alone would seldom meet it.
     fn texts() -> impl Strategy<Value = String> {
         let hostile = prop::sample::select(vec![
-            '\u{0}', '\u{1b}', '\r', '\n', '\t', '\u{7f}', '\u{85}', '\u{9b}', '\u{9d}', '\u{ad}', '\u{61c}', '\u{200b}', '\u{200d}',
-            '\u{200e}', '\u{2028}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{feff}', '\u{fe0f}', '\u{fffb}', '\u{e0001}',
-            '\u{e007f}', '\\', '"',
+            '\u{0}',
+            '\u{1b}',
+            '\r',
+            '\n',
+            '\t',
+            '\u{7f}',
+            '\u{85}',
+            '\u{9b}',
+            '\u{9d}',
+            '\u{ad}',
+            '\u{61c}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{200e}',
+            '\u{2028}',
+            '\u{202a}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{feff}',
+            '\u{fe0f}',
+            '\u{fffb}',
+            '\u{e0001}',
+            '\u{e007f}',
+            '\\',
+            '"',
         ]);
         prop::collection::vec(prop_oneof![hostile, any::<char>()], 0..40).prop_map(String::from_iter)
     }

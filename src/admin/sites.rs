@@ -320,11 +320,7 @@ fn origins(now: &Now, site: &config::Site) -> Vec<OriginJson> {
     shown.collect()
 }
 
-fn show_cdns(
-    state: &State,
-    site: &config::Site,
-    queues: Option<&HashMap<CdnKey, QueueStatus>>,
-) -> Vec<Cdn> {
+fn show_cdns(state: &State, site: &config::Site, queues: Option<&HashMap<CdnKey, QueueStatus>>) -> Vec<Cdn> {
     let healths = health(state, site);
     let untagged = &state.freshness.site(&site.name).untagged;
     let clock_ms = state.freshness.clock.now_ms();

@@ -84,10 +84,8 @@ impl Reloader {
                 tracing::warn!(error = &error as &dyn Error, "the log filter stays as it was");
             });
         }
-        let former = (
-            self.config.swap(Arc::new(config)),
-            std::mem::replace(&mut *current, Arc::new(fingerprint)),
-        );
+        let former =
+            (self.config.swap(Arc::new(config)), std::mem::replace(&mut *current, Arc::new(fingerprint)));
         // Nor is what many sites were taken apart on it.
         drop(tokio::task::spawn_blocking(move || drop(former)));
         Ok(Reloaded { changes, restart_needed, warnings: warnings.iter().map(ToString::to_string).collect() })

@@ -260,7 +260,7 @@ fn a_secret_is_never_shown() {
 /// What a captive portal, an origin past a cache, or an API that lost a part of itself would say.
 #[test]
 fn a_success_without_its_proof_is_not_done() {
-    use CdnType::{Akamai, Cloudfront, Cloudflare, Fastly, Varnish};
+    use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
     use ItemKind::{Everything, Prefix, Tag, Url};
     const KINDS: [ItemKind; 4] = [Url, Tag, Prefix, Everything];
     const ID: &str = "an id";

@@ -5,8 +5,8 @@ mod edge;
 mod summary;
 
 use super::ConfigPath;
-use crate::terminal;
 use crate::config;
+use crate::terminal;
 use std::process::ExitCode;
 use summary::Summary;
 

@@ -1,7 +1,7 @@
 //! The command line's side of the admin API.
 
-use crate::terminal::{clean, line};
 use crate::admin::problem::Document;
+use crate::terminal::{clean, line};
 use anyhow::{Context, bail};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;

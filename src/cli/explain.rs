@@ -4,10 +4,10 @@
 mod fetch;
 mod show;
 
-use crate::terminal;
 use crate::config::Config;
 use crate::explain::{self, Case, Request};
 use crate::rewrite::CdnType;
+use crate::terminal;
 use anyhow::bail;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use std::net::IpAddr;
@@ -81,7 +81,11 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 pub fn run(args: &ExplainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
     let told = explain(args, &config)?;
-    if args.json { terminal::print_json(&told)? } else { terminal::print(&told)? }
+    if args.json {
+        terminal::print_json(&told)?
+    } else {
+        terminal::print(&told)?
+    }
     Ok(ExitCode::SUCCESS)
 }
 

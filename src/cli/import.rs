@@ -1,7 +1,7 @@
 //! `origin-shim import`: the configuration of another system becomes one of the shim.
 
-use crate::terminal;
 use crate::aem::{self, Imported, Origin};
+use crate::terminal;
 use anyhow::Context;
 use std::fmt::Write as _;
 use std::fs::File;

@@ -4,10 +4,10 @@
 use super::client::{AdminArgs, Answer, Client, Refused};
 use super::items::read_items;
 use super::purges::jobs_table;
-use crate::terminal::{self, line};
 use crate::admin::json::{Job, Purge, state_word};
 use crate::purge::{PurgeMode, PurgeRequest, State};
 use crate::store::Verification;
+use crate::terminal::{self, line};
 use anyhow::{Context, bail};
 use indicatif::{MultiProgress, ProgressBar};
 use serde::Deserialize;
@@ -111,7 +111,11 @@ pub async fn run(args: PurgeArgs) -> anyhow::Result<ExitCode> {
     let client = Client::from_env(&args.admin)?;
     let progress = args.wait.is_some() && !args.json && std::io::stderr().is_terminal();
     let (text, code) = purge(&args, &request, &client, progress).await?;
-    if args.json { terminal::print_json(&text)? } else { terminal::print(&text)? }
+    if args.json {
+        terminal::print_json(&text)?
+    } else {
+        terminal::print(&text)?
+    }
     Ok(ExitCode::from(code))
 }
 

@@ -1,10 +1,10 @@
 //! `origin-shim purges`: the latest purges as a table, or one of them with every answer of every CDN.
 
 use super::client::{AdminArgs, Client};
-use crate::terminal::{self, line as cell};
 use crate::admin::json::{Items, Job, Page, Purge, state_word};
 use crate::purge::{PurgeMode, State};
 use crate::store::Verification;
+use crate::terminal::{self, line as cell};
 use anyhow::Context;
 use reqwest::Method;
 use std::fmt::Write as _;
@@ -60,7 +60,11 @@ pub struct PurgesArgs {
 pub async fn run(args: PurgesArgs) -> anyhow::Result<ExitCode> {
     let client = Client::from_env(&args.admin)?;
     let text = purges(&args, &client).await?;
-    if args.json { terminal::print_json(&text)? } else { terminal::print(&text)? }
+    if args.json {
+        terminal::print_json(&text)?
+    } else {
+        terminal::print(&text)?
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -226,8 +226,9 @@ type = "f"
 
     #[test]
     fn counts_lines_and_characters() {
-        let check =
-            |text, offset, place| assert_eq!(Lines::of(text).line_and_column(offset), place, "{text:?} {offset}");
+        let check = |text, offset, place| {
+            assert_eq!(Lines::of(text).line_and_column(offset), place, "{text:?} {offset}")
+        };
         check("", 0, (1, 1));
         check("aü\nb", 3, (1, 3));
         check("aü\nb", 2, (1, 2));

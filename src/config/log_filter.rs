@@ -27,13 +27,17 @@ pub enum LogFilterError {
     #[error("is not a log filter")]
     Syntax(#[source] ParseError),
     /// A word that would be taken for a part of the program.
-    #[error("`{0}` is no level (error, warn, info, debug or trace); a part has its own behind `=`, as in `warn,origin_shim::worker=debug`")]
+    #[error(
+        "`{0}` is no level (error, warn, info, debug or trace); a part has its own behind `=`, as in `warn,origin_shim::worker=debug`"
+    )]
     NoLevel(String),
     /// Errors of this part would not be logged.
     #[error("`{0}` would silence errors; the level `error` logs least")]
     Silences(String),
     /// Only these parts would be logged.
-    #[error("nothing but these parts would be logged, no other errors either: begin with a level, as in `warn,{0}`")]
+    #[error(
+        "nothing but these parts would be logged, no other errors either: begin with a level, as in `warn,{0}`"
+    )]
     OnlyParts(String),
     /// Who did what would not be logged.
     #[error("`{0}` would silence the audit log, which logs at the level `info`")]

@@ -20,6 +20,7 @@ mod events;
 mod fake_cdn;
 mod faults;
 mod fuzz_corpus;
+mod growth;
 mod guard_cost;
 mod hardening;
 mod harness;

@@ -107,7 +107,8 @@ fn a_varnish_that_never_purged_is_unhealthy_from_the_start_and_the_log_says_so()
     eventually("it is refused", || reasons(&shim).contains("node 1: 200 without X-Purged").then_some(()));
     eventually("the log says so", || {
         let log = String::from_utf8_lossy(&shim.written()).into_owned();
-        let line = log.lines().find(|line| line.contains("purges may not get through: short TTLs"))?.to_owned();
+        let line =
+            log.lines().find(|line| line.contains("purges may not get through: short TTLs"))?.to_owned();
         Some(assert!(line.contains("WARN") && line.contains("X-Purged"), "{line}"))
     });
     varnish.use_vcl(&shipped(shim.address));
@@ -118,7 +119,9 @@ fn a_varnish_that_never_purged_is_unhealthy_from_the_start_and_the_log_says_so()
 fn an_older_copy_of_our_vcl_is_told_so() {
     let (shim, varnish) = start(older);
     eventually("it is refused", || {
-        reasons(&shim).contains("a BAN is answered without X-Purged, as by a copy of config/varnish.vcl").then_some(())
+        reasons(&shim)
+            .contains("a BAN is answered without X-Purged, as by a copy of config/varnish.vcl")
+            .then_some(())
     });
     let check = |shim: &Shim| {
         let answer = shim.call(Request::get("/v1/sites/www/credentials/check").method("POST"));

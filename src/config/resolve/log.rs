@@ -14,7 +14,8 @@ pub(super) fn resolve(file: &file::Log, at: &At<'_>) -> Log {
         Ok(()) => {}
     }
     for target in log_filter::doubtful(&file.filter) {
-        at.key("filter").warn(format!("`{target}` is no part of this program: only a library could log under it"));
+        at.key("filter")
+            .warn(format!("`{target}` is no part of this program: only a library could log under it"));
     }
     if !(0.0..=1.0).contains(&file.access_sample) {
         at.key("access_sample").error("must be from 0.0 to 1.0");

@@ -118,10 +118,7 @@ async fn a_check_that_somebody_else_answers_is_bad() {
     shim.until_healthy(true).await;
     seconds(610).await;
     assert!(!shim.is_healthy());
-    assert_eq!(
-        engine.status("www")[0].reasons,
-        ["the credentials could not be proved: the CDN says 299"]
-    );
+    assert_eq!(engine.status("www")[0].reasons, ["the credentials could not be proved: the CDN says 299"]);
 }
 
 #[tokio::test(start_paused = true)]

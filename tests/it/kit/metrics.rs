@@ -48,7 +48,7 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
         "kind" => OriginErrorKind::ALL.map(OriginErrorKind::as_str).to_vec(),
         "outcome" => {
             vec!["done", "partial", "later", "unproven", "unreachable", "split", "refused", "bad-credentials"]
-        },
+        }
         "state" => vec!["done", "failed", "cancelled", "used", "avoided"],
         "status" => vec!["1xx", "2xx", "3xx", "4xx", "5xx"],
         "result" => vec!["accepted", "refused"],

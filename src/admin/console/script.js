@@ -7,6 +7,7 @@ const $ = (id) => document.getElementById(id);
 let token = sessionStorage.getItem(KEY);
 let purges = []; // as shown, newest first
 let cursor = null; // of the next page
+let sitePages = 1; // that are shown
 let stream = null; // aborts the listener
 const open = new Map(); // purge id -> the purge with its attempts, while its details are shown
 
@@ -54,8 +55,16 @@ async function attempt(action) {
 
 // ---- sites
 
-async function showSites() {
-  const { sites } = await call("GET", "/v1/sites");
+async function showSites(more = false) {
+  if (more) sitePages += 1;
+  const sites = [];
+  let next = null;
+  for (let page = 0; page < sitePages && (page === 0 || next); page += 1) {
+    const answer = await call("GET", `/v1/sites${next ? `?cursor=${encodeURIComponent(next)}` : ""}`);
+    sites.push(...answer.sites);
+    next = answer.next_cursor;
+  }
+  $("more-sites").hidden = !next;
   const chosen = $("site").value;
   $("site").replaceChildren(...sites.map(({ name }) => make("option", { value: name }, name)));
   if (sites.some(({ name }) => name === chosen)) $("site").value = chosen;
@@ -274,7 +283,7 @@ function told(name, data) {
     say(data.accepted ? `The configuration was reloaded: ${count} changes.` : `A reload was refused. ${data.detail}`, !data.accepted);
   }
   if (name === "lagged") soon("purges", () => showPurges());
-  soon("sites", showSites);
+  soon("sites", () => showSites());
 }
 
 // ---- small things
@@ -332,6 +341,7 @@ function leave(why = "") {
   sessionStorage.removeItem(KEY);
   $("live").textContent = "";
   open.clear();
+  sitePages = 1;
   enter();
   say(why, Boolean(why));
 }
@@ -342,7 +352,7 @@ $("login").onsubmit = (event) => {
   $("token").value = "";
   say("");
   attempt(async () => {
-    await call("GET", "/v1/sites");
+    await call("GET", "/v1/sites?limit=1");
     sessionStorage.setItem(KEY, token);
     enter();
   }).then(() => { if (!sessionStorage.getItem(KEY)) token = null; });
@@ -350,6 +360,7 @@ $("login").onsubmit = (event) => {
 $("leave").onclick = () => leave();
 $("state").onchange = () => attempt(() => showPurges());
 $("older").onclick = () => attempt(() => showPurges(true));
+$("more-sites").onclick = () => attempt(() => showSites(true));
 // Ages and queues grow without an event.
 setInterval(() => { if (token && !document.hidden) showSites().catch(() => {}); }, 5000);
 enter();

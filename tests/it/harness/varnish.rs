@@ -68,8 +68,11 @@ impl Varnish {
 
     fn manage(&self, arguments: &[&str]) {
         let mut command = Command::new("varnishadm");
-        let output = command.arg("-n").arg(self.dir.path().join("varnish")).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+        // A busy machine compiles a VCL for longer than the usual 5 s.
+        command.args(["-t", "60", "-n"]).arg(self.dir.path().join("varnish")).args(arguments);
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said));
     }
 
     /// The edge TTL in seconds that our VCL gave to the last response for `target`, from Varnish's own log.

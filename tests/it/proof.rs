@@ -105,12 +105,11 @@ fn a_varnish_whose_vcl_was_replaced_has_purged_nothing() {
 fn a_varnish_that_never_purged_is_unhealthy_from_the_start_and_the_log_says_so() {
     let (shim, varnish) = start(foreign);
     eventually("it is refused", || reasons(&shim).contains("node 1: 200 without X-Purged").then_some(()));
-    eventually("the log says so", || {
+    let line = eventually("the log says so", || {
         let log = String::from_utf8_lossy(&shim.written()).into_owned();
-        let line =
-            log.lines().find(|line| line.contains("purges may not get through: short TTLs"))?.to_owned();
-        Some(assert!(line.contains("WARN") && line.contains("X-Purged"), "{line}"))
+        log.lines().find(|line| line.contains("purges may not get through: short TTLs")).map(str::to_owned)
     });
+    assert!(line.contains("WARN") && line.contains("X-Purged"), "{line}");
     varnish.use_vcl(&shipped(shim.address));
     shim.wait_until_healthy();
 }

@@ -11,8 +11,9 @@
 #   BAN /        x-ban-host, x-ban-prefix            everything below a prefix, which is a regular
 #                                                    expression for each of its spellings
 #   BAN /        x-ban-everything: 1                 the whole cache, all sites in it
-# 200: done (X-Purged counts the objects, except for a BAN, which takes them later). 400: not
-# understood or not possible, nothing was purged. 403: not from there. A header line may be 8 KiB
+# 200 with X-Purged: done. It counts the objects, or says "ban" where they are taken later; the shim
+# believes no 200 without it, which could be the origin's. 400: not understood or not possible,
+# nothing was purged. 403: not from there. A header line may be 8 KiB
 # long in both directions (varnishd -p http_req_hdr_len, http_resp_hdr_len): a longer list of tags
 # in a response makes it a 503.
 
@@ -86,6 +87,8 @@ sub shim_invalidate {
 	if (client.ip !~ purgers || req.http.X-Forwarded-For ~ ",") {
 		return (synth(403, "Not allowed to purge"));
 	}
+	# The proof is this file's to give.
+	unset req.http.x-purged;
 	if (req.method == "BAN") {
 		call shim_ban;
 	}
@@ -126,6 +129,7 @@ sub shim_invalidate {
 sub shim_ban {
 	if (req.http.x-ban-everything == "1") {
 		if (std.ban("obj.status != 0")) {
+			set req.http.x-purged = "ban";
 			return (synth(200, "Purged"));
 		}
 		return (synth(400, "Ban failed: " + std.ban_error()));
@@ -137,6 +141,7 @@ sub shim_ban {
 	set req.http.x-ban-host = regsub(req.http.x-ban-host.lower(), ":(80|443)$", "");
 	if (std.ban("obj.http.x-host == " + req.http.x-ban-host +
 	    " && obj.http.x-url ~ ^" + req.http.x-ban-prefix)) {
+		set req.http.x-purged = "ban";
 		return (synth(200, "Purged"));
 	}
 	return (synth(400, "Ban failed: " + std.ban_error()));
@@ -178,6 +183,7 @@ sub vcl_pass {
 
 # A PURGE never reaches the origin: where Varnish passes, nothing is stored under this name.
 sub shim_nothing_cached {
+	set req.http.x-purged = std.integer(req.http.x-purged, 0);
 	return (synth(200, "Purged"));
 }
 

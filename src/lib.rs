@@ -35,6 +35,9 @@ pub mod worker;
 // What AEM keeps of a site, read into a configuration.
 pub mod aem;
 
+// How people are told.
+mod terminal;
+
 // Putting it together.
 pub mod app;
 pub mod cli;

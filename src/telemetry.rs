@@ -4,6 +4,7 @@
 mod queue;
 
 use crate::config::LogFormat;
+use crate::config::log_filter::{self, LogFilterError};
 use queue::Queue;
 use std::io::IsTerminal;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -40,11 +41,11 @@ pub enum TelemetryError {
     #[error("{FORMAT_VARIABLE} is {0:?}; it must be `text` or `json`")]
     Format(String),
     /// The filter variable cannot be read.
-    #[error("{FILTER_VARIABLE} is not a log filter")]
-    FilterVariable(#[source] ParseError),
-    /// Not a filter.
-    #[error("not a log filter")]
-    Filter(#[source] ParseError),
+    #[error("{FILTER_VARIABLE} cannot be used")]
+    FilterVariable(#[source] LogFilterError),
+    /// Not a filter, or one that silences too much.
+    #[error("the log filter cannot be used")]
+    Filter(#[source] LogFilterError),
     /// A logger was set up before.
     #[error("logging cannot be set up")]
     Init(#[source] TryInitError),
@@ -56,15 +57,19 @@ pub enum TelemetryError {
     NoLog,
 }
 
-/// Starts logging in this format and with this filter, unless the environment says otherwise. Once per process.
+/// Starts logging in this format and with this filter, unless the environment says otherwise. Once per process. The filter
+/// of a configuration was checked with it; the demo's own is quieter than one may be.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let format = format_of(std::env::var(FORMAT_VARIABLE).ok().as_deref())?.unwrap_or(format);
     let (directives, filter) = match filter_variable() {
         Some(directives) => {
-            let filter = parse(&directives).map_err(TelemetryError::FilterVariable)?;
+            let filter = checked(&directives).map_err(TelemetryError::FilterVariable)?;
             (directives, filter)
         }
-        None => (filter.to_owned(), parse(filter).map_err(TelemetryError::Filter)?),
+        None => (
+            filter.to_owned(),
+            parse(filter).map_err(LogFilterError::Syntax).map_err(TelemetryError::Filter)?,
+        ),
     };
     let complaint = match format {
         LogFormat::Text => |lost| format!("WARN {lost} log lines were dropped\n"),
@@ -82,7 +87,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
 
 /// Logs by this filter from now on: a level, or levels by part, such as `warn,origin_shim::worker=debug`.
 pub fn set_filter(directives: &str) -> Result<(), TelemetryError> {
-    let filter = parse(directives).map_err(TelemetryError::Filter)?;
+    let filter = checked(directives).map_err(TelemetryError::Filter)?;
     let log = LOG.get().ok_or(TelemetryError::NoLog)?;
     log.filter.reload(filter).map_err(|_| TelemetryError::NoLog)?;
     *log.directives.lock().unwrap_or_else(PoisonError::into_inner) = directives.trim().to_owned();
@@ -143,6 +148,12 @@ fn format_of(variable: Option<&str>) -> Result<Option<LogFormat>, TelemetryError
 
 fn filter_variable() -> Option<String> {
     std::env::var(FILTER_VARIABLE).ok().filter(|directives| !directives.trim().is_empty())
+}
+
+/// A filter that somebody wrote.
+fn checked(directives: &str) -> Result<EnvFilter, LogFilterError> {
+    log_filter::check(directives)?;
+    parse(directives).map_err(LogFilterError::Syntax)
 }
 
 fn parse(directives: &str) -> Result<EnvFilter, ParseError> {
@@ -254,6 +265,7 @@ mod tests {
     #[test]
     fn without_a_log_there_is_no_filter_to_set() {
         assert!(matches!(set_filter("a=b=c"), Err(TelemetryError::Filter(_))));
+        assert!(matches!(set_filter("verbose"), Err(TelemetryError::Filter(LogFilterError::NoLevel(_)))));
         flush();
     }
 }

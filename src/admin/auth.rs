@@ -153,11 +153,6 @@ impl Caller {
         site.ok_or_else(|| Problem::new(Kind::NotFound, format!("There is no site `{name}`.")))
     }
 
-    /// The caller's sites, in file order.
-    pub(super) fn sites(&self) -> impl Iterator<Item = &Arc<Site>> {
-        self.config.sites.iter().filter(|site| self.sees(&site.name))
-    }
-
     /// Whether the token covers the site.
     pub(super) fn sees(&self, site: &str) -> bool {
         self.token().sites.as_ref().is_none_or(|sites| sites.iter().any(|own| own == site))

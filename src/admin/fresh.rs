@@ -8,6 +8,7 @@ use crate::purge::{JobPlan, PurgeRequest, item_key, keys_of};
 use crate::rewrite::{CdnType, CdnTypes};
 use crate::store::{FollowUps, Store};
 use crate::view::{Freshness, JobItems, Mark, Question, Report};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -147,8 +148,10 @@ pub async fn recall(freshness: &Freshness, config: &Config, store: &dyn Store) {
     {
         everything(first.created_ms.min(now_ms));
     }
+    let sites: HashMap<&str, &Arc<Site>> =
+        config.sites.iter().map(|site| (site.name.as_str(), site)).collect();
     for purge in &recent {
-        if let Some(site) = config.sites.iter().find(|site| site.name == purge.site) {
+        if let Some(site) = sites.get(purge.site.as_str()) {
             // The clock may have been set back since.
             note(freshness, site, &purge.request, purge.created_ms.min(now_ms));
         }

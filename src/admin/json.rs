@@ -132,7 +132,7 @@ pub struct Attempt {
     pub duration_ms: i64,
     /// How many items of the job it carried.
     pub items: u64,
-    /// `done`, `later`, `split`, `refused`, `bad-credentials` or `unreachable`.
+    /// `done`, `partial`, `later`, `unproven`, `split`, `refused`, `bad-credentials` or `unreachable`.
     pub outcome: String,
     /// What the CDN said, secrets removed.
     pub message: String,

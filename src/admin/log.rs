@@ -4,6 +4,7 @@ use super::auth::Caller;
 use super::extract::json;
 use super::problem::{BadItem, Kind, Problem};
 use super::{Peer, State, audit};
+use crate::config::log_filter::LogFilterError;
 use crate::telemetry::{self, TelemetryError};
 use axum::body::Body;
 use axum::extract;
@@ -57,6 +58,7 @@ pub(super) async fn change(
         return Err(invalid(format!("at most {MAX_FILTER} bytes")));
     }
     telemetry::set_filter(&filter).map_err(|error| match error {
+        TelemetryError::Filter(LogFilterError::Syntax(error)) => invalid(error.to_string()),
         TelemetryError::Filter(error) => invalid(error.to_string()),
         _ => no_log(),
     })?;

@@ -196,15 +196,19 @@ pub(super) fn routes() -> Vec<Route> {
         .problems(&[404, 409, 503]),
     ];
     let sites = vec![
-        Route::new(
-            "listSites",
-            "get",
-            "/v1/sites",
-            &[Read],
-            get(sites::list),
-            "List the caller's sites and how their CDNs stand",
-        )
-        .json::<sites::Sites>(200, "The sites, without secrets."),
+        Route {
+            query: Some(schema::<sites::ListQuery>),
+            ..Route::new(
+                "listSites",
+                "get",
+                "/v1/sites",
+                &[Read],
+                get(sites::list),
+                "List the caller's sites by name, and how their CDNs stand",
+            )
+        }
+        .json::<sites::Sites>(200, "A page of sites, without secrets; `next_cursor` leads to the next.")
+        .problems(&[400]),
         Route::new(
             "getSite",
             "get",

@@ -1,26 +1,44 @@
 //! The sites as they are configured, without secrets, and how purging stands at each CDN.
 
 use super::auth::Caller;
-use super::extract::Segment;
+use super::extract::{Query, Segment};
 use super::json::rfc3339;
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 use super::{CdnHealth, State};
 use crate::config::duration::print as duration;
 use crate::config::{self, Mode, OriginHost, Trust};
 use crate::purge::PurgeMode;
 use crate::rewrite::{BrowserTtl, CdnType, Conditional, Profile};
-use crate::store::QueueStatus;
+use crate::store::{CdnKey, QueueStatus};
 use crate::view::OriginStatus;
 use axum::extract;
 use axum::response::Json;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+/// Sites on a page: at most, and unless told.
+const PAGE: usize = 100;
 
 /// The answer of `GET /v1/sites`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Sites {
+    /// By name.
     sites: Vec<Site>,
+    /// For the next page; null on the last.
+    next_cursor: Option<String>,
+}
+
+/// The query of `GET /v1/sites`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// Sites on the page, 1 to 100; 100 unless told.
+    #[schemars(range(min = 1, max = 100))]
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
 }
 
 /// A site; the keys and values are those of the configuration file.
@@ -135,9 +153,39 @@ impl Cdn {
 pub(super) async fn list(
     extract::State(state): extract::State<Arc<State>>,
     extract::Extension(caller): extract::Extension<Caller>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Json<Sites>, Problem> {
-    let queues = queues(&state).await;
-    Ok(Json(Sites { sites: caller.sites().map(|site| show(&state, site, queues.as_deref())).collect() }))
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=PAGE).contains(&limit) {
+        return Err(Problem::new(Kind::BadRequest, format!("`limit` must be from 1 to {PAGE}.")));
+    }
+    let (page, next_cursor) = page(&caller, query.cursor.as_deref(), limit);
+    let now = Now::of(&state).await;
+    let sites = page.into_iter().map(|site| show(&state, site, &now)).collect();
+    Ok(Json(Sites { sites, next_cursor }))
+}
+
+/// The sites after `cursor`, by name: whatever a reload does between two pages, no site that stays is missed.
+fn page<'c>(
+    caller: &'c Caller,
+    cursor: Option<&str>,
+    limit: usize,
+) -> (Vec<&'c Arc<config::Site>>, Option<String>) {
+    let own: Option<HashSet<String>> = caller.limited_to().map(|names| names.into_iter().collect());
+    let is_next = |site: &&Arc<config::Site>| {
+        own.as_ref().is_none_or(|own| own.contains(&site.name))
+            && cursor.is_none_or(|cursor| site.name.as_str() > cursor)
+    };
+    let mut sites: Vec<_> = caller.config().sites.iter().filter(is_next).collect();
+    // Only the page is put in order, not all that follow it.
+    let is_last = sites.len() <= limit;
+    if !is_last {
+        sites.select_nth_unstable_by(limit, |one, other| one.name.cmp(&other.name));
+        sites.truncate(limit);
+    }
+    sites.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    let next_cursor = sites.last().filter(|_| !is_last).map(|site| site.name.clone());
+    (sites, next_cursor)
 }
 
 /// `GET /v1/sites/{site}`
@@ -148,7 +196,7 @@ pub(super) async fn get(
 ) -> Result<Json<Site>, Problem> {
     caller.require_site(&site)?;
     let site = caller.site(&site)?;
-    Ok(Json(show(&state, site, queues(&state).await.as_deref())))
+    Ok(Json(show(&state, site, &Now::of(&state).await)))
 }
 
 /// The health of every CDN of the site, in file order; what is unknown is unhealthy.
@@ -163,11 +211,36 @@ pub(super) fn health(state: &State, site: &config::Site) -> Vec<CdnHealth> {
     site.cdns.iter().map(of).collect()
 }
 
+/// How all CDNs and origins stand, looked up once for a whole page of sites.
+struct Now {
+    /// None while the store is out of reach.
+    queues: Option<HashMap<CdnKey, QueueStatus>>,
+    origins: Arc<Vec<OriginStatus>>,
+    /// Where those of a site are in `origins`.
+    of_site: HashMap<String, Vec<usize>>,
+}
+
+impl Now {
+    async fn of(state: &State) -> Self {
+        let queues = queues(state).await;
+        let origins = state.origins.get();
+        let mut of_site: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, origin) in origins.iter().enumerate() {
+            of_site.entry(origin.site.clone()).or_default().push(index);
+        }
+        Self { queues, origins, of_site }
+    }
+
+    fn origins_of(&self, site: &str) -> impl Iterator<Item = &OriginStatus> {
+        self.of_site.get(site).into_iter().flatten().filter_map(|index| self.origins.get(*index))
+    }
+}
+
 /// How the queues stand; none while the store is out of reach, which the CDNs' health tells by itself.
-async fn queues(state: &State) -> Option<Vec<QueueStatus>> {
+async fn queues(state: &State) -> Option<HashMap<CdnKey, QueueStatus>> {
     let store = state.store.get()?;
     match tokio::time::timeout(super::STORE_TIMEOUT, store.status()).await {
-        Ok(Ok(queues)) => Some(queues),
+        Ok(Ok(queues)) => Some(queues.into_iter().map(|queue| (queue.key.clone(), queue)).collect()),
         Ok(Err(error)) => {
             tracing::warn!(%error, "cannot see how the queues stand");
             None
@@ -181,10 +254,10 @@ async fn queues(state: &State) -> Option<Vec<QueueStatus>> {
 
 /// Every CDN of the site, in file order.
 pub(super) async fn cdns(state: &State, site: &config::Site) -> Vec<Cdn> {
-    show_cdns(state, site, queues(state).await.as_deref())
+    show_cdns(state, site, queues(state).await.as_ref())
 }
 
-fn show(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> Site {
+fn show(state: &State, site: &config::Site, now: &Now) -> Site {
     let policy = &site.policy;
     let ttls = &policy.ttls;
     Site {
@@ -197,7 +270,7 @@ fn show(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> S
             Profile::Aem => "aem",
         },
         origin: site.origins.iter().map(origin).collect(),
-        origins: origins(state, site),
+        origins: origins(now, site),
         origin_host: match &site.origin_host {
             OriginHost::Origin => "origin".to_owned(),
             OriginHost::Preserve => "preserve".to_owned(),
@@ -232,14 +305,12 @@ fn show(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> S
         },
         tags: Tags { path: policy.tags.path, site: policy.tags.site, sections: policy.tags.sections },
         rules: policy.rules.len(),
-        cdns: show_cdns(state, site, queues),
+        cdns: show_cdns(state, site, now.queues.as_ref()),
     }
 }
 
-fn origins(state: &State, site: &config::Site) -> Vec<OriginJson> {
-    let statuses = state.origins.get();
-    let of_site = statuses.iter().filter(|status| status.site == site.name);
-    let shown = of_site.map(|OriginStatus { url, addresses, .. }| OriginJson {
+fn origins(now: &Now, site: &config::Site) -> Vec<OriginJson> {
+    let shown = now.origins_of(&site.name).map(|OriginStatus { url, addresses, .. }| OriginJson {
         url: url.clone(),
         addresses: addresses
             .iter()
@@ -249,7 +320,7 @@ fn origins(state: &State, site: &config::Site) -> Vec<OriginJson> {
     shown.collect()
 }
 
-fn show_cdns(state: &State, site: &config::Site, queues: Option<&[QueueStatus]>) -> Vec<Cdn> {
+fn show_cdns(state: &State, site: &config::Site, queues: Option<&HashMap<CdnKey, QueueStatus>>) -> Vec<Cdn> {
     let healths = health(state, site);
     let untagged = &state.freshness.site(&site.name).untagged;
     let clock = state.freshness.clock;
@@ -265,12 +336,12 @@ fn show_cdn(
     site: &config::Site,
     cdn: &config::Cdn,
     health: CdnHealth,
-    queues: Option<&[QueueStatus]>,
+    queues: Option<&HashMap<CdnKey, QueueStatus>>,
     steady_ms: i64,
 ) -> Cdn {
-    let is_its_own = |queue: &&QueueStatus| queue.key.site == site.name && queue.key.cdn == cdn.name;
     // A CDN without work, failures or a pause has no row.
-    let queue = queues.map(|queues| queues.iter().find(is_its_own));
+    let key = CdnKey { site: site.name.clone(), cdn: cdn.name.clone() };
+    let queue = queues.map(|queues| queues.get(&key));
     Cdn {
         name: cdn.name.clone(),
         cdn_type: cdn.dialect.cdn,

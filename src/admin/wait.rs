@@ -26,7 +26,8 @@ pub(super) fn preferred(headers: &HeaderMap) -> Option<Duration> {
     digits.then(|| wait.parse().map_or(LONGEST, Duration::from_secs).min(LONGEST))
 }
 
-/// The purge once every job ended, or as it stood when the time was up, the process began to drain or the store failed.
+/// The purge once every job ended, or as it stood when the time was up, the process began to drain, the store failed, or
+/// nothing of it moves before somebody resumes a CDN.
 pub(super) async fn until_ended(
     store: &dyn Store,
     control: &dyn Control,
@@ -49,7 +50,7 @@ pub(super) async fn until_ended(
                 return seen;
             }
         }
-        if seen.as_ref().is_none_or(has_ended) {
+        if seen.as_ref().is_none_or(|purge| has_ended(purge) || is_paused(purge)) {
             return seen;
         }
         let next_look = async {
@@ -66,7 +67,12 @@ pub(super) async fn until_ended(
 
 /// Whether nothing of the purge is under way any more.
 pub(super) fn has_ended(purge: &PurgeView) -> bool {
-    purge.jobs.iter().all(|job| matches!(job.state, State::Done | State::Failed | State::Cancelled))
+    purge.jobs.iter().all(|job| job.state.is_end())
+}
+
+/// Whether all that is under way waits for a CDN that is paused, which may be for days.
+fn is_paused(purge: &PurgeView) -> bool {
+    purge.jobs.iter().all(|job| job.state.is_end() || job.state == State::Paused)
 }
 
 /// Once the workers have ended, nothing changes any more.

@@ -179,7 +179,8 @@ impl File {
     }
 
     fn comment(&mut self, text: &str) {
-        self.line(&format!("# {text}"));
+        // A line break would end the comment, and nobody would see what comes after it.
+        self.line(&format!("# {}", text.replace(char::is_control, " ")));
     }
 
     fn table(&mut self, header: &str) {
@@ -203,7 +204,38 @@ impl File {
     }
 }
 
-/// As TOML writes a string.
+/// As TOML writes a string. What nobody would see in it, or a terminal would obey, is escaped.
 fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    let is_seen = |char: char| char.is_alphanumeric() || char == ' ' || char.is_ascii_graphic();
+    if text.chars().all(is_seen) {
+        return toml::Value::String(text.to_owned()).to_string();
+    }
+    let mut quoted = String::from('"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            _ if is_seen(char) => quoted.push(char),
+            // Writing to a string cannot fail.
+            _ => drop(write!(quoted, "\\U{:08x}", u32::from(char))),
+        }
+    }
+    quoted + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_quoted_string_is_the_same_and_one_line(text in "\\PC{0,20}|[\u{0}-\u{a0}\u{200b}-\u{202e}\"'\\\\ü]{0,20}") {
+            let written = format!("key = {}\n", quoted(&text));
+            let hostile = |char: char| char.is_control() || ('\u{200b}'..='\u{202e}').contains(&char);
+            let is_left = written.trim_end().contains(hostile);
+            prop_assert!(!is_left);
+            let read: toml::Table = written.parse().unwrap();
+            prop_assert_eq!(read["key"].as_str(), Some(text.as_str()));
+        }
+    }
 }

@@ -168,7 +168,7 @@ impl Plane {
         let (workers, events) = (Arc::new(Workers::default()), Arc::new(Events::default()));
         let reloader = Reloader {
             file,
-            current: Mutex::new(fingerprint),
+            current: Mutex::new(Arc::new(fingerprint)),
             started,
             serving,
             config: config.clone(),

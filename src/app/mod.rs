@@ -11,6 +11,8 @@ use crate::metrics::Metrics;
 use crate::proxy::Shared;
 use crate::proxy::site::RoutingError;
 use crate::view::PurgeHealthView;
+pub(crate) use reload::tell_warnings;
+
 use control::{ControlPlane, Given};
 use std::fmt;
 use std::io;

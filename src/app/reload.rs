@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::telemetry;
 use arc_swap::ArcSwap;
 use std::error::Error;
+use std::fmt::Display;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -24,7 +25,7 @@ pub(super) struct Reloader {
     /// None: there is no file to read again.
     pub(super) file: Option<PathBuf>,
     /// Of the configuration that counts. Held during a reload, so that there is one at a time.
-    pub(super) current: Mutex<Fingerprint>,
+    pub(super) current: Mutex<Arc<Fingerprint>>,
     /// What the process was started with.
     pub(super) started: Config,
     pub(super) serving: Serving,
@@ -62,15 +63,16 @@ impl Reloader {
                 Vec::new(),
             ));
         };
-        let serving = self.serving.clone();
-        // Files are read, and maybe many sites compiled: not on the thread that purges.
+        let (serving, known) = (self.serving.clone(), Arc::clone(&current));
+        // Files are read, and maybe many sites compiled and compared: not on the thread that purges.
         let replacing = tokio::task::spawn_blocking(move || {
             let loaded = config::load(&file).map_err(|error| wrong(&error))?;
             serving.reload(&loaded.config).map_err(|error| unusable(&error))?;
-            Ok(loaded)
+            let changes = known.differences(&loaded.fingerprint).into_iter().map(change).collect();
+            Ok((loaded, changes))
         });
         let replaced = replacing.await.map_err(|error| unusable(&error))?;
-        let Loaded { config, warnings, fingerprint } = replaced?;
+        let (Loaded { config, warnings, fingerprint }, changes) = replaced?;
 
         if let Some(engine) = self.workers.engine() {
             engine.reload(&config);
@@ -82,9 +84,10 @@ impl Reloader {
                 tracing::warn!(error = &error as &dyn Error, "the log filter stays as it was");
             });
         }
-        self.config.store(Arc::new(config));
-        let changes = current.differences(&fingerprint).into_iter().map(change).collect();
-        *current = fingerprint;
+        let former =
+            (self.config.swap(Arc::new(config)), std::mem::replace(&mut *current, Arc::new(fingerprint)));
+        // Nor is what many sites were taken apart on it.
+        drop(tokio::task::spawn_blocking(move || drop(former)));
         Ok(Reloaded { changes, restart_needed, warnings: warnings.iter().map(ToString::to_string).collect() })
     }
 
@@ -104,16 +107,32 @@ impl Reloader {
     }
 }
 
+/// Changes that one log line names, and warnings that are logged.
+const TOLD: usize = 100;
+
 fn tell(reloaded: &Reloaded) {
-    let changes: Vec<_> =
-        reloaded.changes.iter().map(|change| format!("{} {}", word(change.change), change.key)).collect();
-    let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
+    let changes = reloaded.changes.iter().take(TOLD);
+    let changes: Vec<_> = changes.map(|change| format!("{} {}", word(change.change), change.key)).collect();
+    let more = match reloaded.changes.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") + &more };
     tracing::info!(changes, "reloaded");
     for key in &reloaded.restart_needed {
         tracing::warn!(key, "a restart is needed for this key to count");
     }
-    for warning in &reloaded.warnings {
+    tell_warnings(&reloaded.warnings);
+}
+
+/// Logs what of a configuration deserves a second look. Each of many sites may have the same fault: then the first ones tell it.
+pub(crate) fn tell_warnings(warnings: &[impl Display]) {
+    for warning in warnings.iter().take(TOLD) {
         tracing::warn!("{warning}");
+    }
+    let more = warnings.len().saturating_sub(TOLD);
+    if more > 0 {
+        tracing::warn!(more, "the configuration has more warnings: `origin-shim check` shows them all");
     }
 }
 

@@ -160,7 +160,11 @@ impl Adapter for Akamai {
         let request_id =
             [&problem.purge_id, &problem.support_id, &problem.request_id].into_iter().flatten().next();
         let words = [problem.title.as_str(), problem.detail.as_str()].join(" ");
-        message::classified(problem.verdict(reply), request_id.map(String::as_str), &words, reply, &secrets)
+        let verdict = problem.verdict(reply);
+        if verdict == Verdict::Unproven {
+            return message::unproven(reply, "httpStatus 201 and a purgeId", &secrets);
+        }
+        message::classified(verdict, request_id.map(String::as_str), &words, reply, &secrets)
     }
 
     fn rate_hints(&self, reply: &Reply) -> Vec<RateHint> {
@@ -191,7 +195,8 @@ impl Adapter for Akamai {
         let [reply] = replies else { return message::unanswered() };
         let mut classified = self.classify(reply);
         // The answer is in its headers.
-        if reply.status.is_success() && !self.rate_hints(reply).is_empty() {
+        let is_told = !self.rate_hints(reply).is_empty() || Problem::of(reply).http_status == Some(201);
+        if reply.status.is_success() && is_told {
             classified.verdict = Verdict::Done;
         }
         classified
@@ -224,7 +229,7 @@ impl Problem {
     fn verdict(&self, reply: &Reply) -> Verdict {
         let is_of_fast_purge = self.http_status.is_some();
         match reply.status.as_u16() {
-            200 | 201 if self.http_status == Some(201) => Verdict::Done,
+            200 | 201 if self.http_status == Some(201) && self.has_purge_id() => Verdict::Done,
             400 | 401 if self.says("timestamp") => Verdict::Resign,
             400 if is_of_fast_purge => Verdict::Split,
             400 if self.kind.contains("pep-authn") => Verdict::BadCredentials,
@@ -237,6 +242,10 @@ impl Problem {
             429 => self.after_too_many(reply),
             _ => reply.verdict_of_status(),
         }
+    }
+
+    fn has_purge_id(&self) -> bool {
+        self.purge_id.as_ref().is_some_and(|id| !id.is_empty())
     }
 
     fn says(&self, word: &str) -> bool {

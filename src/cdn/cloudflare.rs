@@ -146,7 +146,11 @@ impl Adapter for Cloudflare {
 
     fn classify(&self, reply: &Reply) -> Classified {
         let envelope = Envelope::of(reply);
-        self.classified(envelope.verdict(reply), &envelope, reply)
+        let verdict = envelope.verdict(reply);
+        if verdict == Verdict::Unproven {
+            return message::unproven(reply, "`success: true`", &[self.api_token.expose()]);
+        }
+        self.classified(verdict, &envelope, reply)
     }
 
     /// `Ratelimit: "default";r=50;t=30`: 50 calls remain, and in 30 seconds all of them are there again.
@@ -224,7 +228,8 @@ impl Envelope {
             _ if self.has(&BAD_CREDENTIALS) => Verdict::BadCredentials,
             _ if self.has(&BAD_CALL) => Verdict::Refused,
             200..300 if self.has(&BAD_ITEM) => Verdict::Split,
-            // A 200 with `success: false` is sent again.
+            // A 200 with `success: false` and reasons is Cloudflare's own no.
+            200..300 if !self.errors.is_empty() => Verdict::Later(reply.retry_after()),
             _ => reply.verdict_of_status(),
         }
     }

@@ -217,7 +217,8 @@ impl Adapter for Cloudfront {
 
     fn classify(&self, reply: &Reply) -> Classified {
         let answer = Answer::read(&reply.text());
-        if reply.status.is_success() && answer.root == "Invalidation" && answer.id.is_some() {
+        let is_proved = answer.root == "Invalidation" && answer.id.as_ref().is_some_and(|id| !id.is_empty());
+        if reply.status.is_success() && is_proved {
             let words = format!(
                 "Invalidation {} {}",
                 answer.id.as_deref().unwrap_or_default(),
@@ -225,7 +226,11 @@ impl Adapter for Cloudfront {
             );
             return self.classified(Verdict::Done, &answer, &words, reply);
         }
-        self.classified(answer.verdict(reply), &answer, &answer.words(), reply)
+        let verdict = answer.verdict(reply);
+        if verdict == Verdict::Unproven {
+            return message::unproven(reply, "the Id of an Invalidation", &self.secrets());
+        }
+        self.classified(verdict, &answer, &answer.words(), reply)
     }
 
     /// The newest invalidations: proves the key and the distribution. Without `MaxItems`, since a page is small and

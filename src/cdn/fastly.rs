@@ -99,6 +99,10 @@ impl Fastly {
         message::classified(verdict, request_id, words, reply, &[self.auth_token.expose()])
     }
 
+    fn unproven(&self, reply: &Reply, missing: &str) -> Classified {
+        message::unproven(reply, missing, &[self.auth_token.expose()])
+    }
+
     /// What the token itself says that it may do.
     fn judge_token(&self, token: &Token, reply: &Reply) -> Classified {
         let (verdict, words) = match (token.may("purge_select"), token.covers(&self.service_id)) {
@@ -146,11 +150,14 @@ impl Adapter for Fastly {
     fn classify(&self, reply: &Reply) -> Classified {
         let body: Option<Map<String, Value>> = reply.json();
         let text = |key: &str| body.as_ref().and_then(|body| body.get(key)?.as_str()).unwrap_or_default();
-        if reply.status == StatusCode::OK && body.is_some() {
-            // One purge has an `id`, a batch has one for each tag.
-            let any = body.as_ref().and_then(|body| body.values().find_map(Value::as_str));
-            let id = Some(text("id")).filter(|id| !id.is_empty()).or(any.filter(|id| *id != "ok"));
-            return self.classified(Verdict::Done, id, "", reply);
+        if reply.status.is_success() {
+            // One purge has an `id`, a batch has one for each tag; a `purge_all` is answered by `ok` alone.
+            let any = body.iter().flat_map(Map::values).find_map(id_in);
+            let id = Some(text("id")).filter(|id| !id.is_empty()).or(any);
+            return match id.is_some() || text("status") == "ok" {
+                true => self.classified(Verdict::Done, id, "", reply),
+                false => self.unproven(reply, "an id"),
+            };
         }
         let verdict = match reply.status {
             StatusCode::TOO_MANY_REQUESTS => Verdict::Later(reset_after(reply).max(reply.retry_after())),
@@ -170,7 +177,20 @@ impl Adapter for Fastly {
                 classified.verdict = Verdict::Refused;
             }
             Verdict::Split if batch.items.len() < 2 => classified.verdict = Verdict::Refused,
-            Verdict::Done if only_tags => classified.verdict = accepted(batch, reply),
+            Verdict::Done => match unproved(batch, reply) {
+                missing if missing.is_empty() => {}
+                missing if missing.len() == batch.items.len() => {
+                    let what = if only_tags { "an id for each tag" } else { "status `ok` and an id" };
+                    return self.unproven(reply, what);
+                }
+                missing => {
+                    let names = missing.iter().map(|item| batch.items[*item].value.as_str());
+                    let names = names.take(NAMED).collect::<Vec<_>>().join(", ");
+                    let words = format!("no id for {} of {}: {names}", missing.len(), batch.items.len());
+                    let id = classified.request_id.as_deref();
+                    return self.classified(Verdict::Partial(missing), id, &words, reply);
+                }
+            },
             _ => {}
         }
         classified
@@ -195,7 +215,7 @@ impl Adapter for Fastly {
         match reply.json::<Token>() {
             Some(token) if reply.status == StatusCode::OK => self.judge_token(&token, reply),
             // The token is known but may not look at itself, or the answer is not Fastly's.
-            _ if reply.status == StatusCode::OK => self.classified(Verdict::Later(None), None, "", reply),
+            _ if reply.status.is_success() => self.classified(Verdict::Later(None), None, "", reply),
             _ => self.classify(reply),
         }
     }
@@ -230,16 +250,25 @@ fn reset_after(reply: &Reply) -> Option<Duration> {
     reply.until(reply.number("fastly-ratelimit-reset")?)
 }
 
-/// A batch of tags is answered by an id for each.
-fn accepted(batch: &Batch, reply: &Reply) -> Verdict {
-    let ids: Map<String, Value> = reply.json().unwrap_or_default();
+/// Tags without an id that a message names.
+const NAMED: usize = 10;
+
+/// Which items of a batch an answer proves nothing of. A batch of tags is answered by an id for each, a URL by `ok` and an id,
+/// and `purge_all` by `ok` (<https://www.fastly.com/documentation/reference/api/purging/>).
+fn unproved(batch: &Batch, reply: &Reply) -> Vec<usize> {
+    let answer: Map<String, Value> = reply.json().unwrap_or_default();
+    let is_ok = answer.get("status").is_some_and(|status| status == "ok");
+    let has_id = |name: &str| answer.get(name).and_then(id_in).is_some();
+    let is_proved = |kind: ItemKind, name: &str| match kind {
+        ItemKind::Tag => has_id(name),
+        ItemKind::Everything => is_ok,
+        ItemKind::Url | ItemKind::Prefix => is_ok && has_id("id"),
+    };
     let items = batch.items.iter().enumerate();
-    let missing: Vec<usize> =
-        items.filter(|(_, item)| !ids.contains_key(&item.value)).map(|(position, _)| position).collect();
-    match missing.len() {
-        0 => Verdict::Done,
-        _ if ids.get("status").is_some_and(|status| status == "ok") => Verdict::Done,
-        all if all == batch.items.len() => Verdict::Later(None),
-        _ => Verdict::Partial(missing),
-    }
+    items.filter(|(_, item)| !is_proved(item.kind, &item.value)).map(|(position, _)| position).collect()
+}
+
+/// The id of a purge; `ok` is the status of one.
+fn id_in(value: &Value) -> Option<&str> {
+    value.as_str().filter(|id| !id.is_empty() && *id != "ok")
 }

@@ -36,6 +36,13 @@ pub(super) fn classified(
     }
 }
 
+/// A success that lacks the proof which its API gives, named by `missing`. The answer itself follows, which tells whose it is.
+pub(super) fn unproven(reply: &Reply, missing: &str, secrets: &[&str]) -> Classified {
+    let words = format!("{} without {missing}: {}", reply.status.as_u16(), reply.text());
+    let message = scrub(words.trim_end_matches(": "), secrets);
+    Classified { verdict: Verdict::Unproven, request_id: None, message }
+}
+
 /// What is known where a call of a check has no answer.
 pub(super) fn unanswered() -> Classified {
     Classified { verdict: Verdict::Later(None), request_id: None, message: "no answer".to_owned() }

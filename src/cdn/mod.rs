@@ -277,6 +277,9 @@ pub enum Verdict {
     Partial(Vec<usize>),
     /// Try again, not before this where the CDN named a time.
     Later(Option<Duration>),
+    /// A success without the proof that the CDN's API gives with each: whoever answered, nothing says that this purge took
+    /// effect. Try again, and rely on no purge meanwhile.
+    Unproven,
     /// The time of the signature was not the CDN's: sign anew by its clock ([`Reply::date_ms`]), at once if that is known.
     Resign,
     /// Too large, or one item poisons the rest: send halves.

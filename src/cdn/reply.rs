@@ -75,9 +75,11 @@ impl Reply {
     }
 
     /// What the status alone says, for answers that say no more. A 200 is not an acceptance: whoever answers so in a
-    /// CDN's place (a captive portal, a proxy) has purged nothing. When in doubt it is sent again, since that is harmless.
+    /// CDN's place (a captive portal, a proxy, an origin past a cache) has purged nothing. When in doubt it is sent again,
+    /// since that is harmless.
     pub(super) fn verdict_of_status(&self) -> Verdict {
         match self.status.as_u16() {
+            200..300 => Verdict::Unproven,
             401 | 403 => Verdict::BadCredentials,
             407 | 408 | 425 | 429 => Verdict::Later(self.retry_after()),
             // Too large, or one item that the CDN does not like.
@@ -153,7 +155,10 @@ mod tests {
         for status in [402, 404, 405, 409, 410, 411, 415, 451, 499] {
             check(status, Verdict::Refused);
         }
-        for status in [200, 204, 302, 407, 408, 425, 429, 500, 502, 503, 504, 507, 520, 599] {
+        for status in [200, 201, 204, 299] {
+            check(status, Verdict::Unproven);
+        }
+        for status in [302, 407, 408, 425, 429, 500, 502, 503, 504, 507, 520, 599] {
             check(status, Verdict::Later(None));
         }
         assert_eq!(

@@ -201,6 +201,9 @@ proptest! {
             if status >= 500 {
                 prop_assert!(matches!(classified.verdict, Verdict::Later(_)), "{:?}", adapter);
             }
+            if status < 300 {
+                prop_assert_eq!(classified.verdict, Verdict::Unproven, "{:?}", adapter);
+            }
             adapter.classify_check(&[reply]);
         }
     }
@@ -251,6 +254,60 @@ fn a_secret_is_never_shown() {
     for adapter in adapters("canary-3f9a\n") {
         let Err(error) = adapter.requests(&batch(ItemKind::Tag, true, &["a"]), &sign()) else { continue };
         assert!(!format!("{error:?} {error}").contains(CANARY), "{error:?}");
+    }
+}
+
+/// What a captive portal, an origin past a cache, or an API that lost a part of itself would say.
+#[test]
+fn a_success_without_its_proof_is_not_done() {
+    use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
+    use ItemKind::{Everything, Prefix, Tag, Url};
+    const KINDS: [ItemKind; 4] = [Url, Tag, Prefix, Everything];
+    const ID: &str = "an id";
+    const OK_AND_ID: &str = "status `ok` and an id";
+    const SUCCESS: &str = "`success: true`";
+    const PURGE_ID: &str = "httpStatus 201 and a purgeId";
+    const INVALIDATION: &str = "the Id of an Invalidation";
+    const X_PURGED: &str = "X-Purged";
+    let table: [(CdnType, &[ItemKind], u16, &str, &str); 27] = [
+        (Fastly, &KINDS, 200, "{}", ID),
+        (Fastly, &KINDS, 200, "<html>Welcome</html>", ID),
+        (Fastly, &KINDS, 204, "", ID),
+        (Fastly, &[Url, Tag], 200, r#"{"status":"ok"}"#, "id"),
+        (Fastly, &[Url], 200, r#"{"status":"ok","id":""}"#, OK_AND_ID),
+        (Fastly, &[Url], 200, r#"{"id":"108-1"}"#, OK_AND_ID),
+        (Fastly, &[Tag], 200, r#"{"status":"ok","id":"108-1"}"#, "an id for each tag"),
+        (Fastly, &[Tag], 200, r#"{"a":"","other":"108-1"}"#, "an id for each tag"),
+        (Fastly, &[Tag], 200, r#"{"a":null}"#, ID),
+        (Fastly, &[Everything], 200, r#"{"id":"108-1"}"#, "status `ok`"),
+        (Akamai, &KINDS, 201, "", PURGE_ID),
+        (Akamai, &KINDS, 200, "<html>Welcome</html>", PURGE_ID),
+        (Akamai, &KINDS, 201, r#"{"httpStatus":201,"detail":"Request accepted"}"#, PURGE_ID),
+        (Akamai, &KINDS, 201, r#"{"httpStatus":201,"purgeId":""}"#, PURGE_ID),
+        (Akamai, &KINDS, 201, r#"{"purgeId":"e535071c"}"#, PURGE_ID),
+        (Akamai, &KINDS, 201, r#"{"httpStatus":500,"purgeId":"e535071c"}"#, PURGE_ID),
+        (Cloudflare, &KINDS, 200, "{}", SUCCESS),
+        (Cloudflare, &KINDS, 200, "<html>Welcome</html>", SUCCESS),
+        (Cloudflare, &KINDS, 204, "", SUCCESS),
+        (Cloudflare, &KINDS, 200, r#"{"success":false,"errors":[],"result":{"id":"z"}}"#, SUCCESS),
+        (Cloudfront, &KINDS, 201, "", INVALIDATION),
+        (Cloudfront, &KINDS, 200, "<html><Id>1</Id></html>", INVALIDATION),
+        (Cloudfront, &KINDS, 201, "<Invalidation><Status>InProgress</Status></Invalidation>", INVALIDATION),
+        (Cloudfront, &KINDS, 201, "<Invalidation><Id></Id></Invalidation>", INVALIDATION),
+        (Varnish, &KINDS, 200, "Purged\n", X_PURGED),
+        (Varnish, &KINDS, 200, "<html>Welcome</html>", X_PURGED),
+        (Varnish, &KINDS, 204, "", X_PURGED),
+    ];
+    for (cdn, kinds, status, body, missing) in table {
+        let adapters = adapters("secret");
+        let adapter = adapters.iter().find(|adapter| adapter.cdn_type() == cdn).expect("an adapter of each");
+        for kind in kinds {
+            let answer = adapter.judge(&batch(*kind, true, &["a"]), &reply(status, &[], body));
+            assert_eq!(answer.verdict, Verdict::Unproven, "{cdn:?} {kind:?} {status} {body}");
+            let told = &answer.message;
+            assert!(told.starts_with(&format!("{status} without ")), "{told}");
+            assert!(told.contains(missing), "{told} should name {missing}");
+        }
     }
 }
 

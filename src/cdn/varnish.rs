@@ -96,40 +96,65 @@ impl Adapter for Varnish {
         classify(reply)
     }
 
-    /// A purge of a tag that nothing carries, at every node.
+    /// At every node, a purge of a tag that nothing carries and a ban of a host that nobody has.
     fn check_requests(&self, sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
-        let names = vec![format!("origin-shim-check-{}", sign.nonce)];
-        let group = Group { kind: ItemKind::Tag, hard: true, names, bytes: 0 };
-        self.api_urls.iter().map(|node| self.purge(node, &group)).collect()
+        let both = |node: &String| unused(true, sign).map(|group| self.purge(node, &group));
+        self.api_urls.iter().flat_map(both).collect()
     }
 
     fn classify_check(&self, replies: &[Reply]) -> Classified {
-        if replies.len() != self.api_urls.len() {
+        if replies.len() != 2 * self.api_urls.len() {
             return message::unanswered();
         }
-        let mut answers: Vec<Classified> = replies.iter().map(classify_node).collect();
-        let Some(bad) = answers.iter().position(|answer| answer.verdict != Verdict::Done) else {
-            return answers.pop().unwrap_or_else(message::unanswered);
-        };
-        let answer = answers.swap_remove(bad);
-        let message = message::scrub(&format!("node {}: {}", bad + 1, answer.message), &[]);
-        Classified { message, ..answer }
+        let nodes = replies.chunks(2).map(classify_node);
+        let answers = nodes.enumerate().map(|(node, answer)| match answer.verdict {
+            Verdict::Done => answer,
+            _ => {
+                let message = message::scrub(&format!("node {}: {}", node + 1, answer.message), &[]);
+                Classified { message, ..answer }
+            }
+        });
+        let worst = answers.reduce(|first, next| if first.verdict == Verdict::Done { next } else { first });
+        worst.unwrap_or_else(message::unanswered)
     }
 }
 
-/// A 200 alone may come from the origin, past a VCL that does not know `PURGE`; ours counts what it purged.
-fn classify_node(reply: &Reply) -> Classified {
-    let classified = classify(reply);
-    if classified.verdict == Verdict::Done && !reply.headers.contains_key("x-purged") {
-        let message = "a 200 without X-Purged: the VCL of origin-shim does not answer here".to_owned();
-        return Classified { verdict: Verdict::Later(None), message, ..classified };
-    }
-    classified
+/// The parts of the shipped VCL that purge, each with something that concerns no page: tags and URLs are purged, prefixes and
+/// everything are banned. The ban is the same each time, since Varnish keeps the last of equal bans only (`ban_dups`).
+fn unused(hard: bool, sign: &SignContext) -> [Group; 2] {
+    let group = |kind, name| Group { kind, hard, names: vec![name], bytes: 0 };
+    [
+        group(ItemKind::Tag, format!("origin-shim-check-{}", sign.nonce)),
+        group(ItemKind::Prefix, "origin-shim-check-ban.invalid/".to_owned()),
+    ]
 }
 
+/// What a node's answers to [`unused`] say together.
+fn classify_node(replies: &[Reply]) -> Classified {
+    let mut answers: Vec<Classified> = replies.iter().map(classify).collect();
+    match answers.iter().position(|answer| answer.verdict != Verdict::Done) {
+        Some(1) if answers[1].verdict == Verdict::Unproven => {
+            Classified { message: OLD_VCL.to_owned(), ..answers.swap_remove(1) }
+        }
+        Some(bad) => answers.swap_remove(bad),
+        None => answers.pop().unwrap_or_else(message::unanswered),
+    }
+}
+
+/// A node whose tag purges are proved and whose bans are not.
+const OLD_VCL: &str = "a BAN is answered without X-Purged, as by a copy of config/varnish.vcl from before bans were proved: \
+    load the one of this release";
+
+/// The shipped VCL proves each purge and ban with `X-Purged`. A 200 alone may come from the origin, past a VCL that knows
+/// neither method.
 fn classify(reply: &Reply) -> Classified {
     let verdict = match reply.status.as_u16() {
-        200 => Verdict::Done,
+        200 if reply.header("x-purged").is_some_and(|proof| !proof.is_empty()) => Verdict::Done,
+        200..300 => {
+            let missing = "X-Purged, so the VCL of origin-shim does not answer here";
+            let request_id = reply.header("x-varnish").map(str::to_owned);
+            return Classified { request_id, ..message::unproven(reply, missing, &[]) };
+        }
         // The VCL says 403, others 405, to an address that may not purge.
         405 => Verdict::BadCredentials,
         _ => reply.verdict_of_status(),

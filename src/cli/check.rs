@@ -6,6 +6,7 @@ mod summary;
 
 use super::ConfigPath;
 use crate::config;
+use crate::terminal;
 use std::process::ExitCode;
 use summary::Summary;
 
@@ -37,7 +38,7 @@ pub fn run(args: &CheckArgs, config: &ConfigPath) -> anyhow::Result<ExitCode> {
         let path = config.get()?;
         let loaded = config::load(path)?;
         if !args.json {
-            super::print(&format!("{} is right\n\n", path.display()))?;
+            terminal::print(&format!("{} is right\n\n", path.display()))?;
         }
         if args.credentials {
             let checked = super::block_on(credentials::check(&loaded.config, args.probe, !args.json))??;
@@ -47,19 +48,19 @@ pub fn run(args: &CheckArgs, config: &ConfigPath) -> anyhow::Result<ExitCode> {
             let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
             found.insert("warnings".to_owned(), warnings.into());
         } else {
-            super::print(&Summary(&loaded).to_string())?;
+            terminal::print(&Summary(&loaded).to_string())?;
         }
     }
     if let Some(url) = &args.edge.url {
         let checked = super::block_on(edge::check(url, &args.edge))??;
         if !args.json {
-            super::print(&checked.to_string())?;
+            terminal::print(&checked.to_string())?;
         }
         good &= checked.proved;
         found.insert("edge".to_owned(), serde_json::to_value(checked)?);
     }
     if args.json {
-        super::print(&format!("{}\n", serde_json::to_string_pretty(&found)?))?;
+        terminal::print_json(&format!("{}\n", serde_json::to_string_pretty(&found)?))?;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

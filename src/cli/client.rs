@@ -1,8 +1,10 @@
 //! The command line's side of the admin API.
 
 use crate::admin::problem::Document;
+use crate::terminal::{clean, line};
 use anyhow::{Context, bail};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::time::Duration;
@@ -77,6 +79,28 @@ impl Client {
         self.call(self.request(Method::GET, path, query).timeout(Duration::from_secs(30))).await
     }
 
+    /// Every site that the token sees, page by page, as far as the caller wants to know of them.
+    pub async fn sites<T: DeserializeOwned>(&self) -> anyhow::Result<Vec<T>> {
+        #[derive(Deserialize)]
+        struct Page<T> {
+            sites: Vec<T>,
+            /// A shim from before there were pages tells all at once.
+            #[serde(default)]
+            next_cursor: Option<String>,
+        }
+        let mut all = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let query: Vec<_> = cursor.take().map(|cursor| ("cursor", cursor)).into_iter().collect();
+            let page: Page<T> = self.get(&["v1", "sites"], &query).await?.json()?;
+            all.extend(page.sites);
+            match page.next_cursor {
+                Some(next) => cursor = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+
     /// POST of a JSON body; the server may take `wait` to answer.
     pub async fn post(&self, path: &[&str], body: String, wait: Option<Duration>) -> anyhow::Result<Answer> {
         let mut request = self
@@ -137,17 +161,12 @@ fn explain(status: StatusCode, body: &str) -> String {
     let mut text = format!("{} ({status}): {}", document.title, document.detail);
     for error in document.errors.iter().take(NAMED) {
         // Writing to a String cannot fail.
-        let _ = write!(text, "\n  {}: {}", error.item, error.message);
+        let _ = write!(text, "\n  {}: {}", line(&error.item), line(&error.message));
     }
     if document.errors.len() > NAMED {
         let _ = write!(text, "\n  and {} more", document.errors.len() - NAMED);
     }
-    plain(&text)
-}
-
-/// Text without control characters, which could rewrite a terminal; line breaks stay.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() && char != '\n' { ' ' } else { char }).collect()
+    clean(&text).into_owned()
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -178,7 +197,7 @@ mod tests {
             "detail":"Nothing was purged.","errors":[{"item":"/a\u001b[2J","message":"bad"}]}"#;
         insta::assert_snapshot!(explain(StatusCode::UNPROCESSABLE_ENTITY, document), @r"
         The request cannot be carried out (422 Unprocessable Entity): Nothing was purged.
-          /a [2J: bad
+          /a\u{1b}[2J: bad
         ");
         insta::assert_snapshot!(explain(StatusCode::BAD_GATEWAY, "<html>"), @"HTTP 502 Bad Gateway, not from the admin API of a shim: check --admin");
     }

@@ -15,6 +15,6 @@ pub struct CompletionsArgs {
 pub fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::Cli::command(), "origin-shim", &mut script);
-    super::print(&String::from_utf8(script)?)?;
+    crate::terminal::print_own(&String::from_utf8(script)?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ mod show;
 use crate::config::Config;
 use crate::explain::{self, Case, Request};
 use crate::rewrite::CdnType;
+use crate::terminal;
 use anyhow::bail;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use std::net::IpAddr;
@@ -79,7 +80,12 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 /// Prints what would happen.
 pub fn run(args: &ExplainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
-    super::print(&explain(args, &config)?)?;
+    let told = explain(args, &config)?;
+    if args.json {
+        terminal::print_json(&told)?
+    } else {
+        terminal::print(&told)?
+    }
     Ok(ExitCode::SUCCESS)
 }
 

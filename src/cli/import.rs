@@ -1,6 +1,7 @@
 //! `origin-shim import`: the configuration of another system becomes one of the shim.
 
 use crate::aem::{self, Imported, Origin};
+use crate::terminal;
 use anyhow::Context;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -50,9 +51,9 @@ pub fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let imported = aem::import(&text, &name, &aem::Options { origin: args.origin, site: args.site })?;
     match &args.output {
         Some(path) => write_new(path, &imported.toml)?,
-        None => super::print(&imported.toml)?,
+        None => terminal::print(&imported.toml)?,
     }
-    eprint!("{}", advice(&imported));
+    terminal::print_aside(&advice(&imported));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -17,8 +17,8 @@ mod serve;
 pub mod systemd;
 
 use crate::config::ConfigError;
+use crate::terminal;
 use clap::{Parser, Subcommand};
-use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -80,7 +80,7 @@ pub fn run() -> ExitCode {
     let ended = command.run(&ConfigPath(cli.config));
     crate::telemetry::flush();
     ended.unwrap_or_else(|error| {
-        eprint!("{}", describe(&error));
+        terminal::print_aside(&describe(&error));
         ExitCode::from(exit_code(&error))
     })
 }
@@ -119,15 +119,6 @@ struct NoConfig;
 /// Runs a subcommand's waiting on the network.
 fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
-}
-
-/// Prints to stdout. A reader that has seen enough (`| head`) is no failure.
-fn print(text: &str) -> std::io::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
 }
 
 #[cfg(test)]

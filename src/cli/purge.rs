@@ -1,21 +1,24 @@
 //! `origin-shim purge`: items from arguments or from stdin become one purge; `--wait` shows how it ends, and with `--verify`
 //! whether it took.
 
-use super::client::{AdminArgs, Answer, Client, Refused, plain};
+use super::client::{AdminArgs, Answer, Client, Refused};
 use super::items::read_items;
 use super::purges::jobs_table;
 use crate::admin::json::{Job, Purge, state_word};
 use crate::purge::{PurgeMode, PurgeRequest, State};
 use crate::store::Verification;
+use crate::terminal::{self, line};
 use anyhow::{Context, bail};
 use indicatif::{MultiProgress, ProgressBar};
 use serde::Deserialize;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// The longest wait that one call may ask the server for.
 const LONGEST_PREFERENCE: Duration = Duration::from_secs(300);
+/// Sites that an error message names.
+const NAMED: usize = 20;
 /// Between two looks at a purge that is not done.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -100,15 +103,19 @@ pub async fn run(args: PurgeArgs) -> anyhow::Result<ExitCode> {
         read_items(stdin.lock(), &mut request).context("stdin")?;
     }
     if request.item_count() == 0 {
-        eprintln!(
-            "error: nothing to purge: give --url, --path, --tag, --prefix, --everything, or items on stdin"
+        terminal::print_aside(
+            "error: nothing to purge: give --url, --path, --tag, --prefix, --everything, or items on stdin\n",
         );
         return Ok(ExitCode::from(2));
     }
     let client = Client::from_env(&args.admin)?;
     let progress = args.wait.is_some() && !args.json && std::io::stderr().is_terminal();
     let (text, code) = purge(&args, &request, &client, progress).await?;
-    std::io::stdout().write_all(text.as_bytes())?;
+    if args.json {
+        terminal::print_json(&text)?
+    } else {
+        terminal::print(&text)?
+    }
     Ok(ExitCode::from(code))
 }
 
@@ -132,7 +139,7 @@ async fn purge(
     let body = serde_json::to_string(request)?;
     let mut answer = client.post(&["v1", "sites", &site, "purges"], body, preference).await?;
     let mut purge: Purge = answer.json()?;
-    if let Some(deadline) = deadline.filter(|_| !has_ended(&purge, args.verify)) {
+    if let Some(deadline) = deadline.filter(|_| !has_ended(&purge, args.verify) && !is_paused(&purge)) {
         let mut shown = progress.then(Progress::default);
         while let Some(newer) = look_again(client, &purge.id, deadline).await? {
             answer = newer;
@@ -140,14 +147,20 @@ async fn purge(
             if let Some(progress) = &mut shown {
                 progress.show(&purge, args.verify);
             }
-            if has_ended(&purge, args.verify) {
+            if has_ended(&purge, args.verify) || is_paused(&purge) {
                 break;
             }
         }
     }
     let is_good = purge.state == State::Done && has_ended(&purge, args.verify);
     let failed = args.wait.is_some() && !is_good;
-    let text = if args.json { answer.body + "\n" } else { describe(args, &purge) };
+    if args.json {
+        return Ok((answer.body + "\n", u8::from(failed)));
+    }
+    let mut text = describe(args, &purge);
+    if args.wait.is_some() && is_paused(&purge) {
+        text.push_str(&pauses(client, &purge).await);
+    }
     Ok((text, u8::from(failed)))
 }
 
@@ -175,20 +188,18 @@ async fn look_again(client: &Client, id: &str, deadline: Instant) -> anyhow::Res
 /// The only site that the token sees.
 async fn only_site(client: &Client) -> anyhow::Result<String> {
     #[derive(Deserialize)]
-    struct Sites {
-        sites: Vec<Site>,
-    }
-    #[derive(Deserialize)]
     struct Site {
         name: String,
     }
-    let answer =
-        client.get(&["v1", "sites"], &[]).await.context("give --site, or a token that may list sites")?;
-    let mut names: Vec<String> = answer.json::<Sites>()?.sites.into_iter().map(|site| site.name).collect();
-    match (names.pop(), names.is_empty()) {
-        (Some(name), true) => Ok(name),
-        (Some(last), false) => bail!("give --site, one of: {}, {last}", names.join(", ")),
-        (None, _) => bail!("the token sees no site"),
+    let sites = client.sites::<Site>().await.context("give --site, or a token that may list sites")?;
+    let names: Vec<String> = sites.into_iter().map(|site| site.name).collect();
+    match names.as_slice() {
+        [] => bail!("the token sees no site"),
+        [name] => Ok(name.clone()),
+        names if names.len() > NAMED => {
+            bail!("give --site, one of {}: {}, …", names.len(), names[..NAMED].join(", "))
+        }
+        names => bail!("give --site, one of: {}", names.join(", ")),
     }
 }
 
@@ -205,14 +216,47 @@ fn is_verified(job: &Job) -> bool {
     matches!(job.verification, Some(Verification::Fresh | Verification::Unknown))
 }
 
+/// Whether all that is under way waits for a CDN that is paused: nothing more happens by itself.
+fn is_paused(purge: &Purge) -> bool {
+    let is_paused = |job: &Job| job.state == State::Paused;
+    purge.jobs.iter().any(is_paused) && purge.jobs.iter().all(|job| job.state.is_end() || is_paused(job))
+}
+
+/// Why each CDN is paused that holds up the purge, as far as the token may see that, and what to do.
+async fn pauses(client: &Client, purge: &Purge) -> String {
+    #[derive(Deserialize)]
+    struct Site {
+        cdns: Vec<Cdn>,
+    }
+    #[derive(Deserialize)]
+    struct Cdn {
+        name: String,
+        reasons: Vec<String>,
+    }
+    let site = client.get(&["v1", "sites", &purge.site], &[]).await;
+    let cdns = site.and_then(|answer| answer.json::<Site>()).map(|site| site.cdns).unwrap_or_default();
+    let mut text = String::new();
+    for job in purge.jobs.iter().filter(|job| job.state == State::Paused) {
+        let cdn = cdns.iter().find(|cdn| cdn.name == job.cdn);
+        let why = cdn.and_then(|cdn| cdn.reasons.iter().find(|reason| reason.starts_with("paused")));
+        let why = why.map_or_else(|| "paused".to_owned(), |why| line(why));
+        let (site, cdn) = (line(&purge.site), line(&job.cdn));
+        text.push_str(&format!(
+            "{cdn} is {why}\n  the purge is kept and goes on once the CDN is resumed: in the console, or by POST /v1/sites/{site}/cdns/{cdn}/resume\n"
+        ));
+    }
+    text
+}
+
 /// The outcome for people.
 fn describe(args: &PurgeArgs, purge: &Purge) -> String {
-    let mut text = format!("purge {} of {}: {}\n", purge.id, plain(&purge.site), state_word(purge.state));
+    let mut text = format!("purge {} of {}: {}\n", purge.id, line(&purge.site), state_word(purge.state));
     text.push_str(&jobs_table(&purge.jobs));
     let awaits_verification = args.verify && args.wait.is_some();
     if !has_ended(purge, awaits_verification) {
         let what = match args.wait {
             Some(seconds) if purge.state == State::Done => format!("not verified within {seconds} s"),
+            Some(_) if is_paused(purge) => "not done, and nothing is sent for now".to_owned(),
             Some(seconds) => format!("not done within {seconds} s; it goes on"),
             None => "accepted".to_owned(),
         };
@@ -259,7 +303,7 @@ impl Progress {
             }
             let looks = verify && job.state == State::Done && !is_verified(job);
             let word = if looks { "done, looking at its copies" } else { state_word(job.state) };
-            bars[index].set_message(plain(&format!("{}  {word}", job.cdn)));
+            bars[index].set_message(line(&format!("{}  {word}", job.cdn)));
         }
     }
 }
@@ -361,6 +405,25 @@ mod tests {
             assert_eq!(code, expected, "{text}");
             assert!(text.contains(&format!("www: {}\n", state_word(state))), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_paused_cdn_is_told_at_once_and_not_as_going_on() {
+        let api = Api::new();
+        let waiting = run_line(&api, "cms", "--path /a --cdn varnish --wait");
+        let pausing = async {
+            api.store.looked.notified().await;
+            *api.control.varnish.lock().unwrap() = vec!["paused: a migration\u{202e}".to_owned()];
+            api.store.end_all(State::Paused);
+            api.control.bump();
+        };
+        let (result, ()) = tokio::join!(waiting, pausing);
+        let (text, code) = result.unwrap();
+        assert_eq!(code, 1, "{text}");
+        assert!(text.contains("not done, and nothing is sent for now"), "{text}");
+        assert!(text.contains("varnish is paused: a migration\\u{202e}\n"), "{text}");
+        assert!(text.contains("POST /v1/sites/www/cdns/varnish/resume\n"), "{text}");
+        assert!(!text.contains("goes on:") && !text.contains("within"), "{text}");
     }
 
     #[tokio::test]

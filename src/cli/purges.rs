@@ -1,13 +1,13 @@
 //! `origin-shim purges`: the latest purges as a table, or one of them with every answer of every CDN.
 
-use super::client::{AdminArgs, Client, plain};
+use super::client::{AdminArgs, Client};
 use crate::admin::json::{Items, Job, Page, Purge, WaitsFor, state_word};
 use crate::purge::{PurgeMode, State};
 use crate::store::Verification;
+use crate::terminal::{self, line as cell};
 use anyhow::Context;
 use reqwest::Method;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Purges that one call of the admin API lists, at most.
@@ -60,7 +60,11 @@ pub struct PurgesArgs {
 pub async fn run(args: PurgesArgs) -> anyhow::Result<ExitCode> {
     let client = Client::from_env(&args.admin)?;
     let text = purges(&args, &client).await?;
-    std::io::stdout().write_all(text.as_bytes())?;
+    if args.json {
+        terminal::print_json(&text)?
+    } else {
+        terminal::print(&text)?
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -178,15 +182,17 @@ pub(super) fn jobs_table(jobs: &[Job]) -> String {
     });
     let mut text = table(&["CDN", "STATE", "ITEMS", "ACCEPTED", "LAST ANSWER"], rows);
     for job in jobs {
-        for fallback in &job.fallback {
-            let _ = writeln!(text, "note: {}: {}", cell(&job.cdn), cell(fallback));
+        let mut note = |what: &str| {
+            let _ = writeln!(text, "note: {}: {}", cell(&job.cdn), cell(what));
+        };
+        job.fallback.iter().for_each(|fallback| note(fallback));
+        match job.state {
+            State::Failed if !job.fallback.is_empty() => note("that failed, too: it was not purged"),
+            State::Paused => note("paused: nothing is sent to it until somebody resumes it"),
+            _ => {}
         }
         if job.waits_for == Some(WaitsFor::Responses) {
-            let _ = writeln!(
-                text,
-                "note: {}: waits for responses that were on their way to it when the purge was accepted",
-                cell(&job.cdn)
-            );
+            note("waits for responses that were on their way to it when the purge was accepted");
         }
         if let Some(seen) = job.verification {
             let what = match seen {
@@ -194,7 +200,7 @@ pub(super) fn jobs_table(jobs: &[Job]) -> String {
                 Verification::Stale => "a copy is older than the purge",
                 Verification::Unknown => "copies do not tell, or nobody can name one",
             };
-            let _ = writeln!(text, "note: {}: verification: {}: {what}", cell(&job.cdn), seen.as_str());
+            note(&format!("verification: {}: {what}", seen.as_str()));
         }
     }
     text
@@ -249,11 +255,6 @@ fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
         text.push('\n');
     }
     text
-}
-
-/// Text that cannot break a table or a terminal.
-fn cell(text: &str) -> String {
-    plain(text).replace('\n', " ")
 }
 
 fn short(text: &str) -> String {
@@ -341,6 +342,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_failed_escalation_is_not_told_as_a_purge() {
+        let api = Api::new();
+        let mut purge: Purge = serde_json::from_value(api.purge(r#"{"tags": ["t"]}"#).await).unwrap();
+        let mut told = |state: State, fallback: &[&str]| {
+            purge.jobs.truncate(1);
+            purge.jobs[0].state = state;
+            purge.jobs[0].fallback = fallback.iter().map(|text| (*text).to_owned()).collect();
+            jobs_table(&purge.jobs).lines().skip(2).collect::<Vec<_>>().join("; ")
+        };
+        let escalation = "the CDN refused an item, so a purge of everything of the site takes its place";
+        assert_eq!(told(State::Done, &[escalation]), format!("note: fastly: {escalation}"));
+        assert_eq!(
+            told(State::Failed, &[escalation]),
+            format!("note: fastly: {escalation}; note: fastly: that failed, too: it was not purged")
+        );
+        assert_eq!(told(State::Failed, &[]), "");
+        assert_eq!(
+            told(State::Paused, &[]),
+            "note: fastly: paused: nothing is sent to it until somebody resumes it"
+        );
+    }
+
+    #[tokio::test]
     async fn a_limit_beyond_a_page_takes_several() {
         let api = Api::new();
         for _ in 0..120 {
@@ -356,8 +380,8 @@ mod tests {
     fn hostile_text_cannot_break_the_table() {
         let rows = [vec!["a\u{1b}[2J".to_owned(), "b\nc".to_owned()], vec!["ü".to_owned(), String::new()]];
         insta::assert_snapshot!(table(&["ONE", "TWO"], rows.into_iter()), @r"
-        ONE    TWO
-        a [2J  b c
+        ONE         TWO
+        a\u{1b}[2J  b c
         ü
         ");
     }

@@ -10,6 +10,6 @@ pub struct SchemaArgs {}
 /// Prints it.
 pub fn run(_: &SchemaArgs) -> anyhow::Result<ExitCode> {
     let schema = serde_json::to_string_pretty(&config::schema())?;
-    super::print(&(schema + "\n"))?;
+    crate::terminal::print_own(&(schema + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! `origin-shim serve`: run until told to stop.
 
 use super::{probe, systemd};
-use crate::app::App;
+use crate::app::{App, tell_warnings};
 use crate::{config, telemetry};
 use anyhow::Context;
 use std::path::Path;
@@ -26,9 +26,7 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
     }
     let log = &loaded.config.log;
     telemetry::init(log.format, &log.filter)?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
+    tell_warnings(&loaded.warnings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything listens, so that a signal during the start is not lost.
     let (mut terminate, mut interrupt, mut hangup) = runtime.block_on(async {

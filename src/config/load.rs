@@ -5,7 +5,7 @@ use super::error::{ConfigError, Problem};
 use super::file::File;
 use super::fingerprint::Fingerprint;
 use super::keys::{self, nearest};
-use super::locate::{Locator, kind, line_and_column};
+use super::locate::{Lines, Locator, kind};
 use super::secret::Env;
 use super::{Config, resolve, validate};
 use serde::Deserialize;
@@ -84,7 +84,7 @@ fn read(known: toml::Spanned<DeTable<'_>>, context: &Context<'_>) -> Option<Conf
 
 // Only the message: toml's own rendering quotes the line, which may hold a secret.
 fn syntax_error(error: &toml::de::Error, text: &str, path: &Path) -> Problem {
-    let (line, column) = line_and_column(text, error.span().map_or(0, |span| span.start));
+    let (line, column) = Lines::of(text).line_and_column(error.span().map_or(0, |span| span.start));
     Problem { file: path.to_owned(), line, column, key: String::new(), message: error.message().to_owned() }
 }
 

@@ -56,25 +56,25 @@ impl fmt::Display for KeyPath {
 
 /// A file's text and its tree, which knows the place of every key and value.
 pub struct Locator<'t> {
-    text: &'t str,
+    lines: Lines<'t>,
     root: &'t Spanned<DeTable<'t>>,
 }
 
 impl<'t> Locator<'t> {
     /// `root` must be the tree of `text`.
     pub fn new(text: &'t str, root: &'t Spanned<DeTable<'t>>) -> Self {
-        Self { text, root }
+        Self { lines: Lines::of(text), root }
     }
 
     /// Line and column, both from 1, of the value at `path`; where it is absent, of the deepest part of the path that
     /// is there.
     pub fn position(&self, path: &KeyPath) -> (usize, usize) {
-        line_and_column(self.text, self.spans(path).1)
+        self.lines.line_and_column(self.spans(path).1)
     }
 
     /// The same of the path's last key.
     pub fn key_position(&self, path: &KeyPath) -> (usize, usize) {
-        line_and_column(self.text, self.spans(path).0)
+        self.lines.line_and_column(self.spans(path).0)
     }
 
     /// Where the last key and the value at `path` start.
@@ -143,11 +143,27 @@ pub fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// Line and column, both from 1; the column counts characters.
-pub fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text[..text.floor_char_boundary(offset)];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+/// A text with the places where its lines start. They are found once: counting lines anew for each of many complaints takes
+/// time quadratic in the text.
+pub struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    /// The lines of `text`.
+    pub fn of(text: &'t str) -> Self {
+        let after = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        Self { text, starts: std::iter::once(0).chain(after).collect() }
+    }
+
+    /// Line and column, both from 1; the column counts characters.
+    pub fn line_and_column(&self, offset: usize) -> (usize, usize) {
+        let end = self.text.floor_char_boundary(offset);
+        let line = self.starts.partition_point(|start| *start <= end);
+        let start = self.starts[line - 1];
+        (line, self.text[start..end].chars().count() + 1)
+    }
 }
 
 #[cfg(test)]
@@ -210,10 +226,16 @@ type = "f"
 
     #[test]
     fn counts_lines_and_characters() {
-        assert_eq!(line_and_column("", 0), (1, 1));
-        assert_eq!(line_and_column("aü\nb", 3), (1, 3));
-        assert_eq!(line_and_column("a\nb", 2), (2, 1));
-        assert_eq!(line_and_column("a", 99), (1, 2));
+        let check = |text, offset, place| {
+            assert_eq!(Lines::of(text).line_and_column(offset), place, "{text:?} {offset}")
+        };
+        check("", 0, (1, 1));
+        check("aü\nb", 3, (1, 3));
+        check("aü\nb", 2, (1, 2));
+        check("a\nb", 1, (1, 2));
+        check("a\nb", 2, (2, 1));
+        check("a\n", 2, (2, 1));
+        check("a", 99, (1, 2));
     }
 
     #[test]

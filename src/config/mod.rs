@@ -1,6 +1,7 @@
 //! The resolved configuration: what `file.rs` says, checked and with every default and secret filled in.
 
 pub mod duration;
+pub mod log_filter;
 pub mod secret;
 
 mod at;

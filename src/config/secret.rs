@@ -36,7 +36,7 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A secret as the file writes it. What it holds may be the secret itself, or be pasted there by mistake,
 /// so it is shown nowhere.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(transparent)]
 pub struct SecretRef(String);
 

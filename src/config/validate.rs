@@ -6,7 +6,7 @@ use super::{
     Admin, Cdn, CdnSettings, Claims, Config, Everything, Mode, OriginProtocol, OriginTls, Server, Site, Trust,
 };
 use crate::rewrite::{CdnType, Profile};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,16 +74,17 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 fn tokens(config: &Config, at: &At<'_>) {
     let tokens = &config.admin.tokens;
     unique(at, "name", tokens.iter().map(|token| token.name.as_str()));
+    let known: HashSet<&str> = config.sites.iter().map(|site| site.name.as_str()).collect();
+    let mut owners: HashMap<&str, &str> = HashMap::new();
     for (index, token) in tokens.iter().enumerate() {
-        let same = |other: &&super::AdminToken| other.token.expose() == token.token.expose();
-        if let Some(other) = tokens[..index].iter().find(same)
-            && !token.token.expose().is_empty()
-        {
-            at.index(index).key("token").error(format!("is the token of `{}`", other.name));
+        let secret = token.token.expose();
+        let owner = *owners.entry(secret).or_insert(&token.name);
+        if owner != token.name && !secret.is_empty() {
+            at.index(index).key("token").error(format!("is the token of `{owner}`"));
         }
         let sites = at.index(index).key("sites");
         for (at, name) in sites.each(token.sites.as_deref().unwrap_or_default()) {
-            if !config.sites.iter().any(|site| site.name == *name) {
+            if !known.contains(name.as_str()) {
                 at.error("is the name of no site");
             }
         }
@@ -249,8 +250,10 @@ fn doubtful_site(site: &Site, at: &At<'_>) {
     if ttls.guard > Duration::from_secs(10) {
         cache.key("guard_ttl").warn("more than 10s for what is known to be old");
     }
+    let mut firsts = HashMap::new();
     for (index, rule) in site.policy.rules.iter().enumerate() {
-        if let Some(first) = site.policy.rules[..index].iter().position(|other| other.path == rule.path) {
+        let first = *firsts.entry(&rule.path).or_insert(index);
+        if first != index {
             at.key("rules")
                 .index(index)
                 .key("path")

@@ -88,9 +88,11 @@ impl Edge {
                 let purged = invalidation.apply(&mut self.cache(), Instant::now());
                 tracing::debug!(?invalidation, purged, "edge purged");
                 let mut answer = http1::text(StatusCode::OK, "Purged\n");
-                if head.method.as_str() == "PURGE" {
-                    answer.headers_mut().insert("x-purged", HeaderValue::from(purged));
-                }
+                let proof = match head.method.as_str() {
+                    "BAN" => HeaderValue::from_static("ban"),
+                    _ => HeaderValue::from(purged),
+                };
+                answer.headers_mut().insert("x-purged", proof);
                 answer
             }
             Err(refusal) => http1::text(refusal.status, format!("{}\n", refusal.reason)),

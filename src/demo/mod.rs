@@ -17,6 +17,7 @@ mod site;
 
 pub use ports::PortChoice;
 
+use crate::terminal;
 use ports::{Addresses, Ports, within_runtime};
 use script::Script;
 use std::error::Error;
@@ -93,14 +94,19 @@ pub fn run(options: Options) -> Result<(), DemoError> {
 
         let script = Script { addresses, token: &token };
         script.wait_until_ready().await?;
-        println!("{}", introduction(addresses));
+        say(&introduction(addresses))?;
         script.run().await?;
         if !options.once {
-            println!("{}", invitation(addresses, &token));
+            say(&invitation(addresses, &token))?;
             tokio::signal::ctrl_c().await.map_err(io("wait for Ctrl-C"))?;
         }
         shim.stop().await
     })
+}
+
+/// Prints a step of the story, parts of which servers said.
+fn say(text: &str) -> Result<(), DemoError> {
+    terminal::print(&format!("{text}\n")).map_err(|source| DemoError::Io { action: "print", source })
 }
 
 fn introduction(Addresses { edge, shim, origin, admin }: Addresses) -> String {

@@ -1,9 +1,9 @@
 //! What the demo shows at its start: a page is cached, published, purged and fresh. Every step is checked, so
 //! that `demo --once` is a test of the whole chain.
 
-use super::DemoError;
 use super::http1::{self, AnyBody};
 use super::ports::Addresses;
+use super::{DemoError, say};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use std::net::SocketAddr;
@@ -53,14 +53,14 @@ impl Script<'_> {
 
         let origin = self.addresses.origin;
         self.exchange("3. publish", origin, post(&format!("/publish?path={PAGE}"), "")).await?;
-        println!("  3. an editor publishes a new price at the origin");
+        say("  3. an editor publishes a new price at the origin")?;
         let stale = self.visit("4. a visitor, before the purge", "HIT").await?;
         must_be_equal("4. a visitor, before the purge", &old, &stale)?;
 
         let started = Instant::now();
         self.purge().await?;
         let command = format!("5. purge --tag {TAG} --wait");
-        println!("  {command:<42} done in {} ms", started.elapsed().as_millis());
+        say(&format!("  {command:<42} done in {} ms", started.elapsed().as_millis()))?;
 
         let fresh = self.visit("6. a visitor, after the purge", "MISS").await?;
         if fresh == old {
@@ -75,7 +75,7 @@ impl Script<'_> {
         let price =
             body.split_once("<b>").and_then(|(_, rest)| rest.split_once("</b>")).map(|(price, _)| price);
         let got = text(&headers, "x-cache");
-        println!("  {step:<42} {got:<5} {}", price.unwrap_or("no price"));
+        say(&format!("  {step:<42} {got:<5} {}", price.unwrap_or("no price")))?;
         if got != cache {
             return Err(unexpected(step, &format!("X-Cache: {cache}"), got.to_owned()));
         }
@@ -95,7 +95,7 @@ impl Script<'_> {
             if value.is_empty() || !value.contains(expected) {
                 return Err(unexpected(step, &format!("{name}: {expected}"), format!("{value:?}")));
             }
-            println!("       {name}: {value}");
+            say(&format!("       {name}: {value}"))?;
         }
         Ok(())
     }

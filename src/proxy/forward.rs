@@ -39,7 +39,8 @@ static MAX_FORWARDS: HeaderName = header::MAX_FORWARDS;
 static FORWARDED: HeaderName = header::FORWARDED;
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What this hop has to say, in its order, of trailers and of `Max-Forwards` last. It follows what the client says.
+/// What this hop has to say, in its order; `Other` is `Max-Forwards`, and of trailers it speaks last. It follows what the client
+/// says.
 static OURS: [Known; 12] = [
     Known::Via,
     Known::CdnLoop,
@@ -50,9 +51,9 @@ static OURS: [Known; 12] = [
     Known::Forwarded,
     Known::Connection,
     Known::Upgrade,
+    Known::Other,
     Known::Te,
     Known::Trailer,
-    Known::Other,
 ];
 
 /// What is known of a request besides its head.

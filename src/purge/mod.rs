@@ -122,6 +122,13 @@ pub enum State {
     Cancelled,
 }
 
+impl State {
+    /// Whether nothing more happens by itself.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+}
+
 /// Why a send is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

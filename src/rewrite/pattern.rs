@@ -8,7 +8,7 @@ use super::path::normalise;
 /// single `/`. Everything else stands for itself and is brought into the normal form of paths first.
 ///
 /// Matching takes time linear in the path, whatever the pattern: the path is chosen by clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathPattern {
     source: String,
     /// The characters before the first wildcard; most patterns are decided by them.
@@ -17,7 +17,7 @@ pub struct PathPattern {
 }
 
 /// What follows the prefix.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Tail {
     /// Nothing: the path is the prefix.
     End,
@@ -27,7 +27,7 @@ enum Tail {
 }
 
 /// A bit-parallel automaton; state `i` means that the first `i` literals are matched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Wild {
     literals: Vec<u8>,
     /// How many of the literals stand after the last wildcard: every path that matches ends in them.

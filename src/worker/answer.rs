@@ -73,6 +73,7 @@ impl Answer {
             Verdict::Partial(_) => "partial",
             Verdict::Later(_) | Verdict::Resign if self.answered => "later",
             Verdict::Later(_) | Verdict::Resign => "unreachable",
+            Verdict::Unproven => "unproven",
             Verdict::Split => "split",
             Verdict::Refused => "refused",
             Verdict::BadCredentials => "bad-credentials",
@@ -87,8 +88,9 @@ impl Answer {
             Verdict::Split => (2, Duration::ZERO),
             Verdict::Partial(_) => (3, Duration::ZERO),
             Verdict::Later(after) => (4, after.unwrap_or_default()),
-            Verdict::Resign => (5, Duration::ZERO),
-            Verdict::BadCredentials => (6, Duration::ZERO),
+            Verdict::Unproven => (5, Duration::ZERO),
+            Verdict::Resign => (6, Duration::ZERO),
+            Verdict::BadCredentials => (7, Duration::ZERO),
         }
     }
 }

@@ -44,6 +44,10 @@ impl Call {
         load_of_call(self.target.cdn_type, self.filled.batch.items.iter())
     }
 
+    fn kinds(&self) -> impl Iterator<Item = ItemKind> {
+        self.filled.batch.items.iter().map(|item| item.kind)
+    }
+
     fn is_repeat(&self) -> bool {
         self.sends.iter().all(|send| send.reason == SendReason::Repeat)
     }
@@ -106,7 +110,10 @@ impl Call {
         match verdict {
             Verdict::Done => {
                 target.pace.succeeded();
-                target.report(|health| health.purged());
+                target.report(|health| {
+                    health.purged();
+                    health.proved(self.kinds());
+                });
                 self.settle(settlement, |_, _| SendOutcome::Done).await;
             }
             Verdict::Partial(missing) => {
@@ -129,6 +136,11 @@ impl Call {
                 }
                 let retry = self.retry(now_ms, target.pace.failed(began, after));
                 target.report(|health| health.failed(&attempt.message));
+                self.settle(settlement, |_, send| retry(send)).await;
+            }
+            Verdict::Unproven => {
+                let retry = self.retry(now_ms, target.pace.failed(began, None));
+                target.report(|health| health.unproved(self.kinds(), &attempt.message));
                 self.settle(settlement, |_, send| retry(send)).await;
             }
             Verdict::Resign => {
@@ -210,7 +222,7 @@ impl Call {
         if let [refused] = self.filled.batch.items.as_slice()
             && let Some(item) = self.target.adapter.broader(refused).filter(|_| !is_site)
         {
-            let why = format!("the CDN refused an item, so {} is purged", item.value);
+            let why = format!("the CDN refused an item, so a purge of {} takes its place", item.value);
             settlement.widen = Some(Wider { item, why });
             return self.settle(settlement, |_, _| SendOutcome::Widened).await;
         }
@@ -301,8 +313,8 @@ impl Call {
     }
 }
 
-/// The fallback that a job shows.
-const WHY_REFUSED: &str = "the CDN refused an item, so everything of the site is purged";
+/// The fallback that a job shows, whatever becomes of it: nothing is purged yet, and the CDN may refuse that, too.
+const WHY_REFUSED: &str = "the CDN refused an item, so a purge of everything of the site takes its place";
 
 /// At most [`MESSAGE`] bytes, whole characters.
 fn shorten(mut message: String) -> String {

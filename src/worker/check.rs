@@ -76,7 +76,8 @@ fn told((verdict, message): (Verdict, String)) -> Checked {
         Verdict::Done => Checked::Good,
         // The key is good, but what it may do only a purge can show.
         Verdict::Refused => Checked::Open(message),
-        Verdict::BadCredentials => Checked::Bad(message),
+        // Somebody else answers in the CDN's place: no purge could be believed.
+        Verdict::BadCredentials | Verdict::Unproven => Checked::Bad(message),
         _ => Checked::Unanswered(message),
     }
 }

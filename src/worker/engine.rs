@@ -8,12 +8,13 @@ use super::{Observer, TellTime, Transport, check, completion, milliseconds, queu
 use crate::cdn::{Adapter, Rates, rates};
 use crate::config::{Cdn, Config, Site};
 use crate::rewrite::CdnType;
-use crate::store::{Left, QueueStatus, Store, StoreHealth};
+use crate::store::{CdnKey, Left, QueueStatus, Store, StoreHealth};
 use crate::view::PurgeHealthView;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::future::Future;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{SetOnce, watch};
@@ -22,6 +23,8 @@ use tokio_util::task::TaskTracker;
 
 /// Between two looks at the queues.
 pub(super) const WATCH: Duration = Duration::from_secs(1);
+/// CDNs that are looked at in one turn.
+const TURN: usize = 100;
 /// Between two proofs that the store commits.
 const PROBE: Duration = Duration::from_secs(10);
 /// Between two removals of old purges.
@@ -52,7 +55,8 @@ pub struct Parts {
 
 /// The workers of all CDNs.
 pub struct Engine {
-    targets: Arc<Targets>,
+    /// Those of today; a reload replaces some.
+    targets: Arc<ArcSwap<Targets>>,
     shared: Arc<Shared>,
     adapter: MakeAdapter,
     view: Arc<PurgeHealthView>,
@@ -62,8 +66,27 @@ pub struct Engine {
     tasks: TaskTracker,
 }
 
-/// Those of today; a reload replaces some.
-type Targets = ArcSwap<Vec<Arc<Target>>>;
+/// Every CDN, in the order of the configuration.
+#[derive(Default)]
+struct Targets {
+    all: Vec<Arc<Target>>,
+    /// Where those of a site stand, which are beside each other.
+    of_site: HashMap<String, Range<usize>>,
+}
+
+impl Targets {
+    fn of(all: Vec<Arc<Target>>) -> Self {
+        let mut of_site: HashMap<String, Range<usize>> = HashMap::new();
+        for (index, target) in all.iter().enumerate() {
+            of_site.entry(target.key.site.clone()).or_insert(index..index).end = index + 1;
+        }
+        Self { all, of_site }
+    }
+
+    fn of_site(&self, site: &str) -> &[Arc<Target>] {
+        self.of_site.get(site).and_then(|range| self.all.get(range.clone())).unwrap_or_default()
+    }
+}
 
 /// How one CDN stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -110,7 +133,7 @@ impl Engine {
         engine
             .shared
             .store_health
-            .listen(move || targets.load().iter().for_each(|target| target.report(|_| {})));
+            .listen(move || targets.load().all.iter().for_each(|target| target.report(|_| {})));
         engine.spawn(take_over(engine.shared.clone(), longest_wait(config), engine.left.clone()));
         engine.reload(config);
         engine.spawn(watch_queues(engine.shared.clone(), engine.targets.clone()));
@@ -124,19 +147,21 @@ impl Engine {
     pub fn reload(&self, config: &Config) {
         self.set_rates(config);
         let cdns = || config.sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn)));
-        let mut old = self.targets.load().to_vec();
+        let current = self.targets.load();
+        let mut old: HashMap<_, _> = current.all.iter().map(|target| (&target.key, target)).collect();
         let mut kept = |(site, cdn): (&Arc<Site>, &Arc<Cdn>)| {
-            let index = old.iter().position(|target| target.goes_on(site, cdn))?;
-            Some(old.swap_remove(index))
+            let key = CdnKey { site: site.name.clone(), cdn: cdn.name.clone() };
+            old.get(&key).filter(|target| target.goes_on(site, cdn))?;
+            old.remove(&key).cloned()
         };
         let kept: Vec<_> = cdns().map(&mut kept).collect();
         // Before their successors begin, since both have one cell of the proxy's view.
-        for target in old {
+        for target in old.into_values() {
             target.retire();
         }
         let targets =
             cdns().zip(kept).map(|((site, cdn), kept)| kept.unwrap_or_else(|| self.begin(site, cdn)));
-        self.targets.store(Arc::new(targets.collect()));
+        self.targets.store(Arc::new(Targets::of(targets.collect())));
     }
 
     fn begin(&self, site: &Site, cdn: &Cdn) -> Arc<Target> {
@@ -224,11 +249,11 @@ impl Engine {
         self.shared.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.targets.load().iter().for_each(|target| target.retire());
+        self.targets.load().all.iter().for_each(|target| target.retire());
     }
 
     fn of(&self, site: &str) -> Vec<Arc<Target>> {
-        self.targets.load().iter().filter(|target| target.key.site == site).cloned().collect()
+        self.targets.load().of_site(site).to_vec()
     }
 
     /// A task that ends with the engine.
@@ -290,7 +315,7 @@ where
 }
 
 /// Keeps every CDN's health up to date with its queue.
-async fn watch_queues(shared: Arc<Shared>, targets: Arc<Targets>) {
+async fn watch_queues(shared: Arc<Shared>, targets: Arc<ArcSwap<Targets>>) {
     let mut orphans = Orphans::default();
     loop {
         let status = shared.store.status().await;
@@ -300,7 +325,11 @@ async fn watch_queues(shared: Arc<Shared>, targets: Arc<Targets>) {
             Ok(status) => {
                 let mut queues: HashMap<_, _> =
                     status.into_iter().map(|queue| (queue.key.clone(), queue)).collect();
-                for target in &*targets {
+                for (index, target) in targets.all.iter().enumerate() {
+                    // Whoever purges waits for a few CDNs at most, however many there are.
+                    if index % TURN == TURN - 1 {
+                        tokio::task::yield_now().await;
+                    }
                     let queue = queues.remove(&target.key);
                     let queue = queue.unwrap_or_else(|| QueueStatus::empty(target.key.clone()));
                     let oldest = queue.oldest_due_ms.map_or(Duration::ZERO, |due| age(due, now_ms));
@@ -312,19 +341,19 @@ async fn watch_queues(shared: Arc<Shared>, targets: Arc<Targets>) {
                         target.recheck.notify_one();
                     }
                 }
-                orphans.look(&shared, &targets, queues.into_values().collect()).await;
+                orphans.look(&shared, &targets.all, queues.into_values().collect()).await;
             }
-            Err(_) => targets.iter().for_each(|target| target.report(|_| {})),
+            Err(_) => targets.all.iter().for_each(|target| target.report(|_| {})),
         }
         sleep(WATCH).await;
     }
 }
 
 /// Proves every few seconds that the store commits: a purge that could not be accepted could not be sent either.
-async fn probe(shared: Arc<Shared>, targets: Arc<Targets>) {
+async fn probe(shared: Arc<Shared>, targets: Arc<ArcSwap<Targets>>) {
     loop {
         let probed = shared.store.probe(shared.now_ms()).await;
-        targets.load_full().iter().for_each(|target| target.report(|_| {}));
+        targets.load_full().all.iter().for_each(|target| target.report(|_| {}));
         sleep(if probed.is_ok() { PROBE } else { WATCH }).await;
     }
 }

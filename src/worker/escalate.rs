@@ -76,7 +76,7 @@ async fn widen(target: &Target, due: &Due) -> bool {
     // One item in place of one is no faster.
     let Some(item) = target.wider(hard).filter(|_| sends > 1) else { return false };
     let why = format!(
-        "at the CDN's rate it would take longer than max_purge_lag ({} s), so everything of the site is purged",
+        "at the CDN's rate it would take longer than max_purge_lag ({} s), so a purge of everything of the site takes its place",
         terms.max_lag.as_secs()
     );
     let wider = Wider { item, why: why.clone() };

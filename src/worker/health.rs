@@ -3,7 +3,9 @@
 
 use super::backoff::LONGEST_BACKOFF;
 use super::milliseconds;
+use crate::cdn::ItemKind;
 use crate::store::{PausedBy, QueueStatus, Verification, WAITING_MS};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Checks in a row that may go unanswered before what was proved counts no more: they follow each other within seconds.
@@ -20,6 +22,8 @@ pub(super) struct Health {
     unanswered: u32,
     /// A purge was refused because of the credentials and waits; none got through since.
     refused: bool,
+    /// The kinds of items whose last purge was answered by a success that proves nothing, and what was missing.
+    unproved: BTreeMap<ItemKind, String>,
     /// Why the last purge call did not get through.
     failure: Option<String>,
     /// How the queue stood when the store was last asked.
@@ -49,6 +53,8 @@ pub(super) enum Checked {
 /// Whether the credentials are known to be good; if not, why.
 #[derive(Debug)]
 enum Proof {
+    /// They were not checked yet.
+    Unchecked,
     Good,
     None(String),
 }
@@ -59,9 +65,10 @@ impl Health {
         Self {
             max_lag_ms: milliseconds(max_lag),
             most_ahead_ms: milliseconds(settle + LONGEST_BACKOFF),
-            proof: Proof::None("the credentials are not checked yet".into()),
+            proof: Proof::Unchecked,
             unanswered: 0,
             refused: false,
+            unproved: BTreeMap::new(),
             failure: None,
             queue: None,
             lagging: false,
@@ -112,6 +119,18 @@ impl Health {
         self.failure = Some(why.to_owned());
     }
 
+    /// A purge of items of these kinds got a success without its proof: whoever answers now, nobody may rely on a purge
+    /// until one is proved again.
+    pub(super) fn unproved(&mut self, kinds: impl Iterator<Item = ItemKind>, why: &str) {
+        self.unproved.extend(kinds.map(|kind| (kind, why.to_owned())));
+        self.failed(why);
+    }
+
+    /// A purge of items of these kinds was proved. It says nothing of the others: an old VCL proves purges, but no bans.
+    pub(super) fn proved(&mut self, kinds: impl Iterator<Item = ItemKind>) {
+        kinds.for_each(|kind| drop(self.unproved.remove(&kind)));
+    }
+
     /// Copies of what was purged were looked at. One that does not tell says nothing.
     pub(super) fn verified(&mut self, seen: Verification) {
         match seen {
@@ -138,8 +157,17 @@ impl Health {
         // It was cancelled.
         let was_emptied = self.refused && queue.pending == 0;
         self.refused &= !was_emptied;
+        // What could not be proved was cancelled, or went out as something else.
+        if queue.pending == 0 {
+            self.unproved.clear();
+        }
         self.queue = Some(queue);
         was_emptied
+    }
+
+    /// Whether what it says is a verdict, and not only that nobody has looked yet.
+    pub(super) fn is_known(&self) -> bool {
+        self.queue.is_some() && !matches!(self.proof, Proof::Unchecked)
     }
 
     pub(super) fn queue(&self) -> Option<&QueueStatus> {
@@ -150,8 +178,14 @@ impl Health {
     pub(super) fn reasons(&self, store: Option<&str>, now_ms: i64) -> Vec<String> {
         let mut reasons = Vec::new();
         reasons.extend(store.map(|why| format!("the store fails: {why}")));
-        if let Proof::None(why) = &self.proof {
-            reasons.push(why.clone());
+        match &self.proof {
+            Proof::Good => {}
+            Proof::Unchecked => reasons.push("the credentials are not checked yet".into()),
+            Proof::None(why) => reasons.push(why.clone()),
+        }
+        // Several kinds mostly lack the same.
+        if let Some(why) = self.unproved.values().next() {
+            reasons.push(format!("a purge was not proved: {why}"));
         }
         if self.stale {
             reasons.push("a copy that is older than its purge is still served".into());
@@ -294,6 +328,35 @@ mod tests {
         check(&health, &["the oldest job waits for 61 s; max_purge_lag is 60 s; the last call: 503"]);
         health.purged();
         check(&health, &["the oldest job waits for 61 s; max_purge_lag is 60 s"]);
+    }
+
+    #[test]
+    fn a_kind_that_is_not_proved_waits_for_its_own_proof() {
+        let mut health = healthy();
+        health.queued(QueueStatus { pending: 2, ..queue() }, NOW);
+        health.unproved([ItemKind::Prefix].into_iter(), "200 without X-Purged");
+        check(&health, &["a purge was not proved: 200 without X-Purged"]);
+        // Tags that are purged say nothing of bans, nor does a check.
+        health.purged();
+        health.proved([ItemKind::Tag].into_iter());
+        health.checked(Checked::Good);
+        check(&health, &["a purge was not proved: 200 without X-Purged"]);
+        health.proved([ItemKind::Tag, ItemKind::Prefix].into_iter());
+        check(&health, &[]);
+        // Cancelled.
+        health.unproved([ItemKind::Prefix].into_iter(), "200 without X-Purged");
+        health.queued(queue(), NOW);
+        check(&health, &[]);
+    }
+
+    #[test]
+    fn the_first_verdict_is_one() {
+        let mut health = new();
+        assert!(!health.is_known());
+        health.queued(queue(), NOW);
+        assert!(!health.is_known());
+        health.checked(Checked::Bad("401".into()));
+        assert!(health.is_known());
     }
 
     #[test]

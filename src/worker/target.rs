@@ -11,6 +11,7 @@ use crate::purge::{Means, State, widest};
 use crate::rewrite::{CdnType, Policy};
 use crate::store::{CdnKey, EndedJob, QueueStatus, Store, StoreHealth};
 use crate::view::{Clock, Freshness, PurgeHealth};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -90,6 +91,8 @@ pub(super) struct Target {
     freshness: Arc<Freshness>,
     pub(super) shared: Arc<Shared>,
     health: Mutex<Health>,
+    /// The first verdict was logged.
+    is_judged: AtomicBool,
     /// What the proxy reads.
     cell: Arc<PurgeHealth>,
 }
@@ -122,6 +125,7 @@ impl Target {
             recheck: Notify::new(),
             shared,
             health: Mutex::new(Health::new(site.max_purge_lag, site.origin_settle)),
+            is_judged: AtomicBool::new(false),
             cell,
         };
         target.cell.set(false);
@@ -171,16 +175,21 @@ impl Target {
 
     /// Tells the health what was seen, and the proxy what follows from it.
     pub(super) fn report(&self, seen: impl FnOnce(&mut Health)) {
-        let reasons = {
+        let (reasons, is_known) = {
             let mut health = self.health();
             seen(&mut health);
-            health.reasons(self.shared.store_health.failure().as_deref(), self.shared.now_ms())
+            let failure = self.shared.store_health.failure();
+            let reasons = health.reasons(failure.as_deref(), self.shared.now_ms());
+            (reasons, health.is_known())
         };
         if self.stop.is_cancelled() {
             return;
         }
         let healthy = reasons.is_empty();
-        if healthy != self.cell.is_healthy() {
+        let is_change = healthy != self.cell.is_healthy();
+        // A CDN starts unhealthy: that it stays so is no change, but the first verdict is news.
+        let is_first = is_known && !self.is_judged.swap(true, Ordering::Relaxed);
+        if is_change || is_first {
             let (site, cdn) = (&self.key.site, &self.key.cdn);
             if healthy {
                 tracing::info!(site, cdn, "purges get through: responses get their long TTL");

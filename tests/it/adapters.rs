@@ -130,7 +130,7 @@ fn cloudfront_is_told_paths_as_it_takes_them_and_else_the_narrowest_wildcard() {
     let (mut names, fallback) = purged("/vendors~about.js");
     names.sort();
     assert_eq!(names, ["/plain", "/plain?*", "/vendors*"]);
-    assert_eq!(fallback, json!(["the CDN refused an item, so /vendors* is purged"]));
+    assert_eq!(fallback, json!(["the CDN refused an item, so a purge of /vendors* takes its place"]));
 
     cdn.change(|vendor| vendor.refused = Some("vendors"));
     let (names, fallback) = purged("/vendors~about.js");

@@ -28,7 +28,8 @@ impl Node {
         let address = origin::serve(move |mut exchange: Exchange| {
             let tags = exchange.asked.header("xkey-purge").to_owned();
             let status = answers.load(Ordering::SeqCst);
-            let is_check = tags.starts_with("origin-shim-check");
+            let is_check = tags.starts_with("origin-shim-check")
+                || exchange.asked.header("x-ban-host").starts_with("origin-shim-check");
             if !is_check {
                 seen.lock().unwrap().push(tags);
             }

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom (besides itself), from the bottom up. `app`, `cli`, `demo` and `main` stand on top of all.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("failpoint", &[]),
+    ("terminal", &[]),
     ("head", &[]),
     ("rewrite", &["head"]),
     ("aem", &["rewrite"]),
@@ -225,6 +226,24 @@ fn files_say_what_they_are_for() {
     };
     let all = sources();
     insist(all.iter().filter(silent).map(|source| format!("{}: begins without //!", source.path)).collect());
+}
+
+/// `terminal.rs` cleans what people see; whoever prints by another way prints what strangers wrote.
+#[test]
+fn all_output_leaves_by_one_way() {
+    const PRINTS: [&str; 4] = ["print!(", "println!(", "stdout()", "stderr().lock()"];
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| source.path != "src/terminal.rs") {
+        for line in source.lines_without_comments() {
+            broken.extend(
+                PRINTS
+                    .iter()
+                    .filter(|print| line.contains(**print))
+                    .map(|print| format!("{}: {print}", source.path)),
+            );
+        }
+    }
+    insist(broken);
 }
 
 #[test]

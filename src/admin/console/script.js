@@ -7,13 +7,14 @@ const $ = (id) => document.getElementById(id);
 let token = sessionStorage.getItem(KEY);
 let purges = []; // as shown, newest first
 let cursor = null; // of the next page
+let sitePages = 1; // that are shown
 let stream = null; // aborts the listener
 const open = new Map(); // purge id -> the purge with its attempts, while its details are shown
 
 /** An element with properties and children; text is only ever text. */
 function make(name, properties = {}, ...children) {
   const element = Object.assign(document.createElement(name), properties);
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
@@ -54,8 +55,16 @@ async function attempt(action) {
 
 // ---- sites
 
-async function showSites() {
-  const { sites } = await call("GET", "/v1/sites");
+async function showSites(more = false) {
+  if (more) sitePages += 1;
+  const sites = [];
+  let next = null;
+  for (let page = 0; page < sitePages && (page === 0 || next); page += 1) {
+    const answer = await call("GET", `/v1/sites${next ? `?cursor=${encodeURIComponent(next)}` : ""}`);
+    sites.push(...answer.sites);
+    next = answer.next_cursor;
+  }
+  $("more-sites").hidden = !next;
   const chosen = $("site").value;
   $("site").replaceChildren(...sites.map(({ name }) => make("option", { value: name }, name)));
   if (sites.some(({ name }) => name === chosen)) $("site").value = chosen;
@@ -124,7 +133,9 @@ function purgeRows(purge) {
     const last = job.attempts.at(-1);
     const told = last && job.state !== "done" ? `${last.outcome}: ${last.message}` : null;
     return make("li", {}, `${job.cdn} `, badge(job.state), " ", copies(job), told && make("p", { className: "soft break" }, told),
-      ...job.fallback.map((text) => make("p", { className: "soft break" }, text)));
+      ...job.fallback.map((text) => make("p", { className: "soft break" }, text)),
+      job.state === "failed" && job.fallback.length > 0 && make("p", { className: "soft break" }, "That failed, too: it was not purged."),
+      job.state === "paused" && make("p", { className: "soft break" }, "Paused: nothing is sent to it until somebody resumes it."));
   });
   const row = make("tr", {},
     make("td", { className: "nowrap" }, make("time", { dateTime: purge.created_at, title: purge.created_at }, clock(purge.created_at))),
@@ -272,7 +283,7 @@ function told(name, data) {
     say(data.accepted ? `The configuration was reloaded: ${count} changes.` : `A reload was refused. ${data.detail}`, !data.accepted);
   }
   if (name === "lagged") soon("purges", () => showPurges());
-  soon("sites", showSites);
+  soon("sites", () => showSites());
 }
 
 // ---- small things
@@ -330,6 +341,7 @@ function leave(why = "") {
   sessionStorage.removeItem(KEY);
   $("live").textContent = "";
   open.clear();
+  sitePages = 1;
   enter();
   say(why, Boolean(why));
 }
@@ -340,7 +352,7 @@ $("login").onsubmit = (event) => {
   $("token").value = "";
   say("");
   attempt(async () => {
-    await call("GET", "/v1/sites");
+    await call("GET", "/v1/sites?limit=1");
     sessionStorage.setItem(KEY, token);
     enter();
   }).then(() => { if (!sessionStorage.getItem(KEY)) token = null; });
@@ -348,6 +360,7 @@ $("login").onsubmit = (event) => {
 $("leave").onclick = () => leave();
 $("state").onchange = () => attempt(() => showPurges());
 $("older").onclick = () => attempt(() => showPurges(true));
+$("more-sites").onclick = () => attempt(() => showSites(true));
 // Ages and queues grow without an event.
 setInterval(() => { if (token && !document.hidden) showSites().catch(() => {}); }, 5000);
 enter();

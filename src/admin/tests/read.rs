@@ -88,7 +88,28 @@ async fn a_site_shows_its_configuration_and_its_cdns() {
             .collect()
     };
     assert_eq!(names(api.call(get("/v1/sites", "cms")).await.json()), ["www"]);
-    assert_eq!(names(api.call(get("/v1/sites", "root")).await.json()), ["www", "shop", "plain"]);
+    assert_eq!(names(api.call(get("/v1/sites", "root")).await.json()), ["plain", "shop", "www"]);
+
+    // In pages: each site once, and the last page says that it is the last.
+    let mut seen = Vec::new();
+    let mut next = "/v1/sites?limit=2".to_owned();
+    loop {
+        let page = api.call(get(&next, "root")).await.json();
+        let cursor = page["next_cursor"].as_str().map(str::to_owned);
+        seen.push(names(page));
+        match cursor {
+            Some(cursor) => next = format!("/v1/sites?limit=2&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, [vec!["plain", "shop"], vec!["www"]]);
+    // A cursor is a place among the names, whether or not that site is still there.
+    assert_eq!(names(api.call(get("/v1/sites?cursor=reloaded", "root")).await.json()), ["shop", "www"]);
+    assert_eq!(names(api.call(get("/v1/sites?cursor=a&limit=1", "cms")).await.json()), ["www"]);
+    for wrong in ["limit=0", "limit=101", "limit=x", "page=2"] {
+        let reply = api.call(get(&format!("/v1/sites?{wrong}"), "root")).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{wrong}");
+    }
 }
 
 #[tokio::test]

@@ -43,6 +43,12 @@ async fn a_failure_is_an_end_too() {
 }
 
 #[tokio::test]
+async fn a_paused_cdn_is_not_waited_for() {
+    let reply = ends(PurgeState::Paused).await;
+    assert_eq!((reply.status, &reply.json()["state"]), (StatusCode::ACCEPTED, &"paused".into()));
+}
+
+#[tokio::test]
 async fn time_that_is_up_is_a_202() {
     let reply = Api::new().call(waiting("0")).await;
     assert_eq!((reply.status, &reply.json()["state"]), (StatusCode::ACCEPTED, &"pending".into()));

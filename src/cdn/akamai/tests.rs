@@ -49,14 +49,14 @@ fn a_body_fills_50_000_bytes_and_no_more() {
 
 #[test]
 fn replies() {
-    use Verdict::{BadCredentials, Done, Later, Refused, Resign, Split};
+    use Verdict::{BadCredentials, Done, Later, Refused, Resign, Split, Unproven};
     let check = |status: u16, headers: &[(&str, &str)], body: &str, one: Verdict, more: Verdict| {
         let reply = reply(status, headers, body);
         assert_eq!(verdicts(&*akamai(), ItemKind::Url, &reply), (one, more), "{status} {body}");
     };
     let accepted = r#"{"httpStatus":201,"detail":"Request accepted","estimatedSeconds":5,"purgeId":"p","supportId":"s"}"#;
     check(201, &[], accepted, Done, Done);
-    check(200, &[], "<html>Welcome</html>", Later(None), Later(None));
+    check(200, &[], "<html>Welcome</html>", Unproven, Unproven);
     // One object poisons the rest.
     let bad_url =
         r#"{"supportId":"s","httpStatus":400,"title":"bad URL","detail":"Invalid or malformed URL 'x'"}"#;
@@ -164,7 +164,7 @@ fn the_rate_limit_status_proves_the_client() {
     };
     check(201, &[("x-ratelimit-remaining", "100")], "", Verdict::Done);
     check(201, &[], r#"{"httpStatus":201,"detail":"Success","supportId":"s"}"#, Verdict::Done);
-    check(200, &[], "<html>", Verdict::Later(None));
+    check(200, &[], "<html>", Verdict::Unproven);
     check(
         401,
         &[],

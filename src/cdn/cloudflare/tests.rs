@@ -25,7 +25,7 @@ fn calls() {
 
 #[test]
 fn replies() {
-    use Verdict::{BadCredentials, Done, Later, Refused, Split};
+    use Verdict::{BadCredentials, Done, Later, Refused, Split, Unproven};
     let check = |status: u16, headers: &[(&str, &str)], body: &str, one: Verdict, more: Verdict| {
         let reply = reply(status, headers, body);
         assert_eq!(verdicts(&*cloudflare(), ItemKind::Tag, &reply), (one, more), "{status} {body}");
@@ -39,8 +39,8 @@ fn replies() {
     check(200, &[], ok, Done, Done);
     // Not an acceptance, although a 200.
     check(200, &[], &failed(1016), Later(None), Later(None));
-    check(200, &[], r#"{"success":false}"#, Later(None), Later(None));
-    check(200, &[], "<html>Welcome</html>", Later(None), Later(None));
+    check(200, &[], r#"{"success":false}"#, Unproven, Unproven);
+    check(200, &[], "<html>Welcome</html>", Unproven, Unproven);
     // A 200 with a known refusal.
     let too_long = r#"{"success":false,"errors":[{"code":1100,"message":"Tag exceeds maximum length"},{"code":1016,"message":"One or more cache purge errors"}],"messages":[],"result":null}"#;
     check(200, &[], too_long, Refused, Split);
@@ -133,5 +133,5 @@ fn what_the_check_says() {
     let invalid = r#"{"success":false,"errors":[{"code":1000,"message":"Invalid API Token"}]}"#;
     check(401, invalid, Verdict::BadCredentials, "1000 Invalid API Token");
     check(503, "", Verdict::Later(None), "503");
-    check(200, "<html>", Verdict::Later(None), "<html>");
+    check(200, "<html>", Verdict::Unproven, "<html>");
 }

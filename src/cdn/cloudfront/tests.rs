@@ -108,7 +108,7 @@ const ACCEPTED: &str = "<?xml version=\"1.0\"?>\n<Invalidation xmlns=\"http://cl
 
 #[test]
 fn replies() {
-    use Verdict::{BadCredentials, Done, Later, Refused, Resign, Split};
+    use Verdict::{BadCredentials, Done, Later, Refused, Resign, Split, Unproven};
     let check = |status: u16, body: &str, one: Verdict, more: Verdict| {
         let reply = reply(status, &[], body);
         assert_eq!(verdicts(&*cloudfront(), ItemKind::Url, &reply), (one, more), "{status} {body}");
@@ -116,8 +116,8 @@ fn replies() {
     check(201, ACCEPTED, Done, Done);
     check(200, ACCEPTED, Done, Done);
     check(201, &ACCEPTED[..ACCEPTED.len() - 90], Done, Done);
-    check(200, "<html>Welcome</html>", Later(None), Later(None));
-    check(201, "", Later(None), Later(None));
+    check(200, "<html>Welcome</html>", Unproven, Unproven);
+    check(201, "", Unproven, Unproven);
     let code = |status: u16, code: &str, one: Verdict, more: Verdict| {
         check(status, &failed(code, "m"), one.clone(), more.clone());
         let other_form = format!("<Errors><Error><Code>{code}</Code><Message>m</Message></Error></Errors>");
@@ -188,7 +188,7 @@ fn what_the_check_says() {
     check(403, &failed("AccessDenied", "not authorized"), Verdict::Refused, "cloudfront:ListInvalidations");
     check(404, &failed("NoSuchDistribution", "no"), Verdict::Refused, "NoSuchDistribution");
     check(400, &failed("Throttling", "Rate exceeded"), Verdict::Later(None), "Rate exceeded");
-    check(200, "<html/>", Verdict::Later(None), "<html/>");
+    check(200, "<html/>", Verdict::Unproven, "<html/>");
     let wait =
         cloudfront().classify(&reply(503, &[("retry-after", "3")], &failed("ServiceUnavailable", "m")));
     assert_eq!(wait.verdict, Verdict::Later(Some(Duration::from_secs(3))));

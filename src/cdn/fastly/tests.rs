@@ -50,7 +50,7 @@ fn the_answer_to_a_full_call_can_be_read_whole() {
 
 #[test]
 fn replies() {
-    use Verdict::{BadCredentials, Done, Later, Partial, Refused, Split};
+    use Verdict::{BadCredentials, Done, Later, Partial, Refused, Split, Unproven};
     let date = ("date", "Mon, 23 Nov 2026 12:00:00 GMT");
     let reset = ("fastly-ratelimit-reset", "1795435320");
     // Status, headers, body; what one item and several become.
@@ -68,10 +68,10 @@ fn replies() {
     check(all, 200, &[], r#"{"status":"ok"}"#, Done, Done);
     // A tag without an id was not purged.
     check(tag, 200, &[], r#"{"a":"108-1"}"#, Done, Partial(vec![1]));
-    check(tag, 200, &[], r#"{"b":"108-1"}"#, Later(None), Partial(vec![0]));
-    check(tag, 200, &[], r#"{"c":"108-1"}"#, Later(None), Later(None));
+    check(tag, 200, &[], r#"{"b":"108-1"}"#, Unproven, Partial(vec![0]));
+    check(tag, 200, &[], r#"{"c":"108-1"}"#, Unproven, Unproven);
     // Somebody else answered.
-    check(url, 200, &[], "<html>Welcome</html>", Later(None), Later(None));
+    check(url, 200, &[], "<html>Welcome</html>", Unproven, Unproven);
     check(url, 302, &[], "", Later(None), Later(None));
     check(tag, 429, &[date, reset], r#"{"msg":"Rate limit exceeded"}"#, later(120), later(120));
     check(tag, 429, &[("retry-after", "9")], "", later(9), later(9));

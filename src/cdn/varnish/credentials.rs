@@ -1,15 +1,18 @@
-//! Whether Varnish's nodes let this machine purge: a key that nothing carries is marked stale at each of them.
+//! Whether Varnish's nodes let this machine purge, and prove it: at each of them a key that nothing carries is marked stale,
+//! and a host that nobody has is banned.
 
-use super::{Varnish, classify_node};
-use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question};
-use crate::cdn::pack::Group;
-use crate::cdn::{ItemKind, Reply, RequestError, SignContext, Verdict};
+use super::{Varnish, classify, unused};
+use crate::cdn::credentials::{Answer, Answers, CredentialReport, Credentials, Draft, Question};
+use crate::cdn::{Reply, RequestError, SignContext, Verdict};
 use crate::config;
 
 const ACL: &str = "Add this machine's address to `acl purgers` in the node's VCL and load it again. The purge must come \
     straight from the shim: one that a proxy forwarded is refused.";
 const VCL: &str = "Load `config/varnish.vcl` of origin-shim on the node (varnishadm vcl.load, vcl.use), or include it in your \
     own VCL; the modules xkey and var come with varnish-modules.";
+
+const OLD: &str = "Load `config/varnish.vcl` of this release on the node (varnishadm vcl.load, vcl.use), or carry its `sub shim_ban` \
+    over into your own VCL; the cache keeps its content.";
 
 impl Credentials for Varnish {
     fn questions(
@@ -21,39 +24,53 @@ impl Credentials for Varnish {
         if !so_far.0.is_empty() {
             return Ok(Vec::new());
         }
-        let names = vec![format!("origin-shim-check-{}", sign.nonce)];
-        let group = Group { kind: ItemKind::Tag, hard: false, names, bytes: 0 };
-        let question = |node: &String| Ok(Question { name: "node", request: self.purge(node, &group)? });
-        self.api_urls.iter().map(question).collect()
+        let mut questions = Vec::with_capacity(2 * self.api_urls.len());
+        for node in &self.api_urls {
+            for (name, group) in ["node", "ban"].into_iter().zip(unused(false, sign)) {
+                questions.push(Question { name, request: self.purge(node, &group)? });
+            }
+        }
+        Ok(questions)
     }
 
     fn report(&self, _cdn: &config::Cdn, answers: Answers<'_>) -> CredentialReport {
         let mut draft = Draft::new(&[]);
-        for (node, answer) in self.api_urls.iter().zip(answers.0) {
-            match &answer.outcome {
-                Err(why) => draft.unreachable(&format!("The node {node}"), why),
-                Ok(reply) => describe_node(&mut draft, node, reply),
-            }
+        for (node, answers) in self.api_urls.iter().zip(answers.0.chunks(2)) {
+            describe_node(&mut draft, node, answers);
         }
         draft.finish()
     }
 }
 
-fn describe_node(draft: &mut Draft<'_>, node: &str, reply: &Reply) {
-    let status = reply.status.as_u16();
-    match (classify_node(reply).verdict, status) {
-        (Verdict::Done, _) => draft.proved(format!("The node {node} purges.")),
-        (_, 200) => draft.error(
+/// What is wrong with a node's purges is told; of its bans only where its purges are good.
+fn describe_node(draft: &mut Draft<'_>, node: &str, answers: &[Answer]) {
+    let mut replies = Vec::with_capacity(answers.len());
+    for answer in answers {
+        match &answer.outcome {
+            Err(why) => return draft.unreachable(&format!("The node {node}"), why),
+            Ok(reply) => replies.push(reply),
+        }
+    }
+    let bad = replies.iter().position(|reply| classify(reply).verdict != Verdict::Done);
+    let Some(bad) = bad else { return draft.proved(format!("The node {node} purges.")) };
+    let reply = replies[bad];
+    let kind = if bad == 0 { "this kind of purge" } else { "BAN" };
+    match reply.status.as_u16() {
+        200 if bad == 1 => draft.error(
+            format!(
+                "The node {node} proves its purges, but not its bans (no X-Purged), as an older copy of our VCL: purges of \
+                 prefixes and of everything would not be done."
+            ),
+            OLD,
+        ),
+        200 => draft.error(
             format!("The node {node} answered 200, but not as the VCL of origin-shim does (no X-Purged)."),
             VCL,
         ),
-        (_, 403) => draft
+        403 => draft
             .error(format!("The node {node} does not let this machine purge: {}", said(draft, reply)), ACL),
-        (_, 400 | 404 | 405 | 501) => {
-            draft.error(
-                format!("The node {node} does not know this kind of purge: {}", said(draft, reply)),
-                VCL,
-            );
+        400 | 404 | 405 | 501 => {
+            draft.error(format!("The node {node} does not know {kind}: {}", said(draft, reply)), VCL);
         }
         _ => draft.unforeseen(&format!("The node {node}"), &said(draft, reply)),
     }
@@ -76,19 +93,29 @@ mod tests {
             let api_urls = (1..=count).map(|node| format!("http://10.0.0.{node}")).collect();
             cdn(config::CdnSettings::Varnish { api_urls })
         };
-        assert_eq!(asked(&nodes(2), &[], false), ["node: PURGE /", "node: PURGE /"]);
-        let good = ("node", Ok(reply(200, &[("x-purged", "0")], "Purged\n")));
-        assert!(asked(&nodes(1), std::slice::from_ref(&good), true).is_empty());
-        cases.case("Two good nodes", told(&nodes(2), &[good.clone(), good.clone()]));
+        assert_eq!(
+            asked(&nodes(2), &[], false),
+            ["node: PURGE /", "ban: BAN /", "node: PURGE /", "ban: BAN /"]
+        );
+        let good = [
+            ("node", Ok(reply(200, &[("x-purged", "0")], "Purged\n"))),
+            ("ban", Ok(reply(200, &[("x-purged", "ban")], "Purged\n"))),
+        ];
+        assert!(asked(&nodes(1), &good, true).is_empty());
+        cases.case("Two good nodes", told(&nodes(2), &[good.clone(), good.clone()].concat()));
+        let twice = |answer: fn() -> Result<Reply, String>| [("node", answer()), ("ban", answer())];
+        let [purge, ban] = good.clone();
         let answers = [
             good,
-            ("node", said(403, "Not allowed to purge\n")),
-            ("node", said(200, "<html>")),
-            ("node", said(501, "")),
-            ("node", said(503, "Backend fetch failed")),
-            ("node", silence()),
+            twice(|| said(403, "Not allowed to purge\n")),
+            twice(|| said(200, "<html>")),
+            [purge.clone(), ("ban", said(200, "Purged\n"))],
+            [purge, ("ban", said(400, "Needs xkey-purge"))],
+            twice(|| said(501, "")),
+            twice(|| said(503, "Backend fetch failed")),
+            [("node", silence()), ban],
         ];
-        cases.case("One good node of six", told(&nodes(6), &answers));
+        cases.case("One good node of eight", told(&nodes(8), &answers.concat()));
         cases.check();
     }
 }

@@ -45,9 +45,9 @@ fn prefixes_match_each_of_their_spellings() {
 
 #[test]
 fn replies() {
-    use Verdict::{BadCredentials, Done, Later, Refused, Split};
+    use Verdict::{BadCredentials, Done, Later, Refused, Split, Unproven};
     let check = |status: u16, one: Verdict, more: Verdict| {
-        let reply = reply(status, &[], "");
+        let reply = reply(status, &[("x-purged", "0")], "");
         assert_eq!(verdicts(&*varnish(), ItemKind::Tag, &reply), (one, more), "{status}");
     };
     check(200, Done, Done);
@@ -60,25 +60,36 @@ fn replies() {
     for status in [404, 410, 411] {
         check(status, Refused, Refused);
     }
-    for status in [204, 301, 429, 500, 501, 503] {
+    check(204, Unproven, Unproven);
+    for status in [301, 429, 500, 501, 503] {
         check(status, Later(None), Later(None));
     }
 }
 
 #[test]
-fn every_node_must_take_the_check() {
-    let purged = [("x-varnish", "7"), ("x-purged", "0")];
-    let check = |statuses: &[u16], headers: &[(&str, &str)], verdict: Verdict, words: &str| {
-        let replies: Vec<_> = statuses.iter().map(|status| reply(*status, headers, "")).collect();
+fn every_node_must_prove_a_purge_and_a_ban() {
+    const PURGED: (u16, &str) = (200, "0");
+    const BANNED: (u16, &str) = (200, "ban");
+    let check = |answers: &[(u16, &str)], verdict: Verdict, words: &str| {
+        let reply = |(status, proof): &(u16, &str)| match *proof {
+            "" => reply(*status, &[("x-varnish", "7")], "Purged"),
+            proof => reply(*status, &[("x-varnish", "7"), ("x-purged", proof)], ""),
+        };
+        let replies: Vec<_> = answers.iter().map(reply).collect();
         let classified = varnish().classify_check(&replies);
-        assert_eq!((classified.verdict, classified.message.as_str()), (verdict, words), "{statuses:?}");
+        assert_eq!((classified.verdict, classified.message.as_str()), (verdict, words), "{answers:?}");
     };
-    check(&[200, 200], &purged, Verdict::Done, "200 OK");
-    check(&[200, 503], &purged, Verdict::Later(None), "node 2: 503 Service Unavailable");
-    check(&[403, 200], &purged, Verdict::BadCredentials, "node 1: 403 Forbidden");
-    check(&[200], &purged, Verdict::Later(None), "no answer");
-    check(&[], &purged, Verdict::Later(None), "no answer");
+    check(&[PURGED, BANNED, PURGED, BANNED], Verdict::Done, "200 OK");
+    check(&[PURGED, BANNED, (503, "0"), BANNED], Verdict::Later(None), "node 2: 503 Service Unavailable");
+    check(&[(403, "0"), BANNED, PURGED, BANNED], Verdict::BadCredentials, "node 1: 403 Forbidden");
+    check(&[PURGED, (405, "0"), PURGED, BANNED], Verdict::BadCredentials, "node 1: 405 Method Not Allowed");
+    for too_few in [&[PURGED, BANNED][..], &[PURGED, BANNED, PURGED], &[]] {
+        check(too_few, Verdict::Later(None), "no answer");
+    }
     // The origin said so, not Varnish.
-    let words = "node 1: a 200 without X-Purged: the VCL of origin-shim does not answer here";
-    check(&[200, 200], &[], Verdict::Later(None), words);
+    let words = "node 2: 200 without X-Purged, so the VCL of origin-shim does not answer here: Purged";
+    check(&[PURGED, BANNED, (200, ""), (200, "")], Verdict::Unproven, words);
+    // The VCL of an earlier release.
+    let words = format!("node 1: {OLD_VCL}");
+    check(&[PURGED, (200, ""), PURGED, BANNED], Verdict::Unproven, &words);
 }

@@ -1,8 +1,8 @@
 //! `check --credentials`: a report for each CDN of each site.
 
 use crate::cdn::{CdnReport, Level, Sender, Usable, report_site};
-use crate::cli::print;
 use crate::config::Config;
+use crate::terminal::print;
 use serde::Serialize;
 use std::fmt::Write;
 

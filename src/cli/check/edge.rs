@@ -91,26 +91,17 @@ pub async fn check(url: &str, args: &EdgeArgs) -> anyhow::Result<Checked> {
 
 /// The site that serves `host`: by its name, by a wildcard, or by default.
 async fn site_of(client: &Client, host: &str) -> anyhow::Result<Option<Site>> {
-    #[derive(Deserialize)]
-    struct Sites {
-        sites: Vec<Site>,
-    }
-    let mut sites = client.get(&["v1", "sites"], &[]).await?.json::<Sites>()?.sites;
-    let rank = |site: &Site| {
-        let exact = site.hosts.iter().any(|name| name == host);
-        let wildcard =
-            || site.hosts.iter().any(|name| name.strip_prefix('*').is_some_and(|end| host.ends_with(end)));
-        match () {
-            () if exact => Some(0),
-            () if wildcard() => Some(1),
-            () if site.default => Some(2),
-            () => None,
-        }
+    let sites: Vec<Site> = client.sites().await?;
+    // How exactly a site claims the host: by so many of its characters, by all of them best.
+    let claim = |site: &Site| {
+        let of_name = |name: &String| match name.strip_prefix('*') {
+            Some(end) => host.ends_with(end).then_some(end.len()),
+            None => (name == host).then_some(usize::MAX),
+        };
+        site.hosts.iter().filter_map(of_name).max().or(site.default.then_some(0))
     };
-    let best = (0..sites.len())
-        .filter(|index| rank(&sites[*index]).is_some())
-        .min_by_key(|index| rank(&sites[*index]));
-    Ok(best.map(|index| sites.swap_remove(index)))
+    let claims = sites.into_iter().filter_map(|site| Some((claim(&site)?, site)));
+    Ok(claims.max_by_key(|(claim, _)| *claim).map(|(_, site)| site))
 }
 
 /// What is visited, and by whom.

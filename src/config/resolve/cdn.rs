@@ -8,6 +8,7 @@ use crate::config::secret::{Secret, SecretRef};
 use crate::config::{Cdn, CdnSettings, Everything, Rate, duration};
 use crate::rewrite::{CdnType, Dialect};
 use http::HeaderName;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 pub(super) fn resolve(file: &file::Cdn, site_hosts: &[String], accounts: &Accounts, at: &At<'_>) -> Cdn {
@@ -43,10 +44,10 @@ fn hosts(file: &file::Cdn, site_hosts: &[String], at: &At<'_>) -> Vec<String> {
     let Some(given) = &file.hosts else {
         return site_hosts.iter().filter(|host| !host.starts_with("*.")).cloned().collect();
     };
-    let mut hosts = Vec::new();
+    let (mut hosts, mut taken) = (Vec::new(), HashSet::new());
     for (at, text) in at.each(given) {
         let Some(host) = at.ok(host::exact(text)) else { continue };
-        if hosts.contains(&host) {
+        if !taken.insert(host.clone()) {
             at.error("is in the list already");
         }
         hosts.push(host);
@@ -250,21 +251,20 @@ fn varnish_nodes(file: &file::Cdn, at: &At<'_>) -> Vec<String> {
 /// Which CDNs share a rate. A default name comes from the first CDN in the file with the same identity, never from a
 /// credential: account names stand in metrics and in the store.
 pub(super) struct Accounts {
-    /// Identities in file order, with the default account's name.
-    known: Vec<(Identity, String)>,
+    /// The default account's name of each identity.
+    known: HashMap<Identity, String>,
 }
 
 impl Accounts {
     /// The accounts of a file.
     pub(super) fn of(file: &File) -> Self {
-        let mut known: Vec<(Identity, String)> = Vec::new();
+        let mut known = HashMap::new();
         for site in &file.sites {
             for cdn in &site.cdns {
-                let identity = Identity::of(cdn);
-                if !known.iter().any(|(other, _)| *other == identity) {
+                known.entry(Identity::of(cdn)).or_insert_with(|| {
                     let name = cdn.name.as_deref().unwrap_or(cdn.cdn_type.as_str());
-                    known.push((identity, format!("{}/{name}", site.name)));
-                }
+                    format!("{}/{name}", site.name)
+                });
             }
         }
         Self { known }
@@ -272,15 +272,14 @@ impl Accounts {
 
     /// `type:name`. Given names have no slash, so they never meet a default one.
     fn of_cdn(&self, cdn: &file::Cdn) -> String {
-        let identity = Identity::of(cdn);
-        let default = self.known.iter().find(|(other, _)| *other == identity).map(|(_, name)| name.as_str());
+        let default = self.known.get(&Identity::of(cdn)).map(String::as_str);
         let name = cdn.account.as_deref().or(default).unwrap_or_default();
         format!("{}:{name}", cdn.cdn_type.as_str())
     }
 }
 
 /// To whom a CDN grants its rate, as the file writes it.
-#[derive(PartialEq)]
+#[derive(PartialEq, Eq, Hash)]
 enum Identity {
     /// Fastly, Akamai and Cloudflare count per customer, whom the credential names.
     Credential(CdnType, Option<SecretRef>),

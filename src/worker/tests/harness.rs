@@ -163,6 +163,7 @@ impl Adapter for FakeAdapter {
         let after = reply.headers.get("retry-after").and_then(|after| after.to_str().ok()?.parse().ok());
         let verdict = match reply.status.as_u16() {
             200 => Verdict::Done,
+            299 => Verdict::Unproven,
             207 => Verdict::Partial(vec![0]),
             498 => Verdict::Resign,
             400 | 413 => Verdict::Split,

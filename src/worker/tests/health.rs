@@ -91,6 +91,37 @@ async fn a_check_that_cannot_tell_leaves_it_to_the_first_purge() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_success_without_proof_is_sent_again_and_nobody_relies_on_purges_meanwhile() {
+    let is_back = |cdn: &FakeCdn| cdn.elapsed_ms() >= 10_000;
+    let shim = Shim::new(FakeCdn::new(move |cdn, _| if is_back(cdn) { OK } else { Some((299, None)) }));
+    let engine = shim.start();
+    shim.until_healthy(true).await;
+    shim.accept("p1", &["a"]).await;
+    engine.wake("www");
+    // At once, not when the purge has waited for too long; and a good check says nothing against it.
+    shim.until_healthy(false).await;
+    assert!(shim.cdn.elapsed_ms() < 2_000);
+    assert_eq!(engine.status("www")[0].reasons, ["a purge was not proved: the CDN says 299"]);
+    assert_ne!(shim.purge("p1").await.state, State::Done);
+    shim.until_state("p1", State::Done).await;
+    assert!(is_back(&shim.cdn));
+    let outcomes = shim.outcomes("p1").await;
+    assert_eq!((outcomes.first(), outcomes.last()), (Some(&"unproven".to_owned()), Some(&"done".to_owned())));
+    shim.until_healthy(true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_somebody_else_answers_is_bad() {
+    let somebody = |cdn: &FakeCdn| if cdn.elapsed_ms() < 1_000 { OK } else { Some((299, None)) };
+    let shim = Shim::new(FakeCdn::new(|_, _| OK).with_check(somebody));
+    let engine = shim.start();
+    shim.until_healthy(true).await;
+    seconds(610).await;
+    assert!(!shim.is_healthy());
+    assert_eq!(engine.status("www")[0].reasons, ["the credentials could not be proved: the CDN says 299"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_purge_that_waits_too_long_is_unhealthy() {
     let shim = Shim::new(FakeCdn::new(|_, _| Some((429, Some(3_600)))));
     let engine = shim.start();

@@ -236,7 +236,7 @@ async fn what_would_take_too_long_becomes_the_site() {
         shim.until_state(id, State::Done).await;
     }
     assert_eq!(shim.cdn.calls()[calls..], [SITE]);
-    let why = "at the CDN's rate it would take longer than max_purge_lag (60 s), so everything of the site is purged";
+    let why = "at the CDN's rate it would take longer than max_purge_lag (60 s), so a purge of everything of the site takes its place";
     for id in ["small-000", "small-599", "bulk"] {
         let job = &shim.purge(id).await.jobs[0];
         assert_eq!((job.fallback.as_slice(), job.attempts.len()), ([why.to_owned()].as_slice(), 1), "{id}");

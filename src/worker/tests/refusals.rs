@@ -4,7 +4,7 @@ use super::harness::{Answer, FakeCdn, NOT_THE_FIRST, OK, Received, Shim, State};
 use super::*;
 
 const SITE: &str = "site-www";
-const WHY: &str = "the CDN refused an item, so everything of the site is purged";
+const WHY: &str = "the CDN refused an item, so a purge of everything of the site takes its place";
 
 /// Refuses every call that carries one of these.
 fn refusing(poison: &'static [&str], status: u16) -> FakeCdn {
@@ -83,13 +83,13 @@ async fn something_a_little_broader_is_tried_before_the_site() {
     shim.until_state("p1", State::Done).await;
     assert_eq!(shim.cdn.calls(), ["a ~b", "a", "~b", "wide-b"]);
     let fallback = &shim.purge("p1").await.jobs[0].fallback;
-    assert_eq!(*fallback, ["the CDN refused an item, so wide-b is purged"]);
+    assert_eq!(*fallback, ["the CDN refused an item, so a purge of wide-b takes its place"]);
 
     shim.accept("p2", &["~d"]).await;
     shim.until_state("p2", State::Done).await;
     assert_eq!(shim.cdn.calls()[4..], ["~d", "wide-d", SITE]);
     let fallback = &shim.purge("p2").await.jobs[0].fallback;
-    assert_eq!(*fallback, ["the CDN refused an item, so wide-d is purged", WHY]);
+    assert_eq!(*fallback, ["the CDN refused an item, so a purge of wide-d takes its place", WHY]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,8 +50,10 @@ impl Vendor for Node {
             _ => return Answer::new(400, "Needs xkey-purge, xkey-softpurge or x-purge-mode\n"),
         };
         let answer = Answer::new(200, "Purged\n").with("x-varnish", 32770);
-        let answer = if call.method() == "PURGE" { answer.with("x-purged", purged.len()) } else { answer };
-        answer.purging(purged)
+        match call.method().as_str() {
+            "PURGE" => answer.with("x-purged", purged.len()).purging(purged),
+            _ => answer.with("x-purged", "ban").purging(purged),
+        }
     }
 
     fn too_many(&mut self) -> Answer {

@@ -37,18 +37,14 @@ impl Varnish {
     fn try_start(backend: SocketAddr, on_response: &str) -> Result<Self, String> {
         let dir = TempDir::new().unwrap();
         let address = free_address();
-        let shipped =
-            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/varnish.vcl")).unwrap();
         let vcl = dir.path().join("test.vcl");
-        let here = format!(".port = \"{}\"", backend.port());
-        assert_eq!(shipped.matches(".port = \"8080\"").count(), 1);
         // What stands behind is run behind.
         let on_response = format!("sub vcl_backend_response {{\n{on_response}\n}}\n");
-        fs::write(&vcl, shipped.replace(".port = \"8080\"", &here) + &on_response).unwrap();
+        fs::write(&vcl, shipped(backend) + &on_response).unwrap();
 
         let mut command = Command::new("varnishd");
         // No jail: the test's user is enough, and a temporary directory is closed to others.
-        command.args(["-F", "-j", "none", "-T", "none", "-s", "malloc,64m"]);
+        command.args(["-F", "-j", "none", "-T", "127.0.0.1:0", "-s", "malloc,64m"]);
         command
             .arg("-n")
             .arg(dir.path().join("varnish"))
@@ -59,6 +55,24 @@ impl Varnish {
         let mut process = Process::start("varnishd", command, dir.path());
         process.wait_until(|| listens(address))?;
         Ok(Self { address, _process: process, dir })
+    }
+
+    /// Replaces the VCL, as an operator does; what is stored stays.
+    pub fn use_vcl(&self, text: &str) {
+        let name = format!("v{}", fs::read_dir(self.dir.path()).unwrap().count());
+        let file = self.dir.path().join(format!("{name}.vcl"));
+        fs::write(&file, text).unwrap();
+        self.manage(&["vcl.load", &name, file.to_str().unwrap()]);
+        self.manage(&["vcl.use", &name]);
+    }
+
+    fn manage(&self, arguments: &[&str]) {
+        let mut command = Command::new("varnishadm");
+        // A busy machine compiles a VCL for longer than the usual 5 s.
+        command.args(["-t", "60", "-n"]).arg(self.dir.path().join("varnish")).args(arguments);
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said));
     }
 
     /// The edge TTL in seconds that our VCL gave to the last response for `target`, from Varnish's own log.
@@ -74,4 +88,11 @@ impl Varnish {
             set.split_whitespace().nth(3)?.parse().ok()
         })
     }
+}
+
+/// The VCL that we ship, before this backend.
+pub fn shipped(backend: SocketAddr) -> String {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/varnish.vcl")).unwrap();
+    assert_eq!(text.matches(".port = \"8080\"").count(), 1);
+    text.replace(".port = \"8080\"", &format!(".port = \"{}\"", backend.port()))
 }

@@ -123,8 +123,12 @@ fn the_filter_can_be_changed_by_a_call() {
     shim.lines("origin_shim::proxy::respond", 1);
     assert_eq!(shim.filter("PUT", r#"{"filter": "error"}"#), (200, r#"{"filter":"error"}"#.to_owned()));
     assert_eq!(visit(), 502);
-    assert_eq!(shim.filter("PUT", r#"{"filter": "what=ever=this"}"#).0, 422);
-    assert_eq!(shim.filter("PUT", r#"{"filter": "origin_shim::proxy=warn"}"#).0, 200);
+    for wrong in
+        ["what=ever=this", "verbose", "info;debug", "off", "origin_shim::proxy=warn", "info,audit=off"]
+    {
+        assert_eq!(shim.filter("PUT", &format!(r#"{{"filter": "{wrong}"}}"#)).0, 422, "{wrong}");
+    }
+    assert_eq!(shim.filter("PUT", r#"{"filter": "error,origin_shim::proxy=warn"}"#).0, 200);
     assert_eq!(visit(), 502);
     assert_eq!(shim.lines("origin_shim::proxy::respond", 2).len(), 2);
     let audit = shim.lines("audit", 2);

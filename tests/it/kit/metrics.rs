@@ -46,7 +46,9 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
         "decision" => Outcome::ALL.map(Outcome::as_str).to_vec(),
         "reason" => Reason::ALL.map(Reason::as_str).to_vec(),
         "kind" => OriginErrorKind::ALL.map(OriginErrorKind::as_str).to_vec(),
-        "outcome" => vec!["done", "later", "unreachable", "split", "refused", "bad-credentials"],
+        "outcome" => {
+            vec!["done", "partial", "later", "unproven", "unreachable", "split", "refused", "bad-credentials"]
+        }
         "state" => vec!["done", "failed", "cancelled", "used", "avoided"],
         "status" => vec!["1xx", "2xx", "3xx", "4xx", "5xx"],
         "result" => vec!["accepted", "refused"],

@@ -1,6 +1,6 @@
 //! What `check --edge` found, step by step.
 
-use crate::cli::client::plain;
+use crate::terminal::clean;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 
@@ -60,7 +60,8 @@ impl Checked {
     fn add(&mut self, name: &'static str, state: State, text: &str, advice: Option<&str>) {
         self.proved &= state == State::Ok;
         // Servers wrote some of this.
-        self.steps.push(Step { name, state, text: plain(text), advice: advice.map(plain) });
+        let advice = advice.map(|advice| clean(advice).into_owned());
+        self.steps.push(Step { name, state, text: clean(text).into_owned(), advice });
     }
 }
 
@@ -101,7 +102,7 @@ mod tests {
           reached  ok       The page came through fastly.
           opt-in   unclear  Others came.
                             -> Try again.
-          cached   FAILED   No copy [2J was served.
+          cached   FAILED   No copy\u{1b}[2J was served.
                             -> Look.
           fresh    skipped  Not tried.
         ");

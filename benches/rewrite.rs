@@ -93,6 +93,7 @@ fn decision(c: &mut Criterion) {
                         method: &Method::GET,
                         path: black_box(PATH),
                         authorization: false,
+                        bound: false,
                         cookie: false,
                         asked: Asked::default(),
                     };
@@ -131,6 +132,7 @@ fn remembered(c: &mut Criterion) {
                     method: &Method::GET,
                     path,
                     authorization: false,
+                    bound: false,
                     cookie: false,
                     asked: Asked::default(),
                 };

@@ -145,6 +145,7 @@ impl<'c> Case<'c> {
             method,
             path,
             authorization: request.contains(&header::AUTHORIZATION),
+            bound: bound_auth::is_in_request(request),
             cookie: request.contains(&header::COOKIE),
             // Of whoever reads a URL it is not known by which scheme the visitor will come.
             asked: Asked {

@@ -164,13 +164,13 @@ async fn exchange(
         trailers.announce(site, head.version, &mut response);
         body.trailers = body.may_have_trailers().then(|| Box::new(trailers));
     }
-    let facts = respond::facts(head, key_fields, &host, flight.trusted, response.status);
+    let facts = respond::facts(head, (key_fields, binds), &host, flight.trusted, response.status);
     respond::locate(&mut response, site, facts);
     flight.status = Some(response.status);
     if let Some(untagged) = untagged {
         untagged.answered(site, &response, flight);
     }
-    if binds && opt_in.edge.is_ok() {
+    if binds && rewrites {
         bound_auth::make_private(&mut response.headers);
     }
     flight.decision = match opt_in.edge {

@@ -39,7 +39,7 @@ pub(super) fn head(
 /// What the rewriting needs to know of the request.
 pub(super) fn facts<'a>(
     request: &'a RequestHead,
-    key_fields: &KeyFields<'_>,
+    (key_fields, bound): (&KeyFields<'_>, bool),
     host: &'a HeaderValue,
     trusted: bool,
     status: StatusCode,
@@ -55,7 +55,7 @@ pub(super) fn facts<'a>(
         false => Asked::default(),
     };
     let KeyFields { authorization, cookie, .. } = *key_fields;
-    RequestFacts { method, path: uri.path(), authorization, cookie, asked }
+    RequestFacts { method, path: uri.path(), authorization, bound, cookie, asked }
 }
 
 /// What a trusted peer says of the visitor's connection.

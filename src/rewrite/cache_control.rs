@@ -413,6 +413,58 @@ mod tests {
     }
 
     #[test]
+    fn what_forbids_beyond_doubt() {
+        let check = |line: &str, syntax: Syntax, expected: bool| {
+            let line = HeaderValue::from_str(line).unwrap();
+            assert_eq!(CacheControl::forbids_beyond_doubt([&line], syntax), expected, "{line:?} {syntax:?}");
+        };
+        let cache_control = |line, expected| check(line, Syntax::CacheControl, expected);
+        cache_control("private", true);
+        cache_control("x=1, no-store", true);
+        // Some caches take this for one directive with a strange name.
+        cache_control("no-cache; x", false);
+        cache_control("x; private", false);
+        cache_control("max-age=0", true);
+        cache_control("max-age=0, s-maxage=60", false);
+        cache_control("max-age=60, max-age=0", false);
+        cache_control("max-age=0x", false);
+        cache_control("max-age=", false);
+        check("no-store;x", Syntax::Targeted, true);
+        check("max-age=0;x", Syntax::Targeted, true);
+        // Its lifetimes have units.
+        check("max-age=0s", Syntax::EdgeControl, true);
+        check("max-age=s0", Syntax::EdgeControl, false);
+        check("max-age=60s", Syntax::EdgeControl, false);
+    }
+
+    #[test]
+    fn what_is_broken_grants_and_shortens_nothing() {
+        let check_lifetime = |line: &str, expected: Option<u32>| {
+            let line = HeaderValue::from_str(line).unwrap();
+            assert_eq!(CacheControl::parse([&line]).shared_lifetime(), expected, "{line:?}");
+        };
+        check_lifetime("public, x=\"max-age=60", None);
+        check_lifetime("public, x=\"max-age=00", Some(0));
+        check_lifetime("public, x=\"s-maxage=60", None);
+        check_lifetime("public, x=\"s-maxage=0", Some(0));
+    }
+
+    #[test]
+    fn which_directives_are_malformed() {
+        let check = |line: &str, expected: bool| {
+            let malformed = directives(line.as_bytes(), Syntax::CacheControl).any(|of| of.is_malformed());
+            assert_eq!(malformed, expected, "{line:?}");
+        };
+        for line in ["max-age=60", "max-age=6x", "x", "x=y", "x=\"a, b\"", "private=\"x\"", "max-age=\"60\""]
+        {
+            check(line, false);
+        }
+        for line in ["max-age=6\"", "max-age=@", "max-age=", "x=\"a", "x@=1", "max-age 60", "x=\"a\"b"] {
+            check(line, true);
+        }
+    }
+
+    #[test]
     fn edge_control() {
         let check = |line: &str, expected: CacheControl| {
             let line = HeaderValue::from_str(line).unwrap();

@@ -23,6 +23,9 @@ pub struct RequestFacts<'a> {
     pub path: &'a str,
     /// Whether the request carried `Authorization`.
     pub authorization: bool,
+    /// Whether that authenticates the connection instead of the request (RFC 4559 §6). No rule can make the answer anybody
+    /// else's.
+    pub bound: bool,
     /// Whether the request carried `Cookie`.
     pub cookie: bool,
     /// What else of its URL a redirect is held against.

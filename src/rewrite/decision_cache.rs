@@ -47,10 +47,10 @@ struct Facts(u64);
 impl Facts {
     fn of(site: u32, request: RequestFacts<'_>, edge: Edge<'_>, status: StatusCode) -> Self {
         let is_get = matches!(*request.method, Method::GET | Method::HEAD);
-        let flags = [is_get, request.authorization, request.cookie];
+        let flags = [is_get, request.authorization, request.bound, request.cookie];
         let flags = flags.into_iter().fold(0, |flags, flag| flags << 1 | u64::from(flag));
         let fallback = edge.fallback.map_or(0, |reason| 1 + reason.index() as u64);
-        let parts = [(8, fallback), (8, edge.dialect().cdn as u64), (10, status.as_u16().into()), (3, flags)];
+        let parts = [(8, fallback), (8, edge.dialect().cdn as u64), (10, status.as_u16().into()), (4, flags)];
         Self(parts.into_iter().fold(site.into(), |facts, (bits, part)| facts << bits | part))
     }
 }

@@ -16,6 +16,9 @@ pub(super) fn reason_beyond_rules(
     if is_unseen(status, fields) {
         return Some(Reason::NotModified);
     }
+    if request.bound {
+        return Some(Reason::Private);
+    }
     redirect::reason(policy, request, status, fields.headers())
 }
 

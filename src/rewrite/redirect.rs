@@ -112,7 +112,14 @@ mod tests {
     /// A redirect to `location` in answer to `https://www.example.com/dir?x=1`, whose scheme is known or not.
     fn with<T>(scheme: Option<&str>, location: &str, then: impl Fn(RequestFacts<'_>, &Headers) -> T) -> T {
         let asked = Asked { scheme, host: "www.example.com", query: Some("x=1") };
-        let facts = RequestFacts { method: &GET, path: "/dir", authorization: false, cookie: false, asked };
+        let facts = RequestFacts {
+            method: &GET,
+            path: "/dir",
+            authorization: false,
+            bound: false,
+            cookie: false,
+            asked,
+        };
         let headers = Headers::from_iter([(LOCATION, HeaderValue::from_bytes(location.as_bytes()).unwrap())]);
         then(facts, &headers)
     }
@@ -158,8 +165,14 @@ mod tests {
     fn a_default_port_is_no_difference() {
         let asked = |scheme, host, location: &str| {
             let asked = Asked { scheme, host, query: None };
-            let facts =
-                RequestFacts { method: &GET, path: "/dir", authorization: false, cookie: false, asked };
+            let facts = RequestFacts {
+                method: &GET,
+                path: "/dir",
+                authorization: false,
+                bound: false,
+                cookie: false,
+                asked,
+            };
             let headers =
                 Headers::from_iter([(LOCATION, HeaderValue::from_bytes(location.as_bytes()).unwrap())]);
             reason(&origins(), facts, StatusCode::FOUND, &headers)

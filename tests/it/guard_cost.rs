@@ -69,6 +69,7 @@ fn rewriting() {
             method: &Method::GET,
             path: &path,
             authorization: false,
+            bound: false,
             cookie: false,
             asked: Asked::default(),
         };

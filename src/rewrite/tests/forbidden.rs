@@ -74,7 +74,14 @@ fn where_several_cdns_may_have_asked() {
     let Exchange { method, path, mut headers, .. } =
         get(&["cache-control: max-age=3600", "cloudflare-cdn-cache-control: no-store"]);
     let asked = Asked { scheme: None, host: "www.example.com", query: None };
-    let request = RequestFacts { method: &method, path: &path, authorization: false, cookie: false, asked };
+    let request = RequestFacts {
+        method: &method,
+        path: &path,
+        authorization: false,
+        bound: false,
+        cookie: false,
+        asked,
+    };
     rewrite(&site(), request, edge, StatusCode::OK, &mut headers);
     assert_eq!(
         text(&headers),

@@ -98,8 +98,14 @@ fn whoever_may_have_asked() {
     let kept = |lines: &[&str]| {
         let mut exchange = get(lines);
         let asked = Asked::default();
-        let request =
-            RequestFacts { method: &Method::GET, path: "/a", authorization: false, cookie: false, asked };
+        let request = RequestFacts {
+            method: &Method::GET,
+            path: "/a",
+            authorization: false,
+            bound: false,
+            cookie: false,
+            asked,
+        };
         let edge = Edge { dialects: &dialects, fallback: Some(Reason::CdnInDispute), guard: None };
         rewrite(&site(), request, edge, StatusCode::OK, &mut exchange.headers).1.is_some()
     };

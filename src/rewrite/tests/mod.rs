@@ -143,6 +143,7 @@ impl Exchange {
             method: &self.method,
             path: &self.path,
             authorization: self.authorization,
+            bound: false,
             cookie: self.cookie,
             asked: Asked { scheme: None, host: "www.example.com", query: None },
         };

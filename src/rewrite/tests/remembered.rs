@@ -24,6 +24,7 @@ fn told(
         method: &exchange.method,
         path: &exchange.path,
         authorization: exchange.authorization,
+        bound: false,
         cookie: exchange.cookie,
         asked: Asked { scheme: None, host: "www.example.com", query: None },
     };

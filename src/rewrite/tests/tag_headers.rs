@@ -336,8 +336,14 @@ fn where_it_cannot_be_told_who_asked_each_finds_its_tags() {
     ];
     let mut exchange = get(&["cache-control: max-age=900", &format!("xkey: {long} b")]);
     let asked = Asked::default();
-    let request =
-        RequestFacts { method: &Method::GET, path: "/a", authorization: false, cookie: false, asked };
+    let request = RequestFacts {
+        method: &Method::GET,
+        path: "/a",
+        authorization: false,
+        bound: false,
+        cookie: false,
+        asked,
+    };
     let edge = Edge { dialects: &dialects, fallback: Some(Reason::CdnInDispute), guard: None };
     let (decision, provenance) =
         rewrite(&tagging_site(), request, edge, StatusCode::OK, &mut exchange.headers);

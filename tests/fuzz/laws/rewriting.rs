@@ -51,6 +51,7 @@ pub fn rewrite(data: &[u8]) {
         method: &method,
         path: ["/", "/a", "/a/../b//%7e", "/media_1.png"][usize::from(*path) % 4],
         authorization: flags & 2 == 2,
+        bound: false,
         cookie: flags & 4 == 4,
         asked: Asked { scheme: None, host: "www.example.com", query: None },
     };

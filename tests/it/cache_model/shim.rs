@@ -100,6 +100,7 @@ impl Shim {
             method: &METHOD,
             path: &request.path,
             authorization: key_fields.authorization,
+            bound: false,
             cookie: key_fields.cookie,
             asked,
         };

@@ -95,6 +95,11 @@ impl Field {
         standard.into_iter().chain(own).chain(Self::TARGETED).chain(Self::TAGS)
     }
 
+    /// Whether it is a dictionary of structured fields (RFC 9213 §2.1). `Surrogate-Control` and `Edge-Control` are older.
+    pub(super) fn is_structured(self) -> bool {
+        matches!(self, Self::CdnCacheControl | Self::CloudflareCdnCacheControl | Self::AkamaiCacheControl)
+    }
+
     /// Its name; the dialect knows its own.
     pub(super) fn name(self, dialect: &Dialect) -> &HeaderName {
         static STANDARD: [HeaderName; 7] = [CACHE_CONTROL, PRAGMA, EXPIRES, DATE, AGE, SET_COOKIE, VARY];

@@ -31,6 +31,7 @@ mod edits;
 mod fields;
 mod kept;
 mod lifetime;
+mod line;
 mod never;
 mod origin;
 mod page_header;

@@ -283,11 +283,7 @@ fn is_in_doubt(fields: &Fields<'_, '_>, field: Field) -> bool {
 /// Whether caches may take the field for what it says. RFC 9213 §2.1: one that is no dictionary of structured fields is
 /// ignored as a whole. `Surrogate-Control` and `Edge-Control` are older and have no such rule.
 pub(super) fn is_valid(fields: &Fields<'_, '_>, field: Field) -> bool {
-    let is_structured = matches!(
-        field,
-        Field::CdnCacheControl | Field::CloudflareCdnCacheControl | Field::AkamaiCacheControl
-    );
-    if !is_structured {
+    if !field.is_structured() {
         return true;
     }
     // Lines are joined before they are read (RFC 9651 §4.2).
@@ -298,7 +294,12 @@ pub(super) fn is_valid(fields: &Fields<'_, '_>, field: Field) -> bool {
         }
         joined.extend_from_slice(line.as_bytes());
     }
-    Parser::new(&joined).parse_dictionary_with_visitor(Ignored).is_ok()
+    is_dictionary(&joined)
+}
+
+/// Whether it is a dictionary of structured fields (RFC 9651 §3.2).
+pub(super) fn is_dictionary(text: &[u8]) -> bool {
+    Parser::new(text).parse_dictionary_with_visitor(Ignored).is_ok()
 }
 
 /// `Expires` minus `Date` (RFC 9111 §4.2.1); what is no date is over. Without `Date` nothing can be granted.

@@ -1,17 +1,15 @@
 //! Writing the decided lifetimes into the response, in the dialect of the CDN that asked.
 
-use super::cache_control::{Name, directives};
+use super::cache_control::Name;
 use super::dialect::Syntax;
 use super::edits::Edits;
 use super::fields::{Field, Fields};
+use super::line::Line;
 use super::origin::{Origin, Targeted, is_valid};
 use super::table::{Row, seconds};
 use super::{CdnType, Dialect, Policy};
-use crate::head::{FieldLine, LineCache};
+use http::HeaderName;
 use http::header::{ETAG, LAST_MODIFIED};
-use http::{HeaderName, HeaderValue};
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::Duration;
 
 static VALIDATORS: [HeaderName; 2] = [ETAG, LAST_MODIFIED];
@@ -158,8 +156,7 @@ impl<'d> Writer<'_, '_, 'd> {
             Syntax::EdgeControl
                 if self.origin.cache_control.private || self.origin.cache_control.no_store =>
             {
-                edge.lifetime("max-age", edge_seconds);
-                edge.whole.push(b's');
+                edge.edge_lifetime(edge_seconds);
             }
             Syntax::EdgeControl => edge.edge_control(edge_seconds, Some(0)),
         }
@@ -282,7 +279,7 @@ impl<'d> Writer<'_, '_, 'd> {
 
     /// An empty line of this field.
     fn line(&self, field: Field) -> Line<'d> {
-        Line::new(field.name(self.dialect))
+        Line::new(field.name(self.dialect), field.is_structured())
     }
 
     fn set(&mut self, line: &Line<'d>) {
@@ -300,100 +297,4 @@ fn is_lifetime(name: Name) -> bool {
 
 fn is_stale(name: Name) -> bool {
     matches!(name, Name::StaleWhileRevalidate | Name::StaleIfError)
-}
-
-thread_local! {
-    /// What was written before: there are few lifetimes, so few different lines.
-    static WRITTEN: RefCell<LineCache> = RefCell::default();
-}
-
-/// A field under construction: directives with `, ` between them.
-struct Line<'d> {
-    name: &'d HeaderName,
-    /// The name, a colon and a blank, and the value so far.
-    whole: Vec<u8>,
-}
-
-impl<'d> Line<'d> {
-    fn new(name: &'d HeaderName) -> Self {
-        let mut whole = Vec::with_capacity(128);
-        whole.extend_from_slice(name.as_str().as_bytes());
-        whole.extend_from_slice(b": ");
-        Self { name, whole }
-    }
-
-    fn value(&self) -> &[u8] {
-        &self.whole[self.name.as_str().len() + 2..]
-    }
-
-    fn is_empty(&self) -> bool {
-        self.value().is_empty()
-    }
-
-    fn directive(&mut self, raw: &[u8]) {
-        if !self.is_empty() {
-            self.whole.extend_from_slice(b", ");
-        }
-        self.whole.extend_from_slice(raw);
-    }
-
-    fn lifetime(&mut self, name: &str, seconds: u32) {
-        self.directive(name.as_bytes());
-        self.number(seconds);
-    }
-
-    /// `=` and a number to the directive just written.
-    fn number(&mut self, seconds: u32) {
-        let mut digits = [0; 10];
-        let mut start = digits.len();
-        let mut left = seconds;
-        while start == digits.len() || left > 0 {
-            start -= 1;
-            digits[start] = b'0' + (left % 10) as u8;
-            left /= 10;
-        }
-        self.whole.push(b'=');
-        self.whole.extend_from_slice(&digits[start..]);
-    }
-
-    /// How long browsers may reuse the response; none: they ask each time, which where the CDN reads the same header is
-    /// said as 0 seconds.
-    fn browser(&mut self, seconds: Option<u32>, syntax: Syntax) {
-        match seconds {
-            None if syntax != Syntax::CacheControl => self.directive(b"no-cache"),
-            seconds => self.lifetime("max-age", seconds.unwrap_or(0)),
-        }
-    }
-
-    /// Akamai's directives. `!no-store`: the edge stores the response whatever `Cache-Control` says to browsers.
-    fn edge_control(&mut self, edge: u32, browser: Option<u32>) {
-        self.directive(b"!no-store");
-        self.lifetime("max-age", edge);
-        self.whole.push(b's');
-        if let Some(browser) = browser {
-            self.lifetime("downstream-ttl", browser);
-            self.whole.push(b's');
-        }
-    }
-
-    /// The directives of a field of the response that are to stay.
-    fn keep(&mut self, fields: &Fields<'_, '_>, field: Field, stays: impl Fn(Name) -> bool) {
-        for line in fields.lines(field) {
-            for directive in
-                directives(line.as_bytes(), Syntax::of(field)).filter(|d| stays(d.name) && !d.is_malformed())
-            {
-                self.directive(directive.raw);
-            }
-        }
-    }
-
-    fn finished(&self) -> Rc<FieldLine> {
-        let line = WRITTEN.with_borrow_mut(|lines| {
-            lines.find(&self.whole).or_else(|| {
-                let value = HeaderValue::from_bytes(self.value()).ok()?;
-                Some(lines.learn(&self.whole, FieldLine::new(self.name.clone(), value)))
-            })
-        });
-        line.expect("made of parts of other header values and of ASCII")
-    }
 }

@@ -159,6 +159,14 @@ fn a_field_that_is_not_valid_decides_nothing() {
     assert_eq!(decision.reason, Reason::TtlTable);
 }
 
+/// Caches ignore all of a dictionary in which one member is none (RFC 9213 §2.1). `Surrogate-Control` is not one.
+#[test]
+fn what_is_no_dictionary_is_not_made_one() {
+    let lines = ["surrogate-control: max-age=600, 0, \u{e9}, stale-if-error=6x, x=1, no-store-remote"];
+    check(Cloudflare, &lines, "max-age=600, x=1, no-store-remote");
+    check(Fastly, &lines, "max-age=600, 0, \u{e9}, stale-if-error=6x, x=1, no-store-remote");
+}
+
 #[test]
 fn an_override_replaces_it() {
     let exchange = get(&["cdn-cache-control: no-store, max-age=60"]);

@@ -1,0 +1,114 @@
+//! A field under construction.
+
+use super::cache_control::{Name, directives};
+use super::dialect::Syntax;
+use super::fields::{Field, Fields};
+use super::origin::is_dictionary;
+use crate::head::{FieldLine, LineCache};
+use http::{HeaderName, HeaderValue};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+thread_local! {
+    /// What was written before: there are few lifetimes, so few different lines.
+    static WRITTEN: RefCell<LineCache> = RefCell::default();
+}
+
+/// A field under construction: directives with `, ` between them.
+pub(super) struct Line<'d> {
+    name: &'d HeaderName,
+    /// The name, a colon and a blank, and the value so far.
+    whole: Vec<u8>,
+    /// Whether one member that is none of structured fields would make caches ignore all of it (RFC 9213 §2.1).
+    is_structured: bool,
+}
+
+impl<'d> Line<'d> {
+    pub(super) fn new(name: &'d HeaderName, is_structured: bool) -> Self {
+        let mut whole = Vec::with_capacity(128);
+        whole.extend_from_slice(name.as_str().as_bytes());
+        whole.extend_from_slice(b": ");
+        Self { name, whole, is_structured }
+    }
+
+    pub(super) fn value(&self) -> &[u8] {
+        &self.whole[self.name.as_str().len() + 2..]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.value().is_empty()
+    }
+
+    pub(super) fn directive(&mut self, raw: &[u8]) {
+        if !self.is_empty() {
+            self.whole.extend_from_slice(b", ");
+        }
+        self.whole.extend_from_slice(raw);
+    }
+
+    pub(super) fn lifetime(&mut self, name: &str, seconds: u32) {
+        self.directive(name.as_bytes());
+        self.number(seconds);
+    }
+
+    /// `=` and a number to the directive just written.
+    fn number(&mut self, seconds: u32) {
+        let mut digits = [0; 10];
+        let mut start = digits.len();
+        let mut left = seconds;
+        while start == digits.len() || left > 0 {
+            start -= 1;
+            digits[start] = b'0' + (left % 10) as u8;
+            left /= 10;
+        }
+        self.whole.push(b'=');
+        self.whole.extend_from_slice(&digits[start..]);
+    }
+
+    /// How long browsers may reuse the response; none: they ask each time, which where the CDN reads the same header is
+    /// said as 0 seconds.
+    pub(super) fn browser(&mut self, seconds: Option<u32>, syntax: Syntax) {
+        match seconds {
+            None if syntax != Syntax::CacheControl => self.directive(b"no-cache"),
+            seconds => self.lifetime("max-age", seconds.unwrap_or(0)),
+        }
+    }
+
+    /// Akamai's lifetime, which has a unit.
+    pub(super) fn edge_lifetime(&mut self, edge: u32) {
+        self.lifetime("max-age", edge);
+        self.whole.push(b's');
+    }
+
+    /// Akamai's directives. `!no-store`: the edge stores the response whatever `Cache-Control` says to browsers.
+    pub(super) fn edge_control(&mut self, edge: u32, browser: Option<u32>) {
+        self.directive(b"!no-store");
+        self.edge_lifetime(edge);
+        if let Some(browser) = browser {
+            self.lifetime("downstream-ttl", browser);
+            self.whole.push(b's');
+        }
+    }
+
+    /// The directives of a field of the response that are to stay.
+    pub(super) fn keep(&mut self, fields: &Fields<'_, '_>, field: Field, stays: impl Fn(Name) -> bool) {
+        let needs_structure = self.is_structured && !field.is_structured();
+        for line in fields.lines(field) {
+            let kept = directives(line.as_bytes(), Syntax::of(field));
+            let kept = kept.filter(|d| stays(d.name) && !d.is_malformed());
+            for directive in kept.filter(|d| !needs_structure || is_dictionary(d.raw)) {
+                self.directive(directive.raw);
+            }
+        }
+    }
+
+    pub(super) fn finished(&self) -> Rc<FieldLine> {
+        let line = WRITTEN.with_borrow_mut(|lines| {
+            lines.find(&self.whole).or_else(|| {
+                let value = HeaderValue::from_bytes(self.value()).ok()?;
+                Some(lines.learn(&self.whole, FieldLine::new(self.name.clone(), value)))
+            })
+        });
+        line.expect("made of parts of other header values and of ASCII")
+    }
+}

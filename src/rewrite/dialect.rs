@@ -161,3 +161,53 @@ pub(super) static EDGE_CACHE_TAG: HeaderName = HeaderName::from_static("edge-cac
 
 /// `CDN-Cache-Control` (RFC 9213 §3.1).
 pub(super) static ANY_CDN_CACHE_CONTROL: HeaderName = CDN_CACHE_CONTROL;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_have_the_names_of_the_configuration() {
+        for cdn in CdnType::ALL {
+            assert_eq!(serde_json::to_value(cdn).unwrap(), cdn.as_str());
+        }
+        assert_eq!(CdnType::ALL.map(CdnType::takes_interim), [true, true, true, true, false]);
+    }
+
+    #[test]
+    fn some_of_the_types() {
+        use CdnType::{Akamai, Fastly, Varnish};
+        let check = |some: &[CdnType]| {
+            let types: CdnTypes = some.iter().copied().collect();
+            for cdn in CdnType::ALL {
+                assert_eq!(types.contains(cdn), some.contains(&cdn), "{some:?} {cdn:?}");
+            }
+        };
+        check(&[]);
+        check(&[Fastly]);
+        check(&[Varnish, Akamai]);
+        check(&[Akamai, Akamai]);
+        check(&CdnType::ALL);
+        assert_eq!(CdnTypes::ALL, CdnType::ALL.into_iter().collect());
+    }
+
+    #[test]
+    fn what_headers_carry() {
+        let check = |name: &str, lifetimes: bool, tags: bool| {
+            let name: HeaderName = name.parse().unwrap();
+            let carries = (Dialect::carries_lifetimes(&name), Dialect::carries_tags(&name));
+            assert_eq!(carries, (lifetimes, tags), "{name}");
+        };
+        for name in ["cache-control", "surrogate-control", "cdn-cache-control", "edge-control"] {
+            check(name, true, false);
+        }
+        for name in ["surrogate-key", "xkey", "cache-tag", "edge-cache-tag"] {
+            check(name, false, true);
+        }
+        for name in ["age", "expires", "x-tags"] {
+            check(name, false, false);
+        }
+        let by_spaces = CdnType::ALL.map(|cdn| Dialect::new(cdn, None, None).separates_by_spaces());
+        assert_eq!(by_spaces, [true, false, false, false, true]);
+    }
+}

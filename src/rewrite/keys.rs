@@ -186,8 +186,37 @@ mod tests {
         assert_ne!(tag_key(CdnType::Fastly, "a"), tag_key(CdnType::Fastly, "b"));
     }
 
+    /// Both halves of a key choose its places among what was purged, so every bit of what it is made of has to reach both.
+    #[test]
+    fn keys_are_spread() {
+        let mut seen = std::collections::HashSet::new();
+        for number in 0..4_096_u32 {
+            let path = format!("/{number:03x}");
+            let tag = |text: &str| tag_key(CdnType::Fastly, text);
+            for key in [path_key(&path), prefix_key(&format!("{path}/")), tag(&path), tag(&path.repeat(4))] {
+                assert!(seen.insert(key), "{path}");
+            }
+        }
+        for half in [0, 32] {
+            let mut places = [0_u32; 64];
+            seen.iter().for_each(|key| places[(key >> half) as usize % places.len()] += 1);
+            let (fewest, most) = (places.iter().min().unwrap(), places.iter().max().unwrap());
+            assert!(*fewest > 180 && *most < 340, "{places:?}");
+        }
+        // A tag is told by each of its bytes, and by its length.
+        let base = b"0123456789abcdef01234";
+        for at in 0..base.len() {
+            let mut other = *base;
+            other[at] ^= 1;
+            assert_ne!(of_tag(base), of_tag(&other), "{at}");
+        }
+        assert_ne!(of_tag(b"aaaaaaaa"), of_tag(b"aaaaaaaaaaaaaaaa"));
+        assert_ne!(of_tag(b"ab"), of_tag(b"ba"));
+    }
+
     #[test]
     fn what_is_not_known_is_covered() {
+        assert!(Keys::unknown().any(|_| false) && Keys::unknown().all().is_none());
         let deep = "/x".repeat(200);
         let mut keys = Keys::default();
         keys.of_page(&deep);

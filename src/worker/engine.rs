@@ -27,6 +27,8 @@ pub(super) const WATCH: Duration = Duration::from_secs(1);
 const TURN: usize = 100;
 /// Between two proofs that the store commits.
 const PROBE: Duration = Duration::from_secs(10);
+/// Between the first checks of two CDNs: those of ten thousand sites must not be all that the control plane does.
+const BETWEEN_CHECKS: Duration = Duration::from_millis(1);
 /// Between two removals of old purges.
 const SWEEP: Duration = Duration::from_secs(3_600);
 
@@ -159,18 +161,30 @@ impl Engine {
         for target in old.into_values() {
             target.retire();
         }
-        let targets =
-            cdns().zip(kept).map(|((site, cdn), kept)| kept.unwrap_or_else(|| self.begin(site, cdn)));
+        let mut begun = 0;
+        let mut begin = |site, cdn| {
+            begun += 1;
+            self.begin(site, cdn, BETWEEN_CHECKS * (begun - 1))
+        };
+        let targets = cdns().zip(kept).map(|((site, cdn), kept)| kept.unwrap_or_else(|| begin(site, cdn)));
         self.targets.store(Arc::new(Targets::of(targets.collect())));
     }
 
-    fn begin(&self, site: &Site, cdn: &Cdn) -> Arc<Target> {
+    /// Starts the tasks of a CDN, which checks its credentials after a while.
+    fn begin(&self, site: &Site, cdn: &Cdn, check_after: Duration) -> Arc<Target> {
         let cell = self.view.cell(&site.name, &cdn.name);
         let account = self.account(&cdn.account, || rates(cdn));
         let adapter = (self.adapter)(cdn);
         let shared = (self.view.freshness.clone(), self.shared.clone());
         let target = Arc::new(Target::new(site, cdn, adapter, account, cell, shared));
-        self.tasks.spawn(supervised(target.clone(), "check", check::run));
+        let check = target.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = check.stop.cancelled() => return,
+                () = sleep(check_after) => {}
+            }
+            supervised(check, "check", check::run).await;
+        });
         self.tasks.spawn(supervised(target.clone(), "completion", completion::run));
         self.tasks.spawn(supervised(target.clone(), "verify", verify::run));
         let (queue, left) = (target.clone(), self.left.clone());

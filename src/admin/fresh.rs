@@ -6,7 +6,7 @@ use crate::cdn::{Item, ItemKind};
 use crate::config::{Cdn, Config, Site};
 use crate::purge::{JobPlan, PurgeRequest, item_key, keys_of};
 use crate::rewrite::{CdnType, CdnTypes};
-use crate::store::{FollowUps, Store};
+use crate::store::{FollowUps, Now, Store};
 use crate::view::{Freshness, JobItems, Mark, Question, Report};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -125,14 +125,19 @@ fn expect_more_untagged(freshness: &Freshness, site: &Site) {
 
 /// Tells the proxy of the purges of former runs, the latest ones: an origin that is a cache may still have what is older than
 /// they are. What is older than all that is remembered counts as old, whatever it is.
-pub async fn recall(freshness: &Freshness, config: &Config, store: &dyn Store) {
+pub async fn recall(freshness: &Freshness, config: &Config, store: &dyn Store, now: Now) {
     let now_ms = freshness.clock.now_ms();
     let everything = |until_ms: i64| {
         for site in &config.sites {
             freshness.site(&site.name).purged.note_everything(until_ms);
         }
     };
-    let recent = match store.recent(RECALLED).await {
+    let recent = async {
+        // Only then are its moments those of this run's clock. The workers do it again, before they send anything.
+        store.take_over(now, i64::MAX).await?;
+        store.recent(RECALLED).await
+    };
+    let recent = match recent.await {
         Ok(recent) => recent,
         Err(error) => {
             tracing::warn!(
@@ -146,14 +151,13 @@ pub async fn recall(freshness: &Freshness, config: &Config, store: &dyn Store) {
     if items as u64 > RECALLED
         && let Some(first) = recent.last()
     {
-        everything(first.created_ms.min(now_ms));
+        everything(first.since_ms.min(now_ms));
     }
     let sites: HashMap<&str, &Arc<Site>> =
         config.sites.iter().map(|site| (site.name.as_str(), site)).collect();
     for purge in &recent {
         if let Some(site) = sites.get(purge.site.as_str()) {
-            // The clock may have been set back since.
-            note(freshness, site, &purge.request, purge.created_ms.min(now_ms));
+            note(freshness, site, &purge.request, purge.since_ms.min(now_ms));
         }
     }
 }
@@ -331,7 +335,7 @@ mod tests {
             follow_ups: FollowUps::default(),
         };
         store.enqueue(purge).await.unwrap();
-        recall(&freshness, &config, &store).await;
+        recall(&freshness, &config, &store, freshness.clock.steady_ms().into()).await;
         assert!(is_old(&freshness, &site, "/a", 1_000_000));
         assert!(!is_old(&freshness, &site, "/a", 1_000_001) && !is_old(&freshness, &site, "/b", 0));
 
@@ -339,7 +343,7 @@ mod tests {
         let broken = FakeStore::default();
         broken.broken.store(true, Ordering::Relaxed);
         let before_ms = freshness.clock.now_ms();
-        recall(&freshness, &config, &broken).await;
+        recall(&freshness, &config, &broken, freshness.clock.steady_ms().into()).await;
         assert!(is_old(&freshness, &site, "/b", before_ms));
         assert!(!is_old(&freshness, &site, "/b", before_ms + 1_000_000));
     }

@@ -4,10 +4,16 @@
 //! token's share.
 
 use super::throttle::network;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// Whoever came within this may still be on its way with a first request: a handshake with TLS on the other side of the world.
+const GREETING: Duration = Duration::from_secs(1);
 
 /// How many there are.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +51,7 @@ struct State {
 #[derive(Debug)]
 struct Stranger {
     network: IpAddr,
+    since: Instant,
     /// Requests that are being answered.
     busy: usize,
     cut: CancellationToken,
@@ -55,8 +62,8 @@ impl Places {
         Arc::new(Self { room, state: Mutex::default() })
     }
 
-    /// A place for one more connection. If there is none, a stranger's is taken: first of those with nothing under way, then of
-    /// the address with the most of them, the one that came first.
+    /// A place for one more connection. If there is none, a stranger's is taken, of the address with the most of them: first
+    /// of those that have had the time for a first request, then of those with nothing under way, the one that came first.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Place {
         let mut state = self.state();
         while state.strangers.len() >= self.room.strangers.max(1) {
@@ -67,7 +74,8 @@ impl Places {
         }
         let (number, cut) = (state.next, CancellationToken::new());
         state.next += 1;
-        let stranger = Stranger { network: network(address), busy: 0, cut: cut.clone() };
+        let (network, since) = (network(address), Instant::now());
+        let stranger = Stranger { network, since, busy: 0, cut: cut.clone() };
         state.strangers.insert(number, stranger);
         drop(state);
         Place(Arc::new(Held { places: self.clone(), number, cut, token: Mutex::default() }))
@@ -86,7 +94,8 @@ impl State {
         }
         let crowd = |stranger: &Stranger| crowds.get(&stranger.network).copied().unwrap_or_default();
         let first = self.strangers.iter().min_by_key(|(number, stranger)| {
-            (stranger.busy > 0, std::cmp::Reverse(crowd(stranger)), **number)
+            let is_new = stranger.since.elapsed() < GREETING;
+            (Reverse(crowd(stranger)), is_new, stranger.busy > 0, **number)
         });
         first.map(|(number, _)| *number)
     }
@@ -216,6 +225,26 @@ mod tests {
         // One /64 is one.
         let crowd: Vec<_> = (1..=4).map(|last| places.enter(v6(last))).collect();
         assert!(!is_lost(&lonely) && is_lost(&crowd[0]) && !is_lost(&crowd[1]));
+    }
+
+    /// Whoever is alone at its address has the time to show a token, however busy a crowd is.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_busy_does_not_push_out_who_has_just_come() {
+        let places = places(8, 3, 3);
+        let crowd: Vec<_> = (0..8).map(|_| places.enter(address(1))).collect();
+        let _busy: Vec<_> = crowd.iter().map(Place::begin).collect();
+        let honest = places.enter(address(2));
+        let more: Vec<_> =
+            (0..20).map(|_| places.enter(address(1))).map(|place| (place.begin(), place)).collect();
+        assert!(!is_lost(&honest));
+        drop(more);
+        // At the same address whoever has been idle for longest leaves before whoever has just come.
+        let places = super::tests::places(3, 3, 3);
+        let _old = [places.enter(address(1)), places.enter(address(1))].map(|place| (place.begin(), place));
+        tokio::time::advance(GREETING).await;
+        let new = places.enter(address(1));
+        let _next = places.enter(address(1));
+        assert!(!is_lost(&new));
     }
 
     #[test]

@@ -126,6 +126,9 @@ fn head(
     if matches!(&input[..], b"" | b"\r") {
         return Ok(None);
     }
+    if matches!(input[0], b'\r' | b'\n') {
+        return Err(ProxyError::BadRequest("the request begins with half an empty line"));
+    }
     let from = searched.saturating_sub(3);
     let end = memchr::memmem::find(&input[from..], b"\r\n\r\n").map(|at| from + at + 4);
     let mut ends = memchr::memchr_iter(b'\n', &input[from..end.unwrap_or(input.len())]).map(|at| from + at);
@@ -140,10 +143,16 @@ fn head(
         Some(end) => input.split_to(end),
         None => input.clone(),
     };
-    let request = Reader::default().decode(&mut head.clone(), HEADS, &mut LineCache::default())?;
-    let Some(request) = request else {
-        *searched = input.len();
-        return Ok(None);
+    let mut rest = head.clone();
+    let request = Reader::default().decode(&mut rest, HEADS, &mut LineCache::default())?;
+    let request = match request {
+        Some(request) if end.is_some() && rest.is_empty() => request,
+        None if end.is_none() => {
+            *searched = input.len();
+            return Ok(None);
+        }
+        // Where the two disagree on the end of a head, nobody knows what the next one is.
+        Some(_) | None => return Err(ProxyError::BadRequest("the head does not end where it seems to")),
     };
     let host = inbound::check(&request.head, &KeyFields::of(&request.head.headers), &LIMITS)?;
     let host = host.to_str().map_err(|_| ProxyError::BadRequest("the Host is not legal"))?.to_owned();

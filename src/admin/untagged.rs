@@ -3,7 +3,6 @@
 
 use crate::rewrite::CdnType;
 use crate::store::{Store, StoreError, UntaggedCopies};
-use crate::view::wall_ms;
 use crate::view::{Copies, Freshness};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -108,9 +107,9 @@ impl Untagged {
         }
     }
 
-    /// By how much the machine's clock, by which the store counts such copies, is ahead of this process's.
+    /// By how much the steady clock, by which the store counts, is ahead of the one of responses: the machine was suspended.
     fn ahead_of_us_ms(&self) -> i64 {
-        wall_ms().saturating_sub(self.freshness.clock.now_ms())
+        self.freshness.clock.steady_ms().saturating_sub(self.freshness.clock.now_ms())
     }
 
     /// What the store answered; a failure is logged once.

@@ -10,8 +10,8 @@ use crate::cdn::Sender;
 use crate::config::{Config, Fingerprint};
 use crate::listen::{Pulse, Serving};
 use crate::metrics::Metrics;
-use crate::store::{OpenError, SqliteStore, Store, StoreHealth, Watched};
-use crate::view::{Installation, OriginsView, PurgeHealthView, wall_ms};
+use crate::store::{Boot, Now, OpenError, SqliteStore, Store, StoreHealth, Watched};
+use crate::view::{Installation, OriginsView, PurgeHealthView, boot, wall_ms};
 use crate::worker::{Engine, Parts};
 use arc_swap::ArcSwap;
 use std::error::Error;
@@ -235,7 +235,8 @@ impl Plane {
 
     /// Before any response gets a long lifetime: until the workers have begun, all CDNs count as unhealthy.
     async fn recall(&self, store: &dyn Store) {
-        admin::recall(&self.view.freshness, &self.config.load_full(), store).await;
+        let now = Now { steady_ms: self.view.freshness.clock.steady_ms(), boot: machine() };
+        admin::recall(&self.view.freshness, &self.config.load_full(), store, now).await;
         self.untagged.lock().await.recall(store).await;
     }
 
@@ -279,6 +280,7 @@ impl Plane {
             view: self.view.clone(),
             observer: glue::observer(self.metrics.clone(), self.events.clone(), self.view.freshness.clone()),
             wall: Arc::new(wall_ms),
+            boot: Arc::new(machine),
             steady: {
                 let clock = self.view.freshness.clock;
                 Arc::new(move || clock.steady_ms())
@@ -289,6 +291,11 @@ impl Plane {
         let _ = self.store.set(store.clone());
         self.untagged.lock().await.keep(&*store).await;
     }
+}
+
+/// Which run of the machine this is.
+fn machine() -> Option<Boot> {
+    boot().map(|(id, up_ms)| Boot { id, up_ms })
 }
 
 /// Shows that the thread is alive, until its runtime ends.

@@ -62,14 +62,15 @@ impl Claims {
         self.exact.get(host).or_else(wildcard).copied().or(self.default)
     }
 
-    /// Whether the site may purge URLs of a host: it serves it, or one of its CDNs names it. A CDN's host is exact: it takes
-    /// precedence over wildcards and the default of other sites, but takes nothing from the site that names the very host.
+    /// Whether the site may purge URLs of a host: it claims it most exactly. That is the site that names the very host; else
+    /// those with a CDN that does; else the site that serves it.
     pub fn may_purge(&self, site: &str, host: &str) -> bool {
         let Some(site) = self.names.get(site) else { return false };
-        let of_cdns = self.of_cdns.get(host).map(Vec::as_slice).unwrap_or_default();
-        let serves =
-            || (of_cdns.is_empty() || self.exact.contains_key(host)) && self.server(host) == Some(*site);
-        of_cdns.contains(site) || serves()
+        match (self.exact.get(host), self.of_cdns.get(host)) {
+            (Some(owner), _) => owner == site,
+            (None, Some(of_cdns)) => of_cdns.contains(site),
+            (None, None) => self.server(host) == Some(*site),
+        }
     }
 
     /// Whether a purge of the site may name this tag; an error says why not, and what to write instead. What the shim makes

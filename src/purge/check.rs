@@ -123,7 +123,9 @@ fn url(claims: &Claims, site: &Site, text: &str) -> Result<Url, String> {
     url.set_fragment(None);
     let host = url.host_str().unwrap_or_default();
     // As requests are looked up: a final dot is no difference.
-    if claims.may_purge(&site.name, host.strip_suffix('.').unwrap_or(host)) {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let is_name = host.split('.').all(|label| !label.is_empty());
+    if is_name && claims.may_purge(&site.name, host) {
         Ok(url)
     } else {
         Err(format!("{} is not a host of this site or of its CDNs", shown(host)))

@@ -518,13 +518,13 @@ async fn leases_of_a_former_run_are_released(store: Shared) {
     store.enqueue(purge("p1", vec![job("fastly", 2)])).await.unwrap();
     let sends = claim(&*store, "fastly", START).await;
     settle_all(&*store, &sends[..1], SendOutcome::RetryAt(LEASE)).await;
-    assert_eq!(store.take_over(START, i64::MAX).await.unwrap().leases, 1);
+    assert_eq!(store.take_over(START.into(), i64::MAX).await.unwrap().leases, 1);
     // The one that was told to wait still waits.
     let again = claim(&*store, "fastly", START).await;
     assert_eq!(again.iter().map(|send| (send.id, send.attempt)).collect::<Vec<_>>(), [(sends[1].id, 2)]);
     assert_eq!(settle_all(&*store, &sends[1..], SendOutcome::Done).await, []);
-    assert_eq!(store.take_over(START, i64::MAX).await.unwrap().leases, 1);
-    assert_eq!(store.take_over(START, i64::MAX).await.unwrap().leases, 0);
+    assert_eq!(store.take_over(START.into(), i64::MAX).await.unwrap().leases, 1);
+    assert_eq!(store.take_over(START.into(), i64::MAX).await.unwrap().leases, 0);
 }
 
 async fn a_sweep_removes_what_ended_long_ago(store: Shared) {
@@ -569,8 +569,8 @@ async fn many_callers_at_once_are_all_served(store: Shared) {
 }
 
 async fn a_probe_commits(store: Shared) {
-    store.probe(START).await.unwrap();
-    store.probe(START + 1).await.unwrap();
+    store.probe(START.into()).await.unwrap();
+    store.probe((START + 1).into()).await.unwrap();
 }
 
 /// Runs every rule against a file and in memory.
@@ -658,6 +658,9 @@ contract! {
     what_the_machines_clock_says_is_only_shown
     a_clock_that_was_set_back_between_two_runs_holds_up_nothing
     a_clock_that_was_set_forward_between_two_runs_ages_nothing
+    a_restart_within_the_machines_run_moves_nothing
+    what_ended_in_another_run_of_the_machine_counts_as_new
+    copies_without_tags_live_as_long_whatever_the_clock_says
     nothing_is_due_later_than_any_wait
     follow_ups_wait_for_no_former_run
     what_is_not_verified_is_told

@@ -25,8 +25,8 @@ pub use claim::{Claim, Claimed, ClaimedSend, Due, DueGroup, Lane, SavedRate};
 pub use settle::{Attempt, EndedJob, Left, NewWork, SendOutcome, Settled, Settlement, Wider, Work};
 pub use sqlite::{OpenError, SqliteStore};
 pub use types::{
-    CdnKey, Enqueued, Filter, FollowUps, JobView, NewPurge, Pause, PausedBy, PurgeView, QueueStatus,
-    RecentPurge, StoreError, UntaggedCopies, Verification, WAITING_MS,
+    Boot, CdnKey, Enqueued, Filter, FollowUps, JobView, NewPurge, Now, Pause, PausedBy, PurgeView,
+    QueueStatus, RecentPurge, StoreError, UntaggedCopies, Verification, WAITING_MS,
 };
 
 pub use watched::{StoreHealth, Watched};
@@ -117,11 +117,12 @@ pub trait Store: Send + Sync {
     /// was leased then does nothing.
     fn cancel(&self, id: String, at_ms: i64) -> StoreFuture<'_, Vec<EndedJob>>;
 
-    /// Takes over from a former run at the steady moment `now_ms`. Its leases end, and its follow-ups wait for nothing but their
-    /// margin. That run's time ended with its last probe: if that was later than now, the clock was set back, and all of its
-    /// moments go back with it; and since nobody knows how long it is ago, no purge grows older by it. Nothing is due later
-    /// than `furthest_ms`, since no wait is that long. Called once, at start.
-    fn take_over(&self, now_ms: i64, furthest_ms: i64) -> StoreFuture<'_, Left>;
+    /// Takes over from a former run. Its leases end, and its follow-ups wait for nothing but their margin. All its moments are
+    /// brought to this run's clock: exactly, if the machine has not been started in between; else as far as its last probe tells.
+    /// Then nobody knows how long that is ago: what waits does not wait longer for it, and no purge grows older, but what ended
+    /// counts as accepted now. Nothing is due later than `furthest_ms`, since no wait is that long. Called at start, before
+    /// anything else counts by the new clock; once more does no harm.
+    fn take_over(&self, now: Now, furthest_ms: i64) -> StoreFuture<'_, Left>;
 
     /// Removes a limited number of purges that ended before this, oldest first, and idempotency keys older than 24 h.
     /// Both moments are the machine's. Answers how many purges went; call again until none did. What stays: a purge with a failure that nobody
@@ -138,6 +139,6 @@ pub trait Store: Send + Sync {
     /// What is known of copies without our tags, by site and type of CDN.
     fn untagged(&self) -> StoreFuture<'_, Vec<UntaggedCopies>>;
 
-    /// Commits this steady moment: whether the store still can. With it, a next run knows until when this one lived.
-    fn probe(&self, now_ms: i64) -> StoreFuture<'_, ()>;
+    /// Commits this moment: whether the store still can. With it, a next run knows until when this one lived.
+    fn probe(&self, now: Now) -> StoreFuture<'_, ()>;
 }

@@ -51,13 +51,38 @@ pub struct FollowUps {
 /// The due time of what waits for responses to arrive is this (the end of the year 9999) plus its margin.
 pub const WAITING_MS: i64 = 253_402_300_800_000;
 
+/// A moment of the steady clock, and what tells a later run how long it is ago.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The moment.
+    pub steady_ms: i64,
+    /// The machine's run that it is in; none where that is not known.
+    pub boot: Option<Boot>,
+}
+
+/// A run of the machine, from its start to its end: its own clock goes on as long as it does, whoever sets the other one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// Which run.
+    pub id: String,
+    /// For how long the machine has run, in milliseconds, those in which it was suspended among them.
+    pub up_ms: i64,
+}
+
+impl From<i64> for Now {
+    /// A moment of which nothing else is known.
+    fn from(steady_ms: i64) -> Self {
+        Self { steady_ms, boot: None }
+    }
+}
+
 /// An accepted purge, as it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecentPurge {
     /// The site's name.
     pub site: String,
-    /// When it was accepted, by the machine's clock.
-    pub created_ms: i64,
+    /// When it was accepted, at the latest, by this run's steady clock ([`super::Store::take_over`]).
+    pub since_ms: i64,
     /// What was asked for.
     pub request: PurgeRequest,
 }
@@ -69,7 +94,7 @@ pub struct UntaggedCopies {
     pub site: String,
     /// The type of the CDNs.
     pub cdn_type: CdnType,
-    /// Until when they may live, milliseconds since the epoch.
+    /// Until when they may live, by the steady clock.
     pub until_ms: i64,
     /// The longest lifetime that one of them had, in milliseconds.
     pub longest_ms: i64,

@@ -2,7 +2,7 @@
 //! for. No long lifetime may be given while the store cannot accept the purge that would end it.
 
 use super::{
-    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, NewPurge, PausedBy, PurgeView,
+    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, NewPurge, Now, PausedBy, PurgeView,
     QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, UntaggedCopies,
     Verification, Wider, Work,
 };
@@ -199,8 +199,8 @@ impl Store for Watched {
         self.write(self.store.cancel(id, at_ms))
     }
 
-    fn take_over(&self, now_ms: i64, furthest_ms: i64) -> StoreFuture<'_, Left> {
-        self.write(self.store.take_over(now_ms, furthest_ms))
+    fn take_over(&self, now: Now, furthest_ms: i64) -> StoreFuture<'_, Left> {
+        self.write(self.store.take_over(now, furthest_ms))
     }
 
     fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, u64> {
@@ -219,8 +219,8 @@ impl Store for Watched {
         self.read(self.store.untagged())
     }
 
-    fn probe(&self, now_ms: i64) -> StoreFuture<'_, ()> {
-        self.write(self.store.probe(now_ms))
+    fn probe(&self, now: Now) -> StoreFuture<'_, ()> {
+        self.write(self.store.probe(now))
     }
 }
 

@@ -51,6 +51,12 @@ fn booted_ms() -> i64 {
     tv_sec.saturating_mul(1_000).saturating_add(tv_nsec / 1_000_000)
 }
 
+/// Which run of the machine this is, and for how long it has been going, in milliseconds; none where the system does not tell.
+pub fn boot() -> Option<(String, i64)> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some((id.trim().to_owned(), booted_ms()))
+}
+
 /// The machine's clock, which somebody may set: what people are shown, and what CDNs are told.
 pub fn wall_ms() -> i64 {
     milliseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())

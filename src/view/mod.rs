@@ -10,7 +10,7 @@ mod purge_alls;
 mod sites;
 mod untagged;
 
-pub use clock::{Clock, wall_ms};
+pub use clock::{Clock, boot, wall_ms};
 pub use in_flight::{Found, Inbox, Job, JobItems, Question, Report};
 pub use installation::{Installation, name as installation_name};
 pub use origins::{OriginStatus, OriginsView};

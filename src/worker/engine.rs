@@ -4,7 +4,7 @@ use super::account::{Account, Load};
 use super::backoff::{LONGEST_BACKOFF, backoff};
 use super::orphans::Orphans;
 use super::target::{Shared, Target};
-use super::{Observer, TellTime, Transport, check, completion, milliseconds, queue, verify};
+use super::{Observer, TellBoot, TellTime, Transport, check, completion, milliseconds, queue, verify};
 use crate::cdn::{Adapter, Rates, rates};
 use crate::config::{Cdn, Config, Site};
 use crate::rewrite::CdnType;
@@ -53,6 +53,8 @@ pub struct Parts {
     pub wall: TellTime,
     /// The steady clock, by which everything waits ([`crate::view::Clock::steady_ms`]).
     pub steady: TellTime,
+    /// What tells which run of the machine this is.
+    pub boot: TellBoot,
 }
 
 /// The workers of all CDNs.
@@ -118,7 +120,7 @@ impl Engine {
             (parts.store, parts.store_health),
             parts.transport,
             parts.observer,
-            (parts.wall, parts.steady),
+            (parts.wall, parts.steady, parts.boot),
         ));
         let (adapter, view) = (parts.adapter, parts.view);
         let engine = Self {
@@ -139,7 +141,12 @@ impl Engine {
         engine.spawn(take_over(engine.shared.clone(), longest_wait(config), engine.left.clone()));
         engine.reload(config);
         engine.spawn(watch_queues(engine.shared.clone(), engine.targets.clone()));
-        engine.spawn(probe(engine.shared.clone(), engine.targets.clone()));
+        let (left, shared, targets) = (engine.left.clone(), engine.shared.clone(), engine.targets.clone());
+        engine.spawn(async move {
+            // Not before it is known when the former run ended.
+            left.wait().await;
+            probe(shared, targets).await;
+        });
         engine.spawn(sweep(engine.shared.clone(), milliseconds(config.store.retention)));
         engine
     }
@@ -286,9 +293,9 @@ impl Engine {
 async fn take_over(shared: Arc<Shared>, longest: Duration, left: Arc<SetOnce<Left>>) {
     let mut failures = 0;
     loop {
-        let now_ms = shared.now_ms();
-        let furthest_ms = now_ms.saturating_add(milliseconds(longest));
-        let taken = shared.store.take_over(now_ms, furthest_ms).await;
+        let now = shared.now();
+        let furthest_ms = now.steady_ms.saturating_add(milliseconds(longest));
+        let taken = shared.store.take_over(now, furthest_ms).await;
         match taken {
             Ok(taken) => {
                 if taken.leases > 0 {
@@ -366,7 +373,7 @@ async fn watch_queues(shared: Arc<Shared>, targets: Arc<ArcSwap<Targets>>) {
 /// Proves every few seconds that the store commits: a purge that could not be accepted could not be sent either.
 async fn probe(shared: Arc<Shared>, targets: Arc<ArcSwap<Targets>>) {
     loop {
-        let probed = shared.store.probe(shared.now_ms()).await;
+        let probed = shared.store.probe(shared.now()).await;
         targets.load_full().all.iter().for_each(|target| target.report(|_| {}));
         sleep(if probed.is_ok() { PROBE } else { WATCH }).await;
     }

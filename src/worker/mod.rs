@@ -31,7 +31,7 @@ pub use backoff::backoff;
 pub use engine::{CdnStatus, Engine, MakeAdapter, Parts};
 
 use crate::cdn::Reply;
-use crate::store::{CdnKey, EndedJob, Verification};
+use crate::store::{Boot, CdnKey, EndedJob, Verification};
 use bytes::Bytes;
 use std::error::Error;
 use std::future::Future;
@@ -99,6 +99,9 @@ pub type TellTime = Arc<dyn Fn() -> i64 + Send + Sync>;
 fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// Tells which run of the machine this is, where that is known.
+pub type TellBoot = Arc<dyn Fn() -> Option<Boot> + Send + Sync>;
 
 /// An error and its causes in one line.
 fn with_causes(error: &dyn Error) -> String {

@@ -8,9 +8,10 @@ use crate::purge::Room;
 use crate::store::{
     Attempt, Claim, ClaimedSend, EndedJob, PausedBy, QueueStatus, SendOutcome, Settlement, StoreError,
 };
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What people read.
 pub(super) const WHY: &str = "no CDN of this name is configured";
@@ -23,6 +24,8 @@ const LEASE_MS: i64 = 60_000;
 #[derive(Default)]
 pub(super) struct Orphans {
     known: HashSet<crate::store::CdnKey>,
+    /// When the next of their sends is too old: a job may have waited for longer than its purge is known to have.
+    next_look: HashMap<crate::store::CdnKey, Instant>,
 }
 
 impl Orphans {
@@ -40,6 +43,7 @@ impl Orphans {
             shared.observer.standing(&queue.key, waits && queue.paused.is_some(), queue.failed);
             if !waits {
                 self.known.remove(&queue.key);
+                self.next_look.remove(&queue.key);
                 continue;
             }
             // What the store did not commit is tried again at the next look.
@@ -68,12 +72,24 @@ impl Orphans {
         let longest = of_site.map(|target| target.terms().give_up_ms).max();
         let give_up_ms = longest.unwrap_or(milliseconds(HASHED_MEDIA));
         let is_ours = queue.paused.as_ref().is_none_or(|pause| pause.by == PausedBy::Credentials);
-        if queue.jobs > 0 && is_ours && age_ms > give_up_ms {
-            let oldest_ms = shared.now_ms().saturating_sub(give_up_ms);
+        let is_time = self.next_look.get(&queue.key).is_none_or(|at| *at <= Instant::now());
+        if queue.jobs > 0 && is_ours && age_ms > give_up_ms && is_time {
+            let now_ms = shared.now_ms();
+            let oldest_ms = now_ms.saturating_sub(give_up_ms);
             pause(shared, queue, None).await?;
-            let settled = settle(shared, queue, |send| send.since_ms < oldest_ms).await;
+            let mut left_ms = give_up_ms;
+            let is_too_old = |send: &ClaimedSend| {
+                let is_too_old = send.since_ms < oldest_ms;
+                if !is_too_old {
+                    left_ms = left_ms.min(send.since_ms.saturating_sub(oldest_ms));
+                }
+                is_too_old
+            };
+            let settled = settle(shared, queue, is_too_old).await;
             pause(shared, queue, Some(WHY)).await?;
             settled?;
+            let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or_default());
+            self.next_look.insert(queue.key.clone(), Instant::now() + left);
         }
         Ok(())
     }
@@ -90,7 +106,7 @@ async fn pause(shared: &Shared, queue: &QueueStatus, why: Option<&str>) -> Resul
 async fn settle(
     shared: &Shared,
     queue: &QueueStatus,
-    fails: impl Fn(&ClaimedSend) -> bool,
+    mut fails: impl FnMut(&ClaimedSend) -> bool,
 ) -> Result<(), StoreError> {
     let now_ms = shared.now_ms();
     // Those of a whole site first: they take others with them, which then end or stand again by themselves.
@@ -113,7 +129,7 @@ async fn settle(
                 break;
             }
             // Due again after this turn's moment, so that the next claim takes the next ones.
-            let outcome = |send: &ClaimedSend| match fails(send) {
+            let mut outcome = |send: &ClaimedSend| match fails(send) {
                 true => SendOutcome::Failed,
                 false => SendOutcome::RetryAt(now_ms + 1),
             };

@@ -4,12 +4,12 @@ use super::account::Account;
 use super::health::Health;
 use super::pace::Pace;
 use super::verify::Waiting;
-use super::{Observer, TellTime, Transport, milliseconds};
+use super::{Observer, TellBoot, TellTime, Transport, milliseconds};
 use crate::cdn::{Adapter, Capabilities, Counted, Item, ItemKind, Rates, Reply, SignContext, rates};
 use crate::config::{Cdn, Mode, Site};
 use crate::purge::{Means, State, widest};
 use crate::rewrite::{CdnType, Policy};
-use crate::store::{CdnKey, EndedJob, QueueStatus, Store, StoreHealth};
+use crate::store::{CdnKey, EndedJob, Now, QueueStatus, Store, StoreHealth};
 use crate::view::{Clock, Freshness, PurgeHealth};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +25,7 @@ pub(super) struct Shared {
     pub(super) observer: Arc<dyn Observer>,
     wall: TellTime,
     steady: TellTime,
+    boot: TellBoot,
     /// Cancelled: nothing new is begun.
     pub(super) stop: CancellationToken,
     /// Counts what may have moved a purge on.
@@ -36,15 +37,20 @@ impl Shared {
         (store, store_health): (Arc<dyn Store>, Arc<StoreHealth>),
         transport: Arc<dyn Transport>,
         observer: Arc<dyn Observer>,
-        (wall, steady): (TellTime, TellTime),
+        (wall, steady, boot): (TellTime, TellTime, TellBoot),
     ) -> Self {
         let (stop, changes) = (CancellationToken::new(), watch::Sender::new(0));
-        Self { store, store_health, transport, observer, wall, steady, stop, changes }
+        Self { store, store_health, transport, observer, wall, steady, boot, stop, changes }
     }
 
     /// Now, by the steady clock: for whatever waits.
     pub(super) fn now_ms(&self) -> i64 {
         (self.steady)()
+    }
+
+    /// The same, for the store to remember.
+    pub(super) fn now(&self) -> Now {
+        Now { steady_ms: self.now_ms(), boot: (self.boot)() }
     }
 
     /// Now, by the machine's clock: for what people are shown and CDNs are told.

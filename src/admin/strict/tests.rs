@@ -144,3 +144,50 @@ proptest! {
         prop_assert_eq!(whole.ok(), pieces.ok());
     }
 }
+
+/// Half an empty line ahead of a request made the two readers see different heads.
+#[test]
+fn what_precedes_a_request_moves_no_end() {
+    let head = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for begin in ["\r\r\n\r\n", "\n", "\r\n\n", "\r\n\r\r\n", "\r\r\n"] {
+        refused(&format!("{begin}{head}"), 400);
+        refused(&format!("{begin}{}", head.replacen("\r\nHost", "\nHost", 1)), 400);
+    }
+    let (passed, verdicts) = judged(format!("\r\n\r\n{head}").as_bytes(), 3);
+    assert_eq!((passed.unwrap(), verdicts), (head.as_bytes().to_vec(), vec![Ok("localhost".to_owned())]));
+}
+
+proptest! {
+    /// Whoever reads what went on finds the same requests, for the same hosts: hyper reads heads by `httparse`.
+    #[test]
+    fn both_readers_see_the_same_requests(
+        parts in prop::collection::vec(prop::sample::select(vec![
+            "\r", "\n", "\r\n", "\r\n\r\n", "GET / HTTP/1.1\r\n", "POST /x HTTP/1.1\r\n", "Host: a.test\r\n", "Host: b.test\r\n",
+            "content-length: 9\r\n", "content-length: 0\r\n", "x: y\r\n", "x: y", "yyyyyyyyy", "GET /m HTTP/1.1\r\nHost: c.test\r\n\r\n",
+        ]), 0..14),
+        size in 1..40_usize,
+    ) {
+        let (passed, verdicts) = judged(parts.concat().as_bytes(), size);
+        let passed = passed.unwrap();
+        let mut rest = &passed[..];
+        for verdict in verdicts {
+            let mut fields = [httparse::EMPTY_HEADER; 64];
+            let mut request = httparse::Request::new(&mut fields);
+            let Ok(host) = verdict else {
+                prop_assert_eq!(rest, NOTHING);
+                return Ok(());
+            };
+            let httparse::Status::Complete(length) = request.parse(rest).unwrap() else {
+                panic!("half a head went on: {:?}", String::from_utf8_lossy(rest));
+            };
+            let said = |name: &str| {
+                let lines = request.headers.iter().filter(|line| line.name.eq_ignore_ascii_case(name));
+                lines.map(|line| std::str::from_utf8(line.value).unwrap()).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(said("host"), [host.as_str()]);
+            let body: usize = said("content-length").first().map_or(0, |length| length.parse().unwrap());
+            rest = &rest[(length + body).min(rest.len())..];
+        }
+        prop_assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(rest));
+    }
+}

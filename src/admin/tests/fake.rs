@@ -4,7 +4,7 @@ use crate::admin::reload::{NotReloaded, Reload, Reloaded};
 use crate::admin::{CdnHealth, Control};
 use crate::purge::State;
 use crate::store::{
-    Attempt, CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, JobView, Left, NewPurge, Pause,
+    Attempt, CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, JobView, Left, NewPurge, Now, Pause,
     PausedBy, PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture,
     UntaggedCopies, Verification, Wider, Work,
 };
@@ -271,11 +271,11 @@ impl Store for FakeStore {
         self.answer(|| self.untagged.lock().unwrap().clone())
     }
 
-    fn probe(&self, _: i64) -> StoreFuture<'_, ()> {
+    fn probe(&self, _: Now) -> StoreFuture<'_, ()> {
         self.answer(|| ())
     }
 
-    fn take_over(&self, _: i64, _: i64) -> StoreFuture<'_, Left> {
+    fn take_over(&self, _: Now, _: i64) -> StoreFuture<'_, Left> {
         self.answer(Left::default)
     }
 

@@ -185,7 +185,7 @@ pub(super) async fn what_is_absorbed_survives_its_absorber(store: Shared) {
     enqueue(&*store, &[tags("next", &["a"]), everything("again", true)]).await;
     claim_site(&*store, true).await;
     store.cancel("again".into(), START).await.unwrap();
-    assert_eq!(store.take_over(START, i64::MAX).await.unwrap().leases, 1);
+    assert_eq!(store.take_over(START.into(), i64::MAX).await.unwrap().leases, 1);
     assert_eq!(values(&claim_call(&*store, |_| ()).await), ["a"]);
 }
 
@@ -260,7 +260,7 @@ pub(super) async fn kept_calls_are_made_again_as_they_were(store: Shared) {
     let ids = |claimed: &Claimed| claimed.sends.iter().map(|send| send.id).collect::<Vec<_>>();
     assert_eq!(ids(&again), ids(&first));
     // Not even a restart changes it.
-    store.take_over(START, i64::MAX).await.unwrap();
+    store.take_over(START.into(), i64::MAX).await.unwrap();
     let mut rest = [claim_call(&*store, keep).await, claim_call(&*store, keep).await];
     rest.sort_by_key(|claimed| std::cmp::Reverse(claimed.sends.len()));
     assert_eq!(ids(&rest[0]), ids(&first));

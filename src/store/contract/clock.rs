@@ -31,9 +31,9 @@ pub(super) async fn what_the_machines_clock_says_is_only_shown(store: Shared) {
 
 pub(super) async fn a_clock_that_was_set_back_between_two_runs_holds_up_nothing(store: Shared) {
     retrying(&*store).await;
-    store.probe(START + 10_000).await.unwrap();
+    store.probe((START + 10_000).into()).await.unwrap();
     let now_ms = START - HOUR;
-    store.take_over(now_ms, now_ms + FURTHEST).await.unwrap();
+    store.take_over(now_ms.into(), now_ms + FURTHEST).await.unwrap();
     assert_eq!(
         next_due(&*store, "fastly").await,
         Some(now_ms + 20_000),
@@ -45,19 +45,69 @@ pub(super) async fn a_clock_that_was_set_back_between_two_runs_holds_up_nothing(
 
 pub(super) async fn a_clock_that_was_set_forward_between_two_runs_ages_nothing(store: Shared) {
     retrying(&*store).await;
-    store.probe(START + 10_000).await.unwrap();
+    store.probe((START + 10_000).into()).await.unwrap();
     let now_ms = START + 1_000 * HOUR;
-    store.take_over(now_ms, now_ms + FURTHEST).await.unwrap();
+    store.take_over(now_ms.into(), now_ms + FURTHEST).await.unwrap();
     // It is late by as much, for all that can be known, but it is not given up for that.
     assert_eq!(status(&*store, "fastly").await.oldest_due_ms, Some(START));
     assert_eq!(since(&*store, now_ms).await, now_ms - 10_000);
+}
+
+/// The machine's own clock tells how long the former run is ago, whatever somebody has set the other one to.
+pub(super) async fn a_restart_within_the_machines_run_moves_nothing(store: Shared) {
+    let now = |steady_ms: i64, up_ms: i64| Now { steady_ms, boot: Some(Boot { id: "b1".into(), up_ms }) };
+    store
+        .enqueue(NewPurge { since_ms: START - 5_000, ..purge("old", vec![job("varnish", 1)]) })
+        .await
+        .unwrap();
+    let sends = claim(&*store, "varnish", START).await;
+    settle_all(&*store, &sends, SendOutcome::Done).await;
+    retrying(&*store).await;
+    store.probe(now(START + 10_000, 500_000)).await.unwrap();
+    for set_by in [-HOUR, 1_000 * HOUR, 0] {
+        // Two seconds later, by the machine; and once more, as the workers do.
+        let then_ms = START + 12_000 + set_by;
+        for _ in 0..2 {
+            store.take_over(now(then_ms, 502_000), then_ms + FURTHEST).await.unwrap();
+        }
+        assert_eq!(next_due(&*store, "fastly").await, Some(then_ms + 18_000), "{set_by}");
+        assert_eq!(status(&*store, "fastly").await.oldest_due_ms, Some(then_ms - 12_000));
+        let since: Vec<_> =
+            store.recent(9).await.unwrap().iter().map(|purge| purge.since_ms - then_ms).collect();
+        assert_eq!(since, [-12_000, -17_000], "newest first");
+        // Back to where it was, for the next setting.
+        store.take_over(now(START + 10_000, 500_000), i64::MAX).await.unwrap();
+    }
+}
+
+/// What ended counts as accepted now where nobody knows how long it is ago: an origin that is a cache may have older copies.
+pub(super) async fn what_ended_in_another_run_of_the_machine_counts_as_new(store: Shared) {
+    let now = |id: &str, up_ms| Now { steady_ms: START + HOUR, boot: Some(Boot { id: id.into(), up_ms }) };
+    store.enqueue(purge("p1", vec![job("fastly", 1)])).await.unwrap();
+    let sends = claim(&*store, "fastly", START).await;
+    settle_all(&*store, &sends, SendOutcome::Done).await;
+    store.probe(Now { steady_ms: START, ..now("b1", 9) }).await.unwrap();
+    store.take_over(now("b2", 5), i64::MAX).await.unwrap();
+    assert_eq!(store.recent(9).await.unwrap()[0].since_ms, START + HOUR);
+}
+
+pub(super) async fn copies_without_tags_live_as_long_whatever_the_clock_says(store: Shared) {
+    let site = || "www".to_owned();
+    let copies =
+        UntaggedCopies { site: site(), cdn_type: CdnType::Fastly, until_ms: START + HOUR, longest_ms: 9 };
+    store.note_untagged(vec![copies]).await.unwrap();
+    store.probe(START.into()).await.unwrap();
+    for now_ms in [START + 3 * HOUR, START - HOUR, START] {
+        store.take_over(now_ms.into(), i64::MAX).await.unwrap();
+        assert_eq!(store.untagged().await.unwrap()[0].until_ms, now_ms + HOUR);
+    }
 }
 
 pub(super) async fn nothing_is_due_later_than_any_wait(store: Shared) {
     // Of a run that had not probed yet.
     retrying(&*store).await;
     let now_ms = START - HOUR;
-    store.take_over(now_ms, now_ms + FURTHEST).await.unwrap();
+    store.take_over(now_ms.into(), now_ms + FURTHEST).await.unwrap();
     assert_eq!(next_due(&*store, "fastly").await, Some(now_ms + FURTHEST));
     assert_eq!(status(&*store, "fastly").await.oldest_due_ms, Some(START), "nobody knows its age");
     assert_eq!(since(&*store, now_ms + FURTHEST).await, now_ms);
@@ -69,9 +119,9 @@ pub(super) async fn follow_ups_wait_for_no_former_run(store: Shared) {
     let first = claim(&*store, "fastly", START).await;
     settle_all(&*store, &first, SendOutcome::Done).await;
     assert!(view(&*store, "p1").await.jobs[0].waits);
-    store.probe(START + 10_000).await.unwrap();
+    store.probe((START + 10_000).into()).await.unwrap();
     let now_ms = START - HOUR;
-    store.take_over(now_ms, now_ms + FURTHEST).await.unwrap();
+    store.take_over(now_ms.into(), now_ms + FURTHEST).await.unwrap();
     assert_eq!(next_due(&*store, "fastly").await, Some(now_ms + 500));
     assert!(!view(&*store, "p1").await.jobs[0].waits);
 }

@@ -102,13 +102,13 @@ pub(super) async fn a_cancelled_purge_has_no_follow_up(store: Shared) {
 
 pub(super) async fn the_latest_purges_are_told(store: Shared) {
     let ids = async |most| -> Vec<i64> {
-        store.recent(most).await.unwrap().iter().map(|purge| purge.created_ms - START).collect()
+        store.recent(most).await.unwrap().iter().map(|purge| purge.since_ms - START).collect()
     };
     assert_eq!(ids(9).await, [0; 0]);
     for n in 1..=3 {
         let new = purge(&format!("p{n}"), vec![job("fastly", 1)]);
         let request = PurgeRequest { paths: vec!["/a".into(), "/b".into()], ..Default::default() };
-        store.enqueue(NewPurge { now_ms: START + n, request, ..new }).await.unwrap();
+        store.enqueue(NewPurge { since_ms: START + n, request, ..new }).await.unwrap();
     }
     assert_eq!(ids(9).await, [3, 2, 1]);
     assert_eq!(ids(4).await, [3, 2, 1], "one more than have room");

@@ -169,6 +169,6 @@ pub(super) async fn buckets_only_get_emptier(store: Shared) {
         .settle(Settlement { sends, rates, now_ms: START, at_ms: START, ..Settlement::default() })
         .await
         .unwrap();
-    let saved = store.take_over(START, i64::MAX).await.unwrap().rates;
+    let saved = store.take_over(START.into(), i64::MAX).await.unwrap().rates;
     assert_eq!(saved, [rate("calls", now_us + 5), rate("tags", now_us + 7)]);
 }

@@ -84,7 +84,7 @@ pub(super) struct Memory {
     /// Until when copies without tags live, and the longest lifetime, by type of CDN.
     untagged: BTreeMap<CdnType, (i64, i64)>,
     /// When it was probed.
-    pub(super) heartbeat_ms: Option<i64>,
+    pub(super) heartbeat: Option<Now>,
     /// Idempotency keys: hash, when, and which purge.
     keys: BTreeMap<String, (String, i64, usize)>,
 }
@@ -594,19 +594,30 @@ impl Memory {
         }
     }
 
-    pub(super) fn take_over(&mut self, now_ms: i64, furthest_ms: i64) -> u64 {
-        let gap_ms = self.heartbeat_ms.map_or(0, |last_ms| now_ms - last_ms);
-        if gap_ms < 0 {
-            self.sends.values_mut().filter(|send| !send.leased).for_each(|send| send.due_ms += gap_ms);
+    pub(super) fn take_over(&mut self, now: &Now, furthest_ms: i64) -> u64 {
+        let now_ms = now.steady_ms;
+        let last = self.heartbeat.replace(now.clone()).unwrap_or(now_ms.into());
+        let boots = now.boot.as_ref().zip(last.boot.as_ref());
+        let passed_ms =
+            boots.filter(|(now, last)| now.id == last.id).map(|(now, last)| now.up_ms - last.up_ms);
+        let ahead_ms = now_ms - last.steady_ms - passed_ms.unwrap_or(0);
+        if passed_ms.is_some() || ahead_ms < 0 {
+            self.sends.values_mut().filter(|send| !send.leased).for_each(|send| send.due_ms += ahead_ms);
             let under_way = self.jobs.iter_mut().filter(|job| job.outcome.is_none());
-            under_way.for_each(|job| job.due_ms += gap_ms);
-            self.works.values_mut().for_each(|(_, work, _)| work.since_ms += gap_ms);
+            under_way.for_each(|job| job.due_ms += ahead_ms);
+            self.works.values_mut().for_each(|(_, work, _)| work.since_ms += ahead_ms);
+        }
+        self.untagged.values_mut().for_each(|(until_ms, _)| *until_ms += ahead_ms);
+        for purge in &mut self.purges {
+            purge.since_ms = match (passed_ms.is_some(), purge.outcome) {
+                (true, _) if ahead_ms == 0 => purge.since_ms,
+                (true, _) | (false, None) => now_ms.min(purge.since_ms + ahead_ms),
+                (false, Some(_)) => now_ms,
+            };
         }
         let leased = self.sends.values_mut().filter(|send| send.leased);
         let leases = leased.map(|send| (send.leased, send.due_ms, send.absorber) = (false, 0, None)).count();
         self.sends.values_mut().for_each(|send| send.due_ms = send.due_ms.min(furthest_ms));
-        let under_way = self.purges.iter_mut().filter(|purge| purge.outcome.is_none());
-        under_way.for_each(|purge| purge.since_ms = now_ms.min(purge.since_ms + gap_ms));
         leases as u64
     }
 

@@ -69,7 +69,8 @@ enum Op {
     Probe,
     /// Somebody moves the machine's clock.
     SetClock(i64),
-    Crash,
+    /// And whether the machine was started anew.
+    Crash(bool),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +140,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => prop_oneof![Just(0), 0..10_000_i64].prop_map(Op::Sweep),
         1 => Just(Op::Probe),
         1 => (-DAY..DAY).prop_map(Op::SetClock),
-        1 => Just(Op::Crash),
+        1 => any::<bool>().prop_map(Op::Crash),
     ]
 }
 
@@ -165,6 +166,9 @@ struct Run {
     /// The steady clock, and by how much the machine's is ahead of it.
     now_ms: i64,
     ahead_ms: i64,
+    /// For how long the machine runs, and for which time.
+    up_ms: i64,
+    boot: u64,
     purges: usize,
     claims: Vec<Claimed>,
 }
@@ -187,6 +191,8 @@ impl Run {
             memory: Memory::default(),
             now_ms: START,
             ahead_ms: 0,
+            up_ms: 0,
+            boot: 0,
             purges: 0,
             claims: vec![],
         }
@@ -203,19 +209,24 @@ impl Run {
         self.directory = Some(new);
     }
 
+    fn now(&self, steady_ms: i64) -> Now {
+        Now { steady_ms, boot: Some(Boot { id: self.boot.to_string(), up_ms: self.up_ms }) }
+    }
+
     fn store(&self) -> &SqliteStore {
         self.store.as_ref().unwrap()
     }
 
     async fn apply(&mut self, op: &Op) {
         // So that no two purges were accepted at the same moment.
-        self.now_ms += 1;
+        (self.now_ms, self.up_ms) = (self.now_ms + 1, self.up_ms + 1);
         let (now_ms, at_ms) = (self.now_ms, self.now_ms + self.ahead_ms);
         match op {
-            Op::Pass(ms) => self.now_ms += ms,
+            Op::Pass(ms) => (self.now_ms, self.up_ms) = (self.now_ms + ms, self.up_ms + ms),
             Op::Probe => {
-                self.memory.heartbeat_ms = Some(now_ms);
-                self.store().probe(now_ms).await.unwrap();
+                let now = self.now(now_ms);
+                self.memory.heartbeat = Some(now.clone());
+                self.store().probe(now).await.unwrap();
             }
             Op::SetClock(ms) => self.ahead_ms += ms,
             Op::Enqueue { cdns, items, kind, repeats, later, untagged, key } => {
@@ -293,13 +304,15 @@ impl Run {
                 let expected = self.memory.sweep(at_ms - ms, at_ms);
                 assert_eq!(self.store().sweep(at_ms - ms, at_ms).await.unwrap(), expected);
             }
-            Op::Crash => {
+            Op::Crash(reboot) => {
                 self.crash();
                 // The new run's steady clock begins at the machine's time, wherever that is.
                 (self.now_ms, self.ahead_ms) = (at_ms, 0);
                 let furthest_ms = at_ms + FURTHEST;
-                let expected = self.memory.take_over(at_ms, furthest_ms);
-                assert_eq!(self.store().take_over(at_ms, furthest_ms).await.unwrap().leases, expected);
+                self.boot += u64::from(*reboot);
+                let now = self.now(at_ms);
+                let expected = self.memory.take_over(&now, furthest_ms);
+                assert_eq!(self.store().take_over(now, furthest_ms).await.unwrap().leases, expected);
             }
             Op::Untagged(cdn, days, longest_ms, end) => {
                 let (until_ms, longest_ms) = (now_ms + days * DAY, *longest_ms);
@@ -467,7 +480,7 @@ proptest! {
     fn whatever_happens_it_does_what_it_should(ops in prop::collection::vec(op(), 1..50)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let mut run = Run::new(ops.iter().any(|op| matches!(op, Op::Crash)));
+            let mut run = Run::new(ops.iter().any(|op| matches!(op, Op::Crash(_))));
             for op in &ops {
                 run.apply(op).await;
             }

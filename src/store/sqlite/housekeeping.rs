@@ -4,7 +4,7 @@ use super::codes::Code;
 use super::enqueue::{IDEMPOTENCY_MS, intern};
 use super::settle::forget_call;
 use super::{follow_up, rates};
-use crate::store::{CdnKey, Left, Pause, PausedBy, QueueStatus, WAITING_MS};
+use crate::store::{CdnKey, Left, Now, Pause, PausedBy, QueueStatus, WAITING_MS};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Purges that one sweep removes: few enough that nobody waits long for the writer.
@@ -34,36 +34,51 @@ pub(super) fn status(connection: &Connection) -> rusqlite::Result<Vec<QueueStatu
 }
 
 /// What was leased was due before, so it is due now.
-pub(super) fn take_over(connection: &Connection, now_ms: i64, furthest_ms: i64) -> rusqlite::Result<Left> {
-    resume_time(connection, now_ms)?;
-    follow_up::nobody_waits(connection, now_ms)?;
+pub(super) fn take_over(connection: &Connection, now: &Now, furthest_ms: i64) -> rusqlite::Result<Left> {
+    resume_time(connection, now)?;
+    follow_up::nobody_waits(connection, now.steady_ms)?;
     let leases = connection.execute(
         "UPDATE sends SET leased = 0, due_ms = 0, absorber = NULL, absorber_attempt = NULL WHERE leased = 1",
         [],
     )?;
     connection.execute("UPDATE sends SET due_ms = ?1 WHERE due_ms > ?1", [furthest_ms])?;
+    // With it, so that doing this again moves nothing again.
+    probe(connection, now)?;
     Ok(Left { leases: leases as u64, rates: rates::all(connection)? })
 }
 
 /// The former run's steady clock stopped at its last probe; this run's goes on from there, as well as can be told.
-fn resume_time(connection: &Connection, now_ms: i64) -> rusqlite::Result<()> {
-    let last_ms: Option<i64> =
-        connection.query_row("SELECT at_ms FROM heartbeat", [], |row| row.get(0)).optional()?;
-    let gap_ms = last_ms.map_or(0, |last_ms| now_ms.saturating_sub(last_ms));
-    if gap_ms < 0 {
+fn resume_time(connection: &Connection, now: &Now) -> rusqlite::Result<()> {
+    let last: Option<(i64, Option<String>, Option<i64>)> = connection
+        .query_row("SELECT at_ms, boot, up_ms FROM heartbeat", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    // Of a run that ended before its first probe nothing is known.
+    let (last_ms, boot, up_ms) = last.unwrap_or((now.steady_ms, None, None));
+    let passed_ms = match (&now.boot, boot, up_ms) {
+        (Some(now), Some(boot), Some(up_ms)) if now.id == boot => Some(now.up_ms.saturating_sub(up_ms)),
+        _ => None,
+    };
+    // What the former run's clock would have to be moved by to show what this one's does; if it stopped meanwhile, where nobody
+    // knows better.
+    let ahead_ms = now.steady_ms.saturating_sub(last_ms.saturating_add(passed_ms.unwrap_or(0)));
+    if passed_ms.is_some() || ahead_ms < 0 {
         for later in [
             "sends SET due_ms = due_ms + ?1 WHERE leased = 0 AND due_ms < ?2",
             "jobs SET due_ms = due_ms + ?1 WHERE outcome IS NULL AND due_ms < ?2",
             "works SET since_ms = since_ms + ?1 WHERE since_ms < ?2",
             "rates SET full_us = full_us + ?1 * 1000 WHERE full_us < ?2 * 1000",
         ] {
-            connection.execute(&format!("UPDATE {later}"), [gap_ms, WAITING_MS])?;
+            connection.execute(&format!("UPDATE {later}"), [ahead_ms, WAITING_MS])?;
         }
     }
-    // Nobody knows how much time passed in between, and a purge that seems too old is given up.
+    connection.execute("UPDATE untagged SET until_ms = until_ms + ?1", [ahead_ms])?;
+    // A purge that seems too old is given up. One that has ended counts for what is not newer, and nobody knows what is.
     connection.execute(
-        "UPDATE purges SET since_ms = min(since_ms + ?1, ?2) WHERE outcome IS NULL",
-        [gap_ms, now_ms],
+        "UPDATE purges SET since_ms = CASE WHEN ?3 OR outcome IS NULL THEN min(since_ms + ?1, ?2) ELSE ?2 END
+         WHERE ?1 <> 0 OR NOT ?3",
+        params![ahead_ms, now.steady_ms, passed_ms.is_some()],
     )?;
     Ok(())
 }
@@ -126,9 +141,10 @@ pub(super) fn sweep(connection: &Connection, ended_before_ms: i64, now_ms: i64) 
     Ok(purges.len() as u64)
 }
 
-pub(super) fn probe(connection: &Connection, now_ms: i64) -> rusqlite::Result<()> {
+pub(super) fn probe(connection: &Connection, now: &Now) -> rusqlite::Result<()> {
+    let (boot, up_ms) = now.boot.as_ref().map(|boot| (&boot.id, boot.up_ms)).unzip();
     connection
-        .prepare_cached("INSERT OR REPLACE INTO heartbeat (one, at_ms) VALUES (1, ?1)")?
-        .execute([now_ms])?;
+        .prepare_cached("INSERT OR REPLACE INTO heartbeat (one, at_ms, boot, up_ms) VALUES (1, ?1, ?2, ?3)")?
+        .execute(params![now.steady_ms, boot, up_ms])?;
     Ok(())
 }

@@ -24,7 +24,7 @@ mod tests;
 pub use open::OpenError;
 
 use super::{
-    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, NewPurge, PausedBy, PurgeView,
+    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, NewPurge, Now, PausedBy, PurgeView,
     QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, UntaggedCopies,
     Verification, Wider, Work,
 };
@@ -264,9 +264,9 @@ impl Store for SqliteStore {
         self.write("cancel a purge", move |connection| operate::cancel(connection, &id, at_ms))
     }
 
-    fn take_over(&self, now_ms: i64, furthest_ms: i64) -> StoreFuture<'_, Left> {
+    fn take_over(&self, now: Now, furthest_ms: i64) -> StoreFuture<'_, Left> {
         self.write("take over from a former run", move |connection| {
-            housekeeping::take_over(connection, now_ms, furthest_ms)
+            housekeeping::take_over(connection, &now, furthest_ms)
         })
     }
 
@@ -288,7 +288,7 @@ impl Store for SqliteStore {
         self.read("tell of copies without tags", untagged::all)
     }
 
-    fn probe(&self, now_ms: i64) -> StoreFuture<'_, ()> {
-        self.write("commit", move |connection| housekeeping::probe(connection, now_ms))
+    fn probe(&self, now: Now) -> StoreFuture<'_, ()> {
+        self.write("commit", move |connection| housekeeping::probe(connection, &now))
     }
 }

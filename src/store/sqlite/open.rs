@@ -178,7 +178,9 @@ const INSTALLATION_AND_STEADY: &str = "CREATE TABLE installation (
     );
     INSERT INTO installation VALUES (1, lower(hex(randomblob(8))));
     ALTER TABLE purges ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
-    UPDATE purges SET since_ms = created_ms;";
+    UPDATE purges SET since_ms = created_ms;
+    ALTER TABLE heartbeat ADD COLUMN boot TEXT;      -- the machine's run
+    ALTER TABLE heartbeat ADD COLUMN up_ms INTEGER;  -- for how long it ran by then";
 
 /// Brings an older file to this version. Each step is one transaction and runs once.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {

@@ -37,8 +37,8 @@ pub(super) fn list(connection: &Connection, filter: &Filter) -> rusqlite::Result
 
 /// The latest purges, until together they have more items than this.
 pub(super) fn recent(connection: &Connection, most_items: u64) -> rusqlite::Result<Vec<RecentPurge>> {
-    let mut statement = connection
-        .prepare_cached("SELECT site, created_ms, items, head, body FROM purges ORDER BY id DESC")?;
+    let mut statement =
+        connection.prepare_cached("SELECT site, since_ms, items, head, body FROM purges ORDER BY n DESC")?;
     let mut rows = statement.query([])?;
     let (mut recent, mut items) = (Vec::new(), 0);
     while items <= most_items
@@ -47,7 +47,7 @@ pub(super) fn recent(connection: &Connection, most_items: u64) -> rusqlite::Resu
         items += row.get::<_, i64>(2)? as u64;
         let mut request: PurgeRequest = json(row, 3)?;
         (request.urls, request.paths, request.tags, request.prefixes) = json(row, 4)?;
-        recent.push(RecentPurge { site: row.get(0)?, created_ms: row.get(1)?, request });
+        recent.push(RecentPurge { site: row.get(0)?, since_ms: row.get(1)?, request });
     }
     Ok(recent)
 }

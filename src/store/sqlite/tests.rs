@@ -116,7 +116,7 @@ async fn what_was_accepted_survives_a_crash() {
     for id in ["p1", "p2"] {
         assert!(reopened.get(id.into()).await.unwrap().is_some());
     }
-    assert_eq!(reopened.take_over(0, i64::MAX).await.unwrap().leases, 1);
+    assert_eq!(reopened.take_over(0.into(), i64::MAX).await.unwrap().leases, 1);
     let again = claim_until(&reopened, "fastly", i64::MAX - 1, i64::MAX, 10).await;
     assert_eq!(again.len(), 2);
     assert_eq!((again[0].id, again[0].attempt), (claimed[0].id, 2));
@@ -134,7 +134,7 @@ async fn a_follow_up_is_due_after_the_next_start() {
     drop(store);
     let store = SqliteStore::open(&path).unwrap();
     let now_ms = now_ms();
-    store.take_over(now_ms, now_ms + 60_000).await.unwrap();
+    store.take_over(now_ms.into(), now_ms + 60_000).await.unwrap();
     assert_eq!(claim_until(&store, "fastly", now_ms + 499, waiting, 1).await.len(), 1, "the purge itself");
     let next = store.due(crate::store::contract::key("fastly"), now_ms + 499, 9).await.unwrap().next_ms;
     assert_eq!(next, Some(now_ms + 500));

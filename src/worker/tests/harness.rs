@@ -272,6 +272,7 @@ impl Shim {
                     START + began.elapsed().as_millis() as i64 + ahead_ms.load(Ordering::Relaxed)
                 })
             },
+            boot: Arc::new(|| None),
             steady: Arc::new(move || START + began.elapsed().as_millis() as i64),
         };
         (Engine::start(&self.config, parts), store)

@@ -236,7 +236,7 @@ async fn stopping_ends_what_is_under_way_and_begins_nothing() {
     assert!(!shim.is_healthy());
     // What was sent is settled; nothing is leased any more.
     assert_eq!(shim.store.status().await.unwrap()[0].pending, 5_000 - 4 * 256);
-    assert_eq!(shim.store.take_over(0, i64::MAX).await.unwrap().leases, 0);
+    assert_eq!(shim.store.take_over(0.into(), i64::MAX).await.unwrap().leases, 0);
 
     let _engine = shim.start();
     shim.until_state("p1", State::Done).await;

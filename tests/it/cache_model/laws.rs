@@ -132,7 +132,7 @@ fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
         && !world.purges.iter().any(|purge| purge.may_cover(body))
         // A page that was only confirmed may have any tag, and what confirms it may be as old as it says.
         && !(said.status == 304
-            && (said.age.is_some() || world.purges.iter().any(|purge| purge.may_be_later(body))));
+            && (said.age.is_some() || world.purges.iter().any(|purge| purge.may_be_later(flight))));
     Limit { exactly, ..at_most(row, LIFETIMES) }
 }
 

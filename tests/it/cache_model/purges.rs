@@ -1,7 +1,7 @@
 //! Purges from their acceptance to `done`: what the admin side does around the real planner, guard and register
 //! (`src/admin/fresh.rs`), without its store and workers.
 
-use super::exchange::Body;
+use super::exchange::{Body, Flight};
 use super::faults::Fault;
 use super::origin::PAGES;
 use super::site::{Compiled, MARGIN_MS};
@@ -191,9 +191,10 @@ impl Purge {
         self.wanted == Wanted::Tag
     }
 
-    /// Whether the guard may take this response for an older one: `Age` is in whole seconds, and may be unreadable.
-    pub fn may_be_later(&self, body: &Body) -> bool {
-        body.has_unreadable_age || self.accepted_ms + 1_000 >= body.generated_ms
+    /// Whether the guard may take this response for an older one: it was asked for before the origin decided, `Age` is in whole
+    /// seconds, and may be unreadable.
+    pub fn may_be_later(&self, Flight { body, request, .. }: &Flight) -> bool {
+        body.has_unreadable_age || self.accepted_ms + 1_000 >= body.generated_ms.min(request.began_ms)
     }
 
     /// Whether the guard may take this response for covered: a URL stands for its page with every query.

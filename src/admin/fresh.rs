@@ -229,7 +229,7 @@ mod tests {
     use crate::admin::tests::fake::{FakeControl, FakeStore};
     use crate::purge::plan;
     use crate::purge::testing::{capabilities, site};
-    use crate::store::{NewPurge, SqliteStore};
+    use crate::store::{Boot, NewPurge, SqliteStore};
     use std::sync::atomic::Ordering;
 
     fn paths(paths: &[&str]) -> PurgeRequest {
@@ -335,9 +335,22 @@ mod tests {
             follow_ups: FollowUps::default(),
         };
         store.enqueue(purge).await.unwrap();
-        recall(&freshness, &config, &store, freshness.clock.steady_ms().into()).await;
+        // The machine has run since then.
+        let now = |steady_ms: i64, boot: &str| Now {
+            steady_ms,
+            boot: Some(Boot { id: boot.into(), up_ms: steady_ms }),
+        };
+        let now_ms = freshness.clock.steady_ms();
+        store.probe(now(1_000_000, "b1")).await.unwrap();
+        recall(&freshness, &config, &store, now(now_ms, "b1")).await;
         assert!(is_old(&freshness, &site, "/a", 1_000_000));
         assert!(!is_old(&freshness, &site, "/a", 1_000_001) && !is_old(&freshness, &site, "/b", 0));
+        // It was started anew, and nobody knows how long ago that purge was.
+        recall(&freshness, &config, &store, now(now_ms, "b2")).await;
+        assert!(
+            is_old(&freshness, &site, "/a", now_ms) && !is_old(&freshness, &site, "/a", now_ms + 100_000)
+        );
+        assert!(!is_old(&freshness, &site, "/b", 0));
 
         // What cannot be recalled counts as purged.
         let broken = FakeStore::default();

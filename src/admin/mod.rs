@@ -160,7 +160,9 @@ pub struct Limits {
     large_bodies: Turns,
     /// Checks of credentials at the same time.
     credential_checks: Semaphore,
-    /// Who may wait for one.
+    /// Answers to callers without a token at the same time, but for probes.
+    without_token: Semaphore,
+    /// Who may wait for a check.
     checkers: Shares,
     /// Listeners to events.
     streams: Shares,
@@ -173,6 +175,7 @@ impl Default for Limits {
             waiters: Shares::new(128, 32, 64),
             large_bodies: Turns::default(),
             credential_checks: Semaphore::new(1),
+            without_token: Semaphore::new(1),
             checkers: Shares::new(32, credentials::PER_TOKEN, 8),
             streams: Shares::new(stream::STREAMS, stream::PER_TOKEN, stream::PER_ADDRESS),
             failures: throttle::Failures::default(),

@@ -8,6 +8,7 @@ use super::strict::{HEADS, Strict, Verdicts};
 use super::{Peer, State, router, surrounded};
 use axum::Router;
 use axum::response::IntoResponse;
+use hyper::header::AUTHORIZATION;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -85,14 +86,26 @@ async fn connection(
     let stream = Strict::new(WriteTimeout::new(stream, WRITE_TIMEOUT), verdicts.clone());
     let service = service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
         let busy = place.begin();
+        let has_token = request.headers().contains_key(AUTHORIZATION);
+        let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(place.clone());
         let answer = match misdirected::judge(&state, verdicts.next()) {
             Some(problem) => Err(problem),
             None => Ok(router.call(request)),
         };
+        let state = state.clone();
         async move {
             let _busy = busy;
+            // One of them at a time, and the others in between: hyper goes on with the next request at once, and so would a crowd
+            // that sends many.
+            let _turn = match has_token || is_probe {
+                true => None,
+                false => state.limits.without_token.acquire().await.ok(),
+            };
+            if !has_token {
+                tokio::task::yield_now().await;
+            }
             match answer {
                 Ok(answer) => answer.await,
                 Err(problem) => Ok(surrounded(problem.into_response())),

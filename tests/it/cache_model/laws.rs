@@ -79,6 +79,8 @@ fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
         let seconds = seconds.max(of_errors);
         Limit { seconds, law, by_itself, if_rewritten: seconds, anew, ..Limit::default() }
     };
+    // A guard for a page whose lifetime is not told again.
+    let of_guard = if said.status == 304 { GUARD_MS as u64 / 1_000 } else { 0 };
     let is_forbidden = match sample.sharing {
         Sharing::Free => false,
         Sharing::ForbiddenBut(allowed) => !allowed.contains(&kind.cdn),
@@ -87,10 +89,9 @@ fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
     if is_forbidden {
         // A property that was told not to read `Cache-Control` does so with or without a shim.
         let stubborn = by_itself.max((habits.default_seconds)(sample.status).unwrap_or(0));
-        return at_most(if habits.reads_cache_control { 0 } else { stubborn }, PRIVATE);
+        // Nor does a 304 say it again of a page that was stored while nothing was rewritten.
+        return at_most(if habits.reads_cache_control { of_guard } else { stubborn.max(of_guard) }, PRIVATE);
     }
-    // A guard for a page whose lifetime is not told again.
-    let of_guard = if said.status == 304 { GUARD_MS as u64 / 1_000 } else { 0 };
     let at_most = |seconds: u64, law| at_most(seconds.max(of_guard), law);
     if sample.status >= 500 {
         return at_most(0, LIFETIMES);

@@ -6,7 +6,7 @@ use crate::cdn::{Item, ItemKind};
 use crate::config::{Cdn, Config, Site};
 use crate::purge::{JobPlan, PurgeRequest, item_key, keys_of};
 use crate::rewrite::{CdnType, CdnTypes};
-use crate::store::{FollowUps, Now, Store};
+use crate::store::{FollowUps, Store, StoreError};
 use crate::view::{Freshness, JobItems, Mark, Question, Report};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -125,33 +125,17 @@ fn expect_more_untagged(freshness: &Freshness, site: &Site) {
 
 /// Tells the proxy of the purges of former runs, the latest ones: an origin that is a cache may still have what is older than
 /// they are. What is older than all that is remembered counts as old, whatever it is.
-pub async fn recall(freshness: &Freshness, config: &Config, store: &dyn Store, now: Now) {
+pub async fn recall(freshness: &Freshness, config: &Config, store: &dyn Store) {
     let now_ms = freshness.clock.now_ms();
-    let everything = |until_ms: i64| {
-        for site in &config.sites {
-            freshness.site(&site.name).purged.note_everything(until_ms);
-        }
-    };
-    let recent = async {
-        // Only then are its moments those of this run's clock. The workers do it again, before they send anything.
-        store.take_over(now, i64::MAX).await?;
-        store.recent(RECALLED).await
-    };
-    let recent = match recent.await {
+    let recent = match store.recent(RECALLED).await {
         Ok(recent) => recent,
-        Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "past purges are not known: what is older than this start counts as purged"
-            );
-            return everything(now_ms);
-        }
+        Err(error) => return recall_nothing(freshness, config, &error),
     };
     let items: usize = recent.iter().map(|purge| purge.request.item_count()).sum();
     if items as u64 > RECALLED
         && let Some(first) = recent.last()
     {
-        everything(first.since_ms.min(now_ms));
+        note_everything(freshness, config, first.since_ms.min(now_ms));
     }
     let sites: HashMap<&str, &Arc<Site>> =
         config.sites.iter().map(|site| (site.name.as_str(), site)).collect();
@@ -159,6 +143,21 @@ pub async fn recall(freshness: &Freshness, config: &Config, store: &dyn Store, n
         if let Some(site) = sites.get(purge.site.as_str()) {
             note(freshness, site, &purge.request, purge.since_ms.min(now_ms));
         }
+    }
+}
+
+/// What former runs purged is not known, or not when: what is older than this start counts as purged.
+pub fn recall_nothing(freshness: &Freshness, config: &Config, error: &StoreError) {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "past purges are not known: what is older than this start counts as purged"
+    );
+    note_everything(freshness, config, freshness.clock.now_ms());
+}
+
+fn note_everything(freshness: &Freshness, config: &Config, until_ms: i64) {
+    for site in &config.sites {
+        freshness.site(&site.name).purged.note_everything(until_ms);
     }
 }
 
@@ -229,7 +228,7 @@ mod tests {
     use crate::admin::tests::fake::{FakeControl, FakeStore};
     use crate::purge::plan;
     use crate::purge::testing::{capabilities, site};
-    use crate::store::{Boot, NewPurge, SqliteStore};
+    use crate::store::{Boot, NewPurge, Now, SqliteStore};
     use std::sync::atomic::Ordering;
 
     fn paths(paths: &[&str]) -> PurgeRequest {
@@ -342,11 +341,13 @@ mod tests {
         };
         let now_ms = freshness.clock.steady_ms();
         store.probe(now(1_000_000, "b1")).await.unwrap();
-        recall(&freshness, &config, &store, now(now_ms, "b1")).await;
+        store.take_over(now(now_ms, "b1"), i64::MAX).await.unwrap();
+        recall(&freshness, &config, &store).await;
         assert!(is_old(&freshness, &site, "/a", 1_000_000));
         assert!(!is_old(&freshness, &site, "/a", 1_000_001) && !is_old(&freshness, &site, "/b", 0));
         // It was started anew, and nobody knows how long ago that purge was.
-        recall(&freshness, &config, &store, now(now_ms, "b2")).await;
+        store.take_over(now(now_ms, "b2"), i64::MAX).await.unwrap();
+        recall(&freshness, &config, &store).await;
         assert!(
             is_old(&freshness, &site, "/a", now_ms) && !is_old(&freshness, &site, "/a", now_ms + 100_000)
         );
@@ -356,7 +357,7 @@ mod tests {
         let broken = FakeStore::default();
         broken.broken.store(true, Ordering::Relaxed);
         let before_ms = freshness.clock.now_ms();
-        recall(&freshness, &config, &broken, freshness.clock.steady_ms().into()).await;
+        recall(&freshness, &config, &broken).await;
         assert!(is_old(&freshness, &site, "/b", before_ms));
         assert!(!is_old(&freshness, &site, "/b", before_ms + 1_000_000));
     }

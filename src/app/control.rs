@@ -10,9 +10,9 @@ use crate::cdn::Sender;
 use crate::config::{Config, Fingerprint};
 use crate::listen::{Pulse, Serving};
 use crate::metrics::Metrics;
-use crate::store::{Boot, Now, OpenError, SqliteStore, Store, StoreHealth, Watched};
+use crate::store::{Boot, Left, Now, OpenError, SqliteStore, Store, StoreHealth, Watched};
 use crate::view::{Installation, OriginsView, PurgeHealthView, boot, wall_ms};
-use crate::worker::{Engine, Parts};
+use crate::worker::{Engine, Parts, take_over};
 use arc_swap::ArcSwap;
 use std::error::Error;
 use std::io;
@@ -198,9 +198,10 @@ impl Plane {
         let opened = open(&self.config.load(), &self.view.installation);
         runtime.block_on(async {
             tokio::spawn(beat(Arc::clone(&self.pulse)));
-            if let Ok(store) = &opened {
-                self.recall(&**store).await;
-            }
+            let left = match &opened {
+                Ok(store) => self.recall(&**store).await,
+                Err(_) => None,
+            };
             let listener = tokio::net::TcpListener::from_std(admin)?;
             let state = admin::State {
                 config: self.config.clone(),
@@ -218,7 +219,7 @@ impl Plane {
             };
             let (workers, untagged) = (self.workers.clone(), self.untagged.clone());
             let store = self.store.clone();
-            let opening = AbortOnDropHandle::new(tokio::spawn(self.open(opened)));
+            let opening = AbortOnDropHandle::new(tokio::spawn(self.open(opened, left)));
             admin::serve(listener, Arc::new(state), stop.cancelled_owned()).await;
             drop(opening);
             if let Some(store) = store.get() {
@@ -233,15 +234,28 @@ impl Plane {
         })
     }
 
-    /// Before any response gets a long lifetime: until the workers have begun, all CDNs count as unhealthy.
-    async fn recall(&self, store: &dyn Store) {
-        let now = Now { steady_ms: self.view.freshness.clock.steady_ms(), boot: machine() };
-        admin::recall(&self.view.freshness, &self.config.load_full(), store, now).await;
-        self.untagged.lock().await.recall(store).await;
+    /// What a former run left, and what it knew. Before any response gets a long lifetime: until the workers have begun, all
+    /// CDNs count as unhealthy.
+    async fn recall(&self, store: &dyn Store) -> Option<Left> {
+        let (freshness, config) = (&self.view.freshness, self.config.load_full());
+        let now = Now { steady_ms: freshness.clock.steady_ms(), boot: machine() };
+        // Only then are its moments those of this run's clock.
+        match take_over(store, now, &config).await {
+            Ok(left) => {
+                admin::recall(freshness, &config, store).await;
+                self.untagged.lock().await.recall(store).await;
+                Some(left)
+            }
+            Err(error) => {
+                admin::recall_nothing(freshness, &config, &error);
+                freshness.set_untold(true);
+                None
+            }
+        }
     }
 
     /// Starts the workers with the store, as soon as it can be opened.
-    async fn open(self, first: Result<Arc<dyn Store>, OpenError>) {
+    async fn open(self, first: Result<Arc<dyn Store>, OpenError>, mut left: Option<Left>) {
         let mut attempt = first;
         let mut told = String::new();
         let store = loop {
@@ -263,7 +277,7 @@ impl Plane {
             // A panic there has been told, and nothing was opened.
             let Ok(opened) = opening else { return };
             if let Ok(store) = &opened {
-                self.recall(&**store).await;
+                left = self.recall(&**store).await;
             }
             attempt = opened;
         };
@@ -275,6 +289,7 @@ impl Plane {
         let parts = Parts {
             store: store.clone(),
             store_health,
+            left,
             transport: Arc::new(self.sender.clone()),
             adapter: Box::new(crate::cdn::build),
             view: self.view.clone(),
@@ -287,7 +302,11 @@ impl Plane {
             },
         };
         // No reload comes in between, since nothing here waits and both are on this thread.
-        self.workers.began(Engine::start(&self.config.load(), parts));
+        let engine = Engine::start(&self.config.load(), parts);
+        let taken_over = engine.taken_over();
+        self.workers.began(engine);
+        // What is accepted by then must not be taken for something that the former run left.
+        taken_over.await;
         let _ = self.store.set(store.clone());
         self.untagged.lock().await.keep(&*store).await;
     }

@@ -69,8 +69,8 @@ pub trait Store: Send + Sync {
     /// repeat in the queue, if it has one.
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
 
-    /// Puts something that covers everything due at this CDN (by the steady clock) ahead of it; how many jobs that concerns. None if something
-    /// of the sort waits already, or nothing is due.
+    /// Puts something that covers everything due at this CDN (by the steady clock) ahead of it; how many jobs that concerns.
+    /// None if something of the sort waits already, or nothing is due.
     fn widen(&self, key: CdnKey, wider: Wider, now_ms: i64) -> StoreFuture<'_, u64>;
 
     /// What this CDN accepted and has not reported complete.
@@ -121,12 +121,12 @@ pub trait Store: Send + Sync {
     /// brought to this run's clock: exactly, if the machine has not been started in between; else as far as its last probe tells.
     /// Then nobody knows how long that is ago: what waits does not wait longer for it, and no purge grows older, but what ended
     /// counts as accepted now. Nothing is due later than `furthest_ms`, since no wait is that long. Called at start, before
-    /// anything else counts by the new clock; once more does no harm.
+    /// anything is accepted or claimed.
     fn take_over(&self, now: Now, furthest_ms: i64) -> StoreFuture<'_, Left>;
 
     /// Removes a limited number of purges that ended before this, oldest first, and idempotency keys older than 24 h.
-    /// Both moments are the machine's. Answers how many purges went; call again until none did. What stays: a purge with a failure that nobody
-    /// acknowledged, and one that a living idempotency key names.
+    /// Both moments are the machine's. Answers how many purges went; call again until none did. What stays: a purge with a
+    /// failure that nobody acknowledged, and one that a living idempotency key names.
     fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, u64>;
 
     /// Copies without our tags may live for so long. What is later, or longer, of what is known and this stays; but a moment

@@ -1,8 +1,8 @@
 //! Starts, watches and stops the tasks of every CDN.
 
 use super::account::{Account, Load};
-use super::backoff::{LONGEST_BACKOFF, backoff};
 use super::orphans::Orphans;
+use super::take_over;
 use super::target::{Shared, Target};
 use super::{Observer, TellBoot, TellTime, Transport, check, completion, milliseconds, queue, verify};
 use crate::cdn::{Adapter, Rates, rates};
@@ -41,6 +41,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Whether that works.
     pub store_health: Arc<StoreHealth>,
+    /// What the former run left, if it has been taken over.
+    pub left: Option<Left>,
     /// What sends calls.
     pub transport: Arc<dyn Transport>,
     /// Makes the adapter of a configured CDN.
@@ -138,7 +140,14 @@ impl Engine {
             .shared
             .store_health
             .listen(move || targets.load().all.iter().for_each(|target| target.report(|_| {})));
-        engine.spawn(take_over(engine.shared.clone(), longest_wait(config), engine.left.clone()));
+        match parts.left {
+            Some(left) => take_over::begin_with(&engine.left, left),
+            None => engine.spawn(take_over::keep_trying(
+                engine.shared.clone(),
+                config.clone(),
+                engine.left.clone(),
+            )),
+        }
         engine.reload(config);
         engine.spawn(watch_queues(engine.shared.clone(), engine.targets.clone()));
         let (left, shared, targets) = (engine.left.clone(), engine.shared.clone(), engine.targets.clone());
@@ -259,6 +268,14 @@ impl Engine {
         self.of(site).iter().map(status).collect()
     }
 
+    /// Ends when what the former run left has been taken over.
+    pub fn taken_over(&self) -> impl Future<Output = ()> + use<> {
+        let left = self.left.clone();
+        async move {
+            left.wait().await;
+        }
+    }
+
     /// Changes whenever a purge may have moved on, or a CDN's health did: whoever waits for one looks again.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
@@ -287,37 +304,6 @@ impl Engine {
             }
         });
     }
-}
-
-/// Takes over from the former run, before anything is claimed.
-async fn take_over(shared: Arc<Shared>, longest: Duration, left: Arc<SetOnce<Left>>) {
-    let mut failures = 0;
-    loop {
-        let now = shared.now();
-        let furthest_ms = now.steady_ms.saturating_add(milliseconds(longest));
-        let taken = shared.store.take_over(now, furthest_ms).await;
-        match taken {
-            Ok(taken) => {
-                if taken.leases > 0 {
-                    tracing::info!(leases = taken.leases, "going on with what a former run had begun");
-                }
-                // Only set here.
-                let _ = left.set(taken);
-                return;
-            }
-            Err(_) => {
-                failures += 1;
-                sleep(backoff(failures, fastrand::f64())).await;
-            }
-        }
-    }
-}
-
-/// No send is due later than this from now, unless the clock was ahead when it was put off.
-fn longest_wait(config: &Config) -> Duration {
-    let settle = config.sites.iter().map(|site| site.origin_settle);
-    let repeat = config.sites.iter().flat_map(|site| &site.cdns).map(|cdn| cdn.repeat_after);
-    settle.chain(repeat).max().unwrap_or_default().max(LONGEST_BACKOFF)
 }
 
 /// Runs a task until it ends by itself. A defect in it must not stop a CDN's purges for good.

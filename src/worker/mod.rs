@@ -21,6 +21,7 @@ mod orphans;
 mod pace;
 mod queue;
 mod sample;
+mod take_over;
 mod target;
 mod verify;
 
@@ -29,6 +30,7 @@ mod tests;
 
 pub use backoff::backoff;
 pub use engine::{CdnStatus, Engine, MakeAdapter, Parts};
+pub use take_over::take_over;
 
 use crate::cdn::Reply;
 use crate::store::{Boot, CdnKey, EndedJob, Verification};

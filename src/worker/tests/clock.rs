@@ -56,3 +56,16 @@ async fn a_store_that_fails_somebody_else_ends_health_at_once() {
     store.acknowledge("p1".into()).await.unwrap();
     assert!(shim.is_healthy());
 }
+
+/// What is accepted before would be taken for something that the former run left, and its follow-ups would wait for nobody.
+#[tokio::test(start_paused = true)]
+async fn a_former_run_is_taken_over_before_more_is_accepted() {
+    let shim = Shim::new(FakeCdn::new(|_, _| OK));
+    shim.store.refuse_writes(true).await;
+    let engine = shim.start();
+    let taken_over = engine.taken_over();
+    tokio::pin!(taken_over);
+    assert!(tokio::time::timeout(Duration::from_secs(300), &mut taken_over).await.is_err());
+    shim.store.refuse_writes(false).await;
+    taken_over.await;
+}

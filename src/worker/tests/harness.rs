@@ -260,6 +260,7 @@ impl Shim {
         let parts = Parts {
             store: store.clone(),
             store_health,
+            left: None,
             transport: self.cdn.clone(),
             adapter: Box::new(move |cdn| {
                 Arc::new(FakeAdapter { nodes, completes, capabilities: testing::capabilities(cdn) })

@@ -1,5 +1,8 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+// What every part says of its errors.
+pub mod causes;
+
 // What a message begins with.
 pub mod head;
 

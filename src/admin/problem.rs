@@ -1,5 +1,6 @@
 //! Errors as problem documents (RFC 9457), with two messages: the outer one for the caller, the inner one for the log.
 
+use crate::causes::with_causes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -151,7 +152,7 @@ impl IntoResponse for Problem {
             tracing::error!(
                 status = status.as_u16(),
                 detail = self.detail,
-                cause = chain(inner.as_ref()),
+                cause = with_causes(inner.as_ref()),
                 "admin call failed"
             );
         }
@@ -183,10 +184,4 @@ impl IntoResponse for Problem {
         }
         response
     }
-}
-
-/// An error and its sources on one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| <dyn Error>::source(*error));
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

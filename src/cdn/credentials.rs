@@ -13,13 +13,13 @@ pub(super) mod testing;
 pub(super) use draft::Draft;
 
 use super::{Reply, RequestError, Sender, SignContext};
+use crate::causes::with_causes;
 use crate::config;
 use crate::rewrite::CdnType;
 use bytes::Bytes;
 use http::Request;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -221,12 +221,6 @@ async fn ask(questions: Vec<Question>, sender: &Sender, started: &Instant, now_m
 pub fn clock_offset_ms(answers: Answers<'_>) -> Option<i64> {
     let offset = |answer: &Answer| Some(answer.reply()?.date_ms()?.saturating_sub(answer.at_ms));
     answers.0.iter().find_map(offset)
-}
-
-/// An error and its causes in one line.
-fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| <dyn Error>::source(*error));
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn milliseconds(duration: Duration) -> i64 {

@@ -245,18 +245,6 @@ impl OriginError {
     }
 }
 
-/// An error with all its causes, for one line of the log.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,6 +305,6 @@ mod tests {
     #[test]
     fn the_chain_names_every_cause_once() {
         let error = ProxyError::Origin(OriginError::Connect(io::Error::other("no route")));
-        assert_eq!(chain(&error), "the origin failed: it takes no connection: no route");
+        assert_eq!(crate::causes::with_causes(&error), "the origin failed: it takes no connection: no route");
     }
 }

@@ -2,12 +2,12 @@
 
 use super::access::Noted;
 use super::body::DownloadError;
-use super::error;
 use super::in_flight::{Response, Ticket, Waiting};
 use super::key_fields::Single;
 use super::peer::{Peer, RequestId};
 use super::site::Site;
 use super::worker::{Snapshot, Worker};
+use crate::causes::with_causes;
 use crate::head::RequestHead;
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
 use crate::rewrite::{CdnTypes, Decision, DecisionCache, Dialect, Outcome, Provenance, Reason};
@@ -143,7 +143,7 @@ impl Flight {
         tracing::warn!(
             request_id = self.id.as_str(),
             site = self.site_name(),
-            error = error::chain(failure),
+            error = with_causes(failure),
             "the origin failed after its response had begun"
         );
     }

@@ -3,13 +3,14 @@
 
 use super::clock::Clock;
 use super::connect;
-use super::error::{self, OriginError};
+use super::error::OriginError;
 use super::h1::head::HeadLimits;
 use super::h1::{self, Scratch};
 use super::h2;
 use super::site::{Origin, OriginTls, Routing};
 use super::upstream::{Address, OriginId, Upstream};
 use super::worker::Shared;
+use crate::causes::with_causes;
 use crate::config::{Limits, OriginCheck, OriginProtocol};
 use crate::head::Line;
 use crate::view::OriginStatus;
@@ -162,7 +163,7 @@ async fn resolve(upstream: Arc<Upstream>, resolving: Rc<Repeated>) {
     {
         tracing::warn!(
             origin = upstream.url,
-            error = error::chain(&failure),
+            error = with_causes(&failure),
             "the name of an origin is not resolved; the addresses that it had are used"
         );
     }
@@ -198,7 +199,7 @@ impl Checking {
         if let Err(failure) = &result
             && is_news
         {
-            tracing::warn!(address = %self.address.socket, error = error::chain(failure), "a check of an origin fails");
+            tracing::warn!(address = %self.address.socket, error = with_causes(failure), "a check of an origin fails");
         }
         if let Some(is_well) = checks.verdict(result.is_ok(), &self.check) {
             self.address.checked(is_well);

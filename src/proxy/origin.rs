@@ -5,7 +5,7 @@
 
 use super::body::Upload;
 use super::connect::{self, Route};
-use super::error::{self, OriginError, ProxyError};
+use super::error::{OriginError, ProxyError};
 use super::exchange::{Failure, Fault, Response, exchange};
 use super::forward;
 use super::interim::Relay;
@@ -13,6 +13,7 @@ use super::site::{Origin, Site};
 use super::upgrade;
 use super::upstream::Address;
 use super::worker::Worker;
+use crate::causes::with_causes;
 use crate::config::{Limits, OriginProtocol};
 use crate::head::RequestHead;
 use crate::metrics::shard::SiteShard;
@@ -83,7 +84,7 @@ pub(super) async fn send(
         tracing::warn!(
             site = site.name,
             origin = origin.upstream.url,
-            error = error::chain(&error),
+            error = with_causes(&error),
             "trying the next address or origin"
         );
         current = next;

@@ -1,12 +1,13 @@
 //! The response head on its way out, and the one place where an error becomes a response.
 
 use super::body::ResponseBody;
-use super::error::{self, OriginError, ProxyError};
+use super::error::{OriginError, ProxyError};
 use super::flight::Flight;
 use super::hop;
 use super::key_fields::KeyFields;
 use super::site::Site;
 use super::stamp;
+use crate::causes::with_causes;
 use crate::config::Mode;
 use crate::head::{Headers, Known, RequestHead, ResponseHead};
 use crate::rewrite::{self, Asked, Decision, Edge, Guard, Outcome, Reason, RequestFacts};
@@ -146,7 +147,7 @@ pub(super) fn refuse(
             request_id = flight.id().as_str(),
             site = flight.site_name(),
             status = answer.status.as_u16(),
-            error = error::chain(error),
+            error = with_causes(error),
             "a request failed"
         );
     }

@@ -6,7 +6,7 @@ use super::{
     QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, UntaggedCopies,
     Verification, Wider, Work,
 };
-use std::error::Error;
+use crate::causes::with_causes;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -91,12 +91,6 @@ impl fmt::Debug for StoreHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreHealth").field("failure", &self.failure()).finish_non_exhaustive()
     }
-}
-
-/// An error and its causes in one line.
-fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| <dyn Error>::source(*cause));
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// A store whose every verb tells a [`StoreHealth`] how it went.

@@ -1,7 +1,8 @@
 //! What became of a call: the answers to its requests, taken together.
 
+use super::Unreachable;
 use super::target::Target;
-use super::{Unreachable, with_causes};
+use crate::causes::with_causes;
 use crate::cdn::{Adapter, Batch, Reply, RequestError, Verdict};
 use bytes::Bytes;
 use std::time::Duration;

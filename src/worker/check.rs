@@ -5,6 +5,7 @@ use super::account::{Load, Wait};
 use super::backoff::backoff;
 use super::health::Checked;
 use super::target::Target;
+use crate::causes::with_causes;
 use crate::cdn::Verdict;
 use crate::store::PausedBy;
 use std::sync::Arc;
@@ -86,7 +87,7 @@ async fn ask(target: &Target) -> (Verdict, String) {
     let shared = &target.shared;
     let requests = match target.adapter.check_requests(&target.sign()) {
         Ok(requests) => requests,
-        Err(error) => return (Verdict::BadCredentials, super::with_causes(&error)),
+        Err(error) => return (Verdict::BadCredentials, with_causes(&error)),
     };
     // It does not wait for tokens, but it counts. Where it is a purge, it is one of a tag.
     target.account.take(&Load { calls: requests.len() as u64, items: [0, 1, 0, 0] });

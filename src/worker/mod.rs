@@ -32,6 +32,7 @@ pub use backoff::backoff;
 pub use engine::{CdnStatus, Engine, MakeAdapter, Parts};
 pub use take_over::take_over;
 
+use crate::causes::with_causes;
 use crate::cdn::Reply;
 use crate::store::{Boot, CdnKey, EndedJob, Verification};
 use bytes::Bytes;
@@ -104,15 +105,3 @@ fn milliseconds(duration: Duration) -> i64 {
 
 /// Tells which run of the machine this is, where that is known.
 pub type TellBoot = Arc<dyn Fn() -> Option<Boot> + Send + Sync>;
-
-/// An error and its causes in one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

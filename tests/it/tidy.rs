@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom (besides itself), from the bottom up. `app`, `cli`, `demo` and `main` stand on top of all.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
+    ("causes", &[]),
     ("failpoint", &[]),
     ("terminal", &[]),
     ("head", &[]),
@@ -15,17 +16,32 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("view", &["rewrite", "config"]),
     ("metrics", &["rewrite", "config"]),
     ("telemetry", &["rewrite", "config"]),
-    ("listen", &["head", "rewrite", "config", "view", "metrics", "telemetry", "proxy"]),
-    ("proxy", &["head", "rewrite", "config", "view", "metrics", "telemetry", "listen"]),
+    ("listen", &["causes", "head", "rewrite", "config", "view", "metrics", "telemetry", "proxy"]),
+    ("proxy", &["causes", "head", "rewrite", "config", "view", "metrics", "telemetry", "listen"]),
     ("explain", &["head", "rewrite", "config", "view", "metrics", "proxy"]),
-    ("cdn", &["rewrite", "config", "metrics"]),
+    ("cdn", &["causes", "rewrite", "config", "metrics"]),
     ("purge", &["rewrite", "config", "metrics", "cdn"]),
     ("events", &["rewrite", "config", "purge"]),
-    ("store", &["failpoint", "rewrite", "config", "metrics", "cdn", "purge"]),
-    ("worker", &["failpoint", "rewrite", "config", "view", "metrics", "telemetry", "cdn", "purge", "store"]),
+    ("store", &["causes", "failpoint", "rewrite", "config", "metrics", "cdn", "purge"]),
+    (
+        "worker",
+        &[
+            "causes",
+            "failpoint",
+            "rewrite",
+            "config",
+            "view",
+            "metrics",
+            "telemetry",
+            "cdn",
+            "purge",
+            "store",
+        ],
+    ),
     (
         "admin",
         &[
+            "causes",
             "failpoint",
             "rewrite",
             "config",

@@ -8,6 +8,7 @@ mod visit;
 pub use report::Checked;
 
 use crate::admin::json::{Job, Purge};
+use crate::causes::with_causes;
 use crate::cli::client::{AdminArgs, Client};
 use crate::purge::State;
 use crate::rewrite::{Outcome, Reason};
@@ -369,9 +370,4 @@ fn is_fresh(look: &Look, purged: Instant) -> bool {
         (Cache::Hit, Some(age)) => age <= purged.elapsed().as_secs(),
         _ => false,
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| <dyn std::error::Error>::source(*error));
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

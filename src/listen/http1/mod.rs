@@ -11,9 +11,10 @@ mod wire;
 use super::connection::{Client, Connection};
 use super::io::{Carrier, Io};
 use super::watch::Order;
+use crate::causes::with_causes;
 use crate::head::ResponseHead;
 use crate::proxy::body::ResponseBody;
-use crate::proxy::error::{self, ProxyError};
+use crate::proxy::error::ProxyError;
 use crate::proxy::h1::framing::Framing;
 use crate::proxy::h1::sending::{Sending, Unsent};
 use crate::proxy::{self, Interim, RequestBody, Tunnel};
@@ -213,7 +214,7 @@ impl Client {
         match unsent {
             Unsent::Io(error) => self.connection.ended(&error),
             Unsent::Closed => self.connection.ended(&"it takes nothing any more"),
-            Unsent::Body(error) => self.connection.ended(&error::chain(&error)),
+            Unsent::Body(error) => self.connection.ended(&with_causes(&error)),
             Unsent::Length => self.connection.ended(&"the response is not as long as its Content-Length"),
         }
     }

@@ -13,7 +13,7 @@ use super::connection::{Client, Connection};
 use super::header_blocks::Malformed;
 use super::io::Io;
 use super::watch::Order;
-use crate::proxy::error;
+use crate::causes::with_causes;
 use crate::proxy::h2::Lost;
 use crate::proxy::h2::ping::Pings;
 use ::h2::{Reason, server};
@@ -49,7 +49,7 @@ impl Client {
         let streams = pin!(this.streams(io.clone(), malformed));
         match io.during(streams).await {
             Ok(Ok(())) => {}
-            Ok(Err(lost)) => this.connection.ended(&error::chain(&lost)),
+            Ok(Err(lost)) => this.connection.ended(&with_causes(&lost)),
             Err(error) => this.connection.ended(&error),
         }
     }

@@ -3,6 +3,7 @@
 use super::request::{self, Continue};
 use super::response;
 use super::sending::{Sending, Unsent};
+use crate::causes::with_causes;
 use crate::head::{RequestHead, ResponseHead};
 use crate::listen::connection::{Client, Connection};
 use crate::listen::watch::{Busy, Order};
@@ -10,7 +11,7 @@ use crate::metrics::shard::Limit;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::clock::Patience;
 use crate::proxy::h1::head::HeadLimits;
-use crate::proxy::{self, Interim, RequestBody, error};
+use crate::proxy::{self, Interim, RequestBody};
 use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream};
 use bytes::Bytes;
@@ -62,7 +63,7 @@ impl Stream {
             }
             tracing::debug!(
                 peer = %client.connection.address,
-                error = error::chain(&unsent),
+                error = with_causes(&unsent),
                 "a response broke off"
             );
         }

@@ -3,8 +3,8 @@
 
 use super::ping::Pings;
 use super::{Lost, State};
+use crate::causes::with_causes;
 use crate::proxy::clock::Clock;
-use crate::proxy::error;
 use ::h2::client::Connection;
 use bytes::Bytes;
 use std::future::poll_fn;
@@ -53,7 +53,7 @@ where
     pub(super) async fn looking_after(mut self, state: Rc<State>) {
         let ended = poll_fn(|cx| self.poll(cx, &state)).await;
         if let Err(error) = ended {
-            tracing::debug!(error = error::chain(&error), "an HTTP/2 connection to an origin ended");
+            tracing::debug!(error = with_causes(&error), "an HTTP/2 connection to an origin ended");
         }
     }
 

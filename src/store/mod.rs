@@ -89,9 +89,9 @@ pub trait Store: Send + Sync {
         again_ms: Option<i64>,
     ) -> StoreFuture<'_, ()>;
 
-    /// The jobs of this CDN that are done, ended after this moment of the machine's clock, and whose copies nobody has seen to
-    /// be fresh or could not judge: newest first, a limited number.
-    fn unverified(&self, key: CdnKey, ended_after_ms: i64) -> StoreFuture<'_, Vec<EndedJob>>;
+    /// The jobs of all CDNs that are done, whose purges ended after this moment of the machine's clock, and whose copies nobody
+    /// has seen to be fresh or could not judge: newest first, a limited number.
+    fn unverified(&self, ended_after_ms: i64) -> StoreFuture<'_, Vec<EndedJob>>;
 
     /// One purge, with everything that is known of it.
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>>;

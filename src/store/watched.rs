@@ -161,8 +161,8 @@ impl Store for Watched {
         self.write(self.store.verified(key, purge, seen, again_ms))
     }
 
-    fn unverified(&self, key: CdnKey, ended_after_ms: i64) -> StoreFuture<'_, Vec<EndedJob>> {
-        self.read(self.store.unverified(key, ended_after_ms))
+    fn unverified(&self, ended_after_ms: i64) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.read(self.store.unverified(ended_after_ms))
     }
 
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {

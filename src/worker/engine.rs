@@ -177,13 +177,21 @@ impl Engine {
         for target in old.into_values() {
             target.retire();
         }
-        let mut begun = 0;
+        let mut begun = Vec::new();
         let mut begin = |site, cdn| {
-            begun += 1;
-            self.begin(site, cdn, BETWEEN_CHECKS * (begun - 1))
+            let place = u32::try_from(begun.len()).unwrap_or(u32::MAX);
+            let target = self.begin(site, cdn, BETWEEN_CHECKS.saturating_mul(place));
+            begun.push(target.clone());
+            target
         };
         let targets = cdns().zip(kept).map(|((site, cdn), kept)| kept.unwrap_or_else(|| begin(site, cdn)));
         self.targets.store(Arc::new(Targets::of(targets.collect())));
+        let (left, shared) = (self.left.clone(), self.shared.clone());
+        self.spawn(async move {
+            // Only then are the moments of the former run those of this one's clock.
+            left.wait().await;
+            verify::take_up(shared, begun).await;
+        });
     }
 
     /// Starts the tasks of a CDN, which checks its credentials after a while.

@@ -5,8 +5,9 @@
 use super::backoff::backoff;
 use super::milliseconds;
 use super::sample::{self, Copy, Page};
-use super::target::Target;
+use super::target::{Shared, Target};
 use crate::store::{EndedJob, PurgeView, Verification};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -53,7 +54,6 @@ impl Waiting {
 /// Verifies until the engine stops.
 pub(super) async fn run(target: Arc<Target>) {
     let mut open: Vec<Verifying> = Vec::new();
-    take_up(&target).await;
     loop {
         let room = MOST.saturating_sub(open.len());
         open.extend(target.verifying.take().into_iter().take(room).map(|job| Verifying::new(&target, job)));
@@ -74,21 +74,25 @@ pub(super) async fn run(target: Arc<Target>) {
     }
 }
 
-/// Goes on with what a former run, or this CDN before a reload, did not bring to its end.
-async fn take_up(target: &Target) {
-    let ended_after_ms = target.shared.wall_ms().saturating_sub(TAKEN_UP_MS);
+/// Goes on with what a former run, or these CDNs before a reload, did not bring to its end.
+pub(super) async fn take_up(shared: Arc<Shared>, targets: Vec<Arc<Target>>) {
+    let ended_after_ms = shared.wall_ms().saturating_sub(TAKEN_UP_MS);
     let mut failures = 0;
     let jobs = loop {
-        match target.shared.store.unverified(target.key.clone(), ended_after_ms).await {
+        match shared.store.unverified(ended_after_ms).await {
             Ok(jobs) => break jobs,
-            Err(_) => failures += 1,
-        }
-        tokio::select! {
-            () = target.stop.cancelled() => return,
-            () = sleep(backoff(failures, fastrand::f64())) => {}
+            Err(_) => {
+                failures += 1;
+                sleep(backoff(failures, fastrand::f64())).await;
+            }
         }
     };
-    jobs.iter().for_each(|job| target.to_verify(job));
+    let targets: HashMap<_, _> = targets.iter().map(|target| (&target.key, target)).collect();
+    for job in &jobs {
+        if let Some(target) = targets.get(&job.key) {
+            target.to_verify(job);
+        }
+    }
 }
 
 async fn due(next: Option<(usize, Instant)>) -> usize {

@@ -174,7 +174,7 @@ impl Store for FakeStore {
         self.answer(Vec::new)
     }
 
-    fn unverified(&self, _: CdnKey, _: i64) -> StoreFuture<'_, Vec<EndedJob>> {
+    fn unverified(&self, _: i64) -> StoreFuture<'_, Vec<EndedJob>> {
         self.answer(Vec::new)
     }
 

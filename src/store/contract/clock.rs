@@ -137,15 +137,20 @@ pub(super) async fn what_is_not_verified_is_told(store: Shared) {
     }
     store.enqueue(purge("p5", vec![job("fastly", 1)])).await.unwrap();
     let open = async |after_ms| {
-        let jobs = store.unverified(key("fastly"), after_ms).await.unwrap();
-        jobs.into_iter().map(|job| (job.purge, job.since_ms)).collect::<Vec<_>>()
+        let jobs = store.unverified(after_ms).await.unwrap().into_iter();
+        let of = |cdn: &str| {
+            let of_cdn = jobs.clone().filter(|job| job.key == key(cdn));
+            of_cdn.map(|job| (job.purge, job.since_ms)).collect::<Vec<_>>()
+        };
+        [of("fastly"), of("varnish")]
     };
     let expected = |ids: &[&str]| ids.iter().map(|id| (id.to_string(), START)).collect::<Vec<_>>();
-    assert_eq!(open(START).await, expected(&["p4", "p3", "p2"]));
+    let all = expected(&["p4", "p3", "p2"]);
+    assert_eq!(open(START).await, [all.clone(), all]);
     for (id, seen) in
         [("p2", Verification::Fresh), ("p3", Verification::Stale), ("p4", Verification::Unknown)]
     {
         store.verified(key("fastly"), id.into(), (seen, START), None).await.unwrap();
     }
-    assert_eq!(open(START - 1).await, expected(&["p3", "p1"]));
+    assert_eq!(open(START - 1).await, [expected(&["p3", "p1"]), expected(&["p4", "p3", "p2", "p1"])]);
 }

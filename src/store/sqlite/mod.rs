@@ -228,10 +228,8 @@ impl Store for SqliteStore {
         })
     }
 
-    fn unverified(&self, key: CdnKey, ended_after_ms: i64) -> StoreFuture<'_, Vec<EndedJob>> {
-        self.read("tell what is not verified", move |connection| {
-            verified::open(connection, &key, ended_after_ms)
-        })
+    fn unverified(&self, ended_after_ms: i64) -> StoreFuture<'_, Vec<EndedJob>> {
+        self.read("tell what is not verified", move |connection| verified::open(connection, ended_after_ms))
     }
 
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {

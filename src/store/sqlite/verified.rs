@@ -7,35 +7,27 @@ use crate::store::{CdnKey, EndedJob, Verification};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Jobs that are told at once: verifying is a sample.
-const MOST: i64 = 1_000;
+const MOST: i64 = 10_000;
 
 /// Those that are done and whose copies were not seen to be fresh, nor found to tell nothing.
-pub(super) fn open(
-    connection: &Connection,
-    key: &CdnKey,
-    ended_after_ms: i64,
-) -> rusqlite::Result<Vec<EndedJob>> {
+pub(super) fn open(connection: &Connection, ended_after_ms: i64) -> rusqlite::Result<Vec<EndedJob>> {
     connection
         .prepare_cached(
-            "SELECT purges.id, purges.since_ms, json_extract(purges.head, '$.verify')
+            "SELECT cdns.site, cdns.name, purges.id, purges.since_ms, json_extract(purges.head, '$.verify')
              FROM purges JOIN jobs ON jobs.purge = purges.n JOIN cdns ON cdns.id = jobs.cdn
-             WHERE purges.finished_ms > ?3 AND cdns.site = ?1 AND cdns.name = ?2 AND jobs.outcome = ?4
-               AND (verification IS NULL OR verification = ?5)
-             ORDER BY purges.finished_ms DESC LIMIT ?6",
+             WHERE purges.finished_ms > ?1 AND jobs.outcome = ?2 AND (verification IS NULL OR verification = ?3)
+             ORDER BY purges.finished_ms DESC LIMIT ?4",
         )?
-        .query_map(
-            params![key.site, key.cdn, ended_after_ms, Code(State::Done), Code(Verification::Stale), MOST],
-            |row| {
-                Ok(EndedJob {
-                    key: key.clone(),
-                    purge: row.get(0)?,
-                    state: State::Done,
-                    purge_ended: None,
-                    since_ms: row.get(1)?,
-                    verify: row.get(2)?,
-                })
-            },
-        )?
+        .query_map(params![ended_after_ms, Code(State::Done), Code(Verification::Stale), MOST], |row| {
+            Ok(EndedJob {
+                key: CdnKey { site: row.get(0)?, cdn: row.get(1)? },
+                purge: row.get(2)?,
+                state: State::Done,
+                purge_ended: None,
+                since_ms: row.get(3)?,
+                verify: row.get(4)?,
+            })
+        })?
         .collect()
 }
 

@@ -201,11 +201,12 @@ pub(super) fn lease(
         .execute(params![id, until_ms, batch])?;
     connection
         .prepare_cached(
-            "SELECT sends.job, reason, attempt, items.kind, value, items.hard, purges.created_ms, sends.lane, purges.since_ms
+            "SELECT sends.job, reason, attempt, items.kind, value, items.hard, purges.created_ms, sends.lane, since_ms
              FROM sends
              JOIN items ON items.job = sends.job AND items.n = sends.n
              JOIN jobs ON jobs.id = sends.job
              JOIN purges ON purges.n = jobs.purge
+             JOIN accepted ON accepted.purge = jobs.purge
              WHERE sends.id = ?1",
         )?
         .query_row([id], |row| {

@@ -28,8 +28,8 @@ pub(super) fn enqueue(connection: &Connection, purge: &NewPurge) -> rusqlite::Re
     let done = purge.jobs.iter().all(|job| job.items.is_empty());
     connection
         .prepare_cached(
-            "INSERT INTO purges (id, site, caller, created_ms, finished_ms, outcome, items, head, body, since_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO purges (id, site, caller, created_ms, finished_ms, outcome, items, head, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             purge.id,
@@ -41,9 +41,11 @@ pub(super) fn enqueue(connection: &Connection, purge: &NewPurge) -> rusqlite::Re
             count(request.item_count()),
             head(request)?,
             body(request)?,
-            purge.since_ms,
         ])?;
     let n = connection.last_insert_rowid();
+    connection
+        .prepare_cached("INSERT INTO accepted (purge, since_ms) VALUES (?1, ?2)")?
+        .execute([n, purge.since_ms])?;
     for (number, job) in purge.jobs.iter().enumerate() {
         let id = insert_job(connection, purge, n, job)?;
         let follow_ups = &purge.follow_ups;

@@ -76,7 +76,9 @@ fn resume_time(connection: &Connection, now: &Now) -> rusqlite::Result<()> {
     connection.execute("UPDATE untagged SET until_ms = until_ms + ?1", [ahead_ms])?;
     // A purge that seems too old is given up. One that has ended counts for what is not newer, and nobody knows what is.
     connection.execute(
-        "UPDATE purges SET since_ms = CASE WHEN ?3 OR outcome IS NULL THEN min(since_ms + ?1, ?2) ELSE ?2 END
+        "UPDATE accepted SET since_ms =
+             CASE WHEN ?3 OR EXISTS (SELECT 1 FROM purges WHERE n = purge AND outcome IS NULL)
+                  THEN min(since_ms + ?1, ?2) ELSE ?2 END
          WHERE ?1 <> 0 OR NOT ?3",
         params![ahead_ms, now.steady_ms, passed_ms.is_some()],
     )?;

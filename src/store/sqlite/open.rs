@@ -177,8 +177,12 @@ const INSTALLATION_AND_STEADY: &str = "CREATE TABLE installation (
         id  TEXT NOT NULL
     );
     INSERT INTO installation VALUES (1, lower(hex(randomblob(8))));
-    ALTER TABLE purges ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
-    UPDATE purges SET since_ms = created_ms;
+    -- Not in `purges`: behind a body of 8 MiB each claim would read that, too.
+    CREATE TABLE accepted (
+        purge    INTEGER PRIMARY KEY REFERENCES purges (n) ON DELETE CASCADE,
+        since_ms INTEGER NOT NULL
+    );
+    INSERT INTO accepted SELECT n, created_ms FROM purges;
     ALTER TABLE heartbeat ADD COLUMN boot TEXT;      -- the machine's run
     ALTER TABLE heartbeat ADD COLUMN up_ms INTEGER;  -- for how long it ran by then";
 

@@ -75,7 +75,7 @@ pub(super) fn cancel(connection: &Connection, id: &str, at_ms: i64) -> rusqlite:
 /// Number, site and acceptance of a purge.
 fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<(i64, String, i64)>> {
     connection
-        .prepare_cached("SELECT n, site, since_ms FROM purges WHERE id = ?1")?
+        .prepare_cached("SELECT n, site, since_ms FROM purges JOIN accepted ON purge = n WHERE id = ?1")?
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()
 }

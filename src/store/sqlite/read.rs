@@ -37,8 +37,9 @@ pub(super) fn list(connection: &Connection, filter: &Filter) -> rusqlite::Result
 
 /// The latest purges, until together they have more items than this.
 pub(super) fn recent(connection: &Connection, most_items: u64) -> rusqlite::Result<Vec<RecentPurge>> {
-    let mut statement =
-        connection.prepare_cached("SELECT site, since_ms, items, head, body FROM purges ORDER BY n DESC")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT site, since_ms, items, head, body FROM purges JOIN accepted ON purge = n ORDER BY n DESC",
+    )?;
     let mut rows = statement.query([])?;
     let (mut recent, mut items) = (Vec::new(), 0);
     while items <= most_items

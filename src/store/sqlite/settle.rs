@@ -259,9 +259,10 @@ fn end_job(connection: &Connection, job: i64, at_ms: i64) -> rusqlite::Result<Op
 
     let (n, purge, since_ms, verify, key) = connection
         .prepare_cached(
-            "SELECT purges.n, purges.id, purges.since_ms, cdns.site, cdns.name,
+            "SELECT purges.n, purges.id, since_ms, cdns.site, cdns.name,
                     json_extract(purges.head, '$.verify')
-             FROM jobs JOIN purges ON purges.n = jobs.purge JOIN cdns ON cdns.id = jobs.cdn WHERE jobs.id = ?1",
+             FROM jobs JOIN purges ON purges.n = jobs.purge JOIN accepted ON accepted.purge = jobs.purge
+                  JOIN cdns ON cdns.id = jobs.cdn WHERE jobs.id = ?1",
         )?
         .query_row([job], |row| {
             let key = CdnKey { site: row.get(3)?, cdn: row.get(4)? };

@@ -13,8 +13,9 @@ const MOST: i64 = 10_000;
 pub(super) fn open(connection: &Connection, ended_after_ms: i64) -> rusqlite::Result<Vec<EndedJob>> {
     connection
         .prepare_cached(
-            "SELECT cdns.site, cdns.name, purges.id, purges.since_ms, json_extract(purges.head, '$.verify')
+            "SELECT cdns.site, cdns.name, purges.id, since_ms, json_extract(purges.head, '$.verify')
              FROM purges JOIN jobs ON jobs.purge = purges.n JOIN cdns ON cdns.id = jobs.cdn
+                  JOIN accepted ON accepted.purge = purges.n
              WHERE purges.finished_ms > ?1 AND jobs.outcome = ?2 AND (verification IS NULL OR verification = ?3)
              ORDER BY purges.finished_ms DESC LIMIT ?4",
         )?

@@ -4,7 +4,7 @@
 //! second as one `fsync` per purge allows, if at that rate their 99th percentile is more than three times that of a lone
 //! commit, or if 1,000,000 pending items take 200 MiB.
 
-use origin_shim::cdn::{Item, ItemKind};
+use origin_shim::cdn::{Identity, Item, ItemKind};
 use origin_shim::purge::{JobPlan, PurgeRequest, Room};
 use origin_shim::rewrite::CdnType;
 use origin_shim::store::{CdnKey, Claim, NewPurge, SendOutcome, Settlement, SqliteStore, Store};
@@ -149,6 +149,7 @@ async fn backlog() -> f64 {
         looked += began.elapsed();
         let began = Instant::now();
         let claim = Claim {
+            identity: Identity::default(),
             key: key.clone(),
             now_ms: NOW,
             lease_until_ms: NOW + 120_000,
@@ -198,6 +199,7 @@ fn purge(n: u64, items: usize) -> NewPurge {
         due_ms: NOW,
         jobs: vec![JobPlan {
             cdn: "fastly".into(),
+            identity: Identity::default(),
             cdn_type: CdnType::Fastly,
             items,
             everything: false,

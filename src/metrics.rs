@@ -15,8 +15,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use shard::{Shards, SiteMetrics, WorkerShard};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The `Content-Type` of [`Metrics::render`].
@@ -38,6 +39,8 @@ pub struct Metrics {
     purges: Family<SiteState, Counter>,
     purge_fallbacks: Family<SiteCdn, Counter>,
     purge_follow_ups: Family<SiteCdn, Counter>,
+    /// Those that calls ever had.
+    outcomes: Mutex<BTreeSet<&'static str>>,
     cdn_calls: Family<SiteCdnOutcome, Counter>,
     cdn_items: Family<SiteCdnOutcome, Counter>,
     cdn_call_seconds: Family<SiteCdn, Histogram>,
@@ -46,6 +49,8 @@ pub struct Metrics {
     healthy: Family<SiteCdn, Gauge>,
     paused: Family<SiteCdn, Gauge>,
     failed_jobs: Family<SiteCdn, Gauge>,
+    orphaned_jobs: Family<SiteCdn, Gauge>,
+    store_healthy: Gauge,
     publish_to_purged: Family<SiteCdn, Histogram>,
     verifications: Family<SiteCdnSeen, Counter>,
     publish_to_verified: Family<SiteCdn, Histogram>,
@@ -101,6 +106,7 @@ impl Metrics {
             purges: Family::default(),
             purge_fallbacks: Family::default(),
             purge_follow_ups: Family::default(),
+            outcomes: Mutex::default(),
             cdn_calls: Family::default(),
             cdn_items: Family::default(),
             cdn_call_seconds: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
@@ -109,6 +115,8 @@ impl Metrics {
             healthy: Family::default(),
             paused: Family::default(),
             failed_jobs: Family::default(),
+            orphaned_jobs: Family::default(),
+            store_healthy: Gauge::default(),
             publish_to_purged: Family::new_with_constructor(|| Histogram::new(PUBLISH_BUCKETS)),
             verifications: Family::default(),
             publish_to_verified: Family::new_with_constructor(|| Histogram::new(PUBLISH_BUCKETS)),
@@ -159,6 +167,16 @@ impl Metrics {
             "purge_failed_jobs",
             "Purge jobs that the CDN refused for good and that nobody has dealt with",
             self.failed_jobs.clone(),
+        );
+        r.register(
+            "purge_orphaned_jobs",
+            "Purge jobs of a service that no CDN of the site is any more: nothing of them is sent",
+            self.orphaned_jobs.clone(),
+        );
+        r.register(
+            "store_healthy",
+            "Whether the store works (1); else no purge is accepted and no response gets a long TTL",
+            self.store_healthy.clone(),
         );
         r.register(
             "publish_to_purged_seconds",
@@ -237,13 +255,15 @@ impl Metrics {
     }
 
     /// A call to a CDN ended.
-    pub fn cdn_call(&self, site: &str, cdn: &str, outcome: &str, took: Duration) {
+    pub fn cdn_call(&self, site: &str, cdn: &str, outcome: &'static str, took: Duration) {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(outcome);
         self.cdn_calls.get_or_create_owned(&site_cdn_outcome(site, cdn, outcome)).inc();
         self.cdn_call_seconds.get_or_create_owned(&site_cdn(site, cdn)).observe(took.as_secs_f64());
     }
 
     /// `count` items of a call ended.
-    pub fn cdn_items(&self, site: &str, cdn: &str, outcome: &str, count: u64) {
+    pub fn cdn_items(&self, site: &str, cdn: &str, outcome: &'static str, count: u64) {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(outcome);
         self.cdn_items.get_or_create_owned(&site_cdn_outcome(site, cdn, outcome)).inc_by(count);
     }
 
@@ -264,6 +284,46 @@ impl Metrics {
         let labels = site_cdn(site, cdn);
         self.paused.get_or_create_owned(&labels).set(i64::from(paused));
         self.failed_jobs.get_or_create_owned(&labels).set(failed_jobs);
+    }
+
+    /// How many jobs wait for a CDN that the site has no more, and how many failed ones for someone.
+    pub fn purge_orphans(&self, site: &str, cdn: &str, jobs: u64, failed_jobs: u64) {
+        let labels = site_cdn(site, cdn);
+        let count = |jobs: u64| i64::try_from(jobs).unwrap_or(i64::MAX);
+        for (family, jobs) in [(&self.orphaned_jobs, jobs), (&self.failed_jobs, failed_jobs)] {
+            match jobs {
+                0 => drop(family.remove(&labels)),
+                jobs => drop(family.get_or_create_owned(&labels).set(count(jobs))),
+            }
+        }
+    }
+
+    /// The configuration has no CDN of this name any more: what was counted of it goes.
+    pub fn forget_cdn(&self, site: &str, cdn: &str) {
+        let labels = site_cdn(site, cdn);
+        for family in [&self.purge_fallbacks, &self.purge_follow_ups] {
+            family.remove(&labels);
+        }
+        for family in [&self.queue_jobs, &self.healthy, &self.paused, &self.failed_jobs] {
+            family.remove(&labels);
+        }
+        self.queue_oldest.remove(&labels);
+        self.cdn_call_seconds.remove(&labels);
+        self.publish_to_purged.remove(&labels);
+        self.publish_to_verified.remove(&labels);
+        for outcome in self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let labels = site_cdn_outcome(site, cdn, outcome);
+            self.cdn_calls.remove(&labels);
+            self.cdn_items.remove(&labels);
+        }
+        for seen in ["fresh", "stale", "unknown"] {
+            self.verifications.remove(&SiteCdnSeen { site: site.into(), cdn: cdn.into(), seen });
+        }
+    }
+
+    /// Whether the store works.
+    pub fn store_healthy(&self, healthy: bool) {
+        self.store_healthy.set(i64::from(healthy));
     }
 
     /// A job's last item was accepted by its CDN, this long after the purge was accepted.

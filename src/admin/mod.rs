@@ -135,6 +135,9 @@ pub trait Control: Send + Sync {
     /// The purge health of each CDN of the site; a CDN that is left out has not been checked yet.
     fn health(&self, site: &str) -> Vec<CdnHealth>;
 
+    /// What does not work as it should and is of no CDN: the store, and what waits for CDNs that are gone. In words; no secret.
+    fn complaints(&self) -> Vec<String>;
+
     /// Changes whenever a purge may have moved on: callers that wait look again.
     fn changes(&self) -> watch::Receiver<u64>;
 }

@@ -85,6 +85,7 @@ fn degraded(state: &State) -> Vec<String> {
     if state.store.get().is_none() {
         reasons.push("the store cannot be opened: purges get 503".to_owned());
     }
+    reasons.extend(state.control.complaints());
     for site in &state.config.load().sites {
         for cdn in super::sites::health(state, site).into_iter().filter(|cdn| !cdn.healthy) {
             reasons.push(format!("{}/{}: {}", site.name, cdn.name, cdn.reasons.join("; ")));

@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 use crate::purge::{Means, plan_among};
 use crate::store::{CdnKey, EndedJob, Verification};
 use crate::view::Freshness;
-use crate::worker::{CdnStatus, Engine, Observer};
+use crate::worker::{CdnStatus, Engine, Observer, Orphan};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -91,6 +91,18 @@ impl Control for Workers {
         statuses.into_iter().map(health).collect()
     }
 
+    fn complaints(&self) -> Vec<String> {
+        let Some(engine) = self.engine() else { return Vec::new() };
+        let store = engine.store_failure().map(|why| format!("the store fails: {why}"));
+        let orphan = |orphan: Orphan| {
+            let (CdnKey { site, cdn }, jobs) = (orphan.key, orphan.jobs);
+            format!(
+                "{site}/{cdn}: {jobs} of its purges wait, but the site has no such CDN any more: cancel them, or configure it again"
+            )
+        };
+        store.into_iter().chain(engine.orphans().into_iter().map(orphan)).collect()
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.engine().map_or_else(|| self.nothing.subscribe(), |engine| engine.changes())
     }
@@ -151,6 +163,18 @@ impl Observer for Telling {
     fn standing(&self, key: &CdnKey, paused: bool, failed: u64) {
         let failed = i64::try_from(failed).unwrap_or(i64::MAX);
         self.metrics.purge_standing(&key.site, &key.cdn, paused, failed);
+    }
+
+    fn orphan(&self, key: &CdnKey, jobs: u64, failed: u64) {
+        self.metrics.purge_orphans(&key.site, &key.cdn, jobs, failed);
+    }
+
+    fn gone(&self, key: &CdnKey) {
+        self.metrics.forget_cdn(&key.site, &key.cdn);
+    }
+
+    fn store(&self, healthy: bool) {
+        self.metrics.store_healthy(healthy);
     }
 
     fn health(&self, key: &CdnKey, healthy: bool) {

@@ -11,6 +11,7 @@ use crate::config::{self, Config, ConfigError, Difference, Fingerprint, Loaded};
 use crate::listen::Serving;
 use crate::metrics::Metrics;
 use crate::telemetry;
+use crate::worker::Engine;
 use arc_swap::ArcSwap;
 use std::error::Error;
 use std::fmt::Display;
@@ -18,7 +19,9 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 /// What a reload replaces, and what tells of it.
 pub(super) struct Reloader {
@@ -74,9 +77,13 @@ impl Reloader {
         let replaced = replacing.await.map_err(|error| unusable(&error))?;
         let (Loaded { config, warnings, fingerprint }, changes) = replaced?;
 
-        if let Some(engine) = self.workers.engine() {
-            engine.reload(&config);
-        }
+        let moved = match self.workers.engine() {
+            Some(engine) => {
+                engine.reload(&config);
+                moved(engine).await
+            }
+            None => Vec::new(),
+        };
         let restart_needed = self.restart_needed(&config);
         // One that was set by hand stays until the file says something new.
         if self.config.load().log.filter != config.log.filter {
@@ -88,7 +95,8 @@ impl Reloader {
             (self.config.swap(Arc::new(config)), std::mem::replace(&mut *current, Arc::new(fingerprint)));
         // Nor is what many sites were taken apart on it.
         drop(tokio::task::spawn_blocking(move || drop(former)));
-        Ok(Reloaded { changes, restart_needed, warnings: warnings.iter().map(ToString::to_string).collect() })
+        let warnings = warnings.iter().map(ToString::to_string).chain(moved).collect();
+        Ok(Reloaded { changes, restart_needed, warnings })
     }
 
     /// What is bound or opened once, and differs.
@@ -104,6 +112,19 @@ impl Reloader {
             ("store.retention", then.store.retention != now.store.retention),
         ];
         keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
+    }
+}
+
+/// The store answers a reload within this time, or the answer goes without its word.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What waits and was moved to another name, or is an orphan now.
+async fn moved(engine: &Engine) -> Vec<String> {
+    match timeout(PATIENCE, engine.moved()).await {
+        Ok(moved) => moved.iter().map(ToString::to_string).collect(),
+        Err(_) => {
+            vec!["the store has not said yet what waits for CDNs that have changed: see readyz".to_owned()]
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod cloudfront;
 mod credentials;
 mod edgegrid;
 mod fastly;
+mod identity;
 mod mac;
 mod message;
 mod names;
@@ -31,6 +32,7 @@ pub use credentials::{
     Answer, Answers, CdnReport, CredentialReport, Credentials, Finding, Level, Question, Usable, report,
     report_site,
 };
+pub use identity::{Identity, successor};
 pub use message::{MESSAGE_BYTES, scrub};
 pub use rate::{Ceiling, Limit, Rates, rates};
 pub use reply::{Counted, RateHint, Reply};

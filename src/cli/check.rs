@@ -2,6 +2,7 @@
 
 mod credentials;
 mod edge;
+mod pending;
 mod summary;
 
 use super::ConfigPath;
@@ -47,8 +48,12 @@ pub fn run(args: &CheckArgs, config: &ConfigPath) -> anyhow::Result<ExitCode> {
         } else if args.json {
             let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
             found.insert("warnings".to_owned(), warnings.into());
+            found.insert("pending".to_owned(), pending::moves(&loaded.config)?.into());
         } else {
             terminal::print(&Summary(&loaded).to_string())?;
+            pending::moves(&loaded.config)?
+                .iter()
+                .try_for_each(|moved| terminal::print(&format!("\npending   {moved}\n")))?;
         }
     }
     if let Some(url) = &args.edge.url {

@@ -26,6 +26,8 @@ fn touched() -> Metrics {
     metrics.purge_queue("www", "fastly", 2, 1.5);
     metrics.purge_healthy("www", "fastly", true);
     metrics.purge_standing("www", "fastly", false, 1);
+    metrics.purge_orphans("www", "fastly:S1", 1, 0);
+    metrics.store_healthy(true);
     metrics.publish_to_purged("www", "fastly", Duration::from_millis(400));
     metrics.publish_to_verified("www", "fastly", Duration::from_millis(500));
     metrics.verification("www", "fastly", "fresh");
@@ -97,6 +99,19 @@ fn series_that_never_counted_are_not_emitted() {
     let metrics = Metrics::new(1);
     metrics.site("idle");
     assert!(!metrics.render().contains("idle"));
+}
+
+#[test]
+fn nothing_of_a_cdn_that_is_gone_stays() {
+    let metrics = touched();
+    metrics.cdn_call("www", "fastly", "unreachable", Duration::from_millis(40));
+    for cdn in ["fastly", "cloudfront"] {
+        metrics.forget_cdn("www", cdn);
+    }
+    metrics.purge_orphans("www", "fastly:S1", 0, 0);
+    let text = metrics.render();
+    let left: Vec<_> = text.lines().filter(|line| line.contains("cdn=")).collect();
+    assert!(left.is_empty(), "{left:#?}");
 }
 
 #[test]

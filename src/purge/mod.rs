@@ -24,7 +24,7 @@ pub use keys::{item_key, keys_of};
 pub use plan::{Means, plan, plan_among, widest};
 pub use rate::Bucket;
 
-use crate::cdn::Item;
+use crate::cdn::{Identity, Item};
 use crate::config::Site;
 use crate::rewrite::path::normalise;
 use crate::rewrite::{CdnType, tags};
@@ -148,6 +148,8 @@ pub enum SendReason {
 pub struct JobPlan {
     /// The CDN's name within the site.
     pub cdn: String,
+    /// What it is, whatever it is called when the job is sent.
+    pub identity: Identity,
     /// Its type.
     pub cdn_type: CdnType,
     /// Every item once, as the CDN names it.

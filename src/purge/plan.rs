@@ -4,7 +4,7 @@
 
 use super::check::{Checked, ItemError, check, takes};
 use super::{JobPlan, PurgeMode, PurgeRequest, spellings};
-use crate::cdn::{Capabilities, Item, ItemKind};
+use crate::cdn::{Capabilities, Identity, Item, ItemKind};
 use crate::config::{Cdn, CdnSettings, Claims, CloudflarePlan, Everything, Site};
 use crate::rewrite::path::normalise;
 use crate::rewrite::{CdnType, tags};
@@ -101,6 +101,7 @@ impl<'a> Planner<'a> {
         let repeat = if self.everything { self.cdn.repeat_everything_after } else { self.cdn.repeat_after };
         JobPlan {
             cdn: self.cdn.name.clone(),
+            identity: Identity::of(self.cdn),
             cdn_type: self.cdn.dialect.cdn,
             items: self.items,
             everything: self.everything,

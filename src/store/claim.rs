@@ -1,7 +1,7 @@
 //! How work leaves the store: what is due, and the claim of one call's worth of it.
 
 use super::CdnKey;
-use crate::cdn::{Item, ItemKind};
+use crate::cdn::{Identity, Item, ItemKind};
 use crate::purge::{Room, SendReason};
 
 /// How urgent a send is. Each lane goes ahead of the next one.
@@ -46,6 +46,8 @@ pub struct DueGroup {
 pub struct Claim {
     /// Of which CDN.
     pub key: CdnKey,
+    /// What that is for the claimer: what belongs to another one is not claimed.
+    pub identity: Identity,
     /// Now, by the steady clock.
     pub now_ms: i64,
     /// The claimer's until then, by the steady clock.
@@ -71,7 +73,18 @@ impl Claim {
         let room = Room { items: [most; 4], total: most, bytes: usize::MAX };
         let bulk = [0, most.div_ceil(4), 0, 0];
         let (site, hard, keep_together, rates) = (false, true, false, Vec::new());
-        Self { key, now_ms, lease_until_ms, site, hard, room, bulk, keep_together, rates }
+        Self {
+            key,
+            identity: Identity::default(),
+            now_ms,
+            lease_until_ms,
+            site,
+            hard,
+            room,
+            bulk,
+            keep_together,
+            rates,
+        }
     }
 }
 

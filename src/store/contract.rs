@@ -3,17 +3,19 @@
 mod claims;
 mod clock;
 mod follow_ups;
+mod naming;
 mod operate;
 mod untagged;
 mod wider;
 
 use super::*;
-use crate::cdn::{Item, ItemKind};
+use crate::cdn::{Identity, Item, ItemKind};
 use crate::purge::{JobPlan, PurgeRequest, SendReason, State};
 use crate::rewrite::CdnType;
 use claims::*;
 use clock::*;
 use follow_ups::*;
+use naming::*;
 use operate::*;
 use std::sync::Arc;
 use untagged::*;
@@ -34,6 +36,7 @@ pub(super) fn job(cdn: &str, items: usize) -> JobPlan {
     let item = |n| Item { kind: ItemKind::Tag, value: format!("tag-{n}"), hard: true };
     JobPlan {
         cdn: cdn.into(),
+        identity: Identity::default(),
         cdn_type: CdnType::Fastly,
         items: (0..items).map(item).collect(),
         everything: false,
@@ -664,4 +667,8 @@ contract! {
     nothing_is_due_later_than_any_wait
     follow_ups_wait_for_no_former_run
     what_is_not_verified_is_told
+    what_waits_follows_its_service
+    what_nobody_has_is_an_orphan
+    queues_of_one_service_become_one
+    what_was_known_by_its_name_keeps_it
 }

@@ -25,12 +25,13 @@ pub use claim::{Claim, Claimed, ClaimedSend, Due, DueGroup, Lane, SavedRate};
 pub use settle::{Attempt, EndedJob, Left, NewWork, SendOutcome, Settled, Settlement, Wider, Work};
 pub use sqlite::{OpenError, SqliteStore};
 pub use types::{
-    Boot, CdnKey, Enqueued, Filter, FollowUps, JobView, NewPurge, Now, Pause, PausedBy, PurgeView,
+    Boot, CdnKey, Enqueued, Filter, FollowUps, JobView, Moved, NewPurge, Now, Pause, PausedBy, PurgeView,
     QueueStatus, RecentPurge, StoreError, UntaggedCopies, Verification, WAITING_MS,
 };
 
 pub use watched::{StoreHealth, Watched};
 
+use crate::cdn::Identity;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -47,6 +48,11 @@ pub const BULK_ITEMS: usize = 1_000;
 pub trait Store: Send + Sync {
     /// Commits a purge to stable storage. One without jobs, or whose jobs have no items, is done at once.
     fn enqueue(&self, purge: NewPurge) -> StoreFuture<'_, Enqueued>;
+
+    /// What the configuration calls its CDNs from now on, and what each of them is. A queue is that of an identity
+    /// ([`crate::cdn::successor`]), so it gets the name under which that is configured now; one that nobody of its site can have
+    /// is an orphan and is called by its identity. Answers what has jobs under way and is called otherwise than before.
+    fn name_queues(&self, cdns: Vec<(CdnKey, Identity)>) -> StoreFuture<'_, Vec<Moved>>;
 
     /// The responses for which the follow-ups of a purge wait have arrived: they are due from this steady moment on. How many
     /// those are.

@@ -1,9 +1,11 @@
 //! Purges as they go into a store and as people see them.
 
 use super::Attempt;
+use crate::cdn::Identity;
 use crate::purge::{JobPlan, PurgeMode, PurgeRequest, State};
 use crate::rewrite::CdnType;
 use serde::{Deserialize, Serialize};
+use std::fmt::{self, Display, Formatter};
 
 /// One CDN of one site.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -216,6 +218,8 @@ pub struct Filter {
 pub struct QueueStatus {
     /// Which CDN.
     pub key: CdnKey,
+    /// What that is.
+    pub identity: Identity,
     /// Jobs under way.
     pub jobs: u64,
     /// Items not yet accepted (every send but repeats).
@@ -231,7 +235,45 @@ pub struct QueueStatus {
 impl QueueStatus {
     /// Of a CDN that never had work.
     pub fn empty(key: CdnKey) -> Self {
-        Self { key, jobs: 0, pending: 0, oldest_due_ms: None, failed: 0, paused: None }
+        Self {
+            key,
+            identity: Identity::default(),
+            jobs: 0,
+            pending: 0,
+            oldest_due_ms: None,
+            failed: 0,
+            paused: None,
+        }
+    }
+}
+
+/// A queue with jobs under way that has another name than before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// What it was called.
+    pub from: CdnKey,
+    /// What it is called now.
+    pub to: CdnKey,
+    /// No CDN of the site has it: nothing of it is sent.
+    pub orphaned: bool,
+    /// Jobs under way.
+    pub jobs: u64,
+}
+
+impl Display for Moved {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { from: CdnKey { site, cdn }, to: CdnKey { cdn: to, .. }, orphaned, jobs } = self;
+        let purges = if *jobs == 1 { "purge" } else { "purges" };
+        match orphaned {
+            false => {
+                write!(f, "{site}/{cdn}: what waits ({jobs} {purges}) goes to {to}, which is the same CDN")
+            }
+            true => write!(
+                f,
+                "{site}/{cdn}: what waits ({jobs} {purges}) is for a CDN that the site has no more; it stays as {to} until it \
+                 is cancelled or too old, and is sent if that CDN is configured again"
+            ),
+        }
     }
 }
 

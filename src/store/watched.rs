@@ -2,11 +2,12 @@
 //! for. No long lifetime may be given while the store cannot accept the purge that would end it.
 
 use super::{
-    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, NewPurge, Now, PausedBy, PurgeView,
+    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, Moved, NewPurge, Now, PausedBy, PurgeView,
     QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, UntaggedCopies,
     Verification, Wider, Work,
 };
 use crate::causes::with_causes;
+use crate::cdn::Identity;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -19,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub struct StoreHealth {
     failures: Mutex<Failures>,
-    listener: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    listener: OnceLock<Box<dyn Fn(bool) + Send + Sync>>,
 }
 
 /// Why the store failed when it was last written to, and last read.
@@ -43,9 +44,9 @@ impl StoreHealth {
         failures.write.clone().or_else(|| failures.read.clone())
     }
 
-    /// Calls `listener` whenever the store begins to fail, or works again: before the verb that showed it is answered. There is
-    /// one listener.
-    pub fn listen(&self, listener: impl Fn() + Send + Sync + 'static) {
+    /// Calls `listener` with whether the store works whenever it begins to fail, or works again: before the verb that showed it
+    /// is answered. There is one listener.
+    pub fn listen(&self, listener: impl Fn(bool) + Send + Sync + 'static) {
         drop(self.listener.set(Box::new(listener)));
     }
 
@@ -78,7 +79,7 @@ impl StoreHealth {
             changed
         };
         if let Some(listener) = self.listener.get().filter(|_| changed) {
-            listener();
+            listener(self.failure().is_none());
         }
     }
 
@@ -117,6 +118,10 @@ impl Watched {
 impl Store for Watched {
     fn enqueue(&self, purge: NewPurge) -> StoreFuture<'_, Enqueued> {
         self.write(self.store.enqueue(purge))
+    }
+
+    fn name_queues(&self, cdns: Vec<(CdnKey, Identity)>) -> StoreFuture<'_, Vec<Moved>> {
+        self.write(self.store.name_queues(cdns))
     }
 
     fn arrived(&self, id: String, due_ms: i64) -> StoreFuture<'_, u64> {
@@ -238,7 +243,7 @@ mod tests {
         let health = StoreHealth::default();
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = calls.clone();
-        health.listen(move || {
+        health.listen(move |_| {
             counter.fetch_add(1, Ordering::Relaxed);
         });
         let _ = health.watch(Does::Write, failed()).await;

@@ -1,36 +1,30 @@
 //! Starts, watches and stops the tasks of every CDN.
 
 use super::account::{Account, Load};
-use super::orphans::Orphans;
+use super::naming::{self, Naming};
+use super::orphans::Orphan;
 use super::take_over;
 use super::target::{Shared, Target};
+use super::targets::Targets;
+use super::watch::{self as look_after, age};
 use super::{Observer, TellBoot, TellTime, Transport, check, completion, milliseconds, queue, verify};
 use crate::cdn::{Adapter, Rates, rates};
 use crate::config::{Cdn, Config, Site};
 use crate::rewrite::CdnType;
-use crate::store::{CdnKey, Left, QueueStatus, Store, StoreHealth};
+use crate::store::{CdnKey, Left, Moved, Store, StoreHealth};
 use crate::view::PurgeHealthView;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::future::Future;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{SetOnce, watch};
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
-/// Between two looks at the queues.
-pub(super) const WATCH: Duration = Duration::from_secs(1);
-/// CDNs that are looked at in one turn.
-const TURN: usize = 100;
-/// Between two proofs that the store commits.
-const PROBE: Duration = Duration::from_secs(10);
 /// Between the first checks of two CDNs: those of ten thousand sites must not be all that the control plane does.
 const BETWEEN_CHECKS: Duration = Duration::from_millis(1);
-/// Between two removals of old purges.
-const SWEEP: Duration = Duration::from_secs(3_600);
 
 /// Makes the adapter of a configured CDN.
 pub type MakeAdapter = Box<dyn Fn(&Cdn) -> Arc<dyn Adapter> + Send + Sync>;
@@ -69,29 +63,8 @@ pub struct Engine {
     accounts: Mutex<HashMap<String, Arc<Account>>>,
     /// What the former run left, once it has been taken over.
     left: Arc<SetOnce<Left>>,
+    naming: Arc<Naming>,
     tasks: TaskTracker,
-}
-
-/// Every CDN, in the order of the configuration.
-#[derive(Default)]
-struct Targets {
-    all: Vec<Arc<Target>>,
-    /// Where those of a site stand, which are beside each other.
-    of_site: HashMap<String, Range<usize>>,
-}
-
-impl Targets {
-    fn of(all: Vec<Arc<Target>>) -> Self {
-        let mut of_site: HashMap<String, Range<usize>> = HashMap::new();
-        for (index, target) in all.iter().enumerate() {
-            of_site.entry(target.key.site.clone()).or_insert(index..index).end = index + 1;
-        }
-        Self { all, of_site }
-    }
-
-    fn of_site(&self, site: &str) -> &[Arc<Target>] {
-        self.of_site.get(site).and_then(|range| self.all.get(range.clone())).unwrap_or_default()
-    }
 }
 
 /// How one CDN stands.
@@ -132,14 +105,18 @@ impl Engine {
             view,
             accounts: Mutex::default(),
             left: Arc::default(),
+            naming: Arc::new(Naming::new()),
             tasks: TaskTracker::new(),
         };
         let targets = engine.targets.clone();
         // At once, not at the next look: the next response may be kept for days.
-        engine
-            .shared
-            .store_health
-            .listen(move || targets.load().all.iter().for_each(|target| target.report(|_| {})));
+        let observer = engine.shared.observer.clone();
+        let tell = move |works| {
+            observer.store(works);
+            targets.load().all.iter().for_each(|target| target.report(|_| {}));
+        };
+        tell(engine.store_failure().is_none());
+        engine.shared.store_health.listen(tell);
         match parts.left {
             Some(left) => take_over::begin_with(&engine.left, left),
             None => engine.spawn(take_over::keep_trying(
@@ -149,14 +126,20 @@ impl Engine {
             )),
         }
         engine.reload(config);
-        engine.spawn(watch_queues(engine.shared.clone(), engine.targets.clone()));
+        let (naming, targets) = (engine.naming.clone(), engine.targets.clone());
+        engine.spawn(look_after::queues(engine.shared.clone(), targets, naming.clone()));
+        let (left, shared) = (engine.left.clone(), engine.shared.clone());
+        engine.spawn(async move {
+            left.wait().await;
+            naming.run(&shared).await;
+        });
         let (left, shared, targets) = (engine.left.clone(), engine.shared.clone(), engine.targets.clone());
         engine.spawn(async move {
             // Not before it is known when the former run ended.
             left.wait().await;
-            probe(shared, targets).await;
+            look_after::probe(shared, targets).await;
         });
-        engine.spawn(sweep(engine.shared.clone(), milliseconds(config.store.retention)));
+        engine.spawn(look_after::sweep(engine.shared.clone(), milliseconds(config.store.retention)));
         engine
     }
 
@@ -164,6 +147,7 @@ impl Engine {
     /// way end, and the rest goes through the new settings. To be called on the runtime of the engine.
     pub fn reload(&self, config: &Config) {
         self.set_rates(config);
+        self.naming.set(config);
         let cdns = || config.sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn)));
         let current = self.targets.load();
         let mut old: HashMap<_, _> = current.all.iter().map(|target| (&target.key, target)).collect();
@@ -200,25 +184,40 @@ impl Engine {
         let account = self.account(&cdn.account, || rates(cdn));
         let adapter = (self.adapter)(cdn);
         let shared = (self.view.freshness.clone(), self.shared.clone());
-        let target = Arc::new(Target::new(site, cdn, adapter, account, cell, shared));
+        let target = Arc::new(Target::new(site, cdn, adapter, account, cell, self.naming.latest(), shared));
         let check = target.clone();
-        self.tasks.spawn(async move {
+        let check = self.tasks.spawn(async move {
             tokio::select! {
                 () = check.stop.cancelled() => return,
                 () = sleep(check_after) => {}
             }
             supervised(check, "check", check::run).await;
         });
-        self.tasks.spawn(supervised(target.clone(), "completion", completion::run));
-        self.tasks.spawn(supervised(target.clone(), "verify", verify::run));
-        let (queue, left) = (target.clone(), self.left.clone());
-        self.tasks.spawn(async move {
+        let completion = self.tasks.spawn(supervised(target.clone(), "completion", completion::run));
+        let verify = self.tasks.spawn(supervised(target.clone(), "verify", verify::run));
+        let (queue, left, naming) = (target.clone(), self.left.clone(), self.naming.clone());
+        let may_begin = async move {
+            let left = left.wait().await;
+            queue.account.restore(&left.rates, queue.shared.now_ms());
+            naming::settled(&queue, &naming).await;
+            queue
+        };
+        let stop = target.stop.clone();
+        let queue = self.tasks.spawn(async move {
             tokio::select! {
-                () = queue.stop.cancelled() => {}
-                left = left.wait() => {
-                    queue.account.restore(&left.rates, queue.shared.now_ms());
-                    supervised(queue.clone(), "queue", queue::run).await;
-                }
+                () = stop.cancelled() => {}
+                queue = may_begin => supervised(queue, "queue", queue::run).await,
+            }
+        });
+        let (of, targets) = (target.clone(), self.targets.clone());
+        self.tasks.spawn(async move {
+            for task in [check, completion, verify, queue] {
+                // One that broke off is over, too.
+                let _ = task.await;
+            }
+            // Nothing more is heard of it; unless it has a successor, what was is forgotten.
+            if !targets.load().has(&of.key) {
+                of.shared.observer.gone(&of.key);
             }
         });
         target
@@ -276,6 +275,22 @@ impl Engine {
         self.of(site).iter().map(status).collect()
     }
 
+    /// Why the store does not work, in words; none while it does.
+    pub fn store_failure(&self) -> Option<String> {
+        self.shared.store_health.failure()
+    }
+
+    /// What waits for CDNs that the site has no more.
+    pub fn orphans(&self) -> Vec<Orphan> {
+        self.shared.orphans()
+    }
+
+    /// What the latest configuration moved, once the store knows of it.
+    pub fn moved(&self) -> impl Future<Output = Arc<[Moved]>> + use<> {
+        let naming = self.naming.clone();
+        async move { naming.known(naming.latest()).await }
+    }
+
     /// Ends when what the former run left has been taken over.
     pub fn taken_over(&self) -> impl Future<Output = ()> + use<> {
         let left = self.left.clone();
@@ -327,65 +342,4 @@ where
         }
         sleep(Duration::from_secs(1)).await;
     }
-}
-
-/// Keeps every CDN's health up to date with its queue.
-async fn watch_queues(shared: Arc<Shared>, targets: Arc<ArcSwap<Targets>>) {
-    let mut orphans = Orphans::default();
-    loop {
-        let status = shared.store.status().await;
-        let now_ms = shared.now_ms();
-        let targets = targets.load_full();
-        match status {
-            Ok(status) => {
-                let mut queues: HashMap<_, _> =
-                    status.into_iter().map(|queue| (queue.key.clone(), queue)).collect();
-                for (index, target) in targets.all.iter().enumerate() {
-                    // Whoever purges waits for a few CDNs at most, however many there are.
-                    if index % TURN == TURN - 1 {
-                        tokio::task::yield_now().await;
-                    }
-                    let queue = queues.remove(&target.key);
-                    let queue = queue.unwrap_or_else(|| QueueStatus::empty(target.key.clone()));
-                    let oldest = queue.oldest_due_ms.map_or(Duration::ZERO, |due| age(due, now_ms));
-                    shared.observer.queue(&target.key, queue.jobs, oldest);
-                    shared.observer.standing(&target.key, queue.paused.is_some(), queue.failed);
-                    let mut was_emptied = false;
-                    target.report(|health| was_emptied = health.queued(queue, now_ms));
-                    if was_emptied {
-                        target.recheck.notify_one();
-                    }
-                }
-                orphans.look(&shared, &targets.all, queues.into_values().collect()).await;
-            }
-            Err(_) => targets.all.iter().for_each(|target| target.report(|_| {})),
-        }
-        sleep(WATCH).await;
-    }
-}
-
-/// Proves every few seconds that the store commits: a purge that could not be accepted could not be sent either.
-async fn probe(shared: Arc<Shared>, targets: Arc<ArcSwap<Targets>>) {
-    loop {
-        let probed = shared.store.probe(shared.now()).await;
-        targets.load_full().all.iter().for_each(|target| target.report(|_| {}));
-        sleep(if probed.is_ok() { PROBE } else { WATCH }).await;
-    }
-}
-
-/// Removes purges that ended longer ago than `retention_ms`.
-async fn sweep(shared: Arc<Shared>, retention_ms: i64) {
-    loop {
-        let now_ms = shared.wall_ms();
-        let swept = shared.store.sweep(now_ms.saturating_sub(retention_ms), now_ms).await;
-        // A part at a time, so that purges are accepted in between.
-        if swept.is_ok_and(|purges| purges > 0) {
-            continue;
-        }
-        sleep(SWEEP).await;
-    }
-}
-
-fn age(due_ms: i64, now_ms: i64) -> Duration {
-    Duration::from_millis(u64::try_from(now_ms.saturating_sub(due_ms)).unwrap_or_default())
 }

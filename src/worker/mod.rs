@@ -17,19 +17,23 @@ mod completion;
 mod engine;
 mod escalate;
 mod health;
+mod naming;
 mod orphans;
 mod pace;
 mod queue;
 mod sample;
 mod take_over;
 mod target;
+mod targets;
 mod verify;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
 pub use backoff::backoff;
 pub use engine::{CdnStatus, Engine, MakeAdapter, Parts};
+pub use orphans::Orphan;
 pub use take_over::take_over;
 
 use crate::causes::with_causes;
@@ -88,6 +92,16 @@ pub trait Observer: Send + Sync {
 
     /// Whether nothing is sent to a CDN, and how many of its failed jobs nobody has acknowledged.
     fn standing(&self, _key: &CdnKey, _paused: bool, _failed: u64) {}
+
+    /// So many jobs wait for a CDN that the site has no more (0: none any more), and so many failed ones for someone to
+    /// acknowledge them.
+    fn orphan(&self, _key: &CdnKey, _jobs: u64, _failed: u64) {}
+
+    /// Whether the store works.
+    fn store(&self, _healthy: bool) {}
+
+    /// Nothing more will be told of a CDN: the configuration has none of this name.
+    fn gone(&self, _key: &CdnKey) {}
 
     /// Whether purges to a CDN are known to get through.
     fn health(&self, _key: &CdnKey, _healthy: bool) {}

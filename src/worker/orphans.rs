@@ -1,12 +1,13 @@
-//! Purges of CDNs that are not configured any more. Should the CDN be taken out by mistake, they are kept for as long as
-//! retries would last: they show as paused, each with an attempt that says why. Then they fail, which someone has to
-//! acknowledge. A CDN that comes back goes on with them after its first good check.
+//! Purges of services that no CDN of the site is any more, whatever has their name by now. Should the CDN be taken out by
+//! mistake, they are kept for as long as retries would last: they show as paused, each with an attempt that says why. Then they
+//! fail, which someone has to acknowledge. A CDN that comes back, under any name, goes on with them after its first good check.
 
 use super::milliseconds;
 use super::target::{HASHED_MEDIA, Shared, Target};
+use crate::cdn::Identity;
 use crate::purge::Room;
 use crate::store::{
-    Attempt, Claim, ClaimedSend, EndedJob, PausedBy, QueueStatus, SendOutcome, Settlement, StoreError,
+    Attempt, CdnKey, Claim, ClaimedSend, EndedJob, PausedBy, QueueStatus, SendOutcome, Settlement, StoreError,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,33 +15,54 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What people read.
-pub(super) const WHY: &str = "no CDN of this name is configured";
+pub(super) const WHY: &str = "the site has no CDN with this service any more";
 /// Items of one claim, so that nobody waits long for the store's writer.
 const ITEMS: usize = 1_000;
 /// Nobody else claims them, and they are settled at once.
 const LEASE_MS: i64 = 60_000;
 
+/// What waits for a CDN that its site has no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// What the queue is called: the site, and what the CDN was.
+    pub key: CdnKey,
+    /// Jobs under way.
+    pub jobs: u64,
+}
+
 /// The queues that no CDN of today has.
 #[derive(Default)]
 pub(super) struct Orphans {
-    known: HashSet<crate::store::CdnKey>,
+    known: HashSet<CdnKey>,
     /// When the next of their sends is too old: a job may have waited for longer than its purge is known to have.
-    next_look: HashMap<crate::store::CdnKey, Instant>,
+    next_look: HashMap<CdnKey, Instant>,
 }
 
 impl Orphans {
-    /// Looks at the queues that are not those of `targets`.
-    pub(super) async fn look(&mut self, shared: &Shared, targets: &[Arc<Target>], queues: Vec<QueueStatus>) {
-        self.known.retain(|key| targets.iter().all(|target| target.key != *key));
+    /// Looks at the queues that are not those of `targets`. Whether one of them is that of a target after all, but for its name.
+    pub(super) async fn look(
+        &mut self,
+        shared: &Shared,
+        targets: &[Arc<Target>],
+        mut queues: Vec<QueueStatus>,
+    ) -> bool {
+        let configured: HashSet<_> =
+            targets.iter().map(|target| (&target.key.site, &target.identity)).collect();
+        let all = queues.len();
+        queues.retain(|queue| !configured.contains(&(&queue.key.site, &queue.identity)));
+        let misnamed = queues.len() < all;
+        let configured: HashSet<&CdnKey> = targets.iter().map(|target| &target.key).collect();
+        self.known.retain(|key| !configured.contains(key));
+        let is_orphan = |queue: &&QueueStatus| queue.jobs > 0;
+        let orphan = |queue: &QueueStatus| Orphan { key: queue.key.clone(), jobs: queue.jobs };
+        shared.set_orphans(queues.iter().filter(is_orphan).map(orphan).collect());
         for queue in queues {
             let waits = queue.jobs > 0 || queue.failed > 0;
             if !waits && !self.known.contains(&queue.key) {
                 continue;
             }
             let age = queue.oldest_due_ms.map_or(0, |due| shared.now_ms().saturating_sub(due).max(0));
-            let age_ms = u64::try_from(age).unwrap_or_default();
-            shared.observer.queue(&queue.key, queue.jobs, Duration::from_millis(age_ms));
-            shared.observer.standing(&queue.key, waits && queue.paused.is_some(), queue.failed);
+            shared.observer.orphan(&queue.key, queue.jobs, queue.failed);
             if !waits {
                 self.known.remove(&queue.key);
                 self.next_look.remove(&queue.key);
@@ -49,6 +71,7 @@ impl Orphans {
             // What the store did not commit is tried again at the next look.
             let _ = self.keep(shared, targets, &queue, age).await;
         }
+        misnamed
     }
 
     async fn keep(
@@ -114,6 +137,7 @@ async fn settle(
         loop {
             let claim = Claim {
                 key: queue.key.clone(),
+                identity: Identity::default(),
                 now_ms,
                 lease_until_ms: now_ms.saturating_add(LEASE_MS),
                 site,

@@ -5,9 +5,9 @@ use super::account::{Load, Wait};
 use super::backoff::backoff;
 use super::call::Call;
 use super::choose::{self, Next};
-use super::engine::WATCH;
 use super::escalate::Escalation;
 use super::target::Target;
+use super::watch::WATCH;
 use crate::cdn::ItemKind;
 use crate::failpoint;
 use crate::purge::scheduling_kind;
@@ -107,6 +107,7 @@ impl Queue {
         let lease_until_ms = now_ms.saturating_add(super::milliseconds(LEASE));
         let claim = Claim {
             key: key.clone(),
+            identity: self.target.identity.clone(),
             now_ms,
             lease_until_ms,
             site: call.site,

@@ -2,10 +2,13 @@
 
 use super::account::Account;
 use super::health::Health;
+use super::orphans::Orphan;
 use super::pace::Pace;
 use super::verify::Waiting;
 use super::{Observer, TellBoot, TellTime, Transport, milliseconds};
-use crate::cdn::{Adapter, Capabilities, Counted, Item, ItemKind, Rates, Reply, SignContext, rates};
+use crate::cdn::{
+    Adapter, Capabilities, Counted, Identity, Item, ItemKind, Rates, Reply, SignContext, rates,
+};
 use crate::config::{Cdn, Mode, Site};
 use crate::purge::{Means, State, widest};
 use crate::rewrite::{CdnType, Policy};
@@ -30,6 +33,7 @@ pub(super) struct Shared {
     pub(super) stop: CancellationToken,
     /// Counts what may have moved a purge on.
     pub(super) changes: watch::Sender<u64>,
+    orphans: Mutex<Vec<Orphan>>,
 }
 
 impl Shared {
@@ -40,7 +44,18 @@ impl Shared {
         (wall, steady, boot): (TellTime, TellTime, TellBoot),
     ) -> Self {
         let (stop, changes) = (CancellationToken::new(), watch::Sender::new(0));
-        Self { store, store_health, transport, observer, wall, steady, boot, stop, changes }
+        Self {
+            store,
+            store_health,
+            transport,
+            observer,
+            wall,
+            steady,
+            boot,
+            stop,
+            changes,
+            orphans: Mutex::default(),
+        }
     }
 
     /// Now, by the steady clock: for whatever waits.
@@ -64,6 +79,15 @@ impl Shared {
         Duration::from_millis(u64::try_from(ms).unwrap_or_default())
     }
 
+    /// What waits for CDNs that their sites have no more, as of the last second.
+    pub(super) fn orphans(&self) -> Vec<Orphan> {
+        self.orphans.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_orphans(&self, orphans: Vec<Orphan>) {
+        *self.orphans.lock().unwrap_or_else(PoisonError::into_inner) = orphans;
+    }
+
     pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -72,6 +96,10 @@ impl Shared {
 /// One CDN of one site.
 pub(super) struct Target {
     pub(super) key: CdnKey,
+    /// What it is, whatever it is called.
+    pub(super) identity: Identity,
+    /// The number of the configuration that it came with.
+    pub(super) since: u64,
     pub(super) cdn_type: CdnType,
     pub(super) adapter: Arc<dyn Adapter>,
     /// What a call carries at most, by what the CDN takes and the account's buckets hold.
@@ -110,11 +138,14 @@ impl Target {
         adapter: Arc<dyn Adapter>,
         account: Arc<Account>,
         cell: Arc<PurgeHealth>,
+        since: u64,
         (freshness, shared): (Arc<Freshness>, Arc<Shared>),
     ) -> Self {
         let capabilities = adapter.capabilities();
         let target = Self {
             key: CdnKey { site: site.name.clone(), cdn: cdn.name.clone() },
+            identity: Identity::of(cdn),
+            since,
             cdn_type: cdn.dialect.cdn,
             limits: within(capabilities, &rates(cdn)),
             account,

@@ -27,6 +27,7 @@ mod grpc;
 mod guard_cost;
 mod hardening;
 mod harness;
+mod identity;
 mod kit;
 mod modes;
 mod passthrough;

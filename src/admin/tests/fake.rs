@@ -2,11 +2,12 @@
 
 use crate::admin::reload::{NotReloaded, Reload, Reloaded};
 use crate::admin::{CdnHealth, Control};
+use crate::cdn::Identity;
 use crate::purge::State;
 use crate::store::{
-    Attempt, CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, JobView, Left, NewPurge, Now, Pause,
-    PausedBy, PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture,
-    UntaggedCopies, Verification, Wider, Work,
+    Attempt, CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, JobView, Left, Moved, NewPurge, Now,
+    Pause, PausedBy, PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError,
+    StoreFuture, UntaggedCopies, Verification, Wider, Work,
 };
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -166,6 +167,10 @@ impl Store for FakeStore {
         })
     }
 
+    fn name_queues(&self, _cdns: Vec<(CdnKey, Identity)>) -> StoreFuture<'_, Vec<Moved>> {
+        self.answer(Vec::new)
+    }
+
     fn arrived(&self, _: String, _: i64) -> StoreFuture<'_, u64> {
         self.answer(|| 0)
     }
@@ -204,6 +209,7 @@ impl Store for FakeStore {
     fn status(&self) -> StoreFuture<'_, Vec<QueueStatus>> {
         self.answer(|| {
             vec![QueueStatus {
+                identity: Identity::default(),
                 key: CdnKey { site: "www".to_owned(), cdn: "fastly".to_owned() },
                 pending: 3,
                 jobs: 1,
@@ -293,6 +299,8 @@ pub(crate) struct FakeControl {
     pub(crate) reload: Mutex<Option<Result<Reloaded, NotReloaded>>>,
     /// What speaks against the CDN `varnish` of `www`.
     pub(crate) varnish: Mutex<Vec<String>>,
+    /// What else does not work.
+    pub(crate) complaints: Mutex<Vec<String>>,
     /// Somebody woke the workers.
     pub(crate) wakes: Notify,
 }
@@ -331,6 +339,10 @@ impl Control for FakeControl {
             ],
             _ => Vec::new(),
         }
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        self.complaints.lock().unwrap().clone()
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

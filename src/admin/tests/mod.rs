@@ -22,7 +22,7 @@ pub(crate) use listener::start;
 use log::Log;
 
 use super::{Limits, Peer, Readiness, State, router};
-use crate::cdn::{Item, ItemKind};
+use crate::cdn::{Identity, Item, ItemKind};
 use crate::config::secret::Secret;
 use crate::config::{
     Admin, AdminToken, Cdn, CdnSettings, Config, Everything, Scope, Server, Site, Store as StoreConfig,
@@ -152,6 +152,7 @@ fn plan(site: &Site, request: &PurgeRequest) -> Vec<JobPlan> {
     let item = |value: String| Item { kind: ItemKind::Tag, value, hard: true };
     let job = |cdn: &Arc<Cdn>| JobPlan {
         cdn: cdn.name.clone(),
+        identity: Identity::of(cdn),
         cdn_type: cdn.dialect.cdn,
         items: (0..request.item_count()).map(|index| item(index.to_string())).collect(),
         everything: false,

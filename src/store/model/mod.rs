@@ -4,7 +4,7 @@
 mod memory;
 
 use super::*;
-use crate::cdn::{Item, ItemKind};
+use crate::cdn::{Identity, Item, ItemKind};
 use crate::purge::{JobPlan, PurgeRequest, Room};
 use crate::rewrite::CdnType;
 use memory::{Memory, Seen};
@@ -240,6 +240,7 @@ impl Run {
                 let room = |index: usize| if kinds[index] || *site { *most } else { 0 };
                 let items = [room(0), room(1), room(2), room(3)];
                 let claim = Claim {
+                    identity: Identity::default(),
                     key: key(*cdn),
                     now_ms,
                     lease_until_ms: now_ms + 1_000,
@@ -351,6 +352,7 @@ impl Run {
         wanted.retain(|item| seen.insert(item.clone()));
         let job = |cdn: &usize| JobPlan {
             cdn: CDNS[*cdn].into(),
+            identity: Identity::default(),
             cdn_type: TYPES[*cdn],
             items: wanted.clone(),
             everything: matches!(kind, Kind::Site | Kind::PurgeAll),

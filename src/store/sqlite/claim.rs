@@ -3,7 +3,7 @@
 use super::codes::Code;
 use super::due::{KINDS, sending};
 use super::{absorb, rates};
-use crate::cdn::{Item, ItemKind};
+use crate::cdn::{Identity, Item, ItemKind};
 use crate::purge::{Cover, Filling, Fit};
 use crate::store::{Claim, Claimed, ClaimedSend, Lane};
 use rusqlite::{Connection, Row, params};
@@ -16,6 +16,9 @@ const COVERED: i64 = 1_000;
 
 pub(super) fn claim(connection: &Connection, claim: &Claim) -> rusqlite::Result<Claimed> {
     let Some((cdn, _)) = sending(connection, &claim.key)? else { return Ok(Claimed::default()) };
+    if !is_of(connection, cdn, &claim.identity)? {
+        return Ok(Claimed::default());
+    }
     rates::save(connection, &claim.rates)?;
     if claim.site {
         return absorb::claim(connection, cdn, claim);
@@ -32,6 +35,13 @@ pub(super) fn claim(connection: &Connection, claim: &Claim) -> rusqlite::Result<
     let batch = taken.first().map(|first| first.id).filter(|_| claim.keep_together);
     let leased = taken.iter().map(|taken| lease(connection, taken.id, batch, claim.lease_until_ms));
     Ok(Claimed { sends: leased.collect::<Result<_, _>>()?, ..Claimed::default() })
+}
+
+/// Whether this queue is what the claimer takes it for: its name may have been given to another CDN.
+fn is_of(connection: &Connection, cdn: i64, identity: &Identity) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT identity FROM cdns WHERE id = ?1")?
+        .query_row([cdn], |row| Ok(identity.is_same(&row.get_ref(0)?.as_str()?.into())))
 }
 
 /// A send that may be leased.

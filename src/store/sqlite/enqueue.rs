@@ -1,7 +1,7 @@
 //! A purge comes in: purge, jobs, items and sends in one transaction.
 
 use super::codes::Code;
-use super::follow_up;
+use super::{follow_up, naming};
 use crate::purge::{JobPlan, PurgeRequest, SendReason, State};
 use crate::store::{BULK_ITEMS, CdnKey, Enqueued, Lane, NewPurge};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -82,7 +82,7 @@ fn earlier(connection: &Connection, purge: &NewPurge) -> rusqlite::Result<Option
 
 fn insert_job(connection: &Connection, purge: &NewPurge, n: i64, job: &JobPlan) -> rusqlite::Result<i64> {
     let key = CdnKey { site: purge.site.clone(), cdn: job.cdn.clone() };
-    let cdn = intern(connection, &key)?;
+    let cdn = naming::intern(connection, &key, &job.identity)?;
     let done = job.items.is_empty();
     connection
         .prepare_cached(
@@ -125,17 +125,6 @@ fn lane(job: &JobPlan) -> Lane {
         items if items > BULK_ITEMS => Lane::Bulk,
         _ => Lane::Small,
     }
-}
-
-/// The number of a CDN, given on first use.
-pub(super) fn intern(connection: &Connection, key: &CdnKey) -> rusqlite::Result<i64> {
-    if let Some(id) = number(connection, key)? {
-        return Ok(id);
-    }
-    connection
-        .prepare_cached("INSERT INTO cdns (site, name) VALUES (?1, ?2)")?
-        .execute(params![key.site, key.cdn])?;
-    Ok(connection.last_insert_rowid())
 }
 
 /// The number of a CDN, if it was ever used.

@@ -1,9 +1,11 @@
 //! What operators and the clock do to the store: status, a new run, pause, acknowledge, sweep, heartbeat.
 
 use super::codes::Code;
-use super::enqueue::{IDEMPOTENCY_MS, intern};
+use super::enqueue::{IDEMPOTENCY_MS, number};
+use super::naming::intern;
 use super::settle::forget_call;
 use super::{follow_up, rates};
+use crate::cdn::Identity;
 use crate::store::{CdnKey, Left, Now, Pause, PausedBy, QueueStatus, WAITING_MS};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -15,7 +17,8 @@ pub(super) fn status(connection: &Connection) -> rusqlite::Result<Vec<QueueStatu
         .prepare_cached(
             "SELECT site, name, jobs, pending, paused_by, paused_reason,
                     (SELECT min(due_ms) FROM jobs WHERE jobs.cdn = cdns.id AND outcome IS NULL),
-                    (SELECT count(*) FROM jobs WHERE jobs.cdn = cdns.id AND outcome = 'failed' AND acknowledged = 0)
+                    (SELECT count(*) FROM jobs WHERE jobs.cdn = cdns.id AND outcome = 'failed' AND acknowledged = 0),
+                    identity
              FROM cdns ORDER BY site, name",
         )?
         .query_map([], |row| {
@@ -23,6 +26,7 @@ pub(super) fn status(connection: &Connection) -> rusqlite::Result<Vec<QueueStatu
             let reason: Option<String> = row.get(5)?;
             Ok(QueueStatus {
                 key: CdnKey { site: row.get(0)?, cdn: row.get(1)? },
+                identity: row.get_ref(8)?.as_str()?.into(),
                 jobs: row.get::<_, i64>(2)? as u64,
                 pending: row.get::<_, i64>(3)? as u64,
                 oldest_due_ms: row.get(6)?,
@@ -91,7 +95,13 @@ pub(super) fn set_paused(
     by: PausedBy,
     reason: Option<&str>,
 ) -> rusqlite::Result<()> {
-    let cdn = intern(connection, key)?;
+    // One that never had anything goes on without being told.
+    let known = if reason.is_none() { number(connection, key)? } else { None };
+    let cdn = match (known, reason) {
+        (None, None) => return Ok(()),
+        (Some(cdn), _) => cdn,
+        (None, Some(_)) => intern(connection, key, &Identity::default())?,
+    };
     connection
         .prepare_cached(
             "UPDATE cdns SET paused_by = ?2, paused_reason = ?3

@@ -7,6 +7,7 @@ mod due;
 mod enqueue;
 mod follow_up;
 mod housekeeping;
+mod naming;
 mod open;
 mod operate;
 mod rates;
@@ -24,10 +25,11 @@ mod tests;
 pub use open::OpenError;
 
 use super::{
-    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, NewPurge, Now, PausedBy, PurgeView,
+    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, Moved, NewPurge, Now, PausedBy, PurgeView,
     QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, UntaggedCopies,
     Verification, Wider, Work,
 };
+use crate::cdn::Identity;
 use crate::failpoint;
 use rusqlite::Connection;
 use std::fs::File;
@@ -83,6 +85,14 @@ impl SqliteStore {
         let queues = Some(Queues { write, read });
         let access = Access::Threads(Threads { queues, running, _lock: opened.lock });
         Ok(Self { access, commits, installation: opened.installation })
+    }
+
+    /// What [`Store::name_queues`] would tell of the store in `path`, which is only read, and may be open elsewhere. To be called
+    /// where this process has not opened it: closing a file ends all locks that a process has on it.
+    pub fn would_move(path: &Path, cdns: &[(CdnKey, Identity)]) -> Result<Vec<Moved>, OpenError> {
+        let Some(connection) = open::look(path)? else { return Ok(Vec::new()) };
+        let database = |source| OpenError::Database { path: path.to_owned(), source };
+        naming::would_move(&connection, cdns).map_err(database)
     }
 
     /// A store that ends with the process: for the demo and tests. Its verbs run on the caller's thread.
@@ -172,6 +182,10 @@ impl Store for SqliteStore {
             failpoint::reached("writing");
             Ok(enqueued)
         })
+    }
+
+    fn name_queues(&self, cdns: Vec<(CdnKey, Identity)>) -> StoreFuture<'_, Vec<Moved>> {
+        self.write("give its queues their names", move |connection| naming::name(connection, &cdns))
     }
 
     fn arrived(&self, id: String, due_ms: i64) -> StoreFuture<'_, u64> {

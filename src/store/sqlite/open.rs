@@ -96,6 +96,18 @@ pub(super) fn file(path: &Path) -> Result<Opened, OpenError> {
     Ok(Opened { writer, reader, lock, installation })
 }
 
+/// Opens what is there to be read, beside whoever has it open; none if there is nothing.
+pub(super) fn look(path: &Path) -> Result<Option<Connection>, OpenError> {
+    let database = |source| OpenError::Database { path: path.to_owned(), source };
+    if !path.exists() {
+        return Ok(None);
+    }
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(database)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(database)?;
+    check_ours(&connection, path)?;
+    Ok(Some(connection))
+}
+
 /// The id that the file was given when it was made.
 pub(super) fn installation(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("SELECT id FROM installation", [], |row| row.get(0))
@@ -183,6 +195,7 @@ const INSTALLATION_AND_STEADY: &str = "CREATE TABLE installation (
         since_ms INTEGER NOT NULL
     );
     INSERT INTO accepted SELECT n, created_ms FROM purges;
+    ALTER TABLE cdns ADD COLUMN identity TEXT NOT NULL DEFAULT '';  -- what it is; '': not known, its name decides
     ALTER TABLE heartbeat ADD COLUMN boot TEXT;      -- the machine's run
     ALTER TABLE heartbeat ADD COLUMN up_ms INTEGER;  -- for how long it ran by then";
 

@@ -2,7 +2,7 @@
 
 use super::super::*;
 use crate::cdn::{
-    Adapter, Batch, Capabilities, Classified, Completion, Item, ItemKind, Progress, RequestError,
+    Adapter, Batch, Capabilities, Classified, Completion, Identity, Item, ItemKind, Progress, RequestError,
     SignContext, Verdict,
 };
 use crate::config::{Admin, Config, Server, Site};
@@ -24,6 +24,8 @@ pub(super) struct Received {
     pub(super) items: Vec<String>,
     /// Which node, where there are several.
     pub(super) node: usize,
+    /// Whose call it was: the name that the CDN had by then.
+    pub(super) service: String,
 }
 
 /// What it answers: a status and perhaps `Retry-After` in seconds, or nothing.
@@ -117,7 +119,8 @@ impl Transport for FakeCdn {
                 let (reference, items): (String, Vec<String>) =
                     serde_json::from_slice(request.body()).unwrap();
                 let node = request.uri().path()[1..].parse().unwrap();
-                let received = Received { at_ms, reference, items, node };
+                let service = request.headers()["x-service"].to_str().unwrap().to_owned();
+                let received = Received { at_ms, reference, items, node, service };
                 self.received.lock().unwrap().push(received.clone());
                 let answer = if is_in_time { (self.answer)(self, &received) } else { LATE };
                 self.statuses.lock().unwrap().push(answer.map(|(status, _)| status));
@@ -141,6 +144,7 @@ struct FakeAdapter {
     nodes: usize,
     completes: bool,
     capabilities: Capabilities,
+    service: String,
 }
 
 impl Adapter for FakeAdapter {
@@ -155,7 +159,8 @@ impl Adapter for FakeAdapter {
     fn requests(&self, batch: &Batch, sign: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError> {
         let items: Vec<_> = batch.items.iter().map(|item| &item.value).collect();
         let body = Bytes::from(serde_json::to_vec(&(&batch.reference, items)).unwrap());
-        let call = |node| Ok(signed(sign).uri(format!("http://cdn.test/{node}")).body(body.clone())?);
+        let signed = || signed(sign).header("x-service", &self.service);
+        let call = |node| Ok(signed().uri(format!("http://cdn.test/{node}")).body(body.clone())?);
         (0..self.nodes).map(call).collect()
     }
 
@@ -263,7 +268,8 @@ impl Shim {
             left: None,
             transport: self.cdn.clone(),
             adapter: Box::new(move |cdn| {
-                Arc::new(FakeAdapter { nodes, completes, capabilities: testing::capabilities(cdn) })
+                let (capabilities, service) = (testing::capabilities(cdn), Identity::of(cdn).to_string());
+                Arc::new(FakeAdapter { nodes, completes, capabilities, service })
             }),
             view: self.view.clone(),
             observer: Arc::new(()),

@@ -2,6 +2,7 @@ mod clock;
 mod completion;
 mod harness;
 mod health;
+mod identity;
 mod rates;
 mod refusals;
 mod reload;

@@ -5,14 +5,14 @@ use crate::config::{Config, Site};
 use std::sync::Arc;
 
 /// The configuration with its only site changed.
-fn with_site(config: &Config, change: impl FnOnce(&mut Site)) -> Config {
+pub(super) fn with_site(config: &Config, change: impl FnOnce(&mut Site)) -> Config {
     let mut site = Site::clone(&config.sites[0]);
     change(&mut site);
     Config { sites: vec![Arc::new(site)], ..config.clone() }
 }
 
 /// The configuration with its only CDN changed.
-fn with_cdn(config: &Config, change: impl FnOnce(&mut Cdn)) -> Config {
+pub(super) fn with_cdn(config: &Config, change: impl FnOnce(&mut Cdn)) -> Config {
     with_site(config, |site| {
         let mut cdn = Cdn::clone(&site.cdns[0]);
         change(&mut cdn);

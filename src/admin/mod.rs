@@ -128,6 +128,9 @@ pub trait Control: Send + Sync {
     /// There is something new to send to the CDNs of this site.
     fn wake(&self, site: &str);
 
+    /// What waits for another try at this CDN is due now: it is sent at once.
+    fn hurry(&self, site: &str, cdn: &str);
+
     /// A CDN of this site got so many calls about its credentials, which count towards its account's rate; with `probe` one of
     /// them was the purge of a tag.
     fn called(&self, site: &str, cdn: &str, calls: u64, probe: bool);

@@ -6,7 +6,7 @@ use super::json::{Extent, Purge};
 use super::problem::{BadItem, Kind, Problem};
 use super::{Peer, State, audit, commit, purges, sites};
 use crate::purge::State as PurgeState;
-use crate::store::{CdnKey, EndedJob, PausedBy, PurgeView};
+use crate::store::{CdnKey, EndedJob, HURRIED, PausedBy, PurgeView};
 use crate::view::wall_ms;
 use axum::body::Body;
 use axum::extract;
@@ -117,14 +117,37 @@ pub(super) async fn pause(
     set_paused(&state, &caller, peer, key, Some(reason)).await
 }
 
+/// What a CDN goes on with.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "an object that says whether to hurry")]
+pub(super) struct ResumeRequest {
+    /// What was tried in vain, and waits for another try, is sent at once: whatever the CDN said, but within its account's
+    /// rate.
+    now: bool,
+}
+
 /// `POST /v1/sites/{site}/cdns/{cdn}/resume`
 pub(super) async fn resume(
     extract::State(state): extract::State<Arc<State>>,
     extract::Extension(caller): extract::Extension<Caller>,
     extract::Extension(Peer(peer)): extract::Extension<Peer>,
     Segment((site, cdn)): Segment<(String, String)>,
+    body: Body,
 ) -> Result<Json<sites::Cdn>, Problem> {
     let key = cdn_key(&caller, site, cdn)?;
+    let request: ResumeRequest = optional_json(&state.limits, &caller, body).await?;
+    if request.now {
+        let (store, task, by) = (state.store()?.clone(), (state.clone(), key.clone()), caller.clone());
+        commit("send what waits", async move {
+            let (state, key) = task;
+            let now_ms = state.freshness.clock.steady_ms();
+            while store.hurry(key.clone(), now_ms).await? >= HURRIED {}
+            state.control.hurry(&key.site, &key.cdn);
+            audit::changed(&by, peer, &key.site, &key.cdn, "CDN hurried");
+            Ok(())
+        })
+        .await?;
+    }
     set_paused(&state, &caller, peer, key, None).await
 }
 

@@ -236,8 +236,9 @@ pub(super) fn routes() -> Vec<Route> {
             "/v1/sites/{site}/cdns/{cdn}/resume",
             &[Operate],
             post(operate::resume),
-            "Start sending again",
+            "Start sending again; with `now` also what waits for another try",
         )
+        .body::<operate::ResumeRequest>(false)
         .json::<sites::Cdn>(200, "The CDN.")
         .problems(&[404, 503]),
         Route::new(

@@ -81,6 +81,12 @@ impl Control for Workers {
         }
     }
 
+    fn hurry(&self, site: &str, cdn: &str) {
+        if let Some(engine) = self.engine() {
+            engine.hurry(site, cdn);
+        }
+    }
+
     fn health(&self, site: &str) -> Vec<CdnHealth> {
         let statuses = self.engine().map(|engine| engine.status(site)).unwrap_or_default();
         let health = |status: CdnStatus| CdnHealth {

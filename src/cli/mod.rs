@@ -9,6 +9,7 @@ mod demo;
 mod explain;
 mod import;
 mod items;
+mod pause;
 mod probe;
 mod purge;
 mod purges;
@@ -51,6 +52,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     Purge(purge::PurgeArgs),
     Purges(purges::PurgesArgs),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
     Demo(crate::demo::Options),
     Import(import::ImportArgs),
     Schema(schema::SchemaArgs),
@@ -65,6 +68,8 @@ impl Command {
             Self::Explain(args) => explain::run(&args, config.get()?),
             Self::Purge(args) => block_on(purge::run(args))?,
             Self::Purges(args) => block_on(purges::run(args))?,
+            Self::Pause(args) => block_on(pause::pause(args))?,
+            Self::Resume(args) => block_on(pause::resume(args))?,
             Self::Demo(options) => demo::run(options),
             Self::Import(args) => import::run(args),
             Self::Schema(args) => schema::run(&args),

@@ -186,7 +186,7 @@ async fn look_again(client: &Client, id: &str, deadline: Instant) -> anyhow::Res
 }
 
 /// The only site that the token sees.
-async fn only_site(client: &Client) -> anyhow::Result<String> {
+pub(super) async fn only_site(client: &Client) -> anyhow::Result<String> {
     #[derive(Deserialize)]
     struct Site {
         name: String,
@@ -242,7 +242,7 @@ async fn pauses(client: &Client, purge: &Purge) -> String {
         let why = why.map_or_else(|| "paused".to_owned(), |why| line(why));
         let (site, cdn) = (line(&purge.site), line(&job.cdn));
         text.push_str(&format!(
-            "{cdn} is {why}\n  the purge is kept and goes on once the CDN is resumed: in the console, or by POST /v1/sites/{site}/cdns/{cdn}/resume\n"
+            "{cdn} is {why}\n  the purge is kept and goes on once the CDN is resumed: in the console, or by `origin-shim resume {cdn} --site {site}`\n"
         ));
     }
     text
@@ -422,7 +422,7 @@ mod tests {
         assert_eq!(code, 1, "{text}");
         assert!(text.contains("not done, and nothing is sent for now"), "{text}");
         assert!(text.contains("varnish is paused: a migration\\u{202e}\n"), "{text}");
-        assert!(text.contains("POST /v1/sites/www/cdns/varnish/resume\n"), "{text}");
+        assert!(text.contains("`origin-shim resume varnish --site www`\n"), "{text}");
         assert!(!text.contains("goes on:") && !text.contains("within"), "{text}");
     }
 

@@ -667,6 +667,7 @@ contract! {
     nothing_is_due_later_than_any_wait
     follow_ups_wait_for_no_former_run
     what_is_not_verified_is_told
+    what_waits_for_another_try_can_be_hurried
     what_waits_follows_its_service
     what_nobody_has_is_an_orphan
     queues_of_one_service_become_one

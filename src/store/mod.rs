@@ -35,6 +35,9 @@ use crate::cdn::Identity;
 use std::future::Future;
 use std::pin::Pin;
 
+/// Sends of one kind that [`Store::hurry`] makes due in one step, so that nobody waits long for the writer.
+pub const HURRIED: u64 = 5_000;
+
 /// A verb's result, later.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
@@ -111,6 +114,10 @@ pub trait Store: Send + Sync {
     /// Stops (with a reason) or restarts the sending to a CDN. A person's word overrides that of the credentials, which
     /// neither replaces nor ends a person's pause.
     fn set_paused(&self, key: CdnKey, by: PausedBy, reason: Option<String>) -> StoreFuture<'_, ()>;
+
+    /// What this CDN was tried with in vain is due at this steady moment, and not later: how many they are. Call again
+    /// while they are as many as [`HURRIED`]. Nothing that was not tried yet is sent sooner, since the origin may still have the old version.
+    fn hurry(&self, key: CdnKey, now_ms: i64) -> StoreFuture<'_, u64>;
 
     /// Someone has dealt with the failed jobs of a purge; how many they were.
     fn acknowledge(&self, id: String) -> StoreFuture<'_, u64>;

@@ -186,6 +186,10 @@ impl Store for Watched {
         self.write(self.store.set_paused(key, by, reason))
     }
 
+    fn hurry(&self, key: CdnKey, now_ms: i64) -> StoreFuture<'_, u64> {
+        self.write(self.store.hurry(key, now_ms))
+    }
+
     fn acknowledge(&self, id: String) -> StoreFuture<'_, u64> {
         self.write(self.store.acknowledge(id))
     }

@@ -178,6 +178,11 @@ impl Account {
         }
     }
 
+    /// Somebody does not keep the silence that the CDN asked for.
+    pub(super) fn break_silence(&self) {
+        self.state().silent_until = 0;
+    }
+
     /// The CDN asked for silence.
     pub(super) fn silence(&self, wait: Duration) {
         let until = self.now().saturating_add(as_micros(wait));

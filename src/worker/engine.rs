@@ -249,6 +249,15 @@ impl Engine {
         self.of(site).iter().for_each(|target| target.wake.notify_one());
     }
 
+    /// What waits for another try at this CDN is sent now, as far as its account's rate allows; the store has made it due.
+    pub fn hurry(&self, site: &str, cdn: &str) {
+        for target in self.of(site).iter().filter(|target| target.key.cdn == cdn) {
+            target.pace.release();
+            target.account.break_silence();
+            target.wake.notify_one();
+        }
+    }
+
     /// Somebody else called this CDN so often; with `probe` one of the calls was the purge of an unused tag.
     pub fn called(&self, site: &str, cdn: &str, calls: u64, probe: bool) {
         let load = Load { calls, items: [0, u64::from(probe), 0, 0] };

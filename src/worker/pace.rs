@@ -53,6 +53,12 @@ impl Pace {
         state.until.saturating_duration_since(now)
     }
 
+    /// Somebody wants what waits to be sent now, whatever failed and whatever the CDN said.
+    pub(super) fn release(&self) {
+        let mut state = self.state();
+        (state.until, state.failures) = (Instant::now(), 0);
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,6 +81,15 @@ mod tests {
         assert!(pace.is_holding());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(!pace.is_holding());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_persons_word_counts_for_more() {
+        let pace = Pace::new();
+        pace.failed(Instant::now(), Some(Duration::from_secs(3_600)));
+        pace.release();
+        assert!(!pace.is_holding());
+        assert!(pace.failed(Instant::now(), None) <= Duration::from_secs(1), "the first failure again");
     }
 
     #[tokio::test(start_paused = true)]

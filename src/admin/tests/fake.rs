@@ -253,6 +253,10 @@ impl Store for FakeStore {
         self.answer(|| ())
     }
 
+    fn hurry(&self, _: CdnKey, _: i64) -> StoreFuture<'_, u64> {
+        self.answer(|| 0)
+    }
+
     fn acknowledge(&self, _: String) -> StoreFuture<'_, u64> {
         self.answer(|| 0)
     }
@@ -299,6 +303,8 @@ pub(crate) struct FakeControl {
     pub(crate) reload: Mutex<Option<Result<Reloaded, NotReloaded>>>,
     /// What speaks against the CDN `varnish` of `www`.
     pub(crate) varnish: Mutex<Vec<String>>,
+    /// CDNs whose purges were to be sent now.
+    pub(crate) hurried: Mutex<Vec<String>>,
     /// What else does not work.
     pub(crate) complaints: Mutex<Vec<String>>,
     /// Somebody woke the workers.
@@ -339,6 +345,10 @@ impl Control for FakeControl {
             ],
             _ => Vec::new(),
         }
+    }
+
+    fn hurry(&self, site: &str, cdn: &str) {
+        self.hurried.lock().unwrap().push(format!("{site}/{cdn}"));
     }
 
     fn complaints(&self) -> Vec<String> {

@@ -112,6 +112,11 @@ async fn a_cdn_is_paused_with_a_reason_and_resumed() {
     assert_eq!((code, &cdn["name"], &cdn["paused"]), (200, &json!("fastly"), &json!(false)));
     assert_eq!(status().await, None);
     assert_eq!(desk.api.control.woken(), ["www"; 4]);
+    assert!(desk.api.control.hurried.lock().unwrap().is_empty());
+    let resume = |body: &str| desk.api.call(post("/v1/sites/www/cdns/fastly/resume", "operator", body));
+    assert_eq!(resume(r#"{"now": true}"#).await.status, StatusCode::OK);
+    assert_eq!(*desk.api.control.hurried.lock().unwrap(), ["www/fastly"]);
+    assert_eq!(resume(r#"{"soon": true}"#).await.status, StatusCode::UNPROCESSABLE_ENTITY);
 
     for body in [r#"{"why": "x"}"#.to_owned(), format!(r#"{{"reason": "{}"}}"#, "x".repeat(1_001))] {
         let reply = desk.api.call(post("/v1/sites/www/cdns/fastly/pause", "operator", &body)).await;

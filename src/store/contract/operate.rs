@@ -109,3 +109,18 @@ pub(super) async fn only_what_is_under_way_is_cancelled(store: Shared) {
     assert_eq!(cancel(&*store, "p2").await[0].2, Some(State::Failed), "a failure stays one");
     assert_eq!(counts(&*store, "fastly").await, (0, 0, 1));
 }
+
+pub(super) async fn what_waits_for_another_try_can_be_hurried(store: Shared) {
+    store.enqueue(purge("p1", vec![job("fastly", 3)])).await.unwrap();
+    store.enqueue(NewPurge { due_ms: LATER + 9, ..purge("p2", vec![job("fastly", 1)]) }).await.unwrap();
+    let sends = claim(&*store, "fastly", START).await;
+    settle_all(&*store, &sends[..2], SendOutcome::RetryAt(START + DAY)).await;
+    assert_eq!(store.hurry(key("varnish"), LATER).await.unwrap(), 0);
+    assert_eq!(
+        store.hurry(key("fastly"), LATER).await.unwrap(),
+        2,
+        "neither what is leased nor what was never tried"
+    );
+    assert_eq!(store.hurry(key("fastly"), LATER).await.unwrap(), 0);
+    assert_eq!(claim(&*store, "fastly", LATER).await.len(), 2);
+}

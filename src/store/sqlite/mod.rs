@@ -264,6 +264,10 @@ impl Store for SqliteStore {
         })
     }
 
+    fn hurry(&self, key: CdnKey, now_ms: i64) -> StoreFuture<'_, u64> {
+        self.write("make what waits due", move |connection| operate::hurry(connection, &key, now_ms))
+    }
+
     fn acknowledge(&self, id: String) -> StoreFuture<'_, u64> {
         self.write("acknowledge a failure", move |connection| housekeeping::acknowledge(connection, &id))
     }

@@ -1,10 +1,11 @@
 //! What a person decides about a purge: try what failed again, or take back what is pending.
 
 use super::codes::{Code, HOLD_UP};
-use super::enqueue::NEW_SENDS;
+use super::due::{KINDS, LANES};
+use super::enqueue::{NEW_SENDS, number};
 use super::settle::end_purge;
 use crate::purge::{SendReason, State};
-use crate::store::{CdnKey, EndedJob};
+use crate::store::{CdnKey, EndedJob, HURRIED, WAITING_MS};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// The failed items of every failed job are due again, as retries; how many jobs that were.
@@ -32,6 +33,36 @@ pub(super) fn retry(connection: &Connection, id: &str, now_ms: i64) -> rusqlite:
             .execute([purge])?;
     }
     Ok(failed.len() as u64)
+}
+
+/// A retry that waits for its time is due now.
+pub(super) fn hurry(connection: &Connection, key: &CdnKey, now_ms: i64) -> rusqlite::Result<u64> {
+    let Some(cdn) = number(connection, key)? else { return Ok(0) };
+    let mut hurried = 0;
+    // One range of the index for each group.
+    for lane in LANES {
+        for kind in KINDS {
+            for hard in [true, false] {
+                hurried += connection
+                    .prepare_cached(
+                        "UPDATE sends SET due_ms = ?5 WHERE id IN
+                             (SELECT id FROM sends WHERE cdn = ?1 AND lane = ?2 AND kind = ?3 AND hard = ?4
+                                 AND due_ms > ?5 AND due_ms < ?6 AND leased = 0 AND reason = ?7 LIMIT ?8)",
+                    )?
+                    .execute(params![
+                        cdn,
+                        Code(lane),
+                        Code(kind),
+                        hard,
+                        now_ms,
+                        WAITING_MS,
+                        Code(SendReason::Retry),
+                        HURRIED as i64
+                    ])?;
+            }
+        }
+    }
+    Ok(hurried as u64)
 }
 
 /// Ends every job that is under way as cancelled; which they were. What is leased goes with it, so that the end of a call

@@ -285,3 +285,20 @@ async fn old_purges_go() {
     seconds(3_800).await;
     assert_eq!(shim.store.get("p1".into()).await.unwrap(), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_person_need_not_wait_for_the_next_try() {
+    let shim = Shim::new(FakeCdn::new(
+        |cdn, _| if cdn.received().len() == 1 { Some((503, Some(3_000))) } else { OK },
+    ));
+    let engine = shim.start();
+    shim.until_healthy(true).await;
+    shim.accept("p1", &["a"]).await;
+    engine.wake("www");
+    shim.until_state("p1", State::Retrying).await;
+    assert_eq!(shim.store.hurry(key(), shim.now_ms()).await.unwrap(), 1);
+    let asked_ms = shim.cdn.elapsed_ms();
+    engine.hurry("www", "fastly");
+    shim.until_state("p1", State::Done).await;
+    assert!(shim.cdn.elapsed_ms() - asked_ms < 2_000);
+}

@@ -49,6 +49,7 @@ struct Cdn {
     healthy: bool,
     reasons: Vec<String>,
     pending: u64,
+    paused: bool,
 }
 
 /// Runs `pause`.
@@ -69,12 +70,9 @@ async fn act(which: &Which, what: &str, body: &Value) -> anyhow::Result<ExitCode
     };
     let path = ["v1", "sites", &site, "cdns", &which.cdn, what];
     let cdn: Cdn = client.post(&path, body.to_string(), None).await?.json()?;
-    let stands = if cdn.healthy { "healthy".to_owned() } else { line(&cdn.reasons.join("; ")) };
-    terminal::print(&format!(
-        "{}/{}: {} items wait; {stands}\n",
-        line(&site),
-        line(&which.cdn),
-        cdn.pending
-    ))?;
+    let sent = if cdn.paused { "nothing is sent" } else { "purges are sent" };
+    let health = if cdn.healthy { "healthy".to_owned() } else { line(&cdn.reasons.join("; ")) };
+    let (site, name, pending) = (line(&site), line(&which.cdn), cdn.pending);
+    terminal::print(&format!("{site}/{name}: {sent}; pending: {pending}; health: {health}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use crate::config::{Scope, Site};
 use crate::failpoint;
 use crate::metrics::Metrics;
 use crate::purge::{self, JobPlan, PurgeMode, PurgeRequest};
-use crate::store::{Enqueued, Filter, NewPurge, PurgeView, Store};
+use crate::store::{Enqueued, Filter, Listed, NewPurge, PurgeView, Store};
 use crate::view::wall_ms;
 use axum::body::Body;
 use axum::extract;
@@ -328,12 +328,8 @@ pub(super) async fn list(
         }
         None => caller.limited_to(),
     };
-    // One more than asked for tells whether there is a next page.
-    let filter = Filter { sites, state: query.state, limit: limit + 1, before: query.cursor };
-    let mut views = ask("list purges", state.store()?.list(filter)).await?;
-    let more = views.len() > limit;
-    views.truncate(limit);
-    let next_cursor = views.last().filter(|_| more).map(|view| view.id.clone());
-    let purges = views.iter().map(|view| Purge::of(view, state.freshness.clock, Extent::Brief)).collect();
+    let filter = Filter { sites, state: query.state, limit, before: query.cursor };
+    let Listed { purges, next: next_cursor } = ask("list purges", state.store()?.list(filter)).await?;
+    let purges = purges.iter().map(|view| Purge::of(view, state.freshness.clock, Extent::Brief)).collect();
     Ok(Json(Page { purges, next_cursor }))
 }

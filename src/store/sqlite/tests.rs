@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+mod bounded;
+mod files;
+
 impl SqliteStore {
     /// As with a disk that has become read-only, until told otherwise.
     pub(crate) async fn refuse_writes(&self, refuse: bool) {

@@ -63,7 +63,7 @@ pub(super) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
 }
 
 /// Reads a body as JSON, whatever its `Content-Type` says: a purge must not be lost to a careless client library.
-pub(super) async fn json<T: DeserializeOwned>(
+pub(super) async fn json<T: DeserializeOwned + Send + 'static>(
     limits: &Limits,
     caller: &Caller,
     body: Body,
@@ -74,20 +74,27 @@ pub(super) async fn json<T: DeserializeOwned>(
 /// The same where a body need not be there.
 pub(super) async fn optional_json<T>(limits: &Limits, caller: &Caller, body: Body) -> Result<T, Problem>
 where
-    T: DeserializeOwned + Default,
+    T: DeserializeOwned + Default + Send + 'static,
 {
     take(limits, caller, body, |body| if body.is_empty() { Ok(T::default()) } else { parse(body) }).await
 }
 
-async fn take<T>(
+async fn take<T: Send + 'static>(
     limits: &Limits,
     caller: &Caller,
     body: Body,
-    parse: impl FnOnce(&[u8]) -> Result<T, Problem>,
+    parse: impl FnOnce(&[u8]) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     let reading = async {
-        let (bytes, _turn) = read(limits, caller, body).await?;
-        parse(&bytes)
+        let (bytes, turn) = read(limits, caller, body).await?;
+        if turn.is_none() {
+            return parse(&bytes);
+        }
+        // Not on this thread, which is that of the workers, too.
+        let parsing = tokio::task::spawn_blocking(move || parse(&bytes));
+        parsing.await.unwrap_or_else(|panic| {
+            Err(Problem::new(Kind::Internal, "The body cannot be read.").because(panic))
+        })
     };
     match tokio::time::timeout(BODY_TIMEOUT, reading).await {
         Ok(result) => result,

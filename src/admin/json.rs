@@ -22,9 +22,9 @@ pub enum Extent {
 /// A page of purges, newest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Page {
-    /// The purges.
+    /// The purges: fewer than `limit`, or none, where few of those that were looked at fit.
     pub purges: Vec<Purge>,
-    /// The `cursor` of the next page; none after the last.
+    /// The `cursor` of the next page; none after the last, however many purges are on this one.
     pub next_cursor: Option<String>,
 }
 

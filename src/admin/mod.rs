@@ -164,6 +164,8 @@ pub struct Limits {
     waiters: Shares,
     /// Who may have a large body in memory.
     large_bodies: Turns,
+    /// Purges with all their items that are read and written as JSON at the same time.
+    whole_purges: Semaphore,
     /// Checks of credentials at the same time.
     credential_checks: Semaphore,
     /// Answers to callers without a token at the same time, but for probes.
@@ -180,6 +182,7 @@ impl Default for Limits {
         Self {
             waiters: Shares::new(128, 32, 64),
             large_bodies: Turns::default(),
+            whole_purges: Semaphore::new(4),
             credential_checks: Semaphore::new(1),
             without_token: Semaphore::new(1),
             checkers: Shares::new(32, credentials::PER_TOKEN, 8),

@@ -51,7 +51,7 @@ fn tell_changes(before: &Jobs, now: &Jobs, state: &State) {
 async fn jobs(state: &State) -> Option<Jobs> {
     let filter = Filter { limit: PURGES, ..Filter::default() };
     let listing = state.store().ok()?.list(filter);
-    let purges = tokio::time::timeout(super::STORE_TIMEOUT, listing).await.ok()?.ok()?;
+    let purges = tokio::time::timeout(super::STORE_TIMEOUT, listing).await.ok()?.ok()?.purges;
     let at = rfc3339(wall_ms());
     let jobs = purges.into_iter().flat_map(|purge| {
         let at = at.clone();

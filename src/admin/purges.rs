@@ -11,7 +11,7 @@ use crate::config::{Scope, Site};
 use crate::failpoint;
 use crate::metrics::Metrics;
 use crate::purge::{self, JobPlan, PurgeMode, PurgeRequest};
-use crate::store::{Enqueued, Filter, NewPurge, PurgeView, Store};
+use crate::store::{Enqueued, Filter, Listed, NewPurge, PurgeView, Store};
 use crate::view::wall_ms;
 use axum::body::Body;
 use axum::extract;
@@ -269,7 +269,11 @@ async fn answer(
     let seen = wait::until_ended(store, &*state.control, &state.readiness, &purge.id, wait).await;
     let status =
         if seen.as_ref().is_some_and(wait::has_ended) { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let purge = seen.map_or(purge, |view| Purge::of(&view, state.freshness.clock, Extent::Brief));
+    // The items are as they were; those of a large purge are not read again.
+    let purge = match seen {
+        Some(view) => Purge { items: purge.items, ..Purge::of(&view, state.freshness.clock, Extent::Brief) },
+        None => purge,
+    };
     let applied = (HeaderName::from_static("preference-applied"), format!("wait={}", wait.as_secs()));
     (status, [(header::LOCATION, location), applied], Json(purge)).into_response()
 }
@@ -279,8 +283,17 @@ pub(super) async fn get(
     extract::State(state): extract::State<Arc<State>>,
     extract::Extension(caller): extract::Extension<Caller>,
     Segment(id): Segment,
-) -> Result<Json<Purge>, Problem> {
-    Ok(Json(Purge::of(&visible(&state, &caller, &id).await?, state.freshness.clock, Extent::Full)))
+) -> Result<Response, Problem> {
+    // Up to 8 MiB each, so not too many at once.
+    let _place = state.limits.whole_purges.acquire().await;
+    let view = visible(&state, &caller, &id).await?;
+    let clock = state.freshness.clock;
+    let write = move || serde_json::to_vec(&Purge::of(&view, clock, Extent::Full));
+    let cannot = || Problem::new(Kind::Internal, "The purge cannot be written as JSON.");
+    // Not on this thread, which is that of the workers, too.
+    let written = tokio::task::spawn_blocking(write).await.map_err(|panic| cannot().because(panic))?;
+    let json = written.map_err(|error| cannot().because(error))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 /// A purge that the caller may see: another's looks like none at all.
@@ -328,12 +341,8 @@ pub(super) async fn list(
         }
         None => caller.limited_to(),
     };
-    // One more than asked for tells whether there is a next page.
-    let filter = Filter { sites, state: query.state, limit: limit + 1, before: query.cursor };
-    let mut views = ask("list purges", state.store()?.list(filter)).await?;
-    let more = views.len() > limit;
-    views.truncate(limit);
-    let next_cursor = views.last().filter(|_| more).map(|view| view.id.clone());
-    let purges = views.iter().map(|view| Purge::of(view, state.freshness.clock, Extent::Brief)).collect();
+    let filter = Filter { sites, state: query.state, limit, before: query.cursor };
+    let Listed { purges, next: next_cursor } = ask("list purges", state.store()?.list(filter)).await?;
+    let purges = purges.iter().map(|view| Purge::of(view, state.freshness.clock, Extent::Brief)).collect();
     Ok(Json(Page { purges, next_cursor }))
 }

@@ -26,7 +26,7 @@ pub(super) fn preferred(headers: &HeaderMap) -> Option<Duration> {
     digits.then(|| wait.parse().map_or(LONGEST, Duration::from_secs).min(LONGEST))
 }
 
-/// The purge once every job ended, or as it stood when the time was up, the process began to drain, the store failed, or
+/// The purge, as in a list, once every job ended, or as it stood when the time was up, the process began to drain, the store failed, or
 /// nothing of it moves before somebody resumes a CDN.
 pub(super) async fn until_ended(
     store: &dyn Store,
@@ -43,7 +43,7 @@ pub(super) async fn until_ended(
         // Before the look, so that a change during it is not missed.
         changes.mark_unchanged();
         let looked = Instant::now();
-        match store.get(id.to_owned()).await {
+        match store.glance(id.to_owned()).await {
             Ok(view) => seen = view,
             Err(error) => {
                 tracing::warn!(id, error = %error, "cannot see how a purge stands");

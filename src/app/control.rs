@@ -10,7 +10,7 @@ use crate::cdn::Sender;
 use crate::config::{Config, Fingerprint};
 use crate::listen::{Pulse, Serving};
 use crate::metrics::Metrics;
-use crate::store::{Boot, Left, Now, OpenError, SqliteStore, Store, StoreHealth, Watched};
+use crate::store::{Boot, Left, Now, OpenError, SqliteStore, Store, StoreHealth, StoreVitals, Watched};
 use crate::view::{Installation, OriginsView, PurgeHealthView, boot, wall_ms};
 use crate::worker::{Engine, Parts, take_over};
 use arc_swap::ArcSwap;
@@ -47,6 +47,8 @@ pub(super) struct ControlPlane {
     thread: JoinHandle<()>,
     /// None while the store is being opened, which may take long.
     pulse: Arc<OnceLock<Pulse>>,
+    /// None while the store is not open.
+    store_vitals: Arc<OnceLock<StoreVitals>>,
 }
 
 /// What the control plane has from the rest of the program.
@@ -83,7 +85,7 @@ impl ControlPlane {
         let handle = runtime.handle().clone();
         let plane = Plane::new(given, sender);
         let (readiness, reloader) = (plane.readiness.clone(), plane.reloader.clone());
-        let pulse = plane.pulse.clone();
+        let (pulse, store_vitals) = (plane.pulse.clone(), plane.store_vitals.clone());
         let stop = CancellationToken::new();
         let (alive, ended) = oneshot::channel();
         let stopped = stop.clone();
@@ -97,7 +99,7 @@ impl ControlPlane {
                 }
             })
             .map_err(StartError::Control)?;
-        Ok(Self { address, readiness, reloader, runtime: handle, stop, ended, thread, pulse })
+        Ok(Self { address, readiness, reloader, runtime: handle, stop, ended, thread, pulse, store_vitals })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -115,6 +117,11 @@ impl ControlPlane {
     /// Its thread's pulse, several beats a second once the store is open.
     pub(super) fn pulse(&self) -> Arc<OnceLock<Pulse>> {
         Arc::clone(&self.pulse)
+    }
+
+    /// The signs of life of the store's threads.
+    pub(super) fn store_vitals(&self) -> Arc<OnceLock<StoreVitals>> {
+        Arc::clone(&self.store_vitals)
     }
 
     /// The configuration that counts.
@@ -158,6 +165,8 @@ struct Plane {
     origins: Arc<OriginsView>,
     sender: Sender,
     pulse: Arc<OnceLock<Pulse>>,
+    store_vitals: Arc<OnceLock<StoreVitals>>,
+    store_health: Arc<StoreHealth>,
 }
 
 impl Plane {
@@ -190,12 +199,21 @@ impl Plane {
             origins,
             sender,
             pulse,
+            store_vitals: Arc::default(),
+            store_health: Arc::default(),
         }
+    }
+
+    /// The store that was opened, from now on watched in every verb: what it fails to recall counts, too.
+    fn watched(&self, opened: Result<SqliteStore, OpenError>) -> Result<Arc<dyn Store>, OpenError> {
+        let store = opened?;
+        let _ = self.store_vitals.set(store.vitals().clone());
+        Ok(Arc::new(Watched::new(Arc::new(store), self.store_health.clone())))
     }
 
     fn run(self, runtime: &Runtime, admin: TcpListener, stop: CancellationToken) -> io::Result<()> {
         // Before the first call is answered, so that none gets a 503 for being early.
-        let opened = open(&self.config.load(), &self.view.installation);
+        let opened = self.watched(open(&self.config.load(), &self.view.installation));
         runtime.block_on(async {
             tokio::spawn(beat(Arc::clone(&self.pulse)));
             let left = match &opened {
@@ -276,6 +294,7 @@ impl Plane {
             let opening = tokio::task::spawn_blocking(move || open(&config, &installation)).await;
             // A panic there has been told, and nothing was opened.
             let Ok(opened) = opening else { return };
+            let opened = self.watched(opened);
             if let Ok(store) = &opened {
                 left = self.recall(&**store).await;
             }
@@ -284,11 +303,9 @@ impl Plane {
         if !told.is_empty() {
             tracing::info!("the store could be opened: purges are accepted from now on");
         }
-        let store_health = Arc::new(StoreHealth::default());
-        let store: Arc<dyn Store> = Arc::new(Watched::new(store, store_health.clone()));
         let parts = Parts {
             store: store.clone(),
-            store_health,
+            store_health: self.store_health.clone(),
             left,
             transport: Arc::new(self.sender.clone()),
             adapter: Box::new(crate::cdn::build),
@@ -327,14 +344,14 @@ async fn beat(pulse: Arc<OnceLock<Pulse>>) {
 }
 
 /// Opens the store. Without one the proxy goes on with short lifetimes, and purges get 503.
-fn open(config: &Config, installation: &Installation) -> Result<Arc<dyn Store>, OpenError> {
+fn open(config: &Config, installation: &Installation) -> Result<SqliteStore, OpenError> {
     let opened = match &config.store.path {
         Some(path) => SqliteStore::open(path),
         None => SqliteStore::in_memory(),
     };
     let store = opened?;
     installation.is(store.installation());
-    Ok(Arc::new(store))
+    Ok(store)
 }
 
 /// Once per reason, not every few seconds.

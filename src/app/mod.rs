@@ -10,6 +10,7 @@ use crate::listen::{self, DataPlane, ListenError, Pulse, WorkerPanicked};
 use crate::metrics::Metrics;
 use crate::proxy::Shared;
 use crate::proxy::site::RoutingError;
+use crate::store::StoreVitals;
 use crate::view::PurgeHealthView;
 pub(crate) use reload::tell_warnings;
 
@@ -43,13 +44,16 @@ pub struct Addresses {
 pub struct Vitals {
     workers: Vec<Arc<Pulse>>,
     control: Arc<OnceLock<Pulse>>,
+    store: Arc<OnceLock<StoreVitals>>,
 }
 
 impl Vitals {
-    /// For how long the quietest thread of either plane has shown no sign of life; each shows several a second.
+    /// For how long the quietest thread of either plane has shown no sign of life; each shows several a second. The threads of the
+    /// store show some whenever they get on with what they have to do.
     pub fn quiet_for(&self, now: Instant) -> Duration {
         let pulses = self.workers.iter().map(|pulse| &**pulse).chain(self.control.get());
-        pulses.map(|pulse| pulse.age(now)).max().unwrap_or_default()
+        let store = self.store.get().map(|store| store.quiet_for(now));
+        pulses.map(|pulse| pulse.age(now)).chain(store).max().unwrap_or_default()
     }
 }
 
@@ -138,7 +142,11 @@ impl App {
 
     /// The signs of life of its threads.
     pub fn vitals(&self) -> Vitals {
-        Vitals { workers: self.data.pulses().to_vec(), control: self.control.pulse() }
+        Vitals {
+            workers: self.data.pulses().to_vec(),
+            control: self.control.pulse(),
+            store: self.control.store_vitals(),
+        }
     }
 
     /// Waits until the control plane has ended, which it does not do by itself unless it panics.

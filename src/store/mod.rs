@@ -23,10 +23,10 @@ mod model;
 
 pub use claim::{Claim, Claimed, ClaimedSend, Due, DueGroup, Lane, SavedRate};
 pub use settle::{Attempt, EndedJob, Left, NewWork, SendOutcome, Settled, Settlement, Wider, Work};
-pub use sqlite::{OpenError, SqliteStore};
+pub use sqlite::{OpenError, SqliteStore, StoreVitals};
 pub use types::{
-    Boot, CdnKey, Enqueued, Filter, FollowUps, JobView, Moved, NewPurge, Now, Pause, PausedBy, PurgeView,
-    QueueStatus, RecentPurge, StoreError, UntaggedCopies, Verification, WAITING_MS,
+    Boot, CdnKey, Enqueued, Filter, FollowUps, JobView, Listed, Moved, NewPurge, Now, Pause, PausedBy,
+    PurgeView, QueueStatus, RecentPurge, StoreError, Swept, UntaggedCopies, Verification, WAITING_MS,
 };
 
 pub use watched::{StoreHealth, Watched};
@@ -105,8 +105,12 @@ pub trait Store: Send + Sync {
     /// One purge, with everything that is known of it.
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>>;
 
-    /// Purges, newest first; of each job only the last attempt, and of large requests not the items.
-    fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<PurgeView>>;
+    /// The same as a list shows it: of each job only the last attempt, and of a large request not the items.
+    fn glance(&self, id: String) -> StoreFuture<'_, Option<PurgeView>>;
+
+    /// Purges, newest first; of each job only the last attempt, and of large requests not the items. It looks at a limited number of
+    /// purges, and says where to go on.
+    fn list(&self, filter: Filter) -> StoreFuture<'_, Listed>;
 
     /// How each CDN that ever had work stands.
     fn status(&self) -> StoreFuture<'_, Vec<QueueStatus>>;
@@ -137,10 +141,11 @@ pub trait Store: Send + Sync {
     /// anything is accepted or claimed.
     fn take_over(&self, now: Now, furthest_ms: i64) -> StoreFuture<'_, Left>;
 
-    /// Removes a limited number of purges that ended before this, oldest first, and idempotency keys older than 24 h.
-    /// Both moments are the machine's. Answers how many purges went; call again until none did. What stays: a purge with a
-    /// failure that nobody acknowledged, and one that a living idempotency key names.
-    fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, u64>;
+    /// Removes purges that ended before this, oldest first, and idempotency keys older than 24 h. Both moments are the
+    /// machine's. Each call is a step that takes a limited number of rows, so that nobody waits long for it; call again while there is
+    /// more. A purge is gone from sight before its rows are. What stays: a purge with a failure that nobody acknowledged, and
+    /// one that a living idempotency key names.
+    fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, Swept>;
 
     /// Copies without our tags may live for so long. What is later, or longer, of what is known and this stays; but a moment
     /// more than two years after this one was written when the clock was wrong.

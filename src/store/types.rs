@@ -213,6 +213,24 @@ pub struct Filter {
     pub before: Option<String>,
 }
 
+/// Some of the purges that a filter lets through, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The purges: fewer than asked for where finding more would take too long.
+    pub purges: Vec<PurgeView>,
+    /// The [`Filter::before`] with which to go on; none where there are no more.
+    pub next: Option<String>,
+}
+
+/// What one step of a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Purges that nobody sees any more since this step.
+    pub purges: u64,
+    /// There is more to remove: sweep again.
+    pub more: bool,
+}
+
 /// How one CDN's queue stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueStatus {
@@ -310,4 +328,23 @@ pub enum StoreError {
     /// The store's thread has ended.
     #[error("the store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether what is on the disk makes no sense any more, which no later success can mend.
+    pub fn is_corruption(&self) -> bool {
+        let Self::Database { source, .. } = self else { return false };
+        // The extended codes have the same primary code (<https://sqlite.org/rescode.html>).
+        let is_corrupt =
+            |code| matches!(code, rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase);
+        source.sqlite_error_code().is_some_and(is_corrupt)
+            // What SQLite read without complaint, but nobody can have written.
+            || matches!(
+                **source,
+                rusqlite::Error::FromSqlConversionFailure(..)
+                    | rusqlite::Error::InvalidColumnType(..)
+                    | rusqlite::Error::IntegralValueOutOfRange(..)
+                    | rusqlite::Error::Utf8Error(..)
+            )
+    }
 }

@@ -2,9 +2,9 @@
 //! for. No long lifetime may be given while the store cannot accept the purge that would end it.
 
 use super::{
-    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, Moved, NewPurge, Now, PausedBy, PurgeView,
-    QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, UntaggedCopies,
-    Verification, Wider, Work,
+    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, Listed, Moved, NewPurge, Now, PausedBy,
+    PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, Swept,
+    UntaggedCopies, Verification, Wider, Work,
 };
 use crate::causes::with_causes;
 use crate::cdn::Identity;
@@ -16,6 +16,10 @@ use tokio::time::timeout;
 /// A store that takes longer for a verb fails, until it is through with it.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// What to do about a file that makes no sense any more.
+const CORRUPT: &str = "the store is corrupt, and no purge that it still takes is safe: stop, put a backup in its place or move it \
+     away, start again, and purge everything";
+
 /// Whether the store works: what its last answers said.
 #[derive(Default)]
 pub struct StoreHealth {
@@ -26,6 +30,8 @@ pub struct StoreHealth {
 /// Why the store failed when it was last written to, and last read.
 #[derive(Default)]
 struct Failures {
+    /// That it was found to be corrupt: what still works proves nothing about the rest, so only a restart ends this.
+    corrupt: Option<String>,
     write: Option<String>,
     read: Option<String>,
 }
@@ -41,7 +47,7 @@ impl StoreHealth {
     /// Why the store does not work, in words; none while it does.
     pub fn failure(&self) -> Option<String> {
         let failures = self.failures();
-        failures.write.clone().or_else(|| failures.read.clone())
+        failures.corrupt.clone().or_else(|| failures.write.clone()).or_else(|| failures.read.clone())
     }
 
     /// Calls `listener` with whether the store works whenever it begins to fail, or works again: before the verb that showed it
@@ -58,8 +64,31 @@ impl StoreHealth {
                 verb.await
             }
         };
+        if let Err(error) = &answer
+            && error.is_corruption()
+        {
+            self.note_corruption(&with_causes(error));
+        }
         self.note(does, answer.as_ref().err().map(|error| with_causes(error)));
         answer
+    }
+
+    fn note_corruption(&self, error: &str) {
+        {
+            let mut failures = self.failures();
+            if failures.corrupt.is_some() {
+                return;
+            }
+            tracing::error!(error, "{CORRUPT}");
+            failures.corrupt = Some(format!("{CORRUPT}: {error}"));
+        }
+        self.tell();
+    }
+
+    fn tell(&self) {
+        if let Some(listener) = self.listener.get() {
+            listener(self.failure().is_none());
+        }
     }
 
     fn note(&self, does: Does, failure: Option<String>) {
@@ -78,8 +107,8 @@ impl StoreHealth {
             *known = failure;
             changed
         };
-        if let Some(listener) = self.listener.get().filter(|_| changed) {
-            listener(self.failure().is_none());
+        if changed {
+            self.tell();
         }
     }
 
@@ -174,7 +203,11 @@ impl Store for Watched {
         self.read(self.store.get(id))
     }
 
-    fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<PurgeView>> {
+    fn glance(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {
+        self.read(self.store.glance(id))
+    }
+
+    fn list(&self, filter: Filter) -> StoreFuture<'_, Listed> {
         self.read(self.store.list(filter))
     }
 
@@ -206,7 +239,7 @@ impl Store for Watched {
         self.write(self.store.take_over(now, furthest_ms))
     }
 
-    fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, u64> {
+    fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, Swept> {
         self.write(self.store.sweep(ended_before_ms, now_ms))
     }
 
@@ -262,6 +295,32 @@ mod tests {
         assert!(health.failure().is_some());
         health.watch(Does::Read, done()).await.unwrap();
         assert_eq!((health.failure(), calls.load(Ordering::Relaxed)), (None, 4));
+    }
+
+    #[tokio::test]
+    async fn corruption_is_remembered_whatever_works_afterwards() {
+        let of = |code| StoreError::Database {
+            verb: "read a purge",
+            source: Arc::new(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)),
+        };
+        for code in [
+            rusqlite::ffi::SQLITE_CORRUPT,
+            rusqlite::ffi::SQLITE_NOTADB,
+            rusqlite::ffi::SQLITE_CORRUPT_INDEX,
+            rusqlite::ffi::SQLITE_CORRUPT_SEQUENCE,
+        ] {
+            let health = StoreHealth::default();
+            let _ = health.watch(Does::Read, Box::pin(ready(Err::<(), _>(of(code))))).await;
+            health.watch(Does::Read, done()).await.unwrap();
+            health.watch(Does::Write, done()).await.unwrap();
+            let failure = health.failure().unwrap();
+            assert!(failure.starts_with(CORRUPT), "{failure}");
+        }
+        for code in
+            [rusqlite::ffi::SQLITE_FULL, rusqlite::ffi::SQLITE_IOERR_WRITE, rusqlite::ffi::SQLITE_BUSY]
+        {
+            assert!(!of(code).is_corruption());
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,6 +19,8 @@ const TURN: usize = 100;
 const PROBE: Duration = Duration::from_secs(10);
 /// Between two removals of old purges.
 const SWEEP: Duration = Duration::from_secs(3_600);
+/// Between two steps of one.
+const STEP: Duration = Duration::from_millis(20);
 
 /// Keeps every CDN's health up to date with its queue.
 pub(super) async fn queues(shared: Arc<Shared>, targets: Arc<ArcSwap<Targets>>, naming: Arc<Naming>) {
@@ -78,8 +80,9 @@ pub(super) async fn sweep(shared: Arc<Shared>, retention_ms: i64) {
     loop {
         let now_ms = shared.wall_ms();
         let swept = shared.store.sweep(now_ms.saturating_sub(retention_ms), now_ms).await;
-        // A part at a time, so that purges are accepted in between.
-        if swept.is_ok_and(|purges| purges > 0) {
+        // Steps with pauses in between, so that nobody else waits for the disk.
+        if swept.is_ok_and(|swept| swept.more) {
+            sleep(STEP).await;
             continue;
         }
         sleep(SWEEP).await;

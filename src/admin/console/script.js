@@ -116,9 +116,16 @@ async function showPurges(more = false) {
   const query = new URLSearchParams({ limit: 20 });
   if ($("state").value) query.set("state", $("state").value);
   if (more && cursor) query.set("cursor", cursor);
-  const page = await call("GET", `/v1/purges?${query}`);
-  purges = more ? [...purges, ...page.purges] : page.purges;
-  cursor = page.next_cursor;
+  const found = [];
+  // What is rare is not on every page.
+  for (let pages = 0; pages < 20 && found.length < 20; pages++) {
+    const page = await call("GET", `/v1/purges?${query}`);
+    found.push(...page.purges);
+    cursor = page.next_cursor;
+    if (!cursor) break;
+    query.set("cursor", cursor);
+  }
+  purges = more ? [...purges, ...found] : found;
   drawPurges();
 }
 

@@ -195,7 +195,7 @@ async fn state_of(api: &Api, store: &SqliteStore, world: &World) -> String {
         keys.map(|keys| api.state.freshness.site(site).purged.covers(&keys, i64::MIN + 1))
     };
     let purged: Vec<_> = sites.iter().map(purged).collect();
-    format!("{:#?} {queues:#?} {woken:?} {purged:?}", store.list(filter).await.unwrap())
+    format!("{:#?} {queues:#?} {woken:?} {purged:?}", store.list(filter).await.unwrap().purges)
 }
 
 async fn hold(world: World, calls: Vec<Call>) -> Result<(), TestCaseError> {

@@ -5,9 +5,9 @@ use crate::admin::{CdnHealth, Control};
 use crate::cdn::Identity;
 use crate::purge::State;
 use crate::store::{
-    Attempt, CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, JobView, Left, Moved, NewPurge, Now,
-    Pause, PausedBy, PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError,
-    StoreFuture, UntaggedCopies, Verification, Wider, Work,
+    Attempt, CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, JobView, Left, Listed, Moved, NewPurge,
+    Now, Pause, PausedBy, PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError,
+    StoreFuture, Swept, UntaggedCopies, Verification, Wider, Work,
 };
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -191,7 +191,11 @@ impl Store for FakeStore {
         })
     }
 
-    fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<PurgeView>> {
+    fn glance(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {
+        self.get(id)
+    }
+
+    fn list(&self, filter: Filter) -> StoreFuture<'_, Listed> {
         self.answer(move || {
             let wanted = |purge: &&PurgeView| {
                 filter.sites.as_ref().is_none_or(|sites| sites.contains(&purge.site))
@@ -201,8 +205,9 @@ impl Store for FakeStore {
             let mut found: Vec<PurgeView> =
                 self.purges.lock().unwrap().iter().filter(wanted).cloned().collect();
             found.sort_by(|one, other| other.id.cmp(&one.id));
+            let next = found.get(filter.limit).map(|_| found[filter.limit - 1].id.clone());
             found.truncate(filter.limit);
-            found
+            Listed { purges: found, next }
         })
     }
 
@@ -289,8 +294,8 @@ impl Store for FakeStore {
         self.answer(Left::default)
     }
 
-    fn sweep(&self, _: i64, _: i64) -> StoreFuture<'_, u64> {
-        self.answer(|| 0)
+    fn sweep(&self, _: i64, _: i64) -> StoreFuture<'_, Swept> {
+        self.answer(Swept::default)
     }
 }
 

@@ -303,7 +303,7 @@ impl Run {
             }
             Op::Sweep(ms) => {
                 let expected = self.memory.sweep(at_ms - ms, at_ms);
-                assert_eq!(self.store().sweep(at_ms - ms, at_ms).await.unwrap(), expected);
+                assert_eq!(contract::sweep(self.store(), at_ms - ms, at_ms).await, expected);
             }
             Op::Crash(reboot) => {
                 self.crash();

@@ -1,16 +1,12 @@
-//! What operators and the clock do to the store: status, a new run, pause, acknowledge, sweep, heartbeat.
+//! What operators and the clock do to the store: status, a new run, pause, acknowledge, heartbeat.
 
 use super::codes::Code;
-use super::enqueue::{IDEMPOTENCY_MS, number};
+use super::enqueue::number;
 use super::naming::intern;
-use super::settle::forget_call;
 use super::{follow_up, rates};
 use crate::cdn::Identity;
 use crate::store::{CdnKey, Left, Now, Pause, PausedBy, QueueStatus, WAITING_MS};
 use rusqlite::{Connection, OptionalExtension, params};
-
-/// Purges that one sweep removes: few enough that nobody waits long for the writer.
-const SWEEP: i64 = 100;
 
 pub(super) fn status(connection: &Connection) -> rusqlite::Result<Vec<QueueStatus>> {
     connection
@@ -120,37 +116,6 @@ pub(super) fn acknowledge(connection: &Connection, id: &str) -> rusqlite::Result
         )?
         .execute([id])?;
     Ok(acknowledged as u64)
-}
-
-pub(super) fn sweep(connection: &Connection, ended_before_ms: i64, now_ms: i64) -> rusqlite::Result<u64> {
-    connection
-        .prepare_cached("DELETE FROM idempotency WHERE created_ms <= ?1")?
-        .execute([now_ms - IDEMPOTENCY_MS])?;
-    let purges: Vec<i64> = connection
-        .prepare_cached(
-            "SELECT n FROM purges
-             WHERE finished_ms < ?1
-               AND NOT EXISTS (SELECT 1 FROM idempotency WHERE idempotency.purge = purges.n)
-               AND NOT EXISTS (SELECT 1 FROM jobs
-                               WHERE jobs.purge = purges.n AND outcome = 'failed' AND acknowledged = 0)
-             ORDER BY finished_ms LIMIT ?2",
-        )?
-        .query_map([ended_before_ms, SWEEP], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for purge in &purges {
-        let calls: Vec<i64> = connection
-            .prepare_cached(
-                "SELECT DISTINCT call FROM jobs JOIN attempts ON attempts.job = jobs.id WHERE jobs.purge = ?1",
-            )?
-            .query_map([purge], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        // Jobs, items, sends and attempts go with it.
-        connection.prepare_cached("DELETE FROM purges WHERE n = ?1")?.execute([purge])?;
-        for call in calls {
-            forget_call(connection, call)?;
-        }
-    }
-    Ok(purges.len() as u64)
 }
 
 pub(super) fn probe(connection: &Connection, now: &Now) -> rusqlite::Result<()> {

@@ -1,4 +1,5 @@
-//! The store of one instance: an SQLite file, a thread that writes and a thread that reads.
+//! The store of one instance: an SQLite file, a thread that writes, one that reads for the workers, and two that read for people:
+//! what those ask for may take long, and no claim waits for it.
 
 mod absorb;
 mod claim;
@@ -6,16 +7,23 @@ mod codes;
 mod due;
 mod enqueue;
 mod follow_up;
+mod guard;
 mod housekeeping;
+mod list;
 mod naming;
 mod open;
 mod operate;
+mod place;
 mod rates;
 mod read;
+mod rehearse;
 mod settle;
+mod shrinking;
+mod sweep;
 mod threads;
 mod untagged;
 mod verified;
+mod vitals;
 mod widen;
 mod works;
 
@@ -23,29 +31,34 @@ mod works;
 mod tests;
 
 pub use open::OpenError;
+pub use vitals::StoreVitals;
 
 use super::{
-    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, Moved, NewPurge, Now, PausedBy, PurgeView,
-    QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, UntaggedCopies,
-    Verification, Wider, Work,
+    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, Listed, Moved, NewPurge, Now, PausedBy,
+    PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, Swept,
+    UntaggedCopies, Verification, Wider, Work,
 };
 use crate::cdn::Identity;
 use crate::failpoint;
 use rusqlite::Connection;
-use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use threads::Command;
-use tokio::sync::mpsc;
+use threads::{Command, Held, Writer};
+use tokio::sync::{mpsc, oneshot};
+use vitals::Life;
 
 /// An SQLite store, in a file or in memory.
 pub struct SqliteStore {
     access: Access,
     commits: Arc<AtomicU64>,
+    vitals: StoreVitals,
     installation: String,
 }
+
+/// Threads that read for people.
+const BROWSERS: usize = 2;
 
 /// How verbs reach their connection.
 enum Access {
@@ -60,31 +73,46 @@ struct Threads {
     /// Gone when the store is being dropped; that is what ends the threads.
     queues: Option<Queues>,
     running: Vec<JoinHandle<()>>,
-    /// Held until both threads have ended.
-    _lock: File,
 }
 
 struct Queues {
     write: mpsc::Sender<Box<dyn Command>>,
     read: mpsc::Sender<Box<dyn Command>>,
+    browse: mpsc::Sender<Box<dyn Command>>,
+}
+
+/// For whom something is read.
+#[derive(Clone, Copy)]
+enum For {
+    Workers,
+    People,
 }
 
 impl SqliteStore {
     /// Opens or creates the store in `path`, and keeps every other instance out of it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let opened = open::file(path)?;
+        let open::Opened { writer, readers, guard, place, installation } = open::file(path, 1 + BROWSERS)?;
         let commits = Arc::new(AtomicU64::new(0));
         let (write, to_write) = mpsc::channel(threads::QUEUE);
         let (read, to_read) = mpsc::channel(threads::QUEUE);
-        let counter = commits.clone();
-        let (writer, reader) = (opened.writer, opened.reader);
-        let running = vec![
-            spawn("store-write", move || threads::write(&writer, to_write, &counter))?,
-            spawn("store-read", move || threads::read(&reader, to_read))?,
-        ];
-        let queues = Some(Queues { write, read });
-        let access = Access::Threads(Threads { queues, running, _lock: opened.lock });
-        Ok(Self { access, commits, installation: opened.installation })
+        let (browse, to_browse) = mpsc::channel(threads::QUEUE);
+        let [to_read, to_browse] = [to_read, to_browse].map(|queue| Arc::new(Mutex::new(queue)));
+        let (guard, mut lives, mut running) = (Arc::new(guard), Vec::new(), Vec::new());
+        let mut held = |connection| {
+            let life = Life::new();
+            lives.push(Arc::clone(&life));
+            Held { connection, life, _guard: Arc::clone(&guard) }
+        };
+        let (writer, counter) = (held(writer), commits.clone());
+        running.push(spawn("store-write", move || threads::write(place, writer, to_write, &counter))?);
+        for (number, reader) in readers.into_iter().enumerate() {
+            let (name, queue) =
+                if number == 0 { ("store-read", &to_read) } else { ("store-browse", &to_browse) };
+            let (reader, queue) = (held(reader), Arc::clone(queue));
+            running.push(spawn(name, move || threads::read(reader, &queue))?);
+        }
+        let access = Access::Threads(Threads { queues: Some(Queues { write, read, browse }), running });
+        Ok(Self { access, commits, vitals: StoreVitals::new(lives), installation })
     }
 
     /// What [`Store::name_queues`] would tell of the store in `path`, which is only read, and may be open elsewhere. To be called
@@ -98,7 +126,17 @@ impl SqliteStore {
     /// A store that ends with the process: for the demo and tests. Its verbs run on the caller's thread.
     pub fn in_memory() -> Result<Self, OpenError> {
         let (connection, installation) = open::memory()?;
-        Ok(Self { access: Access::Inline(Mutex::new(connection)), commits: Arc::default(), installation })
+        Ok(Self {
+            access: Access::Inline(Mutex::new(connection)),
+            commits: Arc::default(),
+            vitals: StoreVitals::default(),
+            installation,
+        })
+    }
+
+    /// The signs of life of its threads.
+    pub fn vitals(&self) -> &StoreVitals {
+        &self.vitals
     }
 
     /// The id of the installation: random, and the same for as long as there is the file.
@@ -116,17 +154,22 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        Box::pin(async move {
-            let (command, answer) = threads::command(verb, work);
-            match &self.access {
-                Access::Threads(threads) => threads.write(command).await?,
-                Access::Inline(connection) => {
-                    let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-                    threads::commit(&connection, [command].into(), &self.commits);
-                }
+        Box::pin(self.commit(threads::command(verb, work)))
+    }
+
+    async fn commit<T>(
+        &self,
+        (command, answer): (Box<dyn Command>, oneshot::Receiver<Result<T, StoreError>>),
+    ) -> Result<T, StoreError> {
+        match &self.access {
+            Access::Threads(threads) => threads.write(command).await?,
+            Access::Inline(connection) => {
+                let connection = &connection.lock().unwrap_or_else(PoisonError::into_inner);
+                let writer = Writer { connection, commits: &self.commits, place: None, life: None };
+                writer.commit([command].into());
             }
-            answer.await.map_err(|_| StoreError::Closed)?
-        })
+        }
+        answer.await.map_err(|_| StoreError::Closed)?
     }
 
     fn read<T, F>(&self, verb: &'static str, work: F) -> StoreFuture<'_, T>
@@ -134,10 +177,26 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.look(For::Workers, verb, work)
+    }
+
+    fn browse<T, F>(&self, verb: &'static str, work: F) -> StoreFuture<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.look(For::People, verb, work)
+    }
+
+    fn look<T, F>(&self, whom: For, verb: &'static str, work: F) -> StoreFuture<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
         Box::pin(async move {
             let (command, answer) = threads::command(verb, work);
             match &self.access {
-                Access::Threads(threads) => threads.read(command).await?,
+                Access::Threads(threads) => threads.read(whom, command).await?,
                 Access::Inline(connection) => {
                     let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
                     threads::look(&connection, command);
@@ -154,9 +213,13 @@ impl Threads {
         queues.write.send(command).await.map_err(|_| StoreError::Closed)
     }
 
-    async fn read(&self, command: Box<dyn Command>) -> Result<(), StoreError> {
+    async fn read(&self, whom: For, command: Box<dyn Command>) -> Result<(), StoreError> {
         let queues = self.queues.as_ref().ok_or(StoreError::Closed)?;
-        queues.read.send(command).await.map_err(|_| StoreError::Closed)
+        let queue = match whom {
+            For::Workers => &queues.read,
+            For::People => &queues.browse,
+        };
+        queue.send(command).await.map_err(|_| StoreError::Closed)
     }
 }
 
@@ -247,11 +310,15 @@ impl Store for SqliteStore {
     }
 
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {
-        self.read("read a purge", move |connection| read::get(connection, &id))
+        self.browse("read a purge", move |connection| read::get(connection, &id, read::ALL))
     }
 
-    fn list(&self, filter: Filter) -> StoreFuture<'_, Vec<PurgeView>> {
-        self.read("list purges", move |connection| read::list(connection, &filter))
+    fn glance(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {
+        self.browse("read a purge", move |connection| read::get(connection, &id, read::LISTED))
+    }
+
+    fn list(&self, filter: Filter) -> StoreFuture<'_, Listed> {
+        self.browse("list purges", move |connection| list::list(connection, &filter))
     }
 
     fn status(&self) -> StoreFuture<'_, Vec<QueueStatus>> {
@@ -286,9 +353,22 @@ impl Store for SqliteStore {
         })
     }
 
-    fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, u64> {
-        self.write("remove old purges", move |connection| {
-            housekeeping::sweep(connection, ended_before_ms, now_ms)
+    fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, Swept> {
+        Box::pin(async move {
+            let more =
+                self.write("remove old purges", move |connection| sweep::step(connection, now_ms)).await?;
+            if more {
+                return Ok(Swept { purges: 0, more });
+            }
+            let found =
+                self.browse("find old purges", move |connection| sweep::find(connection, ended_before_ms));
+            let found = found.await?;
+            if found.is_empty() {
+                return Ok(Swept::default());
+            }
+            let begin = move |connection: &Connection| sweep::begin(connection, &found, ended_before_ms);
+            let purges = self.write("remove old purges", begin).await?;
+            Ok(Swept { purges, more: purges > 0 })
         })
     }
 
@@ -305,6 +385,11 @@ impl Store for SqliteStore {
     }
 
     fn probe(&self, now: Now) -> StoreFuture<'_, ()> {
-        self.write("commit", move |connection| housekeeping::probe(connection, &now))
+        Box::pin(async move {
+            let at_ms = now.steady_ms;
+            let rehearsal = move |connection: &Connection| rehearse::accept(connection, at_ms);
+            self.commit(threads::rehearsal("accept a purge", rehearsal)).await?;
+            self.write("commit", move |connection| housekeeping::probe(connection, &now)).await
+        })
     }
 }

@@ -1,5 +1,8 @@
 //! Opening the file: one instance only, durable settings, the schema of this version.
 
+use super::guard::Guard;
+use super::place::Place;
+use super::shrinking;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -19,6 +22,15 @@ pub enum OpenError {
     #[error("cannot create the lock file {path}")]
     Lock {
         /// The lock file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its files cannot be opened, or not be seen.
+    #[error("cannot open the files of the store {path}")]
+    Files {
+        /// The database.
         path: PathBuf,
         /// Why.
         #[source]
@@ -66,20 +78,31 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
-/// The connections to a file, and what keeps others out while it lives.
+/// The connections to a file, and what keeps others out while they live.
 pub(super) struct Opened {
     pub(super) writer: Connection,
-    pub(super) reader: Connection,
-    pub(super) lock: File,
+    pub(super) readers: Vec<Connection>,
+    pub(super) guard: Guard,
+    pub(super) place: Place,
     pub(super) installation: String,
 }
 
-/// Opens or creates the store in `path`.
-pub(super) fn file(path: &Path) -> Result<Opened, OpenError> {
+/// Opens or creates the store in `path`, with so many connections that only read.
+pub(super) fn file(path: &Path, readers: usize) -> Result<Opened, OpenError> {
     let lock = lock(path)?;
     let database = |source| OpenError::Database { path: path.to_owned(), source };
+    let guard = Guard::of(path)?;
+    check_ours(&Connection::open(path).map_err(database)?, path)?;
+    let guard = if shrinking::enable(path) {
+        // It was of the file that is no more.
+        drop(guard);
+        Guard::of(path)?
+    } else {
+        guard
+    };
     let mut writer = Connection::open(path).map_err(database)?;
-    check_ours(&writer, path)?;
+    // Heard only before the file has its first page.
+    writer.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(database)?;
     let mode: String =
         writer.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(database)?;
     if mode != "wal" {
@@ -89,11 +112,16 @@ pub(super) fn file(path: &Path) -> Result<Opened, OpenError> {
     migrate(&mut writer).map_err(database)?;
 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let reader = Connection::open_with_flags(path, flags).map_err(database)?;
-    configure(&reader, 8_192).map_err(database)?;
-    reader.pragma_update(None, "query_only", true).map_err(database)?;
+    let reader = || {
+        let reader = Connection::open_with_flags(path, flags)?;
+        configure(&reader, 8_192)?;
+        reader.pragma_update(None, "query_only", true)?;
+        Ok(reader)
+    };
+    let readers = (0..readers).map(|_| reader()).collect::<rusqlite::Result<_>>().map_err(database)?;
     let installation = installation(&writer).map_err(database)?;
-    Ok(Opened { writer, reader, lock, installation })
+    let place = Place::of(path, lock).map_err(|source| OpenError::Files { path: path.to_owned(), source })?;
+    Ok(Opened { writer, readers, guard, place, installation })
 }
 
 /// Opens what is there to be read, beside whoever has it open; none if there is nothing.
@@ -123,12 +151,17 @@ pub(super) fn memory() -> Result<(Connection, String), OpenError> {
     Ok((connection, installation))
 }
 
-/// A lock on a file beside the database, which ends with the process however it ends. Not on the database itself: closing
-/// any handle of it would drop SQLite's own POSIX locks (<https://sqlite.org/howtocorrupt.html>, 2.2).
-fn lock(path: &Path) -> Result<File, OpenError> {
+/// The file of this name and ending.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push("-lock");
-    let name = PathBuf::from(name);
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// A lock on a file beside the database, which ends with the process however it ends. Older versions know no other; [`Guard`]
+/// holds when this file is removed.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    let name = beside(path, "-lock");
     let failed = |source| OpenError::Lock { path: name.clone(), source };
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&name).map_err(failed)?;
     match file.try_lock() {
@@ -199,6 +232,11 @@ const INSTALLATION_AND_STEADY: &str = "CREATE TABLE installation (
     ALTER TABLE heartbeat ADD COLUMN boot TEXT;      -- the machine's run
     ALTER TABLE heartbeat ADD COLUMN up_ms INTEGER;  -- for how long it ran by then";
 
+/// Version 4, too: which purges are being removed, a part at a time. And which jobs have something leased, newest first.
+const REMOVING: &str = "CREATE TABLE removing (purge INTEGER PRIMARY KEY);
+    DROP INDEX sends_leased;
+    CREATE INDEX sends_leased ON sends (job) WHERE leased = 1;";
+
 /// Brings an older file to this version. Each step is one transaction and runs once.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
@@ -214,6 +252,7 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     if version < 4 {
         transaction.execute_batch(INSTALLATION_AND_STEADY)?;
+        transaction.execute_batch(REMOVING)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;

@@ -4,6 +4,7 @@ use super::codes::{Code, HOLD_UP};
 use super::due::{KINDS, LANES};
 use super::enqueue::{NEW_SENDS, number};
 use super::settle::end_purge;
+use super::sweep::SEEN;
 use crate::purge::{SendReason, State};
 use crate::store::{CdnKey, EndedJob, HURRIED, WAITING_MS};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -106,7 +107,9 @@ pub(super) fn cancel(connection: &Connection, id: &str, at_ms: i64) -> rusqlite:
 /// Number, site and acceptance of a purge.
 fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<(i64, String, i64)>> {
     connection
-        .prepare_cached("SELECT n, site, since_ms FROM purges JOIN accepted ON purge = n WHERE id = ?1")?
+        .prepare_cached(&format!(
+            "SELECT n, site, since_ms FROM purges JOIN accepted ON accepted.purge = n WHERE id = ?1 AND {SEEN}"
+        ))?
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()
 }

@@ -1,45 +1,52 @@
 //! Purges as people see them. States of what is under way are derived here and stored nowhere.
 
 use super::codes::{Code, HOLD_UP};
+use super::sweep::SEEN;
 use crate::purge::{PurgeRequest, SendReason, State};
-use crate::store::{
-    Attempt, Filter, JobView, LISTED_ITEMS, PurgeView, RecentPurge, Verification, WAITING_MS,
-};
-use rusqlite::types::{Type, Value};
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use crate::store::{Attempt, JobView, LISTED_ITEMS, PurgeView, RecentPurge, Verification, WAITING_MS};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-pub(super) fn get(connection: &Connection, id: &str) -> rusqlite::Result<Option<PurgeView>> {
-    let found = connection
-        .prepare_cached(
-            "SELECT n, id, site, created_ms, finished_ms, outcome, items, head, body FROM purges WHERE id = ?1",
-        )?
-        .query_row([id], purge)
-        .optional()?;
-    found.map(|(n, view)| with_jobs(connection, n, view, ALL)).transpose()
+/// How much of a purge is shown.
+#[derive(Clone, Copy)]
+pub(super) struct Shown {
+    /// A request with more items than this is shown without them.
+    items: i64,
+    /// Attempts of each job.
+    attempts: i64,
 }
 
-pub(super) fn list(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<PurgeView>> {
-    let mut found = Vec::new();
-    match &filter.sites {
-        None => candidates(connection, filter, None, &mut found)?,
-        // Site by site, so that each is a range of one index, however many others there are.
-        Some(sites) => {
-            for site in sites {
-                candidates(connection, filter, Some(site), &mut found)?;
-            }
-        }
-    }
-    found.sort_by(|one, other| other.id.cmp(&one.id));
-    found.dedup_by(|one, other| one.id == other.id);
-    found.truncate(filter.limit);
-    Ok(found)
+/// Everything that is remembered.
+pub(super) const ALL: Shown = Shown { items: i64::MAX, attempts: -1 };
+/// As in a list.
+pub(super) const LISTED: Shown = Shown { items: LISTED_ITEMS as i64, attempts: 1 };
+
+pub(super) fn get(connection: &Connection, id: &str, shown: Shown) -> rusqlite::Result<Option<PurgeView>> {
+    let n: Option<i64> = connection
+        .prepare_cached(&format!("SELECT n FROM purges WHERE id = ?1 AND {SEEN}"))?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    n.map_or(Ok(None), |n| numbered(connection, n, shown))
+}
+
+/// The purge of this number.
+pub(super) fn numbered(connection: &Connection, n: i64, shown: Shown) -> rusqlite::Result<Option<PurgeView>> {
+    let found = connection
+        .prepare_cached(
+            "SELECT n, id, site, created_ms, finished_ms, outcome, items, head,
+                    CASE WHEN items <= ?2 THEN body END
+             FROM purges WHERE n = ?1",
+        )?
+        .query_row([n, shown.items], purge)
+        .optional()?;
+    found.map(|view| with_jobs(connection, n, view, shown.attempts)).transpose()
 }
 
 /// The latest purges, until together they have more items than this.
 pub(super) fn recent(connection: &Connection, most_items: u64) -> rusqlite::Result<Vec<RecentPurge>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT site, since_ms, items, head, body FROM purges JOIN accepted ON purge = n ORDER BY n DESC",
-    )?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT site, since_ms, items, head, body FROM purges JOIN accepted ON accepted.purge = n WHERE {SEEN} ORDER BY n DESC"
+    ))?;
     let mut rows = statement.query([])?;
     let (mut recent, mut items) = (Vec::new(), 0);
     while items <= most_items
@@ -53,61 +60,14 @@ pub(super) fn recent(connection: &Connection, most_items: u64) -> rusqlite::Resu
     Ok(recent)
 }
 
-/// The newest purges of one site (or of all) that fit the filter, at most as many as it asks for.
-fn candidates(
-    connection: &Connection,
-    filter: &Filter,
-    site: Option<&str>,
-    found: &mut Vec<PurgeView>,
-) -> rusqlite::Result<()> {
-    let mut sql = format!(
-        "SELECT n, id, site, created_ms, finished_ms, outcome, items, head,
-                CASE WHEN items <= {LISTED_ITEMS} THEN body END
-         FROM purges WHERE 1"
-    );
-    let mut values: Vec<Value> = Vec::new();
-    if let Some(site) = site {
-        sql.push_str(" AND site = ?");
-        values.push(site.to_owned().into());
-    }
-    if let Some(before) = &filter.before {
-        sql.push_str(" AND id < ?");
-        values.push(before.clone().into());
-    }
-    sql.push_str(match filter.state {
-        None => "",
-        Some(State::Done) => " AND outcome = 'done'",
-        Some(State::Failed) => " AND outcome = 'failed'",
-        Some(State::Cancelled) => " AND outcome = 'cancelled'",
-        // Which of the four it is, is derived below.
-        Some(State::Pending | State::Sending | State::Retrying | State::Paused) => " AND outcome IS NULL",
-    });
-    sql.push_str(" ORDER BY id DESC");
-
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    let mut taken = 0;
-    while taken < filter.limit
-        && let Some(row) = rows.next()?
-    {
-        let (n, view) = purge(row)?;
-        let view = with_jobs(connection, n, view, 1)?;
-        if filter.state.is_none_or(|state| state == view.state) {
-            found.push(view);
-            taken += 1;
-        }
-    }
-    Ok(())
-}
-
-/// Its number, and all of it but the jobs.
-fn purge(row: &Row<'_>) -> rusqlite::Result<(i64, PurgeView)> {
+/// All of it but the jobs.
+fn purge(row: &Row<'_>) -> rusqlite::Result<PurgeView> {
     let outcome: Option<Code<State>> = row.get(5)?;
     let mut request: PurgeRequest = json(row, 7)?;
     if row.get_ref(8)?.as_str_or_null()?.is_some() {
         (request.urls, request.paths, request.tags, request.prefixes) = json(row, 8)?;
     }
-    let view = PurgeView {
+    Ok(PurgeView {
         id: row.get(1)?,
         site: row.get(2)?,
         state: outcome.map_or(State::Pending, |Code(state)| state),
@@ -118,8 +78,7 @@ fn purge(row: &Row<'_>) -> rusqlite::Result<(i64, PurgeView)> {
         items: row.get::<_, i64>(6)? as u64,
         request,
         jobs: Vec::new(),
-    };
-    Ok((row.get(0)?, view))
+    })
 }
 
 fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
@@ -127,9 +86,6 @@ fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlit
     serde_json::from_str(text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
 }
-
-/// Every attempt that is remembered.
-const ALL: i64 = -1;
 
 fn with_jobs(
     connection: &Connection,
@@ -146,12 +102,29 @@ fn with_jobs(
         .query_map([n], |row| job(connection, row, attempts))?
         .collect::<Result<_, _>>()?;
     if view.finished_ms.is_none() {
-        view.state = [State::Sending, State::Retrying, State::Paused]
-            .into_iter()
-            .find(|state| view.jobs.iter().any(|job| job.state == *state))
-            .unwrap_or(State::Pending);
+        view.state = liveliest(view.jobs.iter().map(|job| job.state));
     }
     Ok(view)
+}
+
+/// The state of a purge that is under way, without the rest of it.
+pub(super) fn state(connection: &Connection, n: i64) -> rusqlite::Result<State> {
+    let states: Vec<State> = connection
+        .prepare_cached(
+            "SELECT jobs.id, cdns.paused_by IS NOT NULL FROM jobs JOIN cdns ON cdns.id = jobs.cdn
+             WHERE purge = ?1 AND outcome IS NULL",
+        )?
+        .query_map([n], |row| under_way(connection, row.get(0)?, row.get(1)?))?
+        .collect::<Result<_, _>>()?;
+    Ok(liveliest(states.into_iter()))
+}
+
+/// What a purge is called whose jobs are in these states.
+fn liveliest(jobs: impl Iterator<Item = State> + Clone) -> State {
+    [State::Sending, State::Retrying, State::Paused]
+        .into_iter()
+        .find(|state| jobs.clone().any(|job| job == *state))
+        .unwrap_or(State::Pending)
 }
 
 fn job(connection: &Connection, row: &Row<'_>, attempts: i64) -> rusqlite::Result<JobView> {

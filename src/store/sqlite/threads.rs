@@ -1,14 +1,15 @@
-//! Who runs the verbs: one thread writes, one reads. All writes that wait are committed together (group commit), since the
+//! Who runs the verbs: one thread writes, others read. All writes that wait are committed together (group commit), since the
 //! cost of a commit is one `fsync`, however much it carries. Each verb has a savepoint of its own, so that a bad one
 //! fails alone; nobody is answered before the commit, and if that fails, everybody hears so.
 
 use super::super::StoreError;
+use super::guard::Guard;
+use super::place::Place;
+use super::vitals::Life;
 use rusqlite::Connection;
 use std::collections::VecDeque;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 /// Verbs that may wait for a thread; further callers wait for room.
@@ -20,6 +21,8 @@ const GROUP: usize = 1_024;
 pub(super) trait Command: Send {
     /// Runs it inside the group's transaction.
     fn run(&mut self, connection: &Connection);
+    /// Whether nothing of it is to stay.
+    fn is_rehearsal(&self) -> bool;
     /// Answers it, with what became of the transaction.
     fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>);
 }
@@ -33,12 +36,37 @@ where
     T: Send + 'static,
     F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
 {
+    of(verb, false, work)
+}
+
+/// The same for one that leaves nothing behind.
+pub(super) fn rehearsal<T, F>(
+    verb: &'static str,
+    work: F,
+) -> (Box<dyn Command>, oneshot::Receiver<Result<T, StoreError>>)
+where
+    T: Send + 'static,
+    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+{
+    of(verb, true, work)
+}
+
+fn of<T, F>(
+    verb: &'static str,
+    is_rehearsal: bool,
+    work: F,
+) -> (Box<dyn Command>, oneshot::Receiver<Result<T, StoreError>>)
+where
+    T: Send + 'static,
+    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+{
     let (sender, receiver) = oneshot::channel();
-    (Box::new(Verb { verb, work: Some(work), result: None, sender }), receiver)
+    (Box::new(Verb { verb, is_rehearsal, work: Some(work), result: None, sender }), receiver)
 }
 
 struct Verb<T, F> {
     verb: &'static str,
+    is_rehearsal: bool,
     work: Option<F>,
     result: Option<rusqlite::Result<T>>,
     sender: oneshot::Sender<Result<T, StoreError>>,
@@ -53,6 +81,10 @@ where
         if let Some(work) = self.work.take() {
             self.result = Some(savepoint(connection, work));
         }
+    }
+
+    fn is_rehearsal(&self) -> bool {
+        self.is_rehearsal
     }
 
     fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>) {
@@ -87,13 +119,27 @@ fn savepoint<T>(
     result
 }
 
+/// A connection, and what must not end before it does.
+pub(super) struct Held {
+    pub(super) connection: Connection,
+    pub(super) life: Arc<Life>,
+    /// Dropped after the connection, since fields are dropped in their order.
+    pub(super) _guard: Arc<Guard>,
+}
+
+/// Verbs that wait for whichever of several threads is the next to have nothing to do.
+pub(super) type Shared = Arc<Mutex<mpsc::Receiver<Box<dyn Command>>>>;
+
 /// Writes until every sender is gone and the queue is empty.
 pub(super) fn write(
-    connection: &Connection,
+    place: Place,
+    mut held: Held,
     mut queue: mpsc::Receiver<Box<dyn Command>>,
     commits: &AtomicU64,
 ) {
-    let place = Place::of(connection);
+    let Ok(_ending) = held.life.begin(&mut held.connection) else { return };
+    let Held { connection, life, .. } = &held;
+    let writer = Writer { connection, commits, place: Some(&place), life: Some(life) };
     while let Some(first) = queue.blocking_recv() {
         let mut group = VecDeque::from([first]);
         while group.len() < GROUP
@@ -101,46 +147,20 @@ pub(super) fn write(
         {
             group.push_back(next);
         }
-        match place.check() {
-            Ok(()) => commit(connection, group, commits),
-            Err(moved) => finish(connection, Err(moved), group),
-        }
-    }
-}
-
-/// The file as it was when it was opened. SQLite goes on writing to a file that has been removed: commits succeed, and a
-/// restart finds nothing of them.
-struct Place(Option<(PathBuf, FileId)>);
-
-type FileId = (u64, u64);
-
-impl Place {
-    fn of(connection: &Connection) -> Self {
-        let path = connection.path().map(PathBuf::from);
-        Self(path.and_then(|path| Some((path.clone(), Self::id(&path)?))))
-    }
-
-    fn id(path: &Path) -> Option<FileId> {
-        let file = std::fs::metadata(path).ok()?;
-        Some((file.dev(), file.ino()))
-    }
-
-    fn check(&self) -> rusqlite::Result<()> {
-        match &self.0 {
-            Some((path, id)) if Self::id(path) != Some(*id) => {
-                let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED);
-                let message = format!("{} was removed or replaced: put it back, or restart", path.display());
-                Err(rusqlite::Error::SqliteFailure(code, Some(message)))
-            }
-            _ => Ok(()),
-        }
+        writer.commit(group);
+        life.rests();
     }
 }
 
 /// Reads until every sender is gone and the queue is empty.
-pub(super) fn read(connection: &Connection, mut queue: mpsc::Receiver<Box<dyn Command>>) {
-    while let Some(command) = queue.blocking_recv() {
-        look(connection, command);
+pub(super) fn read(mut held: Held, queue: &Shared) {
+    let Ok(_ending) = held.life.begin(&mut held.connection) else { return };
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+        let Some(command) = next else { return };
+        held.life.gets_on();
+        look(&held.connection, command);
+        held.life.rests();
     }
 }
 
@@ -153,34 +173,80 @@ pub(super) fn look(connection: &Connection, mut command: Box<dyn Command>) {
     finish(connection, result, [command].into());
 }
 
-/// Runs a group in as few transactions as possible: one, unless SQLite itself ends it half-way.
-pub(super) fn commit(connection: &Connection, mut group: VecDeque<Box<dyn Command>>, commits: &AtomicU64) {
-    while !group.is_empty() {
-        let mut ran = VecDeque::with_capacity(group.len());
-        let before = connection.total_changes();
-        let result = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
-            while let Some(mut command) = group.pop_front() {
-                command.run(connection);
-                ran.push_back(command);
-                // A full disk or an I/O error makes SQLite roll the whole transaction back by itself
-                // (<https://sqlite.org/lang_transaction.html>): those that ran so far have failed with it.
-                if connection.is_autocommit() {
-                    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT);
-                    return Err(rusqlite::Error::SqliteFailure(code, Some("rolled back by SQLite".into())));
-                }
+/// Who commits.
+pub(super) struct Writer<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) commits: &'a AtomicU64,
+    /// None in memory.
+    pub(super) place: Option<&'a Place>,
+    pub(super) life: Option<&'a Life>,
+}
+
+impl Writer<'_> {
+    /// Runs a group in as few transactions as possible: one, unless SQLite itself ends it half-way.
+    pub(super) fn commit(&self, mut group: VecDeque<Box<dyn Command>>) {
+        while let Some(first) = group.front() {
+            if first.is_rehearsal() {
+                let ran: VecDeque<_> = group.pop_front().into_iter().collect();
+                self.rehearse(ran);
+                continue;
             }
-            connection.execute_batch("COMMIT")?;
-            // One that changed nothing costs no `fsync`.
-            if connection.total_changes() != before {
-                commits.fetch_add(1, Ordering::Relaxed);
+            let mut ran = VecDeque::with_capacity(group.len());
+            let result = self.is_in_place().and_then(|()| self.transaction(&mut group, &mut ran));
+            if ran.is_empty() {
+                // Not even begun: whoever waits would fare no better.
+                ran = std::mem::take(&mut group);
             }
-            Ok(())
-        });
-        if ran.is_empty() {
-            // Not even begun: whoever waits would fare no better.
-            ran = std::mem::take(&mut group);
+            // The files may have gone meanwhile, and what was committed with them.
+            finish(self.connection, result.and_then(|()| self.is_in_place()), ran);
         }
-        finish(connection, result, ran);
+    }
+
+    fn transaction(
+        &self,
+        group: &mut VecDeque<Box<dyn Command>>,
+        ran: &mut VecDeque<Box<dyn Command>>,
+    ) -> rusqlite::Result<()> {
+        let before = self.connection.total_changes();
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        while let Some(mut command) = group.pop_front_if(|next| !next.is_rehearsal()) {
+            self.gets_on();
+            command.run(self.connection);
+            ran.push_back(command);
+            // A full disk or an I/O error makes SQLite roll the whole transaction back by itself
+            // (<https://sqlite.org/lang_transaction.html>): those that ran so far have failed with it.
+            if self.connection.is_autocommit() {
+                let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT);
+                return Err(rusqlite::Error::SqliteFailure(code, Some("rolled back by SQLite".into())));
+            }
+        }
+        self.gets_on();
+        self.connection.execute_batch("COMMIT")?;
+        // One that changed nothing costs no `fsync`.
+        if self.connection.total_changes() != before {
+            self.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Runs what is to leave nothing behind, in a transaction of its own: the pages that a savepoint puts right again would still be
+    /// written.
+    fn rehearse(&self, mut commands: VecDeque<Box<dyn Command>>) {
+        self.gets_on();
+        let result = self.is_in_place().and_then(|()| self.connection.execute_batch("BEGIN IMMEDIATE"));
+        let result = result.and_then(|()| {
+            commands.iter_mut().for_each(|command| command.run(self.connection));
+            if self.connection.is_autocommit() { Ok(()) } else { self.connection.execute_batch("ROLLBACK") }
+        });
+        finish(self.connection, result, commands);
+    }
+
+    fn is_in_place(&self) -> rusqlite::Result<()> {
+        self.place.map_or(Ok(()), |place| place.check(self.connection))
+    }
+
+    fn gets_on(&self) {
+        self.life.iter().for_each(|life| life.gets_on());
     }
 }
 

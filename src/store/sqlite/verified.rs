@@ -2,6 +2,7 @@
 
 use super::codes::Code;
 use super::enqueue::NEW_SENDS;
+use super::sweep::SEEN;
 use crate::purge::{SendReason, State};
 use crate::store::{CdnKey, EndedJob, Verification};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -12,13 +13,14 @@ const MOST: i64 = 10_000;
 /// Those that are done and whose copies were not seen to be fresh, nor found to tell nothing.
 pub(super) fn open(connection: &Connection, ended_after_ms: i64) -> rusqlite::Result<Vec<EndedJob>> {
     connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "SELECT cdns.site, cdns.name, purges.id, since_ms, json_extract(purges.head, '$.verify')
              FROM purges JOIN jobs ON jobs.purge = purges.n JOIN cdns ON cdns.id = jobs.cdn
                   JOIN accepted ON accepted.purge = purges.n
              WHERE purges.finished_ms > ?1 AND jobs.outcome = ?2 AND (verification IS NULL OR verification = ?3)
-             ORDER BY purges.finished_ms DESC LIMIT ?4",
-        )?
+                   AND {SEEN}
+             ORDER BY purges.finished_ms DESC LIMIT ?4"
+        ))?
         .query_map(params![ended_after_ms, Code(State::Done), Code(Verification::Stale), MOST], |row| {
             Ok(EndedJob {
                 key: CdnKey { site: row.get(0)?, cdn: row.get(1)? },
@@ -42,10 +44,10 @@ pub(super) fn note(
     again_ms: Option<i64>,
 ) -> rusqlite::Result<()> {
     let job: Option<i64> = connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "SELECT jobs.id FROM jobs JOIN purges ON purges.n = jobs.purge JOIN cdns ON cdns.id = jobs.cdn
-             WHERE purges.id = ?1 AND cdns.site = ?2 AND cdns.name = ?3 AND jobs.outcome = ?4",
-        )?
+             WHERE purges.id = ?1 AND cdns.site = ?2 AND cdns.name = ?3 AND jobs.outcome = ?4 AND {SEEN}"
+        ))?
         .query_row(params![purge, key.site, key.cdn, Code(State::Done)], |row| row.get(0))
         .optional()?;
     let Some(job) = job else { return Ok(()) };

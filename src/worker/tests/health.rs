@@ -143,7 +143,7 @@ async fn a_store_that_cannot_commit_is_unhealthy() {
     shim.until_healthy(false).await;
     assert!(shim.cdn.elapsed_ms() <= 11_000);
     let reasons = &engine.status("www")[0].reasons;
-    assert!(reasons[0].starts_with("the store fails: the store cannot commit: "), "{reasons:?}");
+    assert!(reasons[0].starts_with("the store fails: the store cannot accept a purge: "), "{reasons:?}");
     shim.store.refuse_writes(false).await;
     shim.until_healthy(true).await;
     shim.accept("p1", &["a"]).await;

@@ -83,6 +83,19 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// The same; but it may be in vain as soon as not all is well any more.
+    pub fn wait_while(&self, shim: &Shim, patience: Duration, is_well: impl Fn(&Shim) -> bool) {
+        let began = Instant::now();
+        while is_well(shim) {
+            let missing = missing(&self.client.asked(), &self.cdns.receipts());
+            if missing.is_empty() {
+                return;
+            }
+            assert!(began.elapsed() < patience, "I1: {} missing, and all is green", missing.len());
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Everything else, once all has arrived; the figures in a line.
     pub fn check(&self, shim: &Shim) -> String {
         let (asked, receipts) = (self.client.asked(), self.cdns.receipts());

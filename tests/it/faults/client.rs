@@ -39,7 +39,12 @@ const CALLERS: u32 = 4;
 impl Client {
     /// A client of this shim, also after it was started again.
     pub fn of(shim: &Shim) -> Self {
-        Self { admin: shim.admin, log: Arc::default() }
+        Self::at(shim.admin)
+    }
+
+    /// A client of the shim with this admin API.
+    pub fn at(admin: SocketAddr) -> Self {
+        Self { admin, log: Arc::default() }
     }
 
     /// Asks for the purge of one more tag; the status of the answer, if there is one.

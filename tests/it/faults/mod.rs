@@ -8,13 +8,17 @@
 //! ORIGIN_SHIM_LONG=1 cargo test --test it faults -- --nocapture --test-threads=1
 //! ```
 
+mod beside;
 mod cdns;
 mod checker;
 mod client;
 mod clocks;
 mod credentials;
 mod disk;
+mod health;
+mod held;
 mod kills;
+mod pages;
 mod points;
 mod vendors;
 

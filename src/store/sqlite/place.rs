@@ -1,0 +1,122 @@
+//! The files as they were when they were opened. SQLite goes on writing to a file that has been removed: commits succeed, and a
+//! restart finds nothing of them.
+
+use super::open;
+use rusqlite::{Connection, ffi};
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Device and number.
+pub(super) type FileId = (u64, u64);
+
+/// The file that is now in this place.
+pub(super) fn id(path: &Path) -> io::Result<FileId> {
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// The file of this handle.
+pub(super) fn id_of(file: &File) -> io::Result<FileId> {
+    file.metadata().map(|file| (file.dev(), file.ino()))
+}
+
+/// Which files belong where.
+pub(super) struct Place {
+    database: (PathBuf, FileId),
+    /// The log and the index of the log, which all connections share.
+    beside: [(PathBuf, FileId); 2],
+    lock: RefCell<File>,
+}
+
+impl Place {
+    /// As they are now, once the first connection has the log open. Who has `lock` keeps other instances out.
+    pub(super) fn of(path: &Path, lock: File) -> io::Result<Self> {
+        let with_id = |path: PathBuf| id(&path).map(|id| (path, id));
+        let beside = [with_id(open::beside(path, "-wal"))?, with_id(open::beside(path, "-shm"))?];
+        Ok(Self { database: with_id(path.to_owned())?, beside, lock: RefCell::new(lock) })
+    }
+
+    /// Whether what is committed is found by the next start. Called outside of a transaction, before one and after it, and before
+    /// anybody hears of it.
+    pub(super) fn check(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let (database, file) = &self.database;
+        if id(database).ok() != Some(*file) {
+            return Err(moved(format!(
+                "{} was removed or replaced: put it back, or restart",
+                database.display()
+            )));
+        }
+        let gone = self.beside.iter().find(|(path, file)| id(path).ok() != Some(*file));
+        if let Some((path, _)) = gone {
+            let name = path.display();
+            save_log(connection).map_err(|error| {
+                moved(format!(
+                    "{name} was removed or replaced, and what it held cannot be saved ({error}): put it back"
+                ))
+            })?;
+            self.put_aside();
+            return Err(moved(format!(
+                "{name} was removed or replaced; what was accepted before is saved: put it back, or restart"
+            )));
+        }
+        self.keep_others_out()
+    }
+
+    /// Another log in the place of ours would be taken for ours by the next start, and its pages overwrite newer ones.
+    fn put_aside(&self) {
+        let [(log, file), _] = &self.beside;
+        if id(log).is_ok_and(|now| now != *file) {
+            let aside = open::beside(log, "-foreign");
+            match std::fs::rename(log, &aside) {
+                Ok(()) => tracing::error!(
+                    log = %log.display(), aside = %aside.display(),
+                    "another file lay where the store's log belongs: it was put aside"
+                ),
+                Err(error) => tracing::error!(
+                    log = %log.display(), error = &error as &dyn std::error::Error,
+                    "another file lies where the store's log belongs, and cannot be put aside: remove it before a restart"
+                ),
+            }
+        }
+    }
+
+    /// Nobody but us may open the store: a lock file that is gone is made anew.
+    fn keep_others_out(&self) -> rusqlite::Result<()> {
+        let name = open::beside(&self.database.0, "-lock");
+        let held = id_of(&self.lock.borrow()).ok();
+        if held.is_some() && id(&name).ok() == held {
+            return Ok(());
+        }
+        match open::lock(&self.database.0) {
+            Ok(lock) => {
+                tracing::warn!(lock = %name.display(), "the store's lock file was removed or replaced: it was made anew");
+                drop(self.lock.replace(lock));
+                Ok(())
+            }
+            Err(error) => {
+                let why = crate::causes::with_causes(&error);
+                Err(moved(format!(
+                    "{} was removed or replaced, and cannot be made anew: {why}",
+                    name.display()
+                )))
+            }
+        }
+    }
+}
+
+/// Brings what the log holds into the database, through the handles that are still open.
+fn save_log(connection: &Connection) -> rusqlite::Result<()> {
+    let (busy, left): (bool, i64) =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if busy || left > 0 {
+        let busy = ffi::Error::new(ffi::SQLITE_BUSY);
+        return Err(rusqlite::Error::SqliteFailure(busy, Some("others are reading from it".to_owned())));
+    }
+    Ok(())
+}
+
+fn moved(message: String) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_READONLY_DBMOVED), Some(message))
+}

@@ -1,0 +1,83 @@
+//! Files that were made before they could give back what is free are written anew, once. Beside the old file, not in a directory for
+//! temporary files, which may be memory; and the old one stays until the new one is whole.
+
+use super::open;
+use rusqlite::{Connection, OpenFlags};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// A larger file is left as it is: the start would take minutes.
+const LARGEST: u64 = 1 << 30;
+
+/// Why a file stays as it is.
+#[derive(Debug, thiserror::Error)]
+enum Unchanged {
+    #[error("it has {} MiB, and is written anew by itself only up to {} MiB", .0 >> 20, LARGEST >> 20)]
+    Large(u64),
+    #[error("another program is reading it")]
+    Busy,
+    #[error("it cannot be written anew")]
+    Database(#[from] rusqlite::Error),
+    #[error("what was written anew cannot take its place")]
+    File(#[from] io::Error),
+}
+
+/// Writes the file anew if it cannot shrink; whether it did. Nobody has it open. Whatever fails, the file is as it was.
+pub(super) fn enable(path: &Path) -> bool {
+    let new = open::beside(path, "-new");
+    match written_anew(path, &new) {
+        Ok(false) => false,
+        Ok(true) => {
+            tracing::info!(
+                store = %path.display(),
+                "the store was written anew, so that it gives back what removed purges took"
+            );
+            true
+        }
+        Err(error) => {
+            // There may be none.
+            let _ = std::fs::remove_file(&new);
+            tracing::warn!(
+                store = %path.display(), error = &error as &dyn std::error::Error,
+                "the store keeps the space of removed purges for later ones; to have it shrink, stop the shim and run: \
+                 sqlite3 {} 'PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = INCREMENTAL; VACUUM'",
+                path.display()
+            );
+            // The last step may have failed when the new file was in its place already.
+            true
+        }
+    }
+}
+
+fn written_anew(path: &Path, new: &Path) -> Result<bool, Unchanged> {
+    // Of a start that was broken off.
+    let _ = std::fs::remove_file(new);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let old = Connection::open_with_flags(path, flags)?;
+    let pragma = |name| old.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    if pragma("auto_vacuum")? != 0 || pragma("page_count")? == 0 {
+        return Ok(false);
+    }
+    let is_busy: bool = old.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if is_busy {
+        return Err(Unchanged::Busy);
+    }
+    let bytes = std::fs::metadata(path)?.len();
+    if bytes > LARGEST {
+        return Err(Unchanged::Large(bytes));
+    }
+    tracing::info!(store = %path.display(), mib = bytes >> 20, "the store is being written anew, which takes a moment");
+    old.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    old.execute("VACUUM INTO ?1", [new.to_string_lossy()])?;
+    drop(old);
+    let file = File::options().write(true).open(new)?;
+    file.set_permissions(std::fs::metadata(path)?.permissions())?;
+    file.sync_all()?;
+    std::fs::rename(new, path)?;
+    if let Some(directory) = path.parent() {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(true)
+}

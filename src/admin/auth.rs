@@ -4,14 +4,15 @@ use super::places::Place;
 use super::problem::{Kind, Problem};
 use super::throttle::{Refusal, network};
 use super::{Peer, State};
+use crate::config::secret::Secret;
 use crate::config::{AdminToken, Config, Scope, Site};
 use axum::extract::{self, Request};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 use subtle::ConstantTimeEq;
 
@@ -19,8 +20,8 @@ use subtle::ConstantTimeEq;
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     config: Arc<Config>,
-    /// Index in `config.admin.tokens`.
-    token: usize,
+    /// Index in `config.admin.tokens`; none: the shim itself.
+    token: Option<usize>,
     /// Where it calls from, of IPv6 the /64.
     network: IpAddr,
 }
@@ -35,7 +36,7 @@ pub(super) async fn require_token(
     let config = state.config.load_full();
     match bearer(request.headers()).and_then(|token| find(&config.admin.tokens, token)) {
         Some(token) => {
-            let caller = Caller { config, token, network: network(peer.ip()) };
+            let caller = Caller { config, token: Some(token), network: network(peer.ip()) };
             if let Some(place) = request.extensions().get::<Place>() {
                 place.known_as(caller.name());
             }
@@ -99,7 +100,20 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 
+/// The shim as a caller, which presents nothing.
+static ITSELF: LazyLock<AdminToken> = LazyLock::new(|| AdminToken {
+    name: "origin-shim".to_owned(),
+    token: Secret::new(""),
+    scopes: vec![Scope::PurgeEverything],
+    sites: None,
+});
+
 impl Caller {
+    /// The shim itself, for what it has to purge without being asked.
+    pub(super) fn itself(config: Arc<Config>) -> Self {
+        Self { config, token: None, network: IpAddr::V4(Ipv4Addr::LOCALHOST) }
+    }
+
     /// The configuration that the request sees.
     pub(super) fn config(&self) -> &Arc<Config> {
         &self.config
@@ -110,7 +124,10 @@ impl Caller {
         if Arc::ptr_eq(&config, &self.config) {
             return Some(self.clone());
         }
-        let token = find(&config.admin.tokens, self.token().token.expose().as_bytes())?;
+        let token = match self.token {
+            Some(_) => Some(find(&config.admin.tokens, self.token().token.expose().as_bytes())?),
+            None => None,
+        };
         Some(Self { config, token, network: self.network })
     }
 
@@ -164,7 +181,10 @@ impl Caller {
     }
 
     fn token(&self) -> &AdminToken {
-        &self.config.admin.tokens[self.token]
+        match self.token {
+            Some(token) => &self.config.admin.tokens[token],
+            None => &ITSELF,
+        }
     }
 }
 

@@ -40,6 +40,7 @@ mod log;
 mod misdirected;
 mod operate;
 mod ops;
+mod own;
 mod places;
 mod poll;
 mod publish;
@@ -62,6 +63,7 @@ pub(crate) mod tests;
 pub use events::{Events, HealthEvent, JobEvent, LaggedEvent};
 pub use fresh::{recall, recall_nothing};
 pub use ops::Readiness;
+pub use own::make_up_for_lost_purges;
 pub use serve::serve;
 pub use untagged::Untagged;
 

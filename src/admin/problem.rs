@@ -120,6 +120,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// What is told, in a sentence.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// A problem with the outer message `detail`: a sentence, without secrets or internals.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let retry_after = matches!(kind, Kind::Unavailable | Kind::TooMany).then_some(5);

@@ -221,7 +221,7 @@ impl Plane {
                 Err(_) => None,
             };
             let listener = tokio::net::TcpListener::from_std(admin)?;
-            let state = admin::State {
+            let state = Arc::new(admin::State {
                 config: self.config.clone(),
                 store: self.store.clone(),
                 control: self.workers.clone(),
@@ -234,11 +234,11 @@ impl Plane {
                 origins: self.origins.clone(),
                 readiness: self.readiness.clone(),
                 limits: admin::Limits::default(),
-            };
+            });
             let (workers, untagged) = (self.workers.clone(), self.untagged.clone());
             let store = self.store.clone();
-            let opening = AbortOnDropHandle::new(tokio::spawn(self.open(opened, left)));
-            admin::serve(listener, Arc::new(state), stop.cancelled_owned()).await;
+            let opening = AbortOnDropHandle::new(tokio::spawn(self.open(opened, left, state.clone())));
+            admin::serve(listener, state, stop.cancelled_owned()).await;
             drop(opening);
             if let Some(store) = store.get() {
                 // Of the last responses. The store has most of it, and if it hangs, nobody is to wait for the rest.
@@ -273,7 +273,12 @@ impl Plane {
     }
 
     /// Starts the workers with the store, as soon as it can be opened.
-    async fn open(self, first: Result<Arc<dyn Store>, OpenError>, mut left: Option<Left>) {
+    async fn open(
+        self,
+        first: Result<Arc<dyn Store>, OpenError>,
+        mut left: Option<Left>,
+        state: Arc<admin::State>,
+    ) {
         let mut attempt = first;
         let mut told = String::new();
         let store = loop {
@@ -325,7 +330,8 @@ impl Plane {
         // What is accepted by then must not be taken for something that the former run left.
         taken_over.await;
         let _ = self.store.set(store.clone());
-        self.untagged.lock().await.keep(&*store).await;
+        let untagged = async { self.untagged.lock().await.keep(&*store).await };
+        tokio::join!(admin::make_up_for_lost_purges(&state, &store), untagged);
     }
 }
 

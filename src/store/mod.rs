@@ -157,6 +157,12 @@ pub trait Store: Send + Sync {
     /// What is known of copies without our tags, by site and type of CDN.
     fn untagged(&self) -> StoreFuture<'_, Vec<UntaggedCopies>>;
 
+    /// Whether purges were accepted that this store does not know of: it was put back from a backup, or took another one's place.
+    fn is_behind(&self) -> StoreFuture<'_, bool>;
+
+    /// What was lost has been made up for: the store counts as the one that all purges were accepted in.
+    fn caught_up(&self) -> StoreFuture<'_, ()>;
+
     /// Commits this moment: whether the store still can. With it, a next run knows until when this one lived.
     fn probe(&self, now: Now) -> StoreFuture<'_, ()>;
 }

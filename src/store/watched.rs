@@ -255,6 +255,14 @@ impl Store for Watched {
         self.read(self.store.untagged())
     }
 
+    fn is_behind(&self) -> StoreFuture<'_, bool> {
+        self.read(self.store.is_behind())
+    }
+
+    fn caught_up(&self) -> StoreFuture<'_, ()> {
+        self.write(self.store.caught_up())
+    }
+
     fn probe(&self, now: Now) -> StoreFuture<'_, ()> {
         self.write(self.store.probe(now))
     }

@@ -108,12 +108,15 @@ impl Engine {
             naming: Arc::new(Naming::new()),
             tasks: TaskTracker::new(),
         };
-        let targets = engine.targets.clone();
+        // Only as long as the engine lives: it has the store, and that has whom it tells.
+        let targets = Arc::downgrade(&engine.targets);
         // At once, not at the next look: the next response may be kept for days.
         let observer = engine.shared.observer.clone();
         let tell = move |works| {
             observer.store(works);
-            targets.load().all.iter().for_each(|target| target.report(|_| {}));
+            if let Some(targets) = targets.upgrade() {
+                targets.load().all.iter().for_each(|target| target.report(|_| {}));
+            }
         };
         tell(engine.store_failure().is_none());
         engine.shared.store_health.listen(tell);

@@ -36,6 +36,7 @@ mod proxy;
 mod purging;
 mod races;
 mod real_origins;
+mod restored;
 mod send_queue;
 mod siege;
 mod spellings;

@@ -286,6 +286,14 @@ impl Store for FakeStore {
         self.answer(|| self.untagged.lock().unwrap().clone())
     }
 
+    fn is_behind(&self) -> StoreFuture<'_, bool> {
+        self.answer(|| false)
+    }
+
+    fn caught_up(&self) -> StoreFuture<'_, ()> {
+        self.answer(|| ())
+    }
+
     fn probe(&self, _: Now) -> StoreFuture<'_, ()> {
         self.answer(|| ())
     }

@@ -1,6 +1,7 @@
 //! Opening the file: one instance only, durable settings, the schema of this version.
 
 use super::guard::Guard;
+use super::mark::Mark;
 use super::place::Place;
 use super::shrinking;
 use rusqlite::config::DbConfig;
@@ -84,6 +85,7 @@ pub(super) struct Opened {
     pub(super) readers: Vec<Connection>,
     pub(super) guard: Guard,
     pub(super) place: Place,
+    pub(super) mark: Mark,
     pub(super) installation: String,
 }
 
@@ -120,8 +122,10 @@ pub(super) fn file(path: &Path, readers: usize) -> Result<Opened, OpenError> {
     };
     let readers = (0..readers).map(|_| reader()).collect::<rusqlite::Result<_>>().map_err(database)?;
     let installation = installation(&writer).map_err(database)?;
-    let place = Place::of(path, lock).map_err(|source| OpenError::Files { path: path.to_owned(), source })?;
-    Ok(Opened { writer, readers, guard, place, installation })
+    let files = |source| OpenError::Files { path: path.to_owned(), source };
+    let place = Place::of(path, lock).map_err(files)?;
+    let mark = Mark::open(path, &writer, &installation).map_err(files)?;
+    Ok(Opened { writer, readers, guard, place, mark, installation })
 }
 
 /// Opens what is there to be read, beside whoever has it open; none if there is nothing.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::contract::{claim_until, job, purge};
+use crate::store::{Enqueued, Filter, NewPurge, Store};
 use rusqlite::ErrorCode;
 use std::path::PathBuf;
 use tempfile::TempDir;

@@ -4,6 +4,7 @@
 
 use super::super::StoreError;
 use super::guard::Guard;
+use super::mark::{self, Mark};
 use super::place::Place;
 use super::vitals::Life;
 use rusqlite::Connection;
@@ -132,14 +133,14 @@ pub(super) type Shared = Arc<Mutex<mpsc::Receiver<Box<dyn Command>>>>;
 
 /// Writes until every sender is gone and the queue is empty.
 pub(super) fn write(
-    place: Place,
+    (place, mark): (Place, &Mutex<Mark>),
     mut held: Held,
     mut queue: mpsc::Receiver<Box<dyn Command>>,
     commits: &AtomicU64,
 ) {
     let Ok(_ending) = held.life.begin(&mut held.connection) else { return };
     let Held { connection, life, .. } = &held;
-    let writer = Writer { connection, commits, place: Some(&place), life: Some(life) };
+    let writer = Writer { connection, commits, place: Some(&place), mark: Some(mark), life: Some(life) };
     while let Some(first) = queue.blocking_recv() {
         let mut group = VecDeque::from([first]);
         while group.len() < GROUP
@@ -179,6 +180,7 @@ pub(super) struct Writer<'a> {
     pub(super) commits: &'a AtomicU64,
     /// None in memory.
     pub(super) place: Option<&'a Place>,
+    pub(super) mark: Option<&'a Mutex<Mark>>,
     pub(super) life: Option<&'a Life>,
 }
 
@@ -196,6 +198,9 @@ impl Writer<'_> {
             if ran.is_empty() {
                 // Not even begun: whoever waits would fare no better.
                 ran = std::mem::take(&mut group);
+            }
+            if let (Ok(()), Some(mark)) = (&result, self.mark) {
+                mark::locked(mark).note(self.connection);
             }
             // The files may have gone meanwhile, and what was committed with them.
             finish(self.connection, result.and_then(|()| self.is_in_place()), ran);

@@ -1,0 +1,62 @@
+//! Purges that nobody asks for but the shim itself.
+
+use super::State;
+use super::auth::Caller;
+use super::purges::{self, Asked};
+use crate::purge::PurgeRequest;
+use crate::store::Store;
+use axum::http::HeaderMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Between two attempts at what the store did not commit.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// What everybody reads.
+const WHY: &str =
+    "the store does not know of purges that were accepted: it was restored from a backup, or is another one";
+
+/// Purges everything at every site if the store does not know of all purges that were accepted: nobody can say any more what
+/// they were for.
+pub async fn make_up_for_lost_purges(state: &Arc<State>, store: &Arc<dyn Store>) {
+    loop {
+        match store.is_behind().await {
+            Ok(false) => return,
+            Ok(true) => {}
+            Err(_) => {
+                sleep(AGAIN).await;
+                continue;
+            }
+        }
+        tracing::error!("{WHY}; everything is purged at all sites");
+        if purge_all_sites(state, store).await && store.caught_up().await.is_ok() {
+            return;
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// Whether all of them were accepted.
+async fn purge_all_sites(state: &Arc<State>, store: &Arc<dyn Store>) -> bool {
+    let caller = Caller::itself(state.config.load_full());
+    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let mut all = true;
+    for site in caller.config().sites.iter().filter(|site| !site.cdns.is_empty()) {
+        let reason = Some(WHY.to_owned());
+        let request = PurgeRequest { everything: true, reason, ..PurgeRequest::default() };
+        let asked = Asked { request, idempotency: Ok(None) };
+        let accepted =
+            purges::accept(state, store.clone(), (&caller, peer), site, asked, &HeaderMap::new()).await;
+        if let Err(problem) = accepted {
+            all = false;
+            tracing::error!(
+                site = site.name,
+                problem = problem.detail(),
+                "not everything could be purged; tried again"
+            );
+        }
+    }
+    all
+}

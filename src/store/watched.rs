@@ -210,6 +210,10 @@ impl Store for Watched {
         self.read(self.store.status())
     }
 
+    fn survey(&self) -> StoreFuture<'_, Vec<QueueStatus>> {
+        self.read(self.store.survey())
+    }
+
     fn set_paused(&self, key: CdnKey, by: PausedBy, reason: Option<String>) -> StoreFuture<'_, ()> {
         self.write(self.store.set_paused(key, by, reason))
     }

@@ -278,6 +278,25 @@ async fn a_full_disk_is_never_a_success() {
     assert_eq!(store.status().await.unwrap()[0].pending, 20_000);
 }
 
+/// Whoever watches the program hears of it, whichever thread it is.
+#[tokio::test]
+async fn a_thread_that_panics_is_seen() {
+    for reads in [false, true] {
+        let (_directory, path) = file();
+        let store = SqliteStore::open(&path).unwrap();
+        enqueue(&store, "p1").await.unwrap();
+        assert!(store.vitals().quiet_for(std::time::Instant::now()) < std::time::Duration::from_secs(60));
+        let panics = |_: &Connection| -> rusqlite::Result<()> { panic!("on purpose") };
+        let answer =
+            if reads { store.browse("panic", panics).await } else { store.write("panic", panics).await };
+        assert!(matches!(answer, Err(StoreError::Closed)));
+        // It is answered before the thread is through with its end.
+        while store.vitals().quiet_for(std::time::Instant::now()) != std::time::Duration::MAX {
+            thread::yield_now();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_sweep_leaves_no_rows_behind() {
     let store = SqliteStore::in_memory().unwrap();

@@ -373,6 +373,18 @@ async fn frequent_queries_follow_an_index() {
         "COVERING INDEX sends_by_job",
     )
     .await;
+    check("SELECT max(job) FROM sends WHERE leased = 1 AND job < 9", "COVERING INDEX sends_leased").await;
+    check(
+        "SELECT n FROM purges INDEXED BY purges_unsuccessful
+         WHERE outcome IN ('failed', 'cancelled') AND outcome = 'failed' AND id < 'x' ORDER BY id DESC",
+        "purges_unsuccessful (outcome=? AND id<?)",
+    )
+    .await;
+    check(
+        "SELECT n FROM purges INDEXED BY purges_under_way WHERE outcome IS NULL AND id < 'x' ORDER BY id DESC",
+        "purges_under_way (id<?)",
+    )
+    .await;
     check("UPDATE sends SET leased = 0, due_ms = 0 WHERE leased = 1", "USING INDEX sends_leased").await;
 }
 

@@ -190,8 +190,8 @@ async fn a_step_of_a_sweep_removes_a_limited_number_of_rows() {
         }
     }
     assert_eq!(steps[0], (3, 0));
-    assert!(steps.len() >= 11, "{steps:?}");
-    assert!(steps.iter().all(|(_, rows)| *rows < 5_500), "{steps:?}");
+    assert!(steps.len() >= 27, "{steps:?}");
+    assert!(steps.iter().all(|(_, rows)| *rows < 2_200), "{steps:?}");
     // Purge, acceptance, job, item and send of the one that is kept.
     assert_eq!(left, 5);
 }

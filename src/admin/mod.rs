@@ -27,6 +27,7 @@ pub mod openapi;
 pub mod problem;
 pub mod reload;
 
+mod aside;
 mod audit;
 mod auth;
 mod console;

@@ -1,5 +1,6 @@
 //! Accepting purges, and showing what became of them.
 
+use super::aside::aside;
 use super::auth::Caller;
 use super::extract::{Query, Segment, json as read_json};
 use super::fresh::{self, Awaited};
@@ -45,7 +46,12 @@ pub(super) async fn create(
     let store = state.store()?.clone();
 
     let request: PurgeRequest = read_json(&state.limits, &caller, body).await?;
-    let idempotency = idempotency::of_request(&headers, caller.name(), &site.name, &request);
+    let (of, name, sent) = (caller.clone(), site.name.clone(), headers.clone());
+    let (request, idempotency) = aside(request.item_count(), move || {
+        let idempotency = idempotency::of_request(&sent, of.name(), &name, &request);
+        (request, idempotency)
+    })
+    .await?;
     accept(&state, store, (&caller, peer), site, Asked { request, idempotency }, &headers).await
 }
 
@@ -73,12 +79,12 @@ pub(super) async fn accept(
     }
     caller.require(&[scope_of(&request, site)])?;
     let idempotency = idempotency?;
-    let mut jobs = plan(state, caller, site, &request)?;
+    let (mut request, mut jobs) = planned(state, caller, site, request).await?;
 
     // Before the commit, so that whatever is accepted is guarded. A guard too many costs the origin a few requests.
     let (mut follow_ups, mut awaited) = fresh::guard(&state.freshness, site, &request, &jobs).await;
     if fresh::is_outrun(&state.freshness, site, &jobs) {
-        jobs = plan(state, caller, site, &request)?;
+        (request, jobs) = planned(state, caller, site, request).await?;
         (follow_ups, awaited) = fresh::guard(&state.freshness, site, &request, &jobs).await;
     }
     let since_ms = state.freshness.clock.steady_ms();
@@ -111,6 +117,21 @@ pub(super) async fn accept(
 /// Which scope a request needs: one, the broadest that it makes use of.
 fn scope_of(request: &PurgeRequest, site: &Site) -> Scope {
     if request.purges_everything(site) { Scope::PurgeEverything } else { Scope::Purge }
+}
+
+/// The request with its jobs.
+async fn planned(
+    state: &Arc<State>,
+    caller: &Caller,
+    site: &Site,
+    request: PurgeRequest,
+) -> Result<(PurgeRequest, Vec<JobPlan>), Problem> {
+    let (state, caller, name) = (state.clone(), caller.clone(), site.name.clone());
+    aside(request.item_count(), move || {
+        let jobs = plan(&state, &caller, caller.site(&name)?, &request)?;
+        Ok((request, jobs))
+    })
+    .await?
 }
 
 /// The jobs of a purge: at least one, or the purge would be "done" without having reached any CDN.

@@ -239,7 +239,7 @@ impl Now {
 /// How the queues stand; none while the store is out of reach, which the CDNs' health tells by itself.
 async fn queues(state: &State) -> Option<HashMap<CdnKey, QueueStatus>> {
     let store = state.store.get()?;
-    match tokio::time::timeout(super::STORE_TIMEOUT, store.status()).await {
+    match tokio::time::timeout(super::STORE_TIMEOUT, store.survey()).await {
         Ok(Ok(queues)) => Some(queues.into_iter().map(|queue| (queue.key.clone(), queue)).collect()),
         Ok(Err(error)) => {
             tracing::warn!(%error, "cannot see how the queues stand");

@@ -115,6 +115,9 @@ pub trait Store: Send + Sync {
     /// How each CDN that ever had work stands.
     fn status(&self) -> StoreFuture<'_, Vec<QueueStatus>>;
 
+    /// The same for people: it may wait for what others look at, and no worker waits for it.
+    fn survey(&self) -> StoreFuture<'_, Vec<QueueStatus>>;
+
     /// Stops (with a reason) or restarts the sending to a CDN. A person's word overrides that of the credentials, which
     /// neither replaces nor ends a person's pause.
     fn set_paused(&self, key: CdnKey, by: PausedBy, reason: Option<String>) -> StoreFuture<'_, ()>;

@@ -64,6 +64,11 @@ impl StoreHealth {
                 verb.await
             }
         };
+        self.learn(does, answer)
+    }
+
+    /// Notes how a verb went.
+    fn learn<T>(&self, does: Does, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error) = &answer
             && error.is_corruption()
         {
@@ -139,6 +144,11 @@ impl Watched {
         Box::pin(self.health.watch(Does::Read, verb))
     }
 
+    /// Reads for people, who may ask for more at once than is done in time: that says nothing of the store.
+    fn look<'a, T: Send + 'a>(&'a self, verb: StoreFuture<'a, T>) -> StoreFuture<'a, T> {
+        Box::pin(async { self.health.learn(Does::Read, verb.await) })
+    }
+
     fn write<'a, T: Send + 'a>(&'a self, verb: StoreFuture<'a, T>) -> StoreFuture<'a, T> {
         Box::pin(self.health.watch(Does::Write, verb))
     }
@@ -200,19 +210,23 @@ impl Store for Watched {
     }
 
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {
-        self.read(self.store.get(id))
+        self.look(self.store.get(id))
     }
 
     fn glance(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {
-        self.read(self.store.glance(id))
+        self.look(self.store.glance(id))
     }
 
     fn list(&self, filter: Filter) -> StoreFuture<'_, Listed> {
-        self.read(self.store.list(filter))
+        self.look(self.store.list(filter))
     }
 
     fn status(&self) -> StoreFuture<'_, Vec<QueueStatus>> {
         self.read(self.store.status())
+    }
+
+    fn survey(&self) -> StoreFuture<'_, Vec<QueueStatus>> {
+        self.look(self.store.survey())
     }
 
     fn set_paused(&self, key: CdnKey, by: PausedBy, reason: Option<String>) -> StoreFuture<'_, ()> {
@@ -303,6 +317,22 @@ mod tests {
         assert!(health.failure().is_some());
         health.watch(Does::Read, done()).await.unwrap();
         assert_eq!((health.failure(), calls.load(Ordering::Relaxed)), (None, 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_people_wait_for_long_says_nothing_but_what_fails_does() {
+        let health = Arc::new(StoreHealth::default());
+        let store = Arc::new(crate::store::SqliteStore::in_memory().unwrap());
+        let watched = Watched::new(store, health.clone());
+        let slow = async {
+            sleep(Duration::from_secs(25)).await;
+            Err::<(), _>(StoreError::Closed)
+        };
+        let mut looking = watched.look(Box::pin(slow));
+        assert!(timeout(Duration::from_secs(20), &mut looking).await.is_err());
+        assert_eq!(health.failure(), None);
+        looking.await.unwrap_err();
+        assert!(health.failure().is_some());
     }
 
     #[tokio::test]

@@ -211,6 +211,10 @@ impl Store for FakeStore {
         })
     }
 
+    fn survey(&self) -> StoreFuture<'_, Vec<QueueStatus>> {
+        self.status()
+    }
+
     fn status(&self) -> StoreFuture<'_, Vec<QueueStatus>> {
         self.answer(|| {
             vec![QueueStatus {

@@ -15,6 +15,8 @@ const LARGEST: u64 = 1 << 30;
 enum Unchanged {
     #[error("it has {} MiB, and is written anew by itself only up to {} MiB", .0 >> 20, LARGEST >> 20)]
     Large(u64),
+    #[error("writing it anew was broken off; the next start tries again")]
+    BrokenOff,
     #[error("another program is reading it")]
     Busy,
     #[error("it cannot be written anew")]
@@ -51,13 +53,16 @@ pub(super) fn enable(path: &Path) -> bool {
 }
 
 fn written_anew(path: &Path, new: &Path) -> Result<bool, Unchanged> {
-    // Of a start that was broken off.
-    let _ = std::fs::remove_file(new);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let old = Connection::open_with_flags(path, flags)?;
     let pragma = |name| old.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     if pragma("auto_vacuum")? != 0 || pragma("page_count")? == 0 {
         return Ok(false);
+    }
+    if new.exists() {
+        // By somebody who lost patience, perhaps, and would again.
+        std::fs::remove_file(new)?;
+        return Err(Unchanged::BrokenOff);
     }
     let is_busy: bool = old.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if is_busy {

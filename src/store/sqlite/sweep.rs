@@ -8,11 +8,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 /// Purges that are being removed at the same time.
 const PURGES: i64 = 100;
 /// Rows that one step removes.
-const ROWS: i64 = 5_000;
+const ROWS: i64 = 2_000;
 /// Bytes of a purge's body that cost a step as much as a row.
 const BODY: i64 = 1_024;
 /// Pages that one step gives back to the file system.
-const PAGES: i64 = 512;
+const PAGES: i64 = 256;
 /// Free pages that stay in the file, 16 MiB: what the next purges fill need not be given back and taken again.
 const SLACK: i64 = 4_096;
 

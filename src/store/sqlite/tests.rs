@@ -279,6 +279,25 @@ async fn a_full_disk_is_never_a_success() {
     assert_eq!(store.status().await.unwrap()[0].pending, 20_000);
 }
 
+/// Whoever watches the program hears of it, whichever thread it is.
+#[tokio::test]
+async fn a_thread_that_panics_is_seen() {
+    for reads in [false, true] {
+        let (_directory, path) = file();
+        let store = SqliteStore::open(&path).unwrap();
+        enqueue(&store, "p1").await.unwrap();
+        assert!(store.vitals().quiet_for(std::time::Instant::now()) < std::time::Duration::from_secs(60));
+        let panics = |_: &Connection| -> rusqlite::Result<()> { panic!("on purpose") };
+        let answer =
+            if reads { store.browse("panic", panics).await } else { store.write("panic", panics).await };
+        assert!(matches!(answer, Err(StoreError::Closed)));
+        // It is answered before the thread is through with its end.
+        while store.vitals().quiet_for(std::time::Instant::now()) != std::time::Duration::MAX {
+            thread::yield_now();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_sweep_leaves_no_rows_behind() {
     let store = SqliteStore::in_memory().unwrap();
@@ -353,6 +372,18 @@ async fn frequent_queries_follow_an_index() {
     check(
         "SELECT min(due_ms) FROM sends WHERE job = 1 AND reason = 0 AND leased = 0",
         "COVERING INDEX sends_by_job",
+    )
+    .await;
+    check("SELECT max(job) FROM sends WHERE leased = 1 AND job < 9", "COVERING INDEX sends_leased").await;
+    check(
+        "SELECT n FROM purges INDEXED BY purges_unsuccessful
+         WHERE outcome IN ('failed', 'cancelled') AND outcome = 'failed' AND id < 'x' ORDER BY id DESC",
+        "purges_unsuccessful (outcome=? AND id<?)",
+    )
+    .await;
+    check(
+        "SELECT n FROM purges INDEXED BY purges_under_way WHERE outcome IS NULL AND id < 'x' ORDER BY id DESC",
+        "purges_under_way (id<?)",
     )
     .await;
     check("UPDATE sends SET leased = 0, due_ms = 0 WHERE leased = 1", "USING INDEX sends_leased").await;

@@ -101,6 +101,10 @@ impl Store for SqliteStore {
         self.read("tell how its queues stand", housekeeping::status)
     }
 
+    fn survey(&self) -> StoreFuture<'_, Vec<QueueStatus>> {
+        self.browse("tell how its queues stand", housekeeping::status)
+    }
+
     fn set_paused(&self, key: CdnKey, by: PausedBy, reason: Option<String>) -> StoreFuture<'_, ()> {
         self.write("pause or resume a CDN", move |connection| {
             housekeeping::set_paused(connection, &key, by, reason.as_deref())

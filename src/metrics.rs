@@ -211,6 +211,11 @@ impl Metrics {
             + self.shards.total(|worker| &worker.tls_connections)
     }
 
+    /// Open connections to origins, over all workers.
+    pub fn origin_connections(&self) -> u64 {
+        self.shards.total(|worker| &worker.origin_connections)
+    }
+
     /// Requests whose response has not been written to its end, over all workers.
     pub fn requests_in_flight(&self) -> u64 {
         self.shards.total(|worker| &worker.in_flight)

@@ -2,6 +2,9 @@
 //! `ORIGIN_SHIM_LOG_FORMAT` is `text` or `json`.
 
 mod queue;
+mod sparse;
+
+pub use sparse::Sparse;
 
 use crate::config::LogFormat;
 use crate::config::log_filter::{self, LogFilterError};

@@ -95,7 +95,7 @@ pub struct Serving {
 
 /// Binds every address, then starts the workers, and returns when all of them serve.
 pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
-    files::raise_limit(&config.server.limits);
+    files::share_out(&config.server, shared.descriptors());
     let count = config.server.workers.max(1);
     let (tellers, told): (Vec<_>, Vec<_>) = (0..count).map(|_| unbounded_channel()).unzip();
     let mut listeners = Listeners::new(tellers);

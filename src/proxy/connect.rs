@@ -1,5 +1,6 @@
 //! Connections to origins: address, TCP, TLS, and the version of HTTP.
 
+use super::descriptors::{self, Counted};
 use super::error::OriginError;
 use super::h1::head::HeadLimits;
 use super::site::{Origin, OriginTls};
@@ -9,6 +10,7 @@ use super::worker::Worker;
 use super::{h1, h2};
 use crate::config::{Limits, OriginProtocol};
 use crate::metrics::shard::SiteShard;
+use crate::telemetry::Sparse;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -16,6 +18,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+/// Between two looks whether there is a descriptor.
+const AGAIN: Duration = Duration::from_millis(20);
+
+static NO_ROOM: Sparse = Sparse::new();
 
 /// A connection to an origin: between two requests, or in HTTP/2 with room for one.
 #[derive(Debug)]
@@ -79,6 +86,8 @@ async fn make(
                 }
                 return Ok((connection, route));
             }
+            // It says nothing about the address, and another one would need a descriptor, too.
+            Err(error @ OriginError::NoRoom(_)) => return Err(error),
             Err(error) => failure = error,
         }
         address.failed(limits.origin_max_fails, limits.origin_fail_timeout, Instant::now());
@@ -95,7 +104,9 @@ async fn begin(
     limit: Duration,
 ) -> Result<Connection, OriginError> {
     let started = Instant::now();
-    let stream = establish(address, origin.tls.as_ref(), protocol, limit).await?;
+    let counted = descriptor(worker, limit).await?;
+    let left = limit.saturating_sub(started.elapsed());
+    let stream = establish(address, origin.tls.as_ref(), protocol, left, Some(counted)).await?;
     if !stream.speaks_http2(protocol) {
         return Ok(Connection::Http1(h1::Connection::new(stream, &worker.scratch)));
     }
@@ -106,24 +117,50 @@ async fn begin(
     Ok(Connection::Http2(connection))
 }
 
+/// Waits for a descriptor, within the limit for a connection.
+async fn descriptor(worker: &Worker, limit: Duration) -> Result<Counted, OriginError> {
+    let started = Instant::now();
+    loop {
+        if let Some(counted) = worker.origin_descriptor() {
+            return Ok(counted);
+        }
+        if started.elapsed() >= limit {
+            if let Some(times) = NO_ROOM.note(Instant::now()) {
+                tracing::warn!(
+                    times,
+                    "no connection to an origin was made, since all descriptors for them are in use (ulimit -n)"
+                );
+            }
+            return Err(OriginError::NoRoom(None));
+        }
+        worker.want_descriptor();
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
 /// The bytes of a connection, after the TLS handshake if there is one.
 pub(super) async fn establish(
     address: SocketAddr,
     tls: Option<&OriginTls>,
     protocol: OriginProtocol,
     limit: Duration,
+    counted: Option<Counted>,
 ) -> Result<Stream, OriginError> {
     let establishing = async {
-        let stream = TcpStream::connect(address).await.map_err(OriginError::Connect)?;
+        let stream = TcpStream::connect(address).await.map_err(unconnected)?;
         stream.set_nodelay(true).map_err(OriginError::Connect)?;
         match tls {
-            None => Ok(Stream::Plain(stream)),
+            None => Ok(Stream::plain(stream, counted)),
             Some(tls) => {
                 let connector = TlsConnector::from(Arc::clone(tls.config(protocol)));
                 let stream = connector.connect(tls.name.clone(), stream).await.map_err(OriginError::Tls)?;
-                Ok(Stream::Tls(Box::new(stream)))
+                Ok(Stream::tls(stream, counted))
             }
         }
     };
     tokio::time::timeout(limit, establishing).await.unwrap_or(Err(OriginError::ConnectTimeout))
+}
+
+fn unconnected(error: io::Error) -> OriginError {
+    if descriptors::is_our_own(&error) { OriginError::NoRoom(Some(error)) } else { OriginError::Connect(error) }
 }

@@ -16,6 +16,7 @@
 //! | 61 to 65 | `targets.rs`: forms of targets, fragments, default ports, `Max-Forwards` |
 //! | 66 | `bound_auth.rs`: NTLM and Negotiate |
 //! | 67, 68 | `own_limits.rs`: limits of sites and rules, large heads |
+//! | 69 | `descriptors.rs`: few descriptors |
 //! | 44 | `tls.rs`: certificates, client certificates and their reload; `reload.rs`: reloads under load |
 
 // A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
@@ -23,6 +24,7 @@
 
 mod bound_auth;
 mod degraded;
+mod descriptors;
 mod drain;
 mod floods;
 pub(crate) mod h2;

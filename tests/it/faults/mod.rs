@@ -13,6 +13,7 @@ mod checker;
 mod client;
 mod clocks;
 mod credentials;
+mod descriptors;
 mod disk;
 mod kills;
 mod points;

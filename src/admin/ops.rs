@@ -3,6 +3,7 @@
 use super::State;
 use super::problem::{Kind, Problem};
 use crate::metrics::CONTENT_TYPE;
+use crate::telemetry::{self, Standing};
 use crate::view::OriginStatus;
 use axum::extract;
 use axum::http::{StatusCode, Uri, header};
@@ -90,12 +91,15 @@ fn degraded(state: &State) -> Vec<String> {
             reasons.push(format!("{}/{}: {}", site.name, cdn.name, cdn.reasons.join("; ")));
         }
     }
+    reasons.extend(telemetry::standing().complaint.map(str::to_owned));
     reasons.extend(state.origins.get().iter().filter_map(OriginStatus::complaint));
     reasons
 }
 
 /// `GET /metrics`
 pub(super) async fn metrics(extract::State(state): extract::State<Arc<State>>) -> impl IntoResponse {
+    let Standing { dropped, lost, .. } = telemetry::standing();
+    state.metrics.log_lines(dropped, lost);
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], state.metrics.render())
 }
 

@@ -5,7 +5,7 @@ mod glue;
 mod reload;
 
 use crate::admin::reload::{NotReloaded, Reloaded};
-use crate::config::{Config, Fingerprint, Loaded};
+use crate::config::{Config, Expiry, Fingerprint, Loaded};
 use crate::listen::{self, DataPlane, ListenError, Pulse, WorkerPanicked};
 use crate::metrics::Metrics;
 use crate::proxy::Shared;
@@ -100,16 +100,22 @@ impl App {
     /// Starts both planes with a configuration that no file can be reloaded from. The store may be missing: the proxy then
     /// serves with short lifetimes, and purges get 503.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_from(config, (None, Fingerprint::default()))
+        Self::start_from(config, (None, Fingerprint::default()), &[])
     }
 
     /// The same with what was loaded from `file`, which a reload reads again.
     pub fn start_with(loaded: Loaded, file: &Path) -> Result<Self, StartError> {
-        Self::start_from(loaded.config, (Some(file.to_owned()), loaded.fingerprint))
+        let Loaded { config, fingerprint, expiries, .. } = loaded;
+        Self::start_from(config, (Some(file.to_owned()), fingerprint), &expiries)
     }
 
-    fn start_from(config: Config, source: (Option<PathBuf>, Fingerprint)) -> Result<Self, StartError> {
+    fn start_from(
+        config: Config,
+        source: (Option<PathBuf>, Fingerprint),
+        expiries: &[Expiry],
+    ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new(config.server.workers));
+        metrics.certificates(expiries.iter().map(|expiry| (&*expiry.path, expiry.ends_s)));
         let view = Arc::new(PurgeHealthView::default());
         // For the test that proves what the guard is good for; not in what is released.
         if cfg!(debug_assertions) && std::env::var_os("ORIGIN_SHIM_TEST_WITHOUT_GUARD").is_some() {

@@ -50,7 +50,7 @@ impl Shares {
     fn of(files: u64, others: u64) -> Self {
         let left = files - others.min(files / 2);
         // Of each 33, 16 are for clients, 1 for one that is turned away, and 16 for origins; `turned_away` has a minimum.
-        let clients = (left / 33 * 16).min(left.saturating_sub(turned_away(0)) / 2).max(1);
+        let clients = (left.saturating_mul(16) / 33).min(left.saturating_sub(turned_away(0)) / 2).max(1);
         let origins = left.saturating_sub(clients + turned_away(clients)).max(1);
         Self { clients, origins }
     }
@@ -78,8 +78,8 @@ mod tests {
             assert_eq!(Shares::of(files, others), Shares { clients, origins }, "{files}");
         };
         check(256, 210, 56, 56);
-        check(1024, 210, 384, 406);
-        check(262_144, 210, 126_992, 133_918);
+        check(1024, 210, 394, 396);
+        check(262_144, 210, 126_998, 133_912);
         // Nothing sensible can be had, and something is served all the same.
         check(20, 210, 1, 1);
     }

@@ -16,6 +16,7 @@ mod credentials;
 mod descriptors;
 mod disk;
 mod kills;
+mod logs;
 mod points;
 mod vendors;
 

@@ -37,7 +37,8 @@ impl Room {
     /// that the store and the calls to CDNs keep theirs.
     pub(super) fn within(files: Option<u64>) -> Self {
         let Self { strangers, known, per_token } = Self::default();
-        let share = files.map_or(usize::MAX, |files| usize::try_from(files / 16).unwrap_or(usize::MAX)).max(8);
+        let share =
+            files.map_or(usize::MAX, |files| usize::try_from(files / 16).unwrap_or(usize::MAX)).max(8);
         Self { strangers: strangers.min(share), known: known.min(share), per_token: per_token.min(share) }
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Listeners {
     tls: Option<Arc<Tls>>,
     workers: Vec<UnboundedSender<Change>>,
     next: u64,
+    /// The first addresses may be those of another process, which is about to end.
+    sharing: bool,
 }
 
 /// An address that is listened on.
@@ -65,9 +67,9 @@ pub(super) struct Prepared {
 }
 
 impl Listeners {
-    /// For as many workers.
-    pub(super) fn new(workers: Vec<UnboundedSender<Change>>) -> Self {
-        Self { bound: vec![], tls: None, workers, next: 0 }
+    /// For as many workers; what is bound first may be `sharing` its addresses with another process.
+    pub(super) fn new(workers: Vec<UnboundedSender<Change>>, sharing: bool) -> Self {
+        Self { bound: vec![], tls: None, workers, next: 0, sharing }
     }
 
     /// Loads the certificates that TLS listeners need; none where there are no such listeners.
@@ -94,6 +96,11 @@ impl Listeners {
                 continue;
             }
             let failed = |source| ListenError::Bind { address: wanted.address, source };
+            // An address that changes its kind is ours.
+            let is_ours = self.bound.iter().any(|bound| bound.real.port() == wanted.address.port());
+            if !self.sharing && !is_ours {
+                bind::is_free(wanted.address).map_err(failed)?;
+            }
             let (real, each) = bind::bind(wanted.address, self.workers.len()).map_err(failed)?;
             let number = self.next;
             self.next += 1;
@@ -128,7 +135,7 @@ impl Listeners {
                 let _ = worker.send(Change::Remove(bound.number));
             }
         }
-        (self.bound, self.tls) = (bound, tls);
+        (self.bound, self.tls, self.sharing) = (bound, tls, false);
     }
 
     /// Where it is really listened on.

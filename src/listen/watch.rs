@@ -321,7 +321,8 @@ impl Connections {
     /// asks for something goes before who may ask later.
     pub(super) fn shed(&self, count: usize) {
         let open = self.open.borrow();
-        let is_idle = |watch: &&Rc<Watch>| watch.phase.get() == Phase::Idle && watch.order.get() == Order::Serve;
+        let is_idle =
+            |watch: &&Rc<Watch>| watch.phase.get() == Phase::Idle && watch.order.get() == Order::Serve;
         let mut idle: Vec<_> = open.values().filter(is_idle).collect();
         idle.sort_by_key(|watch| watch.since.get());
         for watch in idle.into_iter().take(count) {

@@ -162,5 +162,9 @@ pub(super) async fn establish(
 }
 
 fn unconnected(error: io::Error) -> OriginError {
-    if descriptors::is_our_own(&error) { OriginError::NoRoom(Some(error)) } else { OriginError::Connect(error) }
+    if descriptors::is_our_own(&error) {
+        OriginError::NoRoom(Some(error))
+    } else {
+        OriginError::Connect(error)
+    }
 }

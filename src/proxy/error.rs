@@ -300,7 +300,11 @@ mod tests {
         );
         check(origin(OriginError::Full), 503, "connection_limit_reached");
         check(origin(OriginError::NoRoom(None)), 503, "connection_limit_reached");
-        check(origin(OriginError::NoRoom(Some(io::Error::from_raw_os_error(libc::EMFILE)))), 503, "connection_limit_reached");
+        check(
+            origin(OriginError::NoRoom(Some(io::Error::from_raw_os_error(libc::EMFILE)))),
+            503,
+            "connection_limit_reached",
+        );
         check(origin(OriginError::ConnectTimeout), 502, "connection_timeout");
         check(origin(OriginError::Tls(io(io::ErrorKind::InvalidData))), 502, "tls_protocol_error");
         check(origin(OriginError::Http2(h2::Lost::Closed)), 502, "http_protocol_error");

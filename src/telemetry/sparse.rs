@@ -47,7 +47,8 @@ mod tests {
     #[test]
     fn each_time_is_counted_and_few_are_told() {
         let (sparse, start) = (Sparse::new(), Instant::now());
-        let told: Vec<_> = (0..25).filter_map(|second| sparse.note(start + Duration::from_secs(second))).collect();
+        let told: Vec<_> =
+            (0..25).filter_map(|second| sparse.note(start + Duration::from_secs(second))).collect();
         assert_eq!(told, [1, 10, 10]);
         assert_eq!(sparse.note(start + Duration::from_secs(3600)), Some(5));
         // A clock that steps back tells nothing twice.

@@ -92,7 +92,8 @@ fn f10_few_descriptors_keep_visitors_waiting_and_neither_purges_nor_probes() {
     checker.wait(&shim, PATIENCE);
     let log = String::from_utf8_lossy(&shim.written()).into_owned();
     // Some lines for each reason, however many connections there were.
-    let lines = log.lines().filter(|line| line.contains("(ulimit -n)") || line.contains("not accepted")).count();
+    let lines =
+        log.lines().filter(|line| line.contains("(ulimit -n)") || line.contains("not accepted")).count();
     assert!((1..20).contains(&lines), "{lines} lines");
     println!(
         "F10: ulimit -n {FILES}, {CROWD} silent connections: healthz, readyz, metrics after {probes:?}, a purge done at \

@@ -136,9 +136,8 @@ fn f11_nothing_is_done_without_an_audit_line_that_nobody_reads() {
     piped.visits(100);
     // A stranger is refused without an answer to wait for.
     let wrong = [("authorization", "Bearer of-nobody")];
-    let strangers: Vec<_> = (0..100)
-        .map(|_| Request::get("/v1/sites").headers(&wrong).send(piped.shim.admin).status)
-        .collect();
+    let strangers: Vec<_> =
+        (0..100).map(|_| Request::get("/v1/sites").headers(&wrong).send(piped.shim.admin).status).collect();
     assert!(strangers.iter().all(|status| [401, 429, 503].contains(status)), "{strangers:?}");
     let pending: Vec<_> = accepted
         .iter()
@@ -146,7 +145,9 @@ fn f11_nothing_is_done_without_an_audit_line_that_nobody_reads() {
         .cloned()
         .collect();
     for id in pending {
-        eventually("what was accepted is done", || (piped.shim.look_up(&id)["state"] == "done").then_some(()));
+        eventually("what was accepted is done", || {
+            (piped.shim.look_up(&id)["state"] == "done").then_some(())
+        });
     }
 
     // Its reader is back: each of them has its line, in their order, and what was refused has none.
@@ -199,5 +200,7 @@ fn f11_a_closed_log_ends_and_blocks_nothing_and_is_told() {
     assert!(piped.metric("origin_shim_log_lines_dropped_total") >= 1_000);
     let checker = Checker::new(&piped.cdns, &client);
     checker.wait(&piped.shim, PATIENCE);
-    println!("F11: closed: 300 of 300 purges accepted and done, {lost} audit lines lost and counted, 1000 visits answered");
+    println!(
+        "F11: closed: 300 of 300 purges accepted and done, {lost} audit lines lost and counted, 1000 visits answered"
+    );
 }

@@ -1,8 +1,9 @@
 //! Two processes with one configuration, for the time of an upgrade: the new one serves visitors beside the old one, and takes
 //! over the admin address and the store when that ends. Both tell of it, since it must not stay so.
 
-use crate::admin::Readiness;
+use crate::admin::{Readiness, guard_everything};
 use crate::config::Config;
+use crate::view::Freshness;
 use arc_swap::ArcSwap;
 use rustix::process::getpid;
 use serde::Deserialize;
@@ -18,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Between two attempts to get what another process has, which may end at any moment.
 pub(super) const REPLACE: Duration = Duration::from_millis(250);
+
+/// For so long nothing is kept by CDNs, counted from each attempt: the other process may accept a purge before the next.
+const GUARD_MS: i64 = 1_000;
 
 /// Between two looks for a process that waits for this one's end.
 const LOOK: Duration = Duration::from_secs(1);
@@ -39,6 +43,12 @@ pub(super) enum Door {
     Others(SocketAddr),
 }
 
+/// While another process has the store, purges are accepted that this one does not hear of: what is asked for until the next
+/// attempt counts as old, so that nothing stays in a cache that a purge did not see.
+pub(super) fn guard(freshness: &Freshness, config: &Config) {
+    guard_everything(freshness, config, freshness.clock.now_ms().saturating_add(GUARD_MS));
+}
+
 /// Listens for the admin API.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
@@ -49,7 +59,7 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// The admin listener, once no other process has its address; none: this one is told to stop before.
 pub(super) async fn enter(
     door: Door,
-    config: &ArcSwap<Config>,
+    (freshness, config): (&Freshness, &ArcSwap<Config>),
     stop: &CancellationToken,
 ) -> Option<TcpListener> {
     let address = match door {
@@ -58,6 +68,7 @@ pub(super) async fn enter(
     };
     let (mut told, mut waiting) = (None::<Instant>, None);
     let listener = loop {
+        guard(freshness, &config.load());
         match listen(address) {
             Ok(listener) => break listener,
             Err(error) if error.kind() != io::ErrorKind::AddrInUse => {

@@ -208,7 +208,10 @@ impl Plane {
 
     fn run(self, runtime: &Runtime, door: Door, stop: CancellationToken) -> io::Result<()> {
         // Reloads go on meanwhile.
-        let Some(admin) = runtime.block_on(beside::enter(door, &self.config, &stop)) else { return Ok(()) };
+        let Some(admin) = runtime.block_on(beside::enter(door, (&self.view.freshness, &self.config), &stop))
+        else {
+            return Ok(());
+        };
         self.has_admin.send_replace(true);
         // Before the first call is answered, so that none gets a 503 for being early.
         let opened = open(&self.config.load(), &self.view.installation);
@@ -290,7 +293,10 @@ impl Plane {
                         );
                     }
                     pause = match error {
-                        OpenError::InUse { .. } => REPLACE,
+                        OpenError::InUse { .. } => {
+                            beside::guard(&self.view.freshness, &self.config.load());
+                            REPLACE
+                        }
                         _ => REOPEN,
                     };
                     if reminded.elapsed() >= REMIND {

@@ -141,7 +141,10 @@ impl App {
         // Only with the process that has the admin address are the others shared.
         let data = match &admin {
             Door::Ours(_) => listen::spawn(&config, shared)?,
-            Door::Others(_) => listen::spawn_beside(&config, shared)?,
+            Door::Others(_) => {
+                beside::guard(&view.freshness, &config);
+                listen::spawn_beside(&config, shared)?
+            }
         };
         let given = Given { config, source, serving: data.serving(), metrics, view, origins };
         let control = ControlPlane::start(admin, given)?;

@@ -80,9 +80,9 @@ mod tests {
     fn the_first_end_counts() {
         let at = |text: &str| Some(text.parse::<Timestamp>().unwrap().as_second());
         let (early, late) = (certificate(2026, 12, 1), certificate(2060, 2, 29));
-        assert_eq!(first_end(&[early.clone()]), at("2026-12-01T00:00:00Z"));
+        assert_eq!(first_end(std::slice::from_ref(&early)), at("2026-12-01T00:00:00Z"));
         // From 2050 on dates have another form (RFC 5280 §4.1.2.5).
-        assert_eq!(first_end(&[late.clone()]), at("2060-02-29T00:00:00Z"));
+        assert_eq!(first_end(std::slice::from_ref(&late)), at("2060-02-29T00:00:00Z"));
         assert_eq!(first_end(&[late, early]), at("2026-12-01T00:00:00Z"));
         assert_eq!(first_end(&[CertificateDer::from(vec![1, 2, 3])]), None);
         assert_eq!(first_end(&[]), None);

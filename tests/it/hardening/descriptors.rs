@@ -9,6 +9,8 @@ use std::process::Command;
 use std::sync::mpsc::channel;
 
 const STREAMS: u32 = 100;
+/// What of 256 files is for connections to origins (`src/listen/files.rs`).
+const ORIGINS: u64 = 56;
 
 fn few_files(_: &Place, program: Command) -> Command {
     let mut command = Command::new("sh");
@@ -45,10 +47,10 @@ fn r69_requests_without_a_descriptor_for_their_origin_wait_and_get_503() {
         client.request(1 + 2 * stream, &h2::request("GET", "/", "www.example.com"), true);
     }
     let no_room = "origin_shim_origin_errors_total{site=\"www\",kind=\"no-room\"}";
-    let refused = eventually("some find no room, and the rest waits for the origin", || {
+    let refused = eventually("all that find no room are told, and the rest waits for the origin", || {
         let refused = program.metric(no_room);
         let waiting = program.metric("origin_shim_requests_in_flight");
-        (refused > 0 && refused + waiting == u64::from(STREAMS)).then_some(refused)
+        (waiting == ORIGINS && refused + waiting == u64::from(STREAMS)).then_some(refused)
     });
     drop(go);
     let mut statuses: Vec<_> = (0..STREAMS).map(|stream| client.status(1 + 2 * stream)).collect();

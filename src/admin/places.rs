@@ -209,6 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn few_files_leave_fewer_places() {
+        let check = |files, expected| {
+            let Room { strangers, known, per_token } = Room::within(files);
+            assert_eq!((strangers, known, per_token), expected, "{files:?}");
+        };
+        check(None, (256, 512, 32));
+        check(Some(u64::MAX), (256, 512, 32));
+        check(Some(262_144), (256, 512, 32));
+        check(Some(4_096), (256, 256, 32));
+        check(Some(256), (16, 16, 16));
+        check(Some(20), (8, 8, 8));
+    }
+
+    #[test]
     fn the_next_stranger_takes_the_place_of_the_first_idle_one() {
         let places = places(3, 3, 3);
         let [first, second, third] = [(); 3].map(|()| places.enter(address(1)));

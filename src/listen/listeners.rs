@@ -90,17 +90,23 @@ impl Listeners {
         let mut sockets: Vec<Vec<Socket>> = self.workers.iter().map(|_| Vec::new()).collect();
         let plain = server.listen.iter().map(|&address| Wanted { address, tls: false });
         let secure = server.tls_listen.iter().map(|&address| Wanted { address, tls: true });
-        for wanted in plain.chain(secure) {
+        let all: Vec<_> = plain.chain(secure).collect();
+        // Before any is bound, since one for all addresses may take in another. What is on a port of ours changes its kind.
+        let is_ours = |wanted: &&Wanted| {
+            self.bound.iter().any(|bound| {
+                [bound.wanted.address, bound.real].map(|of| of.port()).contains(&wanted.address.port())
+            })
+        };
+        for wanted in all.iter().filter(|wanted| !self.sharing && !is_ours(wanted)) {
+            let failed = |source| ListenError::Bind { address: wanted.address, source };
+            bind::is_free(wanted.address).map_err(failed)?;
+        }
+        for wanted in all {
             if let Some(index) = gone.iter().position(|bound| bound.wanted == wanted) {
                 bound.push(gone.remove(index));
                 continue;
             }
             let failed = |source| ListenError::Bind { address: wanted.address, source };
-            // An address that changes its kind is ours.
-            let is_ours = self.bound.iter().any(|bound| bound.real.port() == wanted.address.port());
-            if !self.sharing && !is_ours {
-                bind::is_free(wanted.address).map_err(failed)?;
-            }
             let (real, each) = bind::bind(wanted.address, self.workers.len()).map_err(failed)?;
             let number = self.next;
             self.next += 1;

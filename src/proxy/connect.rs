@@ -66,6 +66,8 @@ async fn make(
     protocol: OriginProtocol,
     but: Option<&Address>,
 ) -> Result<(Connection, Route), OriginError> {
+    let mut counted = Some(descriptor(worker, limits.origin_connect_timeout).await?);
+    // The time for a descriptor is not that of the addresses.
     let started = Instant::now();
     let mut all = origin.upstream.addresses();
     if all.is_empty() {
@@ -77,7 +79,11 @@ async fn make(
     for (index, address) in addresses.into_iter().enumerate() {
         let left = limits.origin_connect_timeout.saturating_sub(started.elapsed());
         let share = left / u32::try_from(preferred.saturating_sub(index)).unwrap_or(u32::MAX).max(1);
-        match begin(worker, limits, origin, protocol, address.socket, share).await {
+        // One that got so far as to be made has taken it along.
+        if counted.is_none() {
+            counted = Some(descriptor(worker, left).await?);
+        }
+        match begin(worker, limits, origin, protocol, (address.socket, share), &mut counted).await {
             Ok(connection) => {
                 counters.origin_connections.add(1);
                 let route = Rc::new(address);
@@ -100,13 +106,11 @@ async fn begin(
     limits: &Limits,
     origin: &Origin,
     protocol: OriginProtocol,
-    address: SocketAddr,
-    limit: Duration,
+    (address, limit): (SocketAddr, Duration),
+    counted: &mut Option<Counted>,
 ) -> Result<Connection, OriginError> {
     let started = Instant::now();
-    let counted = descriptor(worker, limit).await?;
-    let left = limit.saturating_sub(started.elapsed());
-    let stream = establish(address, origin.tls.as_ref(), protocol, left, Some(counted)).await?;
+    let stream = establish(address, origin.tls.as_ref(), protocol, limit, counted).await?;
     if !stream.speaks_http2(protocol) {
         return Ok(Connection::Http1(h1::Connection::new(stream, &worker.scratch)));
     }
@@ -138,23 +142,23 @@ async fn descriptor(worker: &Worker, limit: Duration) -> Result<Counted, OriginE
     }
 }
 
-/// The bytes of a connection, after the TLS handshake if there is one.
+/// The bytes of a connection, after the TLS handshake if there is one. It takes along what it is `counted` by.
 pub(super) async fn establish(
     address: SocketAddr,
     tls: Option<&OriginTls>,
     protocol: OriginProtocol,
     limit: Duration,
-    counted: Option<Counted>,
+    counted: &mut Option<Counted>,
 ) -> Result<Stream, OriginError> {
     let establishing = async {
         let stream = TcpStream::connect(address).await.map_err(unconnected)?;
         stream.set_nodelay(true).map_err(OriginError::Connect)?;
         match tls {
-            None => Ok(Stream::plain(stream, counted)),
+            None => Ok(Stream::plain(stream, counted.take())),
             Some(tls) => {
                 let connector = TlsConnector::from(Arc::clone(tls.config(protocol)));
                 let stream = connector.connect(tls.name.clone(), stream).await.map_err(OriginError::Tls)?;
-                Ok(Stream::tls(stream, counted))
+                Ok(Stream::tls(stream, counted.take()))
             }
         }
     };

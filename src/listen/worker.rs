@@ -333,8 +333,12 @@ fn start(hub: &Hub, listener: u64, tls: Option<&Tls>, stream: TcpStream, address
         tracing::debug!(error = &error as &dyn std::error::Error, "a client left before it was served");
         return;
     }
-    let limit = (hub.worker.routing().limits.connections as u64).min(hub.worker.client_descriptors());
-    let room = Room::of(hub.worker.open_connections(), limit);
+    let (limit, most) = (hub.worker.routing().limits.connections as u64, hub.worker.client_descriptors());
+    let room = match Room::of(hub.worker.open_connections(), limit.min(most)) {
+        // It came while others did, one for each listener at most: the next one waits.
+        Room::None if most < limit => Room::TurnedAway,
+        room => room,
+    };
     if room != Room::Served {
         hub.worker.counters.limited(Limit::Connections);
     }

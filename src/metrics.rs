@@ -16,7 +16,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use shard::{Shards, SiteMetrics, WorkerShard};
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicU64;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,7 +56,10 @@ pub struct Metrics {
     verifications: Family<SiteCdnSeen, Counter>,
     publish_to_verified: Family<SiteCdn, Histogram>,
     reloads: Family<ReloadResult, Counter>,
+    log_lines_dropped: Counter,
+    audit_lines_lost: Counter,
     origin_addresses: Family<OriginState, Gauge>,
+    certificates: Family<File, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -92,6 +96,11 @@ struct OriginState {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct File {
+    file: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReloadResult {
     result: &'static str,
 }
@@ -121,7 +130,10 @@ impl Metrics {
             verifications: Family::default(),
             publish_to_verified: Family::new_with_constructor(|| Histogram::new(PUBLISH_BUCKETS)),
             reloads: reloads(),
+            log_lines_dropped: Counter::default(),
+            audit_lines_lost: Counter::default(),
             origin_addresses: Family::default(),
+            certificates: Family::default(),
         };
         metrics.registered(shards)
     }
@@ -195,9 +207,24 @@ impl Metrics {
         );
         r.register("config_reloads", "Configuration reloads, by result", self.reloads.clone());
         r.register(
+            "log_lines_dropped",
+            "Log lines that were dropped, since nobody read them in time or they could not be written",
+            self.log_lines_dropped.clone(),
+        );
+        r.register(
+            "audit_lines_lost",
+            "Audit lines that could not be written",
+            self.audit_lines_lost.clone(),
+        );
+        r.register(
             "origin_addresses",
             "Addresses of an origin that are used, and that are avoided since they fail",
             self.origin_addresses.clone(),
+        );
+        r.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the first certificate of a file that is in use ends",
+            self.certificates.clone(),
         );
         r.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         r.register_collector(Box::new(collect::DataPlane(shards)));
@@ -227,6 +254,11 @@ impl Metrics {
     pub fn open_connections(&self) -> u64 {
         self.shards.total(|worker| &worker.plain_connections)
             + self.shards.total(|worker| &worker.tls_connections)
+    }
+
+    /// Open connections to origins, over all workers.
+    pub fn origin_connections(&self) -> u64 {
+        self.shards.total(|worker| &worker.origin_connections)
     }
 
     /// Requests whose response has not been written to its end, over all workers.
@@ -353,6 +385,22 @@ impl Metrics {
                 self.origin_addresses.get_or_create_owned(&labels).set(count);
             }
         }
+    }
+
+    /// The files of certificates that are in use, and when the first of each ends, in seconds since 1970.
+    pub fn certificates<'f>(&self, files: impl Iterator<Item = (&'f Path, i64)>) {
+        // Those that are gone from the configuration must not stay.
+        self.certificates.clear();
+        for (file, ends_s) in files {
+            let labels = File { file: file.display().to_string() };
+            self.certificates.get_or_create_owned(&labels).set(ends_s);
+        }
+    }
+
+    /// So many log lines were dropped so far, and so many audit lines lost.
+    pub fn log_lines(&self, dropped: u64, lost: u64) {
+        self.log_lines_dropped.inner().store(dropped, Ordering::Relaxed);
+        self.audit_lines_lost.inner().store(lost, Ordering::Relaxed);
     }
 
     /// A reload was taken over, or refused.

@@ -1,13 +1,21 @@
 //! The log: text or JSON lines on stderr, as `[log]` says. The environment goes first: `ORIGIN_SHIM_LOG` is a filter,
 //! `ORIGIN_SHIM_LOG_FORMAT` is `text` or `json`.
 
+mod places;
 mod queue;
+mod sparse;
+
+pub use places::{NoPlace, Place};
+pub use queue::Standing;
+pub use sparse::Sparse;
 
 use crate::config::LogFormat;
 use crate::config::log_filter::{self, LogFilterError};
+use places::Places;
 use queue::Queue;
 use std::io::IsTerminal;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 use tracing::Subscriber;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
@@ -24,6 +32,11 @@ pub const FORMAT_VARIABLE: &str = "ORIGIN_SHIM_LOG_FORMAT";
 /// Targets with a switch of their own: a filter that does not name them leaves them on.
 const OWN_SWITCH: [&str; 2] = ["access", "audit"];
 
+/// Audit lines of changes that may wait to be written.
+const CHANGES: usize = 256;
+/// The same of refused callers, so that these take no place of others.
+const REFUSALS: usize = 64;
+
 /// The log of this process.
 static LOG: OnceLock<Log> = OnceLock::new();
 
@@ -32,6 +45,8 @@ struct Log {
     /// What was asked for last.
     directives: Mutex<String>,
     queue: Queue,
+    changes: Places,
+    refusals: Places,
 }
 
 /// Why logging could not be set up or changed.
@@ -81,7 +96,8 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let (subscriber, filter) = subscriber(format, filter, queue.clone(), std::io::stderr().is_terminal());
     subscriber.try_init().map_err(TelemetryError::Init)?;
     // Whoever could set up the logger is the first here.
-    let _ = LOG.set(Log { filter, directives: Mutex::new(directives), queue });
+    let (changes, refusals) = (Places::new(CHANGES), Places::new(REFUSALS));
+    let _ = LOG.set(Log { filter, directives: Mutex::new(directives), queue, changes, refusals });
     Ok(())
 }
 
@@ -109,6 +125,24 @@ pub fn flush() {
     if let Some(log) = LOG.get() {
         log.queue.flush();
     }
+}
+
+/// A place for the audit line of a change that is about to be made. Waits while nobody reads the log, but not for ever.
+pub async fn place_for_change() -> Result<Place, NoPlace> {
+    match LOG.get() {
+        Some(log) => log.changes.soon().await,
+        None => Ok(Place::of_no_log()),
+    }
+}
+
+/// A place for the audit line of a refusal, if there is one now: strangers have nothing to wait for.
+pub fn place_for_refusal() -> Result<Place, NoPlace> {
+    LOG.get().map_or_else(|| Ok(Place::of_no_log()), |log| log.refusals.now().ok_or(NoPlace))
+}
+
+/// How the log does; all is well where there is none.
+pub fn standing() -> Standing {
+    LOG.get().map(|log| log.queue.standing(Instant::now())).unwrap_or_default()
 }
 
 /// A request's target for the log: queries hold what nobody else should see, tokens and names among it.

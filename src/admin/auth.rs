@@ -1,5 +1,6 @@
 //! Who calls, and what they may do: bearer tokens with scopes and sites.
 
+use super::audit;
 use super::places::Place;
 use super::problem::{Kind, Problem};
 use super::throttle::{Refusal, network};
@@ -51,13 +52,23 @@ pub(super) async fn require_token(
 fn refuse(state: &State, peer: SocketAddr) -> Problem {
     match state.limits.failures.note(peer.ip(), Instant::now()) {
         Refusal::Unauthorized => {
-            tracing::warn!(target: "audit", %peer, "no valid token");
+            let place = match audit::place_for_refusal() {
+                Ok(place) => place,
+                Err(problem) => return problem,
+            };
+            place.write(|| tracing::warn!(target: "audit", %peer, "no valid token"));
             let detail = "Send one of the configured tokens as `Authorization: Bearer TOKEN`.";
             Problem::new(Kind::Unauthorized, detail)
         }
         Refusal::TooMany { wait, first } => {
             if first {
-                tracing::warn!(target: "audit", %peer, "no valid token, too often: 429 for the rest of the minute");
+                let place = match audit::place_for_refusal() {
+                    Ok(place) => place,
+                    Err(problem) => return problem,
+                };
+                place.write(|| {
+                    tracing::warn!(target: "audit", %peer, "no valid token, too often: 429 for the rest of the minute");
+                });
             }
             let detail = "Too many calls without a valid token came from this address.";
             Problem::new(Kind::TooMany, detail).retry_after(wait.as_secs() + 1)

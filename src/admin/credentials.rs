@@ -53,7 +53,7 @@ pub(super) async fn check(
     })?;
     let _turn = state.limits.credential_checks.acquire().await;
     let what = if probe { "credentials checked with a probe" } else { "credentials checked" };
-    audit::changed(&caller, peer, &site.name, "", what);
+    audit::changed(audit::place().await?, (&caller, peer), &site.name, "", what);
     let cdns = cdn::report_site(&site, &state.sender, probe, wall_ms()).await;
     for cdn in &cdns {
         state.control.called(&site.name, &cdn.name, cdn.calls, probe);

@@ -135,7 +135,7 @@ pub async fn recall(freshness: &Freshness, config: &Config, store: &dyn Store) {
     if items as u64 > RECALLED
         && let Some(first) = recent.last()
     {
-        note_everything(freshness, config, first.since_ms.min(now_ms));
+        guard_everything(freshness, config, first.since_ms.min(now_ms));
     }
     let sites: HashMap<&str, &Arc<Site>> =
         config.sites.iter().map(|site| (site.name.as_str(), site)).collect();
@@ -152,10 +152,11 @@ pub fn recall_nothing(freshness: &Freshness, config: &Config, error: &StoreError
         error = error as &dyn std::error::Error,
         "past purges are not known: what is older than this start counts as purged"
     );
-    note_everything(freshness, config, freshness.clock.now_ms());
+    guard_everything(freshness, config, freshness.clock.now_ms());
 }
 
-fn note_everything(freshness: &Freshness, config: &Config, until_ms: i64) {
+/// Whatever is asked for until then counts as old: another process accepts purges that this one does not hear of.
+pub fn guard_everything(freshness: &Freshness, config: &Config, until_ms: i64) {
     for site in &config.sites {
         freshness.site(&site.name).purged.note_everything(until_ms);
     }

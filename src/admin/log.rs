@@ -57,12 +57,13 @@ pub(super) async fn change(
     if filter.len() > MAX_FILTER {
         return Err(invalid(format!("at most {MAX_FILTER} bytes")));
     }
+    let place = audit::place().await?;
     telemetry::set_filter(&filter).map_err(|error| match error {
         TelemetryError::Filter(LogFilterError::Syntax(error)) => invalid(error.to_string()),
         TelemetryError::Filter(error) => invalid(error.to_string()),
         _ => no_log(),
     })?;
-    audit::changed(&caller, peer, "", filter.trim(), "log filter changed");
+    audit::changed(place, (&caller, peer), "", filter.trim(), "log filter changed");
     current()
 }
 

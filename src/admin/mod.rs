@@ -62,7 +62,7 @@ mod wait;
 pub(crate) mod tests;
 
 pub use events::{Events, HealthEvent, JobEvent, LaggedEvent};
-pub use fresh::{recall, recall_nothing};
+pub use fresh::{guard_everything, recall, recall_nothing};
 pub use ops::Readiness;
 pub use own::make_up_for_lost_purges;
 pub use serve::serve;

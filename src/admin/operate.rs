@@ -7,6 +7,7 @@ use super::problem::{BadItem, Kind, Problem};
 use super::{Peer, State, audit, commit, purges, sites};
 use crate::purge::State as PurgeState;
 use crate::store::{CdnKey, EndedJob, HURRIED, PausedBy, PurgeView};
+use crate::telemetry::Place;
 use crate::view::wall_ms;
 use axum::body::Body;
 use axum::extract;
@@ -25,7 +26,7 @@ pub(super) async fn retry(
 ) -> Result<Json<Purge>, Problem> {
     let purge = purges::visible(&state, &caller, &id).await?;
     let store = state.store()?.clone();
-    let act = Act { state: state.clone(), caller, peer, purge };
+    let act = Act { state: state.clone(), caller, peer, purge, place: audit::place().await? };
     commit("put the purge back in the queue", async move {
         let jobs = store.retry(act.purge.id.clone(), act.state.freshness.clock.steady_ms()).await?;
         if jobs > 0 {
@@ -50,7 +51,7 @@ pub(super) async fn acknowledge(
         return Err(wrong("None of its jobs has failed."));
     }
     let store = state.store()?.clone();
-    let act = Act { state: state.clone(), caller, peer, purge };
+    let act = Act { state: state.clone(), caller, peer, purge, place: audit::place().await? };
     commit("acknowledge the failure", async move {
         if store.acknowledge(act.purge.id.clone()).await? > 0 {
             act.done("failure acknowledged");
@@ -71,7 +72,7 @@ pub(super) async fn cancel(
     let purge = purges::visible(&state, &caller, &id).await?;
     let cancelled_before = purge.jobs.iter().any(|job| job.state == PurgeState::Cancelled);
     let store = state.store()?.clone();
-    let act = Act { state: state.clone(), caller, peer, purge };
+    let act = Act { state: state.clone(), caller, peer, purge, place: audit::place().await? };
     let cancelled = commit("cancel the purge", async move {
         let ended = store.cancel(act.purge.id.clone(), wall_ms()).await?;
         for job in &ended {
@@ -137,13 +138,14 @@ pub(super) async fn resume(
     let key = cdn_key(&caller, site, cdn)?;
     let request: ResumeRequest = optional_json(&state.limits, &caller, body).await?;
     if request.now {
+        let place = audit::place().await?;
         let (store, task, by) = (state.store()?.clone(), (state.clone(), key.clone()), caller.clone());
         commit("send what waits", async move {
             let (state, key) = task;
             let now_ms = state.freshness.clock.steady_ms();
             while store.hurry(key.clone(), now_ms).await? >= HURRIED {}
             state.control.hurry(&key.site, &key.cdn);
-            audit::changed(&by, peer, &key.site, &key.cdn, "CDN hurried");
+            audit::changed(place, (&by, peer), &key.site, &key.cdn, "CDN hurried");
             Ok(())
         })
         .await?;
@@ -167,12 +169,12 @@ async fn set_paused(
 ) -> Result<Json<sites::Cdn>, Problem> {
     let store = state.store()?.clone();
     let what = if reason.is_some() { "CDN paused" } else { "CDN resumed" };
-    let (task, by) = ((state.clone(), key.clone()), caller.clone());
+    let (task, by, place) = ((state.clone(), key.clone()), caller.clone(), audit::place().await?);
     commit("pause or resume the CDN", async move {
         let (state, key) = task;
         store.set_paused(key.clone(), PausedBy::Person, reason).await?;
         state.control.wake(&key.site);
-        audit::changed(&by, peer, &key.site, &key.cdn, what);
+        audit::changed(place, (&by, peer), &key.site, &key.cdn, what);
         Ok(())
     })
     .await?;
@@ -189,12 +191,14 @@ struct Act {
     peer: SocketAddr,
     /// As it stood before.
     purge: PurgeView,
+    place: Place,
 }
 
 impl Act {
-    fn done(&self, what: &'static str) {
-        self.state.control.wake(&self.purge.site);
-        audit::changed(&self.caller, self.peer, &self.purge.site, &self.purge.id, what);
+    fn done(self, what: &'static str) {
+        let Self { state, caller, peer, purge, place } = self;
+        state.control.wake(&purge.site);
+        audit::changed(place, (&caller, peer), &purge.site, &purge.id, what);
     }
 }
 

@@ -3,18 +3,23 @@
 use super::State;
 use super::problem::{Kind, Problem};
 use crate::metrics::CONTENT_TYPE;
+use crate::telemetry::{self, Standing};
 use crate::view::OriginStatus;
 use axum::extract;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Json};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// Where the process stands in its life: starting, then ready, then draining.
 #[derive(Debug)]
-pub struct Readiness(watch::Sender<Phase>);
+pub struct Readiness {
+    phase: watch::Sender<Phase>,
+    /// What is to be said of another process with the same configuration.
+    beside: Mutex<Option<String>>,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -26,7 +31,7 @@ enum Phase {
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self(watch::Sender::new(Phase::Starting))
+        Self { phase: watch::Sender::new(Phase::Starting), beside: Mutex::default() }
     }
 }
 
@@ -41,15 +46,20 @@ impl Readiness {
         self.advance(Phase::Draining);
     }
 
+    /// Another process is there with the same configuration, or none any more.
+    pub fn set_beside(&self, complaint: Option<String>) {
+        *self.beside.lock().unwrap_or_else(PoisonError::into_inner) = complaint;
+    }
+
     /// Ends when the process drains.
     pub async fn draining(&self) {
         // Cannot fail while `self` holds the sender.
-        let _ = self.0.subscribe().wait_for(|phase| *phase == Phase::Draining).await;
+        let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::Draining).await;
     }
 
     /// Only forwards: a late starter must not make a draining process ready again.
     fn advance(&self, to: Phase) {
-        self.0.send_if_modified(|phase| {
+        self.phase.send_if_modified(|phase| {
             let forwards = *phase < to;
             if forwards {
                 *phase = to;
@@ -65,6 +75,16 @@ pub(super) struct Ready {
     status: Phase,
     /// What does not work as it should, in words.
     degraded: Vec<String>,
+    /// Whose answer this is: during an upgrade there are two.
+    process: Process,
+}
+
+/// A running shim.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Process {
+    /// As the system numbers it.
+    id: u32,
+    version: &'static str,
 }
 
 /// `GET /healthz`
@@ -75,9 +95,10 @@ pub(super) async fn healthz() -> &'static str {
 /// `GET /readyz`. What is degraded does not make it fail: proxying goes on with the fallback TTL, and taking every
 /// instance out because a CDN's API is down would be the outage.
 pub(super) async fn readyz(extract::State(state): extract::State<Arc<State>>) -> impl IntoResponse {
-    let status = *state.readiness.0.borrow();
+    let status = *state.readiness.phase.borrow();
     let code = if status == Phase::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(Ready { status, degraded: degraded(&state) }))
+    let process = Process { id: std::process::id(), version: env!("CARGO_PKG_VERSION") };
+    (code, Json(Ready { status, degraded: degraded(&state), process }))
 }
 
 fn degraded(state: &State) -> Vec<String> {
@@ -86,17 +107,21 @@ fn degraded(state: &State) -> Vec<String> {
         reasons.push("the store cannot be opened: purges get 503".to_owned());
     }
     reasons.extend(state.control.complaints());
+    reasons.extend(state.readiness.beside.lock().unwrap_or_else(PoisonError::into_inner).clone());
     for site in &state.config.load().sites {
         for cdn in super::sites::health(state, site).into_iter().filter(|cdn| !cdn.healthy) {
             reasons.push(format!("{}/{}: {}", site.name, cdn.name, cdn.reasons.join("; ")));
         }
     }
+    reasons.extend(telemetry::standing().complaint.map(str::to_owned));
     reasons.extend(state.origins.get().iter().filter_map(OriginStatus::complaint));
     reasons
 }
 
 /// `GET /metrics`
 pub(super) async fn metrics(extract::State(state): extract::State<Arc<State>>) -> impl IntoResponse {
+    let Standing { dropped, lost, .. } = telemetry::standing();
+    state.metrics.log_lines(dropped, lost);
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], state.metrics.render())
 }
 

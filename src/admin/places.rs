@@ -32,6 +32,17 @@ impl Default for Room {
     }
 }
 
+impl Room {
+    /// As many as a process has descriptors for that may open so many files (none: any number): an eighth of them at most, so
+    /// that the store and the calls to CDNs keep theirs.
+    pub(super) fn within(files: Option<u64>) -> Self {
+        let Self { strangers, known, per_token } = Self::default();
+        let share =
+            files.map_or(usize::MAX, |files| usize::try_from(files / 16).unwrap_or(usize::MAX)).max(8);
+        Self { strangers: strangers.min(share), known: known.min(share), per_token: per_token.min(share) }
+    }
+}
+
 /// The places of the listener.
 #[derive(Debug)]
 pub(super) struct Places {
@@ -195,6 +206,20 @@ mod tests {
 
     fn places(strangers: usize, known: usize, per_token: usize) -> Arc<Places> {
         Places::new(Room { strangers, known, per_token })
+    }
+
+    #[test]
+    fn few_files_leave_fewer_places() {
+        let check = |files, expected| {
+            let Room { strangers, known, per_token } = Room::within(files);
+            assert_eq!((strangers, known, per_token), expected, "{files:?}");
+        };
+        check(None, (256, 512, 32));
+        check(Some(u64::MAX), (256, 512, 32));
+        check(Some(262_144), (256, 512, 32));
+        check(Some(4_096), (256, 256, 32));
+        check(Some(256), (16, 16, 16));
+        check(Some(20), (8, 8, 8));
     }
 
     #[test]

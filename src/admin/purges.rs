@@ -7,12 +7,13 @@ use super::fresh::{self, Awaited};
 use super::json::{Extent, Page, Purge, state_word};
 use super::problem::{BadItem, Kind, Problem};
 use super::shares::Who;
-use super::{Peer, State, ask, commit, idempotency, wait};
+use super::{Peer, State, ask, audit, commit, idempotency, wait};
 use crate::config::{Scope, Site};
 use crate::failpoint;
 use crate::metrics::Metrics;
 use crate::purge::{self, JobPlan, PurgeMode, PurgeRequest};
 use crate::store::{Enqueued, Filter, Listed, NewPurge, PurgeView, Store};
+use crate::telemetry::Place;
 use crate::view::wall_ms;
 use axum::body::Body;
 use axum::extract;
@@ -80,6 +81,7 @@ pub(super) async fn accept(
     caller.require(&[scope_of(&request, site)])?;
     let idempotency = idempotency?;
     let (mut request, mut jobs) = planned(state, caller, site, request).await?;
+    let place = audit::place().await?;
 
     // Before the commit, so that whatever is accepted is guarded. A guard too many costs the origin a few requests.
     let (mut follow_ups, mut awaited) = fresh::guard(&state.freshness, site, &request, &jobs).await;
@@ -102,7 +104,7 @@ pub(super) async fn accept(
         follow_ups,
     };
     let purge = Purge::accepted(&new);
-    let purge = match enqueue(state, store.clone(), new, awaited, purge.clone(), peer).await? {
+    let purge = match enqueue(state, store.clone(), new, awaited, purge.clone(), (peer, place)).await? {
         Enqueued::Created => purge,
         Enqueued::Existing(id) => repeated(state, &*store, id).await?,
         Enqueued::KeyReused => {
@@ -184,7 +186,7 @@ async fn enqueue(
     new: NewPurge,
     awaited: Awaited,
     accepted: Purge,
-    peer: SocketAddr,
+    (peer, place): (SocketAddr, Place),
 ) -> Result<Enqueued, Problem> {
     let state = state.clone();
     commit("commit the purge", async move {
@@ -209,7 +211,7 @@ async fn enqueue(
             }
             tokio::spawn(awaited.then_follow_up(store, state.control.clone(), id, site));
             state.control.wake(&accepted.site);
-            audit.write(peer);
+            place.write(|| audit.write(peer));
             state.events.purge(&accepted);
             count(&state.metrics, &accepted);
         }

@@ -94,9 +94,10 @@ pub(super) async fn reload(
         let detail = format!("Token `{}` is for some sites only; a reload concerns all.", caller.name());
         return Err(Problem::new(Kind::Forbidden, detail));
     }
+    let place = audit::place().await?;
     match state.reload.reload().await {
         Ok(reloaded) => {
-            audit::changed(&caller, peer, "", "", "configuration reloaded");
+            audit::changed(place, (&caller, peer), "", "", "configuration reloaded");
             Ok(Json(reloaded))
         }
         Err(error) => Err(Problem::new(Kind::Configuration, error.detail).with_errors(error.problems)),

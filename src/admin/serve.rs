@@ -6,6 +6,7 @@ use super::poll::poll;
 use super::stall::WriteTimeout;
 use super::strict::{HEADS, Strict, Verdicts};
 use super::{Peer, State, router, surrounded};
+use crate::telemetry::Sparse;
 use axum::Router;
 use axum::response::IntoResponse;
 use hyper::header::AUTHORIZATION;
@@ -17,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -32,9 +33,12 @@ const READ_AHEAD: usize = 8 << 10;
 /// After a failed accept (descriptors used up): time for connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+static NOT_ACCEPTED: Sparse = Sparse::new();
+
 /// Serves the admin API until `shutdown`, then lets the calls in flight end.
 pub async fn serve(listener: TcpListener, state: Arc<State>, shutdown: impl Future<Output = ()>) {
-    serve_in(Room::default(), listener, state, shutdown).await;
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    serve_in(Room::within(files), listener, state, shutdown).await;
 }
 
 /// [`serve`] with other limits.
@@ -55,7 +59,9 @@ pub(super) async fn serve_in(
             accepted = listener.accept() => match accepted {
                 Ok(connection) => connection,
                 Err(error) => {
-                    tracing::warn!(%error, "the admin listener cannot accept");
+                    if let Some(times) = NOT_ACCEPTED.note(Instant::now()) {
+                        tracing::warn!(%error, times, "the admin listener cannot accept");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }

@@ -1,6 +1,7 @@
 //! The control plane: one thread with its own runtime for the admin API and the workers of the CDNs, so that nothing they
 //! do can hold up a request.
 
+use super::beside::{self, Door, REMIND, REPLACE};
 use super::glue::{self, Workers};
 use super::reload::Reloader;
 use super::{StartError, StopError};
@@ -16,13 +17,13 @@ use crate::worker::{Engine, Parts, take_over};
 use arc_swap::ArcSwap;
 use std::error::Error;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -49,6 +50,7 @@ pub(super) struct ControlPlane {
     pulse: Arc<OnceLock<Pulse>>,
     /// None while the store is not open.
     store_vitals: Arc<OnceLock<StoreVitals>>,
+    has_admin: watch::Receiver<bool>,
 }
 
 /// What the control plane has from the rest of the program.
@@ -65,20 +67,22 @@ pub(super) struct Given {
 }
 
 impl ControlPlane {
-    /// Binds the admin listener, so that a wrong address is known before anything starts.
-    pub(super) fn bind(config: &Config) -> Result<TcpListener, StartError> {
+    /// Binds the admin listener, so that a wrong address is known before anything starts. Who `takes_over` may wait for it.
+    pub(super) fn bind(config: &Config, takes_over: bool) -> Result<Door, StartError> {
         let address = config.admin.listen;
-        let bind = || {
-            let listener = TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        };
-        bind().map_err(|source| StartError::AdminBind { address, source })
+        match beside::listen(address) {
+            Ok(listener) => Ok(Door::Ours(listener)),
+            Err(error) if takes_over && error.kind() == io::ErrorKind::AddrInUse => Ok(Door::Others(address)),
+            Err(source) => Err(StartError::AdminBind { address, source }),
+        }
     }
 
     /// Starts the thread, which opens the store.
-    pub(super) fn start(admin: TcpListener, given: Given) -> Result<Self, StartError> {
-        let address = admin.local_addr().map_err(StartError::Control)?;
+    pub(super) fn start(admin: Door, given: Given) -> Result<Self, StartError> {
+        let address = match &admin {
+            Door::Ours(listener) => listener.local_addr().map_err(StartError::Control)?,
+            Door::Others(address) => *address,
+        };
         let sender = Sender::new().map_err(StartError::Sender)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Control)?;
@@ -86,6 +90,8 @@ impl ControlPlane {
         let plane = Plane::new(given, sender);
         let (readiness, reloader) = (plane.readiness.clone(), plane.reloader.clone());
         let (pulse, store_vitals) = (plane.pulse.clone(), plane.store_vitals.clone());
+        plane.has_admin.send_replace(matches!(admin, Door::Ours(_)));
+        let has_admin = plane.has_admin.subscribe();
         let stop = CancellationToken::new();
         let (alive, ended) = oneshot::channel();
         let stopped = stop.clone();
@@ -99,11 +105,27 @@ impl ControlPlane {
                 }
             })
             .map_err(StartError::Control)?;
-        Ok(Self { address, readiness, reloader, runtime: handle, stop, ended, thread, pulse, store_vitals })
+        Ok(Self {
+            address,
+            readiness,
+            reloader,
+            runtime: handle,
+            stop,
+            ended,
+            thread,
+            pulse,
+            store_vitals,
+            has_admin,
+        })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether the admin address is ours.
+    pub(super) fn has_admin(&self) -> watch::Receiver<bool> {
+        self.has_admin.clone()
     }
 
     pub(super) fn set_ready(&self) {
@@ -167,6 +189,7 @@ struct Plane {
     pulse: Arc<OnceLock<Pulse>>,
     store_vitals: Arc<OnceLock<StoreVitals>>,
     store_health: Arc<StoreHealth>,
+    has_admin: watch::Sender<bool>,
 }
 
 impl Plane {
@@ -201,6 +224,7 @@ impl Plane {
             pulse,
             store_vitals: Arc::default(),
             store_health: Arc::default(),
+            has_admin: watch::Sender::new(false),
         }
     }
 
@@ -211,7 +235,13 @@ impl Plane {
         Ok(Arc::new(Watched::new(Arc::new(store), self.store_health.clone())))
     }
 
-    fn run(self, runtime: &Runtime, admin: TcpListener, stop: CancellationToken) -> io::Result<()> {
+    fn run(self, runtime: &Runtime, door: Door, stop: CancellationToken) -> io::Result<()> {
+        // Reloads go on meanwhile.
+        let Some(admin) = runtime.block_on(beside::enter(door, (&self.view.freshness, &self.config), &stop))
+        else {
+            return Ok(());
+        };
+        self.has_admin.send_replace(true);
         // Before the first call is answered, so that none gets a 503 for being early.
         let opened = self.watched(open(&self.config.load(), &self.view.installation));
         runtime.block_on(async {
@@ -236,6 +266,10 @@ impl Plane {
                 limits: admin::Limits::default(),
             });
             let (workers, untagged) = (self.workers.clone(), self.untagged.clone());
+            let _looking = AbortOnDropHandle::new(tokio::spawn(beside::look(
+                self.config.clone(),
+                self.readiness.clone(),
+            )));
             let store = self.store.clone();
             let opening = AbortOnDropHandle::new(tokio::spawn(self.open(opened, left, state.clone())));
             admin::serve(listener, state, stop.cancelled_owned()).await;
@@ -280,21 +314,33 @@ impl Plane {
         state: Arc<admin::State>,
     ) {
         let mut attempt = first;
-        let mut told = String::new();
+        let (mut told, mut has_told, mut reminded) = (String::new(), false, Instant::now());
+        let mut pause;
         let store = loop {
             match attempt {
                 Ok(store) => break store,
                 Err(error) => {
-                    if told.is_empty() && self.config.load().server.id.is_none() {
+                    if !has_told && self.config.load().server.id.is_none() {
                         tracing::warn!(
                             name = self.view.installation.name().to_str().unwrap_or_default(),
                             "until the store is open, CDN-Loop has a name of this process only, not of the installation"
                         );
                     }
-                    tell_unopened(&error, &mut told);
+                    pause = match error {
+                        OpenError::InUse { .. } => {
+                            beside::guard(&self.view.freshness, &self.config.load());
+                            REPLACE
+                        }
+                        _ => REOPEN,
+                    };
+                    if reminded.elapsed() >= REMIND {
+                        (told, reminded) = (String::new(), Instant::now());
+                    }
+                    tell_unopened(&error, &mut told, pause);
+                    has_told = true;
                 }
             }
-            sleep(REOPEN).await;
+            sleep(pause).await;
             let (config, installation) = (self.config.load_full(), Arc::clone(&self.view.installation));
             let opening = tokio::task::spawn_blocking(move || open(&config, &installation)).await;
             // A panic there has been told, and nothing was opened.
@@ -305,7 +351,7 @@ impl Plane {
             }
             attempt = opened;
         };
-        if !told.is_empty() {
+        if has_told {
             tracing::info!("the store could be opened: purges are accepted from now on");
         }
         let parts = Parts {
@@ -361,13 +407,12 @@ fn open(config: &Config, installation: &Installation) -> Result<SqliteStore, Ope
 }
 
 /// Once per reason, not every few seconds.
-fn tell_unopened(error: &OpenError, told: &mut String) {
+fn tell_unopened(error: &OpenError, told: &mut String, pause: Duration) {
     let text = error.to_string();
     if text != *told {
         tracing::error!(
             error = error as &dyn Error,
-            "the store cannot be opened: no purge is accepted, and no response gets a long TTL; tried again every {} s",
-            REOPEN.as_secs()
+            "the store cannot be opened: no purge is accepted, and no response gets a long TTL; tried again every {pause:?}"
         );
         *told = text;
     }

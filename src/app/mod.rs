@@ -1,11 +1,12 @@
 //! A configuration becomes a running program: build both planes, serve, drain.
 
+mod beside;
 mod control;
 mod glue;
 mod reload;
 
 use crate::admin::reload::{NotReloaded, Reloaded};
-use crate::config::{Config, Fingerprint, Loaded};
+use crate::config::{Config, Expiry, Fingerprint, Loaded};
 use crate::listen::{self, DataPlane, ListenError, Pulse, WorkerPanicked};
 use crate::metrics::Metrics;
 use crate::proxy::Shared;
@@ -14,6 +15,7 @@ use crate::store::StoreVitals;
 use crate::view::PurgeHealthView;
 pub(crate) use reload::tell_warnings;
 
+use beside::Door;
 use control::{ControlPlane, Given};
 use std::fmt;
 use std::io;
@@ -21,6 +23,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Both planes, running.
 pub struct App {
@@ -104,25 +107,49 @@ impl App {
     /// Starts both planes with a configuration that no file can be reloaded from. The store may be missing: the proxy then
     /// serves with short lifetimes, and purges get 503.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_from(config, (None, Fingerprint::default()))
+        Self::start_from(config, (None, Fingerprint::default()), &[], false)
     }
 
     /// The same with what was loaded from `file`, which a reload reads again.
     pub fn start_with(loaded: Loaded, file: &Path) -> Result<Self, StartError> {
-        Self::start_from(loaded.config, (Some(file.to_owned()), loaded.fingerprint))
+        Self::start_loaded(loaded, file, false)
     }
 
-    fn start_from(config: Config, source: (Option<PathBuf>, Fingerprint)) -> Result<Self, StartError> {
+    /// The same where another process may run with this configuration: visitors are served beside it, with short lifetimes,
+    /// until it has ended and left its admin address and its store.
+    pub fn start_to_take_over(loaded: Loaded, file: &Path) -> Result<Self, StartError> {
+        Self::start_loaded(loaded, file, true)
+    }
+
+    fn start_loaded(loaded: Loaded, file: &Path, takes_over: bool) -> Result<Self, StartError> {
+        let Loaded { config, fingerprint, expiries, .. } = loaded;
+        Self::start_from(config, (Some(file.to_owned()), fingerprint), &expiries, takes_over)
+    }
+
+    fn start_from(
+        config: Config,
+        source: (Option<PathBuf>, Fingerprint),
+        expiries: &[Expiry],
+        takes_over: bool,
+    ) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new(config.server.workers));
+        metrics.certificates(expiries.iter().map(|expiry| (&*expiry.path, expiry.ends_s)));
         let view = Arc::new(PurgeHealthView::default());
         // For the test that proves what the guard is good for; not in what is released.
         if cfg!(debug_assertions) && std::env::var_os("ORIGIN_SHIM_TEST_WITHOUT_GUARD").is_some() {
             view.freshness.turn_off();
         }
         let shared = Shared::new(&config, Arc::clone(&metrics), Arc::clone(&view))?;
-        let admin = ControlPlane::bind(&config)?;
+        let admin = ControlPlane::bind(&config, takes_over)?;
         let origins = shared.origins();
-        let data = listen::spawn(&config, shared)?;
+        // Only with the process that has the admin address are the others shared.
+        let data = match &admin {
+            Door::Ours(_) => listen::spawn(&config, shared)?,
+            Door::Others(_) => {
+                beside::guard(&view.freshness, &config);
+                listen::spawn_beside(&config, shared)?
+            }
+        };
         let given = Given { config, source, serving: data.serving(), metrics, view, origins };
         let control = ControlPlane::start(admin, given)?;
         control.set_ready();
@@ -132,6 +159,11 @@ impl App {
     /// Reads the configuration and the certificates again: what changed, or why the last good ones stay. Both are logged.
     pub async fn reload(&self) -> Result<Reloaded, NotReloaded> {
         self.control.reload().await
+    }
+
+    /// Whether it has its admin address, which it lacks as long as it waits for the end of another process.
+    pub fn has_admin(&self) -> watch::Receiver<bool> {
+        self.control.has_admin()
     }
 
     /// Where it listens.

@@ -75,7 +75,8 @@ impl Reloader {
             Ok((loaded, changes))
         });
         let replaced = replacing.await.map_err(|error| unusable(&error))?;
-        let (Loaded { config, warnings, fingerprint }, changes) = replaced?;
+        let (Loaded { config, warnings, fingerprint, expiries }, changes) = replaced?;
+        self.metrics.certificates(expiries.iter().map(|expiry| (&*expiry.path, expiry.ends_s)));
 
         let moved = match self.workers.engine() {
             Some(engine) => {

@@ -1,5 +1,6 @@
-//! `origin-shim check`: is the configuration right, are the CDNs' credentials good, and does the whole chain work?
+//! `origin-shim check`: is the configuration right, are its certificates valid, are the CDNs' credentials good, and does the whole chain work?
 
+mod certificates;
 mod credentials;
 mod edge;
 mod pending;
@@ -38,8 +39,16 @@ pub fn run(args: &CheckArgs, config: &ConfigPath) -> anyhow::Result<ExitCode> {
     if args.credentials || args.edge.url.is_none() {
         let path = config.get()?;
         let loaded = config::load(path)?;
-        if !args.json {
-            terminal::print(&format!("{} is right\n\n", path.display()))?;
+        let now_s = jiff::Timestamp::now().as_second();
+        // Who connects refuses one that has ended. The shim starts all the same: it may have other listeners.
+        good &= !loaded.expiries.iter().any(|expiry| expiry.is_over(now_s));
+        if args.json {
+            let files = certificates::files(&loaded.expiries, now_s);
+            found.insert("certificates".to_owned(), serde_json::to_value(files)?);
+        } else {
+            let verdict = if good { "is right" } else { "is right, but for a certificate that has expired" };
+            terminal::print(&format!("{} {verdict}\n\n", path.display()))?;
+            terminal::print(&certificates::describe(&loaded.expiries, now_s))?;
         }
         if args.credentials {
             let checked = super::block_on(credentials::check(&loaded.config, args.probe, !args.json))??;

@@ -15,6 +15,10 @@ pub struct ServeArgs {
     /// Only ask whether the shim that runs with this configuration is alive (for health checks of containers)
     #[arg(long)]
     probe: bool,
+
+    /// Start beside the shim that runs with this configuration, and take its place when it ends; for upgrades
+    #[arg(long, conflicts_with = "probe")]
+    take_over: bool,
 }
 
 /// Serves, then drains. A second signal ends it at once.
@@ -38,7 +42,9 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
         ))
     })?;
 
-    let mut app = App::start_with(loaded, path)?;
+    let start = if args.take_over { App::start_to_take_over } else { App::start_with };
+    let mut app = start(loaded, path)?;
+    let mut has_admin = app.has_admin();
     let addresses = app.addresses();
     tracing::info!(
         listen = ?addresses.plain,
@@ -47,7 +53,12 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    let status = format!("serving, admin API on {}", addresses.admin);
+    // Visitors are served in any case.
+    let mut is_whole = *has_admin.borrow();
+    let mut status = match is_whole {
+        true => format!("serving, admin API on {}", addresses.admin),
+        false => format!("serving beside another process, which has {}", addresses.admin),
+    };
     systemd::ready(&status);
     let vitals = app.vitals();
     let told = runtime.block_on(async {
@@ -56,8 +67,17 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
                 tokio::select! {
                     () = any(&mut terminate, &mut interrupt) => return true,
                     () = app.failed() => return false,
+                    Ok(_) = has_admin.wait_for(|has| *has), if !is_whole => {
+                        is_whole = true;
+                        status = format!("serving, admin API on {}", addresses.admin);
+                        systemd::ready(&status);
+                    }
                     _ = hangup.recv() => {
-                        tracing::info!(target: "audit", "told by SIGHUP to reload");
+                        let Ok(place) = telemetry::place_for_change().await else {
+                            tracing::error!("nobody reads the log: no reload without its audit line");
+                            continue;
+                        };
+                        place.write(|| tracing::info!(target: "audit", "told by SIGHUP to reload"));
                         systemd::reloading();
                         // What came of it is logged there.
                         let refused = app.reload().await.is_err();

@@ -2,9 +2,11 @@
 
 use super::duration;
 use super::error::Problem;
+use super::expiry::{self, Expiry};
 use super::locate::{KeyPath, Locator};
 use super::secret::{Env, Secret, SecretError, SecretRef};
 use super::text::DurationText;
+use rustls_pki_types::CertificateDer;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +24,8 @@ pub struct Context<'c> {
     pub errors: RefCell<Vec<Problem>>,
     /// What deserves a second look.
     pub warnings: RefCell<Vec<Problem>>,
+    /// When certificates end.
+    pub expiries: RefCell<Vec<Expiry>>,
 }
 
 impl Context<'_> {
@@ -89,6 +93,18 @@ impl<'c> At<'c> {
     pub fn warn(&self, message: impl Into<String>) {
         let place = self.context.locator.position(&self.path);
         self.context.warnings.borrow_mut().push(self.context.problem(&self.path, place, message.into()));
+    }
+
+    /// The file `path`, which this value names, holds these certificates.
+    pub fn certificates(&self, path: &Path, certificates: &[CertificateDer<'_>]) {
+        match expiry::first_end(certificates) {
+            Some(ends_s) => {
+                let place = self.context.locator.position(&self.path);
+                let named = self.context.problem(&self.path, place, String::new());
+                self.context.expiries.borrow_mut().push(Expiry { named, path: path.to_owned(), ends_s });
+            }
+            None => self.warn("it cannot be told when this certificate expires"),
+        }
     }
 
     /// The value, or a complaint and nothing.

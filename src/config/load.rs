@@ -2,6 +2,7 @@
 
 use super::at::Context;
 use super::error::{ConfigError, Problem};
+use super::expiry::Expiry;
 use super::file::File;
 use super::fingerprint::Fingerprint;
 use super::keys::{self, nearest};
@@ -22,13 +23,19 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// What a later configuration is compared with.
     pub fingerprint: Fingerprint,
+    /// When the certificates end that it names, in file order.
+    pub expiries: Vec<Expiry>,
 }
 
-/// Reads the file at `path` and the process's environment.
+/// Reads the file at `path` and the process's environment. Of certificates that have ended, or soon will, there is a warning.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    parse(&text, path, &|name| std::env::var(name).ok())
+    let mut loaded = parse(&text, path, &|name| std::env::var(name).ok())?;
+    let now_s = jiff::Timestamp::now().as_second();
+    loaded.warnings.extend(loaded.expiries.iter().filter_map(|expiry| expiry.warning(now_s)));
+    loaded.warnings.sort_by_key(place);
+    Ok(loaded)
 }
 
 /// The same for a text. `path` is named in complaints, and relative paths are relative to it.
@@ -45,6 +52,7 @@ pub fn parse(text: &str, path: &Path, env: Env<'_>) -> Result<Loaded, ConfigErro
         env,
         errors: RefCell::default(),
         warnings: RefCell::default(),
+        expiries: RefCell::default(),
     };
     let at = context.root();
     let mut known = root.clone();
@@ -58,7 +66,9 @@ pub fn parse(text: &str, path: &Path, env: Env<'_>) -> Result<Loaded, ConfigErro
     match (in_order(context.errors), config) {
         (errors, Some(config)) if errors.is_empty() => {
             let fingerprint = Fingerprint::of(text, path, env);
-            Ok(Loaded { config, warnings: in_order(context.warnings), fingerprint })
+            let mut expiries = context.expiries.into_inner();
+            expiries.sort_by_key(|expiry| place(&expiry.named));
+            Ok(Loaded { config, warnings: in_order(context.warnings), fingerprint, expiries })
         }
         (errors, _) => Err(ConfigError::Wrong(errors)),
     }

@@ -7,6 +7,7 @@ pub mod secret;
 mod at;
 mod claims;
 mod error;
+mod expiry;
 mod file;
 mod fingerprint;
 mod keys;
@@ -23,6 +24,7 @@ mod tests;
 
 pub use claims::Claims;
 pub use error::{ConfigError, Problem};
+pub use expiry::Expiry;
 pub use file::schema;
 pub use fingerprint::{Difference, Fingerprint};
 pub use load::{Loaded, load, parse};

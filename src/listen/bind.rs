@@ -19,6 +19,14 @@ pub(super) fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAdd
     Ok((address, listeners))
 }
 
+/// Whether nobody listens there: SO_REUSEPORT lets processes of one user share a port without a word.
+pub(super) fn is_free(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // As the listeners do: connections of a former run are no reason to wait.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
+}
+
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the connections of the former run to be forgotten.
@@ -28,4 +36,22 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_shared_on_purpose_only() {
+        let (address, first) = bind(([127, 0, 0, 1], 0).into(), 2).unwrap();
+        assert_eq!(first.len(), 2);
+        assert_eq!(is_free(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let (same, second) = bind(address, 1).unwrap();
+        assert_eq!(same, address);
+        drop(first);
+        assert!(is_free(address).is_err());
+        drop(second);
+        is_free(address).unwrap();
+    }
 }

@@ -18,6 +18,8 @@ pub(super) struct Listeners {
     tls: Option<Arc<Tls>>,
     workers: Vec<UnboundedSender<Change>>,
     next: u64,
+    /// The first addresses may be those of another process, which is about to end.
+    sharing: bool,
 }
 
 /// An address that is listened on.
@@ -65,9 +67,9 @@ pub(super) struct Prepared {
 }
 
 impl Listeners {
-    /// For as many workers.
-    pub(super) fn new(workers: Vec<UnboundedSender<Change>>) -> Self {
-        Self { bound: vec![], tls: None, workers, next: 0 }
+    /// For as many workers; what is bound first may be `sharing` its addresses with another process.
+    pub(super) fn new(workers: Vec<UnboundedSender<Change>>, sharing: bool) -> Self {
+        Self { bound: vec![], tls: None, workers, next: 0, sharing }
     }
 
     /// Loads the certificates that TLS listeners need; none where there are no such listeners.
@@ -88,7 +90,18 @@ impl Listeners {
         let mut sockets: Vec<Vec<Socket>> = self.workers.iter().map(|_| Vec::new()).collect();
         let plain = server.listen.iter().map(|&address| Wanted { address, tls: false });
         let secure = server.tls_listen.iter().map(|&address| Wanted { address, tls: true });
-        for wanted in plain.chain(secure) {
+        let all: Vec<_> = plain.chain(secure).collect();
+        // Before any is bound, since one for all addresses may take in another. What is on a port of ours changes its kind.
+        let is_ours = |wanted: &&Wanted| {
+            self.bound.iter().any(|bound| {
+                [bound.wanted.address, bound.real].map(|of| of.port()).contains(&wanted.address.port())
+            })
+        };
+        for wanted in all.iter().filter(|wanted| !self.sharing && !is_ours(wanted)) {
+            let failed = |source| ListenError::Bind { address: wanted.address, source };
+            bind::is_free(wanted.address).map_err(failed)?;
+        }
+        for wanted in all {
             if let Some(index) = gone.iter().position(|bound| bound.wanted == wanted) {
                 bound.push(gone.remove(index));
                 continue;
@@ -128,7 +141,7 @@ impl Listeners {
                 let _ = worker.send(Change::Remove(bound.number));
             }
         }
-        (self.bound, self.tls) = (bound, tls);
+        (self.bound, self.tls, self.sharing) = (bound, tls, false);
     }
 
     /// Where it is really listened on.

@@ -95,10 +95,19 @@ pub struct Serving {
 
 /// Binds every address, then starts the workers, and returns when all of them serve.
 pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
-    files::raise_limit(&config.server.limits);
+    start(config, shared, false)
+}
+
+/// The same beside another process of the same user that listens there, too: the kernel gives connections to both.
+pub fn spawn_beside(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
+    start(config, shared, true)
+}
+
+fn start(config: &Config, shared: Arc<Shared>, sharing: bool) -> Result<DataPlane, ListenError> {
+    files::share_out(&config.server, shared.descriptors());
     let count = config.server.workers.max(1);
     let (tellers, told): (Vec<_>, Vec<_>) = (0..count).map(|_| unbounded_channel()).unzip();
-    let mut listeners = Listeners::new(tellers);
+    let mut listeners = Listeners::new(tellers, sharing);
     let certificates = Listeners::certificates(&config.server)?;
     let prepared = listeners.prepare(&config.server, certificates)?;
     listeners.take_over(prepared);

@@ -317,6 +317,20 @@ impl Connections {
         }
     }
 
+    /// Lets up to `count` connections end that are idle, those that have been for longest first: where room is scarce, who
+    /// asks for something goes before who may ask later.
+    pub(super) fn shed(&self, count: usize) {
+        let open = self.open.borrow();
+        let is_idle =
+            |watch: &&Rc<Watch>| watch.phase.get() == Phase::Idle && watch.order.get() == Order::Serve;
+        let mut idle: Vec<_> = open.values().filter(is_idle).collect();
+        idle.sort_by_key(|watch| watch.since.get());
+        for watch in idle.into_iter().take(count) {
+            watch.since.set(self.common.clock.now());
+            watch.give(Order::Drain);
+        }
+    }
+
     /// From now on each response is the last one of its connection. HTTP/2 has its own way to say so, without waiting
     /// for a request (RFC 9113 §6.8).
     pub(super) fn take_last_requests(&self) {
@@ -461,6 +475,29 @@ mod tests {
         case.open.stalled();
         assert_eq!(case.at(120), Order::Serve);
         assert_eq!(case.at(121), Order::Close);
+    }
+
+    #[test]
+    fn where_room_is_scarce_the_longest_idle_leave_first_and_none_that_is_busy() {
+        let start = Instant::now();
+        let clock = Clock::new(start);
+        let connections = Connections::new(&clock);
+        let open = || connections.open(0, Rc::new(FakeQueue::default()).outlet(0));
+        let all = [open(), open(), open(), open()];
+        // The first is busy, the last has said nothing yet; the third is idle for longest.
+        let busy = all[0].begin(false);
+        for (index, after) in [(2, 1), (1, 2)] {
+            clock.tick(start + Duration::from_secs(after));
+            drop(all[index].begin(false));
+        }
+        let orders = || all.iter().map(|open| open.order.get()).collect::<Vec<_>>();
+        connections.shed(1);
+        assert_eq!(orders(), [Order::Serve, Order::Serve, Order::Drain, Order::Serve]);
+        connections.shed(16);
+        assert_eq!(orders(), [Order::Serve, Order::Drain, Order::Drain, Order::Serve]);
+        drop(busy);
+        connections.shed(16);
+        assert_eq!(orders(), [Order::Drain, Order::Drain, Order::Drain, Order::Serve]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::watch::{Connections, Order};
 use crate::metrics::shard::Limit;
 use crate::proxy::clock::TICK;
 use crate::proxy::{Shared, Worker};
+use crate::telemetry::Sparse;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Out of file descriptors or memory, accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+static NOT_ACCEPTED: Sparse = Sparse::new();
+static PAUSED: Sparse = Sparse::new();
 
 /// After the stop, a client may still send one request for this long: it could not know, and it may have been under
 /// way. Clients of HTTP/1.1 have no other way to be told than by their last response.
@@ -248,6 +252,10 @@ async fn sweep(hub: Rc<Hub>, pulse: Arc<Pulse>) {
         }
         hub.connections.sweep(&routing.limits, &hub.worker.counters);
         hub.worker.pool.sweep(routing.limits.origin_idle_timeout);
+        hub.worker.give_up_descriptors();
+        if hub.worker.open_connections() >= hub.worker.client_descriptors() {
+            hub.connections.shed(CROWD);
+        }
     }
 }
 
@@ -262,12 +270,19 @@ async fn accept(
             biased;
             () = removed.cancelled() => break,
             _ = stop.wait_for(Option::is_some) => break,
-            accepted = listener.socket.accept() => accepted,
+            // In a crowd the kernel keeps who comes, until somebody has left.
+            accepted = async {
+                room(&hub).await;
+                listener.socket.accept().await
+            } => accepted,
         };
         match accepted {
             Ok((stream, address)) => start(&hub, listener.number, listener.tls.as_deref(), stream, address),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a connection was not accepted");
+                if let Some(times) = NOT_ACCEPTED.note(Instant::now()) {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, times, "a connection was not accepted");
+                }
                 if !concerns_one_connection(&error) {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
@@ -287,6 +302,27 @@ async fn accept(
     }
 }
 
+/// Waits until a descriptor is left for one more connection, at least for one that is told that there is no room.
+async fn room(hub: &Hub) {
+    let is_full = || {
+        let most = hub.worker.client_descriptors();
+        hub.worker.open_connections() >= most.saturating_add(turned_away(most))
+    };
+    if !is_full() {
+        return;
+    }
+    hub.worker.counters.limited(Limit::Connections);
+    while is_full() {
+        if let Some(times) = PAUSED.note(Instant::now()) {
+            tracing::warn!(
+                times,
+                "connections wait to be accepted, since all descriptors for them are in use (ulimit -n)"
+            );
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
 fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
@@ -297,7 +333,12 @@ fn start(hub: &Hub, listener: u64, tls: Option<&Tls>, stream: TcpStream, address
         tracing::debug!(error = &error as &dyn std::error::Error, "a client left before it was served");
         return;
     }
-    let room = Room::of(hub.worker.open_connections(), hub.worker.routing().limits.connections);
+    let (limit, most) = (hub.worker.routing().limits.connections as u64, hub.worker.client_descriptors());
+    let room = match Room::of(hub.worker.open_connections(), limit.min(most)) {
+        // It came while others did, one for each listener at most: the next one waits.
+        Room::None if most < limit => Room::TurnedAway,
+        room => room,
+    };
     if room != Room::Served {
         hub.worker.counters.limited(Limit::Connections);
     }
@@ -321,15 +362,18 @@ enum Room {
 }
 
 impl Room {
-    fn of(open: u64, limit: usize) -> Self {
-        let limit = limit as u64;
-        let turned_away = (limit / 16).clamp(16, 1024);
+    fn of(open: u64, limit: u64) -> Self {
         match open {
             _ if open < limit => Self::Served,
-            _ if open < limit + turned_away => Self::TurnedAway,
+            _ if open < limit.saturating_add(turned_away(limit)) => Self::TurnedAway,
             _ => Self::None,
         }
     }
+}
+
+/// How many connections beyond the limit are told that there is no room.
+pub(super) fn turned_away(limit: u64) -> u64 {
+    (limit / 16).clamp(16, 1024)
 }
 
 #[cfg(test)]

@@ -65,6 +65,8 @@ const BOUNDS_MICROS: [u64; LATENCY_BUCKETS.len()] = {
 pub enum OriginErrorKind {
     /// It had as many requests as it may have.
     Full,
+    /// The process has no descriptor for one more connection.
+    NoRoom,
     /// The name did not resolve.
     Dns,
     /// No connection.
@@ -87,8 +89,9 @@ pub enum OriginErrorKind {
 
 impl OriginErrorKind {
     /// Every kind, in the order of its declaration.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Full,
+        Self::NoRoom,
         Self::Dns,
         Self::Connect,
         Self::ConnectTimeout,
@@ -104,6 +107,7 @@ impl OriginErrorKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
+            Self::NoRoom => "no-room",
             Self::Dns => "dns",
             Self::Connect => "connect",
             Self::ConnectTimeout => "connect-timeout",
@@ -183,6 +187,8 @@ pub struct WorkerShard {
     pub plain_connections: Count,
     /// Open connections on TLS listeners.
     pub tls_connections: Count,
+    /// Open connections to origins, and those that are being made.
+    pub origin_connections: Count,
     /// Requests whose response has not been written to its end.
     pub in_flight: Count,
     /// Bytes from clients, decrypted.

@@ -32,6 +32,8 @@ fn touched() -> Metrics {
     metrics.publish_to_verified("www", "fastly", Duration::from_millis(500));
     metrics.verification("www", "fastly", "fresh");
     metrics.config_reload(true);
+    metrics.certificates([(Path::new("/etc/cert.pem"), 1_800_000_000)].into_iter());
+    metrics.log_lines(3, 1);
     metrics.origin_addresses([("www", "https://origin.example.com", (2, 1))].into_iter());
     metrics
 }

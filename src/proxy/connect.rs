@@ -1,5 +1,6 @@
 //! Connections to origins: address, TCP, TLS, and the version of HTTP.
 
+use super::descriptors::{self, Counted};
 use super::error::OriginError;
 use super::h1::head::HeadLimits;
 use super::site::{Origin, OriginTls};
@@ -9,6 +10,7 @@ use super::worker::Worker;
 use super::{h1, h2};
 use crate::config::{Limits, OriginProtocol};
 use crate::metrics::shard::SiteShard;
+use crate::telemetry::Sparse;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -16,6 +18,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+/// Between two looks whether there is a descriptor.
+const AGAIN: Duration = Duration::from_millis(20);
+
+static NO_ROOM: Sparse = Sparse::new();
 
 /// A connection to an origin: between two requests, or in HTTP/2 with room for one.
 #[derive(Debug)]
@@ -59,6 +66,8 @@ async fn make(
     protocol: OriginProtocol,
     but: Option<&Address>,
 ) -> Result<(Connection, Route), OriginError> {
+    let mut counted = Some(descriptor(worker, limits.origin_connect_timeout).await?);
+    // The time for a descriptor is not that of the addresses.
     let started = Instant::now();
     let mut all = origin.upstream.addresses();
     if all.is_empty() {
@@ -70,7 +79,11 @@ async fn make(
     for (index, address) in addresses.into_iter().enumerate() {
         let left = limits.origin_connect_timeout.saturating_sub(started.elapsed());
         let share = left / u32::try_from(preferred.saturating_sub(index)).unwrap_or(u32::MAX).max(1);
-        match begin(worker, limits, origin, protocol, address.socket, share).await {
+        // One that got so far as to be made has taken it along.
+        if counted.is_none() {
+            counted = Some(descriptor(worker, left).await?);
+        }
+        match begin(worker, limits, origin, protocol, (address.socket, share), &mut counted).await {
             Ok(connection) => {
                 counters.origin_connections.add(1);
                 let route = Rc::new(address);
@@ -79,6 +92,8 @@ async fn make(
                 }
                 return Ok((connection, route));
             }
+            // It says nothing about the address, and another one would need a descriptor, too.
+            Err(error @ OriginError::NoRoom(_)) => return Err(error),
             Err(error) => failure = error,
         }
         address.failed(limits.origin_max_fails, limits.origin_fail_timeout, Instant::now());
@@ -91,11 +106,11 @@ async fn begin(
     limits: &Limits,
     origin: &Origin,
     protocol: OriginProtocol,
-    address: SocketAddr,
-    limit: Duration,
+    (address, limit): (SocketAddr, Duration),
+    counted: &mut Option<Counted>,
 ) -> Result<Connection, OriginError> {
     let started = Instant::now();
-    let stream = establish(address, origin.tls.as_ref(), protocol, limit).await?;
+    let stream = establish(address, origin.tls.as_ref(), protocol, limit, counted).await?;
     if !stream.speaks_http2(protocol) {
         return Ok(Connection::Http1(h1::Connection::new(stream, &worker.scratch)));
     }
@@ -106,24 +121,54 @@ async fn begin(
     Ok(Connection::Http2(connection))
 }
 
-/// The bytes of a connection, after the TLS handshake if there is one.
+/// Waits for a descriptor, within the limit for a connection.
+async fn descriptor(worker: &Worker, limit: Duration) -> Result<Counted, OriginError> {
+    let started = Instant::now();
+    loop {
+        if let Some(counted) = worker.origin_descriptor() {
+            return Ok(counted);
+        }
+        if started.elapsed() >= limit {
+            if let Some(times) = NO_ROOM.note(Instant::now()) {
+                tracing::warn!(
+                    times,
+                    "no connection to an origin was made, since all descriptors for them are in use (ulimit -n)"
+                );
+            }
+            return Err(OriginError::NoRoom(None));
+        }
+        worker.want_descriptor();
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// The bytes of a connection, after the TLS handshake if there is one. It takes along what it is `counted` by.
 pub(super) async fn establish(
     address: SocketAddr,
     tls: Option<&OriginTls>,
     protocol: OriginProtocol,
     limit: Duration,
+    counted: &mut Option<Counted>,
 ) -> Result<Stream, OriginError> {
     let establishing = async {
-        let stream = TcpStream::connect(address).await.map_err(OriginError::Connect)?;
+        let stream = TcpStream::connect(address).await.map_err(unconnected)?;
         stream.set_nodelay(true).map_err(OriginError::Connect)?;
         match tls {
-            None => Ok(Stream::Plain(stream)),
+            None => Ok(Stream::plain(stream, counted.take())),
             Some(tls) => {
                 let connector = TlsConnector::from(Arc::clone(tls.config(protocol)));
                 let stream = connector.connect(tls.name.clone(), stream).await.map_err(OriginError::Tls)?;
-                Ok(Stream::Tls(Box::new(stream)))
+                Ok(Stream::tls(stream, counted.take()))
             }
         }
     };
     tokio::time::timeout(limit, establishing).await.unwrap_or(Err(OriginError::ConnectTimeout))
+}
+
+fn unconnected(error: io::Error) -> OriginError {
+    if descriptors::is_our_own(&error) {
+        OriginError::NoRoom(Some(error))
+    } else {
+        OriginError::Connect(error)
+    }
 }

@@ -91,6 +91,9 @@ pub enum OriginError {
     /// It has as many requests as it may have, and none ended in time.
     #[error("it has no place for one more request")]
     Full,
+    /// This process has no descriptor for one more connection, and got none in time.
+    #[error("there is no descriptor for one more connection")]
+    NoRoom(#[source] Option<io::Error>),
     /// No address takes connections.
     #[error("it takes no connection")]
     Connect(#[source] io::Error),
@@ -199,6 +202,7 @@ impl OriginError {
     pub fn kind(&self) -> OriginErrorKind {
         match self {
             Self::Full => OriginErrorKind::Full,
+            Self::NoRoom(_) => OriginErrorKind::NoRoom,
             Self::Resolve(_) => OriginErrorKind::Dns,
             Self::Connect(_) => OriginErrorKind::Connect,
             Self::ConnectTimeout => OriginErrorKind::ConnectTimeout,
@@ -220,6 +224,10 @@ impl OriginError {
             Self::Full => Answer {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 ..bad_gateway("connection_limit_reached", "the origin is busy")
+            },
+            Self::NoRoom(_) => Answer {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                ..bad_gateway("connection_limit_reached", "too many connections at a time")
             },
             Self::Resolve(_) => bad_gateway("dns_error", "the origin's name does not resolve"),
             Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -291,6 +299,12 @@ mod tests {
             "destination_ip_unroutable",
         );
         check(origin(OriginError::Full), 503, "connection_limit_reached");
+        check(origin(OriginError::NoRoom(None)), 503, "connection_limit_reached");
+        check(
+            origin(OriginError::NoRoom(Some(io::Error::from_raw_os_error(libc::EMFILE)))),
+            503,
+            "connection_limit_reached",
+        );
         check(origin(OriginError::ConnectTimeout), 502, "connection_timeout");
         check(origin(OriginError::Tls(io(io::ErrorKind::InvalidData))), 502, "tls_protocol_error");
         check(origin(OriginError::Http2(h2::Lost::Closed)), 502, "http_protocol_error");

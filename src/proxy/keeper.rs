@@ -201,6 +201,10 @@ impl Checking {
         {
             tracing::warn!(address = %self.address.socket, error = with_causes(failure), "a check of an origin fails");
         }
+        // What is lacking here says nothing about the address.
+        if matches!(result, Err(NotWell::Origin(OriginError::NoRoom(_)))) {
+            return;
+        }
         if let Some(is_well) = checks.verdict(result.is_ok(), &self.check) {
             self.address.checked(is_well);
         }
@@ -208,7 +212,9 @@ impl Checking {
 
     async fn ask(&self) -> Result<(), NotWell> {
         let limit = self.limits.origin_connect_timeout;
-        let stream = connect::establish(self.address.socket, self.tls.as_ref(), self.protocol, limit);
+        let (socket, tls) = (self.address.socket, self.tls.as_ref());
+        let mut uncounted = None;
+        let stream = connect::establish(socket, tls, self.protocol, limit, &mut uncounted);
         let stream = stream.await.map_err(NotWell::Origin)?;
         let host = self.check.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
         let host = host.unwrap_or(HeaderValue::from_static(""));

@@ -28,6 +28,7 @@ pub mod target;
 pub mod upstream;
 
 mod connect;
+mod descriptors;
 mod exchange;
 mod keeper;
 mod origin;
@@ -43,6 +44,7 @@ mod worker;
 #[cfg(test)]
 pub(crate) mod fixture;
 
+pub use descriptors::Descriptors;
 pub use exchange::OriginBody;
 pub use interim::Interim;
 pub use keeper::Keeper;

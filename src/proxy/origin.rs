@@ -61,6 +61,8 @@ pub(super) async fn send(
             Err(failure) => failure,
         };
         let (error, next) = match failure {
+            // Another origin would need a descriptor, too.
+            Failure::Unsent(error @ OriginError::NoRoom(_)) => (error, None),
             Failure::Unsent(error) => (error, turns.next(&site.origins)),
             Failure::Sent { fault, route, response_started } => {
                 if matches!(fault, Fault::FirstByteTimeout) {

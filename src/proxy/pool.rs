@@ -122,6 +122,28 @@ impl Pool {
         }
     }
 
+    /// Closes the connection that has been idle for longest, whatever origin it leads to.
+    pub(super) fn close_oldest(&self) {
+        let mut idle = self.idle.borrow_mut();
+        let first = |of_origin: &Vec<Idle>| of_origin.first().map(|idle| idle.since);
+        let oldest = idle.iter_mut().filter(|of_origin| !of_origin.is_empty()).min_by_key(|list| first(list));
+        let mut shared = self.shared.borrow_mut();
+        let multiplexed = shared.values_mut().flat_map(|shared| {
+            let idle = |(index, (connection, _)): (usize, &(h2::Connection, Route))| {
+                connection.idle_since().map(|since| (since, index))
+            };
+            let first = shared.connections.iter().enumerate().filter_map(idle).min();
+            first.map(|(since, index)| (since, index, &mut shared.connections))
+        });
+        match (oldest, multiplexed.min_by_key(|(since, ..)| *since)) {
+            (Some(list), other) if other.as_ref().is_none_or(|other| first(list) <= Some(other.0)) => {
+                list.remove(0);
+            }
+            (_, Some((_, index, list))) => drop(list.remove(index)),
+            (_, None) => {}
+        }
+    }
+
     /// Closes what has been idle for `max_idle` or was closed by its origin.
     pub fn sweep(&self, max_idle: Duration) {
         let is_fresh = |since: Instant| self.clock.now().saturating_duration_since(since) < max_idle;

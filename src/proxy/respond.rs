@@ -142,7 +142,7 @@ pub(super) fn refuse(
 ) -> (ResponseHead, ResponseBody) {
     let answer = error.answer();
     // Under a flood the log must not be the next thing to fail: those turned away are counted.
-    if !matches!(error, ProxyError::Full | ProxyError::Origin(OriginError::Full)) {
+    if !matches!(error, ProxyError::Full | ProxyError::Origin(OriginError::Full | OriginError::NoRoom(_))) {
         tracing::warn!(
             request_id = flight.id().as_str(),
             site = flight.site_name(),

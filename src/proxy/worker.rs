@@ -2,6 +2,7 @@
 //! but the immutable routing.
 
 use super::clock::Clock;
+use super::descriptors::{Counted, Descriptors};
 use super::h1::Scratch;
 use super::in_flight::InFlight;
 use super::pool::Pool;
@@ -15,11 +16,14 @@ use crate::metrics::shard::WorkerShard;
 use crate::rewrite::{DecisionCache, Keys};
 use crate::view::{self, Inbox, OriginsView, PurgeHealthView};
 use arc_swap::{ArcSwap, Cache};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Idle connections to origins that one tick gives up, at most.
+const AT_ONCE: u64 = 16;
 
 /// What all workers share, and a reload replaces.
 #[derive(Debug)]
@@ -30,6 +34,7 @@ pub struct Shared {
     pub(super) origins: Arc<OriginsView>,
     roots: Roots,
     upstreams: Upstreams,
+    descriptors: Arc<Descriptors>,
 }
 
 impl Shared {
@@ -52,13 +57,18 @@ impl Shared {
         let upstreams = Upstreams::default();
         let routing = Routing::compile(config, &metrics, &health, &roots, &upstreams)?;
         let routing = Arc::new(ArcSwap::from_pointee(routing));
-        let origins = Arc::default();
-        Ok(Arc::new(Self { routing, metrics, health, origins, roots, upstreams }))
+        let (origins, descriptors) = (Arc::default(), Arc::default());
+        Ok(Arc::new(Self { routing, metrics, health, origins, roots, upstreams, descriptors }))
     }
 
     /// How the origins do.
     pub fn origins(&self) -> Arc<OriginsView> {
         Arc::clone(&self.origins)
+    }
+
+    /// What connections may take of the process's descriptors.
+    pub fn descriptors(&self) -> &Descriptors {
+        &self.descriptors
     }
 
     /// The routing as it is now.
@@ -130,6 +140,9 @@ pub struct Worker {
     metrics: Arc<Metrics>,
     /// Its connection counters.
     pub counters: Arc<WorkerShard>,
+    descriptors: Arc<Descriptors>,
+    /// Of those who wanted a connection to an origin: how many it has heard of.
+    heard: Cell<u64>,
 }
 
 impl Worker {
@@ -151,6 +164,8 @@ impl Worker {
             inbox: RefCell::new(Some(shared.health.freshness.join())),
             metrics: Arc::clone(&shared.metrics),
             counters: shared.metrics.worker(index),
+            descriptors: Arc::clone(&shared.descriptors),
+            heard: Cell::default(),
         })
     }
 
@@ -167,6 +182,35 @@ impl Worker {
     /// Open client connections, over all workers.
     pub fn open_connections(&self) -> u64 {
         self.metrics.open_connections()
+    }
+
+    /// How many connections of clients all workers together may have, for the sake of descriptors.
+    pub fn client_descriptors(&self) -> u64 {
+        self.descriptors.clients()
+    }
+
+    /// A descriptor for one more connection to an origin, if all workers together have one left. An idle connection of this
+    /// worker gives its own.
+    pub(super) fn origin_descriptor(&self) -> Option<Counted> {
+        let has_room = || self.metrics.origin_connections() < self.descriptors.origins();
+        if !has_room() {
+            self.pool.close_oldest();
+        }
+        has_room().then(|| Counted::one_more(&self.counters))
+    }
+
+    /// Asks the other workers to do without their idle connections, at their next tick.
+    pub(super) fn want_descriptor(&self) {
+        self.descriptors.want();
+    }
+
+    /// Closes idle connections to origins where others wait for descriptors: one for each, but not all at once.
+    pub fn give_up_descriptors(&self) {
+        let wanted = self.descriptors.wanted();
+        let waiting = wanted.wrapping_sub(self.heard.replace(wanted));
+        for _ in 0..waiting.min(AT_ONCE) {
+            self.pool.close_oldest();
+        }
     }
 
     /// Whether more requests are being answered than `limit` allows. A worker within its own share does not look at

@@ -16,19 +16,25 @@
 //! | 61 to 65 | `targets.rs`: forms of targets, fragments, default ports, `Max-Forwards` |
 //! | 66 | `bound_auth.rs`: NTLM and Negotiate |
 //! | 67, 68 | `own_limits.rs`: limits of sites and rules, large heads |
+//! | 69 | `descriptors.rs`: few descriptors |
+//! | 70 | `hand_over.rs`: two processes during an upgrade |
+//! | 71 | `certificates.rs`: when they end |
 //! | 44 | `tls.rs`: certificates, client certificates and their reload; `reload.rs`: reloads under load |
 
 // A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
 #![allow(clippy::unwrap_used)]
 
 mod bound_auth;
+mod certificates;
 mod degraded;
+mod descriptors;
 mod drain;
 mod floods;
 pub(crate) mod h2;
 mod h2_clients;
 mod h2_connections;
 mod h2_origins;
+mod hand_over;
 mod headers;
 mod interim;
 mod limits;

@@ -145,12 +145,19 @@ async fn readiness_follows_the_life_of_the_process() {
     let mut text = String::new();
     let steps: [fn(&Readiness); 5] =
         [|_| {}, Readiness::set_ready, Readiness::set_draining, Readiness::set_ready, |_| {}];
+    let ask = || Request::get("/readyz").body(Body::empty()).unwrap();
     for step in steps {
         step(&api.state.readiness);
-        let reply = api.call(Request::get("/readyz").body(Body::empty()).unwrap()).await;
+        let reply = api.call(ask()).await;
         text += &format!("{} {}\n", reply.status.as_u16(), reply.body);
     }
-    insta::assert_snapshot!(text);
+    insta::assert_snapshot!(text.replace(&format!("\"id\":{}", std::process::id()), "\"id\":ID"));
+
+    let beside = "process 4711 serves the same addresses".to_owned();
+    api.state.readiness.set_beside(Some(beside.clone()));
+    assert_eq!(api.call(ask()).await.json()["degraded"][1], beside);
+    api.state.readiness.set_beside(None);
+    assert!(!api.call(ask()).await.body.contains(&beside));
 }
 
 #[tokio::test]

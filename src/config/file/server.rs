@@ -58,7 +58,7 @@ pub struct Certificate {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Open client connections, at least 1; then 503 and, when many more come, no answer. Each takes a file descriptor,
-    /// and so does its connection to the origin.
+    /// and so does its connection to the origin: fewer are served where the process may not open so many files.
     #[schemars(range(min = 1))]
     pub connections: u32,
     /// Requests that are being answered, at least 1; then 503.

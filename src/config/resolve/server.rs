@@ -87,6 +87,9 @@ fn certificate(file: &file::Certificate, at: &At<'_>) -> Certificate {
 /// What a TLS listener would find out at its start: unreadable files, and a key of another certificate.
 pub(super) fn check_certificate(certificate: &Certificate, at: &At<'_>) {
     let chain = at.key("cert").ok(chain(&certificate.cert));
+    if let Some(chain) = &chain {
+        at.key("cert").certificates(&certificate.cert, chain);
+    }
     let key = at.key("key").ok(key(&certificate.key));
     if let (Some(chain), Some(key)) = (chain, key) {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -99,7 +102,9 @@ pub(super) fn check_certificate(certificate: &Certificate, at: &At<'_>) {
 /// A file of authorities that can be read.
 pub(super) fn authorities(path: &str, at: &At<'_>) -> Option<PathBuf> {
     let path = at.path(path);
-    at.ok(chain(&path)).map(|_| path)
+    let authorities = at.ok(chain(&path))?;
+    at.certificates(&path, &authorities);
+    Some(path)
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

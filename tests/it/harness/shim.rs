@@ -123,6 +123,18 @@ impl Shim {
         });
     }
 
+    /// Starts another one with the same configuration, which is to take its place; `notify` is told what a service manager is.
+    pub fn successor(&self, notify: &std::path::Path) -> Process {
+        let mut command = serve(&self.config);
+        command.arg("--take-over").env("NOTIFY_SOCKET", notify);
+        Process::start("successor", command, self.dir.path())
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Waits until it has ended by itself.
     pub fn wait_until_ended(&mut self) {
         self.process.wait_until_ended();

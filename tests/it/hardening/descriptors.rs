@@ -1,0 +1,67 @@
+//! Few descriptors, and clients that need more connections to origins than there are: a client of HTTP/2 needs one for each
+//! of its requests.
+
+use super::program::{Place, Program};
+use super::*;
+use crate::harness::HOST;
+use crate::harness::eventually;
+use std::process::Command;
+use std::sync::mpsc::channel;
+
+const STREAMS: u32 = 100;
+/// What of 256 files is for connections to origins (`src/listen/files.rs`).
+const ORIGINS: u64 = 56;
+
+fn few_files(_: &Place, program: Command) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 256; exec \"$0\" \"$@\""]).arg(program.get_program());
+    for (name, _) in program.get_envs() {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Without a descriptor for one more connection to the origin a request waits, and is then told to come again; and the
+/// origin is not blamed.
+#[test]
+fn r69_requests_without_a_descriptor_for_their_origin_wait_and_get_503() {
+    let (go, gate) = channel::<()>();
+    let gate = Mutex::new(gate);
+    let origin = Origin::playing(move |served| {
+        while served.request().is_some() {
+            // Until the test lets go of the other end.
+            let _ = gate.lock().unwrap().recv();
+            served.wire.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+    });
+    let program = Program::start_with(few_files, |place| {
+        format!(
+            "[server]\nlisten = [\"{}\"]\nworkers = 2\n[server.limits]\norigin_connect_timeout = \"500ms\"\n\
+             origin_max_fails = 1\n[admin]\nlisten = \"{}\"\nhosts = [\"{HOST}\"]\n[store]\nurl = \"sqlite:store.db\"\n\
+             [[sites]]\nname = \"www\"\nhosts = [\"www.example.com\"]\norigin = \"http://{}\"\n",
+            place.address, place.admin, origin.address
+        )
+    });
+    let mut client = h2::Client::connect(program.address);
+    for stream in 0..STREAMS {
+        client.request(1 + 2 * stream, &h2::request("GET", "/", "www.example.com"), true);
+    }
+    let no_room = "origin_shim_origin_errors_total{site=\"www\",kind=\"no-room\"}";
+    let refused = eventually("all that find no room are told, and the rest waits for the origin", || {
+        let refused = program.metric(no_room);
+        let waiting = program.metric("origin_shim_requests_in_flight");
+        (waiting == ORIGINS && refused + waiting == u64::from(STREAMS)).then_some(refused)
+    });
+    drop(go);
+    let mut statuses: Vec<_> = (0..STREAMS).map(|stream| client.status(1 + 2 * stream)).collect();
+    statuses.sort_unstable();
+    let ok = statuses.iter().filter(|status| **status == 200).count() as u64;
+    assert_eq!((ok, statuses.last()), (u64::from(STREAMS) - refused, Some(&503)), "{statuses:?}");
+    // Nobody takes the origin for a bad one, and its idle connections are there for the next.
+    let mut other = Wire::connect(program.address);
+    assert_eq!(status(&other.request(&get("/")).0), 200);
+    let ready = crate::harness::http::Request::get("/readyz").send(program.admin);
+    assert!(!ready.text().contains("avoided"), "{}", ready.text());
+    assert!(program.output().contains("all descriptors for them are in use"), "{}", program.output());
+    println!("{STREAMS} requests of one client, ulimit -n 256: {ok} x 200, {refused} x 503");
+}

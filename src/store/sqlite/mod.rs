@@ -104,10 +104,12 @@ impl SqliteStore {
         let (writer, counter) = (held(writer), commits.clone());
         running.push(spawn("store-write", move || threads::write(place, writer, to_write, &counter))?);
         for (number, reader) in readers.into_iter().enumerate() {
-            let (name, queue) =
-                if number == 0 { ("store-read", &to_read) } else { ("store-browse", &to_browse) };
+            let (name, queue, whom) = match number {
+                0 => ("store-read", &to_read, For::Workers),
+                _ => ("store-browse", &to_browse, For::People),
+            };
             let (reader, queue) = (held(reader), Arc::clone(queue));
-            running.push(spawn(name, move || threads::read(reader, &queue))?);
+            running.push(spawn(name, move || threads::read(reader, &queue, whom))?);
         }
         let access = Access::Threads(Threads { queues: Some(Queues { write, read, browse }), running });
         Ok(Self { access, commits, vitals: StoreVitals::new(lives), installation })

@@ -111,10 +111,12 @@ impl SqliteStore {
             threads::write((place, &marks), writer, to_write, &counter);
         })?;
         for (number, reader) in readers.into_iter().enumerate() {
-            let (name, queue) =
-                if number == 0 { ("store-read", &to_read) } else { ("store-browse", &to_browse) };
+            let (name, queue, whom) = match number {
+                0 => ("store-read", &to_read, For::Workers),
+                _ => ("store-browse", &to_browse, For::People),
+            };
             let (reader, queue) = (held(reader), Arc::clone(queue));
-            threads.push(spawn(name, move || threads::read(reader, &queue))?);
+            threads.push(spawn(name, move || threads::read(reader, &queue, whom))?);
         }
         let queues = Some(Queues { write, read, browse });
         let access = Access::Threads(Threads { queues, writer: Some(writer), readers: threads });

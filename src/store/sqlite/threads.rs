@@ -3,6 +3,7 @@
 //! fails alone; nobody is answered before the commit, and if that fails, everybody hears so.
 
 use super::super::StoreError;
+use super::For;
 use super::guard::Guard;
 use super::mark::{self, Mark};
 use super::place::Place;
@@ -11,6 +12,8 @@ use rusqlite::Connection;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// Verbs that may wait for a thread; further callers wait for room.
@@ -153,15 +156,24 @@ pub(super) fn write(
     }
 }
 
-/// Reads until every sender is gone and the queue is empty.
-pub(super) fn read(mut held: Held, queue: &Shared) {
+/// The longest rest after a read.
+const REST: Duration = Duration::from_millis(50);
+
+/// Reads until every sender is gone and the queue is empty. Who reads for people rests after each read for as long as that took:
+/// the log is begun anew only while nobody reads (<https://sqlite.org/wal.html>, "Avoiding Excessively Large WAL Files"), and others
+/// need the processor.
+pub(super) fn read(mut held: Held, queue: &Shared, whom: For) {
     let Ok(_ending) = held.life.begin(&mut held.connection) else { return };
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(command) = next else { return };
         held.life.gets_on();
+        let began = Instant::now();
         look(&held.connection, command);
         held.life.rests();
+        if matches!(whom, For::People) {
+            thread::sleep(began.elapsed().min(REST));
+        }
     }
 }
 

@@ -205,6 +205,32 @@ fn fields_that_mean_nothing() {
     }
 }
 
+/// Where it is not known which CDN asked, the same page is written in the words of each that may have.
+#[test]
+fn who_may_have_asked_is_no_detail() {
+    let site = Policy { tags: TagPolicy { path: true, site: true, sections: 0 }, ..site() };
+    let mut cache = DecisionCache::default();
+    let request = RequestFacts {
+        method: &Method::GET,
+        path: "/",
+        authorization: false,
+        bound: false,
+        cookie: false,
+        asked: Asked { scheme: None, host: "www.example.com", query: None },
+    };
+    let mut write = |cdns: [CdnType; 2]| {
+        let dialects = cdns.map(dialect);
+        let edge = Edge { dialects: &dialects, fallback: Some(Reason::CdnInDispute), guard: None };
+        let mut headers = get(&["cache-control: max-age=60"]).headers;
+        cache.rewrite((1, &site), request, edge, StatusCode::OK, &mut headers);
+        headers
+    };
+    for _ in 0..4 {
+        assert!(write([Fastly, Cloudfront]).get("cache-tag").is_none());
+        assert!(write([Fastly, CdnType::Cloudflare]).get("cache-tag").is_some());
+    }
+}
+
 #[test]
 fn large_responses_are_not_kept() {
     let tags =

@@ -63,7 +63,7 @@ fn a_store_that_cannot_be_opened_says_why() {
 async fn an_older_file_is_brought_to_this_version() {
     let (_directory, path) = file();
     let old = Connection::open(&path).unwrap();
-    old.execute_batch(include_str!("schema.sql")).unwrap();
+    old.execute_batch(include_str!("../schema.sql")).unwrap();
     old.pragma_update(None, "application_id", open::APPLICATION).unwrap();
     old.pragma_update(None, "user_version", 1).unwrap();
     old.execute_batch(

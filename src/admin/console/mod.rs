@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 
-const PAGE: &str = include_str!("console/page.html");
-const STYLE: &str = include_str!("console/style.css");
-const SCRIPT: &str = include_str!("console/script.js");
+const PAGE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
 
 /// The page, and what its browser may do: run this script, show this style, call this API, nothing else.
 static CONSOLE: LazyLock<(String, String)> = LazyLock::new(|| {

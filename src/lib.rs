@@ -30,13 +30,9 @@ mod failpoint;
 // The control plane, in the order of a purge.
 pub mod admin;
 pub mod cdn;
-pub mod events;
+pub mod delivery;
 pub mod purge;
 pub mod store;
-pub mod worker;
-
-// What AEM keeps of a site, read into a configuration.
-pub mod aem;
 
 // How people are told.
 mod terminal;

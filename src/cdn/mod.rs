@@ -11,7 +11,6 @@ mod akamai;
 mod cloudflare;
 mod cloudfront;
 mod credentials;
-mod edgegrid;
 mod fastly;
 mod identity;
 mod mac;
@@ -21,7 +20,6 @@ mod pack;
 mod rate;
 mod reply;
 mod send;
-mod sigv4;
 mod varnish;
 
 #[cfg(test)]

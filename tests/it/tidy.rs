@@ -5,13 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom (besides itself), from the bottom up. `app`, `cli`, `demo` and `main` stand on top of all.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("causes", &[]),
     ("failpoint", &[]),
     ("terminal", &[]),
     ("head", &[]),
     ("rewrite", &["head"]),
-    ("aem", &["rewrite"]),
     ("config", &["rewrite"]),
     ("view", &["rewrite", "config"]),
     ("metrics", &["rewrite", "config"]),
@@ -21,10 +20,9 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("explain", &["head", "rewrite", "config", "view", "metrics", "proxy"]),
     ("cdn", &["causes", "rewrite", "config", "metrics"]),
     ("purge", &["rewrite", "config", "metrics", "cdn"]),
-    ("events", &["rewrite", "config", "purge"]),
     ("store", &["causes", "failpoint", "rewrite", "config", "metrics", "cdn", "purge"]),
     (
-        "worker",
+        "delivery",
         &[
             "causes",
             "failpoint",
@@ -55,9 +53,8 @@ const MAY_USE: [(&str, &[&str]); 19] = [
             "explain",
             "cdn",
             "purge",
-            "events",
             "store",
-            "worker",
+            "delivery",
         ],
     ),
 ];

@@ -7,7 +7,7 @@ use super::names;
 use super::pack::{Group, pack};
 use super::{
     Adapter, Batch, Capabilities, Classified, Counted, ItemKind, RateHint, Reply, RequestError, SignContext,
-    Verdict, edgegrid, message,
+    Verdict, message,
 };
 use crate::config::AkamaiNetwork;
 use crate::config::secret::Secret;
@@ -19,6 +19,7 @@ use serde_json::json;
 use std::time::Duration;
 
 mod credentials;
+mod edgegrid;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use super::names as shared;
 use super::pack::{Group, cost, pack};
 use super::{
     Adapter, Batch, Capabilities, Classified, Completion, Item, ItemKind, Reply, RequestError, SignContext,
-    Verdict, message, sigv4,
+    Verdict, message,
 };
 use crate::config::secret::Secret;
 use crate::rewrite::CdnType;
@@ -22,6 +22,7 @@ mod completion;
 mod config;
 mod credentials;
 mod names;
+mod sigv4;
 mod xml;
 
 #[cfg(test)]

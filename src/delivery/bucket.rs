@@ -25,6 +25,7 @@ impl Bucket {
     }
 
     /// How many tokens can be reserved now; negative after more was taken than there was.
+    #[cfg(test)]
     pub fn available(&self, now: i64) -> f64 {
         if now < self.empty_until { 0.0 } else { self.unspent(now) - self.reserved }
     }

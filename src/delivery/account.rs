@@ -1,8 +1,8 @@
 //! The account of one or more CDNs: its token buckets, what is under way, and how far its clock is from ours. Whoever
 //! makes a call ready reserves first; a [`Reservation`] that is not spent goes back by itself.
 
+use super::bucket::Bucket;
 use crate::cdn::{Ceiling, Limit, RateHint, Rates};
-use crate::purge::Bucket;
 use crate::store::{NewWork, SavedRate};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,10 +1,10 @@
 //! `GET /v1/events`: one listener, from its first event to its last.
 
-use super::State;
-use super::auth::Caller;
-use super::events::{Event, HealthEvent, LaggedEvent, frame, healths};
-use super::problem::{Kind, Problem};
-use super::shares::{Full, Share, Who};
+use super::{Event, HealthEvent, LaggedEvent, frame, healths};
+use crate::admin::State;
+use crate::admin::auth::Caller;
+use crate::admin::problem::{Kind, Problem};
+use crate::admin::shares::{Full, Share, Who};
 use crate::config::Scope;
 use axum::body::{Body, Bytes};
 use axum::extract;
@@ -22,17 +22,17 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 /// Streams at the same time.
-pub(super) const STREAMS: usize = 32;
+pub(in crate::admin) const STREAMS: usize = 32;
 /// Of them with one token, and from one address.
-pub(super) const PER_TOKEN: usize = 8;
-pub(super) const PER_ADDRESS: usize = 16;
+pub(in crate::admin) const PER_TOKEN: usize = 8;
+pub(in crate::admin) const PER_ADDRESS: usize = 16;
 /// Events on their way to one client; further ones wait in the ring.
 const UNDER_WAY: usize = 16;
 /// After this long without an event: a comment, so that nobody in between takes the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// `GET /v1/events`
-pub(super) async fn events(
+pub(in crate::admin) async fn events(
     extract::State(state): extract::State<Arc<State>>,
     extract::Extension(caller): extract::Extension<Caller>,
 ) -> Result<Response, Problem> {

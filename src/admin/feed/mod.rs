@@ -1,6 +1,9 @@
 //! What happens, told to whoever listens at `GET /v1/events`: written once, kept in one ring for all. A listener that falls
 //! behind loses the oldest, and is told how many.
 
+pub(super) mod poll;
+pub(super) mod stream;
+
 use super::json::{Purge, rfc3339};
 use super::{CdnHealth, State, sites};
 use crate::config::Site;

@@ -2,8 +2,8 @@
 //! (<https://techdocs.akamai.com/developer/docs/authenticate-with-edgegrid>).
 //! Proved by the test cases of Akamai's own client (`tests/vectors/edgegrid.json`).
 
-use super::mac::hmac_sha256;
-use super::names;
+use crate::cdn::mac::hmac_sha256;
+use crate::cdn::names;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_test_cases_of_akamais_client() {
-        let vectors: Vectors = serde_json::from_str(include_str!("../../tests/vectors/edgegrid.json"))
+        let vectors: Vectors = serde_json::from_str(include_str!("../../../tests/vectors/edgegrid.json"))
             .expect("the vectors are JSON");
         let headers_to_sign: Vec<&str> = vectors.headers_to_sign.iter().map(String::as_str).collect();
         let signer = Signer {

@@ -1,11 +1,11 @@
 //! A CDN that is only a closure, an engine on a paused clock, and a store in memory: nothing here takes real time.
 
-use super::super::*;
 use crate::cdn::{
     Adapter, Batch, Capabilities, Classified, Completion, Identity, Item, ItemKind, Progress, RequestError,
     SignContext, Verdict,
 };
 use crate::config::{Admin, Config, Server, Site};
+use crate::delivery::*;
 use crate::purge::{PurgeRequest, plan, testing};
 use crate::rewrite::CdnType;
 use crate::store::{CdnKey, Claim, NewPurge, PurgeView, SqliteStore, Store, StoreHealth, Watched};

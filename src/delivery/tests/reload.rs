@@ -131,7 +131,7 @@ async fn purges_of_a_cdn_that_is_gone_say_so_and_fail_when_retries_would_end() {
         gone.until_state(id, State::Paused).await;
         let job = gone.purge(id).await.jobs.remove(0);
         assert_eq!(job.attempts.len(), 1, "{id}");
-        assert_eq!(job.attempts[0].0.message, super::super::orphans::WHY);
+        assert_eq!(job.attempts[0].0.message, crate::delivery::orphans::WHY);
     }
     // A restart tells nothing twice.
     engine.stop().await;
@@ -143,7 +143,7 @@ async fn purges_of_a_cdn_that_is_gone_say_so_and_fail_when_retries_would_end() {
     for id in ["all", "p1"] {
         let job = gone.purge(id).await.jobs.remove(0);
         assert_eq!((job.state, job.unacknowledged), (State::Failed, true), "{id}");
-        assert_eq!(job.attempts.last().unwrap().0.message, super::super::orphans::WHY);
+        assert_eq!(job.attempts.last().unwrap().0.message, crate::delivery::orphans::WHY);
     }
     let status = gone.store.status().await.unwrap().remove(0);
     assert_eq!((status.jobs, status.pending, status.failed), (1, 1, 2));

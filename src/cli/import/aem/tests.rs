@@ -3,8 +3,9 @@
 use super::*;
 use crate::cdn;
 use crate::config::{self, Loaded};
-use crate::events::{self, Event};
 use crate::purge::plan;
+use crate::purge::publish;
+use crate::purge::publish::Event;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -166,7 +167,7 @@ fn what_is_imported_can_be_used() {
         );
 
         let event = Event { event: "publish".into(), paths: vec!["/a".into()], ..Event::default() };
-        let request = events::purge_of(site, &event).unwrap();
+        let request = publish::purge_of(site, &event).unwrap();
         let jobs = plan(site, &|cdn| cdn::build(cdn).capabilities(), &request).unwrap();
         let items: Vec<_> = jobs[0].items.iter().map(|item| item.value.as_str()).collect();
         let project = site.policy.aem.as_ref().unwrap();

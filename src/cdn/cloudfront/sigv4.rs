@@ -2,7 +2,7 @@
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
 //! Proved by the signing test suite that AWS publishes (`tests/vectors/sigv4.json`).
 
-use super::mac::hmac_sha256;
+use crate::cdn::mac::hmac_sha256;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_aws_signing_test_suite() {
-        let cases: Vec<Case> = serde_json::from_str(include_str!("../../tests/vectors/sigv4.json"))
+        let cases: Vec<Case> = serde_json::from_str(include_str!("../../../tests/vectors/sigv4.json"))
             .expect("the vectors are JSON");
         assert_eq!(cases.len(), 41);
         for case in cases {

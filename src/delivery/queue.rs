@@ -4,7 +4,8 @@
 use super::account::{Load, Wait};
 use super::backoff::backoff;
 use super::call::Call;
-use super::choose::{self, Next};
+use super::choose;
+use super::choose::Next;
 use super::escalate::Escalation;
 use super::target::Target;
 use super::watch::WATCH;

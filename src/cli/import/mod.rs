@@ -1,7 +1,9 @@
 //! `origin-shim import`: the configuration of another system becomes one of the shim.
 
-use crate::aem::{self, Imported, Origin};
+pub mod aem;
+
 use crate::terminal;
+use aem::{Imported, Origin};
 use anyhow::Context;
 use std::fmt::Write as _;
 use std::fs::File;

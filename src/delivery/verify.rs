@@ -4,7 +4,8 @@
 
 use super::backoff::backoff;
 use super::milliseconds;
-use super::sample::{self, Copy, Page};
+use super::sample;
+use super::sample::{Copy, Page};
 use super::target::{Shared, Target};
 use crate::store::{EndedJob, PurgeView, Verification};
 use std::collections::HashMap;

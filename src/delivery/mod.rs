@@ -10,6 +10,7 @@
 mod account;
 mod answer;
 mod backoff;
+mod bucket;
 mod call;
 mod check;
 mod choose;

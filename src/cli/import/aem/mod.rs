@@ -15,7 +15,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use error::{ImportError, Problem};
+pub use error::ImportError;
 pub use origin::{Origin, OriginError};
 
 use cdn::Imports;

@@ -1,12 +1,14 @@
 //! Starts, watches and stops the tasks of every CDN.
 
 use super::account::{Account, Load};
-use super::naming::{self, Naming};
+use super::naming;
+use super::naming::Naming;
 use super::orphans::Orphan;
 use super::take_over;
 use super::target::{Shared, Target};
 use super::targets::Targets;
-use super::watch::{self as look_after, age};
+use super::watch as look_after;
+use super::watch::age;
 use super::{Observer, TellBoot, TellTime, Transport, check, completion, milliseconds, queue, verify};
 use crate::cdn::{Adapter, Rates, rates};
 use crate::config::{Cdn, Config, Site};

@@ -1,9 +1,9 @@
 //! What nobody tells by itself is looked at: the health of each CDN, and, while somebody listens, what the newest purges are
 //! doing. Their ends come from the workers (`Events::job_ended`).
 
-use super::State;
-use super::events::{JobEvent, healths};
-use super::json::rfc3339;
+use super::{JobEvent, healths};
+use crate::admin::State;
+use crate::admin::json::rfc3339;
 use crate::purge::State as PurgeState;
 use crate::store::Filter;
 use crate::view::wall_ms;
@@ -20,7 +20,7 @@ const PURGES: usize = 50;
 type Jobs = HashMap<(String, String), JobEvent>;
 
 /// Looks for ever.
-pub(super) async fn poll(state: Arc<State>) {
+pub(in crate::admin) async fn poll(state: Arc<State>) {
     let mut before = Jobs::default();
     loop {
         state.events.healths(&healths(&state));
@@ -51,7 +51,7 @@ fn tell_changes(before: &Jobs, now: &Jobs, state: &State) {
 async fn jobs(state: &State) -> Option<Jobs> {
     let filter = Filter { limit: PURGES, ..Filter::default() };
     let listing = state.store().ok()?.list(filter);
-    let purges = tokio::time::timeout(super::STORE_TIMEOUT, listing).await.ok()?.ok()?.purges;
+    let purges = tokio::time::timeout(crate::admin::STORE_TIMEOUT, listing).await.ok()?.ok()?.purges;
     let at = rfc3339(wall_ms());
     let jobs = purges.into_iter().flat_map(|purge| {
         let at = at.clone();

@@ -6,8 +6,13 @@
 pub mod shard;
 
 mod collect;
+mod labels;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use labels::{
+    File, OriginState, ReloadResult, SiteCdn, SiteCdnOutcome, SiteCdnSeen, SiteState, site_cdn,
+    site_cdn_outcome,
+};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -60,49 +65,6 @@ pub struct Metrics {
     audit_lines_lost: Counter,
     origin_addresses: Family<OriginState, Gauge>,
     certificates: Family<File, Gauge>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SiteState {
-    site: String,
-    state: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SiteCdn {
-    site: String,
-    cdn: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SiteCdnOutcome {
-    site: String,
-    cdn: String,
-    outcome: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SiteCdnSeen {
-    site: String,
-    cdn: String,
-    seen: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OriginState {
-    site: String,
-    origin: String,
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct File {
-    file: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReloadResult {
-    result: &'static str,
 }
 
 impl Metrics {
@@ -418,14 +380,6 @@ fn reloads() -> Family<ReloadResult, Counter> {
         drop(family.get_or_create(&ReloadResult { result }));
     }
     family
-}
-
-fn site_cdn(site: &str, cdn: &str) -> SiteCdn {
-    SiteCdn { site: site.into(), cdn: cdn.into() }
-}
-
-fn site_cdn_outcome(site: &str, cdn: &str, outcome: &str) -> SiteCdnOutcome {
-    SiteCdnOutcome { site: site.into(), cdn: cdn.into(), outcome: outcome.into() }
 }
 
 #[cfg(test)]

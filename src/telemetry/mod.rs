@@ -101,7 +101,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// Logs by this filter from now on: a level, or levels by part, such as `warn,origin_shim::worker=debug`.
+/// Logs by this filter from now on: a level, or levels by part, such as `warn,origin_shim::delivery=debug`.
 pub fn set_filter(directives: &str) -> Result<(), TelemetryError> {
     let filter = checked(directives).map_err(TelemetryError::Filter)?;
     let log = LOG.get().ok_or(TelemetryError::NoLog)?;

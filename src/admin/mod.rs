@@ -68,10 +68,11 @@ pub use untagged::Untagged;
 
 use crate::cdn::Sender;
 use crate::config::{Config, Site};
+use crate::guard::Freshness;
 use crate::metrics::Metrics;
 use crate::purge::{JobPlan, PurgeRequest};
 use crate::store::{Store, StoreError};
-use crate::view::{Freshness, OriginsView};
+use crate::view::OriginsView;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::Request;

@@ -49,7 +49,7 @@ pub struct Parts {
     pub observer: Arc<dyn Observer>,
     /// The machine's clock, for what people are shown and CDNs are told.
     pub wall: TellTime,
-    /// The steady clock, by which everything waits ([`crate::view::Clock::steady_ms`]).
+    /// The steady clock, by which everything waits ([`crate::guard::Clock::steady_ms`]).
     pub steady: TellTime,
     /// What tells which run of the machine this is.
     pub boot: TellBoot,

@@ -10,10 +10,11 @@ use crate::cdn::{
     Adapter, Capabilities, Counted, Identity, Item, ItemKind, Rates, Reply, SignContext, rates,
 };
 use crate::config::{Cdn, Mode, Site};
+use crate::guard::{Clock, Freshness};
 use crate::purge::{Means, State, widest};
 use crate::rewrite::{CdnType, Policy};
 use crate::store::{CdnKey, EndedJob, Now, QueueStatus, Store, StoreHealth};
-use crate::view::{Clock, Freshness, PurgeHealth};
+use crate::view::PurgeHealth;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

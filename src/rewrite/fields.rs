@@ -6,7 +6,7 @@ use super::dialect::{
     AKAMAI_CACHE_CONTROL, ANY_CDN_CACHE_CONTROL, CACHE_TAG, CLOUDFLARE_CDN_CACHE_CONTROL, EDGE_CACHE_TAG,
     EDGE_CONTROL, SURROGATE_CONTROL, SURROGATE_KEY, X_SURROGATE_KEY, XKEY,
 };
-use crate::head::{Headers, Known};
+use crate::http::head::{Headers, Known};
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA, SET_COOKIE, VARY};
 use http::{HeaderName, HeaderValue};
 

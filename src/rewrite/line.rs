@@ -4,7 +4,7 @@ use super::cache_control::{Name, directives};
 use super::dialect::Syntax;
 use super::fields::{Field, Fields};
 use super::origin::is_dictionary;
-use crate::head::{FieldLine, LineCache};
+use crate::http::head::{FieldLine, LineCache};
 use http::{HeaderName, HeaderValue};
 use std::cell::RefCell;
 use std::rc::Rc;

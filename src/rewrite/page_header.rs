@@ -4,7 +4,7 @@
 
 use super::edits::Edits;
 use super::{CdnType, Dialect};
-use crate::head::FieldLine;
+use crate::http::head::FieldLine;
 use http::{HeaderName, HeaderValue};
 use std::rc::Rc;
 

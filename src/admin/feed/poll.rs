@@ -4,9 +4,9 @@
 use super::{JobEvent, healths};
 use crate::admin::State;
 use crate::admin::json::rfc3339;
+use crate::guard::wall_ms;
 use crate::purge::State as PurgeState;
 use crate::store::Filter;
-use crate::view::wall_ms;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

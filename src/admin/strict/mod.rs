@@ -5,12 +5,12 @@
 //! why: so the refusal is written where it belongs, after the answers to all that came before.
 
 use crate::config::Limits;
-use crate::head::LineCache;
+use crate::http::h1::chunked::{ChunkedError, Decoded};
+use crate::http::h1::decoder::BodyDecoder;
+use crate::http::head::LineCache;
+use crate::http::head::limits;
 use crate::listen::http1::request::{HeadLimits, Reader};
 use crate::proxy::error::ProxyError;
-use crate::proxy::h1;
-use crate::proxy::h1::chunked::{ChunkedError, Decoded};
-use crate::proxy::h1::decoder::BodyDecoder;
 use crate::proxy::inbound;
 use crate::proxy::key_fields::KeyFields;
 use bytes::{Buf, BytesMut};
@@ -156,7 +156,7 @@ fn head(
     };
     let host = inbound::check(&request.head, &KeyFields::of(&request.head.headers), &LIMITS)?;
     let host = host.to_str().map_err(|_| ProxyError::BadRequest("the Host is not legal"))?.to_owned();
-    let trailers = h1::head::HeadLimits { fields: HEADS.fields, bytes: HEADS.bytes };
+    let trailers = limits::HeadLimits { fields: HEADS.fields, bytes: HEADS.bytes };
     Ok(Some((head, host, BodyDecoder::new(request.framing, trailers))))
 }
 

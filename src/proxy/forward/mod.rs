@@ -2,13 +2,13 @@
 //! go from the client's head to the wire as they are; nothing is rebuilt.
 
 use super::error::ProxyError;
-use super::hop;
 use super::key_fields::KeyFields;
 use super::own_name::OwnName;
 use super::peer::{Peer, RequestId};
 use super::peer_lines::PeerLines;
 use super::trailers;
-use crate::head::{FieldLine, Headers, Known, Line, RequestHead};
+use crate::http::head::{FieldLine, Headers, Known, Line, RequestHead};
+use crate::http::hop;
 use http::{HeaderName, HeaderValue, Method, Version, header};
 use std::rc::Rc;
 

@@ -4,10 +4,10 @@
 //! request elsewhere would take the rest for another one's (RFC 9112 §11.2). What a request asks for is judged later, in
 //! `proxy/inbound.rs`.
 
-use crate::head::{Beginning, FieldLine, Headers, Known, LineCache, RequestHead};
+use crate::http::h1::framing::{Framing, Persistence, content_length};
+use crate::http::h1::lines::Lines;
+use crate::http::head::{Beginning, FieldLine, Headers, Known, LineCache, RequestHead};
 use crate::proxy::error::ProxyError;
-use crate::proxy::h1::framing::{Framing, Persistence, content_length};
-use crate::proxy::h1::lines::Lines;
 use crate::proxy::target;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Version};

@@ -8,9 +8,8 @@
 pub mod outlet;
 mod waiting;
 
-use super::worker::Worker;
+use super::{Clock, Found, Question, Report};
 use crate::rewrite::{CdnTypes, Provenance};
-use crate::view::{Found, Question, Report};
 use outlet::{Left, Outlet};
 use slab::Slab;
 use std::cell::RefCell;
@@ -86,15 +85,16 @@ struct Unknown {
 /// A response of a worker that is on its way as long as this is kept, and then until it has arrived.
 #[derive(Debug)]
 pub struct Ticket {
-    worker: Rc<Worker>,
+    register: Rc<InFlight>,
+    time: Clock,
     number: Number,
     outlet: Option<Rc<Outlet>>,
 }
 
 impl Ticket {
     /// A response sets out.
-    pub(super) fn new(worker: &Rc<Worker>, response: Response) -> Self {
-        Self { worker: Rc::clone(worker), number: worker.in_flight.begin(response), outlet: None }
+    pub fn new(register: &Rc<InFlight>, time: Clock, response: Response) -> Self {
+        Self { register: Rc::clone(register), time, number: register.begin(response), outlet: None }
     }
 
     /// It leaves by this connection, none of whose bytes are the response's before. The ticket is given back when all of them
@@ -109,7 +109,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let outlet = self.outlet.as_ref();
-        self.worker.in_flight.end(self.number, outlet, self.worker.time.now_ms());
+        self.register.end(self.number, outlet, self.time.now_ms());
     }
 }
 
@@ -308,9 +308,9 @@ mod tests {
     use super::outlet::Sent;
     use super::outlet::testing::FakeQueue;
     use super::*;
+    use crate::guard::JobItems;
     use crate::rewrite::keys::path_key;
     use crate::rewrite::{CdnType, Keys};
-    use crate::view::JobItems;
     use tokio::sync::mpsc::{self, UnboundedReceiver};
 
     /// How long a client may take nothing.

@@ -4,9 +4,9 @@
 use super::outlet::Sent;
 use super::outlet::testing::FakeQueue;
 use super::*;
+use crate::guard::JobItems;
 use crate::rewrite::CdnType;
 use crate::rewrite::keys::{path_key, testing};
-use crate::view::JobItems;
 use proptest::prelude::*;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 

@@ -3,7 +3,7 @@
 
 use super::scratch::{Scratch, Size};
 use super::{MAX_READ_BYTES, READ_BYTES};
-use crate::head::LineCache;
+use crate::http::head::LineCache;
 use bytes::BytesMut;
 use std::io;
 use std::pin::pin;

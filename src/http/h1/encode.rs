@@ -1,7 +1,7 @@
 //! A request on its way to bytes (RFC 9112 §3, §6, §7.1).
 
 use super::framing::{Framing, content_length, has_token};
-use crate::head::{Known, Line};
+use crate::http::head::{Known, Line};
 use bytes::BytesMut;
 use http::Method;
 
@@ -139,7 +139,7 @@ pub const BODY_END: &[u8] = b"0\r\n\r\n";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::FieldLine;
+    use crate::http::head::FieldLine;
     use crate::proxy::fixture;
 
     fn encode(

@@ -1,7 +1,6 @@
 //! Hop-by-hop headers (RFC 9110 §7.6.1): what ends at this hop, in both directions.
 
-use crate::head::{Headers, Known};
-use crate::rewrite::Dialect;
+use super::head::{Headers, Known};
 use http::{HeaderName, HeaderValue};
 
 /// Whether a header belongs to the connection it came on, whatever `Connection` says.
@@ -55,9 +54,7 @@ pub fn is_protected_in_request(name: &str) -> bool {
 
 /// The same for responses: without these a private page could look public, an old one new, and a tagged one untagged.
 fn is_protected_in_response(name: &HeaderName) -> bool {
-    Dialect::carries_lifetimes(name)
-        || Dialect::carries_tags(name)
-        || name.as_str().ends_with("cache-control")
+    name.as_str().ends_with("cache-control")
         || matches!(
             Known::of(name.as_str()),
             Known::Age | Known::Date | Known::Vary | Known::Etag | Known::Pragma | Known::Expires
@@ -67,13 +64,13 @@ fn is_protected_in_response(name: &HeaderName) -> bool {
 }
 
 /// Removes from a response what ends at this hop. A nomination of a protected header is ignored; `is_read` tells which are
-/// besides those that always are.
+/// protected besides those of HTTP itself: those that caches read.
 pub fn strip_response(headers: &mut Headers, is_read: impl Fn(&HeaderName) -> bool) {
     strip_response_but(None, headers, is_read);
 }
 
 /// The same, where one of the fixed ones may be said again at this hop. Tells what was nominated.
-pub(super) fn strip_response_but(
+pub fn strip_response_but(
     kept: Option<Known>,
     headers: &mut Headers,
     is_read: impl Fn(&HeaderName) -> bool,
@@ -96,7 +93,7 @@ mod tests {
     fn responses_lose_fixed_and_nominated_headers() {
         let check = |before: &[(&str, &str)], after: &[(&str, &str)]| {
             let mut headers = fixture::headers(before);
-            strip_response(&mut headers, |name| name == "x-own-tags");
+            strip_response(&mut headers, |name| ["x-own-tags", "xkey", "cache-tag"].contains(&name.as_str()));
             assert_eq!(fixture::lines(&headers), after);
         };
         check(&[("etag", "1"), ("x-a", "1")], &[("etag", "1"), ("x-a", "1")]);

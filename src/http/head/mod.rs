@@ -4,6 +4,7 @@
 //! for that costs more than everything else that is done to a head. The limits on heads keep the list short.
 
 pub mod known;
+pub mod limits;
 pub mod line;
 pub mod line_cache;
 pub mod map_cache;

@@ -1,7 +1,7 @@
 //! The chunked coding (RFC 9112 §7.1) of a response body, decoded without copying.
 
-use super::head::HeadLimits;
 use super::trailers::Section;
+use crate::http::head::limits::HeadLimits;
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 

@@ -1,6 +1,6 @@
 //! The lines of a head, in requests and in responses.
 
-use crate::head::{Beginning, FieldLine, LineCache};
+use crate::http::head::{Beginning, FieldLine, LineCache};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;

@@ -3,7 +3,7 @@
 
 use super::Response;
 use super::waiting::Waiting;
-use crate::view::Report;
+use crate::guard::Report;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;

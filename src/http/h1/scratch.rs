@@ -1,7 +1,7 @@
 //! What the connections of one worker share, so that an exchange allocates little and parses nothing twice.
 
 use super::{MAX_READ_BYTES, READ_BYTES};
-use crate::head::LineCache;
+use crate::http::head::LineCache;
 use bytes::BytesMut;
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;

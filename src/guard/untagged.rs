@@ -147,7 +147,7 @@ fn milliseconds(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::Headers;
+    use crate::http::head::Headers;
     use http::{HeaderValue, StatusCode, header};
 
     fn lifetime(status: u16, cache_control: Option<&str>) -> Lifetime {

@@ -1,8 +1,8 @@
 //! What was purged of each site, and the workers that can tell what is on its way.
 
 use super::clock::Clock;
-use super::in_flight::{Inbox, Question};
 use super::purge_alls::PurgeAlls;
+use super::question::{Inbox, Question};
 use super::untagged::{Untagged, WithoutTags};
 use crate::config::Mode;
 use crate::rewrite::{CdnType, Purged};

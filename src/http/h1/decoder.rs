@@ -3,7 +3,7 @@
 use super::MAX_READ_BYTES;
 use super::chunked::{ChunkedError, Decoded, Decoder};
 use super::framing::Framing;
-use super::head::HeadLimits;
+use crate::http::head::limits::HeadLimits;
 use bytes::BytesMut;
 use http::HeaderMap;
 

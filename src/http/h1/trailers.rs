@@ -2,7 +2,7 @@
 //! the head: whoever merged them would let the end of a message change what its beginning means (RFC 9110 §6.5.1).
 
 use super::chunked::ChunkedError;
-use super::head::HeadLimits;
+use crate::http::head::limits::HeadLimits;
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -7,9 +7,9 @@
 
 use super::outlet::testing::FakeQueue;
 use super::*;
+use crate::guard::JobItems;
 use crate::rewrite::keys::{path_key, testing};
 use crate::rewrite::{CdnType, Guard, Purged};
-use crate::view::JobItems;
 use tokio::sync::mpsc;
 
 /// Milliseconds of a step.

@@ -1,11 +1,24 @@
 //! Whether the other end of a connection is still there: it is asked (PING), and has a while to answer.
 
-use super::Lost;
-use crate::proxy::clock::{Clock, Patience};
+use crate::http::timer::{Clock, Patience};
 use ::h2::{Ping, PingPong};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+
+/// Why a connection ended, or never began.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// What came is no HTTP/2, or the connection failed.
+    #[error("the HTTP/2 connection failed")]
+    Http2(#[from] ::h2::Error),
+    /// Before it had begun.
+    #[error("the other end closed the connection")]
+    Closed,
+    /// It does not say that it is still there.
+    #[error("the other end answers no PING")]
+    Silent,
+}
 
 /// The questions of a connection, one at a time.
 pub struct Pings {

@@ -1,9 +1,9 @@
 //! What comes in on a stream: the parts of a body, in either direction. The other end may send more when they were taken.
 
-use super::head::measure;
-use crate::proxy::h1::head::{HeadError, HeadLimits};
+use crate::http::head::limits::{HeadError, HeadLimits, MAX_HEAD_BYTES, MAX_HEADERS};
 use ::h2::RecvStream;
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::Frame;
 use std::task::{Context, Poll, ready};
 
@@ -71,4 +71,13 @@ impl Parts {
             }
         }
     }
+}
+
+/// Bytes of these fields, as many as they would be in HTTP/1.1, unless they break a limit.
+pub fn measure(headers: &HeaderMap, limits: HeadLimits) -> Result<usize, HeadError> {
+    if headers.len() > limits.fields.min(MAX_HEADERS) {
+        return Err(HeadError::TooManyHeaders);
+    }
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if bytes > limits.bytes.min(MAX_HEAD_BYTES) { Err(HeadError::TooLarge) } else { Ok(bytes) }
 }

@@ -1,7 +1,7 @@
 //! Purges of all that a CDN holds. One that is done has removed the copies without our tags that were made before it, so that
 //! purges may rely on tags again, however long those copies would have lived.
 
-use super::sites::Freshness;
+use super::freshness::Freshness;
 use crate::rewrite::CdnType;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -69,7 +69,7 @@ impl PurgeAlls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::Copies;
+    use crate::guard::Copies;
 
     /// A site whose copies live until moment 100.
     fn untagged() -> Freshness {

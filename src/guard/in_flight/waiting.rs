@@ -1,6 +1,6 @@
 //! Who waits for the arrival of a response.
 
-use crate::view::Report;
+use crate::guard::Report;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Those who are told when a response has arrived. Nearly always there are none, which is then all that is carried along.

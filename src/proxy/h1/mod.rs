@@ -5,7 +5,7 @@
 //! Whatever ends otherwise closes the connection, so what is in a pool is always between two messages.
 //!
 //! Strictness protects the pool: where a message could end at two places, the response is refused (RFC 9112 §6.3, §11.2).
-//! [`head`], [`chunked`] and [`encode`] decide that; they are pure and are fuzzed (`tests/fuzz`).
+//! [`head`] decides that with [`crate::http::h1`]; both are pure and are fuzzed (`tests/fuzz`).
 //!
 //! The read buffer exists only during an exchange; header values and body frames are slices of it. [`Scratch`] keeps spare
 //! ones, and the header lines that origins repeat, for all connections of a worker.

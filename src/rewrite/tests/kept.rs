@@ -1,6 +1,9 @@
 //! Which CDNs may keep a response: what the guard, the follow-up purge and the register of what is on its way go by.
 
 use super::*;
+use crate::rewrite::fields::{Field, Fields};
+use crate::rewrite::kept::{Kept, as_sent};
+use crate::rewrite::origin::Origin;
 
 /// The CDNs that may keep what is sent of this exchange, by their first letters: Fastly, Akamai, Cloudflare, cloudfrOnt, Varnish.
 fn keepers(exchange: &Exchange) -> String {
@@ -111,4 +114,51 @@ fn whoever_may_have_asked() {
     };
     assert!(kept(&[]) && kept(&["cache-control: private"]));
     assert!(!kept(&["cdn-cache-control: no-store"]));
+}
+
+/// Why Varnish may keep the response to a GET, with or without credentials.
+fn certainty(lines: &[&str], authorization: bool) -> Option<Kept> {
+    let (exchange, dialect) = (get(lines), dialect(CdnType::Varnish));
+    let asked = Asked::default();
+    let request =
+        RequestFacts { method: &Method::GET, path: "/a", authorization, bound: false, cookie: false, asked };
+    let fields = Fields::of(&exchange.headers, &dialect);
+    as_sent(&dialect, request, StatusCode::OK, &Origin::read(&fields), &fields)
+}
+
+#[test]
+fn how_certain_it_is() {
+    assert_eq!(certainty(&["cache-control: max-age=60"], false), Some(Kept::Granted));
+    assert_eq!(certainty(&[], false), Some(Kept::ByDefault));
+    // RFC 9111 §3.5: a shared cache keeps what was asked for with credentials if the origin says so.
+    assert_eq!(certainty(&["cache-control: max-age=60"], true), Some(Kept::InDoubt));
+    assert_eq!(certainty(&["cache-control: public, max-age=60"], true), Some(Kept::Granted));
+    assert_eq!(certainty(&[], true), Some(Kept::InDoubt));
+    assert_eq!(certainty(&["cache-control: public"], true), Some(Kept::ByDefault));
+    assert_eq!(certainty(&["cache-control: max-age=60", "vary: *"], false), Some(Kept::InDoubt));
+}
+
+/// The headers that a CDN is configured to read are the only ones of their kind that have any name.
+#[test]
+fn a_header_of_the_sites_own_choice_is_read() {
+    let lifetime = |ttl: Option<&str>, tags: Option<&str>| {
+        let name = |name: Option<&str>| name.map(|name| name.parse().unwrap());
+        let dialect = Dialect::new(CdnType::Fastly, name(ttl), name(tags));
+        let headers = get(&["x-ttl: max-age=60", "x-tags: a"]).headers;
+        let fields = Fields::of(&headers, &dialect);
+        (fields.has(Field::OwnTtl), fields.has(Field::OwnTags))
+    };
+    assert_eq!(lifetime(None, None), (false, false));
+    assert_eq!(lifetime(Some("x-ttl"), None), (true, false));
+    assert_eq!(lifetime(None, Some("x-tags")), (false, true));
+    assert_eq!(lifetime(Some("x-ttl"), Some("x-tags")), (true, true));
+}
+
+#[test]
+fn a_field_that_comes_twice_is_replaced_by_one_line_in_the_first_ones_place() {
+    let lines = ["cache-control: max-age=60", "content-type: x", "cache-control: max-age=70"];
+    let (_, headers) = get(&lines).held_against(&Purged::default(), 0, &site(), &dialect(CdnType::Fastly));
+    let names: Vec<_> = headers.lines().map(|line| line.name().as_str()).collect();
+    assert_eq!(names.iter().filter(|name| **name == "cache-control").count(), 1, "{names:?}");
+    assert_eq!(names[..2], ["cache-control", "content-type"], "{names:?}");
 }

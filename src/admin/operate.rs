@@ -6,7 +6,7 @@ use super::json::{Extent, Purge};
 use super::problem::{BadItem, Kind, Problem};
 use super::{Peer, State, audit, commit, purges, sites};
 use crate::guard::wall_ms;
-use crate::purge::State as PurgeState;
+use crate::purge::{State as PurgeState, is_too_long};
 use crate::store::{CdnKey, EndedJob, HURRIED, PausedBy, PurgeView};
 use crate::telemetry::Place;
 use axum::body::Body;
@@ -110,7 +110,7 @@ pub(super) async fn pause(
     let key = cdn_key(&caller, site, cdn)?;
     let request: PauseRequest = optional_json(&state.limits, &caller, body).await?;
     let reason = request.reason.filter(|reason| !reason.trim().is_empty());
-    if reason.as_ref().is_some_and(|reason| reason.chars().count() > purges::MAX_REASON) {
+    if reason.as_deref().is_some_and(is_too_long) {
         let item = BadItem { item: "reason".to_owned(), message: "at most 1,000 characters".to_owned() };
         return Err(Problem::new(Kind::Invalid, "The CDN was not paused.").with_errors(vec![item]));
     }

@@ -5,14 +5,14 @@ use super::auth::Caller;
 use super::extract::{Query, Segment, json as read_json};
 use super::fresh::{self, Awaited};
 use super::json::{Extent, Page, Purge, state_word};
-use super::problem::{BadItem, Kind, Problem};
+use super::problem::{Kind, Problem};
 use super::shares::Who;
 use super::{Peer, State, ask, audit, commit, idempotency, wait};
 use crate::config::{Scope, Site};
 use crate::failpoint;
 use crate::guard::wall_ms;
 use crate::metrics::Metrics;
-use crate::purge::{self, JobPlan, PurgeMode, PurgeRequest};
+use crate::purge::{self, JobPlan, MAX_ITEMS, PurgeMode, PurgeRequest};
 use crate::store::{Enqueued, Filter, Listed, NewPurge, PurgeView, Store};
 use crate::telemetry::Place;
 use axum::body::Body;
@@ -25,10 +25,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Items in one purge, at most.
-const MAX_ITEMS: usize = 50_000;
-/// Characters of a reason, at most.
-pub(super) const MAX_REASON: usize = 1_000;
 /// Purges on a page: at most, and unless told.
 const MAX_PAGE: usize = 100;
 const PAGE: usize = 20;
@@ -143,37 +139,14 @@ fn plan(
     site: &Site,
     request: &PurgeRequest,
 ) -> Result<Vec<JobPlan>, Problem> {
-    let mut errors = Vec::new();
-    let mut refuse = |item: &str, message: &str| {
-        errors.push(BadItem { item: item.to_owned(), message: message.to_owned() });
-    };
-    if request.item_count() == 0 {
-        refuse("urls, paths, tags, prefixes, everything", "give at least one item");
-    }
-    if request.reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
-        refuse("reason", "at most 1,000 characters");
-    }
-    if site.cdns.is_empty() {
-        refuse("cdns", "the site has no CDN that could be purged");
-    }
-    if let Some(names) = &request.cdns {
-        if names.is_empty() {
-            refuse("cdns", "name at least one CDN, or leave it out for all");
-        }
-        for name in names.iter().filter(|name| site.cdns.iter().all(|cdn| cdn.name != **name)) {
-            refuse(name, "the site has no CDN of this name");
-        }
-    }
-    let planned =
-        if errors.is_empty() { (state.planner)(caller.config(), site, request) } else { Err(errors) };
-    match planned {
+    match (state.planner)(caller.config(), site, request) {
         Ok(jobs) if jobs.is_empty() => {
             let inner = "the plan of a valid purge has no job";
             Err(Problem::new(Kind::Internal, "The purge could not be planned.").because(inner))
         }
         Ok(jobs) => Ok(jobs),
         Err(errors) => {
-            let detail = "Nothing was purged, since `errors` names what cannot be.";
+            let detail = "Nothing was purged, because some items are invalid: see `errors`.";
             Err(Problem::new(Kind::Invalid, detail).with_errors(errors))
         }
     }

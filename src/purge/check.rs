@@ -6,8 +6,10 @@ use crate::rewrite::nameable;
 use std::sync::Arc;
 use url::{Position, Url};
 
-/// Items in one request.
-const MAX_ITEMS: usize = 50_000;
+/// Items in one request, at most.
+pub const MAX_ITEMS: usize = 50_000;
+/// Characters of a reason, at most.
+pub const MAX_REASON: usize = 1_000;
 /// Bytes of a URL, path or prefix. No CDN takes longer ones.
 const MAX_NAME: usize = 8_192;
 
@@ -48,11 +50,14 @@ pub(super) fn check<'a>(
         message: message.into(),
     };
     match request.item_count() {
-        0 => errors.push(whole("at least one item is needed")),
+        0 => errors.push(whole("give at least one item")),
         count if count > MAX_ITEMS => {
             return Err(vec![whole(&format!("{count} items are too many: at most {MAX_ITEMS}"))]);
         }
         _ => {}
+    }
+    if request.reason.as_deref().is_some_and(is_too_long) {
+        errors.push(ItemError { item: "reason".into(), message: "at most 1,000 characters".into() });
     }
     each(&mut errors, "paths", &request.paths, path);
     each(&mut errors, "tags", &request.tags, |text| tag(claims, site, text));
@@ -91,14 +96,21 @@ fn each<T>(
     good
 }
 
+/// Whether people would not get to see all of a reason.
+pub fn is_too_long(reason: &str) -> bool {
+    reason.chars().count() > MAX_REASON
+}
+
 /// The CDNs that are asked for; without a list, all.
 fn cdns<'a>(site: &'a Site, request: &PurgeRequest, errors: &mut Vec<ItemError>) -> Vec<&'a Arc<Cdn>> {
+    let mut refuse = |message: &str| errors.push(ItemError { item: "cdns".into(), message: message.into() });
+    if site.cdns.is_empty() {
+        refuse("the site has no CDN, so there is nothing to purge");
+        return Vec::new();
+    }
     let Some(names) = &request.cdns else { return site.cdns.iter().collect() };
     if names.is_empty() {
-        errors.push(ItemError {
-            item: "cdns".into(),
-            message: "name at least one, or leave it out for all".into(),
-        });
+        refuse("name at least one CDN, or leave `cdns` out for all");
     }
     for (index, name) in names.iter().enumerate() {
         if !site.cdns.iter().any(|cdn| cdn.name == *name) {
@@ -236,10 +248,7 @@ mod tests {
 
     #[test]
     fn how_many() {
-        expect(
-            PurgeRequest::default(),
-            "urls, paths, tags, prefixes, everything: at least one item is needed",
-        );
+        expect(PurgeRequest::default(), "urls, paths, tags, prefixes, everything: give at least one item");
         let many = PurgeRequest { paths: vec!["/".into(); 50_000], ..Default::default() };
         expect(many.clone(), "");
         expect(
@@ -349,6 +358,6 @@ mod tests {
     fn cdns_are_the_sites() {
         expect(cdns(&["fastly"]), "");
         expect(cdns(&["fastly", "akamai"]), "cdns[1]: the site has no CDN named `akamai`");
-        expect(cdns(&[]), "cdns: name at least one, or leave it out for all");
+        expect(cdns(&[]), "cdns: name at least one CDN, or leave `cdns` out for all");
     }
 }

@@ -17,7 +17,7 @@ mod spellings;
 pub(crate) mod testing;
 
 pub use batch::{Filled, Wanted};
-pub use check::ItemError;
+pub use check::{ItemError, MAX_ITEMS, MAX_REASON, is_too_long};
 pub use cover::Cover;
 pub use fill::{Filling, Fit, Room, scheduling_kind};
 pub use keys::{item_key, keys_of};

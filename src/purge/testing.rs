@@ -1,5 +1,6 @@
 //! A site with CDNs, for tests of this module and of the worker.
 
+use super::{ItemError, PurgeRequest};
 use crate::cdn::Capabilities;
 use crate::config::secret::Secret;
 use crate::config::{Cdn, CdnSettings, Claims, CloudflarePlan, Everything, Site, testing};
@@ -17,6 +18,11 @@ pub(crate) fn site(types: &[CdnType]) -> Site {
 /// What a site claims that is the only one.
 pub(crate) fn alone(site: &Site) -> Claims {
     Claims::of(&[Arc::new(site.clone())])
+}
+
+/// What is wrong with a request for a site that is the only one.
+pub(crate) fn check(site: &Site, request: &PurgeRequest) -> Result<(), Vec<ItemError>> {
+    super::check::check(&alone(site), site, request).map(drop)
 }
 
 /// A CDN named by its type, for the host `www.example.com`.

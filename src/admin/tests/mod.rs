@@ -22,6 +22,7 @@ pub(crate) use listener::start;
 use log::Log;
 
 use super::{Limits, Peer, Readiness, State, router};
+use crate::admin::problem::BadItem;
 use crate::cdn::{Identity, Item, ItemKind};
 use crate::config::secret::Secret;
 use crate::config::{
@@ -88,7 +89,10 @@ impl Api {
             store: Arc::new(opened.map_or_else(OnceLock::new, OnceLock::from)),
             control: control.clone(),
             freshness: Default::default(),
-            planner: Box::new(|_, site, request| Ok(plan(site, request))),
+            planner: Box::new(|_, site, request| {
+                crate::purge::testing::check(site, request).map_err(bad_items)?;
+                Ok(plan(site, request))
+            }),
             sender: crate::cdn::Sender::new().unwrap(),
             reload: control.clone(),
             events: Arc::default(),
@@ -144,6 +148,10 @@ fn post(path: &str, token_name: &str, body: &str) -> Request<Body> {
 fn with_header(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
     request.headers_mut().append(HeaderName::from_static(name), value.parse().unwrap());
     request
+}
+
+fn bad_items(errors: Vec<crate::purge::ItemError>) -> Vec<BadItem> {
+    errors.into_iter().map(|error| BadItem { item: error.item, message: error.message }).collect()
 }
 
 /// One job for each CDN that the request names, one tag for each item.

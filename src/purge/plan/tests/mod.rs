@@ -374,7 +374,8 @@ fn a_job_for_each_cdn_that_is_asked_for() {
     assert_eq!(names(&tags(&["a"])), all);
     let some = PurgeRequest { cdns: Some(vec!["varnish".into(), "fastly".into()]), ..tags(&["a"]) };
     assert_eq!(names(&some), [("fastly".into(), Fastly), ("varnish".into(), Varnish)]);
-    assert_eq!(plan(&super::super::testing::site(&[]), &capabilities, &tags(&["a"])), Ok(vec![]));
+    let nowhere = plan(&super::super::testing::site(&[]), &capabilities, &tags(&["a"])).unwrap_err();
+    assert_eq!(nowhere[0].item, "cdns", "a purge that reaches nothing would be done at once");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
-// What every part says of its errors.
-pub mod causes;
+// What every part uses and none owns.
+pub mod base;
 
 // HTTP on the wire, as both sides speak it.
 pub mod http;

@@ -2,6 +2,7 @@
 //! asked what is on its way; after it, the follow-up purge becomes due when that has arrived.
 
 use super::Control;
+use crate::base::milliseconds;
 use crate::cdn::{Item, ItemKind};
 use crate::config::{Cdn, Config, Site};
 use crate::guard::{Freshness, JobItems, Mark, Question, Report};
@@ -217,10 +218,6 @@ impl Awaited {
 
 fn every(jobs: &[JobItems]) -> Vec<(usize, u32)> {
     jobs.iter().enumerate().flat_map(|(job, items)| items.every().map(move |item| (job, item))).collect()
-}
-
-fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

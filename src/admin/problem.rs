@@ -1,6 +1,6 @@
 //! Errors as problem documents (RFC 9457), with two messages: the outer one for the caller, the inner one for the log.
 
-use crate::causes::with_causes;
+use crate::base::with_causes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};

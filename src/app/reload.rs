@@ -7,6 +7,7 @@ use super::glue::Workers;
 use crate::admin::Events;
 use crate::admin::problem::BadItem;
 use crate::admin::reload::{Change, ChangeKind, NotReloaded, Reload, ReloadEvent, Reloaded};
+use crate::base::with_causes;
 use crate::config::{self, Config, ConfigError, Difference, Fingerprint, Loaded};
 use crate::delivery::Engine;
 use crate::listen::Serving;
@@ -193,7 +194,5 @@ fn wrong(error: &ConfigError) -> NotReloaded {
 }
 
 fn unusable(error: &(dyn Error + 'static)) -> NotReloaded {
-    let causes = std::iter::successors(Some(error), |error| <dyn Error>::source(*error));
-    let causes: Vec<_> = causes.map(ToString::to_string).collect();
-    refused(&format!("{}.", causes.join(": ")), Vec::new())
+    refused(&format!("{}.", with_causes(error)), Vec::new())
 }

@@ -2,6 +2,7 @@
 //! makes a call ready reserves first; a [`Reservation`] that is not spent goes back by itself.
 
 use super::bucket::Bucket;
+use crate::base::{from_microseconds, microseconds};
 use crate::cdn::{Ceiling, Limit, RateHint, Rates};
 use crate::store::{NewWork, SavedRate};
 use std::collections::HashMap;
@@ -106,7 +107,7 @@ impl Account {
     fn wait_in(&self, state: &State, load: &Load) -> Wait {
         let now = self.now();
         if state.silent_until > now {
-            return Wait::Silence(micros(state.silent_until - now));
+            return Wait::Silence(from_microseconds(state.silent_until - now));
         }
         for ceiling in &state.ceilings {
             let (under_way, items) = (state.under_way(ceiling), counted(ceiling, &load.items));
@@ -172,7 +173,7 @@ impl Account {
             for (limit, bucket) in state.buckets.iter_mut().filter(concerned) {
                 bucket.left(hint.remaining as f64, now);
                 if let Some(after) = hint.refreshed_after.filter(|_| limit.windowed && hint.remaining == 0) {
-                    bucket.empty_until(now.saturating_add(as_micros(after)));
+                    bucket.empty_until(now.saturating_add(microseconds(after)));
                 }
             }
         }
@@ -185,7 +186,7 @@ impl Account {
 
     /// The CDN asked for silence.
     pub(super) fn silence(&self, wait: Duration) {
-        let until = self.now().saturating_add(as_micros(wait));
+        let until = self.now().saturating_add(microseconds(wait));
         let mut state = self.state();
         state.silent_until = state.silent_until.max(until);
     }
@@ -220,7 +221,7 @@ impl Account {
     /// What a store is to keep before anything that is reserved leaves; the machine's clock shows `now_ms`.
     pub(super) fn saved(&self, now_ms: i64) -> Vec<SavedRate> {
         let (state, now) = (self.state(), self.now());
-        let latest = now.saturating_add(as_micros(GOOD_FOR));
+        let latest = now.saturating_add(microseconds(GOOD_FOR));
         let buckets =
             state.buckets.iter().map(|(limit, bucket)| (limit.name, bucket.full_at(latest), latest));
         let all = buckets.chain([(SILENCE, state.silent_until, now)]);
@@ -253,7 +254,7 @@ impl Account {
     }
 
     fn now(&self) -> i64 {
-        as_micros(self.began.elapsed())
+        microseconds(self.began.elapsed())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -368,14 +369,6 @@ fn subtract(sum: &mut [u64; 4], items: &[u64; 4]) {
 
 fn counted(ceiling: &Ceiling, items: &[u64; 4]) -> u64 {
     ceiling.kinds.iter().map(|kind| items[*kind as usize]).sum()
-}
-
-fn as_micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-fn micros(micros: i64) -> Duration {
-    Duration::from_micros(u64::try_from(micros).unwrap_or_default())
 }
 
 #[cfg(test)]

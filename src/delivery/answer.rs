@@ -2,7 +2,7 @@
 
 use super::Unreachable;
 use super::target::Target;
-use crate::causes::with_causes;
+use crate::base::with_causes;
 use crate::cdn::{Adapter, Batch, Reply, RequestError, Verdict};
 use bytes::Bytes;
 use std::time::Duration;

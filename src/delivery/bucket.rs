@@ -4,6 +4,7 @@
 //! Tokens are *reserved* before a call is made ready and *spent* when it leaves. What is reserved does not come back
 //! meanwhile: a call that is held up on its way must not meet the tokens that came back since.
 
+use crate::base::from_microseconds;
 use std::time::Duration;
 
 /// A token bucket. Moments are in microseconds of any clock that does not jump.
@@ -36,7 +37,7 @@ impl Bucket {
             return Duration::ZERO;
         }
         let refilled = self.time_for(amount.min(self.burst), now);
-        refilled.max(micros(self.empty_until.saturating_sub(now)))
+        refilled.max(from_microseconds(self.empty_until.saturating_sub(now)))
     }
 
     /// How long until `amount` has come by, however much more than the bucket holds that is.
@@ -44,7 +45,7 @@ impl Bucket {
         let missing = amount - (self.unspent(now) - self.reserved);
         // An error of rounding is not missing.
         let is_there = amount <= 0.0 || missing <= 1e-6;
-        if is_there { Duration::ZERO } else { micros((missing * self.interval).ceil() as i64) }
+        if is_there { Duration::ZERO } else { from_microseconds((missing * self.interval).ceil() as i64) }
     }
 
     /// Sets `amount` aside for a call that is not ready yet.
@@ -91,10 +92,6 @@ impl Bucket {
     fn unspent(&self, now: i64) -> f64 {
         self.burst - self.full_at.saturating_sub(now).max(0) as f64 / self.interval
     }
-}
-
-fn micros(micros: i64) -> Duration {
-    Duration::from_micros(u64::try_from(micros).unwrap_or_default())
 }
 
 #[cfg(test)]

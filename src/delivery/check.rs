@@ -5,7 +5,7 @@ use super::account::{Load, Wait};
 use super::backoff::backoff;
 use super::health::Checked;
 use super::target::Target;
-use crate::causes::with_causes;
+use crate::base::with_causes;
 use crate::cdn::Verdict;
 use crate::store::PausedBy;
 use std::sync::Arc;

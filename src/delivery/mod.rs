@@ -37,7 +37,7 @@ pub use engine::{CdnStatus, Engine, MakeAdapter, Parts};
 pub use orphans::Orphan;
 pub use take_over::take_over;
 
-use crate::causes::with_causes;
+use crate::base::{milliseconds, with_causes};
 use crate::cdn::Reply;
 use crate::store::{Boot, CdnKey, EndedJob, Verification};
 use bytes::Bytes;
@@ -113,10 +113,6 @@ impl Observer for () {}
 
 /// Tells the time, in milliseconds since the epoch.
 pub type TellTime = Arc<dyn Fn() -> i64 + Send + Sync>;
-
-fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
 
 /// Tells which run of the machine this is, where that is known.
 pub type TellBoot = Arc<dyn Fn() -> Option<Boot> + Send + Sync>;

@@ -1,8 +1,9 @@
 //! One clock for both planes: the machine's time when the program started, and steady since. Setting the machine's clock
 //! moves nothing, so what began before a purge stays before it, and what waits is due when its time has passed.
 
+use crate::base::milliseconds;
 use rustix::time::{ClockId, Timespec, clock_gettime};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The clock.
 #[derive(Clone, Copy, Debug)]
@@ -60,10 +61,4 @@ pub fn boot() -> Option<(String, i64)> {
 /// The machine's clock, which somebody may set: what people are shown, and what CDNs are told.
 pub fn wall_ms() -> i64 {
     milliseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
-}
-
-fn milliseconds(duration: Duration) -> i64 {
-    // Not `as_millis`, which divides by 128 bits: every request is timed.
-    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    seconds.saturating_mul(1_000).saturating_add(i64::from(duration.subsec_millis()))
 }

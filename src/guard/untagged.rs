@@ -4,6 +4,7 @@
 //! Written by every worker and read by the control plane, without a lock. A worker writes only what it finds to be too low, and
 //! then a step more than it needs: so once a minute, however many responses there are.
 
+use crate::base::milliseconds;
 use crate::config::Mode;
 use crate::rewrite::{CdnType, Kept, Lifetime, default_lifetime};
 use std::fmt;
@@ -138,10 +139,6 @@ impl fmt::Display for WithoutTags {
             Self::Untold => f.write_str("what was sent before the last start is not known yet"),
         }
     }
-}
-
-fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

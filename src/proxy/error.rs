@@ -319,6 +319,6 @@ mod tests {
     #[test]
     fn the_chain_names_every_cause_once() {
         let error = ProxyError::Origin(OriginError::Connect(io::Error::other("no route")));
-        assert_eq!(crate::causes::with_causes(&error), "the origin failed: it takes no connection: no route");
+        assert_eq!(crate::base::with_causes(&error), "the origin failed: it takes no connection: no route");
     }
 }

@@ -6,7 +6,7 @@ use super::key_fields::Single;
 use super::peer::{Peer, RequestId};
 use super::site::Site;
 use super::worker::{Snapshot, Worker};
-use crate::causes::with_causes;
+use crate::base::with_causes;
 use crate::guard::in_flight::{Response, Ticket, Waiting};
 use crate::http::head::RequestHead;
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};

@@ -8,7 +8,7 @@ use super::h2;
 use super::site::{Origin, OriginTls, Routing};
 use super::upstream::{Address, OriginId, Upstream};
 use super::worker::Shared;
-use crate::causes::with_causes;
+use crate::base::with_causes;
 use crate::config::{Limits, OriginCheck, OriginProtocol};
 use crate::http::h1::scratch::Scratch;
 use crate::http::head::Line;

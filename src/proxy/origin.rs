@@ -13,7 +13,7 @@ use super::site::{Origin, Site};
 use super::upgrade;
 use super::upstream::Address;
 use super::worker::Worker;
-use crate::causes::with_causes;
+use crate::base::with_causes;
 use crate::config::{Limits, OriginProtocol};
 use crate::http::head::RequestHead;
 use crate::metrics::shard::SiteShard;

@@ -7,7 +7,7 @@ use super::interim::tells_of_caching;
 use super::key_fields::KeyFields;
 use super::site::Site;
 use super::stamp;
-use crate::causes::with_causes;
+use crate::base::with_causes;
 use crate::config::Mode;
 use crate::http::head::{Headers, Known, RequestHead, ResponseHead};
 use crate::http::hop;

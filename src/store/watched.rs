@@ -6,7 +6,7 @@ use super::{
     PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, Swept,
     UntaggedCopies, Verification, Wider, Work,
 };
-use crate::causes::with_causes;
+use crate::base::with_causes;
 use crate::cdn::Identity;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

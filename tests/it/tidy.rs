@@ -6,26 +6,26 @@ use std::path::{Path, PathBuf};
 
 /// Who may use whom (besides itself), from the bottom up. `app`, `cli`, `demo` and `main` stand on top of all.
 const MAY_USE: [(&str, &[&str]); 18] = [
-    ("causes", &[]),
+    ("base", &[]),
     ("failpoint", &[]),
     ("terminal", &[]),
     ("http", &[]),
     ("rewrite", &["http"]),
     ("config", &["rewrite"]),
-    ("guard", &["rewrite", "config"]),
+    ("guard", &["base", "rewrite", "config"]),
     ("view", &["guard", "rewrite", "config"]),
     ("metrics", &["rewrite", "config"]),
     ("telemetry", &["rewrite", "config"]),
-    ("listen", &["causes", "http", "rewrite", "config", "guard", "view", "metrics", "telemetry", "proxy"]),
-    ("proxy", &["causes", "http", "rewrite", "config", "guard", "view", "metrics", "telemetry", "listen"]),
+    ("listen", &["base", "http", "rewrite", "config", "guard", "view", "metrics", "telemetry", "proxy"]),
+    ("proxy", &["base", "http", "rewrite", "config", "guard", "view", "metrics", "telemetry", "listen"]),
     ("explain", &["http", "rewrite", "config", "guard", "view", "metrics", "proxy"]),
-    ("cdn", &["causes", "rewrite", "config", "metrics"]),
-    ("purge", &["rewrite", "config", "metrics", "cdn"]),
-    ("store", &["causes", "failpoint", "rewrite", "config", "metrics", "cdn", "purge"]),
+    ("cdn", &["base", "rewrite", "config", "metrics"]),
+    ("purge", &["base", "rewrite", "config", "metrics", "cdn"]),
+    ("store", &["base", "failpoint", "rewrite", "config", "metrics", "cdn", "purge"]),
     (
         "delivery",
         &[
-            "causes",
+            "base",
             "failpoint",
             "rewrite",
             "config",
@@ -41,7 +41,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     (
         "admin",
         &[
-            "causes",
+            "base",
             "failpoint",
             "rewrite",
             "config",

@@ -13,7 +13,8 @@ pub(super) mod testing;
 pub(super) use draft::Draft;
 
 use super::{Reply, RequestError, Sender, SignContext};
-use crate::causes::with_causes;
+use crate::base::milliseconds;
+use crate::base::with_causes;
 use crate::config;
 use crate::rewrite::CdnType;
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use http::Request;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::task::JoinSet;
 
 /// A question may depend on the answer before it, but no report needs more turns than this.
@@ -221,8 +222,4 @@ async fn ask(questions: Vec<Question>, sender: &Sender, started: &Instant, now_m
 pub fn clock_offset_ms(answers: Answers<'_>) -> Option<i64> {
     let offset = |answer: &Answer| Some(answer.reply()?.date_ms()?.saturating_sub(answer.at_ms));
     answers.0.iter().find_map(offset)
-}
-
-fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -11,7 +11,7 @@ mod wire;
 use super::connection::{Client, Connection};
 use super::io::{Carrier, Io};
 use super::watch::Order;
-use crate::causes::with_causes;
+use crate::base::with_causes;
 use crate::http::h1::framing::Framing;
 use crate::http::h1::sending::{Sending, Unsent};
 use crate::http::head::ResponseHead;

@@ -13,7 +13,7 @@ use super::connection::{Client, Connection};
 use super::header_blocks::Malformed;
 use super::io::Io;
 use super::watch::Order;
-use crate::causes::with_causes;
+use crate::base::with_causes;
 use crate::http::h2::ping::Lost;
 use crate::http::h2::ping::Pings;
 use ::h2::{Reason, server};

@@ -3,7 +3,7 @@
 use super::request::{self, Continue};
 use super::response;
 use super::sending::{Sending, Unsent};
-use crate::causes::with_causes;
+use crate::base::with_causes;
 use crate::http::head::limits::HeadLimits;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::request_body::RequestBody;

@@ -2,7 +2,7 @@
 //! request that shares the connection would have to find that out by its own deadline.
 
 use super::State;
-use crate::causes::with_causes;
+use crate::base::with_causes;
 use crate::http::h2::ping::Lost;
 use crate::http::h2::ping::Pings;
 use crate::http::timer::Clock;

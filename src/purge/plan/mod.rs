@@ -4,13 +4,13 @@
 
 use super::check::{Checked, ItemError, check, takes};
 use super::{JobPlan, PurgeMode, PurgeRequest, spellings};
+use crate::base::milliseconds;
 use crate::cdn::{Capabilities, Identity, Item, ItemKind};
 use crate::config::{Cdn, CdnSettings, Claims, CloudflarePlan, Everything, Site};
 use crate::rewrite::path::normalise;
 use crate::rewrite::{CdnType, tags};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 use url::Url;
 
 /// By what a CDN can be purged.
@@ -372,10 +372,6 @@ fn without_tags(why: &str) -> String {
 /// How many segments deep a prefix is; the root is 0.
 fn depth(prefix: &str) -> usize {
     normalise(prefix).matches('/').count().saturating_sub(1)
-}
-
-fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

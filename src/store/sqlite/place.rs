@@ -96,7 +96,7 @@ impl Place {
                 Ok(())
             }
             Err(error) => {
-                let why = crate::causes::with_causes(&error);
+                let why = crate::base::with_causes(&error);
                 Err(moved(format!(
                     "{} was removed or replaced, and cannot be made anew: {why}",
                     name.display()

@@ -368,7 +368,7 @@ fn https_origins_of_an_own_authority_with_a_client_certificate_and_another_name(
     assert_eq!(status(&shim.request(&get("/")).0), 200);
     std::fs::write(dir.path().join("ca.pem"), "nothing").unwrap();
     let error = shim.plane.reload(&config(vec![www])).unwrap_err();
-    let said = origin_shim::causes::with_causes(&error);
+    let said = origin_shim::base::with_causes(&error);
     assert!(said.contains("TLS towards its origins cannot be set up: there is no certificate in "), "{said}");
     assert_eq!(status(&shim.request(&get("/")).0), 200);
 }

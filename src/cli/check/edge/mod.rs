@@ -8,7 +8,7 @@ mod visit;
 pub use report::Checked;
 
 use crate::admin::json::{Job, Purge};
-use crate::causes::with_causes;
+use crate::base::with_causes;
 use crate::cli::client::{AdminArgs, Client};
 use crate::purge::State;
 use crate::rewrite::{Outcome, Reason};

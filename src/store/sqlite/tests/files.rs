@@ -20,7 +20,7 @@ async fn after_a_crash(path: &std::path::Path) -> (TempDir, SqliteStore) {
 }
 
 fn why(error: &StoreError) -> String {
-    crate::causes::with_causes(error)
+    crate::base::with_causes(error)
 }
 
 async fn has(store: &SqliteStore, id: &str) -> bool {

@@ -1,0 +1,54 @@
+//! What every part uses and none owns: an error in one line, time in whole numbers.
+
+use std::error::Error;
+use std::time::Duration;
+
+/// An error and all its causes, with a colon between them.
+pub fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| <dyn Error>::source(*cause));
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// A duration in milliseconds; the largest number for what is longer.
+pub fn milliseconds(duration: Duration) -> i64 {
+    // Not `as_millis`, which divides by 128 bits: every request is timed.
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    seconds.saturating_mul(1_000).saturating_add(i64::from(duration.subsec_millis()))
+}
+
+/// A duration in microseconds; the largest number for what is longer.
+pub fn microseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// So many microseconds; none where the number is negative.
+pub fn from_microseconds(microseconds: i64) -> Duration {
+    Duration::from_micros(u64::try_from(microseconds).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Error as Innermost;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Outer(&'static str, #[source] Box<dyn Error>);
+
+    #[test]
+    fn every_cause_is_told() {
+        let innermost: Box<dyn Error> = Box::new(Innermost);
+        let text = innermost.to_string();
+        assert_eq!(with_causes(&*innermost), text);
+        let error = Outer("a", Box::new(Outer("b", innermost)));
+        assert_eq!(with_causes(&error), format!("a: b: {text}"));
+    }
+
+    #[test]
+    fn whole_numbers() {
+        assert_eq!(milliseconds(Duration::from_micros(1_999_999)), 1_999);
+        assert_eq!(milliseconds(Duration::MAX), i64::MAX);
+        assert_eq!(microseconds(Duration::MAX), i64::MAX);
+        assert_eq!(from_microseconds(-1), Duration::ZERO);
+    }
+}

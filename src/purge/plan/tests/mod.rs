@@ -7,6 +7,7 @@ use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
 use http::HeaderName;
 use proptest::prelude::*;
 use std::sync::Arc;
+use std::time::Duration;
 
 const ALL: [CdnType; 5] = [Fastly, Akamai, Cloudflare, Cloudfront, Varnish];
 

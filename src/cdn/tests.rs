@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::secret::Secret;
 use crate::config::{AkamaiNetwork, CloudflarePlan};
+use crate::purge;
 use http::Request;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -374,4 +375,29 @@ fn adapters_are_built_from_the_configuration() {
     assert_eq!(cloudflare(CloudflarePlan::Free, false), (true, true, 100));
     assert_eq!(cloudflare(CloudflarePlan::Free, true), (false, false, 100));
     assert_eq!(cloudflare(CloudflarePlan::Enterprise, true), (true, true, 500));
+}
+
+/// The planner, the worker and the limits of calls go by these.
+#[test]
+fn what_each_cdn_can_do() {
+    let mut text = String::new();
+    let cdns = CdnType::ALL.into_iter().map(|cdn| ("", purge::testing::cdn(cdn)));
+    let plan = |plan, enterprise_only| {
+        let mut cdn = purge::testing::cdn(CdnType::Cloudflare);
+        if let config::CdnSettings::Cloudflare { plan: own, enterprise_only: only, .. } = &mut cdn.settings {
+            (*own, *only) = (plan, enterprise_only);
+        }
+        cdn
+    };
+    let mut tagged = purge::testing::cdn(CdnType::Cloudfront);
+    tagged.dialect.tag_header = Some(http::HeaderName::from_static("x-tags"));
+    let others = [
+        ("enterprise", plan(CloudflarePlan::Enterprise, true)),
+        ("free, enterprise-only", plan(CloudflarePlan::Free, true)),
+        ("with a tag header", tagged),
+    ];
+    for (what, cdn) in cdns.chain(others) {
+        text += &format!("{} {what}\n{:#?}\n", cdn.dialect.cdn.as_str(), build(&cdn).capabilities());
+    }
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!("capabilities", text) });
 }

@@ -1,6 +1,7 @@
 //! The rewriting as a whole: tables of what goes in and comes out, and laws that hold whatever goes in.
 
 mod browsers;
+mod each_cdn;
 mod fallback;
 mod forbidden;
 mod guard;

@@ -113,7 +113,8 @@ known! {
 }
 
 impl Known {
-    /// Whether the field says who the client is, or which trace the request belongs to: only a trusted hop may write it.
+    /// Whether the field says who the client is, or which trace the request belongs to: only a trusted hop may write
+    /// it.
     pub fn tells_of_the_peer(self) -> bool {
         matches!(
             self,

@@ -29,9 +29,9 @@ pub struct OptIn<'a> {
 }
 
 impl OptIn<'_> {
-    /// Whether conditional headers are kept from the origin, so that it answers with the whole page: a cache overwrites what
-    /// it stored by what a 304 says (RFC 9111 §3.2), and that rarely repeats tags and lifetimes. Some CDNs take no tags from
-    /// a 304 at all. Mode `observe` changes nothing.
+    /// Whether conditional headers are kept from the origin, so that it answers with the whole page: a cache
+    /// overwrites what it stored by what a 304 says (RFC 9111 §3.2), and that rarely repeats tags and lifetimes. Some
+    /// CDNs take no tags from a 304 at all. Mode `observe` changes nothing.
     pub fn withholds_conditions(&self, site: &Site, method: &Method) -> bool {
         let strips = |edge: Edge<'_>| {
             site.policy.conditional == Conditional::Strip

@@ -89,7 +89,8 @@ impl Field {
         standard.into_iter().chain(own).chain(Self::TARGETED).chain(Self::TAGS)
     }
 
-    /// Whether it is a dictionary of structured fields (RFC 9213 §2.1). `Surrogate-Control` and `Edge-Control` are older.
+    /// Whether it is a dictionary of structured fields (RFC 9213 §2.1). `Surrogate-Control` and `Edge-Control` are
+    /// older.
     pub(super) fn is_structured(self) -> bool {
         matches!(self, Self::CdnCacheControl | Self::CloudflareCdnCacheControl | Self::AkamaiCacheControl)
     }

@@ -3,13 +3,13 @@
 //! [`rewrite`] is the whole of it: a site's [`Policy`], what is known of the request, the edge that
 //! asked, and the response's status and headers give a [`Decision`] and edited headers.
 //!
-//! How CDNs differ is told by [`facts`], one row per type. In the order in which a response meets them: [`path`] and [`pattern`] find the rule, `fields` looks which
-//! headers there are, `tag_header` writes the [`tags`] (with the keys of [`aem`] where a site is one of AEM),
-//! `page_header` names the page to Varnish, `origin` reads what the origin said, `kept` tells whether the CDN may keep it,
-//! `never` (with `redirect`) and `table` decide what the response gets, `write` writes it; a
-//! [`DecisionCache`] remembers all of that for responses that come again. Which purges it could be covered by is
-//! told by `keys`, and whether one of them came after it was made by `purged`; a copy tells it by its `stamp`. How long copies
-//! of what is not rewritten may live is told by `lifetime`.
+//! How CDNs differ is told by [`facts`], one row per type. In the order in which a response meets them: [`path`] and
+//! [`pattern`] find the rule, `fields` looks which headers there are, `tag_header` writes the [`tags`] (with the keys
+//! of [`aem`] where a site is one of AEM), `page_header` names the page to Varnish, `origin` reads what the origin
+//! said, `kept` tells whether the CDN may keep it, `never` (with `redirect`) and `table` decide what the response
+//! gets, `write` writes it; a [`DecisionCache`] remembers all of that for responses that come again. Which purges it
+//! could be covered by is told by `keys`, and whether one of them came after it was made by `purged`; a copy tells it
+//! by its `stamp`. How long copies of what is not rewritten may live is told by `lifetime`.
 
 pub mod aem;
 pub mod cache_control;

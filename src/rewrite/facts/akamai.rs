@@ -1,11 +1,12 @@
 //! Akamai.
 
-use super::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, alphanumeric_and};
+use super::row::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, alphanumeric_and};
 use crate::rewrite::field::{EDGE_CACHE_TAG, EDGE_CONTROL, Field};
 use std::time::Duration;
 
 pub(super) static FACTS: Facts = Facts {
     name: "akamai",
+    title: "Akamai",
     ttl_header: &EDGE_CONTROL,
     tag_header: Some(&EDGE_CACHE_TAG),
     tags: TagFacts {

@@ -1,11 +1,12 @@
 //! Cloudflare.
 
-use super::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, visible_but};
+use super::row::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, visible_but};
 use crate::rewrite::field::{CACHE_TAG, CLOUDFLARE_CDN_CACHE_CONTROL, Field};
 use std::time::Duration;
 
 pub(super) static FACTS: Facts = Facts {
     name: "cloudflare",
+    title: "Cloudflare",
     ttl_header: &CLOUDFLARE_CDN_CACHE_CONTROL,
     tag_header: Some(&CACHE_TAG),
     // "Purge cache by cache-tags": 16 KB, about 1,000 tags.

@@ -1,16 +1,17 @@
 //! Amazon CloudFront.
 
-use super::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, visible_but};
+use super::row::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, visible_but};
 use crate::rewrite::field::GENERAL;
 use std::time::Duration;
 
 pub(super) static FACTS: Facts = Facts {
     name: "cloudfront",
+    title: "CloudFront",
     ttl_header: &GENERAL,
     // It reads tags only where the distribution's `CacheTagConfig` names a header.
     tag_header: None,
-    // "What you need to know when invalidating tags": the rest is dropped in silence. All headers of a response together
-    // are limited, so tags get a part of that.
+    // "What you need to know when invalidating tags": the rest is dropped in silence. All headers of a response
+    // together are limited, so tags get a part of that.
     tags: TagFacts {
         longest: 256,
         // The star is no wildcard in a tag, but it is one in the path list that tags share.
@@ -33,8 +34,8 @@ pub(super) static FACTS: Facts = Facts {
         // A behaviour may have a minimum TTL, which overrules all that the origin can say.
         always_obeys: false,
         can_be_forbidden: false,
-        // "CloudFront caches the response for the error caching minimum TTL" whatever the origin says (Developer Guide,
-        // "Control how long CloudFront caches errors").
+        // "CloudFront caches the response for the error caching minimum TTL" whatever the origin says (Developer
+        // Guide, "Control how long CloudFront caches errors").
         keeps_errors: true,
         other_methods: Methods::These(&["OPTIONS"]),
         statuses: None,

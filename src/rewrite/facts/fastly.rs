@@ -1,11 +1,12 @@
 //! Fastly.
 
-use super::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, visible_but};
+use super::row::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, visible_but};
 use crate::rewrite::field::{Field, SURROGATE_CONTROL, SURROGATE_KEY};
 use std::time::Duration;
 
 pub(super) static FACTS: Facts = Facts {
     name: "fastly",
+    title: "Fastly",
     ttl_header: &SURROGATE_CONTROL,
     tag_header: Some(&SURROGATE_KEY),
     // "Surrogate-Key": a key that crosses the limit, and all after it, are ignored.
@@ -27,8 +28,8 @@ pub(super) static FACTS: Facts = Facts {
         // The TTL of a service without one of its own ("Fallback TTL").
         default_seconds: 3_600,
         // "Only the following directives influence Fastly's caching": `no-store` and `no-cache` are not among them. Of
-        // Surrogate-Control, "Parsing cache controls" in "HTTP caching semantics" documents lifetimes only. `private` is
-        // what "Cache control tutorial", "Do not cache", advises.
+        // Surrogate-Control, "Parsing cache controls" in "HTTP caching semantics" documents lifetimes only. `private`
+        // is what "Cache control tutorial", "Do not cache", advises.
         only_private_forbids: true,
         hides_cache_control: None,
         always_obeys: true,

@@ -1,11 +1,14 @@
 //! Varnish, with the VCL that we ship (`config/varnish.vcl`).
 
-use super::{Facts, Methods, PurgingFacts, Statuses, StoringFacts, TagFacts, Trace, Traces, visible_but};
+use super::row::{
+    Facts, Methods, PurgingFacts, Statuses, StoringFacts, TagFacts, Trace, Traces, visible_but,
+};
 use crate::rewrite::field::{Field, SURROGATE_CONTROL, XKEY};
 use std::time::Duration;
 
 pub(super) static FACTS: Facts = Facts {
     name: "varnish",
+    title: "Varnish",
     ttl_header: &SURROGATE_CONTROL,
     tag_header: Some(&XKEY),
     tags: TagFacts {
@@ -21,7 +24,8 @@ pub(super) static FACTS: Facts = Facts {
     },
     // `Via: 1.1 varnish` is written by Fastly as well; only Fastly writes `CDN-Loop`, too.
     traces: Traces { any: &[Trace::Via("varnish")], unless: &[Trace::CdnLoopStart("fastly")] },
-    // Varnish (7.1, and its VCL has no say in it) takes the first head for the whole answer and sends its visitors a 503.
+    // Varnish (7.1, and its VCL has no say in it) takes the first head for the whole answer and sends its visitors a
+    // 503.
     takes_interim: false,
     // Its purges of URLs and prefixes compare names, and it cannot make the canonical form by itself.
     is_told_the_page: true,

@@ -98,5 +98,7 @@ fn what_its_tags_may_be() {
         )
         .unwrap();
     }
-    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!("what_tags_of_each_cdn_may_be", text) });
+    insta::with_settings!({ omit_expression => true }, {
+        insta::assert_snapshot!("what_tags_of_each_cdn_may_be", text);
+    });
 }

@@ -119,7 +119,7 @@ impl Rates {
 mod tests {
     use super::*;
     use crate::config::secret::Secret;
-    use crate::config::{AkamaiNetwork, CdnSettings, CloudflarePlan, Everything, Rate};
+    use crate::config::{CdnSettings, CloudflarePlan, Everything, Rate};
     use crate::rewrite::{CdnType, Dialect};
 
     fn published(settings: &CdnSettings) -> Rates {
@@ -144,31 +144,11 @@ mod tests {
     }
 
     fn settings(cdn_type: CdnType) -> CdnSettings {
-        let (secret, api_url) = (|| Secret::new("secret"), String::from("https://api.example.com"));
-        match cdn_type {
-            CdnType::Fastly => CdnSettings::Fastly(crate::config::cdns::Fastly {
-                service_id: "s".into(),
-                auth_token: secret(),
-                api_url,
-            }),
-            CdnType::Akamai => CdnSettings::Akamai(crate::config::cdns::Akamai {
-                api_url,
-                client_token: secret(),
-                client_secret: secret(),
-                access_token: secret(),
-                network: AkamaiNetwork::Production,
-                cp_codes: vec![1, 2, 3],
-            }),
-            CdnType::Cloudflare => cloudflare(CloudflarePlan::Free),
-            CdnType::Cloudfront => CdnSettings::Cloudfront(crate::config::cdns::Cloudfront {
-                distribution_id: "E1".into(),
-                access_key_id: "A1".into(),
-                secret_access_key: secret(),
-                session_token: None,
-                api_url,
-            }),
-            CdnType::Varnish => CdnSettings::Varnish(crate::config::cdns::Varnish { api_urls: vec![] }),
+        let mut settings = crate::purge::testing::cdn(cdn_type).settings;
+        if let CdnSettings::Akamai(akamai) = &mut settings {
+            akamai.cp_codes = vec![1, 2, 3];
         }
+        settings
     }
 
     fn cloudflare(plan: CloudflarePlan) -> CdnSettings {

@@ -146,7 +146,9 @@ mod tests {
 
     /// The encoding of `tag` for Fastly, Akamai, Cloudflare, CloudFront and Varnish.
     fn check(tag: &str, expected: [&str; 5]) {
-        assert_eq!(CdnType::ALL.map(|cdn| encode(cdn, tag).into_owned()), expected, "{tag:?}");
+        use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
+        let cdns = [Fastly, Akamai, Cloudflare, Cloudfront, Varnish];
+        assert_eq!(cdns.map(|cdn| encode(cdn, tag).into_owned()), expected, "{tag:?}");
     }
 
     // The literals below are the format: if one of them has to change, purges miss what CDNs already hold.

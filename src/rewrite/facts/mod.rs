@@ -81,7 +81,8 @@ mod tests {
             assert_eq!(CdnType::named(cdn.as_str().to_uppercase().as_bytes()), Some(cdn));
         }
         assert_eq!(CdnType::named(b"fastl"), None);
-        assert_eq!(CdnType::ALL.map(|cdn| cdn.facts().takes_interim), [true, true, true, true, false]);
+        let impatient: Vec<_> = CdnType::ALL.into_iter().filter(|cdn| !cdn.facts().takes_interim).collect();
+        assert_eq!(impatient, [CdnType::Varnish]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use origin_shim::config::Config;
-use origin_shim::head::Headers;
+use origin_shim::http::head::Headers;
 use origin_shim::metrics::Metrics;
 use origin_shim::proxy::key_fields::KeyFields;
 use origin_shim::proxy::opt_in::{Caller, decide};

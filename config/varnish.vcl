@@ -1,21 +1,26 @@
-# Varnish as the CDN of an origin-shim: what the shim's `varnish` dialect and adapter rely on.
+# Varnish as the CDN of an Origin Shim. The shim relies on what this file does; docs/varnish.md has the setup.
 #
-# Varnish 7.1 or later with the xkey and var modules (Debian: varnish, varnish-modules). Change the
-# backend and the ACL, then run varnishd with this file, or include it in your own VCL.
+# This file needs Varnish 7.1 or later with the modules xkey and var (Debian: varnish, varnish-modules).
+# Change the backend and the ACL. Then run varnishd with this file, or include it in your own VCL.
 #
-# Purging, only from addresses in the ACL:
+# Purge requests, which only addresses in the ACL may send:
 #   PURGE /      xkey-purge: k1 k2                   delete every object that carries one of the tags
 #   PURGE /      xkey-softpurge: k1 k2               mark them stale
-#   PURGE path   Host, x-purge-mode: hard|soft       one URL in all its variants; where the path is
-#                                                    canonical, however its copies spell it
-#   BAN /        x-ban-host, x-ban-prefix            everything below a prefix, which is a regular
-#                                                    expression for each of its spellings
-#   BAN /        x-ban-everything: 1                 the whole cache, all sites in it
-# 200 with X-Purged: done. It counts the objects, or says "ban" where they are taken later; the shim
-# believes no 200 without it, which could be the origin's. 400: not understood or not possible,
-# nothing was purged. 403: not from there. A header line may be 8 KiB
-# long in both directions (varnishd -p http_req_hdr_len, http_resp_hdr_len): a longer list of tags
-# in a response makes it a 503.
+#   PURGE path   Host, x-purge-mode: hard|soft       delete or mark stale one URL in all its variants;
+#                                                    if the path is canonical, also copies under other
+#                                                    spellings
+#   BAN /        x-ban-host, x-ban-prefix            delete everything below a prefix, given as a
+#                                                    regular expression that matches its spellings
+#   BAN /        x-ban-everything: 1                 delete the whole cache, with all sites in it
+#
+# Answers:
+#   200 with X-Purged   Purged. X-Purged is the number of objects, or "ban" if they are removed later.
+#                       The shim does not accept a 200 without it, which could come from the origin.
+#   400                 Invalid or impossible. Nothing was purged.
+#   403                 The address may not purge.
+#
+# A header line may be 8 KiB long in both directions (varnishd -p http_req_hdr_len,
+# http_resp_hdr_len). If the tags of a response are longer, Varnish answers 503.
 
 vcl 4.1;
 
@@ -24,7 +29,7 @@ import std;
 import var;
 import xkey;
 
-# The shim. Its own timeouts (connect 2 s, first byte 30 s) are shorter than these.
+# The shim. Its own timeouts (connect 2 s, first byte 30 s) are shorter than these, so that it answers first.
 backend shim {
 	.host = "127.0.0.1";
 	.port = "8080";
@@ -42,13 +47,13 @@ acl purgers {
 
 sub vcl_recv {
 	if (req.restarts == 0) {
-		# What the shim believes must come from this edge alone, never from a visitor.
+		# The shim trusts these headers, so visitors must not be able to set them.
 		unset req.http.X-Push-Invalidation;
 		unset req.http.X-BYO-CDN-Type;
 		unset req.http.X-Origin-Shim-Secret;
 		unset req.http.x-shim-stale;
-		# Nor may a visitor leave the traces of another CDN. Of CDN-Loop (RFC 8586) only the names of
-		# shims stay, origin-shim- and an id, by which each knows a request that runs in a circle.
+		# Visitors must not be able to forge the traces of another CDN. In CDN-Loop (RFC 8586) keep
+		# only the names of shims (origin-shim- and an id), by which a shim detects loops.
 		unset req.http.CF-Worker;
 		unset req.http.Via;
 		if (req.http.CDN-Loop) {
@@ -59,7 +64,7 @@ sub vcl_recv {
 				unset req.http.CDN-Loop;
 			}
 		}
-		# One object per page, however a visitor or a purge spells its host.
+		# Store one object per page, whatever the spelling of its host.
 		if (req.http.Host) {
 			set req.http.Host = regsub(req.http.Host.lower(), ":(80|443)$", "");
 		}
@@ -71,23 +76,24 @@ sub vcl_recv {
 		# Ask the origin first (see vcl_hit).
 		set req.grace = 0s;
 	} else if (req.http.x-shim-stale == "allowed") {
-		# As long as the object itself says; a restart does not forget the 0s.
+		# The object itself limits the grace. Set it here, because the 0s survives a restart.
 		set req.grace = 3650d;
 	}
 
-	# The built-in rules follow. They pass every request that carries a cookie; a site whose pages
-	# do not depend on analytics cookies removes those here, for example:
+	# The built-in rules follow. They pass every request that carries a cookie. Remove cookies that do
+	# not change pages here, for example those of analytics:
 	#   set req.http.Cookie = regsuball(req.http.Cookie, "(^|; ) *(_ga[^=]*|_gid|_fbp)=[^;]*", "");
 	#   if (req.http.Cookie ~ "^[; ]*$") { unset req.http.Cookie; }
 }
 
 sub shim_invalidate {
-	# A proxy on this machine would lend every visitor its address. Varnish itself appends the
-	# peer to X-Forwarded-For, so a comma means that somebody forwarded this.
+	# Requests through a proxy on this machine have the proxy's address, so the ACL would accept those
+	# of every visitor. Varnish appends the peer to X-Forwarded-For: a comma means that the request was
+	# forwarded.
 	if (client.ip !~ purgers || req.http.X-Forwarded-For ~ ",") {
 		return (synth(403, "Not allowed to purge"));
 	}
-	# The proof is this file's to give.
+	# Only this file may set the proof.
 	unset req.http.x-purged;
 	if (req.method == "BAN") {
 		call shim_ban;
@@ -111,15 +117,15 @@ sub shim_invalidate {
 	if (!req.http.Host) {
 		return (synth(400, "Needs Host"));
 	}
-	# Copies that were asked for in another spelling have the canonical one as a key.
+	# Copies that were requested under another spelling carry the canonical one as a key.
 	set req.http.x-page = "x-origin-shim-url:" + req.http.Host + regsuball(req.url, ",", "%2C");
 	if (req.http.x-purge-mode == "soft") {
 		set req.http.x-purged = xkey.softpurge(req.http.x-page);
 	} else {
 		set req.http.x-purged = xkey.purge(req.http.x-page);
 	}
-	# Looked up like a page, so that vcl_hit and vcl_miss can purge it; a fetch under way is not
-	# waited for (the shim purges again after what was in flight).
+	# Look the URL up like a page, so that vcl_hit and vcl_miss can purge it. Do not wait for a fetch
+	# in progress: the shim purges again after responses in flight.
 	set req.hash_ignore_busy = true;
 	return (hash);
 }
@@ -134,7 +140,7 @@ sub shim_ban {
 		}
 		return (synth(400, "Ban failed: " + std.ban_error()));
 	}
-	# No white space, so that a value cannot become another condition.
+	# Refuse white space, so that a value cannot add another condition.
 	if (req.http.x-ban-host !~ "^[a-zA-Z0-9._:\[\]-]+$" || req.http.x-ban-prefix !~ {"^/[^"[:space:]]*$"}) {
 		return (synth(400, "Needs x-ban-host and x-ban-prefix, or x-ban-everything"));
 	}
@@ -160,8 +166,9 @@ sub vcl_hit {
 	if (req.method == "PURGE") {
 		call shim_purge_url;
 	}
-	# Stale. Within stale-while-revalidate it is served while it is fetched again; after that, within
-	# stale-if-error, only if the origin cannot answer: ask it first, and come back if it fails.
+	# The object is stale. Within stale-while-revalidate it is served during the next fetch. After that,
+	# within stale-if-error, it is served only if the origin fails: ask the origin first, and come back
+	# if it does not answer.
 	if (obj.ttl <= 0s && req.http.x-shim-stale != "allowed" &&
 	    obj.ttl + std.duration(obj.http.x-revalidate, 0s) <= 0s) {
 		set req.http.x-shim-stale = "refused";
@@ -181,7 +188,7 @@ sub vcl_pass {
 	}
 }
 
-# A PURGE never reaches the origin: where Varnish passes, nothing is stored under this name.
+# A PURGE never reaches the origin. If Varnish would pass the request, nothing is stored under this URL.
 sub shim_nothing_cached {
 	set req.http.x-purged = std.integer(req.http.x-purged, 0);
 	return (synth(200, "Purged"));
@@ -203,12 +210,12 @@ sub vcl_backend_response {
 		return (abandon);
 	}
 
-	# For bans; removed again in vcl_deliver, and never the origin's.
+	# Bans compare these headers. vcl_deliver removes them. The origin cannot set them.
 	set beresp.http.x-url = bereq.url;
 	set beresp.http.x-host = bereq.http.Host;
 	unset beresp.http.x-revalidate;
-	# The shim names the canonical path where the request spells it otherwise (`%c3%a9`, raw bytes,
-	# `//`). Bans then compare that, and PURGE finds the object by a key that is made of it.
+	# If the request uses another spelling of the path (`%c3%a9`, raw bytes, `//`), the shim names the
+	# canonical one. Bans then compare that path, and PURGE finds the object by a key made from it.
 	std.collect(beresp.http.xkey, " ");
 	set beresp.http.xkey = regsuball(beresp.http.xkey, "(^|[ ,])x-origin-shim-url:[^ ,]*", "");
 	if (beresp.http.X-Origin-Shim-Path) {
@@ -218,8 +225,8 @@ sub vcl_backend_response {
 	}
 	unset beresp.http.X-Origin-Shim-Path;
 
-	# Surrogate-Control is meant for this cache and decides alone. One that states no lifetime (an
-	# ESI announcement, say) must not hide Cache-Control from the built-in rules.
+	# Surrogate-Control is meant for this cache and overrides Cache-Control. If it sets no lifetime (an
+	# ESI announcement, for example), the built-in rules must still see Cache-Control.
 	std.collect(beresp.http.Surrogate-Control);
 	if (beresp.http.Surrogate-Control ~ "(?i)(^|[ ,])(no-store|no-cache|private)") {
 		set beresp.http.Surrogate-Control = "no-store";
@@ -237,11 +244,11 @@ sub vcl_backend_response {
 	}
 	unset beresp.http.x-stale-from;
 
-	# The built-in rules follow: nothing with Set-Cookie, `Vary: *`, no-store or no lifetime is kept.
+	# The built-in rules follow. They cache no response with Set-Cookie, `Vary: *`, no-store or no lifetime.
 }
 
-# RFC 5861: how long a stale object may be served. Without permission not at all, so that a page is
-# never older than its headers say.
+# RFC 5861: how long a stale object may be served. Without permission it is never served, so that a
+# page is never older than its headers allow.
 sub shim_stale {
 	call shim_stale_nothing;
 	if (beresp.http.x-stale-from ~ "(?i)(^|[ ,])stale-while-revalidate=[0-9]{1,10}([ ,;]|$)") {
@@ -270,7 +277,7 @@ sub vcl_backend_error {
 
 sub vcl_synth {
 	if (req.http.x-shim-stale == "refused" && resp.status == 503) {
-		# The origin cannot answer: now the stale object is better than none.
+		# The origin does not answer, so serve the stale object.
 		set req.http.x-shim-stale = "allowed";
 		return (restart);
 	}
@@ -290,14 +297,14 @@ sub vcl_deliver {
 	if (obj.hits > 0) {
 		set resp.http.X-Cache = "HIT";
 		if (obj.ttl <= 0s) {
-			# Served stale: no browser may keep it.
+			# The object is stale: browsers must not keep it.
 			set resp.http.Cache-Control = "no-cache";
 		}
 	} else {
 		set resp.http.X-Cache = "MISS";
 	}
-	# Cache-Control is then the browser's own lifetime. The time that the page spent here is not
-	# part of it: purges keep the page as fresh as a new one.
+	# With Surrogate-Control, Cache-Control is the lifetime in browsers. The time in this cache does not
+	# count towards it, because purges keep the page as fresh as a new one.
 	if (resp.http.Surrogate-Control) {
 		unset resp.http.Age;
 	}
@@ -306,6 +313,6 @@ sub vcl_deliver {
 	unset resp.http.x-url;
 	unset resp.http.x-host;
 	unset resp.http.x-revalidate;
-	# Of objects that were stored before the VCL knew it.
+	# Objects that an older VCL stored may still carry this header.
 	unset resp.http.X-Origin-Shim-Path;
 }

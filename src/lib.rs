@@ -3,8 +3,8 @@
 // What every part says of its errors.
 pub mod causes;
 
-// What a message begins with.
-pub mod head;
+// HTTP on the wire, as both sides speak it.
+pub mod http;
 
 // Pure: how a response is rewritten and how tags are encoded.
 pub mod rewrite;
@@ -16,6 +16,9 @@ pub mod config;
 pub mod metrics;
 pub mod telemetry;
 pub mod view;
+
+// Nothing old after a purge.
+pub mod guard;
 
 // The data plane, in the order of a request.
 pub mod listen;
@@ -30,13 +33,9 @@ mod failpoint;
 // The control plane, in the order of a purge.
 pub mod admin;
 pub mod cdn;
-pub mod events;
+pub mod delivery;
 pub mod purge;
 pub mod store;
-pub mod worker;
-
-// What AEM keeps of a site, read into a configuration.
-pub mod aem;
 
 // How people are told.
 mod terminal;

@@ -6,7 +6,7 @@ use super::problem::{Kind, Problem};
 use super::shares::Who;
 use super::{Peer, State, audit};
 use crate::cdn::{self, CdnReport};
-use crate::view::wall_ms;
+use crate::guard::wall_ms;
 use axum::body::Body;
 use axum::extract;
 use axum::response::Json;

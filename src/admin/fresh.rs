@@ -4,10 +4,10 @@
 use super::Control;
 use crate::cdn::{Item, ItemKind};
 use crate::config::{Cdn, Config, Site};
+use crate::guard::{Freshness, JobItems, Mark, Question, Report};
 use crate::purge::{JobPlan, PurgeRequest, item_key, keys_of};
 use crate::rewrite::{CdnType, CdnTypes};
 use crate::store::{FollowUps, Store, StoreError};
-use crate::view::{Freshness, JobItems, Mark, Question, Report};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

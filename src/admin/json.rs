@@ -1,9 +1,9 @@
 //! The JSON of purges, for both ends: the handlers write it, the command line reads it.
 
+use crate::guard::Clock;
 use crate::purge::{PurgeMode, PurgeRequest, State};
 use crate::rewrite::CdnType;
 use crate::store::{Attempt as StoredAttempt, JobView, NewPurge, PurgeView, Verification};
-use crate::view::Clock;
 use serde::{Deserialize, Serialize};
 
 /// How many items of a kind an abbreviated purge shows.

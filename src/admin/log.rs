@@ -20,7 +20,7 @@ const MAX_FILTER: usize = 1000;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with a filter")]
 pub(super) struct LogFilter {
-    /// A level, or levels by part, such as `info,origin_shim::worker=debug`. At most 1,000 bytes.
+    /// A level, or levels by part, such as `info,origin_shim::delivery=debug`. At most 1,000 bytes.
     filter: String,
 }
 

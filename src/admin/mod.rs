@@ -32,9 +32,9 @@ mod audit;
 mod auth;
 mod console;
 mod credentials;
-mod events;
 mod explain;
 mod extract;
+mod feed;
 mod fresh;
 mod idempotency;
 mod log;
@@ -43,7 +43,6 @@ mod operate;
 mod ops;
 mod own;
 mod places;
-mod poll;
 mod publish;
 mod purges;
 mod routes;
@@ -51,7 +50,6 @@ mod serve;
 mod shares;
 mod sites;
 mod stall;
-mod stream;
 mod strict;
 mod throttle;
 mod turns;
@@ -61,7 +59,7 @@ mod wait;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use events::{Events, HealthEvent, JobEvent, LaggedEvent};
+pub use feed::{Events, HealthEvent, JobEvent, LaggedEvent};
 pub use fresh::{guard_everything, recall, recall_nothing};
 pub use ops::Readiness;
 pub use own::make_up_for_lost_purges;
@@ -70,10 +68,11 @@ pub use untagged::Untagged;
 
 use crate::cdn::Sender;
 use crate::config::{Config, Site};
+use crate::guard::Freshness;
 use crate::metrics::Metrics;
 use crate::purge::{JobPlan, PurgeRequest};
 use crate::store::{Store, StoreError};
-use crate::view::{Freshness, OriginsView};
+use crate::view::OriginsView;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::Request;
@@ -189,7 +188,7 @@ impl Default for Limits {
             credential_checks: Semaphore::new(1),
             without_token: Semaphore::new(1),
             checkers: Shares::new(32, credentials::PER_TOKEN, 8),
-            streams: Shares::new(stream::STREAMS, stream::PER_TOKEN, stream::PER_ADDRESS),
+            streams: Shares::new(feed::stream::STREAMS, feed::stream::PER_TOKEN, feed::stream::PER_ADDRESS),
             failures: throttle::Failures::default(),
         }
     }

@@ -6,8 +6,9 @@ use super::problem::{BadItem, Kind, Problem};
 use super::purges::{self, Asked};
 use super::{Peer, State, idempotency};
 use crate::config::Site;
-use crate::events::{self, Event};
 use crate::purge::PurgeRequest;
+use crate::purge::publish;
+use crate::purge::publish::Event;
 use axum::body::Body;
 use axum::extract;
 use axum::http::HeaderMap;
@@ -42,7 +43,7 @@ fn purge_of(site: &Site, event: &Event) -> Result<PurgeRequest, Problem> {
         let detail = format!("{paths} paths are too many: send at most {MAX_PATHS} at once.");
         return Err(Problem::new(Kind::TooLarge, detail));
     }
-    events::purge_of(site, event).map_err(|errors| {
+    publish::purge_of(site, event).map_err(|errors| {
         let errors = errors.into_iter().map(|error| BadItem { item: error.item, message: error.message });
         let detail = "Nothing was purged, since `errors` names what is wrong with the event.";
         Problem::new(Kind::Invalid, detail).with_errors(errors.collect())

@@ -76,7 +76,7 @@ pub struct ReloadEvent {
 impl ReloadEvent {
     /// The event of a reload.
     pub fn of(result: &Result<Reloaded, NotReloaded>) -> Self {
-        let at = super::json::rfc3339(crate::view::wall_ms());
+        let at = super::json::rfc3339(crate::guard::wall_ms());
         match result {
             Ok(reloaded) => Self { accepted: true, reloaded: Some(reloaded.clone()), detail: None, at },
             Err(error) => Self { accepted: false, reloaded: None, detail: Some(error.detail.clone()), at },

@@ -1,16 +1,17 @@
 //! Every call of the admin API, once: the router and the OpenAPI document are both made from this table.
 
 use super::auth::{require_scope, require_token};
-use super::events::{HealthEvent, JobEvent, LaggedEvent};
+use super::feed::stream;
+use super::feed::{HealthEvent, JobEvent, LaggedEvent};
 use super::json::{Page, Purge};
 use super::reload::{ReloadEvent, Reloaded};
 use super::{
-    State, console, credentials, explain, log, openapi, operate, ops, publish, purges, reload, sites, stream,
+    State, console, credentials, explain, log, openapi, operate, ops, publish, purges, reload, sites,
 };
 use crate::config::Scope::{self, Operate, Purge as MayPurge, PurgeEverything, Read};
-use crate::events::Event;
 use crate::explain::Explanation;
 use crate::purge::PurgeRequest;
+use crate::purge::publish::Event;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{MethodRouter, delete, get, post, put};

@@ -1,8 +1,8 @@
 //! The admin listener: HTTP/1.1 connections, bounded in number, in the time they may take, and in what they may send.
 
+use super::feed::poll::poll;
 use super::misdirected;
 use super::places::{Place, Places, Room};
-use super::poll::poll;
 use super::stall::WriteTimeout;
 use super::strict::{HEADS, Strict, Verdicts};
 use super::{Peer, State, router, surrounded};

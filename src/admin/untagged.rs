@@ -1,9 +1,9 @@
 //! Copies without our tags, over restarts: the store is told until when there may be any, and tells it again at the next start.
 //! What it has is ahead of the truth, so that a crash forgets nothing but what came in the moment before.
 
+use crate::guard::{Copies, Freshness};
 use crate::rewrite::CdnType;
 use crate::store::{Store, StoreError, UntaggedCopies};
-use crate::view::{Copies, Freshness};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,10 +132,10 @@ mod tests {
     use super::*;
     use crate::admin::tests::fake::FakeStore;
     use crate::config::Mode;
-    use crate::head::Headers;
+    use crate::guard::WithoutTags;
+    use crate::http::head::Headers;
     use crate::rewrite::Lifetime;
     use crate::store::SqliteStore;
-    use crate::view::WithoutTags;
     use http::{HeaderValue, StatusCode, header};
     use std::sync::atomic::Ordering;
 

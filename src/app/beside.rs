@@ -3,7 +3,7 @@
 
 use crate::admin::{Readiness, guard_everything};
 use crate::config::Config;
-use crate::view::Freshness;
+use crate::guard::Freshness;
 use arc_swap::ArcSwap;
 use rustix::process::getpid;
 use serde::Deserialize;

@@ -1,19 +1,21 @@
 //! The control plane: one thread with its own runtime for the admin API and the workers of the CDNs, so that nothing they
 //! do can hold up a request.
 
-use super::beside::{self, Door, REMIND, REPLACE};
+use super::beside::{self, Door};
 use super::glue::{self, Workers};
+use super::opening::{Waiting, open};
 use super::reload::Reloader;
 use super::{StartError, StopError};
 use crate::admin::reload::{NotReloaded, Reload, Reloaded};
 use crate::admin::{self, Events, Readiness, Untagged};
 use crate::cdn::Sender;
 use crate::config::{Config, Fingerprint};
+use crate::delivery::{Engine, Parts, take_over};
+use crate::guard::{boot, wall_ms};
 use crate::listen::{Pulse, Serving};
 use crate::metrics::Metrics;
 use crate::store::{Boot, Left, Now, OpenError, SqliteStore, Store, StoreHealth, StoreVitals, Watched};
-use crate::view::{Installation, OriginsView, PurgeHealthView, boot, wall_ms};
-use crate::worker::{Engine, Parts, take_over};
+use crate::view::{OriginsView, PurgeHealthView};
 use arc_swap::ArcSwap;
 use std::error::Error;
 use std::io;
@@ -27,9 +29,6 @@ use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-
-/// Between two attempts to open a store that could not be opened.
-const REOPEN: Duration = Duration::from_secs(10);
 
 /// For what is told to the store at the end.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -314,30 +313,16 @@ impl Plane {
         state: Arc<admin::State>,
     ) {
         let mut attempt = first;
-        let (mut told, mut has_told, mut reminded) = (String::new(), false, Instant::now());
+        let mut waiting = Waiting::default();
         let mut pause;
         let store = loop {
             match attempt {
                 Ok(store) => break store,
                 Err(error) => {
-                    if !has_told && self.config.load().server.id.is_none() {
-                        tracing::warn!(
-                            name = self.view.installation.name().to_str().unwrap_or_default(),
-                            "until the store is open, CDN-Loop has a name of this process only, not of the installation"
-                        );
+                    if let OpenError::InUse { .. } = error {
+                        beside::guard(&self.view.freshness, &self.config.load());
                     }
-                    pause = match error {
-                        OpenError::InUse { .. } => {
-                            beside::guard(&self.view.freshness, &self.config.load());
-                            REPLACE
-                        }
-                        _ => REOPEN,
-                    };
-                    if reminded.elapsed() >= REMIND {
-                        (told, reminded) = (String::new(), Instant::now());
-                    }
-                    tell_unopened(&error, &mut told, pause);
-                    has_told = true;
+                    pause = waiting.failed(&error, &self.config.load(), &self.view.installation);
                 }
             }
             sleep(pause).await;
@@ -351,9 +336,7 @@ impl Plane {
             }
             attempt = opened;
         };
-        if has_told {
-            tracing::info!("the store could be opened: purges are accepted from now on");
-        }
+        waiting.ended();
         let parts = Parts {
             store: store.clone(),
             store_health: self.store_health.clone(),
@@ -392,28 +375,5 @@ async fn beat(pulse: Arc<OnceLock<Pulse>>) {
     loop {
         pulse.beat(Instant::now());
         tokio::time::sleep(BEAT).await;
-    }
-}
-
-/// Opens the store. Without one the proxy goes on with short lifetimes, and purges get 503.
-fn open(config: &Config, installation: &Installation) -> Result<SqliteStore, OpenError> {
-    let opened = match &config.store.path {
-        Some(path) => SqliteStore::open(path),
-        None => SqliteStore::in_memory(),
-    };
-    let store = opened?;
-    installation.is(store.installation());
-    Ok(store)
-}
-
-/// Once per reason, not every few seconds.
-fn tell_unopened(error: &OpenError, told: &mut String, pause: Duration) {
-    let text = error.to_string();
-    if text != *told {
-        tracing::error!(
-            error = error as &dyn Error,
-            "the store cannot be opened: no purge is accepted, and no response gets a long TTL; tried again every {pause:?}"
-        );
-        *told = text;
     }
 }

@@ -3,6 +3,7 @@
 mod beside;
 mod control;
 mod glue;
+mod opening;
 mod reload;
 
 use crate::admin::reload::{NotReloaded, Reloaded};

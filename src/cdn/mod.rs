@@ -11,7 +11,6 @@ mod akamai;
 mod cloudflare;
 mod cloudfront;
 mod credentials;
-mod edgegrid;
 mod fastly;
 mod identity;
 mod mac;
@@ -22,7 +21,6 @@ mod rate;
 mod reply;
 mod row;
 mod send;
-mod sigv4;
 mod varnish;
 
 #[cfg(test)]

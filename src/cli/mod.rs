@@ -7,7 +7,7 @@ mod client;
 mod completions;
 mod demo;
 mod explain;
-mod import;
+pub mod import;
 mod items;
 mod pause;
 mod probe;

@@ -14,8 +14,8 @@ const AUDIT: &str = "audit";
 const ACCESS: &str = "access";
 
 /// The parts of the program that log.
-const PARTS: [&str; 11] =
-    ["admin", "aem", "app", "cdn", "cli", "config", "demo", "listen", "proxy", "store", "worker"];
+const PARTS: [&str; 10] =
+    ["admin", "app", "cdn", "cli", "config", "delivery", "demo", "listen", "proxy", "store"];
 
 /// Why a filter is refused.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum LogFilterError {
     Syntax(#[source] ParseError),
     /// A word that would be taken for a part of the program.
     #[error(
-        "`{0}` is no level (error, warn, info, debug or trace); a part has its own behind `=`, as in `warn,origin_shim::worker=debug`"
+        "`{0}` is no level (error, warn, info, debug or trace); a part has its own behind `=`, as in `warn,origin_shim::delivery=debug`"
     )]
     NoLevel(String),
     /// Errors of this part would not be logged.
@@ -146,7 +146,7 @@ mod tests {
         for good in [
             "info",
             "ERROR",
-            " warn,origin_shim::worker=debug ",
+            " warn,origin_shim::delivery=debug ",
             "3",
             "info,hyper=off",
             "info,access=off",
@@ -168,10 +168,10 @@ mod tests {
         check("off", "`off` would silence errors");
         check("0", "`0` would silence errors");
         check("info,origin_shim=off", "`origin_shim=off` would silence errors");
-        check("info,origin_shim::worker=off", "`origin_shim::worker=off` would silence errors");
+        check("info,origin_shim::delivery=off", "`origin_shim::delivery=off` would silence errors");
         check("info,origin=off", "`origin=off` would silence errors");
         check("info,origin_shim::admin[admin]=off", "would silence errors");
-        check("origin_shim::worker=debug", "nothing but these parts");
+        check("origin_shim::delivery=debug", "nothing but these parts");
         check("hyper=info", "nothing but these parts");
         check("audit=info,access=info", "nothing but these parts");
         check("origin_shim[admin]=info", "nothing but these parts");
@@ -184,7 +184,7 @@ mod tests {
     fn what_is_probably_misspelt_is_named() {
         let check = |filter: &str, expected: &[&str]| assert_eq!(doubtful(filter), expected, "{filter}");
         check("info,origin_shim::workr=debug", &["origin_shim::workr"]);
-        check("info,origin_shim::worker::call=debug,audit=info,access=off,origin_shim=trace", &[]);
+        check("info,origin_shim::delivery::call=debug,audit=info,access=off,origin_shim=trace", &[]);
         check("info,hyper=warn,originshim=debug", &["hyper", "originshim"]);
     }
 

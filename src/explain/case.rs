@@ -1,7 +1,8 @@
 //! One request and one response, seen through the code that serves them.
 
 use crate::config::{Config, Mode, Site};
-use crate::head::Headers;
+use crate::guard::{Freshness, PurgedSite};
+use crate::http::head::Headers;
 use crate::metrics::Metrics;
 use crate::proxy::bound_auth;
 use crate::proxy::host;
@@ -13,7 +14,7 @@ use crate::proxy::upstream::Upstreams;
 use crate::rewrite::{
     Asked, CdnType, Decision, Edge, Guard, Outcome, RequestFacts, public_location, rewrite,
 };
-use crate::view::{Freshness, PurgeHealthView, PurgedSite};
+use crate::view::PurgeHealthView;
 use http::{Method, StatusCode, Uri, header};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};

@@ -1,7 +1,7 @@
 //! The request that is explained: one of a CDN of the site that opts in and is trusted, unless it is described otherwise.
 
 use crate::config::{Site, Trust};
-use crate::head::Headers;
+use crate::http::head::Headers;
 use crate::proxy::opt_in::{CDN_TYPE, OPT_IN, SECRET};
 use crate::rewrite::CdnType;
 use http::{HeaderName, HeaderValue, Method, Uri};

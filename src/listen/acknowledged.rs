@@ -1,7 +1,7 @@
 //! What the kernel tells about the bytes that it was given for a client (`TCP_INFO`). `SIOCOUTQ` would tell how many of them are
 //! left, but not since when there are none: a purge would have to be made twice for every page that was ever served.
 
-use crate::proxy::in_flight::outlet::Sent;
+use crate::guard::in_flight::outlet::Sent;
 use std::os::fd::BorrowedFd;
 
 /// Bytes of the kernel's answer that are read. It only ever grew at its end.

@@ -2,7 +2,7 @@
 
 use super::pulse::Pulse;
 use super::worker::EventLoop;
-use crate::proxy::clock::TICK;
+use crate::http::timer::TICK;
 use crate::proxy::{Keeper, Shared};
 use std::io;
 use std::sync::Arc;

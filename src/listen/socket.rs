@@ -2,8 +2,8 @@
 //! client any more: what the kernel was given it delivers, however long the client takes.
 
 use super::acknowledged;
+use crate::guard::in_flight::outlet::{Outlet, Queue, Sent};
 use crate::proxy::Worker;
-use crate::proxy::in_flight::outlet::{Outlet, Queue, Sent};
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

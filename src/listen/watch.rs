@@ -2,10 +2,10 @@
 //! worker looks at all of them: no timer per connection or request.
 
 use crate::config::Limits;
+use crate::guard::in_flight::Ticket;
+use crate::guard::in_flight::outlet::Outlet;
+use crate::http::timer::Clock;
 use crate::metrics::shard::{Limit, WorkerShard};
-use crate::proxy::clock::Clock;
-use crate::proxy::in_flight::Ticket;
-use crate::proxy::in_flight::outlet::Outlet;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -388,7 +388,7 @@ impl Drop for Open {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::in_flight::outlet::testing::FakeQueue;
+    use crate::guard::in_flight::outlet::testing::FakeQueue;
 
     const HEADER: Duration = Duration::from_secs(10);
     const KEEP_ALIVE: Duration = Duration::from_secs(75);

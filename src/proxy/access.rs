@@ -3,7 +3,7 @@
 
 use super::flight::Flight;
 use crate::config::{Access, Log};
-use crate::head::RequestHead;
+use crate::http::head::RequestHead;
 use crate::telemetry;
 use http::{HeaderValue, Method, Uri, header};
 use std::net::IpAddr;

@@ -1,15 +1,15 @@
 //! Bodies in both directions: streamed frame by frame, never collected, each with a limit on how long the next
 //! part may take. What of their trailers goes on is in [`trailers`].
 
-use super::clock::{Clock, Patience};
 use super::exchange::OriginBody;
 use super::flight::Flight;
 use super::h1;
-use super::in_flight::Ticket;
 use super::metered::Metered;
-use super::request_body::BoxError;
 use super::trailers;
 use super::upgrade::Tunnel;
+use crate::guard::in_flight::Ticket;
+use crate::http::request_body::BoxError;
+use crate::http::timer::{Clock, Patience};
 use bytes::Bytes;
 use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};

@@ -4,7 +4,7 @@
 //! share our connections to an origin, and those of a CDN to us as well, so that neither can be anybody's own: after such an
 //! exchange the connection to the origin is closed, and its answer counts as private.
 
-use crate::head::{Headers, Known};
+use crate::http::head::{Headers, Known};
 use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 

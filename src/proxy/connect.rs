@@ -2,13 +2,13 @@
 
 use super::descriptors::{self, Counted};
 use super::error::OriginError;
-use super::h1::head::HeadLimits;
 use super::site::{Origin, OriginTls};
 use super::stream::Stream;
 use super::upstream::{self, Address};
 use super::worker::Worker;
 use super::{h1, h2};
 use crate::config::{Limits, OriginProtocol};
+use crate::http::head::limits::HeadLimits;
 use crate::metrics::shard::SiteShard;
 use crate::telemetry::Sparse;
 use std::io;

@@ -4,10 +4,10 @@
 //! never a cause.
 
 use super::body::UploadError;
-use super::h1::encode::EncodeError;
-use super::h1::head::HeadError;
 use super::h1::{self, Cause};
-use super::h2;
+use crate::http::h1::encode::EncodeError;
+use crate::http::h2::ping::Lost;
+use crate::http::head::limits::HeadError;
 use crate::metrics::shard::OriginErrorKind;
 use http::{HeaderName, StatusCode};
 use std::io;
@@ -105,7 +105,7 @@ pub enum OriginError {
     Tls(#[source] io::Error),
     /// It does not speak HTTP/2, which it should.
     #[error("no HTTP/2 on the connection")]
-    Http2(#[source] h2::Lost),
+    Http2(#[source] Lost),
     /// The connection ended before a response.
     #[error("the connection ended before a response")]
     Closed(#[source] h1::Error),
@@ -307,7 +307,7 @@ mod tests {
         );
         check(origin(OriginError::ConnectTimeout), 502, "connection_timeout");
         check(origin(OriginError::Tls(io(io::ErrorKind::InvalidData))), 502, "tls_protocol_error");
-        check(origin(OriginError::Http2(h2::Lost::Closed)), 502, "http_protocol_error");
+        check(origin(OriginError::Http2(Lost::Closed)), 502, "http_protocol_error");
         check(origin(OriginError::FirstByteTimeout), 504, "http_response_timeout");
         check(origin(OriginError::Closed(lost(Cause::Closed))), 502, "connection_terminated");
         let head = |error| origin(OriginError::Head(lost(Cause::Head(error))));

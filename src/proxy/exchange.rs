@@ -2,10 +2,8 @@
 //! to the pool.
 
 use super::body::{DownloadError, Progress, Upload};
-use super::clock::Patience;
 use super::connect::{Connection, Route};
 use super::error::{OriginError, ProxyError};
-use super::h1::head::HeadLimits;
 use super::h1::{self, Cause, Recycle};
 use super::h2;
 use super::interim::Relay;
@@ -18,7 +16,9 @@ use super::upgrade::Tunnel;
 use super::upstream::OriginId;
 use super::worker::Worker;
 use crate::config::Limits;
-use crate::head::ResponseHead;
+use crate::http::head::ResponseHead;
+use crate::http::head::limits::HeadLimits;
+use crate::http::timer::Patience;
 use bytes::Bytes;
 use http::StatusCode;
 use http::uri::Scheme;

@@ -4,7 +4,7 @@ use super::roots::Roots;
 use super::site::Routing;
 use super::upstream::Upstreams;
 use crate::config::*;
-use crate::head::{Headers, RequestHead};
+use crate::http::head::{Headers, RequestHead};
 use crate::metrics::Metrics;
 use crate::rewrite::{CdnType, Dialect};
 use crate::view::PurgeHealthView;

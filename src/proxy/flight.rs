@@ -2,13 +2,13 @@
 
 use super::access::Noted;
 use super::body::DownloadError;
-use super::in_flight::{Response, Ticket, Waiting};
 use super::key_fields::Single;
 use super::peer::{Peer, RequestId};
 use super::site::Site;
 use super::worker::{Snapshot, Worker};
 use crate::causes::with_causes;
-use crate::head::RequestHead;
+use crate::guard::in_flight::{Response, Ticket, Waiting};
+use crate::http::head::RequestHead;
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
 use crate::rewrite::{CdnTypes, Decision, DecisionCache, Dialect, Outcome, Provenance, Reason};
 use http::StatusCode;
@@ -116,7 +116,7 @@ impl Flight {
             provenance,
             waiting: Waiting::default(),
         };
-        self.ticket = Some(Ticket::new(&self.worker, response));
+        self.ticket = Some(Ticket::new(&self.worker.in_flight, self.worker.time, response));
     }
 
     pub(super) fn take_ticket(&mut self) -> Option<Ticket> {

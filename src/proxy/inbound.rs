@@ -5,7 +5,7 @@ use super::error::ProxyError;
 use super::key_fields::{KeyFields, Single};
 use super::{host, target};
 use crate::config::Limits;
-use crate::head::RequestHead;
+use crate::http::head::RequestHead;
 use http::{HeaderValue, Method, Version};
 use std::borrow::Cow;
 

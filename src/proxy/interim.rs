@@ -1,10 +1,10 @@
 //! Interim responses on their way from an origin to its client, before the final one (RFC 9110 §15.2). They are news of a
 //! response that is still to be decided on: nothing of what the shim does to that is done to them.
 
-use super::hop;
 use super::opt_in::OptIn;
 use super::site::Site;
-use crate::head::{Known, ResponseHead};
+use crate::http::head::{Known, ResponseHead};
+use crate::http::hop;
 use crate::rewrite::Dialect;
 use http::HeaderName;
 use std::cell::{Cell, RefCell};
@@ -54,7 +54,7 @@ impl<'a> Relay<'a> {
     pub(super) fn hand_on(&self, arrived: Vec<ResponseHead>) {
         let Some(to) = self.to else { return };
         for mut head in arrived {
-            hop::strip_response(&mut head.headers, |name| self.site.edges.reads(name));
+            hop::strip_response(&mut head.headers, |name| tells_of_caching(self.site, name));
             head.headers.retain(|line| line.known() != Known::ContentLength && !self.withholds(line.name()));
             to.put(head);
         }

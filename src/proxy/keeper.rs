@@ -1,18 +1,19 @@
 //! Looks after the origins beside the workers, in a thread of its own: resolves their names again, checks how they do,
 //! gives those that failed another chance, and tells whoever asks.
 
-use super::clock::Clock;
 use super::connect;
 use super::error::OriginError;
-use super::h1::head::HeadLimits;
-use super::h1::{self, Scratch};
+use super::h1;
 use super::h2;
 use super::site::{Origin, OriginTls, Routing};
 use super::upstream::{Address, OriginId, Upstream};
 use super::worker::Shared;
 use crate::causes::with_causes;
 use crate::config::{Limits, OriginCheck, OriginProtocol};
-use crate::head::Line;
+use crate::http::h1::scratch::Scratch;
+use crate::http::head::Line;
+use crate::http::head::limits::HeadLimits;
+use crate::http::timer::Clock;
 use crate::view::OriginStatus;
 use bytes::Bytes;
 use http::uri::Scheme;

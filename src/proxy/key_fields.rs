@@ -1,8 +1,8 @@
 //! The fields of a request's head that decide its way, found in one pass over its lines: a lookup for each of them
 //! would cost more than all the lines together.
 
-use super::h1::framing::has_token;
-use crate::head::{FieldLine, Headers, Known};
+use crate::http::h1::framing::has_token;
+use crate::http::head::{FieldLine, Headers, Known};
 use http::HeaderValue;
 
 /// A field that should be there once at most: two hops may read one that is repeated differently.

@@ -1,8 +1,8 @@
 //! A client's body under its limits: how long it may be, and how slowly it may come.
 
 use super::body::UploadError;
-use super::request_body::RequestBody;
 use crate::config::Limits;
+use crate::http::request_body::RequestBody;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;

@@ -3,16 +3,13 @@
 pub mod access;
 pub mod body;
 pub mod bound_auth;
-pub mod clock;
 pub mod edge;
 pub mod error;
 pub mod flight;
 pub mod forward;
 pub mod h1;
 pub mod h2;
-pub mod hop;
 pub mod host;
-pub mod in_flight;
 pub mod inbound;
 pub mod interim;
 pub mod key_fields;
@@ -21,7 +18,6 @@ pub mod opt_in;
 pub mod own_name;
 pub mod peer;
 pub mod pool;
-pub mod request_body;
 pub mod roots;
 pub mod site;
 pub mod target;
@@ -44,16 +40,16 @@ mod worker;
 #[cfg(test)]
 pub(crate) mod fixture;
 
+use crate::http::request_body::RequestBody;
 pub use descriptors::Descriptors;
 pub use exchange::OriginBody;
 pub use interim::Interim;
 pub use keeper::Keeper;
-pub use request_body::RequestBody;
 pub use upgrade::Tunnel;
 pub use worker::{Shared, Snapshot, Worker};
 
 use crate::config::Mode;
-use crate::head::{RequestHead, ResponseHead};
+use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::shard::Limit;
 use body::{ResponseBody, Upload};
 use error::ProxyError;

@@ -15,7 +15,7 @@ use super::upstream::Address;
 use super::worker::Worker;
 use crate::causes::with_causes;
 use crate::config::{Limits, OriginProtocol};
-use crate::head::RequestHead;
+use crate::http::head::RequestHead;
 use crate::metrics::shard::SiteShard;
 use http::{HeaderValue, Method, StatusCode};
 use std::io;

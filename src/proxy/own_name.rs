@@ -1,6 +1,6 @@
 //! Our name in `CDN-Loop` (RFC 8586): which one is written, and which ones mean that a request has been here before.
 
-use crate::head::FieldLine;
+use crate::http::head::FieldLine;
 use crate::view::{self, Installation};
 use http::{HeaderName, HeaderValue};
 use std::sync::{Arc, OnceLock};

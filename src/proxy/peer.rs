@@ -2,7 +2,7 @@
 
 use super::key_fields::Single;
 use super::peer_lines::PeerLines;
-use crate::head::{Known, Line};
+use crate::http::head::{Known, Line};
 use http::{HeaderName, HeaderValue};
 use std::cell::RefCell;
 use std::net::IpAddr;

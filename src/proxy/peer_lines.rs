@@ -1,6 +1,6 @@
 //! The lines in which an origin is told of a peer and of the host that it asks for, ready to be written.
 
-use crate::head::{Known, Line};
+use crate::http::head::{Known, Line};
 use http::{HeaderName, HeaderValue, header};
 use std::net::IpAddr;
 

@@ -1,12 +1,12 @@
 //! A worker's connections to origins. One thread, no lock; of the idle ones, the connection used last is used first, so that
 //! those not needed grow old and are closed.
 
-use super::clock::Clock;
 use super::connect::{Connection, Route};
 use super::stream::Stream;
 use super::upstream::{Address, OriginId};
 use super::{h1, h2};
 use crate::config::OriginProtocol;
+use crate::http::timer::Clock;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -3,13 +3,14 @@
 use super::body::ResponseBody;
 use super::error::{OriginError, ProxyError};
 use super::flight::Flight;
-use super::hop;
+use super::interim::tells_of_caching;
 use super::key_fields::KeyFields;
 use super::site::Site;
 use super::stamp;
 use crate::causes::with_causes;
 use crate::config::Mode;
-use crate::head::{Headers, Known, RequestHead, ResponseHead};
+use crate::http::head::{Headers, Known, RequestHead, ResponseHead};
+use crate::http::hop;
 use crate::rewrite::{self, Asked, Decision, Edge, Guard, Outcome, Reason, RequestFacts};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
@@ -29,7 +30,7 @@ pub(super) fn head(
     site: &Site,
 ) -> Vec<HeaderName> {
     let kept = takes_trailers.then_some(Known::Trailer);
-    let nominated = hop::strip_response_but(kept, &mut head.headers, |name| site.edges.reads(name));
+    let nominated = hop::strip_response_but(kept, &mut head.headers, |name| tells_of_caching(site, name));
     if let Some(protocol) = upgrade.filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS) {
         head.headers.append(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.append(header::UPGRADE, protocol.clone());

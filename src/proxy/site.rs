@@ -11,12 +11,13 @@ use super::upstream::{Identity, Upstream, Upstreams};
 use crate::config::{
     Claims, Config, Limits, Mode, OriginCheck, OriginHost, OriginProtocol, OriginSettings, OriginUrl, Trust,
 };
-use crate::head::FieldLine;
+use crate::guard::PurgedSite;
+use crate::http::head::FieldLine;
 use crate::listen::tls::TlsError;
 use crate::metrics::Metrics;
 use crate::metrics::shard::SiteMetrics;
 use crate::rewrite::Policy;
-use crate::view::{PurgeHealthView, PurgedSite};
+use crate::view::PurgeHealthView;
 use http::{HeaderValue, header};
 use ipnet::IpNet;
 use rustls::ClientConfig;

@@ -1,6 +1,6 @@
 //! Puts the stamp on responses for CDNs whose purges are verified.
 
-use crate::head::Headers;
+use crate::http::head::Headers;
 use crate::rewrite::stamp::{self, STAMP};
 use http::HeaderValue;
 use std::cell::RefCell;

@@ -1,10 +1,10 @@
 //! Trailers on their way through (RFC 9110 §6.5): which of them go on, and who is told that some will come. A field that would
 //! mean something in a head, to us or to whoever merges the two against §6.5.1, goes no further in a trailer section.
 
-use super::hop;
 use super::interim::tells_of_caching;
 use super::site::Site;
-use crate::head::{Known, ResponseHead};
+use crate::http::head::{Known, ResponseHead};
+use crate::http::hop;
 use crate::rewrite::Dialect;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 

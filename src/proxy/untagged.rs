@@ -7,7 +7,7 @@ use super::key_fields::{KeyFields, Single};
 use super::opt_in::OptIn;
 use super::site::Site;
 use crate::config::Mode;
-use crate::head::ResponseHead;
+use crate::http::head::ResponseHead;
 use crate::rewrite::{CdnType, CdnTypes, Lifetime};
 use http::{Method, StatusCode};
 

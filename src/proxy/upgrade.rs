@@ -2,11 +2,11 @@
 //! site, and begun by the origin's 101. Before that no byte of the client's reaches the origin, or it could be read there
 //! as a request that nobody checked (CVE-2026-2833).
 
-use super::clock::Patience;
-use super::h1::framing::has_token;
 use super::key_fields::KeyFields;
 use super::stream::Stream;
-use crate::head::{Headers, RequestHead};
+use crate::http::h1::framing::has_token;
+use crate::http::head::{Headers, RequestHead};
+use crate::http::timer::Patience;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Version, header};
 use std::cell::Cell;

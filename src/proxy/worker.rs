@@ -1,20 +1,21 @@
 //! What one worker thread has to itself: nothing here is locked, and nothing of it is shared with other workers
 //! but the immutable routing.
 
-use super::clock::Clock;
 use super::descriptors::{Counted, Descriptors};
-use super::h1::Scratch;
-use super::in_flight::InFlight;
 use super::pool::Pool;
 use super::roots::Roots;
 use super::site::{Routing, RoutingError};
 use super::upstream::Upstreams;
 use crate::config::Config;
-use crate::head::MapCache;
+use crate::guard::in_flight::InFlight;
+use crate::guard::{self, Inbox};
+use crate::http::h1::scratch::Scratch;
+use crate::http::head::MapCache;
+use crate::http::timer::Clock;
 use crate::metrics::Metrics;
 use crate::metrics::shard::WorkerShard;
 use crate::rewrite::{DecisionCache, Keys};
-use crate::view::{self, Inbox, OriginsView, PurgeHealthView};
+use crate::view::{OriginsView, PurgeHealthView};
 use arc_swap::{ArcSwap, Cache};
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
@@ -131,11 +132,11 @@ pub struct Worker {
     /// Its heads that became maps.
     pub maps: RefCell<MapCache>,
     /// Its responses that a CDN may keep.
-    pub in_flight: InFlight,
+    pub in_flight: Rc<InFlight>,
     /// What a response can be purged by of which nothing is known.
     pub unknown: Rc<Keys>,
     /// What requests and purges are compared by.
-    pub time: view::Clock,
+    pub time: guard::Clock,
     inbox: RefCell<Option<Inbox>>,
     metrics: Arc<Metrics>,
     /// Its connection counters.
@@ -158,7 +159,7 @@ impl Worker {
             clock,
             scratch: Scratch::default(),
             maps: RefCell::default(),
-            in_flight: InFlight::default(),
+            in_flight: Rc::default(),
             unknown: Rc::new(Keys::unknown()),
             time: shared.health.freshness.clock,
             inbox: RefCell::new(Some(shared.health.freshness.join())),

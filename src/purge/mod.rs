@@ -10,7 +10,7 @@ mod cover;
 mod fill;
 mod keys;
 mod plan;
-mod rate;
+pub mod publish;
 mod spellings;
 
 #[cfg(test)]
@@ -22,7 +22,6 @@ pub use cover::Cover;
 pub use fill::{Filling, Fit, Room, scheduling_kind};
 pub use keys::{item_key, keys_of};
 pub use plan::{Means, plan, plan_among, widest};
-pub use rate::Bucket;
 
 use crate::cdn::{Identity, Item};
 use crate::config::Site;

@@ -11,7 +11,7 @@ use super::redirect::Asked;
 use super::table::{self, Row, Treatment};
 use super::write::Writer;
 use super::{Dialect, Guard, Keys, Policy, Rule, never, page_header, path, spelling, tag_header};
-use crate::head::Headers;
+use crate::http::head::Headers;
 use http::{Method, StatusCode};
 use std::rc::Rc;
 

@@ -7,7 +7,7 @@ use super::field::Field;
 use super::origin::age_seconds;
 use super::outcome::Decision;
 use super::{Dialect, Policy};
-use crate::head::{FieldLine, Headers, Known};
+use crate::http::head::{FieldLine, Headers, Known};
 use http::{Method, StatusCode};
 use std::ptr;
 use std::rc::Rc;

@@ -1,7 +1,7 @@
 //! What is to be changed in a response's head, collected while it is read and made when all is decided.
 
 use super::Dialect;
-use crate::head::{Edit, FieldLine, Headers, Known};
+use crate::http::head::{Edit, FieldLine, Headers, Known};
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use std::rc::Rc;

@@ -1,6 +1,6 @@
 //! The fields of a response that rewriting cares about, and their names.
 
-use crate::head::Known;
+use crate::http::head::Known;
 use http::HeaderName;
 use http::header::{CACHE_CONTROL, CDN_CACHE_CONTROL};
 

@@ -3,7 +3,7 @@
 
 use super::Dialect;
 use super::field::Field;
-use crate::head::Headers;
+use crate::http::head::Headers;
 use http::HeaderValue;
 
 /// What was found.

@@ -6,7 +6,7 @@ use super::CdnType;
 use super::cache_control::{Directive, Name, delta_seconds, directives};
 use super::field::Field;
 use super::field::Syntax;
-use crate::head::{Headers, Known};
+use crate::http::head::{Headers, Known};
 use http::{HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -5,7 +5,7 @@ use super::field::Field;
 use super::field::Syntax;
 use super::fields::Fields;
 use super::origin::is_dictionary;
-use crate::head::{FieldLine, LineCache};
+use crate::http::head::{FieldLine, LineCache};
 use http::{HeaderName, HeaderValue};
 use std::cell::RefCell;
 use std::rc::Rc;

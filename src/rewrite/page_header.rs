@@ -4,7 +4,7 @@
 
 use super::Dialect;
 use super::edits::Edits;
-use crate::head::FieldLine;
+use crate::http::head::FieldLine;
 use http::{HeaderName, HeaderValue};
 use std::rc::Rc;
 

@@ -3,7 +3,7 @@
 use super::outcome::Reason;
 use super::path::normalise;
 use super::{Policy, RequestFacts};
-use crate::head::Headers;
+use crate::http::head::Headers;
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use url::{Position, Url};

@@ -7,7 +7,7 @@ use super::fields::Fields;
 use super::outcome::Reason;
 use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections};
 use super::{CdnType, Keys, Policy, Rule, nameable, never};
-use crate::head::FieldLine;
+use crate::http::head::FieldLine;
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
 use std::borrow::Cow;

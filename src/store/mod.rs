@@ -5,7 +5,7 @@
 //! settles them; a send whose lease ran out can be claimed again, and its `attempt` is then higher: the fence that keeps a
 //! late settlement from touching it.
 //!
-//! There are two clocks. Whatever waits goes by a steady one ([`crate::view::Clock::steady_ms`]): due times, leases, ages. What
+//! There are two clocks. Whatever waits goes by a steady one ([`crate::guard::Clock::steady_ms`]): due times, leases, ages. What
 //! people are shown goes by the machine's own, which somebody may set. Both count milliseconds since the epoch, and each
 //! moment says which it is of. A run's steady clock begins at the machine's time, so what a former run left may lie ahead of
 //! it, or behind it, by any amount: [`Store::take_over`] brings it in line.

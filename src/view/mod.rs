@@ -2,22 +2,13 @@
 //! lately, which the control plane writes; which responses are on their way, until when copies without our tags may live, and how
 //! the origins do, which the proxy tells.
 
-mod clock;
-mod in_flight;
 mod installation;
 mod origins;
-mod purge_alls;
-mod sites;
-mod untagged;
 
-pub use clock::{Clock, boot, wall_ms};
-pub use in_flight::{Found, Inbox, Job, JobItems, Question, Report};
 pub use installation::{Installation, name as installation_name};
 pub use origins::{OriginStatus, OriginsView};
-pub use purge_alls::{Mark, PurgeAlls};
-pub use sites::{Freshness, PurgedSite};
-pub use untagged::{Copies, Untagged, WithoutTags};
 
+use crate::guard::Freshness;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

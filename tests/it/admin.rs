@@ -159,8 +159,11 @@ fn refused_credentials_keep_the_queue_until_a_reload_brings_good_ones() {
     wait_for(&shim, &id, "paused");
     assert_eq!(cdn(&shim)["healthy"], false);
 
+    // Another node besides leaves the CDN what it is; another one in its place would be another CDN.
     let good = Node::start();
-    shim.edit(&node.address.to_string(), &good.address.to_string());
+    node.answer(200);
+    let nodes = format!("http://{}\", \"http://{}", node.address, good.address);
+    shim.edit(&format!("http://{}", node.address), &nodes);
     let (status, answer) = act(&shim, "POST", "/v1/reload");
     assert_eq!((status, &answer["changes"][0]["key"]), (200, &json!("sites.www.cdns.varnish.api_urls")));
     wait_for(&shim, &id, "done");
@@ -310,10 +313,30 @@ fn a_store_that_cannot_be_opened_is_opened_later() {
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert_eq!(refused.header("retry-after"), "5");
     assert!(shim.call(Request::get("/readyz")).text().contains("the store cannot be opened"));
-    assert_eq!(edge_ttl(&shim), "max-age=60", "proxying goes on with the short lifetime");
+    assert_eq!(
+        edge_ttl(&shim),
+        "max-age=1",
+        "whoever has the store may accept purges of which this one does not hear"
+    );
 
     lock.unlock().unwrap();
     shim.wait_until_healthy();
     shim.purge(&json!({"tags": ["now"]}));
     assert_eq!(shim.call(Request::get("/readyz")).json()["degraded"], json!([]));
+}
+
+#[test]
+fn without_a_store_proxying_goes_on_with_the_short_lifetime() {
+    let (mut shim, _node) = start();
+    shim.kill();
+    let store = shim.config.with_file_name("store.db");
+    std::fs::rename(&store, store.with_extension("aside")).unwrap();
+    std::fs::create_dir(&store).unwrap();
+    shim.start_again();
+    assert_eq!(shim.post_purge(&json!({"tags": ["early"]}), &[]).status, 503);
+    assert_eq!(edge_ttl(&shim), "max-age=60");
+
+    std::fs::remove_dir(&store).unwrap();
+    std::fs::rename(store.with_extension("aside"), &store).unwrap();
+    shim.wait_until_healthy();
 }

@@ -4,7 +4,7 @@
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use origin_shim::config::Config;
-use origin_shim::head::Headers;
+use origin_shim::http::head::Headers;
 use origin_shim::rewrite::keys::path_key;
 use origin_shim::rewrite::{Asked, Edge, Guard, Outcome, Purged, RequestFacts, rewrite};
 use std::env;

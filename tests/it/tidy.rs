@@ -6,31 +6,31 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may use whom (besides itself), from the bottom up. `app`, `cli`, `demo` and `main` stand on top of all.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("causes", &[]),
     ("failpoint", &[]),
     ("terminal", &[]),
-    ("head", &[]),
-    ("rewrite", &["head"]),
-    ("aem", &["rewrite"]),
+    ("http", &[]),
+    ("rewrite", &["http"]),
     ("config", &["rewrite"]),
-    ("view", &["rewrite", "config"]),
+    ("guard", &["rewrite", "config"]),
+    ("view", &["guard", "rewrite", "config"]),
     ("metrics", &["rewrite", "config"]),
     ("telemetry", &["rewrite", "config"]),
-    ("listen", &["causes", "head", "rewrite", "config", "view", "metrics", "telemetry", "proxy"]),
-    ("proxy", &["causes", "head", "rewrite", "config", "view", "metrics", "telemetry", "listen"]),
-    ("explain", &["head", "rewrite", "config", "view", "metrics", "proxy"]),
+    ("listen", &["causes", "http", "rewrite", "config", "guard", "view", "metrics", "telemetry", "proxy"]),
+    ("proxy", &["causes", "http", "rewrite", "config", "guard", "view", "metrics", "telemetry", "listen"]),
+    ("explain", &["http", "rewrite", "config", "guard", "view", "metrics", "proxy"]),
     ("cdn", &["causes", "rewrite", "config", "metrics"]),
     ("purge", &["rewrite", "config", "metrics", "cdn"]),
-    ("events", &["rewrite", "config", "purge"]),
     ("store", &["causes", "failpoint", "rewrite", "config", "metrics", "cdn", "purge"]),
     (
-        "worker",
+        "delivery",
         &[
             "causes",
             "failpoint",
             "rewrite",
             "config",
+            "guard",
             "view",
             "metrics",
             "telemetry",
@@ -46,19 +46,19 @@ const MAY_USE: [(&str, &[&str]); 19] = [
             "failpoint",
             "rewrite",
             "config",
+            "guard",
             "view",
             "metrics",
             "telemetry",
             // What is a request, and whom it is for, is judged by the same code.
-            "head",
+            "http",
             "listen",
             "proxy",
             "explain",
             "cdn",
             "purge",
-            "events",
             "store",
-            "worker",
+            "delivery",
         ],
     ),
 ];
@@ -73,10 +73,10 @@ const ROOMS_OF_ALL_CDNS: [(&str, &str); 9] = [
     ("src/config/cdns/mod.rs", "the list of the settings"),
     ("src/config/file/cdn.rs", "the keys of the file: one struct, so that a wrong key has its line"),
     ("src/config/mod.rs", "values of such keys are part of its interface"),
-    ("src/head/known.rs", "names of fields, whoever writes them"),
+    ("src/http/head/known.rs", "names of fields, whoever writes them"),
     ("src/rewrite/field.rs", "names of fields, whoever reads them"),
     ("src/rewrite/dialect.rs", "names of fields, whoever reads them"),
-    ("src/aem/", "the CDNs that AEM can purge, in the words of its configuration"),
+    ("src/cli/import/aem/", "the CDNs that AEM can purge, in the words of its configuration"),
 ];
 
 /// Files that may name one CDN more, with the reason.

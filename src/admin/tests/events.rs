@@ -1,8 +1,9 @@
 //! Server-sent events, on a clock that the test turns.
 
 use super::*;
+use crate::admin::feed;
+use crate::admin::feed::poll;
 use crate::admin::reload::{ReloadEvent, Reloaded};
-use crate::admin::{events, poll};
 use crate::purge::State as PurgeState;
 use crate::store::{CdnKey, EndedJob, Verification};
 use axum::body::Bytes;
@@ -195,14 +196,14 @@ async fn what_others_are_told_does_not_keep_a_stream_quiet() {
 async fn whoever_reads_too_slowly_is_told_what_was_missed() {
     let api = Api::new();
     let mut stream = Stream::open(&api, "cms", 2).await;
-    let told = 3 * events::RING as u64;
+    let told = 3 * feed::RING as u64;
     for index in 0..told {
         api.state.events.job_ended(&ended(&index.to_string(), "www"));
     }
     let (name, lagged) = stream.next().await;
     assert_eq!(name, "lagged");
     let missed = lagged["missed"].as_u64().unwrap();
-    assert!((events::RING as u64..told).contains(&missed), "{missed}");
+    assert!((feed::RING as u64..told).contains(&missed), "{missed}");
     assert_eq!(stream.next().await.1["purge"], missed.to_string(), "and goes on from there");
 }
 
@@ -210,7 +211,7 @@ async fn whoever_reads_too_slowly_is_told_what_was_missed() {
 async fn streams_are_limited_and_their_places_are_given_back() {
     let api = Api::new();
     let mut streams = Vec::new();
-    for _ in 0..crate::admin::stream::PER_TOKEN {
+    for _ in 0..crate::admin::feed::stream::PER_TOKEN {
         streams.push(Stream::open(&api, "cms", 0).await);
     }
     let refused = open(&api, "cms").await;

@@ -5,12 +5,12 @@
 use crate::admin::{Untagged, fresh};
 use crate::cdn::{Item, ItemKind};
 use crate::config::{Cdn, Mode, Site};
-use crate::head::Headers;
+use crate::guard::Freshness;
+use crate::http::head::Headers;
 use crate::purge::testing::{capabilities, site};
 use crate::purge::{Means, PurgeRequest, plan};
 use crate::rewrite::{CdnType, Lifetime, tags};
 use crate::store::SqliteStore;
-use crate::view::Freshness;
 use http::{HeaderValue, StatusCode, header};
 use proptest::prelude::*;
 use std::sync::Arc;

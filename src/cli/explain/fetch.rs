@@ -1,7 +1,7 @@
 //! `--fetch`: the head of the origin's own response.
 
 use crate::config::{Limits, OriginHost, OriginProtocol, OriginTls, OriginUrl, Site};
-use crate::head::Headers;
+use crate::http::head::Headers;
 use crate::listen::tls::TlsError;
 use crate::proxy::opt_in::{CDN_TYPE, OPT_IN, SECRET};
 use crate::proxy::roots::{Roots, with_http2};

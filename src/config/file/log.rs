@@ -12,9 +12,9 @@ pub struct Log {
     /// `text`, for people, or `json`, one object a line.
     pub format: LogFormat,
     /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by part, such as
-    /// `warn,origin_shim::worker=debug`. The targets `audit` and `access` are not concerned unless it names them. One that
+    /// `warn,origin_shim::delivery=debug`. The targets `audit` and `access` are not concerned unless it names them. One that
     /// would silence errors or `audit` is refused.
-    #[schemars(example = &"warn,origin_shim::worker=debug")]
+    #[schemars(example = &"warn,origin_shim::delivery=debug")]
     pub filter: String,
     /// One line a request, with its query left out: `off`, `errors` (answers of 500 and above), or `all`.
     pub access: Access,

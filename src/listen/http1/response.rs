@@ -1,7 +1,7 @@
 //! The head of a response as the client gets it, and how its body will be framed (RFC 9112 §4, §6).
 
-use crate::head::{Known, ResponseHead};
-use crate::proxy::h1::framing::{Framing, content_length};
+use crate::http::h1::framing::{Framing, content_length};
+use crate::http::head::{Known, ResponseHead};
 use bytes::BytesMut;
 use http::{StatusCode, Version};
 

@@ -2,14 +2,14 @@
 
 use super::request::{HeadLimits, Reader, Request};
 use super::response;
-use crate::head::ResponseHead;
+use crate::http::h1::chunked::{ChunkedError, Decoded};
+use crate::http::h1::decoder::BodyDecoder;
+use crate::http::h1::input::Input;
+use crate::http::h1::scratch::Scratch;
+use crate::http::head::ResponseHead;
+use crate::http::head::limits;
 use crate::listen::io::{Carrier, Io};
 use crate::proxy::error::ProxyError;
-use crate::proxy::h1;
-use crate::proxy::h1::chunked::{ChunkedError, Decoded};
-use crate::proxy::h1::decoder::BodyDecoder;
-use crate::proxy::h1::input::Input;
-use crate::proxy::h1::scratch::Scratch;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use std::cell::RefCell;
@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 let request = self.input.with_lines(|buf, lines| reader.decode(buf, limits, lines))?;
                 if let Some(request) = request {
                     let HeadLimits { fields, bytes, .. } = limits;
-                    self.body = BodyDecoder::new(request.framing, h1::head::HeadLimits { fields, bytes });
+                    self.body = BodyDecoder::new(request.framing, limits::HeadLimits { fields, bytes });
                     self.owes_continue = request.expects_continue;
                     return Poll::Ready(Ok(Some(request)));
                 }

@@ -1,11 +1,11 @@
 //! A request as the library gives it: its head in our form, and its body, read from its stream as its origin takes it.
 
-use crate::head::{Headers, Known, RequestHead};
-use crate::proxy::RequestBody;
-use crate::proxy::h1::framing::content_length;
-use crate::proxy::h1::head::HeadLimits;
-use crate::proxy::h2::parts::Parts;
-use crate::proxy::request_body::BoxError;
+use crate::http::h1::framing::content_length;
+use crate::http::h2::parts::Parts;
+use crate::http::head::limits::HeadLimits;
+use crate::http::head::{Headers, Known, RequestHead};
+use crate::http::request_body::BoxError;
+use crate::http::request_body::RequestBody;
 use ::h2::RecvStream;
 use bytes::Bytes;
 use http::header::COOKIE;

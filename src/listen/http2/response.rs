@@ -1,7 +1,7 @@
 //! The head of a response as the client gets it (RFC 9113 §8.2, §8.3).
 
-use crate::head::{Known, MapCache, ResponseHead};
-use crate::proxy::hop;
+use crate::http::head::{Known, MapCache, ResponseHead};
+use crate::http::hop;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Response};
 

@@ -1,8 +1,8 @@
 //! The body of a response on its way into a stream, as fast as the client opens its window: at most one part waits for that.
 
+use crate::http::h2::window::poll_room;
+use crate::http::timer::Patience;
 use crate::proxy::body::{DownloadError, ResponseBody};
-use crate::proxy::clock::Patience;
-use crate::proxy::h2::window::poll_room;
 use ::h2::{Reason, SendStream};
 use bytes::Bytes;
 use http_body::{Body, Frame};

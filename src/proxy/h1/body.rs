@@ -1,12 +1,12 @@
 //! The body of a response, read from its connection as it is asked for.
 
-use super::chunked::Decoded;
-use super::decoder::BodyDecoder;
 use super::error::{Cause, Error, Phase};
-use super::framing::Framing;
-use super::head::HeadLimits;
-use super::sending::Sending;
 use super::{Connection, Recycle};
+use crate::http::h1::chunked::Decoded;
+use crate::http::h1::decoder::BodyDecoder;
+use crate::http::h1::framing::Framing;
+use crate::http::h1::sending::Sending;
+use crate::http::head::limits::HeadLimits;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;

@@ -1,9 +1,9 @@
 //! What can go wrong between us and an origin, and what may be done about it.
 
-use super::chunked::ChunkedError;
-use super::encode::EncodeError;
-use super::head::HeadError;
-use super::sending::Unsent;
+use crate::http::h1::chunked::ChunkedError;
+use crate::http::h1::encode::EncodeError;
+use crate::http::h1::sending::Unsent;
+use crate::http::head::limits::HeadError;
 use h2::Reason;
 use std::fmt;
 use std::io;

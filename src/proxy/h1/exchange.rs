@@ -2,11 +2,11 @@
 
 use super::body::{Reading, ResponseBody};
 use super::error::{Cause, Error, Phase};
-use super::framing::Framing;
 use super::head::{Head, HeadReader};
-use super::sending::{Sending, Unsent};
 use super::{Connection, Recycle};
-use crate::head::ResponseHead;
+use crate::http::h1::framing::Framing;
+use crate::http::h1::sending::{Sending, Unsent};
+use crate::http::head::ResponseHead;
 use crate::proxy::bound_auth;
 use bytes::Bytes;
 use http::StatusCode;

@@ -5,51 +5,37 @@
 //! Whatever ends otherwise closes the connection, so what is in a pool is always between two messages.
 //!
 //! Strictness protects the pool: where a message could end at two places, the response is refused (RFC 9112 §6.3, §11.2).
-//! [`head`], [`chunked`] and [`encode`] decide that; they are pure and are fuzzed (`tests/fuzz`).
+//! [`head`] decides that with [`crate::http::h1`]; both are pure and are fuzzed (`tests/fuzz`).
 //!
 //! The read buffer exists only during an exchange; header values and body frames are slices of it. [`Scratch`] keeps spare
 //! ones, and the header lines that origins repeat, for all connections of a worker.
 
 pub mod body;
-pub mod chunked;
-pub mod decoder;
-pub mod encode;
 pub mod error;
 pub mod exchange;
-pub mod framing;
 pub mod head;
-pub mod input;
-pub mod lines;
-pub mod scratch;
-pub mod sending;
-
-mod trailers;
 
 #[cfg(test)]
 mod tests;
 
+use crate::http::h1::scratch::Scratch;
 pub use body::ResponseBody;
 pub use error::{Cause, Error, Fault, Phase};
 pub use exchange::Exchange;
-pub use scratch::Scratch;
 
-use crate::head::Line;
+use crate::http::h1::encode::{BodySize, Encoded};
+use crate::http::h1::input::Input;
+use crate::http::h1::sending::Sending;
+use crate::http::head::Line;
+use crate::http::head::limits::{HeadError, HeadLimits};
 use bytes::{Bytes, BytesMut};
-use encode::{BodySize, Encoded};
-use head::{Head, HeadError, HeadLimits, HeadReader};
+use head::{Head, HeadReader};
 use http::Method;
 use http_body::Body;
-use input::Input;
-use sending::Sending;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Room for a read at first; enough for most heads together with a small body.
-const READ_BYTES: usize = 8 * 1024;
-/// Room for a read of a body that has shown to be large.
-const MAX_READ_BYTES: usize = 64 * 1024;
 
 /// A connection to an origin, between two exchanges.
 #[derive(Debug)]
@@ -131,7 +117,7 @@ where
         };
         // Into one buffer with the start of the body.
         let mut buf = self.0.input.write_buffer();
-        match encode::request_head(&mut buf, method, target, headers, size) {
+        match crate::http::h1::encode::request_head(&mut buf, method, target, headers, size) {
             Ok(Encoded { framing, close }) => {
                 let upload = Sending::new(buf, framing, body);
                 let head = HeadReader::new(method, limits).upgradable(upgrade).keeping_interim(interim);

@@ -1,9 +1,9 @@
 //! The body of a response, read from its stream as it is asked for: the origin may send more when it was taken.
 
 use super::Place;
-use super::parts::{Broken, Parts};
 use super::upload::Upload;
-use crate::proxy::h1::head::HeadLimits;
+use crate::http::h2::parts::{Broken, Parts};
+use crate::http::head::limits::HeadLimits;
 use crate::proxy::h1::{Cause, Error, Phase};
 use ::h2::RecvStream;
 use bytes::Bytes;

@@ -1,10 +1,11 @@
 //! The task of a connection: reads and writes frames, and notices an origin that is gone without a word. Otherwise every
 //! request that shares the connection would have to find that out by its own deadline.
 
-use super::ping::Pings;
-use super::{Lost, State};
+use super::State;
 use crate::causes::with_causes;
-use crate::proxy::clock::Clock;
+use crate::http::h2::ping::Lost;
+use crate::http::h2::ping::Pings;
+use crate::http::timer::Clock;
 use ::h2::client::Connection;
 use bytes::Bytes;
 use std::future::poll_fn;
@@ -77,8 +78,8 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::Line;
-    use crate::proxy::h1::head::HeadLimits;
+    use crate::http::head::Line;
+    use crate::http::head::limits::HeadLimits;
     use crate::proxy::h2::{self, Request};
     use http::uri::Scheme;
     use http::{HeaderName, HeaderValue, Method, header};

@@ -1,11 +1,12 @@
 //! Heads in HTTP/2 (RFC 9113 §8.2, §8.3). The library refuses what is malformed there: fields of the connection, wrong
 //! pseudo-fields, lengths that contradict the data. What else `h1` refuses is refused here.
 
-use crate::head::{Known, Line};
-use crate::proxy::h1::encode::EncodeError;
-use crate::proxy::h1::framing::{Framing, content_length};
-use crate::proxy::h1::head::{HeadError, HeadLimits, MAX_HEAD_BYTES, MAX_HEADERS};
-use crate::proxy::hop;
+use crate::http::h1::encode::EncodeError;
+use crate::http::h1::framing::{Framing, content_length};
+use crate::http::h2::parts::measure;
+use crate::http::head::limits::{HeadError, HeadLimits};
+use crate::http::head::{Known, Line};
+use crate::http::hop;
 use http::header::CONTENT_LENGTH;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -76,15 +77,6 @@ pub(super) fn request<'a>(
     Ok(Encoded { head, length })
 }
 
-/// Bytes of these fields, as many as they would be in HTTP/1.1, unless they break a limit.
-pub(super) fn measure(headers: &HeaderMap, limits: HeadLimits) -> Result<usize, HeadError> {
-    if headers.len() > limits.fields.min(MAX_HEADERS) {
-        return Err(HeadError::TooManyHeaders);
-    }
-    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if bytes > limits.bytes.min(MAX_HEAD_BYTES) { Err(HeadError::TooLarge) } else { Ok(bytes) }
-}
-
 /// Where the body of a final response ends, or why it is refused.
 pub(super) fn check<T>(
     response: &Response<T>,
@@ -113,7 +105,7 @@ pub(super) fn check<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::{FieldLine, Headers};
+    use crate::http::head::{FieldLine, Headers};
     use crate::proxy::fixture;
 
     /// Target, then fields, of the request that is sent.

@@ -1,9 +1,9 @@
 //! The interim responses of one stream (RFC 9113 §8.1). The library keeps every one that comes until it is asked for, so they
 //! are taken and bounded here whether anybody wants them or not.
 
-use super::head;
-use crate::head::ResponseHead;
-use crate::proxy::h1::head::{HeadError, HeadLimits, MAX_INTERIM};
+use crate::http::h2::parts::measure;
+use crate::http::head::ResponseHead;
+use crate::http::head::limits::{HeadError, HeadLimits, MAX_INTERIM};
 use ::h2::client::ResponseFuture;
 use http::StatusCode;
 use std::task::{Context, Poll};
@@ -50,7 +50,7 @@ impl Interim {
             if self.count > MAX_INTERIM {
                 return Err(HeadError::TooManyInterim);
             }
-            self.limits.bytes -= head::measure(interim.headers(), self.limits)?;
+            self.limits.bytes -= measure(interim.headers(), self.limits)?;
             if self.wanted && interim.status() != StatusCode::CONTINUE {
                 let (parts, ()) = interim.into_parts();
                 let headers = parts.headers.into();

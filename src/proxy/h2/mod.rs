@@ -14,18 +14,14 @@ mod head;
 mod interim;
 mod upload;
 
-// Clients' connections (`listen/http2/`) have these in common with ours.
-pub mod parts;
-pub mod ping;
-pub mod window;
-
 pub use body::ResponseBody;
 pub use exchange::Exchange;
 
-use super::clock::Clock;
-use super::h1::head::HeadLimits;
 use super::h1::{Cause, Error, Phase};
-use crate::head::Line;
+use crate::http::h2::ping::Lost;
+use crate::http::head::Line;
+use crate::http::head::limits::HeadLimits;
+use crate::http::timer::Clock;
 use ::h2::client::{Builder, SendRequest};
 use bytes::Bytes;
 use driver::Driver;
@@ -133,20 +129,6 @@ where
         Rc::new(State { clock: Rc::clone(clock), streams: Cell::new(0), idle_since: Cell::new(clock.now()) });
     tokio::task::spawn_local(driver.looking_after(Rc::clone(&state)));
     Ok(Connection { sender, state, reused: false })
-}
-
-/// Why a connection ended, or never began.
-#[derive(Debug, thiserror::Error)]
-pub enum Lost {
-    /// What came is no HTTP/2, or the connection failed.
-    #[error("the HTTP/2 connection failed")]
-    Http2(#[from] ::h2::Error),
-    /// Before it had begun.
-    #[error("the other end closed the connection")]
-    Closed,
-    /// It does not say that it is still there.
-    #[error("the other end answers no PING")]
-    Silent,
 }
 
 impl Connection {

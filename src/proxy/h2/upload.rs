@@ -1,6 +1,6 @@
 //! A request's body on its way into a stream, as fast as the origin's window has room for it.
 
-use super::window::poll_room;
+use crate::http::h2::window::poll_room;
 use crate::proxy::h1::Cause;
 use ::h2::{Reason, SendStream};
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::{Trust, secret::Secret};
-use crate::head::Headers;
+use crate::http::head::Headers;
 use crate::proxy::fixture;
 use crate::proxy::site::Routing;
 use crate::view::PurgeHealthView;

@@ -16,7 +16,7 @@ mod targeted;
 
 use super::pattern::PathPattern;
 use super::*;
-use crate::head::Headers;
+use crate::http::head::Headers;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::time::Duration;
 

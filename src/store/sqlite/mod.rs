@@ -123,7 +123,7 @@ impl SqliteStore {
         Ok(Self { access, commits, mark: Some(mark), vitals: StoreVitals::new(lives), installation })
     }
 
-    /// What [`Store::name_queues`] would tell of the store in `path`, which is only read, and may be open elsewhere. To be called
+    /// What [`super::Store::name_queues`] would tell of the store in `path`, which is only read, and may be open elsewhere. To be called
     /// where this process has not opened it: closing a file ends all locks that a process has on it.
     pub fn would_move(path: &Path, cdns: &[(CdnKey, Identity)]) -> Result<Vec<Moved>, OpenError> {
         let Some(connection) = open::look(path)? else { return Ok(Vec::new()) };

@@ -1,6 +1,6 @@
 //! What an operator writes.
 
-use origin_shim::aem::{self as import, Options};
+use origin_shim::cli::import::aem::{self as import, Options};
 use origin_shim::config::{self, Loaded, duration};
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 
 use origin_shim::cdn::{self, Adapter, Batch, SignContext};
 use origin_shim::config::{self, Cdn, Config, Site};
-use origin_shim::events::{self, Event};
+use origin_shim::purge::publish::{self, Event};
 use origin_shim::purge::{self, PurgeRequest};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -111,7 +111,7 @@ pub fn event(data: &[u8]) {
     let Ok(event) = serde_json::from_slice::<Event>(data) else { return };
     let event = Event { cdns: None, ..event };
     for site in &sites().0.sites {
-        match events::purge_of(site, &event) {
+        match publish::purge_of(site, &event) {
             Ok(request) => {
                 assert!(request.item_count() > 0);
                 let planned = planned(site, &request);

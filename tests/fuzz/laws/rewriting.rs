@@ -2,7 +2,7 @@
 
 use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use origin_shim::head::Headers;
+use origin_shim::http::head::Headers;
 use origin_shim::proxy::host;
 use origin_shim::rewrite::cache_control::CacheControl;
 use origin_shim::rewrite::path::normalise;

@@ -3,13 +3,14 @@
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Version};
-use origin_shim::head::LineCache;
+use origin_shim::http::h1::chunked::{ChunkedError, Decoded, Decoder};
+use origin_shim::http::h1::framing::Framing;
+use origin_shim::http::head::LineCache;
+use origin_shim::http::head::limits::{HeadError, HeadLimits};
 use origin_shim::listen::frames::Allowance;
 use origin_shim::listen::http1::request::{self, Reader, Request};
 use origin_shim::listen::proxy_protocol;
-use origin_shim::proxy::h1::chunked::{ChunkedError, Decoded, Decoder};
-use origin_shim::proxy::h1::framing::Framing;
-use origin_shim::proxy::h1::head::{Head, HeadError, HeadLimits, HeadReader};
+use origin_shim::proxy::h1::head::{Head, HeadReader};
 use std::time::Instant;
 
 /// The first byte chooses the method and the size of the pieces; the rest is what an origin sends.

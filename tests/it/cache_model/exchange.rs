@@ -9,7 +9,7 @@ use super::origin::{AgeForm, PAGES, Repeats, SAMPLES, Sample};
 use super::shim::{Answer, Request};
 use super::site::{Compiled, MARGIN_MS};
 use super::world::{Lawful, World};
-use origin_shim::proxy::in_flight::{Number, outlet::Outlet};
+use origin_shim::guard::in_flight::{Number, outlet::Outlet};
 use std::rc::Rc;
 
 /// For how long a client may take nothing.

@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use super::shim::{Request, is_untouched, says_no_lifetime};
 use http::{HeaderName, HeaderValue};
-use origin_shim::head::Headers;
+use origin_shim::http::head::Headers;
 use origin_shim::rewrite::spelling::canonical;
 use origin_shim::rewrite::{Decision, Outcome, Reason, tags};
 

@@ -1,6 +1,6 @@
 //! The send queue of a connection: what the shim's kernel was given, and what the edge has taken of it.
 
-use origin_shim::proxy::in_flight::outlet::{Queue, Sent};
+use origin_shim::guard::in_flight::outlet::{Queue, Sent};
 use std::cell::Cell;
 use std::rc::Rc;
 

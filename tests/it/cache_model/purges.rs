@@ -8,9 +8,9 @@ use super::site::{Compiled, MARGIN_MS};
 use super::world::World;
 use origin_shim::cdn::{self, Item};
 use origin_shim::config::Cdn;
+use origin_shim::guard::{JobItems, Question, Report};
 use origin_shim::purge::{JobPlan, Means, PurgeMode, PurgeRequest, item_key, keys_of, plan};
 use origin_shim::rewrite::CdnType;
-use origin_shim::view::{JobItems, Question, Report};
 use std::fmt;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 

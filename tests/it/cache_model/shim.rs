@@ -6,9 +6,9 @@ use super::fields::{Fields, first};
 use super::site::Compiled;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use origin_shim::config::Mode;
-use origin_shim::head::Headers;
-use origin_shim::proxy::hop;
-use origin_shim::proxy::in_flight::{InFlight, Response, Waiting};
+use origin_shim::guard::in_flight::{InFlight, Response, Waiting};
+use origin_shim::http::head::Headers;
+use origin_shim::http::hop;
 use origin_shim::proxy::key_fields::KeyFields;
 use origin_shim::proxy::opt_in::{self, Caller};
 use origin_shim::rewrite::{

@@ -3,8 +3,8 @@
 
 use super::pairs::{Fields, Http1, Http2, PAIRS, Part, Played, request, whole};
 use super::*;
+use origin_shim::guard::{JobItems, Question, Report};
 use origin_shim::rewrite::CdnType;
-use origin_shim::view::{JobItems, Question, Report};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 

@@ -58,7 +58,7 @@ fn hypers(method: &Method, bytes: &[u8]) -> Option<Understood> {
     runtime.block_on(async {
         let (here, mut there) = tokio::io::duplex(1 << 20);
         let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-            .max_headers(super::super::head::MAX_HEADERS)
+            .max_headers(crate::http::head::limits::MAX_HEADERS)
             .handshake(hyper_util::rt::TokioIo::new(here))
             .await
             .unwrap();

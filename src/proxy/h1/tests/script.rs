@@ -1,8 +1,9 @@
 //! The other side of a connection, and of a request body, under the hand of a test.
 
-use super::super::{Cause, Connection, Error, Exchange, Request, ResponseBody, Scratch};
-use crate::head::{Line, ResponseHead};
-use crate::proxy::h1::head::HeadLimits;
+use crate::http::h1::scratch::Scratch;
+use crate::http::head::limits::HeadLimits;
+use crate::http::head::{Line, ResponseHead};
+use crate::proxy::h1::{Cause, Connection, Error, Exchange, Request, ResponseBody};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use http_body::{Body, Frame, SizeHint};

@@ -1,0 +1,72 @@
+//! What nobody tells by itself is looked at: the health of each CDN, and, while somebody listens, what the newest purges are
+//! doing. Their ends come from the workers (`Events::job_ended`).
+
+use super::{JobEvent, healths};
+use crate::admin::State;
+use crate::admin::json::rfc3339;
+use crate::guard::wall_ms;
+use crate::purge::State as PurgeState;
+use crate::store::Filter;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// Purges that are looked at: the newest.
+const PURGES: usize = 50;
+
+/// Of the newest purges, by purge and CDN.
+type Jobs = HashMap<(String, String), JobEvent>;
+
+/// Looks for ever.
+pub(in crate::admin) async fn poll(state: Arc<State>) {
+    let mut before = Jobs::default();
+    loop {
+        state.events.healths(&healths(&state));
+        if !state.events.has_listeners() {
+            before.clear();
+        } else if let Some(now) = jobs(&state).await {
+            tell_changes(&before, &now, &state);
+            before = now;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What was not seen before is pending, as far as listeners know.
+fn tell_changes(before: &Jobs, now: &Jobs, state: &State) {
+    for (key, job) in now {
+        let seen = before.get(key);
+        let known = seen.map_or(PurgeState::Pending, |seen| seen.state);
+        let ended = matches!(job.state, PurgeState::Done | PurgeState::Failed | PurgeState::Cancelled);
+        let is_verified = seen.is_some_and(|seen| seen.verification != job.verification);
+        if (job.state != known && !ended) || is_verified {
+            state.events.job(job);
+        }
+    }
+}
+
+/// None if the store cannot tell.
+async fn jobs(state: &State) -> Option<Jobs> {
+    let filter = Filter { limit: PURGES, ..Filter::default() };
+    let listing = state.store().ok()?.list(filter);
+    let purges = tokio::time::timeout(crate::admin::STORE_TIMEOUT, listing).await.ok()?.ok()?.purges;
+    let at = rfc3339(wall_ms());
+    let jobs = purges.into_iter().flat_map(|purge| {
+        let at = at.clone();
+        purge.jobs.into_iter().map(move |job| {
+            let event = JobEvent {
+                purge: purge.id.clone(),
+                site: purge.site.clone(),
+                cdn: job.cdn.clone(),
+                state: job.state,
+                verification: job.verification,
+                purge_ended: None,
+                at: at.clone(),
+            };
+            ((purge.id.clone(), job.cdn), event)
+        })
+    });
+    Some(jobs.collect())
+}

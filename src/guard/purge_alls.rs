@@ -1,0 +1,117 @@
+//! Purges of all that a CDN holds. One that is done has removed the copies without our tags that were made before it, so that
+//! purges may rely on tags again, however long those copies would have lived.
+
+use super::freshness::Freshness;
+use crate::rewrite::CdnType;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The last one for the CDNs of each type of each site.
+#[derive(Debug, Default)]
+pub struct PurgeAlls(Mutex<HashMap<(String, CdnType), Latest>>);
+
+#[derive(Debug, Default)]
+struct Latest {
+    mark: u64,
+    purge: String,
+    /// The CDNs that have not told yet that it is done.
+    left: HashSet<String>,
+}
+
+/// A purge that will be one, for the CDNs of a type, if it is accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    cdn: CdnType,
+    number: u64,
+}
+
+impl Mark {
+    /// The type of the CDNs.
+    pub fn cdn(self) -> CdnType {
+        self.cdn
+    }
+}
+
+impl PurgeAlls {
+    /// A purge will remove all that the CDNs of this type hold. To be called before workers are asked what is on its way.
+    pub fn mark(&self, freshness: &Freshness, site: &str, cdn: CdnType) -> Mark {
+        freshness.site(site).untagged.mark(cdn);
+        let mut all = self.all();
+        let latest = all.entry((site.to_owned(), cdn)).or_default();
+        // Copies of before this mark may be newer than an earlier purge.
+        *latest = Latest { mark: latest.mark + 1, ..Latest::default() };
+        Mark { cdn, number: latest.mark }
+    }
+
+    /// It is this purge, and done when these CDNs have it.
+    pub fn accepted(&self, site: &str, mark: Mark, purge: &str, cdns: HashSet<String>) {
+        if let Some(latest) = self.all().get_mut(&(site.to_owned(), mark.cdn))
+            && latest.mark == mark.number
+        {
+            (latest.purge, latest.left) = (purge.to_owned(), cdns);
+        }
+    }
+
+    /// A CDN has done its part of a purge, follow-ups included.
+    pub fn done(&self, freshness: &Freshness, site: &str, cdn: &str, purge: &str) {
+        for ((of_site, cdn_type), latest) in self.all().iter_mut() {
+            if of_site == site && latest.purge == purge && latest.left.remove(cdn) && latest.left.is_empty() {
+                freshness.site(site).untagged.forget_older(*cdn_type);
+            }
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<(String, CdnType), Latest>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::Copies;
+
+    /// A site whose copies live until moment 100.
+    fn untagged() -> Freshness {
+        let freshness = Freshness::default();
+        let copies = Copies { until_ms: 100, longest_ms: 1 };
+        freshness.site("www").untagged.recall(CdnType::Fastly, copies);
+        freshness
+    }
+
+    fn is_untagged(freshness: &Freshness) -> bool {
+        freshness.site("www").untagged.until_ms(CdnType::Fastly, 0).is_some()
+    }
+
+    fn cdns(names: &[&str]) -> HashSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_purge_that_every_cdn_has_done_ends_it() {
+        let freshness = untagged();
+        let all = &freshness.purge_alls;
+        let mark = all.mark(&freshness, "www", CdnType::Fastly);
+        all.accepted("www", mark, "p1", cdns(&["a", "b"]));
+        all.done(&freshness, "www", "a", "p1");
+        all.done(&freshness, "www", "b", "p0");
+        all.done(&freshness, "shop", "b", "p1");
+        assert!(is_untagged(&freshness));
+        all.done(&freshness, "www", "b", "p1");
+        assert!(!is_untagged(&freshness));
+    }
+
+    #[test]
+    fn an_earlier_purge_says_nothing_of_later_copies() {
+        let freshness = untagged();
+        let all = &freshness.purge_alls;
+        let first = all.mark(&freshness, "www", CdnType::Fastly);
+        let second = all.mark(&freshness, "www", CdnType::Fastly);
+        all.accepted("www", second, "p2", cdns(&["a"]));
+        all.accepted("www", first, "p1", cdns(&["a"]));
+        all.done(&freshness, "www", "a", "p1");
+        assert!(is_untagged(&freshness));
+        all.done(&freshness, "www", "a", "p2");
+        assert!(!is_untagged(&freshness));
+    }
+}

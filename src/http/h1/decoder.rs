@@ -1,0 +1,90 @@
+//! Finds the end of a body.
+
+use super::MAX_READ_BYTES;
+use super::chunked::{ChunkedError, Decoded, Decoder};
+use super::framing::Framing;
+use crate::http::head::limits::HeadLimits;
+use bytes::BytesMut;
+use http::HeaderMap;
+
+/// Takes a body off a read buffer.
+#[derive(Debug)]
+pub enum BodyDecoder {
+    /// This many bytes are still to come.
+    Length(u64),
+    /// Until the last chunk.
+    Chunked(Decoder),
+    /// Until the connection ends.
+    Close,
+}
+
+impl BodyDecoder {
+    /// That of a body whose trailers have these limits.
+    pub fn new(framing: Framing, limits: HeadLimits) -> Self {
+        match framing {
+            Framing::Empty => Self::Length(0),
+            Framing::Length(length) => Self::Length(length),
+            Framing::Chunked => Self::Chunked(Decoder::new(limits)),
+            Framing::Close => Self::Close,
+        }
+    }
+
+    /// The trailers that followed the body, once.
+    pub fn take_trailers(&mut self) -> Option<HeaderMap> {
+        match self {
+            Self::Chunked(decoder) => decoder.take_trailers(),
+            Self::Length(_) | Self::Close => None,
+        }
+    }
+
+    /// Whether there are trailers that were not taken.
+    pub fn has_trailers(&self) -> bool {
+        matches!(self, Self::Chunked(decoder) if decoder.has_trailers())
+    }
+
+    /// Whether all of it was taken.
+    pub fn is_end(&self) -> bool {
+        match self {
+            Self::Length(left) => *left == 0,
+            Self::Chunked(decoder) => decoder.is_end(),
+            Self::Close => false,
+        }
+    }
+
+    /// The bytes still to come, if that is known.
+    pub fn left(&self) -> Option<u64> {
+        match self {
+            Self::Length(left) => Some(*left),
+            Self::Chunked(_) | Self::Close => None,
+        }
+    }
+
+    /// Room that the next read should have. One byte more than is to come, since a read that does not fill its room
+    /// tells the runtime that the socket is empty, which saves the next attempt.
+    pub fn room(&self, usual: usize) -> usize {
+        match self {
+            Self::Length(left) => {
+                usize::try_from(*left).unwrap_or(MAX_READ_BYTES).saturating_add(1).min(MAX_READ_BYTES)
+            }
+            Self::Chunked(_) | Self::Close => usual,
+        }
+    }
+
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// Where the chunked coding is broken; nothing after that can be trusted.
+    pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Decoded, ChunkedError> {
+        match self {
+            Self::Chunked(decoder) => decoder.decode(buf),
+            Self::Length(0) => Ok(Decoded::End),
+            _ if buf.is_empty() => Ok(Decoded::NeedMore),
+            Self::Length(left) => {
+                let length = usize::try_from(*left).map_or(buf.len(), |left| left.min(buf.len()));
+                *left -= length as u64;
+                Ok(Decoded::Data(buf.split_to(length).freeze()))
+            }
+            Self::Close => Ok(Decoded::Data(buf.split().freeze())),
+        }
+    }
+}

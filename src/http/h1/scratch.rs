@@ -1,0 +1,133 @@
+//! What the connections of one worker share, so that an exchange allocates little and parses nothing twice.
+
+use super::{MAX_READ_BYTES, READ_BYTES};
+use crate::http::head::LineCache;
+use bytes::BytesMut;
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// Small buffers that have grown to more than this are not kept.
+const MAX_SMALL_BYTES: usize = 16 * 1024;
+
+/// Shared by the connections of one worker. Cloning is cheap and gives the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch(Rc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    small: RefCell<VecDeque<BytesMut>>,
+    large: RefCell<VecDeque<BytesMut>>,
+    lines: RefCell<LineCache>,
+}
+
+/// What a buffer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Size {
+    /// Heads, and small bodies.
+    Small,
+    /// Large bodies.
+    Large,
+}
+
+impl Size {
+    /// Room in a new buffer.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::Small => READ_BYTES,
+            Self::Large => MAX_READ_BYTES,
+        }
+    }
+
+    /// Spare ones kept by a worker. A large one is in use only while its connection is being read.
+    fn spare(self) -> usize {
+        match self {
+            Self::Small => 64,
+            Self::Large => 8,
+        }
+    }
+}
+
+impl Inner {
+    fn spare(&self, size: Size) -> RefMut<'_, VecDeque<BytesMut>> {
+        match size {
+            Size::Small => self.small.borrow_mut(),
+            Size::Large => self.large.borrow_mut(),
+        }
+    }
+}
+
+impl Scratch {
+    /// An empty buffer.
+    pub(super) fn buffer(&self, size: Size) -> BytesMut {
+        let (mut buffers, bytes) = (self.0.spare(size), size.bytes());
+        // The one that was used last is still in the processor's cache; the oldest is the one that is most likely free.
+        let last = buffers.back_mut().is_some_and(|buffer| buffer.try_reclaim(bytes));
+        match if last { buffers.pop_back() } else { buffers.pop_front() } {
+            Some(mut buffer) => {
+                // Takes its memory back if everything that was sliced off it is gone, else allocates.
+                buffer.reserve(bytes);
+                buffer
+            }
+            None => BytesMut::with_capacity(bytes),
+        }
+    }
+
+    /// Takes a buffer back whose slices may still be in use.
+    pub(super) fn keep(&self, mut buffer: BytesMut, size: Size) {
+        let mut buffers = self.0.spare(size);
+        // A large one may have no capacity before its slices are gone.
+        let is_good = size == Size::Large || (1..=MAX_SMALL_BYTES).contains(&buffer.capacity());
+        if is_good && buffers.len() < size.spare() {
+            buffer.clear();
+            buffers.push_back(buffer);
+        }
+    }
+
+    /// Runs with the remembered lines.
+    pub(super) fn with_lines<T>(&self, run: impl FnOnce(&mut LineCache) -> T) -> T {
+        run(&mut self.0.lines.borrow_mut())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_come_back_when_nothing_uses_them() {
+        let scratch = Scratch::default();
+        let mut buffer = scratch.buffer(Size::Small);
+        buffer.extend_from_slice(b"head and body");
+        let memory = buffer.as_ptr();
+        let slice = buffer.split_to(4).freeze();
+        scratch.keep(buffer, Size::Small);
+
+        let other = scratch.buffer(Size::Small);
+        assert_eq!(&slice[..], b"head");
+        assert!(other.is_empty() && other.capacity() >= 8192 && other.as_ptr() != memory);
+        scratch.keep(other, Size::Small);
+
+        let mut buffer = scratch.buffer(Size::Small);
+        let memory = buffer.as_ptr();
+        buffer.extend_from_slice(b"head");
+        drop(buffer.split().freeze());
+        scratch.keep(buffer, Size::Small);
+        assert_eq!(scratch.buffer(Size::Small).as_ptr(), memory);
+    }
+
+    #[test]
+    fn spare_memory_is_bounded() {
+        let scratch = Scratch::default();
+        for _ in 0..100 {
+            for size in [Size::Small, Size::Large] {
+                scratch.keep(BytesMut::with_capacity(size.bytes()), size);
+            }
+            scratch.keep(BytesMut::new(), Size::Small);
+            scratch.keep(BytesMut::with_capacity(64 * 1024), Size::Small);
+        }
+        assert!(scratch.0.small.borrow().iter().all(|buffer| buffer.capacity() <= MAX_SMALL_BYTES));
+        assert_eq!(scratch.0.small.borrow().len(), Size::Small.spare());
+        assert_eq!(scratch.0.large.borrow().len(), Size::Large.spare());
+    }
+}

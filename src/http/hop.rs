@@ -1,0 +1,137 @@
+//! Hop-by-hop headers (RFC 9110 §7.6.1): what ends at this hop, in both directions.
+
+use super::head::{Headers, Known};
+use http::{HeaderName, HeaderValue};
+
+/// Whether a header belongs to the connection it came on, whatever `Connection` says.
+pub fn is_fixed(known: Known) -> bool {
+    matches!(
+        known,
+        Known::Te
+            | Known::Trailer
+            | Known::Upgrade
+            | Known::Connection
+            | Known::KeepAlive
+            | Known::Http2Settings
+            | Known::ProxyConnection
+            | Known::TransferEncoding
+            | Known::ProxyAuthenticate
+            | Known::ProxyAuthorization
+            | Known::ProxyAuthenticationInfo
+    )
+}
+
+/// The headers that the lines of `Connection` nominate, the fixed ones left out. Allocates only where there are any.
+pub fn nominated<'h>(connection: impl Iterator<Item = &'h HeaderValue>) -> Vec<HeaderName> {
+    let tokens = connection.flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    tokens
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.eq_ignore_ascii_case(b"close"))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .filter(|name| !is_fixed(Known::of(name.as_str())))
+        .collect()
+}
+
+/// Whether removing a request header on `Connection`'s word would change what the request means or who sent
+/// it: such a nomination is an attack on what is behind us.
+pub fn is_protected_in_request(name: &str) -> bool {
+    name.starts_with("x-forwarded-")
+        || matches!(
+            Known::of(name),
+            Known::Host
+                | Known::ContentLength
+                | Known::Authorization
+                | Known::Cookie
+                | Known::CacheControl
+                | Known::Forwarded
+                | Known::Via
+                | Known::CdnLoop
+                | Known::XPushInvalidation
+                | Known::XByoCdnType
+                | Known::XOriginShimSecret
+        )
+}
+
+/// The same for responses: without these a private page could look public, an old one new, and a tagged one untagged.
+fn is_protected_in_response(name: &HeaderName) -> bool {
+    name.as_str().ends_with("cache-control")
+        || matches!(
+            Known::of(name.as_str()),
+            Known::Age | Known::Date | Known::Vary | Known::Etag | Known::Pragma | Known::Expires
+        )
+        || matches!(Known::of(name.as_str()), Known::SetCookie | Known::ContentLength)
+        || matches!(name.as_str(), "location" | "content-encoding" | "content-range" | "content-type")
+}
+
+/// Removes from a response what ends at this hop. A nomination of a protected header is ignored; `is_read` tells which are
+/// protected besides those of HTTP itself: those that caches read.
+pub fn strip_response(headers: &mut Headers, is_read: impl Fn(&HeaderName) -> bool) {
+    strip_response_but(None, headers, is_read);
+}
+
+/// The same, where one of the fixed ones may be said again at this hop. Tells what was nominated.
+pub fn strip_response_but(
+    kept: Option<Known>,
+    headers: &mut Headers,
+    is_read: impl Fn(&HeaderName) -> bool,
+) -> Vec<HeaderName> {
+    let mut nominated = nominated(headers.all(Known::Connection));
+    nominated.retain(|name| !is_protected_in_response(name) && !is_read(name));
+    headers.retain(|line| {
+        let known = line.known();
+        (!is_fixed(known) || kept == Some(known)) && !nominated.contains(line.name())
+    });
+    nominated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::fixture;
+
+    #[test]
+    fn responses_lose_fixed_and_nominated_headers() {
+        let check = |before: &[(&str, &str)], after: &[(&str, &str)]| {
+            let mut headers = fixture::headers(before);
+            strip_response(&mut headers, |name| ["x-own-tags", "xkey", "cache-tag"].contains(&name.as_str()));
+            assert_eq!(fixture::lines(&headers), after);
+        };
+        check(&[("etag", "1"), ("x-a", "1")], &[("etag", "1"), ("x-a", "1")]);
+        check(&[("connection", "keep-alive, X-A"), ("x-a", "1"), ("x-b", "1")], &[("x-b", "1")]);
+        check(&[("connection", "x-a"), ("connection", "x-b"), ("x-a", "1"), ("x-b", "1")], &[]);
+        check(
+            &[("keep-alive", "5"), ("upgrade", "h2c"), ("trailer", "x"), ("transfer-encoding", "chunked")],
+            &[],
+        );
+        check(&[("proxy-authenticate", "Basic"), ("te", "x"), ("proxy-connection", "close")], &[]);
+        // Not on the origin's word: a private page must not lose what makes it private.
+        check(
+            &[
+                ("connection", "cache-control, set-cookie, vary, CDN-Cache-Control"),
+                ("cache-control", "private"),
+            ],
+            &[("cache-control", "private")],
+        );
+        // Nor an old one its age, or a tagged one its tags.
+        check(
+            &[
+                ("connection", "age, xkey, Cache-Tag, x-own-tags"),
+                ("age", "9"),
+                ("xkey", "t"),
+                ("x-own-tags", "t"),
+            ],
+            &[("age", "9"), ("xkey", "t"), ("x-own-tags", "t")],
+        );
+        check(&[("connection", ", ,(,close"), ("x-a", "1")], &[("x-a", "1")]);
+    }
+
+    #[test]
+    fn what_connection_may_not_nominate_in_requests() {
+        for name in ["host", "cookie", "x-forwarded-proto", "x-push-invalidation", "cdn-loop"] {
+            assert!(is_protected_in_request(name), "{name}");
+        }
+        for name in ["x-trace", "keep-alive", "accept"] {
+            assert!(!is_protected_in_request(name), "{name}");
+        }
+    }
+}

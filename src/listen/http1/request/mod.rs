@@ -1,0 +1,243 @@
+//! The head of a request: taken off the read buffer without copying values, and judged strictly (RFC 9112).
+//!
+//! What decides where the message ends must have one meaning for everyone who reads it: a CDN that finds the end of a
+//! request elsewhere would take the rest for another one's (RFC 9112 §11.2). What a request asks for is judged later, in
+//! `proxy/inbound.rs`.
+
+use crate::http::h1::framing::{Framing, Persistence, content_length};
+use crate::http::h1::lines::Lines;
+use crate::http::head::{Beginning, FieldLine, Headers, Known, LineCache, RequestHead};
+use crate::proxy::error::ProxyError;
+use crate::proxy::target;
+use bytes::{Buf, Bytes, BytesMut};
+use http::{Method, Version};
+use std::ops::Range;
+
+/// A request whose body is still to come.
+#[derive(Debug)]
+pub struct Request {
+    /// Its head.
+    pub head: RequestHead,
+    /// Where its body ends; a length is never 0.
+    pub framing: Framing,
+    /// Whether the client would send another request on the connection.
+    pub persistent: bool,
+    /// Whether the client waits for 100 before it sends the body.
+    pub expects_continue: bool,
+}
+
+/// How much head a client may send.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// Field lines.
+    pub fields: usize,
+    /// Bytes of the whole head.
+    pub bytes: usize,
+    /// Bytes of the target; where there is a target, whether it is longer is not judged here.
+    pub target: usize,
+}
+
+/// Waits for a head in a growing buffer.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// Bytes of the buffer in which no head ends.
+    searched: usize,
+}
+
+impl Reader {
+    /// Takes a head off the front of `buf`, or `None` while it is incomplete.
+    ///
+    /// # Errors
+    /// When the request must be refused. Nothing that follows on the connection can be trusted.
+    pub fn decode(
+        &mut self,
+        buf: &mut BytesMut,
+        limits: HeadLimits,
+        cache: &mut LineCache,
+    ) -> Result<Option<Request>, ProxyError> {
+        if matches!(buf.first(), Some(b'\r' | b'\n')) {
+            skip_empty_lines(buf);
+            self.searched = 0;
+        }
+        if self.searched > 0 && !Lines::may_have_ended(buf, self.searched) {
+            return self.unfinished(buf, limits);
+        }
+        let mut lines = Lines::default();
+        match lines.find(buf, limits.fields, (Beginning::Request, &mut *cache)) {
+            Ok(true) => {}
+            Ok(false) => return self.unfinished(buf, limits),
+            Err(_) => return Err(ProxyError::TooManyHeaders),
+        }
+        let length = lines.length();
+        if length > limits.bytes {
+            return Err(too_large(buf, limits));
+        }
+        self.searched = 0;
+        let block = buf.split_to(length).freeze();
+        parse(&block, &mut lines, limits, cache).map(Some)
+    }
+
+    fn unfinished(&mut self, buf: &[u8], limits: HeadLimits) -> Result<Option<Request>, ProxyError> {
+        // What is no request may never have an empty line, and may mean harm to whoever waits for one.
+        if buf.iter().take(MAX_METHOD).any(|byte| !is_text(*byte)) {
+            return Err(ProxyError::BadRequest("not a request"));
+        }
+        if buf.len() >= limits.bytes {
+            return Err(too_large(buf, limits));
+        }
+        self.searched = buf.len();
+        Ok(None)
+    }
+}
+
+/// Bytes at the start in which a method must have come.
+const MAX_METHOD: usize = 32;
+
+fn is_text(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\r' | b'\n' | b'\t' | 0x80..)
+}
+
+/// RFC 9112 §2.2: some clients send an empty line after a body.
+fn skip_empty_lines(buf: &mut BytesMut) {
+    let empty = buf.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    // A CR alone may be the first half of one.
+    let empty = if buf[..empty].ends_with(b"\r") { empty - 1 } else { empty };
+    if empty > 0 {
+        buf.advance(empty);
+    }
+}
+
+fn too_large(buf: &[u8], limits: HeadLimits) -> ProxyError {
+    let target = memchr::memchr(b'\n', buf).unwrap_or(buf.len());
+    if target > limits.target + MAX_METHOD { ProxyError::TargetTooLong } else { ProxyError::HeadTooLarge }
+}
+
+fn parse(
+    block: &Bytes,
+    lines: &mut Lines,
+    limits: HeadLimits,
+    cache: &mut LineCache,
+) -> Result<Request, ProxyError> {
+    let (method, target, version) =
+        request_line(block, lines.first()).ok_or(ProxyError::BadRequest("malformed request line"))?;
+    let long = target.len() > limits.target;
+    let uri = target::of_http1(&method, block.slice(target)).ok_or(match long {
+        true => ProxyError::TargetTooLong,
+        false => ProxyError::BadRequest("malformed target"),
+    })?;
+    let mut headers = Headers::with_capacity(lines.fields());
+    let mut semantics = Semantics::default();
+    for line in lines.read(block, cache) {
+        let line = line.map_err(|_| ProxyError::BadRequest("malformed header field"))?;
+        semantics.note(&line)?;
+        headers.push(line);
+    }
+    let framing = semantics.framing(version)?;
+    Ok(Request {
+        persistent: semantics.persistence.holds(version),
+        expects_continue: semantics.expects_continue
+            && framing != Framing::Empty
+            && version == Version::HTTP_11,
+        framing,
+        head: RequestHead { method, uri, version, headers },
+    })
+}
+
+/// `GET /path HTTP/1.1`, with one space between its parts.
+fn request_line(block: &[u8], line: Range<usize>) -> Option<(Method, Range<usize>, Version)> {
+    let bytes = &block[line.clone()];
+    let version = match bytes.last_chunk::<9>()? {
+        b" HTTP/1.1" => Version::HTTP_11,
+        b" HTTP/1.0" => Version::HTTP_10,
+        _ => return None,
+    };
+    let target_end = bytes.len() - 9;
+    let space = memchr::memchr(b' ', bytes)?;
+    let target = bytes.get(space + 1..target_end)?;
+    // A fragment is no part of a target (RFC 9112 §3.2); servers that let one pass disagreed on what the path was
+    // (CVE-2023-45539).
+    if target.is_empty() || target.iter().any(|byte| matches!(byte, 0..=b' ' | b'#' | 0x7f)) {
+        return None;
+    }
+    let method = match &bytes[..space] {
+        b"GET" => Method::GET,
+        other => Method::from_bytes(other).ok()?,
+    };
+    Some((method, line.start + space + 1..line.start + target_end, version))
+}
+
+/// What the fields say about the end of the message and of the connection.
+#[derive(Default)]
+struct Semantics {
+    length: Option<u64>,
+    codings: Codings,
+    persistence: Persistence,
+    expects_continue: bool,
+}
+
+impl Semantics {
+    fn note(&mut self, line: &FieldLine) -> Result<(), ProxyError> {
+        let value = line.value().as_bytes();
+        match line.known() {
+            Known::Expect => self.expects_continue = value.eq_ignore_ascii_case(b"100-continue"),
+            Known::Connection => self.persistence.note(value),
+            Known::ContentLength => {
+                let length = content_length(value);
+                // Equal ones are one, as RFC 9112 §6.3 allows.
+                if length.is_none() || self.length.is_some_and(|other| Some(other) != length) {
+                    return Err(ProxyError::BadRequest("malformed Content-Length"));
+                }
+                self.length = length;
+            }
+            Known::TransferEncoding => self.codings = self.codings.and(value),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn framing(&self, version: Version) -> Result<Framing, ProxyError> {
+        match (self.codings, self.length) {
+            (Codings::None, None | Some(0)) => Ok(Framing::Empty),
+            (Codings::None, Some(length)) => Ok(Framing::Length(length)),
+            (_, Some(_)) => Err(ProxyError::BadRequest("Content-Length together with Transfer-Encoding")),
+            _ if version == Version::HTTP_10 => {
+                Err(ProxyError::BadRequest("Transfer-Encoding in an old version of HTTP"))
+            }
+            (Codings::Chunked, None) => Ok(Framing::Chunked),
+            (Codings::ChunkedLast, None) => Err(ProxyError::TransferCoding),
+            (Codings::Endless, None) => {
+                Err(ProxyError::BadRequest("the last transfer coding is not chunked"))
+            }
+        }
+    }
+}
+
+/// The transfer codings of a body (RFC 9112 §6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Codings {
+    #[default]
+    None,
+    /// `chunked`, once.
+    Chunked,
+    /// Others, too, or `chunked` again.
+    ChunkedLast,
+    /// What ends with another coding has no end that can be found.
+    Endless,
+}
+
+impl Codings {
+    /// With those of one more line.
+    fn and(self, line: &[u8]) -> Self {
+        let last = line.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+        if !last.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            Self::Endless
+        } else if self == Self::None && last.len() == line.len() {
+            Self::Chunked
+        } else {
+            Self::ChunkedLast
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! The head of a response: taken off the read buffer without copying values, and judged strictly (RFC 9112).
+//!
+//! What decides where a message ends must have one meaning, or a response could be taken for the next one's. Everything
+//! else is left as the origin sent it; removing hop-by-hop fields is not done here.
+
+use crate::http::h1::framing::{Framing, Persistence, content_length};
+use crate::http::h1::lines::{Lines, TooMany};
+use crate::http::head::limits::{HeadError, HeadLimits, MAX_HEAD_BYTES, MAX_HEADERS, MAX_INTERIM};
+use crate::http::head::{Beginning, FieldLine, Headers, Known, LineCache, ResponseHead};
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode, Version};
+use std::ops::Range;
+
+/// Fields that a rewrite may add before the list has to grow.
+const SPARE_FIELDS: usize = 4;
+/// How every response begins.
+const VERSION: &[u8] = b"HTTP/1.";
+
+/// A final response's head.
+#[derive(Debug)]
+pub struct Head {
+    /// 200 to 599.
+    pub status: StatusCode,
+    /// HTTP/1.0 or HTTP/1.1, as the origin says.
+    pub version: Version,
+    /// Every field line.
+    pub headers: Headers,
+    /// The reason phrase, where it is not the usual one.
+    pub reason: Option<Bytes>,
+    /// Where the body ends.
+    pub framing: Framing,
+    /// Whether the origin lets the connection be used again after the body.
+    pub persistent: bool,
+}
+
+/// Waits for the final response in a growing buffer; interim ones are kept for whoever wants them.
+#[derive(Debug)]
+pub struct HeadReader {
+    to_head: bool,
+    upgradable: bool,
+    limits: HeadLimits,
+    /// Bytes of the buffer in which no head ends.
+    scanned: usize,
+    interim: u8,
+    interim_bytes: usize,
+    keeps_interim: bool,
+    kept: Vec<ResponseHead>,
+}
+
+impl HeadReader {
+    /// For the response to a request with this method.
+    pub fn new(method: &Method, limits: HeadLimits) -> Self {
+        let limits =
+            HeadLimits { fields: limits.fields.min(MAX_HEADERS), bytes: limits.bytes.min(MAX_HEAD_BYTES) };
+        Self {
+            to_head: *method == Method::HEAD,
+            upgradable: false,
+            limits,
+            scanned: 0,
+            interim: 0,
+            interim_bytes: 0,
+            keeps_interim: false,
+            kept: Vec::new(),
+        }
+    }
+
+    /// The same where 101 may be the answer.
+    pub fn upgradable(self, upgradable: bool) -> Self {
+        Self { upgradable, ..self }
+    }
+
+    /// The same where interim responses are wanted.
+    pub fn keeping_interim(self, keeps_interim: bool) -> Self {
+        Self { keeps_interim, ..self }
+    }
+
+    /// The limits of this head, which are those of trailers, too.
+    pub fn limits(&self) -> HeadLimits {
+        self.limits
+    }
+
+    /// Whether interim responses have arrived that were not taken.
+    pub fn has_interim(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// The interim responses that have arrived since this was asked before. 100 is not among them: it answers an expectation,
+    /// and we forward none (RFC 9110 §10.1.1).
+    pub fn take_interim(&mut self) -> Vec<ResponseHead> {
+        std::mem::take(&mut self.kept)
+    }
+
+    /// Takes the final head off the front of `buf`, or `None` while it is incomplete.
+    ///
+    /// # Errors
+    /// When the connection cannot be trusted any more.
+    pub fn decode(&mut self, buf: &mut BytesMut, cache: &mut LineCache) -> Result<Option<Head>, HeadError> {
+        while self.may_be_complete(buf) {
+            // What is not HTTP may never have an empty line.
+            if !buf.iter().zip(VERSION).all(|(byte, expected)| byte == expected) {
+                return Err(HeadError::StatusLine);
+            }
+            let beginning = (Beginning::Response, &mut *cache);
+            let mut lines = Lines::default();
+            if !lines.find(buf, self.limits.fields, beginning)? {
+                break;
+            }
+            let length = lines.length();
+            if self.interim_bytes + length > self.limits.bytes {
+                return Err(HeadError::TooLarge);
+            }
+            let block = buf.split_to(length).freeze();
+            if let Some(head) = parse(&block, &mut lines, self, cache)? {
+                return Ok(Some(head));
+            }
+            self.scanned = 0;
+            self.interim_bytes += length;
+            self.interim += 1;
+            if self.interim > MAX_INTERIM {
+                return Err(HeadError::TooManyInterim);
+            }
+        }
+        self.scanned = buf.len();
+        if self.interim_bytes + buf.len() >= self.limits.bytes {
+            return Err(HeadError::TooLarge);
+        }
+        Ok(None)
+    }
+
+    fn may_be_complete(&self, buf: &[u8]) -> bool {
+        if self.scanned < VERSION.len() { !buf.is_empty() } else { Lines::may_have_ended(buf, self.scanned) }
+    }
+}
+
+impl From<TooMany> for HeadError {
+    fn from(_: TooMany) -> Self {
+        Self::TooManyHeaders
+    }
+}
+
+/// `None` for an interim response, which the reader keeps if it is to.
+fn parse(
+    block: &Bytes,
+    lines: &mut Lines,
+    reader: &mut HeadReader,
+    cache: &mut LineCache,
+) -> Result<Option<Head>, HeadError> {
+    let (version, status, reason) = status_line(block, lines.first())?;
+    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+    if switches && !reader.upgradable {
+        return Err(HeadError::Upgrade);
+    }
+    let interim = status.is_informational() && !switches;
+    let mut headers = Headers::with_capacity(lines.fields() + SPARE_FIELDS);
+    let mut semantics = Semantics::default();
+    for line in lines.read(block, cache) {
+        let line = line.map_err(HeadError::Field)?;
+        if !interim {
+            semantics.note(&line)?;
+        }
+        headers.push(line);
+    }
+    if interim {
+        if reader.keeps_interim && status != StatusCode::CONTINUE {
+            reader.kept.push(ResponseHead { status, reason, headers });
+        }
+        return Ok(None);
+    }
+    let framing = semantics.framing(status, version, reader.to_head)?;
+    let persistent = semantics.persistence.holds(version);
+    Ok(Some(Head { status, version, headers, reason, framing, persistent }))
+}
+
+/// `HTTP/1.1 200 OK`, where the reason and the space before it may be absent.
+fn status_line(block: &Bytes, line: Range<usize>) -> Result<(Version, StatusCode, Option<Bytes>), HeadError> {
+    let rest = block[line.clone()].strip_prefix(VERSION).ok_or(HeadError::StatusLine)?;
+    let [minor @ (b'0' | b'1'), b' ', hundreds, tens, ones, rest @ ..] = rest else {
+        return Err(HeadError::StatusLine);
+    };
+    let code = [hundreds, tens, ones]
+        .into_iter()
+        .try_fold(0, |code, digit| digit.is_ascii_digit().then(|| code * 10 + u16::from(digit - b'0')));
+    let code = code.ok_or(HeadError::StatusLine)?;
+    let reason = match rest {
+        [] => rest,
+        [b' ', reason @ ..] => reason,
+        _ => return Err(HeadError::StatusLine),
+    };
+    if !reason.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..)) {
+        return Err(HeadError::StatusLine);
+    }
+    let status = match StatusCode::from_u16(code) {
+        Ok(status) if code < 600 => status,
+        _ => return Err(HeadError::Status(code)),
+    };
+    let usual = reason.is_empty() || status.canonical_reason().map(str::as_bytes) == Some(reason);
+    let reason = (!usual).then(|| block.slice(line.end - reason.len()..line.end));
+    let version = if *minor == b'1' { Version::HTTP_11 } else { Version::HTTP_10 };
+    Ok((version, status, reason))
+}
+
+/// What the fields say about the end of the message and of the connection.
+#[derive(Default)]
+struct Semantics {
+    length: Option<u64>,
+    chunked: bool,
+    persistence: Persistence,
+}
+
+impl Semantics {
+    /// Takes note of one field.
+    fn note(&mut self, line: &FieldLine) -> Result<(), HeadError> {
+        let value = line.value().as_bytes();
+        match line.known() {
+            Known::ContentLength => {
+                let length = content_length(value).ok_or(HeadError::ContentLength)?;
+                // Even an equal one: RFC 9112 §6.3 lets us refuse it, and no honest origin repeats itself here.
+                if self.length.replace(length).is_some() {
+                    return Err(HeadError::ContentLength);
+                }
+            }
+            Known::TransferEncoding => {
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(HeadError::TransferEncoding);
+                }
+                self.chunked = true;
+            }
+            Known::Connection => self.persistence.note(value),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn framing(&self, status: StatusCode, version: Version, to_head: bool) -> Result<Framing, HeadError> {
+        if self.chunked && self.length.is_some() {
+            return Err(HeadError::AmbiguousLength);
+        }
+        if self.chunked && version == Version::HTTP_10 {
+            return Err(HeadError::TransferEncoding);
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let is_plain = self.length.is_none() && !self.chunked && version == Version::HTTP_11;
+            return if is_plain { Ok(Framing::Empty) } else { Err(HeadError::Upgrade) };
+        }
+        if to_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+            return Ok(Framing::Empty);
+        }
+        Ok(match self.length {
+            Some(length) => Framing::Length(length),
+            None if self.chunked => Framing::Chunked,
+            None => Framing::Close,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

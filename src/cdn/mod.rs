@@ -48,7 +48,7 @@ use std::time::Duration;
 trait Known: Adapter + Credentials {}
 impl<T: Adapter + Credentials> Known for T {}
 
-/// A configured CDN of one type. Its settings are it, in the file of its adapter.
+/// A configured CDN of one type. The settings of that type implement it, in the file of its adapter.
 trait Configured {
     /// The adapter.
     fn adapter(&self, cdn: &config::Cdn) -> Arc<dyn Known>;

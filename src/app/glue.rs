@@ -14,12 +14,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Plans with the capabilities of the adapters, and with what went to the CDNs without our tags.
+/// Plans with what the CDNs can do, and with what went to the CDNs without our tags.
 pub(super) fn planner(freshness: Arc<Freshness>) -> Box<Planner> {
     let known = Known::default();
     Box::new(move |config, site, request| {
         let means = |cdn: &Cdn| Means {
-            can: cdn::build(cdn).capabilities(),
+            can: cdn::capabilities(cdn),
             untagged: freshness
                 .without_tags(&site.name, site.mode, cdn.dialect.cdn)
                 .map(|why| why.to_string()),

@@ -1,7 +1,8 @@
 //! What a CDN is, whatever a configuration calls it. A purge that waits belongs to the service that keeps the copies, and goes
 //! to no other one that was given its name.
 
-use crate::config::{AkamaiNetwork, Cdn, CdnSettings};
+use super::configured;
+use crate::config::Cdn;
 use crate::rewrite::CdnType;
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter, Write as _};
@@ -18,20 +19,7 @@ pub struct Identity {
 impl Identity {
     /// Of a configured CDN.
     pub fn of(cdn: &Cdn) -> Self {
-        let parts: Vec<String> = match &cdn.settings {
-            CdnSettings::Fastly { service_id, .. } => vec![service_id.clone()],
-            CdnSettings::Cloudflare { zone_id, .. } => vec![zone_id.clone()],
-            CdnSettings::Cloudfront { distribution_id, .. } => vec![distribution_id.clone()],
-            CdnSettings::Varnish { api_urls } => api_urls.clone(),
-            CdnSettings::Akamai { network, .. } => {
-                let network = match network {
-                    AkamaiNetwork::Production => "production",
-                    AkamaiNetwork::Staging => "staging",
-                };
-                cdn.hosts.iter().map(|host| format!("{network}/{host}")).collect()
-            }
-        };
-        Self::new(cdn.dialect.cdn, parts)
+        Self::new(cdn.dialect.cdn, configured(&cdn.settings).parts(cdn))
     }
 
     /// Of a CDN of this type that consists of these parts.

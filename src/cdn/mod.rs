@@ -1,9 +1,9 @@
 //! The CDN adapters: what each CDN can do, the bytes of its calls, the meaning of its replies.
 //!
 //! An adapter is pure on both sides: [`Adapter::requests`] writes the calls of a batch, [`Adapter::judge`] reads an
-//! answer, and time and nonces are arguments. One file per CDN, all of the same shape (struct, `new`, capabilities,
-//! requests, classify, check); `sigv4.rs` and `edgegrid.rs` sign. `credentials.rs` asks what the
-//! credentials are good for. No I/O here except in `send.rs`, which makes every call.
+//! answer, and time and nonces are arguments. One file per CDN, all of the same shape (row, struct, `new`,
+//! capabilities, requests, classify, check, settings); `sigv4.rs` and `edgegrid.rs` sign. `credentials.rs` asks what
+//! the credentials are good for. No I/O here except in `send.rs`, which makes every call.
 //!
 //! Reading order: this file, [`Reply`], one adapter (`varnish.rs` is the shortest), then `send.rs`.
 
@@ -19,13 +19,13 @@ mod names;
 mod pack;
 mod rate;
 mod reply;
+mod row;
 mod send;
 mod varnish;
 
 #[cfg(test)]
 mod tests;
 
-pub use cloudfront::escaped_path as cloudfront_path;
 pub use credentials::{
     Answer, Answers, CdnReport, CredentialReport, Credentials, Finding, Level, Question, Usable, report,
     report_site,
@@ -34,13 +34,61 @@ pub use identity::{Identity, successor};
 pub use message::{MESSAGE_BYTES, scrub};
 pub use rate::{Ceiling, Limit, Rates, rates};
 pub use reply::{Counted, RateHint, Reply};
+pub use row::{Mark, NotKept, PrefixNames, ResponseTraces, Row};
 pub use send::{SendError, Sender};
 
 use crate::config;
 use crate::rewrite::CdnType;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Both sides of an adapter: what it does, and what it can ask about its credentials.
+trait Known: Adapter + Credentials {}
+impl<T: Adapter + Credentials> Known for T {}
+
+/// A configured CDN of one type. The settings of that type implement it, in the file of its adapter.
+trait Configured {
+    /// The adapter.
+    fn adapter(&self, cdn: &config::Cdn) -> Arc<dyn Known>;
+
+    /// What it can do.
+    fn capabilities(&self, cdn: &config::Cdn) -> Capabilities;
+
+    /// How fast the vendor lets it purge, as published.
+    fn published(&self) -> Rates;
+
+    /// What it consists of: see [`Identity`].
+    fn parts(&self, cdn: &config::Cdn) -> BTreeSet<String> {
+        cdn.settings.services().into_iter().collect()
+    }
+}
+
+macro_rules! adapters {
+    ($($name:ident in $module:ident,)+) => {
+        fn configured(settings: &config::CdnSettings) -> &dyn Configured {
+            match settings {
+                $(config::CdnSettings::$name(own) => own,)+
+            }
+        }
+
+        /// What is known of a type of CDN.
+        pub fn row(cdn: CdnType) -> &'static Row {
+            match cdn {
+                $(CdnType::$name => &$module::ROW,)+
+            }
+        }
+    };
+}
+
+adapters! {
+    Fastly in fastly,
+    Akamai in akamai,
+    Cloudflare in cloudflare,
+    Cloudfront in cloudfront,
+    Varnish in varnish,
+}
 
 /// The adapter for a configured CDN.
 pub fn build(cdn: &config::Cdn) -> Arc<dyn Adapter> {
@@ -52,49 +100,13 @@ pub fn credentials(cdn: &config::Cdn) -> Arc<dyn Credentials> {
     make(cdn)
 }
 
-/// Both sides of an adapter: what it does, and what it can ask about its credentials.
-trait Known: Adapter + Credentials {}
-impl<T: Adapter + Credentials> Known for T {}
+/// What a configured CDN can do.
+pub fn capabilities(cdn: &config::Cdn) -> Capabilities {
+    configured(&cdn.settings).capabilities(cdn)
+}
 
 fn make(cdn: &config::Cdn) -> Arc<dyn Known> {
-    match &cdn.settings {
-        config::CdnSettings::Fastly { service_id, auth_token, api_url } => {
-            Arc::new(fastly::Fastly::new(service_id, auth_token, api_url))
-        }
-        config::CdnSettings::Akamai {
-            api_url,
-            client_token,
-            client_secret,
-            access_token,
-            network,
-            cp_codes,
-        } => Arc::new(akamai::Akamai::new(
-            api_url,
-            client_token,
-            client_secret,
-            access_token,
-            *network,
-            cp_codes.clone(),
-        )),
-        config::CdnSettings::Cloudflare { zone_id, api_token, plan, enterprise_only, api_url } => {
-            Arc::new(cloudflare::Cloudflare::new(zone_id, api_token, *plan, *enterprise_only, api_url))
-        }
-        config::CdnSettings::Cloudfront {
-            distribution_id,
-            access_key_id,
-            secret_access_key,
-            session_token,
-            api_url,
-        } => Arc::new(cloudfront::Cloudfront::new(
-            distribution_id,
-            access_key_id,
-            secret_access_key,
-            session_token.as_ref(),
-            api_url,
-            cdn.dialect.tag_header.as_ref(),
-        )),
-        config::CdnSettings::Varnish { api_urls } => Arc::new(varnish::Varnish::new(api_urls)),
-    }
+    configured(&cdn.settings).adapter(cdn)
 }
 
 /// One CDN, pure on both sides.
@@ -217,6 +229,13 @@ pub struct Capabilities {
     pub soft: bool,
     /// `everything` can be marked stale.
     pub soft_everything: bool,
+    /// Prefixes can be marked stale.
+    pub soft_prefixes: bool,
+    /// A prefix may be `host/path?`: the page with any query.
+    pub any_query: bool,
+    /// The schemes under which it keeps copies of their own of one URL; one of them where the scheme is no part of a
+    /// copy's name.
+    pub schemes: &'static [&'static str],
     /// URLs in one call.
     pub urls_per_call: usize,
     /// Tags in one call.
@@ -227,6 +246,8 @@ pub struct Capabilities {
     pub bytes_per_call: usize,
     /// Different kinds may share a call.
     pub mixed_kinds: bool,
+    /// It knows calls by their reference: one that is made again must be made as it was.
+    pub stable_reference: bool,
 }
 
 impl Capabilities {
@@ -312,9 +333,9 @@ pub enum RequestError {
         /// Which kind.
         kind: ItemKind,
     },
-    /// Akamai's purge-all is a purge of CP codes.
-    #[error("Akamai purges everything by CP code, and `cp_codes` is empty")]
-    NoCpCodes,
+    /// The CDN's purge-all needs something that is not configured.
+    #[error("{}, and `{}` is empty", .0.why, .0.key)]
+    Lacks(config::cdns::Lack),
     /// The value of an item is not what its kind asks for.
     #[error("{value:?} is not {expected}")]
     Value {

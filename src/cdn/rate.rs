@@ -1,15 +1,7 @@
 //! How fast each CDN lets an account purge: what the vendors publish, and what the configuration says instead.
-//!
-//! Fastly: 100,000 keys and URLs an hour per customer; `purge_all` counts to the 1,000 calls an hour of the API
-//! (<https://www.fastly.com/documentation/reference/api/#rate-limiting>).
-//! Akamai: <https://techdocs.akamai.com/purge-cache/reference/rate-limiting>.
-//! Cloudflare: <https://developers.cloudflare.com/cache/how-to/purge-cache/>; URLs have a limit of their own.
-//! CloudFront: what may be under way at once is published
-//! (<https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/InvalidationLimits.html>), a rate of calls is not;
-//! people report `Throttling` after six or seven quick ones, so ours is one a second after a burst of five.
 
-use super::{Counted, ItemKind};
-use crate::config::{Cdn, CdnSettings, CloudflarePlan};
+use super::{Counted, ItemKind, configured};
+use crate::config::Cdn;
 use std::time::Duration;
 
 /// What an account may do.
@@ -49,19 +41,19 @@ pub struct Ceiling {
     pub usually: Duration,
 }
 
-const ALL: &[ItemKind] = &[ItemKind::Url, ItemKind::Tag, ItemKind::Prefix, ItemKind::Everything];
-const URLS: &[ItemKind] = &[ItemKind::Url];
-const TAGS: &[ItemKind] = &[ItemKind::Tag];
-const URLS_AND_TAGS: &[ItemKind] = &[ItemKind::Url, ItemKind::Tag];
-const ALL_BUT_URLS: &[ItemKind] = &[ItemKind::Tag, ItemKind::Prefix, ItemKind::Everything];
-const EVERYTHING: &[ItemKind] = &[ItemKind::Everything];
-const WILDCARDS: &[ItemKind] = &[ItemKind::Prefix, ItemKind::Everything];
+pub(super) const ALL: &[ItemKind] = &[ItemKind::Url, ItemKind::Tag, ItemKind::Prefix, ItemKind::Everything];
+pub(super) const URLS: &[ItemKind] = &[ItemKind::Url];
+pub(super) const TAGS: &[ItemKind] = &[ItemKind::Tag];
+pub(super) const URLS_AND_TAGS: &[ItemKind] = &[ItemKind::Url, ItemKind::Tag];
+pub(super) const ALL_BUT_URLS: &[ItemKind] = &[ItemKind::Tag, ItemKind::Prefix, ItemKind::Everything];
+pub(super) const EVERYTHING: &[ItemKind] = &[ItemKind::Everything];
+pub(super) const WILDCARDS: &[ItemKind] = &[ItemKind::Prefix, ItemKind::Everything];
 
 /// The rates of a CDN's account, a little below what is published or configured: neither the CDN's clock nor the way there
 /// is ours, and a call that comes a millisecond too early is refused.
 pub fn rates(cdn: &Cdn) -> Rates {
     const MARGIN: f64 = 0.95;
-    let mut rates = published(&cdn.settings);
+    let mut rates = configured(&cdn.settings).published();
     let rate = &cdn.rate;
     adjust(&mut rates.limits, Counted::Calls, rate.calls_per_second, rate.call_burst);
     adjust(&mut rates.limits, Counted::Items, rate.items_per_second, rate.item_burst);
@@ -70,51 +62,6 @@ pub fn rates(cdn: &Cdn) -> Rates {
         limit.burst = (limit.burst * MARGIN).max(1.0);
     }
     rates
-}
-
-fn published(settings: &CdnSettings) -> Rates {
-    let limits = match settings {
-        CdnSettings::Fastly { .. } => vec![
-            items("keys", URLS_AND_TAGS, 100_000.0 / 3_600.0, 100_000.0),
-            Limit { windowed: true, ..calls("purge-all", EVERYTHING, 1_000.0 / 3_600.0, 1_000.0) },
-        ],
-        CdnSettings::Akamai { cp_codes, .. } => {
-            // A purge of everything takes a token for each CP code.
-            let codes = cp_codes.len().max(1) as f64;
-            vec![
-                calls("calls", ALL, 50.0, 100.0),
-                items("urls", URLS, 200.0, 10_000.0),
-                items("tags", TAGS, 500.0 / 60.0, 5_000.0),
-                items("cp-codes", EVERYTHING, 30.0 / 60.0 / codes, 300.0 / codes),
-            ]
-        }
-        CdnSettings::Cloudflare { plan, .. } => {
-            let (per_second, burst, urls) = match plan {
-                CloudflarePlan::Free => (5.0 / 60.0, 25.0, 800.0),
-                CloudflarePlan::Pro => (5.0, 25.0, 1_500.0),
-                CloudflarePlan::Business => (10.0, 50.0, 1_500.0),
-                CloudflarePlan::Enterprise => (50.0, 500.0, 3_000.0),
-            };
-            vec![
-                Limit { windowed: true, ..calls("calls", ALL_BUT_URLS, per_second, burst) },
-                items("urls", URLS, urls, urls),
-            ]
-        }
-        CdnSettings::Cloudfront { .. } => vec![calls("calls", ALL, 1.0, 5.0)],
-        CdnSettings::Varnish { .. } => Vec::new(),
-    };
-    let ceilings = match settings {
-        CdnSettings::Cloudfront { .. } => {
-            // 95 of 100 invalidations are reported complete within 25 s.
-            let usually = Duration::from_secs(30);
-            vec![
-                Ceiling { kinds: ALL, most: 3_000, usually },
-                Ceiling { kinds: WILDCARDS, most: 15, usually },
-            ]
-        }
-        _ => Vec::new(),
-    };
-    Rates { limits, ceilings }
 }
 
 /// A configured rate replaces every published one of its sort; where there is none it counts all kinds.
@@ -132,11 +79,11 @@ fn adjust(limits: &mut Vec<Limit>, counted: Counted, per_second: Option<f64>, bu
     }
 }
 
-fn calls(name: &'static str, kinds: &'static [ItemKind], per_second: f64, burst: f64) -> Limit {
+pub(super) fn calls(name: &'static str, kinds: &'static [ItemKind], per_second: f64, burst: f64) -> Limit {
     Limit { name, counted: Counted::Calls, kinds, per_second, burst, windowed: false }
 }
 
-fn items(name: &'static str, kinds: &'static [ItemKind], per_second: f64, burst: f64) -> Limit {
+pub(super) fn items(name: &'static str, kinds: &'static [ItemKind], per_second: f64, burst: f64) -> Limit {
     Limit { counted: Counted::Items, ..calls(name, kinds, per_second, burst) }
 }
 
@@ -172,8 +119,12 @@ impl Rates {
 mod tests {
     use super::*;
     use crate::config::secret::Secret;
-    use crate::config::{AkamaiNetwork, Everything, Rate};
+    use crate::config::{CdnSettings, CloudflarePlan, Everything, Rate};
     use crate::rewrite::{CdnType, Dialect};
+
+    fn published(settings: &CdnSettings) -> Rates {
+        configured(settings).published()
+    }
 
     fn cdn(settings: CdnSettings, rate: Rate) -> Cdn {
         Cdn {
@@ -193,38 +144,22 @@ mod tests {
     }
 
     fn settings(cdn_type: CdnType) -> CdnSettings {
-        let (secret, api_url) = (|| Secret::new("secret"), String::from("https://api.example.com"));
-        match cdn_type {
-            CdnType::Fastly => CdnSettings::Fastly { service_id: "s".into(), auth_token: secret(), api_url },
-            CdnType::Akamai => CdnSettings::Akamai {
-                api_url,
-                client_token: secret(),
-                client_secret: secret(),
-                access_token: secret(),
-                network: AkamaiNetwork::Production,
-                cp_codes: vec![1, 2, 3],
-            },
-            CdnType::Cloudflare => cloudflare(CloudflarePlan::Free),
-            CdnType::Cloudfront => CdnSettings::Cloudfront {
-                distribution_id: "E1".into(),
-                access_key_id: "A1".into(),
-                secret_access_key: secret(),
-                session_token: None,
-                api_url,
-            },
-            CdnType::Varnish => CdnSettings::Varnish { api_urls: vec![] },
+        let mut settings = crate::purge::testing::cdn(cdn_type).settings;
+        if let CdnSettings::Akamai(akamai) = &mut settings {
+            akamai.cp_codes = vec![1, 2, 3];
         }
+        settings
     }
 
     fn cloudflare(plan: CloudflarePlan) -> CdnSettings {
         let api_url = String::from("https://api.example.com");
-        CdnSettings::Cloudflare {
+        CdnSettings::Cloudflare(crate::config::cdns::Cloudflare {
             zone_id: "z".into(),
             api_token: Secret::new("secret"),
             plan,
             enterprise_only: false,
             api_url,
-        }
+        })
     }
 
     /// `name: tokens a minute, burst`, before the margin.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::secret::Secret;
 use crate::config::{AkamaiNetwork, CloudflarePlan};
+use crate::purge;
 use http::Request;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -216,9 +217,9 @@ fn a_secret_is_never_shown() {
         "token", "service", "probe", "grant", "client", "zone", "user", "account", "identity", "list",
         "config",
     ];
-    let configured = credentials::testing::cdn(config::CdnSettings::Varnish {
+    let configured = credentials::testing::cdn(config::CdnSettings::Varnish(crate::config::cdns::Varnish {
         api_urls: vec!["http://10.0.0.2".to_owned()],
-    });
+    }));
     for adapter in adapters(CANARY) {
         let calls = adapter.requests(&batch(ItemKind::Tag, true, &["a"]), &sign()).expect("tags have calls");
         let checks = adapter.check_requests(&sign()).expect("the check has calls");
@@ -349,29 +350,60 @@ fn adapters_are_built_from_the_configuration() {
         dialect: dialect(tag_header),
         settings,
     };
-    let cloudfront = config::CdnSettings::Cloudfront {
+    let cloudfront = config::CdnSettings::Cloudfront(crate::config::cdns::Cloudfront {
         distribution_id: "E".to_owned(),
         access_key_id: "A".to_owned(),
         secret_access_key: Secret::new("k"),
         session_token: None,
         api_url: "https://cloudfront.amazonaws.com".to_owned(),
-    };
+    });
     assert!(!build(&cdn(cloudfront.clone(), None)).capabilities().tags);
     let with_tags = build(&cdn(cloudfront, Some(http::HeaderName::from_static("cache-tag"))));
     assert!(with_tags.capabilities().tags && with_tags.cdn_type() == CdnType::Cloudfront);
 
     let cloudflare = |plan, enterprise_only| {
-        let settings = config::CdnSettings::Cloudflare {
+        let settings = config::CdnSettings::Cloudflare(crate::config::cdns::Cloudflare {
             zone_id: "z".to_owned(),
             api_token: Secret::new("t"),
             plan,
             enterprise_only,
             api_url: "https://api.cloudflare.com/client/v4".to_owned(),
-        };
+        });
         let capabilities = build(&cdn(settings, None)).capabilities();
         (capabilities.tags, capabilities.prefixes, capabilities.urls_per_call)
     };
     assert_eq!(cloudflare(CloudflarePlan::Free, false), (true, true, 100));
     assert_eq!(cloudflare(CloudflarePlan::Free, true), (false, false, 100));
     assert_eq!(cloudflare(CloudflarePlan::Enterprise, true), (true, true, 500));
+}
+
+/// The planner, the worker and the limits of calls go by these.
+#[test]
+fn what_each_cdn_can_do() {
+    let mut text = String::new();
+    let cdns = CdnType::ALL.into_iter().map(|cdn| ("", purge::testing::cdn(cdn)));
+    let plan = |plan, enterprise_only| {
+        let mut cdn = purge::testing::cdn(CdnType::Cloudflare);
+        if let config::CdnSettings::Cloudflare(crate::config::cdns::Cloudflare {
+            plan: own,
+            enterprise_only: only,
+            ..
+        }) = &mut cdn.settings
+        {
+            (*own, *only) = (plan, enterprise_only);
+        }
+        cdn
+    };
+    let mut tagged = purge::testing::cdn(CdnType::Cloudfront);
+    tagged.dialect.tag_header = Some(http::HeaderName::from_static("x-tags"));
+    let others = [
+        ("enterprise", plan(CloudflarePlan::Enterprise, true)),
+        ("free, enterprise-only", plan(CloudflarePlan::Free, true)),
+        ("with a tag header", tagged),
+    ];
+    for (what, cdn) in cdns.chain(others) {
+        assert_eq!(capabilities(&cdn), build(&cdn).capabilities(), "{cdn:?}");
+        text += &format!("{} {what}\n{:#?}\n", cdn.dialect.cdn.as_str(), capabilities(&cdn));
+    }
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!("capabilities", text) });
 }

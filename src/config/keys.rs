@@ -69,16 +69,16 @@ fn complain_unknown<'k>(at: &At<'_>, name: &str, known: impl Iterator<Item = &'k
 /// The keys that only some types take.
 fn check_cdn(table: &DeTable<'_>, at: &At<'_>) {
     let cdn_type = table.get("type").and_then(|value| value.get_ref().as_str());
-    let Some(own) = OWN_KEYS.iter().find(|own| Some(own.cdn_type) == cdn_type) else { return };
+    let Some(own) = OWN_KEYS.iter().find(|own| Some(own.cdn_type.as_str()) == cdn_type) else { return };
     for name in own.required.iter().filter(|name| !table.contains_key(**name)) {
-        at.key(name).error(format!("is required for type = \"{}\"", own.cdn_type));
+        at.key(name).error(format!("is required for type = \"{}\"", own.cdn_type.as_str()));
     }
     for name in table.keys().map(|name| name.get_ref().as_ref()).filter(|name| !own.takes(name)) {
         let owners: Vec<_> = OWN_KEYS.iter().filter(|other| other.takes(name)).map(quoted_type).collect();
         if !owners.is_empty() {
             let message = format!(
                 "type = \"{}\" does not take this key; it belongs to {}",
-                own.cdn_type,
+                own.cdn_type.as_str(),
                 owners.join(", ")
             );
             at.key(name).error_in_key(message);
@@ -87,7 +87,7 @@ fn check_cdn(table: &DeTable<'_>, at: &At<'_>) {
 }
 
 fn quoted_type(own: &OwnKeys) -> String {
-    format!("`{}`", own.cdn_type)
+    format!("`{}`", own.cdn_type.as_str())
 }
 
 /// The candidate that was probably meant, if any is near enough: a third of its letters may differ.

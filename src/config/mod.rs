@@ -1,5 +1,6 @@
 //! The resolved configuration: what `file.rs` says, checked and with every default and secret filled in.
 
+pub mod cdns;
 pub mod duration;
 pub mod log_filter;
 pub mod secret;
@@ -22,9 +23,11 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use cdns::CdnSettings;
 pub use claims::Claims;
 pub use error::{ConfigError, Problem};
 pub use expiry::Expiry;
+pub use file::cdn::{AkamaiNetwork, CloudflarePlan};
 pub use file::schema;
 pub use fingerprint::{Difference, Fingerprint};
 pub use load::{Loaded, load, parse};
@@ -567,94 +570,4 @@ pub enum Everything {
     SiteTag,
     /// The CDN's own purge-all.
     Cdn,
-}
-
-/// What each adapter needs.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CdnSettings {
-    /// Fastly.
-    Fastly {
-        /// The service.
-        service_id: String,
-        /// An API token.
-        auth_token: Secret,
-        /// Without a trailing slash.
-        api_url: String,
-    },
-    /// Akamai Fast Purge.
-    Akamai {
-        /// The credential's host; the base URL, without a trailing slash, is `api_url`.
-        api_url: String,
-        /// EdgeGrid.
-        client_token: Secret,
-        /// EdgeGrid.
-        client_secret: Secret,
-        /// EdgeGrid.
-        access_token: Secret,
-        /// `production` or `staging`.
-        network: AkamaiNetwork,
-        /// For `everything = "cdn"`.
-        cp_codes: Vec<u64>,
-    },
-    /// Cloudflare.
-    Cloudflare {
-        /// The zone.
-        zone_id: String,
-        /// An API token.
-        api_token: Secret,
-        /// Decides rates and file limits.
-        plan: CloudflarePlan,
-        /// Purge everything below Enterprise, as the original service documents it.
-        enterprise_only: bool,
-        /// Without a trailing slash.
-        api_url: String,
-    },
-    /// Amazon CloudFront.
-    Cloudfront {
-        /// The distribution.
-        distribution_id: String,
-        /// SigV4.
-        access_key_id: String,
-        /// SigV4.
-        secret_access_key: Secret,
-        /// Of temporary credentials.
-        session_token: Option<Secret>,
-        /// Without a trailing slash.
-        api_url: String,
-    },
-    /// Varnish with the VCL that we ship.
-    Varnish {
-        /// Every node, without a trailing slash; done when every one answered.
-        api_urls: Vec<String>,
-    },
-}
-
-/// `sites.cdns.network`
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum AkamaiNetwork {
-    /// Live traffic.
-    #[default]
-    Production,
-    /// Akamai's staging network.
-    Staging,
-}
-
-/// `sites.cdns.plan`
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum CloudflarePlan {
-    /// 5 purge calls a minute.
-    #[default]
-    Free,
-    /// 5 a second.
-    Pro,
-    /// 10 a second.
-    Business,
-    /// 50 a second.
-    Enterprise,
 }

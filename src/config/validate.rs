@@ -2,9 +2,7 @@
 //! deserves a second look.
 
 use super::at::At;
-use super::{
-    Admin, Cdn, CdnSettings, Claims, Config, Everything, Mode, OriginProtocol, OriginTls, Server, Site, Trust,
-};
+use super::{Admin, Cdn, Claims, Config, Everything, Mode, OriginProtocol, OriginTls, Server, Site, Trust};
 use crate::rewrite::{CdnType, Profile};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -115,7 +113,7 @@ fn shared_services(sites: &[Arc<Site>], at: &At<'_>) {
     // Of each service the first site, and the first other one.
     let mut users: HashMap<(CdnType, String), (&str, Option<&str>)> = HashMap::new();
     for (site, cdn) in sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn))) {
-        for service in services(cdn) {
+        for service in cdn.settings.services() {
             let (first, other) = users.entry((cdn.dialect.cdn, service)).or_insert((&site.name, None));
             if *first != site.name {
                 other.get_or_insert(&site.name);
@@ -129,23 +127,12 @@ fn shared_services(sites: &[Arc<Site>], at: &At<'_>) {
                 (first, other) if *first == site.name => *other,
                 (first, _) => Some(*first),
             };
-            if let Some(other) = services(cdn).into_iter().find_map(of_service) {
+            if let Some(other) = cdn.settings.services().into_iter().find_map(of_service) {
                 at.key("everything").warn(format!(
                     "a purge of everything empties the cache for site `{other}`, too: it uses the same service"
                 ));
             }
         }
-    }
-}
-
-/// What a CDN's purge-all empties.
-fn services(cdn: &Cdn) -> Vec<String> {
-    match &cdn.settings {
-        CdnSettings::Fastly { service_id, .. } => vec![service_id.clone()],
-        CdnSettings::Cloudflare { zone_id, .. } => vec![zone_id.clone()],
-        CdnSettings::Cloudfront { distribution_id, .. } => vec![distribution_id.clone()],
-        CdnSettings::Varnish { api_urls } => api_urls.clone(),
-        CdnSettings::Akamai { cp_codes, .. } => cp_codes.iter().map(u64::to_string).collect(),
     }
 }
 
@@ -198,7 +185,7 @@ fn event_rules(claims: &Claims, site: &Site, at: &At<'_>) {
         }
         for (at, prefix) in at.key("purge_prefixes").each(&rule.prefixes) {
             let depth = prefix.matches('/').count().saturating_sub(1);
-            let cannot = |cdn: &&Arc<Cdn>| matches!(cdn.dialect.cdn, CdnType::Fastly | CdnType::Akamai);
+            let cannot = |cdn: &&Arc<Cdn>| !cdn.dialect.cdn.facts().purging.prefixes;
             if let Some(cdn) = site.cdns.iter().find(cannot)
                 && depth > sections
             {
@@ -263,16 +250,16 @@ fn doubtful_site(site: &Site, at: &At<'_>) {
 }
 
 fn doubtful_cdn(site: &Site, cdn: &Cdn, at: &At<'_>) {
-    let cloudfront = cdn.dialect.cdn == CdnType::Cloudfront;
-    if cloudfront && cdn.dialect.tag_header.is_none() {
+    if cdn.dialect.tag_header.is_none() {
         at.key("tag_header").warn("without it every tag purge becomes everything");
     }
-    // CloudFront purges paths of the distribution, whatever the host.
-    if cdn.hosts.is_empty() && !cloudfront {
+    if cdn.hosts.is_empty() && !cdn.dialect.cdn.facts().purging.paths {
         at.key("hosts").warn("no exact host, here or of the site: nothing can be purged by URL");
     }
-    let codes = matches!(&cdn.settings, super::CdnSettings::Akamai { cp_codes, .. } if cp_codes.is_empty());
-    if codes && !site.policy.tags.site {
-        at.key("cp_codes").warn("without CP codes and without the site's tag, everything cannot be purged");
+    if let Some(lack) = cdn.settings.lacks_for_everything()
+        && !site.policy.tags.site
+    {
+        at.key(lack.key)
+            .warn(format!("without {} and without the site's tag, everything cannot be purged", lack.what));
     }
 }

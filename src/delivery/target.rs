@@ -171,9 +171,9 @@ impl Target {
         target
     }
 
-    /// Whether a call that is made again must be made as it was: CloudFront knows calls by their reference.
+    /// Whether a call that is made again must be made as it was, because the CDN knows calls by their reference.
     pub(super) fn keeps_together(&self) -> bool {
-        self.cdn_type == CdnType::Cloudfront
+        self.limits.stable_reference
     }
 
     /// What the site asks of its purges.

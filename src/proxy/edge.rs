@@ -66,6 +66,11 @@ impl Edges {
         }
     }
 
+    /// The types of the site's CDNs.
+    pub fn types(&self) -> impl Iterator<Item = CdnType> {
+        self.by_type.iter().map(|known| known.cdn)
+    }
+
     /// Whether the site has no CDN.
     pub fn are_none(&self) -> bool {
         self.by_type.is_empty()

@@ -35,13 +35,6 @@ pub fn site(name: &str, hosts: &[&str]) -> Site {
 
 /// A CDN of this type with the type's usual headers.
 pub fn cdn(name: &str, cdn: CdnType) -> Arc<Cdn> {
-    let (ttl_header, tag_header) = match cdn {
-        CdnType::Fastly => ("surrogate-control", Some("surrogate-key")),
-        CdnType::Akamai => ("edge-control", Some("edge-cache-tag")),
-        CdnType::Cloudflare => ("cloudflare-cdn-cache-control", Some("cache-tag")),
-        CdnType::Cloudfront => ("cache-control", None),
-        CdnType::Varnish => ("surrogate-control", Some("xkey")),
-    };
     Arc::new(Cdn {
         name: name.to_owned(),
         hosts: vec!["www.example.com".into()],
@@ -53,12 +46,8 @@ pub fn cdn(name: &str, cdn: CdnType) -> Arc<Cdn> {
         verify_url: None,
         account: "main".into(),
         rate: Default::default(),
-        dialect: Dialect {
-            cdn,
-            ttl_header: HeaderName::from_static(ttl_header),
-            tag_header: tag_header.map(HeaderName::from_static),
-        },
-        settings: CdnSettings::Varnish { api_urls: vec![] },
+        dialect: Dialect::new(cdn, None, None),
+        settings: CdnSettings::Varnish(crate::config::cdns::Varnish { api_urls: vec![] }),
     })
 }
 

@@ -5,7 +5,7 @@ use super::opt_in::OptIn;
 use super::site::Site;
 use crate::http::head::{Known, ResponseHead};
 use crate::http::hop;
-use crate::rewrite::{CdnType, Dialect};
+use crate::rewrite::Dialect;
 use http::HeaderName;
 use std::cell::{Cell, RefCell};
 
@@ -69,8 +69,8 @@ impl<'a> Relay<'a> {
 /// Whether the CDN that asked understands interim responses, as far as it can be told which one that is.
 pub(super) fn are_understood(site: &Site, opt_in: &OptIn<'_>) -> bool {
     match opt_in.edge {
-        Ok(edge) => edge.dialects.iter().all(|dialect| dialect.cdn.takes_interim()),
-        Err(_) => site.edges.only().is_none_or(CdnType::takes_interim),
+        Ok(edge) => edge.dialects.iter().all(|dialect| dialect.cdn.facts().takes_interim),
+        Err(_) => site.edges.only().is_none_or(|cdn| cdn.facts().takes_interim),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Trailers on their way through (RFC 9110 §6.5): which of them go on, and who is told that some will come. A field that would
 //! mean something in a head, to us or to whoever merges the two against §6.5.1, goes no further in a trailer section.
 
-use super::forward;
 use super::interim::tells_of_caching;
 use super::site::Site;
 use crate::http::head::{Known, ResponseHead};
@@ -46,7 +45,7 @@ fn means_something_in_a_head(name: &str) -> bool {
 fn may_go_to_origin(name: &HeaderName) -> bool {
     let stays = |name: &str| {
         let known = Known::of(name);
-        means_something_in_a_head(name) || known == Known::XRequestId || forward::tells_of_the_peer(known)
+        means_something_in_a_head(name) || known == Known::XRequestId || known.tells_of_the_peer()
     };
     if Dialect::carries_lifetimes(name) || Dialect::carries_tags(name) {
         return false;

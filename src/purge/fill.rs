@@ -67,10 +67,11 @@ impl Filling {
     }
 }
 
-/// As what an item is scheduled: CloudFront counts wildcards apart, so they count as prefixes, whatever their kind.
+/// As what an item is scheduled: CDNs whose purges name paths count wildcards apart, so they count as prefixes,
+/// whatever their kind.
 pub fn scheduling_kind(cdn: CdnType, item: &Item) -> ItemKind {
     let is_wildcard = item.kind == ItemKind::Url && item.value.ends_with('*');
-    if cdn == CdnType::Cloudfront && is_wildcard { ItemKind::Prefix } else { item.kind }
+    if cdn.facts().purging.paths && is_wildcard { ItemKind::Prefix } else { item.kind }
 }
 
 /// What a name adds to a body: as a JSON string with a comma.

@@ -49,7 +49,7 @@ pub fn item_key(cdn: CdnType, item: &Item) -> Option<Key> {
             // With every query.
             path.strip_suffix('?').map(path_key).or_else(|| below(path))
         }
-        ItemKind::Url if cdn == CdnType::Cloudfront => match value.strip_suffix('*') {
+        ItemKind::Url if cdn.facts().purging.paths => match value.strip_suffix('*') {
             Some(start) => match start.strip_suffix('?') {
                 Some(path) => Some(path_key(path)),
                 None => below(start),

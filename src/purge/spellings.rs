@@ -1,50 +1,36 @@
 //! Under which names a CDN may hold a page: where it is purged by name, it is purged by each of them, as items of their own,
 //! so that calls, limits and costs count them. Nearly every page has one.
 
-use crate::cdn::cloudfront_path;
+use crate::cdn::{PrefixNames, row};
 use crate::rewrite::CdnType;
 use crate::rewrite::spelling::{canonical, spellings, with_upper_hex};
 use url::{Position, Url};
 
-/// Path and query of the page at `path`; CloudFront's with a wildcard where a `*` is in it, which stands for more than the
-/// page there.
+/// Path and query of the page at `path`, as the CDN's purges name it; with a wildcard where a `*` in it stands for
+/// more than the page there.
 pub(super) fn targets(cdn: CdnType, path: &str) -> Vec<String> {
-    unique(spellings(&as_requested(path)).into_iter().map(|spelling| target(cdn, spelling)))
+    unique(spellings(&as_requested(path)).into_iter().map(row(cdn).page))
 }
 
 /// Exactly this URL. The query is part of a copy's name as it is: nobody but the origin knows what it means.
 pub(super) fn urls(cdn: CdnType, url: &Url) -> Vec<String> {
     let (before, path) = (&url[..Position::BeforePath], url.path());
     let query = &url[Position::AfterPath..Position::AfterQuery];
-    unique(spellings(path).into_iter().map(|path| match cdn {
-        CdnType::Cloudfront => target(cdn, path + query),
-        _ => format!("{before}{path}{query}"),
+    let by_path = cdn.facts().purging.paths;
+    unique(spellings(path).into_iter().map(|path| match by_path {
+        true => (row(cdn).page)(path + query),
+        false => format!("{before}{path}{query}"),
     }))
 }
 
 /// Paths of everything below `prefix`.
 pub(super) fn prefixes(cdn: CdnType, prefix: &str) -> Vec<String> {
-    match cdn {
-        // Our VCL compares canonical forms.
-        CdnType::Varnish => vec![canonical(prefix).into_owned()],
-        // "Ensure that percent-encoded characters use upper case"; so do the keys of URLs that it has normalised
-        // (developers.cloudflare.com/cache/how-to/purge-cache/purge_by_prefix, /rules/normalization).
-        CdnType::Cloudflare => {
+    match row(cdn).prefixes {
+        PrefixNames::Canonical => vec![canonical(prefix).into_owned()],
+        PrefixNames::UpperHex => {
             unique(spellings(&as_requested(prefix)).iter().map(|spelling| with_upper_hex(spelling)))
         }
-        _ => unique(spellings(&as_requested(prefix)).into_iter().map(|spelling| target(cdn, spelling))),
-    }
-}
-
-fn target(cdn: CdnType, target: String) -> String {
-    if cdn != CdnType::Cloudfront {
-        return target;
-    }
-    let target = cloudfront_path(&target);
-    match target.find('*') {
-        // It is a wildcard at the end, nothing within a path, and has no escape: all that begins so, which is more.
-        Some(star) => target[..=star].to_owned(),
-        None => target,
+        PrefixNames::AsPages => targets(cdn, prefix),
     }
 }
 

@@ -1,7 +1,6 @@
 //! A site with CDNs, for tests of this module and of the worker.
 
 use super::{ItemError, PurgeRequest};
-use crate::cdn::Capabilities;
 use crate::config::secret::Secret;
 use crate::config::{Cdn, CdnSettings, Claims, CloudflarePlan, Everything, Site, testing};
 use crate::rewrite::{CdnType, Dialect};
@@ -30,30 +29,36 @@ pub(crate) fn cdn(cdn_type: CdnType) -> Cdn {
     let secret = || Secret::new("secret");
     let api_url = String::from("https://api.example.com");
     let settings = match cdn_type {
-        CdnType::Fastly => CdnSettings::Fastly { service_id: "SU1".into(), auth_token: secret(), api_url },
-        CdnType::Akamai => CdnSettings::Akamai {
+        CdnType::Fastly => CdnSettings::Fastly(crate::config::cdns::Fastly {
+            service_id: "SU1".into(),
+            auth_token: secret(),
+            api_url,
+        }),
+        CdnType::Akamai => CdnSettings::Akamai(crate::config::cdns::Akamai {
             api_url,
             client_token: secret(),
             client_secret: secret(),
             access_token: secret(),
             network: crate::config::AkamaiNetwork::Production,
             cp_codes: vec![],
-        },
-        CdnType::Cloudflare => CdnSettings::Cloudflare {
+        }),
+        CdnType::Cloudflare => CdnSettings::Cloudflare(crate::config::cdns::Cloudflare {
             zone_id: "zone".into(),
             api_token: secret(),
             plan: CloudflarePlan::Free,
             enterprise_only: false,
             api_url,
-        },
-        CdnType::Cloudfront => CdnSettings::Cloudfront {
+        }),
+        CdnType::Cloudfront => CdnSettings::Cloudfront(crate::config::cdns::Cloudfront {
             distribution_id: "E1".into(),
             access_key_id: "AKIA".into(),
             secret_access_key: secret(),
             session_token: None,
             api_url,
-        },
-        CdnType::Varnish => CdnSettings::Varnish { api_urls: vec!["http://127.0.0.1:6081".into()] },
+        }),
+        CdnType::Varnish => CdnSettings::Varnish(crate::config::cdns::Varnish {
+            api_urls: vec!["http://127.0.0.1:6081".into()],
+        }),
     };
     let tag_header = (cdn_type != CdnType::Cloudfront).then(|| HeaderName::from_static("surrogate-key"));
     Cdn {
@@ -77,23 +82,4 @@ pub(crate) fn cdn(cdn_type: CdnType) -> Cdn {
 }
 
 /// What the adapter of such a CDN can do.
-pub(crate) fn capabilities(cdn: &Cdn) -> Capabilities {
-    let (urls, tags, prefixes, bytes) = match cdn.dialect.cdn {
-        CdnType::Fastly => (1, 256, 0, 1_000_000),
-        CdnType::Akamai => (10_000, 5_000, 0, 49_986),
-        CdnType::Cloudflare => (100, 100, 100, 1_000_000),
-        CdnType::Cloudfront => (3_000, 3_000, 15, 1_000_000),
-        CdnType::Varnish => (1, 1_000, 1, 6_900),
-    };
-    Capabilities {
-        tags: cdn.dialect.tag_header.is_some(),
-        prefixes: prefixes > 0,
-        soft: cdn.dialect.cdn != CdnType::Cloudfront,
-        soft_everything: matches!(cdn.dialect.cdn, CdnType::Akamai | CdnType::Cloudflare),
-        urls_per_call: urls,
-        tags_per_call: tags,
-        prefixes_per_call: prefixes,
-        bytes_per_call: bytes,
-        mixed_kinds: cdn.dialect.cdn == CdnType::Cloudfront,
-    }
-}
+pub(crate) use crate::cdn::capabilities;

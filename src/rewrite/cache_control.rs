@@ -2,7 +2,7 @@
 //! counts wherever in a broken field it stands. Two caches may read a broken field differently; a page that one of them
 //! would not share is not lengthened for the other.
 
-use super::dialect::Syntax;
+use super::field::Syntax;
 use http::HeaderValue;
 
 /// The longest lifetime that a cache needs to tell apart, in seconds (RFC 9111 §1.2.2).

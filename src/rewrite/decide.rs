@@ -1,7 +1,8 @@
 //! The decision: what a response gets, and why. The order of the checks is the order of their importance.
 
 use super::edits::Edits;
-use super::fields::{Field, Fields};
+use super::field::Field;
+use super::fields::Fields;
 use super::kept::{self, Kept};
 use super::origin::{Obeyed, Origin};
 use super::outcome::{Decision, Outcome, Reason};

@@ -3,7 +3,7 @@
 //! same about caching and the site is configured alike; and whether it was purged meanwhile is asked each time.
 
 use super::decide::{Edge, Provenance, RequestFacts, Rewriting};
-use super::fields::Field;
+use super::field::Field;
 use super::origin::age_seconds;
 use super::outcome::Decision;
 use super::{Dialect, Policy};

@@ -1,50 +1,12 @@
-//! The five CDNs, and the headers in which each of them reads its edge TTL and its tags.
+//! The headers in which a CDN reads its edge TTL and its tags.
 
-use super::fields::Field;
+use super::CdnType;
+use super::field::{
+    AKAMAI_CACHE_CONTROL, ANY_CDN_CACHE_CONTROL, CACHE_TAG, CLOUDFLARE_CDN_CACHE_CONTROL, EDGE_CACHE_TAG,
+    EDGE_CONTROL, Field, SURROGATE_CONTROL, SURROGATE_KEY, X_SURROGATE_KEY, XKEY,
+};
 use http::HeaderName;
-use http::header::{CACHE_CONTROL, CDN_CACHE_CONTROL};
-use serde::{Deserialize, Serialize};
-
-/// A kind of CDN that the shim can speak to and purge.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum CdnType {
-    /// Fastly (Surrogate-Control, Surrogate-Key).
-    Fastly,
-    /// Akamai (Edge-Control, Edge-Cache-Tag).
-    Akamai,
-    /// Cloudflare (Cloudflare-CDN-Cache-Control, Cache-Tag).
-    Cloudflare,
-    /// Amazon CloudFront (Cache-Control with s-maxage; a tag header if the distribution has one).
-    Cloudfront,
-    /// Varnish with the VCL that we ship (Surrogate-Control, xkey).
-    Varnish,
-}
-
-impl CdnType {
-    /// Every type, in the order of its declaration.
-    pub const ALL: [CdnType; 5] =
-        [CdnType::Fastly, CdnType::Akamai, CdnType::Cloudflare, CdnType::Cloudfront, CdnType::Varnish];
-
-    /// Its name in configuration, in `X-BYO-CDN-Type` and in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CdnType::Fastly => "fastly",
-            CdnType::Akamai => "akamai",
-            CdnType::Cloudflare => "cloudflare",
-            CdnType::Cloudfront => "cloudfront",
-            CdnType::Varnish => "varnish",
-        }
-    }
-
-    /// Whether it waits for the final response after an interim one, as RFC 9110 §15.2 demands. Varnish (7.1, and its VCL has no
-    /// say in it) takes the first head for the whole answer and sends its visitors a 503.
-    pub fn takes_interim(self) -> bool {
-        self != CdnType::Varnish
-    }
-}
+use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA, SET_COOKIE, VARY};
 
 /// Some of the types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,30 +40,19 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    /// The dialect of `cdn`; a header that is not given is the CDN's own default. CloudFront has no default tag
-    /// header: it reads tags only where its distribution names one (`CacheTagConfig`).
+    /// The dialect of `cdn`; a header that is not given is the CDN's own default, if it has one.
     pub fn new(cdn: CdnType, ttl_header: Option<HeaderName>, tag_header: Option<HeaderName>) -> Self {
-        let ttl_header = ttl_header.unwrap_or_else(|| match cdn {
-            CdnType::Fastly | CdnType::Varnish => SURROGATE_CONTROL.clone(),
-            CdnType::Akamai => EDGE_CONTROL.clone(),
-            CdnType::Cloudflare => CLOUDFLARE_CDN_CACHE_CONTROL.clone(),
-            CdnType::Cloudfront => CACHE_CONTROL,
-        });
-        let tag_header = tag_header.or_else(|| match cdn {
-            CdnType::Fastly => Some(SURROGATE_KEY.clone()),
-            CdnType::Akamai => Some(EDGE_CACHE_TAG.clone()),
-            CdnType::Cloudflare => Some(CACHE_TAG.clone()),
-            CdnType::Cloudfront => None,
-            CdnType::Varnish => Some(XKEY.clone()),
-        });
+        let facts = cdn.facts();
+        let ttl_header = ttl_header.unwrap_or_else(|| facts.ttl_header.clone());
+        let tag_header = tag_header.or_else(|| facts.tag_header.cloned());
         Self { cdn, ttl_header, tag_header }
     }
 }
 
 impl Dialect {
-    /// Whether spaces stand between tags in its tag header; else commas do.
-    pub(super) fn separates_by_spaces(&self) -> bool {
-        matches!(self.cdn, CdnType::Fastly | CdnType::Varnish)
+    /// What stands between tags in its tag header.
+    pub(super) fn separator(&self) -> u8 {
+        self.cdn.facts().tags.separator
     }
 
     /// Whether a header of this name carries lifetimes, of whichever CDN: tags in there would be lost.
@@ -116,63 +67,31 @@ impl Dialect {
     }
 }
 
-/// How a field that carries lifetimes is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Syntax {
-    /// `Cache-Control` itself: browser and edge share it.
-    CacheControl,
-    /// A field of its own with the directives of `Cache-Control` (RFC 9213).
-    Targeted,
-    /// Akamai's `Edge-Control`: negations, and lifetimes with units.
-    EdgeControl,
-}
-
-impl Syntax {
-    /// The syntax of a field.
-    pub(super) fn of(field: Field) -> Self {
-        match field {
-            Field::CacheControl => Syntax::CacheControl,
-            Field::EdgeControl => Syntax::EdgeControl,
-            _ => Syntax::Targeted,
+impl Field {
+    /// Its name; the dialect knows its own.
+    pub(super) fn name(self, dialect: &Dialect) -> &HeaderName {
+        static STANDARD: [HeaderName; 7] = [CACHE_CONTROL, PRAGMA, EXPIRES, DATE, AGE, SET_COOKIE, VARY];
+        match self {
+            Self::CdnCacheControl => &ANY_CDN_CACHE_CONTROL,
+            Self::SurrogateControl => &SURROGATE_CONTROL,
+            Self::CloudflareCdnCacheControl => &CLOUDFLARE_CDN_CACHE_CONTROL,
+            Self::AkamaiCacheControl => &AKAMAI_CACHE_CONTROL,
+            Self::EdgeControl => &EDGE_CONTROL,
+            Self::SurrogateKey => &SURROGATE_KEY,
+            Self::XSurrogateKey => &X_SURROGATE_KEY,
+            Self::Xkey => &XKEY,
+            Self::CacheTag => &CACHE_TAG,
+            Self::EdgeCacheTag => &EDGE_CACHE_TAG,
+            Self::OwnTtl => &dialect.ttl_header,
+            Self::OwnTags => dialect.tag_header.as_ref().unwrap_or(&CACHE_TAG),
+            standard => &STANDARD[standard as usize],
         }
     }
 }
-
-/// W3C Edge Architecture, read by Fastly and by the VCL that we ship.
-pub(super) static SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
-/// Read by Cloudflare only.
-pub(super) static CLOUDFLARE_CDN_CACHE_CONTROL: HeaderName =
-    HeaderName::from_static("cloudflare-cdn-cache-control");
-/// RFC 9213, read by Akamai only.
-pub(super) static AKAMAI_CACHE_CONTROL: HeaderName = HeaderName::from_static("akamai-cache-control");
-/// Akamai's older field.
-pub(super) static EDGE_CONTROL: HeaderName = HeaderName::from_static("edge-control");
-
-/// Fastly's tags.
-pub(super) static SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
-/// What AEM's pipeline and some frameworks send.
-pub(super) static X_SURROGATE_KEY: HeaderName = HeaderName::from_static("x-surrogate-key");
-/// Varnish's tags, as vmod xkey reads them.
-pub(super) static XKEY: HeaderName = HeaderName::from_static("xkey");
-/// Cloudflare's tags; also what Drupal sends.
-pub(super) static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
-/// Akamai's tags.
-pub(super) static EDGE_CACHE_TAG: HeaderName = HeaderName::from_static("edge-cache-tag");
-
-/// `CDN-Cache-Control` (RFC 9213 §3.1).
-pub(super) static ANY_CDN_CACHE_CONTROL: HeaderName = CDN_CACHE_CONTROL;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn types_have_the_names_of_the_configuration() {
-        for cdn in CdnType::ALL {
-            assert_eq!(serde_json::to_value(cdn).unwrap(), cdn.as_str());
-        }
-        assert_eq!(CdnType::ALL.map(CdnType::takes_interim), [true, true, true, true, false]);
-    }
 
     #[test]
     fn some_of_the_types() {
@@ -207,7 +126,5 @@ mod tests {
         for name in ["age", "expires", "x-tags"] {
             check(name, false, false);
         }
-        let by_spaces = CdnType::ALL.map(|cdn| Dialect::new(cdn, None, None).separates_by_spaces());
-        assert_eq!(by_spaces, [true, false, false, false, true]);
     }
 }

@@ -67,8 +67,8 @@ impl Edits {
                 (Some(Change::Set(before)), Change::Set(line))
                     if dialect.tag_header.as_ref() == Some(line.name()) =>
                 {
-                    let separator: &[u8] = if dialect.separates_by_spaces() { b" " } else { b"," };
-                    let joined = [before.value().as_bytes(), line.value().as_bytes()].join(separator);
+                    let joined = [before.value().as_bytes(), line.value().as_bytes()];
+                    let joined = joined.join(&dialect.separator());
                     let value = HeaderValue::from_bytes(&joined).unwrap_or_else(|_| line.value().clone());
                     self.set(Rc::new(FieldLine::new(line.name().clone(), value)));
                 }

@@ -2,124 +2,9 @@
 //! would cost more than everything else, since most responses have few.
 
 use super::Dialect;
-use super::dialect::{
-    AKAMAI_CACHE_CONTROL, ANY_CDN_CACHE_CONTROL, CACHE_TAG, CLOUDFLARE_CDN_CACHE_CONTROL, EDGE_CACHE_TAG,
-    EDGE_CONTROL, SURROGATE_CONTROL, SURROGATE_KEY, X_SURROGATE_KEY, XKEY,
-};
-use crate::http::head::{Headers, Known};
-use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA, SET_COOKIE, VARY};
-use http::{HeaderName, HeaderValue};
-
-/// A field that rewriting cares about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Field {
-    CacheControl,
-    Pragma,
-    Expires,
-    Date,
-    Age,
-    SetCookie,
-    Vary,
-    CdnCacheControl,
-    SurrogateControl,
-    CloudflareCdnCacheControl,
-    AkamaiCacheControl,
-    EdgeControl,
-    SurrogateKey,
-    XSurrogateKey,
-    Xkey,
-    CacheTag,
-    EdgeCacheTag,
-    /// The dialect's `ttl_header`, where it is none of these.
-    OwnTtl,
-    /// The dialect's `tag_header`, where it is none of these.
-    OwnTags,
-}
-
-impl Field {
-    const COUNT: usize = Self::OwnTags as usize + 1;
-
-    /// Its place in a set of fields.
-    fn bit(self) -> u32 {
-        1 << self as u8
-    }
-
-    /// Targeted fields (RFC 9213) and their elders, in the order in which they decide where the CDN that asked has no
-    /// field of its own among them.
-    pub(super) const TARGETED: [Self; 5] = [
-        Self::CdnCacheControl,
-        Self::SurrogateControl,
-        Self::CloudflareCdnCacheControl,
-        Self::AkamaiCacheControl,
-        Self::EdgeControl,
-    ];
-
-    /// The fields in which origins send tags, in the order in which they are joined.
-    pub(super) const TAGS: [Self; 5] =
-        [Self::SurrogateKey, Self::XSurrogateKey, Self::Xkey, Self::CacheTag, Self::EdgeCacheTag];
-
-    fn of(known: Known) -> Option<Self> {
-        Some(match known {
-            Known::Age => Self::Age,
-            Known::Vary => Self::Vary,
-            Known::Date => Self::Date,
-            Known::Xkey => Self::Xkey,
-            Known::Pragma => Self::Pragma,
-            Known::Expires => Self::Expires,
-            Known::CacheTag => Self::CacheTag,
-            Known::SetCookie => Self::SetCookie,
-            Known::EdgeControl => Self::EdgeControl,
-            Known::CacheControl => Self::CacheControl,
-            Known::SurrogateKey => Self::SurrogateKey,
-            Known::EdgeCacheTag => Self::EdgeCacheTag,
-            Known::XSurrogateKey => Self::XSurrogateKey,
-            Known::CdnCacheControl => Self::CdnCacheControl,
-            Known::SurrogateControl => Self::SurrogateControl,
-            Known::AkamaiCacheControl => Self::AkamaiCacheControl,
-            Known::CloudflareCdnCacheControl => Self::CloudflareCdnCacheControl,
-            _ => return None,
-        })
-    }
-
-    /// The one of this name, where that is a usual one.
-    pub(super) fn named(name: &HeaderName) -> Option<Self> {
-        Self::of(Known::of(name.as_str()))
-    }
-
-    /// Every one.
-    pub(super) fn all() -> impl Iterator<Item = Self> {
-        let standard =
-            [Self::CacheControl, Self::Pragma, Self::Expires, Self::Date, Self::Age, Self::SetCookie];
-        let own = [Self::Vary, Self::OwnTtl, Self::OwnTags];
-        standard.into_iter().chain(own).chain(Self::TARGETED).chain(Self::TAGS)
-    }
-
-    /// Whether it is a dictionary of structured fields (RFC 9213 §2.1). `Surrogate-Control` and `Edge-Control` are older.
-    pub(super) fn is_structured(self) -> bool {
-        matches!(self, Self::CdnCacheControl | Self::CloudflareCdnCacheControl | Self::AkamaiCacheControl)
-    }
-
-    /// Its name; the dialect knows its own.
-    pub(super) fn name(self, dialect: &Dialect) -> &HeaderName {
-        static STANDARD: [HeaderName; 7] = [CACHE_CONTROL, PRAGMA, EXPIRES, DATE, AGE, SET_COOKIE, VARY];
-        match self {
-            Self::CdnCacheControl => &ANY_CDN_CACHE_CONTROL,
-            Self::SurrogateControl => &SURROGATE_CONTROL,
-            Self::CloudflareCdnCacheControl => &CLOUDFLARE_CDN_CACHE_CONTROL,
-            Self::AkamaiCacheControl => &AKAMAI_CACHE_CONTROL,
-            Self::EdgeControl => &EDGE_CONTROL,
-            Self::SurrogateKey => &SURROGATE_KEY,
-            Self::XSurrogateKey => &X_SURROGATE_KEY,
-            Self::Xkey => &XKEY,
-            Self::CacheTag => &CACHE_TAG,
-            Self::EdgeCacheTag => &EDGE_CACHE_TAG,
-            Self::OwnTtl => &dialect.ttl_header,
-            Self::OwnTags => dialect.tag_header.as_ref().unwrap_or(&CACHE_TAG),
-            standard => &STANDARD[standard as usize],
-        }
-    }
-}
+use super::field::Field;
+use crate::http::head::Headers;
+use http::HeaderValue;
 
 /// What was found.
 #[derive(Clone, Copy, Debug)]
@@ -205,6 +90,8 @@ impl<'h, 'd> Fields<'h, 'd> {
 mod tests {
     use super::*;
     use crate::rewrite::CdnType;
+    use http::HeaderName;
+    use http::header::CACHE_CONTROL;
 
     fn cloudfront() -> Dialect {
         Dialect::new(CdnType::Cloudfront, None, Some(HeaderName::from_static("x-tags")))

@@ -4,7 +4,8 @@
 //! leaves an old page in the cache. What is known comes from the documentation of each CDN, and for Varnish from the VCL
 //! that we ship.
 
-use super::fields::{Field, Fields};
+use super::field::Field;
+use super::fields::Fields;
 use super::origin::{Obeyed, Origin};
 use super::{CdnType, Dialect, RequestFacts};
 use http::{Method, StatusCode};
@@ -30,13 +31,13 @@ pub(super) fn as_sent(
     fields: &Fields<'_, '_>,
 ) -> Option<Kept> {
     let is_get = matches!(*request.method, Method::GET | Method::HEAD);
-    if !is_get && !keeps_other_methods(dialect.cdn, request.method) {
+    if !is_get && !dialect.cdn.facts().storing.other_methods.contain(request.method) {
         return None;
     }
     if origin.forbids_sharing() && !origin.grants_to(dialect) {
         let obeyed = match origin.is_obeyed_by(dialect, fields) {
-            // It will be said again in the CDN's own words; CloudFront has none that its minimum TTL does not overrule.
-            Obeyed::No if dialect.cdn != CdnType::Cloudfront => Obeyed::Yes,
+            // It will be said again in the CDN's own words.
+            Obeyed::No if dialect.cdn.facts().storing.can_be_forbidden => Obeyed::Yes,
             obeyed => obeyed,
         };
         return (obeyed != Obeyed::Yes).then_some(Kept::InDoubt);
@@ -58,29 +59,19 @@ pub(super) fn as_sent(
     })
 }
 
-/// Whether the CDN may keep an error although it is told not to: "CloudFront caches the response for the error caching
-/// minimum TTL" whatever the origin says (Developer Guide, "Control how long CloudFront caches errors").
+/// Whether the CDN may keep an error although it is told not to.
 pub(super) fn keeps_errors(cdn: CdnType) -> bool {
-    cdn == CdnType::Cloudfront
+    cdn.facts().storing.keeps_errors
 }
 
-/// Methods besides GET and HEAD: CloudFront can be told to cache OPTIONS, and Akamai nearly any.
-fn keeps_other_methods(cdn: CdnType, method: &Method) -> bool {
-    match cdn {
-        CdnType::Akamai => true,
-        CdnType::Cloudfront => *method == Method::OPTIONS,
-        CdnType::Fastly | CdnType::Cloudflare | CdnType::Varnish => false,
-    }
-}
-
-/// Whether the CDN keeps responses of this status at all. Of Varnish it is known: `RFC2616_Ttl` in its `cache_rfc2616.c`
-/// has the list, and our VCL keeps whatever `Surrogate-Control` gives a lifetime.
+/// Whether the CDN keeps responses of this status at all.
 fn keeps_status(dialect: &Dialect, status: StatusCode, origin: &Origin, is_granted: bool) -> bool {
-    match status.as_u16() {
-        _ if dialect.cdn != CdnType::Varnish => !status.is_informational(),
-        200 | 203 | 204 | 300 | 301 | 304 | 404 | 410 | 414 => true,
-        302 | 307 => is_granted,
-        _ => origin.grants_to(dialect),
+    let code = status.as_u16();
+    match &dialect.cdn.facts().storing.statuses {
+        None => !status.is_informational(),
+        Some(known) if known.always.contains(&code) => true,
+        Some(known) if known.if_granted.contains(&code) => is_granted,
+        Some(_) => origin.grants_to(dialect),
     }
 }
 

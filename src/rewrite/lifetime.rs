@@ -4,8 +4,8 @@
 
 use super::CdnType;
 use super::cache_control::{Directive, Name, delta_seconds, directives};
-use super::dialect::Syntax;
-use super::fields::Field;
+use super::field::Field;
+use super::field::Syntax;
 use crate::http::head::{Headers, Known};
 use http::{HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
@@ -81,8 +81,7 @@ impl Lifetime {
 
     /// For how long a CDN of this type may keep it.
     pub fn at(self, cdn: CdnType) -> Kept {
-        // Fastly reads neither `no-store` nor `no-cache` of Cache-Control.
-        let forbidden = self.private || self.not_reused && cdn != CdnType::Fastly;
+        let forbidden = self.private || self.not_reused && !cdn.facts().storing.only_private_forbids;
         let general = match self.general {
             _ if forbidden => None,
             None if self.not_modified && self.targeted.is_none() => return Kept::AsStored,
@@ -102,18 +101,7 @@ pub fn default_lifetime(cdn: CdnType) -> Duration {
 }
 
 fn default_seconds(cdn: CdnType) -> u32 {
-    match cdn {
-        // The TTL of a service without one of its own ("Fallback TTL").
-        CdnType::Fastly => 3_600,
-        // There is none: the property decides, and its templates keep what is static for a week.
-        CdnType::Akamai => 604_800,
-        // "Edge TTL" of a 200.
-        CdnType::Cloudflare => 7_200,
-        // The "default TTL" of a cache policy.
-        CdnType::Cloudfront => 86_400,
-        // `default_ttl`.
-        CdnType::Varnish => 120,
-    }
+    cdn.facts().storing.default_seconds
 }
 
 /// The longest that a line gives to a shared cache: fresh, and stale after that. Prohibitions aside.

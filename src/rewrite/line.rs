@@ -1,8 +1,9 @@
 //! A field under construction.
 
 use super::cache_control::{Name, directives};
-use super::dialect::Syntax;
-use super::fields::{Field, Fields};
+use super::field::Field;
+use super::field::Syntax;
+use super::fields::Fields;
 use super::origin::is_dictionary;
 use crate::http::head::{FieldLine, LineCache};
 use http::{HeaderName, HeaderValue};

@@ -1,9 +1,10 @@
 //! What is never lengthened, unless a rule says so.
 
-use super::fields::{Field, Fields};
+use super::field::Field;
+use super::fields::Fields;
 use super::origin::Origin;
 use super::outcome::Reason;
-use super::{CdnType, Policy, RequestFacts, redirect};
+use super::{Policy, RequestFacts, redirect};
 use http::{Method, StatusCode};
 
 /// Why the response must keep the lifetime that the origin gave it, whatever a rule says, if it must.
@@ -23,15 +24,15 @@ pub(super) fn reason_beyond_rules(
 }
 
 /// Whether the response only confirms a page that was not seen: a 304 whose tags are not told again. A cache overwrites
-/// what it stored by what the 304 says (RFC 9111 §3.2), so it must say nothing of what is not known. Akamai takes no tags
-/// from a 304 ("Assign cache tags").
+/// what it stored by what the 304 says (RFC 9111 §3.2), so it must say nothing of what is not known. Some CDNs take no
+/// tags from a 304.
 pub(super) fn is_unseen(status: StatusCode, fields: &Fields<'_, '_>) -> bool {
     let says_tags = || {
         let own = Some(fields.own_tags).filter(|_| fields.dialect().tag_header.is_some());
         let lines = Field::TAGS.into_iter().chain(own).flat_map(|field| fields.lines(field));
         lines.into_iter().any(|line| line.as_bytes().iter().any(|b| !matches!(b, b' ' | b'\t' | b',')))
     };
-    status == StatusCode::NOT_MODIFIED && (fields.dialect().cdn == CdnType::Akamai || !says_tags())
+    status == StatusCode::NOT_MODIFIED && (!fields.dialect().cdn.facts().tags.in_304 || !says_tags())
 }
 
 /// Why the response must keep the lifetime that the origin gave it unless a rule says otherwise, if it must.

@@ -1,8 +1,10 @@
 //! What the origin said about caching, read once from the headers of its response.
 
+use super::Dialect;
 use super::cache_control::{CacheControl, delta_seconds};
-use super::dialect::{CdnType, Dialect, Syntax};
-use super::fields::{Field, Fields};
+use super::field::Field;
+use super::field::Syntax;
+use super::fields::Fields;
 use super::outcome::Reason;
 use super::table;
 use http::HeaderValue;
@@ -105,7 +107,7 @@ impl Origin {
 
     /// Whether a field that this CDN reads by itself lets it keep the response, whatever `Cache-Control` says.
     pub(super) fn grants_to(&self, dialect: &Dialect) -> bool {
-        let obeys_private = dialect.cdn == CdnType::Fastly;
+        let obeys_private = dialect.cdn.facts().storing.only_private_forbids;
         self.targeted.is_some_and(|targeted| {
             targeted.is_read_by(dialect)
                 && targeted.directives.forbids().is_none()
@@ -143,21 +145,20 @@ impl Origin {
         {
             return if targeted.is_obeyed_by(dialect) { Obeyed::Yes } else { Obeyed::No };
         }
-        let said = &self.cache_control;
-        match dialect.cdn {
+        let (said, facts) = (&self.cache_control, &dialect.cdn.facts().storing);
+        match facts.hides_cache_control {
             // No CDN documents that it reads `Pragma` in responses.
             _ if self.says_no_cache_by_pragma() => Obeyed::No,
             _ if self.in_doubt => Obeyed::No,
             // What is no date is in the past (RFC 9111 §5.3), but Varnish, and Fastly which descends from it, takes `0` for
             // nothing said, and a date with a comma too few for that date (`RFC2616_Ttl` in `cache_rfc2616.c`).
             _ if !self.is_dated && !said.forbids_sharing() => Obeyed::No,
-            // "Only the following directives influence Fastly's caching": `no-store` and `no-cache` are not among them.
-            CdnType::Fastly if !said.private && (said.no_store || said.no_cache) => Obeyed::No,
-            // "Origin Cache Control": where there is `Surrogate-Control`, `Cache-Control` is not read.
-            CdnType::Cloudflare if fields.has(Field::SurrogateControl) => Obeyed::No,
-            CdnType::Fastly | CdnType::Cloudflare | CdnType::Varnish => Obeyed::Yes,
-            // A property may be told not to honour the origin's `Cache-Control`; a behaviour of CloudFront's may have a minimum TTL.
-            CdnType::Akamai | CdnType::Cloudfront => Obeyed::Perhaps,
+            _ if facts.only_private_forbids && !said.private && (said.no_store || said.no_cache) => {
+                Obeyed::No
+            }
+            Some(other) if fields.has(other) => Obeyed::No,
+            _ if facts.always_obeys => Obeyed::Yes,
+            _ => Obeyed::Perhaps,
         }
     }
 
@@ -193,7 +194,7 @@ pub(super) enum Obeyed {
 impl Targeted {
     /// Whether the CDN reads the field by itself.
     pub(super) fn is_read_by(&self, dialect: &Dialect) -> bool {
-        self.is_own || read_by(dialect.cdn).contains(&self.field)
+        self.is_own || dialect.cdn.facts().storing.reads.contains(&self.field)
     }
 
     /// Whether the CDN obeys what it forbids.
@@ -202,22 +203,11 @@ impl Targeted {
         let by_lifetime = said.shared_lifetime() == Some(0);
         self.is_read_by(dialect)
             && !self.in_doubt
-            && match (dialect.cdn, field) {
-                // "Parsing cache controls" in Fastly's "HTTP caching semantics" documents its lifetimes only.
-                (CdnType::Fastly, _) => by_lifetime,
-                (_, Field::EdgeControl) => by_lifetime || said.no_store,
+            && match field {
+                _ if dialect.cdn.facts().storing.only_private_forbids => by_lifetime,
+                Field::EdgeControl => by_lifetime || said.no_store,
                 _ => true,
             }
-    }
-}
-
-/// The targeted fields that a CDN reads by itself, as its documentation has it, those first that decide over the others.
-fn read_by(cdn: CdnType) -> &'static [Field] {
-    match cdn {
-        CdnType::Fastly | CdnType::Varnish => &[Field::SurrogateControl],
-        CdnType::Akamai => &[Field::EdgeControl, Field::AkamaiCacheControl, Field::CdnCacheControl],
-        CdnType::Cloudflare => &[Field::CloudflareCdnCacheControl, Field::CdnCacheControl],
-        CdnType::Cloudfront => &[],
     }
 }
 
@@ -268,7 +258,7 @@ fn targeted(fields: &Fields<'_, '_>) -> Option<Targeted> {
         let in_doubt = directives.forbids().is_some() && is_in_doubt(fields, field);
         decides.then_some(Targeted { field, directives, in_doubt, is_own: Some(field) == own })
     };
-    let read = own.into_iter().chain(fields.among(read_by(fields.dialect().cdn)));
+    let read = own.into_iter().chain(fields.among(fields.dialect().cdn.facts().storing.reads));
     read.into_iter().find_map(decided).or_else(|| {
         let others = || fields.among(&Field::TARGETED).filter_map(decided);
         others().find(|other| other.directives.forbids().is_some()).or_else(|| others().next())

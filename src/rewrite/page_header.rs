@@ -2,8 +2,8 @@
 //! its purges of URLs and prefixes compare names, and it cannot make the canonical form by itself. The query is not in
 //! it, since the cache has that already and every spelling of it is a page of its own.
 
+use super::Dialect;
 use super::edits::Edits;
-use super::{CdnType, Dialect};
 use crate::http::head::FieldLine;
 use http::{HeaderName, HeaderValue};
 use std::rc::Rc;
@@ -17,7 +17,7 @@ const MOST: usize = 8_000;
 
 /// Names the page of a request for `raw`, whose canonical form is `canonical`. One that the origin sent would name another.
 pub(super) fn write(raw: &str, canonical: &str, dialect: &Dialect, edits: &mut Edits) {
-    if dialect.cdn != CdnType::Varnish {
+    if !dialect.cdn.facts().is_told_the_page {
         return;
     }
     let told = (raw != canonical && PAGE.as_str().len() + 2 + canonical.len() <= MOST)

@@ -1,7 +1,9 @@
 //! The tag header of a response: tags from the site, its rules and the origin, in the dialect that asked.
 
 use super::edits::Edits;
-use super::fields::{Field, Fields};
+use super::facts::TagFacts;
+use super::field::Field;
+use super::fields::Fields;
 use super::outcome::Reason;
 use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections};
 use super::{CdnType, Keys, Policy, Rule, nameable, never};
@@ -85,7 +87,8 @@ struct TagList {
     cdn: CdnType,
     line: Vec<u8>,
     tags: SmallVec<[Tag; 16]>,
-    limits: Limits,
+    /// What the CDN reads of the header.
+    limits: &'static TagFacts,
     /// The tags once more where they are many, as they are told apart: to look through the list for each of thousands would
     /// take longer than all the rest.
     many: HashSet<Vec<u8>>,
@@ -105,37 +108,9 @@ struct Tag {
     end: u32,
 }
 
-/// What a CDN reads of its tag header.
-struct Limits {
-    tags: usize,
-    bytes: usize,
-    separator: u8,
-    /// Whether `A` and `a` are one tag.
-    ignores_case: bool,
-}
-
-impl Limits {
-    fn of(cdn: CdnType) -> Self {
-        let (tags, bytes, separator, ignores_case) = match cdn {
-            // "Surrogate-Key": a key that crosses the limit, and all after it, are ignored.
-            CdnType::Fastly => (usize::MAX, 16_384, b' ', false),
-            // "Assign cache tags": 128 tags of the first line; the byte limit is reported by users.
-            CdnType::Akamai => (128, 8_192, b',', false),
-            // "Purge cache by cache-tags": 16 KB, about 1,000 tags.
-            CdnType::Cloudflare => (1_000, 16_384, b',', true),
-            // "What you need to know when invalidating tags": the rest is dropped in silence. All headers of a
-            // response together are limited, so tags get a part of that.
-            CdnType::Cloudfront => (50, 8_192, b',', true),
-            // `http_resp_hdr_len` is 8k by default.
-            CdnType::Varnish => (usize::MAX, 8_000, b' ', false),
-        };
-        Self { tags, bytes, separator, ignores_case }
-    }
-}
-
 impl TagList {
     fn new(cdn: CdnType) -> Self {
-        let limits = Limits::of(cdn);
+        let limits = &cdn.facts().tags;
         let (line, tags) = (Vec::with_capacity(256), SmallVec::new());
         let many = HashSet::new();
         Self { cdn, line, tags, limits, many, has_origin_tags: false, unnameable: false }
@@ -161,7 +136,7 @@ impl TagList {
         let fingerprint = fingerprint(tag);
         let result = if self.contains(tag, fingerprint) {
             Ok(())
-        } else if self.tags.len() == self.limits.tags {
+        } else if self.tags.len() == self.limits.most {
             Err(Reason::TagsTooMany)
         } else if self.line.len() > self.limits.bytes {
             Err(Reason::TagsTooLarge)

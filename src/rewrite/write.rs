@@ -1,13 +1,14 @@
 //! Writing the decided lifetimes into the response, in the dialect of the CDN that asked.
 
 use super::cache_control::Name;
-use super::dialect::Syntax;
 use super::edits::Edits;
-use super::fields::{Field, Fields};
+use super::field::Field;
+use super::field::Syntax;
+use super::fields::Fields;
 use super::line::Line;
 use super::origin::{Origin, Targeted, is_valid};
 use super::table::{Row, seconds};
-use super::{CdnType, Dialect, Policy};
+use super::{Dialect, Policy};
 use http::HeaderName;
 use http::header::{ETAG, LAST_MODIFIED};
 use std::time::Duration;
@@ -168,14 +169,14 @@ impl<'d> Writer<'_, '_, 'd> {
     /// Says in the CDN's own words that it must not keep the response; browsers are told what they were told.
     pub(super) fn prohibit(mut self) {
         let syntax = self.syntax();
-        let is_fastly = self.dialect.cdn == CdnType::Fastly;
-        if syntax == Syntax::CacheControl && !is_fastly && self.origin.tells_all_to_forget() {
+        let by_private = self.dialect.cdn.facts().storing.only_private_forbids;
+        if syntax == Syntax::CacheControl && !by_private && self.origin.tells_all_to_forget() {
             // There are no other words for it.
             return;
         }
         let mut line = self.line(Field::CacheControl);
-        // "Do not cache" in Fastly's "Cache control tutorial", and what CloudFront reads: `private` leaves browsers alone.
-        if syntax == Syntax::CacheControl || is_fastly {
+        // `private` leaves browsers alone.
+        if syntax == Syntax::CacheControl || by_private {
             line.directive(b"private");
             if self.origin.says_no_cache_by_pragma() {
                 line.directive(b"no-cache");
@@ -202,17 +203,18 @@ impl<'d> Writer<'_, '_, 'd> {
     /// `no-store` in the CDN's own field, where it has one.
     fn no_store_line(&self) -> Line<'d> {
         let mut edge = self.line(self.fields.own_ttl);
-        match (self.syntax(), self.dialect.cdn) {
-            (Syntax::CacheControl, _) => {}
-            // Of Surrogate-Control Fastly documents lifetimes only ("HTTP caching semantics", "Parsing cache controls").
-            (Syntax::Targeted, CdnType::Fastly) => edge.lifetime("max-age", 0),
-            (Syntax::Targeted, _) => {
+        match self.syntax() {
+            Syntax::CacheControl => {}
+            Syntax::Targeted if self.dialect.cdn.facts().storing.only_private_forbids => {
+                edge.lifetime("max-age", 0);
+            }
+            Syntax::Targeted => {
                 edge.directive(b"no-store");
                 if self.fields.own_ttl == Field::SurrogateControl {
                     edge.lifetime("max-age", 0);
                 }
             }
-            (Syntax::EdgeControl, _) => edge.directive(b"no-store"),
+            Syntax::EdgeControl => edge.directive(b"no-store"),
         }
         edge
     }

@@ -39,7 +39,7 @@ fn varnish_is_told_none_since_it_would_take_them_for_the_page() {
     let (varnish, _shim) = behind_varnish(origin, true);
     let answer = Request::get("/").send(varnish.address);
     assert_eq!((answer.status, answer.text()), (200, "page"));
-    // Where this fails, Varnish has learnt it, and `CdnType::takes_interim` can be told so.
+    // Where this fails, Varnish has learnt it, and its facts (`takes_interim`) can say so.
     let (varnish, _) = behind_varnish(origin, false);
     assert_eq!(Request::get("/").send(varnish.address).status, 503);
 }

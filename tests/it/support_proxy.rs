@@ -359,15 +359,8 @@ pub fn site(origins: &[SocketAddr]) -> Site {
 
 /// A CDN named by its type.
 pub fn cdn(cdn: CdnType) -> Arc<Cdn> {
-    let (name, ttl_header, tag_header) = match cdn {
-        CdnType::Fastly => ("fastly", "surrogate-control", Some("surrogate-key")),
-        CdnType::Akamai => ("akamai", "edge-control", Some("edge-cache-tag")),
-        CdnType::Cloudflare => ("cloudflare", "cloudflare-cdn-cache-control", Some("cache-tag")),
-        CdnType::Cloudfront => ("cloudfront", "cache-control", None),
-        CdnType::Varnish => ("varnish", "surrogate-control", Some("xkey")),
-    };
     Arc::new(Cdn {
-        name: name.into(),
+        name: cdn.as_str().into(),
         hosts: vec!["www.example.com".into()],
         hard: true,
         everything: Everything::SiteTag,
@@ -377,11 +370,7 @@ pub fn cdn(cdn: CdnType) -> Arc<Cdn> {
         verify: false,
         verify_url: None,
         account: "main".into(),
-        dialect: Dialect {
-            cdn,
-            ttl_header: http::HeaderName::from_static(ttl_header),
-            tag_header: tag_header.map(http::HeaderName::from_static),
-        },
-        settings: CdnSettings::Varnish { api_urls: vec![] },
+        dialect: Dialect::new(cdn, None, None),
+        settings: CdnSettings::Varnish(origin_shim::config::cdns::Varnish { api_urls: vec![] }),
     })
 }

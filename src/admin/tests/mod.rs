@@ -222,16 +222,18 @@ fn site(name: &str, cdns: Vec<Cdn>) -> Site {
 }
 
 fn fastly() -> Cdn {
-    let settings = CdnSettings::Fastly {
+    let settings = CdnSettings::Fastly(crate::config::cdns::Fastly {
         service_id: "service".to_owned(),
         auth_token: Secret::new(CANARY),
         api_url: "https://api.fastly.com".to_owned(),
-    };
+    });
     cdn("fastly", CdnType::Fastly, "surrogate-key", settings)
 }
 
 fn varnish() -> Cdn {
-    let settings = CdnSettings::Varnish { api_urls: vec!["http://127.0.0.1:6081".to_owned()] };
+    let settings = CdnSettings::Varnish(crate::config::cdns::Varnish {
+        api_urls: vec!["http://127.0.0.1:6081".to_owned()],
+    });
     cdn("varnish", CdnType::Varnish, "xkey", settings)
 }
 

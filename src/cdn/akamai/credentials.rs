@@ -169,14 +169,14 @@ mod tests {
     use crate::cdn::tests::reply;
 
     fn akamai(network: AkamaiNetwork, cp_codes: Vec<u64>) -> config::Cdn {
-        cdn(config::CdnSettings::Akamai {
+        cdn(config::CdnSettings::Akamai(crate::config::cdns::Akamai {
             api_url: "https://akab.luna.akamaiapis.net".to_owned(),
             client_token: secret(),
             client_secret: secret(),
             access_token: secret(),
             network,
             cp_codes,
-        })
+        }))
     }
 
     fn gateway(status: u16, title: &str, detail: &str) -> Result<Reply, String> {

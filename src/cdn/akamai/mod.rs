@@ -3,19 +3,22 @@
 //! A call is all or nothing: one object that Akamai does not like fails the rest with it. Marking stale is called
 //! invalidating here. There is no purge-all; CP codes stand in for it.
 
-use super::names;
 use super::pack::{Group, pack};
+use super::row::{Mark, PrefixNames, ResponseTraces, Row};
 use super::{
-    Adapter, Batch, Capabilities, Classified, Counted, ItemKind, RateHint, Reply, RequestError, SignContext,
-    Verdict, message,
+    Adapter, Batch, Capabilities, Classified, Configured, Counted, ItemKind, Known, RateHint, Rates, Reply,
+    RequestError, SignContext, Verdict, message, names, rate,
 };
-use crate::config::AkamaiNetwork;
+use crate::config::cdns::NO_CP_CODES;
 use crate::config::secret::Secret;
+use crate::config::{self, AkamaiNetwork, Cdn};
 use crate::rewrite::CdnType;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request};
 use serde_json::json;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 mod credentials;
@@ -27,17 +30,37 @@ mod tests;
 /// A body may have 50,000 bytes; `{"objects":[]}` is the frame of every body.
 const BODY_BYTES: usize = 50_000;
 
+pub(super) static ROW: Row = Row {
+    page: |target| target,
+    prefixes: PrefixNames::AsPages,
+    responses: ResponseTraces {
+        marks: &[
+            Mark::Field("akamai-grn"),
+            Mark::Begins("server", "akamaighost"),
+            Mark::Contains("x-cache", "akamai"),
+        ],
+        precedence: 3,
+        asked_by: Some(("pragma", "akamai-x-cache-on")),
+        ids: None,
+        not_kept: None,
+    },
+};
+
 const CAPABILITIES: Capabilities = Capabilities {
     tags: true,
     prefixes: false,
     soft: true,
     soft_everything: true,
+    soft_prefixes: false,
+    any_query: false,
+    schemes: &["https"],
     // What the account's token buckets hold; a larger call could never be admitted.
     urls_per_call: 10_000,
     tags_per_call: 5_000,
     prefixes_per_call: 0,
     bytes_per_call: BODY_BYTES - r#"{"objects":[]}"#.len(),
     mixed_kinds: false,
+    stable_reference: false,
 };
 
 /// Akamai's pages tell to wait this long after a 429.
@@ -109,21 +132,64 @@ impl Akamai {
         let (kind, objects) = match group.kind {
             ItemKind::Url => ("url", json!(group.names)),
             ItemKind::Tag => ("tag", json!(group.names)),
-            ItemKind::Everything if self.cp_codes.is_empty() => return Err(RequestError::NoCpCodes),
+            ItemKind::Everything if self.cp_codes.is_empty() => return Err(RequestError::Lacks(NO_CP_CODES)),
             ItemKind::Everything => ("cpcode", json!(self.cp_codes)),
             ItemKind::Prefix => return Err(self.lacks(group.kind)),
         };
         let action = if group.hard { "delete" } else { "invalidate" };
-        let network = match self.network {
-            AkamaiNetwork::Production => "production",
-            AkamaiNetwork::Staging => "staging",
-        };
+        let network = word(self.network);
         let path = format!("/ccu/v3/{action}/{kind}/{network}");
         self.call(Method::POST, &path, json!({ "objects": objects }).to_string(), sign, nonce)
     }
 
     fn lacks(&self, kind: ItemKind) -> RequestError {
         RequestError::Kind { cdn: self.cdn_type(), kind }
+    }
+}
+
+impl Configured for config::cdns::Akamai {
+    fn adapter(&self, _cdn: &Cdn) -> Arc<dyn Known> {
+        Arc::new(Akamai::new(
+            &self.api_url,
+            &self.client_token,
+            &self.client_secret,
+            &self.access_token,
+            self.network,
+            self.cp_codes.clone(),
+        ))
+    }
+
+    fn capabilities(&self, _cdn: &Cdn) -> Capabilities {
+        CAPABILITIES
+    }
+
+    /// <https://techdocs.akamai.com/purge-cache/reference/rate-limiting>
+    fn published(&self) -> Rates {
+        // A purge of everything takes a token for each CP code.
+        let codes = self.cp_codes.len().max(1) as f64;
+        Rates {
+            limits: vec![
+                rate::calls("calls", rate::ALL, 50.0, 100.0),
+                rate::items("urls", rate::URLS, 200.0, 10_000.0),
+                rate::items("tags", rate::TAGS, 500.0 / 60.0, 5_000.0),
+                rate::items("cp-codes", rate::EVERYTHING, 30.0 / 60.0 / codes, 300.0 / codes),
+            ],
+            ceilings: Vec::new(),
+        }
+    }
+
+    /// A property has no id here: it is the hosts that it serves on a network.
+    fn parts(&self, cdn: &Cdn) -> BTreeSet<String> {
+        let network = word(self.network);
+        cdn.hosts.iter().map(|host| format!("{network}/{host}")).collect()
+    }
+}
+
+/// The network as the API names it.
+fn word(network: AkamaiNetwork) -> &'static str {
+    match network {
+        AkamaiNetwork::Production => "production",
+        AkamaiNetwork::Staging => "staging",
     }
 }
 

@@ -153,7 +153,8 @@ impl Cloudflare {
             |host| host == zone.name || host.ends_with(&below),
             &format!("the zone {}", zone.name),
         );
-        if let (CdnSettings::Cloudflare { plan, .. }, Some(real)) = (&cdn.settings, zone.plan)
+        if let (CdnSettings::Cloudflare(crate::config::cdns::Cloudflare { plan, .. }), Some(real)) =
+            (&cdn.settings, zone.plan)
             && let Some(real_plan) = plan_of(&real.legacy_id)
             && real_plan != *plan
         {
@@ -250,13 +251,13 @@ mod tests {
     use crate::config::secret::Secret;
 
     fn cloudflare(token: &str) -> config::Cdn {
-        cdn(CdnSettings::Cloudflare {
+        cdn(CdnSettings::Cloudflare(crate::config::cdns::Cloudflare {
             zone_id: "z1".to_owned(),
             api_token: Secret::new(token),
             plan: CloudflarePlan::Free,
             enterprise_only: false,
             api_url: "https://api.cloudflare.com/client/v4".to_owned(),
-        })
+        }))
     }
 
     fn token(status: &str, expires_on: &str) -> Result<Reply, String> {

@@ -3,20 +3,21 @@
 //! URLs, tags and prefixes are purged on every plan since 2025-04-01; marking stale (`invalidate_cache`) came on
 //! 2026-09-28. A 200 may carry `success: false`.
 
-use super::names;
 use super::pack::{Group, pack};
+use super::row::{Mark, NotKept, PrefixNames, ResponseTraces, Row};
 use super::{
-    Adapter, Batch, Capabilities, Classified, Counted, ItemKind, RateHint, Reply, RequestError, SignContext,
-    Verdict, message,
+    Adapter, Batch, Capabilities, Classified, Configured, Counted, ItemKind, Known, Limit, RateHint, Rates,
+    Reply, RequestError, SignContext, Verdict, message, names, rate,
 };
-use crate::config::CloudflarePlan;
 use crate::config::secret::Secret;
+use crate::config::{self, Cdn, CloudflarePlan};
 use crate::rewrite::CdnType;
 use crate::rewrite::spelling::with_upper_hex;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 mod credentials;
@@ -35,6 +36,25 @@ const BAD_CALL: [i64; 6] = [1012, 1013, 1014, 1107, 7000, 7003];
 /// id, and older ones begin with nothing that tells them apart
 /// (<https://developers.cloudflare.com/fundamentals/api/get-started/token-formats/>).
 const USER_TOKEN: &str = "cfut_";
+
+pub(super) static ROW: Row = Row {
+    page: |target| target,
+    // "Ensure that percent-encoded characters use upper case"; so do the keys of URLs that it has normalised
+    // (developers.cloudflare.com/cache/how-to/purge-cache/purge_by_prefix, /rules/normalization).
+    prefixes: PrefixNames::UpperHex,
+    responses: ResponseTraces {
+        marks: &[Mark::Field("cf-ray")],
+        precedence: 0,
+        asked_by: None,
+        ids: None,
+        not_kept: Some(NotKept {
+            field: "cf-cache-status",
+            value: "dynamic",
+            advice: "Cloudflare does not keep HTML by itself: add a Cache Rule that makes the page eligible for \
+                     cache, with the edge TTL “Use cache-control header if present”.",
+        }),
+    },
+};
 
 /// One zone.
 #[derive(Debug)]
@@ -55,24 +75,10 @@ impl Cloudflare {
         enterprise_only: bool,
         api_url: &str,
     ) -> Self {
-        let is_enterprise = plan == CloudflarePlan::Enterprise;
-        let surgical = is_enterprise || !enterprise_only;
-        let capabilities = Capabilities {
-            tags: surgical,
-            prefixes: surgical,
-            soft: true,
-            soft_everything: true,
-            urls_per_call: if is_enterprise { 500 } else { 100 },
-            tags_per_call: 100,
-            prefixes_per_call: 100,
-            // No limit is published; 100 tags of 1,024 bytes fit.
-            bytes_per_call: 1_000_000,
-            mixed_kinds: false,
-        };
         Self {
             zone_id: zone_id.to_owned(),
             api_token: api_token.clone(),
-            capabilities,
+            capabilities: capabilities(plan, enterprise_only),
             api_url: api_url.to_owned(),
         }
     }
@@ -113,6 +119,56 @@ impl Cloudflare {
             reply,
             &[self.api_token.expose()],
         )
+    }
+}
+
+fn capabilities(plan: CloudflarePlan, enterprise_only: bool) -> Capabilities {
+    let is_enterprise = plan == CloudflarePlan::Enterprise;
+    let surgical = is_enterprise || !enterprise_only;
+    Capabilities {
+        tags: surgical,
+        prefixes: surgical,
+        soft: true,
+        soft_everything: true,
+        soft_prefixes: true,
+        any_query: false,
+        // Copies differ by scheme.
+        schemes: &["https", "http"],
+        urls_per_call: if is_enterprise { 500 } else { 100 },
+        tags_per_call: 100,
+        prefixes_per_call: 100,
+        // No limit is published; 100 tags of 1,024 bytes fit.
+        bytes_per_call: 1_000_000,
+        mixed_kinds: false,
+        stable_reference: false,
+    }
+}
+
+impl Configured for config::cdns::Cloudflare {
+    fn adapter(&self, _cdn: &Cdn) -> Arc<dyn Known> {
+        let Self { zone_id, api_token, plan, enterprise_only, api_url } = self;
+        Arc::new(Cloudflare::new(zone_id, api_token, *plan, *enterprise_only, api_url))
+    }
+
+    fn capabilities(&self, _cdn: &Cdn) -> Capabilities {
+        capabilities(self.plan, self.enterprise_only)
+    }
+
+    /// <https://developers.cloudflare.com/cache/how-to/purge-cache/>; URLs have a limit of their own.
+    fn published(&self) -> Rates {
+        let (per_second, burst, urls) = match self.plan {
+            CloudflarePlan::Free => (5.0 / 60.0, 25.0, 800.0),
+            CloudflarePlan::Pro => (5.0, 25.0, 1_500.0),
+            CloudflarePlan::Business => (10.0, 50.0, 1_500.0),
+            CloudflarePlan::Enterprise => (50.0, 500.0, 3_000.0),
+        };
+        Rates {
+            limits: vec![
+                Limit { windowed: true, ..rate::calls("calls", rate::ALL_BUT_URLS, per_second, burst) },
+                rate::items("urls", rate::URLS, urls, urls),
+            ],
+            ceilings: Vec::new(),
+        }
     }
 }
 

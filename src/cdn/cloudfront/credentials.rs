@@ -235,20 +235,25 @@ mod tests {
     use http::HeaderName;
 
     fn cloudfront(tag_header: Option<&'static str>) -> config::Cdn {
-        let mut cdn = cdn(config::CdnSettings::Cloudfront {
+        let mut cdn = cdn(config::CdnSettings::Cloudfront(crate::config::cdns::Cloudfront {
             distribution_id: "E1".to_owned(),
             access_key_id: "AKIAEXAMPLE".to_owned(),
             secret_access_key: secret(),
             session_token: None,
             api_url: "https://cloudfront.amazonaws.com".to_owned(),
-        });
+        }));
         cdn.dialect.tag_header = tag_header.map(HeaderName::from_static);
         cdn
     }
 
     fn temporary(access_key_id: &str, with_token: bool) -> config::Cdn {
         let mut cdn = cloudfront(None);
-        if let config::CdnSettings::Cloudfront { access_key_id: id, session_token, .. } = &mut cdn.settings {
+        if let config::CdnSettings::Cloudfront(crate::config::cdns::Cloudfront {
+            access_key_id: id,
+            session_token,
+            ..
+        }) = &mut cdn.settings
+        {
             *id = access_key_id.to_owned();
             *session_token = with_token.then(secret);
         }

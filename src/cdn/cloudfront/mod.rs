@@ -5,10 +5,12 @@
 
 use super::names as shared;
 use super::pack::{Group, cost, pack};
+use super::row::{Mark, PrefixNames, ResponseTraces, Row};
 use super::{
-    Adapter, Batch, Capabilities, Classified, Completion, Item, ItemKind, Reply, RequestError, SignContext,
-    Verdict, message,
+    Adapter, Batch, Capabilities, Ceiling, Classified, Completion, Configured, Item, ItemKind, Known, Rates,
+    Reply, RequestError, SignContext, Verdict, message, rate,
 };
+use crate::config::Cdn;
 use crate::config::secret::Secret;
 use crate::rewrite::CdnType;
 use answer::Answer;
@@ -16,6 +18,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request};
 use quick_xml::escape::escape;
+use std::sync::Arc;
+use std::time::Duration;
 
 mod answer;
 mod completion;
@@ -28,7 +32,7 @@ mod xml;
 #[cfg(test)]
 pub mod tests;
 
-pub use names::escaped_path;
+use names::escaped_path;
 
 /// Paths and tags of a distribution that may be under way at once, so none of them in one call.
 const PATHS: usize = 3_000;
@@ -38,6 +42,18 @@ const WILDCARDS: usize = 15;
 /// The API, and the one that knows whose a key is.
 const CLOUDFRONT: &str = "https://cloudfront.amazonaws.com";
 const STS: &str = "https://sts.amazonaws.com";
+
+pub(super) static ROW: Row = Row {
+    page: names::page,
+    prefixes: PrefixNames::AsPages,
+    responses: ResponseTraces {
+        marks: &[Mark::Field("x-amz-cf-id"), Mark::Contains("via", "cloudfront")],
+        precedence: 1,
+        asked_by: None,
+        ids: None,
+        not_kept: None,
+    },
+};
 
 /// One distribution.
 #[derive(Debug)]
@@ -62,18 +78,6 @@ impl Cloudfront {
         api_url: &str,
         tag_header: Option<&HeaderName>,
     ) -> Self {
-        let capabilities = Capabilities {
-            tags: tag_header.is_some(),
-            prefixes: true,
-            soft: false,
-            soft_everything: false,
-            urls_per_call: PATHS,
-            tags_per_call: PATHS,
-            prefixes_per_call: WILDCARDS,
-            // No limit is published; a call that is too large is answered by `BatchTooLarge`.
-            bytes_per_call: 1_000_000,
-            mixed_kinds: true,
-        };
         Self {
             distribution_id: distribution_id.to_owned(),
             access_key_id: access_key_id.to_owned(),
@@ -81,7 +85,7 @@ impl Cloudfront {
             session_token: session_token.cloned(),
             api_url: api_url.to_owned(),
             tag_header: tag_header.cloned(),
-            capabilities,
+            capabilities: capabilities(tag_header),
         }
     }
 
@@ -178,6 +182,58 @@ impl Cloudfront {
     fn classified(&self, verdict: Verdict, answer: &Answer, words: &str, reply: &Reply) -> Classified {
         let id = reply.header("x-amzn-requestid").or(answer.request_id.as_deref());
         message::classified(verdict, id, words, reply, &self.secrets())
+    }
+}
+
+fn capabilities(tag_header: Option<&HeaderName>) -> Capabilities {
+    Capabilities {
+        tags: tag_header.is_some(),
+        prefixes: true,
+        soft: false,
+        soft_everything: false,
+        soft_prefixes: false,
+        any_query: false,
+        schemes: &["https"],
+        urls_per_call: PATHS,
+        tags_per_call: PATHS,
+        prefixes_per_call: WILDCARDS,
+        // No limit is published; a call that is too large is answered by `BatchTooLarge`.
+        bytes_per_call: 1_000_000,
+        mixed_kinds: true,
+        stable_reference: true,
+    }
+}
+
+impl Configured for super::config::cdns::Cloudfront {
+    fn adapter(&self, cdn: &Cdn) -> Arc<dyn Known> {
+        Arc::new(Cloudfront::new(
+            &self.distribution_id,
+            &self.access_key_id,
+            &self.secret_access_key,
+            self.session_token.as_ref(),
+            &self.api_url,
+            cdn.dialect.tag_header.as_ref(),
+        ))
+    }
+
+    fn capabilities(&self, cdn: &Cdn) -> Capabilities {
+        capabilities(cdn.dialect.tag_header.as_ref())
+    }
+
+    /// What may be under way at once is published
+    /// (<https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/InvalidationLimits.html>), a rate of calls
+    /// is not; people report `Throttling` after six or seven quick ones, so ours is one a second after a burst of
+    /// five.
+    fn published(&self) -> Rates {
+        // 95 of 100 invalidations are reported complete within 25 s.
+        let usually = Duration::from_secs(30);
+        Rates {
+            limits: vec![rate::calls("calls", rate::ALL, 1.0, 5.0)],
+            ceilings: vec![
+                Ceiling { kinds: rate::ALL, most: PATHS as u64, usually },
+                Ceiling { kinds: rate::WILDCARDS, most: WILDCARDS as u64, usually },
+            ],
+        }
     }
 }
 

@@ -19,6 +19,16 @@ pub fn escaped_path(target: &str) -> String {
     escaped
 }
 
+/// How an invalidation names the page at a path and query. A `*` is a wildcard at the end, nothing within a path, and
+/// has no escape: so all that begins like the page is named, which is more.
+pub(super) fn page(target: String) -> String {
+    let target = escaped_path(&target);
+    match target.find('*') {
+        Some(star) => target[..=star].to_owned(),
+        None => target,
+    }
+}
+
 /// The narrowest wildcard in place of a path that CloudFront refused: what begins as it does, up to the first character that
 /// may be the reason. None where that would be no other path, or all of them.
 pub(super) fn wildcard(item: &Item) -> Option<Item> {

@@ -171,11 +171,11 @@ mod tests {
     use crate::cdn::credentials::testing::{Cases, asked, cdn, said, secret, silence, told};
 
     fn fastly() -> config::Cdn {
-        cdn(config::CdnSettings::Fastly {
+        cdn(config::CdnSettings::Fastly(crate::config::cdns::Fastly {
             service_id: "SU1Z0isxPaozGVKXdv0eY".to_owned(),
             auth_token: secret(),
             api_url: "https://api.fastly.com".to_owned(),
-        })
+        }))
     }
 
     fn token(scope: &str, services: &str, expires_at: &str) -> Result<Reply, String> {

@@ -3,18 +3,20 @@
 //! Tags go in one call of up to 256, URLs one by one. URLs are purged through the API too, not by `PURGE` at the edge,
 //! which needs no authentication unless the service's VCL asks for it.
 
-use super::names;
 use super::pack::{Group, pack};
+use super::row::{Mark, PrefixNames, ResponseTraces, Row};
 use super::{
-    Adapter, Batch, Capabilities, Classified, Counted, ItemKind, RateHint, Reply, RequestError, SignContext,
-    Verdict, message,
+    Adapter, Batch, Capabilities, Classified, Configured, Counted, ItemKind, Known, Limit, RateHint, Rates,
+    Reply, RequestError, SignContext, Verdict, message, names, rate,
 };
 use crate::config::secret::Secret;
+use crate::config::{self, Cdn};
 use crate::rewrite::CdnType;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 mod credentials;
@@ -22,18 +24,34 @@ mod credentials;
 #[cfg(test)]
 mod tests;
 
+pub(super) static ROW: Row = Row {
+    page: |target| target,
+    prefixes: PrefixNames::AsPages,
+    responses: ResponseTraces {
+        marks: &[Mark::Field("x-fastly-request-id"), Mark::Begins("x-served-by", "cache-")],
+        precedence: 2,
+        asked_by: None,
+        ids: None,
+        not_kept: None,
+    },
+};
+
 const CAPABILITIES: Capabilities = Capabilities {
     tags: true,
     prefixes: false,
     soft: true,
     // `purge_all` is hard only.
     soft_everything: false,
+    soft_prefixes: false,
+    any_query: false,
+    schemes: &["https"],
     urls_per_call: 1,
     tags_per_call: 256,
     prefixes_per_call: 0,
     // No limit is published. The answer names every tag with an id, and 64 KiB of it are read.
     bytes_per_call: 48_000,
     mixed_kinds: false,
+    stable_reference: false,
 };
 
 /// One Fastly service.
@@ -117,6 +135,29 @@ impl Fastly {
             ),
         };
         self.classified(verdict, None, &words, reply)
+    }
+}
+
+impl Configured for config::cdns::Fastly {
+    fn adapter(&self, _cdn: &Cdn) -> Arc<dyn Known> {
+        Arc::new(Fastly::new(&self.service_id, &self.auth_token, &self.api_url))
+    }
+
+    fn capabilities(&self, _cdn: &Cdn) -> Capabilities {
+        CAPABILITIES
+    }
+
+    /// 100,000 keys and URLs an hour per customer; `purge_all` counts to the 1,000 calls an hour of the API
+    /// (<https://www.fastly.com/documentation/reference/api/#rate-limiting>).
+    fn published(&self) -> Rates {
+        let purge_all = rate::calls("purge-all", rate::EVERYTHING, 1_000.0 / 3_600.0, 1_000.0);
+        Rates {
+            limits: vec![
+                rate::items("keys", rate::URLS_AND_TAGS, 100_000.0 / 3_600.0, 100_000.0),
+                Limit { windowed: true, ..purge_all },
+            ],
+            ceilings: Vec::new(),
+        }
     }
 }
 

@@ -91,7 +91,7 @@ mod tests {
         let mut cases = Cases::new("varnish_every_node_is_named");
         let nodes = |count: usize| {
             let api_urls = (1..=count).map(|node| format!("http://10.0.0.{node}")).collect();
-            cdn(config::CdnSettings::Varnish { api_urls })
+            cdn(config::CdnSettings::Varnish(crate::config::cdns::Varnish { api_urls }))
         };
         assert_eq!(
             asked(&nodes(2), &[], false),

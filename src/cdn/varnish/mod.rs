@@ -1,32 +1,53 @@
 //! Varnish, with the VCL that we ship (`config/varnish.vcl`), which defines these calls. Every node is told everything.
 
-use super::names;
 use super::pack::{Group, pack};
+use super::row::{Mark, PrefixNames, ResponseTraces, Row};
 use super::{
-    Adapter, Batch, Capabilities, Classified, ItemKind, Reply, RequestError, SignContext, Verdict, message,
+    Adapter, Batch, Capabilities, Classified, Configured, ItemKind, Known, Rates, Reply, RequestError,
+    SignContext, Verdict, message, names,
 };
+use crate::config::{self, Cdn};
 use crate::rewrite::CdnType;
 use crate::rewrite::spelling::{Piece, canonical, pieces};
 use bytes::Bytes;
 use http::Request;
 use http::header::HOST;
+use std::sync::Arc;
 
 mod credentials;
 
 #[cfg(test)]
 mod tests;
 
+pub(super) static ROW: Row = Row {
+    page: |target| target,
+    // Our VCL compares canonical forms.
+    prefixes: PrefixNames::Canonical,
+    responses: ResponseTraces {
+        marks: &[Mark::Field("x-varnish"), Mark::Contains("via", "varnish")],
+        precedence: 4,
+        asked_by: None,
+        ids: Some("x-varnish"),
+        not_kept: None,
+    },
+};
+
 const CAPABILITIES: Capabilities = Capabilities {
     tags: true,
     prefixes: true,
     soft: true,
     soft_everything: false,
+    // A ban deletes.
+    soft_prefixes: false,
+    any_query: true,
+    schemes: &["https"],
     urls_per_call: 1,
     tags_per_call: 1_000,
     prefixes_per_call: 1,
     // The tags travel in one header line, and Varnish reads lines of up to 8 KiB.
     bytes_per_call: 6_900,
     mixed_kinds: false,
+    stable_reference: false,
 };
 
 /// A group of Varnish nodes that hold the same content.
@@ -65,6 +86,20 @@ impl Varnish {
             (ItemKind::Everything, _) => call("BAN", "/").header("x-ban-everything", "1"),
         };
         Ok(call.body(Bytes::new())?)
+    }
+}
+
+impl Configured for config::cdns::Varnish {
+    fn adapter(&self, _cdn: &Cdn) -> Arc<dyn Known> {
+        Arc::new(Varnish::new(&self.api_urls))
+    }
+
+    fn capabilities(&self, _cdn: &Cdn) -> Capabilities {
+        CAPABILITIES
+    }
+
+    fn published(&self) -> Rates {
+        Rates::default()
     }
 }
 

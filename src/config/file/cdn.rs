@@ -4,9 +4,9 @@
 //! where a value stands, and `flatten` disables `deny_unknown_fields`. With the table, a wrong key is named with its
 //! line, its type, and the type it belongs to.
 
+use crate::config::Everything;
 use crate::config::secret::SecretRef;
 use crate::config::text::DurationText;
-use crate::config::{AkamaiNetwork, CloudflarePlan, Everything};
 use crate::rewrite::CdnType;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
@@ -142,6 +142,32 @@ pub enum PurgeMode {
     Soft,
 }
 
+/// `sites.cdns.network`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AkamaiNetwork {
+    /// Live traffic.
+    #[default]
+    Production,
+    /// Akamai's staging network.
+    Staging,
+}
+
+/// `sites.cdns.plan`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CloudflarePlan {
+    /// 5 purge calls a minute.
+    #[default]
+    Free,
+    /// 5 a second.
+    Pro,
+    /// 10 a second.
+    Business,
+    /// 50 a second.
+    Enterprise,
+}
+
 /// `sites.cdns.surgical_purge`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -155,8 +181,8 @@ pub enum SurgicalPurge {
 
 /// The keys that only some types take.
 pub struct OwnKeys {
-    /// The type as the file writes it.
-    pub cdn_type: &'static str,
+    /// The type.
+    pub cdn_type: CdnType,
     /// Must be there.
     pub required: &'static [&'static str],
     /// May be there.
@@ -171,24 +197,24 @@ impl OwnKeys {
 }
 
 /// Which type takes which keys, besides those that every type takes.
-pub const OWN_KEYS: [OwnKeys; 5] = [
-    OwnKeys { cdn_type: "fastly", required: &["service_id", "auth_token"], optional: &["api_url"] },
+pub const OWN_KEYS: [OwnKeys; CdnType::ALL.len()] = [
+    OwnKeys { cdn_type: CdnType::Fastly, required: &["service_id", "auth_token"], optional: &["api_url"] },
     OwnKeys {
-        cdn_type: "akamai",
+        cdn_type: CdnType::Akamai,
         required: &["client_token", "client_secret", "access_token"],
         optional: &["endpoint", "network", "cp_codes", "api_url"],
     },
     OwnKeys {
-        cdn_type: "cloudflare",
+        cdn_type: CdnType::Cloudflare,
         required: &["zone_id", "api_token"],
         optional: &["plan", "surgical_purge", "api_url"],
     },
     OwnKeys {
-        cdn_type: "cloudfront",
+        cdn_type: CdnType::Cloudfront,
         required: &["distribution_id", "access_key_id", "secret_access_key"],
         optional: &["session_token", "api_url"],
     },
-    OwnKeys { cdn_type: "varnish", required: &["api_urls"], optional: &[] },
+    OwnKeys { cdn_type: CdnType::Varnish, required: &["api_urls"], optional: &[] },
 ];
 
 /// Tells editors what the table says.
@@ -201,7 +227,7 @@ fn keys_by_type(schema: &mut Schema) {
             .map(|key| ((*key).to_owned(), json!(false)))
             .collect();
         json!({
-            "if": { "properties": { "type": { "const": own.cdn_type } } },
+            "if": { "properties": { "type": { "const": own.cdn_type.as_str() } } },
             "then": { "required": own.required, "properties": foreign }
         })
     });

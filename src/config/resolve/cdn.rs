@@ -1,10 +1,10 @@
 //! `[[sites.cdns]]`
 
-use super::{check_name, host, url};
+use super::{check_name, host};
 use crate::config::at::At;
+use crate::config::cdns::{Account, Keys, account, base_url};
 use crate::config::file::File;
-use crate::config::file::cdn::{self as file, PurgeMode, SurgicalPurge};
-use crate::config::secret::{Secret, SecretRef};
+use crate::config::file::cdn::{self as file, PurgeMode};
 use crate::config::{Cdn, CdnSettings, Everything, Rate, duration};
 use crate::rewrite::{CdnType, Dialect};
 use http::HeaderName;
@@ -17,10 +17,11 @@ pub(super) fn resolve(file: &file::Cdn, site_hosts: &[String], accounts: &Accoun
     if let Some(account) = &file.account {
         check_name(account, &at.key("account"));
     }
-    let everything_needs_codes = file.cdn_type == CdnType::Akamai && file.everything == Everything::Cdn;
-    if everything_needs_codes && file.cp_codes.as_ref().is_none_or(Vec::is_empty) {
-        at.key("cp_codes")
-            .error("is required with everything = \"cdn\": Akamai purges everything by CP code");
+    let settings = CdnSettings::resolve(Keys { file, at });
+    if file.everything == Everything::Cdn
+        && let Some(lack) = settings.lacks_for_everything()
+    {
+        at.key(lack.key).error(format!("is required with everything = \"cdn\": {}", lack.why));
     }
     let (repeat_after, repeat_everything_after) = repeat(file, &at.key("repeat_after"));
     Cdn {
@@ -30,11 +31,11 @@ pub(super) fn resolve(file: &file::Cdn, site_hosts: &[String], accounts: &Accoun
         repeat_after,
         repeat_everything_after,
         verify: file.verify,
-        verify_url: file.verify_url.as_ref().map(|text| api_url(text, &at.key("verify_url"))),
+        verify_url: file.verify_url.as_ref().map(|text| base_url(text, &at.key("verify_url"))),
         account: accounts.of_cdn(file),
         rate: rate(file, at),
         dialect: dialect(file, at),
-        settings: settings(file, at),
+        settings,
         name,
     }
 }
@@ -55,13 +56,11 @@ fn hosts(file: &file::Cdn, site_hosts: &[String], at: &At<'_>) -> Vec<String> {
     hosts
 }
 
-/// When items, and everything, are purged a second time. Fastly: a shield may refill an edge with what it still had, and
-/// its advice is 2 s for keys and 30 s for all.
+/// When items, and everything, are purged a second time.
 fn repeat(file: &file::Cdn, at: &At<'_>) -> (Duration, Duration) {
-    match (&file.repeat_after, file.cdn_type) {
-        (None, CdnType::Fastly) => (Duration::from_secs(2), Duration::from_secs(30)),
-        (None, _) => (Duration::ZERO, Duration::ZERO),
-        (Some(text), _) => {
+    match &file.repeat_after {
+        None => file.cdn_type.facts().purging.repeat_after.into(),
+        Some(text) => {
             let after = at.duration(text);
             if after > Duration::from_secs(300) {
                 at.error(format!("must be at most {}", duration::print(Duration::from_secs(300))));
@@ -152,107 +151,11 @@ fn dialect(file: &file::Cdn, at: &At<'_>) -> Dialect {
     dialect
 }
 
-/// What a missing required key would be; it was complained about with the other keys.
-fn settings(file: &file::Cdn, at: &At<'_>) -> CdnSettings {
-    let secret = |name: &str, reference: &Option<SecretRef>| {
-        reference.as_ref().map(|reference| at.key(name).secret(reference))
-    };
-    let required = |name: &str, reference: &Option<SecretRef>| {
-        secret(name, reference).unwrap_or_else(|| Secret::new(""))
-    };
-    let id = |name: &str, text: &Option<String>| identifier(text.as_deref(), &at.key(name));
-    let api_url = |default: &str| match &file.api_url {
-        Some(text) => api_url(text, &at.key("api_url")),
-        None => default.to_owned(),
-    };
-    match file.cdn_type {
-        CdnType::Fastly => CdnSettings::Fastly {
-            service_id: id("service_id", &file.service_id),
-            auth_token: required("auth_token", &file.auth_token),
-            api_url: api_url("https://api.fastly.com"),
-        },
-        CdnType::Akamai => CdnSettings::Akamai {
-            client_token: required("client_token", &file.client_token),
-            client_secret: required("client_secret", &file.client_secret),
-            access_token: required("access_token", &file.access_token),
-            network: file.network.unwrap_or_default(),
-            cp_codes: cp_codes(file, &at.key("cp_codes")),
-            api_url: api_url(&akamai_url(file, &at.key("endpoint"))),
-        },
-        CdnType::Cloudflare => CdnSettings::Cloudflare {
-            zone_id: id("zone_id", &file.zone_id),
-            api_token: required("api_token", &file.api_token),
-            plan: file.plan.unwrap_or_default(),
-            enterprise_only: file.surgical_purge == Some(SurgicalPurge::EnterpriseOnly),
-            api_url: api_url("https://api.cloudflare.com/client/v4"),
-        },
-        CdnType::Cloudfront => CdnSettings::Cloudfront {
-            distribution_id: id("distribution_id", &file.distribution_id),
-            access_key_id: id("access_key_id", &file.access_key_id),
-            secret_access_key: required("secret_access_key", &file.secret_access_key),
-            session_token: secret("session_token", &file.session_token),
-            api_url: api_url("https://cloudfront.amazonaws.com"),
-        },
-        CdnType::Varnish => CdnSettings::Varnish { api_urls: varnish_nodes(file, &at.key("api_urls")) },
-    }
-}
-
-/// Identifiers stand in paths and headers of API calls.
-fn identifier(text: Option<&str>, at: &At<'_>) -> String {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    if text.is_some_and(|text| text.is_empty() || text.len() > 128 || !text.bytes().all(legal)) {
-        at.error("must be 1 to 128 letters, digits, `-` and `_`");
-    }
-    text.unwrap_or_default().to_owned()
-}
-
-fn api_url(text: &str, at: &At<'_>) -> String {
-    let url = at.ok(url::api(text)).unwrap_or_default();
-    if url::is_in_the_clear(&url) {
-        at.warn("plain HTTP to another machine: what is sent can be read and changed on the way");
-    }
-    url
-}
-
-fn akamai_url(file: &file::Cdn, at: &At<'_>) -> String {
-    let Some(endpoint) = &file.endpoint else {
-        if file.api_url.is_none() {
-            at.error("is required for type = \"akamai\" where `api_url` is absent");
-        }
-        return String::new();
-    };
-    format!("https://{}", at.ok(host::exact(endpoint)).unwrap_or_default())
-}
-
-fn cp_codes(file: &file::Cdn, at: &At<'_>) -> Vec<u64> {
-    let codes = file.cp_codes.clone().unwrap_or_default();
-    for (at, _) in at.each(&codes).filter(|(_, code)| **code == 0) {
-        at.error("must be a CP code, which is more than 0");
-    }
-    codes
-}
-
-fn varnish_nodes(file: &file::Cdn, at: &At<'_>) -> Vec<String> {
-    let given = file.api_urls.as_deref().unwrap_or_default();
-    if file.api_urls.as_ref().is_some_and(Vec::is_empty) {
-        at.error("at least one node is needed");
-    }
-    let mut nodes = Vec::new();
-    for (at, text) in at.each(given) {
-        let node = api_url(text, &at);
-        if nodes.contains(&node) && !node.is_empty() {
-            at.error("is in the list already");
-        }
-        nodes.push(node);
-    }
-    nodes
-}
-
 /// Which CDNs share a rate. A default name comes from the first CDN in the file with the same identity, never from a
 /// credential: account names stand in metrics and in the store.
 pub(super) struct Accounts {
     /// The default account's name of each identity.
-    known: HashMap<Identity, String>,
+    known: HashMap<(CdnType, Account), String>,
 }
 
 impl Accounts {
@@ -261,7 +164,7 @@ impl Accounts {
         let mut known = HashMap::new();
         for site in &file.sites {
             for cdn in &site.cdns {
-                known.entry(Identity::of(cdn)).or_insert_with(|| {
+                known.entry((cdn.cdn_type, account(cdn))).or_insert_with(|| {
                     let name = cdn.name.as_deref().unwrap_or(cdn.cdn_type.as_str());
                     format!("{}/{name}", site.name)
                 });
@@ -272,31 +175,8 @@ impl Accounts {
 
     /// `type:name`. Given names have no slash, so they never meet a default one.
     fn of_cdn(&self, cdn: &file::Cdn) -> String {
-        let default = self.known.get(&Identity::of(cdn)).map(String::as_str);
+        let default = self.known.get(&(cdn.cdn_type, account(cdn))).map(String::as_str);
         let name = cdn.account.as_deref().or(default).unwrap_or_default();
         format!("{}:{name}", cdn.cdn_type.as_str())
-    }
-}
-
-/// To whom a CDN grants its rate, as the file writes it.
-#[derive(PartialEq, Eq, Hash)]
-enum Identity {
-    /// Fastly, Akamai and Cloudflare count per customer, whom the credential names.
-    Credential(CdnType, Option<SecretRef>),
-    /// CloudFront counts per distribution.
-    Distribution(Option<String>),
-    /// Varnish does not count, but the nodes are one machine's.
-    Nodes(Option<Vec<String>>),
-}
-
-impl Identity {
-    fn of(cdn: &file::Cdn) -> Self {
-        match cdn.cdn_type {
-            CdnType::Fastly => Self::Credential(cdn.cdn_type, cdn.auth_token.clone()),
-            CdnType::Akamai => Self::Credential(cdn.cdn_type, cdn.client_token.clone()),
-            CdnType::Cloudflare => Self::Credential(cdn.cdn_type, cdn.api_token.clone()),
-            CdnType::Cloudfront => Self::Distribution(cdn.distribution_id.clone()),
-            CdnType::Varnish => Self::Nodes(cdn.api_urls.clone()),
-        }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn pattern(text: &str) -> Result<String, String> {
 }
 
 /// A host name or an IP address (IPv6 in brackets), in lower case.
-pub(super) fn exact(text: &str) -> Result<String, String> {
+pub(in crate::config) fn exact(text: &str) -> Result<String, String> {
     let host = text.to_ascii_lowercase();
     if let Some(inside) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return match inside.parse::<Ipv6Addr>() {

@@ -4,13 +4,13 @@
 mod admin;
 mod cdn;
 mod events;
-mod host;
+pub(super) mod host;
 mod limits;
 mod log;
 mod origin;
 mod server;
 mod site;
-mod url;
+pub(super) mod url;
 
 use super::at::At;
 use super::file::{File, Store};

@@ -3,6 +3,7 @@
 use crate::config::at::At;
 use crate::config::file::server as file;
 use crate::config::{Certificate, Limits, Server};
+use crate::rewrite::CdnType;
 use ipnet::IpNet;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
@@ -27,7 +28,7 @@ pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
     if let Some(id) = &file.id {
         super::check_name(id, &at.key("id"));
         // Who asks is told by traces, of which this is in `CDN-Loop` (`proxy/opt_in.rs`).
-        if id.contains("cloudflare") {
+        if CdnType::ALL.iter().any(|cdn| cdn.facts().leaves_trace(id)) {
             at.key("id")
                 .error("must not name a CDN: a shim behind this one would take it for the CDN's trace");
         }

@@ -14,7 +14,7 @@ pub(super) fn origin(text: &str) -> Result<OriginUrl, String> {
 }
 
 /// The same with a path allowed; returned in a normal form without a slash at its end.
-pub(super) fn api(text: &str) -> Result<String, String> {
+pub(in crate::config) fn api(text: &str) -> Result<String, String> {
     let (url, path) = parse(text)?;
     let scheme = if url.tls { "https" } else { "http" };
     let normal = format!("{scheme}://{}{}", url.authority, path.trim_end_matches('/'));
@@ -25,7 +25,7 @@ pub(super) fn api(text: &str) -> Result<String, String> {
 }
 
 /// Whether what is sent to this (normal) URL can be read on the way.
-pub(super) fn is_in_the_clear(url: &str) -> bool {
+pub(in crate::config) fn is_in_the_clear(url: &str) -> bool {
     parse(url).is_ok_and(|(url, _)| {
         let address = url.host.parse::<std::net::IpAddr>();
         !url.tls && url.host != "localhost" && !address.is_ok_and(|address| address.is_loopback())

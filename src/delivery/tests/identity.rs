@@ -10,7 +10,7 @@ use std::sync::Arc;
 fn fastly(name: &str, service: &str) -> Arc<Cdn> {
     let mut cdn = testing::cdn(crate::rewrite::CdnType::Fastly);
     cdn.name = name.to_owned();
-    if let CdnSettings::Fastly { service_id, .. } = &mut cdn.settings {
+    if let CdnSettings::Fastly(crate::config::cdns::Fastly { service_id, .. }) = &mut cdn.settings {
         *service_id = service.to_owned();
     }
     Arc::new(cdn)
@@ -125,7 +125,7 @@ async fn other_credentials_for_the_same_service_are_no_other_service() {
     let (shim, engine, takes) = waiting().await;
     takes.store(true, std::sync::atomic::Ordering::Relaxed);
     engine.reload(&with_cdn(&shim.config, |cdn| {
-        if let CdnSettings::Fastly { auth_token, .. } = &mut cdn.settings {
+        if let CdnSettings::Fastly(crate::config::cdns::Fastly { auth_token, .. }) = &mut cdn.settings {
             *auth_token = crate::config::secret::Secret::new("another");
         }
     }));

@@ -159,7 +159,7 @@ async fn restarts_do_not_fill_the_bucket() {
 async fn the_sites_of_an_account_share_its_rate() {
     let cdn = counting(Vendor::new(5.0, 25.0), false);
     let pro = |cdn: &mut Cdn| {
-        if let CdnSettings::Cloudflare { plan, .. } = &mut cdn.settings {
+        if let CdnSettings::Cloudflare(crate::config::cdns::Cloudflare { plan, .. }) = &mut cdn.settings {
             *plan = CloudflarePlan::Pro;
         }
     };

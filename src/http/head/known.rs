@@ -112,6 +112,33 @@ known! {
     28 "cloudflare-cdn-cache-control" CloudflareCdnCacheControl,
 }
 
+impl Known {
+    /// Whether the field says who the client is, or which trace the request belongs to: only a trusted hop may write
+    /// it.
+    pub fn tells_of_the_peer(self) -> bool {
+        matches!(
+            self,
+            Self::XForwardedFor
+                | Self::XForwardedHost
+                | Self::XForwardedProto
+                | Self::OtherForwarded
+                | Self::Forwarded
+                | Self::XRealIp
+                | Self::XClientIp
+                | Self::XClusterClientIp
+                | Self::TrueClientIp
+                | Self::FastlyClientIp
+                | Self::CfConnectingIp
+                | Self::CfConnectingIpv6
+                | Self::CfPseudoIpv4
+                | Self::CloudfrontViewerAddress
+                | Self::Baggage
+                | Self::Traceparent
+                | Self::Tracestate
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

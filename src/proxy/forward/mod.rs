@@ -202,7 +202,7 @@ impl Fields<'_> {
             Known::IfNoneMatch | Known::IfModifiedSince => !self.request.unconditional,
             Known::Underscored => !is_alias(line.name().as_str()),
             Known::Other => self.max_forwards.is_none() || *line.name() != MAX_FORWARDS,
-            known => self.request.trusted || !tells_of_the_peer(known),
+            known => self.request.trusted || !known.tells_of_the_peer(),
         }
     }
 }
@@ -229,37 +229,13 @@ fn hops_left(client: &Headers) -> Result<Option<HeaderValue>, ProxyError> {
     hops.checked_sub(1).map(|left| Some(left.into())).ok_or(ProxyError::LastHop)
 }
 
-/// Headers that only a hop we trust may write: who the client is, and the trace that the request belongs to.
-pub(super) fn tells_of_the_peer(known: Known) -> bool {
-    matches!(
-        known,
-        Known::XForwardedFor
-            | Known::XForwardedHost
-            | Known::XForwardedProto
-            | Known::OtherForwarded
-            | Known::Forwarded
-            | Known::XRealIp
-            | Known::XClientIp
-            | Known::XClusterClientIp
-            | Known::TrueClientIp
-            | Known::FastlyClientIp
-            | Known::CfConnectingIp
-            | Known::CfConnectingIpv6
-            | Known::CfPseudoIpv4
-            | Known::CloudfrontViewerAddress
-            | Known::Baggage
-            | Known::Traceparent
-            | Known::Tracestate
-    )
-}
-
 /// A header that a CGI-like origin could not tell from one that we check: `x_forwarded_for` and
 /// `x-forwarded-for` are both `HTTP_X_FORWARDED_FOR` there. No sender that means well writes these.
 fn is_alias(name: &str) -> bool {
     let dashed = name.replace('_', "-");
     let known = Known::of(&dashed);
     let is_checked = hop::is_fixed(known) || known == Known::XRequestId;
-    is_checked || tells_of_the_peer(known) || hop::is_protected_in_request(&dashed)
+    is_checked || known.tells_of_the_peer() || hop::is_protected_in_request(&dashed)
 }
 
 fn via(version: Version) -> Line<'static> {

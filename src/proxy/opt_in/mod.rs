@@ -5,6 +5,7 @@ use super::key_fields::{KeyFields, Single};
 use super::peer::Peer;
 use super::site::{Site, SiteTrust};
 use crate::config::Mode;
+use crate::rewrite::facts::Trace;
 use crate::rewrite::{CdnType, Conditional, Edge, Reason};
 use http::{HeaderName, HeaderValue, Method};
 use sha2::{Digest, Sha256};
@@ -28,13 +29,13 @@ pub struct OptIn<'a> {
 }
 
 impl OptIn<'_> {
-    /// Whether conditional headers are kept from the origin, so that it answers with the whole page: a cache overwrites what
-    /// it stored by what a 304 says (RFC 9111 §3.2), and that rarely repeats tags and lifetimes. Akamai takes no tags from a
-    /// 304 at all ("Assign cache tags"). Mode `observe` changes nothing.
+    /// Whether conditional headers are kept from the origin, so that it answers with the whole page: a cache
+    /// overwrites what it stored by what a 304 says (RFC 9111 §3.2), and that rarely repeats tags and lifetimes. Some
+    /// CDNs take no tags from a 304 at all. Mode `observe` changes nothing.
     pub fn withholds_conditions(&self, site: &Site, method: &Method) -> bool {
         let strips = |edge: Edge<'_>| {
             site.policy.conditional == Conditional::Strip
-                || edge.dialects.iter().any(|dialect| dialect.cdn == CdnType::Akamai)
+                || edge.dialects.iter().any(|dialect| !dialect.cdn.facts().tags.in_304)
         };
         site.mode == Mode::On && matches!(*method, Method::GET | Method::HEAD) && self.edge.is_ok_and(strips)
     }
@@ -108,14 +109,7 @@ fn identify<'a>(edges: &'a Edges, request: &KeyFields<'_>) -> Option<Edge<'a>> {
 /// The type in `X-BYO-CDN-Type`; an unknown or repeated value counts as none.
 fn named(request: &KeyFields<'_>) -> Option<CdnType> {
     let name = request.cdn_type.once()?;
-    let known: [(&[u8], CdnType); 5] = [
-        (b"fastly", CdnType::Fastly),
-        (b"akamai", CdnType::Akamai),
-        (b"cloudflare", CdnType::Cloudflare),
-        (b"cloudfront", CdnType::Cloudfront),
-        (b"varnish", CdnType::Varnish),
-    ];
-    known.into_iter().find(|(known, _)| says(name, known)).map(|(_, cdn)| cdn)
+    CdnType::named(name.as_bytes())
 }
 
 /// Whether a field says this word, in whatever case; the case is hardly ever another one.
@@ -137,19 +131,17 @@ impl Traces {
         if !request.has_traces() {
             return Self::None;
         }
-        let via = |needle: &str| request.via().any(|value| contains(value, needle));
-        let cdn_loop = |needle: &str| request.cdn_loop().any(|value| contains(value, needle));
-        let is_fastly = request.cdn_loop().next().is_some_and(starts_with_fastly);
-        // `Via: 1.1 varnish` is written by Fastly as well as by Varnish; only Fastly writes `CDN-Loop`, too.
-        let is_either = via("varnish");
-        let seen = [
-            (CdnType::Akamai, via("akamai")),
-            (CdnType::Fastly, is_fastly || is_either),
-            (CdnType::Varnish, is_either && !is_fastly),
-            (CdnType::Cloudflare, cdn_loop("cloudflare") || request.cf_worker),
-            (CdnType::Cloudfront, via("cloudfront")),
-        ];
-        let mut seen = seen.into_iter().filter(|(cdn, seen)| *seen && edges.has(*cdn)).map(|(cdn, _)| cdn);
+        let leaves = |trace: &Trace| match trace {
+            Trace::Via(word) => request.via().any(|value| contains(value, word)),
+            Trace::CdnLoop(word) => request.cdn_loop().any(|value| contains(value, word)),
+            Trace::CdnLoopStart(word) => request.cdn_loop().next().is_some_and(|value| begins(value, word)),
+            Trace::CfWorker => request.cf_worker,
+        };
+        let was_there = |cdn: &CdnType| {
+            let traces = &cdn.facts().traces;
+            traces.any.iter().any(leaves) && !traces.unless.iter().any(leaves)
+        };
+        let mut seen = edges.types().filter(was_there);
         match (seen.next(), seen.next()) {
             (None, _) => Self::None,
             (Some(cdn), None) => Self::Of(cdn),
@@ -158,8 +150,8 @@ impl Traces {
     }
 }
 
-fn starts_with_fastly(value: &HeaderValue) -> bool {
-    value.as_bytes().get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"fastly"))
+fn begins(value: &HeaderValue, word: &str) -> bool {
+    value.as_bytes().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 fn contains(value: &HeaderValue, needle: &str) -> bool {

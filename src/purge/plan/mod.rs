@@ -6,9 +6,10 @@ use super::check::{Checked, ItemError, check, takes};
 use super::{JobPlan, PurgeMode, PurgeRequest, spellings};
 use crate::base::milliseconds;
 use crate::cdn::{Capabilities, Identity, Item, ItemKind};
-use crate::config::{Cdn, CdnSettings, Claims, CloudflarePlan, Everything, Site};
+use crate::config::{Cdn, Claims, Everything, Site};
+use crate::rewrite::facts::PurgingFacts;
 use crate::rewrite::path::normalise;
-use crate::rewrite::{CdnType, tags};
+use crate::rewrite::tags;
 use std::collections::HashSet;
 use std::sync::Arc;
 use url::Url;
@@ -79,6 +80,8 @@ struct Planner<'a> {
     site: &'a Site,
     cdn: &'a Cdn,
     can: Capabilities,
+    /// What is known of its type.
+    facts: &'static PurgingFacts,
     /// See [`Means`].
     untagged: Option<String>,
     /// Hard was asked for.
@@ -94,7 +97,8 @@ impl<'a> Planner<'a> {
         let Means { can, untagged } = means.into();
         let hard = mode.map_or(cdn.hard, |mode| mode == PurgeMode::Hard);
         let (items, seen, fallback) = (Vec::new(), HashSet::new(), Vec::new());
-        Self { site, cdn, can, untagged, hard, items, seen, everything: false, fallback }
+        let facts = &cdn.dialect.cdn.facts().purging;
+        Self { site, cdn, can, facts, untagged, hard, items, seen, everything: false, fallback }
     }
 
     fn job(self) -> JobPlan {
@@ -113,8 +117,10 @@ impl<'a> Planner<'a> {
 
     fn cover(&mut self, wanted: &Checked<'_>) -> Result<(), Vec<ItemError>> {
         self.everything |= wanted.everything;
-        if !self.everything && self.is_enterprise_only() {
-            self.widen("surgical_purge is \"enterprise-only\" and the plan is not: everything is purged");
+        if !self.everything
+            && let Some(why) = self.cdn.settings.always_everything()
+        {
+            self.widen(why);
         }
         let mut errors = Vec::new();
         if !self.everything {
@@ -131,12 +137,6 @@ impl<'a> Planner<'a> {
             self.purge_everything().map_err(|error| vec![error])?;
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
-    }
-
-    /// `surgical_purge = "enterprise-only"` with a lesser plan: the original service's rule.
-    fn is_enterprise_only(&self) -> bool {
-        matches!(&self.cdn.settings, CdnSettings::Cloudflare { enterprise_only: true, plan, .. }
-            if *plan != CloudflarePlan::Enterprise)
     }
 
     fn tags(&mut self, tags: &[String], paths: &[String]) {
@@ -174,10 +174,10 @@ impl<'a> Planner<'a> {
             let Some(why) = &self.untagged else { return };
             self.note(&format!("paths: purged by URL, too: {}", without_tags(why)));
         }
-        if self.cdn.dialect.cdn == CdnType::Cloudfront {
-            // A distribution does not tell hosts apart, and a wildcard covers the queries.
+        if self.facts.paths {
+            // Hosts are not told apart, and a wildcard covers the queries.
             for (index, path) in paths.iter().enumerate() {
-                for target in self.at_cloudfront(
+                for target in self.within_the_site(
                     ("paths", index),
                     spellings::targets(self.cdn.dialect.cdn, path),
                     errors,
@@ -194,19 +194,16 @@ impl<'a> Planner<'a> {
             self.widen("paths: without path tags or a host no URL can be named, so everything is purged");
             return;
         }
-        // Varnish can ban a page with whatever query. A ban costs it more than a tag, so only where no tag does it.
-        let with_query = self.untagged.is_some() && self.cdn.dialect.cdn == CdnType::Varnish;
+        // A page with any query costs the CDN more than a tag, so only where no tag does it.
+        let with_query = self.untagged.is_some() && self.can.any_query;
         if !by_tag {
             self.note("paths: without path tags purged by URL, which leaves copies with a query");
         } else if !with_query {
             self.note("paths: by URL, which leaves copies without tags that have a query");
         }
-        // Cloudflare keeps a copy for each scheme; elsewhere the scheme is no part of a copy's name.
-        let schemes: &[&str] =
-            if self.cdn.dialect.cdn == CdnType::Cloudflare { &["https", "http"] } else { &["https"] };
         for target in paths.iter().flat_map(|path| spellings::targets(self.cdn.dialect.cdn, path)) {
             for host in &self.cdn.hosts {
-                for scheme in schemes {
+                for scheme in self.can.schemes {
                     self.push_url(format!("{scheme}://{host}{target}"));
                 }
             }
@@ -214,8 +211,8 @@ impl<'a> Planner<'a> {
         for path in paths.iter().filter(|_| with_query) {
             for path in spellings::prefixes(self.cdn.dialect.cdn, path) {
                 for host in &self.cdn.hosts {
-                    // A ban deletes.
-                    self.push(Item { kind: ItemKind::Prefix, value: format!("{host}{path}?"), hard: true });
+                    let hard = self.hard || !self.can.soft_prefixes;
+                    self.push(Item { kind: ItemKind::Prefix, value: format!("{host}{path}?"), hard });
                 }
             }
         }
@@ -224,8 +221,8 @@ impl<'a> Planner<'a> {
     fn urls(&mut self, urls: &[Url], errors: &mut Vec<ItemError>) {
         for (index, url) in urls.iter().enumerate().filter(|(_, url)| takes(self.site, self.cdn, url)) {
             let mut names = spellings::urls(self.cdn.dialect.cdn, url);
-            if self.cdn.dialect.cdn == CdnType::Cloudfront {
-                names = self.at_cloudfront(("urls", index), names, errors);
+            if self.facts.paths {
+                names = self.within_the_site(("urls", index), names, errors);
             }
             names.into_iter().for_each(|name| self.push_url(name));
         }
@@ -234,8 +231,8 @@ impl<'a> Planner<'a> {
     fn prefixes(&mut self, prefixes: &[String], errors: &mut Vec<ItemError>) {
         for (index, prefix) in prefixes.iter().enumerate() {
             let paths = || spellings::prefixes(self.cdn.dialect.cdn, prefix);
-            if self.can.prefixes && self.cdn.dialect.cdn == CdnType::Cloudfront {
-                for path in self.at_cloudfront(("prefixes", index), paths(), errors) {
+            if self.can.prefixes && self.facts.paths {
+                for path in self.within_the_site(("prefixes", index), paths(), errors) {
                     self.push_url(if path.ends_with('*') { path } else { path + "*" });
                 }
             } else if self.can.prefixes && self.cdn.hosts.is_empty() {
@@ -262,7 +259,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The names, unless one of them would be all of the distribution, which is for those to ask who may.
-    fn at_cloudfront(
+    fn within_the_site(
         &mut self,
         (list, index): (&str, usize),
         names: Vec<String>,
@@ -272,14 +269,15 @@ impl<'a> Planner<'a> {
             errors.push(self.refused(
                 list,
                 index,
-                "CloudFront has no escape for its `*`: purge everything instead",
+                &format!("{} has no escape for its `*`: purge everything instead", self.title()),
             ));
             return Vec::new();
         }
         if names.iter().any(|name| name.ends_with('*')) {
-            self.note(
-                "CloudFront has no escape for a `*`: everything that begins like such a path is purged",
-            );
+            self.note(&format!(
+                "{} has no escape for a `*`: everything that begins like such a path is purged",
+                self.title()
+            ));
         }
         names
     }
@@ -299,9 +297,8 @@ impl<'a> Planner<'a> {
             };
             self.note(&format!("everything: {why}, so {whose} purge-all is used"));
         }
-        if matches!(&self.cdn.settings, CdnSettings::Akamai { cp_codes, .. } if cp_codes.is_empty()) {
-            let mut message =
-                format!("{}: Akamai purges everything by CP code, and cp_codes is empty", self.cdn.name);
+        if let Some(lack) = self.cdn.settings.lacks_for_everything() {
+            let mut message = format!("{}: {}, and {} is empty", self.cdn.name, lack.why, lack.key);
             if let Some(why) = &self.untagged {
                 message.push_str(&format!("; {}: purge paths or URLs", without_tags(why)));
             }
@@ -325,9 +322,7 @@ impl<'a> Planner<'a> {
 
     /// `host/path/`, for each host.
     fn push_prefix(&mut self, path: &str) {
-        // Varnish bans, and a ban deletes.
-        let soft = self.can.soft && self.cdn.dialect.cdn != CdnType::Varnish;
-        let hard = self.hardness(soft, "prefixes");
+        let hard = self.hardness(self.can.soft_prefixes, "prefixes");
         for host in &self.cdn.hosts {
             self.push(Item { kind: ItemKind::Prefix, value: format!("{host}{path}"), hard });
         }
@@ -357,6 +352,10 @@ impl<'a> Planner<'a> {
         if !self.fallback.iter().any(|note| note == why) {
             self.fallback.push(why.to_owned());
         }
+    }
+
+    fn title(&self) -> &'static str {
+        self.cdn.dialect.cdn.facts().title
     }
 
     fn refused(&self, list: &str, index: usize, why: &str) -> ItemError {

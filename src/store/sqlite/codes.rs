@@ -65,13 +65,19 @@ codes!(State, as_str,
     State::Cancelled => "cancelled",
 );
 
-codes!(CdnType, as_str,
-    CdnType::Fastly => "fastly",
-    CdnType::Akamai => "akamai",
-    CdnType::Cloudflare => "cloudflare",
-    CdnType::Cloudfront => "cloudfront",
-    CdnType::Varnish => "varnish",
-);
+impl ToSql for Code<CdnType> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.0.as_str().into())
+    }
+}
+
+impl FromSql for Code<CdnType> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let name = value.as_str()?;
+        let known = CdnType::ALL.into_iter().find(|cdn| cdn.as_str() == name);
+        known.map(Self).ok_or_else(|| FromSqlError::Other(format!("no code for CdnType: {name}").into()))
+    }
+}
 
 codes!(PausedBy, as_str,
     PausedBy::Person => "person",

@@ -3,22 +3,30 @@
 use super::codes::Code;
 use super::{follow_up, naming};
 use crate::purge::{JobPlan, PurgeRequest, SendReason, State};
+use crate::rewrite::CdnType;
 use crate::store::{BULK_ITEMS, CdnKey, Enqueued, Lane, NewPurge};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// For how long an idempotency key is remembered.
 pub(super) const IDEMPOTENCY_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// Sends for items of job ?1, with reason ?2, due at ?3; which items, a condition may say that is put behind. An item that was
-/// not planned is all of the site, and absorbs what is due, unless it is a URL or prefix.
-/// See [`crate::purge::scheduling_kind`] for the kind.
-pub(super) const NEW_SENDS: &str = "INSERT INTO sends (job, n, cdn, lane, kind, hard, reason, due_ms)
-    SELECT jobs.id, items.n, jobs.cdn,
-           CASE WHEN items.n >= jobs.items AND items.kind NOT IN (0, 2) THEN 0 ELSE jobs.lane END,
-           CASE WHEN jobs.type = 'cloudfront' AND items.kind = 0 AND items.value GLOB '*[*]' THEN 2
-                ELSE items.kind END,
-           items.hard, ?2, ?3
-    FROM jobs JOIN items ON items.job = jobs.id WHERE jobs.id = ?1";
+/// Sends for items of job ?1, with reason ?2, due at ?3; which items, `condition` may say. An item that was not
+/// planned is all of the site, and absorbs what is due, unless it is a URL or prefix. See
+/// [`crate::purge::scheduling_kind`] for the kind.
+pub(super) fn new_sends(condition: &str) -> String {
+    let by_path = CdnType::ALL.into_iter().filter(|cdn| cdn.facts().purging.paths);
+    let by_path: Vec<_> = by_path.map(|cdn| format!("'{}'", cdn.as_str())).collect();
+    let by_path = by_path.join(", ");
+    format!(
+        "INSERT INTO sends (job, n, cdn, lane, kind, hard, reason, due_ms)
+         SELECT jobs.id, items.n, jobs.cdn,
+                CASE WHEN items.n >= jobs.items AND items.kind NOT IN (0, 2) THEN 0 ELSE jobs.lane END,
+                CASE WHEN jobs.type IN ({by_path}) AND items.kind = 0 AND items.value GLOB '*[*]' THEN 2
+                     ELSE items.kind END,
+                items.hard, ?2, ?3
+         FROM jobs JOIN items ON items.job = jobs.id WHERE jobs.id = ?1 {condition}"
+    )
+}
 
 pub(super) fn enqueue(connection: &Connection, purge: &NewPurge) -> rusqlite::Result<Enqueued> {
     if let Some(earlier) = earlier(connection, purge)? {
@@ -112,7 +120,7 @@ fn insert_job(connection: &Connection, purge: &NewPurge, n: i64, job: &JobPlan) 
     for (n, planned) in job.items.iter().enumerate() {
         item.execute(params![id, count(n), Code(planned.kind), planned.hard, planned.value])?;
     }
-    connection.prepare_cached(NEW_SENDS)?.execute(params![id, Code(SendReason::First), purge.due_ms])?;
+    connection.prepare_cached(&new_sends(""))?.execute(params![id, Code(SendReason::First), purge.due_ms])?;
     connection
         .prepare_cached("UPDATE cdns SET jobs = jobs + ?2, pending = pending + ?3 WHERE id = ?1")?
         .execute(params![cdn, !done, count(job.items.len())])?;

@@ -2,7 +2,7 @@
 //! they hold up the end of their job.
 
 use super::codes::Code;
-use super::enqueue::NEW_SENDS;
+use super::enqueue::new_sends;
 use crate::purge::SendReason;
 use crate::store::WAITING_MS;
 use rusqlite::{Connection, params};
@@ -14,7 +14,7 @@ pub(super) fn insert(
     items: impl Iterator<Item = u32>,
     margin_ms: i64,
 ) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached(&format!("{NEW_SENDS} AND items.n = ?4"))?;
+    let mut insert = connection.prepare_cached(&new_sends("AND items.n = ?4"))?;
     let mut count = 0;
     for item in items {
         count +=

@@ -2,7 +2,7 @@
 
 use super::codes::{Code, HOLD_UP};
 use super::due::{KINDS, LANES};
-use super::enqueue::{NEW_SENDS, number};
+use super::enqueue::{new_sends, number};
 use super::settle::end_purge;
 use super::sweep::SEEN;
 use crate::purge::{SendReason, State};
@@ -17,9 +17,11 @@ pub(super) fn retry(connection: &Connection, id: &str, now_ms: i64) -> rusqlite:
         .query_map(params![purge, Code(State::Failed)], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     for &(job, cdn) in &failed {
-        let due = connection
-            .prepare_cached(&format!("{NEW_SENDS} AND items.failed = 1"))?
-            .execute(params![job, Code(SendReason::Retry), now_ms])?;
+        let due = connection.prepare_cached(&new_sends("AND items.failed = 1"))?.execute(params![
+            job,
+            Code(SendReason::Retry),
+            now_ms
+        ])?;
         connection
             .prepare_cached("UPDATE items SET failed = 0 WHERE job = ?1 AND failed = 1")?
             .execute([job])?;

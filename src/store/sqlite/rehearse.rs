@@ -52,7 +52,7 @@ fn job(cdn: String) -> JobPlan {
     JobPlan {
         identity: Identity::default(),
         cdn,
-        cdn_type: CdnType::Fastly,
+        cdn_type: CdnType::ALL[0],
         items: items.collect(),
         everything: false,
         untagged: false,

@@ -1,7 +1,7 @@
 //! Sends end, or wait for another try; with the last of them their job, and with the last job its purge.
 
 use super::codes::{Code, HOLD_UP};
-use super::enqueue::NEW_SENDS;
+use super::enqueue::new_sends;
 use super::{absorb, follow_up, rates, widen, works};
 use crate::purge::{SendReason, State};
 use crate::store::{Attempt, CdnKey, EndedJob, SendOutcome, Settled, Settlement};
@@ -175,7 +175,7 @@ impl Send {
             .prepare_cached("SELECT repeat_after_ms FROM jobs WHERE id = ?1")?
             .query_row([self.job], |row| row.get(0))?;
         if after_ms > 0 {
-            connection.prepare_cached(&format!("{NEW_SENDS} AND items.n = ?4"))?.execute(params![
+            connection.prepare_cached(&new_sends("AND items.n = ?4"))?.execute(params![
                 self.job,
                 Code(SendReason::Repeat),
                 now_ms + after_ms,

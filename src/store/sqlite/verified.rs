@@ -1,7 +1,7 @@
 //! What looks at the copies of purged pages showed.
 
 use super::codes::Code;
-use super::enqueue::NEW_SENDS;
+use super::enqueue::new_sends;
 use super::sweep::SEEN;
 use crate::purge::{SendReason, State};
 use crate::store::{CdnKey, EndedJob, Verification};
@@ -60,7 +60,7 @@ pub(super) fn note(
             .prepare_cached("SELECT 1 FROM sends WHERE job = ?1 AND reason = ?2 LIMIT 1")?
             .exists(params![job, Code(SendReason::Repeat)])?;
         if !waits {
-            connection.prepare_cached(NEW_SENDS)?.execute(params![
+            connection.prepare_cached(&new_sends(""))?.execute(params![
                 job,
                 Code(SendReason::Repeat),
                 again_ms

@@ -1,7 +1,7 @@
 //! Something broader in place of what is pending or refused: an item that was not planned, ahead of everything else.
 
 use super::codes::Code;
-use super::enqueue::{NEW_SENDS, number};
+use super::enqueue::{new_sends, number};
 use crate::purge::SendReason;
 use crate::store::{CdnKey, Wider};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -82,7 +82,7 @@ fn add(connection: &Connection, job: i64, wider: &Wider, now_ms: i64) -> rusqlit
 }
 
 fn send(connection: &Connection, job: i64, n: i64, reason: SendReason, now_ms: i64) -> rusqlite::Result<()> {
-    connection.prepare_cached(&format!("{NEW_SENDS} AND items.n = ?4"))?.execute(params![
+    connection.prepare_cached(&new_sends("AND items.n = ?4"))?.execute(params![
         job,
         Code(reason),
         now_ms,

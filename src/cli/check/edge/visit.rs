@@ -1,5 +1,7 @@
 //! A visitor of the public host, who looks at what the CDN says about its cache.
 
+use crate::cdn::{Mark, row};
+use crate::rewrite::CdnType;
 use anyhow::Context;
 use http::HeaderMap;
 use reqwest::Url;
@@ -55,8 +57,11 @@ impl Visitor {
 
     /// Gets the page, body and all.
     pub async fn get(&self) -> Result<Visit, reqwest::Error> {
-        // Akamai tells about its cache only if asked.
-        let request = self.http.get(self.url.clone()).header("pragma", "akamai-x-cache-on");
+        let mut request = self.http.get(self.url.clone());
+        // Some CDNs tell about their cache only if asked.
+        for (name, value) in CdnType::ALL.into_iter().filter_map(|cdn| row(cdn).responses.asked_by) {
+            request = request.header(name, value);
+        }
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         response.bytes().await?;
@@ -112,11 +117,12 @@ impl Visit {
         {
             return Cache::Miss;
         }
-        // Varnish names the request, and the one before it that brought the copy.
-        match self.all("x-varnish").split_whitespace().count() {
-            0 => {}
-            1 => return Cache::Miss,
-            _ => return Cache::Hit,
+        for field in CdnType::ALL.into_iter().filter_map(|cdn| row(cdn).responses.ids) {
+            match self.all(field).split_whitespace().count() {
+                0 => {}
+                1 => return Cache::Miss,
+                _ => return Cache::Hit,
+            }
         }
         if self.age().is_some_and(|age| age > 0) { Cache::Hit } else { Cache::Unknown }
     }
@@ -128,24 +134,13 @@ impl Visit {
 
     /// Which CDN answered, by what only it sends.
     pub fn cdn(&self) -> Option<&'static str> {
-        let has = |name: &str| self.headers.contains_key(name);
-        let via = self.all("via").to_ascii_lowercase();
-        if has("cf-ray") {
-            Some("cloudflare")
-        } else if has("x-amz-cf-id") || via.contains("cloudfront") {
-            Some("cloudfront")
-        } else if has("x-fastly-request-id") || self.all("x-served-by").starts_with("cache-") {
-            Some("fastly")
-        } else if has("akamai-grn")
-            || self.all("server").starts_with("AkamaiGHost")
-            || self.all("x-cache").contains("akamai")
-        {
-            Some("akamai")
-        } else if has("x-varnish") || via.contains("varnish") {
-            Some("varnish")
-        } else {
-            None
-        }
+        let has = |mark: &Mark| match mark {
+            Mark::Field(name) => self.headers.contains_key(*name),
+            Mark::Contains(name, word) => self.all(name).to_ascii_lowercase().contains(word),
+            Mark::Begins(name, word) => self.all(name).to_ascii_lowercase().starts_with(word),
+        };
+        let seen = CdnType::ALL.into_iter().filter(|cdn| row(*cdn).responses.marks.iter().any(has));
+        seen.min_by_key(|cdn| row(*cdn).responses.precedence).map(CdnType::as_str)
     }
 
     /// Why a CDN may not have wanted to keep this.
@@ -153,14 +148,14 @@ impl Visit {
         let cache_control = self.all("cache-control").to_ascii_lowercase();
         let forbids =
             ["no-store", "private", "no-cache"].into_iter().find(|word| cache_control.contains(word));
-        let cf = self.all("cf-cache-status");
+        let advice = CdnType::ALL.into_iter().filter_map(|cdn| row(cdn).responses.not_kept.as_ref());
+        let mut advice = advice;
+        let advice = advice.find(|known| self.all(known.field).eq_ignore_ascii_case(known.value));
         if self.headers.contains_key("set-cookie") {
             "The page sets a cookie, and CDNs do not keep such pages: let the origin set cookies elsewhere."
                 .to_owned()
-        } else if cf.eq_ignore_ascii_case("dynamic") {
-            "Cloudflare does not keep HTML by itself: add a Cache Rule that makes the page eligible for cache, with the \
-             edge TTL “Use cache-control header if present”."
-                .to_owned()
+        } else if let Some(known) = advice {
+            known.advice.to_owned()
         } else if let Some(word) = forbids {
             format!(
                 "The page says `{word}`. If the origin said so, a rule with `override = true` may lengthen it all the \

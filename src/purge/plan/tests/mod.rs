@@ -2,6 +2,8 @@ mod untagged;
 
 use super::super::testing::{capabilities, site};
 use super::*;
+use crate::config::{CdnSettings, CloudflarePlan};
+use crate::rewrite::CdnType;
 use crate::rewrite::aem::{ComputeKeys, Ids, Partition, Project};
 use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
 use http::HeaderName;
@@ -320,7 +322,12 @@ fn everything_absorbs_the_rest() {
 fn everything_below_enterprise_if_only_that_may_be_surgical() {
     let cloudflare = |plan| {
         with_cdn(Cloudflare, |cdn| {
-            if let CdnSettings::Cloudflare { plan: now, enterprise_only, .. } = &mut cdn.settings {
+            if let CdnSettings::Cloudflare(crate::config::cdns::Cloudflare {
+                plan: now,
+                enterprise_only,
+                ..
+            }) = &mut cdn.settings
+            {
                 (*now, *enterprise_only) = (plan, true);
             }
         })
@@ -415,7 +422,7 @@ fn reaches(job: &JobPlan, target: &str, held_tags: &[String]) -> bool {
         ItemKind::Tag => held_tags.contains(&item.value),
         // What it escapes in invalidations it knows by both names.
         ItemKind::Url if job.cdn_type == Cloudfront => {
-            let target = crate::cdn::cloudfront_path(target);
+            let target = (crate::cdn::row(Cloudfront).page)(target.to_owned());
             item.value == target
                 || item.value.strip_suffix('*').is_some_and(|start| target.starts_with(start))
         }

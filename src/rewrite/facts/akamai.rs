@@ -1,0 +1,42 @@
+//! Akamai.
+
+use super::row::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, alphanumeric_and};
+use crate::rewrite::field::{EDGE_CACHE_TAG, EDGE_CONTROL, Field};
+use std::time::Duration;
+
+pub(super) static FACTS: Facts = Facts {
+    name: "akamai",
+    title: "Akamai",
+    ttl_header: &EDGE_CONTROL,
+    tag_header: Some(&EDGE_CACHE_TAG),
+    tags: TagFacts {
+        // techdocs.akamai.com/purge-cache, "Cache tag requirements".
+        longest: 128,
+        alphabet: alphanumeric_and(b"!#$%&'+-./^_`|~"),
+        // "Assign cache tags": 128 tags of the first line; the byte limit is reported by users.
+        most: 128,
+        bytes: 8_192,
+        separator: b',',
+        ignores_case: false,
+        // It takes no tags from a 304 ("Assign cache tags").
+        in_304: false,
+    },
+    traces: Traces { any: &[Trace::Via("akamai")], unless: &[] },
+    takes_interim: true,
+    is_told_the_page: false,
+    storing: StoringFacts {
+        reads: &[Field::EdgeControl, Field::AkamaiCacheControl, Field::CdnCacheControl],
+        // There is no default: the property decides, and its templates keep what is static for a week.
+        default_seconds: 604_800,
+        only_private_forbids: false,
+        hides_cache_control: None,
+        // A property may be told not to honour the origin's `Cache-Control`.
+        always_obeys: false,
+        can_be_forbidden: true,
+        keeps_errors: false,
+        // It can be told to cache nearly any.
+        other_methods: Methods::Any,
+        statuses: None,
+    },
+    purging: PurgingFacts { prefixes: false, paths: false, repeat_after: [Duration::ZERO; 2] },
+};

@@ -1,0 +1,39 @@
+//! Cloudflare.
+
+use super::row::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, visible_but};
+use crate::rewrite::field::{CACHE_TAG, CLOUDFLARE_CDN_CACHE_CONTROL, Field};
+use std::time::Duration;
+
+pub(super) static FACTS: Facts = Facts {
+    name: "cloudflare",
+    title: "Cloudflare",
+    ttl_header: &CLOUDFLARE_CDN_CACHE_CONTROL,
+    tag_header: Some(&CACHE_TAG),
+    // "Purge cache by cache-tags": 16 KB, about 1,000 tags.
+    tags: TagFacts {
+        longest: 1_024,
+        alphabet: visible_but(b","),
+        most: 1_000,
+        bytes: 16_384,
+        separator: b',',
+        ignores_case: true,
+        in_304: true,
+    },
+    traces: Traces { any: &[Trace::CdnLoop("cloudflare"), Trace::CfWorker], unless: &[] },
+    takes_interim: true,
+    is_told_the_page: false,
+    storing: StoringFacts {
+        reads: &[Field::CloudflareCdnCacheControl, Field::CdnCacheControl],
+        // "Edge TTL" of a 200.
+        default_seconds: 7_200,
+        only_private_forbids: false,
+        // "Origin Cache Control": where there is `Surrogate-Control`, `Cache-Control` is not read.
+        hides_cache_control: Some(Field::SurrogateControl),
+        always_obeys: true,
+        can_be_forbidden: true,
+        keeps_errors: false,
+        other_methods: Methods::None,
+        statuses: None,
+    },
+    purging: PurgingFacts { prefixes: true, paths: false, repeat_after: [Duration::ZERO; 2] },
+};

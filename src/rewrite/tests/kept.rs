@@ -1,7 +1,8 @@
 //! Which CDNs may keep a response: what the guard, the follow-up purge and the register of what is on its way go by.
 
 use super::*;
-use crate::rewrite::fields::{Field, Fields};
+use crate::rewrite::field::Field;
+use crate::rewrite::fields::Fields;
 use crate::rewrite::kept::{Kept, as_sent};
 use crate::rewrite::origin::Origin;
 

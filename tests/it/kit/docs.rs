@@ -293,7 +293,7 @@ fn metrics_and_variables_exist() {
     let known = metrics::known();
     let metric = |name: &str| known.contains_key(name) || known.contains_key(&format!("{name}_bucket"));
     let sources = [
-        read("src/telemetry.rs"),
+        read("src/telemetry/mod.rs"),
         read("src/cli/mod.rs"),
         read("src/cli/client.rs"),
         read("config/origin-shim.toml"),
@@ -338,7 +338,7 @@ fn every_symptom_has_its_line() {
         }
     }
     // The reasons of a CDN, quoted: what stands there is what the program says.
-    let health = read("src/worker/health.rs");
+    let health = read("src/delivery/health.rs");
     let (_, section) = page.split_once("## A CDN is not healthy").unwrap();
     let rows = section.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| `"));
     let quoted: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();

@@ -57,10 +57,10 @@ pub fn run(args: &CheckArgs, config: &ConfigPath) -> anyhow::Result<ExitCode> {
         } else if args.json {
             let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
             found.insert("warnings".to_owned(), warnings.into());
-            found.insert("pending".to_owned(), pending::moves(&loaded.config)?.into());
+            found.insert("pending".to_owned(), pending::moves(&loaded.config).into());
         } else {
             terminal::print(&Summary(&loaded).to_string())?;
-            pending::moves(&loaded.config)?
+            pending::moves(&loaded.config)
                 .iter()
                 .try_for_each(|moved| terminal::print(&format!("\npending   {moved}\n")))?;
         }

@@ -4,10 +4,12 @@ use super::guard::Guard;
 use super::mark::Mark;
 use super::place::Place;
 use super::shrinking;
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -128,13 +130,19 @@ pub(super) fn file(path: &Path, readers: usize) -> Result<Opened, OpenError> {
     Ok(Opened { writer, readers, guard, place, mark, installation })
 }
 
-/// Opens what is there to be read, beside whoever has it open; none if there is nothing.
+/// Opens what is there to be read, beside whoever has it open; none if there is nothing. Nothing is left beside it: without a log
+/// nobody has it open, and SQLite then takes the file for one that nobody writes
+/// (<https://sqlite.org/c3ref/open.html>, `immutable`).
 pub(super) fn look(path: &Path) -> Result<Option<Connection>, OpenError> {
     let database = |source| OpenError::Database { path: path.to_owned(), source };
     if !path.exists() {
         return Ok(None);
     }
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(database)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let name = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
+    let parameters = if beside(path, "-wal").exists() { "" } else { "?immutable=1" };
+    let connection =
+        Connection::open_with_flags(format!("file:{name}{parameters}"), flags).map_err(database)?;
     connection.busy_timeout(Duration::from_secs(5)).map_err(database)?;
     check_ours(&connection, path)?;
     Ok(Some(connection))

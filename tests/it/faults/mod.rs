@@ -20,6 +20,7 @@ mod health;
 mod held;
 mod kills;
 mod logs;
+mod memory;
 mod pages;
 mod points;
 mod vendors;

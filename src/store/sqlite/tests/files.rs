@@ -193,3 +193,26 @@ async fn a_file_that_cannot_be_written_anew_is_used_as_it_is() {
     enqueue(&store, "p2").await.unwrap();
     assert!(crate::store::contract::sweep(&store, i64::MAX, now_ms()).await == 0);
 }
+
+#[tokio::test]
+async fn whoever_only_looks_leaves_nothing_behind() {
+    let (directory, path) = file();
+    let files = || {
+        let all = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        all.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(SqliteStore::would_move(&path, &[]).unwrap(), []);
+    assert!(files().is_empty());
+    let store = SqliteStore::open(&path).unwrap();
+    enqueue(&store, "p1").await.unwrap();
+    let other = (CdnKey { site: "www".into(), cdn: "other".into() }, Identity::default());
+    drop(store);
+    let before = files();
+    assert_eq!(
+        SqliteStore::would_move(&path, &[other]).unwrap(),
+        [],
+        "a queue of a service that nobody knows keeps its name"
+    );
+    assert_eq!(files(), before);
+    assert_eq!(before.len(), 3, "the database, the lock and the mark: {before:?}");
+}

@@ -21,12 +21,17 @@ pub(super) const QUEUE: usize = 1_024;
 /// Verbs that one transaction may carry.
 const GROUP: usize = 1_024;
 
+/// The verb that leases sends.
+pub(super) const LEASE: &str = "lease sends";
+
 /// A verb that waits for its turn.
 pub(super) trait Command: Send {
     /// Runs it inside the group's transaction.
     fn run(&mut self, connection: &Connection);
     /// Whether nothing of it is to stay.
     fn is_rehearsal(&self) -> bool;
+    /// Whether it leases sends: once that is committed, the claimer has to know of it, or nobody sends them until the lease ends.
+    fn is_lease(&self) -> bool;
     /// Answers it, with what became of the transaction.
     fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>);
 }
@@ -89,6 +94,10 @@ where
 
     fn is_rehearsal(&self) -> bool {
         self.is_rehearsal
+    }
+
+    fn is_lease(&self) -> bool {
+        self.verb == LEASE
     }
 
     fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>) {
@@ -214,8 +223,18 @@ impl Writer<'_> {
             if let (Ok(()), Some(mark)) = (&result, self.mark) {
                 mark::locked(mark).note(self.connection);
             }
-            // The files may have gone meanwhile, and what was committed with them.
-            finish(self.connection, result.and_then(|()| self.is_in_place()), ran);
+            // The files may have gone meanwhile, and what was committed with them: nobody is to rely on it. A lease promises
+            // nothing to anybody.
+            let in_place = result.and_then(|()| {
+                let in_place = self.is_in_place();
+                if in_place.is_err() {
+                    let (leases, others) = ran.drain(..).partition(|command| command.is_lease());
+                    ran = others;
+                    finish(self.connection, Ok(()), leases);
+                }
+                in_place
+            });
+            finish(self.connection, in_place, ran);
         }
     }
 

@@ -40,7 +40,7 @@ impl Store for SqliteStore {
     }
 
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claimed> {
-        self.write("lease sends", move |connection| {
+        self.write(threads::LEASE, move |connection| {
             let claimed = claim::claim(connection, &claim)?;
             if !claimed.sends.is_empty() {
                 failpoint::reached("claiming");

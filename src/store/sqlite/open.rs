@@ -13,8 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The version of `schema.sql`, kept in `user_version`.
-const VERSION: i32 = 4;
+/// The version of what [`STEPS`] make, kept in `user_version`.
+const VERSION: i32 = STEPS.len() as i32;
 /// "OShm", kept in `application_id`: the file is ours.
 pub(super) const APPLICATION: i32 = 0x4f53_686d;
 
@@ -234,37 +234,34 @@ const INSTALLATION_AND_STEADY: &str = "CREATE TABLE installation (
         id  TEXT NOT NULL
     );
     INSERT INTO installation VALUES (1, lower(hex(randomblob(8))));
-    -- Not in `purges`: behind a body of 8 MiB each claim would read that, too.
-    CREATE TABLE accepted (
-        purge    INTEGER PRIMARY KEY REFERENCES purges (n) ON DELETE CASCADE,
-        since_ms INTEGER NOT NULL
-    );
-    INSERT INTO accepted SELECT n, created_ms FROM purges;
-    ALTER TABLE cdns ADD COLUMN identity TEXT NOT NULL DEFAULT '';  -- what it is; '': not known, its name decides
+    ALTER TABLE purges ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
+    UPDATE purges SET since_ms = created_ms;
     ALTER TABLE heartbeat ADD COLUMN boot TEXT;      -- the machine's run
     ALTER TABLE heartbeat ADD COLUMN up_ms INTEGER;  -- for how long it ran by then";
 
-/// Version 4, too: which purges are being removed, a part at a time. And which jobs have something leased, newest first.
-const REMOVING: &str = "CREATE TABLE removing (purge INTEGER PRIMARY KEY);
+/// Version 5: when purges were accepted stands beside them, since behind a body of 8 MiB each claim would read that, too. What
+/// each CDN is. Which purges are being removed, a part at a time. And which jobs have something leased, newest first.
+const IDENTITY_AND_REMOVING: &str = "CREATE TABLE accepted (
+        purge    INTEGER PRIMARY KEY REFERENCES purges (n) ON DELETE CASCADE,
+        since_ms INTEGER NOT NULL
+    );
+    INSERT INTO accepted SELECT n, since_ms FROM purges;
+    ALTER TABLE purges DROP COLUMN since_ms;
+    ALTER TABLE cdns ADD COLUMN identity TEXT NOT NULL DEFAULT '';  -- '': not known, its name decides
+    CREATE TABLE removing (purge INTEGER PRIMARY KEY);
     DROP INDEX sends_leased;
     CREATE INDEX sends_leased ON sends (job) WHERE leased = 1;";
 
-/// Brings an older file to this version. Each step is one transaction and runs once.
+/// What each version added to the one before. No step changes once it was on the main branch: there are files of its version.
+pub(super) const STEPS: [&str; 5] =
+    [include_str!("schema.sql"), VERIFICATION, UNTAGGED, INSTALLATION_AND_STEADY, IDENTITY_AND_REMOVING];
+
+/// Brings an older file to this version. All of its steps are one transaction, and each runs once.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version < 1 {
-        transaction.execute_batch(include_str!("schema.sql"))?;
-    }
-    if version < 2 {
-        transaction.execute_batch(VERIFICATION)?;
-    }
-    if version < 3 {
-        transaction.execute_batch(UNTAGGED)?;
-    }
-    if version < 4 {
-        transaction.execute_batch(INSTALLATION_AND_STEADY)?;
-        transaction.execute_batch(REMOVING)?;
+    for step in STEPS.iter().skip(usize::try_from(version).unwrap_or_default()) {
+        transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;

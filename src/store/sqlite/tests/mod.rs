@@ -58,29 +58,37 @@ fn a_store_that_cannot_be_opened_says_why() {
     assert!(matches!(SqliteStore::open(&nowhere), Err(OpenError::Lock { .. })));
 }
 
-/// The first version's file, with a purge in it.
+/// A file of each version, with a purge in it that waits.
 #[tokio::test]
 async fn an_older_file_is_brought_to_this_version() {
-    let (_directory, path) = file();
-    let old = Connection::open(&path).unwrap();
-    old.execute_batch(include_str!("../schema.sql")).unwrap();
-    old.pragma_update(None, "application_id", open::APPLICATION).unwrap();
-    old.pragma_update(None, "user_version", 1).unwrap();
-    old.execute_batch(
-        "INSERT INTO cdns VALUES (1, 'www', 'fastly', 1, 1, NULL, NULL);
-         INSERT INTO purges VALUES (1, 'p1', 'www', 'cms', 7, NULL, NULL, 1, '{}', '[[],[],[\"tag-0\"],[]]');
-         INSERT INTO jobs VALUES (1, 1, 1, 'fastly', 1, '[]', 0, 1, 7, NULL, NULL, NULL, 0);
-         INSERT INTO items VALUES (1, 0, 1, 1, 0, 'tag-0');
-         INSERT INTO sends (job, n, cdn, lane, kind, hard, due_ms, reason) VALUES (1, 0, 1, 1, 1, 1, 7, 0)",
-    )
-    .unwrap();
-    drop(old);
-    let store = SqliteStore::open(&path).unwrap();
-    let view = store.get("p1".into()).await.unwrap().unwrap();
-    assert_eq!((view.jobs.len(), view.jobs[0].verification), (1, None));
-    let claimed = claim_until(&store, "fastly", 7, 8, 1).await;
-    assert_eq!((claimed[0].created_ms, claimed[0].since_ms), (7, 7));
-    enqueue(&store, "p2").await.unwrap();
+    for version in 1..open::STEPS.len() {
+        let (_directory, path) = file();
+        let old = Connection::open(&path).unwrap();
+        open::STEPS[..version].iter().for_each(|step| old.execute_batch(step).unwrap());
+        old.pragma_update(None, "application_id", open::APPLICATION).unwrap();
+        old.pragma_update(None, "user_version", version as i32).unwrap();
+        old.execute_batch(
+            "INSERT INTO cdns (id, site, name, jobs, pending) VALUES (1, 'www', 'fastly', 1, 1);
+             INSERT INTO purges (n, id, site, caller, created_ms, items, head, body)
+                 VALUES (1, 'p1', 'www', 'cms', 7, 1, '{}', '[[],[],[\"tag-0\"],[]]');
+             INSERT INTO jobs (id, purge, cdn, type, items, fallback, repeat_after_ms, lane, due_ms)
+                 VALUES (1, 1, 1, 'fastly', 1, '[]', 0, 1, 7);
+             INSERT INTO items (job, n, kind, hard, value) VALUES (1, 0, 1, 1, 'tag-0');
+             INSERT INTO sends (job, n, cdn, lane, kind, hard, due_ms, reason) VALUES (1, 0, 1, 1, 1, 1, 7, 0)",
+        )
+        .unwrap();
+        // Only version 4 has it in this place.
+        let had_since = old.execute("UPDATE purges SET since_ms = 9", []).is_ok();
+        assert_eq!(had_since, version == 4);
+        drop(old);
+        let store = SqliteStore::open(&path).unwrap();
+        let view = store.get("p1".into()).await.unwrap().unwrap();
+        assert_eq!((view.jobs.len(), view.jobs[0].verification), (1, None), "version {version}");
+        let claimed = claim_until(&store, "fastly", 7, 8, 1).await;
+        let since_ms = if had_since { 9 } else { 7 };
+        assert_eq!((claimed[0].created_ms, claimed[0].since_ms), (7, since_ms), "version {version}");
+        enqueue(&store, "p2").await.unwrap();
+    }
 }
 
 #[test]

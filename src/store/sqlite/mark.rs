@@ -20,6 +20,9 @@ pub(super) struct Mark {
     is_behind: bool,
 }
 
+/// The installation of a mark that a database was behind, and that nobody has dealt with yet. No installation is called so.
+const NOBODY: &str = "-";
+
 /// What a mark says: the installation, and the number of the purge.
 type Said = (String, i64);
 
@@ -35,6 +38,9 @@ impl Mark {
         match read(&text) {
             Some((of, last)) if last > 0 && (of != installation || last > known) => {
                 (mark.last, mark.is_behind) = (last, true);
+                // Purges that are accepted meanwhile may bring the database past the mark: were the process to end then,
+                // the number alone would no longer tell.
+                mark.write_as(NOBODY)?;
             }
             _ => mark.write()?,
         }
@@ -76,7 +82,12 @@ impl Mark {
     /// In one piece of a fixed length, which replaces the former one. Not forced to the disk: after a power failure it may be
     /// older than the database, which only hides a loss.
     fn write(&self) -> io::Result<()> {
-        self.file.write_all_at(format!("{} {:020}\n", self.installation, self.last).as_bytes(), 0)
+        self.write_as(&self.installation)
+    }
+
+    fn write_as(&self, installation: &str) -> io::Result<()> {
+        let width = self.installation.len();
+        self.file.write_all_at(format!("{installation:-<width$} {:020}\n", self.last).as_bytes(), 0)
     }
 }
 
@@ -133,6 +144,7 @@ mod tests {
         connection.execute("INSERT INTO purges DEFAULT VALUES", []).unwrap();
         mark.note(&connection);
         assert!(open(dir.path(), 2, "a").1.is_behind(), "nobody has dealt with it");
+        assert!(open(dir.path(), 4, "a").1.is_behind(), "nor has it been by purges that came since");
         mark.caught_up(&connection).unwrap();
         assert_eq!(
             (last_purge(&connection).unwrap(), mark.is_behind()),

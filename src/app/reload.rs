@@ -79,13 +79,10 @@ impl Reloader {
         let (Loaded { config, warnings, fingerprint, expiries }, changes) = replaced?;
         self.metrics.certificates(expiries.iter().map(|expiry| (&*expiry.path, expiry.ends_s)));
 
-        let moved = match self.workers.engine() {
-            Some(engine) => {
-                engine.reload(&config);
-                moved(engine).await
-            }
-            None => Vec::new(),
-        };
+        let engine = self.workers.engine();
+        if let Some(engine) = engine {
+            engine.reload(&config);
+        }
         let restart_needed = self.restart_needed(&config);
         // One that was set by hand stays until the file says something new.
         if self.config.load().log.filter != config.log.filter {
@@ -97,6 +94,11 @@ impl Reloader {
             (self.config.swap(Arc::new(config)), std::mem::replace(&mut *current, Arc::new(fingerprint)));
         // Nor is what many sites were taken apart on it.
         drop(tokio::task::spawn_blocking(move || drop(former)));
+        // Only the answer waits for the store: everybody has taken over by now.
+        let moved = match engine {
+            Some(engine) => moved(engine).await,
+            None => Vec::new(),
+        };
         let warnings = warnings.iter().map(ToString::to_string).chain(moved).collect();
         Ok(Reloaded { changes, restart_needed, warnings })
     }

@@ -34,6 +34,7 @@ mod tests;
 
 pub use backoff::backoff;
 pub use engine::{CdnStatus, Engine, MakeAdapter, Parts};
+pub use naming::queue_names;
 pub use orphans::Orphan;
 pub use take_over::take_over;
 

@@ -13,6 +13,13 @@ use tokio::time::sleep;
 /// What a configuration calls its CDNs.
 type Names = Vec<(CdnKey, Identity)>;
 
+/// What `config` calls its CDNs, each with the service that it is.
+pub fn queue_names(config: &Config) -> Vec<(CdnKey, Identity)> {
+    let cdns = config.sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn)));
+    let key = |site: &str, cdn: &str| CdnKey { site: site.to_owned(), cdn: cdn.to_owned() };
+    cdns.map(|(site, cdn)| (key(&site.name, &cdn.name), Identity::of(cdn))).collect()
+}
+
 /// The names of the latest configuration, and those that the store knows.
 pub(super) struct Naming {
     /// Counted from 1.
@@ -27,9 +34,7 @@ impl Naming {
 
     /// Another configuration counts; its number.
     pub(super) fn set(&self, config: &Config) -> u64 {
-        let cdns = config.sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn)));
-        let key = |site: &str, cdn: &str| CdnKey { site: site.to_owned(), cdn: cdn.to_owned() };
-        let names = cdns.map(|(site, cdn)| (key(&site.name, &cdn.name), Identity::of(cdn))).collect();
+        let names = queue_names(config);
         self.latest.send_modify(|(number, latest)| (*number, *latest) = (*number + 1, Arc::new(names)));
         self.latest.borrow().0
     }

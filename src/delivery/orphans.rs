@@ -46,6 +46,11 @@ impl Orphans {
         targets: &[Arc<Target>],
         mut queues: Vec<QueueStatus>,
     ) -> bool {
+        // Every second, with as many targets as there are sites: as a rule there is nothing to compare them with.
+        if queues.is_empty() && self.known.is_empty() {
+            shared.set_orphans(Vec::new());
+            return false;
+        }
         let configured: HashSet<_> =
             targets.iter().map(|target| (&target.key.site, &target.identity)).collect();
         let all = queues.len();

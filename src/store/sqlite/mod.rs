@@ -43,8 +43,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use threads::{Command, Held, Writer};
-use tokio::sync::{mpsc, oneshot};
+use threads::{Command, Held, Kind, Writer};
+use tokio::sync::mpsc;
 use vitals::Life;
 
 /// An SQLite store, in a file or in memory.
@@ -163,23 +163,27 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        Box::pin(self.commit(threads::command(verb, work)))
+        self.commit(verb, Kind::Plain, work)
     }
 
-    async fn commit<T>(
-        &self,
-        (command, answer): (Box<dyn Command>, oneshot::Receiver<Result<T, StoreError>>),
-    ) -> Result<T, StoreError> {
-        match &self.access {
-            Access::Threads(threads) => threads.write(command).await?,
-            Access::Inline(connection) => {
-                let connection = &connection.lock().unwrap_or_else(PoisonError::into_inner);
-                let writer =
-                    Writer { connection, commits: &self.commits, place: None, mark: None, life: None };
-                writer.commit([command].into());
+    fn commit<T, F>(&self, verb: &'static str, kind: Kind, work: F) -> StoreFuture<'_, T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        Box::pin(async move {
+            let (command, answer) = threads::command(verb, kind, work);
+            match &self.access {
+                Access::Threads(threads) => threads.write(command).await?,
+                Access::Inline(connection) => {
+                    let connection = &connection.lock().unwrap_or_else(PoisonError::into_inner);
+                    let writer =
+                        Writer { connection, commits: &self.commits, place: None, mark: None, life: None };
+                    writer.commit([command].into());
+                }
             }
-        }
-        answer.await.map_err(|_| StoreError::Closed)?
+            answer.await.map_err(|_| StoreError::Closed)?
+        })
     }
 
     fn read<T, F>(&self, verb: &'static str, work: F) -> StoreFuture<'_, T>
@@ -204,7 +208,7 @@ impl SqliteStore {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         Box::pin(async move {
-            let (command, answer) = threads::command(verb, work);
+            let (command, answer) = threads::command(verb, Kind::Plain, work);
             match &self.access {
                 Access::Threads(threads) => threads.read(whom, command).await?,
                 Access::Inline(connection) => {

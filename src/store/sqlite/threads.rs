@@ -21,17 +21,23 @@ pub(super) const QUEUE: usize = 1_024;
 /// Verbs that one transaction may carry.
 const GROUP: usize = 1_024;
 
-/// The verb that leases sends.
-pub(super) const LEASE: &str = "lease sends";
+/// What a commit is to a verb.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Its caller hears what became of it.
+    Plain,
+    /// It leases sends: once that is committed, the claimer has to know of it, or nobody sends them until the lease ends.
+    Lease,
+    /// Nothing of it is to stay.
+    Rehearsal,
+}
 
 /// A verb that waits for its turn.
 pub(super) trait Command: Send {
     /// Runs it inside the group's transaction.
     fn run(&mut self, connection: &Connection);
-    /// Whether nothing of it is to stay.
-    fn is_rehearsal(&self) -> bool;
-    /// Whether it leases sends: once that is committed, the claimer has to know of it, or nobody sends them until the lease ends.
-    fn is_lease(&self) -> bool;
+    /// What the commit is to it.
+    fn kind(&self) -> Kind;
     /// Answers it, with what became of the transaction.
     fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>);
 }
@@ -39,30 +45,7 @@ pub(super) trait Command: Send {
 /// A verb and where its answer goes.
 pub(super) fn command<T, F>(
     verb: &'static str,
-    work: F,
-) -> (Box<dyn Command>, oneshot::Receiver<Result<T, StoreError>>)
-where
-    T: Send + 'static,
-    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-{
-    of(verb, false, work)
-}
-
-/// The same for one that leaves nothing behind.
-pub(super) fn rehearsal<T, F>(
-    verb: &'static str,
-    work: F,
-) -> (Box<dyn Command>, oneshot::Receiver<Result<T, StoreError>>)
-where
-    T: Send + 'static,
-    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-{
-    of(verb, true, work)
-}
-
-fn of<T, F>(
-    verb: &'static str,
-    is_rehearsal: bool,
+    kind: Kind,
     work: F,
 ) -> (Box<dyn Command>, oneshot::Receiver<Result<T, StoreError>>)
 where
@@ -70,12 +53,12 @@ where
     F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
 {
     let (sender, receiver) = oneshot::channel();
-    (Box::new(Verb { verb, is_rehearsal, work: Some(work), result: None, sender }), receiver)
+    (Box::new(Verb { verb, kind, work: Some(work), result: None, sender }), receiver)
 }
 
 struct Verb<T, F> {
     verb: &'static str,
-    is_rehearsal: bool,
+    kind: Kind,
     work: Option<F>,
     result: Option<rusqlite::Result<T>>,
     sender: oneshot::Sender<Result<T, StoreError>>,
@@ -92,12 +75,8 @@ where
         }
     }
 
-    fn is_rehearsal(&self) -> bool {
-        self.is_rehearsal
-    }
-
-    fn is_lease(&self) -> bool {
-        self.verb == LEASE
+    fn kind(&self) -> Kind {
+        self.kind
     }
 
     fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>) {
@@ -209,7 +188,7 @@ impl Writer<'_> {
     /// Runs a group in as few transactions as possible: one, unless SQLite itself ends it half-way.
     pub(super) fn commit(&self, mut group: VecDeque<Box<dyn Command>>) {
         while let Some(first) = group.front() {
-            if first.is_rehearsal() {
+            if first.kind() == Kind::Rehearsal {
                 let ran: VecDeque<_> = group.pop_front().into_iter().collect();
                 self.rehearse(ran);
                 continue;
@@ -228,7 +207,7 @@ impl Writer<'_> {
             let in_place = result.and_then(|()| {
                 let in_place = self.is_in_place();
                 if in_place.is_err() {
-                    let (leases, others) = ran.drain(..).partition(|command| command.is_lease());
+                    let (leases, others) = ran.drain(..).partition(|command| command.kind() == Kind::Lease);
                     ran = others;
                     finish(self.connection, Ok(()), leases);
                 }
@@ -245,7 +224,7 @@ impl Writer<'_> {
     ) -> rusqlite::Result<()> {
         let before = self.connection.total_changes();
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        while let Some(mut command) = group.pop_front_if(|next| !next.is_rehearsal()) {
+        while let Some(mut command) = group.pop_front_if(|next| next.kind() != Kind::Rehearsal) {
             self.gets_on();
             command.run(self.connection);
             ran.push_back(command);

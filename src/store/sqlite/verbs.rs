@@ -1,8 +1,9 @@
 //! The store's verbs: for each, what it does and which thread does it.
 
+use super::threads::Kind;
 use super::{
     SqliteStore, claim, due, enqueue, follow_up, housekeeping, list, mark, naming, operate, read, rehearse,
-    settle, sweep, threads, untagged, verified, widen, works,
+    settle, sweep, untagged, verified, widen, works,
 };
 use crate::cdn::Identity;
 use crate::failpoint;
@@ -40,7 +41,7 @@ impl Store for SqliteStore {
     }
 
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claimed> {
-        self.write(threads::LEASE, move |connection| {
+        self.commit("lease sends", Kind::Lease, move |connection| {
             let claimed = claim::claim(connection, &claim)?;
             if !claimed.sends.is_empty() {
                 failpoint::reached("claiming");
@@ -180,7 +181,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let at_ms = now.steady_ms;
             let rehearsal = move |connection: &Connection| rehearse::accept(connection, at_ms);
-            self.commit(threads::rehearsal("accept a purge", rehearsal)).await?;
+            self.commit("accept a purge", Kind::Rehearsal, rehearsal).await?;
             self.write("commit", move |connection| housekeeping::probe(connection, &now)).await
         })
     }

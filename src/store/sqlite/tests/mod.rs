@@ -165,7 +165,7 @@ impl<'a> Gate<'a> {
         let queue = &threads.queues.as_ref().unwrap().write;
         let (open, gate) = std::sync::mpsc::channel();
         let (reached, at_gate) = tokio::sync::oneshot::channel();
-        let (command, _answer) = threads::command("wait", move |_| {
+        let (command, _answer) = threads::command("wait", threads::Kind::Plain, move |_| {
             reached.send(()).unwrap();
             gate.recv().unwrap();
             Ok(())

@@ -50,26 +50,26 @@ pub(super) async fn require_token(
 
 /// The same answer for every caller who is not known; after a few of them, that there were enough.
 fn refuse(state: &State, peer: SocketAddr) -> Problem {
-    match state.limits.failures.note(peer.ip(), Instant::now()) {
+    let refusal = state.limits.failures.note(peer.ip(), Instant::now());
+    let said = match refusal {
+        Refusal::Unauthorized => Some("no valid token"),
+        Refusal::TooMany { first: true, .. } => {
+            Some("no valid token, too often: 429 for the rest of the minute")
+        }
+        Refusal::TooMany { first: false, .. } => None,
+    };
+    if let Some(said) = said {
+        match audit::place_for_refusal() {
+            Ok(place) => place.write(|| tracing::warn!(target: "audit", %peer, "{said}")),
+            Err(problem) => return problem,
+        }
+    }
+    match refusal {
         Refusal::Unauthorized => {
-            let place = match audit::place_for_refusal() {
-                Ok(place) => place,
-                Err(problem) => return problem,
-            };
-            place.write(|| tracing::warn!(target: "audit", %peer, "no valid token"));
             let detail = "Send one of the configured tokens as `Authorization: Bearer TOKEN`.";
             Problem::new(Kind::Unauthorized, detail)
         }
-        Refusal::TooMany { wait, first } => {
-            if first {
-                let place = match audit::place_for_refusal() {
-                    Ok(place) => place,
-                    Err(problem) => return problem,
-                };
-                place.write(|| {
-                    tracing::warn!(target: "audit", %peer, "no valid token, too often: 429 for the rest of the minute");
-                });
-            }
+        Refusal::TooMany { wait, .. } => {
             let detail = "Too many calls without a valid token came from this address.";
             Problem::new(Kind::TooMany, detail).retry_after(wait.as_secs() + 1)
         }

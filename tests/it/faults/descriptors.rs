@@ -3,6 +3,7 @@
 use super::{Cdns, Checker, Client};
 use crate::harness::http::{Download, Request};
 use crate::harness::origin::Page;
+use crate::harness::process::after;
 use crate::harness::shim::Shim;
 use crate::harness::{HOST, PATIENCE, eventually};
 use std::io::{BufReader, Read, Write};
@@ -15,16 +16,7 @@ const CROWD: usize = 600;
 
 /// `command` with so few open files.
 fn with_few_files(command: &Command) -> Command {
-    let mut shell = Command::new("sh");
-    shell.arg("-c").arg(format!("ulimit -n {FILES}; exec \"$0\" \"$@\""));
-    shell.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    shell
+    after(&format!("ulimit -n {FILES}"), command)
 }
 
 /// How long this call of the admin API took, which must be answered.

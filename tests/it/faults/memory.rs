@@ -3,6 +3,7 @@
 use super::Cdns;
 use crate::harness::http::Request;
 use crate::harness::origin::Page;
+use crate::harness::process::after;
 use crate::harness::shim::Shim;
 use crate::harness::{eventually, is_long};
 use origin_shim::cdn::{Identity, Item, ItemKind};
@@ -38,17 +39,7 @@ impl Group {
 
     /// `command` within the group.
     fn holds(&self, command: &Command) -> Command {
-        let mut shell = Command::new("sh");
-        let processes = self.0.join("cgroup.procs");
-        shell.arg("-c").arg(format!("echo $$ > {} && exec \"$0\" \"$@\"", processes.display()));
-        shell.arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => shell.env(name, value),
-                None => shell.env_remove(name),
-            };
-        }
-        shell
+        after(&format!("echo $$ > {}", self.0.join("cgroup.procs").display()), command)
     }
 
     /// The most that it had, page cache included.

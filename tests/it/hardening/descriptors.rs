@@ -5,35 +5,22 @@ use super::program::{Place, Program};
 use super::*;
 use crate::harness::HOST;
 use crate::harness::eventually;
+use crate::harness::process::after;
 use std::process::Command;
-use std::sync::mpsc::channel;
 
 const STREAMS: u32 = 100;
 /// What of 256 files is for connections to origins (`src/listen/files.rs`).
 const ORIGINS: u64 = 56;
 
 fn few_files(_: &Place, program: Command) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 256; exec \"$0\" \"$@\""]).arg(program.get_program());
-    for (name, _) in program.get_envs() {
-        command.env_remove(name);
-    }
-    command
+    after("ulimit -n 256", &program)
 }
 
 /// Without a descriptor for one more connection to the origin a request waits, and is then told to come again; and the
 /// origin is not blamed.
 #[test]
 fn r69_requests_without_a_descriptor_for_their_origin_wait_and_get_503() {
-    let (go, gate) = channel::<()>();
-    let gate = Mutex::new(gate);
-    let origin = Origin::playing(move |served| {
-        while served.request().is_some() {
-            // Until the test lets go of the other end.
-            let _ = gate.lock().unwrap().recv();
-            served.wire.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-        }
-    });
+    let (origin, go) = limits::gated();
     let program = Program::start_with(few_files, |place| {
         format!(
             "[server]\nlisten = [\"{}\"]\nworkers = 2\n[server.limits]\norigin_connect_timeout = \"500ms\"\n\

@@ -16,7 +16,7 @@ fn limited(limit: impl FnOnce(&mut Limits)) -> (Recorder, Shim) {
 }
 
 /// An origin that takes what comes and answers when the test says so.
-fn gated() -> (Origin, std::sync::mpsc::Sender<()>) {
+pub(super) fn gated() -> (Origin, std::sync::mpsc::Sender<()>) {
     let (go, gate) = channel::<()>();
     let gate = Mutex::new(gate);
     let origin = Origin::playing(move |served| {

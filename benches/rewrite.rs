@@ -6,11 +6,9 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use origin_shim::config::Config;
 use origin_shim::http::head::Headers;
 use origin_shim::metrics::Metrics;
-use origin_shim::proxy::key_fields::KeyFields;
+use origin_shim::proxy::fields::KeyFields;
 use origin_shim::proxy::opt_in::{Caller, decide};
-use origin_shim::proxy::roots::Roots;
-use origin_shim::proxy::site::Routing;
-use origin_shim::proxy::upstream::Upstreams;
+use origin_shim::proxy::routing::Routing;
 use origin_shim::rewrite::path::normalise;
 use origin_shim::rewrite::pattern::PathPattern;
 use origin_shim::rewrite::tags::{encode, path_tag};
@@ -18,6 +16,8 @@ use origin_shim::rewrite::{
     Asked, BrowserTtl, CdnType, Conditional, DecisionCache, Dialect, Edge, Policy, Profile, Reason,
     RequestFacts, Rule, TagPolicy, Ttls, rewrite,
 };
+use origin_shim::upstream::Roots;
+use origin_shim::upstream::Upstreams;
 use origin_shim::view::PurgeHealthView;
 use std::hint::black_box;
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! What every part uses and none owns: an error in one line, time in whole numbers.
+//! What every part uses and none owns: errors in one line, time in whole numbers, the digest of a secret.
 
+use sha2::{Digest, Sha256};
 use std::error::Error;
 use std::time::Duration;
 
@@ -24,6 +25,11 @@ pub fn microseconds(duration: Duration) -> i64 {
 /// So many microseconds; none where the number is negative.
 pub fn from_microseconds(microseconds: i64) -> Duration {
     Duration::from_micros(u64::try_from(microseconds).unwrap_or_default())
+}
+
+/// The SHA-256 of a secret or a file, for comparing it.
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 #[cfg(test)]

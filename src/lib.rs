@@ -23,6 +23,7 @@ pub mod guard;
 // The data plane, in the order of a request.
 pub mod listen;
 pub mod proxy;
+pub mod upstream;
 
 // What the data plane would do, told in advance.
 pub mod explain;

@@ -11,8 +11,8 @@ use crate::config::{Config, Expiry, Fingerprint, Loaded};
 use crate::listen::{self, DataPlane, ListenError, Pulse, WorkerPanicked};
 use crate::metrics::Metrics;
 use crate::proxy::Shared;
-use crate::proxy::site::RoutingError;
 use crate::store::StoreVitals;
+use crate::upstream::SetupError;
 use crate::view::PurgeHealthView;
 pub(crate) use reload::tell_warnings;
 
@@ -69,7 +69,7 @@ pub enum StartError {
     Listen(#[from] ListenError),
     /// The sites cannot be routed.
     #[error("the sites cannot be routed")]
-    Routing(#[from] RoutingError),
+    Routing(#[from] SetupError),
     /// The admin address cannot be listened on.
     #[error("cannot listen on {address} for the admin API")]
     AdminBind {

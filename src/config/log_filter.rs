@@ -14,8 +14,8 @@ const AUDIT: &str = "audit";
 const ACCESS: &str = "access";
 
 /// The parts of the program that log.
-const PARTS: [&str; 10] =
-    ["admin", "app", "cdn", "cli", "config", "delivery", "demo", "listen", "proxy", "store"];
+const PARTS: [&str; 11] =
+    ["admin", "app", "cdn", "cli", "config", "delivery", "demo", "listen", "proxy", "store", "upstream"];
 
 /// Why a filter is refused.
 #[derive(Debug, thiserror::Error)]

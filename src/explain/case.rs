@@ -4,16 +4,14 @@ use crate::config::{Config, Mode, Site};
 use crate::guard::{Freshness, PurgedSite};
 use crate::http::head::Headers;
 use crate::metrics::Metrics;
-use crate::proxy::bound_auth;
+use crate::proxy::fields::KeyFields;
 use crate::proxy::host;
-use crate::proxy::key_fields::KeyFields;
 use crate::proxy::opt_in::{self, Caller, OptIn};
-use crate::proxy::roots::Roots;
-use crate::proxy::site::{Routing, RoutingError};
-use crate::proxy::upstream::Upstreams;
+use crate::proxy::routing::Routing;
 use crate::rewrite::{
     Asked, CdnType, Decision, Edge, Guard, Outcome, RequestFacts, public_location, rewrite,
 };
+use crate::upstream::{Roots, SetupError, Upstreams, bound_auth};
 use crate::view::PurgeHealthView;
 use http::{Method, StatusCode, Uri, header};
 use rustls::crypto::aws_lc_rs;
@@ -44,7 +42,7 @@ pub enum CaseError {
     Host(String),
     /// The proxy would not start.
     #[error("the configuration cannot be served")]
-    Routing(#[from] RoutingError),
+    Routing(#[from] SetupError),
     /// The TLS library refuses its own defaults.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),

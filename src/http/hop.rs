@@ -87,7 +87,7 @@ pub fn strip_response_but(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::fixture;
+    use crate::http::head::fixture;
 
     #[test]
     fn responses_lose_fixed_and_nominated_headers() {

@@ -7,3 +7,4 @@ pub mod head;
 pub mod hop;
 pub mod request_body;
 pub mod timer;
+pub mod tls;

@@ -4,7 +4,7 @@
 
 use super::worker::turned_away;
 use crate::config::Server;
-use crate::proxy::Descriptors;
+use crate::upstream::Descriptors;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What is open besides connections: the store, the log, admin calls, and calls to CDNs.

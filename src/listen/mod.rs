@@ -14,8 +14,8 @@ mod hpack;
 pub mod http1;
 mod http2;
 mod io;
-mod keeping;
 mod listeners;
+mod origins;
 pub mod proxy_protocol;
 mod pulse;
 mod socket;
@@ -25,15 +25,15 @@ mod worker;
 pub use pulse::Pulse;
 
 use crate::config::Config;
+use crate::http::tls::TlsError;
 use crate::proxy::Shared;
-use crate::proxy::site::RoutingError;
+use crate::upstream::SetupError;
 use listeners::Listeners;
 use std::io as std_io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tls::TlsError;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch::{Sender, channel};
 use worker::Starting;
@@ -55,7 +55,7 @@ pub enum ListenError {
     Tls(#[from] TlsError),
     /// The sites cannot be routed.
     #[error("the sites cannot be routed")]
-    Routing(#[from] RoutingError),
+    Routing(#[from] SetupError),
     /// The system gives no thread or event queue.
     #[error("cannot start a worker")]
     Worker(#[source] std_io::Error),
@@ -131,7 +131,7 @@ fn start(config: &Config, shared: Arc<Shared>, sharing: bool) -> Result<DataPlan
     let pulse = Arc::new(Pulse::new(Instant::now()));
     pulses.push(Arc::clone(&pulse));
     let keeping =
-        keeping::start(Arc::clone(&shared), pulse, stop.subscribe()).map_err(ListenError::Worker)?;
+        origins::start(Arc::clone(&shared), pulse, stop.subscribe()).map_err(ListenError::Worker)?;
     for result in starts.iter().take(count) {
         result.map_err(ListenError::Worker)?;
     }

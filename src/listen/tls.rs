@@ -2,90 +2,16 @@
 //! of both until better are loaded.
 
 use crate::config::{Certificate, Server};
+use crate::http::tls::{TlsError, chain, key, provider};
 use arc_swap::ArcSwap;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::crypto::aws_lc_rs;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{
-    ClientHello, NoClientAuth, ResolvesServerCert, VerifierBuilderError, WebPkiClientVerifier,
-};
+use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Why certificates cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// There are TLS listeners and no certificate.
-    #[error("there is no certificate for the TLS listeners")]
-    None,
-    /// A file cannot be read, or is not PEM.
-    #[error("cannot read {path}")]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: pem::Error,
-    },
-    /// The certificate file holds none.
-    #[error("there is no certificate in {path}")]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The certificate cannot be parsed.
-    #[error("the first certificate in {path} cannot be parsed")]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: webpki::Error,
-    },
-    /// The key is of no known kind, or not that of the certificate.
-    #[error("the key in {key} does not serve the certificate in {cert}")]
-    Key {
-        /// The certificate's file.
-        cert: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: rustls::Error,
-    },
-    /// The authorities for client certificates cannot be used.
-    #[error("the authorities in {path} cannot be used")]
-    ClientCa {
-        /// Their file.
-        path: PathBuf,
-        /// What is wrong with them.
-        #[source]
-        source: VerifierBuilderError,
-    },
-    /// One of the authorities cannot be used.
-    #[error("an authority in {path} cannot be used")]
-    Authority {
-        /// Its file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: rustls::Error,
-    },
-    /// The TLS configuration is refused.
-    #[error("TLS cannot be set up")]
-    Config(#[source] rustls::Error),
-}
-
-impl TlsError {
-    /// The key does not serve the certificate.
-    pub(crate) fn key(files: &Certificate, source: rustls::Error) -> Self {
-        Self::Key { cert: files.cert.clone(), key: files.key.clone(), source }
-    }
-}
 
 /// What TLS connections are served with now. Each keeps to its end what it began with.
 #[derive(Debug)]
@@ -193,30 +119,15 @@ fn certified(files: &Certificate) -> Result<(Arc<CertifiedKey>, Vec<String>), Tl
         leaf.valid_dns_names().map(str::to_ascii_lowercase).collect()
     };
     let key = CertifiedKey::from_der(chain, key(&files.key)?, &provider())
-        .map_err(|source| TlsError::key(files, source))?;
+        .map_err(|source| TlsError::key(&files.cert, &files.key, source))?;
     Ok((Arc::new(key), names))
-}
-
-/// The private key in a file.
-pub(crate) fn key(path: &PathBuf) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|source| TlsError::Pem { path: path.clone(), source })
-}
-
-/// The certificates in a file; at least one.
-pub(crate) fn chain(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|source| TlsError::Pem { path: path.clone(), source })?;
-    if chain.is_empty() { Err(TlsError::Empty { path: path.clone() }) } else { Ok(chain) }
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
     use std::path::Path;
 
     /// Writes a fresh self-signed certificate for `names`.

@@ -251,8 +251,7 @@ async fn sweep(hub: Rc<Hub>, pulse: Arc<Pulse>) {
             hub.worker.counters.limited(Limit::Write);
         }
         hub.connections.sweep(&routing.limits, &hub.worker.counters);
-        hub.worker.pool.sweep(routing.limits.origin_idle_timeout);
-        hub.worker.give_up_descriptors();
+        hub.worker.client.sweep(routing.limits.origin_idle_timeout);
         if hub.worker.open_connections() >= hub.worker.client_descriptors() {
             hub.connections.shed(CROWD);
         }

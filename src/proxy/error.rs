@@ -3,12 +3,9 @@
 //! A `Display` here says one thing and leaves its cause to `source`; the client is told [`Answer::public`],
 //! never a cause.
 
-use super::body::UploadError;
-use super::h1::{self, Cause};
 use crate::http::h1::encode::EncodeError;
-use crate::http::h2::ping::Lost;
 use crate::http::head::limits::HeadError;
-use crate::metrics::shard::OriginErrorKind;
+use crate::upstream::{Cause, ExchangeError, OriginError, SendError, UploadError};
 use http::{HeaderName, StatusCode};
 use std::io;
 
@@ -64,7 +61,7 @@ pub enum ProxyError {
         fault: UploadFault,
         /// What happened.
         #[source]
-        source: h1::Error,
+        source: ExchangeError,
     },
     /// The origin gave no usable response.
     #[error("the origin failed")]
@@ -82,44 +79,6 @@ pub enum UploadFault {
     TooLarge,
 }
 
-/// What went wrong on the way to an origin.
-#[derive(Debug, thiserror::Error)]
-pub enum OriginError {
-    /// The host name has no address.
-    #[error("its name does not resolve")]
-    Resolve(#[source] io::Error),
-    /// It has as many requests as it may have, and none ended in time.
-    #[error("it has no place for one more request")]
-    Full,
-    /// This process has no descriptor for one more connection, and got none in time.
-    #[error("there is no descriptor for one more connection")]
-    NoRoom(#[source] Option<io::Error>),
-    /// No address takes connections.
-    #[error("it takes no connection")]
-    Connect(#[source] io::Error),
-    /// No connection within the limit.
-    #[error("no connection in time")]
-    ConnectTimeout,
-    /// The TLS handshake failed.
-    #[error("the TLS handshake failed")]
-    Tls(#[source] io::Error),
-    /// It does not speak HTTP/2, which it should.
-    #[error("no HTTP/2 on the connection")]
-    Http2(#[source] Lost),
-    /// The connection ended before a response.
-    #[error("the connection ended before a response")]
-    Closed(#[source] h1::Error),
-    /// No response head within the limit.
-    #[error("no response in time")]
-    FirstByteTimeout,
-    /// Not HTTP, more of it than the limits allow, or HTTP that must not be passed on.
-    #[error("its response head is not acceptable")]
-    Head(#[source] h1::Error),
-    /// It switches to a protocol that was not asked for.
-    #[error("it switches to a protocol that was not asked for")]
-    OtherProtocol,
-}
-
 /// How an error looks from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -133,9 +92,19 @@ pub struct Answer {
     pub close: bool,
 }
 
+impl From<SendError> for ProxyError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Unsendable(error) => Self::Unsendable(error),
+            SendError::Upload(error) => Self::upload(error),
+            SendError::Origin(error) => Self::Origin(error),
+        }
+    }
+}
+
 impl ProxyError {
     /// The client's body failed, or was not of the length that it announced.
-    pub(super) fn upload(source: h1::Error) -> Self {
+    fn upload(source: ExchangeError) -> Self {
         let cause = match &source.cause {
             Cause::RequestBody(cause) => cause.downcast_ref(),
             _ => None,
@@ -192,63 +161,45 @@ impl ProxyError {
             Self::Upload { fault: UploadFault::Broken, .. } => {
                 client(StatusCode::BAD_REQUEST, "the request body cannot be read", true)
             }
-            Self::Origin(error) => error.answer(),
+            Self::Origin(error) => of_origin(error),
         }
     }
 }
 
-impl OriginError {
-    /// As a metric label.
-    pub fn kind(&self) -> OriginErrorKind {
-        match self {
-            Self::Full => OriginErrorKind::Full,
-            Self::NoRoom(_) => OriginErrorKind::NoRoom,
-            Self::Resolve(_) => OriginErrorKind::Dns,
-            Self::Connect(_) => OriginErrorKind::Connect,
-            Self::ConnectTimeout => OriginErrorKind::ConnectTimeout,
-            Self::Tls(_) => OriginErrorKind::Tls,
-            Self::Closed(_) => OriginErrorKind::Closed,
-            Self::FirstByteTimeout => OriginErrorKind::FirstByteTimeout,
-            Self::Head(_) | Self::Http2(_) | Self::OtherProtocol => OriginErrorKind::BadResponse,
+/// How a failure of an origin looks from outside.
+fn of_origin(error: &OriginError) -> Answer {
+    let bad_gateway =
+        |proxy_status, public| Answer { status: StatusCode::BAD_GATEWAY, proxy_status, public, close: false };
+    match error {
+        OriginError::Full => Answer {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            ..bad_gateway("connection_limit_reached", "the origin is busy")
+        },
+        OriginError::NoRoom(_) => Answer {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            ..bad_gateway("connection_limit_reached", "too many connections at a time")
+        },
+        OriginError::Resolve(_) => bad_gateway("dns_error", "the origin's name does not resolve"),
+        OriginError::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            bad_gateway("connection_refused", "the origin refuses connections")
         }
-    }
-
-    fn answer(&self) -> Answer {
-        let bad_gateway = |proxy_status, public| Answer {
-            status: StatusCode::BAD_GATEWAY,
-            proxy_status,
-            public,
-            close: false,
-        };
-        match self {
-            Self::Full => Answer {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                ..bad_gateway("connection_limit_reached", "the origin is busy")
-            },
-            Self::NoRoom(_) => Answer {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                ..bad_gateway("connection_limit_reached", "too many connections at a time")
-            },
-            Self::Resolve(_) => bad_gateway("dns_error", "the origin's name does not resolve"),
-            Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                bad_gateway("connection_refused", "the origin refuses connections")
-            }
-            Self::Connect(_) => bad_gateway("destination_ip_unroutable", "the origin cannot be reached"),
-            Self::ConnectTimeout => bad_gateway("connection_timeout", "the origin cannot be reached in time"),
-            Self::Tls(_) => bad_gateway("tls_protocol_error", "no secure connection to the origin"),
-            Self::Closed(_) => bad_gateway("connection_terminated", "the origin closed the connection"),
-            Self::FirstByteTimeout => Answer {
-                status: StatusCode::GATEWAY_TIMEOUT,
-                ..bad_gateway("http_response_timeout", "the origin did not answer in time")
-            },
-            Self::Head(h1::Error {
-                cause: Cause::Head(HeadError::TooLarge | HeadError::TooManyHeaders),
-                ..
-            }) => bad_gateway("http_response_header_section_size", "the origin's response head is too large"),
-            Self::Http2(_) => bad_gateway("http_protocol_error", "the origin does not speak HTTP/2"),
-            Self::Head(_) | Self::OtherProtocol => {
-                bad_gateway("http_protocol_error", "the origin's response is not usable")
-            }
+        OriginError::Connect(_) => bad_gateway("destination_ip_unroutable", "the origin cannot be reached"),
+        OriginError::ConnectTimeout => {
+            bad_gateway("connection_timeout", "the origin cannot be reached in time")
+        }
+        OriginError::Tls(_) => bad_gateway("tls_protocol_error", "no secure connection to the origin"),
+        OriginError::Closed(_) => bad_gateway("connection_terminated", "the origin closed the connection"),
+        OriginError::FirstByteTimeout => Answer {
+            status: StatusCode::GATEWAY_TIMEOUT,
+            ..bad_gateway("http_response_timeout", "the origin did not answer in time")
+        },
+        OriginError::Head(ExchangeError {
+            cause: Cause::Head(HeadError::TooLarge | HeadError::TooManyHeaders),
+            ..
+        }) => bad_gateway("http_response_header_section_size", "the origin's response head is too large"),
+        OriginError::Http2(_) => bad_gateway("http_protocol_error", "the origin does not speak HTTP/2"),
+        OriginError::Head(_) | OriginError::OtherProtocol => {
+            bad_gateway("http_protocol_error", "the origin's response is not usable")
         }
     }
 }
@@ -256,6 +207,8 @@ impl OriginError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::h2::ping::Lost;
+    use crate::upstream::Phase;
 
     #[test]
     fn statuses() {
@@ -268,8 +221,8 @@ mod tests {
         check(ProxyError::BadRequest("x"), 400, "http_request_error");
         check(ProxyError::Nominated(http::header::HOST), 400, "http_request_error");
         check(ProxyError::MethodNotAllowed, 405, "http_request_error");
-        let lost = |cause| h1::Error {
-            phase: h1::Phase::Head,
+        let lost = |cause| ExchangeError {
+            phase: Phase::Head,
             reused: false,
             body_consumed: false,
             response_started: false,

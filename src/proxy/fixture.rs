@@ -1,14 +1,12 @@
 //! Configurations and heads for tests.
 
-use super::roots::Roots;
-use super::site::Routing;
-use super::upstream::Upstreams;
+use super::routing::Routing;
 use crate::config::*;
-use crate::http::head::{Headers, RequestHead};
+pub use crate::http::head::fixture::{headers, lines, request};
 use crate::metrics::Metrics;
 use crate::rewrite::{CdnType, Dialect};
+use crate::upstream::{Roots, Upstreams};
 use crate::view::PurgeHealthView;
-use http::{HeaderName, HeaderValue, Version};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,21 +52,4 @@ pub fn cdn(name: &str, cdn: CdnType) -> Arc<Cdn> {
 /// The routing of a configuration.
 pub fn routing(config: &Config, health: &PurgeHealthView) -> Routing {
     Routing::compile(config, &Metrics::new(1), health, &Roots::default(), &Upstreams::default()).unwrap()
-}
-
-/// Fields of these lines.
-pub fn headers(lines: &[(&str, &str)]) -> Headers {
-    let name = |name: &str| HeaderName::from_bytes(name.as_bytes()).unwrap();
-    lines.iter().map(|(line, value)| (name(line), HeaderValue::from_str(value).unwrap())).collect()
-}
-
-/// The head of a request.
-pub fn request(version: Version, method: &str, target: &str, lines: &[(&str, &str)]) -> RequestHead {
-    let (method, uri) = (method.parse().unwrap(), target.parse().unwrap());
-    RequestHead { method, uri, version, headers: headers(lines) }
-}
-
-/// The lines of a head, in their order.
-pub fn lines(headers: &Headers) -> Vec<(&str, &str)> {
-    headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
 }

@@ -1,16 +1,16 @@
 //! A request from its head to the last byte of its response: what is known of it, counted once when it ends.
 
 use super::access::Noted;
-use super::body::DownloadError;
-use super::key_fields::Single;
+use super::fields::Single;
 use super::peer::{Peer, RequestId};
-use super::site::Site;
+use super::routing::Site;
 use super::worker::{Snapshot, Worker};
 use crate::base::with_causes;
 use crate::guard::in_flight::{Response, Ticket, Waiting};
 use crate::http::head::RequestHead;
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
 use crate::rewrite::{CdnTypes, Decision, DecisionCache, Dialect, Outcome, Provenance, Reason};
+use crate::upstream::DownloadError;
 use http::StatusCode;
 use std::cell::RefMut;
 use std::fmt;

@@ -2,10 +2,10 @@
 //! The connection's own parser has seen to the framing; this sees to method, target, host and codings.
 
 use super::error::ProxyError;
-use super::key_fields::{KeyFields, Single};
+use super::fields::{KeyFields, Single};
 use super::{host, target};
 use crate::config::Limits;
-use crate::http::head::RequestHead;
+use crate::http::head::{RequestHead, origin_form};
 use http::{HeaderValue, Method, Version};
 use std::borrow::Cow;
 
@@ -29,7 +29,7 @@ pub fn check<'h>(
 }
 
 fn asked_for(head: &RequestHead, limits: &Limits) -> Result<(), ProxyError> {
-    if target::sent(&head.uri).len() > limits.target_bytes {
+    if origin_form(&head.uri).len() > limits.target_bytes {
         return Err(ProxyError::TargetTooLong);
     }
     target::check(&head.method, &head.uri)

@@ -2,7 +2,7 @@
 //! response that is still to be decided on: nothing of what the shim does to that is done to them.
 
 use super::opt_in::OptIn;
-use super::site::Site;
+use super::routing::Site;
 use crate::http::head::{Known, ResponseHead};
 use crate::http::hop;
 use crate::rewrite::Dialect;
@@ -32,31 +32,24 @@ impl Interim {
 /// Where the interim responses to one request go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relay<'a> {
-    /// None where the client cannot read any.
-    to: Option<&'a Interim>,
+    to: &'a Interim,
     site: &'a Site,
     /// Whether the final response will be rewritten.
     rewrites: bool,
 }
 
 impl<'a> Relay<'a> {
-    pub(super) fn new(to: Option<&'a Interim>, site: &'a Site, rewrites: bool) -> Self {
+    pub(super) fn new(to: &'a Interim, site: &'a Site, rewrites: bool) -> Self {
         Self { to, site, rewrites }
-    }
-
-    /// Whether anybody wants them.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.to.is_some()
     }
 
     /// Hands on what has arrived, without what ends at this hop, and without framing, which none of them has (RFC 9110 §8.6,
     /// RFC 9112 §6.1).
     pub(super) fn hand_on(&self, arrived: Vec<ResponseHead>) {
-        let Some(to) = self.to else { return };
         for mut head in arrived {
             hop::strip_response(&mut head.headers, |name| tells_of_caching(self.site, name));
             head.headers.retain(|line| line.known() != Known::ContentLength && !self.withholds(line.name()));
-            to.put(head);
+            self.to.put(head);
         }
     }
 
@@ -100,8 +93,7 @@ mod tests {
         site.cdns = vec![fixture::cdn("varnish", CdnType::Varnish)];
         let routing = fixture::routing(&fixture::config(vec![site]), &PurgeHealthView::default());
         let interim = Interim::default();
-        let relay = Relay::new(Some(&interim), &routing.sites()[0], rewrites);
-        assert!(relay.is_wanted());
+        let relay = Relay::new(&interim, &routing.sites()[0], rewrites);
         let mut head = ResponseHead::new(StatusCode::EARLY_HINTS);
         head.headers = fixture::headers(fields);
         relay.hand_on(vec![head]);
@@ -146,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_cdn_that_takes_a_hint_for_the_answer_gets_none() {
-        use super::super::key_fields::KeyFields;
+        use super::super::fields::KeyFields;
         use super::super::opt_in::{self, Caller};
         let check = |cdns: &[CdnType], lines: &[(&str, &str)], expected: bool| {
             let mut site = fixture::site("www", &["www.example.com"]);
@@ -169,14 +161,5 @@ mod tests {
         // It may be either.
         check(&both, &from("other")[..1], false);
         check(&both, &[], true);
-    }
-
-    #[test]
-    fn who_cannot_read_any_gets_none() {
-        let site = fixture::site("www", &["www.example.com"]);
-        let routing = fixture::routing(&fixture::config(vec![site]), &PurgeHealthView::default());
-        let relay = Relay::new(None, &routing.sites()[0], false);
-        assert!(!relay.is_wanted());
-        relay.hand_on(vec![ResponseHead::new(StatusCode::EARLY_HINTS)]);
     }
 }

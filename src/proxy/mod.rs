@@ -2,36 +2,23 @@
 
 pub mod access;
 pub mod body;
-pub mod bound_auth;
 pub mod edge;
 pub mod error;
+pub mod fields;
 pub mod flight;
 pub mod forward;
-pub mod h1;
-pub mod h2;
 pub mod host;
 pub mod inbound;
 pub mod interim;
-pub mod key_fields;
-pub mod metered;
 pub mod opt_in;
 pub mod own_name;
 pub mod peer;
-pub mod pool;
-pub mod roots;
-pub mod site;
+pub mod routing;
 pub mod target;
-pub mod upstream;
 
-mod connect;
-mod descriptors;
-mod exchange;
-mod keeper;
-mod origin;
 mod peer_lines;
 mod respond;
 mod stamp;
-mod stream;
 mod trailers;
 mod untagged;
 mod upgrade;
@@ -41,26 +28,21 @@ mod worker;
 pub(crate) mod fixture;
 
 use crate::http::request_body::RequestBody;
-pub use descriptors::Descriptors;
-pub use exchange::OriginBody;
 pub use interim::Interim;
-pub use keeper::Keeper;
-pub use upgrade::Tunnel;
 pub use worker::{Shared, Snapshot, Worker};
 
 use crate::config::Mode;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::shard::Limit;
-use body::{ResponseBody, Upload};
+use crate::upstream::{self, Destination, InterimSink, OriginBody, Outgoing, Upload, bound_auth};
+use body::ResponseBody;
 use error::ProxyError;
+use fields::{KeyFields, Single};
 use flight::Flight;
 use forward::Forwarding;
 use http::{Method, Version};
 use interim::Relay;
-use key_fields::{KeyFields, Single};
-use metered::Metered;
 use opt_in::Caller;
-use origin::Outgoing;
 use peer::Peer;
 use std::rc::Rc;
 use trailers::ToClient;
@@ -109,7 +91,7 @@ async fn exchange(
     key_fields: &KeyFields<'_>,
     (body, early): (RequestBody, &Interim),
     flight: &mut Flight,
-) -> Result<(ResponseHead, OriginBody), ProxyError> {
+) -> Result<(ResponseHead, (OriginBody, Option<Box<ToClient>>)), ProxyError> {
     let routing = flight.routing();
     if worker.is_full(routing.limits.requests_in_flight) {
         worker.counters.limited(Limit::Requests);
@@ -118,7 +100,7 @@ async fn exchange(
 
     // Which site is it for?
     let host = inbound::check(head, key_fields, &routing.limits)?;
-    let site = site::of(&routing, &host)?;
+    let site = routing.site_of(&host)?;
     flight.enter(site);
     let site = routing.site(site);
 
@@ -145,23 +127,25 @@ async fn exchange(
     };
     let fields = forward::fields(head, key_fields, forwarding)?;
     let limits = site.limits(&routing.limits, head.uri.path());
-    let body = Metered::new(body, limits);
-    let body = Upload::new(body, &worker.clock, limits.body_timeout, fields.nominated());
+    let body = Upload::new(body, &worker.clock, limits, (fields.nominated(), trailers::to_origin));
     let binds = key_fields.authorization && bound_auth::is_in_request(&head.headers);
     let takes_interim = !is_old && interim::are_understood(site, &opt_in);
-    let relay = Relay::new(takes_interim.then_some(early), site, rewrites);
-    let (since, upgrade) = (flight.started, forwarding.upgrade);
-    let mut request = Outgoing { head, fields, body, since, upgrade, binds, relay };
-    let (mut response, mut body) = origin::send(worker, limits, site, &mut request).await?;
+    let relay = Relay::new(early, site, rewrites);
+    let sink: &InterimSink<'_> = &|arrived| relay.hand_on(arrived);
+    let (since, upgrade, interim) = (flight.started, forwarding.upgrade, takes_interim.then_some(sink));
+    let mut request = Outgoing { head, fields, body, since, upgrade, binds, interim };
+    let counters = site.metrics.shard(worker.index());
+    let destination = Destination { site: &site.name, origins: &site.origins, limits, counters };
+    let (mut response, body) = upstream::send(&worker.client, destination, &mut request).await?;
 
     // And back. Who speaks HTTP/2 takes trailers, whether it says so or not.
     let takes_trailers = forwarding.takes_trailers || head.version == Version::HTTP_2;
     let nominated = respond::head(&mut response, forwarding.upgrade, takes_trailers, site);
-    if takes_trailers {
-        let trailers = ToClient::new(nominated, rewrites);
+    let trailers = takes_trailers.then(|| ToClient::new(nominated, rewrites));
+    if let Some(trailers) = &trailers {
         trailers.announce(site, head.version, &mut response);
-        body.trailers = body.may_have_trailers().then(|| Box::new(trailers));
     }
+    let trailers = trailers.filter(|_| body.may_have_trailers()).map(Box::new);
     let facts = respond::facts(head, (key_fields, binds), &host, flight.trusted, response.status);
     respond::locate(&mut response, site, facts);
     flight.status = Some(response.status);
@@ -175,5 +159,5 @@ async fn exchange(
         Ok(edge) => respond::rewrite(site, edge, facts, &mut response, flight),
         Err(reason) => respond::untouched(reason),
     };
-    Ok((response, body))
+    Ok((response, (body, trailers)))
 }

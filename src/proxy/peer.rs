@@ -1,6 +1,6 @@
 //! Who sent a request, and the name by which it is followed through logs and origins.
 
-use super::key_fields::Single;
+use super::fields::Single;
 use super::peer_lines::PeerLines;
 use crate::http::head::{Known, Line};
 use http::{HeaderName, HeaderValue};
@@ -129,8 +129,8 @@ fn is_id(id: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::fields::KeyFields;
     use crate::proxy::fixture;
-    use crate::proxy::key_fields::KeyFields;
 
     #[test]
     fn lines_are_of_the_host_that_is_asked_for() {

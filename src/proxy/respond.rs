@@ -1,17 +1,18 @@
 //! The response head on its way out, and the one place where an error becomes a response.
 
 use super::body::ResponseBody;
-use super::error::{OriginError, ProxyError};
+use super::error::ProxyError;
+use super::fields::KeyFields;
 use super::flight::Flight;
 use super::interim::tells_of_caching;
-use super::key_fields::KeyFields;
-use super::site::Site;
+use super::routing::Site;
 use super::stamp;
 use crate::base::with_causes;
 use crate::config::Mode;
 use crate::http::head::{Headers, Known, RequestHead, ResponseHead};
 use crate::http::hop;
 use crate::rewrite::{self, Asked, Decision, Edge, Guard, Outcome, Reason, RequestFacts};
+use crate::upstream::OriginError;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 

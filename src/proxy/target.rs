@@ -2,6 +2,7 @@
 //! everything is decided on it and its origin gets it. Both versions of HTTP are held to the same rule.
 
 use super::error::ProxyError;
+use crate::http::head::origin_form;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
@@ -34,16 +35,11 @@ pub(super) fn check(method: &Method, uri: &Uri) -> Result<(), ProxyError> {
         None | Some("http" | "https") => {}
         Some(_) => return Err(ProxyError::BadRequest("the target is not of http or https")),
     }
-    match sent(uri).as_bytes() {
+    match origin_form(uri).as_bytes() {
         b"*" if *method == Method::OPTIONS => Ok(()),
         [b'/', ..] => Ok(()),
         _ => Err(ProxyError::BadRequest("the target is no path")),
     }
-}
-
-/// The target for the origin: without scheme and authority, since a request never chooses its origin.
-pub fn sent(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
 #[cfg(test)]
@@ -55,7 +51,7 @@ mod tests {
     /// What the origin gets of a target of HTTP/1.1, or nothing where it is refused.
     fn http1(method: &Method, target: &str) -> Option<String> {
         let uri = of_http1(method, Bytes::copy_from_slice(target.as_bytes()))?;
-        check(method, &uri).ok().map(|()| sent(&uri).to_owned())
+        check(method, &uri).ok().map(|()| origin_form(&uri).to_owned())
     }
 
     /// The same of a `:path` that has no fragment, as the library reads it.
@@ -66,7 +62,7 @@ mod tests {
         parts.path_and_query =
             Some(PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(path.as_bytes())).ok()?);
         let uri = Uri::from_parts(parts).ok()?;
-        check(method, &uri).ok().map(|()| sent(&uri).to_owned())
+        check(method, &uri).ok().map(|()| origin_form(&uri).to_owned())
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! mean something in a head, to us or to whoever merges the two against §6.5.1, goes no further in a trailer section.
 
 use super::interim::tells_of_caching;
-use super::site::Site;
+use super::routing::Site;
 use crate::http::head::{Known, ResponseHead};
 use crate::http::hop;
 use crate::rewrite::Dialect;

@@ -2,10 +2,10 @@
 //! not believed. Only their URL, or a purge of everything, removes their copies: so the control plane is told until when there may
 //! be any, and a purge that comes while one is on its way purges again. Nothing of such a response changes.
 
+use super::fields::{KeyFields, Single};
 use super::flight::Flight;
-use super::key_fields::{KeyFields, Single};
 use super::opt_in::OptIn;
-use super::site::Site;
+use super::routing::Site;
 use crate::config::Mode;
 use crate::http::head::ResponseHead;
 use crate::rewrite::{CdnType, CdnTypes, Lifetime};

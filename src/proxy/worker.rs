@@ -1,11 +1,7 @@
 //! What one worker thread has to itself: nothing here is locked, and nothing of it is shared with other workers
 //! but the immutable routing.
 
-use super::descriptors::{Counted, Descriptors};
-use super::pool::Pool;
-use super::roots::Roots;
-use super::site::{Routing, RoutingError};
-use super::upstream::Upstreams;
+use super::routing::Routing;
 use crate::config::Config;
 use crate::guard::in_flight::InFlight;
 use crate::guard::{self, Inbox};
@@ -15,24 +11,22 @@ use crate::http::timer::Clock;
 use crate::metrics::Metrics;
 use crate::metrics::shard::WorkerShard;
 use crate::rewrite::{DecisionCache, Keys};
+use crate::upstream::{Client, Descriptors, OriginMonitor, Roots, SetupError, Upstreams};
 use crate::view::{OriginsView, PurgeHealthView};
 use arc_swap::{ArcSwap, Cache};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Idle connections to origins that one tick gives up, at most.
-const AT_ONCE: u64 = 16;
-
 /// What all workers share, and a reload replaces.
 #[derive(Debug)]
 pub struct Shared {
     routing: Arc<ArcSwap<Routing>>,
-    pub(super) metrics: Arc<Metrics>,
+    metrics: Arc<Metrics>,
     health: Arc<PurgeHealthView>,
-    pub(super) origins: Arc<OriginsView>,
+    origins: Arc<OriginsView>,
     roots: Roots,
     upstreams: Upstreams,
     descriptors: Arc<Descriptors>,
@@ -44,7 +38,7 @@ impl Shared {
         config: &Config,
         metrics: Arc<Metrics>,
         health: Arc<PurgeHealthView>,
-    ) -> Result<Arc<Self>, RoutingError> {
+    ) -> Result<Arc<Self>, SetupError> {
         Self::with_roots(config, metrics, health, Roots::default())
     }
 
@@ -54,7 +48,7 @@ impl Shared {
         metrics: Arc<Metrics>,
         health: Arc<PurgeHealthView>,
         roots: Roots,
-    ) -> Result<Arc<Self>, RoutingError> {
+    ) -> Result<Arc<Self>, SetupError> {
         let upstreams = Upstreams::default();
         let routing = Routing::compile(config, &metrics, &health, &roots, &upstreams)?;
         let routing = Arc::new(ArcSwap::from_pointee(routing));
@@ -72,13 +66,15 @@ impl Shared {
         &self.descriptors
     }
 
-    /// The routing as it is now.
-    pub(super) fn routing(&self) -> Arc<Routing> {
-        self.routing.load_full()
+    /// Lets `monitor` do what is due at `now`.
+    pub fn monitor_origins(&self, monitor: &mut OriginMonitor, now: Instant) {
+        let routing = self.routing.load();
+        let origins = routing.origins();
+        monitor.run(origins, &routing.limits, now, (&self.metrics, &self.origins));
     }
 
     /// Compiles a configuration, which changes nothing yet.
-    pub fn compile(&self, config: &Config) -> Result<Routing, RoutingError> {
+    pub fn compile(&self, config: &Config) -> Result<Routing, SetupError> {
         Routing::compile(config, &self.metrics, &self.health, &self.roots, &self.upstreams)
     }
 
@@ -125,8 +121,8 @@ pub struct Worker {
     routing: RefCell<Newest>,
     /// Its clock.
     pub clock: Rc<Clock>,
-    /// Its idle origin connections.
-    pub pool: Pool,
+    /// Its client of the origins.
+    pub client: Rc<Client>,
     /// Its spare buffers.
     pub scratch: Scratch,
     /// Its heads that became maps.
@@ -142,8 +138,6 @@ pub struct Worker {
     /// Its connection counters.
     pub counters: Arc<WorkerShard>,
     descriptors: Arc<Descriptors>,
-    /// Of those who wanted a connection to an origin: how many it has heard of.
-    heard: Cell<u64>,
 }
 
 impl Worker {
@@ -151,13 +145,13 @@ impl Worker {
     pub fn new(index: usize, shared: &Shared) -> Rc<Self> {
         let mut cache = Cache::new(Arc::clone(&shared.routing));
         let snapshot = Snapshot::of(cache.load());
-        let clock = Clock::new(Instant::now());
+        let (clock, scratch) = (Clock::new(Instant::now()), Scratch::default());
         Rc::new(Self {
             index,
             routing: RefCell::new(Newest { cache, snapshot }),
-            pool: Pool::new(&clock),
+            client: Client::new(index, &clock, &scratch, &shared.metrics, &shared.descriptors),
             clock,
-            scratch: Scratch::default(),
+            scratch,
             maps: RefCell::default(),
             in_flight: Rc::default(),
             unknown: Rc::new(Keys::unknown()),
@@ -166,7 +160,6 @@ impl Worker {
             metrics: Arc::clone(&shared.metrics),
             counters: shared.metrics.worker(index),
             descriptors: Arc::clone(&shared.descriptors),
-            heard: Cell::default(),
         })
     }
 
@@ -188,30 +181,6 @@ impl Worker {
     /// How many connections of clients all workers together may have, for the sake of descriptors.
     pub fn client_descriptors(&self) -> u64 {
         self.descriptors.clients()
-    }
-
-    /// A descriptor for one more connection to an origin, if all workers together have one left. An idle connection of this
-    /// worker gives its own.
-    pub(super) fn origin_descriptor(&self) -> Option<Counted> {
-        let has_room = || self.metrics.origin_connections() < self.descriptors.origins();
-        if !has_room() {
-            self.pool.close_oldest();
-        }
-        has_room().then(|| Counted::one_more(&self.counters))
-    }
-
-    /// Asks the other workers to do without their idle connections, at their next tick.
-    pub(super) fn want_descriptor(&self) {
-        self.descriptors.want();
-    }
-
-    /// Closes idle connections to origins where others wait for descriptors: one for each, but not all at once.
-    pub fn give_up_descriptors(&self) {
-        let wanted = self.descriptors.wanted();
-        let waiting = wanted.wrapping_sub(self.heard.replace(wanted));
-        for _ in 0..waiting.min(AT_ONCE) {
-            self.pool.close_oldest();
-        }
     }
 
     /// Whether more requests are being answered than `limit` allows. A worker within its own share does not look at

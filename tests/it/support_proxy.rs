@@ -9,8 +9,8 @@ use origin_shim::config::{
 use origin_shim::listen::{self, DataPlane};
 use origin_shim::metrics::Metrics;
 use origin_shim::proxy::Shared;
-use origin_shim::proxy::roots::Roots;
 use origin_shim::rewrite::{CdnType, Dialect};
+use origin_shim::upstream::Roots;
 use origin_shim::view::PurgeHealthView;
 use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Read, Write};

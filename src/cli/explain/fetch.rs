@@ -2,9 +2,9 @@
 
 use crate::config::{Limits, OriginHost, OriginProtocol, OriginTls, OriginUrl, Site};
 use crate::http::head::Headers;
-use crate::listen::tls::TlsError;
+use crate::http::tls::TlsError;
 use crate::proxy::opt_in::{CDN_TYPE, OPT_IN, SECRET};
-use crate::proxy::roots::{Roots, with_http2};
+use crate::upstream::{Roots, with_http2};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 
 /// What to ask for.

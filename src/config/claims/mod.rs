@@ -1,4 +1,4 @@
-//! Whose a host is, and whose a tag. Requests (`proxy/site.rs`) and purges (`purge/check.rs`) ask the same table, so that nobody
+//! Whose a host is, and whose a tag. Requests (`proxy/routing.rs`) and purges (`purge/check.rs`) ask the same table, so that nobody
 //! can purge what another site serves.
 
 use super::Site;

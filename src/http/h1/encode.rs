@@ -140,7 +140,7 @@ pub const BODY_END: &[u8] = b"0\r\n\r\n";
 mod tests {
     use super::*;
     use crate::http::head::FieldLine;
-    use crate::proxy::fixture;
+    use crate::http::head::fixture;
 
     fn encode(
         method: &Method,

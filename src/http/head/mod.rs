@@ -9,12 +9,16 @@ pub mod line;
 pub mod line_cache;
 pub mod map_cache;
 
+#[cfg(test)]
+pub(crate) mod fixture;
+
 pub use known::Known;
 pub use line::{FieldLine, Line};
 pub use line_cache::{Beginning, LineCache};
 pub use map_cache::MapCache;
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use std::rc::Rc;
 
@@ -54,6 +58,12 @@ impl From<http::request::Parts> for RequestHead {
         let http::request::Parts { method, uri, version, headers, .. } = parts;
         Self { method, uri, version, headers: headers.into() }
     }
+}
+
+/// The target of a request as its origin gets it (RFC 9112 §3.2.1): without scheme and authority, since a request never
+/// chooses its origin.
+pub fn origin_form(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
 /// Field lines in their order. A line that is kept elsewhere, because it comes again and again, is shared with there.

@@ -86,7 +86,7 @@ impl Body for Incoming {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::fixture;
+    use crate::http::head::fixture;
 
     #[test]
     fn crumbs_become_one_cookie() {

@@ -34,7 +34,7 @@ pub(super) fn interim(head: ResponseHead) -> Response<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::fixture;
+    use crate::http::head::fixture;
     use http::StatusCode;
 
     #[track_caller]

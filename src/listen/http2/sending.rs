@@ -2,7 +2,8 @@
 
 use crate::http::h2::window::poll_room;
 use crate::http::timer::Patience;
-use crate::proxy::body::{DownloadError, ResponseBody};
+use crate::proxy::body::ResponseBody;
+use crate::upstream::DownloadError;
 use ::h2::{Reason, SendStream};
 use bytes::Bytes;
 use http_body::{Body, Frame};

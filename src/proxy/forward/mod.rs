@@ -2,13 +2,14 @@
 //! go from the client's head to the wire as they are; nothing is rebuilt.
 
 use super::error::ProxyError;
-use super::key_fields::KeyFields;
+use super::fields::KeyFields;
 use super::own_name::OwnName;
 use super::peer::{Peer, RequestId};
 use super::peer_lines::PeerLines;
 use super::trailers;
 use crate::http::head::{FieldLine, Headers, Known, Line, RequestHead};
 use crate::http::hop;
+use crate::upstream;
 use http::{HeaderName, HeaderValue, Method, Version, header};
 use std::rc::Rc;
 
@@ -135,9 +136,8 @@ pub fn fields<'a>(
     })
 }
 
-impl Fields<'_> {
-    /// The fields for an origin that is to see this `Host`, or that of the request.
-    pub fn iter<'f>(&'f self, host: Option<&'f FieldLine>) -> impl Iterator<Item = Line<'f>> {
+impl upstream::Fields for Fields<'_> {
+    fn lines<'f>(&'f self, host: Option<&'f FieldLine>) -> impl Iterator<Item = Line<'f>> {
         let host = host.map_or_else(|| self.peer.host(), FieldLine::line);
         let clients = self.client.lines().filter(|line| self.passes(line)).map(FieldLine::line);
         let has_trailers = self.request.takes_trailers || self.trailer.is_some();
@@ -145,7 +145,9 @@ impl Fields<'_> {
         let ours = ours.iter().filter_map(|known| self.ours(*known));
         std::iter::once(host).chain(clients).chain(ours)
     }
+}
 
+impl Fields<'_> {
     /// What `Connection` nominates, which ends here wherever in the message it is.
     pub fn nominated(&self) -> &[HeaderName] {
         &self.nominated

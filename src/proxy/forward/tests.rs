@@ -1,5 +1,6 @@
 use super::*;
 use crate::proxy::{fixture, opt_in};
+use crate::upstream::Fields as _;
 use crate::view::Installation;
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ impl Case {
             own_name: &OwnName::new(Some("us"), &Arc::new(Installation::new(0))),
         };
         let fields = fields(&head, &KeyFields::of(&head.headers), forwarding)?;
-        Ok(fields.iter(None).map(|line| (line.name.clone(), line.value().into_owned())).collect())
+        Ok(fields.lines(None).map(|line| (line.name.clone(), line.value().into_owned())).collect())
     }
 
     /// Forwards `lines`, and expects these besides what is always set.
@@ -336,7 +337,7 @@ fn the_origin_may_be_told_another_host() {
     let fields = fields(&head, &KeyFields::of(&head.headers), forwarding).unwrap();
     let hosts = |host| -> Vec<HeaderValue> {
         let fields =
-            fields.iter(host).filter(|line| matches!(line.name.as_str(), "host" | "x-forwarded-host"));
+            fields.lines(host).filter(|line| matches!(line.name.as_str(), "host" | "x-forwarded-host"));
         fields.map(|line| line.value().into_owned()).collect()
     };
     assert_eq!(hosts(None), ["www.example.com", "www.example.com"]);

@@ -1,14 +1,14 @@
 //! May this response be rewritten, and for which CDN? Pure: headers and an address in, a verdict out.
 
 use super::edge::Edges;
-use super::key_fields::{KeyFields, Single};
+use super::fields::{KeyFields, Single};
 use super::peer::Peer;
-use super::site::{Site, SiteTrust};
+use super::routing::{Site, SiteTrust};
+use crate::base::digest;
 use crate::config::Mode;
 use crate::rewrite::facts::Trace;
 use crate::rewrite::{CdnType, Conditional, Edge, Reason};
 use http::{HeaderName, HeaderValue, Method};
-use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 
@@ -73,11 +73,6 @@ pub fn decide<'a>(site: &'a Site, caller: Caller, request: &KeyFields<'_>) -> Op
     }
     let edge = if off { Err(Reason::ModeOff) } else { identify(&site.edges, request).ok_or(Reason::NoCdn) };
     OptIn { believed: true, edge }
-}
-
-/// The digest by which secrets are compared.
-pub fn digest(secret: &[u8]) -> [u8; 32] {
-    Sha256::digest(secret).into()
 }
 
 fn trusts(trust: &SiteTrust, caller: Caller, request: &KeyFields<'_>) -> bool {

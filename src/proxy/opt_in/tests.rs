@@ -2,7 +2,7 @@ use super::*;
 use crate::config::{Trust, secret::Secret};
 use crate::http::head::Headers;
 use crate::proxy::fixture;
-use crate::proxy::site::Routing;
+use crate::proxy::routing::Routing;
 use crate::view::PurgeHealthView;
 use CdnType::*;
 

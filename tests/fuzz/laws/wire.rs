@@ -10,7 +10,7 @@ use origin_shim::http::head::limits::{HeadError, HeadLimits};
 use origin_shim::listen::frames::Allowance;
 use origin_shim::listen::http1::request::{self, Reader, Request};
 use origin_shim::listen::proxy_protocol;
-use origin_shim::proxy::h1::head::{Head, HeadReader};
+use origin_shim::upstream::h1::head::{Head, HeadReader};
 use std::time::Instant;
 
 /// The first byte chooses the method and the size of the pieces; the rest is what an origin sends.

@@ -9,7 +9,7 @@ use origin_shim::config::Mode;
 use origin_shim::guard::in_flight::{InFlight, Response, Waiting};
 use origin_shim::http::head::Headers;
 use origin_shim::http::hop;
-use origin_shim::proxy::key_fields::KeyFields;
+use origin_shim::proxy::fields::KeyFields;
 use origin_shim::proxy::opt_in::{self, Caller};
 use origin_shim::rewrite::{
     Asked, CdnType, Decision, DecisionCache, Guard, Outcome, Provenance, Purged, RequestFacts, rewrite,

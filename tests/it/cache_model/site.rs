@@ -4,7 +4,7 @@ use super::habits::{self, Habits};
 use origin_shim::config::{Config, Mode, Site};
 use origin_shim::metrics::Metrics;
 use origin_shim::proxy::Shared;
-use origin_shim::proxy::site::{self, Routing};
+use origin_shim::proxy::routing::Routing;
 use origin_shim::rewrite::CdnType;
 use origin_shim::view::PurgeHealthView;
 use std::cell::RefCell;
@@ -155,7 +155,7 @@ impl Compiled {
     }
 
     /// The site as the request path has it.
-    pub fn site(&self) -> &site::Site {
+    pub fn site(&self) -> &origin_shim::proxy::routing::Site {
         self.routing.site(0)
     }
 

@@ -6,7 +6,7 @@ use http::{Request, Version};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use origin_shim::config::{Certificate, Config};
-use origin_shim::proxy::roots::Roots;
+use origin_shim::upstream::Roots;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};

@@ -1,0 +1,76 @@
+//! What a worker needs to talk to origins: its connections, its buffers, its clock and its share of the descriptors.
+//! Nothing here is locked.
+
+use super::descriptors::{Counted, Descriptors};
+use super::pool::Pool;
+use crate::http::h1::scratch::Scratch;
+use crate::http::timer::Clock;
+use crate::metrics::Metrics;
+use crate::metrics::shard::WorkerShard;
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The number of idle connections that one tick closes for the sake of other workers, at most.
+const AT_ONCE: u64 = 16;
+
+/// The client of all origins, one per worker.
+#[derive(Debug)]
+pub struct Client {
+    pub(super) clock: Rc<Clock>,
+    pub(super) pool: Pool,
+    pub(super) scratch: Scratch,
+    metrics: Arc<Metrics>,
+    counters: Arc<WorkerShard>,
+    descriptors: Arc<Descriptors>,
+    /// How many of the requests for descriptors this worker has noticed so far.
+    noticed: Cell<u64>,
+}
+
+impl Client {
+    /// The client of the worker with this number.
+    pub fn new(
+        worker: usize,
+        clock: &Rc<Clock>,
+        scratch: &Scratch,
+        metrics: &Arc<Metrics>,
+        descriptors: &Arc<Descriptors>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            clock: Rc::clone(clock),
+            pool: Pool::new(clock),
+            scratch: scratch.clone(),
+            metrics: Arc::clone(metrics),
+            counters: metrics.worker(worker),
+            descriptors: Arc::clone(descriptors),
+            noticed: Cell::default(),
+        })
+    }
+
+    /// A descriptor for one more connection, if all workers together have one left. Otherwise an idle connection of this
+    /// worker is closed for it.
+    pub(super) fn descriptor(&self) -> Option<Counted> {
+        let has_room = || self.metrics.origin_connections() < self.descriptors.origins();
+        if !has_room() {
+            self.pool.close_oldest();
+        }
+        has_room().then(|| Counted::one_more(&self.counters))
+    }
+
+    /// Asks the other workers to close an idle connection at their next tick.
+    pub(super) fn want_descriptor(&self) {
+        self.descriptors.want();
+    }
+
+    /// Closes connections that have been idle for `max_idle`, and those that other workers need the descriptors of: one
+    /// for each request, but not all at once. To be called at each tick.
+    pub fn sweep(&self, max_idle: Duration) {
+        self.pool.sweep(max_idle);
+        let wanted = self.descriptors.wanted();
+        let waiting = wanted.wrapping_sub(self.noticed.replace(wanted));
+        for _ in 0..waiting.min(AT_ONCE) {
+            self.pool.close_oldest();
+        }
+    }
+}

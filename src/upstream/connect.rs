@@ -1,0 +1,165 @@
+//! Connections to origins: address, TCP, TLS, and the version of HTTP.
+
+use super::address::{self, Address};
+use super::client::Client;
+use super::connection::{Connection, Route};
+use super::descriptors::{self, Counted};
+use super::error::OriginError;
+use super::origin::{Origin, OriginTls};
+use super::stream::Stream;
+use super::{h1, h2};
+use crate::config::{Limits, OriginProtocol};
+use crate::http::head::limits::HeadLimits;
+use crate::metrics::shard::SiteShard;
+use crate::telemetry::Sparse;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// Between two looks whether there is a descriptor.
+const AGAIN: Duration = Duration::from_millis(20);
+
+static NO_ROOM: Sparse = Sparse::new();
+
+/// A connection for a request for which none is free. One that is made for HTTP/2 is for those who wait meanwhile, too:
+/// each new connection is waited for by all, so that a burst needs a few and not one for each request.
+pub(super) async fn connect(
+    client: &Client,
+    limits: &Limits,
+    counters: &SiteShard,
+    origin: &Origin,
+    protocol: OriginProtocol,
+    but: Option<&Address>,
+) -> Result<(Connection, Route), OriginError> {
+    let id = origin.upstream.id;
+    if protocol == OriginProtocol::Http1 || client.pool.prefers_http1(id) {
+        return make(client, limits, counters, origin, protocol, but).await;
+    }
+    let turn = tokio::time::timeout(limits.origin_connect_timeout, client.pool.turn(id).acquire_owned());
+    let _turn = turn.await.map_err(|_| OriginError::ConnectTimeout)?;
+    match client.pool.share(id, but) {
+        Some((connection, route)) => Ok((Connection::Http2(connection), route)),
+        None => make(client, limits, counters, origin, protocol, but).await,
+    }
+}
+
+/// Connects to the first address of `origin` that takes a connection within the limit; to `but` only if it has no other.
+/// Each gets an equal share of the time that is left, so that one that swallows packets does not use up that of the next.
+async fn make(
+    client: &Client,
+    limits: &Limits,
+    counters: &SiteShard,
+    origin: &Origin,
+    protocol: OriginProtocol,
+    but: Option<&Address>,
+) -> Result<(Connection, Route), OriginError> {
+    let mut counted = Some(descriptor(client, limits.origin_connect_timeout).await?);
+    // The time for a descriptor is not that of the addresses.
+    let started = Instant::now();
+    let mut all = origin.upstream.addresses();
+    if all.is_empty() {
+        let resolving = tokio::time::timeout(limits.origin_connect_timeout, origin.upstream.resolve());
+        all = resolving.await.map_err(|_| OriginError::ConnectTimeout)??;
+    }
+    let (addresses, preferred) = address::in_turn(&all, but);
+    let mut failure = OriginError::Connect(io::ErrorKind::AddrNotAvailable.into());
+    for (index, address) in addresses.into_iter().enumerate() {
+        let left = limits.origin_connect_timeout.saturating_sub(started.elapsed());
+        let share = left / u32::try_from(preferred.saturating_sub(index)).unwrap_or(u32::MAX).max(1);
+        // One that got so far as to be made has taken it along.
+        if counted.is_none() {
+            counted = Some(descriptor(client, left).await?);
+        }
+        match begin(client, limits, origin, protocol, (address.socket, share), &mut counted).await {
+            Ok(connection) => {
+                counters.origin_connections.add(1);
+                let route = Rc::new(address);
+                if protocol == OriginProtocol::Http2 {
+                    client.pool.made(origin.upstream.id, &connection, &route);
+                }
+                return Ok((connection, route));
+            }
+            // It says nothing about the address, and another one would need a descriptor, too.
+            Err(error @ OriginError::NoRoom(_)) => return Err(error),
+            Err(error) => failure = error,
+        }
+        address.failed(limits.origin_max_fails, limits.origin_fail_timeout, Instant::now());
+    }
+    Err(failure)
+}
+
+async fn begin(
+    client: &Client,
+    limits: &Limits,
+    origin: &Origin,
+    protocol: OriginProtocol,
+    (address, limit): (SocketAddr, Duration),
+    counted: &mut Option<Counted>,
+) -> Result<Connection, OriginError> {
+    let started = Instant::now();
+    let stream = establish(address, origin.tls.as_ref(), protocol, limit, counted).await?;
+    if !stream.speaks_http2(protocol) {
+        return Ok(Connection::Http1(h1::Connection::new(stream, &client.scratch)));
+    }
+    let head_limits = HeadLimits { fields: limits.origin_headers, bytes: limits.origin_header_bytes };
+    let opening = h2::open(stream, &client.clock, head_limits);
+    let opened = tokio::time::timeout(limit.saturating_sub(started.elapsed()), opening).await;
+    let connection = opened.map_err(|_| OriginError::ConnectTimeout)?.map_err(OriginError::Http2)?;
+    Ok(Connection::Http2(connection))
+}
+
+/// Waits for a descriptor, within the limit for a connection.
+async fn descriptor(client: &Client, limit: Duration) -> Result<Counted, OriginError> {
+    let started = Instant::now();
+    loop {
+        if let Some(counted) = client.descriptor() {
+            return Ok(counted);
+        }
+        if started.elapsed() >= limit {
+            if let Some(times) = NO_ROOM.note(Instant::now()) {
+                tracing::warn!(
+                    times,
+                    "no connection to an origin was made, since all descriptors for them are in use (ulimit -n)"
+                );
+            }
+            return Err(OriginError::NoRoom(None));
+        }
+        client.want_descriptor();
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// The bytes of a connection, after the TLS handshake if there is one. It takes along what it is `counted` by.
+pub(super) async fn establish(
+    address: SocketAddr,
+    tls: Option<&OriginTls>,
+    protocol: OriginProtocol,
+    limit: Duration,
+    counted: &mut Option<Counted>,
+) -> Result<Stream, OriginError> {
+    let establishing = async {
+        let stream = TcpStream::connect(address).await.map_err(unconnected)?;
+        stream.set_nodelay(true).map_err(OriginError::Connect)?;
+        match tls {
+            None => Ok(Stream::plain(stream, counted.take())),
+            Some(tls) => {
+                let connector = TlsConnector::from(Arc::clone(tls.config(protocol)));
+                let stream = connector.connect(tls.name.clone(), stream).await.map_err(OriginError::Tls)?;
+                Ok(Stream::tls(stream, counted.take()))
+            }
+        }
+    };
+    tokio::time::timeout(limit, establishing).await.unwrap_or(Err(OriginError::ConnectTimeout))
+}
+
+fn unconnected(error: io::Error) -> OriginError {
+    if descriptors::is_our_own(&error) {
+        OriginError::NoRoom(Some(error))
+    } else {
+        OriginError::Connect(error)
+    }
+}

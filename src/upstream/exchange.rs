@@ -1,0 +1,357 @@
+//! One request on one connection, of either version of HTTP, and its response: the deadlines, and the connection's way back
+//! to the pool.
+
+use super::address::OriginId;
+use super::client::Client;
+use super::connection::{Connection, Route};
+use super::error::{Cause, DownloadError, ExchangeError, OriginError, SendError};
+use super::h1::{self, Recycle};
+use super::h2;
+use super::origin::Origin;
+use super::request::{Fields, InterimSink, Outgoing};
+use super::stream::Stream;
+use super::tunnel::Tunnel;
+use super::upload::{Progress, Upload};
+use crate::config::Limits;
+use crate::http::head::limits::HeadLimits;
+use crate::http::head::{ResponseHead, origin_form};
+use crate::http::timer::Patience;
+use bytes::Bytes;
+use http::StatusCode;
+use http::uri::Scheme;
+use http_body::{Body, Frame, SizeHint};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Why there is no response.
+pub(super) enum Failure {
+    /// No connection: nothing of the request was used.
+    Unsent(OriginError),
+    /// It may have reached the origin.
+    Sent {
+        fault: Fault,
+        route: Route,
+        /// Whether any byte of a response has arrived.
+        response_started: bool,
+    },
+}
+
+/// What came of a request that was sent.
+pub(super) enum Fault {
+    Exchange(ExchangeError),
+    /// It has reached the origin, as far as is known.
+    FirstByteTimeout,
+    /// It was answered with a switch to another protocol than the one it asks for.
+    OtherProtocol,
+}
+
+impl Fault {
+    /// The origin's fault, or an error if it is that of the request.
+    pub(super) fn of_origin(self) -> Result<OriginError, SendError> {
+        let failure = match self {
+            Self::Exchange(failure) => failure,
+            Self::FirstByteTimeout => return Ok(OriginError::FirstByteTimeout),
+            Self::OtherProtocol => return Ok(OriginError::OtherProtocol),
+        };
+        match &failure.cause {
+            Cause::Io(_) | Cause::Closed => Ok(OriginError::Closed(failure)),
+            // What the library refuses is the origin's answer; what the origin refuses is none.
+            Cause::Http2(error) if !error.is_library() => Ok(OriginError::Closed(failure)),
+            Cause::Head(_) | Cause::Chunked(_) | Cause::Trailers(_) | Cause::Http2(_) => {
+                Ok(OriginError::Head(failure))
+            }
+            Cause::Encode(error) => Err(SendError::Unsendable(*error)),
+            Cause::RequestBody(_) | Cause::RequestLength => Err(SendError::Upload(failure)),
+        }
+    }
+}
+
+/// Begins one request on `connection`.
+pub(super) fn exchange<'a, F: Fields>(
+    client: &Rc<Client>,
+    limits: &Limits,
+    origin: &Origin,
+    (connection, route): (Connection, Route),
+    request: &mut Outgoing<'a, F>,
+) -> Result<Exchange<'a>, Failure> {
+    let body = request.body.take();
+    let upload = body.as_ref().map(Upload::progress);
+    let (method, uri) = (&request.head.method, &request.head.uri);
+    let headers = request.fields.lines(origin.host_header.as_ref());
+    let head_limits = HeadLimits { fields: limits.origin_headers, bytes: limits.origin_header_bytes };
+    let interim = request.interim.is_some();
+    let begun = match connection {
+        Connection::Http1(connection) => {
+            let target = origin_form(uri).as_bytes();
+            let upgrade = request.upgrade.is_some();
+            let lease = Lease {
+                client: Rc::clone(client),
+                origin: origin.upstream.id,
+                route: Rc::clone(&route),
+                // None is kept that its request may have authenticated.
+                pool_size: if request.binds { 0 } else { limits.origin_pool_size },
+            };
+            let limits = head_limits;
+            let outgoing = h1::Request { method, target, headers, body, limits, upgrade, interim };
+            connection.send(outgoing, lease).map(Begun::Http1)
+        }
+        Connection::Http2(connection) => {
+            let scheme = if origin.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+            let (target, limits) = (uri, head_limits);
+            let outgoing = h2::Request { method, target, scheme, headers, body, limits, interim };
+            connection.send(outgoing).map(|exchange| Begun::Http2(Box::new(exchange)))
+        }
+    };
+    let exchange = match begun {
+        Ok(exchange) => exchange,
+        Err(error) => {
+            let fault = Fault::Exchange(error);
+            return Err(Failure::Sent { fault, route, response_started: false });
+        }
+    };
+    Ok(Exchange {
+        exchange,
+        route,
+        upload,
+        stage: (false, 0),
+        sink: request.interim,
+        patience: Patience::new(&client.clock, limits.origin_first_byte_timeout),
+        body_timeout: limits.origin_body_timeout,
+        tunnel_timeout: limits.tunnel_timeout,
+    })
+}
+
+/// A response: its head, and its body as it comes.
+pub type Response = (ResponseHead, OriginBody);
+
+/// Waits for the response head, with patience from the end of the request on. While the client's body is on its way
+/// the wait is the client's; an origin that takes no more of it has the same limit as one that does not answer.
+///
+/// A struct, since an `async fn` would hold the exchange twice, and every client connection has room for this.
+pub(super) struct Exchange<'a> {
+    exchange: Begun,
+    route: Route,
+    upload: Option<Rc<Progress>>,
+    /// How far the request was when it was last looked at: sent, and parts of its body.
+    stage: (bool, u64),
+    sink: Option<&'a InterimSink<'a>>,
+    patience: Patience,
+    body_timeout: Duration,
+    tunnel_timeout: Duration,
+}
+
+impl Future for Exchange<'_> {
+    type Output = Result<(Response, Route), Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let polled = this.exchange.poll(cx);
+        if this.exchange.has_interim() {
+            let arrived = this.exchange.take_interim();
+            if let Some(sink) = this.sink {
+                sink(arrived);
+            }
+        }
+        if let Poll::Ready(result) = polled {
+            let (head, body) = match result {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let response_started = error.response_started;
+                    return Poll::Ready(Err(this.failure(Fault::Exchange(error), response_started)));
+                }
+            };
+            let limit = match head.status {
+                StatusCode::SWITCHING_PROTOCOLS => this.tunnel_timeout,
+                _ => this.body_timeout,
+            };
+            let patience = this.patience.next(limit);
+            let body = OriginBody { body, patience, failed: None, place: None };
+            return Poll::Ready(Ok(((head, body), Rc::clone(&this.route))));
+        }
+        let upload = this.upload.as_deref();
+        let stage = (this.exchange.is_sent(), upload.map_or(0, |upload| upload.parts.get()));
+        let is_clients_turn = upload.is_some_and(|upload| upload.awaited.get());
+        if stage != this.stage || is_clients_turn {
+            this.stage = stage;
+            this.patience.rewarded();
+        }
+        if is_clients_turn {
+            return Poll::Pending;
+        }
+        ready!(this.patience.poll_lost(cx));
+        Poll::Ready(Err(this.failure(Fault::FirstByteTimeout, this.exchange.response_started())))
+    }
+}
+
+impl Exchange<'_> {
+    fn failure(&self, fault: Fault, response_started: bool) -> Failure {
+        Failure::Sent { fault, route: Rc::clone(&self.route), response_started }
+    }
+}
+
+/// An exchange of either version.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "that of HTTP/2 is boxed so that it takes no room where there is none"
+)]
+enum Begun {
+    Http1(h1::Exchange<Stream, Upload, Lease>),
+    Http2(Box<h2::Exchange<Upload>>),
+}
+
+impl Begun {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(ResponseHead, Received), ExchangeError>> {
+        Poll::Ready(match self {
+            Self::Http1(exchange) => {
+                ready!(Pin::new(exchange).poll(cx)).map(|(head, body)| (head, Received::Http1(body)))
+            }
+            Self::Http2(exchange) => ready!(Pin::new(exchange).poll(cx))
+                .map(|(head, body)| (head, Received::Http2(Box::new(body)))),
+        })
+    }
+
+    fn is_sent(&self) -> bool {
+        match self {
+            Self::Http1(exchange) => exchange.is_sent(),
+            Self::Http2(exchange) => exchange.is_sent(),
+        }
+    }
+
+    fn response_started(&self) -> bool {
+        match self {
+            Self::Http1(exchange) => exchange.response_started(),
+            Self::Http2(exchange) => exchange.response_started(),
+        }
+    }
+
+    fn has_interim(&self) -> bool {
+        match self {
+            Self::Http1(exchange) => exchange.has_interim(),
+            Self::Http2(exchange) => exchange.has_interim(),
+        }
+    }
+
+    fn take_interim(&mut self) -> Vec<ResponseHead> {
+        match self {
+            Self::Http1(exchange) => exchange.take_interim(),
+            Self::Http2(exchange) => exchange.take_interim(),
+        }
+    }
+}
+
+/// The body of a response of either version.
+#[derive(Debug)]
+enum Received {
+    Http1(h1::ResponseBody<Stream, Upload, Lease>),
+    Http2(Box<h2::ResponseBody<Upload>>),
+}
+
+impl Received {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
+        match self {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
+}
+
+/// The way of a connection back to the pool.
+#[derive(Debug)]
+struct Lease {
+    client: Rc<Client>,
+    origin: OriginId,
+    route: Route,
+    pool_size: usize,
+}
+
+impl Recycle<Stream> for Lease {
+    fn recycle(self, connection: h1::Connection<Stream>) {
+        self.client.pool.put(self.origin, connection, self.route, self.pool_size);
+    }
+}
+
+/// An origin's body, and the connection it comes on: in HTTP/1.1 that goes back to the pool at the end of the body, and is
+/// closed if the body is dropped before; in HTTP/2 only the stream is reset.
+#[derive(Debug)]
+pub struct OriginBody {
+    body: Received,
+    patience: Patience,
+    failed: Option<Box<DownloadError>>,
+    /// The request's place at an origin that limits them, held for as long as the body.
+    pub(super) place: Option<OwnedSemaphorePermit>,
+}
+
+impl OriginBody {
+    /// Whether trailers may follow.
+    pub fn may_have_trailers(&self) -> bool {
+        match &self.body {
+            Received::Http1(body) => !body.is_end_stream() && body.size_hint().exact().is_none(),
+            Received::Http2(body) => !body.is_end_stream(),
+        }
+    }
+
+    /// After 101: what the connection has become.
+    pub fn take_tunnel(&mut self) -> Option<Tunnel> {
+        match &mut self.body {
+            Received::Http1(body) => {
+                let (stream, early) = body.take_switched()?;
+                Some(Tunnel::new(stream, early, self.patience.again()))
+            }
+            Received::Http2(_) => None,
+        }
+    }
+}
+
+impl Body for OriginBody {
+    type Data = Bytes;
+    type Error = DownloadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
+        let this = &mut *self;
+        if let Some(failure) = this.failed.take() {
+            return Poll::Ready(Some(Err(*failure)));
+        }
+        let Poll::Ready(frame) = this.body.poll_frame(cx) else {
+            ready!(this.patience.poll_lost(cx));
+            return Poll::Ready(Some(Err(DownloadError::Stalled)));
+        };
+        this.patience.rewarded();
+        match frame.transpose() {
+            Ok(frame) => Poll::Ready(frame.map(Ok)),
+            Err(error) => {
+                // Not at once: what arrived before it, the head at least, is still on its way to the client.
+                this.failed = Some(Box::new(DownloadError::Origin(error)));
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.failed.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,157 @@
+//! The origin side's HTTP/2 client: the frames are the `h2` crate's, what is sent and believed is decided here.
+//!
+//! A [`Connection`] is shared by the requests of one worker. A small task reads and writes its frames and asks from time
+//! to time whether the origin is still there; everything else, the bodies of both directions included, is driven inside
+//! the task of the request, as in [`h1`](super::h1).
+//!
+//! hyper's client is not used since it takes a body that the origin breaks off with `NO_ERROR` for a whole one: a CDN
+//! would keep the part for days.
+
+mod body;
+mod driver;
+mod exchange;
+mod head;
+mod interim;
+mod streams;
+mod upload;
+
+pub use body::ResponseBody;
+pub use exchange::Exchange;
+
+use super::error::{Cause, ExchangeError, Phase};
+use crate::http::h2::ping::Lost;
+use crate::http::head::Line;
+use crate::http::head::limits::HeadLimits;
+use crate::http::timer::Clock;
+use ::h2::client::{Builder, SendRequest};
+use bytes::Bytes;
+use driver::Driver;
+use exchange::Asked;
+use head::Encoded;
+use http::uri::Scheme;
+use http::{Method, Uri};
+use http_body::Body;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+use streams::{Place, Streams};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Requests at a time on one connection, where the origin allows as many.
+const MAX_STREAMS: usize = 64;
+/// What an origin may send of one response before the client has taken it: enough for 12 MB/s over 10 ms.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// The same for the connection: all of its streams, so that clients who take nothing do not hold up the others.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
+/// What is taken of a client's body before the origin's window has room for it.
+const SEND_BUFFER: usize = 64 * 1024;
+/// What RFC 9113 §6.5.2 counts for a field besides its bytes.
+const FIELD_OVERHEAD: usize = 32;
+/// How many times the limit of a head the library takes before it ends the connection, and with it other requests. What is
+/// above the limit itself fails alone.
+const HEAD_EXCESS: usize = 4;
+
+/// A connection to an origin, shared by requests.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    sender: SendRequest<Bytes>,
+    streams: Rc<Streams>,
+    reused: bool,
+}
+
+/// One request: hop-by-hop fields are left out here.
+#[derive(Debug)]
+pub struct Request<'a, B, H> {
+    /// Any but CONNECT.
+    pub method: &'a Method,
+    /// Of which path and query are sent.
+    pub target: &'a Uri,
+    /// That of the connection.
+    pub scheme: Scheme,
+    /// In their order. `Host` must be among them, and becomes `:authority`.
+    pub headers: H,
+    /// Absent: the request has none.
+    pub body: Option<B>,
+    /// Of the response.
+    pub limits: HeadLimits,
+    /// Whether interim responses are wanted.
+    pub interim: bool,
+}
+
+/// Begins HTTP/2 on `io`, and waits until the origin has shown that it speaks it: its settings have arrived then, among
+/// them how many requests it takes at a time. Within a local set of tasks.
+///
+/// # Errors
+/// When the connection ends, or what comes is no HTTP/2.
+pub async fn open<IO>(io: IO, clock: &Rc<Clock>, limits: HeadLimits) -> Result<Connection, Lost>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let list = (limits.bytes + limits.fields * FIELD_OVERHEAD) * HEAD_EXCESS;
+    let handshake = Builder::new()
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER)
+        .handshake(io);
+    let (sender, connection) = handshake.await?;
+    let mut driver = Driver::new(connection, clock)?;
+    driver.settled().await?;
+    let streams = Streams::new(clock);
+    tokio::task::spawn_local(driver.run(Rc::clone(&streams)));
+    Ok(Connection { sender, streams, reused: false })
+}
+
+impl Connection {
+    /// Whether requests may be sent: it is open, and the origin has not said that it will close it (GOAWAY).
+    pub fn is_open(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        matches!(self.sender.poll_ready(&mut cx), Poll::Ready(Ok(())))
+    }
+
+    /// Whether the origin takes one more request now.
+    pub fn has_room(&self) -> bool {
+        self.streams.open() < self.sender.current_max_send_streams().min(MAX_STREAMS)
+    }
+
+    /// Since when no request has been on it; none: there is one.
+    pub fn idle_since(&self) -> Option<Instant> {
+        self.streams.idle_since()
+    }
+
+    /// The same connection for one more request.
+    pub fn again(&self) -> Self {
+        Self { reused: true, ..self.clone() }
+    }
+
+    /// Begins an exchange.
+    ///
+    /// # Errors
+    /// When the request has no safe form, or the connection takes none any more; nothing was sent.
+    pub fn send<'a, B, H>(mut self, request: Request<'a, B, H>) -> Result<Exchange<B>, ExchangeError>
+    where
+        H: IntoIterator<Item = Line<'a>>,
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let Request { method, target, scheme, headers, body, limits, interim } = request;
+        let reused = self.reused;
+        let failed = |cause| ExchangeError {
+            phase: Phase::Request,
+            reused,
+            body_consumed: false,
+            response_started: false,
+            cause,
+        };
+        let size = body.as_ref().map(|body| body.size_hint().exact());
+        let Encoded { head, length } = head::request(method, target, scheme, headers, size)
+            .map_err(|error| failed(Cause::Encode(error)))?;
+        let sent = self.sender.send_request(head, body.is_none());
+        let (response, stream) = sent.map_err(|error| failed(Cause::Http2(Box::new(error))))?;
+        let upload = body.map(|body| upload::Upload::new(stream, body, length));
+        let interim = interim::Interim::new(interim, limits);
+        let asked = Asked { to_head: *method == Method::HEAD, limits, reused };
+        Ok(Exchange::new(response, upload, Place::take(&self.streams), interim, asked))
+    }
+}

@@ -1,0 +1,93 @@
+//! The bytes of a connection to an origin, plain or in TLS.
+
+use super::descriptors::Counted;
+use super::tls::ALPN_HTTP2;
+use crate::config::OriginProtocol;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// A connection to an origin.
+#[derive(Debug)]
+pub(super) struct Stream {
+    bytes: Bytes,
+    _counted: Option<Counted>,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Plain(TcpStream),
+    /// Boxed, so that plain ones stay small.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// One without TLS, which counts among the open ones if it is `counted`.
+    pub(super) fn plain(stream: TcpStream, counted: Option<Counted>) -> Self {
+        Self { bytes: Bytes::Plain(stream), _counted: counted }
+    }
+
+    /// One with TLS.
+    pub(super) fn tls(stream: TlsStream<TcpStream>, counted: Option<Counted>) -> Self {
+        Self { bytes: Bytes::Tls(Box::new(stream)), _counted: counted }
+    }
+
+    /// Which version of HTTP it is for: what the origin chose of those it was offered, or without TLS what is known.
+    pub(super) fn speaks_http2(&self, wanted: OriginProtocol) -> bool {
+        match &self.bytes {
+            Bytes::Plain(_) => wanted == OriginProtocol::Http2,
+            Bytes::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().bytes {
+            Bytes::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Bytes::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().bytes {
+            Bytes::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Bytes::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().bytes {
+            Bytes::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Bytes::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        // Both are.
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().bytes {
+            Bytes::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Bytes::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().bytes {
+            Bytes::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Bytes::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

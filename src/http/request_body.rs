@@ -6,7 +6,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Why a body did not arrive whole: its connection knows more.
+/// The error of a body that did not arrive completely. Its concrete type depends on the connection.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request's body.

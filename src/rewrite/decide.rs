@@ -315,9 +315,9 @@ fn decide(
     }
 }
 
-/// Leaves the lifetimes to the origin, with one exception: responses that the CDN may keep although they are old,
-/// or although there is the reason `short` (then for at most `most` seconds). A prohibition is written in a form
-/// that the CDN reads.
+/// Leaves the lifetimes to the origin. Responses that the CDN may keep get a short lifetime instead if they are
+/// old, or if there is the reason `short` (then at most `most` seconds). A prohibition is written in a form that
+/// the CDN reads.
 fn leave(
     (request, status): (RequestFacts<'_>, StatusCode),
     (reason, short, most): (Reason, Option<Reason>, u32),

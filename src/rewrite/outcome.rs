@@ -1,26 +1,26 @@
-//! What was done to a response, and why: the names that metrics, logs and `explain` show.
+//! The outcome of rewriting and its reason, with the names that metrics, logs and `explain` show.
 
 use std::fmt;
 
-/// What was decided for one response.
+/// The decision on one response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Decision {
-    /// What was done.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Why.
+    /// The reason for the outcome.
     pub reason: Reason,
 }
 
-/// What was done to a response.
+/// The change that was made to a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
-    /// The TTL table's lifetimes were set (or the origin's own targeted lifetime translated).
+    /// The lifetimes of the TTL table were set, or the origin's own targeted lifetime was translated.
     Lengthened,
-    /// Caching headers stay as the origin sent them.
+    /// The caching fields stay as the origin sent them.
     Untouched,
-    /// A short lifetime or none: a long one could not be taken back, or the response is an error.
+    /// The response gets a short lifetime or none, because a long one could not be revoked or because it is an error.
     Fallback,
-    /// Produced before a purge that covers it.
+    /// The response was produced before a purge that covers it.
     Guarded,
 }
 
@@ -29,12 +29,12 @@ impl Outcome {
     pub const ALL: [Outcome; 4] =
         [Outcome::Lengthened, Outcome::Untouched, Outcome::Fallback, Outcome::Guarded];
 
-    /// Its place in [`Outcome::ALL`], for arrays of counters.
+    /// The index in [`Outcome::ALL`], for arrays of counters.
     pub fn index(self) -> usize {
         self as usize
     }
 
-    /// Its name as a metric label.
+    /// The name as a metric label.
     pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Lengthened => "lengthened",
@@ -51,10 +51,10 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Declares [`Reason`] so that a variant, its label and its sentence stand in one place.
+/// Declares [`Reason`], with each variant, its label and its sentence in one place.
 macro_rules! reasons {
     ($($variant:ident $label:literal $sentence:literal)+) => {
-        /// Why a response was treated as it was.
+        /// The reason for the treatment of a response.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Reason {
             $(#[doc = $sentence] $variant,)+
@@ -64,12 +64,12 @@ macro_rules! reasons {
             /// Every reason; `ALL[reason.index()] == reason`.
             pub const ALL: [Reason; [$($label),+].len()] = [$(Reason::$variant),+];
 
-            /// Its name as a metric label.
+            /// The name as a metric label.
             pub fn as_str(self) -> &'static str {
                 match self { $(Reason::$variant => $label,)+ }
             }
 
-            /// One English sentence for people.
+            /// The explanation for people, in one English sentence.
             pub fn describe(self) -> &'static str {
                 match self { $(Reason::$variant => $sentence,)+ }
             }
@@ -92,7 +92,7 @@ reasons! {
     TagsUnnameable "tags-unnameable" "A tag of the response has bytes that are not UTF-8, a `*` or too many bytes, so no purge can name it."
     // Guarded
     Purged "purged" "It may have been produced before a purge that covers it, so it is kept for a moment only."
-    // Untouched, by the response or the request
+    // Untouched because of the response or the request
     Status "status" "Responses of this status are left as the origin sent them."
     Method "method" "Only responses to GET and HEAD get a long TTL."
     SetCookie "set-cookie" "The response sets a cookie."
@@ -106,7 +106,7 @@ reasons! {
     NotModified "not-modified" "A 304 without tags confirms a page that was not seen whole, so its tags and lifetimes stay as they are."
     RedirectLoop "redirect-loop" "It redirects to the URL that was asked for; if the origin only wants HTTPS, list the CDN in server.trusted_proxies."
     RedirectToOrigin "redirect-to-origin" "It redirects to the origin's own host, which is not meant for visitors; see sites.rewrite_location."
-    // Untouched, before the response is looked at: the proxy's own reasons
+    // Untouched before the response is read, for reasons of the proxy
     NotOptedIn "not-opted-in" "The request did not opt in."
     OptInUntrusted "opt-in-untrusted" "The request opted in, but its sender is not trusted to."
     OptInMalformed "opt-in-malformed" "The opt-in header is repeated or is not `enabled`."
@@ -117,7 +117,7 @@ reasons! {
 }
 
 impl Reason {
-    /// Its place in [`Reason::ALL`], for arrays of counters.
+    /// The index in [`Reason::ALL`], for arrays of counters.
     pub fn index(self) -> usize {
         self as usize
     }

@@ -1,4 +1,4 @@
-//! The chunked coding (RFC 9112 §7.1) of a response body, decoded without copying.
+//! The chunked coding (RFC 9112 §7.1) of a body, decoded without copying.
 
 use super::trailers::Section;
 use crate::http::head::limits::HeadLimits;

@@ -16,7 +16,7 @@ pub enum Lost {
     #[error("the other end closed the connection")]
     Closed,
     /// The peer does not answer a PING.
-    #[error("the other end answers no PING")]
+    #[error("the other end does not answer PING")]
     Silent,
 }
 

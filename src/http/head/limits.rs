@@ -24,7 +24,7 @@ pub enum HeadError {
     #[error("too many bytes")]
     TooLarge,
     /// The status is below 100 or above 599.
-    #[error("status {0} is none of HTTP's")]
+    #[error("status {0} is not between 100 and 599")]
     Status(u16),
     /// The number of interim responses exceeds [`MAX_INTERIM`].
     #[error("more than {MAX_INTERIM} interim responses")]

@@ -237,7 +237,7 @@ impl Project {
     }
 }
 
-/// `<ref>--<repo>--<owner>`.
+/// Returns `<ref>--<repo>--<owner>`.
 pub fn code_id(code_ref: &str, repo: &str, owner: &str) -> String {
     format!("{code_ref}--{repo}--{owner}")
 }

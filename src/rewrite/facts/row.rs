@@ -19,7 +19,7 @@ pub struct Facts {
     pub tags: TagFacts,
     /// The traces that the CDN leaves in its requests.
     pub traces: Traces,
-    /// Whether it waits for the final response after an interim one, as RFC 9110 §15.2 demands.
+    /// Whether the CDN waits for the final response after an interim one, as RFC 9110 §15.2 demands.
     pub takes_interim: bool,
     /// Whether responses must name their page because the CDN compares names itself (see `page_header`).
     pub(in crate::rewrite) is_told_the_page: bool,

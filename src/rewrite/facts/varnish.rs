@@ -30,7 +30,7 @@ pub(super) static FACTS: Facts = Facts {
     is_told_the_page: true,
     storing: StoringFacts {
         reads: &[Field::SurrogateControl],
-        // `default_ttl`.
+        // The default value of `default_ttl`.
         default_seconds: 120,
         only_private_forbids: false,
         hides_cache_control: None,

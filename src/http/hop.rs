@@ -1,9 +1,9 @@
-//! Hop-by-hop headers (RFC 9110 §7.6.1): what ends at this hop, in both directions.
+//! Hop-by-hop header fields (RFC 9110 §7.6.1), which end at this hop, in both directions.
 
 use super::head::{Headers, Known};
 use http::{HeaderName, HeaderValue};
 
-/// Whether a header belongs to the connection it came on, whatever `Connection` says.
+/// Whether a field belongs to its connection regardless of `Connection`.
 pub fn is_fixed(known: Known) -> bool {
     matches!(
         known,
@@ -21,7 +21,7 @@ pub fn is_fixed(known: Known) -> bool {
     )
 }
 
-/// The headers that the lines of `Connection` nominate, the fixed ones left out. Allocates only where there are any.
+/// Returns the fields that the lines of `Connection` nominate, except the fixed ones. Allocates only if there are any.
 pub fn nominated<'h>(connection: impl Iterator<Item = &'h HeaderValue>) -> Vec<HeaderName> {
     let tokens = connection.flat_map(|value| value.as_bytes().split(|b| *b == b','));
     tokens
@@ -32,8 +32,8 @@ pub fn nominated<'h>(connection: impl Iterator<Item = &'h HeaderValue>) -> Vec<H
         .collect()
 }
 
-/// Whether removing a request header on `Connection`'s word would change what the request means or who sent
-/// it: such a nomination is an attack on what is behind us.
+/// Whether removing a request field because `Connection` nominates it would change the meaning or the sender of
+/// the request. Such a nomination is an attack on the systems behind the shim.
 pub fn is_protected_in_request(name: &str) -> bool {
     name.starts_with("x-forwarded-")
         || matches!(
@@ -52,7 +52,8 @@ pub fn is_protected_in_request(name: &str) -> bool {
         )
 }
 
-/// The same for responses: without these a private page could look public, an old one new, and a tagged one untagged.
+/// The same for responses. Without these fields a private page could look public, an old one new, and a tagged one
+/// untagged.
 fn is_protected_in_response(name: &HeaderName) -> bool {
     name.as_str().ends_with("cache-control")
         || matches!(
@@ -63,13 +64,13 @@ fn is_protected_in_response(name: &HeaderName) -> bool {
         || matches!(name.as_str(), "location" | "content-encoding" | "content-range" | "content-type")
 }
 
-/// Removes from a response what ends at this hop. A nomination of a protected header is ignored; `is_read` tells which are
-/// protected besides those of HTTP itself: those that caches read.
+/// Removes the fields of a response that end at this hop. A nomination of a protected field is ignored. `is_read`
+/// returns whether a field is protected because caches read it, in addition to those of HTTP itself.
 pub fn strip_response(headers: &mut Headers, is_read: impl Fn(&HeaderName) -> bool) {
     strip_response_but(None, headers, is_read);
 }
 
-/// The same, where one of the fixed ones may be said again at this hop. Tells what was nominated.
+/// Does the same, but keeps one of the fixed fields, which this hop may send again. Returns the nominated fields.
 pub fn strip_response_but(
     kept: Option<Known>,
     headers: &mut Headers,
@@ -104,7 +105,7 @@ mod tests {
             &[],
         );
         check(&[("proxy-authenticate", "Basic"), ("te", "x"), ("proxy-connection", "close")], &[]);
-        // Not on the origin's word: a private page must not lose what makes it private.
+        // The origin cannot nominate these: a private page must not lose the fields that make it private.
         check(
             &[
                 ("connection", "cache-control, set-cookie, vary, CDN-Cache-Control"),
@@ -112,7 +113,7 @@ mod tests {
             ],
             &[("cache-control", "private")],
         );
-        // Nor an old one its age, or a tagged one its tags.
+        // An old page must not lose its age, nor a tagged one its tags.
         check(
             &[
                 ("connection", "age, xkey, Cache-Tag, x-own-tags"),

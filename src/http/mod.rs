@@ -1,5 +1,5 @@
-//! HTTP as both sides speak it, clients towards us and we towards origins: heads, the framing of HTTP/1.1, what is common to
-//! connections of HTTP/2. Nothing here knows on which side it is.
+//! The parts of HTTP that both sides share (clients to the shim, and the shim to origins): heads, the framing of
+//! HTTP/1.1, and common parts of HTTP/2 connections. Nothing here depends on the side.
 
 pub mod h1;
 pub mod h2;

@@ -1,4 +1,4 @@
-//! The body of a request as it comes off its connection, whatever that speaks.
+//! The body of a request as it is read from its connection, independent of the protocol.
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -6,19 +6,19 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Why a body did not arrive whole: its connection knows more.
+/// The error of a body that did not arrive completely. Its concrete type depends on the connection.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A request's body.
+/// The body of a request.
 pub enum RequestBody {
-    /// There is none.
+    /// There is no body.
     Empty,
-    /// As its connection reads it. Boxed, since few requests have one.
+    /// A body that its connection reads. Boxed because few requests have one.
     Incoming(Pin<Box<dyn Body<Data = Bytes, Error = BoxError>>>),
 }
 
 impl RequestBody {
-    /// The body that a connection reads.
+    /// Wraps the body that a connection reads.
     pub fn incoming(body: impl Body<Data = Bytes, Error = BoxError> + 'static) -> Self {
         Self::Incoming(Box::pin(body))
     }

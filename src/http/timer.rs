@@ -1,4 +1,4 @@
-//! A worker's clock, set by one sweep per tick, and all that wait for it: no timer per request.
+//! A worker's clock, set by one sweep per tick, and the tasks that wait for it. There is no timer per request.
 
 use slab::Slab;
 use std::cell::{Cell, RefCell};
@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// How often a worker sets its clock. Deadlines are met no earlier than they say, and at most two ticks later.
+/// The interval at which a worker sets its clock. Deadlines end no earlier than specified, and at most two ticks
+/// later.
 pub const TICK: Duration = Duration::from_millis(250);
 
 /// The time at the last tick.
@@ -23,22 +24,22 @@ struct Waiting {
 }
 
 impl Clock {
-    /// A clock that stands at `now` until its next tick.
+    /// Creates a clock that shows `now` until its next tick.
     pub fn new(now: Instant) -> Rc<Self> {
         Rc::new(Self { now: Cell::new(now), waiting: RefCell::default() })
     }
 
-    /// The time, at most a tick ago.
+    /// The time, at most one tick ago.
     pub fn now(&self) -> Instant {
         self.now.get()
     }
 
-    /// Whether `limit` has certainly passed since the clock said `since`.
+    /// Whether more than `limit` has certainly passed since the clock showed `since`.
     pub fn is_late(&self, since: Instant, limit: Duration) -> bool {
         self.now.get().saturating_duration_since(since) > limit + TICK
     }
 
-    /// Sets the time, and wakes whoever has waited for long enough.
+    /// Sets the time, and wakes all tasks whose time is over.
     pub fn tick(&self, now: Instant) {
         self.now.set(now);
         for (_, waiting) in self.waiting.borrow().iter().filter(|(_, waiting)| waiting.until < now) {
@@ -47,45 +48,45 @@ impl Clock {
     }
 }
 
-/// How long the next part of something may take. Costs nothing while nobody has to wait.
+/// A time limit for each part of something. A limit costs nothing while no task has to wait.
 #[derive(Debug)]
 pub struct Patience {
     clock: Rc<Clock>,
     limit: Duration,
-    /// Among those who wait.
+    /// The place among the waiting tasks.
     place: Option<usize>,
 }
 
 impl Patience {
-    /// That of a reader who gives each part `limit`.
+    /// Creates a limit for a reader that allows each part this long.
     pub fn new(clock: &Rc<Clock>, limit: Duration) -> Self {
         Self { clock: Rc::clone(clock), limit, place: None }
     }
 
-    /// The patience with what follows, which gets another limit.
+    /// Creates a limit of another length for the next phase.
     pub fn next(&self, limit: Duration) -> Self {
         Self { clock: Rc::clone(&self.clock), limit, place: None }
     }
 
-    /// The same patience with something else.
+    /// Creates the same limit for something else.
     pub fn again(&self) -> Self {
         self.next(self.limit)
     }
 
-    /// A part arrived.
+    /// Restarts the limit because a part has arrived.
     pub fn rewarded(&mut self) {
         if let Some(place) = self.place.take() {
             self.clock.waiting.borrow_mut().remove(place);
         }
     }
 
-    /// Nothing has arrived: ready when that has been so for the whole limit.
+    /// Returns ready if nothing has arrived for the whole limit.
     pub fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut all = self.clock.waiting.borrow_mut();
         let now = self.clock.now();
         match self.place.and_then(|place| all.get_mut(place)) {
             None => {
-                // A tick more, since the clock may be that much behind.
+                // One tick is added because the clock may be that much behind.
                 let until = now + self.limit + TICK;
                 self.place = Some(all.insert(Waiting { until, waker: cx.waker().clone() }));
                 Poll::Pending
@@ -121,7 +122,7 @@ mod tests {
         }
     }
 
-    /// A reader with ten seconds of patience.
+    /// A reader with a limit of ten seconds.
     struct Case {
         start: Instant,
         clock: Rc<Clock>,
@@ -141,7 +142,7 @@ mod tests {
             self.patience.poll_lost(&mut Context::from_waker(&Arc::clone(&self.woken).into())).is_ready()
         }
 
-        /// How often the reader has been woken when the clock says this.
+        /// Sets the clock to this time, and returns how often the reader has been woken.
         fn woken_at(&self, millis: u64) -> usize {
             self.clock.tick(self.start + Duration::from_millis(millis));
             self.woken.0.load(Ordering::Relaxed)

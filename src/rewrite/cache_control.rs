@@ -1,19 +1,20 @@
-//! `Cache-Control` and its kin, read leniently: what cannot be understood counts as the shorter lifetime, and a prohibition
-//! counts wherever in a broken field it stands. Two caches may read a broken field differently; a page that one of them
-//! would not share is not lengthened for the other.
+//! A lenient reader of `Cache-Control` and similar fields. Anything unintelligible is read as the shorter
+//! lifetime, and a prohibition takes effect wherever it is in a broken field. Two caches may read a broken field
+//! differently. If one of them would not share a page, the page is not lengthened for the other.
 
 use super::field::Syntax;
 use http::HeaderValue;
 
-/// The longest lifetime that a cache needs to tell apart, in seconds (RFC 9111 §1.2.2).
+/// The longest lifetime, in seconds, that a cache needs to distinguish (RFC 9111 §1.2.2).
 const LONGEST: u32 = 1 << 31;
 
-/// What the directives of a `Cache-Control` field (or of one in its syntax) say together.
+/// The combined directives of a `Cache-Control` field, or of a field in its syntax.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheControl {
-    /// `max-age` in seconds, at most 2^31; the smallest of several; 0 where it is no number (RFC 9111 §4.2.1).
+    /// `max-age` in seconds, at most 2^31. The smallest of several applies, and a value that is not a number is 0
+    /// (RFC 9111 §4.2.1).
     pub max_age: Option<u32>,
-    /// `s-maxage`, likewise.
+    /// `s-maxage`, with the same rules.
     pub s_maxage: Option<u32>,
     /// `private`, with or without field names.
     pub private: bool,
@@ -26,12 +27,12 @@ pub struct CacheControl {
 }
 
 impl CacheControl {
-    /// Reads every line of a `Cache-Control` field as one list (RFC 9110 §5.3).
+    /// Reads all lines of a `Cache-Control` field as one list (RFC 9110 §5.3).
     pub fn parse<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
         Self::read(lines, Syntax::CacheControl)
     }
 
-    /// Reads every line of a field in `syntax`.
+    /// Reads all lines of a field in `syntax`.
     pub(super) fn read<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>, syntax: Syntax) -> Self {
         let mut all = Self::default();
         for line in lines {
@@ -53,21 +54,21 @@ impl CacheControl {
         all
     }
 
-    /// Whether the lines forbid shared caches to keep the response in a way that none reads differently. Not so what is
-    /// broken, one of two lifetimes, or what names fields: "many caches treat the qualified form as if the unqualified form
-    /// was received" (RFC 9111 §5.2.2.4), and others do not.
+    /// Whether the lines forbid shared caches to keep the response in a way that all caches read alike. This
+    /// excludes broken fields, one of two lifetimes, and directives that name fields: "many caches treat the
+    /// qualified form as if the unqualified form was received" (RFC 9111 §5.2.2.4), and others do not.
     pub(super) fn forbids_beyond_doubt<'a>(
         lines: impl IntoIterator<Item = &'a HeaderValue>,
         syntax: Syntax,
     ) -> bool {
         let (mut max_age, mut s_maxage) = (None, None);
         for line in lines {
-            // Only our reading and Surrogate-Control's grammar know semicolons.
+            // Semicolons separate only in this reader and in Surrogate-Control's grammar.
             if syntax == Syntax::CacheControl && line.as_bytes().contains(&b';') {
                 continue;
             }
             for directive in directives(line.as_bytes(), syntax) {
-                // Where lines are joined, a quoted string without an end swallows the next ones.
+                // If lines are joined, an unterminated quoted string swallows the following ones.
                 if directive.is_malformed() {
                     return false;
                 }
@@ -92,7 +93,7 @@ impl CacheControl {
         s_maxage.or(max_age) == Some(0)
     }
 
-    /// Takes from text that is no directive the words that forbid or shorten, and none that grant.
+    /// Applies the words of malformed text that forbid or shorten, and none that grant.
     fn forbid_what_is_said_in(&mut self, text: &[u8], syntax: Syntax) {
         let mut words = text.split(|b| !is_token_byte(*b)).filter(|word| !word.is_empty()).peekable();
         while let Some(word) = words.next() {
@@ -108,18 +109,18 @@ impl CacheControl {
         }
     }
 
-    /// The lifetime for a shared cache, in seconds, where one is given (RFC 9111 §5.2.2.10).
+    /// The lifetime for a shared cache, in seconds, if one is given (RFC 9111 §5.2.2.10).
     pub fn shared_lifetime(&self) -> Option<u32> {
         self.s_maxage.or(self.max_age)
     }
 }
 
-/// Of duplicates the most restrictive holds.
+/// Keeps the smaller lifetime, because the most restrictive of duplicates applies.
 fn shortest(slot: &mut Option<u32>, seconds: u32) {
     *slot = Some(slot.map_or(seconds, |other| other.min(seconds)));
 }
 
-/// A directive that means something to a cache.
+/// The name of a directive that has a meaning to caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     /// `max-age`; in `Edge-Control` also `cache-maxage`.
@@ -134,30 +135,30 @@ pub(super) enum Name {
     ProxyRevalidate,
     StaleWhileRevalidate,
     StaleIfError,
-    /// `!no-store` of `Edge-Control`: store although `Cache-Control` says `no-store`.
+    /// `!no-store` of `Edge-Control`, which stores although `Cache-Control` has `no-store`.
     NotNoStore,
-    /// `downstream-ttl` of `Edge-Control`: the lifetime for the browser.
+    /// `downstream-ttl` of `Edge-Control`, the lifetime for the browser.
     DownstreamTtl,
-    /// Anything else, kept as it is.
+    /// Any other directive, kept as it is.
     Other,
 }
 
 /// One directive of a field line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Directive<'a> {
-    /// What it is.
+    /// The name of the directive.
     pub(super) name: Name,
-    /// All of it, trimmed.
+    /// The whole directive, trimmed.
     pub(super) raw: &'a [u8],
-    /// What follows its name.
+    /// The part after the name.
     rest: &'a [u8],
 }
 
 impl<'a> Directive<'a> {
-    /// Whether it is not of the form `name`, `name=token` or `name="text"` (RFC 9111 §5.2): written before others, a quoted
-    /// string without an end would swallow them.
+    /// Whether the directive does not have the form `name`, `name=token` or `name="text"` (RFC 9111 §5.2). An
+    /// unterminated quoted string would swallow the directives after it.
     pub(super) fn is_malformed(&self) -> bool {
-        // Names that mean something are tokens, and nearly all arguments are numbers.
+        // Names with a meaning are tokens, and nearly all arguments are numbers.
         let has_name = self.name != Name::Other || is_token(&self.raw[..self.raw.len() - self.rest.len()]);
         let has_argument = match self.rest {
             [] => true,
@@ -169,7 +170,7 @@ impl<'a> Directive<'a> {
         !(has_name && has_argument)
     }
 
-    /// Its argument as a lifetime; no number is 0.
+    /// The argument as a lifetime in seconds, or 0 if it is not a number.
     pub(super) fn seconds(&self, syntax: Syntax) -> u32 {
         let Some(argument) = self.rest.trim_ascii_start().strip_prefix(b"=") else { return 0 };
         let argument = argument.trim_ascii();
@@ -179,13 +180,13 @@ impl<'a> Directive<'a> {
     }
 }
 
-/// The directives of one field line. A semicolon separates like a comma: origins write `private; no-cache`, and a
-/// `private` that is overlooked is worse than a directive that is split.
+/// Iterates over the directives of one field line. A semicolon separates like a comma because origins write
+/// `private; no-cache`, and missing a `private` is worse than splitting a directive.
 pub(super) fn directives(line: &[u8], syntax: Syntax) -> Directives<'_> {
     Directives { left: line, syntax }
 }
 
-/// See [`directives`].
+/// The iterator that [`directives`] returns.
 pub(super) struct Directives<'a> {
     left: &'a [u8],
     syntax: Syntax,
@@ -211,7 +212,8 @@ impl<'a> Iterator for Directives<'a> {
     }
 }
 
-/// Whether this is `=` and a token or a whole quoted string. White space around `=` is tolerated, since origins write it.
+/// Whether this is `=` and a token or a complete quoted string. White space around `=` is tolerated because
+/// origins write it.
 fn is_argument(rest: &[u8]) -> bool {
     let Some(argument) = rest.trim_ascii_start().strip_prefix(b"=").map(<[u8]>::trim_ascii_start) else {
         return false;
@@ -230,7 +232,7 @@ fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| is_token_byte(*byte))
 }
 
-/// `tchar` (RFC 9110 §5.6.2), and bytes beyond ASCII, which no cache takes for a delimiter.
+/// Whether this is a `tchar` (RFC 9110 §5.6.2) or a byte beyond ASCII, which no cache takes for a delimiter.
 fn is_token_byte(byte: u8) -> bool {
     TOKEN_BYTES[usize::from(byte)]
 }
@@ -249,7 +251,7 @@ static TOKEN_BYTES: [bool; 256] = {
     table
 };
 
-/// Where the first directive ends: at a separator outside of a quoted string, or with the line.
+/// The end of the first directive: a separator outside a quoted string, or the end of the line.
 fn directive_end(line: &[u8]) -> usize {
     let quote = match line.iter().position(|b| matches!(b, b',' | b';' | b'"')) {
         None => return line.len(),
@@ -291,7 +293,7 @@ fn name_of(name: &[u8], syntax: Syntax) -> Name {
     }
 }
 
-/// `delta-seconds` (RFC 9111 §1.2.2); what is no number is 0.
+/// Parses `delta-seconds` (RFC 9111 §1.2.2). Anything but a number is 0.
 pub(super) fn delta_seconds(digits: &[u8]) -> u32 {
     if digits.is_empty() {
         return 0;
@@ -306,7 +308,7 @@ pub(super) fn delta_seconds(digits: &[u8]) -> u32 {
     seconds
 }
 
-/// A lifetime of `Edge-Control`: seconds, or numbers with the units s, m, h, d (`7d`, `1h30m`).
+/// Parses a lifetime of `Edge-Control`: seconds, or numbers with the units s, m, h, d (`7d`, `1h30m`).
 fn duration(text: &[u8]) -> u32 {
     let (mut total, mut number) = (0u32, None);
     for byte in text {
@@ -406,7 +408,7 @@ mod tests {
         check(&["public max-age=0"], CacheControl { public: true, ..max_age(0) });
         check(&["max-age=60, x y=1 s-maxage=00"], CacheControl { s_maxage: Some(0), ..max_age(60) });
         check(&["(private)", "max-age=60"], CacheControl { private: true, ..max_age(60) });
-        // Nothing is granted there, and what is well formed hides what it quotes.
+        // Broken text grants nothing, and a well-formed quoted string hides its contents.
         check(&["x max-age=60"], CacheControl::default());
         check(&["x public"], CacheControl::default());
         check(&["x=\"private\", y=no-storex"], CacheControl::default());
@@ -421,7 +423,7 @@ mod tests {
         let cache_control = |line, expected| check(line, Syntax::CacheControl, expected);
         cache_control("private", true);
         cache_control("x=1, no-store", true);
-        // Some caches take this for one directive with a strange name.
+        // Some caches read this as one directive with a strange name.
         cache_control("no-cache; x", false);
         cache_control("x; private", false);
         cache_control("max-age=0", true);
@@ -431,7 +433,7 @@ mod tests {
         cache_control("max-age=", false);
         check("no-store;x", Syntax::Targeted, true);
         check("max-age=0;x", Syntax::Targeted, true);
-        // Its lifetimes have units.
+        // The lifetimes of this field have units.
         check("max-age=0s", Syntax::EdgeControl, true);
         check("max-age=s0", Syntax::EdgeControl, false);
         check("max-age=60s", Syntax::EdgeControl, false);

@@ -1,4 +1,4 @@
-//! The decision: what a response gets, and why. The order of the checks is the order of their importance.
+//! The decision: what a response gets, and the reason. The checks are in the order of their importance.
 
 use super::edits::Edits;
 use super::field::Field;
@@ -15,7 +15,7 @@ use crate::http::head::Headers;
 use http::{Method, StatusCode};
 use std::rc::Rc;
 
-/// What rewriting needs to know of the request.
+/// The facts about the request that rewriting needs.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestFacts<'a> {
     /// The request method.
@@ -24,45 +24,47 @@ pub struct RequestFacts<'a> {
     pub path: &'a str,
     /// Whether the request carried `Authorization`.
     pub authorization: bool,
-    /// Whether that authenticates the connection instead of the request (RFC 4559 §6). No rule can make the answer anybody
-    /// else's.
+    /// Whether `Authorization` authenticates the connection instead of the request (RFC 4559 §6). No rule can make
+    /// such a response shareable.
     pub bound: bool,
     /// Whether the request carried `Cookie`.
     pub cookie: bool,
-    /// What else of its URL a redirect is held against.
+    /// The rest of the requested URL, with which a redirect is compared.
     pub asked: Asked<'a>,
 }
 
-/// The edge that asked: its dialect, and whether a long TTL could be taken back from it.
+/// The edge that sent the request: its dialect, and whether a long TTL could be revoked there.
 #[derive(Clone, Copy, Debug)]
 pub struct Edge<'a> {
-    /// Its headers. Where it is not known which CDN asked, those of each that it may have been, the likeliest first: then the
-    /// response carries the tags of all of them, and `fallback` is given.
+    /// The dialect of the CDN. If it is unknown which CDN sent the request, the dialects of all candidates, the
+    /// most likely first. The response then carries the tags of all of them, and `fallback` is set.
     pub dialects: &'a [Dialect],
-    /// Why its responses get fallback although they fit: unhealthy purging, or a CDN that cannot be told.
+    /// The reason why responses get the fallback although they could be lengthened: an unhealthy CDN, or one that
+    /// cannot be identified.
     pub fallback: Option<Reason>,
-    /// What the response is held against; none where nothing is known of purges.
+    /// The purges to compare the response with; `None` if no purges are known.
     pub guard: Option<Guard<'a>>,
 }
 
 impl<'a> Edge<'a> {
-    /// The dialect of the CDN that asked, or most likely did.
+    /// The dialect of the CDN that sent the request, or of the most likely one.
     pub fn dialect(&self) -> &'a Dialect {
         &self.dialects[0]
     }
 
-    /// Whether such a response is older than a purge that covers it.
+    /// Whether the response is older than a purge that covers it.
     pub(super) fn has_purged(&self, response: &Provenance) -> bool {
         self.guard.is_some_and(|guard| guard.purged.covers(&response.keys, response.generated_ms))
     }
 }
 
-/// What a purge needs to know of a response that is on its way.
+/// The facts about a response in flight that purges need.
 #[derive(Clone, Debug, Default)]
 pub struct Provenance {
-    /// What it can be purged by.
+    /// The keys by which the response can be purged.
     pub keys: Rc<Keys>,
-    /// When it was generated, at the earliest; milliseconds since the epoch, as the [`Guard`] counts them.
+    /// The earliest time at which it may have been generated, in milliseconds since the epoch, on the clock of the
+    /// [`Guard`].
     pub generated_ms: i64,
 }
 
@@ -73,11 +75,11 @@ impl Provenance {
     }
 }
 
-/// Rewrites `headers` of an opted-in response in place: its tags always, its caching headers as decided. Tells what was
-/// decided and, where the CDN may keep the response, what purges need to know of it.
+/// Rewrites `headers` of an opted-in response in place: the tags always, the caching fields as decided. Returns
+/// the decision and, if the CDN may keep the response, the facts that purges need.
 ///
-/// Rewriting twice is rewriting once, except for what leaves no trace in the headers: tags that did not fit or that no purge
-/// can name, and a lifetime targeted at a CDN that reads it from `Cache-Control`.
+/// A second rewriting changes nothing, except for facts that leave no trace in the headers: tags that did not fit
+/// or that no purge can name, and a lifetime targeted at a CDN that reads it from `Cache-Control`.
 pub fn rewrite(
     policy: &Policy,
     request: RequestFacts<'_>,
@@ -90,21 +92,22 @@ pub fn rewrite(
     (rewriting.decision, rewriting.provenance(age, edge))
 }
 
-/// What is to be done to a response.
+/// The changes to make to a response.
 #[derive(Clone, Debug)]
 pub(super) struct Rewriting {
     pub(super) decision: Decision,
     pub(super) edits: Edits,
-    /// What the response can be purged by.
+    /// The keys by which the response can be purged.
     pub(super) keys: Rc<Keys>,
-    /// Whether the CDN may keep it.
+    /// Whether the CDN may keep the response.
     kept: bool,
-    /// Whether the same response to the same request will be rewritten alike at any time and of any age, unless it is purged.
+    /// Whether the same response to the same request will be rewritten alike at any time and at any age, unless it
+    /// is purged.
     pub(super) lasts: bool,
 }
 
 impl Rewriting {
-    /// Decides; and tells how many seconds the response has spent in caches, if it comes from one.
+    /// Makes the decision. Also returns the seconds that the response has spent in caches, if it comes from one.
     pub(super) fn of(
         policy: &Policy,
         request: RequestFacts<'_>,
@@ -126,7 +129,8 @@ impl Rewriting {
         (verdict.with(edits, keys), age)
     }
 
-    /// The same where it is not known which CDN asked: for each that it may have been, and so with the tags of each.
+    /// Does the same if it is unknown which CDN sent the request: decides for each candidate, and adds the tags of
+    /// each.
     fn for_each(
         policy: &Policy,
         response: Response<'_>,
@@ -152,7 +156,7 @@ impl Rewriting {
                 }
             });
         }
-        // Where there is no CDN nothing can be said to any.
+        // Without any CDN there is none to write for.
         let nobodys = || {
             let decision = Decision { outcome: Outcome::Untouched, reason: Reason::NoCdn };
             Verdict { decision, kept: true, lasts: false }.with(Edits::default(), keys)
@@ -160,24 +164,24 @@ impl Rewriting {
         (whole.unwrap_or_else(nobodys), age)
     }
 
-    /// The same for who keeps it.
+    /// Returns the same rewriting in a form to be kept.
     pub(super) fn lasting(self) -> Self {
         Self { edits: self.edits.lasting(), ..self }
     }
 
-    /// What purges need to know of the response if it is of this age; nothing where the CDN will not keep it.
+    /// Returns the facts that purges need about the response at this age, or `None` if the CDN will not keep it.
     pub(super) fn provenance(&self, age: Option<u32>, edge: Edge<'_>) -> Option<Provenance> {
         self.kept.then(|| Provenance::of(&self.keys, age, edge))
     }
 
-    /// The same where no purge covers it; else it has to be decided anew.
+    /// Returns the same if no purge covers the response. Otherwise (outer `None`) the response has to be decided anew.
     pub(super) fn if_not_purged(&self, age: Option<u32>, edge: Edge<'_>) -> Option<Option<Provenance>> {
         let provenance = Provenance::of(&self.keys, age, edge);
         (!edge.has_purged(&provenance)).then(|| self.kept.then_some(provenance))
     }
 }
 
-/// What was decided, besides the edits.
+/// The decision without the edits.
 struct Verdict {
     decision: Decision,
     kept: bool,
@@ -191,12 +195,12 @@ impl Verdict {
     }
 }
 
-/// A response of which something is to be decided, apart from what its headers say.
+/// A response to be decided on, apart from its headers.
 #[derive(Clone, Copy)]
 struct Response<'a> {
-    /// Normalised.
+    /// The normalised path.
     path: &'a str,
-    /// The same, whatever its spelling.
+    /// The canonical path, the same for all spellings.
     canonical: &'a str,
     rule: Option<&'a Rule>,
     request: RequestFacts<'a>,
@@ -204,7 +208,7 @@ struct Response<'a> {
 }
 
 impl Response<'_> {
-    /// Names the page and its tags to the CDN; an error means that the tags do not fit.
+    /// Writes the page and its tags for the CDN. An error means that the tags do not fit.
     fn tag(
         self,
         policy: &Policy,
@@ -235,10 +239,10 @@ impl Response<'_> {
         (Verdict { decision, kept, lasts }, origin.age)
     }
 
-    /// Whether the same response to the same request is rewritten alike at any time and of any age.
+    /// Whether the same response to the same request is rewritten alike at any time and at any age.
     fn lasts(self, policy: &Policy, origin: &Origin, outcome: Outcome) -> bool {
         let Self { rule, request, status, .. } = self;
-        // The origin's own lifetime shrinks with the age of the response, and dates are of a moment.
+        // The origin's own lifetime shrinks with the age of the response, and dates refer to a moment.
         let browser_ttl = rule.and_then(|rule| rule.browser_ttl).unwrap_or(policy.ttls.browser);
         let is_of_its_age = match outcome {
             Outcome::Fallback => origin.age.is_some(),
@@ -246,13 +250,13 @@ impl Response<'_> {
             Outcome::Untouched => false,
             Outcome::Guarded => true,
         };
-        // Of a redirect the whole URL matters, and of other methods their name.
+        // The decision on a redirect depends on the whole URL, and for other methods on the name of the method.
         let is_get = matches!(*request.method, Method::GET | Method::HEAD);
         is_get && !status.is_redirection() && !is_of_its_age && origin.expires.is_none()
     }
 }
 
-/// What is done to the response, and whether the CDN may keep it then.
+/// Decides and writes the lifetimes. Also returns whether the CDN may then keep the response.
 fn decide(
     (path, rule, status): (&str, Option<&Rule>, StatusCode),
     request: RequestFacts<'_>,
@@ -268,7 +272,8 @@ fn decide(
     let beyond_rules = never::reason_beyond_rules(policy, request, status, writer.fields);
     let unless_a_rule = never::reason(policy, request, origin, writer.fields);
     let overridden = rule.is_some_and(|rule| rule.allow_override);
-    // What only a rule allows is not allowed by the origin, which fallback never exceeds.
+    // If only a rule allows the long lifetime, the origin does not allow it, and the fallback never exceeds what
+    // the origin allows.
     let is_allowed = beyond_rules.is_none() && (unless_a_rule.is_none() || overridden && fallback.is_none());
     writer.drop_invalid();
     let row = match treatment {
@@ -281,7 +286,7 @@ fn decide(
         treatment => {
             let by_status = (treatment == Treatment::Untouched).then_some(Reason::Status);
             let reason = beyond_rules.or(by_status).or(unless_a_rule).unwrap_or(Reason::Status);
-            // A 304 for a CDN that cannot be purged renews what the CDN holds: not for long then.
+            // For a CDN that cannot be purged, a 304 would renew a stored page, so it must not renew it for long.
             let of_unseen = fallback.filter(|_| reason == Reason::NotModified);
             let of_rule = fallback.filter(|_| overridden && by_status.is_none() && beyond_rules.is_none());
             let short = tags.err().or(of_unseen).or(of_rule);
@@ -310,8 +315,9 @@ fn decide(
     }
 }
 
-/// Leaves the lifetimes to the origin, unless the CDN may keep the response although that cannot be: because it is old, or
-/// for the reason `short`, and then for at most `most` seconds. What forbids to keep it is said so that the CDN reads it.
+/// Leaves the lifetimes to the origin. Responses that the CDN may keep get a short lifetime instead if they are
+/// old, or if there is the reason `short` (then at most `most` seconds). A prohibition is written in a form that
+/// the CDN reads.
 fn leave(
     (request, status): (RequestFacts<'_>, StatusCode),
     (reason, short, most): (Reason, Option<Reason>, u32),
@@ -322,12 +328,12 @@ fn leave(
     let kept = kept::as_sent(dialect, request, status, origin, writer.fields);
     let guarded = Decision { outcome: Outcome::Guarded, reason: Reason::Purged };
     let as_it_is = match short {
-        // Tags that do not fit are told of, whatever becomes of the response.
+        // Tags that do not fit are always reported.
         Some(short) => Decision { outcome: Outcome::Fallback, reason: short },
         None => Decision { outcome: Outcome::Untouched, reason },
     };
     let forbids = origin.forbids_sharing() && !origin.grants_to(dialect);
-    // What confirms a page that is kept already may shorten it, and only the origin can forbid it.
+    // A 304 confirms a stored page and may shorten it, but only the origin can forbid keeping it.
     let is_get = matches!(*request.method, Method::GET | Method::HEAD);
     let only_confirms = reason == Reason::NotModified && is_get && !forbids;
     let is_doubtful = kept == Some(Kept::InDoubt) && !only_confirms;
@@ -345,8 +351,9 @@ fn leave(
         writer.fallback(Row::at_most(table::seconds(ttl).min(most)));
         return (as_it_is, true);
     }
-    // A lifetime that is stored in the CDN's own field would overrule what a 304 forbids in another one; and where several CDNs
-    // may have asked, the words for one of them must not go away with what the others are not to read.
+    // A lifetime stored in the CDN's own field would overrule a prohibition that a 304 has in another field. If
+    // several CDNs are possible, the prohibition for one of them must not be removed together with the fields that
+    // the others must not read.
     let is_overruled = status == StatusCode::NOT_MODIFIED || is_disputed;
     if forbids && (is_overruled || origin.is_obeyed_by(dialect, writer.fields) == Obeyed::No) {
         writer.prohibit();
@@ -356,7 +363,8 @@ fn leave(
     (as_it_is, kept.is_some())
 }
 
-/// The CDN's own field, if it gives no lifetime, would replace the stored one that does (RFC 9111 §3.2).
+/// Removes the CDN's own field if it gives no lifetime, because it would replace a stored one that does (RFC 9111
+/// §3.2).
 fn leave_stored_lifetime(writer: &mut Writer<'_, '_, '_>) {
     let own = writer.fields.own_ttl;
     let decides = writer.origin.targeted.is_some_and(|targeted| targeted.field == own);

@@ -1,6 +1,6 @@
-//! What was done to responses that come again. A page that is fetched once is fetched again soon: by the other edges of its
-//! CDN, and by all of them after a purge. What is done to it then is what was done before, as long as the origin says the
-//! same about caching and the site is configured alike; and whether it was purged meanwhile is asked each time.
+//! A cache of decisions. A page that is fetched one time is soon fetched again by the other edges of its CDN, and
+//! by all of them after a purge. The decision is then the same, as long as the origin sends the same caching
+//! fields and the configuration of the site is the same. Purges are checked each time.
 
 use super::decide::{Edge, Provenance, RequestFacts, Rewriting};
 use super::field::Field;
@@ -12,12 +12,12 @@ use http::{Method, StatusCode};
 use std::ptr;
 use std::rc::Rc;
 
-/// A power of two; in tests so few that pages meet in them.
+/// The number of slots, a power of two. Tests use so few that pages collide.
 const SLOTS: usize = if cfg!(test) { 2 } else { 1024 };
-/// Pages that take more memory are not remembered. With the number of slots this bounds it: to 8 MiB, where all take as much.
+/// The maximum memory, in bytes, of a remembered page. With the number of slots this bounds the cache to 8 MiB.
 const MAX_BYTES: usize = 8 * 1024;
 
-/// What was done to responses before, under one configuration: it must not outlive that.
+/// A cache of decisions under one configuration, which it must not outlive.
 #[derive(Debug, Default)]
 pub struct DecisionCache {
     slots: Vec<Slot>,
@@ -25,13 +25,13 @@ pub struct DecisionCache {
 
 #[derive(Clone, Debug, Default)]
 struct Slot {
-    /// Of what asked for this slot last: its facts, its path and what its lines say. Only what comes twice is remembered: what
-    /// comes once costs no copy.
+    /// The hash of the last response that asked for this slot: its facts, path and lines. A response is remembered
+    /// only when it comes twice, so that one-off responses are not copied.
     candidate: u64,
     page: Option<Box<Page>>,
 }
 
-/// A response that came before.
+/// A remembered response.
 #[derive(Clone, Debug)]
 struct Page {
     facts: Facts,
@@ -40,7 +40,7 @@ struct Page {
     rewriting: Rewriting,
 }
 
-/// What a decision depends on besides the path and the response's lines, each in bits of its own.
+/// The inputs of a decision other than the path and the response's lines, each in bits of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Facts(u64);
 
@@ -56,8 +56,8 @@ impl Facts {
 }
 
 impl DecisionCache {
-    /// [`rewrite`](super::rewrite) for a response of this site, of which there is one policy and one dialect of each CDN; and
-    /// what purges need to know of it.
+    /// Does what [`rewrite`](super::rewrite) does, for a response of this site. The site must have one policy and
+    /// one dialect per CDN. Also returns the facts that purges need.
     pub fn rewrite(
         &mut self,
         (site, policy): (u32, &Policy),
@@ -95,41 +95,41 @@ impl DecisionCache {
         if self.slots.is_empty() {
             self.slots.resize(SLOTS, Slot::default());
         }
-        // The better mixed half chooses the slot.
+        // The upper half, which is mixed better, chooses the slot.
         &mut self.slots[(hash >> 32) as usize % SLOTS]
     }
 }
 
 impl Slot {
-    /// Whether the last response that came to this slot was the same.
+    /// Whether the last response in this slot was the same.
     fn has_seen(&mut self, page: u64, lines: &Lines) -> bool {
         let candidate = lines.said.iter().fold(page, |before, line| hash(before, line.value().as_bytes()));
         std::mem::replace(&mut self.candidate, candidate) == candidate
     }
 }
 
-/// Bytes of memory that a page takes, nearly.
+/// The approximate memory of a page, in bytes.
 fn size(path: &str, lines: &Lines, rewriting: &Rewriting) -> usize {
-    // The text of a line stands in its value and in the line as it is written.
+    // The text of a line is stored both in its value and in its encoded form.
     let line =
         |line: &Rc<FieldLine>| size_of::<FieldLine>() + 2 * (line.name().as_str().len() + line.value().len());
     let lines: usize = lines.said.iter().chain(rewriting.edits.lines()).map(line).sum();
     size_of::<Page>() + path.len() + lines + rewriting.keys.size()
 }
 
-/// What a response says about caching.
+/// The caching fields of a response.
 #[derive(Clone, Debug)]
 struct Lines {
-    /// Bits of the names that matter; `Date` is read for `Expires` alone.
+    /// Bits of the relevant names. `Date` is excluded because it is read for `Expires` only.
     names: u64,
-    /// Those of them that are there.
+    /// Bits of the relevant names that are present.
     there: u64,
-    /// The lines that matter by what they say.
+    /// The lines whose values are relevant.
     said: Vec<Rc<FieldLine>>,
 }
 
-/// Fields of which it only matters that they are there, where a rewriting [lasts](Rewriting::lasts). None of them can be a
-/// dialect's own.
+/// Fields of which only the presence matters if a rewriting [lasts](Rewriting::lasts). A dialect's own fields are
+/// never among them.
 const SIGNS: u64 = Known::Age.bit() | Known::Expires.bit() | Known::SetCookie.bit();
 
 impl Lines {
@@ -146,12 +146,12 @@ impl Lines {
         lines
     }
 
-    /// If these headers say the same: the seconds that the response has spent in caches, which it may say anew.
+    /// If these headers match, returns the seconds that the response has spent in caches, which may differ each time.
     fn are_in(&self, headers: &Headers, dialect: &Dialect) -> Option<Option<u32>> {
         let (mut said, mut there, mut age) = (self.said.iter(), 0, None);
         for line in headers.lines().filter(|line| matters(line, self.names, dialect)) {
             there |= line.known().bit();
-            // Most are not only alike but one and the same, since connections remember lines, too.
+            // Most lines are not only equal but identical, because connections share remembered lines, too.
             let is_same = |said: &Rc<FieldLine>| ptr::eq(&raw const **said, line) || **said == *line;
             if line.known() == Known::Age {
                 age = age.or_else(|| Some(age_seconds(line.value())));
@@ -167,14 +167,14 @@ impl Lines {
     }
 }
 
-/// Whether a line has one of the names that matter.
+/// Whether a line has one of the relevant names.
 fn matters(line: &FieldLine, names: u64, dialect: &Dialect) -> bool {
     let (known, name) = (line.known(), line.name());
     let is_own = || *name == dialect.ttl_header || dialect.tag_header.as_ref() == Some(name);
     names & known.bit() != 0 && (known.is_one_name() || is_own())
 }
 
-/// Tells texts apart well enough to choose a slot.
+/// A hash that is good enough to choose a slot.
 fn hash(start: u64, text: &[u8]) -> u64 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(MIX);

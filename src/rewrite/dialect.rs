@@ -1,4 +1,4 @@
-//! The headers in which a CDN reads its edge TTL and its tags.
+//! The header fields in which a CDN reads its edge TTL and its tags.
 
 use super::CdnType;
 use super::field::{
@@ -8,15 +8,15 @@ use super::field::{
 use http::HeaderName;
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA, SET_COOKIE, VARY};
 
-/// Some of the types.
+/// A set of CDN types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CdnTypes(u8);
 
 impl CdnTypes {
-    /// All of them.
+    /// The set of all types.
     pub const ALL: Self = Self((1 << CdnType::ALL.len()) - 1);
 
-    /// Whether this type is one of them.
+    /// Whether the set contains this type.
     pub fn contains(self, cdn: CdnType) -> bool {
         self.0 & (1 << cdn as u8) != 0
     }
@@ -28,19 +28,20 @@ impl FromIterator<CdnType> for CdnTypes {
     }
 }
 
-/// The headers in which one CDN reads its edge TTL and its tags.
+/// The header fields in which one CDN reads its edge TTL and its tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dialect {
-    /// Whose dialect it is.
+    /// The CDN that uses this dialect.
     pub cdn: CdnType,
-    /// The header that carries the edge TTL; its name decides the syntax (`Edge-Control`, `Cache-Control`, targeted).
+    /// The header field that carries the edge TTL. Its name decides the syntax (`Edge-Control`, `Cache-Control`,
+    /// targeted).
     pub ttl_header: HeaderName,
-    /// The header that carries the tags; none where the CDN takes no tags.
+    /// The header field that carries the tags; `None` if the CDN takes no tags.
     pub tag_header: Option<HeaderName>,
 }
 
 impl Dialect {
-    /// The dialect of `cdn`; a header that is not given is the CDN's own default, if it has one.
+    /// The dialect of `cdn`. A field that is not given is the CDN's default, if it has one.
     pub fn new(cdn: CdnType, ttl_header: Option<HeaderName>, tag_header: Option<HeaderName>) -> Self {
         let facts = cdn.facts();
         let ttl_header = ttl_header.unwrap_or_else(|| facts.ttl_header.clone());
@@ -50,25 +51,25 @@ impl Dialect {
 }
 
 impl Dialect {
-    /// What stands between tags in its tag header.
+    /// The separator of tags in the tag field.
     pub(super) fn separator(&self) -> u8 {
         self.cdn.facts().tags.separator
     }
 
-    /// Whether a header of this name carries lifetimes, of whichever CDN: tags in there would be lost.
+    /// Whether a field of this name carries lifetimes of any CDN. Tags in such a field would be lost.
     pub fn carries_lifetimes(name: &HeaderName) -> bool {
         Field::named(name)
             .is_some_and(|field| field == Field::CacheControl || Field::TARGETED.contains(&field))
     }
 
-    /// Whether a header of this name carries tags, of whichever CDN: a lifetime in there would be lost.
+    /// Whether a field of this name carries tags of any CDN. A lifetime in such a field would be lost.
     pub fn carries_tags(name: &HeaderName) -> bool {
         Field::named(name).is_some_and(|field| Field::TAGS.contains(&field))
     }
 }
 
 impl Field {
-    /// Its name; the dialect knows its own.
+    /// The name of the field. The names of `OwnTtl` and `OwnTags` depend on the dialect.
     pub(super) fn name(self, dialect: &Dialect) -> &HeaderName {
         static STANDARD: [HeaderName; 7] = [CACHE_CONTROL, PRAGMA, EXPIRES, DATE, AGE, SET_COOKIE, VARY];
         match self {

@@ -1,4 +1,4 @@
-//! What is to be changed in a response's head, collected while it is read and made when all is decided.
+//! Changes to a response's head, collected while it is read and made after everything is decided.
 
 use super::Dialect;
 use crate::http::head::{Edit, FieldLine, Headers, Known};
@@ -6,20 +6,20 @@ use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use std::rc::Rc;
 
-/// Changes: one of each field.
+/// A list of changes, at most one per field.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Edits {
     changes: SmallVec<[Change; 8]>,
-    /// Bits of the fields that are changed.
+    /// Bits of the changed fields.
     fields: u64,
 }
 
-/// What becomes of a field.
+/// The change of one field.
 #[derive(Clone, Debug)]
 enum Change {
-    /// It has this line and no other.
+    /// Set this line as the only one of the field.
     Set(Rc<FieldLine>),
-    /// It goes.
+    /// Remove the field.
     Remove(Known, HeaderName),
 }
 
@@ -38,17 +38,17 @@ impl Change {
 }
 
 impl Edits {
-    /// The field is to have this line and no other.
+    /// Sets this line as the only one of its field.
     pub(super) fn set(&mut self, line: Rc<FieldLine>) {
         self.note(Change::Set(line));
     }
 
-    /// The field is to go.
+    /// Removes the field.
     pub(super) fn remove(&mut self, name: &HeaderName) {
         self.note(Change::Remove(Known::of(name.as_str()), name.clone()));
     }
 
-    /// A later change of a field takes the place of an earlier one.
+    /// Adds a change, replacing an earlier one of the same field.
     fn note(&mut self, change: Change) {
         self.fields |= change.name().0.bit();
         match self.changes.iter_mut().find(|earlier| earlier.is_of(change.name())) {
@@ -57,8 +57,8 @@ impl Edits {
         }
     }
 
-    /// Adds what is to be done for another CDN. What one of them is to get is removed for none; of two lines of one field the
-    /// later one stands, and of two lines of tags both do, in this dialect.
+    /// Adds the changes for another CDN. A field that one CDN gets is not removed for another. If both set the
+    /// same field, the later line stands, but two lines of tags are joined, in this dialect.
     pub(super) fn join(&mut self, other: Self, dialect: &Dialect) {
         for change in other.changes {
             let earlier = self.changes.iter().find(|earlier| earlier.is_of(change.name()));
@@ -77,7 +77,7 @@ impl Edits {
         }
     }
 
-    /// The lines that will be there.
+    /// Iterates over the lines that will be set.
     pub(super) fn lines(&self) -> impl Iterator<Item = &Rc<FieldLine>> {
         self.changes.iter().filter_map(|change| match change {
             Change::Set(line) => Some(line),
@@ -85,7 +85,7 @@ impl Edits {
         })
     }
 
-    /// The same changes for who keeps them.
+    /// Returns the same changes in a form to be kept.
     pub(super) fn lasting(mut self) -> Self {
         for change in &mut self.changes {
             if let Change::Set(line) = change {
@@ -95,12 +95,12 @@ impl Edits {
         self
     }
 
-    /// Makes the changes, in one pass over the lines: the first line of a field is replaced, other ones go.
+    /// Makes the changes in one pass over the lines. The first line of a field is replaced, further ones are removed.
     pub(super) fn make(&self, headers: &mut Headers) {
         if self.changes.is_empty() {
             return;
         }
-        // A bit for each change whose line stands.
+        // One bit per change whose line is in place.
         let mut placed = 0u64;
         headers.edit(self.fields, |line| {
             let is_of = |change: &Change| change.is_of((line.known(), line.name()));

@@ -1,10 +1,10 @@
-//! The fields of a response that rewriting cares about, and their names.
+//! The response fields that rewriting reads or writes, and their names.
 
 use crate::http::head::Known;
 use http::HeaderName;
 use http::header::{CACHE_CONTROL, CDN_CACHE_CONTROL};
 
-/// A field that rewriting cares about.
+/// A field that rewriting reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Field {
@@ -25,22 +25,22 @@ pub(super) enum Field {
     Xkey,
     CacheTag,
     EdgeCacheTag,
-    /// The dialect's `ttl_header`, where it is none of these.
+    /// The dialect's `ttl_header`, if it is none of these.
     OwnTtl,
-    /// The dialect's `tag_header`, where it is none of these.
+    /// The dialect's `tag_header`, if it is none of these.
     OwnTags,
 }
 
 impl Field {
     pub(super) const COUNT: usize = Self::OwnTags as usize + 1;
 
-    /// Its place in a set of fields.
+    /// The bit of this field in a set of fields.
     pub(super) fn bit(self) -> u32 {
         1 << self as u8
     }
 
-    /// Targeted fields (RFC 9213) and their elders, in the order in which they decide where the CDN that asked has no
-    /// field of its own among them.
+    /// Targeted fields (RFC 9213) and their predecessors, in order of precedence. The order applies if none of
+    /// them belongs to the CDN that sent the request.
     pub(super) const TARGETED: [Self; 5] = [
         Self::CdnCacheControl,
         Self::SurrogateControl,
@@ -49,7 +49,7 @@ impl Field {
         Self::EdgeControl,
     ];
 
-    /// The fields in which origins send tags, in the order in which they are joined.
+    /// The fields in which origins send tags, in the order in which their tags are joined.
     pub(super) const TAGS: [Self; 5] =
         [Self::SurrogateKey, Self::XSurrogateKey, Self::Xkey, Self::CacheTag, Self::EdgeCacheTag];
 
@@ -76,12 +76,12 @@ impl Field {
         })
     }
 
-    /// The one of this name, where that is a usual one.
+    /// The field with this name, if it is a standard one.
     pub(super) fn named(name: &HeaderName) -> Option<Self> {
         Self::of(Known::of(name.as_str()))
     }
 
-    /// Every one.
+    /// Iterates over all fields.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let standard =
             [Self::CacheControl, Self::Pragma, Self::Expires, Self::Date, Self::Age, Self::SetCookie];
@@ -89,21 +89,21 @@ impl Field {
         standard.into_iter().chain(own).chain(Self::TARGETED).chain(Self::TAGS)
     }
 
-    /// Whether it is a dictionary of structured fields (RFC 9213 §2.1). `Surrogate-Control` and `Edge-Control` are
-    /// older.
+    /// Whether the field is a dictionary of structured fields (RFC 9213 §2.1). `Surrogate-Control` and
+    /// `Edge-Control` are older.
     pub(super) fn is_structured(self) -> bool {
         matches!(self, Self::CdnCacheControl | Self::CloudflareCdnCacheControl | Self::AkamaiCacheControl)
     }
 }
 
-/// How a field that carries lifetimes is written.
+/// The syntax of a field that carries lifetimes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Syntax {
-    /// `Cache-Control` itself: browser and edge share it.
+    /// `Cache-Control` itself, which browser and edge share.
     CacheControl,
-    /// A field of its own with the directives of `Cache-Control` (RFC 9213).
+    /// A field for CDNs with the directives of `Cache-Control` (RFC 9213).
     Targeted,
-    /// Akamai's `Edge-Control`: negations, and lifetimes with units.
+    /// Akamai's `Edge-Control`, which has negations, and lifetimes with units.
     EdgeControl,
 }
 
@@ -118,23 +118,23 @@ impl Syntax {
     }
 }
 
-/// W3C Edge Architecture, read by Fastly and by the VCL that we ship.
+/// The field of the W3C Edge Architecture, read by Fastly and by the included VCL.
 pub(super) static SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
-/// Read by Cloudflare only.
+/// A field that only Cloudflare reads.
 pub(super) static CLOUDFLARE_CDN_CACHE_CONTROL: HeaderName =
     HeaderName::from_static("cloudflare-cdn-cache-control");
-/// RFC 9213, read by Akamai only.
+/// A field of RFC 9213 that only Akamai reads.
 pub(super) static AKAMAI_CACHE_CONTROL: HeaderName = HeaderName::from_static("akamai-cache-control");
 /// Akamai's older field.
 pub(super) static EDGE_CONTROL: HeaderName = HeaderName::from_static("edge-control");
 
 /// Fastly's tags.
 pub(super) static SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
-/// What AEM's pipeline and some frameworks send.
+/// The tags of AEM's pipeline and of some frameworks.
 pub(super) static X_SURROGATE_KEY: HeaderName = HeaderName::from_static("x-surrogate-key");
 /// Varnish's tags, as vmod xkey reads them.
 pub(super) static XKEY: HeaderName = HeaderName::from_static("xkey");
-/// Cloudflare's tags; also what Drupal sends.
+/// Cloudflare's tags, which Drupal sends, too.
 pub(super) static CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 /// Akamai's tags.
 pub(super) static EDGE_CACHE_TAG: HeaderName = HeaderName::from_static("edge-cache-tag");

@@ -1,24 +1,24 @@
-//! The fields of a response that rewriting cares about, found in one pass over its lines: a lookup for each of them
-//! would cost more than everything else, since most responses have few.
+//! The response fields that rewriting needs, found in one pass over the lines. A lookup for each of them would
+//! cost more than everything else, because most responses have few.
 
 use super::Dialect;
 use super::field::Field;
 use crate::http::head::Headers;
 use http::HeaderValue;
 
-/// What was found.
+/// The fields of one response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'h, 'd> {
     headers: &'h Headers,
     dialect: &'d Dialect,
     first: [Option<&'h HeaderValue>; Field::COUNT],
-    /// Bits of fields that are there.
+    /// Bits of the fields that are present.
     there: u32,
-    /// Bits of fields that have more lines than one.
+    /// Bits of the fields that have more than one line.
     repeated: u32,
-    /// Where the dialect's `ttl_header` is.
+    /// The place of the dialect's `ttl_header`.
     pub(super) own_ttl: Field,
-    /// Where the dialect's `tag_header` is; meaningless where it has none.
+    /// The place of the dialect's `tag_header`, meaningless if there is none.
     pub(super) own_tags: Field,
 }
 
@@ -43,7 +43,7 @@ impl<'h, 'd> Fields<'h, 'd> {
         found
     }
 
-    /// The dialect of the CDN that asked.
+    /// The dialect of the CDN that sent the request.
     pub(super) fn dialect(&self) -> &'d Dialect {
         self.dialect
     }
@@ -62,7 +62,7 @@ impl<'h, 'd> Fields<'h, 'd> {
         }
     }
 
-    /// Whether the field is there.
+    /// Whether the field is present.
     pub(super) fn has(&self, field: Field) -> bool {
         self.there & field.bit() != 0
     }
@@ -79,7 +79,7 @@ impl<'h, 'd> Fields<'h, 'd> {
         self.first(field).into_iter().chain(more.into_iter().flatten())
     }
 
-    /// Those of `fields` that are there.
+    /// Iterates over those of `fields` that are present.
     pub(super) fn among(&self, fields: &'static [Field]) -> impl Iterator<Item = Field> + use<> {
         let there = self.there;
         fields.iter().copied().filter(move |field| there & field.bit() != 0)
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn every_field_is_found_by_its_name() {
         let dialect = cloudfront();
-        // The one that the dialect lacks has the name of another.
+        // The field that the dialect lacks has the name of another one.
         assert_eq!(Field::all().count(), Field::COUNT);
         for field in Field::all().filter(|field| *field != Field::OwnTtl) {
             let name = field.name(&dialect);

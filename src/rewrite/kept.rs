@@ -1,8 +1,9 @@
-//! Which responses a CDN may keep. The guard, the follow-up purge and what counts as on its way ask here, and nowhere else.
+//! The responses that a CDN may keep. The guard, the follow-up purge and the in-flight accounting all ask this
+//! module, and nothing else.
 //!
-//! In doubt a response may be kept: a guard and a follow-up for what is not kept cost one call, and none for what is kept
-//! leaves an old page in the cache. What is known comes from the documentation of each CDN, and for Varnish from the VCL
-//! that we ship.
+//! In doubt, a response may be kept. A guard and a follow-up for a response that is not kept cost one call.
+//! Without them, a response that is kept leaves an old page in the cache. The facts come from the documentation of
+//! each CDN, and for Varnish from the included VCL.
 
 use super::field::Field;
 use super::fields::Fields;
@@ -10,19 +11,20 @@ use super::origin::{Obeyed, Origin};
 use super::{CdnType, Dialect, RequestFacts};
 use http::{Method, StatusCode};
 
-/// Why a CDN may keep a response as the origin sent it.
+/// The reason why a CDN may keep a response as the origin sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kept {
-    /// The origin gives it a lifetime that the CDN reads.
+    /// The origin gives the response a lifetime that the CDN reads.
     Granted,
-    /// The origin says nothing, and caches have defaults for such responses.
+    /// The origin gives no lifetime, and caches have defaults for such responses.
     ByDefault,
-    /// Only its configuration could make the CDN keep it. Whatever is written must not be what makes it shared.
+    /// Only the CDN's configuration could make it keep the response. The shim must not write anything that makes
+    /// it shared.
     InDoubt,
 }
 
-/// Why this CDN may keep the response as the origin sent it, once its prohibitions are said in words that the CDN reads;
-/// none where it will not.
+/// Returns why this CDN may keep the response as the origin sent it, after prohibitions are rewritten in a form
+/// that the CDN reads. Returns `None` if the CDN will not keep it.
 pub(super) fn as_sent(
     dialect: &Dialect,
     request: RequestFacts<'_>,
@@ -36,7 +38,7 @@ pub(super) fn as_sent(
     }
     if origin.forbids_sharing() && !origin.grants_to(dialect) {
         let obeyed = match origin.is_obeyed_by(dialect, fields) {
-            // It will be said again in the CDN's own words.
+            // The prohibition will be repeated in the CDN's own field.
             Obeyed::No if dialect.cdn.facts().storing.can_be_forbidden => Obeyed::Yes,
             obeyed => obeyed,
         };
@@ -59,12 +61,12 @@ pub(super) fn as_sent(
     })
 }
 
-/// Whether the CDN may keep an error although it is told not to.
+/// Whether the CDN may keep an error although that is forbidden.
 pub(super) fn keeps_errors(cdn: CdnType) -> bool {
     cdn.facts().storing.keeps_errors
 }
 
-/// Whether the CDN keeps responses of this status at all.
+/// Whether the CDN keeps responses with this status at all.
 fn keeps_status(dialect: &Dialect, status: StatusCode, origin: &Origin, is_granted: bool) -> bool {
     let code = status.as_u16();
     match &dialect.cdn.facts().storing.statuses {
@@ -75,8 +77,8 @@ fn keeps_status(dialect: &Dialect, status: StatusCode, origin: &Origin, is_grant
     }
 }
 
-/// Statuses that caches keep without a lifetime from the origin (RFC 9110 §15.1; 302 by Fastly and Cloudflare). Not 206,
-/// which only stands for a part, and not 304, which stands for a page that was kept before.
+/// Whether caches keep this status without a lifetime from the origin (RFC 9110 §15.1; 302 by Fastly and
+/// Cloudflare). This excludes 206, which is only a part, and 304, which refers to a page kept before.
 fn is_kept_by_default(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 302 | 308 | 404 | 405 | 410 | 414 | 501)
 }

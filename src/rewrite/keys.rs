@@ -1,29 +1,29 @@
-//! What a response can be purged by, as numbers: its path, the prefixes that it is below, its tags. Purges are turned into
-//! the same numbers, so that "is this response covered by that purge" is a comparison.
+//! The keys by which a response can be purged, as numbers: its path, the prefixes above it, and its tags. Purges
+//! are converted to the same numbers, so that comparing them shows whether a purge covers a response.
 //!
-//! Two things that share a number are taken for each other, and so are tags that differ in their case only. Either makes
-//! a purge cover more, never less. Numbers live no longer than the process.
+//! Things with the same number are not distinguished, and neither are tags that differ only in case. Both make a
+//! purge cover more, never less. The numbers do not outlive the process.
 
 use super::tags::encode;
 use super::{CdnType, spelling};
 use smallvec::SmallVec;
 
-/// One thing by which responses are purged.
+/// A number for something by which responses are purged.
 pub type Key = u64;
 
-/// Folders deep that a path is looked at. Whatever is deeper counts as covered by every purge.
+/// The maximum number of folders of a path. Deeper paths count as covered by every purge.
 const DEPTH: usize = 64;
 
 /// The keys of one response.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
     list: SmallVec<[Key; 14]>,
-    /// Not all are known.
+    /// Whether some keys are unknown.
     incomplete: bool,
 }
 
 impl Keys {
-    /// Those of the canonical path; nothing that was in here stays. However the page is spelt, they are the same.
+    /// Replaces the keys by those of the canonical path, which are the same for every spelling of the page.
     pub(super) fn of_page(&mut self, path: &str) {
         self.list.clear();
         self.incomplete = false;
@@ -44,22 +44,22 @@ impl Keys {
         }
     }
 
-    /// One more, of a tag as the CDN gets it.
+    /// Adds the key of a tag in the form that the CDN gets.
     pub(super) fn add_tag(&mut self, tag: &[u8]) {
         self.list.push(of_tag(tag));
     }
 
-    /// Of a response of which nothing is known.
+    /// The keys of a response about which nothing is known.
     pub fn unknown() -> Self {
         Self { list: SmallVec::new(), incomplete: true }
     }
 
-    /// There are more, which are not known.
+    /// Marks the list as incomplete.
     pub(super) fn lack_some(&mut self) {
         self.incomplete = true;
     }
 
-    /// Bytes of memory that they take.
+    /// The memory that the keys take, in bytes.
     pub(super) fn size(&self) -> usize {
         size_of::<Self>() + if self.list.spilled() { size_of::<Key>() * self.list.capacity() } else { 0 }
     }
@@ -69,23 +69,23 @@ impl Keys {
         self.incomplete || self.list.iter().any(|key| is_purged(*key))
     }
 
-    /// All that are known; none if that is not all.
+    /// Returns all keys, or `None` if some are unknown.
     pub fn all(&self) -> Option<&[Key]> {
         (!self.incomplete).then_some(&self.list)
     }
 }
 
-/// The page at `path` (in whatever spelling, without a query), whatever its host and query.
+/// The key of the page at `path` (in any spelling, without a query), with any host and query.
 pub fn path_key(path: &str) -> Key {
     whole(&spelling::canonical(path), PATH)
 }
 
-/// Everything below `prefix`, which ends in `/`.
+/// The key of everything below `prefix`, which ends in `/`.
 pub fn prefix_key(prefix: &str) -> Key {
     whole(&spelling::canonical(prefix), PREFIX)
 }
 
-/// The tag in the form that `cdn` gets.
+/// The key of the tag in the form that `cdn` gets.
 pub fn tag_key(cdn: CdnType, tag: &str) -> Key {
     of_tag(encode(cdn, tag).as_bytes())
 }
@@ -99,7 +99,7 @@ fn whole(text: &str, what: u64) -> Key {
     state.end(what)
 }
 
-/// FNV-1a, whose state after each byte is good for a key of what came so far.
+/// FNV-1a, whose state after each byte yields a key of the bytes so far.
 struct Bytes(u64);
 
 impl Default for Bytes {
@@ -118,7 +118,7 @@ impl Bytes {
     }
 }
 
-/// Whatever the case: Cloudflare and CloudFront do not tell it apart. In ASCII one bit is the case of a letter.
+/// The key of a tag, ignoring case because Cloudflare and CloudFront do. In ASCII, one bit is the case of a letter.
 fn of_tag(tag: &[u8]) -> Key {
     const CASE: u64 = 0x2020_2020_2020_2020;
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -128,7 +128,7 @@ fn of_tag(tag: &[u8]) -> Key {
     mixed(add(hash, rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))))
 }
 
-/// Every bit of the input changes every bit of the output (the finalizer of MurmurHash3).
+/// Mixes a hash so that every input bit affects every output bit (the finalizer of MurmurHash3).
 fn mixed(hash: u64) -> u64 {
     let hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let hash = (hash ^ hash >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
@@ -178,7 +178,7 @@ mod tests {
         assert_ne!(path_key("/A"), path_key("/a"));
         assert_ne!(path_key("/a/"), prefix_key("/a/"));
         assert_eq!(tag_key(CdnType::Cloudflare, "Product-42"), tag_key(CdnType::Fastly, "product-42"));
-        // Encoding twice is encoding once: whoever purges by the form that the CDN shows means the same tag.
+        // Encoding is idempotent, so a purge by the form that the CDN shows names the same tag.
         assert_eq!(
             tag_key(CdnType::Akamai, "a b"),
             tag_key(CdnType::Fastly, &encode(CdnType::Akamai, "a b"))
@@ -186,7 +186,7 @@ mod tests {
         assert_ne!(tag_key(CdnType::Fastly, "a"), tag_key(CdnType::Fastly, "b"));
     }
 
-    /// Both halves of a key choose its places among what was purged, so every bit of what it is made of has to reach both.
+    /// Both halves of a key choose its places among the purges, so every bit of the input has to reach both.
     #[test]
     fn keys_are_spread() {
         let mut seen = std::collections::HashSet::new();
@@ -203,7 +203,7 @@ mod tests {
             let (fewest, most) = (places.iter().min().unwrap(), places.iter().max().unwrap());
             assert!(*fewest > 180 && *most < 340, "{places:?}");
         }
-        // A tag is told by each of its bytes, and by its length.
+        // A tag's key depends on each of its bytes and on its length.
         let base = b"0123456789abcdef01234";
         for at in 0..base.len() {
             let mut other = *base;

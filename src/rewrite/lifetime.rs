@@ -1,6 +1,6 @@
-//! For how long a CDN may keep a response that goes out as its origin sent it: at most so long, since what purges have to
-//! reach must not be underrated. A CDN reads some of the fields that speak of lifetimes, and which those are depends on how it
-//! is configured: so the longest of them counts, and one that forbids takes back only what stands in the same place.
+//! How long a CDN may keep a response that goes out as its origin sent it. The result is an upper bound because
+//! purges must reach every copy. A CDN reads only some of the fields that carry lifetimes, depending on its
+//! configuration. So the longest lifetime is taken, and a prohibition cancels only the lifetime in the same place.
 
 use super::CdnType;
 use super::cache_control::{Directive, Name, delta_seconds, directives};
@@ -11,33 +11,34 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// For how long a CDN may keep a response.
+/// How long a CDN may keep a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// Not at all.
+    /// The CDN may not keep the response.
     Not,
-    /// At most for so long.
+    /// The CDN may keep the response for at most this long.
     For(Duration),
-    /// For as long as what it stored before, from now on: a 304 that says nothing of its own.
+    /// The CDN may keep the response, from now on, for as long as the stored one. This is a 304 without a lifetime
+    /// of its own.
     AsStored,
 }
 
-/// What the fields of a response say of its lifetime.
+/// The lifetime that the fields of a response give.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetime {
-    /// Seconds by `Cache-Control`, stale ones included, and by `Expires`.
+    /// Seconds given by `Cache-Control`, including stale lifetimes, and by `Expires`.
     general: Option<u32>,
-    /// Seconds by a field for CDNs.
+    /// Seconds given by a field for CDNs.
     targeted: Option<u32>,
     private: bool,
-    /// `no-store` or `no-cache`.
+    /// Whether there is `no-store` or `no-cache`.
     not_reused: bool,
     not_modified: bool,
 }
 
 impl Lifetime {
-    /// Of a response that arrives at `now_ms`, in milliseconds since the epoch. `is_own` names the fields in which the site's
-    /// CDNs read their lifetimes, where those are none of the usual ones.
+    /// Reads the lifetime of a response that arrives at `now_ms`, in milliseconds since the epoch. `is_own`
+    /// identifies the non-standard fields from which the site's CDNs read their lifetimes.
     pub fn of(
         status: StatusCode,
         headers: &Headers,
@@ -79,7 +80,7 @@ impl Lifetime {
         self.general = self.general.max(seconds(line, Syntax::CacheControl));
     }
 
-    /// For how long a CDN of this type may keep it.
+    /// How long a CDN of this type may keep the response.
     pub fn at(self, cdn: CdnType) -> Kept {
         let forbidden = self.private || self.not_reused && !cdn.facts().storing.only_private_forbids;
         let general = match self.general {
@@ -95,7 +96,7 @@ impl Lifetime {
     }
 }
 
-/// For how long a CDN keeps a response that says nothing, unless it was told otherwise.
+/// How long a CDN by default keeps a response that gives no lifetime.
 pub fn default_lifetime(cdn: CdnType) -> Duration {
     Duration::from_secs(default_seconds(cdn).into())
 }
@@ -104,7 +105,7 @@ fn default_seconds(cdn: CdnType) -> u32 {
     cdn.facts().storing.default_seconds
 }
 
-/// The longest that a line gives to a shared cache: fresh, and stale after that. Prohibitions aside.
+/// The longest lifetime that a line gives to a shared cache, fresh and stale together, ignoring prohibitions.
 fn seconds(line: &HeaderValue, syntax: Syntax) -> Option<u32> {
     let (mut fresh, mut stale) = (None, 0);
     for directive in directives(line.as_bytes(), syntax) {
@@ -117,14 +118,15 @@ fn seconds(line: &HeaderValue, syntax: Syntax) -> Option<u32> {
     fresh.map(|seconds| seconds.saturating_add(stale))
 }
 
-/// What a cache may take the argument for: what is no number, like `60s`, some read up to where it ends to be one.
+/// The largest value that a cache may read from the argument. Some read an invalid number like `60s` up to its
+/// first non-digit.
 fn at_most(directive: &Directive<'_>, syntax: Syntax) -> u32 {
     let digits = directive.raw.iter().skip_while(|byte| !byte.is_ascii_digit());
     let digits: SmallVec<[u8; 16]> = digits.take_while(|byte| byte.is_ascii_digit()).copied().collect();
     directive.seconds(syntax).max(delta_seconds(&digits))
 }
 
-/// The seconds until `Expires`, by the origin's clock or by ours, whichever are more; what is no date is over.
+/// The seconds until `Expires`, by the origin's clock or by ours, whichever gives more. An invalid date has passed.
 fn left(expires: &HeaderValue, date: Option<&HeaderValue>, now_ms: i64) -> Option<u32> {
     let now = UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(now_ms).ok()?))?;
     let Some(expires) = parse(expires) else { return Some(0) };
@@ -189,7 +191,7 @@ mod tests {
         {
             check(&[], cdn, Some(seconds));
             check(&[("cache-control", "public")], cdn, Some(seconds));
-            // For a CDN that does not read the field.
+            // A CDN that does not read the field uses its default.
             check(&[("cdn-cache-control", "max-age=60")], cdn, Some(seconds));
             assert_eq!(default_lifetime(cdn), Duration::from_secs(seconds));
         }

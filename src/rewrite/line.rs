@@ -11,16 +11,17 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 thread_local! {
-    /// What was written before: there are few lifetimes, so few different lines.
+    /// The lines written before. There are few lifetimes, so there are few different lines.
     static WRITTEN: RefCell<LineCache> = RefCell::default();
 }
 
-/// A field under construction: directives with `, ` between them.
+/// A field under construction: directives separated by `, `.
 pub(super) struct Line<'d> {
     name: &'d HeaderName,
     /// The name, a colon and a blank, and the value so far.
     whole: Vec<u8>,
-    /// Whether one member that is none of structured fields would make caches ignore all of it (RFC 9213 §2.1).
+    /// Whether the field is a dictionary of structured fields, which caches ignore entirely if one member is
+    /// invalid (RFC 9213 §2.1).
     is_structured: bool,
 }
 
@@ -52,7 +53,7 @@ impl<'d> Line<'d> {
         self.number(seconds);
     }
 
-    /// `=` and a number to the directive just written.
+    /// Appends `=` and a number to the directive just written.
     fn number(&mut self, seconds: u32) {
         let mut digits = [0; 10];
         let mut start = digits.len();
@@ -66,8 +67,8 @@ impl<'d> Line<'d> {
         self.whole.extend_from_slice(&digits[start..]);
     }
 
-    /// How long browsers may reuse the response; none: they ask each time, which where the CDN reads the same header is
-    /// said as 0 seconds.
+    /// Writes how long browsers may reuse the response. `None` makes them revalidate each time; if the CDN reads
+    /// the same field, that is written as 0 seconds.
     pub(super) fn browser(&mut self, seconds: Option<u32>, syntax: Syntax) {
         match seconds {
             None if syntax != Syntax::CacheControl => self.directive(b"no-cache"),
@@ -75,13 +76,14 @@ impl<'d> Line<'d> {
         }
     }
 
-    /// Akamai's lifetime, which has a unit.
+    /// Writes Akamai's lifetime, which has a unit.
     pub(super) fn edge_lifetime(&mut self, edge: u32) {
         self.lifetime("max-age", edge);
         self.whole.push(b's');
     }
 
-    /// Akamai's directives. `!no-store`: the edge stores the response whatever `Cache-Control` says to browsers.
+    /// Writes Akamai's directives. `!no-store` makes the edge store the response regardless of the `Cache-Control`
+    /// for browsers.
     pub(super) fn edge_control(&mut self, edge: u32, browser: Option<u32>) {
         self.directive(b"!no-store");
         self.edge_lifetime(edge);
@@ -91,7 +93,7 @@ impl<'d> Line<'d> {
         }
     }
 
-    /// The directives of a field of the response that are to stay.
+    /// Copies the directives of a response field that are valid and for which `stays` returns `true`.
     pub(super) fn keep(&mut self, fields: &Fields<'_, '_>, field: Field, stays: impl Fn(Name) -> bool) {
         let needs_structure = self.is_structured && !field.is_structured();
         for line in fields.lines(field) {

@@ -1,15 +1,17 @@
-//! The rewriting of responses for the CDN that asked. Pure: no I/O, no clock, nothing of ours imported.
+//! Rewriting of responses for the CDN that sent the request. The code is pure: it does no I/O, reads no clock, and
+//! imports nothing of the project but `http`.
 //!
-//! [`rewrite`] is the whole of it: a site's [`Policy`], what is known of the request, the edge that
-//! asked, and the response's status and headers give a [`Decision`] and edited headers.
+//! [`rewrite`] is the entry point. From a site's [`Policy`], the facts about the request, the edge that sent it,
+//! and the response's status and headers, it makes a [`Decision`] and edits the headers.
 //!
-//! How CDNs differ is told by [`facts`], one row per type. In the order in which a response meets them: [`path`] and
-//! [`pattern`] find the rule, `fields` looks which headers there are, `tag_header` writes the [`tags`] (with the keys
-//! of [`aem`] where a site is one of AEM), `page_header` names the page to Varnish, `origin` reads what the origin
-//! said, `kept` tells whether the CDN may keep it, `never` (with `redirect`) and `table` decide what the response
-//! gets, `write` writes it; a [`DecisionCache`] remembers all of that for responses that come again. Which purges it
-//! could be covered by is told by `keys`, and whether one of them came after it was made by `purged`; a copy tells it
-//! by its `stamp`. How long copies of what is not rewritten may live is told by `lifetime`.
+//! [`facts`] holds the differences between CDNs, one row per type. A response passes the modules in this order:
+//! [`path`] and [`pattern`] find the rule, `fields` finds the relevant fields, `tag_header` writes the [`tags`]
+//! (with the keys of [`aem`] for AEM sites), `page_header` names the page for Varnish, `origin` reads the origin's
+//! caching fields, `kept` decides whether the CDN may keep the response, `never` (with `redirect`) and `table`
+//! decide what it gets, and `write` writes that. A [`DecisionCache`] remembers the result for repeated responses.
+//! `keys` identifies the purges that may cover a response, `purged` checks whether one of them came after the
+//! response was made, and a `stamp` shows that for a copy. `lifetime` computes how long copies of responses that
+//! are not rewritten may live.
 
 pub mod aem;
 pub mod cache_control;

@@ -1,11 +1,11 @@
-//! What a purge can name, which is what a response may be kept by: whatever is lengthened must be purgeable by the names that it
-//! carries, and a name that can match nothing is better refused than "purged".
+//! The names that a purge accepts, and by which responses may be kept. Every lengthened response must be purgeable
+//! by the names that it carries. A name that can match nothing is refused rather than reported as purged.
 
-/// Bytes of a tag. A longer one than a CDN takes goes out as a hash ([`super::tags::encode`]), so this is no CDN's limit but
-/// that of what one response, and one line of a request, reasonably carry.
+/// The maximum number of bytes of a tag. This is not the limit of a CDN, because tags too long for a CDN are sent
+/// as a hash ([`super::tags::encode`]). It is a reasonable limit for one response, and for one line of a request.
 const MAX_TAG: usize = 16_384;
 
-/// Whether `text` can be a tag of a purge; an error says why not, and what to write instead.
+/// Checks whether `text` can be a tag of a purge. The error explains why not, and what to write instead.
 pub fn tag(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("must not be empty".into());
@@ -37,8 +37,8 @@ pub(super) fn are_tags(line: &[u8]) -> bool {
     line.len() <= MAX_TAG && line.is_ascii() && !line.contains(&b'*')
 }
 
-/// Whether a purge can name the tag that a response carries. JSON has no words for bytes that are not UTF-8, and a `*`
-/// is refused as the wildcard that it is not.
+/// Whether a purge can name the tag of a response. JSON cannot express bytes that are not UTF-8, and a `*` is
+/// refused because it is not a wildcard.
 pub(super) fn is_tag(tag: &[u8]) -> bool {
     // Most tags are short and plain ASCII.
     let plain = |b: &u8| b.is_ascii_graphic() && !matches!(b, b'*' | b',');
@@ -46,7 +46,7 @@ pub(super) fn is_tag(tag: &[u8]) -> bool {
         || std::str::from_utf8(tag).is_ok_and(|tag| self::tag(tag).is_ok())
 }
 
-/// Whether `text` can be a path of a purge: the page there, with every query.
+/// Checks whether `text` can be a path of a purge, which is the page there with every query.
 pub fn path(text: &str) -> Result<(), String> {
     absolute(text)?;
     if text.contains('?') {
@@ -58,7 +58,7 @@ pub fn path(text: &str) -> Result<(), String> {
     without_wildcard(text)
 }
 
-/// Whether `text` can be a prefix of a purge: everything below it.
+/// Checks whether `text` can be a prefix of a purge, which is everything below it.
 pub fn prefix(text: &str) -> Result<(), String> {
     absolute(text)?;
     if text.contains('?') {
@@ -79,7 +79,7 @@ pub fn prefix(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether `text` has no `*`, which a purge of a page or URL would look for as it is.
+/// Checks that `text` has no `*`, which a purge of a page or URL would take literally.
 pub fn without_wildcard(text: &str) -> Result<(), String> {
     if text.contains('*') {
         return Err("must not have a `*`, which is no wildcard here: for everything below a path use `prefixes`, for \
@@ -89,7 +89,7 @@ pub fn without_wildcard(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether `text` neither begins nor ends with white space, which some readers would drop and some look for.
+/// Checks that `text` neither begins nor ends with white space, which some readers would drop and some keep.
 pub fn trimmed(text: &str) -> Result<(), String> {
     if text.trim() != text {
         return Err("must not begin or end with white space: a space in a name is written `%20`".into());
@@ -150,7 +150,7 @@ mod tests {
         fn both_sides_agree(text in "\\PC{0,6}|[ -~]{1,6}") {
             prop_assume!(!text.is_empty());
             prop_assert_eq!(is_tag(text.as_bytes()), tag(&text).is_ok());
-            // No header value has other control characters than the tab, which separates.
+            // A header value has no control character except the tab, which separates.
             let tags = || text.split([' ', '\t', ',']).filter(|tag| !tag.is_empty());
             prop_assert!(!are_tags(text.as_bytes()) || tags().all(|tag| is_tag(tag.as_bytes())));
         }

@@ -1,4 +1,4 @@
-//! What is never lengthened, unless a rule says so.
+//! The responses that are never lengthened unless a rule overrides that.
 
 use super::field::Field;
 use super::fields::Fields;
@@ -7,7 +7,7 @@ use super::outcome::Reason;
 use super::{Policy, RequestFacts, redirect};
 use http::{Method, StatusCode};
 
-/// Why the response must keep the lifetime that the origin gave it, whatever a rule says, if it must.
+/// Returns why the response must keep the origin's lifetime regardless of any rule, if it must.
 pub(super) fn reason_beyond_rules(
     policy: &Policy,
     request: RequestFacts<'_>,
@@ -23,9 +23,9 @@ pub(super) fn reason_beyond_rules(
     redirect::reason(policy, request, status, fields.headers())
 }
 
-/// Whether the response only confirms a page that was not seen: a 304 whose tags are not told again. A cache overwrites
-/// what it stored by what the 304 says (RFC 9111 §3.2), so it must say nothing of what is not known. Some CDNs take no
-/// tags from a 304.
+/// Whether the response only confirms a page that the shim did not see: a 304 that does not repeat the tags. A
+/// cache overwrites stored fields by those of the 304 (RFC 9111 §3.2), so the 304 must not contain anything
+/// unknown. Some CDNs ignore the tags of a 304.
 pub(super) fn is_unseen(status: StatusCode, fields: &Fields<'_, '_>) -> bool {
     let says_tags = || {
         let own = Some(fields.own_tags).filter(|_| fields.dialect().tag_header.is_some());
@@ -35,7 +35,7 @@ pub(super) fn is_unseen(status: StatusCode, fields: &Fields<'_, '_>) -> bool {
     status == StatusCode::NOT_MODIFIED && (!fields.dialect().cdn.facts().tags.in_304 || !says_tags())
 }
 
-/// Why the response must keep the lifetime that the origin gave it unless a rule says otherwise, if it must.
+/// Returns why the response must keep the origin's lifetime unless a rule overrides that, if it must.
 pub(super) fn reason(
     policy: &Policy,
     request: RequestFacts<'_>,
@@ -61,18 +61,18 @@ pub(super) fn reason(
     (!vary_is_allowed(policy, fields)).then_some(Reason::Vary)
 }
 
-/// Whether the response varies on nothing but what the site lists, and on `Accept-Encoding`, which every CDN handles.
+/// Whether the response varies only on fields that the site lists, and on `Accept-Encoding`, which every CDN handles.
 fn vary_is_allowed(policy: &Policy, fields: &Fields<'_, '_>) -> bool {
     fields
         .lines(Field::Vary)
-        // What most responses say, told at a glance.
+        // This is a fast path for the most common line.
         .filter(|line| !line.as_bytes().eq_ignore_ascii_case(b"accept-encoding"))
         .flat_map(|line| line.as_bytes().split(|b| *b == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|name| !name.is_empty())
         .all(|name| {
             let is = |allowed: &str| name.eq_ignore_ascii_case(allowed.as_bytes());
-            // `*` is no header name, so no list can allow it.
+            // `*` is not a header name, so no list can allow it.
             name != b"*" && (is("accept-encoding") || policy.vary.iter().any(|allowed| is(allowed)))
         })
 }

@@ -1,26 +1,26 @@
-//! What was done to a response, and why: the names that metrics, logs and `explain` show.
+//! The outcome of rewriting and its reason, with the names that metrics, logs and `explain` show.
 
 use std::fmt;
 
-/// What was decided for one response.
+/// The decision on one response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Decision {
-    /// What was done.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Why.
+    /// The reason for the outcome.
     pub reason: Reason,
 }
 
-/// What was done to a response.
+/// The change that was made to a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
-    /// The TTL table's lifetimes were set (or the origin's own targeted lifetime translated).
+    /// The lifetimes of the TTL table were set, or the origin's own targeted lifetime was translated.
     Lengthened,
-    /// Caching headers stay as the origin sent them.
+    /// The caching fields stay as the origin sent them.
     Untouched,
-    /// A short lifetime or none: a long one could not be taken back, or the response is an error.
+    /// The response gets a short lifetime or none, because a long one could not be revoked or because it is an error.
     Fallback,
-    /// Produced before a purge that covers it.
+    /// The response was produced before a purge that covers it.
     Guarded,
 }
 
@@ -29,12 +29,12 @@ impl Outcome {
     pub const ALL: [Outcome; 4] =
         [Outcome::Lengthened, Outcome::Untouched, Outcome::Fallback, Outcome::Guarded];
 
-    /// Its place in [`Outcome::ALL`], for arrays of counters.
+    /// The index in [`Outcome::ALL`], for arrays of counters.
     pub fn index(self) -> usize {
         self as usize
     }
 
-    /// Its name as a metric label.
+    /// The name as a metric label.
     pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Lengthened => "lengthened",
@@ -51,10 +51,10 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Declares [`Reason`] so that a variant, its label and its sentence stand in one place.
+/// Declares [`Reason`], with each variant, its label and its sentence in one place.
 macro_rules! reasons {
     ($($variant:ident $label:literal $sentence:literal)+) => {
-        /// Why a response was treated as it was.
+        /// The reason for the treatment of a response.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Reason {
             $(#[doc = $sentence] $variant,)+
@@ -64,12 +64,12 @@ macro_rules! reasons {
             /// Every reason; `ALL[reason.index()] == reason`.
             pub const ALL: [Reason; [$($label),+].len()] = [$(Reason::$variant),+];
 
-            /// Its name as a metric label.
+            /// The name as a metric label.
             pub fn as_str(self) -> &'static str {
                 match self { $(Reason::$variant => $label,)+ }
             }
 
-            /// One English sentence for people.
+            /// The explanation for people, in one English sentence.
             pub fn describe(self) -> &'static str {
                 match self { $(Reason::$variant => $sentence,)+ }
             }
@@ -84,15 +84,15 @@ reasons! {
     MediaHash "media-hash" "The path names its content by a hash, so the response never changes."
     OriginTargeted "origin-targeted" "The origin sent a lifetime for CDNs itself; it was translated, not replaced."
     // Fallback
-    ErrorStatus "error-status" "Errors of the server and of authorisation are never cached."
-    PurgingUnhealthy "purging-unhealthy" "Purges are not known to get through to this CDN, so a long TTL could not be taken back."
-    CdnInDispute "cdn-in-dispute" "It cannot be told which of the site's CDNs asked, so the response carries the tags of each and a short TTL."
+    ErrorStatus "error-status" "Server errors and authorisation errors are never cached."
+    PurgingUnhealthy "purging-unhealthy" "Purges may not reach this CDN, so a long TTL could not be revoked."
+    CdnInDispute "cdn-in-dispute" "It is unknown which of the site's CDNs sent the request, so the response carries the tags of each and a short TTL."
     TagsTooMany "tags-too-many" "The response has more tags than this CDN takes, so some purges would miss it."
     TagsTooLarge "tags-too-large" "The tags of the response take more bytes than this CDN reads, so some purges would miss it."
     TagsUnnameable "tags-unnameable" "A tag of the response has bytes that are not UTF-8, a `*` or too many bytes, so no purge can name it."
     // Guarded
-    Purged "purged" "It may have been produced before a purge that covers it, so it is kept for a moment only."
-    // Untouched, by the response or the request
+    Purged "purged" "The response may predate a purge that covers it, so it is cached for a moment only."
+    // Untouched because of the response or the request
     Status "status" "Responses of this status are left as the origin sent them."
     Method "method" "Only responses to GET and HEAD get a long TTL."
     SetCookie "set-cookie" "The response sets a cookie."
@@ -103,21 +103,21 @@ reasons! {
     Authorization "authorization" "The request carried `Authorization` and the origin says neither `public` nor a positive `s-maxage`."
     Cookie "cookie" "The request carried `Cookie` and the origin gives no explicit positive lifetime."
     Vary "vary" "The response varies on a request header that the site does not list."
-    NotModified "not-modified" "A 304 without tags confirms a page that was not seen whole, so its tags and lifetimes stay as they are."
-    RedirectLoop "redirect-loop" "It redirects to the URL that was asked for; if the origin only wants HTTPS, list the CDN in server.trusted_proxies."
-    RedirectToOrigin "redirect-to-origin" "It redirects to the origin's own host, which is not meant for visitors; see sites.rewrite_location."
-    // Untouched, before the response is looked at: the proxy's own reasons
+    NotModified "not-modified" "A 304 without tags confirms a page that the shim did not see, so its tags and lifetimes stay as they are."
+    RedirectLoop "redirect-loop" "The response redirects to the requested URL; if the origin only wants HTTPS, list the CDN in server.trusted_proxies."
+    RedirectToOrigin "redirect-to-origin" "The response redirects to the origin's own host, which is not meant for visitors; see sites.rewrite_location."
+    // Untouched before the response is read, for reasons of the proxy
     NotOptedIn "not-opted-in" "The request did not opt in."
-    OptInUntrusted "opt-in-untrusted" "The request opted in, but its sender is not trusted to."
+    OptInUntrusted "opt-in-untrusted" "The request opted in, but its sender is not trusted."
     OptInMalformed "opt-in-malformed" "The opt-in header is repeated or is not `enabled`."
-    NoCdn "no-cdn" "The site has no CDN of the kind that asked."
+    NoCdn "no-cdn" "The site has no CDN of the type that sent the request."
     ModeOff "mode-off" "The site's mode is `off`."
-    ModeObserve "mode-observe" "The site's mode is `observe`: what would be is counted, nothing is changed."
+    ModeObserve "mode-observe" "The site's mode is `observe`: the decision is counted, but nothing is changed."
     ShimError "shim-error" "The shim itself answered, in most cases with an error."
 }
 
 impl Reason {
-    /// Its place in [`Reason::ALL`], for arrays of counters.
+    /// The index in [`Reason::ALL`], for arrays of counters.
     pub fn index(self) -> usize {
         self as usize
     }

@@ -1,6 +1,7 @@
-//! Tells Varnish which page a response is of, where the request spells it otherwise than [`canonical`](super::spelling) does:
-//! its purges of URLs and prefixes compare names, and it cannot make the canonical form by itself. The query is not in
-//! it, since the cache has that already and every spelling of it is a page of its own.
+//! The header that names the page of a response for Varnish if the request spells it differently from its
+//! [canonical](super::spelling) form. Varnish's purges of URLs and prefixes compare names, and Varnish cannot
+//! compute the canonical form itself. The query is left out: the cache has it already, and every spelling of a
+//! query is a page of its own.
 
 use super::Dialect;
 use super::edits::Edits;
@@ -8,14 +9,15 @@ use crate::http::head::FieldLine;
 use http::{HeaderName, HeaderValue};
 use std::rc::Rc;
 
-/// Its header. The VCL that we ship keeps it with the object and hides it from visitors.
+/// The name of the header. The included VCL keeps it with the object and hides it from visitors.
 const PAGE: HeaderName = HeaderName::from_static("x-origin-shim-path");
 
-/// Bytes of a header line that Varnish reads (`http_resp_hdr_len` is 8k by default); a longer one would make the response
-/// a 503. The page is then known by the name that the request gave it.
+/// The maximum number of bytes of a header line that Varnish reads (`http_resp_hdr_len` is 8k by default). A
+/// longer line would turn the response into a 503. The page then has only the name from the request.
 const MOST: usize = 8_000;
 
-/// Names the page of a request for `raw`, whose canonical form is `canonical`. One that the origin sent would name another.
+/// Names the page of a request for `raw`, whose canonical form is `canonical`. A header of the origin is always
+/// replaced or removed because it would name another page.
 pub(super) fn write(raw: &str, canonical: &str, dialect: &Dialect, edits: &mut Edits) {
     if !dialect.cdn.facts().is_told_the_page {
         return;

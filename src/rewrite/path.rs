@@ -1,14 +1,14 @@
-//! The one normal form of a path, by which rules match and tags are named.
+//! The normal form of a path, by which rules match and tags are named.
 //!
-//! It must never change: tags of responses that CDNs already hold are made from it.
+//! The normal form must never change because it is part of the tags of responses that CDNs already hold.
 
 use std::borrow::Cow;
 
-/// The normal form of a path (query already removed): a valid RFC 3986 path that starts with `/`.
+/// Returns the normal form of a path (query already removed): a valid RFC 3986 path that starts with `/`.
 ///
-/// Unreserved characters are decoded, other escapes written in upper case, bytes that a path cannot carry are
-/// escaped, repeated slashes merged and dot segments (`.`, `..`, also escaped) removed. A `%` that escapes nothing
-/// becomes `%25`. A trailing slash and letter case are kept. Normalising twice is normalising once.
+/// Unreserved characters are decoded, and other escapes are written in upper case. Bytes that a path cannot carry
+/// are escaped. Repeated slashes are merged, and dot segments (`.`, `..`, also escaped) are removed. A `%` that
+/// escapes nothing becomes `%25`. A trailing slash and letter case are kept. Normalising is idempotent.
 pub fn normalise(path: &str) -> Cow<'_, str> {
     if is_plain(path.as_bytes()) || is_normal(path.as_bytes()) {
         return Cow::Borrowed(path);
@@ -16,7 +16,8 @@ pub fn normalise(path: &str) -> Cow<'_, str> {
     Cow::Owned(without_dots(&escaped(path)))
 }
 
-/// Whether the path is normal at first sight: no escapes, no empty segment, none that starts with a dot. Most are.
+/// Whether the path is obviously normal: no escapes, no empty segment, and no segment that starts with a dot. Most
+/// paths are.
 fn is_plain(path: &[u8]) -> bool {
     let mut before = 0;
     for &byte in path {
@@ -29,13 +30,13 @@ fn is_plain(path: &[u8]) -> bool {
     path.first() == Some(&b'/')
 }
 
-/// Whether [`normalise`] would change nothing; exact, since the common case must not allocate.
+/// Whether [`normalise`] would change nothing. This is exact because the common case must not allocate.
 fn is_normal(path: &[u8]) -> bool {
     if path.first() != Some(&b'/') {
         return false;
     }
     let mut i = 1;
-    // Length of the segment so far, and whether it consists of dots only.
+    // The length of the segment so far, and whether it consists of dots only.
     let (mut length, mut dots) = (0usize, true);
     let is_dot_segment = |length: usize, dots: bool| dots && (length == 1 || length == 2);
     while let Some(&byte) = path.get(i) {
@@ -65,7 +66,7 @@ fn is_normal(path: &[u8]) -> bool {
     !is_dot_segment(length, dots)
 }
 
-/// Every escape in its normal form.
+/// Brings every escape into its normal form.
 fn escaped(path: &str) -> String {
     let bytes = path.as_bytes();
     let mut out = String::with_capacity(path.len() + 16);
@@ -86,7 +87,7 @@ fn escaped(path: &str) -> String {
     out
 }
 
-/// Repeated slashes merged and dot segments removed (RFC 3986 §5.2.4).
+/// Merges repeated slashes and removes dot segments (RFC 3986 §5.2.4).
 fn without_dots(path: &str) -> String {
     let mut out = String::with_capacity(path.len() + 1);
     let mut open = false;
@@ -122,12 +123,12 @@ pub(super) fn unescape(high: u8, low: u8) -> Option<u8> {
     Some(digit(high)? << 4 | digit(low)?)
 }
 
-/// `unreserved` (RFC 3986 §2.3): the same resource whether escaped or not.
+/// Whether this is an `unreserved` character (RFC 3986 §2.3), which means the same whether escaped or not.
 pub(super) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// `pchar` (RFC 3986 §3.3) without escapes.
+/// Whether this is a `pchar` (RFC 3986 §3.3), apart from escapes.
 fn is_path_character(byte: u8) -> bool {
     PATH_CHARACTERS[usize::from(byte)]
 }
@@ -209,7 +210,7 @@ mod tests {
         check("..", "/");
     }
 
-    /// Paths made of the pieces that matter, and any text.
+    /// Generates paths made of the relevant pieces, and any text.
     fn any_path() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
             Just("/".to_owned()),

@@ -1,58 +1,58 @@
-//! Path patterns of rules: `*` within a segment, `**` across.
+//! Path patterns of rules: `*` matches within a segment, `**` across segments.
 
 use super::path::normalise;
 
 /// A compiled path pattern, matched against a whole normalised path.
 ///
-/// `*` stands for any characters but `/`, `**` for any characters; both may stand for none, and `/**/` also for a
-/// single `/`. Everything else stands for itself and is brought into the normal form of paths first.
+/// `*` matches any characters except `/`, and `**` matches any characters. Both may match nothing, and `/**/` also
+/// matches a single `/`. All other characters match themselves, after conversion to the normal form of paths.
 ///
-/// Matching takes time linear in the path, whatever the pattern: the path is chosen by clients.
+/// Matching takes time linear in the path for every pattern, because clients choose the path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathPattern {
     source: String,
-    /// The characters before the first wildcard; most patterns are decided by them.
+    /// The characters before the first wildcard, which decide most patterns.
     prefix: Vec<u8>,
     tail: Tail,
 }
 
-/// What follows the prefix.
+/// The part of a pattern after the prefix.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Tail {
-    /// Nothing: the path is the prefix.
+    /// Nothing follows, so the path equals the prefix.
     End,
-    /// `**` and nothing more: the path starts with the prefix.
+    /// Only `**` follows, so the path starts with the prefix.
     Anything,
     Wild(Box<Wild>),
 }
 
-/// A bit-parallel automaton; state `i` means that the first `i` literals are matched.
+/// A bit-parallel automaton. State `i` means that the first `i` literals are matched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Wild {
     literals: Vec<u8>,
-    /// How many of the literals stand after the last wildcard: every path that matches ends in them.
+    /// The number of literals after the last wildcard. Every matching path ends in them.
     suffix: usize,
-    /// States that stay while the path goes on within a segment: a `*` stands before the next literal.
+    /// States that persist while the path stays within a segment, because a `*` precedes the next literal.
     stay_in_segment: u128,
-    /// States that stay whatever follows: `**`.
+    /// States that persist whatever follows, because of `**`.
     stay: u128,
-    /// States that lead on at once when they are entered: the second slash of `/**/` may be the first.
+    /// States that advance as soon as they are entered, because the second slash of `/**/` may be the first.
     skip: u128,
 }
 
-/// Why a text is no path pattern.
+/// The reason why a text is not a path pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// It does not start at the root.
+    /// The pattern does not start at the root.
     #[error("a path pattern starts with `/`")]
     NotAbsolute,
-    /// It has a query or a fragment.
+    /// The pattern has a query or a fragment.
     #[error("a path pattern has no `?` and no `#`: rules see the path only")]
     NotAPath,
-    /// Three or more stars in a row.
+    /// The pattern has three or more consecutive stars.
     #[error("`***` means nothing: `*` stands for characters within a segment, `**` across segments")]
     TooManyStars,
-    /// The automaton has 128 states.
+    /// The pattern exceeds the automaton, which has 128 states.
     #[error("a path pattern has at most {} characters after its first `*`", Wild::LITERALS)]
     TooLong,
 }
@@ -90,17 +90,17 @@ impl PathPattern {
         }
     }
 
-    /// The pattern as it was written.
+    /// The pattern as it was configured.
     pub fn as_str(&self) -> &str {
         &self.source
     }
 }
 
 impl Wild {
-    /// States are bits of a `u128`, one more than literals.
+    /// The maximum number of literals. States are bits of a `u128`, one more than literals.
     const LITERALS: usize = 127;
 
-    /// `after_slash`: whether what precedes the tail is a slash.
+    /// Compiles the tail. `after_slash` is whether a slash precedes it.
     fn new(tail: &[u8], after_slash: bool) -> Result<Self, PatternError> {
         let mut wild = Self { literals: Vec::new(), suffix: 0, stay_in_segment: 0, stay: 0, skip: 0 };
         let mut left = tail;
@@ -154,7 +154,7 @@ impl Wild {
         (states >> self.literals.len()) & 1 == 1
     }
 
-    /// With the states that follow at once on having just matched a slash, several of them for `/**/**/`.
+    /// Adds the states that follow immediately after a slash was matched, which are several for `/**/**/`.
     fn skipped(&self, mut states: u128) -> u128 {
         loop {
             let more = states | ((states & self.skip) << 1);
@@ -226,12 +226,12 @@ mod tests {
         assert!(PathPattern::new(&format!("/{}*", "a".repeat(500))).is_ok());
     }
 
-    /// The meaning of patterns by plain recursion, as slow as it likes.
+    /// Matches a pattern by plain recursion, as slowly as necessary.
     fn reference(pattern: &[u8], path: &[u8]) -> bool {
         match pattern {
             [] => path.is_empty(),
             [b'/', b'*', b'*', b'/', rest @ ..] if path.first() == Some(&b'/') => {
-                // The rest from its slash on: at this slash, or anywhere behind it.
+                // The rest of the pattern, starting with its slash, may match at this slash or anywhere after it.
                 let rest = &pattern[pattern.len() - rest.len() - 1..];
                 (0..=path.len()).any(|i| reference(rest, &path[i..]))
             }

@@ -1,41 +1,42 @@
-//! A site's compiled rewriting policy: TTLs, rules (first match wins), and the tags it adds.
+//! A site's compiled rewriting policy: TTLs, rules (the first match applies), and the tags that the site adds.
 
 use super::aem::Project;
 use super::path::normalise;
 use super::pattern::PathPattern;
 use std::time::Duration;
 
-/// Which TTL table applies (DESIGN §3; the AEM table is that of the original service).
+/// The TTL table that applies (DESIGN §3; the AEM table is that of the original service).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Profile {
-    /// The table of this project.
+    /// This project's own table.
     #[default]
     Generic,
     /// The table of AEM Edge Delivery.
     Aem,
 }
 
-/// How long browsers may reuse a response, which nobody can purge there.
+/// How long browsers may reuse a response. Nobody can purge browsers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum BrowserTtl {
-    /// As long as the origin says (`max-age`, else `Expires`); where it says nothing, browsers ask each time.
+    /// The origin's lifetime (`max-age`, else `Expires`). If the origin gives none, browsers revalidate each time.
     #[default]
     Origin,
-    /// This long, whatever the origin says.
+    /// A fixed lifetime, regardless of the origin.
     Fixed(Duration),
 }
 
-/// What becomes of the conditional requests (RFC 9110 §13.1) of a CDN that opted in.
+/// The treatment of conditional requests (RFC 9110 §13.1) from a CDN that opted in.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Conditional {
-    /// `If-None-Match` and `If-Modified-Since` go no further: the origin answers with the whole page, so that its tags and
-    /// lifetime are those of today.
+    /// Removes `If-None-Match` and `If-Modified-Since` from the request. The origin then answers with the whole
+    /// page, and so with its current tags and lifetime.
     #[default]
     Strip,
-    /// They reach the origin, whose 304s repeat tags and lifetimes. A 304 without tags changes neither.
+    /// Forwards `If-None-Match` and `If-Modified-Since` to the origin, whose 304s repeat tags and lifetimes. A 304
+    /// without tags changes neither.
     Pass,
 }
 
@@ -46,85 +47,85 @@ pub struct Ttls {
     pub edge: Duration,
     /// How long a browser may reuse a response.
     pub browser: BrowserTtl,
-    /// The lifetime where a long one could not be taken back.
+    /// The lifetime if a long one could not be revoked.
     pub fallback: Duration,
     /// The CDN's lifetime of a 404 or 410.
     pub not_found: Duration,
     /// The CDN's lifetime of a response that was produced before a purge that covers it.
     pub guard: Duration,
-    /// `stale-while-revalidate` for the CDN; zero: none.
+    /// `stale-while-revalidate` for the CDN; zero means none.
     pub stale_while_revalidate: Duration,
-    /// `stale-if-error` for the CDN; zero: none.
+    /// `stale-if-error` for the CDN; zero means none.
     pub stale_if_error: Duration,
 }
 
-/// One rule: what differs for the paths it matches.
+/// A rule with the settings that differ for the paths it matches.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Which (normalised) paths.
+    /// The normalised paths that the rule matches.
     pub path: PathPattern,
-    /// Replaces the site's edge TTL.
+    /// The edge TTL, instead of the site's.
     pub edge_ttl: Option<Duration>,
-    /// Replaces the site's browser TTL.
+    /// The browser TTL, instead of the site's.
     pub browser_ttl: Option<BrowserTtl>,
-    /// May lengthen what the origin did not allow.
+    /// Whether the rule may lengthen responses that the origin did not allow to be cached.
     pub allow_override: bool,
     /// Tags added to matching responses.
     pub tags: Vec<String>,
 }
 
-/// Which tags the site adds by itself.
+/// The tags that the site adds by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagPolicy {
-    /// A tag per path.
+    /// Whether to add a tag for the path.
     pub path: bool,
-    /// A tag for the whole site.
+    /// Whether to add a tag for the whole site.
     pub site: bool,
-    /// A tag per leading path segment, this many levels.
+    /// The number of leading path segments that get a tag.
     pub sections: u8,
 }
 
-/// Everything that rewriting needs to know of a site.
+/// All facts about a site that rewriting needs.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// The site's name; part of its own tags.
+    /// The site's name, which is part of its own tags.
     pub site: String,
-    /// Which TTL table applies.
+    /// The TTL table that applies.
     pub profile: Profile,
-    /// Default lifetimes.
+    /// The default lifetimes.
     pub ttls: Ttls,
-    /// Lower-case request header names that the origin may name in `Vary` (`accept-encoding` always may).
+    /// Lower-case request header names that the origin may list in `Vary` (`accept-encoding` is always allowed).
     pub vary: Vec<String>,
-    /// Rules, first match wins.
+    /// The rules, of which the first match applies.
     pub rules: Vec<Rule>,
-    /// The site's own tags.
+    /// The tags that the site adds by itself.
     pub tags: TagPolicy,
-    /// The site of AEM whose keys responses get where its origin sends none.
+    /// The AEM project whose keys are added to responses if the origin sends none.
     pub aem: Option<Project>,
-    /// What becomes of a CDN's conditional requests.
+    /// The treatment of a CDN's conditional requests.
     pub conditional: Conditional,
-    /// The hosts under which the origin knows itself: a redirect there is not meant for visitors.
+    /// The hosts that the origin uses as its own name. A redirect to one of them is not meant for visitors.
     pub origins: Vec<OriginName>,
-    /// Whether such a redirect is rewritten to the host that was asked for.
+    /// Whether such a redirect is rewritten to the requested host.
     pub rewrite_location: bool,
 }
 
-/// A name of the origin, as it may write it into `Location`.
+/// A name that the origin may write into `Location`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginName {
-    /// Lower case; an IPv6 address in brackets.
+    /// The host in lower case; an IPv6 address is in brackets.
     pub host: String,
-    /// The port that it listens on.
+    /// The port on which the origin listens.
     pub port: u16,
 }
 
 impl Policy {
-    /// The first rule that matches the normalised path.
+    /// Returns the first rule that matches the normalised path.
     pub fn rule(&self, path: &str) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.path.matches(path))
     }
 
-    /// The place of that rule, for a path in whatever spelling.
+    /// Returns the index of the first rule that matches the path, in any spelling.
     pub fn rule_number(&self, path: &str) -> Option<usize> {
         let path = normalise(path);
         self.rules.iter().position(|rule| rule.path.matches(&path))

@@ -1,26 +1,28 @@
-//! What was purged, and when: enough of it to tell whether a response may be older than a purge that covers it.
+//! The times of purges, in enough detail to check whether a response may be older than a purge that covers it.
 //!
-//! Written by the control plane, read by every worker, without a lock. For each [`Key`] it keeps the latest moment up to
-//! which its responses count as old. The place of that moment is chosen by the key's bits, and keys that share a place
-//! share the later moment: so memory is bounded whatever is purged, and a flood makes the guard wider, never narrower.
+//! The control plane writes the table, and every worker reads it without a lock. For each [`Key`] it holds the
+//! latest time up to which responses with that key are old. The key's bits choose its place, and keys that share a
+//! place share the later time. So memory is bounded whatever is purged, and a flood makes the guard wider, never
+//! narrower.
 
 use super::keys::{Key, Keys};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// Places in each of two rows. A key has one in each, and only what is old by both is old: with 1,000 purges in the seconds
-/// that a response takes, one in 270 others is taken for purged.
+/// The number of places in each of two rows. A key has a place in each row, and a response is old only if both
+/// rows agree. With 1,000 purges in the seconds that a response takes, one in 270 other responses is taken for
+/// purged.
 const PLACES: usize = 16_384;
 const NEVER: i64 = i64::MIN;
 
-/// What was purged of one site. Moments are milliseconds since the epoch.
+/// The purges of one site. Times are milliseconds since the epoch.
 #[derive(Debug)]
 pub struct Purged {
-    /// Nothing is old that was generated after this.
+    /// The latest time up to which anything is old.
     latest: AtomicI64,
-    /// All that was generated until then is.
+    /// The time up to which everything is old.
     everything: AtomicI64,
-    /// Made for the first purge.
+    /// The rows, created by the first purge.
     rows: OnceLock<Box<[[AtomicI64; 2]]>>,
 }
 
@@ -31,7 +33,7 @@ impl Default for Purged {
 }
 
 impl Purged {
-    /// A purge of these keys: what was generated until `until_ms` and has one of them is old.
+    /// Adds a purge of these keys. Responses that have one of them and were generated until `until_ms` are old.
     pub fn note(&self, keys: impl IntoIterator<Item = Key>, until_ms: i64) {
         let rows = self.rows.get_or_init(|| {
             let never = || [AtomicI64::new(NEVER), AtomicI64::new(NEVER)];
@@ -42,22 +44,22 @@ impl Purged {
             rows[one][0].fetch_max(until_ms, Ordering::Relaxed);
             rows[other][1].fetch_max(until_ms, Ordering::Relaxed);
         }
-        // Last, so that who sees this sees the others.
+        // This comes last, so that a thread that sees this value also sees the others.
         self.latest.fetch_max(until_ms, Ordering::Release);
     }
 
-    /// A purge of everything.
+    /// Adds a purge of everything that was generated until `until_ms`.
     pub fn note_everything(&self, until_ms: i64) {
         self.everything.fetch_max(until_ms, Ordering::Relaxed);
         self.latest.fetch_max(until_ms, Ordering::Release);
     }
 
-    /// Whether any purge is so late that it may concern what was generated at this moment.
+    /// Whether any purge is late enough to affect a response generated at this time.
     pub fn is_later_than(&self, generated_ms: i64) -> bool {
         self.latest.load(Ordering::Acquire) >= generated_ms
     }
 
-    /// Whether a response with these keys, generated at this moment, is old.
+    /// Whether a response with these keys, generated at this time, is old.
     pub fn covers(&self, keys: &Keys, generated_ms: i64) -> bool {
         if !self.is_later_than(generated_ms) {
             return false;
@@ -77,17 +79,18 @@ fn places(key: Key) -> [usize; 2] {
     [key as usize % PLACES, (key >> 32) as usize % PLACES]
 }
 
-/// What a response is held against.
+/// The purges with which a response is compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Guard<'a> {
-    /// What was purged of its site.
+    /// The purges of the site.
     pub purged: &'a Purged,
-    /// When its request to the origin began, at the latest; milliseconds since the epoch.
+    /// The latest time at which the request to the origin began, in milliseconds since the epoch.
     pub began_ms: i64,
 }
 
 impl Guard<'_> {
-    /// When a response that has spent `age` seconds in caches was generated, at the earliest: `Age` is rounded down.
+    /// The earliest time at which a response that has spent `age` seconds in caches was generated. `Age` is
+    /// rounded down.
     pub fn generated_ms(&self, age: Option<u32>) -> i64 {
         age.map_or(self.began_ms, |age| self.began_ms - i64::from(age) * 1_000 - 999)
     }
@@ -117,7 +120,7 @@ mod tests {
         assert!(old("/a", &[], 100) && !old("/a", &[], 101));
         assert!(old("/x", &["t"], 100) && !old("/x", &["u"], 100));
         assert!(old("/blog/", &[], 9) && old("/blog/2026/x", &[], 9) && !old("/blogs", &[], 9));
-        // An earlier one does not take it back.
+        // An earlier purge does not undo a later one.
         purged.note([path_key("/a")], 50);
         assert!(old("/a", &[], 100));
         purged.note_everything(70);
@@ -139,7 +142,7 @@ mod tests {
         purged.note((0..100_000).map(|n| path_key(&format!("/{n}"))), 1_000);
         assert!((0..100_000).all(|n| purged.covers(&page(&format!("/{n}"), &[]), 1_000)));
         assert!(!purged.covers(&page("/1", &[]), 1_001));
-        // The next few are told apart again.
+        // After that, most other pages are distinguished again.
         purged.note((0..1_000).map(|n| path_key(&format!("/new/{n}"))), 2_000);
         let mistaken = (0..10_000).filter(|n| purged.covers(&page(&format!("/{n}"), &[]), 1_500)).count();
         assert!(mistaken < 150, "{mistaken}");

@@ -1,4 +1,4 @@
-//! Redirects that must not outlive their mistake: to the very URL that was asked for, and to the origin's own host.
+//! Redirects that must not outlive a mistake: those to the requested URL itself, and those to the origin's own host.
 
 use super::outcome::Reason;
 use super::path::normalise;
@@ -8,18 +8,18 @@ use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use url::{Position, Url};
 
-/// What the visitor asked for, besides the path.
+/// The requested URL, apart from its path.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked<'a> {
-    /// `http` or `https`, where a trusted peer said it: the connection between CDN and shim does not tell.
+    /// `http` or `https`, if a trusted peer reported it. The connection between CDN and shim does not show it.
     pub scheme: Option<&'a str>,
-    /// The host, perhaps with a port.
+    /// The host, optionally with a port.
     pub host: &'a str,
-    /// What follows the `?`.
+    /// The part after the `?`.
     pub query: Option<&'a str>,
 }
 
-/// Why a redirect must not be lengthened, if it is one and must not.
+/// Returns why a redirect must not be lengthened, if it must not.
 pub(super) fn reason(
     policy: &Policy,
     request: RequestFacts<'_>,
@@ -40,8 +40,9 @@ pub(super) fn reason(
     }
 }
 
-/// The `Location` for visitors of one that names the origin: the host that was asked for, and its scheme where it is
-/// known, else none, which keeps the visitor's (RFC 3986 §4.2). None where the redirect may stay as it is.
+/// Returns the `Location` for visitors if the given one names the origin. It has the requested host, and the
+/// requested scheme if known. Without a scheme, the visitor's applies (RFC 3986 §4.2). Returns `None` if the
+/// redirect may stay as it is.
 pub fn public_location(policy: &Policy, request: RequestFacts<'_>, headers: &Headers) -> Option<HeaderValue> {
     let asked = url_of(request)?;
     let location = target(&asked, headers.get(&LOCATION)?)?;
@@ -60,12 +61,12 @@ fn url_of(request: RequestFacts<'_>) -> Option<Url> {
     Url::parse(&format!("{scheme}://{}{path}{question}{query}", asked.host)).ok()
 }
 
-/// Where a redirect leads (RFC 9110 §10.2.2: relative to what was asked for).
+/// The target of a redirect, resolved against the requested URL (RFC 9110 §10.2.2).
 fn target(asked: &Url, location: &HeaderValue) -> Option<Url> {
     asked.join(&String::from_utf8_lossy(location.as_bytes())).ok().filter(Url::has_host)
 }
 
-/// Whether both are one page. A default port is no difference, nor is a scheme that nobody told.
+/// Whether both URLs are one page. Default ports and unknown schemes make no difference.
 fn is_same(asked: &Url, location: &Url, scheme_is_known: bool) -> bool {
     asked.host_str() == location.host_str()
         && port(asked, scheme_is_known) == location.port()
@@ -74,13 +75,13 @@ fn is_same(asked: &Url, location: &Url, scheme_is_known: bool) -> bool {
         && (!scheme_is_known || asked.scheme() == location.scheme())
 }
 
-/// The port that was asked for, if it is not the default one: that of either scheme where nobody told which.
+/// The requested port, unless it is the default of the scheme, or of either scheme if the scheme is unknown.
 fn port(asked: &Url, scheme_is_known: bool) -> Option<u16> {
     asked.port().filter(|port| scheme_is_known || !matches!(port, 80 | 443))
 }
 
-/// Whether it leads to a host that only the shim should know: the origin's name, or the public one with the port on which
-/// the origin listens, as servers write that know themselves by the `Host` that they got.
+/// Whether the redirect leads to a host that only the shim should use: the origin's name, or the public name with
+/// the port on which the origin listens. Servers that take their name from `Host` write the latter.
 fn is_of_origin(policy: &Policy, request: RequestFacts<'_>, asked: &Url, location: &Url) -> bool {
     let host = location.host_str().unwrap_or_default();
     if asked.host_str() == Some(host) {
@@ -109,7 +110,8 @@ mod tests {
         }
     }
 
-    /// A redirect to `location` in answer to `https://www.example.com/dir?x=1`, whose scheme is known or not.
+    /// Calls `then` with a redirect to `location`, in response to `https://www.example.com/dir?x=1` with a known
+    /// or unknown scheme.
     fn with<T>(scheme: Option<&str>, location: &str, then: impl Fn(RequestFacts<'_>, &Headers) -> T) -> T {
         let asked = Asked { scheme, host: "www.example.com", query: Some("x=1") };
         let facts = RequestFacts {
@@ -147,7 +149,7 @@ mod tests {
         ] {
             check(None, location, loops);
         }
-        // An upgrade to HTTPS is none, where it is known that the visitor came without.
+        // An upgrade to HTTPS is no loop if the visitor is known to have used HTTP.
         check(Some("http"), "https://www.example.com/dir?x=1", None);
         check(Some("https"), "https://www.example.com/dir?x=1", loops);
         for location in [
@@ -189,7 +191,7 @@ mod tests {
         ] {
             assert_eq!(asked(scheme, host, location), Some(Reason::RedirectLoop), "{host} {location}");
         }
-        // What is not the default of its own scheme is one; and an upgrade to HTTPS is no loop.
+        // A port that is not the default of its own scheme makes a difference, and an upgrade to HTTPS is no loop.
         for (scheme, host, location) in [
             (None, "a.test", "http://a.test:443/dir"),
             (None, "a.test:8443", "https://a.test/dir"),

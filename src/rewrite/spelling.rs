@@ -1,28 +1,29 @@
-//! The spellings of one page: what a cache may hold under several names, and a purge has to reach under each of them.
+//! The spellings of one page. A cache may hold the page under several of them, and a purge has to reach all.
 //!
-//! [`normalise`] is the form that tags are made of, so it can never change. It keeps the escapes of characters that RFC 3986
-//! §2.2 reserves, since in theory they mean something else than the character. In practice no origin tells `/foo(1).pdf`
-//! from `/foo%281%29.pdf`: PHP's `rawurlencode` and Python's `quote` write the second for the page that browsers ask
-//! for by the first. [`canonical`] takes them for one page; only `%2F`, which is no slash, stays what it is.
+//! [`normalise`] is the form that tags are made of, so it can never change. It keeps the escapes of characters
+//! that RFC 3986 §2.2 reserves, because in theory they differ from the character itself. In practice no origin
+//! distinguishes `/foo(1).pdf` from `/foo%281%29.pdf`. Browsers request the page by the first, and PHP's
+//! `rawurlencode` and Python's `quote` write the second. [`canonical`] treats both as one page. Only `%2F` is
+//! kept, because it is not a slash.
 
 use super::path::{is_unreserved, normalise, push_escape, unescape};
 use std::borrow::Cow;
 
-/// What the usual encoders leave as it is, each besides what is unreserved.
+/// The characters that the usual encoders do not escape, in addition to unreserved ones.
 mod leaves {
-    /// Browsers, and JavaScript's `encodeURI`.
+    /// Browsers and JavaScript's `encodeURI`.
     pub(super) const BROWSER: &[u8] = b"!$&'()*+,;=:@";
-    /// JavaScript's `encodeURIComponent`, once for each segment.
+    /// JavaScript's `encodeURIComponent`, called for each segment.
     pub(super) const COMPONENT: &[u8] = b"!'()*";
-    /// PHP's `rawurlencode`, Python's `quote`: what RFC 3986 §2.3 calls unreserved, and no more.
+    /// PHP's `rawurlencode` and Python's `quote`, which leave only what RFC 3986 §2.3 calls unreserved.
     pub(super) const STRICT: &[u8] = b"";
-    /// What is typed into a browser's address: the URL standard's path percent-encode set lacks these
+    /// Text typed into a browser's address bar. The URL standard's path percent-encode set lacks these
     /// (<https://url.spec.whatwg.org/#path-percent-encode-set>; `^` was added to it in 2023).
     pub(super) const TYPED: &[u8] = b"!$&'()*+,;=:@|[]^";
 }
 
-/// The form by which purges tell pages apart: normal, with the escapes of `! $ & ' ( ) * + , ; = : @` decoded. It is
-/// normal itself, and canonical twice is canonical once.
+/// Returns the form by which purges distinguish pages: the normal form, with the escapes of `! $ & ' ( ) * + , ; =
+/// : @` decoded. The result is itself normal, and the function is idempotent.
 pub fn canonical(path: &str) -> Cow<'_, str> {
     match normalise(path) {
         Cow::Borrowed(normal) => of_normal(normal),
@@ -30,9 +31,9 @@ pub fn canonical(path: &str) -> Cow<'_, str> {
     }
 }
 
-/// [`canonical`] of a path that is normal already.
+/// Returns the [`canonical`] form of a path that is already normal.
 pub(super) fn of_normal(normal: &str) -> Cow<'_, str> {
-    // Most paths are short and have no escape at all.
+    // Most paths are short and have no escapes.
     if !normal.as_bytes().contains(&b'%') {
         return Cow::Borrowed(normal);
     }
@@ -42,8 +43,8 @@ pub(super) fn of_normal(normal: &str) -> Cow<'_, str> {
     Cow::Owned(written(normal, leaves::BROWSER))
 }
 
-/// The normal forms that one page usually has, that of `path` first: tags of copies that only have a tag of their own
-/// normal form are made of these. Of most paths there is one.
+/// Returns the normal forms that one page usually has, beginning with that of `path`. Copies that have only a tag
+/// of their own normal form have one made from these. Most paths have only one form.
 pub fn normal_forms(path: &str) -> Vec<String> {
     let normal = normalise(path);
     let canonical = of_normal(&normal);
@@ -54,8 +55,9 @@ pub fn normal_forms(path: &str) -> Vec<String> {
     forms
 }
 
-/// The names under which a cache may hold the page at `path`, as it was given first: the forms that browsers and the usual
-/// encoders write, in either case of hex digits. Of a path of letters, digits and `-._~/` there is one.
+/// Returns the names under which a cache may hold the page at `path`, beginning with `path` itself: the forms that
+/// browsers and the usual encoders write, with hex digits in either case. A path of letters, digits and `-._~/`
+/// has only one.
 pub fn spellings(path: &str) -> Vec<String> {
     let canonical = canonical(path);
     let mut spellings = vec![path.to_owned()];
@@ -71,7 +73,7 @@ pub fn spellings(path: &str) -> Vec<String> {
     spellings
 }
 
-/// The path with the hex digits of its escapes in upper case, as RFC 3986 §2.1 recommends.
+/// Returns the path with the hex digits of its escapes in upper case, as RFC 3986 §2.1 recommends.
 pub fn with_upper_hex(path: &str) -> String {
     with_hex(path, u8::to_ascii_uppercase)
 }
@@ -82,7 +84,7 @@ fn push_new(list: &mut Vec<String>, spelling: String) {
     }
 }
 
-/// A normal path in which, besides what is unreserved, only `leaves` and slashes are not escaped.
+/// Writes a normal path so that everything is escaped except unreserved characters, `leaves` and slashes.
 fn written(normal: &str, leaves: &[u8]) -> String {
     let mut out = String::with_capacity(normal.len() + 8);
     for piece in pieces(normal) {
@@ -116,16 +118,16 @@ fn with_hex(path: &str, case: fn(&u8) -> u8) -> String {
     out
 }
 
-/// A part of a path: a byte as it stands there, or one that is escaped.
+/// A part of a path: a literal byte, or an escaped one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Itself.
+    /// A literal byte.
     Byte(u8),
-    /// `%` and two hex digits.
+    /// A byte written as `%` and two hex digits.
     Escape(u8),
 }
 
-/// The parts of a path, in order.
+/// Iterates over the parts of a path in order.
 pub fn pieces(path: &str) -> impl Iterator<Item = Piece> {
     let bytes = path.as_bytes();
     let mut at = 0;
@@ -152,8 +154,8 @@ pub(crate) mod testing {
     use super::super::path::push_escape;
     use proptest::prelude::*;
 
-    /// A page, and two ways to spell it: hex digits in either case, what may be escaped escaped or not, also
-    /// non-ASCII as it is, and slashes and dot segments that mean nothing.
+    /// Generates a page and two ways to spell it. Hex digits are in either case, optional escapes are used or not,
+    /// non-ASCII characters may be literal, and redundant slashes and dot segments are added.
     pub(crate) fn respelt() -> impl Strategy<Value = (String, String)> {
         let character = prop_oneof!["[a-z0-9._~-]", "[!$&'()*+,;=:@]", "[ |^\"é€<>%]"];
         let segment = prop::collection::vec(character, 1..6).prop_map(|parts| parts.concat());
@@ -176,7 +178,7 @@ pub(crate) mod testing {
         for segment in segments {
             out.push_str(["/", "/", "/", "//", "/./", "/x/../"][usize::from(choose(6))]);
             for character in segment.chars() {
-                // A percent sign and a space are never written as they are.
+                // Percent signs and spaces are always escaped.
                 let must = matches!(character, '%' | ' ');
                 let mut bytes = [0; 4];
                 for byte in character.encode_utf8(&mut bytes).bytes() {
@@ -243,7 +245,7 @@ mod tests {
         let foo = ["/foo%20(1).pdf", "/foo%20%281%29.pdf"];
         check(foo[0], &foo, &foo);
         check(foo[1], &[foo[1], foo[0]], &[foo[1], foo[0]]);
-        // Neither of the encoders wrote this.
+        // No usual encoder writes this spelling.
         check("/a%28b)", &["/a%28b)", "/a(b)", "/a%28b%29"], &["/a%28b)", "/a(b)", "/a%28b%29"]);
         check(
             "/a:(b)",
@@ -278,16 +280,16 @@ mod tests {
             }
         }
 
-        /// What a response carries, and what a purge of another spelling of its page names.
+        /// The keys and tags of a response match those of a purge of another spelling of its page.
         #[test]
         fn a_purge_reaches_every_spelling((response, purge) in testing_of_pages()) {
             prop_assert!(testing::of_path(&normalise(&response)).any(|key| key == path_key(&purge)));
-            // The tag of the canonical form is on the response, and named by the purge.
+            // The response carries the tag of the canonical form, and the purge names it.
             let named = path_tags("www", &purge);
             prop_assert!(named.contains(&path_tag("www", &canonical(&response))));
         }
 
-        /// Copies of older versions carry the tag of their own normal form only.
+        /// Copies from older versions carry only the tag of their own normal form.
         #[test]
         fn a_purge_reaches_old_copies_in_each_usual_spelling((path, purge) in testing_of_pages()) {
             let named = path_tags("www", &purge);

@@ -1,16 +1,18 @@
-//! The stamp of a response: when it was fetched, and by which instance. By it a copy tells whether it is older than a purge.
+//! The stamp of a response: the time of its fetch, and the instance that fetched it. It shows whether a copy is
+//! older than a purge.
 
 use http::{HeaderName, HeaderValue};
 
-/// Its header.
+/// The name of the header.
 pub const STAMP: HeaderName = HeaderName::from_static("x-origin-shim-stamp");
 
-/// `1795432954007-3f2a9c1d`: milliseconds since the epoch, and a number that an instance draws when it starts.
+/// Writes a stamp like `1795432954007-3f2a9c1d`: milliseconds since the epoch, and a random number that an
+/// instance draws at its start.
 pub fn write(fetched_ms: i64, instance: u32) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("{fetched_ms}-{instance:08x}")).ok()
 }
 
-/// When the response was fetched, in milliseconds since the epoch.
+/// Returns the time at which the response was fetched, in milliseconds since the epoch.
 pub fn read(value: &HeaderValue) -> Option<i64> {
     let (fetched_ms, instance) = value.to_str().ok()?.split_once('-')?;
     u32::from_str_radix(instance, 16).ok()?;

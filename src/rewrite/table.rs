@@ -1,4 +1,4 @@
-//! The TTL table: which row a status gets, and its lifetimes.
+//! The TTL table: the row for each status, and its lifetimes.
 
 use super::origin::Origin;
 use super::outcome::Reason;
@@ -7,43 +7,45 @@ use super::{Policy, Profile, Rule};
 use http::StatusCode;
 use std::time::Duration;
 
-/// What the table says of a response.
+/// The treatment of a response according to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
-    /// These lifetimes.
+    /// The response gets these lifetimes.
     Row(Row),
-    /// Not to be cached at all.
+    /// The response must not be cached at all.
     NoStore,
-    /// As the origin sent it.
+    /// The response stays as the origin sent it.
     Untouched,
 }
 
 /// The lifetimes of a row, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Row {
-    /// For the browser.
+    /// The browser's lifetime.
     pub(super) browser: Browser,
-    /// For the CDN.
+    /// The CDN's lifetime.
     pub(super) edge: u32,
-    /// Whether stale copies may be served as the site allows; never of an error page.
+    /// Whether stale copies may be served as the site allows, which never applies to error pages.
     pub(super) stale: bool,
-    /// Whether an origin's `immutable` stays, where the browser's lifetime is not the origin's own.
+    /// Whether an origin's `immutable` stays if the browser's lifetime is not the origin's own.
     pub(super) immutable: bool,
-    /// Whether validators go: a 404 that is revalidated sticks after its page was published (the origin answers 304).
+    /// Whether validators are removed. A 404 that is revalidated would persist after its page was published,
+    /// because the origin answers 304.
     pub(super) drops_validators: bool,
-    /// Where the lifetimes come from.
+    /// The reason for the lifetimes.
     pub(super) reason: Reason,
 }
 
 impl Row {
-    /// What it becomes for a response that is known to be old: for a moment at the CDN, which so asks the origin once
-    /// for all who wait, and not longer than `most` seconds.
+    /// Returns the row for a response that is known to be old. The CDN keeps it for a moment, and at most `most`
+    /// seconds, so that one request to the origin serves all waiting clients.
     pub(super) fn guarded(self, guard: Duration, most: Option<u32>) -> Self {
         let edge = seconds(guard).min(self.edge).min(most.unwrap_or(u32::MAX));
         Self { browser: Browser::NoCache, edge, stale: false, immutable: false, ..self }
     }
 
-    /// That of a response which the table leaves as it is, where it is to be kept for `edge` seconds at most.
+    /// Returns the row for a response that the table leaves as it is, if the CDN is to keep it for `edge` seconds
+    /// at most.
     pub(super) fn at_most(edge: u32) -> Self {
         Self { edge, stale: false, ..row(Browser::Origin { most: u32::MAX }, Duration::ZERO, Reason::Status) }
     }
@@ -52,13 +54,13 @@ impl Row {
 /// A browser's lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Browser {
-    /// Seconds.
+    /// A fixed lifetime in seconds.
     MaxAge(u32),
-    /// `no-cache`; 0 seconds where the CDN reads the same header.
+    /// `no-cache`, or 0 seconds if the CDN reads the same field.
     NoCache,
-    /// The origin's own, but not longer than this.
+    /// The origin's own lifetime, bounded by `most`.
     Origin {
-        /// Seconds.
+        /// The maximum in seconds.
         most: u32,
     },
 }
@@ -71,7 +73,7 @@ impl Browser {
         }
     }
 
-    /// The same, but not longer than this.
+    /// Returns the same lifetime, bounded by `limit` seconds.
     fn at_most(self, limit: u32) -> Self {
         match self {
             Self::MaxAge(seconds) => Self::MaxAge(seconds.min(limit)),
@@ -80,12 +82,12 @@ impl Browser {
         }
     }
 
-    /// Whether it is the origin's own.
+    /// Whether this is the origin's own lifetime.
     pub(super) fn is_origins(self) -> bool {
         matches!(self, Self::Origin { .. })
     }
 
-    /// What it may be at the longest, in seconds.
+    /// The maximum lifetime, in seconds.
     fn limit(self) -> u32 {
         match self {
             Self::MaxAge(seconds) | Self::Origin { most: seconds } => seconds,
@@ -93,7 +95,7 @@ impl Browser {
         }
     }
 
-    /// What it is for a response of this origin: seconds, or none, so that browsers ask each time.
+    /// Returns the seconds for a response of this origin. `None` makes browsers revalidate each time.
     pub(super) fn resolve(self, origin: &Origin) -> Option<u32> {
         match self {
             Self::MaxAge(seconds) => Some(seconds),
@@ -104,12 +106,12 @@ impl Browser {
     }
 }
 
-/// Media that AEM names by content: 30 days everywhere.
+/// The lifetime, in browsers and at the CDN, of media whose name contains a hash of their content: 30 days.
 const MEDIA: Duration = Duration::from_secs(30 * 86_400);
-/// The AEM table's row of such media that is not there (or elsewhere).
+/// The lifetime in the AEM table of a redirect or an error in place of such media.
 const AEM_MEDIA_ERROR: Duration = Duration::from_secs(3_600);
 
-/// The row of a response with this status at this normalised path.
+/// Returns the row of a response with this status at this normalised path.
 pub(super) fn treatment(policy: &Policy, rule: Option<&Rule>, path: &str, status: StatusCode) -> Treatment {
     let ttls = &policy.ttls;
     let aem = policy.profile == Profile::Aem;
@@ -117,7 +119,7 @@ pub(super) fn treatment(policy: &Policy, rule: Option<&Rule>, path: &str, status
     match status.as_u16() {
         401 | 403 | 407 | 500.. => Treatment::NoStore,
         400 if aem => Treatment::NoStore,
-        // A 304 stands for the 200 that the CDN holds.
+        // A 304 refers to the 200 that the CDN holds.
         200 | 304 if is_content_hash_path(path) => {
             let browser = Browser::MaxAge(seconds(MEDIA));
             page(rule, Row { immutable: true, ..row(browser, MEDIA, Reason::MediaHash) })
@@ -129,11 +131,12 @@ pub(super) fn treatment(policy: &Policy, rule: Option<&Rule>, path: &str, status
         }
         301 | 308 => page(rule, row(browser, ttls.edge, Reason::TtlTable)),
         302 if aem => {
-            // Not `private`, as AEM has it: Fastly's default VCL does not store what is private.
+            // This is not `private`, unlike in AEM's table, because Fastly's default VCL does not store private
+            // responses.
             other(rule, status, row(Browser::NoCache, ttls.edge, Reason::TtlTable))
         }
-        // The AEM table keeps client errors like pages; of those only the ones that depend on nothing but the URL
-        // (RFC 9110 §15.1), not a 429.
+        // The AEM table keeps client errors like pages. Here this applies only to errors that depend on nothing
+        // but the URL (RFC 9110 §15.1), and not, for instance, to a 429.
         404 | 405 | 410 | 414 | 451 if aem => other(rule, status, row(browser, ttls.edge, Reason::TtlTable)),
         404 | 410 => {
             let browser = browser.at_most(seconds(ttls.fallback));
@@ -147,7 +150,7 @@ fn row(browser: Browser, edge: Duration, reason: Reason) -> Row {
     Row { browser, edge: seconds(edge), stale: true, immutable: false, drops_validators: false, reason }
 }
 
-/// The row of a page: a rule replaces its lifetimes.
+/// The row of a page, whose lifetimes a rule replaces.
 fn page(rule: Option<&Rule>, mut row: Row) -> Treatment {
     let Some(rule) = rule else { return Treatment::Row(row) };
     if let Some(ttl) = rule.browser_ttl {
@@ -162,7 +165,7 @@ fn page(rule: Option<&Rule>, mut row: Row) -> Treatment {
     Treatment::Row(row)
 }
 
-/// The row of a temporary redirect or a client error: a rule that asks for thirty days means its pages, so it can
+/// The row of a temporary redirect or a client error. A rule with a long lifetime is meant for pages, so it can
 /// shorten this row but not lengthen it.
 fn other(rule: Option<&Rule>, status: StatusCode, mut row: Row) -> Treatment {
     if status.is_client_error() {
@@ -180,13 +183,13 @@ fn other(rule: Option<&Rule>, status: StatusCode, mut row: Row) -> Treatment {
     Treatment::Row(row)
 }
 
-/// Whole seconds, rounded down, at most 2^31 (RFC 9111 §1.2.2).
+/// Returns whole seconds, rounded down, at most 2^31 (RFC 9111 §1.2.2).
 pub(super) fn seconds(ttl: Duration) -> u32 {
     u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX).min(1 << 31)
 }
 
-/// Whether the file that the path names, so its last segment, starts with `media_` and at least 40 lower-case hex digits: the
-/// hash of its content. A directory of such a name says nothing of what is in it.
+/// Whether the last segment of the path starts with `media_` and at least 40 lower-case hex digits, the hash of
+/// the file's content. A directory with such a name does not identify the content of its files.
 pub(super) fn is_content_hash_path(path: &str) -> bool {
     let name = path.as_bytes().rsplit(|b| *b == b'/').next().unwrap_or_default();
     name.strip_prefix(b"media_")
@@ -206,7 +209,7 @@ mod tests {
         check(&format!("/media_{hash}"), true);
         check(&format!("/a/b/media_{hash}89abcdef.png"), true);
         check(&format!("/media_x/media_{hash}"), true);
-        // Of a file in a directory of such a name nothing is known.
+        // A file in a directory with such a name may change.
         check(&format!("/a/b/media_{hash}89abcdef/name.png"), false);
         check(&format!("/media_{hash}/"), false);
         check(&format!("/media_{hash}/index.html"), false);

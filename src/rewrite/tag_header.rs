@@ -1,4 +1,5 @@
-//! The tag header of a response: tags from the site, its rules and the origin, in the dialect that asked.
+//! The tag field of a response: tags from the site, its rules and the origin, in the dialect of the CDN that sent
+//! the request.
 
 use super::edits::Edits;
 use super::facts::TagFacts;
@@ -14,9 +15,10 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::rc::Rc;
 
-/// Replaces the tag fields of a response by the one of the dialect; `paths` are its path and the canonical form of that. An error means that not all tags fit: those that
-/// do, the most important ones first, are in the header. A CDN that takes no tags gets none; `keys` always does. A response
-/// that only confirms a page which was not seen gets none either, and may have any.
+/// Replaces the tag fields of a response by the one of the dialect. `paths` are the response's path and its
+/// canonical form. An error means that not all tags fit: then the field has those that do, the most important ones
+/// first. A CDN without tags gets no field, but `keys` always gets the tags. A response that only confirms a page
+/// that the shim did not see gets no tags, and may have any keys.
 pub(super) fn write(
     policy: &Policy,
     rule: Option<&Rule>,
@@ -38,7 +40,7 @@ pub(super) fn write(
     if fits.is_err() {
         keys.lack_some();
     }
-    // What fits but cannot be named is no reason to send less.
+    // A tag that fits but cannot be named does not keep the others from being sent.
     fits = fits.and(if list.unnameable { Err(Reason::TagsUnnameable) } else { Ok(()) });
     if dialect.tag_header.is_none() {
         fits = Ok(());
@@ -56,7 +58,7 @@ pub(super) fn write(
     fits
 }
 
-/// The tags of the site and of the rule, the most important first.
+/// Adds the tags of the site and of the rule, the most important ones first.
 fn fill_with_ours(
     list: &mut TagList,
     policy: &Policy,
@@ -66,7 +68,7 @@ fn fill_with_ours(
     if policy.tags.site {
         list.add(&[b"site-", policy.site.as_bytes()])?;
     }
-    // A purge may spell the page otherwise: it names the tag of the canonical form, which few paths have besides their own.
+    // A purge may spell the page differently, so it names the tag of the canonical form. Few paths differ from theirs.
     let others = if path == canonical { &[][..] } else { &[canonical][..] };
     for path in std::iter::once(path).chain(others.iter().copied()) {
         if policy.tags.path {
@@ -82,26 +84,26 @@ fn fill_with_ours(
     Ok(())
 }
 
-/// A tag header under construction.
+/// A tag field under construction.
 struct TagList {
     cdn: CdnType,
     line: Vec<u8>,
     tags: SmallVec<[Tag; 16]>,
-    /// What the CDN reads of the header.
+    /// The limits of the CDN for the field.
     limits: &'static TagFacts,
-    /// The tags once more where they are many, as they are told apart: to look through the list for each of thousands would
-    /// take longer than all the rest.
+    /// The tags in the form in which they are compared, if there are many. Searching the list for each of
+    /// thousands of tags would take longer than everything else.
     many: HashSet<Vec<u8>>,
-    /// Whether the origin sent any, one of ours among them or not.
+    /// Whether the origin sent any tag, including tags that the shim adds as well.
     has_origin_tags: bool,
-    /// Whether it sent one that a purge cannot name.
+    /// Whether the origin sent a tag that a purge cannot name.
     unnameable: bool,
 }
 
-/// From so many on tags are looked up, not looked for.
+/// The number of tags from which on a set is used instead of a search.
 const MANY: usize = 128;
 
-/// A tag of the line: where it is, and a fingerprint by which most others differ from it.
+/// A tag of the line: its place, and a fingerprint that differs from that of most others.
 struct Tag {
     fingerprint: u32,
     start: u32,
@@ -116,13 +118,13 @@ impl TagList {
         Self { cdn, line, tags, limits, many, has_origin_tags: false, unnameable: false }
     }
 
-    /// Appends a tag in its encoded form unless it is there already.
+    /// Appends the encoded form of a tag unless it is already in the list.
     fn push(&mut self, tag: &[u8]) -> Result<(), Reason> {
         let mut space = [0; 32];
         self.add(&[encode_bytes(self.cdn, tag, &mut space)])
     }
 
-    /// [`TagList::push`] for a tag, given in parts, that the CDN can carry as it is.
+    /// Does the same as [`TagList::push`] for a tag that the CDN can carry unchanged, given in parts.
     fn add(&mut self, parts: &[&[u8]]) -> Result<(), Reason> {
         let end = self.line.len();
         if end > 0 {
@@ -141,7 +143,7 @@ impl TagList {
         } else if self.line.len() > self.limits.bytes {
             Err(Reason::TagsTooLarge)
         } else {
-            // Within the limits: at most 16 KiB.
+            // The casts are safe because the limits are at most 16 KiB.
             self.tags.push(Tag { fingerprint, start: start as u32, end: self.line.len() as u32 });
             if self.tags.len() >= MANY {
                 self.note_many();
@@ -159,11 +161,12 @@ impl TagList {
         fields.among(&Field::TAGS).chain(others).try_for_each(|field| self.push_field(fields, field))
     }
 
-    /// Spaces separate and commas do, whatever the field: AEM's own Akamai output joins its tags with spaces, `Surrogate-Key: a, b`
-    /// is a list of two, and no purge can name a tag with either ([`nameable::tag`]).
+    /// Appends the tags of a field. In every field, both spaces and commas separate tags: AEM's own Akamai output
+    /// joins its tags with spaces, `Surrogate-Key: a, b` is a list of two, and no purge can name a tag that
+    /// contains either ([`nameable::tag`]).
     fn push_field(&mut self, fields: &Fields<'_, '_>, field: Field) -> Result<(), Reason> {
         for line in fields.lines(field) {
-            // Most lines are plain, and so are then all of their tags.
+            // Most lines are plain, and then all of their tags are.
             let is_plain = nameable::are_tags(line.as_bytes());
             let tags = line.as_bytes().split(|b| matches!(b, b' ' | b'\t' | b','));
             for tag in tags.filter(|tag| !tag.is_empty()) {
@@ -183,14 +186,14 @@ impl TagList {
         project.response_keys(path, status).iter().try_for_each(|key| self.push(key.as_bytes()))
     }
 
-    /// Notes the tag that came last, and the first time all others.
+    /// Adds the last tag to the set, and all earlier ones the first time.
     fn note_many(&mut self) {
         let known = if self.many.is_empty() { 0 } else { self.tags.len() - 1 };
         let new: Vec<_> = self.tags().skip(known).map(|tag| self.told_apart(tag).into_owned()).collect();
         self.many.extend(new);
     }
 
-    /// The tag as the CDN tells it from others.
+    /// The form of the tag in which the CDN compares it.
     fn told_apart<'t>(&self, tag: &'t [u8]) -> Cow<'t, [u8]> {
         if self.limits.ignores_case { tag.to_ascii_lowercase().into() } else { tag.into() }
     }
@@ -216,12 +219,13 @@ impl TagList {
     }
 }
 
-/// Equal for equal tags, whatever their case; different for most others, which differ in their length or their end.
+/// Returns a number that is equal for equal tags, ignoring case. It differs for most others, which differ in
+/// length or in their end.
 fn fingerprint(tag: &[u8]) -> u32 {
     let end = match tag.last_chunk::<4>() {
         Some(end) => u32::from_le_bytes(*end),
         None => tag.iter().fold(0, |end, b| end << 8 | u32::from(*b)),
     };
-    // In ASCII this bit is the case of a letter.
+    // In ASCII, this bit is the case of a letter.
     (end | 0x2020_2020) ^ (tag.len() as u32).rotate_right(8)
 }

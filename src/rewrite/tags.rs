@@ -1,6 +1,7 @@
-//! Tags: the site's own, and the one encoding that responses and purges share.
+//! Tags: the site's own, and the single encoding for responses and purges.
 //!
-//! Nothing here may change between versions: CDNs hold responses with these tags for as long as the longest edge TTL.
+//! The encoding must not change between versions: CDNs hold responses with these tags for as long as the longest
+//! edge TTL.
 
 use super::CdnType;
 use super::path::normalise;
@@ -8,8 +9,8 @@ use super::spelling::normal_forms;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
-/// A tag as the CDN can carry it: unchanged where legal, else the first 32 hex digits of its SHA-256, in lower case
-/// (Cloudflare and CloudFront do not tell case apart). Encoding twice is encoding once.
+/// Returns a tag in the form that the CDN can carry: unchanged if legal, else the first 32 hex digits of its
+/// SHA-256, in lower case (Cloudflare and CloudFront ignore case). Encoding is idempotent.
 pub fn encode(cdn: CdnType, tag: &str) -> Cow<'_, str> {
     if is_legal(cdn, tag.as_bytes()) {
         Cow::Borrowed(tag)
@@ -18,7 +19,8 @@ pub fn encode(cdn: CdnType, tag: &str) -> Cow<'_, str> {
     }
 }
 
-/// [`encode`] for the bytes of a header, without allocation: the digest, if one is needed, goes to `space`.
+/// Does the same as [`encode`] for the bytes of a header, without allocation. A digest, if needed, is written to
+/// `space`.
 pub(super) fn encode_bytes<'a>(cdn: CdnType, tag: &'a [u8], space: &'a mut Hex) -> &'a [u8] {
     if is_legal(cdn, tag) {
         return tag;
@@ -32,24 +34,24 @@ pub fn site_tag(site: &str) -> String {
     [SITE, site].concat()
 }
 
-/// The site that a tag would be the tag of.
+/// The site to which a tag would belong, if it has the form of a site's tag.
 pub fn site_of(tag: &str) -> Option<&str> {
     tag.strip_prefix(SITE)
 }
 
 const SITE: &str = "site-";
 
-/// What the shim makes a tag for, so that a purge names it in its own words.
+/// The kind of thing for which the shim makes tags of its own. A purge names these things directly instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnForm {
     /// The page at a path.
     Path,
-    /// What is below a prefix.
+    /// Everything below a prefix.
     Section,
 }
 
-/// Whether a tag has the form of [`path_tag`] or [`section_tag`], of whatever site: the digest does not tell. Some CDNs do not
-/// tell case apart.
+/// Whether a tag has the form of [`path_tag`] or [`section_tag`]. The digest does not reveal the site. Case is
+/// ignored because some CDNs do not preserve it.
 pub fn own_form(tag: &str) -> Option<OwnForm> {
     let form = match tag.as_bytes().first_chunk::<2>()? {
         b"p-" | b"P-" => OwnForm::Path,
@@ -60,45 +62,45 @@ pub fn own_form(tag: &str) -> Option<OwnForm> {
     (digest.len() == size_of::<Hex>() && digest.iter().all(u8::is_ascii_hexdigit)).then_some(form)
 }
 
-/// The tag of the page at `path` (raw or normalised, without a query) of the site.
+/// The tag of the site's page at `path` (raw or normalised, without a query).
 pub fn path_tag(site: &str, path: &str) -> String {
     text(&path_tag_bytes(site, &normalise(path)))
 }
 
-/// The tags by which a purge of the page at `path` reaches its copies: whatever spelling they have, those of this version
-/// carry the tag of the canonical form (see `tag_header`); those of older versions
-/// carry only that of their own normal form, which is here where it is a usual one.
+/// The tags by which a purge of the page at `path` reaches its copies in every spelling. Copies of this version
+/// carry the tag of the canonical form (see `tag_header`). Copies of older versions carry only the tag of their
+/// own normal form, which is included here if it is a usual one.
 pub fn path_tags(site: &str, path: &str) -> Vec<String> {
     normal_forms(path).iter().map(|form| text(&path_tag_bytes(site, form))).collect()
 }
 
-/// [`path_tags`] of a section.
+/// The tags by which a purge of a section reaches its copies; see [`path_tags`].
 pub fn section_tags(site: &str, prefix: &str) -> Vec<String> {
     normal_forms(prefix).iter().map(|form| text(&section_tag_bytes(site, form))).collect()
 }
 
-/// The tag of everything below `prefix` (a path that ends in `/`) of the site.
+/// The tag of everything below `prefix` (a path that ends in `/`) on the site.
 pub fn section_tag(site: &str, prefix: &str) -> String {
     text(&section_tag_bytes(site, &normalise(prefix)))
 }
 
-/// The sections that the page at the normalised `path` is in: its leading prefixes that end in `/`, shortest first, at
-/// most `levels`; the root, which the site's tag stands for, is none.
+/// The sections that contain the page at the normalised `path`: its leading prefixes that end in `/`, shortest
+/// first, at most `levels`. The root is not a section because the site's tag stands for it.
 pub fn sections(path: &str, levels: u8) -> impl Iterator<Item = &str> {
     path.match_indices('/').skip(1).take(usize::from(levels)).map(|(slash, _)| &path[..=slash])
 }
 
-/// `p-` and a digest: [`path_tag`] of a normalised path.
+/// The [`path_tag`] of a normalised path: `p-` and a digest.
 pub(super) fn path_tag_bytes(site: &str, path: &str) -> [u8; 34] {
     prefixed(*b"p-", &digest_of(site, path))
 }
 
-/// `d-` and a digest: [`section_tag`] of a normalised prefix.
+/// The [`section_tag`] of a normalised prefix: `d-` and a digest.
 pub(super) fn section_tag_bytes(site: &str, prefix: &str) -> [u8; 34] {
     prefixed(*b"d-", &digest_of(site, prefix))
 }
 
-/// A digest as the tags carry it.
+/// A digest in the form that tags carry.
 pub(super) type Hex = [u8; 32];
 
 /// The first 32 hex digits of the SHA-256 of a site, a zero byte and a path.
@@ -106,7 +108,7 @@ fn digest_of(site: &str, path: &str) -> Hex {
     digest(&[site.as_bytes(), b"\0", path.as_bytes()])
 }
 
-/// The first 32 hex digits of the SHA-256 of `parts` one after the other.
+/// The first 32 hex digits of the SHA-256 of the concatenated `parts`.
 fn digest(parts: &[&[u8]]) -> Hex {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     let mut hasher = Sha256::new();
@@ -133,7 +135,7 @@ fn text(ascii: &[u8]) -> String {
     ascii.iter().map(|b| char::from(*b)).collect()
 }
 
-/// Whether the CDN carries and purges the tag as it is.
+/// Whether the CDN carries and purges the tag unchanged.
 fn is_legal(cdn: CdnType, tag: &[u8]) -> bool {
     let facts = &cdn.facts().tags;
     !tag.is_empty() && tag.len() <= facts.longest && tag.iter().all(|b| facts.alphabet[usize::from(*b)])
@@ -144,14 +146,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The encoding of `tag` for Fastly, Akamai, Cloudflare, CloudFront and Varnish.
+    /// Checks the encoding of `tag` for Fastly, Akamai, Cloudflare, CloudFront and Varnish.
     fn check(tag: &str, expected: [&str; 5]) {
         use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
         let cdns = [Fastly, Akamai, Cloudflare, Cloudfront, Varnish];
         assert_eq!(cdns.map(|cdn| encode(cdn, tag).into_owned()), expected, "{tag:?}");
     }
 
-    // The literals below are the format: if one of them has to change, purges miss what CDNs already hold.
+    // The literals below are the format. If one of them has to change, purges miss the copies that CDNs already hold.
 
     #[test]
     fn the_encoding_is_pinned() {
@@ -205,7 +207,7 @@ mod tests {
         for others in ["", "p", "p-", "d-1", "p-42", "product-42", "x-bb37059158e85e11be62f969f2a04c10"] {
             assert_eq!(own_form(others), None, "{others}");
         }
-        // One digit less, one more, and one that is none.
+        // These have one digit less, one digit more, and one invalid digit.
         for digest in [
             "bb37059158e85e11be62f969f2a04c1",
             "bb37059158e85e11be62f969f2a04c100",

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 static VALIDATORS: [HeaderName; 2] = [ETAG, LAST_MODIFIED];
 
-/// One response whose caching headers are to be edited.
+/// A response whose caching fields are to be edited.
 pub(super) struct Writer<'a, 'h, 'd> {
     pub(super) policy: &'a Policy,
     pub(super) dialect: &'d Dialect,
@@ -30,7 +30,7 @@ impl<'d> Writer<'_, '_, 'd> {
         let syntax = self.syntax();
         let mut line = self.line(Field::CacheControl);
         let browser = row.browser.resolve(self.origin);
-        // One that was cut is no longer the origin's own.
+        // A lifetime that was cut is no longer the origin's own.
         let is_whole =
             row.browser.is_origins() && browser.is_some() && browser == self.origin.browser_lifetime();
         line.browser(browser, syntax);
@@ -57,8 +57,8 @@ impl<'d> Writer<'_, '_, 'd> {
         self.after_rewriting(row);
     }
 
-    /// Translates the lifetime that the origin targeted at CDNs; the browser's stays as it is, and where the origin says
-    /// nothing to browsers they ask each time.
+    /// Translates the lifetime that the origin targeted at CDNs. The browser's lifetime stays as it is. If the
+    /// origin gives none for browsers, they revalidate each time.
     pub(super) fn translate(mut self, targeted: Targeted) {
         let browser = &self.origin.cache_control;
         let browser_seconds = if browser.no_cache { Some(0) } else { browser.max_age };
@@ -76,7 +76,8 @@ impl<'d> Writer<'_, '_, 'd> {
                 if from == Syntax::Targeted {
                     line.keep(self.fields, targeted.field, is_stale);
                 }
-                // `no-cache` was meant for browsers, but this CDN would obey it; `max-age=0` says it to them alone.
+                // The origin meant `no-cache` for browsers, but this CDN would obey it, too. `max-age=0` affects
+                // browsers only.
                 line.keep(self.fields, Field::CacheControl, |name| {
                     !is_lifetime(name) && !is_stale(name) && name != Name::NoCache
                 });
@@ -107,7 +108,7 @@ impl<'d> Writer<'_, '_, 'd> {
         self.replace(&line, &edge);
     }
 
-    /// The short lifetimes: nowhere longer than the origin allowed, than `row` says, and than the site's fallback.
+    /// Sets the short lifetimes. They never exceed those of the origin, of `row`, or of the site's fallback.
     pub(super) fn fallback(mut self, row: Row) {
         let limit = seconds(self.policy.ttls.fallback);
         let own = || self.origin.browser_lifetime().unwrap_or(limit).min(limit);
@@ -120,7 +121,7 @@ impl<'d> Writer<'_, '_, 'd> {
             line.lifetime("s-maxage", edge_seconds);
         }
         line.keep(self.fields, Field::CacheControl, |name| {
-            // It is said already, or meant for browsers where the CDN would read it.
+            // `no-cache` is already written, or it is meant for browsers but the CDN would read it.
             let no_cache = name == Name::NoCache && (syntax == Syntax::CacheControl || browser.is_none());
             !is_lifetime(name) && !is_stale(name) && name != Name::Immutable && !no_cache
         });
@@ -135,8 +136,8 @@ impl<'d> Writer<'_, '_, 'd> {
         self.after_rewriting(row);
     }
 
-    /// What a response that the table leaves as it is gets where it is known to be old: the guard's lifetime at the CDN,
-    /// or what is left of the origin's. What the origin said to forbid goes on being said.
+    /// Writes the guard's lifetime for the CDN, or the rest of the origin's, into an old response that the table
+    /// leaves as it is. The origin's prohibitions are kept.
     pub(super) fn guard(mut self, ttl: Duration) {
         let edge_seconds = self.origin.edge_lifetime().unwrap_or(u32::MAX).min(seconds(ttl));
         let syntax = self.syntax();
@@ -153,7 +154,7 @@ impl<'d> Writer<'_, '_, 'd> {
         match syntax {
             Syntax::CacheControl => {}
             Syntax::Targeted => edge.lifetime("max-age", edge_seconds),
-            // `!no-store` would overrule what `Cache-Control` forbids.
+            // `!no-store` would overrule the prohibition in `Cache-Control`.
             Syntax::EdgeControl
                 if self.origin.cache_control.private || self.origin.cache_control.no_store =>
             {
@@ -166,16 +167,16 @@ impl<'d> Writer<'_, '_, 'd> {
         self.remove_lifetimes();
     }
 
-    /// Says in the CDN's own words that it must not keep the response; browsers are told what they were told.
+    /// Forbids the CDN, in its own field, to keep the response. The directives for browsers stay the same.
     pub(super) fn prohibit(mut self) {
         let syntax = self.syntax();
         let by_private = self.dialect.cdn.facts().storing.only_private_forbids;
         if syntax == Syntax::CacheControl && !by_private && self.origin.tells_all_to_forget() {
-            // There are no other words for it.
+            // No other directive expresses this.
             return;
         }
         let mut line = self.line(Field::CacheControl);
-        // `private` leaves browsers alone.
+        // `private` does not affect browsers.
         if syntax == Syntax::CacheControl || by_private {
             line.directive(b"private");
             if self.origin.says_no_cache_by_pragma() {
@@ -188,7 +189,7 @@ impl<'d> Writer<'_, '_, 'd> {
         self.replace(&line, &self.no_store_line());
     }
 
-    /// Says to browser and CDN not to store the response.
+    /// Forbids browser and CDN to store the response.
     pub(super) fn no_store(mut self) {
         let mut line = self.line(Field::CacheControl);
         if self.origin.cache_control.private {
@@ -200,7 +201,7 @@ impl<'d> Writer<'_, '_, 'd> {
         self.remove_lifetimes();
     }
 
-    /// `no-store` in the CDN's own field, where it has one.
+    /// Returns `no-store` in the CDN's own field, if it has one.
     fn no_store_line(&self) -> Line<'d> {
         let mut edge = self.line(self.fields.own_ttl);
         match self.syntax() {
@@ -219,15 +220,15 @@ impl<'d> Writer<'_, '_, 'd> {
         edge
     }
 
-    /// Removes the targeted fields that no cache may read (RFC 9213 §2.1): one that reads them leniently would obey what
-    /// was not decided.
+    /// Removes targeted fields that caches must ignore (RFC 9213 §2.1). A cache that reads them leniently would
+    /// obey something that was not decided.
     pub(super) fn drop_invalid(&mut self) {
         for field in self.fields.among(&Field::TARGETED).filter(|field| !is_valid(self.fields, *field)) {
             self.remove(field);
         }
     }
 
-    /// The site's `stale-*` for the CDN.
+    /// Adds the site's `stale-*` directives for the CDN.
     fn add_stale(&self, line: &mut Line<'_>, row: Row) {
         let ttls = &self.policy.ttls;
         for (name, ttl) in
@@ -239,12 +240,12 @@ impl<'d> Writer<'_, '_, 'd> {
         }
     }
 
-    /// How the CDN's lifetime is written.
+    /// The syntax of the CDN's lifetime.
     fn syntax(&self) -> Syntax {
         Syntax::of(self.fields.own_ttl)
     }
 
-    /// What the origin says to this CDN besides lifetimes, such as `content="ESI/1.0"`, goes on being said.
+    /// Keeps the origin's directives for this CDN that are not lifetimes, such as `content="ESI/1.0"`.
     fn keep_own_directives(&self, edge: &mut Line<'_>) {
         let own = self.fields.own_ttl;
         if self.syntax() != Syntax::CacheControl && self.fields.has(own) && is_valid(self.fields, own) {
@@ -252,7 +253,8 @@ impl<'d> Writer<'_, '_, 'd> {
         }
     }
 
-    /// Sets `Cache-Control` (unless empty: it stays) and the CDN's own field, and removes the other CDNs' fields.
+    /// Sets `Cache-Control` (an empty one is left as it is) and the CDN's own field, and removes the other CDNs'
+    /// fields.
     fn replace(&mut self, cache_control: &Line<'d>, edge: &Line<'d>) {
         if !cache_control.is_empty() {
             self.set(cache_control);
@@ -265,7 +267,7 @@ impl<'d> Writer<'_, '_, 'd> {
         }
     }
 
-    /// Removes what would speak of the origin's lifetimes.
+    /// Removes the remaining fields about the origin's lifetimes.
     fn after_rewriting(mut self, row: Row) {
         self.remove_lifetimes();
         if row.drops_validators {
@@ -279,7 +281,7 @@ impl<'d> Writer<'_, '_, 'd> {
         }
     }
 
-    /// An empty line of this field.
+    /// Returns an empty line of this field.
     fn line(&self, field: Field) -> Line<'d> {
         Line::new(field.name(self.dialect), field.is_structured())
     }

@@ -1,41 +1,42 @@
-//! The chunked coding (RFC 9112 §7.1) of a response body, decoded without copying.
+//! The chunked coding (RFC 9112 §7.1) of a body, decoded without copying.
 
 use super::trailers::Section;
 use crate::http::head::limits::HeadLimits;
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 
-/// Bytes that all extensions of one body may take together, blanks before them included.
+/// The maximum number of bytes of all extensions of one body together, including the blanks before them.
 pub const MAX_EXTENSION_BYTES: u32 = 16 * 1024;
-/// Digits of a chunk size: as many as a `u64` has, so that a size can never overflow.
+/// The maximum number of digits of a chunk size. A `u64` has as many, so a size can never overflow.
 const MAX_SIZE_DIGITS: u8 = 16;
 
-/// Takes chunks off a read buffer. Extensions are checked, bounded and dropped; trailers are bounded like the fields of a head.
+/// Decodes chunks from a read buffer. Extensions are checked, bounded and dropped. Trailers are bounded like the
+/// fields of a head.
 #[derive(Debug, Default)]
 pub struct Decoder {
     state: State,
-    /// While a size is read: its value so far; within a chunk: the bytes still to come.
+    /// While a size is read, its value so far. Within a chunk, the number of bytes still to come.
     remaining: u64,
     digits: u8,
     extension_bytes: u32,
     limits: HeadLimits,
-    /// Boxed, since few messages have any.
+    /// Boxed because few messages have trailers.
     trailers: Option<Box<Section>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Digits of a chunk size.
+    /// The digits of a chunk size.
     #[default]
     Size,
-    /// Blanks after a size: no more digits may come. Old servers pad sizes with them.
+    /// Blanks after a size, which old servers use for padding. No more digits may follow.
     Blank,
     Extension,
     SizeLf,
     Data,
     DataCr,
     DataLf,
-    /// At the start of a trailer line, or of the empty line that ends the message.
+    /// The start of a trailer line, or of the empty line that ends the message.
     TrailerStart,
     TrailerName,
     TrailerValue,
@@ -44,58 +45,58 @@ enum State {
     End,
 }
 
-/// What [`Decoder::decode`] found in the buffer.
+/// The result of [`Decoder::decode`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decoded {
-    /// Some bytes of the body, never none.
+    /// Bytes of the body, at least one.
     Data(Bytes),
     /// The buffer is used up.
     NeedMore,
-    /// The message is complete; what is left in the buffer is not part of it.
+    /// The message is complete. Bytes left in the buffer are not part of it.
     End,
 }
 
-/// Why a chunked body is refused. Nothing after it can be trusted.
+/// The reason why a chunked body is refused. Nothing after the error can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkedError {
-    /// Not `1*HEXDIG`, an unexpected byte after it, or a bare LF.
+    /// The size line is not `1*HEXDIG`, has an unexpected byte after the size, or ends with a bare LF.
     #[error("the size line of a chunk is malformed")]
     Size,
-    /// More digits than any size needs.
+    /// A size has more digits than any size needs.
     #[error("a chunk size is too long")]
     SizeTooLong,
-    /// A control character within an extension.
+    /// An extension contains a control character.
     #[error("a chunk extension is malformed")]
     Extension,
-    /// More than [`MAX_EXTENSION_BYTES`].
+    /// The extensions have more than [`MAX_EXTENSION_BYTES`].
     #[error("the chunk extensions are too long")]
     ExtensionsTooLong,
     /// The data of a chunk is not followed by CRLF.
     #[error("a chunk is longer than its size")]
     DataEnd,
-    /// Not a field line.
+    /// A trailer is not a field line.
     #[error("a trailer is malformed")]
     Trailer,
-    /// More bytes than the fields of a head may have.
+    /// The trailers have more bytes than the fields of a head may have.
     #[error("the trailers are too long")]
     TrailersTooLong,
-    /// More of them than a head may have fields.
+    /// There are more trailers than a head may have fields.
     #[error("too many trailers")]
     TooManyTrailers,
 }
 
 impl Decoder {
-    /// For a body whose trailers have these limits.
+    /// Creates a decoder for a body whose trailers have these limits.
     pub fn new(limits: HeadLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
-    /// The trailers, once the message is complete; none where it has none, or where they were taken.
+    /// Takes the trailers after the message is complete. Returns `None` if it has none or they were already taken.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.trailers.take_if(|_| self.state == State::End).map(|section| section.into_fields())
     }
 
-    /// Whether there are trailers that were not taken.
+    /// Whether there are trailers that have not been taken.
     pub fn has_trailers(&self) -> bool {
         self.trailers.is_some()
     }
@@ -103,7 +104,7 @@ impl Decoder {
     /// Takes the next piece off the front of `buf`.
     ///
     /// # Errors
-    /// On any deviation from the grammar; the decoder must not be used afterwards.
+    /// Returns an error on any deviation from the grammar. The decoder must not be used afterwards.
     pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Decoded, ChunkedError> {
         let mut used = 0;
         while self.state != State::End {
@@ -182,7 +183,7 @@ impl Decoder {
                 _,
             ) => return Err(ChunkedError::Trailer),
 
-            // `decode` never steps in these.
+            // `decode` never calls `step` in these states.
             (state @ (State::Data | State::End), _) => state,
         };
         Ok(())
@@ -215,12 +216,12 @@ impl Decoder {
     }
 }
 
-/// A byte of a field value or an extension: everything but controls (RFC 9110 §5.5).
+/// Whether this byte may be part of a field value or an extension: everything except controls (RFC 9110 §5.5).
 fn is_field_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// A byte of a field name (`tchar`, RFC 9110 §5.6.2).
+/// Whether this byte may be part of a field name (`tchar`, RFC 9110 §5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -230,7 +231,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The body, and what is left in the buffer, after feeding `pieces` one by one.
+    /// Returns the body, the rest of the buffer, and whether the body has ended, after feeding `pieces` one by one.
     fn decode_pieces<'a>(
         pieces: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<(Vec<u8>, Vec<u8>, bool), ChunkedError> {
@@ -247,7 +248,7 @@ mod tests {
         Ok((body, buf.to_vec(), decoder.is_end()))
     }
 
-    /// The same result for whole and for one-byte delivery.
+    /// Decodes the whole input, and checks that byte-by-byte delivery gives the same result.
     fn decode(input: &[u8]) -> Result<(Vec<u8>, Vec<u8>, bool), ChunkedError> {
         let whole = decode_pieces([input]);
         assert_eq!(decode_pieces(input.chunks(1)), whole, "one byte at a time: {input:?}");
@@ -364,7 +365,7 @@ mod tests {
         }
     }
 
-    /// The trailers of a message with such limits.
+    /// Returns the trailers of a message under these limits.
     fn trailers(section: &str, limits: HeadLimits) -> Result<String, ChunkedError> {
         let mut decoder = Decoder::new(limits);
         let mut buf = BytesMut::from(format!("2\r\nok\r\n0\r\n{section}\r\nrest").as_bytes());
@@ -401,7 +402,7 @@ mod tests {
     }
 
     proptest! {
-        /// However a body is chunked and however it arrives, the same body comes out.
+        /// The decoded body depends neither on the chunking nor on the delivery.
         #[test]
         fn any_chunking_and_any_delivery_give_the_same_body(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 0..12),
@@ -428,7 +429,7 @@ mod tests {
             prop_assert_eq!(decode_pieces(pieces), Ok((chunks.concat(), Vec::new(), true)));
         }
 
-        /// Whatever arrives: no panic, and the boundaries never matter.
+        /// No input causes a panic, and the result never depends on the read boundaries.
         #[test]
         fn garbage_is_judged_alike_at_any_boundary(input in prop::collection::vec(
             prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'0'), Just(b'1'), Just(b';'), Just(b' '), any::<u8>()], 0..60,

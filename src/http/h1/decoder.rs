@@ -10,16 +10,16 @@ use http::HeaderMap;
 /// Takes a body off a read buffer.
 #[derive(Debug)]
 pub enum BodyDecoder {
-    /// This many bytes are still to come.
+    /// A body of which this many bytes are still to come.
     Length(u64),
-    /// Until the last chunk.
+    /// A body that ends with its last chunk.
     Chunked(Decoder),
-    /// Until the connection ends.
+    /// A body that ends with the connection.
     Close,
 }
 
 impl BodyDecoder {
-    /// That of a body whose trailers have these limits.
+    /// Creates the decoder of a body whose trailers have these limits.
     pub fn new(framing: Framing, limits: HeadLimits) -> Self {
         match framing {
             Framing::Empty => Self::Length(0),
@@ -29,7 +29,7 @@ impl BodyDecoder {
         }
     }
 
-    /// The trailers that followed the body, once.
+    /// Takes the trailers that followed the body. A second call returns `None`.
     pub fn take_trailers(&mut self) -> Option<HeaderMap> {
         match self {
             Self::Chunked(decoder) => decoder.take_trailers(),
@@ -37,12 +37,12 @@ impl BodyDecoder {
         }
     }
 
-    /// Whether there are trailers that were not taken.
+    /// Whether there are trailers that have not been taken.
     pub fn has_trailers(&self) -> bool {
         matches!(self, Self::Chunked(decoder) if decoder.has_trailers())
     }
 
-    /// Whether all of it was taken.
+    /// Whether the whole body has been taken.
     pub fn is_end(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
@@ -51,7 +51,7 @@ impl BodyDecoder {
         }
     }
 
-    /// The bytes still to come, if that is known.
+    /// The number of bytes still to come, if known.
     pub fn left(&self) -> Option<u64> {
         match self {
             Self::Length(left) => Some(*left),
@@ -59,8 +59,8 @@ impl BodyDecoder {
         }
     }
 
-    /// Room that the next read should have. One byte more than is to come, since a read that does not fill its room
-    /// tells the runtime that the socket is empty, which saves the next attempt.
+    /// The room that the next read should have: one byte more than is still to come. A read that does not fill its
+    /// room tells the runtime that the socket is empty, which saves the next attempt.
     pub fn room(&self, usual: usize) -> usize {
         match self {
             Self::Length(left) => {
@@ -73,7 +73,7 @@ impl BodyDecoder {
     /// Takes the next piece.
     ///
     /// # Errors
-    /// Where the chunked coding is broken; nothing after that can be trusted.
+    /// Returns an error if the chunked coding is invalid. Nothing after that can be trusted.
     pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Decoded, ChunkedError> {
         match self {
             Self::Chunked(decoder) => decoder.decode(buf),

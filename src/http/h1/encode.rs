@@ -1,51 +1,51 @@
-//! A request on its way to bytes (RFC 9112 §3, §6, §7.1).
+//! Encoding of a request (RFC 9112 §3, §6, §7.1).
 
 use super::framing::{Framing, content_length, has_token};
 use crate::http::head::{Known, Line};
 use bytes::BytesMut;
 use http::Method;
 
-/// What the caller knows of the body that it will send.
+/// The size of the body to be sent, as far as the caller knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodySize {
     /// There is no body.
     None,
     /// Exactly this many bytes.
     Exact(u64),
-    /// As many as come.
+    /// Any number of bytes.
     Unknown,
 }
 
-/// What [`request_head`] wrote.
+/// The result of [`request_head`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// How the body must follow.
+    /// The framing that the body must use.
     pub framing: Framing,
     /// Whether the request asks the origin to close the connection.
     pub close: bool,
 }
 
-/// Why a request cannot be written: writing it would let one request become two.
+/// The reason why a request cannot be written: on the wire, one request could become two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// Empty, or with a blank or control character.
+    /// The target is empty or contains a blank or a control character.
     #[error("the target has a blank or a control character, or is empty")]
     Target,
-    /// After CONNECT a connection is a tunnel, which this client does not do.
+    /// The method is CONNECT. It would turn the connection into a tunnel, which this client does not support.
     #[error("CONNECT is not a request to an origin")]
     Connect,
-    /// Malformed, contradicting itself, or not the size of the body.
+    /// `Content-Length` is malformed, contradicts itself, or differs from the size of the body.
     #[error("Content-Length is malformed or not the size of the body")]
     ContentLength,
 }
 
-/// Appends the head of a request: the target's bytes unchanged, the fields in their order.
+/// Appends the head of a request: the target's bytes unchanged, and the fields in their order.
 ///
-/// The framing is decided here alone: a `Content-Length` among the fields stays in its place if it is right, a
-/// `Transfer-Encoding` is replaced by ours.
+/// The framing is decided here only. A valid `Content-Length` among the fields stays in its place. A
+/// `Transfer-Encoding` is replaced by the shim's own.
 ///
 /// # Errors
-/// When the request would be ambiguous on the wire; `out` is then to be thrown away.
+/// Returns an error if the request would be ambiguous on the wire. `out` must then be discarded.
 pub fn request_head<'a>(
     out: &mut BytesMut,
     method: &Method,
@@ -77,7 +77,7 @@ pub fn request_head<'a>(
                 }
             }
             Known::TransferEncoding => return Ok(()),
-            // There is room for trailers only after chunks.
+            // Only the chunked coding has room for trailers.
             Known::Trailer if body != BodySize::Unknown => return Ok(()),
             Known::Connection => close |= has_token(line.value_bytes(), b"close"),
             _ => {}
@@ -90,7 +90,7 @@ pub fn request_head<'a>(
     Ok(Encoded { framing, close })
 }
 
-/// The framing, with its field appended where it was not there yet.
+/// Returns the framing, and appends its field if that is not yet there.
 fn framing(
     out: &mut BytesMut,
     method: &Method,
@@ -108,7 +108,7 @@ fn framing(
     if declared.is_some_and(|declared| declared != length) {
         return Err(EncodeError::ContentLength);
     }
-    // RFC 9110 §8.6: a method that is meant to have content says so even when there is none.
+    // RFC 9110 §8.6: a method that anticipates content has a Content-Length even if there is no content.
     let says_length = length > 0 || matches!(*method, Method::POST | Method::PUT | Method::PATCH);
     if declared.is_none() && says_length {
         out.extend_from_slice(b"content-length: ");
@@ -118,7 +118,7 @@ fn framing(
     Ok(if length == 0 { Framing::Empty } else { Framing::Length(length) })
 }
 
-/// Appends the size line of a chunk; a chunk of no bytes would end the body and is the caller's mistake.
+/// Appends the size line of a chunk. `length` must not be 0, because an empty chunk would end the body.
 pub fn chunk_size(out: &mut BytesMut, length: usize) {
     debug_assert!(length > 0, "an empty chunk ends the body");
     let digits = (usize::BITS - length.leading_zeros()).div_ceil(4);
@@ -129,11 +129,11 @@ pub fn chunk_size(out: &mut BytesMut, length: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Ends a chunk.
+/// The end of a chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
-/// Ends a chunk and the body.
+/// The end of a chunk and of the body.
 pub const CHUNK_AND_BODY_END: &[u8] = b"\r\n0\r\n\r\n";
-/// Ends the body.
+/// The end of the body.
 pub const BODY_END: &[u8] = b"0\r\n\r\n";
 
 #[cfg(test)]
@@ -155,7 +155,7 @@ mod tests {
         Ok((String::from_utf8(out.to_vec()).unwrap(), encoded))
     }
 
-    /// The field lines after `Host` for this method, declared fields and body.
+    /// Checks the field lines after `Host` for this method, these declared fields and this body.
     fn check(method: &Method, fields: &[(&str, &str)], body: BodySize, lines: &str, framing: Framing) {
         let (bytes, encoded) = encode(method, "/", fields, body).unwrap();
         assert_eq!(bytes, format!("{method} / HTTP/1.1\r\n{lines}\r\n"));

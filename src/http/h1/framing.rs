@@ -1,21 +1,22 @@
-//! Where a message ends (RFC 9112 §6), and whether its connection goes on after it (§9.3): the same in both directions.
+//! The end of a message (RFC 9112 §6), and whether its connection persists after it (§9.3). The rules are the same
+//! in both directions.
 
 use http::Version;
 
-/// How the end of a body is told.
+/// How the end of a body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none.
+    /// There is no body.
     Empty,
-    /// After this many bytes.
+    /// The body ends after this many bytes.
     Length(u64),
-    /// After the last chunk.
+    /// The body ends after the last chunk.
     Chunked,
-    /// With the connection; responses only.
+    /// The body ends with the connection. Only responses use this.
     Close,
 }
 
-/// What the lines of `Connection` say about another message.
+/// What the lines of `Connection` mean for the persistence of the connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Persistence {
     close: bool,
@@ -23,7 +24,7 @@ pub struct Persistence {
 }
 
 impl Persistence {
-    /// Takes note of one line.
+    /// Reads one line of `Connection`.
     pub fn note(&mut self, connection: &[u8]) {
         self.close |= has_token(connection, b"close");
         self.keep_alive |= has_token(connection, b"keep-alive");
@@ -35,7 +36,7 @@ impl Persistence {
     }
 }
 
-/// `1*DIGIT` within 64 bits: no sign, no blanks, no list.
+/// Parses `1*DIGIT` within 64 bits, without sign, blanks or list.
 pub fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
@@ -46,7 +47,7 @@ pub fn content_length(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// Whether a comma-separated list has this token.
+/// Whether this comma-separated list contains the token.
 pub fn has_token(list: &[u8], token: &[u8]) -> bool {
     list.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
 }

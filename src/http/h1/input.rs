@@ -1,5 +1,5 @@
-//! What was read from a connection and not yet used. It takes memory only while there is something to read, of a size that
-//! fits what the other side sends.
+//! Bytes that were read from a connection and are not yet used. The buffer takes memory only while there is
+//! something to read, and its size fits what the peer sends.
 
 use super::scratch::{Scratch, Size};
 use super::{MAX_READ_BYTES, READ_BYTES};
@@ -10,19 +10,19 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// A read buffer. What is taken off its front may be kept: it is not copied.
+/// A read buffer. Slices taken off its front may be kept, because they are not copied.
 #[derive(Debug)]
 pub struct Input {
     scratch: Scratch,
     buf: BytesMut,
     size: Size,
     usual_room: usize,
-    /// Bytes of the message under way.
+    /// Bytes received so far of the current message.
     received: usize,
 }
 
 impl Input {
-    /// An empty one.
+    /// Creates an empty input.
     pub fn new(scratch: &Scratch) -> Self {
         Self {
             scratch: scratch.clone(),
@@ -33,28 +33,28 @@ impl Input {
         }
     }
 
-    /// What is there.
+    /// Returns the unused bytes.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buf
     }
 
-    /// Whether nothing is there.
+    /// Whether there are no unused bytes.
     pub fn is_empty(&self) -> bool {
         self.buf.is_empty()
     }
 
-    /// What is there, and the lines that came before.
+    /// Calls `run` with the unused bytes and the remembered field lines.
     pub fn with_lines<T>(&mut self, run: impl FnOnce(&mut BytesMut, &mut LineCache) -> T) -> T {
         let Self { scratch, buf, .. } = self;
         scratch.with_lines(|lines| run(buf, lines))
     }
 
-    /// An empty buffer to write a head into.
+    /// Returns an empty buffer to write a head into.
     pub fn write_buffer(&self) -> BytesMut {
         self.scratch.buffer(Size::Small)
     }
 
-    /// Takes a spent write buffer as the read buffer, unless there is one already.
+    /// Uses a spent write buffer as the read buffer, unless there already is one.
     pub fn lend(&mut self, mut buf: BytesMut) {
         if self.buf.capacity() == 0 {
             buf.clear();
@@ -62,17 +62,17 @@ impl Input {
         }
     }
 
-    /// Takes a spent write buffer for whoever needs one next.
+    /// Keeps a spent write buffer for the next use.
     pub fn keep(&self, buf: BytesMut) {
         self.scratch.keep(buf, Size::Small);
     }
 
-    /// Room for the next read where nothing else is known: it doubles whenever a read filled all there was.
+    /// The room for the next read if nothing else is known. It doubles whenever a read fills all of it.
     pub fn usual_room(&self) -> usize {
         self.usual_room
     }
 
-    /// Reads once, with room for at least `room` bytes. 0 is the end of the stream.
+    /// Reads one time, with room for at least `room` bytes. A result of 0 means the end of the stream.
     pub fn poll_fill<IO>(&mut self, cx: &mut Context<'_>, io: &mut IO, room: usize) -> Poll<io::Result<usize>>
     where
         IO: AsyncRead + Unpin,
@@ -90,7 +90,7 @@ impl Input {
         let spare = buf.capacity() - buf.len();
         let Poll::Ready(read) = pin!(io.read_buf(buf)).poll(cx) else {
             if buf.is_empty() {
-                // Whoever waits needs no memory for it.
+                // A connection that waits needs no memory.
                 scratch.keep(std::mem::take(buf), *size);
                 *size = Size::Small;
             }
@@ -104,7 +104,7 @@ impl Input {
         Poll::Ready(Ok(read))
     }
 
-    /// Gives back the memory, if all that is there was used.
+    /// Gives back the memory if there are no unused bytes.
     pub fn rest(&mut self) {
         if self.buf.is_empty() && self.buf.capacity() > 0 {
             self.scratch.keep(std::mem::take(&mut self.buf), self.size);
@@ -112,20 +112,20 @@ impl Input {
         }
     }
 
-    /// Nothing of what is there will be used.
+    /// Discards the unused bytes.
     pub fn forget(&mut self) {
         self.buf.clear();
         self.rest();
     }
 
-    /// A message has ended: what comes next is likely to be of the same kind.
+    /// Ends a message. The next one is likely to have a similar size.
     pub fn end_message(&mut self) {
         self.rest();
         let was_large = std::mem::take(&mut self.received) > READ_BYTES;
         self.usual_room = if was_large { MAX_READ_BYTES } else { READ_BYTES };
     }
 
-    /// What is there, for whoever goes on with the connection.
+    /// Returns the unused bytes to the code that takes over the connection.
     pub fn into_buffer(self) -> BytesMut {
         self.buf
     }
@@ -137,7 +137,7 @@ mod tests {
     use bytes::Buf;
     use std::task::Waker;
 
-    /// An input that has read these bytes, with room for as many as a large body has.
+    /// Returns an input that has read these bytes, with the room that a large body gets.
     fn filled(mut bytes: &[u8]) -> Input {
         let mut input = Input::new(&Scratch::default());
         let mut cx = Context::from_waker(Waker::noop());
@@ -155,7 +155,7 @@ mod tests {
         input.buffer().advance(4);
         input.rest();
         assert_eq!(input.buf.capacity(), 0);
-        // Once more is nothing.
+        // Another call does nothing.
         input.rest();
         assert!(input.is_empty());
     }

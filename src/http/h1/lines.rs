@@ -1,4 +1,4 @@
-//! The lines of a head, in requests and in responses.
+//! The lines of a head, in requests and responses.
 
 use crate::http::head::{Beginning, FieldLine, LineCache};
 use bytes::Bytes;
@@ -16,24 +16,24 @@ pub struct Lines {
 
 #[derive(Debug)]
 struct Line {
-    /// Where it ends, its end not included.
+    /// The end of the line's text, before its line ending.
     end: usize,
-    /// Where the next one starts.
+    /// The start of the next line.
     next: usize,
-    /// What it stands for, if that is remembered.
+    /// The parsed line, if it is remembered.
     field: Option<Rc<FieldLine>>,
 }
 
-/// A head has more lines than it may have.
+/// A head has more lines than allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany;
 
 impl Lines {
-    /// Finds those of the head that `buf` begins with; whether it is complete, which it is with an empty line. Lines end with
-    /// CRLF, or with a lone LF as RFC 9112 §2.2 allows.
+    /// Finds the lines of the head at the start of `buf`. Returns whether the head is complete, that is, whether
+    /// it ends with an empty line. Lines end with CRLF, or with a lone LF as RFC 9112 §2.2 allows.
     ///
     /// # Errors
-    /// When there are more than `most` without the first and the empty one.
+    /// Returns an error if there are more than `most` lines, not counting the first and the empty one.
     pub fn find(
         &mut self,
         buf: &[u8],
@@ -70,29 +70,29 @@ impl Lines {
         }
     }
 
-    /// Whether an empty line may be among what came last, where none was before: what trickles in must not be searched
-    /// from its start at each byte.
+    /// Whether the bytes after `searched` may complete an empty line, if there was none before. A head that
+    /// trickles in must not be searched from its start at each byte.
     pub fn may_have_ended(buf: &[u8], searched: usize) -> bool {
         let new = &buf[searched.saturating_sub(2)..];
         new.windows(2).any(|end| end == b"\n\n") || new.windows(3).any(|end| end == b"\n\r\n")
     }
 
-    /// Lines without the first and the empty one.
+    /// The number of lines, not counting the first and the empty one.
     pub fn fields(&self) -> usize {
         self.lines.len().saturating_sub(1)
     }
 
-    /// Bytes of the head.
+    /// The number of bytes of the head.
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// The first line, without its end.
+    /// The range of the first line, without its line ending.
     pub fn first(&self) -> Range<usize> {
         0..self.lines.first().map_or(0, |line| line.end)
     }
 
-    /// What the other lines stand for; of the first one that is malformed its number, from 1.
+    /// Returns the parsed form of every line after the first, or the number of a malformed line, counted from 1.
     pub fn read(
         &mut self,
         block: &Bytes,
@@ -113,8 +113,8 @@ impl Lines {
     }
 }
 
-/// `name: value`. The types check every byte of both: a name is a token (so that nothing may stand before the colon, and a
-/// folded line is none), a value has no controls.
+/// Parses `name: value`. The types check every byte of both. A name is a token, so blanks before the colon and
+/// folded lines are refused. A value contains no controls.
 fn field(block: &Bytes, line: Range<usize>) -> Option<FieldLine> {
     let bytes = &block[line.clone()];
     let colon = memchr::memchr(b':', bytes)?;

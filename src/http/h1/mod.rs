@@ -1,5 +1,5 @@
-//! HTTP/1.1 on the wire (RFC 9112). Where a message could end at two places, it is refused (§6.3, §11.2): [`framing`], [`chunked`]
-//! and [`encode`] decide that; they are pure and are fuzzed (`tests/fuzz`).
+//! HTTP/1.1 on the wire (RFC 9112). A message that could end at two places is refused (§6.3, §11.2). [`framing`],
+//! [`chunked`] and [`encode`] decide that. They are pure and fuzzed (`tests/fuzz`).
 
 pub mod chunked;
 pub mod decoder;
@@ -11,7 +11,7 @@ pub mod scratch;
 pub mod sending;
 pub mod trailers;
 
-/// Room for a read at first; enough for most heads together with a small body.
+/// The initial room for a read, enough for most heads together with a small body.
 pub const READ_BYTES: usize = 8 * 1024;
-/// Room for a read of a body that has shown to be large.
+/// The room for a read of a body that has proved to be large.
 pub const MAX_READ_BYTES: usize = 64 * 1024;

@@ -1,4 +1,5 @@
-//! What the connections of one worker share, so that an exchange allocates little and parses nothing twice.
+//! Buffers and field lines that the connections of one worker share, so that an exchange allocates little and
+//! parses nothing twice.
 
 use super::{MAX_READ_BYTES, READ_BYTES};
 use crate::http::head::LineCache;
@@ -7,10 +8,10 @@ use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// Small buffers that have grown to more than this are not kept.
+/// The maximum capacity of a small buffer that is kept. Larger ones are freed.
 const MAX_SMALL_BYTES: usize = 16 * 1024;
 
-/// Shared by the connections of one worker. Cloning is cheap and gives the same one.
+/// State shared by the connections of one worker. Cloning is cheap and returns the same state.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch(Rc<Inner>);
 
@@ -21,17 +22,17 @@ struct Inner {
     lines: RefCell<LineCache>,
 }
 
-/// What a buffer is for.
+/// The purpose of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
-    /// Heads, and small bodies.
+    /// Heads and small bodies.
     Small,
     /// Large bodies.
     Large,
 }
 
 impl Size {
-    /// Room in a new buffer.
+    /// The room in a new buffer.
     pub(super) fn bytes(self) -> usize {
         match self {
             Self::Small => READ_BYTES,
@@ -39,7 +40,7 @@ impl Size {
         }
     }
 
-    /// Spare ones kept by a worker. A large one is in use only while its connection is being read.
+    /// The number of spare buffers that a worker keeps. A large one is in use only while its connection is being read.
     fn spare(self) -> usize {
         match self {
             Self::Small => 64,
@@ -58,14 +59,15 @@ impl Inner {
 }
 
 impl Scratch {
-    /// An empty buffer.
+    /// Returns an empty buffer.
     pub(super) fn buffer(&self, size: Size) -> BytesMut {
         let (mut buffers, bytes) = (self.0.spare(size), size.bytes());
-        // The one that was used last is still in the processor's cache; the oldest is the one that is most likely free.
+        // The buffer used last is still in the processor's cache. The oldest one is the most likely to have no
+        // slices in use.
         let last = buffers.back_mut().is_some_and(|buffer| buffer.try_reclaim(bytes));
         match if last { buffers.pop_back() } else { buffers.pop_front() } {
             Some(mut buffer) => {
-                // Takes its memory back if everything that was sliced off it is gone, else allocates.
+                // This reuses the memory if all slices of it are gone, and allocates otherwise.
                 buffer.reserve(bytes);
                 buffer
             }
@@ -73,10 +75,10 @@ impl Scratch {
         }
     }
 
-    /// Takes a buffer back whose slices may still be in use.
+    /// Takes a buffer back. Slices of it may still be in use.
     pub(super) fn keep(&self, mut buffer: BytesMut, size: Size) {
         let mut buffers = self.0.spare(size);
-        // A large one may have no capacity before its slices are gone.
+        // A large one may have no capacity until its slices are gone.
         let is_good = size == Size::Large || (1..=MAX_SMALL_BYTES).contains(&buffer.capacity());
         if is_good && buffers.len() < size.spare() {
             buffer.clear();
@@ -84,7 +86,7 @@ impl Scratch {
         }
     }
 
-    /// Runs with the remembered lines.
+    /// Calls `run` with the remembered lines.
     pub(super) fn with_lines<T>(&self, run: impl FnOnce(&mut LineCache) -> T) -> T {
         run(&mut self.0.lines.borrow_mut())
     }

@@ -1,4 +1,4 @@
-//! A message on its way into a connection: its head, and its body as it comes.
+//! Sending of a message: its head, then its body as it becomes available.
 
 use super::framing::Framing;
 use super::{encode, trailers};
@@ -10,33 +10,33 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
-/// Parts of a body up to this size are copied next to what precedes them: that costs less than a second buffer does in
-/// the kernel and in TLS.
+/// The maximum size of a part of a body that is copied behind the bytes before it. For small parts that costs less
+/// than a second buffer does in the kernel and in TLS.
 const SMALL: usize = 2 * 1024;
-/// No more parts are gathered once there are this many bytes.
+/// The number of bytes at which no more parts are gathered.
 const GATHERED: usize = 8 * 1024;
 
-/// Why a message was not sent whole.
+/// The reason why a message was not sent completely.
 #[derive(Debug)]
 pub enum Unsent<E> {
     /// The connection failed.
     Io(io::Error),
-    /// The connection takes nothing any more.
+    /// The connection accepts no more bytes.
     Closed,
     /// The body failed.
     Body(E),
-    /// The body is not as long as its head says.
+    /// The length of the body differs from the one in its head.
     Length,
 }
 
-/// What is left to write: at any time `small`, then `data`, then `tail`.
+/// A message that is being sent. The bytes left to write are `small`, then `data`, then `tail`.
 #[derive(Debug)]
 pub struct Sending<B> {
     /// The head, small parts, size lines of chunks, and trailers.
     small: BytesMut,
     data: Bytes,
     tail: &'static [u8],
-    /// Where more data comes from; `None` once it has ended.
+    /// The source of more data; `None` after it has ended.
     body: Option<B>,
     framing: Framing,
     consumed: bool,
@@ -46,31 +46,32 @@ impl<B> Sending<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    /// A message with this encoded head. Nothing is written yet, so that the head goes out together with the start of the
-    /// body.
+    /// Creates a message with this encoded head. Nothing is written yet, so that the head goes out together with
+    /// the start of the body.
     pub fn new(head: BytesMut, framing: Framing, body: Option<B>) -> Self {
         let body = body.filter(|_| framing != Framing::Empty);
         Self { small: head, data: Bytes::new(), tail: b"", body, framing, consumed: false }
     }
 
-    /// Whether anything was taken from the body.
+    /// Whether anything has been taken from the body.
     pub fn consumed(&self) -> bool {
         self.consumed
     }
 
-    /// The write buffer, once all of it is written.
+    /// Returns the write buffer after all of it has been written.
     pub fn into_buffer(mut self) -> BytesMut {
         self.small.clear();
         self.small
     }
 
-    /// Writes until everything is written and flushed, or until the connection or the body has to be waited for.
+    /// Writes until everything is written and flushed, or until the connection or the body is not ready.
     pub fn poll<IO>(&mut self, cx: &mut Context<'_>, io: &mut IO) -> Poll<Result<(), Unsent<B::Error>>>
     where
         IO: AsyncWrite + Unpin,
     {
         loop {
-            // A head waits for the start of its body; after that each part waits for what was taken before it.
+            // A head waits for the start of its body. After that, each part waits until the bytes taken before it
+            // are written.
             if self.is_written() || !self.consumed {
                 while self.is_small() && self.small.len() < GATHERED && self.take_frame(cx)? {}
             }
@@ -90,7 +91,7 @@ where
         self.small.is_empty() && self.is_small()
     }
 
-    /// Whether all that is left is in one piece.
+    /// Whether `small` is all that is left.
     fn is_small(&self) -> bool {
         self.data.is_empty() && self.tail.is_empty()
     }
@@ -115,7 +116,7 @@ where
         self.tail = &self.tail[written - data..];
     }
 
-    /// Takes a frame if the body has one ready; whether it had.
+    /// Takes a frame of the body, and returns whether one was ready.
     fn take_frame(&mut self, cx: &mut Context<'_>) -> Result<bool, Unsent<B::Error>> {
         while let Some(body) = &mut self.body {
             match Pin::new(&mut *body).poll_frame(cx) {
@@ -169,8 +170,8 @@ where
         Ok(())
     }
 
-    /// Trailers are the end of a body. Where that is told otherwise than by chunks there is no room for them, and they are
-    /// dropped.
+    /// Takes the trailers, with which a body ends. Only the chunked coding has room for trailers; with other
+    /// framings they are dropped.
     fn take_trailers(&mut self, trailers: &HeaderMap) -> Result<(), Unsent<B::Error>> {
         if self.framing != Framing::Chunked {
             return self.end(b"");
@@ -180,7 +181,7 @@ where
         Ok(())
     }
 
-    /// Makes one piece of what is small.
+    /// Copies small parts into one piece.
     fn gather(&mut self) {
         if self.data.len() <= SMALL {
             self.small.extend_from_slice(&std::mem::take(&mut self.data));
@@ -188,7 +189,7 @@ where
         }
     }
 
-    /// The body has ended; `chunked_end` is what the chunked coding still owes.
+    /// Ends the body. `chunked_end` is the rest of the chunked coding.
     fn end(&mut self, chunked_end: &'static [u8]) -> Result<(), Unsent<B::Error>> {
         self.body = None;
         match self.framing {

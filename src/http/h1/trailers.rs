@@ -1,12 +1,13 @@
-//! The trailer section of a chunked message (RFC 9112 §7.1.2), on its way in and out. Its fields are kept apart from those of
-//! the head: whoever merged them would let the end of a message change what its beginning means (RFC 9110 §6.5.1).
+//! The trailer section of a chunked message (RFC 9112 §7.1.2), in both directions. Its fields are kept apart from
+//! those of the head. Merging them would let the end of a message change the meaning of its beginning (RFC 9110
+//! §6.5.1).
 
 use super::chunked::ChunkedError;
 use crate::http::head::limits::HeadLimits;
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The fields that were read so far, and the line that is being read.
+/// The fields read so far, and the line being read.
 #[derive(Debug, Default)]
 pub(super) struct Section {
     fields: HeaderMap,
@@ -15,7 +16,7 @@ pub(super) struct Section {
 }
 
 impl Section {
-    /// One more byte of a line whose grammar the caller has checked.
+    /// Adds a byte of a line whose grammar the caller has checked.
     pub(super) fn push(&mut self, byte: u8, limits: HeadLimits) -> Result<(), ChunkedError> {
         self.bytes += 1;
         if self.bytes > limits.bytes {
@@ -25,7 +26,7 @@ impl Section {
         Ok(())
     }
 
-    /// The line is complete.
+    /// Completes the line.
     pub(super) fn end_line(&mut self, limits: HeadLimits) -> Result<(), ChunkedError> {
         if self.fields.len() >= limits.fields {
             return Err(ChunkedError::TooManyTrailers);
@@ -44,7 +45,7 @@ impl Section {
     }
 }
 
-/// Appends the last chunk and this trailer section, with which the message ends.
+/// Appends the last chunk and this trailer section, which end the message.
 pub(super) fn write(out: &mut BytesMut, trailers: &HeaderMap) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers {

@@ -1,4 +1,4 @@
-//! What connections of HTTP/2 (RFC 9113) have in common on both sides.
+//! Parts of HTTP/2 connections (RFC 9113) that both sides share.
 
 pub mod parts;
 pub mod ping;

@@ -1,4 +1,4 @@
-//! What comes in on a stream: the parts of a body, in either direction. The other end may send more when they were taken.
+//! The parts of a received body, in either direction. Taking a part lets the peer send more.
 
 use crate::http::head::limits::{HeadError, HeadLimits, MAX_HEAD_BYTES, MAX_HEADERS};
 use ::h2::RecvStream;
@@ -7,48 +7,49 @@ use http::HeaderMap;
 use http_body::Frame;
 use std::task::{Context, Poll, ready};
 
-/// A body under way, and the trailers that end it.
+/// A body that is being received, and the trailers that end it.
 #[derive(Debug)]
 pub struct Parts {
     stream: RecvStream,
-    /// Bytes that are still to come, where that was said.
+    /// The number of bytes still to come, if the length was declared.
     left: Option<u64>,
-    /// Of the trailers.
+    /// The limits of the trailers.
     limits: HeadLimits,
 }
 
-/// Why a body did not arrive whole.
+/// The reason why a body did not arrive completely.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
-    /// The stream failed, or its connection.
+    /// The stream or its connection failed.
     #[error("the HTTP/2 stream failed")]
     Http2(#[from] ::h2::Error),
-    /// It is not as long as was said. Not reached with a stream that the library has checked; what is missing must never go
-    /// unnoticed.
+    /// The length differs from the declared one. The `h2` crate checks this itself, so this is not reached with
+    /// its streams. It is checked again because missing bytes must never go unnoticed.
     #[error("the body is not as long as its Content-Length")]
     Length,
-    /// There are more of them than a head may have fields, or they are longer.
+    /// The trailers have more fields or more bytes than a head may have.
     #[error("the trailers are not acceptable")]
     Trailers(#[from] HeadError),
 }
 
 impl Parts {
-    /// Those of a body of this length, where that was said, whose trailers have these limits.
+    /// Creates the parts of a body of this length, if declared, whose trailers have these limits.
     pub fn new(stream: RecvStream, length: Option<u64>, limits: HeadLimits) -> Self {
         Self { stream, left: length, limits }
     }
 
-    /// Whether all was taken.
+    /// Whether everything has been taken.
     pub fn is_end(&self) -> bool {
         self.stream.is_end_stream() && self.left.is_none_or(|left| left == 0)
     }
 
-    /// Bytes that are still to come, where that is known.
+    /// The number of bytes still to come, if known.
     pub fn left(&self) -> Option<u64> {
         self.left
     }
 
-    /// The next part, which is not empty; none at the end. A stream that was reset has no end, whatever the reason says.
+    /// Returns the next part, which is not empty, or `None` at the end. A stream that was reset has no end,
+    /// whatever its reason code.
     pub fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Broken>> {
         loop {
             let Some(part) = ready!(self.stream.poll_data(cx)) else {
@@ -73,7 +74,7 @@ impl Parts {
     }
 }
 
-/// Bytes of these fields, as many as they would be in HTTP/1.1, unless they break a limit.
+/// Returns the number of bytes that these fields would have in HTTP/1.1, or an error if they exceed a limit.
 pub fn measure(headers: &HeaderMap, limits: HeadLimits) -> Result<usize, HeadError> {
     if headers.len() > limits.fields.min(MAX_HEADERS) {
         return Err(HeadError::TooManyHeaders);

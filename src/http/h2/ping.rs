@@ -1,4 +1,4 @@
-//! Whether the other end of a connection is still there: it is asked (PING), and has a while to answer.
+//! Liveness of the peer of a connection, checked by PING with a time limit for the answer.
 
 use crate::http::timer::{Clock, Patience};
 use ::h2::{Ping, PingPong};
@@ -6,38 +6,38 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// Why a connection ended, or never began.
+/// The reason why a connection ended or never began.
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
-    /// What came is no HTTP/2, or the connection failed.
+    /// The peer does not send valid HTTP/2, or the connection failed.
     #[error("the HTTP/2 connection failed")]
     Http2(#[from] ::h2::Error),
-    /// Before it had begun.
+    /// The peer closed the connection before it had begun.
     #[error("the other end closed the connection")]
     Closed,
-    /// It does not say that it is still there.
-    #[error("the other end answers no PING")]
+    /// The peer does not answer a PING.
+    #[error("the other end does not answer PING")]
     Silent,
 }
 
-/// The questions of a connection, one at a time.
+/// The PINGs of a connection, one at a time.
 pub struct Pings {
     pings: PingPong,
-    /// One is under way.
+    /// Whether a PING is in flight.
     asked: bool,
     patience: Patience,
 }
 
 impl Pings {
-    /// The other end is asked after so long a silence, and has as long to answer.
+    /// Creates the PINGs of a connection: one after this long a silence, with the same time for the answer.
     pub fn new(pings: PingPong, clock: &Rc<Clock>, silence: Duration) -> Self {
         Self { pings, asked: false, patience: Patience::new(clock, silence) }
     }
 
-    /// Asks now. The connection has to be polled for the question to leave.
+    /// Sends a PING now. The connection has to be polled for it to leave.
     ///
     /// # Errors
-    /// When the connection takes none any more.
+    /// Returns an error if the connection accepts no more PINGs.
     pub fn ask(&mut self) -> Result<(), Lost> {
         self.pings.send_ping(Ping::opaque())?;
         self.asked = true;
@@ -45,7 +45,7 @@ impl Pings {
         Ok(())
     }
 
-    /// Whether an answer is being waited for.
+    /// Whether an answer is outstanding.
     pub fn is_asked(&self) -> bool {
         self.asked
     }
@@ -58,15 +58,15 @@ impl Pings {
         Poll::Ready(Ok(()))
     }
 
-    /// There is no reason to ask for a while. What was asked is to be answered all the same.
+    /// Postpones the next PING because the peer has shown activity. A PING in flight must still be answered.
     pub fn excuse(&mut self) {
         if !self.asked {
             self.patience.rewarded();
         }
     }
 
-    /// Asks when it is time to. Ready when that was done, so that the connection has to be polled, or when the other end is
-    /// lost.
+    /// Sends a PING when it is due. Ready after it was sent, so that the connection has to be polled, or when the
+    /// peer is lost.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         if self.asked
             && let Poll::Ready(answer) = self.poll_answer(cx)
@@ -93,7 +93,7 @@ mod tests {
 
     const SILENCE: Duration = Duration::from_secs(20);
 
-    /// A server that looks after its client, which answers as long as it is there.
+    /// A server that checks its client. The client answers as long as it exists.
     struct Case {
         start: Instant,
         clock: Rc<Clock>,
@@ -114,7 +114,8 @@ mod tests {
             Self { start, clock, server, pings, client: Some(client), _sender: sender }
         }
 
-        /// What is known of the client after so many seconds: whether it is being asked, or is lost.
+        /// Advances the clock to this second. Returns whether a PING is outstanding, or an error if the client is
+        /// lost.
         async fn at(&mut self, seconds: u64) -> Result<bool, ()> {
             self.clock.tick(self.start + Duration::from_secs(seconds));
             for _ in 0..10 {
@@ -150,7 +151,7 @@ mod tests {
         assert_eq!(case.at(0).await, Ok(false));
         assert_eq!(case.at(20).await, Ok(false));
         assert_eq!(case.at(21).await, Ok(true));
-        // To be there is no answer.
+        // Activity does not replace the answer.
         case.pings.excuse();
         assert_eq!(case.at(41).await, Ok(true));
         assert_eq!(case.at(42).await, Err(()));

@@ -1,13 +1,14 @@
-//! How much of a body the other end has room for, in either direction.
+//! The room in the send window of a stream, in either direction.
 
 use ::h2::SendStream;
 use bytes::Bytes;
 use std::task::{Context, Poll, ready};
 
-/// Waits until the window of `stream` has room for some of so many bytes: for how many, at least one. None: the stream has ended.
+/// Waits until the window of `stream` has room, and returns for how many of `bytes`, at least one. Returns `None`
+/// if the stream has ended.
 ///
 /// # Errors
-/// When the stream failed, or its connection.
+/// Returns an error if the stream or its connection failed.
 pub fn poll_room(
     stream: &mut SendStream<Bytes>,
     bytes: usize,

@@ -1,9 +1,9 @@
-//! The names of the fields that the request path asks about: told apart once, when a line is read, so that everyone who
-//! looks at it later compares numbers.
+//! Field names that the request path looks up. A name is classified one time, when its line is read, so that later
+//! lookups compare numbers.
 
 macro_rules! known {
     ($($length:literal $text:literal $name:ident,)*) => {
-        /// What a field's name is to us.
+        /// The meaning of a field's name to the proxy.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub enum Known {
@@ -11,18 +11,18 @@ macro_rules! known {
                 #[doc = concat!("`", $text, "`.")]
                 $name,
             )*
-            /// Another one that begins with `x-forwarded-`.
+            /// Another name that begins with `x-forwarded-`.
             OtherForwarded,
-            /// Another one with an underscore: a CGI-like origin takes that for a dash.
+            /// Another name with an underscore, which a CGI-like origin takes for a dash.
             Underscored,
-            /// Any other one.
+            /// Any other name.
             Other,
         }
 
         impl Known {
-            /// What this name, in lower case, is to us.
+            /// Classifies a name, which must be in lower case.
             pub fn of(name: &str) -> Self {
-                // By length first: most names are told apart by it alone.
+                // The length comes first because it alone distinguishes most names.
                 match (name.len(), name) {
                     $(($length, $text) => Self::$name,)*
                     _ if name.contains('_') => Self::Underscored,
@@ -31,13 +31,13 @@ macro_rules! known {
                 }
             }
 
-            /// Its place in a set of such.
+            /// The bit of this name in a set of names.
             pub const fn bit(self) -> u64 {
                 const { assert!((Self::Other as u32) < u64::BITS) };
                 1 << self as u8
             }
 
-            /// Whether there is but one name that this is.
+            /// Whether this stands for exactly one name.
             pub fn is_one_name(self) -> bool {
                 !matches!(self, Self::OtherForwarded | Self::Underscored | Self::Other)
             }
@@ -113,8 +113,7 @@ known! {
 }
 
 impl Known {
-    /// Whether the field says who the client is, or which trace the request belongs to: only a trusted hop may write
-    /// it.
+    /// Whether the field identifies the client or the trace of the request. Only a trusted hop may write such a field.
     pub fn tells_of_the_peer(self) -> bool {
         matches!(
             self,

@@ -1,53 +1,55 @@
-//! How large a head may be, and why one is refused.
+//! The limits of a head, and the reasons why one is refused.
 
-/// Field lines in a response.
+/// The maximum number of field lines in a head.
 pub const MAX_HEADERS: usize = 256;
-/// Bytes of a response's head, the interim responses before it included.
+/// The maximum number of bytes of a head. For a response, the interim responses before it are included.
 pub const MAX_HEAD_BYTES: usize = 1024 * 1024;
-/// Interim (1xx) responses before the final one.
+/// The maximum number of interim (1xx) responses before the final one.
 pub const MAX_INTERIM: u8 = 16;
 
-/// Why a head is refused.
+/// The reason why a head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
-    /// Not `HTTP/1.0` or `HTTP/1.1`, three digits, and a reason without controls.
+    /// The status line is not `HTTP/1.0` or `HTTP/1.1`, three digits, and a reason without controls.
     #[error("malformed status line")]
     StatusLine,
-    /// Not `name: value`: obsolete folding, NUL, a bare CR, a space before the colon. Counted from 1.
+    /// A field is not `name: value`: it has obsolete folding, NUL, a bare CR, or a space before the colon. Fields
+    /// are counted from 1.
     #[error("header field {0} is malformed")]
     Field(usize),
-    /// More than [`HeadLimits::fields`].
+    /// The number of fields exceeds [`HeadLimits::fields`].
     #[error("too many header fields")]
     TooManyHeaders,
-    /// More than [`HeadLimits::bytes`].
+    /// The number of bytes exceeds [`HeadLimits::bytes`].
     #[error("too many bytes")]
     TooLarge,
-    /// Below 100 or above 599.
-    #[error("status {0} is none of HTTP's")]
+    /// The status is below 100 or above 599.
+    #[error("status {0} is not between 100 and 599")]
     Status(u16),
-    /// More than [`MAX_INTERIM`].
+    /// The number of interim responses exceeds [`MAX_INTERIM`].
     #[error("more than {MAX_INTERIM} interim responses")]
     TooManyInterim,
-    /// 101 although the request did not ask for another protocol.
+    /// The status is 101 although the request did not ask for another protocol.
     #[error("a switch of protocols that was not asked for")]
     Upgrade,
-    /// Both framings: one of them would be believed by somebody else.
+    /// The head has both framings, and another recipient might trust the other one.
     #[error("Content-Length together with Transfer-Encoding")]
     AmbiguousLength,
-    /// Not digits, beyond 64 bits, or repeated.
+    /// `Content-Length` has a non-digit, exceeds 64 bits, or is repeated.
     #[error("Content-Length is malformed or repeated")]
     ContentLength,
-    /// Anything but `chunked`, once; any at all in HTTP/1.0.
+    /// `Transfer-Encoding` is not exactly one `chunked`, or is present in HTTP/1.0.
     #[error("Transfer-Encoding is not exactly chunked")]
     TransferEncoding,
 }
 
-/// How much head an origin may send; beyond [`MAX_HEADERS`] and [`MAX_HEAD_BYTES`] whatever it says here.
+/// The limits of a head or a trailer section. [`MAX_HEADERS`] and [`MAX_HEAD_BYTES`] bound heads even if these
+/// limits are higher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Fields of one head.
+    /// The maximum number of fields of one head.
     pub fields: usize,
-    /// Bytes, interim responses included.
+    /// The maximum number of bytes, interim responses included.
     pub bytes: usize,
 }
 

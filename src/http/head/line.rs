@@ -1,4 +1,4 @@
-//! A field line: what it says, what its name is to us, and perhaps how it is written.
+//! A field line: its value, the meaning of its name, and optionally its encoded form.
 
 use super::Known;
 use bytes::BytesMut;
@@ -7,23 +7,23 @@ use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
-/// One line of a head (RFC 9110 §5.2). It does not change; an edit puts another one in its place.
+/// One line of a head (RFC 9110 §5.2). Lines are immutable: an edit replaces a line by another one.
 #[derive(Clone)]
 pub struct FieldLine {
     name: HeaderName,
     value: HeaderValue,
     known: Known,
-    /// The line as it is written, where it is kept so long that this is worth the memory.
+    /// The encoded line, if it is kept long enough to be worth the memory.
     written: Option<Box<[u8]>>,
 }
 
 impl FieldLine {
-    /// A line of this name.
+    /// Creates a line with this name and value.
     pub fn new(name: HeaderName, value: HeaderValue) -> Self {
         Self { known: Known::of(name.as_str()), name, value, written: None }
     }
 
-    /// The same line to be kept: with memory of its own, and quick to write.
+    /// Returns a copy to be kept: it has memory of its own and is quick to write.
     pub fn kept(&self) -> Self {
         let value = HeaderValue::from_bytes(self.value.as_bytes()).expect("a copy of a value is one");
         let mut written = BytesMut::new();
@@ -31,32 +31,32 @@ impl FieldLine {
         Self { name: self.name.clone(), value, known: self.known, written: Some(written[..].into()) }
     }
 
-    /// The same line for who keeps it: not a part of a read buffer, and quick to write.
+    /// Returns the same line in a form to be kept: not a slice of a read buffer, and quick to write.
     pub fn lasting(self: &Rc<Self>) -> Rc<Self> {
         if self.written.is_some() { Rc::clone(self) } else { Rc::new(self.kept()) }
     }
 
-    /// The same field with another value.
+    /// Returns the same field with another value.
     pub fn with(&self, value: HeaderValue) -> Self {
         Self { name: self.name.clone(), value, known: self.known, written: None }
     }
 
-    /// Its name.
+    /// The name of the field.
     pub fn name(&self) -> &HeaderName {
         &self.name
     }
 
-    /// Its value.
+    /// The value of the line.
     pub fn value(&self) -> &HeaderValue {
         &self.value
     }
 
-    /// What its name is to us.
+    /// The meaning of the name.
     pub fn known(&self) -> Known {
         self.known
     }
 
-    /// All of it by reference.
+    /// Borrows the whole line.
     pub fn line(&self) -> Line<'_> {
         let form = match &self.written {
             Some(written) => Form::Kept(&self.value, written),
@@ -86,24 +86,24 @@ impl PartialEq for FieldLine {
 
 impl Eq for FieldLine {}
 
-/// A line to be written: one of a head, or one that somebody else puts beside them.
+/// A line to be written, either one of a head or one added to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
-    /// Its name.
+    /// The name of the field.
     pub name: &'a HeaderName,
-    /// What its name is to us.
+    /// The meaning of the name.
     pub known: Known,
     form: Form<'a>,
 }
 
-/// In what form there is a line, its name apart.
+/// The form in which a line is available, apart from its name.
 #[derive(Clone, Copy, Debug)]
 enum Form<'a> {
-    /// As its value.
+    /// The value.
     Value(&'a HeaderValue),
-    /// As its value, and as it is written.
+    /// The value and the encoded line.
     Kept(&'a HeaderValue, &'a [u8]),
-    /// As it is written, and the value only in there.
+    /// The encoded line, which contains the value.
     Written(&'a [u8]),
 }
 
@@ -111,20 +111,20 @@ const COLON: &[u8] = b": ";
 const END: &[u8] = b"\r\n";
 
 impl<'a> Line<'a> {
-    /// A line whose name is known to be `known`.
+    /// Creates a line whose name is known to be `known`.
     pub fn of(known: Known, name: &'a HeaderName, value: &'a HeaderValue) -> Self {
         debug_assert_eq!(Known::of(name.as_str()), known);
         Self { name, known, form: Form::Value(value) }
     }
 
-    /// The same for a line in the form of [`write`](Self::write), with a value that is legal.
+    /// Creates a line from the output of [`write`](Self::write), with a legal value.
     pub fn written(known: Known, name: &'a HeaderName, written: &'a [u8]) -> Self {
         debug_assert_eq!(Known::of(name.as_str()), known);
         debug_assert!(written.starts_with(name.as_str().as_bytes()) && written.ends_with(END));
         Self { name, known, form: Form::Written(written) }
     }
 
-    /// The same for a line that never changes, so that there are both forms of it.
+    /// Creates a line that never changes, from both its value and its encoded form.
     pub const fn fixed(
         known: Known,
         name: &'static HeaderName,
@@ -134,7 +134,7 @@ impl<'a> Line<'a> {
         Self { name, known, form: Form::Kept(value, written) }
     }
 
-    /// Its value.
+    /// The value of the line.
     pub fn value(&self) -> Cow<'a, HeaderValue> {
         match self.form {
             Form::Value(value) | Form::Kept(value, _) => Cow::Borrowed(value),
@@ -145,7 +145,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The bytes of its value.
+    /// The bytes of the value.
     pub fn value_bytes(&self) -> &'a [u8] {
         match self.form {
             Form::Value(value) | Form::Kept(value, _) => value.as_bytes(),
@@ -153,7 +153,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Appends it in the form of HTTP/1.1 (RFC 9112 §5): the name in lower case, one space, no more.
+    /// Appends the line in the form of HTTP/1.1 (RFC 9112 §5), with the name in lower case and exactly one space.
     #[inline]
     pub fn write(&self, out: &mut BytesMut) {
         match self.form {

@@ -1,46 +1,47 @@
-//! Field lines that come again and again, so that they are neither checked nor copied each time.
+//! A cache of repeated field lines, so that they are neither checked nor copied each time.
 
 use super::FieldLine;
 use std::rc::Rc;
 
-/// Lines remembered; a power of two.
+/// The number of lines remembered, a power of two.
 const LINES: usize = 1024;
-/// Longer lines are not remembered. With the number of lines this bounds the memory.
+/// The maximum length of a remembered line. Together with the number of lines this bounds the memory.
 const MAX_LINE_BYTES: usize = 1024;
 
-/// Field lines that came before. Origins repeat most of theirs in every response, in the same order; finding one here is
-/// cheaper than checking its name and value, and finding it where it is expected is cheaper still than finding its end.
+/// A cache of field lines. Origins repeat most of their lines in every response, in the same order. Finding a line
+/// here is cheaper than checking its name and value. Finding it in the expected place is even cheaper than finding
+/// its end.
 #[derive(Debug, Default)]
 pub struct LineCache {
-    /// The lines; after them those where a head begins, which stand for none.
+    /// The lines, followed by the places where heads begin, which hold no line.
     slots: Vec<Slot>,
-    /// Of the line before the next one.
+    /// The slot of the previous line.
     last: usize,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Slot {
-    /// Of the line that asked for this slot last. Only a line that comes twice is remembered, so that what changes with
-    /// every response costs no copy.
+    /// The fingerprint of the line that asked for this slot last. A line is remembered only when it comes twice,
+    /// so that lines that change with every response are not copied.
     candidate: u64,
-    /// With its CRLF.
+    /// The line with its CRLF.
     line: Box<[u8]>,
     field: Option<Rc<FieldLine>>,
-    /// Of the line that came next.
+    /// The slot of the line that came next.
     next: u32,
 }
 
-/// Whose lines begin.
+/// The kind of head that begins.
 #[derive(Clone, Copy, Debug)]
 pub enum Beginning {
-    /// Those of a request.
+    /// The head of a request.
     Request,
-    /// Those of a response.
+    /// The head of a response.
     Response,
 }
 
 impl LineCache {
-    /// A head begins.
+    /// Begins a head.
     pub fn begin(&mut self, beginning: Beginning) {
         self.grow();
         self.last = LINES + beginning as usize;
@@ -52,8 +53,8 @@ impl LineCache {
         }
     }
 
-    /// The line that `rest` begins with, and how long it is with its CRLF, if it is the one that came after the last one
-    /// before.
+    /// Returns the line at the start of `rest`, and its length with CRLF, if it is the one that followed the
+    /// previous line last time.
     pub fn expected(&mut self, rest: &[u8]) -> Option<(Rc<FieldLine>, usize)> {
         let next = self.slots.get(self.last)?.next as usize;
         let slot = &self.slots[next];
@@ -65,7 +66,7 @@ impl LineCache {
         Some((Rc::clone(field), slot.line.len()))
     }
 
-    /// What exactly these bytes, a line without its end, stand for, if that is remembered.
+    /// Returns the parsed form of exactly these bytes (a line without its line ending), if it is remembered.
     pub fn find(&mut self, line: &[u8]) -> Option<Rc<FieldLine>> {
         let place = fingerprint(line)? as usize % LINES;
         self.grow();
@@ -75,13 +76,13 @@ impl LineCache {
         slot.field.clone().filter(|_| slot.line.strip_suffix(b"\r\n") == Some(line))
     }
 
-    /// What these bytes stand for was not remembered; it will be if they come again.
+    /// Takes the parsed form of a line that was not remembered. It is remembered if the line comes again.
     pub fn learn(&mut self, line: &[u8], field: FieldLine) -> Rc<FieldLine> {
         let Some(fingerprint) = fingerprint(line) else { return Rc::new(field) };
         self.grow();
         let slot = &mut self.slots[fingerprint as usize % LINES];
         if slot.candidate == fingerprint {
-            // A copy, since the value may be a slice of a read buffer, which it would keep alive.
+            // This is a copy because the value may be a slice of a read buffer, which it would keep alive.
             slot.field = Some(Rc::new(field.kept()));
             slot.line = [line, b"\r\n"].concat().into();
         }
@@ -90,7 +91,8 @@ impl LineCache {
     }
 }
 
-/// Tells lines apart well enough to choose a slot; `None` for lines that are not remembered. Never 0.
+/// Returns a fingerprint that is good enough to choose a slot, and never 0. Returns `None` for lines that are not
+/// remembered.
 fn fingerprint(line: &[u8]) -> Option<u64> {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
     if line.len() > MAX_LINE_BYTES {
@@ -110,7 +112,7 @@ mod tests {
         Some(FieldLine::new(name.parse().ok()?, value.parse().ok()?))
     }
 
-    /// How often `line` is parsed when it comes so many times.
+    /// Returns how often `line` is parsed if it comes this many times.
     fn parses(cache: &mut LineCache, line: &str, times: usize) -> usize {
         let mut count = 0;
         for _ in 0..times {
@@ -137,7 +139,7 @@ mod tests {
         let mut cache = LineCache::default();
         for round in 0..3 {
             for number in 0..5_000 {
-                // Alike in length, start, middle and end.
+                // The lines agree in length, start, middle and end.
                 parses(
                     &mut cache,
                     &format!("x-name-{number:04}: the same middle {round} and the same end"),
@@ -157,7 +159,8 @@ mod tests {
         assert_eq!(cache.find(b""), None);
     }
 
-    /// The lines of a head, of which some are where they are expected: what was found, and how many of them without a search.
+    /// Reads the lines of a head, checks what is found, and returns how many were in the expected place and needed
+    /// no search.
     fn read(cache: &mut LineCache, lines: &[&str]) -> usize {
         cache.begin(Beginning::Response);
         let mut expected = 0;
@@ -185,9 +188,9 @@ mod tests {
         assert_eq!(cache.expected(b"server: nginx\r\n"), None);
         let lines = ["server: nginx", "date: today", "vary: cookie", "etag: \"1\""];
         assert_eq!([1, 2, 3, 4].map(|_| read(&mut cache, &lines)), [0, 0, 4, 4]);
-        // One that is another one each time; what follows it is found, and then expected again.
+        // One line changes each time. The line after it is found by a search, and is expected again from then on.
         assert_eq!(read(&mut cache, &["server: nginx", "date: tomorrow", "vary: cookie", "etag: \"1\""]), 2);
-        // A longer line that begins alike is another one.
+        // A longer line with the same beginning is a different line.
         assert_eq!(read(&mut cache, &["server: nginx/1", "date: today"]), 0);
     }
 }

@@ -1,25 +1,25 @@
-//! Heads as the maps that the `h2` crate takes. Most have the names of one before in the same order: then no name is hashed,
-//! and none looked for.
+//! Conversion of heads to the maps that the `h2` crate takes. Most heads have the same names in the same order as
+//! an earlier one. For these, no name is hashed or looked up.
 
 use super::FieldLine;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Shapes remembered.
+/// The number of shapes remembered.
 const SHAPES: usize = 16;
-/// Longer heads are not remembered. With the number of shapes this bounds the memory.
+/// The maximum number of lines of a remembered head. Together with the number of shapes this bounds the memory.
 const MAX_LINES: usize = 64;
 
-/// Maps that were made before.
+/// A cache of maps that were made before.
 #[derive(Debug, Default)]
 pub struct MapCache {
-    /// Names in their order, each without a value. The first one was asked for last.
+    /// Maps with the names in their order and with empty values, most recently used first.
     shapes: Vec<HeaderMap>,
-    /// Fingerprints of heads that came once. Only what comes twice is remembered.
+    /// Fingerprints of heads that came one time. Only heads that come twice are remembered.
     candidates: [u64; SHAPES],
 }
 
 impl MapCache {
-    /// A map of these lines.
+    /// Returns a map of these lines.
     pub fn map<'l>(&mut self, lines: impl Iterator<Item = &'l FieldLine> + Clone) -> HeaderMap {
         let names = lines.clone().map(FieldLine::name);
         let Some(found) = self.shapes.iter().position(|shape| shape.keys().eq(names.clone())) else {
@@ -33,9 +33,9 @@ impl MapCache {
         map
     }
 
-    /// A head was not remembered; it will be if it comes again.
+    /// Takes note of a head that was not remembered. It is remembered if it comes again.
     fn note<'l>(&mut self, map: &HeaderMap, names: impl Iterator<Item = &'l HeaderName> + Clone) {
-        // A name that is there more than once has a place of its own in a map.
+        // Repeated names are stored apart in a map, so such a head has no shape.
         if map.is_empty() || map.len() > MAX_LINES || map.keys_len() < map.len() {
             return;
         }
@@ -54,7 +54,7 @@ impl MapCache {
     }
 }
 
-/// Takes one more name into account. It need not tell all of them apart.
+/// Mixes one more name into a fingerprint. Different names may give the same result.
 fn mixed(before: u64, name: &HeaderName) -> u64 {
     let name = name.as_str().as_bytes();
     let ends = [name.first(), name.last()].map(|byte| u64::from(*byte.unwrap_or(&0)));
@@ -63,7 +63,7 @@ fn mixed(before: u64, name: &HeaderName) -> u64 {
 }
 
 fn made<'l>(lines: impl Iterator<Item = &'l FieldLine> + Clone) -> HeaderMap {
-    // Room for one more.
+    // Room for one more field.
     let mut map = HeaderMap::with_capacity(lines.clone().count() + 1);
     for line in lines {
         map.append(line.name(), line.value().clone());
@@ -98,11 +98,11 @@ mod tests {
         check(&[("x-a", "4"), ("etag", "4")], 2);
         check(&[("etag", "5"), ("x-a", "5")], 2);
         check(&[], 2);
-        // Twice the same name is no shape, however often it comes.
+        // A head with a repeated name has no shape, however often it comes.
         for _ in 0..3 {
             check(&[("set-cookie", "a"), ("etag", "1"), ("set-cookie", "b")], 2);
         }
-        // The oldest make room.
+        // The oldest shapes are evicted.
         for name in
             ["a", "b", "c"].map(|start| (0..SHAPES).map(move |n| format!("{start}{n}"))).into_iter().flatten()
         {

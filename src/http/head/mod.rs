@@ -1,7 +1,8 @@
-//! The head of a message: its control data, and its fields in the order in which they came (RFC 9110 §6).
+//! The head of a message: its control data, and its fields in the order in which they arrived (RFC 9110 §6).
 //!
-//! The fields are a list, not a map: a proxy looks at each line once and writes all of them again, and hashing every name
-//! for that costs more than everything else that is done to a head. The limits on heads keep the list short.
+//! The fields are a list, not a map. A proxy reads each line one time and writes all of them again. Hashing every
+//! name for that would cost more than everything else that is done to a head. The limits on heads keep the list
+//! short.
 
 pub mod known;
 pub mod limits;
@@ -25,29 +26,29 @@ use std::rc::Rc;
 /// The head of a request.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
-    /// Its method.
+    /// The request method.
     pub method: Method,
-    /// Its target.
+    /// The request target.
     pub uri: Uri,
-    /// The version of HTTP that it came in.
+    /// The HTTP version of the request.
     pub version: Version,
-    /// Its fields.
+    /// The fields of the request.
     pub headers: Headers,
 }
 
 /// The head of a response.
 #[derive(Clone, Debug)]
 pub struct ResponseHead {
-    /// Its status.
+    /// The status code.
     pub status: StatusCode,
-    /// Its reason phrase, where that is not the usual one.
+    /// The reason phrase, if it differs from the usual one.
     pub reason: Option<Bytes>,
-    /// Its fields.
+    /// The fields of the response.
     pub headers: Headers,
 }
 
 impl ResponseHead {
-    /// One without fields.
+    /// Creates a head without fields.
     pub fn new(status: StatusCode) -> Self {
         Self { status, reason: None, headers: Headers::new() }
     }
@@ -60,53 +61,53 @@ impl From<http::request::Parts> for RequestHead {
     }
 }
 
-/// The target of a request as its origin gets it (RFC 9112 §3.2.1): without scheme and authority, since a request never
-/// chooses its origin.
+/// Returns the target of a request as its origin gets it (RFC 9112 §3.2.1): without scheme and authority, because a
+/// request never chooses its origin.
 pub fn origin_form(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
-/// Field lines in their order. A line that is kept elsewhere, because it comes again and again, is shared with there.
+/// Field lines in their order. Lines that are also kept elsewhere, because they come again and again, are shared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Vec<Rc<FieldLine>>);
 
 impl Headers {
-    /// None.
+    /// Creates an empty list.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// None, with room for so many.
+    /// Creates an empty list with room for this many lines.
     pub fn with_capacity(lines: usize) -> Self {
         Self(Vec::with_capacity(lines))
     }
 
-    /// How many lines there are.
+    /// The number of lines.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no lines.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Every line.
+    /// Iterates over all lines.
     pub fn lines(&self) -> impl ExactSizeIterator<Item = &FieldLine> + Clone {
         self.0.iter().map(|line| &**line)
     }
 
-    /// Every line, to be shared.
+    /// Iterates over all lines in a form that can be shared.
     pub fn shared(&self) -> impl ExactSizeIterator<Item = &Rc<FieldLine>> {
         self.0.iter()
     }
 
-    /// Name and value of every line.
+    /// Iterates over the names and values of all lines.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&HeaderName, &HeaderValue)> + Clone {
         self.lines().map(|line| (line.name(), line.value()))
     }
 
-    /// The first line of this name.
+    /// Returns the value of the first line with this name.
     pub fn get<N: ?Sized>(&self, name: &N) -> Option<&HeaderValue>
     where
         HeaderName: PartialEq<N>,
@@ -114,7 +115,7 @@ impl Headers {
         self.get_all(name).next()
     }
 
-    /// Every line of this name.
+    /// Iterates over the values of all lines with this name.
     pub fn get_all<'h, N: ?Sized>(&'h self, name: &N) -> impl Iterator<Item = &'h HeaderValue>
     where
         HeaderName: PartialEq<N>,
@@ -122,12 +123,12 @@ impl Headers {
         self.iter().filter(move |(other, _)| *other == name).map(|(_, value)| value)
     }
 
-    /// Every line of what is known by this.
+    /// Iterates over the values of all lines whose name has this meaning.
     pub fn all(&self, known: Known) -> impl Iterator<Item = &HeaderValue> {
         self.lines().filter(move |line| line.known() == known).map(FieldLine::value)
     }
 
-    /// Whether there is a line of this name.
+    /// Whether there is a line with this name.
     pub fn contains<N: ?Sized>(&self, name: &N) -> bool
     where
         HeaderName: PartialEq<N>,
@@ -135,17 +136,17 @@ impl Headers {
         self.get(name).is_some()
     }
 
-    /// One more line, after all others.
+    /// Adds a line with this name and value after all others.
     pub fn append(&mut self, name: HeaderName, value: HeaderValue) {
         self.push(Rc::new(FieldLine::new(name, value)));
     }
 
-    /// One more line, after all others.
+    /// Adds a line after all others.
     pub fn push(&mut self, line: Rc<FieldLine>) {
         self.0.push(line);
     }
 
-    /// Makes this the only line of its name: in the place of the first one, if there was any.
+    /// Makes this the only line of its name, in the place of the first one if there was any.
     pub fn insert(&mut self, name: &HeaderName, value: HeaderValue) {
         let mut left = Some(value);
         self.edit(Known::of(name.as_str()).bit(), |line| match line.name() == name {
@@ -157,7 +158,7 @@ impl Headers {
         }
     }
 
-    /// Removes every line of this name.
+    /// Removes every line with this name.
     pub fn remove<N: ?Sized>(&mut self, name: &N)
     where
         HeaderName: PartialEq<N>,
@@ -165,12 +166,12 @@ impl Headers {
         self.retain(|line| line.name() != name);
     }
 
-    /// Keeps the lines for which this holds.
+    /// Keeps the lines for which `stays` returns `true`.
     pub fn retain(&mut self, mut stays: impl FnMut(&FieldLine) -> bool) {
         self.0.retain(|line| stays(line));
     }
 
-    /// Does what this says with each line whose name is one of these [bits](Known::bit). Few are.
+    /// Applies `edit` to each line whose name is one of these [bits](Known::bit), which are few.
     pub fn edit(&mut self, names: u64, mut edit: impl FnMut(&FieldLine) -> Edit) {
         let mut number = 0;
         while let Some(line) = self.0.get_mut(number) {
@@ -190,14 +191,14 @@ impl Headers {
     }
 }
 
-/// What becomes of a line.
+/// The change to make to a line.
 #[derive(Debug)]
 pub enum Edit {
-    /// It stays.
+    /// Keep the line.
     Keep,
-    /// It goes.
+    /// Remove the line.
     Remove,
-    /// Another one takes its place.
+    /// Replace the line by this one.
     Replace(Rc<FieldLine>),
 }
 
@@ -211,7 +212,7 @@ impl From<HeaderMap> for Headers {
     fn from(map: HeaderMap) -> Self {
         let mut headers = Self::with_capacity(map.len());
         for (name, value) in map {
-            // A name stands only at its first line.
+            // Only the first line of a name comes with the name.
             let Some(name) = name.or_else(|| headers.0.last().map(|last| last.name().clone())) else {
                 continue;
             };

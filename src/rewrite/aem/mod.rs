@@ -1,7 +1,7 @@
-//! The keys by which AEM Edge Delivery names its responses, computed here for origins that send none; publish events
-//! purge by the same keys (`adobe/helix-shared`, `computeSurrogateKey`; `adobe/helix-html-pipeline`).
+//! The keys by which AEM Edge Delivery names its responses, computed here for origins that send none. Publish
+//! events purge by the same keys (`adobe/helix-shared`, `computeSurrogateKey`; `adobe/helix-html-pipeline`).
 //!
-//! Nothing here may change between versions: CDNs hold responses with these keys.
+//! The keys must not change between versions because CDNs hold responses that carry them.
 
 mod response;
 
@@ -18,51 +18,51 @@ use std::sync::LazyLock;
 
 pub use response::{Kind, kind};
 
-/// The key that AEM computes from `text`: base64url of HMAC-SHA256 with the key `helix`, its first 16 characters.
+/// The key that AEM computes from `text`: the first 16 characters of base64url of HMAC-SHA256 with the key `helix`.
 pub fn key(text: &str) -> String {
     hashed(&[text])
 }
 
-/// [`key`] of `parts` one after the other.
+/// The [`key`] of the concatenated `parts`.
 fn hashed(parts: &[&str]) -> String {
-    // Keyed once: a response has up to six of these.
+    // The HMAC is keyed only one time because a response has up to six of these keys.
     static KEYED: LazyLock<Hmac<Sha256>> =
         LazyLock::new(|| Hmac::<Sha256>::new_from_slice(b"helix").expect("HMAC takes keys of every length"));
     let mut mac = KEYED.clone();
     for part in parts {
         mac.update(part.as_bytes());
     }
-    // 12 bytes are 16 characters, and nothing to pad.
+    // 12 bytes give 16 characters without padding.
     URL_SAFE_NO_PAD.encode(&mac.finalize().into_bytes()[..12])
 }
 
-/// What AEM calls the parts of a site.
+/// The names that AEM gives to the parts of a site.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ids {
-    /// Of the content: `content.contentBusId` of the site's configuration.
+    /// The id of the content: `content.contentBusId` of the site's configuration.
     pub content_bus_id: String,
     /// The branch of the code.
     pub code_ref: String,
     /// The repository of the code.
     pub repo: String,
-    /// Its owner.
+    /// The owner of the repository.
     pub owner: String,
     /// The organisation that the site belongs to.
     pub org: String,
-    /// The site's name.
+    /// The name of the site.
     pub site: String,
 }
 
-/// Which version of the content the origin serves.
+/// The version of the content that the origin serves.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Partition {
-    /// What is published (`aem.live`).
+    /// Published content (`aem.live`).
     #[default]
     Live,
-    /// What is being prepared (`aem.page`); the keys of its content start with `p_`.
+    /// Content in preparation (`aem.page`). The keys of this content start with `p_`.
     Preview,
 }
 
@@ -75,27 +75,27 @@ impl Partition {
     }
 }
 
-/// Which responses get computed keys.
+/// The responses that get computed keys.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum ComputeKeys {
-    /// Those whose origin sends no tags.
+    /// Only responses whose origin sends no tags.
     #[default]
     Missing,
-    /// All.
+    /// All responses.
     Always,
-    /// None.
+    /// No responses.
     Never,
 }
 
 /// A folder whose pages are made from one page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
-    /// The pages below it, and itself.
+    /// The path of the folder, which covers the pages below it and itself.
     pub path: String,
-    /// The page, or the file of the code, that all of them show.
+    /// The page, or the file of the code, that all of these pages show.
     pub maps_to: String,
 }
 
@@ -106,7 +106,7 @@ impl Folder {
     }
 }
 
-/// A site of AEM: its ids and the keys that they make.
+/// A site of AEM: its ids and the keys made from them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
     ids: Ids,
@@ -121,7 +121,7 @@ pub struct Project {
 struct Fixed {
     content: String,
     metadata: String,
-    /// `<ref>--<repo>--<owner>`, from which code keys are made.
+    /// `<ref>--<repo>--<owner>`, from which the keys of code are made.
     code_id: String,
     code: String,
     head: String,
@@ -130,7 +130,7 @@ struct Fixed {
 }
 
 impl Project {
-    /// The project with these ids. The first folder that covers a path counts.
+    /// Creates a project with these ids. If several folders cover a path, the first one applies.
     pub fn new(ids: Ids, partition: Partition, mut folders: Vec<Folder>, compute: ComputeKeys) -> Self {
         for folder in &mut folders {
             folder.path = normalise(&folder.path).into_owned();
@@ -150,47 +150,47 @@ impl Project {
         Self { ids, partition, folders, compute, fixed }
     }
 
-    /// Its ids.
+    /// The ids of the project.
     pub fn ids(&self) -> &Ids {
         &self.ids
     }
 
-    /// The same project's other partition.
+    /// Returns this project with another partition.
     pub fn in_partition(&self, partition: Partition) -> Self {
         Self::new(self.ids.clone(), partition, self.folders.clone(), self.compute)
     }
 
-    /// The same project with other ids.
+    /// Returns this project with other ids.
     pub fn with_ids(&self, ids: Ids) -> Self {
         Self::new(ids, self.partition, self.folders.clone(), self.compute)
     }
 
-    /// On every response that is made of content.
+    /// The key of every response made of content.
     pub fn content(&self) -> &str {
         &self.fixed.content
     }
 
-    /// On every page: the site's metadata.
+    /// The key of the site's metadata, on every page.
     pub fn metadata(&self) -> &str {
         &self.fixed.metadata
     }
 
-    /// On every response that is made of code.
+    /// The key of every response made of code.
     pub fn code(&self) -> &str {
         &self.fixed.code
     }
 
-    /// On every page: `head.html`.
+    /// The key of `head.html`, on every page.
     pub fn head(&self) -> &str {
         &self.fixed.head
     }
 
-    /// On every page that was not found: `404.html`.
+    /// The key of `404.html`, on every page that was not found.
     pub fn not_found(&self) -> &str {
         &self.fixed.not_found
     }
 
-    /// On what shows the site's configuration.
+    /// The key of the site's configuration, on every response that shows it.
     pub fn config(&self) -> &str {
         &self.fixed.config
     }
@@ -205,18 +205,18 @@ impl Project {
         hashed(&[&self.fixed.code_id, path])
     }
 
-    /// On every page of a mapped folder: the metadata of the page that they show.
+    /// The key of the metadata of the page at `path`, on every page of a folder that maps to it.
     pub fn mapped_metadata(&self, path: &str) -> String {
         self.content_key(path) + "_metadata"
     }
 
-    /// Whether pages of a folder are made from this one.
+    /// Whether pages of a folder are made from the one at this path.
     fn is_mapped_to(&self, path: &str) -> bool {
         self.folders.iter().any(|folder| folder.maps_to == path)
     }
 
-    /// Those of the keys of pages and files that no response carries but the ones at `paths`. Where a CDN takes no tags, it
-    /// need not purge by them. (Of a page's forms `.md` is left out, as AEM leaves it out.)
+    /// Returns the keys of pages and files that only the responses at `paths` carry. A CDN without tags need not
+    /// purge by these keys. (The `.md` form of a page is left out, as AEM leaves it out.)
     pub fn keys_within(&self, paths: &[String]) -> HashSet<String> {
         let given: HashSet<_> = paths.iter().map(|path| normalise(path)).collect();
         let mut keys = HashSet::new();
@@ -237,13 +237,13 @@ impl Project {
     }
 }
 
-/// `<ref>--<repo>--<owner>`.
+/// Returns `<ref>--<repo>--<owner>`.
 pub fn code_id(code_ref: &str, repo: &str, owner: &str) -> String {
     format!("{code_ref}--{repo}--{owner}")
 }
 
-/// The path by which content keys name the page at a normalised path: without `.plain.html` and `.md`, and with the folder
-/// for its `index`.
+/// The path by which content keys name the page at a normalised path: without `.plain.html` and `.md`, and with
+/// the folder in place of its `index`.
 pub fn page_path(path: &str) -> &str {
     let stem = [".plain.html", ".md"].iter().find_map(|ending| path.strip_suffix(ending)).unwrap_or(path);
     match stem.strip_suffix("index") {
@@ -252,7 +252,8 @@ pub fn page_path(path: &str) -> &str {
     }
 }
 
-/// Where the page at `page` stands without its frame: `.plain.html`; none for a file, which has an extension.
+/// The path of the page at `page` without its frame (`.plain.html`). Returns `None` for a file, that is, a path
+/// with an extension.
 pub fn plain_form(page: &str) -> Option<String> {
     match extension(page) {
         Some(_) => None,
@@ -261,7 +262,7 @@ pub fn plain_form(page: &str) -> Option<String> {
     }
 }
 
-/// What follows the last dot of the file's name, unless it starts with it.
+/// The part of the file name after the last dot, unless the name starts with that dot.
 pub fn extension(path: &str) -> Option<&str> {
     let name = &path[path.rfind('/').map_or(0, |slash| slash + 1)..];
     match name.rfind('.') {

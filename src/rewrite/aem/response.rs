@@ -1,12 +1,12 @@
-//! Which keys a response carries. Where nothing in the response tells whether it is made of content or of code, it gets
-//! the keys of both: purged once too often it is still fresh.
+//! The keys that a response carries. If nothing in the response shows whether it is made of content or of code, it
+//! gets the keys of both. One purge too many leaves it fresh.
 
 use super::super::table::is_content_hash_path;
 use super::{ComputeKeys, Project, extension, page_path};
 use http::StatusCode;
 use std::borrow::Cow;
 
-/// What stands at a path.
+/// The kind of resource at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A page, made of content within the frame of the code.
@@ -15,15 +15,15 @@ pub enum Kind {
     Sitemap,
     /// `/robots.txt`, made of the site's configuration.
     Robots,
-    /// Scripts, styles and fonts: files of the code.
+    /// Scripts, styles and fonts, which are files of the code.
     Code,
-    /// Media whose path names its content, and which never changes.
+    /// Media whose path contains a hash of its content, and which never change.
     Media,
-    /// JSON, HTML files, pictures and documents: content or code.
+    /// JSON, HTML files, pictures and documents, made of content or of code.
     Either,
 }
 
-/// What stands at a normalised path.
+/// The kind of resource at a normalised path.
 pub fn kind(path: &str) -> Kind {
     match path {
         "/sitemap.xml" | "/sitemap-index.xml" => return Kind::Sitemap,
@@ -49,8 +49,8 @@ impl Project {
         }
     }
 
-    /// The keys of the response with this status at a normalised path, the most exact first; none for responses that are
-    /// never kept for long.
+    /// Returns the keys of the response with this status at a normalised path, the most specific first. Responses
+    /// that are never kept for long have none.
     pub fn response_keys(&self, path: &str, status: StatusCode) -> Vec<Cow<'_, str>> {
         let mut keys = Keys { project: self, path, keys: Vec::with_capacity(8) };
         let kind = kind(path);
@@ -70,13 +70,13 @@ impl Project {
                 keys.fixed([self.code()]);
             }
             (200..=299 | 304, Kind::Media) => {}
-            // Files and redirects of either.
+            // Files and redirects of either kind.
             (200..=399, _) => {
                 keys.content();
                 keys.code_path();
                 keys.fixed([self.code(), self.content()]);
             }
-            // A later publish of either may bring what was not found.
+            // A later publish of content or code may create the missing resource.
             (400..=499, _) => {
                 keys.content();
                 keys.code_path();
@@ -91,7 +91,7 @@ impl Project {
     }
 }
 
-/// The keys of one response while they are gathered.
+/// The keys of one response while they are collected.
 struct Keys<'p, 'a> {
     project: &'p Project,
     path: &'a str,
@@ -107,8 +107,8 @@ impl<'p> Keys<'p, '_> {
         self.keys.push(Cow::Owned(key));
     }
 
-    /// Of the content at the path. AEM maps a folder only where the path itself has no content, which cannot be seen
-    /// here: such a page gets the keys of both.
+    /// Adds the keys of the content at the path. AEM maps a folder only if the path itself has no content, which
+    /// cannot be seen here. Such a page gets the keys of both.
     fn content(&mut self) {
         let page = page_path(self.path);
         self.push(self.project.content_key(page));

@@ -1,9 +1,9 @@
-//! The keys against AEM's own vectors, and the table of responses.
+//! The keys, compared with AEM's own vectors, and the table of responses.
 
 use super::*;
 use http::StatusCode;
 
-/// `main--site--org`, whose products are made from one page.
+/// The project `main--site--org`, whose products are made from one page.
 fn project() -> Project {
     let folder = |path: &str, maps_to: &str| Folder { path: path.into(), maps_to: maps_to.into() };
     let folders = vec![folder("/products/", "/products/default"), folder("/app", "/app.html")];
@@ -85,7 +85,7 @@ fn kinds() {
     check(Kind::Either, &["/a.json", "/a.html", "/en/sitemap.xml", "/a.svg", "/a.pdf", "/favicon.ico"]);
 }
 
-/// The keys of a response in words: `C` and `R` are the ids, `K(..)` is a key, `M` is `_metadata`.
+/// The keys of a response in short form: `C` and `R` are the ids, `K(..)` is a key, `M` is `_metadata`.
 fn words(project: &Project, path: &str, status: u16) -> String {
     let known = |path: &str| {
         [
@@ -130,7 +130,7 @@ fn the_table_of_responses() {
     check("/a.js", 200, "K(R/a.js) R_code");
     check("/a.js", 301, "K(R/a.js) R_code");
     check("/a.js", 304, "K(R/a.js) R_code");
-    // A page of a mapped folder; which page is shown cannot be seen.
+    // A page of a mapped folder. The response does not show which page it is made from.
     check(
         "/products/1",
         200,
@@ -142,16 +142,16 @@ fn the_table_of_responses() {
         "K(C/app/x) K(C/app.html) K(C/app.html)_metadata K(R/app.html) R_code C_metadata R_head C",
     );
     check("/apple", 200, "K(C/apple) C_metadata R_head C");
-    // JSON; AEM knows whether it is content, and then leaves the code's keys out.
+    // JSON may be content or code. AEM itself leaves out the code's keys if it is content.
     check("/a.json", 200, "K(C/a.json) K(R/a.json) R_code C");
     check("/config.json", 200, "K(C/config.json) K(R/config.json) R_code C config");
     check("/config.json", 404, "K(C/config.json) K(R/config.json) R_404 R_code C config");
     check("/robots.txt", 200, "K(R/robots.txt) config");
-    // Redirects of either.
+    // A redirect may be of content or of code.
     for status in [301, 302, 308] {
         check("/a", status, "K(C/a) K(R/a) R_code C");
     }
-    // What is not there may come to either.
+    // A missing resource may appear as content or as code.
     for status in [404, 410] {
         check("/a", status, "K(C/a) K(R/a) R_404 R_code C");
         check("/a.js", status, "K(C/a.js) K(R/a.js) R_404 R_code C");
@@ -161,7 +161,7 @@ fn the_table_of_responses() {
         404,
         "K(C/products/1) K(C/products/default) K(C/products/default)_metadata K(R/products/1) R_404 R_code C",
     );
-    // What never changes, and what is never kept.
+    // Media never change, and errors are never kept.
     check("/media_0123456789abcdef0123456789abcdef01234567.png", 200, "");
     check("/a", 500, "");
 }
@@ -191,7 +191,7 @@ fn keys_that_paths_stand_for() {
     check(&["/a"], &[code("/a")], &[content("/a")]);
     check(&["/a.plain.html"], &[code("/a.plain.html")], &[content("/a")]);
     check(&["/a.json"], &[content("/a.json"), code("/a.json")], &[]);
-    // Other pages show these.
+    // Other pages show these pages.
     let mapped = ["/products/default", "/products/default.plain.html", "/app.html"];
     check(&mapped, &[], &[content("/products/default"), content("/app.html"), code("/app.html")]);
     check(&["/a", "/a.plain.html"], &[], &[project.content().into(), project.code().into()]);

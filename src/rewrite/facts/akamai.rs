@@ -18,7 +18,7 @@ pub(super) static FACTS: Facts = Facts {
         bytes: 8_192,
         separator: b',',
         ignores_case: false,
-        // It takes no tags from a 304 ("Assign cache tags").
+        // Tags of a 304 are ignored ("Assign cache tags").
         in_304: false,
     },
     traces: Traces { any: &[Trace::Via("akamai")], unless: &[] },
@@ -26,15 +26,15 @@ pub(super) static FACTS: Facts = Facts {
     is_told_the_page: false,
     storing: StoringFacts {
         reads: &[Field::EdgeControl, Field::AkamaiCacheControl, Field::CdnCacheControl],
-        // There is no default: the property decides, and its templates keep what is static for a week.
+        // Akamai has no default: the property decides, and its templates keep static files for a week.
         default_seconds: 604_800,
         only_private_forbids: false,
         hides_cache_control: None,
-        // A property may be told not to honour the origin's `Cache-Control`.
+        // A property can be configured to ignore the origin's `Cache-Control`.
         always_obeys: false,
         can_be_forbidden: true,
         keeps_errors: false,
-        // It can be told to cache nearly any.
+        // Nearly any method can be made cacheable.
         other_methods: Methods::Any,
         statuses: None,
     },

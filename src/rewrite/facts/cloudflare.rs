@@ -24,10 +24,10 @@ pub(super) static FACTS: Facts = Facts {
     is_told_the_page: false,
     storing: StoringFacts {
         reads: &[Field::CloudflareCdnCacheControl, Field::CdnCacheControl],
-        // "Edge TTL" of a 200.
+        // The default "Edge TTL" of a 200.
         default_seconds: 7_200,
         only_private_forbids: false,
-        // "Origin Cache Control": where there is `Surrogate-Control`, `Cache-Control` is not read.
+        // "Origin Cache Control": if there is `Surrogate-Control`, `Cache-Control` is not read.
         hides_cache_control: Some(Field::SurrogateControl),
         always_obeys: true,
         can_be_forbidden: true,

@@ -8,13 +8,13 @@ pub(super) static FACTS: Facts = Facts {
     name: "cloudfront",
     title: "CloudFront",
     ttl_header: &GENERAL,
-    // It reads tags only where the distribution's `CacheTagConfig` names a header.
+    // CloudFront reads tags only if the distribution's `CacheTagConfig` names a header.
     tag_header: None,
-    // "What you need to know when invalidating tags": the rest is dropped in silence. All headers of a response
-    // together are limited, so tags get a part of that.
+    // "What you need to know when invalidating tags": excess tags are dropped silently. The headers of a response
+    // share one limit, so tags get a part of it.
     tags: TagFacts {
         longest: 256,
-        // The star is no wildcard in a tag, but it is one in the path list that tags share.
+        // The star is not a wildcard in a tag, but it is one in the path list that tags share.
         alphabet: visible_but(b",*"),
         most: 50,
         bytes: 8_192,
@@ -31,10 +31,10 @@ pub(super) static FACTS: Facts = Facts {
         default_seconds: 86_400,
         only_private_forbids: false,
         hides_cache_control: None,
-        // A behaviour may have a minimum TTL, which overrules all that the origin can say.
+        // A behaviour may have a minimum TTL, which overrules everything that the origin sends.
         always_obeys: false,
         can_be_forbidden: false,
-        // "CloudFront caches the response for the error caching minimum TTL" whatever the origin says (Developer
+        // "CloudFront caches the response for the error caching minimum TTL" regardless of the origin (Developer
         // Guide, "Control how long CloudFront caches errors").
         keeps_errors: true,
         other_methods: Methods::These(&["OPTIONS"]),

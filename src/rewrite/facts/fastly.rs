@@ -9,7 +9,7 @@ pub(super) static FACTS: Facts = Facts {
     title: "Fastly",
     ttl_header: &SURROGATE_CONTROL,
     tag_header: Some(&SURROGATE_KEY),
-    // "Surrogate-Key": a key that crosses the limit, and all after it, are ignored.
+    // "Surrogate-Key": a key that crosses the limit, and all keys after it, are ignored.
     tags: TagFacts {
         longest: 1_024,
         alphabet: visible_but(b""),
@@ -19,7 +19,7 @@ pub(super) static FACTS: Facts = Facts {
         ignores_case: false,
         in_304: true,
     },
-    // It writes `Via: 1.1 varnish` as Varnish does, and `CDN-Loop` besides.
+    // Fastly sends `Via: 1.1 varnish`, as Varnish does, and also `CDN-Loop`.
     traces: Traces { any: &[Trace::CdnLoopStart("fastly"), Trace::Via("varnish")], unless: &[] },
     takes_interim: true,
     is_told_the_page: false,
@@ -27,9 +27,9 @@ pub(super) static FACTS: Facts = Facts {
         reads: &[Field::SurrogateControl],
         // The TTL of a service without one of its own ("Fallback TTL").
         default_seconds: 3_600,
-        // "Only the following directives influence Fastly's caching": `no-store` and `no-cache` are not among them. Of
-        // Surrogate-Control, "Parsing cache controls" in "HTTP caching semantics" documents lifetimes only. `private`
-        // is what "Cache control tutorial", "Do not cache", advises.
+        // "Only the following directives influence Fastly's caching": `no-store` and `no-cache` are not among
+        // them. For Surrogate-Control, "Parsing cache controls" in "HTTP caching semantics" documents lifetimes
+        // only. "Cache control tutorial", "Do not cache", recommends `private`.
         only_private_forbids: true,
         hides_cache_control: None,
         always_obeys: true,
@@ -41,7 +41,7 @@ pub(super) static FACTS: Facts = Facts {
     purging: PurgingFacts {
         prefixes: false,
         paths: false,
-        // A shield may refill an edge with what it still had; Fastly's advice is 2 s for keys and 30 s for all.
+        // A shield may refill an edge with an old copy. Fastly recommends 2 s for keys and 30 s for everything.
         repeat_after: [Duration::from_secs(2), Duration::from_secs(30)],
     },
 };

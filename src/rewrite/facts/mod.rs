@@ -1,10 +1,10 @@
-//! What is known of each type of CDN: one row per type, in a file of its own. Whoever needs to know how CDNs differ
-//! asks the row ([`CdnType::facts`]) and never the name.
+//! The facts about each type of CDN, one row per type, in a file of its own. Code that depends on differences
+//! between CDNs reads the row ([`CdnType::facts`]) and never compares the name.
 //!
-//! What depends on how a CDN is configured, and what only purging needs, stands beside its adapter in `src/cdn`.
+//! Facts that depend on a CDN's configuration, or that only purging needs, are next to its adapter in `src/cdn`.
 //!
-//! A new CDN takes its row in a file here, one line in the list of [`CdnType`], its keys and settings in `src/config`
-//! (`file/cdn.rs`, `cdns`), and its adapter in `src/cdn`.
+//! A new CDN needs a row in a file here, one line in the list of [`CdnType`], its keys and settings in
+//! `src/config` (`file/cdn.rs`, `cdns`), and its adapter in `src/cdn`.
 
 mod akamai;
 mod cloudflare;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! cdn_types {
     ($($(#[$doc:meta])* $name:ident => $row:path,)+) => {
-        /// A kind of CDN that the shim can speak to and purge.
+        /// A type of CDN that the shim supports.
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
         )]
@@ -29,10 +29,10 @@ macro_rules! cdn_types {
         }
 
         impl CdnType {
-            /// Every type, in the order of its declaration.
+            /// Every type, in the order of declaration.
             pub const ALL: [Self; [$(Self::$name),+].len()] = [$(Self::$name),+];
 
-            /// What is known of it.
+            /// The facts about this type.
             pub fn facts(self) -> &'static Facts {
                 match self {
                     $(Self::$name => &$row,)+
@@ -49,21 +49,21 @@ cdn_types! {
     Akamai => akamai::FACTS,
     /// Cloudflare (Cloudflare-CDN-Cache-Control, Cache-Tag).
     Cloudflare => cloudflare::FACTS,
-    /// Amazon CloudFront (Cache-Control with s-maxage; a tag header if the distribution has one).
+    /// Amazon CloudFront (Cache-Control with s-maxage, and a tag header if the distribution has one).
     Cloudfront => cloudfront::FACTS,
-    /// Varnish with the VCL that we ship (Surrogate-Control, xkey).
+    /// Varnish with the included VCL (Surrogate-Control, xkey).
     Varnish => varnish::FACTS,
 }
 
 impl CdnType {
-    /// Its name in configuration, in `X-BYO-CDN-Type`, in metrics and in the store.
+    /// The name in the configuration, in `X-BYO-CDN-Type`, in metrics and in the store.
     pub fn as_str(self) -> &'static str {
         self.facts().name
     }
 
-    /// The type of this name, in whatever case.
+    /// The type with this name, ignoring case.
     pub fn named(name: &[u8]) -> Option<Self> {
-        // The case is hardly ever another one.
+        // The exact comparison comes first because the case rarely differs.
         let is_named = |known: &[u8]| name == known || name.eq_ignore_ascii_case(known);
         Self::ALL.into_iter().find(|cdn| is_named(cdn.as_str().as_bytes()))
     }

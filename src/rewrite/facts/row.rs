@@ -1,46 +1,46 @@
-//! The row: which facts there are.
+//! The row: the facts about one type of CDN.
 
 use crate::rewrite::field::Field;
 use http::{HeaderName, Method};
 use std::time::Duration;
 
-/// What is known of one type of CDN.
+/// The facts about one type of CDN.
 #[derive(Debug)]
 pub struct Facts {
-    /// Its name: see [`super::CdnType::as_str`].
+    /// The machine-readable name; see [`super::CdnType::as_str`].
     pub name: &'static str,
-    /// Its name for people.
+    /// The display name.
     pub title: &'static str,
-    /// The header that carries its edge TTL by default; the name decides the syntax.
+    /// The default header field of the edge TTL. Its name decides the syntax.
     pub(in crate::rewrite) ttl_header: &'static HeaderName,
-    /// The header that carries its tags by default; none where only its configuration can name one.
+    /// The default header field of the tags; `None` if only the configuration can name one.
     pub(in crate::rewrite) tag_header: Option<&'static HeaderName>,
-    /// What it takes as tags.
+    /// The tags that the CDN accepts.
     pub tags: TagFacts,
-    /// How it shows in the requests that it sends.
+    /// The traces that the CDN leaves in its requests.
     pub traces: Traces,
-    /// Whether it waits for the final response after an interim one, as RFC 9110 §15.2 demands.
+    /// Whether the CDN waits for the final response after an interim one, as RFC 9110 §15.2 demands.
     pub takes_interim: bool,
-    /// Whether it must be told which page a response is of, because it compares names itself (see `page_header`).
+    /// Whether responses must name their page because the CDN compares names itself (see `page_header`).
     pub(in crate::rewrite) is_told_the_page: bool,
-    /// What it keeps, and how it is told not to.
+    /// The responses that the CDN stores, and how storing is forbidden.
     pub(in crate::rewrite) storing: StoringFacts,
-    /// What its purges can name.
+    /// The items that its purges can name.
     pub purging: PurgingFacts,
 }
 
-/// What a CDN takes as tags.
+/// The tags that a CDN accepts.
 #[derive(Debug)]
 pub struct TagFacts {
-    /// Bytes of a tag.
+    /// The maximum number of bytes of a tag.
     pub(in crate::rewrite) longest: usize,
-    /// For each byte whether a tag may contain it.
+    /// For each byte, whether a tag may contain it.
     pub(in crate::rewrite) alphabet: [bool; 256],
-    /// Tags of a response.
+    /// The maximum number of tags of a response.
     pub(in crate::rewrite) most: usize,
-    /// Bytes of the header's value.
+    /// The maximum number of bytes of the header's value.
     pub(in crate::rewrite) bytes: usize,
-    /// What stands between tags.
+    /// The separator between tags.
     pub(in crate::rewrite) separator: u8,
     /// Whether `A` and `a` are one tag.
     pub(in crate::rewrite) ignores_case: bool,
@@ -48,16 +48,16 @@ pub struct TagFacts {
     pub in_304: bool,
 }
 
-/// The traces of a CDN in requests. It was there if one of `any` is, and none of `unless`.
+/// The traces of a CDN in requests. A request came through it if one of `any` is present, and none of `unless`.
 #[derive(Debug)]
 pub struct Traces {
-    /// What it leaves.
+    /// The traces that the CDN leaves.
     pub any: &'static [Trace],
-    /// What shows that it was another CDN, which leaves the same.
+    /// Traces of another CDN that leaves the same as this one.
     pub unless: &'static [Trace],
 }
 
-/// A trace of a CDN in a request; words are compared without case.
+/// A trace of a CDN in a request. Words are compared without case.
 #[derive(Debug)]
 pub enum Trace {
     /// A line of `Via` contains the word.
@@ -66,12 +66,12 @@ pub enum Trace {
     CdnLoop(&'static str),
     /// The first line of `CDN-Loop` begins with the word.
     CdnLoopStart(&'static str),
-    /// There is `CF-Worker`.
+    /// The field `CF-Worker` is present.
     CfWorker,
 }
 
 impl Facts {
-    /// Whether a shim of this name, which it writes to `CDN-Loop`, would be taken for a CDN of this type.
+    /// Whether a shim that writes this name to `CDN-Loop` would be taken for a CDN of this type.
     pub fn leaves_trace(&self, in_cdn_loop: &str) -> bool {
         self.traces
             .any
@@ -80,31 +80,31 @@ impl Facts {
     }
 }
 
-/// What a CDN keeps, and how it is told not to.
+/// The responses that a CDN stores, and how storing is forbidden.
 #[derive(Debug)]
 pub(in crate::rewrite) struct StoringFacts {
-    /// The targeted fields that it reads by itself, as its documentation has it; those first that decide over the others.
+    /// The targeted fields that the CDN reads by default according to its documentation, in order of precedence.
     pub(in crate::rewrite) reads: &'static [Field],
-    /// Seconds for which it keeps a response that says nothing, unless it was configured otherwise.
+    /// The default number of seconds for which the CDN keeps a response without a lifetime.
     pub(in crate::rewrite) default_seconds: u32,
-    /// Whether `private` in `Cache-Control` is all that forbids it to keep a response: `no-store` and `no-cache` do not,
-    /// and of its targeted field it reads lifetimes only.
+    /// Whether only `private` in `Cache-Control` forbids storing: `no-store` and `no-cache` do not, and only
+    /// lifetimes are read from the targeted field.
     pub(in crate::rewrite) only_private_forbids: bool,
-    /// A field beside which it does not read `Cache-Control`.
+    /// A field whose presence makes the CDN ignore `Cache-Control`.
     pub(in crate::rewrite) hides_cache_control: Option<Field>,
-    /// Whether what it reads of `Cache-Control` binds it, however it is configured.
+    /// Whether the CDN always obeys the directives that it reads from `Cache-Control`, however it is configured.
     pub(in crate::rewrite) always_obeys: bool,
-    /// Whether there are words that forbid it to keep a response, however it is configured.
+    /// Whether some field can forbid storing however the CDN is configured.
     pub(in crate::rewrite) can_be_forbidden: bool,
-    /// Whether it may keep an error although it is told not to.
+    /// Whether the CDN may store an error although that is forbidden.
     pub(in crate::rewrite) keeps_errors: bool,
-    /// The methods besides GET and HEAD whose responses it can be told to keep.
+    /// The methods, in addition to GET and HEAD, whose responses the CDN can be configured to store.
     pub(in crate::rewrite) other_methods: Methods,
-    /// The statuses that it keeps; none: whichever.
+    /// The statuses that the CDN stores; `None` means any.
     pub(in crate::rewrite) statuses: Option<Statuses>,
 }
 
-/// Some methods.
+/// A set of methods.
 #[derive(Debug)]
 pub(in crate::rewrite) enum Methods {
     None,
@@ -122,27 +122,27 @@ impl Methods {
     }
 }
 
-/// The statuses that a CDN keeps. Others it keeps only if its targeted field gives them a lifetime.
+/// The statuses that a CDN stores. It stores others only if its targeted field gives them a lifetime.
 #[derive(Debug)]
 pub(in crate::rewrite) struct Statuses {
-    /// Whatever is said.
+    /// Statuses that are always stored.
     pub(in crate::rewrite) always: &'static [u16],
-    /// If the origin gives a lifetime.
+    /// Statuses that are stored if the origin gives a lifetime.
     pub(in crate::rewrite) if_granted: &'static [u16],
 }
 
-/// What the purges of a CDN can name, as far as more than its adapter has to know.
+/// The items that the purges of a CDN can name, as far as code other than its adapter needs them.
 #[derive(Debug)]
 pub struct PurgingFacts {
-    /// Everything below a path.
+    /// Whether a purge can name everything below a path.
     pub prefixes: bool,
-    /// Pages are named by their path and query, of every host, and a `*` at the end is a wildcard.
+    /// Whether pages are named by path and query, for every host, with `*` at the end as a wildcard.
     pub paths: bool,
-    /// When a purge, and one of everything, is sent again unless the configuration says otherwise; zero: not.
+    /// The default delays after which a purge, and a purge of everything, is repeated. Zero means no repetition.
     pub repeat_after: [Duration; 2],
 }
 
-/// Visible ASCII but these bytes. A space or control character ends a tag everywhere.
+/// The alphabet of visible ASCII except these bytes. Spaces and control characters end a tag on every CDN.
 pub(super) const fn visible_but(bytes: &[u8]) -> [bool; 256] {
     let mut alphabet = [false; 256];
     let mut byte = 0x21;
@@ -153,7 +153,7 @@ pub(super) const fn visible_but(bytes: &[u8]) -> [bool; 256] {
     with(alphabet, bytes, false)
 }
 
-/// Letters, digits, and these bytes.
+/// The alphabet of letters, digits and these bytes.
 pub(super) const fn alphanumeric_and(bytes: &[u8]) -> [bool; 256] {
     let mut alphabet = [false; 256];
     let mut byte = 0;

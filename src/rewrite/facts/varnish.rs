@@ -1,4 +1,4 @@
-//! Varnish, with the VCL that we ship (`config/varnish.vcl`).
+//! Varnish, with the included VCL (`config/varnish.vcl`).
 
 use super::row::{
     Facts, Methods, PurgingFacts, Statuses, StoringFacts, TagFacts, Trace, Traces, visible_but,
@@ -13,7 +13,7 @@ pub(super) static FACTS: Facts = Facts {
     tag_header: Some(&XKEY),
     tags: TagFacts {
         longest: 1_024,
-        // vmod xkey splits at commas as at spaces.
+        // vmod xkey splits at commas and at spaces.
         alphabet: visible_but(b","),
         most: usize::MAX,
         // `http_resp_hdr_len` is 8k by default.
@@ -22,16 +22,15 @@ pub(super) static FACTS: Facts = Facts {
         ignores_case: false,
         in_304: true,
     },
-    // `Via: 1.1 varnish` is written by Fastly as well; only Fastly writes `CDN-Loop`, too.
+    // Both Varnish and Fastly send `Via: 1.1 varnish`. Only Fastly also sends `CDN-Loop`.
     traces: Traces { any: &[Trace::Via("varnish")], unless: &[Trace::CdnLoopStart("fastly")] },
-    // Varnish (7.1, and its VCL has no say in it) takes the first head for the whole answer and sends its visitors a
-    // 503.
+    // Varnish 7.1 takes the first head for the whole response and sends its visitors a 503. VCL cannot change that.
     takes_interim: false,
-    // Its purges of URLs and prefixes compare names, and it cannot make the canonical form by itself.
+    // Its purges of URLs and prefixes compare names, and Varnish cannot compute the canonical form itself.
     is_told_the_page: true,
     storing: StoringFacts {
         reads: &[Field::SurrogateControl],
-        // `default_ttl`.
+        // The default value of `default_ttl`.
         default_seconds: 120,
         only_private_forbids: false,
         hides_cache_control: None,
@@ -39,8 +38,8 @@ pub(super) static FACTS: Facts = Facts {
         can_be_forbidden: true,
         keeps_errors: false,
         other_methods: Methods::None,
-        // `RFC2616_Ttl` in its `cache_rfc2616.c` has the list, and our VCL keeps whatever `Surrogate-Control` gives a
-        // lifetime.
+        // `RFC2616_Ttl` in `cache_rfc2616.c` has the list. The included VCL also keeps every response to which
+        // `Surrogate-Control` gives a lifetime.
         statuses: Some(Statuses {
             always: &[200, 203, 204, 300, 301, 304, 404, 410, 414],
             if_granted: &[302, 307],

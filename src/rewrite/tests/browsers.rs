@@ -1,4 +1,4 @@
-//! Browsers cannot be purged: by default they get what the origin gives them.
+//! Browsers cannot be purged, so by default they get the lifetime that the origin gives them.
 
 use super::*;
 use CdnType::{Akamai, Cloudfront, Fastly};
@@ -10,7 +10,7 @@ fn origins() -> Policy {
     Policy { ttls: Ttls { browser: BrowserTtl::Origin, ..site.ttls.clone() }, ..site }
 }
 
-/// Expects these of Fastly's `Cache-Control` and of CloudFront's.
+/// Expects these values of Fastly's `Cache-Control` and of CloudFront's.
 #[track_caller]
 fn check(exchange: Exchange, policy: &Policy, fastly: &str, cloudfront: &str) {
     let of = |cdn| exchange.clone().rewritten(policy, &dialect(cdn)).1;
@@ -23,7 +23,7 @@ fn check(exchange: Exchange, policy: &Policy, fastly: &str, cloudfront: &str) {
 fn as_the_origin_says() {
     let page = |lines: &[&str], fastly, cloudfront| check(get(lines), &origins(), fastly, cloudfront);
     page(&["cache-control: max-age=600"], "max-age=600", "max-age=600, s-maxage=172800");
-    // A hashed asset keeps its year.
+    // A hashed asset keeps its lifetime of a year.
     page(
         &["cache-control: public, max-age=31536000, immutable"],
         "max-age=31536000, public, immutable",
@@ -37,11 +37,11 @@ fn as_the_origin_says() {
     page(&["cache-control: max-age=600", "age: 100"], "max-age=500", "max-age=500, s-maxage=172800");
     page(&["cache-control: max-age=600", "age: 1, 0"], "max-age=599", "max-age=599, s-maxage=172800");
     page(&[DATE, "expires: Sun, 06 Nov 1994 08:59:37 GMT"], "max-age=600", "max-age=600, s-maxage=172800");
-    // It says nothing to browsers.
+    // The origin gives no lifetime to browsers.
     page(&[], "no-cache", "max-age=0, s-maxage=172800");
     page(&["cache-control: public"], "no-cache, public", "max-age=0, s-maxage=172800, public");
     page(&["cache-control: s-maxage=600, immutable"], "no-cache", "max-age=0, s-maxage=172800");
-    // An age that is no number is old.
+    // An age that is not a number means old.
     for age in ["+1", "x", "", "1x, 0"] {
         page(
             &["cache-control: max-age=600", &format!("age: {age}")],
@@ -82,7 +82,7 @@ fn a_rule_decides() {
     check(get(&given), &with(hour, origins()), "max-age=3600", "max-age=3600, s-maxage=172800");
     let own = with(Some(BrowserTtl::Origin), site());
     check(get(&given), &own, "max-age=600, immutable", "max-age=600, s-maxage=172800, immutable");
-    // The row of a page that is not there is only shortened.
+    // The row of a missing page can only be shortened.
     check(get(&given).status(404), &with(hour, origins()), "max-age=300", "max-age=300, s-maxage=240");
     let second = Some(BrowserTtl::Fixed(Duration::from_secs(1)));
     check(get(&given).status(404), &with(second, origins()), "max-age=1", "max-age=1, s-maxage=240");

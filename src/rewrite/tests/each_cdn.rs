@@ -1,9 +1,9 @@
-//! What each type of CDN gets for the same responses, whole: a change to one of its facts shows here.
+//! The complete results for each type of CDN and the same responses. A change to a CDN's facts shows here.
 
 use super::*;
 use std::fmt::Write;
 
-/// Responses that tell the types apart: prohibitions, lifetimes for CDNs, statuses and methods.
+/// Responses for which the types differ: prohibitions, lifetimes for CDNs, statuses and methods.
 fn exchanges() -> Vec<Exchange> {
     let date = "date: Sun, 06 Nov 1994 08:49:37 GMT";
     let mut exchanges: Vec<Exchange> = [
@@ -70,7 +70,7 @@ fn what_it_gets() {
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!("what_each_cdn_gets", text) });
 }
 
-/// The format of tags must not change: CDNs hold copies with the old form for as long as the longest lifetime.
+/// The format of tags must not change, because CDNs hold copies with the old form for as long as the longest lifetime.
 #[test]
 fn what_its_tags_may_be() {
     let mut text = String::new();

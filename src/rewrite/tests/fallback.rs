@@ -1,4 +1,4 @@
-//! The short lifetime of what could not be purged.
+//! The short lifetime of responses that could not be purged.
 
 use super::*;
 use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
@@ -36,7 +36,7 @@ fn for_every_cdn() {
         );
 }
 
-/// Expects browser and edge lifetime of the fallback for CloudFront.
+/// Expects this `Cache-Control` of the fallback for CloudFront, with browser and edge lifetime.
 #[track_caller]
 fn check(lines: &[&str], expected: &str) {
     let (decision, headers) = get(lines).unhealthy().rewritten(&site(), &dialect(Cloudfront));

@@ -1,9 +1,10 @@
-//! What the origin forbids is said so that the CDN that asked reads it, and what it grants to this CDN stays granted.
+//! The origin's prohibitions are written in a form that the CDN reads, and lifetimes that the origin grants to
+//! this CDN stay.
 
 use super::*;
 use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
 
-/// Expects that the response is left as it is for this reason, but for these headers.
+/// Expects that the response is left as it is for this reason, except for these headers.
 #[track_caller]
 fn check(lines: &[&str], reason: Reason, expected: [(CdnType, &str); 5]) {
     for (cdn, expected) in expected {
@@ -44,7 +45,7 @@ fn in_a_field_that_the_cdn_does_not_read() {
     );
 }
 
-/// What one cache reads there is overlooked by another, which must not keep the page either.
+/// One cache reads a prohibition there and another overlooks it. The latter must not keep the page either.
 #[test]
 fn in_words_that_are_no_directive() {
     let broken = "cache-control: public private";
@@ -66,7 +67,7 @@ fn in_words_that_are_no_directive() {
     assert_eq!(text, "untouched no-store | surrogate-control: no-store, max-age=0");
 }
 
-/// The words for one CDN take away what only another one reads.
+/// Writing the fields of one CDN removes those that only another one reads, so the prohibition must be in both.
 #[test]
 fn where_several_cdns_may_have_asked() {
     let dialects = [dialect(Akamai), dialect(Cloudflare)];
@@ -125,11 +126,11 @@ fn in_words_that_the_cdn_does_not_read() {
         for cdn in [Akamai, Cloudflare, Cloudfront, Varnish] {
             assert_eq!(text(&get(&[&given]).rewritten(&site(), &dialect(cdn)).1), given, "{cdn:?}");
         }
-        // Whatever the status.
+        // The status makes no difference.
         let (_, headers) = get(&[&given]).status(302).rewritten(&site(), &dialect(Fastly));
         assert_eq!(text(&headers), expected);
     }
-    // Where there is `Surrogate-Control`, Cloudflare does not read `Cache-Control`.
+    // If there is `Surrogate-Control`, Cloudflare does not read `Cache-Control`.
     let esi = get(&["cache-control: private", "surrogate-control: content=\"ESI/1.0\""]);
     assert_eq!(
         esi.text(&site(), &dialect(Cloudflare)),
@@ -151,7 +152,8 @@ fn what_the_origin_grants_to_this_cdn_stays_granted() {
     }
 }
 
-/// Seen on Varnish 7.1: a page with `Expires: 0` is kept for `default_ttl`, and one whose date lacks a comma until then.
+/// Observed with Varnish 7.1: a page with `Expires: 0` is kept for `default_ttl`, and one whose date lacks a comma
+/// is kept until that date.
 #[test]
 fn an_expiry_that_is_no_date() {
     let date = "date: Sun, 06 Nov 1994 08:49:37 GMT";
@@ -162,7 +164,7 @@ fn an_expiry_that_is_no_date() {
         &["expires: "],
         &[later, "expires: 0", date],
         &["expires: Tue 19 Jan 2038 14:14:08 GMT", date],
-        // Without `Date` caches count from their own time on.
+        // Without `Date`, caches use their own clock.
         &[later],
     ] {
         let given = text(&get(lines).headers);
@@ -178,7 +180,7 @@ fn an_expiry_that_is_no_date() {
         assert_eq!(of(Cloudflare), with("cloudflare-cdn-cache-control: no-store"));
         assert_eq!(of(Cloudfront), with("cache-control: private"));
     }
-    // `max-age` stands instead of it.
+    // `max-age` replaces `Expires`.
     let exchange = get(&["cache-control: max-age=60", "expires: 0"]);
     assert_eq!(exchange.rewritten(&site(), &dialect(Varnish)).0.outcome, Outcome::Lengthened);
 }

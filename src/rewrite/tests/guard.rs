@@ -1,4 +1,4 @@
-//! What gets a response that may be older than a purge that covers it.
+//! The treatment of a response that may be older than a purge that covers it.
 
 use super::laws::{any_dialect, exchange, lifetime_at, line, policy, weighted};
 use super::*;
@@ -6,7 +6,7 @@ use crate::rewrite::keys::{path_key, prefix_key, tag_key};
 use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
 use proptest::prelude::*;
 
-/// Everything was purged a moment after the response was asked for.
+/// Purges of everything, a moment after the response was requested.
 pub(super) fn purged() -> Purged {
     let purged = Purged::default();
     purged.note_everything(1_000_000);
@@ -17,7 +17,7 @@ fn guarded(exchange: Exchange, policy: &Policy, dialect: &Dialect, purged: &Purg
     exchange.held_against(purged, 1_000_000, policy, dialect)
 }
 
-/// Outcome, reason and headers of a response to which everything purged applies.
+/// Checks the outcome, the reason and the headers of a response that is older than a purge of everything.
 #[track_caller]
 fn check(exchange: Exchange, cdn: CdnType, expected: &str) {
     let (decision, headers) = guarded(exchange, &site(), &dialect(cdn), &purged());
@@ -42,7 +42,7 @@ fn for_every_cdn() {
     }
 }
 
-/// Neither the site's stale lifetimes nor the `immutable` of hashed media: an old page would outlive its guard.
+/// Neither the site's stale lifetimes nor the `immutable` of hashed media apply: an old page would outlive its guard.
 #[test]
 fn no_longer_by_the_site_either() {
     let mut policy = site();
@@ -75,7 +75,8 @@ fn whatever_else_would_be_done() {
         Fastly,
         row,
     );
-    // What is left as it is may be kept for as long as the origin says, or as long as caches like: not for long then.
+    // A response left as it is may be kept for as long as the origin or the cache's default allows, so it is
+    // shortened.
     check(get(&["cache-control: max-age=600", "vary: cookie"]), Fastly, &format!("{row} | vary: cookie"));
     check(get(&["vary: accept-language"]), Varnish, &format!("{row} | vary: accept-language"));
     check(get(&["cache-control: s-maxage=600"]).status(302), Fastly, row);
@@ -111,7 +112,7 @@ fn whatever_else_would_be_done() {
     );
     assert_eq!(decision.outcome, Outcome::Guarded);
     assert_eq!(headers.get("edge-control").unwrap(), "!no-store, max-age=1s, downstream-ttl=0s");
-    // What only a setting of the CDN's would share is not shared by the guard.
+    // The guard does not make a response shared that only a setting of the CDN would share.
     check(get(&["set-cookie: a"]), Cloudfront, "guarded purged | cache-control: private | set-cookie: a");
     check(
         get(&["cache-control: no-store"]),
@@ -123,7 +124,7 @@ fn whatever_else_would_be_done() {
         Cloudflare,
         "guarded purged | cloudflare-cdn-cache-control: no-store | content-range: bytes 0-1/2",
     );
-    // What is not kept is not old.
+    // A response that is not kept needs no guard.
     check(get(&["cache-control: private"]), Fastly, "untouched private | cache-control: private");
     check(get(&["cache-control: no-store"]), Varnish, "untouched no-store | cache-control: no-store");
     check(get(&[]).status(302), Varnish, "untouched status | ");
@@ -144,7 +145,7 @@ fn only_what_a_purge_covers() {
             exchange.clone().held_against(&purged, generated_ms, &policy, dialect).0.outcome
                 == Outcome::Guarded
         };
-        // One without tags is held against them, too.
+        // A response for a CDN without tags is compared with purges of tags, too.
         let without_tags = Dialect::new(Cloudfront, None, None);
         let all = CdnType::ALL.map(|cdn| of(&dialect(cdn)));
         assert!(all.iter().all(|guarded| *guarded == of(&without_tags)), "{all:?}");
@@ -166,7 +167,7 @@ fn only_what_a_purge_covers() {
     for key in [path_key("/blog"), path_key("/blog/"), prefix_key("/b/"), tag_key(Fastly, "product")] {
         assert!(!is_guarded(key, page(), 0));
     }
-    // An origin that is a cache made it earlier.
+    // An origin that is a cache generated the response earlier.
     let mut old = page();
     old.headers.insert(&http::header::AGE, HeaderValue::from_static("60"));
     assert!(is_guarded(path_key("/blog/first"), old.clone(), 1_060_000));
@@ -184,7 +185,7 @@ fn what_does_not_fit_may_be_anything() {
 }
 
 proptest! {
-    /// Nothing that a purge covers may be kept for longer than the guard's lifetime.
+    /// No response that a purge covers may be kept for longer than the guard's lifetime.
     #[test]
     fn old_is_never_kept(exchange in exchange(line()), policy in policy(weighted()), dialect in any_dialect()) {
         let (decision, headers) = guarded(exchange, &policy, &dialect, &purged());
@@ -194,7 +195,7 @@ proptest! {
         }
     }
 
-    /// What no purge covers is as if there were none.
+    /// A response that no purge covers is treated as if there were no purges.
     #[test]
     fn new_is_as_before(exchange in exchange(line()), policy in policy(weighted()), dialect in any_dialect()) {
         let before = exchange.clone().rewritten(&policy, &dialect);

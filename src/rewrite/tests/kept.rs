@@ -1,4 +1,4 @@
-//! Which CDNs may keep a response: what the guard, the follow-up purge and the register of what is on its way go by.
+//! The CDNs that may keep a response. The guard, the follow-up purge and the in-flight accounting depend on this.
 
 use super::*;
 use crate::rewrite::field::Field;
@@ -6,7 +6,7 @@ use crate::rewrite::fields::Fields;
 use crate::rewrite::kept::{Kept, as_sent};
 use crate::rewrite::origin::Origin;
 
-/// The CDNs that may keep what is sent of this exchange, by their first letters: Fastly, Akamai, Cloudflare, cloudfrOnt, Varnish.
+/// The CDNs that may keep the response of this exchange, by letters: Fastly, Akamai, Cloudflare, cloudfrOnt, Varnish.
 fn keepers(exchange: &Exchange) -> String {
     let letters = ['F', 'A', 'C', 'O', 'V'];
     let keeps = |cdn: CdnType| exchange.clone().told(&site(), &dialect(cdn)).1.is_some();
@@ -47,18 +47,18 @@ fn what_is_left_alone_but_kept() {
 
 #[test]
 fn what_is_forbidden() {
-    // Akamai's property and CloudFront's minimum TTL may overrule it.
+    // Akamai's property and CloudFront's minimum TTL may overrule the prohibition.
     for line in ["private", "no-store", "no-cache", "max-age=0", "max-age=60, s-maxage=0"] {
         check(&get(&[&format!("cache-control: {line}")]), "AO");
     }
     check(&get(&["pragma: no-cache"]), "O");
     check(&get(&[DATE, "expires: Sun, 06 Nov 1994 08:49:37 GMT"]), "AO");
-    // What caches read differently is said again.
+    // Prohibitions that caches read differently are repeated.
     check(&get(&["expires: 0"]), "O");
     check(&get(&["cache-control: public private"]), "O");
     check(&get(&["cdn-cache-control: no-store", "cache-control: max-age=60"]), "O");
     check(&get(&["surrogate-control: no-store"]), "O");
-    // What the origin grants to the CDN that reads it.
+    // The origin grants a lifetime to the CDN that reads the field.
     let granted = ["cache-control: no-store", "surrogate-control: max-age=86400"];
     check(&get(&granted), "FAOV");
     check(&get(&["cache-control: private", "surrogate-control: max-age=60"]), "AOV");
@@ -81,7 +81,7 @@ fn statuses() {
     }
     check(&get(&["surrogate-control: max-age=60"]).status(429), "FACOV");
     check(&get(&["etag: e"]).status(304), "FACOV");
-    // "CloudFront caches HTTP 4xx and 5xx": for its error caching minimum TTL, whatever is said.
+    // "CloudFront caches HTTP 4xx and 5xx": for its error caching minimum TTL, regardless of the headers.
     for status in [401, 403, 500, 503] {
         check(&get(&["cache-control: max-age=60"]).status(status), "O");
     }
@@ -117,7 +117,7 @@ fn whoever_may_have_asked() {
     assert!(!kept(&["cdn-cache-control: no-store"]));
 }
 
-/// Why Varnish may keep the response to a GET, with or without credentials.
+/// Returns why Varnish may keep the response to a GET, with or without credentials.
 fn certainty(lines: &[&str], authorization: bool) -> Option<Kept> {
     let (exchange, dialect) = (get(lines), dialect(CdnType::Varnish));
     let asked = Asked::default();
@@ -131,7 +131,7 @@ fn certainty(lines: &[&str], authorization: bool) -> Option<Kept> {
 fn how_certain_it_is() {
     assert_eq!(certainty(&["cache-control: max-age=60"], false), Some(Kept::Granted));
     assert_eq!(certainty(&[], false), Some(Kept::ByDefault));
-    // RFC 9111 §3.5: a shared cache keeps what was asked for with credentials if the origin says so.
+    // RFC 9111 §3.5: a shared cache keeps the response to a request with credentials if the origin allows it.
     assert_eq!(certainty(&["cache-control: max-age=60"], true), Some(Kept::InDoubt));
     assert_eq!(certainty(&["cache-control: public, max-age=60"], true), Some(Kept::Granted));
     assert_eq!(certainty(&[], true), Some(Kept::InDoubt));
@@ -139,7 +139,7 @@ fn how_certain_it_is() {
     assert_eq!(certainty(&["cache-control: max-age=60", "vary: *"], false), Some(Kept::InDoubt));
 }
 
-/// The headers that a CDN is configured to read are the only ones of their kind that have any name.
+/// Only the fields that a CDN is configured to read can have any name.
 #[test]
 fn a_header_of_the_sites_own_choice_is_read() {
     let lifetime = |ttl: Option<&str>, tags: Option<&str>| {

@@ -48,7 +48,7 @@ fn directives() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// A header line that means something to the rewriting, well formed.
+/// Generates a well-formed header line that affects the rewriting.
 pub(super) fn line() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     let dates: &[&str] = &["0", "Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:50:37 GMT"];
     let tags: &[&str] = &["a", "B", "b", "node:1", "x*y", "long-tag-with-a-name"];
@@ -68,7 +68,7 @@ pub(super) fn line() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     ]
 }
 
-/// Any header line at all.
+/// Generates any header line.
 fn wild_line() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     let names: Vec<&str> =
         ["cache-control", "expires", "date", "age", "pragma", "vary", "set-cookie", "etag", "content-type"]
@@ -167,7 +167,7 @@ pub(super) fn any_dialect() -> impl Strategy<Value = Dialect> {
         .prop_map(|(cdn, ttl_header, tag_header)| Dialect::new(cdn, ttl_header, tag_header))
 }
 
-/// The lines of a field, split at commas; for fields without quoted strings.
+/// The members of a field, split at commas. This is for fields without quoted strings.
 fn said(headers: &Headers, field: &str) -> Vec<String> {
     let lines = headers.get_all(field).map(|line| line.to_str().unwrap());
     lines.flat_map(|line| line.split(',')).map(|d| d.trim().to_owned()).filter(|d| !d.is_empty()).collect()
@@ -189,7 +189,7 @@ fn has(said: &[String], names: &[&str]) -> bool {
     said.iter().any(|directive| names.contains(&directive.as_str()))
 }
 
-/// `Expires` of the dates above, as a lifetime.
+/// The lifetime that `Expires` gives, with the dates above.
 fn expires(headers: &Headers) -> Option<u64> {
     let date = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().unwrap()).ok();
     let sent = headers.get("date").and_then(date);
@@ -202,12 +202,12 @@ fn remaining(headers: &Headers, lifetime: u64) -> u64 {
     lifetime.saturating_sub(age)
 }
 
-/// `Cache-Control`, else `Pragma`.
+/// The members of `Cache-Control`, or of `Pragma` if there is none.
 fn cache_control(headers: &Headers) -> Vec<String> {
     said(headers, if headers.contains("cache-control") { "cache-control" } else { "pragma" })
 }
 
-/// How long the headers let a browser reuse the response; a second reading, independent of the one under test.
+/// How long the headers let a browser reuse the response. This is independent of the code under test.
 fn browser_lifetime(headers: &Headers) -> Option<u64> {
     let said = cache_control(headers);
     if has(&said, &["no-store", "no-cache"]) {
@@ -216,12 +216,12 @@ fn browser_lifetime(headers: &Headers) -> Option<u64> {
     lifetime(&said, &["max-age"]).or_else(|| expires(headers)).map(|seconds| remaining(headers, seconds))
 }
 
-/// How long the origin lets the CDN reuse the response, whichever field it says that in.
+/// How long the origin lets the CDN reuse the response, by any field.
 pub(super) fn edge_lifetime(headers: &Headers, dialect: &Dialect) -> Option<u64> {
     edge_lifetime_in(headers, dialect, &TARGETED)
 }
 
-/// How long the CDN will reuse the response by the fields that it reads.
+/// How long the CDN will reuse the response, by the fields that it reads.
 pub(super) fn lifetime_at(dialect: &Dialect, headers: &Headers) -> Option<u64> {
     edge_lifetime_in(headers, dialect, &[])
 }
@@ -231,7 +231,7 @@ fn edge_lifetime_in(headers: &Headers, dialect: &Dialect, foreign: &[&str]) -> O
     if has(&browser, &["private", "no-store"]) {
         return Some(0);
     }
-    // What a targeted field says, if it decides: a lifetime, and whether that is a prohibition.
+    // The lifetime of a targeted field, if it takes effect. A prohibition is 0.
     let decided = |field: &str| {
         let said = said(headers, field);
         if has(&said, &["private", "no-store", "no-cache"]) {
@@ -263,7 +263,7 @@ fn edge_lifetime_in(headers: &Headers, dialect: &Dialect, foreign: &[&str]) -> O
         .map(|seconds| remaining(headers, seconds))
 }
 
-/// Without the fields by which a CDN purges.
+/// Returns the headers without the fields by which a CDN purges.
 fn without_tags(mut headers: Headers) -> Headers {
     for field in TAG_FIELDS.into_iter().chain(["x-origin-shim-path"]) {
         headers.remove(field);
@@ -271,7 +271,7 @@ fn without_tags(mut headers: Headers) -> Headers {
     headers
 }
 
-/// The tags of a response that the dialect's own rules find.
+/// The tags of a response, read by the dialect's own rules.
 fn written_tags(headers: &Headers, dialect: &Dialect) -> Vec<String> {
     let Some(value) = dialect.tag_header.as_ref().and_then(|name| headers.get(name)) else { return vec![] };
     let separator = if matches!(dialect.cdn, CdnType::Fastly | CdnType::Varnish) { ' ' } else { ',' };
@@ -290,12 +290,12 @@ proptest! {
         policy in policy(weighted()), dialect in any_dialect(), exchange in exchange(prop_oneof![line(), wild_line()]),
     ) {
         let (decision, once) = exchange.clone().rewritten(&policy, &dialect);
-        // The exceptions that `rewrite` documents.
+        // These are the exceptions that `rewrite` documents.
         let targeted_and_shared =
             decision.reason == Reason::OriginTargeted && dialect.ttl_header == "cache-control";
-        // Whose tags go nowhere is a 304 without tags afterwards.
+        // If the tags have no field to go to, a 304 has no tags afterwards.
         let unseen = exchange.status == 304;
-        // What allows to share the answer to somebody's own request is a lifetime of the origin's, which is replaced.
+        // The lifetime that allows sharing the response to an authorised request is the origin's, and it is replaced.
         let private = exchange.authorization;
         if !fits_the_tags(decision.reason) || targeted_and_shared || private || unseen {
             return Ok(());
@@ -308,8 +308,8 @@ proptest! {
         }
     }
 
-    /// But for prohibitions, which are said in words that the CDN reads, for fields that nobody may read, and for those of a 304
-    /// that would take the page's lifetime away.
+    /// The exceptions are prohibitions, which are written in a form that the CDN reads, fields that caches must
+    /// ignore, and fields of a 304 that would remove the lifetime of the page.
     #[test]
     fn untouched_means_untouched(
         policy in policy(weighted()), dialect in any_dialect(), exchange in exchange(line()),
@@ -318,7 +318,7 @@ proptest! {
         let (decision, after) = exchange.rewritten(&policy, &dialect);
         let after = without_tags(after);
         if decision.reason == Reason::NotModified && !after.contains(&dialect.ttl_header) {
-            // One without a lifetime would replace what is stored.
+            // A field without a lifetime would replace the stored one.
             before.remove(&dialect.ttl_header);
         }
         if decision.outcome != Outcome::Untouched || text(&before) == text(&after) {
@@ -345,9 +345,9 @@ proptest! {
         if forbidden {
             prop_assert_ne!(decision.outcome, Outcome::Lengthened);
             let lifetime = edge_lifetime(&after, &dialect);
-            // What a 304 without tags gets is no longer than what the page had, which it does not say.
+            // A 304 without tags gets no longer lifetime than the page had, but does not contain that lifetime.
             let known = !matches!(decision.reason, Reason::ErrorStatus) && status != 304;
-            // Where the origin is silent caches have defaults, and tags that no purge reaches make even those short.
+            // Caches have defaults if the origin gives no lifetime. Tags that no purge reaches shorten even those.
             let allowed = edge_lifetime(&before, &dialect)
                 .or((decision.outcome == Outcome::Fallback).then_some(policy.ttls.fallback.as_secs()));
             prop_assert!(!known || lifetime == Some(0) || lifetime <= allowed, "{:?}", lifetime);
@@ -371,7 +371,7 @@ proptest! {
             return Ok(());
         }
         prop_assert_eq!(edge_lifetime(&before, &dialect), edge_lifetime(&after, &dialect));
-        // Browsers that are told nothing ask each time.
+        // Browsers without any lifetime revalidate each time.
         prop_assert_eq!(browser_lifetime(&before).or(Some(0)), browser_lifetime(&after));
     }
 
@@ -380,7 +380,8 @@ proptest! {
         policy in policy(weighted()), dialect in any_dialect(), exchange in exchange(line()),
     ) {
         let (before, method) = (exchange.headers.clone(), exchange.method.clone());
-        // Other methods' answers are not kept, nor is what Varnish never keeps, whether their tags fit or not.
+        // The CDN does not keep responses to other methods, and Varnish never keeps some statuses, whether the
+        // tags fit or not.
         let is_kept = method != Method::POST
             && !(dialect.cdn == CdnType::Varnish && matches!(exchange.status, 206 | 302 | 308 | 400 | 429));
         let (decision, after) = exchange.rewritten(&policy, &dialect);

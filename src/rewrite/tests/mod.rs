@@ -1,4 +1,4 @@
-//! The rewriting as a whole: tables of what goes in and comes out, and laws that hold whatever goes in.
+//! Tests of the rewriting as a whole: tables of inputs and outputs, and laws that hold for any input.
 
 mod browsers;
 mod each_cdn;
@@ -45,7 +45,7 @@ pub(super) fn site() -> Policy {
     }
 }
 
-/// A rule for every path that changes nothing yet.
+/// A rule for every path, without any changes.
 fn rule() -> Rule {
     Rule {
         path: PathPattern::new("/**").unwrap(),
@@ -56,7 +56,7 @@ fn rule() -> Rule {
     }
 }
 
-/// A site whose rule lengthens whatever the origin says.
+/// A site whose rule lengthens responses in spite of the origin.
 fn overriding_site() -> Policy {
     Policy { rules: vec![Rule { allow_override: true, ..rule() }], ..site() }
 }
@@ -67,7 +67,7 @@ fn dialect(cdn: CdnType) -> Dialect {
     Dialect::new(cdn, None, tag_header)
 }
 
-/// One exchange, of which the origin's part is varied by the tests.
+/// An exchange. The tests vary the origin's part.
 #[derive(Clone, Debug)]
 struct Exchange {
     method: Method,
@@ -79,7 +79,7 @@ struct Exchange {
     unhealthy: bool,
 }
 
-/// A GET of `/a` that was answered by 200 with these header lines.
+/// A GET of `/a` with a 200 and these header lines as the response.
 fn get(lines: &[&str]) -> Exchange {
     let mut headers = Headers::new();
     for line in lines {
@@ -111,17 +111,17 @@ impl Exchange {
         Self { unhealthy: true, ..self }
     }
 
-    /// What `rewrite` makes of it.
+    /// The result of `rewrite`.
     fn rewritten(self, policy: &Policy, dialect: &Dialect) -> (Decision, Headers) {
         self.held_against(&Purged::default(), 0, policy, dialect)
     }
 
-    /// What is decided, and what purges need to know of the response, if it may be kept.
+    /// The decision and, if the response may be kept, the facts that purges need.
     fn told(mut self, policy: &Policy, dialect: &Dialect) -> (Decision, Option<Provenance>) {
         self.make(&Purged::default(), 0, policy, dialect)
     }
 
-    /// What `rewrite` makes of it where this was purged, and the request began then.
+    /// The result of `rewrite` with these purges and this start of the request.
     fn held_against(
         mut self,
         purged: &Purged,

@@ -1,15 +1,15 @@
-//! What is never lengthened.
+//! Responses that are never lengthened.
 
 use super::*;
 
 const DATE: &str = "date: Sun, 06 Nov 1994 08:49:37 GMT";
 const AN_HOUR_LATER: &str = "expires: Sun, 06 Nov 1994 09:49:37 GMT";
 
-/// Expects that a response with these headers keeps its lifetimes for this reason, and does not under an override.
+/// Expects that a response with these headers keeps its lifetimes for this reason, unless there is an override.
 #[track_caller]
 fn check_exchange(exchange: &Exchange, reason: Reason) {
     let unchanged = format!("untouched {reason} | {}", text(&exchange.headers));
-    // Fastly does not read these two: see `forbidden`.
+    // Fastly does not read these two; see `forbidden`.
     let is_unread = matches!(reason, Reason::NoStore | Reason::NoCache);
     let cdns = || CdnType::ALL.into_iter().filter(move |cdn| !(is_unread && *cdn == CdnType::Fastly));
     for cdn in cdns() {
@@ -47,7 +47,7 @@ fn the_origins_words() {
     check(&["cache-control: max-age=0, s-maxage=60"], Reason::ZeroLifetime);
 }
 
-/// These are said again in the CDN's words: see `forbidden`.
+/// These prohibitions are repeated in the CDN's own form; see `forbidden`.
 #[test]
 fn what_caches_read_differently() {
     for (lines, reason) in [
@@ -76,7 +76,7 @@ fn a_date_of_expiry() {
     check(&[DATE, "expires: Sun, 06 Nov 1994 08:49:36 GMT"], Reason::ZeroLifetime);
     check_lengthened(get(&[DATE, AN_HOUR_LATER]));
     check_lengthened(get(&[DATE, "expires: Fri, 31 Dec 9999 23:59:59 GMT"]));
-    // RFC 9111 §5.3: `max-age` stands instead of `Expires`, `Cache-Control` instead of `Pragma`.
+    // RFC 9111 §5.3: `max-age` replaces `Expires`, and `Cache-Control` replaces `Pragma`.
     check_lengthened(get(&["cache-control: max-age=60", "expires: 0", "pragma: no-cache"]));
 }
 

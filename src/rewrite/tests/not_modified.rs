@@ -1,11 +1,11 @@
-//! A 304: what it confirms was not seen, so it gets what its own fields earn, and nothing else.
+//! A 304 confirms a page that the shim did not see, so its treatment depends on its own fields only.
 
 use super::guard::purged;
 use super::*;
 use crate::rewrite::keys::tag_key;
 use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
 
-/// A site with tags of its own, which an untagged 304 must not bring either.
+/// A site with tags of its own, which an untagged 304 must not get either.
 fn tagging() -> Policy {
     Policy { tags: TagPolicy { path: true, site: true, sections: 1 }, ..site() }
 }
@@ -41,13 +41,13 @@ fn with_tags_it_is_as_whole_as_a_200() {
         assert_eq!(decision.outcome, Outcome::Lengthened, "{cdn:?}");
         assert_eq!(text(&headers), text(&whole), "{cdn:?}");
     }
-    // Akamai takes no tags from it: those that the page had stay, whatever they were.
+    // Akamai ignores the tags of a 304, so the page's tags stay, whatever they are.
     let (decision, headers) = not_modified(&lines).rewritten(&tagging(), &dialect(Akamai));
     assert_eq!(decision.reason, Reason::NotModified);
     assert_eq!(text(&headers), "cache-control: max-age=60 | etag: e");
 }
 
-/// It would replace the field that has the lifetime of the page, which then lived as long as the CDN likes.
+/// The field would replace the one with the page's lifetime. The page would then live for the CDN's default.
 #[test]
 fn a_field_without_a_lifetime_does_not_replace_one_that_has_it() {
     let esi = "surrogate-control: content=\"ESI/1.0\"";
@@ -64,7 +64,7 @@ fn a_field_without_a_lifetime_does_not_replace_one_that_has_it() {
     assert_eq!(text, format!("untouched not-modified | {told}"));
 }
 
-/// The stored `Surrogate-Control` would go on to decide.
+/// Otherwise the stored `Surrogate-Control` would remain in effect.
 #[test]
 fn what_it_forbids_is_said_where_a_lifetime_may_be_stored() {
     let told = |cdn| not_modified(&["cache-control: private", "etag: e"]).text(&tagging(), &dialect(cdn));
@@ -86,7 +86,7 @@ fn it_may_shorten() {
         unhealthy(&["cache-control: max-age=9000"], Cloudfront),
         format!("{told}cache-control: max-age=300, s-maxage=300")
     );
-    // What the page was allowed is not known: nothing but a moment is certainly no longer.
+    // The page's lifetime is unknown, so only a moment is certainly no longer.
     assert_eq!(
         unhealthy(&["etag: e"], Fastly),
         format!("{told}cache-control: no-cache | etag: e | surrogate-control: max-age=1")

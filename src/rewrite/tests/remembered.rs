@@ -1,4 +1,4 @@
-//! What is remembered is what would be decided again.
+//! A remembered result equals that of a new decision.
 
 use super::laws::{any_dialect, exchange, line, policy, weighted};
 use super::*;
@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use std::rc::Rc;
 
-/// Decision, head, and of what may be kept its keys and moment.
+/// The decision, the head, and, if the response may be kept, its keys and time.
 type Told = (Decision, Headers, Option<(Option<Vec<u64>>, i64)>);
 
-/// What `cache` makes of an exchange with this site that began then.
+/// The result that `cache` gives for an exchange with this site.
 fn told(
     cache: &mut DecisionCache,
     (number, policy): (u32, &Policy),
@@ -37,7 +37,7 @@ fn told(
     (decision, headers, provenance)
 }
 
-/// One of the exchanges, perhaps with a difference.
+/// One of the exchanges, possibly changed.
 #[derive(Clone, Debug)]
 struct Step {
     which: Index,
@@ -48,7 +48,7 @@ struct Step {
     is_purged_before: bool,
 }
 
-/// Also lines of names that may be a dialect's own, and of others like them.
+/// Generates lines, including those with names that may be a dialect's own and with similar names.
 fn any_line() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     prop_oneof![6 => line(), 1 => (select(&["x-ttl", "x_ttl"]), Just(b"max-age=9".to_vec()))]
 }
@@ -84,7 +84,7 @@ impl Step {
             5 => exchange.method = if exchange.method == Method::POST { Method::GET } else { Method::POST },
             6 => exchange.headers.insert(&name, value),
             7 => exchange.headers.append(name, value),
-            // One of its lines is another's, says something else, or is not there.
+            // One of its lines gets another name, gets another value, or is removed.
             _ if lines.is_empty() => {}
             8 => lines[number].0 = name,
             9 => lines[number].1 = value,
@@ -115,7 +115,7 @@ proptest! {
                 purged.note([path_key(&exchange.path)], 15);
             }
             let site = (step.site, &sites[step.site as usize]);
-            // One dialect of each CDN, as a site has it.
+            // A site has one dialect per CDN.
             let dialect = step.which.get(&dialects);
             let dialect = dialects.iter().find(|known| known.cdn == dialect.cdn).unwrap();
             let guard = Guard { purged: &purged, began_ms: step.began_ms };
@@ -126,7 +126,7 @@ proptest! {
     }
 }
 
-/// Whether the fourth of such responses is given the same tag line as the third.
+/// Whether the fourth of these responses is given the same tag line as the third.
 fn is_remembered(cdn: CdnType, responses: [&[&str]; 4]) -> bool {
     let site = Policy { tags: TagPolicy { path: true, site: true, sections: 0 }, ..site() };
     let (mut cache, purged, dialect) = (DecisionCache::default(), Purged::default(), dialect(cdn));
@@ -162,7 +162,7 @@ fn fields_that_change_with_every_response() {
     check([&["set-cookie: 1"], &["set-cookie: 2"], &["set-cookie: 3"], &["set-cookie: 4"]], true);
     check([&["set-cookie: 1"], &["set-cookie: 2"], &["set-cookie: 3"], &[]], false);
     check([&["age: 1"], &["age: 2"], &["age: 3"], &["age: 4"]], true);
-    // Without `max-age` it is `Expires` that decides, and what it means depends on `Date`.
+    // Without `max-age`, `Expires` applies, and its meaning depends on `Date`.
     let responses: Vec<_> = seconds.map(|second| [second, "expires: Sun, 06 Nov 1994 08:49:37 GMT"]).into();
     assert!(!is_remembered(Fastly, [0, 1, 2, 3].map(|n| &responses[n][..])));
 }
@@ -199,13 +199,13 @@ fn a_fallback_is_of_its_age() {
 fn fields_that_mean_nothing() {
     let pages = ["x-id: 1", "x-id: 2", "x-id: 3", "x-id: 4"].map(|id| [id, "cache-control: max-age=60"]);
     let [a, b, c, d] = &pages;
-    // CloudFront's own tag field is, like those, none of the usual names.
+    // The name of CloudFront's own tag field is as unusual as the names of these fields.
     for cdn in [Fastly, Cloudfront] {
         assert!(is_remembered(cdn, [a, b, c, d]));
     }
 }
 
-/// Where it is not known which CDN asked, the same page is written in the words of each that may have.
+/// If it is unknown which CDN sent the request, the page is written for every candidate.
 #[test]
 fn who_may_have_asked_is_no_detail() {
     let site = Policy { tags: TagPolicy { path: true, site: true, sections: 0 }, ..site() };

@@ -96,7 +96,7 @@ fn media_with_a_content_hash() {
             ],
         );
     }
-    // Not of a page, and only where the origin said it.
+    // `immutable` stays only on media, and only if the origin sent it.
     get(&["cache-control: max-age=60, immutable"]).check_fastly("max-age=7200", "max-age=172800");
     get(&[]).path(MEDIA).check_fastly("max-age=2592000", "max-age=2592000");
     get(&[]).path(MEDIA).status(301).check_fastly("max-age=7200", "max-age=172800");
@@ -295,7 +295,7 @@ fn rules_replace_the_lifetimes_of_pages() {
     check(hour, hour, MEDIA, 200, "lengthened rule | cache-control: max-age=3600, s-maxage=3600");
     check(None, None, "/a", 200, "lengthened ttl-table | cache-control: max-age=7200, s-maxage=172800");
     check(hour, hour, "/a", 301, "lengthened rule | cache-control: max-age=3600, s-maxage=3600");
-    // A rule can shorten the row of a page that is not there, not lengthen it.
+    // A rule can shorten the row of a missing page, but not lengthen it.
     check(hour, hour, "/a", 404, "lengthened ttl-table | cache-control: max-age=300, s-maxage=240");
     let second = Some(Duration::from_secs(1));
     check(second, second, "/a", 404, "lengthened ttl-table | cache-control: max-age=1, s-maxage=1");

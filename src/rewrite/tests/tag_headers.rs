@@ -1,10 +1,10 @@
-//! Tags on responses: collected, translated, encoded, limited.
+//! Tags of responses: collecting, translating, encoding and limiting them.
 
 use super::*;
 use crate::rewrite::aem::{ComputeKeys, Ids, Partition, Project};
 use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
 
-/// A site that tags by itself.
+/// A site that adds tags of its own.
 fn tagging_site() -> Policy {
     let rule = Rule {
         path: PathPattern::new("/blog/**").unwrap(),
@@ -14,7 +14,7 @@ fn tagging_site() -> Policy {
     Policy { tags: TagPolicy { path: true, site: true, sections: 2 }, rules: vec![rule], ..site() }
 }
 
-/// The tag header that the dialect reads; no other may be left.
+/// Returns the tag field that the dialect reads, and checks that no other is left.
 fn tags(exchange: Exchange, policy: &Policy, dialect: &Dialect) -> Option<String> {
     let (_, mut headers) = exchange.rewritten(policy, dialect);
     let tags = dialect.tag_header.as_ref().and_then(|name| {
@@ -128,7 +128,7 @@ fn tags_are_translated_whatever_the_status() {
     }
 }
 
-/// `count` tags of `length` bytes each.
+/// Returns `count` tags of `length` bytes each.
 fn many(count: usize, length: usize) -> Vec<String> {
     (0..count).map(|i| format!("{i:0length$}")).collect()
 }
@@ -180,7 +180,7 @@ fn what_is_untouched_is_shortened_when_its_tags_do_not_fit() {
         assert_eq!(headers.get("cache-control").unwrap(), expected);
     };
     check(get(&["cache-control: max-age=9000, s-maxage=60", &line]).status(206), "max-age=300, s-maxage=60");
-    // What only a minimum TTL could keep is not granted anything.
+    // A response that only a minimum TTL could keep gets no lifetime.
     check(get(&["cache-control: private, max-age=9000", &line]), "private, max-age=9000");
     check(get(&["set-cookie: a=b", &line]), "private");
     check(get(&["vary: cookie", &line]), "max-age=0, s-maxage=300");
@@ -268,7 +268,7 @@ fn tags_that_no_purge_can_name_mean_fallback() {
     check(b"a* b", Varnish, unnameable);
     check("x".repeat(1_100).as_bytes(), Varnish, named);
     check("x".repeat(20_000).as_bytes(), Cloudflare, unnameable);
-    // Those that can be named are sent all the same.
+    // The tags that can be named are sent all the same.
     let mut exchange = get(&[]);
     exchange.headers.append(
         http::HeaderName::from_static("xkey"),
@@ -297,14 +297,14 @@ fn varnish_alone_is_told_the_page_of_a_path_that_is_not_canonical() {
     check("/café/", Some("/caf%C3%A9/"));
     check("//a/./b", Some("/a/b"));
     check(&format!("//{}", "x".repeat(9_000)), None);
-    // The origin has no say, and whether the response is lengthened does not matter.
+    // The origin cannot set this header, and it makes no difference whether the response is lengthened.
     let lying = get(&["x-origin-shim-path: /other", "cache-control: private"]);
     assert_eq!(told("/a", Varnish, lying.clone()), None);
     assert_eq!(told("//a", Varnish, lying).as_deref(), Some("/a"));
 }
 
 proptest::proptest! {
-    /// What a response carries, and what a purge of another spelling of its page names.
+    /// The tags of a response match those of a purge of another spelling of its page.
     #[test]
     fn a_response_is_found_by_a_purge_of_any_spelling(
         (held, named) in crate::rewrite::spelling::testing::respelt(), cdn in proptest::sample::select(&CdnType::ALL),
@@ -325,7 +325,7 @@ proptest::proptest! {
     }
 }
 
-/// Two CDNs may read one header, each in its own encoding.
+/// Two CDNs may read one field, each with its own encoding.
 #[test]
 fn where_it_cannot_be_told_who_asked_each_finds_its_tags() {
     let long = "x".repeat(300);

@@ -1,11 +1,11 @@
-//! Origins that send a targeted field have decided: their lifetime is translated.
+//! A lifetime that the origin sends in a targeted field is translated.
 
 use super::*;
 use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
 
 #[test]
 fn translated_for_every_cdn() {
-    // As Vercel and Netlify send it: RFC 9213 replaces Cache-Control for the CDN.
+    // Vercel and Netlify send this. RFC 9213 replaces Cache-Control for the CDN.
     get(&["cache-control: max-age=0, must-revalidate", "cdn-cache-control: max-age=600, stale-if-error=60, x", "age: 5"])
         .check(
             &site(),
@@ -34,7 +34,7 @@ fn translated_for_every_cdn() {
         );
 }
 
-/// Expects the CDN's own field, or `Cache-Control` for CloudFront.
+/// Expects this value of the CDN's own field, or of `Cache-Control` for CloudFront.
 #[track_caller]
 fn check(cdn: CdnType, lines: &[&str], expected: &str) {
     let dialect = dialect(cdn);
@@ -80,7 +80,7 @@ fn shared_lifetimes_and_units() {
         &["cdn-cache-control: max-age=60", "cache-control: no-cache"],
         "max-age=0, s-maxage=60",
     );
-    // Browsers that are told nothing ask each time.
+    // Browsers without any lifetime revalidate each time.
     check(Cloudfront, &["cdn-cache-control: max-age=60"], "max-age=0, s-maxage=60");
     check(Cloudfront, &["cdn-cache-control: max-age=60", "expires: 0"], "s-maxage=60");
     check(
@@ -152,14 +152,14 @@ fn a_field_that_is_not_valid_decides_nothing() {
             }
         }
     }
-    // Lines are one list.
+    // The lines of a field are one list.
     check(Varnish, &["cdn-cache-control: x", "cdn-cache-control: max-age=9"], "max-age=9, x");
     let lines = ["cdn-cache-control: max-age=9", "cdn-cache-control: x;", "cache-control: max-age=60"];
     let (decision, _) = get(&lines).rewritten(&site(), &dialect(Varnish));
     assert_eq!(decision.reason, Reason::TtlTable);
 }
 
-/// Caches ignore all of a dictionary in which one member is none (RFC 9213 §2.1). `Surrogate-Control` is not one.
+/// Caches ignore a whole dictionary if one member is invalid (RFC 9213 §2.1). `Surrogate-Control` is not one.
 #[test]
 fn what_is_no_dictionary_is_not_made_one() {
     let lines = ["surrogate-control: max-age=600, 0, \u{e9}, stale-if-error=6x, x=1, no-store-remote"];

@@ -1,4 +1,4 @@
-//! What was purged of each site, and the workers that can tell what is on its way.
+//! The purges of each site, and the workers that can report which responses are in flight.
 
 use super::clock::Clock;
 use super::purge_alls::PurgeAlls;
@@ -11,33 +11,34 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
-/// What was purged of one site.
+/// The purges of one site.
 #[derive(Debug)]
 pub struct PurgedSite {
-    /// Stands for the site as long as the program runs.
+    /// A number that identifies the site as long as the program runs.
     pub number: u32,
-    /// What was purged.
+    /// The moments of past purges.
     pub purged: Purged,
-    /// What went to its CDNs without our tags.
+    /// The copies without our tags that may be in the site's CDNs.
     pub untagged: Untagged,
 }
 
-/// What keeps old responses out of caches.
+/// The shared state that keeps old responses out of caches.
 #[derive(Debug, Default)]
 pub struct Freshness {
     /// The clock by which requests and purges are compared.
     pub clock: Clock,
-    /// What removes copies without our tags.
+    /// Purges of everything, which remove copies without our tags.
     pub purge_alls: PurgeAlls,
     sites: Mutex<HashMap<String, Arc<PurgedSite>>>,
     workers: Mutex<Vec<mpsc::UnboundedSender<Question>>>,
     off: AtomicBool,
-    /// What former runs sent without our tags is not known.
+    /// Whether it is unknown which responses former runs sent without our tags.
     untold: AtomicBool,
 }
 
 impl Freshness {
-    /// What was purged of the site of this name. Not for the request path: keep the returned handle.
+    /// Returns the purges of the site of this name. The call takes a lock, so the request path must keep the
+    /// returned handle instead of calling it.
     pub fn site(&self, name: &str) -> Arc<PurgedSite> {
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         let number = u32::try_from(sites.len()).unwrap_or(u32::MAX);
@@ -46,18 +47,18 @@ impl Freshness {
         sites.entry(name.to_owned()).or_insert_with(new).clone()
     }
 
-    /// Every site that was ever asked for.
+    /// Returns every site that was ever passed to [`Freshness::site`].
     pub fn sites(&self) -> Vec<(String, Arc<PurgedSite>)> {
         let sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         sites.iter().map(|(name, site)| (name.clone(), site.clone())).collect()
     }
 
-    /// Why copies without our tags may be in the CDNs of this type of the site, if they may.
+    /// Returns why copies without our tags may be in the site's CDNs of this type, or `None` if there are none.
     pub fn without_tags(&self, site: &str, mode: Mode, cdn: CdnType) -> Option<WithoutTags> {
         self.without_tags_at(site, mode, cdn, self.clock.now_ms())
     }
 
-    /// The same at that moment.
+    /// Like [`Freshness::without_tags`], but for the given moment.
     pub(crate) fn without_tags_at(
         &self,
         site: &str,
@@ -74,19 +75,19 @@ impl Freshness {
         self.site(site).untagged.until_ms(cdn, now_ms).map(WithoutTags::Until)
     }
 
-    /// Whether it is not known what former runs sent without our tags.
+    /// Sets whether it is unknown which responses former runs sent without our tags.
     pub fn set_untold(&self, untold: bool) {
         self.untold.store(untold, Ordering::Relaxed);
     }
 
-    /// A worker will answer questions.
+    /// Registers a worker, which will answer questions.
     pub fn join(&self) -> Inbox {
         let (sender, inbox) = mpsc::unbounded_channel();
         self.workers().push(sender);
         Inbox(inbox)
     }
 
-    /// Asks every worker; how many there are to answer. One that has ended has nothing on its way.
+    /// Asks every worker, and returns how many will answer. A worker that has ended has nothing in flight.
     pub fn ask(&self, question: &Question) -> usize {
         if self.is_off() {
             return 0;
@@ -96,12 +97,13 @@ impl Freshness {
         workers.len()
     }
 
-    /// Purges as if nobody could be late. For the test that proves what the guard is good for.
+    /// Disables the guard: purges then ignore responses in flight. Only for the test that proves that the guard
+    /// is needed.
     pub fn turn_off(&self) {
         self.off.store(true, Ordering::Relaxed);
     }
 
-    /// See [`Freshness::turn_off`].
+    /// Returns whether [`Freshness::turn_off`] was called.
     pub fn is_off(&self) -> bool {
         self.off.load(Ordering::Relaxed)
     }

@@ -1,5 +1,6 @@
-//! Nothing old after a purge: what was purged lately, which responses are on their way to a CDN, until when copies without our
-//! tags may live. The control plane says what is purged; the request path asks here before a response leaves.
+//! The guarantee that nothing old is served after a purge: recent purges, responses in flight to a CDN, and
+//! until when copies without our tags may live. The control plane records purges here, and the request path
+//! checks them before a response leaves.
 
 mod clock;
 mod freshness;

@@ -1,12 +1,13 @@
-//! Purges of all that a CDN holds. One that is done has removed the copies without our tags that were made before it, so that
-//! purges may rely on tags again, however long those copies would have lived.
+//! Purges of everything that a CDN holds. When such a purge is done, it has removed the copies without our tags
+//! that were made before it. Later purges may then rely on tags again, however long those copies would have
+//! lived.
 
 use super::freshness::Freshness;
 use crate::rewrite::CdnType;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The last one for the CDNs of each type of each site.
+/// The latest such purge for each site and CDN type.
 #[derive(Debug, Default)]
 pub struct PurgeAlls(Mutex<HashMap<(String, CdnType), Latest>>);
 
@@ -14,11 +15,11 @@ pub struct PurgeAlls(Mutex<HashMap<(String, CdnType), Latest>>);
 struct Latest {
     mark: u64,
     purge: String,
-    /// The CDNs that have not told yet that it is done.
+    /// The CDNs that have not reported completion yet.
     left: HashSet<String>,
 }
 
-/// A purge that will be one, for the CDNs of a type, if it is accepted.
+/// A mark for a purge of everything at the CDNs of one type. The purge exists only if it is accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     cdn: CdnType,
@@ -26,24 +27,25 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// The type of the CDNs.
+    /// Returns the type of the CDNs.
     pub fn cdn(self) -> CdnType {
         self.cdn
     }
 }
 
 impl PurgeAlls {
-    /// A purge will remove all that the CDNs of this type hold. To be called before workers are asked what is on its way.
+    /// Announces a purge that will remove everything that the CDNs of this type hold. Must be called before
+    /// workers are asked which responses are in flight.
     pub fn mark(&self, freshness: &Freshness, site: &str, cdn: CdnType) -> Mark {
         freshness.site(site).untagged.mark(cdn);
         let mut all = self.all();
         let latest = all.entry((site.to_owned(), cdn)).or_default();
-        // Copies of before this mark may be newer than an earlier purge.
+        // Copies made before this mark may be newer than an earlier purge.
         *latest = Latest { mark: latest.mark + 1, ..Latest::default() };
         Mark { cdn, number: latest.mark }
     }
 
-    /// It is this purge, and done when these CDNs have it.
+    /// Ties a mark to its accepted purge, which is done when all of these CDNs have completed it.
     pub fn accepted(&self, site: &str, mark: Mark, purge: &str, cdns: HashSet<String>) {
         if let Some(latest) = self.all().get_mut(&(site.to_owned(), mark.cdn))
             && latest.mark == mark.number
@@ -52,7 +54,7 @@ impl PurgeAlls {
         }
     }
 
-    /// A CDN has done its part of a purge, follow-ups included.
+    /// Records that a CDN has completed its part of a purge, follow-ups included.
     pub fn done(&self, freshness: &Freshness, site: &str, cdn: &str, purge: &str) {
         for ((of_site, cdn_type), latest) in self.all().iter_mut() {
             if of_site == site && latest.purge == purge && latest.left.remove(cdn) && latest.left.is_empty() {

@@ -1,47 +1,49 @@
-//! The question that a purge asks of every worker: which responses that it covers are on their way already, and when will
-//! they have arrived?
+//! The question that a purge asks every worker: which responses that it covers are already in flight, and when
+//! will they have arrived?
 
 use crate::rewrite::keys::Key;
 use crate::rewrite::{CdnType, CdnTypes};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// The question. Workers answer with one [`Report::Found`], before that with a [`Report::Untagged`] for each response found that
-/// has none of our tags, and with a [`Report::Ends`] for each one when it is known. The channel is closed when nothing more will come.
+/// A purge's question. Each worker answers with one [`Report::Found`]. Before that, it sends a
+/// [`Report::Untagged`] for each response found that has none of our tags. A [`Report::Ends`] for each response
+/// follows when its end is known. The channel is closed when no more reports will come.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The site's number.
     pub site: u32,
-    /// What was generated later is not meant; milliseconds since the epoch.
+    /// Responses generated after this moment are not concerned. In milliseconds since the epoch.
     pub until_ms: i64,
-    /// What the purge purges, by job.
+    /// The items of the purge, by job.
     pub jobs: Arc<[JobItems]>,
-    /// Where the answers go.
+    /// The channel for the answers.
     pub answers: mpsc::UnboundedSender<Report>,
 }
 
-/// A job of a purge by its place.
+/// A job of a purge, by its position.
 pub type Job = usize;
 
-/// The items that concern a response: job, and number of the item within the job.
+/// The items that concern a response in flight: the job, and the number of the item within the job.
 pub type Found = Vec<(Job, u32)>;
 
 /// A worker's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// These items concern responses on their way.
+    /// The items that concern responses in flight.
     Found(Found),
-    /// A response without our tags is on its way to a CDN of one of these types.
+    /// A response without our tags is in flight to a CDN of one of these types.
     Untagged(CdnTypes),
-    /// One of these responses has ended; by then, in milliseconds since the epoch, its last bytes have arrived.
+    /// One of the responses found has ended. Its last bytes have arrived by this moment, in milliseconds since
+    /// the epoch.
     Ends(i64),
 }
 
-/// What one job purges.
+/// The items of one job.
 #[derive(Clone, Debug)]
 pub struct JobItems {
     cdn: CdnType,
-    /// By key.
+    /// The items with a key, sorted by key.
     keys: Vec<(Key, u32)>,
     /// Items that concern every response.
     all: Vec<u32>,
@@ -49,7 +51,7 @@ pub struct JobItems {
 }
 
 impl JobItems {
-    /// The items of a job for a CDN of this type; those without a key concern every response.
+    /// Collects the items of a job for a CDN of this type. Items without a key concern every response.
     pub fn new(cdn: CdnType, items: impl Iterator<Item = Option<Key>>) -> Self {
         let (mut keys, mut all, mut count) = (Vec::new(), Vec::new(), 0);
         for key in items {
@@ -63,12 +65,12 @@ impl JobItems {
         Self { cdn, keys, all, count }
     }
 
-    /// Whether responses for CDNs of these types may be meant.
+    /// Returns whether the job may concern responses for CDNs of these types.
     pub fn concerns(&self, cdns: CdnTypes) -> bool {
         cdns.contains(self.cdn)
     }
 
-    /// The items that concern a response with these keys, of which not all may be known.
+    /// Returns the items that concern a response with these keys. Without known keys, every item does.
     pub fn matching<'a>(&'a self, keys: Option<&'a [Key]>) -> impl Iterator<Item = u32> + 'a {
         let every = if keys.is_none() { 0..self.count } else { 0..0 };
         let of_key = |key: &Key| {
@@ -81,7 +83,7 @@ impl JobItems {
         all.iter().copied().chain(by_key).chain(every)
     }
 
-    /// Every item.
+    /// Returns every item.
     pub fn every(&self) -> std::ops::Range<u32> {
         0..self.count
     }
@@ -92,12 +94,12 @@ impl JobItems {
 pub struct Inbox(pub(super) mpsc::UnboundedReceiver<Question>);
 
 impl Inbox {
-    /// The next question; none when nobody will ask any more.
+    /// Waits for the next question. Returns `None` when nobody can ask any more.
     pub async fn next(&mut self) -> Option<Question> {
         self.0.recv().await
     }
 
-    /// The next question if it is there already.
+    /// Returns the next question if one has already arrived.
     pub fn now(&mut self) -> Option<Question> {
         self.0.try_recv().ok()
     }

@@ -1,8 +1,9 @@
-//! Until when copies without our tags may be in a site's CDNs: those of mode `observe` and `off`, and of requests whose opt-in
-//! was not believed. As long as that is so, a purge cannot rely on tags.
+//! Until when copies without our tags may be in a site's CDNs. Such copies come from the modes `observe` and
+//! `off`, and from requests whose opt-in was not trusted. While they may exist, a purge cannot rely on tags.
 //!
-//! Written by every worker and read by the control plane, without a lock. A worker writes only what it finds to be too low, and
-//! then a step more than it needs: so once a minute, however many responses there are.
+//! Every worker writes these moments and the control plane reads them, without a lock. A worker writes only if
+//! the stored moment is too early, and then adds a step. So it writes about once a minute, however many
+//! responses there are.
 
 use crate::base::milliseconds;
 use crate::config::Mode;
@@ -11,23 +12,23 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-/// What is written is so much more than what was asked for, in milliseconds.
+/// How far a written moment lies beyond the one needed, in milliseconds.
 const STEP_MS: i64 = 60_000;
-/// A response reaches its CDN so much later, in milliseconds, and only then its lifetime begins.
+/// The time that a response may take to reach its CDN, in milliseconds. Its lifetime begins only then.
 const WAY_MS: i64 = 10_000;
-/// No copy is taken to live longer than this.
+/// The longest lifetime that is assumed for a copy.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const NEVER: i64 = i64::MIN;
 
-/// The copies without our tags of one site's responses, by the type of the CDN.
+/// The copies without our tags of one site's responses, by CDN type.
 #[derive(Debug, Default)]
 pub struct Untagged([Cell; CdnType::ALL.len()]);
 
 #[derive(Debug)]
 struct Cell {
-    /// Of the copies before the last mark; written by the control plane alone.
+    /// The end of the copies from before the last mark. Only the control plane writes it.
     older_ms: AtomicI64,
-    /// Of those since.
+    /// The end of the copies since the last mark.
     newer_ms: AtomicI64,
     longest_ms: AtomicI64,
 }
@@ -39,17 +40,19 @@ impl Default for Cell {
     }
 }
 
-/// What is known of the copies in the CDNs of one type.
+/// The known facts about the copies in the CDNs of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copies {
-    /// Until when they may live, by [`super::Clock`], at the latest; long ago where all of them are gone.
+    /// The moment, by [`super::Clock`], until which copies may live at the latest. It lies long ago if all of
+    /// them are gone.
     pub until_ms: i64,
-    /// The longest lifetime that one of them had: a 304 may give it anew.
+    /// The longest lifetime of any of these copies. A 304 may start it anew.
     pub longest_ms: i64,
 }
 
 impl Untagged {
-    /// A response of this lifetime leaves for a CDN of this type. Whether a copy may remain of it.
+    /// Records that a response of this lifetime leaves for a CDN of this type. Returns whether a copy of it may
+    /// remain.
     pub fn note(&self, cdn: CdnType, lifetime: Lifetime, now_ms: i64) -> bool {
         let cell = self.cell(cdn);
         let longest_ms = cell.longest_ms.load(Ordering::Relaxed);
@@ -65,31 +68,32 @@ impl Untagged {
         true
     }
 
-    /// A response that may be kept is on its way to a CDN of this type; how long it will live is not known yet.
+    /// Records that a response that may be kept is in flight to a CDN of this type. Its lifetime is not known
+    /// yet.
     pub fn expect(&self, cdn: CdnType, now_ms: i64) {
         self.cell(cdn).reach(now_ms.saturating_add(WAY_MS));
     }
 
-    /// What a former run knew.
+    /// Adopts the facts that a former run recorded.
     pub fn recall(&self, cdn: CdnType, copies: Copies) {
         let cell = self.cell(cdn);
         cell.older_ms.fetch_max(copies.until_ms, Ordering::Relaxed);
         cell.longest_ms.fetch_max(copies.longest_ms.min(milliseconds(LONGEST)), Ordering::Relaxed);
     }
 
-    /// From here on copies are other ones than those before. To be called before workers are asked what is on its way: what
-    /// was noted before the mark is then either there, or found.
+    /// Separates the copies made from here on from earlier ones. Must be called before workers are asked which
+    /// responses are in flight: a response noted before the mark has then either arrived or is found.
     pub fn mark(&self, cdn: CdnType) {
         let cell = self.cell(cdn);
         cell.older_ms.fetch_max(cell.newer_ms.swap(NEVER, Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Those before the last mark are gone.
+    /// Records that the copies from before the last mark are gone.
     pub fn forget_older(&self, cdn: CdnType) {
         self.cell(cdn).older_ms.store(NEVER, Ordering::Relaxed);
     }
 
-    /// What is known of the copies in CDNs of this type, if there ever were any.
+    /// Returns the known facts about the copies in CDNs of this type, or `None` if there never were any.
     pub fn copies(&self, cdn: CdnType) -> Option<Copies> {
         let Cell { older_ms, newer_ms, longest_ms } = self.cell(cdn);
         let until_ms = older_ms.load(Ordering::Relaxed).max(newer_ms.load(Ordering::Relaxed));
@@ -97,7 +101,7 @@ impl Untagged {
         (until_ms != NEVER || longest_ms > 0).then_some(Copies { until_ms, longest_ms })
     }
 
-    /// Until when copies may live in CDNs of this type; none where there are none any more.
+    /// Returns until when copies may live in CDNs of this type, or `None` if none are left.
     pub fn until_ms(&self, cdn: CdnType, now_ms: i64) -> Option<i64> {
         self.copies(cdn).map(|copies| copies.until_ms).filter(|until_ms| *until_ms >= now_ms)
     }
@@ -120,9 +124,9 @@ impl Cell {
 pub enum WithoutTags {
     /// The site's mode is not `on`.
     Mode(Mode),
-    /// Such copies were made, and may live until then.
+    /// Such copies were made, and may live until this moment.
     Until(i64),
-    /// What former runs made is not known yet.
+    /// The copies that former runs made are not known yet.
     Untold,
 }
 
@@ -136,7 +140,7 @@ impl fmt::Display for WithoutTags {
                 let until = jiff::Timestamp::from_millisecond(*ms).unwrap_or(jiff::Timestamp::MAX);
                 write!(f, "until {until:.0}")
             }
-            Self::Untold => f.write_str("what was sent before the last start is not known yet"),
+            Self::Untold => f.write_str("responses sent before the last start are not known yet"),
         }
     }
 }
@@ -166,13 +170,13 @@ mod tests {
         assert_eq!(untagged.until_ms(CdnType::Varnish, until_ms), Some(until_ms));
         assert_eq!(untagged.until_ms(CdnType::Varnish, until_ms + 1), None);
         assert_eq!(untagged.until_ms(CdnType::Fastly, 0), None);
-        // What is within the step writes nothing, what is shorter does not take anything back.
+        // A moment within the step writes nothing, and a shorter lifetime takes nothing back.
         untagged.note(CdnType::Varnish, lifetime(200, Some("max-age=600")), 1_000 + STEP_MS);
         untagged.note(CdnType::Varnish, lifetime(200, Some("max-age=1")), 2_000);
         assert_eq!(untagged.until_ms(CdnType::Varnish, 0), Some(until_ms));
         untagged.note(CdnType::Varnish, lifetime(200, Some("max-age=600")), 1_001 + STEP_MS);
         assert_eq!(untagged.until_ms(CdnType::Varnish, 0), Some(until_ms + STEP_MS + 1));
-        // For a year at most.
+        // A lifetime is limited to a year.
         untagged.note(CdnType::Varnish, lifetime(200, Some("max-age=315360000")), 0);
         let year_ms = milliseconds(LONGEST);
         assert_eq!(untagged.until_ms(CdnType::Varnish, 0), Some(year_ms + WAY_MS + STEP_MS));
@@ -204,7 +208,7 @@ mod tests {
         untagged.note(CdnType::Varnish, lifetime(200, Some("max-age=3600")), 0);
         let before = untagged.copies(CdnType::Varnish).unwrap();
         assert_eq!(before.longest_ms, 3_600_000);
-        // Over a restart, too.
+        // The same holds after a restart.
         let again = Untagged::default();
         again.recall(CdnType::Varnish, before);
         again.note(CdnType::Varnish, lifetime(304, None), 5_000_000);
@@ -228,7 +232,7 @@ mod tests {
                 "mode observe",
                 "mode off",
                 "until 2026-11-23T11:22:34Z",
-                "what was sent before the last start is not known yet"
+                "responses sent before the last start are not known yet"
             ]
         );
     }

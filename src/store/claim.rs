@@ -1,26 +1,26 @@
-//! How work leaves the store: what is due, and the claim of one call's worth of it.
+//! How work leaves the store: the due sends, and the claim of one call's worth of them.
 
 use super::CdnKey;
 use crate::cdn::{Identity, Item, ItemKind};
 use crate::purge::{Room, SendReason};
 
-/// How urgent a send is. Each lane goes ahead of the next one.
+/// The urgency of a send. Each lane goes ahead of the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {
-    /// All of the site: it takes everything else that is due with it.
+    /// A purge of the whole site, which absorbs everything else that is due.
     Site,
-    /// Of a purge with few items.
+    /// A send of a purge with few items.
     Small,
-    /// Of a purge with more items than [`super::BULK_ITEMS`].
+    /// A send of a purge with more items than [`super::BULK_ITEMS`].
     Bulk,
 }
 
-/// What of one CDN's queue can be claimed.
+/// The part of one CDN's queue that can be claimed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {
-    /// What may share a call; empty while the CDN is paused, or if nothing is due.
+    /// The groups of sends that may share a call. Empty while the CDN is paused, or if nothing is due.
     pub groups: Vec<DueGroup>,
-    /// When the next send, or the end of a lease, is due after that, by the steady clock. None while paused.
+    /// When the next send or the end of a lease is due after that, by the steady clock. `None` while paused.
     pub next_ms: Option<i64>,
     /// Items that the CDN has not accepted yet, due or not.
     pub pending: u64,
@@ -29,46 +29,47 @@ pub struct Due {
 /// Due sends of one lane, scheduling kind and hardness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DueGroup {
-    /// Their lane.
+    /// The lane.
     pub lane: Lane,
-    /// Their scheduling kind.
+    /// The scheduling kind.
     pub kind: ItemKind,
-    /// Their hardness.
+    /// Whether the sends are hard.
     pub hard: bool,
-    /// How many; not more than was asked for.
+    /// The number of sends, at most the number that was requested.
     pub count: usize,
-    /// When the oldest became due.
+    /// When the oldest send became due.
     pub oldest_ms: i64,
 }
 
-/// What to claim: the sends of one call.
+/// A request for the sends of one call.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// Of which CDN.
+    /// The CDN.
     pub key: CdnKey,
-    /// What that is for the claimer: what belongs to another one is not claimed.
+    /// The CDN's identity as the claimer knows it. Nothing is claimed from the queue of another identity.
     pub identity: Identity,
-    /// Now, by the steady clock.
+    /// The present moment, by the steady clock.
     pub now_ms: i64,
-    /// The claimer's until then, by the steady clock.
+    /// The end of the lease, by the steady clock.
     pub lease_until_ms: i64,
-    /// Of [`Lane::Site`]; else of the others.
+    /// Whether to claim a send of [`Lane::Site`]. Otherwise sends of the other lanes are claimed.
     pub site: bool,
-    /// Their hardness.
+    /// Whether to claim hard sends.
     pub hard: bool,
-    /// How many different items.
+    /// How many different items there is room for.
     pub room: Room,
-    /// Of the room, what is left to bulk purges while they and small ones are due, by scheduling kind; 0: no bulk.
+    /// The part of the room that is reserved for bulk purges while small ones are due as well, by scheduling
+    /// kind. 0 means that no bulk purges are claimed.
     pub bulk: [usize; 4],
-    /// A call that has to be made again is made again as it was.
+    /// Whether a call that has to be repeated is repeated with the same sends.
     pub keep_together: bool,
-    /// How the account's buckets stand when this call has left.
+    /// The state of the account's buckets after this call has left.
     pub rates: Vec<SavedRate>,
 }
 
 #[cfg(test)]
 impl Claim {
-    /// Up to `most` different hard items of any kind.
+    /// A claim of up to `most` different hard items of any kind.
     pub(crate) fn of(key: CdnKey, now_ms: i64, lease_until_ms: i64, most: usize) -> Self {
         let room = Room { items: [most; 4], total: most, bytes: usize::MAX };
         let bulk = [0, most.div_ceil(4), 0, 0];
@@ -88,45 +89,47 @@ impl Claim {
     }
 }
 
-/// The sends of one call, leased.
+/// The leased sends of one call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claimed {
-    /// What the call carries, and what those items cover.
+    /// The sends that the call carries, and those whose items it covers.
     pub sends: Vec<ClaimedSend>,
-    /// A send of [`Lane::Site`] covers so many others besides, which are leased and end with it.
+    /// The number of further sends that a send of [`Lane::Site`] covers. They are leased and end with it.
     pub absorbed: u64,
-    /// Stands for exactly those, where calls are kept together; else 0.
+    /// A digest of the ids of the absorbed sends if calls are kept together. Otherwise 0.
     pub absorbed_digest: u64,
 }
 
 /// A leased send: one item that must reach its CDN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimedSend {
-    /// Names this send when it is settled; never given out twice.
+    /// The id that names this send when it is settled. Never reused.
     pub id: i64,
-    /// Of which job.
+    /// The send's job.
     pub job: i64,
-    /// What to purge.
+    /// The item to purge.
     pub item: Item,
-    /// Its lane.
+    /// The lane.
     pub lane: Lane,
-    /// Why it is due.
+    /// Why the send is due.
     pub reason: SendReason,
-    /// How often it has been claimed, this time included: the fence of [`super::Store::settle`].
+    /// The number of times the send has been claimed, including this one. This is the fence of
+    /// [`super::Store::settle`].
     pub attempt: u32,
-    /// When its purge was accepted, by the machine's clock: with the id it tells this send from those of all other stores.
+    /// When its purge was accepted, by the machine's clock. Together with the id, this distinguishes the send
+    /// from those of all other stores.
     pub created_ms: i64,
     /// Since when its purge is under way, by the steady clock.
     pub since_ms: i64,
 }
 
-/// A token bucket of an account. Of two values the store keeps the later one.
+/// A token bucket of an account. Of two values, the store keeps the later one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedRate {
     /// The account.
     pub account: String,
-    /// Which of its buckets.
+    /// The bucket's name within the account.
     pub name: String,
-    /// When it is full again, by the steady clock, but in microseconds.
+    /// When the bucket is full again, by the steady clock, but in microseconds.
     pub full_us: i64,
 }

@@ -1,14 +1,16 @@
-//! Where accepted purges are kept until every CDN has them. The trait is the contract: each verb is one transaction,
-//! no handle leaks out, and what a verb answered is on stable storage. `contract.rs` is the test that any store must pass.
+//! The store, which keeps accepted purges until every CDN has them. The trait is the contract: each verb is one
+//! transaction, no handle leaks out, and an answered verb is on stable storage. `contract.rs` is the test that
+//! every store must pass.
 //!
-//! A purge is enqueued with its items and a *send* per item. A worker claims due sends under a lease, calls the CDN, and
-//! settles them; a send whose lease ran out can be claimed again, and its `attempt` is then higher: the fence that keeps a
-//! late settlement from touching it.
+//! A purge is enqueued with its items and a *send* per item. A worker claims due sends under a lease, calls the
+//! CDN, and settles them. A send whose lease ran out can be claimed again. Its `attempt` is then higher, which
+//! is the fence that keeps a late settlement from touching it.
 //!
-//! There are two clocks. Whatever waits goes by a steady one ([`crate::guard::Clock::steady_ms`]): due times, leases, ages. What
-//! people are shown goes by the machine's own, which somebody may set. Both count milliseconds since the epoch, and each
-//! moment says which it is of. A run's steady clock begins at the machine's time, so what a former run left may lie ahead of
-//! it, or behind it, by any amount: [`Store::take_over`] brings it in line.
+//! There are two clocks. Everything that waits uses a steady one ([`crate::guard::Clock::steady_ms`]): due
+//! times, leases, ages. Times for people use the machine's own, which an administrator may set. Both count
+//! milliseconds since the epoch, and each moment states its clock. A run's steady clock begins at the machine's
+//! time, so the moments of a former run may lie ahead of it or behind it by any amount. [`Store::take_over`]
+//! converts them.
 
 mod claim;
 mod settle;
@@ -35,61 +37,67 @@ use crate::cdn::Identity;
 use std::future::Future;
 use std::pin::Pin;
 
-/// Sends of one kind that [`Store::hurry`] makes due in one step, so that nobody waits long for the writer.
+/// The most sends of each lane, kind and hardness that [`Store::hurry`] makes due in one step, so that no verb
+/// waits long for the writer.
 pub const HURRIED: u64 = 5_000;
 
-/// A verb's result, later.
+/// The future of a verb's result.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// A purge with more asked-for items than this is listed without them ([`Store::get`] has them).
+/// A purge with more requested items than this is listed without them ([`Store::get`] has them).
 pub const LISTED_ITEMS: u64 = 100;
 
 /// A job with more items than this is bulk: the sends of smaller jobs go ahead of its own.
 pub const BULK_ITEMS: usize = 1_000;
 
-/// A store of purges. Every verb fails with [`StoreError`], and then nothing of it happened that was promised.
+/// A store of purges. Every verb may fail with [`StoreError`], and then none of its promised effects has
+/// happened.
 pub trait Store: Send + Sync {
-    /// Commits a purge to stable storage. One without jobs, or whose jobs have no items, is done at once.
+    /// Commits a purge to stable storage. A purge without jobs, or whose jobs have no items, is done at once.
     fn enqueue(&self, purge: NewPurge) -> StoreFuture<'_, Enqueued>;
 
-    /// What the configuration calls its CDNs from now on, and what each of them is. A queue is that of an identity
-    /// ([`crate::cdn::successor`]), so it gets the name under which that is configured now; one that nobody of its site can have
-    /// is an orphan and is called by its identity. Answers what has jobs under way and is called otherwise than before.
+    /// Adopts the names and identities of the configured CDNs. A queue belongs to an identity
+    /// ([`crate::cdn::successor`]), so it gets the name under which that identity is configured now. If no CDN
+    /// of its site matches, it becomes an orphan, named after its identity. Returns the renamed queues that have
+    /// jobs under way.
     fn name_queues(&self, cdns: Vec<(CdnKey, Identity)>) -> StoreFuture<'_, Vec<Moved>>;
 
-    /// The responses for which the follow-ups of a purge wait have arrived: they are due from this steady moment on. How many
-    /// those are.
+    /// Makes the follow-ups of a purge due at this steady moment, because the responses that they wait for have
+    /// arrived. Returns their number.
     fn arrived(&self, id: String, due_ms: i64) -> StoreFuture<'_, u64>;
 
-    /// The latest purges, newest first: as many as have together not more than this many items, and one more.
+    /// Returns the latest purges, newest first: as many as together have at most this many items, and one more.
     fn recent(&self, most_items: u64) -> StoreFuture<'_, Vec<RecentPurge>>;
 
-    /// What of this CDN's queue can be claimed at this steady moment; each group counted up to `most`.
+    /// Returns the part of this CDN's queue that can be claimed at this steady moment. Each group is counted up
+    /// to `most`.
     fn due(&self, key: CdnKey, now_ms: i64, most: usize) -> StoreFuture<'_, Due>;
 
-    /// Leases what one call carries: as many due sends as it has room for, the same item counted once, small jobs before
-    /// bulk ones; and whatever these items cover. A send of [`Lane::Site`] is claimed alone and absorbs all others that are
-    /// due and no harder. Sends that are kept together are claimed together, if they are first in line and have room.
-    /// A paused CDN has none.
+    /// Leases the sends of one call: as many due sends as it has room for, and all sends that their items cover.
+    /// An item that several sends share takes room one time only. Small jobs go before bulk ones. A send of
+    /// [`Lane::Site`] is claimed alone and absorbs all other due sends that are no harder. Sends that are kept
+    /// together are claimed together if they are first in line and there is room for them. A paused CDN has no
+    /// sends to claim.
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claimed>;
 
-    /// Records what became of leased sends, and with a send that of all that it absorbed: done with it, or else due again.
-    /// One whose lease was taken over since (its attempt differs) is left alone. A send that got through puts its job's
-    /// repeat in the queue, if it has one.
+    /// Records the outcome of leased sends. The outcome of a send also ends everything that it absorbed, or
+    /// makes it due again. A send whose lease was taken over meanwhile (its attempt differs) is left alone. A
+    /// send that got through queues its job's repeat, if there is one.
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
 
-    /// Puts something that covers everything due at this CDN (by the steady clock) ahead of it; how many jobs that concerns.
-    /// None if something of the sort waits already, or nothing is due.
+    /// Puts a broader item ahead of everything that is due at this CDN (by the steady clock). Returns the number
+    /// of jobs that it covers: 0 if such an item waits already, or if nothing is due.
     fn widen(&self, key: CdnKey, wider: Wider, now_ms: i64) -> StoreFuture<'_, u64>;
 
-    /// What this CDN accepted and has not reported complete.
+    /// Returns the works that this CDN has accepted and not reported complete.
     fn works(&self, key: CdnKey) -> StoreFuture<'_, Vec<Work>>;
 
-    /// The CDN has reported a work complete (`completed_ms`, by the machine's clock), or nobody will ever know.
+    /// Ends a work: the CDN has reported it complete (`completed_ms`, by the machine's clock), or its completion
+    /// will never be known.
     fn complete(&self, work: i64, completed_ms: Option<i64>) -> StoreFuture<'_, ()>;
 
-    /// What a look at the copies of what a job purged showed, and when by the machine's clock. At the steady moment `again_ms` all
-    /// its items are purged once more, as its repeat.
+    /// Records the result of checking the copies of a job's purged pages, and when they were checked, by the
+    /// machine's clock. At the steady moment `again_ms` all its items are purged again, as its repeat.
     fn verified(
         &self,
         key: CdnKey,
@@ -98,74 +106,83 @@ pub trait Store: Send + Sync {
         again_ms: Option<i64>,
     ) -> StoreFuture<'_, ()>;
 
-    /// The jobs of all CDNs that are done, whose purges ended after this moment of the machine's clock, and whose copies nobody
-    /// has seen to be fresh or could not judge: newest first, a limited number.
+    /// Returns the done jobs of all CDNs whose purges ended after this moment of the machine's clock and whose
+    /// copies are not verified: neither found fresh nor impossible to check. Newest first, and a limited number.
     fn unverified(&self, ended_after_ms: i64) -> StoreFuture<'_, Vec<EndedJob>>;
 
-    /// One purge, with everything that is known of it.
+    /// Returns one purge, with everything that is known about it.
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>>;
 
-    /// The same as a list shows it: of each job only the last attempt, and of a large request not the items.
+    /// Returns one purge as a list shows it: with only the last attempt of each job, and without the items of a
+    /// large request.
     fn glance(&self, id: String) -> StoreFuture<'_, Option<PurgeView>>;
 
-    /// Purges, newest first; of each job only the last attempt, and of large requests not the items. It looks at a limited number of
-    /// purges, and says where to go on.
+    /// Returns purges, newest first, with only the last attempt of each job and without the items of large
+    /// requests. The search covers a limited number of purges, and the result states where to continue.
     fn list(&self, filter: Filter) -> StoreFuture<'_, Listed>;
 
-    /// How each CDN that ever had work stands.
+    /// Returns the status of each CDN that ever had work.
     fn status(&self) -> StoreFuture<'_, Vec<QueueStatus>>;
 
-    /// The same for people: it may wait for what others look at, and no worker waits for it.
+    /// Like [`Store::status`], but for people: the call may wait for other people's reads, and no worker waits
+    /// for it.
     fn survey(&self) -> StoreFuture<'_, Vec<QueueStatus>>;
 
-    /// Stops (with a reason) or restarts the sending to a CDN. A person's word overrides that of the credentials, which
-    /// neither replaces nor ends a person's pause.
+    /// Stops (with a reason) or restarts the sending to a CDN. A person's decision overrides that of the
+    /// credentials, which neither replaces nor ends a person's pause.
     fn set_paused(&self, key: CdnKey, by: PausedBy, reason: Option<String>) -> StoreFuture<'_, ()>;
 
-    /// What this CDN was tried with in vain is due at this steady moment, and not later: how many they are. Call again
-    /// while they are as many as [`HURRIED`]. Nothing that was not tried yet is sent sooner, since the origin may still have the old version.
+    /// Makes this CDN's retries due at this steady moment at the latest, and returns the number of those made
+    /// due earlier. Must be called again while this is at least [`HURRIED`]. Sends that were not tried yet keep
+    /// their time, because the origin may still have the old version.
     fn hurry(&self, key: CdnKey, now_ms: i64) -> StoreFuture<'_, u64>;
 
-    /// Someone has dealt with the failed jobs of a purge; how many they were.
+    /// Marks the failed jobs of a purge as resolved, and returns their number.
     fn acknowledge(&self, id: String) -> StoreFuture<'_, u64>;
 
-    /// The failed items of a purge are due again, from this steady moment on, and the failure is forgotten; how many jobs that
-    /// were.
+    /// Makes the failed items of a purge due again from this steady moment on, and removes the failure. Returns
+    /// the number of such jobs.
     fn retry(&self, id: String, now_ms: i64) -> StoreFuture<'_, u64>;
 
-    /// Ends the jobs of a purge that are under way as cancelled, now by the machine's clock; which they were. Settling what
-    /// was leased then does nothing.
+    /// Ends the jobs of a purge that are under way as cancelled, at `at_ms` by the machine's clock, and returns
+    /// them. Settling their leased sends then has no effect.
     fn cancel(&self, id: String, at_ms: i64) -> StoreFuture<'_, Vec<EndedJob>>;
 
-    /// Takes over from a former run. Its leases end, and its follow-ups wait for nothing but their margin. All its moments are
-    /// brought to this run's clock: exactly, if the machine has not been started in between; else as far as its last probe tells.
-    /// Then nobody knows how long that is ago: what waits does not wait longer for it, and no purge grows older, but what ended
-    /// counts as accepted now. Nothing is due later than `furthest_ms`, since no wait is that long. Called at start, before
-    /// anything is accepted or claimed.
+    /// Takes over from a former run. Its leases end, and its follow-ups only wait for their margin. All its
+    /// moments are converted to this run's clock. If the machine has not been restarted meanwhile, the
+    /// conversion is exact. Otherwise it relies on the last probe, and the time since then is unknown: waits get
+    /// no longer and purges under way no older, but purges that have ended count as accepted now. Nothing is due
+    /// later than `furthest_ms`, because no wait is that long. Called at start, before anything is accepted or
+    /// claimed.
     fn take_over(&self, now: Now, furthest_ms: i64) -> StoreFuture<'_, Left>;
 
-    /// Removes purges that ended before this, oldest first, and idempotency keys older than 24 h. Both moments are the
-    /// machine's. Each call is a step that takes a limited number of rows, so that nobody waits long for it; call again while there is
-    /// more. A purge is gone from sight before its rows are. What stays: a purge with a failure that nobody acknowledged, and
-    /// one that a living idempotency key names.
+    /// Removes purges that ended before `ended_before_ms`, oldest first, and idempotency keys older than 24 h.
+    /// Both moments are by the machine's clock. Each call is a step that removes a limited number of rows, so
+    /// that no verb waits long for it. Call again while there is more. A purge disappears from view before its
+    /// rows do. Purges with an unacknowledged failure stay, and so do purges that a valid idempotency key names.
     fn sweep(&self, ended_before_ms: i64, now_ms: i64) -> StoreFuture<'_, Swept>;
 
-    /// Copies without our tags may live for so long. What is later, or longer, of what is known and this stays; but a moment
-    /// more than two years after this one was written when the clock was wrong.
+    /// Records until when copies without our tags may live. Of the stored and the new values, the later moment
+    /// and the longer lifetime stay. A stored moment more than two years after the new one is replaced, because
+    /// it was written while the clock was wrong.
     fn note_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()>;
 
-    /// Of these copies none lives longer than this, whatever was noted before: they were purged. Their longest lifetime stays.
+    /// Records that these copies were purged: none lives beyond the given moment, whatever was recorded before.
+    /// Their longest lifetime stays.
     fn forget_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()>;
 
-    /// What is known of copies without our tags, by site and type of CDN.
+    /// Returns the known copies without our tags, by site and CDN type.
     fn untagged(&self) -> StoreFuture<'_, Vec<UntaggedCopies>>;
 
-    /// Whether purges were accepted that this store does not know of: it was put back from a backup, or took another one's place.
+    /// Returns whether purges were accepted that this store does not contain, because it was restored from a
+    /// backup or replaced another one.
     fn is_behind(&self) -> StoreFuture<'_, bool>;
 
-    /// What was lost has been made up for: the store counts as the one that all purges were accepted in.
+    /// Records that the lost purges have been made up for: the store is again the one in which all purges were
+    /// accepted.
     fn caught_up(&self) -> StoreFuture<'_, ()>;
 
-    /// Commits this moment: whether the store still can. With it, a next run knows until when this one lived.
+    /// Commits this moment, which checks that the store still can. The next run learns from it until when this
+    /// one lived.
     fn probe(&self, now: Now) -> StoreFuture<'_, ()>;
 }

@@ -1,126 +1,127 @@
-//! How work ends: what became of a call, and what is remembered of it.
+//! How work ends: the outcome of a call, and what is remembered of it.
 
 use super::{CdnKey, SavedRate};
 use crate::cdn::Item;
 use crate::purge::State;
 
-/// What became of one send.
+/// The outcome of one send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendOutcome {
-    /// The CDN accepted it.
+    /// The CDN accepted the item.
     Done,
-    /// It was tried in vain: again from this steady moment on.
+    /// The send was tried in vain, and is due again at this steady moment.
     RetryAt(i64),
-    /// It will never be accepted, or its time is up.
+    /// The item will never be accepted, or its time is up.
     Failed,
-    /// It will never be accepted, but something broader may: [`Settlement::widen`] says what.
+    /// The item will never be accepted, but a broader one may be: [`Settlement::widen`].
     Widened,
-    /// It was not tried after all: due again at once.
+    /// The send was not tried after all, and is due again at once.
     Unsent,
-    /// Its call was split: due again at once, with those of the same number and nothing else. The number is the id of
-    /// one of them.
+    /// The call was split. The send is due again at once, together with those of the same number and nothing
+    /// else. The number is the id of one of them.
     Together(i64),
 }
 
 /// One call to a CDN, as it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// When it began, by the machine's clock.
+    /// When the call began, by the machine's clock.
     pub at_ms: i64,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
     /// The CDN's id of the call.
     pub request_id: Option<String>,
-    /// How long the call took.
+    /// How long the call took, in milliseconds.
     pub duration_ms: i64,
-    /// `done`, `partial`, `later`, `split`, `refused`, `bad-credentials` or `unreachable`.
+    /// The outcome: `done`, `partial`, `later`, `split`, `refused`, `bad-credentials` or `unreachable`.
     pub outcome: String,
-    /// What the CDN said, at most 2 KiB, secrets removed.
+    /// The CDN's message, at most 2 KiB, with secrets removed.
     pub message: String,
 }
 
 /// The end of one call: each send's outcome, and what is remembered of it.
 #[derive(Clone, Debug, Default)]
 pub struct Settlement {
-    /// Send id, the attempt it was claimed with, and its outcome. A send that absorbed others is settled alone.
+    /// Each send's id, the attempt with which it was claimed, and its outcome. A send that absorbed others is
+    /// settled alone.
     pub sends: Vec<(i64, u32, SendOutcome)>,
-    /// Recorded with every job that had a send in the call; none if nothing was sent.
+    /// The attempt to record with every job that had a send in the call. `None` if nothing was sent.
     pub attempt: Option<Attempt>,
-    /// What jobs with a [`SendOutcome::Widened`] send get instead, once for each job.
+    /// The broader item for each job with a [`SendOutcome::Widened`] send. Each such job gets it one time.
     pub widen: Option<Wider>,
-    /// What goes on at the CDN after it accepted the call.
+    /// The work that continues at the CDN after it accepted the call.
     pub work: Option<NewWork>,
-    /// How the account's buckets stand.
+    /// The state of the account's buckets.
     pub rates: Vec<SavedRate>,
-    /// Now, by the steady clock: what is put back or repeated is due from here on.
+    /// The present moment, by the steady clock. Sends that are put back or repeated are due relative to it.
     pub now_ms: i64,
-    /// Now, by the machine's clock: what ends has ended at this moment.
+    /// The present moment, by the machine's clock: the time at which jobs and purges end.
     pub at_ms: i64,
 }
 
 /// A broader item in place of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wider {
-    /// All of the site; or, in place of a refused item, a URL or prefix that covers it.
+    /// All of the site or, in place of a refused item, a URL or prefix that covers it.
     pub item: Item,
-    /// In words; becomes a fallback of the job.
+    /// The reason in words, which becomes a fallback of the job.
     pub why: String,
 }
 
-/// Something that a CDN accepted and will report complete.
+/// A work: something that a CDN accepted and will report complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewWork {
-    /// What the CDN calls it.
+    /// The CDN's name for the work.
     pub name: String,
-    /// How many items it has.
+    /// The number of items.
     pub items: u64,
-    /// How many of them are wildcards.
+    /// The number of wildcards among them.
     pub wildcards: u64,
 }
 
-/// Something that a CDN accepted and has not reported complete.
+/// A work that a CDN accepted and has not reported complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
-    /// Names it in [`super::Store::complete`].
+    /// The id to use in [`super::Store::complete`].
     pub id: i64,
-    /// When it was accepted, by the steady clock.
+    /// When the work was accepted, by the steady clock.
     pub since_ms: i64,
-    /// What it is.
+    /// The CDN's name for the work, and its size.
     pub what: NewWork,
 }
 
-/// What a settlement changed beyond its sends.
+/// The effects of a settlement beyond its sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
-    /// The jobs that it ended.
+    /// The jobs that ended.
     pub ended: Vec<EndedJob>,
-    /// How many jobs were widened.
+    /// The number of jobs that were widened.
     pub widened: u64,
-    /// The number of its work.
+    /// The id of the new work, if there is one.
     pub work: Option<i64>,
 }
 
 /// A job that just ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedJob {
-    /// Its CDN.
+    /// The job's CDN.
     pub key: CdnKey,
-    /// The id of its purge.
+    /// The id of the job's purge.
     pub purge: String,
-    /// `done`, `failed` or `cancelled`.
+    /// The final state: `done`, `failed` or `cancelled`.
     pub state: State,
-    /// How its purge ended, if this was the last job under way.
+    /// The final state of the purge, if this was its last job under way.
     pub purge_ended: Option<State>,
-    /// Since when its purge was under way, by the steady clock.
+    /// Since when the purge was under way, by the steady clock.
     pub since_ms: i64,
-    /// Whether it is to be verified, where the purge says so.
+    /// Whether the job is to be verified, if the purge states it.
     pub verify: Option<bool>,
 }
 
 /// What a former run left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Left {
-    /// Leases that were ended.
+    /// The number of leases that were ended.
     pub leases: u64,
     /// Every account's buckets.
     pub rates: Vec<SavedRate>,

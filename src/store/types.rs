@@ -23,56 +23,58 @@ pub struct NewPurge {
     pub id: String,
     /// The site's name.
     pub site: String,
-    /// What was asked for; kept as it was.
+    /// The request, kept as it was received.
     pub request: PurgeRequest,
-    /// The admin token's name; idempotency keys are the caller's own.
+    /// The admin token's name. Each caller has its own idempotency keys.
     pub caller: String,
-    /// When it is accepted, by the machine's clock.
+    /// When the purge is accepted, by the machine's clock.
     pub now_ms: i64,
-    /// The same, by the steady clock.
+    /// When the purge is accepted, by the steady clock.
     pub since_ms: i64,
-    /// Sends are due from here on, by the steady clock (`origin_settle` later than now).
+    /// When the sends become due, by the steady clock (`origin_settle` later than now).
     pub due_ms: i64,
-    /// One per CDN.
+    /// The jobs, one for each CDN.
     pub jobs: Vec<JobPlan>,
     /// The caller's `Idempotency-Key` and a hash of site and body.
     pub idempotency: Option<(String, String)>,
-    /// What is purged a second time when responses that are on their way have arrived.
+    /// The items that are purged again when responses in flight have arrived.
     pub follow_ups: FollowUps,
 }
 
-/// The follow-up purge of a purge: due when [`super::Store::arrived`] says so.
+/// The follow-up purge of a purge, which [`super::Store::arrived`] makes due.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FollowUps {
-    /// By job and number of the item; each once.
+    /// The items, by job and number of the item. Each is listed one time.
     pub items: Vec<(usize, u32)>,
-    /// When nobody can say any more, since the program ended, it is due so many milliseconds after the next start.
+    /// How long after the next start the follow-ups are due, in milliseconds, if the program ends first: the
+    /// arrivals are then unknown.
     pub margin_ms: i64,
 }
 
-/// The due time of what waits for responses to arrive is this (the end of the year 9999) plus its margin.
+/// The due time of sends that wait for responses to arrive is this (the end of the year 9999) plus their margin.
 pub const WAITING_MS: i64 = 253_402_300_800_000;
 
-/// A moment of the steady clock, and what tells a later run how long it is ago.
+/// A moment of the steady clock, with the data from which a later run can derive how long ago it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The moment.
+    /// The moment, by the steady clock.
     pub steady_ms: i64,
-    /// The machine's run that it is in; none where that is not known.
+    /// The run of the machine at this moment, or `None` if unknown.
     pub boot: Option<Boot>,
 }
 
-/// A run of the machine, from its start to its end: its own clock goes on as long as it does, whoever sets the other one.
+/// A run of the machine, from its start to its end. Its own clock runs for all that time, whatever the other
+/// clock is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Boot {
-    /// Which run.
+    /// The id of the run.
     pub id: String,
-    /// For how long the machine has run, in milliseconds, those in which it was suspended among them.
+    /// How long the machine has been running, in milliseconds, including the time in which it was suspended.
     pub up_ms: i64,
 }
 
 impl From<i64> for Now {
-    /// A moment of which nothing else is known.
+    /// Creates a moment about which nothing else is known.
     fn from(steady_ms: i64) -> Self {
         Self { steady_ms, boot: None }
     }
@@ -83,31 +85,31 @@ impl From<i64> for Now {
 pub struct RecentPurge {
     /// The site's name.
     pub site: String,
-    /// When it was accepted, at the latest, by this run's steady clock ([`super::Store::take_over`]).
+    /// The latest possible moment of its acceptance, by this run's steady clock ([`super::Store::take_over`]).
     pub since_ms: i64,
-    /// What was asked for.
+    /// The request.
     pub request: PurgeRequest,
 }
 
-/// Copies without our tags in the CDNs of one type of a site.
+/// Copies without our tags in a site's CDNs of one type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UntaggedCopies {
     /// The site's name.
     pub site: String,
     /// The type of the CDNs.
     pub cdn_type: CdnType,
-    /// Until when they may live, by the steady clock.
+    /// Until when the copies may live, by the steady clock.
     pub until_ms: i64,
-    /// The longest lifetime that one of them had, in milliseconds.
+    /// The longest lifetime of any of the copies, in milliseconds.
     pub longest_ms: i64,
 }
 
-/// What became of an enqueue.
+/// The result of an enqueue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enqueued {
-    /// Committed.
+    /// The purge was committed.
     Created,
-    /// The idempotency key was used within 24 h for the same body: the purge of then.
+    /// The idempotency key was used within 24 h for the same body. Contains the id of that purge.
     Existing(String),
     /// The idempotency key was used within 24 h for another body.
     KeyReused,
@@ -116,27 +118,28 @@ pub enum Enqueued {
 /// A purge as the API shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PurgeView {
-    /// Its id.
+    /// The purge's id.
     pub id: String,
     /// The site's name.
     pub site: String,
-    /// The sum of its jobs: while one is under way, the liveliest of `sending`, `retrying`, `paused`, `pending`.
+    /// The combined state of its jobs. While one is under way: the first of `sending`, `retrying`, `paused` and
+    /// `pending` that applies.
     pub state: State,
-    /// Why, in the caller's words.
+    /// The reason, in the caller's words.
     pub reason: Option<String>,
-    /// `soft`, `hard`, or absent: as each CDN is configured.
+    /// The mode, `soft` or `hard`. If absent, each CDN's configuration applies.
     pub mode: Option<PurgeMode>,
-    /// Milliseconds since the epoch; the API prints RFC 3339.
+    /// When the purge was accepted, in milliseconds since the epoch; the API prints RFC 3339.
     #[serde(skip)]
     pub created_ms: i64,
     /// When the last job ended.
     #[serde(skip)]
     pub finished_ms: Option<i64>,
-    /// How many items were asked for.
+    /// The number of requested items.
     pub items: u64,
-    /// What was asked for; in a list without its items where they are more than [`super::LISTED_ITEMS`].
+    /// The request. In a list, without its items if they are more than [`super::LISTED_ITEMS`].
     pub request: PurgeRequest,
-    /// One per CDN.
+    /// The jobs, one for each CDN.
     pub jobs: Vec<JobView>,
 }
 
@@ -148,49 +151,51 @@ pub struct JobView {
     /// The CDN's type.
     #[serde(rename = "type")]
     pub cdn_type: CdnType,
-    /// Where it stands.
+    /// The job's state.
     pub state: State,
-    /// How many items the CDN gets.
+    /// The number of items that the CDN gets.
     pub items: u64,
     /// Fallbacks and escalations, in words.
     pub fallback: Vec<String>,
     /// When the CDN had accepted every item.
     #[serde(skip)]
     pub accepted_ms: Option<i64>,
-    /// When the CDN had reported completion, where it does.
+    /// When the CDN had reported completion, if it reports that.
     #[serde(skip)]
     pub completed_ms: Option<i64>,
-    /// What the last look at the CDN's copies showed, where it was verified.
+    /// The result of the last check of the CDN's copies, if the job was verified.
     pub verification: Option<Verification>,
-    /// When its copies were seen to be fresh.
+    /// When the CDN's copies were found to be fresh.
     #[serde(skip)]
     pub verified_ms: Option<i64>,
-    /// When the next send is due by the steady clock, the repeat among them; none while every send is with the CDN.
+    /// When the next send, repeats included, is due by the steady clock. `None` while every send is with the
+    /// CDN.
     #[serde(skip)]
     pub next_attempt_ms: Option<i64>,
-    /// Nothing of it is left to send but follow-ups, which wait for responses to arrive.
+    /// Whether only follow-ups are left to send, which wait for responses to arrive.
     pub waits: bool,
-    /// A failure that nobody has dealt with.
+    /// Whether the job has failed and nobody has acknowledged this.
     pub unacknowledged: bool,
-    /// Each call with the number of this job's items in it: oldest first, the last 100; in a list only the last.
+    /// The calls with the number of this job's items in each: the last 100, oldest first. In a list, only the
+    /// last call.
     #[serde(skip)]
     pub attempts: Vec<(Attempt, u64)>,
 }
 
-/// What the CDN's copies of what a job purged look like.
+/// The state of the CDN's copies of the pages that a job purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verification {
-    /// Not older than the purge.
+    /// No copy is older than the purge.
     Fresh,
-    /// One is older than the purge.
+    /// A copy is older than the purge.
     Stale,
-    /// They do not tell, or there is none to ask for.
+    /// The copies do not reveal their age, or there is none to request.
     Unknown,
 }
 
 impl Verification {
-    /// As the API spells it.
+    /// Returns the name that the API uses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fresh => "fresh",
@@ -200,58 +205,58 @@ impl Verification {
     }
 }
 
-/// Which purges to list.
+/// A filter for lists of purges.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only these sites; none: all.
+    /// Only purges of these sites; `None` means all sites.
     pub sites: Option<Vec<String>>,
-    /// Only this state.
+    /// Only purges in this state.
     pub state: Option<State>,
-    /// At most this many.
+    /// The most purges to return.
     pub limit: usize,
     /// Only purges with a smaller id (ids are ordered by time).
     pub before: Option<String>,
 }
 
-/// Some of the purges that a filter lets through, newest first.
+/// A page of the purges that match a filter, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
-    /// The purges: fewer than asked for where finding more would take too long.
+    /// The purges. There are fewer than requested if finding more would take too long.
     pub purges: Vec<PurgeView>,
-    /// The [`Filter::before`] with which to go on; none where there are no more.
+    /// The [`Filter::before`] with which to continue, or `None` if there are no more.
     pub next: Option<String>,
 }
 
-/// What one step of a sweep did.
+/// The result of one step of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Purges that nobody sees any more since this step.
+    /// The number of purges that disappeared from view in this step.
     pub purges: u64,
-    /// There is more to remove: sweep again.
+    /// Whether there is more to remove, so that the sweep must be called again.
     pub more: bool,
 }
 
-/// How one CDN's queue stands.
+/// The status of one CDN's queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueStatus {
-    /// Which CDN.
+    /// The CDN.
     pub key: CdnKey,
-    /// What that is.
+    /// The CDN's identity.
     pub identity: Identity,
-    /// Jobs under way.
+    /// The number of jobs under way.
     pub jobs: u64,
-    /// Items not yet accepted (every send but repeats).
+    /// The number of items not yet accepted (all sends except repeats).
     pub pending: u64,
-    /// When the oldest job that is under way became due, by the steady clock.
+    /// When the oldest job under way became due, by the steady clock.
     pub oldest_due_ms: Option<i64>,
-    /// Jobs that failed and that nobody acknowledged.
+    /// The number of failed jobs that nobody has acknowledged.
     pub failed: u64,
-    /// Sending was stopped.
+    /// The pause, if sending was stopped.
     pub paused: Option<Pause>,
 }
 
 impl QueueStatus {
-    /// Of a CDN that never had work.
+    /// Returns the status of a CDN that never had work.
     pub fn empty(key: CdnKey) -> Self {
         Self {
             key,
@@ -265,16 +270,16 @@ impl QueueStatus {
     }
 }
 
-/// A queue with jobs under way that has another name than before.
+/// A queue with jobs under way that has been renamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// What it was called.
+    /// The old name.
     pub from: CdnKey,
-    /// What it is called now.
+    /// The new name.
     pub to: CdnKey,
-    /// No CDN of the site has it: nothing of it is sent.
+    /// Whether no CDN of the site matches the queue, so that nothing of it is sent.
     pub orphaned: bool,
-    /// Jobs under way.
+    /// The number of jobs under way.
     pub jobs: u64,
 }
 
@@ -284,12 +289,12 @@ impl Display for Moved {
         let purges = if *jobs == 1 { "purge" } else { "purges" };
         match orphaned {
             false => {
-                write!(f, "{site}/{cdn}: what waits ({jobs} {purges}) goes to {to}, which is the same CDN")
+                write!(f, "{site}/{cdn}: the queue ({jobs} {purges}) moves to {to}, which is the same CDN")
             }
             true => write!(
                 f,
-                "{site}/{cdn}: what waits ({jobs} {purges}) is for a CDN that the site has no more; it stays as {to} until it \
-                 is cancelled or too old, and is sent if that CDN is configured again"
+                "{site}/{cdn}: the queue ({jobs} {purges}) belongs to a CDN that the site no longer has; it stays as {to} \
+                 until it is cancelled or too old, and is sent if that CDN is configured again"
             ),
         }
     }
@@ -298,18 +303,18 @@ impl Display for Moved {
 /// Why nothing is sent to a CDN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
-    /// Who stopped it, which decides who may start it again.
+    /// The origin of the pause, which decides who may end it.
     pub by: PausedBy,
-    /// In words.
+    /// The reason, in words.
     pub reason: String,
 }
 
-/// Who stopped the sending to a CDN.
+/// The origin of a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PausedBy {
-    /// Someone, who will start it again.
+    /// A person, who will also restart the sending.
     Person,
-    /// The CDN refused the credentials; ends when a check of them succeeds.
+    /// The CDN refused the credentials. The pause ends when a check of them succeeds.
     Credentials,
 }
 
@@ -319,9 +324,9 @@ pub enum StoreError {
     /// The database failed.
     #[error("the store cannot {verb}")]
     Database {
-        /// What was tried.
+        /// The action that was tried.
         verb: &'static str,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: std::sync::Arc<rusqlite::Error>,
     },
@@ -331,14 +336,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether what is on the disk makes no sense any more, which no later success can mend.
+    /// Returns whether the data on the disk is corrupt, which no later success can repair.
     pub fn is_corruption(&self) -> bool {
         let Self::Database { source, .. } = self else { return false };
         // The extended codes have the same primary code (<https://sqlite.org/rescode.html>).
         let is_corrupt =
             |code| matches!(code, rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase);
         source.sqlite_error_code().is_some_and(is_corrupt)
-            // What SQLite read without complaint, but nobody can have written.
+            // These are values that SQLite read without an error but that this program cannot have written.
             || matches!(
                 **source,
                 rusqlite::Error::FromSqlConversionFailure(..)

@@ -1,5 +1,5 @@
-//! A store that is watched: whatever it fails to do, for whomever, is known at that moment, and so is what it takes too long
-//! for. No long lifetime may be given while the store cannot accept the purge that would end it.
+//! A store whose failures are known at once, whichever caller they concern. A verb that takes too long counts as
+//! failed. No long lifetime may be given while the store cannot accept the purge that would end it.
 
 use super::{
     CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, Listed, Moved, NewPurge, Now, PausedBy,
@@ -13,30 +13,31 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// A store that takes longer for a verb fails, until it is through with it.
+/// A store that takes longer than this for a verb counts as failed until the verb ends.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What to do about a file that makes no sense any more.
-const CORRUPT: &str = "the store is corrupt, and no purge that it still takes is safe: stop, put a backup in its place or move it \
-     away, start again, and purge everything";
+/// Instructions for a corrupt file.
+const CORRUPT: &str = "the store is corrupt, and purges that it still accepts are not safe: stop the shim, \
+     restore a backup or move the file away, start again, and purge everything";
 
-/// Whether the store works: what its last answers said.
+/// The health of the store, according to its last answers.
 #[derive(Default)]
 pub struct StoreHealth {
     failures: Mutex<Failures>,
     listener: OnceLock<Box<dyn Fn(bool) + Send + Sync>>,
 }
 
-/// Why the store failed when it was last written to, and last read.
+/// The failures of the last write and the last read.
 #[derive(Default)]
 struct Failures {
-    /// That it was found to be corrupt: what still works proves nothing about the rest, so only a restart ends this.
+    /// The corruption that was found. Later successes prove nothing about the rest of the file, so only a
+    /// restart ends this.
     corrupt: Option<String>,
     write: Option<String>,
     read: Option<String>,
 }
 
-/// What a verb does, and so which others show that its failure is over.
+/// The kind of a verb. A failure ends when another verb of its kind succeeds.
 #[derive(Clone, Copy, Debug)]
 enum Does {
     Read,
@@ -44,14 +45,14 @@ enum Does {
 }
 
 impl StoreHealth {
-    /// Why the store does not work, in words; none while it does.
+    /// Returns why the store does not work, in words, or `None` while it works.
     pub fn failure(&self) -> Option<String> {
         let failures = self.failures();
         failures.corrupt.clone().or_else(|| failures.write.clone()).or_else(|| failures.read.clone())
     }
 
-    /// Calls `listener` with whether the store works whenever it begins to fail, or works again: before the verb that showed it
-    /// is answered. There is one listener.
+    /// Registers the only listener, which is called when the store begins to fail and when it works again. Its
+    /// argument is whether the store works. The call comes before the verb that revealed it is answered.
     pub fn listen(&self, listener: impl Fn(bool) + Send + Sync + 'static) {
         drop(self.listener.set(Box::new(listener)));
     }
@@ -67,7 +68,7 @@ impl StoreHealth {
         self.learn(does, answer)
     }
 
-    /// Notes how a verb went.
+    /// Records the result of a verb.
     fn learn<T>(&self, does: Does, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error) = &answer
             && error.is_corruption()
@@ -128,7 +129,7 @@ impl fmt::Debug for StoreHealth {
     }
 }
 
-/// A store whose every verb tells a [`StoreHealth`] how it went.
+/// A store that reports the result of every verb to a [`StoreHealth`].
 pub struct Watched {
     store: Arc<dyn Store>,
     health: Arc<StoreHealth>,
@@ -144,7 +145,8 @@ impl Watched {
         Box::pin(self.health.watch(Does::Read, verb))
     }
 
-    /// Reads for people, who may ask for more at once than is done in time: that says nothing of the store.
+    /// Reads for people, who may request more at once than can be read in time. A slow answer therefore proves
+    /// nothing about the store.
     fn look<'a, T: Send + 'a>(&'a self, verb: StoreFuture<'a, T>) -> StoreFuture<'a, T> {
         Box::pin(async { self.health.learn(Does::Read, verb.await) })
     }

@@ -61,7 +61,7 @@ fn a_service_gets_what_waits_for_it_under_another_name() {
         old.settings()
     );
     shim.edit(&cdn, &renamed);
-    let told = "www/fastly: what waits (1 purge) goes to fastly-old, which is the same CDN";
+    let told = "www/fastly: the queue (1 purge) moves to fastly-old, which is the same CDN";
     assert!(check(&shim).contains(told), "{}", check(&shim));
     assert!(reload(&shim).contains(&told.to_owned()));
     old.behave();
@@ -70,7 +70,7 @@ fn a_service_gets_what_waits_for_it_under_another_name() {
     eventually("it is done", || (job(&shim, &id)["state"] == "done").then_some(()));
     assert_eq!(job(&shim, &id)["cdn"], "fastly-old");
     assert!(!purged(&old).is_empty() && purged(&new).is_empty());
-    assert!(!check(&shim).contains("what waits"), "nothing moves any more");
+    assert!(!check(&shim).contains("the queue ("), "nothing moves any more");
 }
 
 #[test]
@@ -78,8 +78,7 @@ fn another_service_gets_nothing_of_it_and_it_is_seen() {
     let (mut shim, old, new, cdn) = waiting();
     let replaced = format!("name = \"fastly\"\n{}", new.settings());
     shim.edit(&cdn, &replaced);
-    let told =
-        "www/fastly: what waits (1 purge) is for a CDN that the site has no more; it stays as fastly:OLD";
+    let told = "www/fastly: the queue (1 purge) belongs to a CDN that the site no longer has; it stays as fastly:OLD";
     assert!(check(&shim).contains(told), "{}", check(&shim));
     assert!(reload(&shim).iter().any(|warning| warning.starts_with(told)));
     old.behave();

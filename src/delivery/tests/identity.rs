@@ -53,7 +53,7 @@ async fn a_service_that_is_renamed_gets_what_waits_for_it() {
     let moved = engine.moved().await;
     assert_eq!(
         moved[0].to_string(),
-        "www/fastly: what waits (1 purge) goes to fastly-old, which is the same CDN"
+        "www/fastly: the queue (1 purge) moves to fastly-old, which is the same CDN"
     );
     takes.store(true, std::sync::atomic::Ordering::Relaxed);
     shim.until_state("p1", State::Done).await;

@@ -1,5 +1,6 @@
-//! The law, for histories of any kind: a response is on its way until its last byte has left the send queue of its connection and
-//! the margin has passed. The kernel acknowledges when and as much as it likes, purges ask at any time, and connections end.
+//! A property test of the register over arbitrary histories: a response is in flight until its last byte has
+//! left the send queue of its connection and the margin has passed. The kernel acknowledges any number of bytes
+//! at any time, purges ask at any time, and connections end.
 
 use super::outlet::Sent;
 use super::outlet::testing::FakeQueue;
@@ -12,24 +13,24 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 const MARGIN: i64 = 500;
 const PATIENCE: i64 = 20_000;
-/// Of the worker's clock.
+/// The tick of the worker's clock.
 const TICK: i64 = 250;
-/// Of the kernel's: what it says of time may be wrong by as much.
+/// The tick of the kernel's clock: a time that the kernel reports may be wrong by as much.
 const KERNEL_TICK: i64 = 10;
 
 #[derive(Clone, Debug)]
 enum Event {
     /// Time passes.
     Pass(i64),
-    /// A response sets out, on this connection.
+    /// A response sets out on this connection.
     Begin(usize),
-    /// One of those under way is written, with so many bytes.
+    /// One of the responses under way is written, with this number of bytes.
     End(usize, u64),
-    /// The client's kernel takes so many per cent of what it was sent.
+    /// The client's kernel takes this percentage of the bytes that were sent and not yet taken.
     Take(usize, u64),
-    /// The client says something: its kernel is heard, and takes nothing.
+    /// The client sends something: its kernel is heard but takes nothing.
     Hear(usize),
-    /// Nobody serves the connection any more.
+    /// The connection is no longer served.
     LetGo(usize),
     /// A purge asks.
     Ask,
@@ -49,7 +50,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A connection as it really is.
+/// The true state of a connection.
 struct Connection {
     queue: Rc<FakeQueue>,
     outlet: Rc<Outlet>,
@@ -58,11 +59,11 @@ struct Connection {
     let_go: bool,
 }
 
-/// A response as it really is.
+/// The true state of a response.
 struct Real {
     connection: usize,
     number: Number,
-    /// The last of its bytes.
+    /// The position of the response's last byte.
     at: Option<u64>,
     left_ms: Option<i64>,
 }
@@ -70,7 +71,7 @@ struct Real {
 /// A purge, and the responses that it must not forget.
 struct Purge {
     reports: UnboundedReceiver<Report>,
-    /// By number.
+    /// The numbers of the awaited responses.
     awaits: Vec<usize>,
     told_ms: i64,
     found: bool,
@@ -100,7 +101,7 @@ impl World {
         }
     }
 
-    /// The kernels say what is true, as exactly as they can.
+    /// Sets the kernels' answers to the truth, as exactly as kernels can know it.
     fn tell(&self) {
         for connection in &self.connections {
             let quiet_ms = (self.now_ms / KERNEL_TICK - connection.heard_ms / KERNEL_TICK) * KERNEL_TICK;
@@ -108,7 +109,7 @@ impl World {
         }
     }
 
-    /// What has left by now has; and what was aborted never arrives.
+    /// Marks the responses that have left by now. Aborted ones never arrive, so they are marked as well.
     fn note(&mut self) {
         for real in self.all.iter_mut().filter(|real| real.left_ms.is_none()) {
             let connection = &self.connections[real.connection];
@@ -205,7 +206,8 @@ impl World {
         assert!(!(found && needless), "everything had arrived, and nothing was heard since");
     }
 
-    /// No purge is over before all that it awaits has left, nor says that it arrived earlier than it did.
+    /// Checks that no purge ends before all awaited responses have left, and that none reports an arrival too
+    /// early.
     fn check(&mut self) {
         for purge in self.purges.iter_mut().filter(|purge| !purge.is_over) {
             while let Ok(report) = purge.reports.try_recv() {
@@ -230,7 +232,7 @@ impl World {
         }
     }
 
-    /// Everything is written and taken, and the clock comes round.
+    /// Writes and takes everything, and lets the clock tick.
     fn end(&mut self) {
         while self.all.iter().any(|real| real.at.is_none()) {
             self.happen(&Event::End(0, 1));
@@ -244,7 +246,7 @@ impl World {
         self.happen(&Event::Pass(TICK));
         assert_eq!(self.in_flight.0.borrow().outlets.len(), 0);
         assert!(!self.in_flight.is_waiting());
-        // What was counted there is gone.
+        // Connections that waited for their clients are closed.
         assert!(
             self.connections
                 .iter()

@@ -1,9 +1,11 @@
-//! The responses of one worker that are on their way to a CDN which may keep them: a purge that is accepted meanwhile does
-//! not reach what is not stored yet, so it has to come again when they have arrived. Nothing here is locked.
+//! The responses of one worker that are in flight to a CDN that may keep them. A purge that is accepted
+//! meanwhile does not reach a copy that is not stored yet, so it has to be repeated when the response has
+//! arrived. Nothing here is locked.
 //!
-//! A response is on its way until its last byte has left the send queue of its connection, and its site's margin has passed.
-//! Only the kernel knows when that is, and asking it takes a system call. So it is asked when a purge wants to know, and
-//! otherwise once for many responses: one that nobody asks about may stay in the list for long.
+//! A response is in flight until its last byte has left the send queue of its connection and its site's margin
+//! has passed. Only the kernel knows when that is, and asking it takes a system call. So it is asked when a
+//! purge needs the answer, and otherwise one time for many responses. A response that no purge asks about may
+//! stay in the list for long.
 
 pub mod outlet;
 mod waiting;
@@ -17,40 +19,42 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 pub use waiting::Waiting;
 
-/// Responses that are known one by one. Of more it is only known that there are some, which then count for every purge.
+/// The most responses that are tracked one by one. Of any more, only their existence is known, so they concern
+/// every purge.
 const MOST: usize = 65_536;
-/// When so many have ended, it is asked for all connections which of them have left. What is found then decides how many it
-/// takes the next time.
+/// When this many responses have ended, the kernel is asked about all connections. The next such round takes at
+/// least twice as many as were left then.
 const CROWD: usize = 8_192;
-/// The kernel is asked about a connection when so many have ended on it: its last word is only about the last of them, and
-/// when the others left would not be known.
+/// The kernel is asked about a connection when this many responses have ended on it. Its latest answer only
+/// covers the last of them, and the moments at which the others left would otherwise be unknown.
 const OFTEN: usize = 16;
-/// But not more often than this, in milliseconds.
+/// The least time between two rounds of such questions, in milliseconds.
 const SELDOM_MS: i64 = 1_000;
-/// Connections that nobody serves any more and whose clients have not taken all. Of more the rest is aborted.
+/// The most connections that are no longer served but wait for their clients to take the rest. Any more are
+/// aborted.
 const LET_GO: usize = 1_024;
 
-/// What is on its way.
+/// The register of responses in flight.
 #[derive(Debug, Default)]
 pub struct InFlight(RefCell<Responses>);
 
 #[derive(Debug, Default)]
 struct Responses {
-    /// Those that have not ended.
+    /// The responses that have not ended.
     open: Slab<Response>,
-    /// Where those left that have, but may not have arrived.
+    /// The connections of the responses that have ended but may not have arrived.
     outlets: Slab<Rc<Outlet>>,
-    /// How many these are. They are kept with their connections, beside the open ones, since they are many more: the memory
-    /// of the open ones is then always that which was just in use.
+    /// The number of responses that have ended. They are kept with their connections and not with the open ones,
+    /// because they are many more: so the open ones always reuse memory that was in use a moment ago.
     ended: usize,
     unknown: Unknown,
-    /// When there were so many that all connections were asked about, so many were left.
+    /// The number of responses that were left when all connections were last asked about.
     left: usize,
-    /// When connections with many responses were asked about.
+    /// When connections with many responses were last asked about.
     asked_ms: i64,
-    /// Connections that nobody serves any more.
+    /// The number of connections that are no longer served.
     let_go: usize,
-    /// Nothing is waited for any more.
+    /// Whether the worker is ending, so that no connection is waited for any more.
     is_over: bool,
 }
 
@@ -59,30 +63,31 @@ struct Responses {
 pub struct Response {
     /// The number of its site.
     pub site: u32,
-    /// Which CDN gets it, or may.
+    /// The types of the CDNs that get the response, or may get it.
     pub cdns: CdnTypes,
-    /// It has none of our tags.
+    /// Whether the response has none of our tags.
     pub untagged: bool,
-    /// For how long its last bytes are on the way when they have left, in milliseconds.
+    /// How long the last bytes take to arrive after they have left the queue, in milliseconds.
     pub margin_ms: i64,
-    /// What it can be purged by, and when it was generated.
+    /// The keys by which the response can be purged, and when it was generated.
     pub provenance: Provenance,
-    /// Who waits for its arrival.
+    /// The purges that wait for the response's arrival.
     pub waiting: Waiting,
 }
 
-/// Those that have not ended and are too many to be known.
+/// The responses that have not ended and are too many to be tracked.
 #[derive(Debug, Default)]
 struct Unknown {
     open: usize,
-    /// The longest margin among them.
+    /// The longest margin of any of them.
     margin_ms: i64,
-    /// Some may have had none of our tags.
+    /// Whether any of them may have had none of our tags.
     untagged: bool,
     waiting: Waiting,
 }
 
-/// A response of a worker that is on its way as long as this is kept, and then until it has arrived.
+/// A ticket for a response, which is in flight as long as the ticket is kept, and then until the response has
+/// arrived.
 #[derive(Debug)]
 pub struct Ticket {
     register: Rc<InFlight>,
@@ -92,13 +97,13 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// A response sets out.
+    /// Registers a response that sets out.
     pub fn new(register: &Rc<InFlight>, time: Clock, response: Response) -> Self {
         Self { register: Rc::clone(register), time, number: register.begin(response), outlet: None }
     }
 
-    /// It leaves by this connection, none of whose bytes are the response's before. The ticket is given back when all of them
-    /// are the kernel's.
+    /// Assigns the response to the connection by which it leaves; none of its bytes may have been written
+    /// before. The ticket is dropped when the kernel has all of them.
     pub fn leaves_by(mut self, outlet: &Rc<Outlet>) -> Self {
         outlet.begin();
         self.outlet = Some(Rc::clone(outlet));
@@ -113,11 +118,11 @@ impl Drop for Ticket {
     }
 }
 
-/// The number of a response; none where it is one of those that are not known.
+/// The number of a response, or `None` if the response is not tracked.
 pub type Number = Option<usize>;
 
 impl InFlight {
-    /// A response sets out. Requests go by a [`Ticket`], which ends what it begins.
+    /// Registers a response that sets out. Requests use a [`Ticket`], which ends what it begins.
     pub fn begin(&self, response: Response) -> Number {
         let responses = &mut *self.0.borrow_mut();
         if responses.open.len() + responses.ended >= MOST {
@@ -130,21 +135,23 @@ impl InFlight {
         Some(responses.open.insert(response))
     }
 
-    /// Its last byte was given to the kernel, or it was broken off. Each number ends once.
+    /// Records that the response's last byte was given to the kernel, or that the response was aborted. Each
+    /// number ends one time.
     pub fn end(&self, number: Number, outlet: Option<&Rc<Outlet>>, now_ms: i64) {
         let responses = &mut *self.0.borrow_mut();
         let mut left = match number {
             Some(number) => Left::Known(responses.open.remove(number)),
             None => responses.unknown.end(),
         };
-        // Without a connection not one byte of it has left.
+        // Without a connection, no byte of the response has left.
         let Some(outlet) = outlet else { return left.waiting_mut().tell(now_ms) };
-        // What has arrived is forgotten in the next tick: looking for it here would cost every response.
+        // Arrived responses are forgotten in the next tick, because a search here would cost every response.
         responses.ended += usize::from(outlet.end(left, now_ms));
         responses.look_after(outlet);
     }
 
-    /// Answers a question: which items of the purge concern what is on its way; and tells when that will have arrived.
+    /// Answers a question: reports which items of the purge concern responses in flight, and later when these
+    /// have arrived.
     pub fn answer(&self, question: &Question, now_ms: i64) {
         let responses = &mut *self.0.borrow_mut();
         responses.look(now_ms, |outlet| outlet.look_once(now_ms));
@@ -183,12 +190,13 @@ impl InFlight {
             found.extend(jobs.flat_map(|(job, items)| items.every().map(move |item| (job, item))));
         }
         let found: Found = found.into_iter().collect();
-        // Nobody listens any more where the purge was not accepted after all.
+        // The channel is closed if the purge was not accepted after all.
         let _ = question.answers.send(Report::Found(found));
     }
 
-    /// Once in each tick of the worker's clock: what somebody waits for is asked about, and what has arrived is forgotten.
-    /// How many connections were given up that nobody served any more, since their clients took nothing.
+    /// Handles one tick of the worker's clock: asks the kernel about awaited responses, and forgets arrived
+    /// ones. Returns how many connections that were no longer served it gave up because their clients took
+    /// nothing.
     pub fn tick(&self, now_ms: i64) -> usize {
         let responses = &mut *self.0.borrow_mut();
         let is_crowd = responses.ended >= CROWD.max(2 * responses.left);
@@ -213,7 +221,8 @@ impl InFlight {
         given_up
     }
 
-    /// Whoever served a connection does not any more: it is closed when what counts of it is delivered.
+    /// Takes over a connection that is no longer served, and closes it when the responses that it tracks are
+    /// delivered.
     pub fn let_go(&self, outlet: &Rc<Outlet>, now_ms: i64) {
         let responses = &mut *self.0.borrow_mut();
         let room = responses.let_go < LET_GO && !responses.is_over;
@@ -221,12 +230,13 @@ impl InFlight {
         responses.look_after(outlet);
     }
 
-    /// Whether there are connections that only wait for their clients to take the rest.
+    /// Returns whether there are connections that only wait for their clients to take the rest.
     pub fn is_waiting(&self) -> bool {
         self.0.borrow().let_go > 0
     }
 
-    /// The worker ends: what has not left its kernel by now is aborted, so that nothing is on its way when nobody knows of it.
+    /// Ends the register with its worker. Responses that have not left their kernel by now are aborted, so that
+    /// none is in flight unnoticed.
     pub fn end_all(&self, now_ms: i64) {
         let responses = &mut *self.0.borrow_mut();
         responses.is_over = true;
@@ -239,14 +249,14 @@ impl InFlight {
 }
 
 impl Responses {
-    /// Keeps a connection in view as long as there is something to see.
+    /// Tracks a connection as long as it has something to track.
     fn look_after(&mut self, outlet: &Rc<Outlet>) {
         if outlet.place().is_none() && !outlet.is_idle() {
             outlet.put(Some(self.outlets.insert(Rc::clone(outlet))));
         }
     }
 
-    /// Looks at each connection, and forgets what is found to have arrived.
+    /// Applies `look` to each connection, and forgets responses that are found to have arrived.
     fn look(&mut self, now_ms: i64, mut look: impl FnMut(&Outlet)) {
         let (ended, let_go) = (&mut self.ended, &mut self.let_go);
         self.outlets.retain(|_, outlet| {
@@ -270,12 +280,12 @@ impl Response {
 
     fn tell_if_untagged(&self, question: &Question) {
         if self.untagged {
-            // Nobody listens any more where the purge was not accepted after all.
+            // The channel is closed if the purge was not accepted after all.
             drop(question.answers.send(Report::Untagged(self.cdns)));
         }
     }
 
-    /// Adds the items that concern it; whether there are any.
+    /// Adds the items that concern the response. Returns whether there are any.
     fn add_to(&self, found: &mut BTreeSet<(usize, u32)>, question: &Question) -> bool {
         let mut any = false;
         let jobs = question.jobs.iter().enumerate();
@@ -290,7 +300,7 @@ impl Response {
 }
 
 impl Unknown {
-    /// One of them ended.
+    /// Ends one of them.
     fn end(&mut self) -> Left {
         self.open -= 1;
         let waiting = if self.open == 0 { std::mem::take(&mut self.waiting) } else { self.waiting.clone() };
@@ -347,7 +357,7 @@ mod tests {
             self.in_flight.begin(response(path, cdn))
         }
 
-        /// It ends with 100 bytes that lie with the kernel.
+        /// Ends a response whose 100 bytes are in the kernel's queue.
         fn end(&self, number: Number, now_ms: i64) {
             self.queue.give(100);
             self.in_flight.end(number, Some(&self.outlet), now_ms);
@@ -373,7 +383,7 @@ mod tests {
         (Question { site, until_ms, jobs: jobs.into(), answers }, reports)
     }
 
-    /// What is reported at once; the last word tells whether more will come.
+    /// Returns the immediate reports, followed by `end`, or by `more` if more will come.
     fn reports(
         in_flight: &InFlight,
         (question, mut reports): (Question, UnboundedReceiver<Report>),
@@ -384,7 +394,7 @@ mod tests {
         told(&mut reports)
     }
 
-    /// What has been reported since.
+    /// Returns the reports that have come since the last call.
     fn told(reports: &mut UnboundedReceiver<Report>) -> String {
         let mut all = Vec::new();
         while let Ok(report) = reports.try_recv() {
@@ -402,13 +412,14 @@ mod tests {
         let _other_cdn = case.begin("/b", CdnType::Akamai);
         assert_eq!(case.reports(ask(1, 200), 200), "Found([(0, 0)]) more");
         assert_eq!(case.reports(ask(2, 200), 200), "Found([]) end");
-        // Made after the purge.
+        // The response was generated after the purge.
         assert_eq!(case.reports(ask(1, 99), 200), "Found([]) end");
         let _any = case.begin("/x", CdnType::Varnish);
         assert_eq!(case.reports(ask(1, 200), 200), "Found([(0, 0), (1, 0)]) more");
         case.end(a, 300);
         case.queue.take_all(60);
-        // The kernel's word, and its tick.
+        // 850 is 400, less the 60 ms of silence that the kernel reports, plus its tick of 10 ms and the margin
+        // of 500 ms.
         assert_eq!(case.reports(ask(1, 200), 400), "Ends(850) Found([(0, 0), (1, 0)]) more");
         assert_eq!(case.reports(ask(1, 200), 851), "Found([(1, 0)]) more");
         assert_eq!(case.ended(), 0);
@@ -449,7 +460,7 @@ mod tests {
         case.queue.take_all(0);
         case.in_flight.tick(1_500);
         assert_eq!(told(&mut reports), "Ends(2000) end");
-        // Nothing is kept for longer than it is needed.
+        // Nothing is kept for longer than needed.
         let asked = case.queue.asked.get();
         case.in_flight.tick(2_001);
         assert_eq!(
@@ -495,10 +506,10 @@ mod tests {
             }
         }
         assert!(case.queue.asked.get() <= 50, "{}", case.queue.asked.get());
-        // What left before the second in which it was asked is known to have arrived.
+        // Responses that left before the second in which the kernel was asked are known to have arrived.
         assert!(case.ended() <= 500, "{}", case.ended());
 
-        // Each connection with one response, which nothing but their number brings up.
+        // Each connection has one response, so only the number of connections triggers a question.
         let crowd = Case::new();
         let each: Vec<_> = (0..2 * CROWD).map(|_| Rc::new(FakeQueue::default())).collect();
         for (number, queue) in each.iter().enumerate() {
@@ -518,7 +529,7 @@ mod tests {
     fn an_edge_that_never_reads_is_given_up() {
         let case = Case::new();
         case.end(case.begin("/a", CdnType::Fastly), 1_000);
-        // Nobody asks, nobody cares.
+        // No purge waits, so the connection is not overdue.
         case.in_flight.tick(100_000);
         assert!(!case.outlet.is_overdue());
         let (question, mut reports) = ask(1, 200);
@@ -526,7 +537,7 @@ mod tests {
         drop(question);
         assert_eq!(case.in_flight.tick(100_250), 0);
         assert!(case.outlet.is_overdue());
-        // Whoever serves it closes it for that.
+        // The overdue connection is then closed by its server.
         case.in_flight.let_go(&case.outlet, 100_300);
         assert_eq!(case.queue.closed.get(), Some(true));
         assert_eq!(told(&mut reports), "Found([(0, 0)]) Ends(100800) end");
@@ -659,7 +670,7 @@ mod tests {
         case.queue.take_all(0);
         assert_eq!(case.reports(ask(7, 0), 310), format!("Ends(810) {everything} end"));
         assert_eq!(case.reports(ask(7, 0), 811), "Found([]) end");
-        // What has arrived makes room.
+        // Arrived responses make room.
         numbers.drain(..).for_each(|number| case.end(number, 900));
         case.queue.take_all(0);
         assert_eq!(case.in_flight.begin(response("/x", CdnType::Fastly)), None);

@@ -1,9 +1,10 @@
-//! Who may be stored when, for every order of events in a small world: a response, a purge that covers it, and a CDN that keeps
-//! what it gets until it is purged. The guard and the register of what is on its way are the real ones.
+//! A model of what may be stored when, for every order of events in a small world: a response, a purge that
+//! covers it, and a CDN that keeps what it receives until it is purged. The guard and the register of responses
+//! in flight are the real ones.
 //!
-//! The CDN stores the response up to the margin after its last byte has left the send queue, which it does at once or when the
-//! CDN comes to read. The first call is made after the purge was accepted and the origin has settled; a follow-up, if the purge
-//! found one to be needed, when the response has arrived.
+//! The last byte of a response leaves the send queue at once or when the CDN reads. The CDN may store the
+//! response until the margin after that. The first call is made after the purge was accepted and the origin has
+//! settled. If the purge found that a follow-up is needed, this is made when the response has arrived.
 
 use super::outlet::testing::FakeQueue;
 use super::*;
@@ -12,9 +13,9 @@ use crate::rewrite::keys::{path_key, testing};
 use crate::rewrite::{CdnType, Guard, Purged};
 use tokio::sync::mpsc;
 
-/// Milliseconds of a step.
+/// The length of a step, in milliseconds.
 const STEP: i64 = 1_000;
-/// How long the last bytes are on the way, in steps.
+/// How long the last bytes are under way, in steps.
 const MARGIN: i64 = 2;
 
 /// One order of events, in steps.
@@ -22,27 +23,27 @@ const MARGIN: i64 = 2;
 struct Order {
     /// The request to the origin began.
     began: i64,
-    /// The response's head was decided upon.
+    /// The response's head was decided.
     decided: i64,
-    /// Its last byte was written.
+    /// The response's last byte was written.
     ended: i64,
     /// That byte left the send queue.
     left: i64,
-    /// The CDN stored it.
+    /// The CDN stored the response.
     stored: i64,
-    /// How long it had been in the origin's cache, in half steps; none where that is no cache.
+    /// How long the response had been in the origin's cache, in half steps; `None` if the origin is no cache.
     age: Option<i64>,
-    /// The purge was noted for the guard.
+    /// The purge was recorded in the guard.
     noted: i64,
-    /// The worker was asked what is on its way.
+    /// The worker was asked which responses are in flight.
     asked: i64,
-    /// For how long after that the origin might still give the old version.
+    /// For how many steps after `noted` the origin might still serve the old version.
     settle: i64,
-    /// When the CDN took the first call.
+    /// The CDN received the first call.
     called: i64,
 }
 
-/// What is left at the CDN.
+/// What remains at the CDN.
 #[derive(Debug, PartialEq, Eq)]
 enum Left {
     Nothing,
@@ -50,7 +51,7 @@ enum Left {
     ForLong,
 }
 
-/// What happens in an order, and whether the purge called twice.
+/// Plays one order. Returns what remains, and whether the purge called twice.
 fn play(order: Order) -> (Left, bool) {
     let ms = |step: i64| 1_000_000 + step * STEP;
     let (purged, in_flight) = (Purged::default(), InFlight::default());
@@ -77,11 +78,12 @@ fn play(order: Order) -> (Left, bool) {
     let mut question = Some(Question { site: 1, until_ms, jobs: jobs.into(), answers });
 
     let (mut guarded, mut number, mut found, mut arrived_ms) = (false, None, false, None);
-    // One more, for the worker's clock to come round.
+    // The range has one more step, in which the worker's clock ticks.
     for step in order.began.min(order.noted)..=order.left.max(order.asked) + 1 {
-        // At one moment: the guard first, then the response, then the question. Other orders are those of other moments.
+        // Within one step the guard comes first, then the response, then the question. Other steps cover the
+        // other orders.
         if step == order.noted {
-            // All of the site, since that costs no table for each of a hundred thousand worlds.
+            // The whole site is noted, because this needs no table for each of a hundred thousand worlds.
             purged.note_everything(until_ms);
         }
         if step == order.decided {
@@ -122,7 +124,7 @@ fn play(order: Order) -> (Left, bool) {
     (left, found)
 }
 
-/// Whether the origin may have made it before it had the new version.
+/// Returns whether the origin may have generated the response before it had the new version.
 fn may_be_old(order: Order) -> bool {
     2 * order.began - order.age.unwrap_or(0) <= 2 * (order.noted + order.settle)
 }
@@ -173,7 +175,7 @@ fn nothing_old_is_left_for_long() {
         guarded += usize::from(left == Left::ForAMoment);
         assert!(left != Left::ForLong || !may_be_old(order), "{order:?}");
     }
-    // The world has what it is about.
+    // The orders include enough of the interesting cases.
     assert!(count > 50_000 && followed > count / 20 && guarded > count / 20, "{count} {followed} {guarded}");
 }
 
@@ -187,7 +189,7 @@ fn what_is_not_on_its_way_causes_no_second_call() {
                 order.decided <= order.asked && order.asked <= arrived && left != Left::ForAMoment,
                 "{order:?}"
             );
-            // Made late enough to be new is new; `Age` is told in whole seconds.
+            // A response that was generated late enough is new. `Age` has whole seconds only.
             assert!(may_be_old(order) || order.age.is_some(), "{order:?}");
         }
     }

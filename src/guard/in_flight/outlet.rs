@@ -1,5 +1,6 @@
-//! Where the responses of one client's connection leave: which of them have ended there, and which of these have left its send
-//! queue. That a response was written says little: an edge that does not read leaves it with our kernel for as long as it likes.
+//! The outlet of one client's connection: which responses have ended on it, and which of these have left its
+//! send queue. A response that was written has not necessarily left: if an edge does not read, the bytes stay in
+//! our kernel for as long as the edge likes.
 
 use super::Response;
 use super::waiting::Waiting;
@@ -10,52 +11,52 @@ use std::fmt;
 use std::rc::Rc;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// The kernel counts what it remembers of time in ticks, the longest of which take 10 ms.
+/// The kernel keeps times in ticks, of which the longest take 10 ms.
 const KERNEL_TICK_MS: i64 = 10;
 
-/// What the kernel tells about the bytes that it was given for a client.
+/// The kernel's report on the bytes that it was given for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// So many of them have reached the client's kernel.
+    /// The number of bytes that have reached the client's kernel.
     pub acknowledged: u64,
-    /// Nothing was heard from that for so long, in milliseconds.
+    /// For how long nothing was heard from the client's kernel, in milliseconds.
     pub quiet_ms: i64,
-    /// No more of them will.
+    /// Whether no more bytes will reach it.
     pub over: bool,
 }
 
 /// The send queue of a connection.
 pub trait Queue: fmt::Debug {
-    /// Bytes that the kernel was given.
+    /// Returns the number of bytes that the kernel was given.
     fn given(&self) -> u64;
 
-    /// Asks the kernel, which takes a system call; none where it does not tell.
+    /// Asks the kernel, which takes a system call. Returns `None` if the kernel does not report it.
     fn ask(&self) -> Option<Sent>;
 
-    /// Nothing more will be given. What was is delivered.
+    /// Ends the sending: nothing more will be given, and what was given is still delivered.
     fn finish(&self);
 
-    /// Gives the connection back. What was not delivered still is, unless it is `aborted`: the client then sees that it does
-    /// not have all.
+    /// Gives the connection back. Undelivered bytes are still delivered, unless it is `aborted`: the client then
+    /// notices that the response is incomplete.
     fn close(&self, aborted: bool);
 }
 
 /// What has ended.
 #[derive(Debug)]
 pub(super) enum Left {
-    /// A response.
+    /// One tracked response.
     Known(Response),
-    /// One or several of which nothing else is known.
+    /// One or several responses that are not tracked.
     Unknown { margin_ms: i64, waiting: Waiting },
 }
 
 #[derive(Debug)]
 struct Ended {
     what: Left,
-    /// Its last byte is among so many of the connection.
+    /// The number of bytes given to the connection up to and including the last byte of the response.
     at: u64,
     ended_ms: i64,
-    /// When that byte had certainly left the queue.
+    /// A moment by which that byte had certainly left the queue.
     left_ms: Option<i64>,
 }
 
@@ -97,7 +98,7 @@ impl Ended {
     }
 }
 
-/// A connection as seen by the responses that leave through it.
+/// A connection from the view of the responses that leave through it.
 #[derive(Debug)]
 pub struct Outlet {
     queue: Rc<dyn Queue>,
@@ -109,31 +110,34 @@ pub struct Outlet {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Those that leave by it and have not ended.
+    /// The number of responses that leave by this connection and have not ended.
     open: usize,
-    /// Those that have, in this order; so those that have left come first.
+    /// The responses that have ended, in that order. So those that have left come first.
     ended: VecDeque<Ended>,
-    /// Since the kernel was asked.
+    /// The number of responses that have ended since the kernel was last asked.
     unseen: usize,
-    /// What it said, and since when it has said that.
+    /// The number of bytes that the kernel last reported as acknowledged, and since when it has reported this
+    /// number.
     acknowledged: (u64, i64),
     asked_ms: Option<i64>,
-    /// Nothing more will be delivered.
+    /// Whether nothing more will be delivered.
     is_over: bool,
-    /// The kernel tells nothing.
+    /// Whether the kernel reports nothing.
     is_blind: bool,
-    /// Somebody waits for one that has not left.
+    /// Whether a purge waits for a response that has not left.
     is_awaited: bool,
-    /// Nobody serves it any more since then; what it was given is still to be delivered.
+    /// Since when the connection is no longer served, while the bytes that it was given are still to be
+    /// delivered.
     let_go_ms: Option<i64>,
-    /// It is given back.
+    /// Whether the connection was given back.
     is_closed: bool,
-    /// Its number among those that are looked after.
+    /// The connection's index among the tracked ones.
     pub(super) place: Option<usize>,
 }
 
 impl State {
-    /// What has ended comes last, or is one with the last where neither is known. Whether there is one more to remember.
+    /// Adds an ended response. An untracked one is merged into the last entry if that is untracked as well.
+    /// Returns whether there is one more entry.
     fn add(&mut self, mut what: Left, at: u64, now_ms: i64) -> bool {
         if let Left::Unknown { margin_ms, waiting } = &mut what
             && let Some(last) = self.ended.back_mut()
@@ -151,22 +155,23 @@ impl State {
 }
 
 impl Outlet {
-    /// That of a connection whose client may take nothing for so long.
+    /// Creates the outlet of a connection whose client may take nothing for `patience_ms`.
     pub fn new(queue: Rc<dyn Queue>, patience_ms: i64) -> Rc<Self> {
         Rc::new(Self { queue, patience_ms, overdue: Cell::new(false), state: RefCell::default() })
     }
 
-    /// Whether somebody waits for what its client has not taken for longer than it may.
+    /// Returns whether a purge waits for bytes that the client has left untaken for longer than allowed.
     pub fn is_overdue(&self) -> bool {
         self.overdue.get()
     }
 
-    /// A response will leave by it.
+    /// Records that a response will leave by this connection.
     pub fn begin(&self) {
         self.state.borrow_mut().open += 1;
     }
 
-    /// It has ended: its last byte was given to the kernel, or none will be. Whether there is one more to remember.
+    /// Records the end of a response: its last byte was given to the kernel, or none will be. Returns whether
+    /// there is one more entry.
     pub(super) fn end(&self, what: Left, now_ms: i64) -> bool {
         let is_awaited = !what.waiting().is_empty();
         let at = self.queue.given();
@@ -176,19 +181,20 @@ impl Outlet {
             state.unseen += 1;
             (state.add(what, at, now_ms), state.is_closed)
         };
-        // Only then: who waits is worth a system call, and what is closed needs none.
+        // The kernel is asked only in these two cases: an awaited response is worth the system call, and a
+        // closed connection needs none.
         if is_awaited || is_closed {
             self.look(now_ms);
         }
         is_new
     }
 
-    /// Asks the kernel which of those that have ended have left.
+    /// Asks the kernel which of the ended responses have left.
     pub(super) fn look(&self, now_ms: i64) {
         let state = &mut *self.state.borrow_mut();
         let left = state.ended.partition_point(|ended| ended.left_ms.is_some());
         state.unseen = 0;
-        // Who does not tell once never will.
+        // A kernel that fails to report one time never will.
         let sent = if state.is_blind { None } else { self.queue.ask() };
         state.asked_ms = Some(now_ms);
         state.is_blind = sent.is_none();
@@ -200,13 +206,13 @@ impl Outlet {
         }
         for ended in state.ended.range_mut(left..) {
             match sent {
-                // The last word of the client's kernel was about this byte, or about a later one.
+                // The kernel last heard from the client's about this byte, or about a later one.
                 Some(sent) if sent.acknowledged >= ended.at => {
                     ended.leave(now_ms - (sent.quiet_ms - KERNEL_TICK_MS).max(0));
                 }
                 Some(sent) if sent.over => ended.leave(now_ms),
                 Some(_) => break,
-                // Nobody can tell, and nobody waits for ever.
+                // The kernel does not report it, and no purge waits for ever.
                 None if ended.ended_ms.saturating_add(self.patience_ms) <= now_ms => {
                     ended.leave(ended.ended_ms.saturating_add(self.patience_ms));
                 }
@@ -217,7 +223,8 @@ impl Outlet {
         state.is_awaited = rest.any(|ended| !ended.what.waiting().is_empty());
     }
 
-    /// The same for whoever asks at this moment, unless it was asked already or all have left.
+    /// Like [`Outlet::look`], for everybody who asks at this moment: skipped if the kernel was already asked, or
+    /// if all have left.
     pub(super) fn look_once(&self, now_ms: i64) {
         let needed = {
             let state = self.state.borrow();
@@ -228,13 +235,15 @@ impl Outlet {
         }
     }
 
-    /// Whether the kernel has to be asked now: somebody waits for its answer, or `often` have ended since it was.
+    /// Returns whether the kernel has to be asked now: a purge waits for its answer, or `often` responses have
+    /// ended since the last time.
     pub(super) fn wants_look(&self, often: usize) -> bool {
         let state = self.state.borrow();
         state.is_awaited || state.let_go_ms.is_some() || state.unseen >= often
     }
 
-    /// Gives up what its client has not taken for too long. Whether that was a connection that nobody serves.
+    /// Gives up bytes that the client has left untaken for too long. Returns whether the connection was no
+    /// longer served.
     pub(super) fn give_up(&self, now_ms: i64) -> bool {
         let is_late = {
             let state = self.state.borrow();
@@ -250,7 +259,7 @@ impl Outlet {
         if !is_late {
             return false;
         }
-        // Whoever serves it will close it for that.
+        // If the connection is still served, its server closes it for that.
         self.overdue.set(true);
         let is_let_go = self.state.borrow().let_go_ms.is_some();
         if is_let_go {
@@ -259,8 +268,9 @@ impl Outlet {
         is_let_go
     }
 
-    /// Whoever served it does not any more. It is given back, unless its kernel still holds what counts: that is then waited
-    /// for, where there is `room` for one more of those, or aborted. Whether it is waited for.
+    /// Ends the service of the connection, which is given back unless its kernel still holds bytes of tracked
+    /// responses. Those are then waited for if there is `room` for one more such connection, or else aborted.
+    /// Returns whether the connection is waited for.
     pub(super) fn let_go(&self, room: bool, now_ms: i64) -> bool {
         let counts = {
             let state = self.state.borrow();
@@ -284,20 +294,20 @@ impl Outlet {
         true
     }
 
-    /// Gives back a connection that was let go, if all is delivered.
+    /// Gives back a connection that was let go, if everything is delivered.
     pub(super) fn close_if_delivered(&self, now_ms: i64) {
         if self.is_let_go() && self.is_delivered() {
             self.close(false, now_ms);
         }
     }
 
-    /// All that will be, as far as it could be told when the kernel was asked.
+    /// Returns whether everything that can be delivered is, as far as the kernel's last report shows.
     fn is_delivered(&self) -> bool {
         let state = self.state.borrow();
         state.is_over || state.is_blind || state.acknowledged.0 >= self.queue.given()
     }
 
-    /// Gives it back.
+    /// Gives the connection back.
     pub(super) fn close(&self, aborted: bool, now_ms: i64) {
         self.queue.close(aborted);
         let is_empty = {
@@ -310,12 +320,13 @@ impl Outlet {
         }
     }
 
-    /// Whether it only waits for its client to take the rest.
+    /// Returns whether the connection only waits for its client to take the rest.
     pub(super) fn is_let_go(&self) -> bool {
         self.state.borrow().let_go_ms.is_some()
     }
 
-    /// Forgets what has arrived; how much that was. Where margins differ, some of it is forgotten a little later.
+    /// Forgets responses that have arrived, and returns their number. If margins differ, some are forgotten a
+    /// little later.
     pub(super) fn forget(&self, now_ms: i64) -> usize {
         let ended = &mut self.state.borrow_mut().ended;
         let before = ended.len();
@@ -325,24 +336,24 @@ impl Outlet {
         before - ended.len()
     }
 
-    /// Whether there is nothing to look after.
+    /// Returns whether there is nothing to track.
     pub(super) fn is_idle(&self) -> bool {
         let state = self.state.borrow();
         state.ended.is_empty() && state.let_go_ms.is_none()
     }
 
-    /// Its number among those that are looked after.
+    /// Returns the connection's index among the tracked ones.
     pub(super) fn place(&self) -> Option<usize> {
         self.state.borrow().place
     }
 
-    /// It gets another one.
+    /// Sets the connection's index among the tracked ones.
     pub(super) fn put(&self, place: Option<usize>) {
         self.state.borrow_mut().place = place;
     }
 
-    /// Of those that have ended and may not have arrived: whoever asks waits for those that `is_meant`, where none stands for
-    /// any response.
+    /// Subscribes `answers` to the ended responses that may not have arrived and that `is_meant`. There, `None`
+    /// stands for any response.
     pub(super) fn await_each(
         &self,
         answers: &UnboundedSender<Report>,
@@ -369,7 +380,7 @@ impl Outlet {
     }
 }
 
-/// A kernel that says what a test tells it to.
+/// A kernel whose reports a test sets.
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
@@ -380,7 +391,7 @@ pub(crate) mod testing {
         pub(crate) sent: Cell<Option<Sent>>,
         pub(crate) asked: Cell<usize>,
         pub(crate) finished: Cell<bool>,
-        /// Whether it was closed, and then whether it was aborted.
+        /// Whether the connection was closed, and if so, whether it was aborted.
         pub(crate) closed: Cell<Option<bool>>,
     }
 
@@ -402,12 +413,12 @@ pub(crate) mod testing {
             Outlet::new(Rc::clone(self) as Rc<dyn Queue>, patience_ms)
         }
 
-        /// The kernel gets so many bytes more.
+        /// Gives the kernel this number of further bytes.
         pub(crate) fn give(&self, bytes: u64) {
             self.given.set(self.given.get() + bytes);
         }
 
-        /// The client's kernel has taken all, so long ago.
+        /// Sets the report: the client's kernel has taken everything, this long ago.
         pub(crate) fn take_all(&self, quiet_ms: i64) {
             self.sent.set(Some(Sent { acknowledged: self.given.get(), quiet_ms, over: false }));
         }

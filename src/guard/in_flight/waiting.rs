@@ -1,9 +1,10 @@
-//! Who waits for the arrival of a response.
+//! The purges that wait for the arrival of a response.
 
 use crate::guard::Report;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Those who are told when a response has arrived. Nearly always there are none, which is then all that is carried along.
+/// The channels to notify when a response has arrived. Nearly always there are none, so that only an empty
+/// option is moved along.
 #[derive(Clone, Debug, Default)]
 #[expect(
     clippy::box_collection,
@@ -12,12 +13,12 @@ use tokio::sync::mpsc::UnboundedSender;
 pub struct Waiting(Option<Box<Vec<UnboundedSender<Report>>>>);
 
 impl Waiting {
-    /// One more waits.
+    /// Adds one channel.
     pub(super) fn add(&mut self, answers: UnboundedSender<Report>) {
         self.0.get_or_insert_default().push(answers);
     }
 
-    /// So do these.
+    /// Adds the channels of `others`.
     pub(super) fn join(&mut self, others: Self) {
         match (&mut self.0, others.0) {
             (Some(these), Some(others)) => these.extend(*others),
@@ -25,15 +26,15 @@ impl Waiting {
         }
     }
 
-    /// Whether nobody does.
+    /// Returns whether no purge waits.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Tells them when it has arrived. Then they do not wait any more.
+    /// Reports the moment of arrival to all channels, and removes them.
     pub(super) fn tell(&mut self, arrived_ms: i64) {
         for answers in self.0.take().into_iter().flat_map(|all| *all) {
-            // Nobody listens any more where the purge was not accepted after all.
+            // The channel is closed if the purge was not accepted after all.
             drop(answers.send(Report::Ends(arrived_ms)));
         }
     }

@@ -1,4 +1,4 @@
-//! What one claim takes, what it absorbs, and what becomes of that.
+//! The sends that one claim takes, those that it absorbs, and how these end.
 
 use super::*;
 use crate::purge::Room;
@@ -14,7 +14,7 @@ fn tags(id: &str, values: &[&str]) -> NewPurge {
     named(id, &values.iter().map(|value| (ItemKind::Tag, *value, true)).collect::<Vec<_>>())
 }
 
-/// Purges all of the site.
+/// A purge of the whole site.
 fn everything(id: &str, hard: bool) -> NewPurge {
     let mut purge = named(id, &[(ItemKind::Tag, "site", hard)]);
     purge.jobs[0].everything = true;
@@ -128,7 +128,7 @@ pub(super) async fn the_purge_of_a_site_absorbs_what_is_due_and_no_harder(store:
     enqueue(&*store, &[everything("site", false)]).await;
     let claimed = claim_site(&*store, false).await;
     assert_eq!((values(&claimed), claimed.absorbed), (vec!["site"], 1));
-    // It came later, so it is not covered.
+    // This purge came later, so it is not covered.
     enqueue(&*store, &[named("new", &[(ItemKind::Tag, "e", false)])]).await;
     let left = [(Lane::Small, ItemKind::Tag, true, 2), (Lane::Small, ItemKind::Tag, false, 1)];
     assert_eq!(groups(&*store, 9).await, left);
@@ -164,7 +164,7 @@ pub(super) async fn what_was_absorbed_stands_again_unless_it_was_purged(store: S
 pub(super) async fn a_late_answer_does_not_end_what_was_absorbed_since(store: Shared) {
     enqueue(&*store, &[tags("old", &["a"]), everything("site", true)]).await;
     let first = claim_site(&*store, true).await;
-    // Its lease runs out, and something new is absorbed by the second try.
+    // The lease runs out, and the second attempt absorbs a new purge.
     enqueue(&*store, &[tags("new", &["b"])]).await;
     let claim = Claim { site: true, ..call("fastly", LEASE, LEASE + 9, 9) };
     let second = store.claim(claim).await.unwrap();
@@ -250,7 +250,7 @@ pub(super) async fn kept_calls_are_made_again_as_they_were(store: Shared) {
     assert_eq!(values(&first), ["a", "b", "b"]);
     settle_all(&*store, &first.sends, SendOutcome::RetryAt(START)).await;
     enqueue(&*store, &[tags("p3", &["a", "c"])]).await;
-    // Not while there is no room for all of it; what else is due does not wait.
+    // The call is not repeated while there is no room for all of it, but other due sends do not wait.
     let narrow = |call: &mut Claim| {
         keep(call);
         call.room.total = 1;
@@ -259,7 +259,7 @@ pub(super) async fn kept_calls_are_made_again_as_they_were(store: Shared) {
     let again = claim_call(&*store, keep).await;
     let ids = |claimed: &Claimed| claimed.sends.iter().map(|send| send.id).collect::<Vec<_>>();
     assert_eq!(ids(&again), ids(&first));
-    // Not even a restart changes it.
+    // Not even a restart changes the call.
     store.take_over(START.into(), i64::MAX).await.unwrap();
     let mut rest = [claim_call(&*store, keep).await, claim_call(&*store, keep).await];
     rest.sort_by_key(|claimed| std::cmp::Reverse(claimed.sends.len()));

@@ -1,4 +1,4 @@
-//! A run's steady clock begins at the machine's time, wherever that is.
+//! Rules for clocks: a run's steady clock begins at the machine's time, wherever that is.
 
 use super::*;
 use crate::store::FollowUps;
@@ -6,7 +6,7 @@ use crate::store::FollowUps;
 const HOUR: i64 = 3_600_000;
 const FURTHEST: i64 = 60_000;
 
-/// Something that was tried, and is tried again in 30 seconds.
+/// A purge that was tried, and is tried again in 30 seconds.
 async fn retrying(store: &dyn Store) {
     store.enqueue(purge("p1", vec![job("fastly", 1)])).await.unwrap();
     let sends = claim(store, "fastly", START).await;
@@ -48,12 +48,12 @@ pub(super) async fn a_clock_that_was_set_forward_between_two_runs_ages_nothing(s
     store.probe((START + 10_000).into()).await.unwrap();
     let now_ms = START + 1_000 * HOUR;
     store.take_over(now_ms.into(), now_ms + FURTHEST).await.unwrap();
-    // It is late by as much, for all that can be known, but it is not given up for that.
+    // As far as is known, the purge is late by as much, but it is not given up for that.
     assert_eq!(status(&*store, "fastly").await.oldest_due_ms, Some(START));
     assert_eq!(since(&*store, now_ms).await, now_ms - 10_000);
 }
 
-/// The machine's own clock tells how long the former run is ago, whatever somebody has set the other one to.
+/// The machine's own uptime reveals how long ago the former run was, whatever the other clock was set to.
 pub(super) async fn a_restart_within_the_machines_run_moves_nothing(store: Shared) {
     let now = |steady_ms: i64, up_ms: i64| Now { steady_ms, boot: Some(Boot { id: "b1".into(), up_ms }) };
     store
@@ -65,7 +65,7 @@ pub(super) async fn a_restart_within_the_machines_run_moves_nothing(store: Share
     retrying(&*store).await;
     store.probe(now(START + 10_000, 500_000)).await.unwrap();
     for set_by in [-HOUR, 1_000 * HOUR, 0] {
-        // Two seconds later, by the machine; and once more, as the workers do.
+        // Two seconds have passed by the machine's uptime. The workers may take over a second time.
         let then_ms = START + 12_000 + set_by;
         for _ in 0..2 {
             store.take_over(now(then_ms, 502_000), then_ms + FURTHEST).await.unwrap();
@@ -75,12 +75,13 @@ pub(super) async fn a_restart_within_the_machines_run_moves_nothing(store: Share
         let since: Vec<_> =
             store.recent(9).await.unwrap().iter().map(|purge| purge.since_ms - then_ms).collect();
         assert_eq!(since, [-12_000, -17_000], "newest first");
-        // Back to where it was, for the next setting.
+        // The clock is set back for the next round.
         store.take_over(now(START + 10_000, 500_000), i64::MAX).await.unwrap();
     }
 }
 
-/// What ended counts as accepted now where nobody knows how long it is ago: an origin that is a cache may have older copies.
+/// A purge that has ended counts as accepted now if the time since is unknown: an origin that is a cache may
+/// have older copies.
 pub(super) async fn what_ended_in_another_run_of_the_machine_counts_as_new(store: Shared) {
     let now = |id: &str, up_ms| Now { steady_ms: START + HOUR, boot: Some(Boot { id: id.into(), up_ms }) };
     store.enqueue(purge("p1", vec![job("fastly", 1)])).await.unwrap();
@@ -104,7 +105,7 @@ pub(super) async fn copies_without_tags_live_as_long_whatever_the_clock_says(sto
 }
 
 pub(super) async fn nothing_is_due_later_than_any_wait(store: Shared) {
-    // Of a run that had not probed yet.
+    // The former run had not probed yet.
     retrying(&*store).await;
     let now_ms = START - HOUR;
     store.take_over(now_ms.into(), now_ms + FURTHEST).await.unwrap();

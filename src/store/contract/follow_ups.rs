@@ -1,9 +1,10 @@
-//! Follow-up purges: committed with their purge, due when what was on its way has arrived.
+//! Rules for follow-up purges, which are committed with their purge and due when responses in flight have
+//! arrived.
 
 use super::*;
 use crate::store::{FollowUps, Verification, WAITING_MS};
 
-/// A purge of three items at fastly and one at varnish, of which these are to be followed up.
+/// A purge of three items at fastly and one at varnish, with follow-ups for these items.
 fn purge_with(items: &[(usize, u32)]) -> NewPurge {
     let follow_ups = FollowUps { items: items.to_vec(), margin_ms: 500 };
     NewPurge { follow_ups, ..purge("p1", vec![job("fastly", 3), job("varnish", 1)]) }
@@ -43,7 +44,7 @@ pub(super) async fn a_follow_up_holds_up_its_job_until_it_is_sent(store: Shared)
 pub(super) async fn a_follow_up_that_is_due_goes_along(store: Shared) {
     store.enqueue(purge_with(&[(0, 0), (0, 2), (1, 0)])).await.unwrap();
     assert_eq!(store.arrived("p1".into(), START).await.unwrap(), 3);
-    // Each item once, for both of its sends.
+    // Each item takes room one time for both of its sends.
     let claimed = store.claim(call("fastly", START, LEASE, 3)).await.unwrap().sends;
     assert_eq!(claimed.len(), 5);
     assert_eq!(settle_all(&*store, &claimed, SendOutcome::Done).await.len(), 1);
@@ -123,7 +124,7 @@ pub(super) async fn what_stays_stale_is_purged_again(store: Shared) {
         let job = view(&*store, "p1").await.jobs.remove(0);
         (job.state, job.verification, job.verified_ms)
     };
-    // It is not done yet, so there is nothing to see.
+    // The job is not done yet, so there is nothing to verify.
     assert_eq!(look(Verification::Stale, Some(START)).await, (State::Pending, None, None));
     settle_all(&*store, &claim(&*store, "fastly", START).await, SendOutcome::Done).await;
 

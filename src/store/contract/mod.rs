@@ -1,4 +1,4 @@
-//! What any store must do. Each rule runs against every store that we have: `contract!` at the end lists both.
+//! The rules that any store must obey. Each rule runs against both stores, in `contract!` at the end.
 
 mod claims;
 mod clock;
@@ -24,7 +24,7 @@ use wider::*;
 type Shared = Arc<dyn Store>;
 
 const DAY: i64 = 24 * 60 * 60 * 1_000;
-/// Where the tests' clock starts.
+/// The start of the tests' clock.
 const START: i64 = 1_700_000_000_000;
 const LEASE: i64 = START + 120_000;
 
@@ -111,7 +111,7 @@ async fn claim(store: &dyn Store, cdn: &str, now_ms: i64) -> Vec<ClaimedSend> {
     claim_until(store, cdn, now_ms, now_ms + 120_000, 10_000).await
 }
 
-/// When something is due next, or was.
+/// Returns when a send is due next, or has been due since.
 async fn next_due(store: &dyn Store, cdn: &str) -> Option<i64> {
     let due = store.due(key(cdn), START, 10).await.unwrap();
     due.groups.iter().map(|group| group.oldest_ms).chain(due.next_ms).min()
@@ -129,7 +129,7 @@ async fn status(store: &dyn Store, cdn: &str) -> QueueStatus {
     store.status().await.unwrap().into_iter().find(|status| status.key == key(cdn)).unwrap()
 }
 
-/// A whole sweep; how many purges went.
+/// Makes a whole sweep. Returns the number of purges removed.
 pub(super) async fn sweep(store: &dyn Store, ended_before_ms: i64, now_ms: i64) -> u64 {
     let mut purges = 0;
     loop {
@@ -250,7 +250,7 @@ async fn an_expired_lease_can_be_taken_over_and_fences_the_former_owner(store: S
     assert_eq!(view(&*store, "p1").await.state, State::Sending);
     assert_eq!(settle_all(&*store, &second, SendOutcome::Done).await.len(), 1);
     assert_eq!(view(&*store, "p1").await.state, State::Done);
-    // What has ended stays ended.
+    // A send that has ended stays ended.
     assert_eq!(settle_all(&*store, &second, SendOutcome::Failed).await, []);
     assert_eq!(view(&*store, "p1").await.state, State::Done);
 }
@@ -465,7 +465,7 @@ async fn lists_are_newest_first_and_filtered(store: Shared) {
 }
 
 async fn lists_filter_by_every_state(store: Shared) {
-    // In the order in which they are claimed: the site's CDN "fastly" gets what "www" sends.
+    // The purges are enqueued in the order in which they are claimed.
     for id in ["a-done", "b-failed", "c-retrying", "d-sending"] {
         store.enqueue(purge(id, vec![job("fastly", 1)])).await.unwrap();
         let sends = claim(&*store, "fastly", START).await;
@@ -534,7 +534,7 @@ async fn leases_of_a_former_run_are_released(store: Shared) {
     let sends = claim(&*store, "fastly", START).await;
     settle_all(&*store, &sends[..1], SendOutcome::RetryAt(LEASE)).await;
     assert_eq!(store.take_over(START.into(), i64::MAX).await.unwrap().leases, 1);
-    // The one that was told to wait still waits.
+    // The send with a retry time still waits.
     let again = claim(&*store, "fastly", START).await;
     assert_eq!(again.iter().map(|send| (send.id, send.attempt)).collect::<Vec<_>>(), [(sends[1].id, 2)]);
     assert_eq!(settle_all(&*store, &sends[1..], SendOutcome::Done).await, []);
@@ -556,7 +556,7 @@ async fn a_sweep_removes_what_ended_long_ago(store: Shared) {
     assert_eq!(sweep(&*store, START, START).await, 0);
     assert_eq!(sweep(&*store, START + 1, START + 1).await, 1);
     assert_eq!(ids(&*store, all()).await, ["open", "keyed", "failed"]);
-    // A day later nobody may repeat the request with the key any more.
+    // A day later, the request can no longer be repeated with the key.
     assert_eq!(sweep(&*store, START + 1, START + DAY).await, 1);
     store.acknowledge("failed".into()).await.unwrap();
     assert_eq!(sweep(&*store, START + 1, START + DAY).await, 1);
@@ -572,7 +572,7 @@ async fn many_callers_at_once_are_all_served(store: Shared) {
         callers.spawn(async move {
             let id = format!("p{n:03}");
             store.enqueue(purge(&id, vec![job("fastly", 2)])).await.unwrap();
-            // Its own answer is committed, so its own read sees it.
+            // The caller's own answer is committed, so its own read sees the purge.
             assert!(store.get(id).await.unwrap().is_some());
         });
     }

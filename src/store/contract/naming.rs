@@ -1,4 +1,4 @@
-//! Whose a queue is, whatever it is called.
+//! Rules for the owners of queues, whatever the queues are called.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn planned(id: &str, cdn: &str, service: &str) -> NewPurge {
     purge(id, vec![JobPlan { identity: identity(service), ..job(cdn, 1) }])
 }
 
-/// The configuration has these CDNs.
+/// Configures these CDNs.
 async fn configure(store: &dyn Store, cdns: &[(&str, &str)]) -> Vec<String> {
     let names = cdns.iter().map(|(cdn, service)| (key(cdn), identity(service))).collect();
     let moved = store.name_queues(names).await.unwrap();
@@ -22,7 +22,7 @@ async fn configure(store: &dyn Store, cdns: &[(&str, &str)]) -> Vec<String> {
     moved.iter().map(told).collect()
 }
 
-/// How many sends a worker of this service may have under this name.
+/// Returns the number of sends that a worker of this service may claim under this name.
 async fn claimed(store: &dyn Store, cdn: &str, service: &str) -> usize {
     let claim = Claim { identity: identity(service), ..Claim::of(key(cdn), START, LEASE, 9) };
     store.claim(claim).await.unwrap().sends.len()
@@ -44,7 +44,8 @@ pub(super) async fn what_nobody_has_is_an_orphan(store: Shared) {
     store.enqueue(planned("p1", "fastly", "S1")).await.unwrap();
     assert_eq!(configure(&*store, &[("fastly", "S2")]).await, ["fastly -> fastly:S1: 1 (orphaned)"]);
     assert!(configure(&*store, &[("fastly", "S2")]).await.is_empty(), "told once");
-    // Planned before, accepted afterwards; and the one that has the name now has its own queue.
+    // This purge was planned before the change and accepted after it. The CDN that has the name now has its own
+    // queue.
     store.enqueue(planned("p2", "fastly", "S1")).await.unwrap();
     store.enqueue(planned("p3", "fastly", "S2")).await.unwrap();
     assert_eq!(claimed(&*store, "fastly", "S2").await, 1);
@@ -57,7 +58,7 @@ pub(super) async fn what_nobody_has_is_an_orphan(store: Shared) {
 }
 
 pub(super) async fn queues_of_one_service_become_one(store: Shared) {
-    // Both were planned before the store was told any name.
+    // Both purges were planned before the store received any names.
     store.enqueue(planned("p1", "fastly", "S1")).await.unwrap();
     store.enqueue(planned("p2", "fastly", "S2")).await.unwrap();
     let nodes = |nodes: &[&str]| Identity::new(CdnType::Varnish, nodes.iter().map(|node| (*node).to_owned()));
@@ -77,7 +78,7 @@ pub(super) async fn queues_of_one_service_become_one(store: Shared) {
 }
 
 pub(super) async fn what_was_known_by_its_name_keeps_it(store: Shared) {
-    // As older versions wrote it.
+    // Older versions wrote purges like this.
     store.enqueue(purge("p1", vec![job("fastly", 1), job("gone", 1)])).await.unwrap();
     assert!(configure(&*store, &[("fastly", "S1")]).await.is_empty());
     assert_eq!(status(&*store, "fastly").await.identity, identity("S1"));

@@ -1,4 +1,4 @@
-//! What a person decides about a purge.
+//! Rules for a person's decisions about a purge.
 
 use super::*;
 
@@ -9,7 +9,7 @@ async fn cancel(store: &dyn Store, id: &str) -> Vec<(String, State, Option<State
     ended.into_iter().map(|job| (job.key.cdn, job.state, job.purge_ended)).collect()
 }
 
-/// Jobs under way, items pending, failures.
+/// Returns the numbers of jobs under way, pending items and failures.
 async fn counts(store: &dyn Store, cdn: &str) -> (u64, u64, u64) {
     let status = status(store, cdn).await;
     (status.jobs, status.pending, status.failed)
@@ -38,7 +38,7 @@ pub(super) async fn a_retry_makes_failed_items_due_again(store: Shared) {
     settle_all(&*store, &again[1..], SendOutcome::Failed).await;
     assert_eq!(counts(&*store, "fastly").await, (0, 0, 1), "what fails again is loud again");
 
-    // An acknowledged failure can be tried again, too; and a purge that had ended is under way.
+    // An acknowledged failure can be retried, too, and a purge that had ended is under way again.
     settle_all(&*store, &claim(&*store, "varnish", START).await, SendOutcome::Done).await;
     assert_eq!(view(&*store, "p1").await.state, State::Failed);
     store.acknowledge("p1".into()).await.unwrap();

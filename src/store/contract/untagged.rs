@@ -1,4 +1,4 @@
-//! Copies without our tags.
+//! Rules for copies without our tags.
 
 use super::*;
 
@@ -15,7 +15,7 @@ pub(super) async fn copies_without_tags_are_remembered(store: Shared) {
     store.note_untagged(vec![]).await.unwrap();
     assert_eq!(store.untagged().await.unwrap(), [other.clone(), fastly.clone(), varnish]);
 
-    // The later moment and the longer lifetime stay, whatever comes after them.
+    // The later moment and the longer lifetime stay, whatever follows.
     let both =
         vec![copies("www", CdnType::Fastly, START + 8, 700), copies("www", CdnType::Varnish, START + 8, 60)];
     store.note_untagged(both).await.unwrap();
@@ -26,12 +26,12 @@ pub(super) async fn copies_without_tags_are_remembered(store: Shared) {
     ];
     assert_eq!(store.untagged().await.unwrap(), expected);
 
-    // Unless the clock was wrong.
+    // An exception is a moment that was written while the clock was wrong.
     store.note_untagged(vec![copies("www", CdnType::Varnish, START + 3 * 365 * DAY, 120)]).await.unwrap();
     store.note_untagged(vec![copies("www", CdnType::Varnish, START, 120)]).await.unwrap();
     assert_eq!(store.untagged().await.unwrap()[2], copies("www", CdnType::Varnish, START, 120));
 
-    // Or unless they were purged.
+    // Another exception is copies that were purged.
     let gone =
         |until_ms| vec![copies("www", CdnType::Varnish, until_ms, 7), copies("www", CdnType::Akamai, 1, 7)];
     store.forget_untagged(gone(START + 1)).await.unwrap();

@@ -1,4 +1,4 @@
-//! What is widened, what is under way at the CDN, and what accounts are told.
+//! Rules for widening, for works under way at the CDN, and for the buckets of accounts.
 
 use super::*;
 
@@ -57,7 +57,7 @@ pub(super) async fn a_refused_item_is_widened_once_for_its_job(store: Shared) {
     let claimed = claim_site(&*store, START).await;
     settle_all(&*store, &claimed.sends, SendOutcome::Failed).await;
     assert_eq!((status(&*store, "fastly").await.failed, view(&*store, "p1").await.state), (1, State::Failed));
-    // A retry is one of what failed.
+    // A retry is a retry of the failed items.
     store.retry("p1".into(), START).await.unwrap();
     let claimed = claim_site(&*store, START).await;
     assert_eq!(claimed.sends.len(), 1);
@@ -65,7 +65,8 @@ pub(super) async fn a_refused_item_is_widened_once_for_its_job(store: Shared) {
     assert_eq!((status(&*store, "fastly").await.pending, view(&*store, "p1").await.state), (0, State::Done));
 }
 
-/// A URL in place of a refused one is one among others: it absorbs nothing, and each refused item gets its own.
+/// A URL in place of a refused item is an item like any other: it absorbs nothing, and each refused item gets
+/// its own.
 pub(super) async fn a_refused_item_can_be_widened_to_less_than_the_site(store: Shared) {
     store.enqueue(purge("p1", vec![job("fastly", 3)])).await.unwrap();
     let sends = claim(&*store, "fastly", START).await;
@@ -105,7 +106,7 @@ pub(super) async fn a_repeat_that_is_refused_widens_nothing(store: Shared) {
     assert_eq!(status(&*store, "fastly").await.pending, 0);
 }
 
-/// Settles all as accepted, as work of this name.
+/// Settles all sends as accepted, with a work of this name.
 async fn accept(store: &dyn Store, sends: &[ClaimedSend], name: &str) -> i64 {
     let sends: Vec<_> = sends.iter().map(|send| (send.id, send.attempt, SendOutcome::Done)).collect();
     let work = NewWork { name: name.into(), items: sends.len() as u64, wildcards: 1 };
@@ -151,7 +152,7 @@ pub(super) async fn work_of_which_nobody_hears_completes_nothing(store: Shared) 
     let work = accept(&*store, &claim(&*store, "fastly", START).await, "I1").await;
     store.complete(work, None).await.unwrap();
     assert_eq!(completed(&*store, "p1").await, None);
-    // A repeat is work, but the job does not wait for it.
+    // A repeat is a work, but the job does not wait for it.
     let work = accept(&*store, &claim(&*store, "fastly", START + 1).await, "I2").await;
     store.complete(work, Some(START + 9)).await.unwrap();
     assert_eq!(completed(&*store, "p1").await, None);

@@ -1,4 +1,4 @@
-//! The store as it would be if nothing could go wrong: plain collections, searched from end to end.
+//! The reference store, which cannot fail: plain collections, searched from end to end.
 
 use crate::cdn::{Item, ItemKind};
 use crate::purge::{Cover, Filling, Fit, JobPlan, SendReason, State, scheduling_kind};
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const HOLD_UP: [SendReason; 3] = [SendReason::First, SendReason::Retry, SendReason::FollowUp];
 
-/// What was not planned is all of the site, unless it is one of these.
+/// Returns whether an unplanned item covers the whole site, which URLs and prefixes do not.
 fn is_site(item: &Item) -> bool {
     !matches!(item.kind, ItemKind::Url | ItemKind::Prefix)
 }
@@ -45,7 +45,7 @@ struct Job {
     plan: JobPlan,
     lane: Lane,
     due_ms: i64,
-    /// What was planned, and what it was widened to; whether it failed.
+    /// The planned items and the broader ones that were added, each with whether it failed.
     items: Vec<(Item, bool)>,
     fallback: Vec<String>,
     outcome: Option<State>,
@@ -61,15 +61,15 @@ struct Purge {
     since_ms: i64,
     outcome: Option<State>,
     finished_ms: Option<i64>,
-    /// It was removed; its number is not given out again.
+    /// Whether the purge was removed. Its index is not reused.
     swept: bool,
 }
 
-/// What a purge looks like from outside: id, state, when it ended, and its jobs.
+/// The visible state of a purge: id, state, when it ended, and its jobs.
 pub(super) type Seen = (String, State, Option<i64>, Vec<SeenJob>);
 
-/// What a job looks like: state, fallbacks, accepted, completed, next attempt, whether it is a failure that stands, and the
-/// number of its attempts.
+/// The visible state of a job: state, fallbacks, accepted, completed, next attempt, whether it is an
+/// unacknowledged failure, and the number of attempts.
 pub(super) type SeenJob = (State, Vec<String>, Option<i64>, Option<i64>, Option<i64>, bool, usize);
 
 #[derive(Default)]
@@ -81,11 +81,11 @@ pub(super) struct Memory {
     paused: BTreeSet<String>,
     works: BTreeMap<i64, (String, Work, Vec<usize>)>,
     last_work: i64,
-    /// Until when copies without tags live, and the longest lifetime, by type of CDN.
+    /// Until when copies without tags live, and their longest lifetime, by CDN type.
     untagged: BTreeMap<CdnType, (i64, i64)>,
-    /// When it was probed.
+    /// The last probe.
     pub(super) heartbeat: Option<Now>,
-    /// Idempotency keys: hash, when, and which purge.
+    /// The idempotency keys: hash, time and purge.
     keys: BTreeMap<String, (String, i64, usize)>,
 }
 
@@ -160,12 +160,13 @@ impl Memory {
         self.untagged.iter().map(row).collect()
     }
 
-    /// The purge of this id, if it is still there.
+    /// Returns the purge of this id, unless it was removed.
     fn find(&self, id: &str) -> Option<usize> {
         self.purges.iter().position(|purge| purge.id == id && !purge.swept)
     }
 
-    /// Removes everything of purges that ended before, but for failures that stand and what a living key names.
+    /// Removes purges that ended before, except those with unacknowledged failures and those that a valid key
+    /// names.
     pub(super) fn sweep(&mut self, ended_before_ms: i64, now_ms: i64) -> u64 {
         self.keys.retain(|_, (_, since_ms, _)| now_ms - *since_ms < DAY_MS);
         let mut swept = 0;
@@ -181,7 +182,7 @@ impl Memory {
             }
             purge.swept = true;
             swept += 1;
-            // What is left of it are repeats.
+            // Only repeats are left of a purge that has ended.
             self.sends.retain(|_, send| self.jobs[send.job].purge != index);
         }
         swept
@@ -208,7 +209,7 @@ impl Memory {
         self.sends.insert(self.last_send, send);
     }
 
-    /// Ids of what is due, in the order in which it goes out.
+    /// Returns the ids of due sends, in the order in which they go out.
     fn line(&self, cdn: &str, now_ms: i64, wanted: impl Fn(&Send) -> bool) -> Vec<i64> {
         let due =
             self.sends.iter().filter(|(_, send)| send.cdn == cdn && send.due_ms <= now_ms && wanted(send));
@@ -380,10 +381,10 @@ impl Memory {
         covered
     }
 
-    /// The ids of the purges of the jobs that ended, how many jobs were widened, and the number of the work.
+    /// Returns the ids of the purges whose jobs ended, the number of jobs widened, and the id of the work.
     pub(super) fn settle(&mut self, settlement: &Settlement) -> (Vec<String>, u64, Option<i64>) {
         let now_ms = settlement.now_ms;
-        // Job, whether something of it ended, and whether that is work of it.
+        // For each job: whether a send of it ended, and whether the new work includes it.
         let mut touched: BTreeMap<usize, (bool, bool)> = BTreeMap::new();
         let mut widened = 0;
         let mut found = None;
@@ -666,7 +667,8 @@ impl Memory {
         cancelled
     }
 
-    /// Jobs under way, items pending, since when, failures that stand, and whether it is paused.
+    /// Returns the number of jobs under way, the number of pending items, the oldest due time, the number of
+    /// unacknowledged failures, and whether the CDN is paused.
     pub(super) fn status(&self, cdn: &str) -> (u64, u64, Option<i64>, u64, bool) {
         let jobs = || self.jobs.iter().filter(|job| job.plan.cdn == cdn);
         let under_way = || jobs().filter(|job| job.outcome.is_none());

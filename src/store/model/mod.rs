@@ -1,5 +1,6 @@
-//! A property test of the store: whatever happens in whatever order, it does what [`memory`] does, over crashes that leave
-//! its files as they are at that moment. Quick by default; `ORIGIN_SHIM_LONG=1 cargo test store::model` runs 10,000 cases.
+//! A property test of the store: after any sequence of operations it is in the same state as [`memory`], even
+//! after crashes that leave its files as they are at that moment. Quick by default; `ORIGIN_SHIM_LONG=1 cargo
+//! test store::model` runs 10,000 cases.
 
 mod memory;
 
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 
 const START: i64 = 1_700_000_000_000;
 const DAY: i64 = 24 * 60 * 60 * 1_000;
-/// The longest wait.
+/// The longest wait, in milliseconds.
 const FURTHEST: i64 = 4_000;
 const FILE: &str = "store.db";
 const CDNS: [&str; 2] = ["fastly", "cloudfront"];
@@ -31,7 +32,8 @@ enum Op {
         untagged: bool,
         key: Option<(u8, u8)>,
     },
-    /// Type of CDN, until when (in days from now), longest lifetime; and whether that is the end of those before.
+    /// Notes copies: CDN type, until when (in days from now), longest lifetime, and whether the earlier ones end
+    /// then.
     Untagged(usize, i64, i64, bool),
     Pass(i64),
     Claim {
@@ -64,12 +66,12 @@ enum Op {
     Cancel(Index),
     Retry(Index),
     Acknowledge(Index),
-    /// Removes what ended longer ago than this.
+    /// Removes purges that ended longer ago than this.
     Sweep(i64),
     Probe,
-    /// Somebody moves the machine's clock.
+    /// Sets the machine's clock.
     SetClock(i64),
-    /// And whether the machine was started anew.
+    /// Crashes, and also restarts the machine if true.
     Crash(bool),
 }
 
@@ -89,7 +91,7 @@ enum End {
     Unsent,
     Split,
     Widened,
-    /// Each send its own: done, later, failed.
+    /// The sends get different outcomes: done, later, failed.
     Mixed,
 }
 
@@ -144,7 +146,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Some of which cover others.
+/// Items of which some cover others.
 const VALUES: [(ItemKind, &str); 9] = [
     (ItemKind::Tag, "a"),
     (ItemKind::Tag, "b"),
@@ -157,16 +159,16 @@ const VALUES: [(ItemKind, &str); 9] = [
     (ItemKind::Prefix, "h/"),
 ];
 
-/// The store, what it should do, and what the workers know.
+/// The store, its model, and the state of the workers.
 struct Run {
-    /// Where its file is; in memory there is nothing to crash.
+    /// The directory of the file. A store in memory cannot crash.
     directory: Option<TempDir>,
     store: Option<SqliteStore>,
     memory: Memory,
     /// The steady clock, and by how much the machine's is ahead of it.
     now_ms: i64,
     ahead_ms: i64,
-    /// For how long the machine runs, and for which time.
+    /// How long the machine has been running, and the number of its restarts.
     up_ms: i64,
     boot: u64,
     purges: usize,
@@ -198,7 +200,7 @@ impl Run {
         }
     }
 
-    /// Goes on with the files as they are at this moment: the old process never gets to close them.
+    /// Continues with the files as they are at this moment: the old process never closes them.
     fn crash(&mut self) {
         let Some(old) = &self.directory else { return };
         let new = tempfile::tempdir().unwrap();
@@ -218,7 +220,7 @@ impl Run {
     }
 
     async fn apply(&mut self, op: &Op) {
-        // So that no two purges were accepted at the same moment.
+        // This keeps any two purges from being accepted at the same moment.
         (self.now_ms, self.up_ms) = (self.now_ms + 1, self.up_ms + 1);
         let (now_ms, at_ms) = (self.now_ms, self.now_ms + self.ahead_ms);
         match op {
@@ -260,7 +262,7 @@ impl Run {
                 }
             }
             Op::Settle { claim, end, work } if !self.claims.is_empty() => {
-                // One of the last, so that most settlements are in time.
+                // One of the last claims is chosen, so that most settlements are in time.
                 let claimed = claim.get(&self.claims[self.claims.len().saturating_sub(3)..]);
                 let settlement = settlement(claimed, *end, *work, (now_ms, at_ms));
                 let (ended, widened, number) = self.memory.settle(&settlement);
@@ -374,12 +376,12 @@ impl Run {
         }
     }
 
-    /// Of one of the purges, or of none.
+    /// Returns the id of one of the purges, or of none.
     fn id(&self, purge: Index) -> String {
         format!("p{:04}", purge.index(self.purges + 1))
     }
 
-    /// Everything that can be seen from outside.
+    /// Compares all state that is visible from outside.
     async fn compare(&self) {
         let status = self.store().status().await.unwrap();
         for (index, cdn) in CDNS.into_iter().enumerate() {

@@ -1,5 +1,5 @@
-//! A send that purges all of the site takes with it whatever else is due and no harder: those end with it, or stand again
-//! if it fails.
+//! Absorption: a send that purges the whole site leases all other due sends that are no harder. They end with
+//! it, or become due again if it fails.
 
 use super::claim::lease;
 use super::codes::Code;
@@ -10,11 +10,11 @@ use crate::store::{Claim, Claimed, Lane, SendOutcome};
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
-/// Sends that one claim absorbs, so that nobody waits long for the writer. More than that are absorbed next time, if there is
-/// one, or sent.
+/// The most sends that one claim absorbs, so that no verb waits long for the writer. Any more are absorbed by
+/// the next such claim, if there is one, or sent.
 const MOST: i64 = 100_000;
 
-/// Leases the first send of the lane, and all that it absorbs.
+/// Leases the first send of the lane, and all sends that it absorbs.
 pub(super) fn claim(connection: &Connection, cdn: i64, claim: &Claim) -> rusqlite::Result<Claimed> {
     let mut first: Option<(i64, i64)> = None;
     for kind in KINDS.into_iter().filter(|kind| claim.room.items[*kind as usize] > 0) {
@@ -33,7 +33,7 @@ pub(super) fn claim(connection: &Connection, cdn: i64, claim: &Claim) -> rusqlit
     let Some((_, id)) = first else { return Ok(Claimed::default()) };
     let send = lease(connection, id, None, claim.lease_until_ms)?;
     debug_assert_eq!(send.lane, Lane::Site);
-    // Only the CDN's own purge-all covers another of that kind, and what reaches copies without tags.
+    // Only the CDN's own purge-all covers another of that kind, and sends that must reach copies without tags.
     let absorbed = connection
         .prepare_cached(
             "UPDATE sends SET leased = 1, due_ms = ?5, attempt = attempt + 1, absorber = ?6, absorber_attempt = ?7
@@ -57,7 +57,7 @@ pub(super) fn claim(connection: &Connection, cdn: i64, claim: &Claim) -> rusqlit
     Ok(Claimed { sends: vec![send], absorbed: absorbed as u64, absorbed_digest })
 }
 
-/// Of the ids of what is absorbed; never 0.
+/// Returns a digest of the ids of the absorbed sends, which is never 0.
 fn digest(connection: &Connection, absorber: i64) -> rusqlite::Result<u64> {
     let mut hasher = Sha256::new();
     let mut ids = connection.prepare_cached("SELECT id FROM sends WHERE absorber = ?1 ORDER BY id")?;
@@ -70,17 +70,17 @@ fn digest(connection: &Connection, absorber: i64) -> rusqlite::Result<u64> {
     Ok(first.max(1))
 }
 
-/// What a job had among the absorbed.
+/// A job's share of the absorbed sends.
 pub(super) struct OfJob {
     pub(super) job: i64,
     pub(super) cdn: i64,
     pub(super) items: i64,
-    /// Repeats aside.
+    /// The number of sends without repeats.
     pub(super) holding_up: i64,
 }
 
-/// Ends what a send absorbed when it was claimed the `attempt`th time: with it, or else it stands again. The repeat of the
-/// absorber is theirs, too, unless it is `gone`.
+/// Ends the sends that a send absorbed when it was claimed for the `attempt`th time: they are done with it, or
+/// become due again. Its repeat is theirs, too. If the absorber is `gone`, they get repeats of their own.
 pub(super) fn settle(
     connection: &Connection,
     (absorber, attempt): (i64, u32),

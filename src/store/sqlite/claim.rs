@@ -1,4 +1,4 @@
-//! Sends go out under a lease, one call's worth at a time.
+//! Claims: sends are leased, one call's worth at a time.
 
 use super::codes::Code;
 use super::due::{KINDS, sending};
@@ -9,9 +9,9 @@ use crate::store::{Claim, Claimed, ClaimedSend, Lane};
 use rusqlite::{Connection, Row, params};
 use std::collections::HashSet;
 
-/// Sends that one claim takes for each item that it may carry: many may want the same.
+/// The most sends that one claim takes for each item that it may carry, because many purges may share an item.
 const CROWD: usize = 16;
-/// Sends of a group that one claim looks at to see whether its items cover them.
+/// The most sends of a group that one claim checks for being covered by its items.
 const COVERED: i64 = 1_000;
 
 pub(super) fn claim(connection: &Connection, claim: &Claim) -> rusqlite::Result<Claimed> {
@@ -37,7 +37,8 @@ pub(super) fn claim(connection: &Connection, claim: &Claim) -> rusqlite::Result<
     Ok(Claimed { sends: leased.collect::<Result<_, _>>()?, ..Claimed::default() })
 }
 
-/// Whether this queue is what the claimer takes it for: its name may have been given to another CDN.
+/// Returns whether this queue has the identity that the claimer expects. Its name may have passed to another
+/// CDN.
 fn is_of(connection: &Connection, cdn: i64, identity: &Identity) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT identity FROM cdns WHERE id = ?1")?
@@ -63,7 +64,8 @@ impl Taken {
     }
 }
 
-/// If the first in line are to be sent together, they.
+/// Returns all sends of the batch to which the first send in line belongs, if it belongs to one and there is
+/// room for all of them.
 fn together(connection: &Connection, cdn: i64, claim: &Claim) -> rusqlite::Result<Option<Vec<Taken>>> {
     for lane in lanes(claim) {
         let mut first: Option<Taken> = None;
@@ -96,16 +98,16 @@ fn have_room(members: &[Taken], claim: &Claim) -> bool {
     let cover = Cover::of(members.iter().map(|member| &member.item));
     let mut carried = members.iter().filter(|member| cover.broader(&member.item).is_none());
     carried.all(|member| {
-        // What is soft beside its hard twin is not carried by itself.
+        // A soft item is not carried separately beside its hard twin.
         let item = Item { hard: claim.hard, ..member.item.clone() };
         filling.add(member.kind, &item) != Fit::Full
     })
 }
 
-/// Due sends that are not kept together with others, until the call is full.
+/// Returns due sends that are not kept together with others, until the call is full.
 fn fill(connection: &Connection, cdn: i64, claim: &Claim) -> rusqlite::Result<Vec<Taken>> {
     let crowd = claim.room.total.saturating_mul(CROWD);
-    // Something is left to bulk purges, so that small ones do not starve them.
+    // Some room is reserved for bulk purges, so that small ones do not starve them.
     let mut filling = Filling::new(claim.room.clone(), claim.bulk);
     let (mut taken, mut seen) = (Vec::new(), HashSet::new());
     for (pass, lane) in [Lane::Small, Lane::Bulk, Lane::Small].into_iter().enumerate() {
@@ -132,7 +134,7 @@ fn fill(connection: &Connection, cdn: i64, claim: &Claim) -> rusqlite::Result<Ve
     Ok(taken)
 }
 
-/// Other due sends whose items are covered by what the call carries.
+/// Returns other due sends whose items the call covers.
 fn covered(
     connection: &Connection,
     cdn: i64,
@@ -159,7 +161,7 @@ fn covered(
     Ok(covered)
 }
 
-/// Shows due sends of a group in their order to `visit`, as long as that says so.
+/// Passes the due sends of a group to `visit`, in their order, until that returns false.
 fn scan(
     connection: &Connection,
     (cdn, lane, kind, hard): (i64, Lane, ItemKind, bool),

@@ -1,4 +1,5 @@
-//! How our enums are written in the database: numbers where there is a row per item, else words. A code never changes.
+//! The codes of our enums in the database: numbers if there is a row per item, otherwise words. A code never
+//! changes.
 
 use crate::cdn::ItemKind;
 use crate::purge::{SendReason, State};
@@ -6,7 +7,7 @@ use crate::rewrite::CdnType;
 use crate::store::{Lane, PausedBy, Verification};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-/// An enum that the database keeps as its code.
+/// An enum that the database stores as its code.
 #[derive(Clone, Copy)]
 pub(super) struct Code<T>(pub(super) T);
 
@@ -54,7 +55,7 @@ codes!(Verification, as_str,
     Verification::Unknown => "unknown",
 );
 
-// Only the three ends are ever written; the rest is derived.
+// Only the three final states are ever written. The others are derived.
 codes!(State, as_str,
     State::Pending => "pending",
     State::Sending => "sending",
@@ -84,5 +85,5 @@ codes!(PausedBy, as_str,
     PausedBy::Credentials => "credentials",
 );
 
-/// The reasons whose sends keep a job under way: all but repeats, which hold up nothing.
+/// The reasons whose sends keep a job under way: all except repeats, which hold up nothing.
 pub(super) const HOLD_UP: [SendReason; 3] = [SendReason::First, SendReason::Retry, SendReason::FollowUp];

@@ -1,4 +1,5 @@
-//! What waits for a CDN: asked before every claim, so each answer is a short walk along one index.
+//! The sends that wait for a CDN. This is read before every claim, so each answer is a short walk along one
+//! index.
 
 use super::codes::Code;
 use super::enqueue::number;
@@ -14,7 +15,7 @@ pub(super) fn due(connection: &Connection, key: &CdnKey, now_ms: i64, most: usiz
     let Some((cdn, pending)) = sending(connection, key)? else { return Ok(Due::default()) };
     let mut due = Due { pending, ..Due::default() };
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    // `due_ms` is the end of the lease of what is leased, so one index answers for both.
+    // For leased sends, `due_ms` is the end of the lease, so one index serves both.
     let mut group = connection.prepare_cached(
         "SELECT count(*), min(due_ms) FROM
              (SELECT due_ms FROM sends
@@ -46,7 +47,7 @@ pub(super) fn due(connection: &Connection, key: &CdnKey, now_ms: i64, most: usiz
     Ok(due)
 }
 
-/// The number of a CDN that is not paused, and how much is pending.
+/// Returns the id of a CDN that is not paused, and its number of pending items.
 pub(super) fn sending(connection: &Connection, key: &CdnKey) -> rusqlite::Result<Option<(i64, u64)>> {
     let Some(cdn) = number(connection, key)? else { return Ok(None) };
     connection

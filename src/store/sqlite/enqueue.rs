@@ -1,4 +1,4 @@
-//! A purge comes in: purge, jobs, items and sends in one transaction.
+//! Accepting a purge: purge, jobs, items and sends in one transaction.
 
 use super::codes::Code;
 use super::{follow_up, naming};
@@ -7,12 +7,12 @@ use crate::rewrite::CdnType;
 use crate::store::{BULK_ITEMS, CdnKey, Enqueued, Lane, NewPurge};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// For how long an idempotency key is remembered.
+/// How long an idempotency key is remembered.
 pub(super) const IDEMPOTENCY_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// Sends for items of job ?1, with reason ?2, due at ?3; which items, `condition` may say. An item that was not
-/// planned is all of the site, and absorbs what is due, unless it is a URL or prefix. See
-/// [`crate::purge::scheduling_kind`] for the kind.
+/// Returns a statement that inserts sends for items of job ?1, with reason ?2, due at ?3. `condition` may
+/// restrict the items. An item that was not planned covers the whole site and absorbs all due sends, unless it
+/// is a URL or prefix. The kind is that of [`crate::purge::scheduling_kind`].
 pub(super) fn new_sends(condition: &str) -> String {
     let by_path = CdnType::ALL.into_iter().filter(|cdn| cdn.facts().purging.paths);
     let by_path: Vec<_> = by_path.map(|cdn| format!("'{}'", cdn.as_str())).collect();
@@ -73,7 +73,7 @@ pub(super) fn enqueue(connection: &Connection, purge: &NewPurge) -> rusqlite::Re
     Ok(Enqueued::Created)
 }
 
-/// What the idempotency key stood for within the last 24 h.
+/// Returns the result if the idempotency key was used within the last 24 h.
 fn earlier(connection: &Connection, purge: &NewPurge) -> rusqlite::Result<Option<Enqueued>> {
     let Some((key, hash)) = &purge.idempotency else { return Ok(None) };
     let found: Option<(String, String)> = connection
@@ -135,7 +135,7 @@ fn lane(job: &JobPlan) -> Lane {
     }
 }
 
-/// The number of a CDN, if it was ever used.
+/// Returns the id of a CDN, if it was ever used.
 pub(super) fn number(connection: &Connection, key: &CdnKey) -> rusqlite::Result<Option<i64>> {
     connection
         .prepare_cached("SELECT id FROM cdns WHERE site = ?1 AND name = ?2")?
@@ -143,7 +143,7 @@ pub(super) fn number(connection: &Connection, key: &CdnKey) -> rusqlite::Result<
         .optional()
 }
 
-/// The request without its items: what a list shows of a large one.
+/// Returns the request without its items, which is how a list shows a large one.
 fn head(request: &PurgeRequest) -> rusqlite::Result<String> {
     json(&PurgeRequest {
         urls: Vec::new(),
@@ -158,7 +158,7 @@ fn head(request: &PurgeRequest) -> rusqlite::Result<String> {
     })
 }
 
-/// Only the items; [`super::read`] puts both together again.
+/// Returns only the items. [`super::read`] joins both parts again.
 fn body(request: &PurgeRequest) -> rusqlite::Result<String> {
     json(&(&request.urls, &request.paths, &request.tags, &request.prefixes))
 }
@@ -167,7 +167,7 @@ fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-/// SQLite counts in `i64`; no count of ours comes near its end.
+/// Converts a count to SQLite's `i64`, whose limit no count of ours approaches.
 fn count(items: usize) -> i64 {
     i64::try_from(items).unwrap_or(i64::MAX)
 }

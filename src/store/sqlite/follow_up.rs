@@ -1,5 +1,5 @@
-//! Follow-up purges: committed with their purge, and due when the responses that were on their way have arrived. Until then
-//! they hold up the end of their job.
+//! Follow-up purges: committed with their purge, and due when the responses that were in flight have arrived.
+//! Until then they hold up the end of their job.
 
 use super::codes::Code;
 use super::enqueue::new_sends;
@@ -7,7 +7,7 @@ use crate::purge::SendReason;
 use crate::store::WAITING_MS;
 use rusqlite::{Connection, params};
 
-/// One for each of these items of a new job.
+/// Inserts a follow-up for each of these items of a new job.
 pub(super) fn insert(
     connection: &Connection,
     job: i64,
@@ -30,7 +30,7 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// Those of this purge that wait are due from now on.
+/// Makes the waiting follow-ups of this purge due at `due_ms`.
 pub(super) fn arrived(connection: &Connection, id: &str, due_ms: i64) -> rusqlite::Result<u64> {
     const JOBS: &str = "SELECT jobs.id FROM jobs JOIN purges ON purges.n = jobs.purge WHERE purges.id = ?1";
     let due = connection
@@ -44,8 +44,8 @@ pub(super) fn arrived(connection: &Connection, id: &str, due_ms: i64) -> rusqlit
     Ok(due as u64)
 }
 
-/// Nobody can say any more when what was on its way arrived: it broke off when the program ended. What is left on the way
-/// has arrived after the margin.
+/// Makes the follow-ups of a former run due after their margin. Its responses were aborted when the program
+/// ended, and any remaining bytes in flight have arrived after the margin.
 pub(super) fn nobody_waits(connection: &Connection, now_ms: i64) -> rusqlite::Result<()> {
     for table in ["sends", "jobs"] {
         connection.execute(
@@ -56,7 +56,7 @@ pub(super) fn nobody_waits(connection: &Connection, now_ms: i64) -> rusqlite::Re
     Ok(())
 }
 
-/// A job of which nothing but follow-ups is left is not late while those wait.
+/// Moves the due time of a job that has only follow-ups left, so that it is not late while they wait.
 pub(super) fn only_waits(connection: &Connection, job: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(

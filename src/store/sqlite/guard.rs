@@ -1,7 +1,8 @@
-//! A database that is open in this process. A lock on the database itself keeps other instances out, whoever removes the lock
-//! file. Closing any handle of a file drops all POSIX locks that the process has on it, SQLite's among them
-//! (<https://sqlite.org/howtocorrupt.html>, 2.2): so the handle is closed after SQLite's own, and a file that is open here already
-//! is not opened a second time, not even to find that it is locked.
+//! The guard of a database that is open in this process. A lock on the database itself keeps other instances
+//! out, even if the lock file is removed. Closing any handle of a file drops all POSIX locks that the process
+//! has on it, including SQLite's (<https://sqlite.org/howtocorrupt.html>, 2.2). Therefore the handle is closed
+//! after SQLite's own, and a file that is already open here is not opened a second time, not even to find that
+//! it is locked.
 
 use super::open::OpenError;
 use super::place::{FileId, id, id_of};
@@ -13,15 +14,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The databases that are open in this process.
 static OPEN: Mutex<Vec<FileId>> = Mutex::new(Vec::new());
 
-/// Keeps every other instance out of a database until it is dropped: after the last connection.
+/// A lock that keeps every other instance out of a database until it is dropped, which is after the last
+/// connection.
 pub(super) struct Guard {
     file: FileId,
-    /// With a lock of its own kind (flock(2)), which SQLite's do not meet.
+    /// A lock of another kind (flock(2)), which does not interact with SQLite's.
     _lock: File,
 }
 
 impl Guard {
-    /// Locks the database, and creates it where there is none.
+    /// Locks the database, and creates it if there is none.
     pub(super) fn of(path: &Path) -> Result<Self, OpenError> {
         let in_use = || OpenError::InUse { path: path.to_owned() };
         let failed = |source| OpenError::Files { path: path.to_owned(), source };
@@ -29,7 +31,7 @@ impl Guard {
         if id(path).is_ok_and(|file| open.contains(&file)) {
             return Err(in_use());
         }
-        // With the mode that SQLite gives a new database.
+        // The mode is the one that SQLite gives a new database.
         let mut options = OpenOptions::new();
         let lock = options.create(true).truncate(false).read(true).write(true).mode(0o644).open(path);
         let lock = lock.map_err(failed)?;
@@ -46,7 +48,8 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // The handle is closed after this: with the file out of the list, whoever opens it now finds it locked, or free.
+        // The handle is closed after this. Once the file is out of the list, whoever opens it finds it locked or
+        // free.
         opened().retain(|file| *file != self.file);
     }
 }

@@ -1,4 +1,4 @@
-//! What operators and the clock do to the store: status, a new run, pause, acknowledge, heartbeat.
+//! Operations by operators and at start: status, a new run, pause, acknowledge, heartbeat.
 
 use super::codes::Code;
 use super::enqueue::number;
@@ -33,7 +33,7 @@ pub(super) fn status(connection: &Connection) -> rusqlite::Result<Vec<QueueStatu
         .collect()
 }
 
-/// What was leased was due before, so it is due now.
+/// Ends all leases. Their sends were due before, so they are due now.
 pub(super) fn take_over(connection: &Connection, now: &Now, furthest_ms: i64) -> rusqlite::Result<Left> {
     resume_time(connection, now)?;
     follow_up::nobody_waits(connection, now.steady_ms)?;
@@ -42,26 +42,26 @@ pub(super) fn take_over(connection: &Connection, now: &Now, furthest_ms: i64) ->
         [],
     )?;
     connection.execute("UPDATE sends SET due_ms = ?1 WHERE due_ms > ?1", [furthest_ms])?;
-    // With it, so that doing this again moves nothing again.
+    // The probe is in the same transaction, so that a second take-over does not move anything again.
     probe(connection, now)?;
     Ok(Left { leases: leases as u64, rates: rates::all(connection)? })
 }
 
-/// The former run's steady clock stopped at its last probe; this run's goes on from there, as well as can be told.
+/// Continues the former run's steady clock, which stopped at its last probe, as exactly as possible.
 fn resume_time(connection: &Connection, now: &Now) -> rusqlite::Result<()> {
     let last: Option<(i64, Option<String>, Option<i64>)> = connection
         .query_row("SELECT at_ms, boot, up_ms FROM heartbeat", [], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
-    // Of a run that ended before its first probe nothing is known.
+    // Nothing is known of a run that ended before its first probe.
     let (last_ms, boot, up_ms) = last.unwrap_or((now.steady_ms, None, None));
     let passed_ms = match (&now.boot, boot, up_ms) {
         (Some(now), Some(boot), Some(up_ms)) if now.id == boot => Some(now.up_ms.saturating_sub(up_ms)),
         _ => None,
     };
-    // What the former run's clock would have to be moved by to show what this one's does; if it stopped meanwhile, where nobody
-    // knows better.
+    // This is the amount by which the former run's clock is to be moved to match this one's. If the time since
+    // is unknown, the clock counts as stopped meanwhile.
     let ahead_ms = now.steady_ms.saturating_sub(last_ms.saturating_add(passed_ms.unwrap_or(0)));
     if passed_ms.is_some() || ahead_ms < 0 {
         for later in [
@@ -74,7 +74,8 @@ fn resume_time(connection: &Connection, now: &Now) -> rusqlite::Result<()> {
         }
     }
     connection.execute("UPDATE untagged SET until_ms = until_ms + ?1", [ahead_ms])?;
-    // A purge that seems too old is given up. One that has ended counts for what is not newer, and nobody knows what is.
+    // A purge that seems too old is given up. A purge that has ended covers older copies, and which copies are
+    // older is unknown.
     connection.execute(
         "UPDATE accepted SET since_ms =
              CASE WHEN ?3 OR EXISTS (SELECT 1 FROM purges WHERE n = purge AND outcome IS NULL)
@@ -91,7 +92,7 @@ pub(super) fn set_paused(
     by: PausedBy,
     reason: Option<&str>,
 ) -> rusqlite::Result<()> {
-    // One that never had anything goes on without being told.
+    // A CDN that never had work needs no row to resume.
     let known = if reason.is_none() { number(connection, key)? } else { None };
     let cdn = match (known, reason) {
         (None, None) => return Ok(()),

@@ -1,5 +1,5 @@
-//! Lists of purges. What a list costs is bounded by the purges that it looks at, not only by those that fit: whoever asks for what
-//! is rare gets a short page, and where to go on from.
+//! Lists of purges. The cost of a list is bounded by the purges that it examines, not only by those that match:
+//! a filter for rare purges yields a short page and the place at which to continue.
 
 use super::codes::Code;
 use super::read::{self, LISTED};
@@ -9,9 +9,9 @@ use crate::store::{Filter, Listed};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BinaryHeap, HashSet};
 
-/// Purges that one list looks at, beside those that it shows.
+/// The most purges that one list examines in addition to those that it shows.
 pub(super) const LOOKED_AT: usize = 1_000;
-/// No id is greater.
+/// An id greater than all others.
 const LAST: &str = "\u{10ffff}";
 
 pub(super) fn list(connection: &Connection, filter: &Filter) -> rusqlite::Result<Listed> {
@@ -23,7 +23,7 @@ pub(super) fn list(connection: &Connection, filter: &Filter) -> rusqlite::Result
     Ok(Listed { purges, next: page.next })
 }
 
-/// Which purges are on a page.
+/// The purges of a page.
 #[derive(Default)]
 struct Page {
     numbers: Vec<i64>,
@@ -31,7 +31,7 @@ struct Page {
 }
 
 const UNDER_WAY: &str = "purges INDEXED BY purges_under_way WHERE outcome IS NULL";
-/// The condition of the index has to be there word for word (<https://sqlite.org/partialindex.html>).
+/// The condition of the index must appear word for word (<https://sqlite.org/partialindex.html>).
 const UNSUCCESSFUL: &str = "purges INDEXED BY purges_unsuccessful WHERE outcome IN ('failed', 'cancelled')";
 
 fn find(connection: &Connection, filter: &Filter) -> rusqlite::Result<Page> {
@@ -54,7 +54,8 @@ fn is_of(filter: &Filter, site: &str) -> bool {
     filter.sites.as_ref().is_none_or(|sites| sites.iter().any(|of| of == site))
 }
 
-/// Those in whatever state: site by site, so that each is a range of one index, however many others there are.
+/// Lists purges in any state, site by site, so that each site is a range of one index, however many other purges
+/// there are.
 fn newest(connection: &Connection, filter: &Filter) -> rusqlite::Result<Page> {
     let mut next = connection.prepare_cached(&match filter.sites {
         None => format!(
@@ -91,7 +92,7 @@ fn newest(connection: &Connection, filter: &Filter) -> rusqlite::Result<Page> {
     Ok(page)
 }
 
-/// Looks at one purge after the other.
+/// Examines one purge after the other.
 fn walk(connection: &Connection, filter: &Filter, from: &str) -> rusqlite::Result<Page> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT n, id, site, outcome FROM {from} AND id < ?1 AND {SEEN} ORDER BY id DESC"
@@ -112,7 +113,7 @@ fn walk(connection: &Connection, filter: &Filter, from: &str) -> rusqlite::Resul
                 None => read::state(connection, n)?,
             };
             if filter.state == Some(state) {
-                // It fits, but there is no room for it.
+                // The purge matches, but the page is full.
                 if page.numbers.len() == filter.limit {
                     page.next = last;
                     break;
@@ -125,7 +126,7 @@ fn walk(connection: &Connection, filter: &Filter, from: &str) -> rusqlite::Resul
     Ok(page)
 }
 
-/// Those of which something is leased, unless those are too many to look at all of them.
+/// Lists purges with leased sends, or returns `None` if there are too many to examine all.
 fn sending(connection: &Connection, filter: &Filter) -> rusqlite::Result<Option<Page>> {
     let mut leased = connection
         .prepare_cached("SELECT max(job) FROM sends INDEXED BY sends_leased WHERE leased = 1 AND job < ?1")?;

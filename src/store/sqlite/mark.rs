@@ -1,5 +1,6 @@
-//! A mark beside the database: which purge was accepted last. A database that was put back from a backup, or is another one
-//! than that in which purges were accepted, knows of fewer than the mark, and what it does not know was lost.
+//! A mark beside the database: the number of the last accepted purge. A database that was restored from a
+//! backup, or that replaced the one in which purges were accepted, contains fewer purges than the mark states.
+//! The missing ones were lost.
 
 use super::open;
 use rusqlite::{Connection, OptionalExtension};
@@ -12,22 +13,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The mark of a store.
 pub(super) struct Mark {
     file: File,
-    /// Of the file that the mark stands beside.
+    /// The id of the database that the mark stands beside.
     installation: String,
-    /// What the mark says.
+    /// The number in the mark.
     last: i64,
-    /// It says more than the database knows; it stays as it is until that is dealt with.
+    /// Whether the mark is ahead of the database. The mark then stays unchanged until this is resolved.
     is_behind: bool,
 }
 
-/// The installation of a mark that a database was behind, and that nobody has dealt with yet. No installation is called so.
+/// The placeholder for the installation in a mark that the database was behind, until this is resolved. No
+/// installation has this name.
 const NOBODY: &str = "-";
 
-/// What a mark says: the installation, and the number of the purge.
+/// The content of a mark: the installation, and the number of the purge.
 type Said = (String, i64);
 
 impl Mark {
-    /// Opens or makes the mark of the database in `path`.
+    /// Opens or creates the mark of the database in `path`.
     pub(super) fn open(path: &Path, connection: &Connection, installation: &str) -> io::Result<Self> {
         let path = open::beside(path, "-mark");
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
@@ -38,8 +40,8 @@ impl Mark {
         match read(&text) {
             Some((of, last)) if last > 0 && (of != installation || last > known) => {
                 (mark.last, mark.is_behind) = (last, true);
-                // Purges that are accepted meanwhile may bring the database past the mark: were the process to end then,
-                // the number alone would no longer tell.
+                // Purges that are accepted meanwhile may bring the database past the mark. If the process ended
+                // then, the number alone would no longer reveal the loss.
                 mark.write_as(NOBODY)?;
             }
             _ => mark.write()?,
@@ -47,12 +49,13 @@ impl Mark {
         Ok(mark)
     }
 
-    /// Whether purges were accepted that the database does not know of.
+    /// Returns whether purges were accepted that the database does not contain.
     pub(super) fn is_behind(&self) -> bool {
         self.is_behind
     }
 
-    /// Notes what was committed. A mark that cannot be written is one that is behind itself: it hides a loss, but makes none.
+    /// Records the purges that were committed. A mark that cannot be written lags behind: it may hide a loss,
+    /// but causes none.
     pub(super) fn note(&mut self, connection: &Connection) {
         if self.is_behind {
             return;
@@ -67,7 +70,7 @@ impl Mark {
         }
     }
 
-    /// What was lost has been dealt with: from now on the database goes on with the numbers after it.
+    /// Records that the loss was resolved. From now on, the database continues with the numbers after the mark.
     pub(super) fn caught_up(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let last = last_purge(connection)?.max(self.last);
         let known =
@@ -79,8 +82,8 @@ impl Mark {
         self.write().map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
     }
 
-    /// In one piece of a fixed length, which replaces the former one. Not forced to the disk: after a power failure it may be
-    /// older than the database, which only hides a loss.
+    /// Writes the mark in one piece of a fixed length, which replaces the former one. The write is not forced to
+    /// the disk: after a power failure the mark may be older than the database, which only hides a loss.
     fn write(&self) -> io::Result<()> {
         self.write_as(&self.installation)
     }
@@ -91,7 +94,7 @@ impl Mark {
     }
 }
 
-/// The mark, which the writer and who asks share.
+/// Locks the mark, which the writer and readers share.
 pub(super) fn locked(mark: &Mutex<Mark>) -> MutexGuard<'_, Mark> {
     mark.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -101,7 +104,7 @@ fn read(text: &str) -> Option<Said> {
     Some((installation.to_owned(), number.parse().ok()?))
 }
 
-/// The number of the last purge that was accepted, those that are removed among them.
+/// Returns the number of the last purge that was accepted, even if it has been removed.
 fn last_purge(connection: &Connection) -> rusqlite::Result<i64> {
     let last = connection
         .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'purges'")?
@@ -114,7 +117,7 @@ fn last_purge(connection: &Connection) -> rusqlite::Result<i64> {
 mod tests {
     use super::*;
 
-    /// A database with this number of purges, the mark beside it, and whether it is behind.
+    /// A database with this number of purges, and the mark beside it.
     fn open(dir: &Path, purges: i64, installation: &str) -> (Connection, Mark) {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE purges (n INTEGER PRIMARY KEY AUTOINCREMENT)").unwrap();

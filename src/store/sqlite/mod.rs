@@ -1,5 +1,5 @@
-//! The store of one instance: an SQLite file, a thread that writes, one that reads for the workers, and two that read for people:
-//! what those ask for may take long, and no claim waits for it.
+//! The store of one instance: an SQLite file, one thread that writes, one that reads for the workers, and two
+//! that read for people. Reads for people may take long, and no claim waits for them.
 
 mod absorb;
 mod claim;
@@ -51,26 +51,26 @@ use vitals::Life;
 pub struct SqliteStore {
     access: Access,
     commits: Arc<AtomicU64>,
-    /// None in memory.
+    /// The mark beside the file; `None` in memory.
     mark: Option<Arc<Mutex<Mark>>>,
     vitals: StoreVitals,
     installation: String,
 }
 
-/// Threads that read for people.
+/// The number of threads that read for people.
 const BROWSERS: usize = 2;
 
-/// How verbs reach their connection.
+/// The way in which verbs reach their connection.
 enum Access {
     /// Each verb waits for its thread.
     Threads(Threads),
-    /// In memory nothing waits for a disk, so the caller runs the verb: no thread to race with, which tests
-    /// with a paused clock need.
+    /// The caller runs the verb. In memory nothing waits for a disk, and without a thread there is no race,
+    /// which tests with a paused clock need.
     Inline(Mutex<Connection>),
 }
 
 struct Threads {
-    /// Gone when the store is being dropped; that is what ends the threads.
+    /// The queues. Dropping the store takes them out, which ends the threads.
     queues: Option<Queues>,
     writer: Option<JoinHandle<()>>,
     readers: Vec<JoinHandle<()>>,
@@ -82,7 +82,7 @@ struct Queues {
     browse: mpsc::Sender<Box<dyn Command>>,
 }
 
-/// For whom something is read.
+/// The readers that a read is for.
 #[derive(Clone, Copy)]
 enum For {
     Workers,
@@ -123,15 +123,16 @@ impl SqliteStore {
         Ok(Self { access, commits, mark: Some(mark), vitals: StoreVitals::new(lives), installation })
     }
 
-    /// What [`super::Store::name_queues`] would tell of the store in `path`, which is only read, and may be open elsewhere. To be called
-    /// where this process has not opened it: closing a file ends all locks that a process has on it.
+    /// Returns what [`super::Store::name_queues`] would return for the store in `path`. The store is only read,
+    /// and may be open elsewhere. Must not be called while this process has it open, because closing a file ends
+    /// all locks that a process has on it.
     pub fn would_move(path: &Path, cdns: &[(CdnKey, Identity)]) -> Result<Vec<Moved>, OpenError> {
         let Some(connection) = open::look(path)? else { return Ok(Vec::new()) };
         let database = |source| OpenError::Database { path: path.to_owned(), source };
         naming::would_move(&connection, cdns).map_err(database)
     }
 
-    /// A store that ends with the process: for the demo and tests. Its verbs run on the caller's thread.
+    /// Creates a store that ends with the process, for the demo and tests. Its verbs run on the caller's thread.
     pub fn in_memory() -> Result<Self, OpenError> {
         let (connection, installation) = open::memory()?;
         Ok(Self {
@@ -143,17 +144,17 @@ impl SqliteStore {
         })
     }
 
-    /// The signs of life of its threads.
+    /// Returns the signs of life of the store's threads.
     pub fn vitals(&self) -> &StoreVitals {
         &self.vitals
     }
 
-    /// The id of the installation: random, and the same for as long as there is the file.
+    /// Returns the id of the installation, which is random and stays the same as long as the file exists.
     pub fn installation(&self) -> &str {
         &self.installation
     }
 
-    /// Transactions committed so far: fewer than verbs, the more of them come at once.
+    /// Returns the number of transactions committed so far. Verbs that arrive together share one.
     pub fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
@@ -242,8 +243,9 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 impl Drop for Threads {
-    /// Waits until what was queued is committed, so that whoever opens the file next finds it unlocked and whole. The writer is
-    /// the last: SQLite then puts the log into the database and removes it, which it cannot while others have it open.
+    /// Waits until all queued verbs are committed, so that the next process to open the file finds it unlocked
+    /// and complete. The writer ends last: SQLite then moves the log into the database and removes it, which is
+    /// impossible while other connections are open.
     fn drop(&mut self) {
         let write = self.queues.take().map(|queues| queues.write);
         // A thread that panicked has nothing left to do.

@@ -1,4 +1,5 @@
-//! Whose a queue is. Its name is what the configuration calls it today; what it is decides where its purges go.
+//! The owners of queues. A queue's name is what the configuration calls its CDN today, and its identity decides
+//! where its purges go.
 
 use super::codes::Code;
 use crate::cdn::{Identity, successor};
@@ -7,24 +8,24 @@ use crate::store::{CdnKey, Moved};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeMap, HashMap};
 
-/// A queue as it was last called.
+/// A queue under its last name.
 struct Queue {
     id: i64,
     key: CdnKey,
     identity: Identity,
     jobs: i64,
-    /// The type that its jobs under way were planned for.
+    /// The type of CDN for which its jobs under way were planned.
     waits_for: Option<CdnType>,
 }
 
-/// A queue and what it is to be called; whether that is because nobody has it.
+/// A queue, its new name, and whether it has that name because no configured CDN matches it.
 struct Named {
     queue: Queue,
     to: CdnKey,
     orphaned: bool,
 }
 
-/// What the configuration has.
+/// The configured CDNs.
 struct Configured<'a> {
     of_site: HashMap<&'a str, Vec<(&'a str, &'a Identity)>>,
     identities: HashMap<&'a CdnKey, &'a Identity>,
@@ -50,7 +51,7 @@ impl<'a> Configured<'a> {
 }
 
 impl Named {
-    /// Tells of what waits.
+    /// Returns the renaming if the name changes and jobs are waiting.
     fn moved(&self) -> Option<Moved> {
         let jobs = u64::try_from(self.queue.jobs).unwrap_or_default();
         let Self { queue, to, orphaned } = self;
@@ -59,7 +60,7 @@ impl Named {
     }
 }
 
-/// What [`name`] would tell.
+/// Returns what [`name`] would return.
 pub(super) fn would_move(
     connection: &Connection,
     configured: &[(CdnKey, Identity)],
@@ -68,19 +69,20 @@ pub(super) fn would_move(
     Ok(queues(connection)?.into_iter().filter_map(|queue| configured.name(queue).moved()).collect())
 }
 
-/// Gives every queue the name that the configuration has for it, or that of an orphan; what waits and is called otherwise now.
+/// Gives every queue its configured name, or that of an orphan. Returns the renamed queues that have jobs
+/// waiting.
 pub(super) fn name(
     connection: &Connection,
     configured: &[(CdnKey, Identity)],
 ) -> rusqlite::Result<Vec<Moved>> {
     let configured = Configured::new(configured);
-    // Several queues may turn out to be one.
+    // Several queues may turn out to be the same.
     let mut by_name: BTreeMap<CdnKey, Vec<Named>> = BTreeMap::new();
     for queue in queues(connection)? {
         let named = configured.name(queue);
         by_name.entry(named.to.clone()).or_default().push(named);
     }
-    // All names are free before the first is given, since two queues may change theirs with each other.
+    // All old names are freed before the first new one is given, because two queues may swap names.
     let mut free = connection.prepare_cached("UPDATE cdns SET name = ' ' || id WHERE id = ?1")?;
     for named in by_name.values().flatten().filter(|named| named.queue.key != named.to) {
         free.execute([named.queue.id])?;
@@ -91,7 +93,7 @@ pub(super) fn name(
     let mut moved = Vec::new();
     for (to, mut queues) in by_name {
         moved.extend(queues.iter().filter_map(Named::moved));
-        // What has the name already stays as it is.
+        // The queue that has the name already keeps its row.
         queues.sort_by_key(|named| (named.queue.key != to, named.queue.id));
         let mut queues = queues.iter().map(|named| &named.queue);
         let Some(first) = queues.next() else { continue };
@@ -102,7 +104,8 @@ pub(super) fn name(
     Ok(moved)
 }
 
-/// An orphan is called what it is, which no configured CDN is called. One that is not known keeps its name as long as it can.
+/// Returns the name of an orphan: its identity, which no configured CDN has as its name. An orphan of unknown
+/// identity keeps its name unless a configured CDN has it.
 fn orphan(queue: &Queue, of_site: &[(&str, &Identity)]) -> String {
     let name = &queue.key.cdn;
     match queue.identity.is_unknown() {
@@ -113,7 +116,7 @@ fn orphan(queue: &Queue, of_site: &[(&str, &Identity)]) -> String {
 }
 
 fn queues(connection: &Connection) -> rusqlite::Result<Vec<Queue>> {
-    // One that only looks may meet a file of an older version.
+    // [`would_move`] may meet a file of an older version.
     let has_identities = connection.column_exists(None, "cdns", "identity")?;
     let identity = if has_identities { "identity" } else { "''" };
     connection
@@ -135,7 +138,7 @@ fn queues(connection: &Connection) -> rusqlite::Result<Vec<Queue>> {
         .collect()
 }
 
-/// What was the one queue's is the other's.
+/// Moves everything of one queue into another.
 fn merge(connection: &Connection, from: i64, into: i64) -> rusqlite::Result<()> {
     for table in ["jobs", "sends", "works"] {
         connection
@@ -154,8 +157,8 @@ fn merge(connection: &Connection, from: i64, into: i64) -> rusqlite::Result<()> 
     Ok(())
 }
 
-/// The number of the queue of a CDN for which something was planned, given on first use. Its name may be that of another one by
-/// now; then it waits under its own.
+/// Returns the id of the queue of a CDN for which a purge was planned, and creates the queue on first use. If
+/// another CDN has its name by now, the queue is named after its identity.
 pub(super) fn intern(connection: &Connection, key: &CdnKey, identity: &Identity) -> rusqlite::Result<i64> {
     let text = identity.to_string();
     let find = |column: &str, value: &str| {

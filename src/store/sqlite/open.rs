@@ -13,9 +13,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The version of what [`STEPS`] make, kept in `user_version`.
+/// The version of the schema that [`STEPS`] produce, kept in `user_version`.
 const VERSION: i32 = STEPS.len() as i32;
-/// "OShm", kept in `application_id`: the file is ours.
+/// "OShm", kept in `application_id`, which marks the file as ours.
 pub(super) const APPLICATION: i32 = 0x4f53_686d;
 
 /// Why a store could not be opened.
@@ -26,48 +26,48 @@ pub enum OpenError {
     Lock {
         /// The lock file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Its files cannot be opened, or not be seen.
+    /// The store's files cannot be opened or examined.
     #[error("cannot open the files of the store {path}")]
     Files {
         /// The database.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Another instance has it open.
+    /// Another instance has the store open.
     #[error("{path} is in use by another instance; each instance needs a store of its own")]
     InUse {
         /// The database.
         path: PathBuf,
     },
-    /// SQLite cannot open it.
+    /// SQLite cannot open the database.
     #[error("cannot open the store {path}")]
     Database {
         /// The database; `:memory:` if it has no file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: rusqlite::Error,
     },
-    /// It is some other program's database.
+    /// The database belongs to another program.
     #[error("{path} is a database, but not a store of origin-shim")]
     Foreign {
         /// The database.
         path: PathBuf,
     },
-    /// A newer origin-shim wrote it.
+    /// A newer origin-shim wrote the database.
     #[error(
         "{path} has format {found}, but this version knows formats up to {VERSION}; use the newer version"
     )]
     Newer {
         /// The database.
         path: PathBuf,
-        /// Its format.
+        /// The version of its format.
         found: i32,
     },
     /// The file system has no shared memory (a network disk), which the write-ahead log needs.
@@ -76,12 +76,12 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
-    /// The system gives no more threads.
+    /// The system cannot start another thread.
     #[error("cannot start a thread of the store")]
     Thread(#[source] io::Error),
 }
 
-/// The connections to a file, and what keeps others out while they live.
+/// The connections to a file, and the locks that keep others out while they exist.
 pub(super) struct Opened {
     pub(super) writer: Connection,
     pub(super) readers: Vec<Connection>,
@@ -91,21 +91,21 @@ pub(super) struct Opened {
     pub(super) installation: String,
 }
 
-/// Opens or creates the store in `path`, with so many connections that only read.
+/// Opens or creates the store in `path`, with this number of read-only connections.
 pub(super) fn file(path: &Path, readers: usize) -> Result<Opened, OpenError> {
     let lock = lock(path)?;
     let database = |source| OpenError::Database { path: path.to_owned(), source };
     let guard = Guard::of(path)?;
     check_ours(&Connection::open(path).map_err(database)?, path)?;
     let guard = if shrinking::enable(path) {
-        // It was of the file that is no more.
+        // The old guard belongs to the file that was replaced.
         drop(guard);
         Guard::of(path)?
     } else {
         guard
     };
     let mut writer = Connection::open(path).map_err(database)?;
-    // Heard only before the file has its first page.
+    // SQLite accepts this only before the file has its first page.
     writer.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(database)?;
     let mode: String =
         writer.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(database)?;
@@ -130,9 +130,9 @@ pub(super) fn file(path: &Path, readers: usize) -> Result<Opened, OpenError> {
     Ok(Opened { writer, readers, guard, place, mark, installation })
 }
 
-/// Opens what is there to be read, beside whoever has it open; none if there is nothing. Nothing is left beside it: without a log
-/// nobody has it open, and SQLite then takes the file for one that nobody writes
-/// (<https://sqlite.org/c3ref/open.html>, `immutable`).
+/// Opens an existing store for reading only, even if another process has it open. Returns `None` if there is no
+/// store. No file is left beside it: without a log, no process has the store open, and SQLite then treats the
+/// file as one that is never written (<https://sqlite.org/c3ref/open.html>, `immutable`).
 pub(super) fn look(path: &Path) -> Result<Option<Connection>, OpenError> {
     let database = |source| OpenError::Database { path: path.to_owned(), source };
     if !path.exists() {
@@ -148,12 +148,12 @@ pub(super) fn look(path: &Path) -> Result<Option<Connection>, OpenError> {
     Ok(Some(connection))
 }
 
-/// The id that the file was given when it was made.
+/// Returns the id that the file was given when it was created.
 pub(super) fn installation(connection: &Connection) -> rusqlite::Result<String> {
     connection.query_row("SELECT id FROM installation", [], |row| row.get(0))
 }
 
-/// A store that ends with the process.
+/// Creates a store that ends with the process.
 pub(super) fn memory() -> Result<(Connection, String), OpenError> {
     let database = |source| OpenError::Database { path: PathBuf::from(":memory:"), source };
     let mut connection = Connection::open_in_memory().map_err(database)?;
@@ -163,15 +163,15 @@ pub(super) fn memory() -> Result<(Connection, String), OpenError> {
     Ok((connection, installation))
 }
 
-/// The file of this name and ending.
+/// Appends `ending` to the path.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
 }
 
-/// A lock on a file beside the database, which ends with the process however it ends. Older versions know no other; [`Guard`]
-/// holds when this file is removed.
+/// Locks a file beside the database. The lock ends with the process, however that ends. Older versions use no
+/// other lock. [`Guard`] still holds if this file is removed.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let name = beside(path, "-lock");
     let failed = |source| OpenError::Lock { path: name.clone(), source };
@@ -197,23 +197,25 @@ fn check_ours(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// `synchronous = FULL`: a commit is on the disk before it is answered. `fullfsync` is what that takes on macOS.
+/// Configures a connection. `synchronous = FULL` puts a commit on the disk before it is answered, and macOS
+/// needs `fullfsync` for that.
 fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
-    // Without this promise of stable plans, each new value of a parameter has its statement prepared again.
+    // Without this guarantee of stable plans, each new value of a parameter causes its statement to be prepared
+    // again.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // What a savepoint would need to undo its verb stays out of files.
+    // The data that a savepoint needs to undo its verb stays out of files.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -cache_kib)?;
-    // A bulk purge grows the log; it shrinks again at the next checkpoint.
+    // A bulk purge makes the log grow. It shrinks again at the next checkpoint.
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)
 }
 
-/// Version 2: what looks at the copies showed.
+/// Version 2: the results of verification.
 const VERIFICATION: &str = "ALTER TABLE jobs ADD COLUMN verification TEXT;  -- fresh | stale | unknown
     ALTER TABLE jobs ADD COLUMN verified_ms INTEGER;";
 
@@ -227,8 +229,8 @@ const UNTAGGED: &str = "CREATE TABLE untagged (
     ) WITHOUT ROWID;
     ALTER TABLE jobs ADD COLUMN untagged INTEGER NOT NULL DEFAULT 0;";
 
-/// Version 4: a random id, once for each file. It names the installation in `CDN-Loop`. And when purges were accepted by the
-/// clock that their waiting is measured by.
+/// Version 4: a random id for each file, which names the installation in `CDN-Loop`. Also, for each purge, the
+/// time of acceptance by the steady clock, which measures waiting.
 const INSTALLATION_AND_STEADY: &str = "CREATE TABLE installation (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         id  TEXT NOT NULL
@@ -239,8 +241,9 @@ const INSTALLATION_AND_STEADY: &str = "CREATE TABLE installation (
     ALTER TABLE heartbeat ADD COLUMN boot TEXT;      -- the machine's run
     ALTER TABLE heartbeat ADD COLUMN up_ms INTEGER;  -- for how long it ran by then";
 
-/// Version 5: when purges were accepted stands beside them, since behind a body of 8 MiB each claim would read that, too. What
-/// each CDN is. Which purges are being removed, a part at a time. And which jobs have something leased, newest first.
+/// Version 5: the times of acceptance move to a table of their own, because a claim would otherwise also read
+/// the purge's body of up to 8 MiB. Also the identity of each CDN, the purges that are being removed in parts,
+/// and an index of jobs with leased sends, newest first.
 const IDENTITY_AND_REMOVING: &str = "CREATE TABLE accepted (
         purge    INTEGER PRIMARY KEY REFERENCES purges (n) ON DELETE CASCADE,
         since_ms INTEGER NOT NULL
@@ -252,11 +255,12 @@ const IDENTITY_AND_REMOVING: &str = "CREATE TABLE accepted (
     DROP INDEX sends_leased;
     CREATE INDEX sends_leased ON sends (job) WHERE leased = 1;";
 
-/// What each version added to the one before. No step changes once it was on the main branch: there are files of its version.
+/// The additions of each version. A step never changes after it was on the main branch, because files of its
+/// version exist.
 pub(super) const STEPS: [&str; 5] =
     [include_str!("schema.sql"), VERIFICATION, UNTAGGED, INSTALLATION_AND_STEADY, IDENTITY_AND_REMOVING];
 
-/// Brings an older file to this version. All of its steps are one transaction, and each runs once.
+/// Migrates an older file to this version. All of its steps are one transaction, and each runs one time.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;

@@ -1,4 +1,4 @@
-//! What a person decides about a purge: try what failed again, or take back what is pending.
+//! A person's decisions about a purge: retrying failed items and cancelling pending ones.
 
 use super::codes::{Code, HOLD_UP};
 use super::due::{KINDS, LANES};
@@ -9,7 +9,7 @@ use crate::purge::{SendReason, State};
 use crate::store::{CdnKey, EndedJob, HURRIED, WAITING_MS};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// The failed items of every failed job are due again, as retries; how many jobs that were.
+/// Makes the failed items of every failed job due again, as retries. Returns the number of these jobs.
 pub(super) fn retry(connection: &Connection, id: &str, now_ms: i64) -> rusqlite::Result<u64> {
     let Some((purge, ..)) = find(connection, id)? else { return Ok(0) };
     let failed: Vec<(i64, i64)> = connection
@@ -38,11 +38,11 @@ pub(super) fn retry(connection: &Connection, id: &str, now_ms: i64) -> rusqlite:
     Ok(failed.len() as u64)
 }
 
-/// A retry that waits for its time is due now.
+/// Makes waiting retries due now.
 pub(super) fn hurry(connection: &Connection, key: &CdnKey, now_ms: i64) -> rusqlite::Result<u64> {
     let Some(cdn) = number(connection, key)? else { return Ok(0) };
     let mut hurried = 0;
-    // One range of the index for each group.
+    // Each group is one range of the index.
     for lane in LANES {
         for kind in KINDS {
             for hard in [true, false] {
@@ -68,8 +68,8 @@ pub(super) fn hurry(connection: &Connection, key: &CdnKey, now_ms: i64) -> rusql
     Ok(hurried as u64)
 }
 
-/// Ends every job that is under way as cancelled; which they were. What is leased goes with it, so that the end of a call
-/// that is under way finds nothing to settle. What was accepted already keeps its repeat.
+/// Ends every job that is under way as cancelled, and returns these jobs. Leased sends are removed too, so that
+/// the end of a call in progress finds nothing to settle. Items already accepted keep their repeat.
 pub(super) fn cancel(connection: &Connection, id: &str, at_ms: i64) -> rusqlite::Result<Vec<EndedJob>> {
     let Some((purge, site, since_ms)) = find(connection, id)? else { return Ok(Vec::new()) };
     let under_way: Vec<(i64, i64, String)> = connection
@@ -106,7 +106,7 @@ pub(super) fn cancel(connection: &Connection, id: &str, at_ms: i64) -> rusqlite:
     Ok(ended)
 }
 
-/// Number, site and acceptance of a purge.
+/// Returns the number, site and time of acceptance of a purge.
 fn find(connection: &Connection, id: &str) -> rusqlite::Result<Option<(i64, String, i64)>> {
     connection
         .prepare_cached(&format!(

@@ -1,5 +1,5 @@
-//! The files as they were when they were opened. SQLite goes on writing to a file that has been removed: commits succeed, and a
-//! restart finds nothing of them.
+//! The files as they were when they were opened. SQLite continues to write to a file that has been removed:
+//! commits succeed, but a restart finds nothing of them.
 
 use super::open;
 use rusqlite::{Connection, ffi};
@@ -9,37 +9,38 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Device and number.
+/// Device and inode.
 pub(super) type FileId = (u64, u64);
 
-/// The file that is now in this place.
+/// Returns the file that is now at this path.
 pub(super) fn id(path: &Path) -> io::Result<FileId> {
     std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-/// The file of this handle.
+/// Returns the file of this handle.
 pub(super) fn id_of(file: &File) -> io::Result<FileId> {
     file.metadata().map(|file| (file.dev(), file.ino()))
 }
 
-/// Which files belong where.
+/// The store's files and their paths.
 pub(super) struct Place {
     database: (PathBuf, FileId),
-    /// The log and the index of the log, which all connections share.
+    /// The log and its index, which all connections share.
     beside: [(PathBuf, FileId); 2],
     lock: RefCell<File>,
 }
 
 impl Place {
-    /// As they are now, once the first connection has the log open. Who has `lock` keeps other instances out.
+    /// Records the files as they are now. Called after the first connection has opened the log. The holder of
+    /// `lock` keeps other instances out.
     pub(super) fn of(path: &Path, lock: File) -> io::Result<Self> {
         let with_id = |path: PathBuf| id(&path).map(|id| (path, id));
         let beside = [with_id(open::beside(path, "-wal"))?, with_id(open::beside(path, "-shm"))?];
         Ok(Self { database: with_id(path.to_owned())?, beside, lock: RefCell::new(lock) })
     }
 
-    /// Whether what is committed is found by the next start. Called outside of a transaction, before one and after it, and before
-    /// anybody hears of it.
+    /// Checks that the next start will find what is committed. Called outside of a transaction, before it and
+    /// after it, and before the caller gets an answer.
     pub(super) fn check(&self, connection: &Connection) -> rusqlite::Result<()> {
         let (database, file) = &self.database;
         if id(database).ok() != Some(*file) {
@@ -53,18 +54,19 @@ impl Place {
             let name = path.display();
             save_log(connection).map_err(|error| {
                 moved(format!(
-                    "{name} was removed or replaced, and what it held cannot be saved ({error}): put it back"
+                    "{name} was removed or replaced, and its content cannot be saved ({error}): put it back"
                 ))
             })?;
             self.put_aside();
             return Err(moved(format!(
-                "{name} was removed or replaced; what was accepted before is saved: put it back, or restart"
+                "{name} was removed or replaced; purges accepted before are saved: put it back, or restart"
             )));
         }
         self.keep_others_out()
     }
 
-    /// Another log in the place of ours would be taken for ours by the next start, and its pages overwrite newer ones.
+    /// Moves another log in the place of ours aside. The next start would otherwise use it, and its pages would
+    /// overwrite newer ones.
     fn put_aside(&self) {
         let [(log, file), _] = &self.beside;
         if id(log).is_ok_and(|now| now != *file) {
@@ -72,17 +74,17 @@ impl Place {
             match std::fs::rename(log, &aside) {
                 Ok(()) => tracing::error!(
                     log = %log.display(), aside = %aside.display(),
-                    "another file lay where the store's log belongs: it was put aside"
+                    "another file had replaced the store's log, and was moved aside"
                 ),
                 Err(error) => tracing::error!(
                     log = %log.display(), error = &error as &dyn std::error::Error,
-                    "another file lies where the store's log belongs, and cannot be put aside: remove it before a restart"
+                    "another file has replaced the store's log, and cannot be moved aside: remove it before a restart"
                 ),
             }
         }
     }
 
-    /// Nobody but us may open the store: a lock file that is gone is made anew.
+    /// Creates a missing lock file again, so that no other instance can open the store.
     fn keep_others_out(&self) -> rusqlite::Result<()> {
         let name = open::beside(&self.database.0, "-lock");
         let held = id_of(&self.lock.borrow()).ok();
@@ -91,14 +93,14 @@ impl Place {
         }
         match open::lock(&self.database.0) {
             Ok(lock) => {
-                tracing::warn!(lock = %name.display(), "the store's lock file was removed or replaced: it was made anew");
+                tracing::warn!(lock = %name.display(), "the store's lock file was removed or replaced, and was created again");
                 drop(self.lock.replace(lock));
                 Ok(())
             }
             Err(error) => {
                 let why = crate::base::with_causes(&error);
                 Err(moved(format!(
-                    "{} was removed or replaced, and cannot be made anew: {why}",
+                    "{} was removed or replaced, and cannot be created again: {why}",
                     name.display()
                 )))
             }
@@ -106,7 +108,7 @@ impl Place {
     }
 }
 
-/// Brings what the log holds into the database, through the handles that are still open.
+/// Moves the content of the log into the database, through the handles that are still open.
 fn save_log(connection: &Connection) -> rusqlite::Result<()> {
     let (busy, left): (bool, i64) =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -3,11 +3,12 @@
 use crate::store::SavedRate;
 use rusqlite::{Connection, params};
 
-/// A value that is so much later than a new one was written when the clock was wrong.
+/// How much later than a new value a stored one may be. A still later one was written while the clock was wrong.
 const ABSURD_US: i64 = 2 * 60 * 60 * 1_000_000;
 
 pub(super) fn save(connection: &Connection, rates: &[SavedRate]) -> rusqlite::Result<()> {
-    // Those who share an account write in any order, and a bucket only gets emptier by what is taken from it.
+    // Workers that share an account write in any order. Taking tokens only makes a bucket emptier, so the later
+    // moment holds.
     let mut save = connection.prepare_cached(
         "INSERT INTO rates (account, name, full_us) VALUES (?1, ?2, ?3)
          ON CONFLICT (account, name) DO UPDATE SET full_us =

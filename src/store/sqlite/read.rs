@@ -1,4 +1,4 @@
-//! Purges as people see them. States of what is under way are derived here and stored nowhere.
+//! Purges as people see them. The states of purges and jobs under way are derived here and stored nowhere.
 
 use super::codes::{Code, HOLD_UP};
 use super::sweep::SEEN;
@@ -7,18 +7,18 @@ use crate::store::{Attempt, JobView, LISTED_ITEMS, PurgeView, RecentPurge, Verif
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-/// How much of a purge is shown.
+/// The level of detail of a purge.
 #[derive(Clone, Copy)]
 pub(super) struct Shown {
     /// A request with more items than this is shown without them.
     items: i64,
-    /// Attempts of each job.
+    /// The number of attempts shown for each job; -1 means all.
     attempts: i64,
 }
 
-/// Everything that is remembered.
+/// The full detail.
 pub(super) const ALL: Shown = Shown { items: i64::MAX, attempts: -1 };
-/// As in a list.
+/// The detail of a list.
 pub(super) const LISTED: Shown = Shown { items: LISTED_ITEMS as i64, attempts: 1 };
 
 pub(super) fn get(connection: &Connection, id: &str, shown: Shown) -> rusqlite::Result<Option<PurgeView>> {
@@ -29,7 +29,7 @@ pub(super) fn get(connection: &Connection, id: &str, shown: Shown) -> rusqlite::
     n.map_or(Ok(None), |n| numbered(connection, n, shown))
 }
 
-/// The purge of this number.
+/// Returns the purge of this number.
 pub(super) fn numbered(connection: &Connection, n: i64, shown: Shown) -> rusqlite::Result<Option<PurgeView>> {
     let found = connection
         .prepare_cached(
@@ -42,7 +42,7 @@ pub(super) fn numbered(connection: &Connection, n: i64, shown: Shown) -> rusqlit
     found.map(|view| with_jobs(connection, n, view, shown.attempts)).transpose()
 }
 
-/// The latest purges, until together they have more items than this.
+/// Returns the latest purges, until together they have more items than this.
 pub(super) fn recent(connection: &Connection, most_items: u64) -> rusqlite::Result<Vec<RecentPurge>> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT site, since_ms, items, head, body FROM purges JOIN accepted ON accepted.purge = n WHERE {SEEN} ORDER BY n DESC"
@@ -60,7 +60,7 @@ pub(super) fn recent(connection: &Connection, most_items: u64) -> rusqlite::Resu
     Ok(recent)
 }
 
-/// All of it but the jobs.
+/// Reads a purge without its jobs.
 fn purge(row: &Row<'_>) -> rusqlite::Result<PurgeView> {
     let outcome: Option<Code<State>> = row.get(5)?;
     let mut request: PurgeRequest = json(row, 7)?;
@@ -107,7 +107,7 @@ fn with_jobs(
     Ok(view)
 }
 
-/// The state of a purge that is under way, without the rest of it.
+/// Returns only the state of a purge that is under way.
 pub(super) fn state(connection: &Connection, n: i64) -> rusqlite::Result<State> {
     let states: Vec<State> = connection
         .prepare_cached(
@@ -119,7 +119,7 @@ pub(super) fn state(connection: &Connection, n: i64) -> rusqlite::Result<State> 
     Ok(liveliest(states.into_iter()))
 }
 
-/// What a purge is called whose jobs are in these states.
+/// Returns the state of a purge whose jobs are in these states.
 fn liveliest(jobs: impl Iterator<Item = State> + Clone) -> State {
     [State::Sending, State::Retrying, State::Paused]
         .into_iter()
@@ -170,7 +170,8 @@ fn under_way(connection: &Connection, job: i64, paused: bool) -> rusqlite::Resul
     Ok(if retrying { State::Retrying } else { State::Pending })
 }
 
-/// One look into the index per reason, however many items the job has.
+/// Returns when the job's next send is due. The search makes one index lookup per reason, however many items the
+/// job has.
 fn next_attempt(connection: &Connection, job: i64) -> rusqlite::Result<Option<i64>> {
     let mut earliest = connection.prepare_cached(
         "SELECT min(due_ms) FROM sends WHERE job = ?1 AND reason = ?2 AND leased = 0 AND due_ms < ?3",
@@ -183,7 +184,7 @@ fn next_attempt(connection: &Connection, job: i64) -> rusqlite::Result<Option<i6
     Ok(next)
 }
 
-/// Whether all that holds it up are follow-ups that wait for responses.
+/// Returns whether only follow-ups that wait for responses hold up the job.
 fn waits(connection: &Connection, job: i64) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(
@@ -202,7 +203,7 @@ fn waits(connection: &Connection, job: i64) -> rusqlite::Result<bool> {
         )
 }
 
-/// The last `limit` attempts, oldest first.
+/// Returns the last `limit` attempts, oldest first.
 fn history(connection: &Connection, job: i64, limit: i64) -> rusqlite::Result<Vec<(Attempt, u64)>> {
     let mut attempts: Vec<(Attempt, u64)> = connection
         .prepare_cached(

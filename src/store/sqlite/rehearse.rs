@@ -1,5 +1,6 @@
-//! Whether a purge could be accepted: one for each CDN is, and taken back. A commit of a single row touches a single page, and
-//! says nothing of a table that is broken, full or of another shape.
+//! A rehearsal of accepting purges: it accepts one purge for each site and its CDNs, and takes them back.
+//! Committing a single row touches a single page, and proves nothing about a table that is broken, full or of
+//! another shape.
 
 use super::enqueue::enqueue;
 use crate::cdn::{Identity, Item, ItemKind};
@@ -9,12 +10,12 @@ use crate::store::{CdnKey, NewPurge};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 
-/// CDNs that are rehearsed with.
+/// The most CDNs in a rehearsal.
 const MOST: i64 = 64;
-/// Behind every id there is, where the next purge goes, too.
+/// An id after all existing ones, which is where the next purge goes as well.
 const ID: &str = "~";
 
-/// Accepts purges; the caller rolls them back.
+/// Accepts purges, which the caller rolls back.
 pub(super) fn accept(connection: &Connection, now_ms: i64) -> rusqlite::Result<()> {
     let keys: Vec<CdnKey> = connection
         .prepare_cached("SELECT site, name FROM cdns ORDER BY id DESC LIMIT ?1")?

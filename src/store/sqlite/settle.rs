@@ -1,4 +1,4 @@
-//! Sends end, or wait for another try; with the last of them their job, and with the last job its purge.
+//! Settling: sends end or wait for another attempt. The last send ends its job, and the last job ends its purge.
 
 use super::codes::{Code, HOLD_UP};
 use super::enqueue::new_sends;
@@ -8,7 +8,7 @@ use crate::store::{Attempt, CdnKey, EndedJob, SendOutcome, Settled, Settlement};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 
-/// Attempts that a job remembers.
+/// The number of attempts that a job remembers.
 const HISTORY: i64 = 100;
 
 pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> rusqlite::Result<Settled> {
@@ -24,7 +24,7 @@ pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> rusqli
         if send.end(connection, outcome, settlement.now_ms)? {
             touched.ended += 1;
         }
-        // A repeat that is refused takes nothing back.
+        // A refused repeat undoes nothing.
         if outcome == SendOutcome::Widened
             && send.reason != SendReason::Repeat
             && let Some(wider) = &settlement.widen
@@ -39,7 +39,8 @@ pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> rusqli
             absorb::settle(connection, (id, attempt), outcome, alone.is_none(), settlement.now_ms)?;
         let purged_first = outcome == SendOutcome::Done && absorbed.iter().any(|job| job.holding_up > 0);
         if let Some(repeat) = alone.filter(|send| purged_first && send.reason == SendReason::Repeat) {
-            // It was the first purge of what it absorbed, whose repeat is to come.
+            // The repeat was the first purge of the items that it absorbed, so their own repeat is still to
+            // come.
             repeat.insert_repeat(connection, settlement.now_ms)?;
         }
         for of_job in absorbed {
@@ -75,15 +76,15 @@ pub(super) fn settle(connection: &Connection, settlement: &Settlement) -> rusqli
     Ok(settled)
 }
 
-/// What a settlement did to one job.
+/// The effects of a settlement on one job.
 #[derive(Default)]
 struct Touched {
     cdn: i64,
-    /// Its items in the call.
+    /// The number of the job's items in the call.
     items: i64,
-    /// Sends that ended, repeats aside.
+    /// The number of sends that ended, without repeats.
     ended: i64,
-    /// The CDN accepted some of it, repeats aside.
+    /// Whether the CDN accepted any send that is no repeat.
     is_work: bool,
 }
 
@@ -109,7 +110,7 @@ impl Send {
             .optional()
     }
 
-    /// Whether this ended something that held up its job.
+    /// Applies the outcome. Returns whether this ended something that held up the job.
     fn end(&self, connection: &Connection, outcome: SendOutcome, now_ms: i64) -> rusqlite::Result<bool> {
         match outcome {
             SendOutcome::Done => {
@@ -120,14 +121,14 @@ impl Send {
             }
             SendOutcome::Failed => {
                 self.remove(connection)?;
-                // A repeat that fails takes nothing back: the purge itself was accepted.
+                // A failed repeat undoes nothing: the purge itself was accepted.
                 if self.reason != SendReason::Repeat {
                     connection
                         .prepare_cached("UPDATE items SET failed = 1 WHERE job = ?1 AND n = ?2")?
                         .execute([self.job, self.n])?;
                 }
             }
-            // What comes in its place holds up the job.
+            // The broader item that replaces the send holds up the job.
             SendOutcome::Widened => self.remove(connection)?,
             SendOutcome::RetryAt(due_ms) => {
                 self.put_back(connection, self.retried(), due_ms, None)?;
@@ -145,7 +146,8 @@ impl Send {
         Ok(self.reason != SendReason::Repeat)
     }
 
-    /// A repeat or follow-up stays what it is: only the purge itself holds up the job as a retry.
+    /// Returns the reason of the next attempt. Repeats and follow-ups keep their reason: only the purge itself
+    /// holds up the job as a retry.
     fn retried(&self) -> SendReason {
         if self.reason == SendReason::First { SendReason::Retry } else { self.reason }
     }
@@ -186,7 +188,7 @@ impl Send {
     }
 }
 
-/// Records the call with each job, and lets each job forget what is too old.
+/// Records the call with each job, and removes attempts that are too old.
 fn remember(
     connection: &Connection,
     attempt: &Attempt,
@@ -234,7 +236,7 @@ pub(super) fn forget_call(connection: &Connection, call: i64) -> rusqlite::Resul
     Ok(())
 }
 
-/// Ends a job that has nothing left to send, repeats aside.
+/// Ends a job that has nothing left to send except repeats.
 fn end_job(connection: &Connection, job: i64, at_ms: i64) -> rusqlite::Result<Option<EndedJob>> {
     let mut left = connection.prepare_cached("SELECT 1 FROM sends WHERE job = ?1 AND reason = ?2 LIMIT 1")?;
     for reason in HOLD_UP {
@@ -272,7 +274,7 @@ fn end_job(connection: &Connection, job: i64, at_ms: i64) -> rusqlite::Result<Op
     Ok(Some(EndedJob { key, purge, state, purge_ended, since_ms, verify }))
 }
 
-/// Ends a purge whose jobs all have; how.
+/// Ends a purge whose jobs have all ended. Returns its final state.
 pub(super) fn end_purge(connection: &Connection, n: i64, at_ms: i64) -> rusqlite::Result<Option<State>> {
     let outcomes: Vec<Option<Code<State>>> = connection
         .prepare_cached("SELECT outcome FROM jobs WHERE purge = ?1")?

@@ -1,5 +1,6 @@
-//! Files that were made before they could give back what is free are written anew, once. Beside the old file, not in a directory for
-//! temporary files, which may be memory; and the old one stays until the new one is whole.
+//! Rewriting of old files. Files from versions that could not release free space are rewritten one time. The new
+//! file is written beside the old one, not in a directory for temporary files, which may be memory. The old one
+//! stays until the new one is complete.
 
 use super::open;
 use rusqlite::{Connection, OpenFlags};
@@ -7,25 +8,26 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// A larger file is left as it is: the start would take minutes.
+/// The size in bytes above which a file is not rewritten, because the start would take minutes.
 const LARGEST: u64 = 1 << 30;
 
-/// Why a file stays as it is.
+/// Why a file was not rewritten.
 #[derive(Debug, thiserror::Error)]
 enum Unchanged {
-    #[error("it has {} MiB, and is written anew by itself only up to {} MiB", .0 >> 20, LARGEST >> 20)]
+    #[error("it has {} MiB, and is rewritten automatically only up to {} MiB", .0 >> 20, LARGEST >> 20)]
     Large(u64),
-    #[error("writing it anew was broken off; the next start tries again")]
+    #[error("rewriting it was interrupted; the next start tries again")]
     BrokenOff,
     #[error("another program is reading it")]
     Busy,
-    #[error("it cannot be written anew")]
+    #[error("it cannot be rewritten")]
     Database(#[from] rusqlite::Error),
-    #[error("what was written anew cannot take its place")]
+    #[error("the rewritten file cannot replace it")]
     File(#[from] io::Error),
 }
 
-/// Writes the file anew if it cannot shrink; whether it did. Nobody has it open. Whatever fails, the file is as it was.
+/// Rewrites the file if it cannot shrink. Returns whether the file may have been replaced. No connection may be
+/// open. Whatever fails, no data is lost.
 pub(super) fn enable(path: &Path) -> bool {
     let new = open::beside(path, "-new");
     match written_anew(path, &new) {
@@ -33,20 +35,20 @@ pub(super) fn enable(path: &Path) -> bool {
         Ok(true) => {
             tracing::info!(
                 store = %path.display(),
-                "the store was written anew, so that it gives back what removed purges took"
+                "the store was rewritten, so that it releases the space of removed purges"
             );
             true
         }
         Err(error) => {
-            // There may be none.
+            // The file may not exist.
             let _ = std::fs::remove_file(&new);
             tracing::warn!(
                 store = %path.display(), error = &error as &dyn std::error::Error,
-                "the store keeps the space of removed purges for later ones; to have it shrink, stop the shim and run: \
+                "the store keeps the space of removed purges for later ones; to make it shrink, stop the shim and run: \
                  sqlite3 {} 'PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = INCREMENTAL; VACUUM'",
                 path.display()
             );
-            // The last step may have failed when the new file was in its place already.
+            // The last step may have failed after the new file was already in place.
             true
         }
     }
@@ -60,7 +62,7 @@ fn written_anew(path: &Path, new: &Path) -> Result<bool, Unchanged> {
         return Ok(false);
     }
     if new.exists() {
-        // By somebody who lost patience, perhaps, and would again.
+        // An impatient user may have interrupted the rewriting, and would do so again.
         std::fs::remove_file(new)?;
         return Err(Unchanged::BrokenOff);
     }
@@ -72,7 +74,7 @@ fn written_anew(path: &Path, new: &Path) -> Result<bool, Unchanged> {
     if bytes > LARGEST {
         return Err(Unchanged::Large(bytes));
     }
-    tracing::info!(store = %path.display(), mib = bytes >> 20, "the store is being written anew, which takes a moment");
+    tracing::info!(store = %path.display(), mib = bytes >> 20, "the store is being rewritten, which takes a moment");
     old.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     old.execute("VACUUM INTO ?1", [new.to_string_lossy()])?;
     drop(old);

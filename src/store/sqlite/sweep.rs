@@ -1,19 +1,19 @@
-//! Old purges go, a limited number of rows at a time: nobody waits long for the writer, and what a savepoint would need to undo
-//! its verb, which is kept in memory, stays small. A purge that is in `removing` is seen by nobody any more.
+//! Removal of old purges, a limited number of rows at a time: no verb waits long for the writer, and the data
+//! that a savepoint keeps in memory to undo its verb stays small. A purge in `removing` is no longer visible.
 
 use super::enqueue::IDEMPOTENCY_MS;
 use super::settle::forget_call;
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Purges that are being removed at the same time.
+/// The most purges that are being removed at the same time.
 const PURGES: i64 = 100;
-/// Rows that one step removes.
+/// The number of rows that one step removes.
 const ROWS: i64 = 2_000;
-/// Bytes of a purge's body that cost a step as much as a row.
+/// The bytes of a purge's body that count as one row.
 const BODY: i64 = 1_024;
-/// Pages that one step gives back to the file system.
+/// The most pages that one step releases to the file system.
 const PAGES: i64 = 256;
-/// Free pages that stay in the file, 16 MiB: what the next purges fill need not be given back and taken again.
+/// Free pages that stay in the file, 16 MiB. The next purges fill them, so releasing them would be wasted.
 const SLACK: i64 = 4_096;
 
 /// The condition on a row of `purges` that is not being removed.
@@ -22,7 +22,8 @@ pub(super) const SEEN: &str = "NOT EXISTS (SELECT 1 FROM removing WHERE removing
 const OLD: &str = "finished_ms < ?1 AND NOT EXISTS (SELECT 1 FROM idempotency WHERE idempotency.purge = purges.n)
     AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.purge = purges.n AND outcome = 'failed' AND acknowledged = 0)";
 
-/// The oldest of those that may go, which takes as long as there are older ones that may not: not for the writer.
+/// Finds the oldest purges that may be removed. This takes longer if many older ones must stay, so the writer
+/// must not run it.
 pub(super) fn find(connection: &Connection, ended_before_ms: i64) -> rusqlite::Result<Vec<i64>> {
     connection
         .prepare_cached(&format!(
@@ -32,7 +33,7 @@ pub(super) fn find(connection: &Connection, ended_before_ms: i64) -> rusqlite::R
         .collect()
 }
 
-/// Takes those of them out of sight that still may go; how many.
+/// Hides those of the purges that may still be removed. Returns their number.
 pub(super) fn begin(connection: &Connection, found: &[i64], ended_before_ms: i64) -> rusqlite::Result<u64> {
     let mut mark = connection.prepare_cached(&format!(
         "INSERT OR IGNORE INTO removing (purge) SELECT n FROM purges WHERE {OLD} AND n = ?2"
@@ -44,7 +45,7 @@ pub(super) fn begin(connection: &Connection, found: &[i64], ended_before_ms: i64
     Ok(begun)
 }
 
-/// One step; whether there is more to do.
+/// Makes one step. Returns whether there is more to do.
 pub(super) fn step(connection: &Connection, now_ms: i64) -> rusqlite::Result<bool> {
     let keys = connection
         .prepare_cached(
@@ -66,7 +67,8 @@ pub(super) fn step(connection: &Connection, now_ms: i64) -> rusqlite::Result<boo
     Ok(room <= 0 || is_left || shrinks)
 }
 
-/// Removes about `room` rows of a purge, and itself with the last of them; how many those were.
+/// Removes about `room` rows of a purge, and the purge itself with the last of them. Returns the number of rows
+/// removed.
 fn remove(connection: &Connection, purge: i64, room: i64) -> rusqlite::Result<i64> {
     let job: Option<i64> = connection
         .prepare_cached("SELECT id FROM jobs WHERE purge = ?1 LIMIT 1")?
@@ -82,7 +84,7 @@ fn remove(connection: &Connection, purge: i64, room: i64) -> rusqlite::Result<i6
         return Ok(1 + body.unwrap_or_default() / BODY);
     };
     let mut removed = 0;
-    // Sends first: what has none is claimed, settled and widened by nobody, so nothing new comes.
+    // Sends go first: without them the job is not claimed, settled or widened, so no new rows appear.
     for rows in [
         "sends WHERE id IN (SELECT id FROM sends WHERE job = ?1 LIMIT ?2)",
         "items WHERE job = ?1 AND n IN (SELECT n FROM items WHERE job = ?1 LIMIT ?2)",
@@ -95,7 +97,7 @@ fn remove(connection: &Connection, purge: i64, room: i64) -> rusqlite::Result<i6
             return Ok(removed);
         }
     }
-    // At most a hundred.
+    // There are at most a hundred calls.
     let calls: Vec<i64> = connection
         .prepare_cached("SELECT call FROM attempts WHERE job = ?1")?
         .query_map([job], |row| row.get(0))?
@@ -107,8 +109,8 @@ fn remove(connection: &Connection, purge: i64, room: i64) -> rusqlite::Result<i6
     Ok(removed + 1 + 2 * calls.len() as i64)
 }
 
-/// Gives some of what is free back to the file system; whether there is more. A file that was made before it could shrink stays as
-/// it is.
+/// Releases some free pages to the file system. Returns whether there are more. A file that cannot shrink stays
+/// as it is.
 fn shrink(connection: &Connection) -> rusqlite::Result<bool> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let free = pragma("freelist_count")?;

@@ -1,6 +1,6 @@
-//! Who runs the verbs: one thread writes, others read. All writes that wait are committed together (group commit), since the
-//! cost of a commit is one `fsync`, however much it carries. Each verb has a savepoint of its own, so that a bad one
-//! fails alone; nobody is answered before the commit, and if that fails, everybody hears so.
+//! The threads that run the verbs: one writes, others read. All waiting writes are committed together (group
+//! commit), because a commit costs one `fsync`, however much it carries. Each verb has its own savepoint, so
+//! that a failing one fails alone. No caller gets an answer before the commit. If that fails, all get its error.
 
 use super::super::StoreError;
 use super::For;
@@ -16,33 +16,34 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// Verbs that may wait for a thread; further callers wait for room.
+/// The most verbs that wait for a thread. Further callers wait for room.
 pub(super) const QUEUE: usize = 1_024;
-/// Verbs that one transaction may carry.
+/// The most verbs in one transaction.
 const GROUP: usize = 1_024;
 
-/// What a commit is to a verb.
+/// The relation of a verb to its commit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Its caller hears what became of it.
+    /// The caller learns the result.
     Plain,
-    /// It leases sends: once that is committed, the claimer has to know of it, or nobody sends them until the lease ends.
+    /// The verb leases sends. Once they are committed, the claimer must learn of them, or they are not sent
+    /// until the lease ends.
     Lease,
-    /// Nothing of it is to stay.
+    /// Nothing of the verb may remain.
     Rehearsal,
 }
 
 /// A verb that waits for its turn.
 pub(super) trait Command: Send {
-    /// Runs it inside the group's transaction.
+    /// Runs the verb inside the group's transaction.
     fn run(&mut self, connection: &Connection);
-    /// What the commit is to it.
+    /// Returns the kind of the verb.
     fn kind(&self) -> Kind;
-    /// Answers it, with what became of the transaction.
+    /// Answers the caller, given the result of the transaction.
     fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>);
 }
 
-/// A verb and where its answer goes.
+/// Wraps a verb. Returns it and the receiver of its answer.
 pub(super) fn command<T, F>(
     verb: &'static str,
     kind: Kind,
@@ -83,13 +84,13 @@ where
         let verb = self.verb;
         let database = |source| StoreError::Database { verb, source };
         let answer = match (commit, self.result) {
-            // A verb's own failure says more than that of its group.
+            // A verb's own failure is more specific than that of its group.
             (_, Some(Err(own))) => Err(database(Arc::new(own))),
             (Err(commit), _) => Err(database(commit)),
             (Ok(()), Some(Ok(value))) => Ok(value),
             (Ok(()), None) => Err(StoreError::Closed),
         };
-        // Nobody may be waiting any more: then there is nobody to tell.
+        // The caller may no longer be waiting.
         let _ = self.sender.send(answer);
     }
 }
@@ -98,14 +99,15 @@ fn savepoint<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
-    // Kept prepared: a group runs these hundreds of times.
+    // The statements stay prepared, because a group runs them hundreds of times.
     connection.prepare_cached("SAVEPOINT verb")?.execute([])?;
     let result = work(connection).and_then(|value| {
         connection.prepare_cached("RELEASE verb")?.execute([])?;
         Ok(value)
     });
     if result.is_err() && !connection.is_autocommit() {
-        // A failure here leaves the transaction in doubt; the commit decides, and it fails if the transaction is gone.
+        // A failure here leaves the transaction in doubt. The commit decides, and it fails if the transaction is
+        // gone.
         let _ = connection.execute_batch("ROLLBACK TO verb; RELEASE verb");
     }
     result
@@ -115,11 +117,11 @@ fn savepoint<T>(
 pub(super) struct Held {
     pub(super) connection: Connection,
     pub(super) life: Arc<Life>,
-    /// Dropped after the connection, since fields are dropped in their order.
+    /// The guard is dropped after the connection, because fields are dropped in their order.
     pub(super) _guard: Arc<Guard>,
 }
 
-/// Verbs that wait for whichever of several threads is the next to have nothing to do.
+/// A queue of verbs that several threads share. The next idle thread takes the next verb.
 pub(super) type Shared = Arc<Mutex<mpsc::Receiver<Box<dyn Command>>>>;
 
 /// Writes until every sender is gone and the queue is empty.
@@ -147,9 +149,9 @@ pub(super) fn write(
 /// The longest rest after a read.
 const REST: Duration = Duration::from_millis(50);
 
-/// Reads until every sender is gone and the queue is empty. Who reads for people rests after each read for as long as that took:
-/// the log is begun anew only while nobody reads (<https://sqlite.org/wal.html>, "Avoiding Excessively Large WAL Files"), and others
-/// need the processor.
+/// Reads until every sender is gone and the queue is empty. A thread that reads for people rests after each read
+/// for as long as the read took: the log restarts only while no connection reads (<https://sqlite.org/wal.html>,
+/// "Avoiding Excessively Large WAL Files"), and other threads need the processor.
 pub(super) fn read(mut held: Held, queue: &Shared, whom: For) {
     let Ok(_ending) = held.life.begin(&mut held.connection) else { return };
     loop {
@@ -174,18 +176,18 @@ pub(super) fn look(connection: &Connection, mut command: Box<dyn Command>) {
     finish(connection, result, [command].into());
 }
 
-/// Who commits.
+/// The part of the store that commits.
 pub(super) struct Writer<'a> {
     pub(super) connection: &'a Connection,
     pub(super) commits: &'a AtomicU64,
-    /// None in memory.
+    /// The store's files; `None` in memory.
     pub(super) place: Option<&'a Place>,
     pub(super) mark: Option<&'a Mutex<Mark>>,
     pub(super) life: Option<&'a Life>,
 }
 
 impl Writer<'_> {
-    /// Runs a group in as few transactions as possible: one, unless SQLite itself ends it half-way.
+    /// Runs a group in as few transactions as possible: one, unless SQLite itself ends it midway.
     pub(super) fn commit(&self, mut group: VecDeque<Box<dyn Command>>) {
         while let Some(first) = group.front() {
             if first.kind() == Kind::Rehearsal {
@@ -196,14 +198,14 @@ impl Writer<'_> {
             let mut ran = VecDeque::with_capacity(group.len());
             let result = self.is_in_place().and_then(|()| self.transaction(&mut group, &mut ran));
             if ran.is_empty() {
-                // Not even begun: whoever waits would fare no better.
+                // The transaction did not even begin, so the other waiting verbs would fail as well.
                 ran = std::mem::take(&mut group);
             }
             if let (Ok(()), Some(mark)) = (&result, self.mark) {
                 mark::locked(mark).note(self.connection);
             }
-            // The files may have gone meanwhile, and what was committed with them: nobody is to rely on it. A lease promises
-            // nothing to anybody.
+            // The files may have gone meanwhile, and the commit with them, so no caller may rely on it. A lease
+            // promises nothing.
             let in_place = result.and_then(|()| {
                 let in_place = self.is_in_place();
                 if in_place.is_err() {
@@ -228,8 +230,8 @@ impl Writer<'_> {
             self.gets_on();
             command.run(self.connection);
             ran.push_back(command);
-            // A full disk or an I/O error makes SQLite roll the whole transaction back by itself
-            // (<https://sqlite.org/lang_transaction.html>): those that ran so far have failed with it.
+            // A full disk or an I/O error makes SQLite roll back the whole transaction by itself
+            // (<https://sqlite.org/lang_transaction.html>). The verbs that ran so far have failed with it.
             if self.connection.is_autocommit() {
                 let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT);
                 return Err(rusqlite::Error::SqliteFailure(code, Some("rolled back by SQLite".into())));
@@ -237,15 +239,15 @@ impl Writer<'_> {
         }
         self.gets_on();
         self.connection.execute_batch("COMMIT")?;
-        // One that changed nothing costs no `fsync`.
+        // A transaction that changed nothing costs no `fsync`.
         if self.connection.total_changes() != before {
             self.commits.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// Runs what is to leave nothing behind, in a transaction of its own: the pages that a savepoint puts right again would still be
-    /// written.
+    /// Runs verbs that must leave nothing behind, in a transaction of their own: the pages that a savepoint
+    /// restores would still be written.
     fn rehearse(&self, mut commands: VecDeque<Box<dyn Command>>) {
         self.gets_on();
         let result = self.is_in_place().and_then(|()| self.connection.execute_batch("BEGIN IMMEDIATE"));
@@ -268,7 +270,7 @@ impl Writer<'_> {
 fn finish(connection: &Connection, result: rusqlite::Result<()>, commands: VecDeque<Box<dyn Command>>) {
     let result = result.map_err(Arc::new);
     if result.is_err() && !connection.is_autocommit() {
-        // If this fails too, the next BEGIN says so.
+        // If this fails too, the next BEGIN reports it.
         let _ = connection.execute_batch("ROLLBACK");
     }
     for command in commands {

@@ -4,7 +4,8 @@ use super::codes::Code;
 use crate::store::UntaggedCopies;
 use rusqlite::{Connection, params};
 
-/// No copy lives half as long: a moment that is so much later than a new one was written when the clock was wrong.
+/// How much later than a new moment a stored one may be. No copy lives half as long, so a still later one was
+/// written while the clock was wrong.
 const ABSURD_MS: i64 = 2 * 365 * 24 * 60 * 60 * 1_000;
 
 pub(super) fn note(connection: &Connection, copies: &[UntaggedCopies]) -> rusqlite::Result<()> {

@@ -1,4 +1,4 @@
-//! The store's verbs: for each, what it does and which thread does it.
+//! The store's verbs: for each, its action and the thread that runs it.
 
 use super::threads::Kind;
 use super::{
@@ -25,7 +25,7 @@ impl Store for SqliteStore {
     }
 
     fn name_queues(&self, cdns: Vec<(CdnKey, Identity)>) -> StoreFuture<'_, Vec<Moved>> {
-        self.write("give its queues their names", move |connection| naming::name(connection, &cdns))
+        self.write("rename its queues", move |connection| naming::name(connection, &cdns))
     }
 
     fn arrived(&self, id: String, due_ms: i64) -> StoreFuture<'_, u64> {
@@ -33,11 +33,11 @@ impl Store for SqliteStore {
     }
 
     fn recent(&self, most_items: u64) -> StoreFuture<'_, Vec<RecentPurge>> {
-        self.read("tell recent purges", move |connection| read::recent(connection, most_items))
+        self.read("read recent purges", move |connection| read::recent(connection, most_items))
     }
 
     fn due(&self, key: CdnKey, now_ms: i64, most: usize) -> StoreFuture<'_, Due> {
-        self.read("tell what is due", move |connection| due::due(connection, &key, now_ms, most))
+        self.read("read due sends", move |connection| due::due(connection, &key, now_ms, most))
     }
 
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claimed> {
@@ -59,15 +59,15 @@ impl Store for SqliteStore {
     }
 
     fn widen(&self, key: CdnKey, wider: Wider, now_ms: i64) -> StoreFuture<'_, u64> {
-        self.write("widen what is pending", move |connection| widen::queue(connection, &key, &wider, now_ms))
+        self.write("widen pending sends", move |connection| widen::queue(connection, &key, &wider, now_ms))
     }
 
     fn works(&self, key: CdnKey) -> StoreFuture<'_, Vec<Work>> {
-        self.read("tell what is under way", move |connection| works::of(connection, &key))
+        self.read("read works under way", move |connection| works::of(connection, &key))
     }
 
     fn complete(&self, work: i64, completed_ms: Option<i64>) -> StoreFuture<'_, ()> {
-        self.write("note a completion", move |connection| works::complete(connection, work, completed_ms))
+        self.write("record a completion", move |connection| works::complete(connection, work, completed_ms))
     }
 
     fn verified(
@@ -77,13 +77,13 @@ impl Store for SqliteStore {
         seen: (Verification, i64),
         again_ms: Option<i64>,
     ) -> StoreFuture<'_, ()> {
-        self.write("note what a look at the copies showed", move |connection| {
+        self.write("record a verification", move |connection| {
             verified::note(connection, &key, &purge, seen, again_ms)
         })
     }
 
     fn unverified(&self, ended_after_ms: i64) -> StoreFuture<'_, Vec<EndedJob>> {
-        self.read("tell what is not verified", move |connection| verified::open(connection, ended_after_ms))
+        self.read("read unverified jobs", move |connection| verified::open(connection, ended_after_ms))
     }
 
     fn get(&self, id: String) -> StoreFuture<'_, Option<PurgeView>> {
@@ -99,11 +99,11 @@ impl Store for SqliteStore {
     }
 
     fn status(&self) -> StoreFuture<'_, Vec<QueueStatus>> {
-        self.read("tell how its queues stand", housekeeping::status)
+        self.read("read the status of its queues", housekeeping::status)
     }
 
     fn survey(&self) -> StoreFuture<'_, Vec<QueueStatus>> {
-        self.browse("tell how its queues stand", housekeeping::status)
+        self.browse("read the status of its queues", housekeeping::status)
     }
 
     fn set_paused(&self, key: CdnKey, by: PausedBy, reason: Option<String>) -> StoreFuture<'_, ()> {
@@ -113,7 +113,7 @@ impl Store for SqliteStore {
     }
 
     fn hurry(&self, key: CdnKey, now_ms: i64) -> StoreFuture<'_, u64> {
-        self.write("make what waits due", move |connection| operate::hurry(connection, &key, now_ms))
+        self.write("make retries due", move |connection| operate::hurry(connection, &key, now_ms))
     }
 
     fn acknowledge(&self, id: String) -> StoreFuture<'_, u64> {
@@ -154,7 +154,7 @@ impl Store for SqliteStore {
     }
 
     fn note_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()> {
-        self.write("note copies without tags", move |connection| untagged::note(connection, &copies))
+        self.write("record copies without tags", move |connection| untagged::note(connection, &copies))
     }
 
     fn forget_untagged(&self, copies: Vec<UntaggedCopies>) -> StoreFuture<'_, ()> {
@@ -162,7 +162,7 @@ impl Store for SqliteStore {
     }
 
     fn untagged(&self) -> StoreFuture<'_, Vec<UntaggedCopies>> {
-        self.read("tell of copies without tags", untagged::all)
+        self.read("read copies without tags", untagged::all)
     }
 
     fn is_behind(&self) -> StoreFuture<'_, bool> {
@@ -172,7 +172,7 @@ impl Store for SqliteStore {
 
     fn caught_up(&self) -> StoreFuture<'_, ()> {
         let mark = self.mark.clone();
-        self.write("go on with its numbers", move |connection| {
+        self.write("continue its numbering", move |connection| {
             mark.map_or(Ok(()), |mark| mark::locked(&mark).caught_up(connection))
         })
     }

@@ -1,4 +1,4 @@
-//! What looks at the copies of purged pages showed.
+//! The results of verifying the copies of purged pages.
 
 use super::codes::Code;
 use super::enqueue::new_sends;
@@ -7,10 +7,10 @@ use crate::purge::{SendReason, State};
 use crate::store::{CdnKey, EndedJob, Verification};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Jobs that are told at once: verifying is a sample.
+/// The most jobs to return. Verifying is a sample, so this may be limited.
 const MOST: i64 = 10_000;
 
-/// Those that are done and whose copies were not seen to be fresh, nor found to tell nothing.
+/// Returns done jobs whose copies were neither found fresh nor impossible to check.
 pub(super) fn open(connection: &Connection, ended_after_ms: i64) -> rusqlite::Result<Vec<EndedJob>> {
     connection
         .prepare_cached(&format!(
@@ -34,8 +34,8 @@ pub(super) fn open(connection: &Connection, ended_after_ms: i64) -> rusqlite::Re
         .collect()
 }
 
-/// Notes it with the job; at `again_ms` all that the job was planned to purge goes out once more, as a repeat, which holds up
-/// nothing.
+/// Records the result with the job. At `again_ms` all items that were planned for the job are sent again, as a
+/// repeat, which holds up nothing.
 pub(super) fn note(
     connection: &Connection,
     key: &CdnKey,

@@ -1,6 +1,7 @@
-//! Signs of life of the store's threads, for the service manager's watchdog. A thread that waits for work is alive, and so is one
-//! whose statement gets on. One that waits for the disk cannot be helped by a restart, which would only cut off the visitors: its
-//! verb is late, and that ends health ([`crate::store::StoreHealth`]).
+//! Signs of life of the store's threads, for the service manager's watchdog. A thread is alive while it waits
+//! for work, and while its statement makes progress. A restart cannot help a thread that waits for the disk, and
+//! would only cut off the visitors. That thread's verb is late instead, which makes the store unhealthy
+//! ([`crate::store::StoreHealth`]).
 
 use rusqlite::Connection;
 use std::fs;
@@ -9,9 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// Steps of SQLite's machine between two signs of life of a statement: some milliseconds.
+/// The steps of SQLite's virtual machine between two signs of life of a statement: some milliseconds.
 const STEPS: i32 = 100_000;
-/// A thread that is quiet for less than this is not asked what it waits for.
+/// How long a thread must be quiet before its state is read.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// The signs of life of a store's threads.
@@ -23,7 +24,7 @@ impl StoreVitals {
         Self(threads)
     }
 
-    /// For how long the quietest thread has shown no sign of life; for ever, if one has ended that should not have.
+    /// Returns for how long the quietest thread has shown no sign of life, or the maximum if one has panicked.
     pub fn quiet_for(&self, now: Instant) -> Duration {
         self.0.iter().map(|life| life.quiet_for(now)).max().unwrap_or_default()
     }
@@ -33,10 +34,11 @@ impl StoreVitals {
 #[derive(Debug)]
 pub(super) struct Life {
     started: Instant,
-    /// When it last got on, in milliseconds since `started` and one more; 0 while it waits for work.
+    /// The time of the last progress, in milliseconds since `started` plus one; 0 while the thread waits for
+    /// work.
     last: AtomicU64,
     panicked: AtomicBool,
-    /// Its directory in `/proc`, where there is one.
+    /// The thread's directory in `/proc`, if there is one.
     proc: OnceLock<PathBuf>,
 }
 
@@ -51,11 +53,11 @@ impl Life {
         Arc::new(life)
     }
 
-    /// Called by the thread itself as it begins; what it gives is to be kept until the thread ends. `connection` is what it
-    /// works with.
+    /// Called by the thread itself when it begins. The result must be kept until the thread ends. `connection`
+    /// is the one that the thread uses.
     pub(super) fn begin(self: &Arc<Self>, connection: &mut Connection) -> rusqlite::Result<Ending> {
         if let Ok(thread) = fs::read_link("/proc/thread-self") {
-            // Nobody else sets it.
+            // Only this thread sets the path.
             let _ = self.proc.set(PathBuf::from("/proc").join(thread));
         }
         let life = Arc::clone(self);
@@ -67,13 +69,13 @@ impl Life {
         Ok(Ending(Arc::clone(self)))
     }
 
-    /// It has something to do, and gets on with it.
+    /// Records that the thread has work and makes progress.
     pub(super) fn gets_on(&self) {
         let since_start = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.last.store(since_start + 1, Ordering::Relaxed);
     }
 
-    /// It waits for something to do.
+    /// Records that the thread waits for work.
     pub(super) fn rests(&self) {
         self.last.store(0, Ordering::Relaxed);
     }
@@ -87,19 +89,19 @@ impl Life {
         if quiet > QUIET && self.waits_for_the_disk() { Duration::ZERO } else { quiet }
     }
 
-    /// In the state that Linux calls uninterruptible sleep (proc_pid_stat(5)).
+    /// Returns whether the thread is in the state that Linux calls uninterruptible sleep (proc_pid_stat(5)).
     fn waits_for_the_disk(&self) -> bool {
         let stat = self.proc.get().and_then(|thread| fs::read_to_string(thread.join("stat")).ok());
         stat.is_some_and(|stat| is_uninterruptible(&stat))
     }
 }
 
-/// The state stands behind the name, which may have parentheses of its own.
+/// Returns whether the state, which follows the name, is `D`. The name may contain parentheses.
 fn is_uninterruptible(stat: &str) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('D'))
 }
 
-/// Dropped when the thread ends, in whatever way.
+/// A guard that is dropped when the thread ends in any way.
 pub(super) struct Ending(Arc<Life>);
 
 impl Drop for Ending {

@@ -1,4 +1,5 @@
-//! Something broader in place of what is pending or refused: an item that was not planned, ahead of everything else.
+//! Widening: a broader item in place of pending or refused ones. It was not planned, and goes ahead of
+//! everything else.
 
 use super::codes::Code;
 use super::enqueue::{new_sends, number};
@@ -6,7 +7,8 @@ use crate::purge::SendReason;
 use crate::store::{CdnKey, Wider};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Puts it ahead of everything that is due, as an item of one of the jobs concerned. How many those are.
+/// Puts the broader item ahead of everything that is due, as an item of one of the jobs concerned. Returns the
+/// number of these jobs.
 pub(super) fn queue(
     connection: &Connection,
     key: &CdnKey,
@@ -36,8 +38,8 @@ pub(super) fn queue(
     Ok(concerned as u64)
 }
 
-/// Gives it to a job of which an item was refused (when it was sent for this reason), unless the job got the same before, or all
-/// of the site. Whether it did now.
+/// Adds the broader item to a job of which an item was refused (when it was sent for this reason), unless the
+/// job already has the same one or one for the whole site. Returns whether it was added.
 pub(super) fn job(
     connection: &Connection,
     job: i64,
@@ -54,7 +56,8 @@ pub(super) fn job(
         .query_row(params![job, wider.item.hard, Code(wider.item.kind), wider.item.value], |row| row.get(0))
         .optional()?;
     if let Some(n) = known {
-        // It was sent before what the follow-up is for had arrived, or will be sent at once anyhow.
+        // The broader item was sent before the responses of the follow-up had arrived, or will be sent at once
+        // anyway.
         if reason == SendReason::FollowUp {
             send(connection, job, n, reason, now_ms)?;
         }
@@ -96,7 +99,7 @@ fn send(connection: &Connection, job: i64, n: i64, reason: SendReason, now_ms: i
     Ok(())
 }
 
-/// The job's fallbacks with another one, once.
+/// Returns an expression for the job's fallbacks with `why` added, unless it is there already.
 fn noted(why: &str) -> String {
     format!(
         "CASE WHEN EXISTS (SELECT 1 FROM json_each(fallback) WHERE value = {why}) THEN fallback

@@ -1,4 +1,4 @@
-//! What CDNs accepted and report complete later, with the jobs that wait to be told.
+//! Works that CDNs accepted and report complete later, with the jobs that wait for them.
 
 use super::codes::Code;
 use super::enqueue::number;
@@ -6,7 +6,7 @@ use crate::purge::State;
 use crate::store::{CdnKey, NewWork, Work};
 use rusqlite::{Connection, params};
 
-/// Begins with the jobs whose items it carries.
+/// Begins a work with the jobs whose items it carries.
 pub(super) fn begin(
     connection: &Connection,
     cdn: i64,
@@ -29,7 +29,7 @@ pub(super) fn begin(
     Ok(id)
 }
 
-/// Ends it. A job of which nothing is left under way has been completed, if this was.
+/// Ends a work. If it was completed, jobs that have no other work under way are complete.
 pub(super) fn complete(
     connection: &Connection,
     work: i64,
@@ -44,7 +44,7 @@ pub(super) fn complete(
             )?
             .execute(params![work, completed_ms, Code(State::Done)])?;
     }
-    // Its links go with it.
+    // The links to jobs are deleted with the work.
     connection.prepare_cached("DELETE FROM works WHERE id = ?1")?.execute([work])?;
     Ok(())
 }

@@ -37,7 +37,7 @@ fn f12_what_was_accepted_survives_the_removal_of_the_log_and_a_kill() {
         let row = Row::watch(&shim, &client, 5);
         assert_eq!((row.accepted, row.refused, row.green_while_refused), (0, 5, 0), "{endings:?}: {row}");
         let said = degraded(&shim).join("; ");
-        assert!(said.contains("was removed or replaced; what was accepted before is saved"), "{said}");
+        assert!(said.contains("was removed or replaced; purges accepted before are saved"), "{said}");
         shim.kill();
         shim.start_again();
         operate(&shim, "resume");

@@ -1,4 +1,5 @@
-//! No verb takes longer the more there is in the store, but for those that must. What counts is rows, not time.
+//! Tests that a verb takes no longer the more there is in the store, except for verbs that must. The measure is
+//! rows and steps, not time.
 
 use super::*;
 use crate::purge::State;
@@ -6,7 +7,7 @@ use crate::store::contract::{self, settle_all, sweep};
 use crate::store::{SendOutcome, Swept};
 use std::sync::atomic::AtomicUsize;
 
-/// Steps of SQLite's machine that a look takes, in hundreds.
+/// Returns the steps of SQLite's virtual machine that a read takes, in hundreds.
 async fn steps<T: Send + 'static>(
     store: &SqliteStore,
     look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -28,7 +29,8 @@ fn of(state: State) -> Filter {
     Filter { state: Some(state), limit: 20, ..Filter::default() }
 }
 
-/// A store in which so many purges wait for a CDN, behind one that failed, one that is being sent and one that is done.
+/// A store in which this number of purges wait for a CDN, behind one that failed, one that is being sent and one
+/// that is done.
 async fn crowded(purges: usize) -> SqliteStore {
     let store = SqliteStore::in_memory().unwrap();
     for (id, end) in
@@ -50,7 +52,8 @@ async fn crowded(purges: usize) -> SqliteStore {
     store
 }
 
-/// Everything that a filter finds, page by page, with how many pages that took, and the steps of the worst.
+/// Returns everything that a filter finds, page by page, with the number of pages and the steps of the most
+/// expensive one.
 async fn pages(store: &SqliteStore, filter: Filter) -> (Vec<String>, usize, usize) {
     let (mut found, mut pages, mut most, mut before) = (Vec::new(), 0, 0, None);
     loop {
@@ -77,7 +80,7 @@ async fn a_list_looks_at_a_limited_number_of_purges() {
         assert_eq!(found, expected);
         let (found, count, at_many) = pages(&many, of(state)).await;
         assert_eq!(found, expected);
-        // A page costs what it costs, however many there are.
+        // The cost of a page does not depend on the number of purges.
         assert!(at_many <= at_few + at_few / 20 + 1, "{state:?}: {at_many} and {at_few} hundred steps");
         let has_index = matches!(state, State::Sending | State::Failed);
         assert_eq!(count, if has_index { 1 } else { 7 }, "{state:?}");
@@ -100,7 +103,7 @@ async fn pages_have_every_purge_once() {
     assert_eq!(pages(&store, nobodys).await.0, [""; 0]);
 }
 
-/// More is leased than one list looks at.
+/// More sends are leased than one list examines.
 #[tokio::test]
 async fn many_that_are_sent_are_found_page_by_page() {
     let store = crowded(2_500).await;
@@ -111,7 +114,7 @@ async fn many_that_are_sent_are_found_page_by_page() {
     assert!(found.is_sorted_by(|one, next| one > next));
 }
 
-/// What somebody looks at for long holds up no worker: their reads have a thread of their own.
+/// Long reads for people hold up no worker, because they have threads of their own.
 #[tokio::test]
 async fn workers_do_not_wait_for_readers() {
     let (_directory, path) = file();
@@ -120,12 +123,12 @@ async fn workers_do_not_wait_for_readers() {
     let (open, gate) = std::sync::mpsc::channel::<()>();
     let gate = Arc::new(std::sync::Mutex::new(gate));
     let mut slow = JoinSet::new();
-    // More than there are threads.
+    // There are more reads than threads.
     for _ in 0..10 {
         let (store, gate) = (store.clone(), gate.clone());
         slow.spawn(async move {
             let look = store.browse("look for long", move |_| {
-                // Ends when the other end is gone.
+                // The read ends when the sender is dropped.
                 let _ = gate.lock().unwrap().recv();
                 Ok(())
             });
@@ -176,7 +179,7 @@ async fn a_step_of_a_sweep_removes_a_limited_number_of_rows() {
         let now_left = rows(&store).await;
         steps.push((purges, left - now_left));
         left = now_left;
-        // Gone from sight with the first step, however long the rest takes.
+        // The purges are hidden from the first step on, however long the rest takes.
         for n in 0..3 {
             let id = format!("p{n}");
             assert_eq!(store.get(id.clone()).await.unwrap(), None);
@@ -192,7 +195,7 @@ async fn a_step_of_a_sweep_removes_a_limited_number_of_rows() {
     assert_eq!(steps[0], (3, 0));
     assert!(steps.len() >= 27, "{steps:?}");
     assert!(steps.iter().all(|(_, rows)| *rows < 2_200), "{steps:?}");
-    // Purge, acceptance, job, item and send of the one that is kept.
+    // The rows of the purge that is kept: purge, acceptance, job, item and send.
     assert_eq!(left, 5);
 }
 
@@ -214,7 +217,7 @@ async fn size(store: &SqliteStore) -> i64 {
     pages.await.unwrap()
 }
 
-/// A page that the rehearsal finds broken ends health before anybody asks for a purge.
+/// A table that the rehearsal finds broken makes the store unhealthy before the next purge is requested.
 #[tokio::test]
 async fn a_probe_finds_what_no_purge_could_be_written_to() {
     let store = SqliteStore::in_memory().unwrap();
@@ -237,7 +240,7 @@ async fn a_probe_finds_what_no_purge_could_be_written_to() {
     }
 }
 
-/// What a step has begun, a next run goes on with.
+/// The next run continues what a step has begun.
 #[tokio::test]
 async fn a_sweep_goes_on_after_a_restart() {
     let (_directory, path) = file();

@@ -1,4 +1,4 @@
-//! The files of a store: beside it, under it, and in its place.
+//! Tests of the store's files: missing, replaced and old ones.
 
 use super::*;
 use crate::store::contract::claim_until;
@@ -7,7 +7,7 @@ fn beside(path: &std::path::Path, ending: &str) -> PathBuf {
     open::beside(path, ending)
 }
 
-/// What a crash at this moment leaves in the place of the store.
+/// Returns a store of the files that a crash at this moment leaves.
 async fn after_a_crash(path: &std::path::Path) -> (TempDir, SqliteStore) {
     let (directory, after) = file();
     for ending in ["", "-wal"] {
@@ -37,7 +37,7 @@ async fn nothing_is_lost_with_a_file_beside_the_store() {
         for id in ["p2", "p3"] {
             let refused = why(&enqueue(&store, id).await.unwrap_err());
             assert!(refused.contains(ending) && refused.contains("was removed or replaced"), "{refused}");
-            assert!(refused.contains("what was accepted before is saved"), "{refused}");
+            assert!(refused.contains("purges accepted before are saved"), "{refused}");
         }
         let (_after, crashed) = after_a_crash(&path).await;
         assert!(has(&crashed, "p1").await, "{ending}");
@@ -63,7 +63,7 @@ async fn a_log_that_is_put_back_is_gone_on_with() {
     assert_eq!((has(&crashed, "p1").await, has(&crashed, "p3").await), (true, true));
 }
 
-/// An older log of the same store is whole, so a start would take it for ours.
+/// An older log of the same store is valid, so a start would use it.
 #[tokio::test]
 async fn another_log_is_never_taken_for_ours() {
     let (directory, path) = file();
@@ -107,11 +107,11 @@ async fn a_second_instance_is_refused_whatever_was_removed() {
     enqueue(&store, "p1").await.unwrap();
     for endings in [&["-lock"][..], &["-lock", "-shm"], &["-lock", "-wal", "-shm"]] {
         for ending in endings {
-            // What an earlier turn removed is gone.
+            // An earlier round may already have removed the file.
             let _ = std::fs::remove_file(beside(&path, ending));
         }
         assert!(matches!(SqliteStore::open(&path), Err(OpenError::InUse { .. })), "{endings:?}");
-        // Nor did it drop the locks of this process, which another process would meet.
+        // The attempt did not drop this process's locks either, which another process would meet.
         assert!(is_locked(&path), "{endings:?}");
     }
     drop(store);
@@ -119,9 +119,9 @@ async fn a_second_instance_is_refused_whatever_was_removed() {
     assert!(has(&store, "p1").await);
 }
 
-/// Whether another process finds SQLite's own lock on the database.
+/// Returns whether another process finds SQLite's own lock on the database.
 fn is_locked(path: &std::path::Path) -> bool {
-    // fcntl(F_GETLK) tells of others' locks only, and `/proc/locks` of all.
+    // fcntl(F_GETLK) reports only the locks of other processes, and `/proc/locks` reports all.
     let file = std::fs::metadata(path).unwrap();
     let inode = format!(":{}", std::os::unix::fs::MetadataExt::ino(&file));
     let locks = std::fs::read_to_string("/proc/locks").unwrap();
@@ -135,7 +135,7 @@ async fn a_lock_file_that_is_gone_is_made_anew() {
     let store = SqliteStore::open(&path).unwrap();
     std::fs::remove_file(beside(&path, "-lock")).unwrap();
     enqueue(&store, "p1").await.unwrap();
-    // As an older version would try.
+    // An older version would try this.
     assert!(matches!(open::lock(&path), Err(OpenError::InUse { .. })));
     std::fs::remove_file(beside(&path, "-lock")).unwrap();
     let theirs = open::lock(&path).unwrap();
@@ -145,7 +145,7 @@ async fn a_lock_file_that_is_gone_is_made_anew() {
     enqueue(&store, "p3").await.unwrap();
 }
 
-/// A file that cannot shrink, as the versions before this one made it.
+/// A file that cannot shrink, as earlier versions created it.
 async fn old_file(path: &std::path::Path) {
     let store = SqliteStore::open(path).unwrap();
     enqueue(&store, "p1").await.unwrap();
@@ -168,7 +168,7 @@ async fn an_older_file_learns_to_shrink() {
     drop(store);
     old_file(&path).await;
     std::fs::write(beside(&path, "-new"), "of a start that was broken off").unwrap();
-    // Whoever ended that start for taking too long is not to wait as long again, and again.
+    // A user who interrupted that start because it took too long must not wait as long on each further start.
     let store = SqliteStore::open(&path).unwrap();
     assert_eq!(pragma(&store, "auto_vacuum").await, 0);
     drop(store);
@@ -186,7 +186,7 @@ async fn an_older_file_learns_to_shrink() {
 async fn a_file_that_cannot_be_written_anew_is_used_as_it_is() {
     let (_directory, path) = file();
     old_file(&path).await;
-    // Nothing can be written to what leads nowhere, not even by root.
+    // Nothing can be written through a dangling link, not even by root.
     std::os::unix::fs::symlink("missing/new", beside(&path, "-new")).unwrap();
     let store = SqliteStore::open(&path).unwrap();
     assert_eq!(pragma(&store, "auto_vacuum").await, 0);

@@ -1,4 +1,4 @@
-//! What is particular to SQLite: one instance, crashes, group commit, failing commits, query plans.
+//! Tests of what is specific to SQLite: one instance, crashes, group commit, failing commits, query plans.
 
 use super::*;
 use crate::store::contract::{claim_until, job, purge};
@@ -12,7 +12,7 @@ mod bounded;
 mod files;
 
 impl SqliteStore {
-    /// As with a disk that has become read-only, until told otherwise.
+    /// Refuses writes like a disk that has become read-only, until called with `false`.
     pub(crate) async fn refuse_writes(&self, refuse: bool) {
         let pragma = move |connection: &Connection| connection.pragma_update(None, "query_only", refuse);
         self.read("set a pragma", pragma).await.unwrap();
@@ -58,7 +58,7 @@ fn a_store_that_cannot_be_opened_says_why() {
     assert!(matches!(SqliteStore::open(&nowhere), Err(OpenError::Lock { .. })));
 }
 
-/// A file of each version, with a purge in it that waits.
+/// A file of each older version, with a purge that waits.
 #[tokio::test]
 async fn an_older_file_is_brought_to_this_version() {
     for version in 1..open::STEPS.len() {
@@ -77,7 +77,7 @@ async fn an_older_file_is_brought_to_this_version() {
              INSERT INTO sends (job, n, cdn, lane, kind, hard, due_ms, reason) VALUES (1, 0, 1, 1, 1, 1, 7, 0)",
         )
         .unwrap();
-        // Only version 4 has it in this place.
+        // Only version 4 has the column in this table.
         let had_since = old.execute("UPDATE purges SET since_ms = 9", []).is_ok();
         assert_eq!(had_since, version == 4);
         drop(old);
@@ -112,7 +112,7 @@ async fn what_was_accepted_survives_closing() {
     assert!(store.get("p1".into()).await.unwrap().is_some());
 }
 
-/// The files as they are at one moment are what a crash at that moment leaves.
+/// The files at one moment are what a crash at that moment leaves.
 #[tokio::test]
 async fn what_was_accepted_survives_a_crash() {
     let (directory, path) = file();
@@ -134,7 +134,7 @@ async fn what_was_accepted_survives_a_crash() {
     assert_eq!((again[0].id, again[0].attempt), (claimed[0].id, 2));
 }
 
-/// Nobody can say any more when it is due.
+/// The arrival of a former run's responses is unknown.
 #[tokio::test]
 async fn a_follow_up_is_due_after_the_next_start() {
     let (_directory, path) = file();
@@ -153,7 +153,7 @@ async fn a_follow_up_is_due_after_the_next_start() {
     assert_eq!(claim_until(&store, "fastly", now_ms + 500, waiting, 10).await.len(), 1);
 }
 
-/// Holds the writer until everybody has queued, so that nothing depends on who is faster.
+/// A gate that holds the writer until all callers have queued, so that nothing depends on their speed.
 struct Gate<'a> {
     queue: &'a mpsc::Sender<Box<dyn Command>>,
     open: std::sync::mpsc::Sender<()>,
@@ -227,7 +227,7 @@ async fn a_bad_verb_fails_alone() {
     for n in 0..10 {
         let store = store.clone();
         callers.spawn(async move {
-            // The same id twice: the second of each pair is refused.
+            // The second purge of each id is refused.
             let first = enqueue(&store, &format!("p{n}")).await;
             let second = enqueue(&store, &format!("p{n}")).await;
             assert!(first.is_ok() && second.is_err());
@@ -287,7 +287,7 @@ async fn a_full_disk_is_never_a_success() {
     assert_eq!(store.status().await.unwrap()[0].pending, 20_000);
 }
 
-/// Whoever watches the program hears of it, whichever thread it is.
+/// The vitals reveal a panic of any of the threads.
 #[tokio::test]
 async fn a_thread_that_panics_is_seen() {
     for reads in [false, true] {
@@ -299,7 +299,7 @@ async fn a_thread_that_panics_is_seen() {
         let answer =
             if reads { store.browse("panic", panics).await } else { store.write("panic", panics).await };
         assert!(matches!(answer, Err(StoreError::Closed)));
-        // It is answered before the thread is through with its end.
+        // The answer comes before the thread has ended.
         while store.vitals().quiet_for(std::time::Instant::now()) != std::time::Duration::MAX {
             thread::yield_now();
         }
@@ -325,7 +325,7 @@ async fn a_sweep_leaves_no_rows_behind() {
     }
 }
 
-/// With a million rows waiting, what the worker asks all the time must be a short walk along an index.
+/// With a million rows waiting, the worker's frequent queries must be short walks along an index.
 #[tokio::test]
 async fn frequent_queries_follow_an_index() {
     let store = SqliteStore::in_memory().unwrap();

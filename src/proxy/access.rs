@@ -1,9 +1,9 @@
 //! The access log: one line a request, when its response has been written to its end. Off by default, and then it costs a
 //! comparison.
 
-use super::flight::Flight;
 use crate::config::{Access, Log};
 use crate::http::head::RequestHead;
+use crate::rewrite::Decision;
 use crate::telemetry;
 use http::{HeaderValue, Method, Uri, header};
 use std::net::IpAddr;
@@ -41,7 +41,8 @@ impl AccessLog {
     }
 
     /// Writes the line of a request that has ended.
-    pub(super) fn write(self, noted: &Noted, flight: &Flight, status: u16, took: Duration) {
+    pub(super) fn write(self, noted: &Noted, ended: &Ended<'_>) {
+        let Ended { request_id, site, status, decision, took } = *ended;
         if !self.takes(status, fastrand::f64) {
             return;
         }
@@ -49,18 +50,29 @@ impl AccessLog {
         let host = noted.host.as_ref().and_then(|host| host.to_str().ok()).or(authority);
         tracing::info!(
             target: "access",
-            request_id = flight.id().as_str(),
-            site = flight.site_name(),
+            request_id,
+            site,
             peer = %noted.peer,
             method = noted.method.as_str(),
             host = host.unwrap_or_default(),
             path = telemetry::without_query(&noted.uri),
             status,
-            decision = flight.decision.outcome.as_str(),
-            reason = flight.decision.reason.as_str(),
+            decision = decision.outcome.as_str(),
+            reason = decision.reason.as_str(),
             milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         );
     }
+}
+
+/// What is known of a request at its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended<'a> {
+    pub(super) request_id: &'a str,
+    /// The name of its site; empty if it belongs to none.
+    pub(super) site: &'a str,
+    pub(super) status: u16,
+    pub(super) decision: Decision,
+    pub(super) took: Duration,
 }
 
 /// A request as its line shows it. Its query is left out when the line is written.

@@ -1,6 +1,6 @@
 //! A request from its head to the last byte of its response: what is known of it, counted once when it ends.
 
-use super::access::Noted;
+use super::access::{Ended, Noted};
 use super::fields::Single;
 use super::peer::{Peer, RequestId};
 use super::routing::Site;
@@ -165,7 +165,8 @@ impl Drop for Flight {
         let took = self.started.elapsed();
         shard.request(status, self.decision, took);
         if let Some(noted) = &self.noted {
-            self.routing.access.write(noted, self, status, took);
+            let (request_id, site, decision) = (self.id.as_str(), self.site_name(), self.decision);
+            self.routing.access.write(noted, &Ended { request_id, site, status, decision, took });
         }
     }
 }

@@ -4,25 +4,25 @@ use sha2::{Digest, Sha256};
 use std::error::Error;
 use std::time::Duration;
 
-/// An error and all its causes, with a colon between them.
+/// Formats an error and all its causes, separated by colons.
 pub fn with_causes(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| <dyn Error>::source(*cause));
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// A duration in milliseconds; the largest number for what is longer.
+/// Returns a duration in milliseconds, or `i64::MAX` if it is longer than that.
 pub fn milliseconds(duration: Duration) -> i64 {
-    // Not `as_millis`, which divides by 128 bits: every request is timed.
+    // `as_millis` divides 128-bit numbers, which is too slow here: every request is timed.
     let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     seconds.saturating_mul(1_000).saturating_add(i64::from(duration.subsec_millis()))
 }
 
-/// A duration in microseconds; the largest number for what is longer.
+/// Returns a duration in microseconds, or `i64::MAX` if it is longer than that.
 pub fn microseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// So many microseconds; none where the number is negative.
+/// Returns a duration of this many microseconds, or zero if the number is negative.
 pub fn from_microseconds(microseconds: i64) -> Duration {
     Duration::from_micros(u64::try_from(microseconds).unwrap_or_default())
 }

@@ -1,8 +1,8 @@
-//! Named points at which a test ends the process as `kill -9` would. `ORIGIN_SHIM_KILL_AT=committed` ends it when that point
-//! is reached. Only builds with debug assertions look; in a release there is nothing of it. The names are in
+//! Named points at which a test kills the process, as `kill -9` would. `ORIGIN_SHIM_KILL_AT=committed` kills it when
+//! that point is reached. Only builds with debug assertions contain the check. The names are in
 //! `tests/it/faults/points.rs`.
 
-/// Ends the process here, if the environment names this point.
+/// Kills the process here if the environment names this point.
 #[inline(always)]
 pub(crate) fn reached(_point: &str) {
     #[cfg(debug_assertions)]
@@ -18,7 +18,7 @@ mod armed {
 
     pub(super) fn reached(point: &str) {
         if ARMED.as_deref() == Some(point) {
-            // Should the system not let us kill ourselves, the test that waits for it says so.
+            // If the system refuses the signal, the test that waits for the process to end fails.
             let _ = kill_process(getpid(), Signal::KILL);
         }
     }

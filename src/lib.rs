@@ -1,23 +1,23 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
-// What every part uses and none owns.
+// Helpers for all parts of the program.
 pub mod base;
 
-// HTTP on the wire, as both sides speak it.
+// HTTP on the wire, for clients and for origins.
 pub mod http;
 
 // Pure: how a response is rewritten and how tags are encoded.
 pub mod rewrite;
 
-// What the operator asked for.
+// The operator's configuration.
 pub mod config;
 
-// What both planes share: counters, and the view of the control plane that the proxy reads.
+// State that both planes share: counters, logs, and the view of the control plane that the proxy reads.
 pub mod metrics;
 pub mod telemetry;
 pub mod view;
 
-// Nothing old after a purge.
+// The promise that nothing old stays after a purge.
 pub mod guard;
 
 // The data plane, in the order of a request.
@@ -25,10 +25,10 @@ pub mod listen;
 pub mod proxy;
 pub mod upstream;
 
-// What the data plane would do, told in advance.
+// A forecast of what the data plane would do.
 pub mod explain;
 
-// Where tests end the process.
+// Points at which tests kill the process.
 mod failpoint;
 
 // The control plane, in the order of a purge.
@@ -38,10 +38,10 @@ pub mod delivery;
 pub mod purge;
 pub mod store;
 
-// How people are told.
+// Output for people.
 mod terminal;
 
-// Putting it together.
+// The assembled program.
 pub mod app;
 pub mod cli;
 pub mod demo;

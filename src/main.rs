@@ -3,12 +3,12 @@
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
-// musl's allocator, which static builds would get, serialises threads.
+// The allocator for static builds would otherwise be musl's, which serialises threads.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    // Fails only where one is installed already, which is then as good.
+    // This fails only if a provider is installed already, which is then sufficient.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     origin_shim::cli::run()
 }

@@ -1,4 +1,4 @@
-//! A place in the file while it is being resolved: complaints made here know their line, column and key.
+//! A place in the file while the configuration is resolved: problems reported here carry their line, column and key.
 
 use super::duration;
 use super::error::Problem;
@@ -11,20 +11,20 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What resolving needs besides the file's own content, and where complaints are gathered. Resolving never stops at
-/// the first one, so an operator sees all of them at once.
+/// The inputs of resolving other than the file's own content, and the problems that it collects. Resolving never
+/// stops at the first problem, so an operator sees all of them at once.
 pub struct Context<'c> {
-    /// The file, as it was named.
+    /// The path of the file, as the caller gave it.
     pub file: &'c Path,
-    /// Where keys stand.
+    /// The positions of the keys.
     pub locator: Locator<'c>,
     /// The environment.
     pub env: Env<'c>,
-    /// What makes the configuration unusable.
+    /// The problems that make the configuration unusable.
     pub errors: RefCell<Vec<Problem>>,
-    /// What deserves a second look.
+    /// The problems that deserve a second look.
     pub warnings: RefCell<Vec<Problem>>,
-    /// When certificates end.
+    /// When the certificates expire that the file names.
     pub expiries: RefCell<Vec<Expiry>>,
 }
 
@@ -43,7 +43,7 @@ impl Context<'_> {
         Problem { file: self.file.to_owned(), line, column, key: path.to_string(), message }
     }
 
-    /// Relative paths are relative to the file.
+    /// Returns the directory that relative paths are relative to: that of the file.
     fn directory(&self) -> &Path {
         self.file.parent().unwrap_or(Path::new(""))
     }
@@ -57,45 +57,45 @@ pub struct At<'c> {
 }
 
 impl<'c> At<'c> {
-    /// A key of this table.
+    /// Returns the place of a key of this table.
     pub fn key(&self, name: &str) -> Self {
         Self { context: self.context, path: self.path.key(name) }
     }
 
-    /// An element of this list.
+    /// Returns the place of an element of this list.
     pub fn index(&self, index: usize) -> Self {
         Self { context: self.context, path: self.path.index(index) }
     }
 
-    /// Each element of this list with its place.
+    /// Returns each element of this list with its place.
     pub fn each<'v, T>(&self, values: &'v [T]) -> impl Iterator<Item = (Self, &'v T)> + use<'c, 'v, '_, T> {
         values.iter().enumerate().map(|(index, value)| (self.index(index), value))
     }
 
-    /// The path without indices, by which kinds of places are told apart.
+    /// Returns the path without indices, which identifies a kind of place.
     pub fn keys(&self) -> String {
         self.path.without_indices()
     }
 
-    /// The configuration is unusable because of this value.
+    /// Reports that this value makes the configuration unusable.
     pub fn error(&self, message: impl Into<String>) {
         let place = self.context.locator.position(&self.path);
         self.context.errors.borrow_mut().push(self.context.problem(&self.path, place, message.into()));
     }
 
-    /// The configuration is unusable because this key is there.
+    /// Reports that the presence of this key makes the configuration unusable.
     pub fn error_in_key(&self, message: impl Into<String>) {
         let place = self.context.locator.key_position(&self.path);
         self.context.errors.borrow_mut().push(self.context.problem(&self.path, place, message.into()));
     }
 
-    /// This deserves a second look.
+    /// Reports that this value deserves a second look.
     pub fn warn(&self, message: impl Into<String>) {
         let place = self.context.locator.position(&self.path);
         self.context.warnings.borrow_mut().push(self.context.problem(&self.path, place, message.into()));
     }
 
-    /// The file `path`, which this value names, holds these certificates.
+    /// Records when the first of these certificates expires. They are in the file `path`, which this value names.
     pub fn certificates(&self, path: &Path, certificates: &[CertificateDer<'_>]) {
         match expiry::first_end(certificates) {
             Some(ends_s) => {
@@ -103,21 +103,21 @@ impl<'c> At<'c> {
                 let named = self.context.problem(&self.path, place, String::new());
                 self.context.expiries.borrow_mut().push(Expiry { named, path: path.to_owned(), ends_s });
             }
-            None => self.warn("it cannot be told when this certificate expires"),
+            None => self.warn("the expiry date of this certificate cannot be read"),
         }
     }
 
-    /// The value, or a complaint and nothing.
+    /// Returns the value of `result`, or reports its error and returns `None`.
     pub fn ok<T>(&self, result: Result<T, impl ToString>) -> Option<T> {
         result.map_err(|error| self.error(error.to_string())).ok()
     }
 
-    /// A duration; zero where it is wrong, which ends with the complaint.
+    /// Parses a duration. An invalid one is reported and becomes zero.
     pub fn duration(&self, text: &DurationText) -> Duration {
         self.ok(duration::parse(text.as_str())).unwrap_or_default()
     }
 
-    /// A duration of more than nothing.
+    /// Parses a duration that must be more than zero. An invalid one is reported and becomes zero.
     pub fn positive_duration(&self, text: &DurationText) -> Duration {
         let duration = duration::parse(text.as_str());
         if duration.is_ok_and(|duration| duration.is_zero()) {
@@ -126,10 +126,10 @@ impl<'c> At<'c> {
         self.ok(duration).unwrap_or_default()
     }
 
-    /// A secret; empty where it is wrong, which ends with the complaint.
+    /// Resolves a secret. An invalid one is reported and becomes empty.
     pub fn secret(&self, reference: &SecretRef) -> Secret {
         if reference.is_literal() {
-            self.warn("the secret stands in the file; env:NAME or file:PATH keeps it out of backups and version control");
+            self.warn("the secret is written in the file; env:NAME or file:PATH keeps it out of backups and version control");
         }
         match reference.resolve(self.context.directory(), self.context.env) {
             Ok(secret) => secret,
@@ -143,7 +143,7 @@ impl<'c> At<'c> {
         }
     }
 
-    /// A path, relative to the file.
+    /// Resolves a path relative to the directory of the file.
     pub fn path(&self, text: &str) -> PathBuf {
         self.context.directory().join(text)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The units, largest first, in milliseconds.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Reads `500ms`, `90s`, `5m`, `2h` or `2d`.
+/// Parses `500ms`, `90s`, `5m`, `2h` or `2d`.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -16,7 +16,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_millis(milliseconds))
 }
 
-/// The shortest text that [`parse`] reads back as `duration`, in whole milliseconds.
+/// Returns the shortest text that [`parse`] reads back as `duration`, in whole milliseconds.
 pub fn print(duration: Duration) -> String {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if milliseconds == 0 {
@@ -29,13 +29,13 @@ pub fn print(duration: Duration) -> String {
         .unwrap_or_default()
 }
 
-/// Why a text is no duration.
+/// Why a text is not a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// Not a whole number and one unit.
+    /// The text is not a whole number and one unit.
     #[error("must be a whole number and one unit, such as 500ms, 90s, 5m, 2h or 2d")]
     Form,
-    /// More milliseconds than fit in 64 bits.
+    /// The duration has more milliseconds than fit in 64 bits.
     #[error("is too long")]
     TooLong,
 }

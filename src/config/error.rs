@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, each complaint with its place.
+//! Errors in a configuration, each with its place.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,19 +9,19 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the configuration {}", path.display())]
     Unreadable {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: std::io::Error,
     },
-    /// The file is wrong: everything that was found, in file order.
-    #[error("the configuration is wrong{}", as_lines(.0))]
+    /// The content of the file is invalid: all problems, in file order.
+    #[error("the configuration is invalid{}", as_lines(.0))]
     Wrong(Vec<Problem>),
 }
 
 impl ConfigError {
-    /// Each thing that is wrong with the file's content.
+    /// Returns each problem with the file's content.
     pub fn problems(&self) -> &[Problem] {
         match self {
             Self::Unreadable { .. } => &[],
@@ -34,18 +34,18 @@ fn as_lines(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
-/// One thing that is wrong, or that deserves a second look. Never shows a secret.
+/// One problem: an error, or something that deserves a second look. Never contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, as it was named.
+    /// The path of the file, as the caller gave it.
     pub file: PathBuf,
-    /// From 1.
+    /// Line, from 1.
     pub line: usize,
-    /// In characters, from 1.
+    /// Column in characters, from 1.
     pub column: usize,
-    /// Such as `sites[0].cdns[1].auth_token`; empty where the file is no TOML.
+    /// The key, such as `sites[0].cdns[1].auth_token`; empty if the file is not valid TOML.
     pub key: String,
-    /// What is wrong and what is allowed.
+    /// The problem, and what is allowed instead.
     pub message: String,
 }
 

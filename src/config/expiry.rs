@@ -1,4 +1,4 @@
-//! When certificates end. Who renews them is another program, and nobody looks until it has failed.
+//! When certificates expire. Another program renews them, and nobody notices a failure of it before they have expired.
 
 use super::error::Problem;
 use jiff::Timestamp;
@@ -6,8 +6,9 @@ use rustls_pki_types::CertificateDer;
 use std::path::PathBuf;
 use x509_parser::parse_x509_certificate;
 
-/// From so many days before its end on, a certificate is warned of: half of what tools that renew them have left when they
-/// should have done it (30 days of 90), and enough for people.
+/// Certificates are warned about from this many days before they expire. Renewal tools should have replaced a
+/// certificate when 30 of its 90 days are left. The warning comes when about half of those 30 days have passed, and
+/// leaves enough for people.
 pub const WARNED_DAYS: i64 = 14;
 
 const DAY: i64 = 86_400;
@@ -15,21 +16,21 @@ const DAY: i64 = 86_400;
 /// A file of certificates that the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// Where it is named; without a message.
+    /// The place in the configuration that names the file. Its message is empty.
     pub named: Problem,
     /// The file.
     pub path: PathBuf,
-    /// When the first of its certificates ends, in seconds since 1970.
+    /// When the first of its certificates expires, in seconds since 1970.
     pub ends_s: i64,
 }
 
 impl Expiry {
-    /// Whether it is over.
+    /// Whether the first certificate has expired.
     pub fn is_over(&self, now_s: i64) -> bool {
         self.ends_s < now_s
     }
 
-    /// What to say of it, if it is over or soon will be.
+    /// Returns a warning if the first certificate has expired or soon will.
     pub fn warning(&self, now_s: i64) -> Option<Problem> {
         let left = self.ends_s.saturating_sub(now_s);
         if left >= WARNED_DAYS * DAY {
@@ -40,7 +41,7 @@ impl Expiry {
         Some(Problem { message, ..self.named.clone() })
     }
 
-    /// Its end in words.
+    /// Describes the end of validity in words.
     pub fn says(&self, now_s: i64) -> String {
         let days = self.ends_s.saturating_sub(now_s).div_euclid(DAY);
         let on = Timestamp::from_second(self.ends_s).map(|end| end.strftime("%Y-%m-%d").to_string());
@@ -54,7 +55,7 @@ impl Expiry {
     }
 }
 
-/// When the first of these certificates ends; none where that cannot be read.
+/// Returns when the first of these certificates expires, or `None` if that cannot be read.
 pub(super) fn first_end(certificates: &[CertificateDer<'_>]) -> Option<i64> {
     let end = |certificate: &CertificateDer<'_>| {
         let (_, parsed) = parse_x509_certificate(certificate).ok()?;
@@ -81,7 +82,7 @@ mod tests {
         let at = |text: &str| Some(text.parse::<Timestamp>().unwrap().as_second());
         let (early, late) = (certificate(2026, 12, 1), certificate(2060, 2, 29));
         assert_eq!(first_end(std::slice::from_ref(&early)), at("2026-12-01T00:00:00Z"));
-        // From 2050 on dates have another form (RFC 5280 §4.1.2.5).
+        // Dates from 2050 on have another encoding (RFC 5280 §4.1.2.5).
         assert_eq!(first_end(std::slice::from_ref(&late)), at("2060-02-29T00:00:00Z"));
         assert_eq!(first_end(&[late, early]), at("2026-12-01T00:00:00Z"));
         assert_eq!(first_end(&[CertificateDer::from(vec![1, 2, 3])]), None);

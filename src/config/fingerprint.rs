@@ -1,4 +1,4 @@
-//! In which keys two configurations differ. Values are kept as hashes only, since some are secrets.
+//! The keys in which two configurations differ. Values are kept only as hashes, because some are secrets.
 
 use super::secret::{Env, SecretRef};
 use serde::Deserialize;
@@ -7,26 +7,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The keys of a configuration, each with a hash of what it stands for: of a secret's value and a certificate's file, too.
+/// The keys of a configuration, each with a hash of its value. The hash of a secret covers the resolved secret, and
+/// that of a certificate covers the content of its file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint(BTreeMap<Key, [u8; 32]>);
 
-/// From the top.
+/// The names of a key from the top table down.
 type Key = Vec<String>;
 
-/// How a key differs.
+/// How a key differs between two configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// It is new.
+    /// The key is new.
     Added,
-    /// It stands for something else.
+    /// The key has another value.
     Changed,
-    /// It is gone.
+    /// The key was removed.
     Removed,
 }
 
 impl Fingerprint {
-    /// Of a text that is a configuration, read from `file`.
+    /// Returns the fingerprint of a valid configuration text that was read from `file`.
     pub(super) fn of(text: &str, file: &Path, env: Env<'_>) -> Self {
         let mut keys = Self::default();
         let directory = file.parent().unwrap_or(Path::new(""));
@@ -34,8 +35,8 @@ impl Fingerprint {
         keys
     }
 
-    /// What differs in `newer`, in the order of the keys. What has a name or a type is named by it (`sites.www.mode`), and
-    /// of a new or vanished table only the table is told.
+    /// Returns the differences to `newer`, ordered by key. A list element with a name or a type is identified by it
+    /// (`sites.www.mode`). For a new or removed table only the table itself is returned.
     pub fn differences(&self, newer: &Self) -> Vec<(String, Difference)> {
         let gone = self.beyond(newer).into_iter().map(|key| (key, Difference::Removed));
         let new = newer.beyond(self).into_iter().map(|key| (key, Difference::Added));
@@ -46,7 +47,7 @@ impl Fingerprint {
         all.into_iter().map(|(key, difference)| (key.join("."), difference)).collect()
     }
 
-    /// The topmost keys that `other` has nothing of.
+    /// Returns the topmost keys below which `other` has no key.
     fn beyond(&self, other: &Self) -> BTreeSet<Key> {
         let known: BTreeSet<&[String]> =
             other.0.keys().flat_map(|key| (1..=key.len()).map(|length| &key[..length])).collect();
@@ -81,7 +82,7 @@ impl Fingerprint {
     }
 }
 
-/// Whether a key names a file of certificates or a key.
+/// Whether a key names a file with certificates or a private key.
 fn is_file(key: &[String]) -> bool {
     let within = |table: &str| key.iter().any(|key| key == table);
     let last = key.last().map_or("", String::as_str);
@@ -102,7 +103,7 @@ impl Places<'_> {
         let mut hash = Sha256::new_with_prefix(value.to_string());
         if let Some(text) = value.as_str() {
             if is_file(key) {
-                // Whoever serves it complains if it cannot be read.
+                // An unreadable file is reported by the code that serves it.
                 hash.update(std::fs::read(self.directory.join(text)).unwrap_or_default());
             } else if let Some(secret) = self.secret(text) {
                 hash.update(secret.expose());
@@ -111,7 +112,7 @@ impl Places<'_> {
         hash.finalize().into()
     }
 
-    /// What the text stands for, if it is written like a secret that stands elsewhere.
+    /// Resolves the text if it is written like a secret that is stored elsewhere.
     fn secret(&self, text: &str) -> Option<super::secret::Secret> {
         let is_reference = text.starts_with("env:") || text.starts_with("file:");
         let reference = SecretRef::deserialize(Value::String(text.to_owned())).ok()?;

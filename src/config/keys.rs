@@ -1,7 +1,7 @@
-//! Keys that are unknown or missing. The JSON Schema says which there are, so what is documented
-//! and what is accepted cannot differ.
+//! Checks for unknown and missing keys. The JSON Schema defines the keys, so the documentation and the accepted keys
+//! cannot differ.
 //!
-//! Serde would name only the first such key, and could not say which key was meant.
+//! Serde would report only the first such key, and could not suggest which key was meant.
 
 use super::at::At;
 use super::file;
@@ -10,8 +10,8 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Complains about wrong keys and removes unknown ones, so that the rest can be read. Returns whether everything that
-/// is required is there.
+/// Reports invalid keys and removes unknown ones, so that the rest can be read. Returns whether all required keys are
+/// present.
 pub fn check(table: &mut DeTable<'_>, at: &At<'_>) -> bool {
     let schema = file::schema();
     check_table(table, schema.as_value(), at)
@@ -66,7 +66,7 @@ fn complain_unknown<'k>(at: &At<'_>, name: &str, known: impl Iterator<Item = &'k
     }
 }
 
-/// The keys that only some types take.
+/// Checks the keys that only some types of CDN accept.
 fn check_cdn(table: &DeTable<'_>, at: &At<'_>) {
     let cdn_type = table.get("type").and_then(|value| value.get_ref().as_str());
     let Some(own) = OWN_KEYS.iter().find(|own| Some(own.cdn_type.as_str()) == cdn_type) else { return };
@@ -90,7 +90,7 @@ fn quoted_type(own: &OwnKeys) -> String {
     format!("`{}`", own.cdn_type.as_str())
 }
 
-/// The candidate that was probably meant, if any is near enough: a third of its letters may differ.
+/// Returns the candidate that was probably meant, if one is near enough: a third of its letters may differ.
 pub fn nearest<'n>(text: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let text = text.to_lowercase();
     let with_distance = candidates.map(|candidate| (strsim::osa_distance(&text, candidate), candidate));

@@ -1,4 +1,4 @@
-//! Read, parse, check keys, resolve, validate: the way from a file to a [`Config`].
+//! Loads a [`Config`] from a file: read, parse, check keys, resolve, validate.
 
 use super::at::Context;
 use super::error::{ConfigError, Problem};
@@ -14,20 +14,21 @@ use std::cell::RefCell;
 use std::path::Path;
 use toml::de::{DeTable, Deserializer};
 
-/// A configuration that can be used, and what deserves a second look.
+/// A usable configuration, and what deserves a second look.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// In file order.
+    /// Warnings, in file order.
     pub warnings: Vec<Problem>,
-    /// What a later configuration is compared with.
+    /// The fingerprint, with which a later configuration is compared.
     pub fingerprint: Fingerprint,
-    /// When the certificates end that it names, in file order.
+    /// When the certificates expire that the configuration names, in file order.
     pub expiries: Vec<Expiry>,
 }
 
-/// Reads the file at `path` and the process's environment. Of certificates that have ended, or soon will, there is a warning.
+/// Reads the file at `path` and the process's environment. Adds a warning for each certificate that has expired or
+/// soon will.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
@@ -38,11 +39,11 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     Ok(loaded)
 }
 
-/// The same for a text. `path` is named in complaints, and relative paths are relative to it.
+/// Reads a configuration from a text. Problems name `path`, and relative paths are relative to its directory.
 pub fn parse(text: &str, path: &Path, env: Env<'_>) -> Result<Loaded, ConfigError> {
     let (root, syntax_errors) = DeTable::parse_recoverable(text);
     let syntax_errors = syntax_errors.iter().map(|error| syntax_error(error, text, path));
-    // The others mostly follow from the first.
+    // Later syntax errors mostly follow from the first.
     if let Some(first) = syntax_errors.min_by_key(place) {
         return Err(ConfigError::Wrong(vec![first]));
     }
@@ -92,14 +93,14 @@ fn read(known: toml::Spanned<DeTable<'_>>, context: &Context<'_>) -> Option<Conf
     Some(config)
 }
 
-// Only the message: toml's own rendering quotes the line, which may hold a secret.
+// Keeps only the message: toml's own rendering quotes the line, which may hold a secret.
 fn syntax_error(error: &toml::de::Error, text: &str, path: &Path) -> Problem {
     let (line, column) = Lines::of(text).line_and_column(error.span().map_or(0, |span| span.start));
     Problem { file: path.to_owned(), line, column, key: String::new(), message: error.message().to_owned() }
 }
 
-/// A value of the wrong type. Serde's message quotes the value, which may be a misplaced secret: only what was expected is
-/// taken from it.
+/// Reports a value of the wrong type. Serde's message quotes the value, which may be a misplaced secret, so only the
+/// expected type is taken from it.
 fn complain_type(error: &toml::de::Error, context: &Context<'_>) {
     let offset = error.span().map_or(0, |span| span.start);
     let Some(found) = context.locator.value_at(offset) else {
@@ -125,7 +126,7 @@ fn complain_type(error: &toml::de::Error, context: &Context<'_>) {
         "u64" => "a whole number from 0 up".to_owned(),
         "a sequence" if kind == "a table" => format!("a list of tables: write [[{}]]", at.keys()),
         "a sequence" => "a list".to_owned(),
-        // Toml says "wanted string or table" where a word is expected.
+        // Toml's message is "wanted string or table" where a word is expected.
         "" => "a string".to_owned(),
         expected if expected.starts_with("struct ") => "a table".to_owned(),
         expected => expected.to_owned(),

@@ -1,10 +1,10 @@
-//! Where a key stands in the file, so that every complaint names its line and column.
+//! The position of each key in the file, so that every problem names its line and column.
 
 use std::fmt;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-/// The way to a value: `sites[0].cdns[1].auth_token`.
+/// The path of a value: `sites[0].cdns[1].auth_token`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyPath(Vec<Step>);
 
@@ -15,17 +15,17 @@ enum Step {
 }
 
 impl KeyPath {
-    /// The value of `name` in this table.
+    /// Returns the path of `name` in this table.
     pub fn key(&self, name: &str) -> Self {
         self.then(Step::Key(name.to_owned()))
     }
 
-    /// The value at `index` in this list.
+    /// Returns the path of the element `index` in this list.
     pub fn index(&self, index: usize) -> Self {
         self.then(Step::Index(index))
     }
 
-    /// The path without its indices: `sites.cdns.auth_token`.
+    /// Returns the path without its indices: `sites.cdns.auth_token`.
     pub fn without_indices(&self) -> String {
         let keys = self.0.iter().filter_map(|step| match step {
             Step::Key(name) => Some(name.as_str()),
@@ -54,30 +54,30 @@ impl fmt::Display for KeyPath {
     }
 }
 
-/// A file's text and its tree, which knows the place of every key and value.
+/// The text and the parsed tree of a file, which has the position of every key and value.
 pub struct Locator<'t> {
     lines: Lines<'t>,
     root: &'t Spanned<DeTable<'t>>,
 }
 
 impl<'t> Locator<'t> {
-    /// `root` must be the tree of `text`.
+    /// Creates a locator. `root` must be the tree of `text`.
     pub fn new(text: &'t str, root: &'t Spanned<DeTable<'t>>) -> Self {
         Self { lines: Lines::of(text), root }
     }
 
-    /// Line and column, both from 1, of the value at `path`; where it is absent, of the deepest part of the path that
-    /// is there.
+    /// Returns the line and column, both from 1, of the value at `path`. If it is absent, returns those of the deepest
+    /// part of the path that is present.
     pub fn position(&self, path: &KeyPath) -> (usize, usize) {
         self.lines.line_and_column(self.spans(path).1)
     }
 
-    /// The same of the path's last key.
+    /// Returns the line and column of the path's last key, in the same way.
     pub fn key_position(&self, path: &KeyPath) -> (usize, usize) {
         self.lines.line_and_column(self.spans(path).0)
     }
 
-    /// Where the last key and the value at `path` start.
+    /// Returns where the last key and the value at `path` start.
     fn spans(&self, path: &KeyPath) -> (usize, usize) {
         let mut table = Some(self.root.get_ref());
         let mut array = None;
@@ -99,21 +99,21 @@ impl<'t> Locator<'t> {
         spans
     }
 
-    /// The innermost value that covers the byte at `offset`.
+    /// Returns the innermost value that covers the byte at `offset`.
     pub fn value_at(&self, offset: usize) -> Option<Found<'t>> {
         find_in_table(self.root.get_ref(), &KeyPath::default(), offset)
     }
 }
 
-/// A value, found by its place.
+/// A value that was found by its position.
 pub struct Found<'t> {
-    /// The way to it.
+    /// Path of the value.
     pub path: KeyPath,
-    /// What it is.
+    /// The value.
     pub value: &'t DeValue<'t>,
 }
 
-// A table's own span is its header only, so its children are asked first, whatever the span says.
+// Searches a table. Its own span covers only its header, so the children are searched regardless of the span.
 fn find_in_table<'t>(table: &'t DeTable<'t>, path: &KeyPath, offset: usize) -> Option<Found<'t>> {
     table.iter().find_map(|(name, value)| find_in_value(value, path.key(name.get_ref()), offset))
 }
@@ -130,7 +130,7 @@ fn find_in_value<'t>(value: &'t Spanned<DeValue<'t>>, path: KeyPath, offset: usi
     inside.or_else(|| value.span().contains(&offset).then_some(Found { path, value: value.get_ref() }))
 }
 
-/// What a value is, in words for people.
+/// Describes the type of a value in words.
 pub fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
@@ -143,21 +143,21 @@ pub fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// A text with the places where its lines start. They are found once: counting lines anew for each of many complaints takes
-/// time quadratic in the text.
+/// A text with the positions at which its lines start. They are found in one pass: counting lines again for each of
+/// many problems would take time quadratic in the text.
 pub struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
 }
 
 impl<'t> Lines<'t> {
-    /// The lines of `text`.
+    /// Splits `text` into lines.
     pub fn of(text: &'t str) -> Self {
         let after = text.match_indices('\n').map(|(newline, _)| newline + 1);
         Self { text, starts: std::iter::once(0).chain(after).collect() }
     }
 
-    /// Line and column, both from 1; the column counts characters.
+    /// Returns the line and column of a byte, both from 1. The column counts characters.
     pub fn line_and_column(&self, offset: usize) -> (usize, usize) {
         let end = self.text.floor_char_boundary(offset);
         let line = self.starts.partition_point(|start| *start <= end);

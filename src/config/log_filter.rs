@@ -1,16 +1,17 @@
-//! Whether a log filter lets through what nobody may miss: errors of every part of the program, and the audit log.
+//! Checks that a log filter does not silence what must be seen: errors of every part of the program, and the audit
+//! log.
 //!
-//! `EnvFilter` takes a word that is no level for the name of a part, of which it then logs everything, and of all others nothing.
-//! So `verbose`, or `info;debug`, silences the whole program without a complaint.
+//! `EnvFilter` interprets a word that is not a level as the name of a part. It then logs everything of this part and
+//! nothing of all others. So `verbose`, or `info;debug`, silences the whole program without an error.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
 
-/// What the targets of this program begin with.
+/// The beginning of this program's targets.
 const OWN: &str = "origin_shim";
-/// The target of who did what.
+/// The target of the audit log.
 const AUDIT: &str = "audit";
-/// The target of requests, which `log.access` switches.
+/// The target of the access log, which `log.access` switches.
 const ACCESS: &str = "access";
 
 /// The parts of the program that log.
@@ -20,38 +21,38 @@ const PARTS: [&str; 11] =
 /// Why a filter is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum LogFilterError {
-    /// There is nothing in it.
+    /// The filter is empty.
     #[error("is empty; the level `error` logs least")]
     Empty,
-    /// It cannot be read.
+    /// The filter cannot be parsed.
     #[error("is not a log filter")]
     Syntax(#[source] ParseError),
-    /// A word that would be taken for a part of the program.
+    /// A word would be interpreted as a part of the program.
     #[error(
-        "`{0}` is no level (error, warn, info, debug or trace); a part has its own behind `=`, as in `warn,origin_shim::delivery=debug`"
+        "`{0}` is not a level (error, warn, info, debug or trace); the level of a part follows `=`, as in `warn,origin_shim::delivery=debug`"
     )]
     NoLevel(String),
-    /// Errors of this part would not be logged.
+    /// The filter would silence errors of this part.
     #[error("`{0}` would silence errors; the level `error` logs least")]
     Silences(String),
-    /// Only these parts would be logged.
+    /// The filter would log only these parts.
     #[error(
-        "nothing but these parts would be logged, no other errors either: begin with a level, as in `warn,{0}`"
+        "only these parts would be logged, and no errors of other parts: begin with a level, as in `warn,{0}`"
     )]
     OnlyParts(String),
-    /// Who did what would not be logged.
+    /// The filter would silence the audit log.
     #[error("`{0}` would silence the audit log, which logs at the level `info`")]
     Audit(String),
 }
 
-/// One part of a filter: `target[span{field=value}]=level`, of which target and level may be left out.
+/// One directive of a filter: `target[span{field=value}]=level`, in which target and level are optional.
 struct Directive<'f> {
     text: &'f str,
-    /// Empty: all.
+    /// The target; empty for all targets.
     target: &'f str,
-    /// Concerns only what happens within some spans.
+    /// Whether the directive applies only within some spans.
     within_spans: bool,
-    /// None: there is none, which stands for `trace`.
+    /// The level; `None` if it is absent, which means `trace`.
     level: Option<LevelFilter>,
 }
 
@@ -60,7 +61,7 @@ impl<'f> Directive<'f> {
         if let Ok(level) = text.parse() {
             return Self { text, target: "", within_spans: false, level: Some(level) };
         }
-        // A field's value may have a `=` of its own.
+        // The value of a field may contain a `=`.
         let (name, level) = match text.rsplit_once('=') {
             Some((name, level)) if !level.contains(['}', ']']) => (name, level.trim().parse().ok()),
             _ => (text, None),
@@ -73,12 +74,12 @@ impl<'f> Directive<'f> {
         self.level.unwrap_or(LevelFilter::TRACE)
     }
 
-    /// Whether it concerns what is logged under `target`, as `EnvFilter` compares them.
+    /// Whether the directive applies to what is logged under `target`, by the comparison that `EnvFilter` uses.
     fn concerns(&self, target: &str) -> bool {
         target.starts_with(self.target)
     }
 
-    /// Whether it concerns something of ours.
+    /// Whether the directive applies to a target of this program.
     fn is_ours(&self) -> bool {
         let names_ours = [OWN, AUDIT].iter().any(|own| self.target.starts_with(own));
         names_ours || self.concerns(OWN) || self.concerns(AUDIT)
@@ -89,11 +90,11 @@ fn directives(filter: &str) -> impl Iterator<Item = Directive<'_>> {
     filter.split(',').map(str::trim).filter(|text| !text.is_empty()).map(Directive::of)
 }
 
-/// Refuses a filter with which somebody would wait in vain for an error.
+/// Refuses a filter that would silence errors or the audit log.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// Returns the reason for the refusal.
 pub fn check(filter: &str) -> Result<(), LogFilterError> {
     let all: Vec<_> = directives(filter).collect();
     if all.is_empty() {
@@ -105,7 +106,7 @@ pub fn check(filter: &str) -> Result<(), LogFilterError> {
         if directive.level.is_none() && !directive.within_spans && !is_known {
             return Err(LogFilterError::NoLevel(directive.text.to_owned()));
         }
-        // Who did what has its switch of its own, which only its own name moves.
+        // Only a directive that names the target `audit` changes the level of the audit log.
         if directive.target == AUDIT && !directive.within_spans && directive.level() < LevelFilter::INFO {
             return Err(LogFilterError::Audit(directive.text.to_owned()));
         }
@@ -120,7 +121,8 @@ pub fn check(filter: &str) -> Result<(), LogFilterError> {
     Err(LogFilterError::OnlyParts(filter.trim().to_owned()))
 }
 
-/// Targets that nothing of this program has: allowed, since its libraries log, too, but probably misspelt.
+/// Returns the targets that no part of this program has. They are allowed, because libraries log too, but are probably
+/// misspelt.
 pub fn doubtful(filter: &str) -> Vec<&str> {
     let is_part = |target: &str| {
         let part = target.strip_prefix(OWN).map(|rest| rest.strip_prefix("::").unwrap_or(rest));
@@ -162,19 +164,19 @@ mod tests {
         check("", "is empty");
         check(" , ", "is empty");
         check("origin_shim=loudly", "is not a log filter");
-        check("verbose", "`verbose` is no level");
-        check("info;debug", "`info;debug` is no level");
-        check("info,hyper", "`hyper` is no level");
+        check("verbose", "`verbose` is not a level");
+        check("info;debug", "`info;debug` is not a level");
+        check("info,hyper", "`hyper` is not a level");
         check("off", "`off` would silence errors");
         check("0", "`0` would silence errors");
         check("info,origin_shim=off", "`origin_shim=off` would silence errors");
         check("info,origin_shim::delivery=off", "`origin_shim::delivery=off` would silence errors");
         check("info,origin=off", "`origin=off` would silence errors");
         check("info,origin_shim::admin[admin]=off", "would silence errors");
-        check("origin_shim::delivery=debug", "nothing but these parts");
-        check("hyper=info", "nothing but these parts");
-        check("audit=info,access=info", "nothing but these parts");
-        check("origin_shim[admin]=info", "nothing but these parts");
+        check("origin_shim::delivery=debug", "only these parts");
+        check("hyper=info", "only these parts");
+        check("audit=info,access=info", "only these parts");
+        check("origin_shim[admin]=info", "only these parts");
         for level in ["off", "error", "warn", "2"] {
             check(&format!("info,audit={level}"), "would silence the audit log");
         }
@@ -188,7 +190,7 @@ mod tests {
         check("info,hyper=warn,originshim=debug", &["hyper", "originshim"]);
     }
 
-    /// A filter that names a part is warned of if the list lacks it.
+    /// A filter that names a part would cause a warning if the list lacked the part.
     #[test]
     fn every_part_that_logs_is_known() {
         fn logs(path: &Path) -> bool {

@@ -1,4 +1,4 @@
-//! The resolved configuration: what `file.rs` says, checked and with every default and secret filled in.
+//! The resolved configuration: the content of the file, checked, with every default and secret filled in.
 
 pub mod cdns;
 pub mod duration;
@@ -48,50 +48,52 @@ pub struct Config {
     pub server: Server,
     /// The admin listener and its tokens.
     pub admin: Admin,
-    /// Where accepted purges are kept.
+    /// The store of accepted purges.
     pub store: Store,
-    /// What is logged.
+    /// The settings of the log.
     pub log: Log,
     /// The sites, in file order.
     pub sites: Vec<Arc<Site>>,
 }
 
 impl Config {
-    /// Reads the file at `path`; [`load`] also gives the warnings.
+    /// Reads the file at `path`. [`load`] also returns the warnings.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         load(path).map(|loaded| loaded.config)
     }
 
-    /// Reads a text. `path` is named in complaints, and relative paths are relative to it; [`parse`] also gives the warnings.
+    /// Reads a text. Problems name `path`, and relative paths are relative to its directory. [`parse`] also returns
+    /// the warnings.
     pub fn parse(text: &str, path: &Path, env: secret::Env<'_>) -> Result<Self, ConfigError> {
         parse(text, path, env).map(|loaded| loaded.config)
     }
 }
 
-/// `[server]`
+/// The `[server]` table.
 #[derive(Clone, Debug, Default)]
 pub struct Server {
-    /// Names the installation in `CDN-Loop`; none: the store's.
+    /// The installation's name in `CDN-Loop`; `None` for the name that the store keeps.
     pub id: Option<String>,
-    /// Plain listeners (HTTP/1.1 and HTTP/2 with prior knowledge).
+    /// Plain listeners (HTTP/1.1, and HTTP/2 with prior knowledge).
     pub listen: Vec<SocketAddr>,
     /// TLS listeners (ALPN chooses the version).
     pub tls_listen: Vec<SocketAddr>,
     /// Worker threads, at least 1 (0 in the file becomes the number of cores).
     pub workers: usize,
-    /// Certificates in file order; the first serves unknown names.
+    /// Certificates in file order. The first serves unknown names.
     pub certificates: Vec<Certificate>,
-    /// PEM file of the authorities whose client certificates are believed; none: no client is asked for one.
+    /// PEM file of the authorities whose client certificates are trusted; `None` if no client certificate is
+    /// requested.
     pub client_ca: Option<PathBuf>,
     /// Peers that begin every connection with a PROXY protocol header.
     pub proxy_protocol: Vec<IpNet>,
-    /// Peers whose `X-Forwarded-*`, `Forwarded` and `traceparent` are believed.
+    /// Peers whose `X-Forwarded-*`, `Forwarded` and `traceparent` are trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// Limits and timeouts.
     pub limits: Limits,
 }
 
-/// `[[server.certificates]]`
+/// One of the `[[server.certificates]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// PEM file of the chain.
@@ -100,46 +102,46 @@ pub struct Certificate {
     pub key: PathBuf,
 }
 
-/// `[server.limits]`
+/// The `[server.limits]` table.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Open client connections, over all workers.
     pub connections: usize,
-    /// Requests that are being answered, over all workers.
+    /// Requests in flight, over all workers.
     pub requests_in_flight: usize,
-    /// Requests at a time on one HTTP/2 connection.
+    /// Concurrent requests on one HTTP/2 connection.
     pub http2_streams: u32,
-    /// A client connection is ended after this, once it has no request.
+    /// The age at which a client connection is closed as soon as it has no request.
     pub connection_max_age: Duration,
-    /// A TLS handshake, and a PROXY protocol header, must end within this.
+    /// Time for a TLS handshake, and for a PROXY protocol header.
     pub handshake_timeout: Duration,
-    /// A request's head must arrive within this.
+    /// Time for the head of a request.
     pub header_timeout: Duration,
-    /// An idle keep-alive connection is closed after this.
+    /// Time after which an idle client connection is closed.
     pub keep_alive_timeout: Duration,
-    /// Between two parts of a request body.
+    /// The longest pause between two parts of a request body.
     pub body_timeout: Duration,
-    /// Bytes per second of a request body, over each `body_timeout` of waiting for it; 0: no such limit.
+    /// The lowest rate of a request body in bytes per second, over each `body_timeout` of waiting for it; 0: no limit.
     pub body_min_rate: u32,
-    /// A client that takes no byte of a response for this long is cut off.
+    /// The longest time in which a client takes no byte of a response before it is cut off.
     pub write_timeout: Duration,
-    /// A connection of another protocol, over which nothing passes for this long, is closed.
+    /// The longest silence on a connection of another protocol before it is closed.
     pub tunnel_timeout: Duration,
-    /// Connecting to the origin, TLS included.
+    /// Time to connect to the origin, TLS included.
     pub origin_connect_timeout: Duration,
-    /// From the request sent to the response head.
+    /// Time from the sent request to the response head.
     pub origin_first_byte_timeout: Duration,
-    /// Between two parts of a response body.
+    /// The longest pause between two parts of a response body.
     pub origin_body_timeout: Duration,
     /// How long an idle pooled origin connection is kept.
     pub origin_idle_timeout: Duration,
-    /// How long a request waits for its turn at an origin that is at its `origin_connections`.
+    /// How long a request waits for an origin that has reached its `origin_connections`.
     pub origin_queue_timeout: Duration,
-    /// Failures in a row after which an address of an origin is avoided; 0: none is.
+    /// Consecutive failures after which an address of an origin is avoided; 0: never.
     pub origin_max_fails: u32,
-    /// For how long.
+    /// How long a failed address is avoided.
     pub origin_fail_timeout: Duration,
-    /// Between two resolutions of an origin's name.
+    /// The time between two resolutions of an origin's name.
     pub origin_resolve_interval: Duration,
     /// Idle pooled connections per origin and worker.
     pub origin_pool_size: usize,
@@ -155,11 +157,11 @@ pub struct Limits {
     pub origin_headers: usize,
     /// Bytes of an origin's response head.
     pub origin_header_bytes: usize,
-    /// After SIGTERM, requests in flight may end within this.
+    /// How long requests in flight may continue after SIGTERM.
     pub drain_timeout: Duration,
 }
 
-/// What an empty `[server.limits]` means.
+/// The limits of an empty `[server.limits]`.
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -194,27 +196,28 @@ impl Default for Limits {
     }
 }
 
-/// What a site or a rule has otherwise than `[server.limits]`: what is only a limit once it is known who is asked for what.
+/// The limits of a site or a rule that replace those in `[server.limits]`. Only limits that apply after the site and
+/// path of a request are known can be replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OtherLimits {
-    /// `body_timeout`
+    /// Replacement of `body_timeout`.
     pub body_timeout: Option<Duration>,
-    /// `body_min_rate`
+    /// Replacement of `body_min_rate`.
     pub body_min_rate: Option<u32>,
-    /// `tunnel_timeout`
+    /// Replacement of `tunnel_timeout`.
     pub tunnel_timeout: Option<Duration>,
-    /// `origin_connect_timeout`
+    /// Replacement of `origin_connect_timeout`.
     pub origin_connect_timeout: Option<Duration>,
-    /// `origin_queue_timeout`
+    /// Replacement of `origin_queue_timeout`.
     pub origin_queue_timeout: Option<Duration>,
-    /// `origin_first_byte_timeout`
+    /// Replacement of `origin_first_byte_timeout`.
     pub origin_first_byte_timeout: Option<Duration>,
-    /// `origin_body_timeout`
+    /// Replacement of `origin_body_timeout`.
     pub origin_body_timeout: Option<Duration>,
 }
 
 impl OtherLimits {
-    /// Those limits with these in their place; none where nothing is otherwise.
+    /// Returns `limits` with these replacements, or `None` if nothing is replaced.
     pub fn over(&self, limits: &Limits) -> Option<Limits> {
         let Self {
             body_timeout,
@@ -238,31 +241,31 @@ impl OtherLimits {
     }
 }
 
-/// `[admin]`
+/// The `[admin]` table.
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// The admin listener.
     pub listen: SocketAddr,
-    /// Names under which it is reached, lower case; addresses and `localhost` are not among them.
+    /// Host names of the admin API, in lower case. Addresses and `localhost` are not among them.
     pub hosts: Vec<String>,
-    /// Who may call.
+    /// The callers and their tokens.
     pub tokens: Vec<AdminToken>,
 }
 
-/// `[[admin.tokens]]`
+/// One of the `[[admin.tokens]]`.
 #[derive(Clone, Debug)]
 pub struct AdminToken {
-    /// Named in logs and in the audit line.
+    /// The caller's name in logs and in the audit log.
     pub name: String,
     /// The bearer token.
     pub token: Secret,
-    /// What it may do.
+    /// The scopes of the token.
     pub scopes: Vec<Scope>,
-    /// Which sites; none: all.
+    /// The sites that the token may use; `None` for all.
     pub sites: Option<Vec<String>>,
 }
 
-/// What an admin token may do.
+/// A permission of an admin token.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
 )]
@@ -278,25 +281,25 @@ pub enum Scope {
     Operate,
 }
 
-/// `[store]`
+/// The `[store]` table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Store {
-    /// The SQLite file; `None`: in memory (the demo and tests only).
+    /// The SQLite file; `None` for a store in memory (the demo and tests only).
     pub path: Option<PathBuf>,
     /// How long ended purges are kept.
     pub retention: Duration,
 }
 
-/// `[log]`
+/// The `[log]` table.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// How lines are written.
+    /// The format of log lines.
     pub format: LogFormat,
-    /// Which are; it can be parsed.
+    /// The filter for log lines, which is valid.
     pub filter: String,
-    /// Which requests have a line.
+    /// The requests with a line in the access log.
     pub access: Access,
-    /// The share of the requests with `access = "all"`, 0 to 1; errors are always logged.
+    /// The share of requests that are logged with `access = "all"`, 0 to 1. Errors are always logged.
     pub access_sample: f64,
 }
 
@@ -307,108 +310,109 @@ impl Default for Log {
     }
 }
 
-/// `log.format`
+/// The values of `log.format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people; coloured on a terminal.
+    /// Text for people, coloured on a terminal.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// `log.access`
+/// The values of `log.access`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
-    /// None.
+    /// No requests.
     #[default]
     Off,
-    /// Those that were answered with a 500 or above.
+    /// Requests that were answered with 500 or above.
     Errors,
-    /// All, or a share of them.
+    /// All requests, or a share of them.
     All,
 }
 
-/// `[[sites]]`
+/// One of the `[[sites]]`.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// Its name in the API, in metrics and in its own tags.
+    /// The site's name in the API, in metrics and in the site's own tags.
     pub name: String,
-    /// Exact and `*.` host names, lower case.
+    /// Exact and `*.` host names, in lower case.
     pub hosts: Vec<String>,
-    /// Serves hosts that no site names.
+    /// Whether the site serves hosts that no site names.
     pub default: bool,
     /// Whether responses are rewritten.
     pub mode: Mode,
-    /// Origins, tried in turn; at least one.
+    /// Origins, tried in order; at least one.
     pub origins: Vec<OriginUrl>,
-    /// The `Host` that the origin sees.
+    /// The `Host` that the origin receives.
     pub origin_host: OriginHost,
-    /// The origin may still answer with the old version for this long after a purge.
+    /// How long the origin may still serve the old version after a purge.
     pub origin_settle: Duration,
-    /// For how long after a response's last byte was written it may still be on its way into a CDN's cache.
+    /// How long after its last byte was written a response may still be in flight to a CDN's cache.
     pub follow_up_margin: Duration,
-    /// How the origins are treated.
+    /// Settings for the origins.
     pub origin: OriginSettings,
-    /// What it has otherwise than `[server.limits]`.
+    /// The site's replacements of `[server.limits]`.
     pub limits: OtherLimits,
-    /// What each of its rules has otherwise than that.
+    /// The replacements of the site's limits by each of its rules.
     pub rule_limits: Vec<OtherLimits>,
-    /// Whose opt-in is believed.
+    /// The peers whose opt-in is trusted.
     pub trust: Trust,
-    /// Protocols that a connection may be switched to, lower case.
+    /// Protocols to which a connection may be switched, in lower case.
     pub upgrades: Vec<String>,
     /// How responses are rewritten.
     pub policy: Policy,
-    /// What publish events purge.
+    /// The settings for publish events.
     pub events: Events,
-    /// An unsent job older than this makes its CDN unhealthy.
+    /// The age at which an unsent job makes its CDN unhealthy.
     pub max_purge_lag: Duration,
-    /// Its CDNs.
+    /// The CDNs of the site.
     pub cdns: Vec<Arc<Cdn>>,
 }
 
-/// The events that every site knows; rules may name more.
+/// The events of every site. Rules may name more.
 pub const EVENTS: [&str; 9] =
     ["publish", "unpublish", "cache", "code", "branch-deleted", "config", "metadata", "redirects", "sitemap"];
 
-/// What publish events purge: `sites.page_forms`, `[[sites.events]]`, and what `[sites.aem]` says of them.
+/// The settings for publish events: `sites.page_forms`, `[[sites.events]]`, and the part of `[sites.aem]` that is
+/// about events.
 #[derive(Clone, Debug, Default)]
 pub struct Events {
     /// Endings under which the same page is served.
     pub page_forms: Vec<String>,
-    /// What is purged besides the paths of the event; every rule that matches applies.
+    /// The rules for what is purged in addition to the paths of the event. Every rule that matches applies.
     pub rules: Vec<EventRule>,
-    /// With more paths of content than this, an event of an AEM site purges all content.
+    /// The number of content paths above which an event of an AEM site purges all content.
     pub aem_bulk_threshold: usize,
-    /// With more files than this, a push of code to an AEM site purges all code.
+    /// The number of files above which a push of code to an AEM site purges all code.
     pub aem_code_threshold: usize,
-    /// The sheets that give the pages of an AEM site their metadata, as normalised paths.
+    /// The sheets that define the metadata of pages of an AEM site, as normalised paths.
     pub aem_metadata: Vec<String>,
 }
 
-/// `[[sites.events]]`
+/// One of the `[[sites.events]]`.
 #[derive(Clone, Debug)]
 pub struct EventRule {
     /// Names of events.
     pub on: Vec<String>,
-    /// Only events with such a path.
+    /// The pattern that a path of the event must match.
     pub path: Option<PathPattern>,
-    /// Folders above the paths that match, this many levels up.
+    /// The number of levels of folders above matching paths to purge.
     pub parents: u8,
-    /// Pages.
+    /// Pages to purge.
     pub paths: Vec<String>,
-    /// Tags.
+    /// Tags to purge.
     pub tags: Vec<String>,
-    /// Prefixes; they end with `/`.
+    /// Prefixes to purge; they end with `/`.
     pub prefixes: Vec<String>,
-    /// The whole site.
+    /// Whether the whole site is purged.
     pub everything: bool,
 }
 
-/// `sites.mode`
+/// The values of `sites.mode`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
 )]
@@ -417,13 +421,13 @@ pub enum Mode {
     /// Opted-in responses are rewritten.
     #[default]
     On,
-    /// Nothing is changed; what would be is counted and logged.
+    /// Responses are unchanged. The decision is only counted and logged.
     Observe,
-    /// A plain proxy.
+    /// The site is a plain proxy.
     Off,
 }
 
-/// One origin: scheme, host and port; never chosen by a request.
+/// One origin: scheme, host and port. No request can choose them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginUrl {
     /// Whether TLS is used.
@@ -432,11 +436,11 @@ pub struct OriginUrl {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// `host` or `host:port` as an authority (the port only where it is not the scheme's own).
+    /// `host` or `host:port` as an authority, without the scheme's default port.
     pub authority: String,
 }
 
-/// `sites.origin_host`
+/// The values of `sites.origin_host`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OriginHost {
     /// The origin's own authority.
@@ -447,10 +451,10 @@ pub enum OriginHost {
     Literal(String),
 }
 
-/// Origins that a site may have.
+/// The largest number of origins of a site.
 pub const MAX_ORIGINS: usize = 32;
 
-/// `sites.origin_protocol`
+/// The values of `sites.origin_protocol`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
 )]
@@ -459,115 +463,116 @@ pub enum OriginProtocol {
     /// HTTP/1.1.
     #[default]
     Http1,
-    /// HTTP/2: with `https://` where the origin chooses it, else HTTP/1.1; with `http://` without asking.
+    /// HTTP/2. With `https://` the origin may choose HTTP/1.1 instead; with `http://` it has no choice.
     Http2,
 }
 
-/// How a site's origins are treated: the keys of `[[sites]]` that begin with `origin_`.
+/// Settings for a site's origins: the keys of `[[sites]]` that begin with `origin_`.
 #[derive(Clone, Debug, Default)]
 pub struct OriginSettings {
-    /// The version of HTTP that they are talked to in.
+    /// The version of HTTP for connections to the origins.
     pub protocol: OriginProtocol,
-    /// Requests at a time at each of them; 0: no limit.
+    /// Concurrent requests to each origin; 0: no limit.
     pub connections: usize,
-    /// For those with https.
+    /// TLS settings for origins with `https://`.
     pub tls: OriginTls,
-    /// How it is found out whether they are well; none: by requests alone.
+    /// Active health checks; `None` if only the results of requests decide.
     pub check: Option<OriginCheck>,
 }
 
-/// `[sites.origin_tls]`
+/// The `[sites.origin_tls]` table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginTls {
-    /// PEM file of the authorities that are believed; none: those of the machine.
+    /// PEM file of the trusted authorities; `None` for those of the machine.
     pub ca: Option<PathBuf>,
-    /// What is shown to an origin that asks for a certificate.
+    /// The certificate for origins that request a client certificate.
     pub certificate: Option<Certificate>,
-    /// The name that is asked for and verified; none: the origin's host.
+    /// The name that is requested and verified; `None` for the origin's host.
     pub server_name: Option<String>,
 }
 
-/// `[sites.origin_check]`
+/// The `[sites.origin_check]` table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OriginCheck {
-    /// Path and query.
+    /// Path and query of the check.
     pub path: String,
-    /// The `Host`; none: as for requests.
+    /// The `Host`; `None` for the host of requests.
     pub host: Option<String>,
-    /// Between two of them.
+    /// The time between two checks.
     pub interval: Duration,
-    /// The status that is expected.
+    /// The expected status.
     pub status: u16,
-    /// Good answers in a row that count.
+    /// Consecutive successful checks after which an address is used again.
     pub rise: u32,
-    /// Bad answers in a row that count.
+    /// Consecutive failed checks after which an address is avoided.
     pub fall: u32,
 }
 
-/// `sites.opt_in`
+/// The values of `sites.opt_in.trust`.
 #[derive(Clone, Debug)]
 pub enum Trust {
     /// Every peer.
     Any,
     /// Peers that send this secret in `X-Origin-Shim-Secret`.
     Secret(Secret),
-    /// Peers with a certificate that `server.client_ca` vouches for.
+    /// Peers with a certificate of an authority in `server.client_ca`.
     ClientCertificate,
     /// Peers from these networks.
     Addresses(Vec<IpNet>),
 }
 
-/// `[[sites.cdns]]`
+/// One of the `[[sites.cdns]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cdn {
-    /// Its name within the site; by default its type.
+    /// The CDN's name within the site; by default its type.
     pub name: String,
     /// The hosts that visitors use, for URL purges.
     pub hosts: Vec<String>,
-    /// Soft or hard by default.
+    /// Whether purges are hard by default.
     pub hard: bool,
-    /// What `everything` means here.
+    /// The extent of `everything` here.
     pub everything: Everything,
-    /// A second purge of the same items after this; zero: none.
+    /// The time after which the same items are purged a second time; zero: never.
     pub repeat_after: Duration,
-    /// The same for everything.
+    /// The time after which everything is purged a second time; zero: never.
     pub repeat_everything_after: Duration,
-    /// Its purges are verified: purged pages are asked for, as visitors do.
+    /// Whether purges are verified by requests for purged pages, as visitors make them.
     pub verify: bool,
-    /// Where they are asked for, without a slash at the end; absent: at their own host.
+    /// The base URL at which pages are requested for verification, without a slash at the end; `None` for the page's
+    /// own host.
     pub verify_url: Option<String>,
-    /// CDNs of one account share its rate.
+    /// The account, whose rate its CDNs share.
     pub account: String,
-    /// Where the account's rate is not the published one.
+    /// The account's rate, if it is not the published one.
     pub rate: Rate,
-    /// Its headers.
+    /// The CDN's headers.
     pub dialect: Dialect,
-    /// Its credentials and endpoints.
+    /// The CDN's credentials and endpoints.
     pub settings: CdnSettings,
 }
 
-/// `sites.cdns.calls_per_second` and its neighbours: the published rate where they are absent.
+/// `sites.cdns.calls_per_second` and related keys. An absent one means the published rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rate {
-    /// Calls.
+    /// Calls per second.
     pub calls_per_second: Option<f64>,
     /// Calls at once after a pause.
     pub call_burst: Option<u32>,
-    /// Items.
+    /// Items per second.
     pub items_per_second: Option<f64>,
     /// Items at once after a pause, and so in one call.
     pub item_burst: Option<u32>,
 }
 
-/// `sites.cdns.everything`
+/// The values of `sites.cdns.everything`.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Everything {
-    /// The site's tag.
+    /// Everything with the site's tag.
     #[default]
     SiteTag,
-    /// The CDN's own purge-all.
+    /// Everything, by the CDN's own purge-all.
     Cdn,
 }

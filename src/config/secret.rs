@@ -1,4 +1,4 @@
-//! Secrets: `env:NAME`, `file:PATH` or `literal:TEXT`, resolved once at load and never shown.
+//! Secrets: `env:NAME`, `file:PATH` or `literal:TEXT`, resolved one time at load and never shown.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret, SecretString};
@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use subtle::ConstantTimeEq;
 
-/// A resolved secret. It has no `Display` or `Serialize`, and its `Debug` shows nothing of it.
+/// A resolved secret. It has no `Display` or `Serialize`, and its `Debug` shows nothing of the value.
 #[derive(Clone, Debug)]
 pub struct Secret(SecretString);
 
@@ -18,35 +18,35 @@ impl Secret {
         Self(SecretString::from(value.into()))
     }
 
-    /// The value, for the one place that sends or compares it.
+    /// Returns the value, for the one place that sends or compares it.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 }
 
-/// In a time that does not depend on where they differ.
+/// Compares in a time that does not depend on where the values differ.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.expose().as_bytes().ct_eq(other.expose().as_bytes()).into()
     }
 }
 
-/// Looks up an environment variable.
+/// A function that looks up an environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// A secret as the file writes it. What it holds may be the secret itself, or be pasted there by mistake,
-/// so it is shown nowhere.
+/// A secret as the file writes it. The text may be the secret itself, or a secret that was pasted there by mistake, so
+/// it is never shown.
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(transparent)]
 pub struct SecretRef(String);
 
 impl SecretRef {
-    /// Whether the secret stands in the file itself.
+    /// Whether the secret is written in the file itself.
     pub fn is_literal(&self) -> bool {
         self.0.starts_with("literal:")
     }
 
-    /// Finds the secret. A relative `file:` path is relative to `directory`.
+    /// Resolves the secret. A relative `file:` path is relative to `directory`.
     pub fn resolve(&self, directory: &Path, env: Env<'_>) -> Result<Secret, SecretError> {
         let (value, from) = match self.0.split_once(':') {
             Some(("env", name)) if is_variable_name(name) => {
@@ -64,7 +64,7 @@ impl SecretRef {
         if value.is_empty() {
             return Err(SecretError::Empty(from));
         }
-        // Every secret travels in a header, and a wrong file (a key, a log) shows itself here.
+        // Every secret is sent in a header. The check also detects a wrong file, such as a key or a log.
         if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(SecretError::Unsendable(from));
         }
@@ -72,7 +72,7 @@ impl SecretRef {
     }
 }
 
-/// One trailing line end is the editor's, not the secret's.
+/// Reads a file without one trailing line break, which editors add.
 fn read(path: &Path) -> Result<String, SecretError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| SecretError::Unreadable { path: path.to_owned(), source })?;
@@ -80,7 +80,8 @@ fn read(path: &Path) -> Result<String, SecretError> {
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
-/// Stricter than the system: a token pasted after `env:` should not be echoed as a variable's name.
+/// Whether `name` is allowed as a variable's name. The rule is stricter than the system's, so that a token pasted
+/// after `env:` is not echoed as a name.
 fn is_variable_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -106,30 +107,30 @@ impl JsonSchema for SecretRef {
     }
 }
 
-/// Why a secret could not be found. Nothing here shows what the file holds after a wrong prefix.
+/// Why a secret could not be resolved. No error shows the text after an invalid prefix.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// None of the three forms.
+    /// The text has none of the three forms.
     #[error(
         "must be env:NAME (an environment variable), file:PATH (the content of a file) or literal:TEXT (the secret itself)"
     )]
     Form,
-    /// No such variable.
+    /// The variable is not set.
     #[error("the environment variable {0} is not set")]
     Unset(String),
     /// The file cannot be read, or is not text.
     #[error("cannot read {}", path.display())]
     Unreadable {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: std::io::Error,
     },
-    /// Nothing there.
+    /// The secret is empty.
     #[error("{0} is empty")]
     Empty(String),
-    /// It cannot be sent in a header.
+    /// The secret cannot be sent in a header.
     #[error("{0} must be printable ASCII without spaces, since it is sent in a header")]
     Unsendable(String),
 }

@@ -1,10 +1,11 @@
-//! A site for tests, as a file would have it that says no more than it must.
+//! A site for tests, resolved from a file that has only the required keys.
 
 use super::{Config, Site};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The site of this name, for the host `www.example.com`, with the origin `http://origin.test:8081`; all else is the default.
+/// Returns the site `name` for the host `www.example.com` with the origin `http://origin.test:8081` and defaults for
+/// all other keys.
 pub(crate) fn site(name: &str) -> Site {
     let text = format!(
         "[[sites]]\nname = \"{name}\"\nhosts = [\"www.example.com\"]\norigin = \"http://origin.test:8081\""

@@ -1,4 +1,4 @@
-//! The values that the file writes as text and that resolving reads.
+//! Values that the file has as text and that are parsed when the configuration is resolved.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use std::fmt;
 pub struct DurationText(String);
 
 impl DurationText {
-    /// As it is written.
+    /// Returns the text as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -23,12 +23,12 @@ impl From<&str> for DurationText {
     }
 }
 
-/// `origin`, or a duration.
+/// A browser lifetime: `origin`, or a duration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BrowserTtlText(DurationText);
 
 impl BrowserTtlText {
-    /// The duration as it is written; none: `origin`.
+    /// Returns the duration as written, or `None` for `origin`.
     pub fn duration(&self) -> Option<&DurationText> {
         (self.0.as_str() != "origin").then_some(&self.0)
     }
@@ -60,7 +60,7 @@ impl<'de> Deserialize<'de> for DurationText {
     }
 }
 
-// For what it expects: the usual mistake is a bare number.
+// A visitor for the sake of its expectation, because the usual mistake is a number without a unit.
 struct DurationVisitor;
 
 impl Visitor<'_> for DurationVisitor {
@@ -99,7 +99,7 @@ pub enum OneOrMany {
 }
 
 impl OneOrMany {
-    /// All of them.
+    /// Returns all strings.
     pub fn as_slice(&self) -> &[String] {
         match self {
             Self::One(text) => std::slice::from_ref(text),
@@ -114,7 +114,7 @@ impl<'de> Deserialize<'de> for OneOrMany {
     }
 }
 
-// Not serde's untagged: its errors name neither the place nor what is allowed.
+// Replaces serde's untagged enums, whose errors have neither the position nor what is allowed.
 struct OneOrManyVisitor;
 
 impl<'de> Visitor<'de> for OneOrManyVisitor {

@@ -1,5 +1,5 @@
-//! What no single value shows: names that meet, hosts that two sites claim, CDNs that disagree, and what is allowed but
-//! deserves a second look.
+//! Checks that involve several values: duplicate names, hosts that two sites claim, CDNs that disagree, and what is
+//! allowed but deserves a second look.
 
 use super::at::At;
 use super::{Admin, Cdn, Claims, Config, Everything, Mode, OriginProtocol, OriginTls, Server, Site, Trust};
@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Complains about what is contradictory, and warns of what is doubtful. `config` may hold placeholders of wrong values.
+/// Reports contradictions as errors, and doubtful values as warnings. `config` may hold placeholders of invalid
+/// values.
 pub fn validate(config: &Config, at: &At<'_>) {
     listeners(&config.server, &config.admin, at);
     doubtful_server(&config.server, &at.key("server"));
@@ -31,7 +32,7 @@ pub fn validate(config: &Config, at: &At<'_>) {
     }
 }
 
-/// Elements of a list must differ in `key`.
+/// Checks that the elements of a list differ in `key`.
 fn unique<'v>(list: &At<'_>, key: &str, values: impl Iterator<Item = &'v str>) {
     let mut taken = HashMap::new();
     for (index, value) in values.enumerate() {
@@ -62,7 +63,7 @@ fn listeners(server: &Server, admin: &Admin, at: &At<'_>) {
     }
 }
 
-/// Whether two listeners would share connections. Port 0 is a different one each time.
+/// Whether two listeners would share connections. Port 0 is another port each time.
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let same_family = a.is_ipv4() == b.is_ipv4();
     let any = a.ip().is_unspecified() || b.ip().is_unspecified();
@@ -83,7 +84,7 @@ fn tokens(config: &Config, at: &At<'_>) {
         let sites = at.index(index).key("sites");
         for (at, name) in sites.each(token.sites.as_deref().unwrap_or_default()) {
             if !known.contains(name.as_str()) {
-                at.error("is the name of no site");
+                at.error("is not the name of a site");
             }
         }
     }
@@ -108,9 +109,9 @@ fn hosts(sites: &[Arc<Site>], at: &At<'_>) {
     }
 }
 
-/// The purge-all of a service knows no sites.
+/// Warns if several sites share a service, because the purge-all of a service does not distinguish sites.
 fn shared_services(sites: &[Arc<Site>], at: &At<'_>) {
-    // Of each service the first site, and the first other one.
+    // For each service, the first site and the first other site that use it.
     let mut users: HashMap<(CdnType, String), (&str, Option<&str>)> = HashMap::new();
     for (site, cdn) in sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn))) {
         for service in cdn.settings.services() {
@@ -136,7 +137,7 @@ fn shared_services(sites: &[Arc<Site>], at: &At<'_>) {
     }
 }
 
-/// A response for one type of CDN has one set of headers.
+/// Checks that CDNs of one type agree, because a response for one type of CDN has one set of headers.
 fn dialects(site: &Site, at: &At<'_>) {
     for (index, cdn) in site.cdns.iter().enumerate() {
         let Some(first) = site.cdns[..index].iter().find(|other| other.dialect.cdn == cdn.dialect.cdn) else {
@@ -145,7 +146,7 @@ fn dialects(site: &Site, at: &At<'_>) {
         let differs = |key: &str| {
             at.index(index)
                 .key(key)
-                .error(format!("must be the same as of `{}`, which has the same type", first.name));
+                .error(format!("must be the same as for `{}`, which has the same type", first.name));
         };
         if first.dialect.ttl_header != cdn.dialect.ttl_header {
             differs("ttl_header");
@@ -156,7 +157,7 @@ fn dialects(site: &Site, at: &At<'_>) {
     }
 }
 
-/// Trust in certificates needs someone who asks for them.
+/// Checks that trust in client certificates comes with a listener that requests them.
 fn client_certificates(site: &Site, server: &Server, at: &At<'_>) {
     if matches!(site.trust, Trust::ClientCertificate)
         && (server.client_ca.is_none() || server.tls_listen.is_empty())
@@ -167,7 +168,8 @@ fn client_certificates(site: &Site, server: &Server, at: &At<'_>) {
     }
 }
 
-/// A prefix that one of the CDNs cannot purge would refuse every event of its rule, and so would a tag that no purge may name.
+/// Checks the prefixes and tags of event rules. A prefix that a CDN cannot purge, or a tag that no purge may name,
+/// would make every event of its rule fail.
 fn event_rules(claims: &Claims, site: &Site, at: &At<'_>) {
     let sections = usize::from(site.policy.tags.sections);
     for (at, rule) in at.each(&site.events.rules) {

@@ -1,5 +1,5 @@
-//! What the demo's edge keeps: responses by host and target, found again by tag, URL and prefix. Pure: the
-//! time is an argument. Memory is bounded: what was not used for longest goes first.
+//! The storage of the demo's edge: responses by host and target, which purges find by tag, URL and prefix. Pure: the
+//! time is an argument. Memory is bounded: the least recently used response is removed first.
 
 use crate::rewrite::spelling::canonical;
 use bytes::Bytes;
@@ -9,20 +9,21 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What a cache entry costs beside its body and headers, so that many small ones are bounded too.
+/// Cost in bytes of a cache entry in addition to its body and headers, so that the number of small ones is bounded
+/// too.
 const ENTRY_OVERHEAD: usize = 512;
 
-/// What a visitor asked for: host (lower case, without port) and path with query.
+/// The page that a visitor requested: host and target.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Lower case, without port.
+    /// Host in lower case, without port.
     pub host: String,
     /// Path and query as received.
     pub target: String,
 }
 
 impl Key {
-    /// Its host, the canonical form of its path, and its query: what it is to a purge.
+    /// Returns what identifies the page for a purge: the host, the canonical form of the path, and the query.
     fn page(&self) -> (&str, Cow<'_, str>, &str) {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
         (&self.host, canonical(path), query)
@@ -32,56 +33,56 @@ impl Key {
 /// A stored response.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Object {
-    /// Its status.
+    /// The status.
     pub status: StatusCode,
-    /// Its headers as the shim sent them, without hop-by-hop headers.
+    /// The headers as the shim sent them, without hop-by-hop headers.
     pub headers: HeaderMap,
-    /// Its whole body.
+    /// The whole body.
     pub body: Bytes,
 }
 
 /// How long an object may be served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifetime {
-    /// Without asking.
+    /// Time during which the object is served without contacting the shim.
     pub fresh: Duration,
-    /// After that, while it is fetched again (RFC 5861).
+    /// Time after `fresh` during which the stale object is served while it is fetched again (RFC 5861).
     pub revalidate: Duration,
-    /// After that, if the origin cannot answer (RFC 5861).
+    /// Time after `fresh` during which the stale object is served if the origin fails (RFC 5861).
     pub if_error: Duration,
 }
 
-/// What a lookup found.
+/// The result of a lookup.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Serve it.
+    /// A fresh object to serve.
     Fresh(Arc<Object>),
-    /// Serve it; `refresh` tells the one caller that must fetch it again.
+    /// A stale object to serve while one caller fetches it again.
     Stale {
         /// The stale object.
         object: Arc<Object>,
-        /// Nobody fetches it yet.
+        /// Whether this caller must fetch it, because no other one does yet.
         refresh: bool,
     },
-    /// Fetch it; serve this only if that fails.
+    /// A stale object to serve only if fetching the page fails.
     IfError(Arc<Object>),
-    /// Fetch it.
+    /// No object: the page must be fetched.
     Miss,
 }
 
-/// Deleted, or marked stale.
+/// How a purge treats objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hardness {
-    /// Gone.
+    /// Deletes the object.
     Hard,
-    /// Stale from now on.
+    /// Marks the object stale.
     Soft,
 }
 
 #[derive(Debug)]
 struct Entry {
     key: Key,
-    /// The request headers that `Vary` names, with the values of the request that fetched this.
+    /// The request headers that `Vary` names, with their values in the request that fetched the object.
     varies: Vec<(HeaderName, Vec<HeaderValue>)>,
     tags: Vec<String>,
     object: Arc<Object>,
@@ -105,7 +106,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache of at most `capacity` bytes.
+    /// Creates a cache of at most `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -118,7 +119,7 @@ impl Cache {
         }
     }
 
-    /// The variant of `key` that fits the request's headers.
+    /// Looks up the variant of `key` that fits the request's headers.
     pub fn lookup(&mut self, key: &Key, request: &HeaderMap, now: Instant) -> Found {
         let Some(id) = self.variant(key, request) else { return Found::Miss };
         let tick = self.tick();
@@ -142,7 +143,7 @@ impl Cache {
         }
     }
 
-    /// Keeps a response; it replaces the one that the same request would have found.
+    /// Stores a response. It replaces the one that the same request would have found.
     pub fn store(&mut self, key: Key, request: &HeaderMap, object: Object, lifetime: Lifetime, now: Instant) {
         if let Some(old) = self.variant(&key, request) {
             self.remove(old);
@@ -177,7 +178,7 @@ impl Cache {
         self.entries.insert(id, entry);
     }
 
-    /// A background fetch of `key` failed: the next lookup may try again.
+    /// Records that a background fetch of `key` failed, so that the next lookup may try again.
     pub fn refresh_failed(&mut self, key: &Key) {
         for id in self.by_key.get(key).into_iter().flatten() {
             if let Some(entry) = self.entries.get_mut(id) {
@@ -186,7 +187,7 @@ impl Cache {
         }
     }
 
-    /// Purges every object with one of the tags; returns how many there were.
+    /// Purges every object with one of the tags; returns the number of objects.
     pub fn purge_tags<'a>(
         &mut self,
         tags: impl IntoIterator<Item = &'a str>,
@@ -198,7 +199,7 @@ impl Cache {
         self.purge(ids, hardness, now)
     }
 
-    /// Purges every variant of one URL, however its path is spelt; returns how many there were.
+    /// Purges every variant of one URL, however its path is spelt; returns the number of objects.
     pub fn purge_url(&mut self, key: &Key, hardness: Hardness, now: Instant) -> usize {
         let page = key.page();
         let ids: Vec<u64> =
@@ -206,14 +207,14 @@ impl Cache {
         self.purge(ids, hardness, now)
     }
 
-    /// Deletes everything of `host` below `prefix`, a canonical path; returns how much there was.
+    /// Deletes everything of `host` below `prefix`, a canonical path; returns the number of objects.
     pub fn purge_prefix(&mut self, host: &str, prefix: &str, now: Instant) -> usize {
         let below = |entry: &Entry| entry.key.host == host && entry.key.page().1.starts_with(prefix);
         let ids: Vec<u64> = self.entries.iter().filter(|(_, e)| below(e)).map(|(id, _)| *id).collect();
         self.purge(ids, Hardness::Hard, now)
     }
 
-    /// Deletes everything; returns how much there was.
+    /// Deletes everything; returns the number of objects.
     pub fn purge_everything(&mut self) -> usize {
         let count = self.entries.len();
         *self = Self::new(self.capacity);
@@ -226,7 +227,7 @@ impl Cache {
             count += 1;
             match (hardness, self.entries.get_mut(&id)) {
                 (Hardness::Hard, _) => self.remove(id),
-                // One that is stale already does not become younger.
+                // An object that is stale already stays as old as it is.
                 (Hardness::Soft, Some(entry)) => {
                     entry.stale_from = entry.stale_from.min(now);
                     entry.refreshing = false;
@@ -262,14 +263,14 @@ impl Cache {
         }
     }
 
-    /// A number greater than every one before: an id, and the order of use.
+    /// Returns a number greater than every one before. It serves as an ID and as the order of use.
     fn tick(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 }
 
-/// The tags in `xkey`, in any number of lines; separated as vmod_xkey does it, by spaces and commas.
+/// Returns the tags in all `xkey` lines. Spaces and commas separate them, as in vmod_xkey.
 fn tags(headers: &HeaderMap) -> Vec<String> {
     let lines = headers.get_all("xkey").into_iter().filter_map(|value| value.to_str().ok());
     lines
@@ -294,7 +295,7 @@ fn values(headers: &HeaderMap, name: &HeaderName) -> Vec<HeaderValue> {
 
 fn cost(key: &Key, object: &Object) -> usize {
     let headers: usize = object.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    // Tags and key are held a second time by the indexes.
+    // The indexes hold tags and keys a second time.
     ENTRY_OVERHEAD + 2 * (key.host.len() + key.target.len() + headers) + object.body.len()
 }
 
@@ -321,7 +322,7 @@ mod tests {
         Lifetime { fresh, revalidate, if_error }
     }
 
-    /// The found body, with a mark for how it was found.
+    /// Returns the body that a lookup finds, with a mark for the kind of result.
     fn found(cache: &mut Cache, target: &str, now: Instant) -> String {
         match cache.lookup(&key(target), &HeaderMap::new(), now) {
             Found::Fresh(object) => String::from_utf8_lossy(&object.body).into_owned(),

@@ -1,11 +1,11 @@
-//! How long the demo's edge may keep a response, by the same rules as `config/varnish.vcl`. Pure, and written
-//! apart from `rewrite`, so that a mistake there does not agree with itself here.
+//! How long the demo's edge may store a response, by the same rules as `config/varnish.vcl`. Pure, and independent of
+//! `rewrite`, so that a mistake there is not repeated here.
 
 use super::cache::Lifetime;
 use http::{HeaderMap, StatusCode, header};
 use std::time::Duration;
 
-/// The response's lifetime at this edge; `None`: not to be kept.
+/// Returns the response's lifetime at this edge, or `None` if it must not be stored.
 pub fn lifetime(status: StatusCode, headers: &HeaderMap) -> Option<Lifetime> {
     let varies_on_everything =
         join(headers, "vary").is_some_and(|vary| vary.split(',').any(|f| f.trim() == "*"));
@@ -28,12 +28,12 @@ pub fn lifetime(status: StatusCode, headers: &HeaderMap) -> Option<Lifetime> {
         .lifetime(&["s-maxage", "max-age"], Duration::from_secs(age))
 }
 
-/// Whether `Surrogate-Control` decided, so that `Cache-Control` is the browser's own.
+/// Whether `Surrogate-Control` sets the edge's lifetime, so that `Cache-Control` is only for browsers.
 pub fn has_surrogate_control(headers: &HeaderMap) -> bool {
     headers.contains_key("surrogate-control")
 }
 
-/// Lower-case directives with their arguments, unquoted.
+/// Directives in lower case, with their arguments unquoted.
 struct Directives(Vec<(String, String)>);
 
 impl Directives {
@@ -68,7 +68,7 @@ impl Directives {
     }
 }
 
-/// All lines of a field as one (RFC 9110, section 5.3).
+/// Joins all lines of a field into one (RFC 9110, section 5.3).
 fn join(headers: &HeaderMap, name: &str) -> Option<String> {
     let lines: Vec<&str> = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok()).collect();
     (!lines.is_empty()).then(|| lines.join(", "))

@@ -1,4 +1,4 @@
-//! The little HTTP/1.1 that the demo's site, edge and script need. The shim itself uses none of it.
+//! The small part of HTTP/1.1 that the demo's site, edge and script need. The shim itself uses none of it.
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -17,37 +17,37 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Any body of the demo.
+/// The type of all bodies in the demo.
 pub type AnyBody = BoxBody<Bytes, hyper::Error>;
 
-/// At most this many connections per listener; a demo serves one person.
+/// The most connections per listener. A demo serves one person.
 const MAX_CONNECTIONS: usize = 256;
 
-/// How long the head of an answer may take.
+/// Time for a whole exchange up to the head of the response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A failed exchange.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// No connection.
+    /// No connection was established.
     #[error("cannot connect to {to}")]
     Connect {
         /// The address.
         to: SocketAddr,
-        /// Why.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// No answer, or not HTTP.
+    /// There was no answer, or it was not HTTP.
     #[error("no HTTP answer from {from}")]
     Http {
         /// The address.
         from: SocketAddr,
-        /// Why.
+        /// The reason.
         #[source]
         source: hyper::Error,
     },
-    /// No answer in time.
+    /// There was no answer in time.
     #[error("no answer from {from} within {} s", ANSWER_TIMEOUT.as_secs())]
     Slow {
         /// The address.
@@ -55,7 +55,7 @@ pub enum SendError {
     },
 }
 
-/// Answers every request on `listener` with `handler`, for ever.
+/// Answers every request on `listener` with `handler`, forever.
 pub async fn serve<F, R>(listener: TcpListener, handler: F) -> Infallible
 where
     F: Fn(Request<Incoming>, IpAddr) -> R + Send + Sync + 'static,
@@ -66,7 +66,7 @@ where
     loop {
         let slot = slots.clone().acquire_owned().await;
         let Ok((stream, peer)) = listener.accept().await else {
-            // Out of file descriptors, most likely: a pause lets connections end.
+            // The likely cause is a lack of file descriptors. A pause lets connections end.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
@@ -109,7 +109,7 @@ where
     timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(SendError::Slow { from: to }))
 }
 
-/// Removes what concerns one connection only (RFC 9110, section 7.6.1).
+/// Removes the hop-by-hop headers (RFC 9110, section 7.6.1).
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let lines = headers.get_all(header::CONNECTION).into_iter().filter_map(|line| line.to_str().ok());
     let nominated: Vec<HeaderName> = lines
@@ -126,17 +126,17 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// A whole body in memory.
+/// Returns a whole body from memory.
 pub fn full(body: impl Into<Bytes>) -> AnyBody {
     Full::new(body.into()).map_err(|never| match never {}).boxed()
 }
 
-/// No body.
+/// Returns an empty body.
 pub fn empty() -> AnyBody {
     Empty::new().map_err(|never| match never {}).boxed()
 }
 
-/// A short answer in plain text that nobody stores.
+/// Returns a short plain-text answer that caches must not store.
 pub fn text(status: http::StatusCode, body: impl Into<String>) -> Response<AnyBody> {
     let mut response = Response::new(full(body.into()));
     *response.status_mut() = status;

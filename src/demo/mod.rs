@@ -1,8 +1,7 @@
-//! `origin-shim demo`: the whole chain on this machine, without credentials. A small site is the origin, the
-//! shim stands before it, and a small edge cache before the shim is purged as a Varnish would be.
+//! `origin-shim demo`: the whole chain on this machine, without credentials. A small site is the origin, the shim is
+//! in front of it, and a small edge cache in front of the shim is purged like Varnish.
 //!
-//! Everything listens on the loopback only and lives in memory, except the shim's store, which is in a
-//! temporary place of its own.
+//! Everything listens on the loopback interface only, and all data, including the shim's store, is in memory.
 
 mod cache;
 pub mod edge;
@@ -23,14 +22,14 @@ use script::Script;
 use std::error::Error;
 use std::io;
 
-/// What `origin-shim demo` may be told.
+/// Options of `origin-shim demo`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Options {
-    /// Where to listen: on the usual ports (or free ones, where these are taken), or on free ones only
+    /// Ports to listen on: the usual ones (a free one for each that is taken), or only free ones
     #[arg(long, value_enum, default_value_t)]
     pub ports: PortChoice,
 
-    /// Show the sequence and end: 0 if the fresh page arrived, else 1
+    /// Show the sequence and exit: with 0 if the fresh page arrived, otherwise with 1
     #[arg(long)]
     pub once: bool,
 }
@@ -38,12 +37,12 @@ pub struct Options {
 /// Why the demo ended.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// No runtime, no port, or no signal handler.
+    /// The runtime, a port, the signal handler or the output failed.
     #[error("cannot {action}")]
     Io {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// Why it failed.
+        /// The reason.
         #[source]
         source: io::Error,
     },
@@ -53,20 +52,20 @@ pub enum DemoError {
     /// A part of the chain did not answer.
     #[error("{step}: no answer")]
     Silent {
-        /// Which step of the sequence.
+        /// The step of the sequence.
         step: &'static str,
-        /// Why.
+        /// The reason.
         #[source]
         source: http1::SendError,
     },
-    /// A part of the chain answered something else than it should.
+    /// A part of the chain gave an unexpected answer.
     #[error("{step}: expected {expected}, got {got}")]
     Unexpected {
-        /// Which step of the sequence.
+        /// The step of the sequence.
         step: &'static str,
-        /// What should have come.
+        /// The expected answer.
         expected: String,
-        /// What came.
+        /// The actual answer.
         got: String,
     },
 }
@@ -81,7 +80,7 @@ pub fn run(options: Options) -> Result<(), DemoError> {
         .map_err(io("start a runtime"))?;
     let Ports { addresses, edge, origin, reserved } =
         Ports::choose(options.ports).map_err(io("listen on the loopback"))?;
-    // A token that nobody else on this machine can guess.
+    // No other process on this machine can guess this token.
     let token = uuid::Uuid::new_v4().simple().to_string();
 
     runtime.block_on(async {
@@ -104,7 +103,7 @@ pub fn run(options: Options) -> Result<(), DemoError> {
     })
 }
 
-/// Prints a step of the story, parts of which servers said.
+/// Prints a step of the story. Parts of it may come from servers, so the terminal module cleans it.
 fn say(text: &str) -> Result<(), DemoError> {
     terminal::print(&format!("{text}\n")).map_err(|source| DemoError::Io { action: "print", source })
 }

@@ -1,22 +1,22 @@
-//! Where the demo listens.
+//! The ports that the demo listens on.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-/// Which ports the demo takes.
+/// The ports that the demo uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum PortChoice {
-    /// Edge 8090, shim 8080, origin 8081, admin 9180; a free one for each that is taken
+    /// Edge 8090, shim 8080, origin 8081, admin 9180; a free port for each that is taken
     #[default]
     Usual,
-    /// Free ones
+    /// Only free ports
     Auto,
 }
 
-/// Where each part of the demo is reached.
+/// The address of each part of the demo.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// The edge cache: what visitors open.
+    /// The edge cache, which visitors open.
     pub edge: SocketAddr,
     /// The shim's data plane.
     pub shim: SocketAddr,
@@ -29,18 +29,18 @@ pub struct Addresses {
 /// The bound ports.
 #[derive(Debug)]
 pub struct Ports {
-    /// Where they are.
+    /// The addresses of all ports.
     pub addresses: Addresses,
-    /// For the edge cache.
+    /// The listener of the edge cache.
     pub edge: TcpListener,
-    /// For the sample site.
+    /// The listener of the sample site.
     pub origin: TcpListener,
-    /// The shim binds its two ports itself; until then nobody else gets them.
+    /// The shim's two ports, which are reserved here until the shim binds them itself.
     pub reserved: [TcpListener; 2],
 }
 
 impl Ports {
-    /// Takes four ports of the loopback.
+    /// Binds four ports of the loopback interface.
     pub fn choose(choice: PortChoice) -> io::Result<Self> {
         let take = |usual: u16| match choice {
             PortChoice::Usual => bind(usual).or_else(|_| bind(0)),
@@ -57,7 +57,7 @@ impl Ports {
     }
 }
 
-/// The listener for the runtime that this runs in.
+/// Converts a listener for the runtime that calls this.
 pub fn within_runtime(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
     listener.set_nonblocking(true)?;
     tokio::net::TcpListener::from_std(listener)
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_replaced_by_a_free_one() {
-        // Whether the usual ports are free here or not: the second demo cannot have the first one's.
+        // Whether or not the usual ports are free here, the second demo cannot get those of the first.
         let first = Ports::choose(PortChoice::Usual).unwrap();
         let second = Ports::choose(PortChoice::Usual).unwrap();
         let all = |ports: &Ports| {

@@ -1,4 +1,4 @@
-//! The purge protocol that the shim's Varnish adapter speaks, as `config/varnish.vcl` answers it.
+//! The purge protocol between the shim's Varnish adapter and `config/varnish.vcl`, as implemented by the latter.
 
 use super::cache::{Cache, Hardness, Key};
 use http::request::Parts;
@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use std::net::IpAddr;
 use std::time::Instant;
 
-/// What a `PURGE` or `BAN` request asks for.
+/// The purge that a `PURGE` or `BAN` request describes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Invalidation {
     /// Every object with one of the tags.
@@ -15,7 +15,7 @@ pub enum Invalidation {
     Url(Key, Hardness),
     /// Everything of a host below a prefix.
     Prefix {
-        /// Lower case, without port.
+        /// Host in lower case, without port.
         host: String,
         /// A canonical path.
         prefix: String,
@@ -27,29 +27,29 @@ pub enum Invalidation {
 /// Why nothing was purged.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// 400 or 403.
+    /// The response status, 400 or 403.
     pub status: StatusCode,
-    /// For people.
+    /// The reason, for people.
     pub reason: &'static str,
 }
 
 impl Invalidation {
-    /// Whether the request speaks this protocol at all.
+    /// Whether the request belongs to this protocol.
     pub fn is_meant_by(request: &Parts) -> bool {
         matches!(request.method.as_str(), "PURGE" | "BAN")
     }
 
-    /// Reads the request of `peer`, who must be on this machine.
+    /// Parses the request. `peer` must be on this machine.
     pub fn parse(request: &Parts, peer: IpAddr) -> Result<Self, Refusal> {
         let headers = &request.headers;
-        // A proxy on this machine would lend every visitor its address.
+        // A forwarded request is refused, because a proxy on this machine would make every visitor appear local.
         if !peer.to_canonical().is_loopback() || headers.contains_key("x-forwarded-for") {
             return Err(Refusal { status: StatusCode::FORBIDDEN, reason: "Not allowed to purge" });
         }
         if request.method.as_str() == "BAN" { ban(headers) } else { purge(request) }
     }
 
-    /// Carries it out; returns how many objects were purged.
+    /// Applies the purge to `cache`; returns the number of purged objects.
     pub fn apply(&self, cache: &mut Cache, now: Instant) -> usize {
         match self {
             Self::Tags(tags, hardness) => cache.purge_tags(tags.iter().map(String::as_str), *hardness, now),
@@ -60,7 +60,7 @@ impl Invalidation {
     }
 }
 
-/// The key of what a request asks for; `None` without a host.
+/// Returns the cache key of a request, or `None` if it has no host.
 pub fn key(request: &Parts) -> Option<Key> {
     let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
     let host = match request.uri.host() {
@@ -118,8 +118,9 @@ fn bare_host(host: &str) -> Option<String> {
     (!authority.host().is_empty()).then(|| authority.host().to_ascii_lowercase())
 }
 
-/// The canonical path that an expression of the adapter's kind stands for; `None` for any other one. In it
-/// `[cC]` is a hex digit, and of several ways to write a character the first is the canonical one.
+/// Returns the canonical path that a regular expression of the adapter stands for, or `None` for any other expression.
+/// In the adapter's expressions `[cC]` is a hex digit, and of several encodings of a character the first is the
+/// canonical one.
 fn canonical_of(expression: &str) -> Option<String> {
     let mut literal = String::with_capacity(expression.len());
     let mut rest = expression;
@@ -134,7 +135,7 @@ fn canonical_of(expression: &str) -> Option<String> {
             literal.push(char::from(*upper));
             4
         } else if character == '\\' {
-            // Before a letter or digit it would be a class (`\d`), not that character.
+            // Before a letter or digit, the backslash would start a class such as `\d`.
             let next = rest.chars().nth(1).filter(|next| !next.is_ascii_alphanumeric())?;
             literal.push(next);
             1 + next.len_utf8()

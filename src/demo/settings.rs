@@ -1,8 +1,8 @@
-//! The demo's configuration of the shim: the same TOML that a file would hold.
+//! The demo's configuration of the shim, in the same TOML as a file.
 
 use super::ports::Addresses;
 
-/// The configuration; `token` may do everything at the admin API.
+/// Returns the configuration, in which `token` has all scopes of the admin API.
 pub fn toml(Addresses { edge, shim, origin, admin }: Addresses, token: &str) -> String {
     format!(
         r#"[server]

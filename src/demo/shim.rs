@@ -1,4 +1,4 @@
-//! The one place where the demo starts the shim itself, in this process.
+//! The only place where the demo starts the shim itself, in this process.
 
 use super::DemoError;
 use crate::app::App;
@@ -17,7 +17,7 @@ pub fn start(text: &str) -> Result<Running, DemoError> {
 }
 
 impl Running {
-    /// Ends it, after the requests in flight.
+    /// Stops the shim after the requests in flight.
     pub async fn stop(self) -> Result<(), DemoError> {
         let stopped = tokio::task::spawn_blocking(move || self.0.stop()).await;
         stopped

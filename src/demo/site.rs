@@ -1,5 +1,5 @@
-//! The demo's origin: a shop of four pages, whose content changes when somebody publishes. It tags its answers
-//! with `Surrogate-Key` and, like many origins, allows caches one minute.
+//! The demo's origin: a shop with four pages, whose content changes when it is published. Its responses have tags in
+//! `Surrogate-Key` and, as with many origins, may be cached for one minute.
 
 use super::http1::{self, AnyBody};
 use http::header::{self, HeaderMap, HeaderValue};
@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::net::TcpListener;
 
-/// The editor's page; it is on the origin only and never cached.
+/// The path of the editor's page, which visitors do not need and which is never cached.
 pub const EDITOR: &str = "/editor";
 
 const PAGES: [Page; 4] = [
@@ -27,14 +27,14 @@ struct Page {
     what: &'static str,
 }
 
-/// The site and the version of each of its pages; a new version is what publishing makes.
+/// The site, with the version of each of its pages. Publishing a page makes a new version.
 #[derive(Debug, Default)]
 pub struct Site {
     versions: [AtomicU32; PAGES.len()],
 }
 
 impl Site {
-    /// Serves the site, for ever.
+    /// Serves the site, forever.
     pub async fn serve(self, listener: TcpListener) -> Infallible {
         let site = std::sync::Arc::new(self);
         let handler = move |request: Request<_>, _: IpAddr| {
@@ -44,7 +44,7 @@ impl Site {
         http1::serve(listener, handler).await
     }
 
-    /// What the site answers.
+    /// Returns the site's response to a request.
     pub fn answer(&self, request: &Request<()>) -> Response<AnyBody> {
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/publish") => self.publish(request),
@@ -57,7 +57,7 @@ impl Site {
         }
     }
 
-    /// The price that the site shows now, for those who want to compare.
+    /// Returns the price that the site shows now, for comparison.
     pub fn price(&self) -> String {
         format!("{}.00 EUR", 42 + self.version(2))
     }
@@ -89,7 +89,7 @@ impl Site {
         answer
     }
 
-    /// Makes a new version of `?path=`. A browser's form goes back to the editor.
+    /// Makes a new version of the page in `?path=`. A browser's form is redirected back to the editor.
     fn publish(&self, request: &Request<()>) -> Response<AnyBody> {
         let path = request.uri().query().and_then(|query| query.strip_prefix("path="));
         let path = path.map(|path| path.replace("%2F", "/").replace("%2f", "/"));
@@ -119,7 +119,7 @@ impl Site {
         self.versions[index].load(Ordering::Relaxed)
     }
 
-    /// The home page also changes with the price that it shows.
+    /// Returns the version of a page as an entity tag. The home page also changes with the price that it shows.
     fn etag(&self, index: usize) -> String {
         if index == 0 {
             format!("\"v{}-{}\"", self.version(0) + 1, self.version(2) + 1)

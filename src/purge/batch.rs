@@ -1,32 +1,33 @@
-//! A call and who wants its items: each item once, with everybody who is served by it.
+//! The items of one call, without duplicates, each with the sends that it serves.
 
 use super::cover::Cover;
 use crate::cdn::{Batch, Item, ItemKind};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
-/// What a send wants purged.
+/// An item that a send wants purged.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     /// The item.
     pub item: &'a Item,
-    /// The same for every retry of the send, and for no other send ever: its id, and when its purge was accepted (a new
-    /// store counts ids anew).
+    /// The identity of the send: its ID, and when its purge was accepted, because a new store counts IDs from 1 again.
+    /// It is the same for every retry of the send, and different for every other send.
     pub identity: (i64, i64),
 }
 
-/// A batch, and who wants its items.
+/// A batch, and the sends that its items serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filled {
-    /// What one call carries.
+    /// The content of one call.
     pub batch: Batch,
-    /// For each item of the batch, the positions of those that want it.
+    /// For each item of the batch, the positions of the sends that want it.
     pub wanted_by: Vec<Vec<usize>>,
 }
 
 impl Filled {
-    /// One call for all of `wanted`, which fit into it: the same item once, as hard as the hardest, and none that another
-    /// covers. `also` stands for what it covers besides; 0: nothing.
+    /// Builds one call for all of `wanted`, which must fit into it. An item that is wanted several times is included
+    /// one time, hard if any send wants it hard. An item that another one covers is left out. `also` identifies what
+    /// the call covers in addition; 0: nothing.
     pub fn of(wanted: &[Wanted<'_>], also: u64) -> Self {
         let mut known: HashMap<(ItemKind, &str), usize> = HashMap::new();
         let mut items: Vec<Item> = Vec::new();
@@ -58,7 +59,8 @@ impl Filled {
         Self { batch: Batch { reference, items }, wanted_by }
     }
 
-    /// Who wants the first half of the items, and who the second; none if there is only one item.
+    /// Returns the positions of the sends that want the first half of the items, and of those that want the second
+    /// half, or `None` if there is only one item.
     pub fn halves(&self) -> Option<[Vec<usize>; 2]> {
         let middle = self.wanted_by.len() / 2;
         if middle == 0 {
@@ -69,8 +71,9 @@ impl Filled {
     }
 }
 
-/// CloudFront answers a reference that it knows with the earlier invalidation and purges nothing. So it must be the same
-/// for a retry of the same sends, whose first call may have got through, and another for everything else.
+/// Returns the reference of a call. If CloudFront receives a reference that it has seen before, it returns the earlier
+/// invalidation and purges nothing. So a retry of the same sends, whose first call may have succeeded, must have the
+/// same reference, and everything else must have another one.
 fn reference(mut identities: Vec<(i64, i64)>, also: u64) -> String {
     identities.sort_unstable();
     let mut hasher = Sha256::new();
@@ -102,7 +105,7 @@ mod tests {
         items.iter().zip(0..).map(|(item, id)| Wanted { item, identity: (id, 7) }).collect()
     }
 
-    /// `value: positions`, one for each item.
+    /// Checks the items of a call: value, hardness, and the positions of the sends that want it.
     #[track_caller]
     fn check(items: &[Item], expected: &[(&str, bool, &[usize])]) {
         let filled = Filled::of(&wanted(items), 0);
@@ -153,7 +156,7 @@ mod tests {
         let first = reference([(1, 7), (2, 7)], 0);
         assert_eq!(first, "2726f54568c6427c6f194b4f90ff22fa");
         assert_eq!(reference([(2, 7), (1, 7)], 0), first);
-        // A later purge, a new store that counts from 1 again, one that covers more.
+        // A later purge, a new store that counts from 1 again, and a call that covers more.
         let others =
             [reference([(3, 9), (4, 9)], 0), reference([(1, 9), (2, 9)], 0), reference([(1, 7), (2, 7)], 5)];
         assert!(!others.contains(&first));

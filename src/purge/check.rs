@@ -1,4 +1,4 @@
-//! Is this a purge at all? Every wrong item is named, so that a caller can mend the whole request at once.
+//! Validates a purge request. Every invalid item is reported, so that a caller can correct the whole request at once.
 
 use super::PurgeRequest;
 use crate::config::{Cdn, Claims, Site};
@@ -6,19 +6,19 @@ use crate::rewrite::nameable;
 use std::sync::Arc;
 use url::{Position, Url};
 
-/// Items in one request, at most.
+/// The most items in one request.
 pub const MAX_ITEMS: usize = 50_000;
-/// Characters of a reason, at most.
+/// The most characters of a reason.
 pub const MAX_REASON: usize = 1_000;
-/// Bytes of a URL, path or prefix. No CDN takes longer ones.
+/// The most bytes of a URL, path or prefix. No CDN accepts longer ones.
 const MAX_NAME: usize = 8_192;
 
 /// Why an item cannot be purged.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ItemError {
-    /// Where it is in the request: `paths[3]`.
+    /// The item's place in the request: `paths[3]`.
     pub item: String,
-    /// Why, in words.
+    /// The reason, in words.
     pub message: String,
 }
 
@@ -28,9 +28,9 @@ impl ItemError {
     }
 }
 
-/// A request whose items are all right by themselves.
+/// A request whose items are each valid.
 pub(super) struct Checked<'a> {
-    /// Written as a browser requests them, without fragment.
+    /// The URLs as a browser requests them, without fragment.
     pub(super) urls: Vec<Url>,
     pub(super) paths: &'a [String],
     pub(super) tags: &'a [String],
@@ -96,12 +96,12 @@ fn each<T>(
     good
 }
 
-/// Whether people would not get to see all of a reason.
+/// Whether a reason is too long to be shown in full.
 pub fn is_too_long(reason: &str) -> bool {
     reason.chars().count() > MAX_REASON
 }
 
-/// The CDNs that are asked for; without a list, all.
+/// Returns the requested CDNs, or all if the request has no list.
 fn cdns<'a>(site: &'a Site, request: &PurgeRequest, errors: &mut Vec<ItemError>) -> Vec<&'a Arc<Cdn>> {
     let mut refuse = |message: &str| errors.push(ItemError { item: "cdns".into(), message: message.into() });
     if site.cdns.is_empty() {
@@ -124,7 +124,7 @@ fn url(claims: &Claims, site: &Site, text: &str) -> Result<Url, String> {
     name(text)?;
     nameable::trimmed(text)?;
     nameable::without_wildcard(text)?;
-    // The URL standard reads it as browsers do, and that is the name under which a CDN keeps it.
+    // The URL standard parses the text as browsers do, so the result is the name under which a CDN caches the page.
     let mut url = Url::parse(text).map_err(|error| format!("not an absolute URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("not an http or https URL".into());
@@ -134,7 +134,7 @@ fn url(claims: &Claims, site: &Site, text: &str) -> Result<Url, String> {
     }
     url.set_fragment(None);
     let host = url.host_str().unwrap_or_default();
-    // As requests are looked up: a final dot is no difference.
+    // A final dot is ignored, as in the lookup for requests.
     let host = host.strip_suffix('.').unwrap_or(host);
     let is_name = host.split('.').all(|label| !label.is_empty());
     if is_name && claims.may_purge(&site.name, host) {
@@ -144,7 +144,8 @@ fn url(claims: &Claims, site: &Site, text: &str) -> Result<Url, String> {
     }
 }
 
-/// A URL that goes to none of the CDNs that were asked for would be "purged" nowhere.
+/// Reports URLs that none of the requested CDNs serves. Otherwise they would count as purged although no CDN purged
+/// them.
 fn unreached(site: &Site, urls: &[Url], cdns: &[&Arc<Cdn>], errors: &mut Vec<ItemError>) {
     for (index, url) in urls.iter().enumerate() {
         if !cdns.is_empty() && !cdns.iter().any(|cdn| takes(site, cdn, url)) {
@@ -153,8 +154,8 @@ fn unreached(site: &Site, urls: &[Url], cdns: &[&Arc<Cdn>], errors: &mut Vec<Ite
     }
 }
 
-/// Whether `url` is purged at this CDN: not where only others of the site serve its host. There is nothing to purge
-/// then, and Cloudflare would refuse.
+/// Whether `url` is purged at this CDN. It is not if only other CDNs of the site serve its host: then there is nothing
+/// to purge, and Cloudflare would refuse.
 pub(super) fn takes(site: &Site, cdn: &Cdn, url: &Url) -> bool {
     is_host_of(cdn, url) || !site.cdns.iter().any(|other| is_host_of(other, url))
 }
@@ -178,20 +179,20 @@ fn name(text: &str) -> Result<(), String> {
     if text.len() > MAX_NAME {
         return Err(format!("has {} bytes: at most {MAX_NAME}", text.len()));
     }
-    // The URL standard would drop some of them in silence.
+    // The URL standard would silently drop some of them.
     if text.chars().any(char::is_control) {
         return Err("must not have control characters".into());
     }
     Ok(())
 }
 
-/// Whether the CDN's hosts name that of `url`.
+/// Whether the CDN lists the host of `url`.
 fn is_host_of(cdn: &Cdn, url: &Url) -> bool {
     let authority = &url[Position::BeforeHost..Position::AfterPort];
     cdn.hosts.iter().any(|host| Some(host.as_str()) == url.host_str() || host == authority)
 }
 
-/// A name of the caller's in a message, kept short.
+/// Quotes a name from the caller in a message, shortened if necessary.
 fn shown(name: &str) -> String {
     let mut short: String = name.chars().take(100).collect();
     if short.len() < name.len() {
@@ -206,7 +207,7 @@ mod tests {
     use super::*;
     use crate::rewrite::CdnType;
 
-    /// The only error that `request` gets, as `item: message`; empty if it gets none.
+    /// Checks that the errors of `request` are `expected`, one `item: message` per line; empty if there are none.
     #[track_caller]
     fn expect(request: PurgeRequest, expected: &str) {
         let mut site = site(&[CdnType::Fastly, CdnType::Varnish]);
@@ -339,7 +340,7 @@ mod tests {
 
     #[test]
     fn tags_are_printable() {
-        // A tag that is longer than a CDN takes goes out as a hash, so it can be purged.
+        // A tag that is too long for a CDN is sent as a hash, so it can be purged.
         expect(tags(&["product-42", "a;b", "ü", "a\u{a0}b", &"x".repeat(16_384)]), "");
         expect(
             tags(&["", " a", "a b", "a*", "a,b"]),

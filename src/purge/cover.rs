@@ -1,20 +1,22 @@
-//! Which items a call makes superfluous: an item is covered only by one at least as broad and as hard.
+//! The items that other items of a call make redundant. An item is covered only by one that is at least as broad and
+//! as hard.
 
 use crate::cdn::{Item, ItemKind};
 use std::collections::HashMap;
 
-/// What the items of a call cover.
+/// An index of what the items of a call cover.
 #[derive(Debug, Default)]
 pub struct Cover<'a> {
-    /// By value, whatever the kind; positions in the call.
+    /// The items with their positions in the call, by value, regardless of kind.
     by_value: HashMap<&'a str, Vec<(usize, &'a Item)>>,
-    /// What begins with this, host and path or (CloudFront) path, is below a prefix.
+    /// The prefixes, with their positions in the call. Each is the beginning of the names below it: host and path, or
+    /// for CloudFront a path.
     prefixes: HashMap<&'a str, Vec<(usize, &'a Item)>>,
     longest: usize,
 }
 
 impl<'a> Cover<'a> {
-    /// Of these items.
+    /// Indexes what `items` cover.
     pub fn of(items: impl IntoIterator<Item = &'a Item>) -> Self {
         let mut cover = Self::default();
         for (position, item) in items.into_iter().enumerate() {
@@ -27,19 +29,19 @@ impl<'a> Cover<'a> {
         cover
     }
 
-    /// Whether anything may be below one of its items.
+    /// Whether any item covers everything below a prefix.
     pub fn has_prefixes(&self) -> bool {
         !self.prefixes.is_empty()
     }
 
-    /// The position of an item that covers this one; its own if it is of the call.
+    /// Returns the position of an item that covers this one. For an item of the call, that may be its own.
     pub fn by(&self, item: &Item) -> Option<usize> {
         let same = self.by_value.get(item.value.as_str()).into_iter().flatten();
         let mut same = same.filter(|(_, other)| other.kind == item.kind && (other.hard || !item.hard));
         same.next().map(|(position, _)| *position).or_else(|| self.broader(item))
     }
 
-    /// The position of the broadest prefix that covers this item and is another one.
+    /// Returns the position of the broadest prefix that covers this item and is not equal to it.
     pub fn broader(&self, item: &Item) -> Option<usize> {
         let place = match item.kind {
             ItemKind::Url => item.value.split_once("://").map_or(item.value.as_str(), |(_, place)| place),
@@ -53,12 +55,12 @@ impl<'a> Cover<'a> {
     }
 }
 
-/// What everything below an item begins with. A prefix that does not end a segment may mean the segment or the characters,
-/// depending on the CDN, so it covers nothing but itself.
+/// Returns the beginning that all names below an item share. A prefix that does not end a segment may mean the segment
+/// or the characters, depending on the CDN, so it covers nothing but itself.
 fn prefix(item: &Item) -> Option<&str> {
     match item.kind {
         ItemKind::Prefix => Some(item.value.as_str()).filter(|value| value.ends_with('/')),
-        // A wildcard of CloudFront; other CDNs' URLs begin with a scheme.
+        // A path is a wildcard of CloudFront. The URLs for other CDNs begin with a scheme.
         ItemKind::Url if item.value.starts_with('/') => item.value.strip_suffix('*'),
         _ => None,
     }
@@ -107,7 +109,7 @@ mod tests {
         check(Url, "https://www.example.com/half/a", true, None);
         check(Url, "/wild/a?*", true, Some(5));
         check(Url, "/wild", true, None);
-        // Not a wildcard there.
+        // The star is not a wildcard in this URL.
         check(Url, "https://www.example.com/star/a", true, None);
     }
 }

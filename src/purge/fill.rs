@@ -1,17 +1,17 @@
-//! Filling one call: as many items as the CDN takes and its account's rate allows, the same item once.
+//! Filling one call with as many items as the CDN accepts and its account's rate allows, without duplicates.
 
 use crate::cdn::{Item, ItemKind};
 use crate::rewrite::CdnType;
 use std::collections::HashSet;
 
-/// What one call may carry.
+/// The limits of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Different items of each scheduling kind, in the order of their declaration.
+    /// Distinct items of each scheduling kind, in the order of [`ItemKind`]'s declaration.
     pub items: [usize; 4],
-    /// Different items of all kinds.
+    /// Distinct items of all kinds.
     pub total: usize,
-    /// Bytes, as [`cost`] counts them.
+    /// Bytes, as counted by [`cost`].
     pub bytes: usize,
 }
 
@@ -23,30 +23,30 @@ pub struct Filling {
     carried: HashSet<Item>,
 }
 
-/// What became of an item.
+/// The result of adding an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// The call carries it.
+    /// The call now carries the item.
     Carried,
-    /// The call carries it already.
+    /// The call carried the item already.
     Known,
-    /// There is no room for it.
+    /// The call has no room for the item.
     Full,
 }
 
 impl Filling {
-    /// An empty call, in which so much room of each kind is held back until it is released.
+    /// Creates an empty call, in which this much room of each kind is held back until it is released.
     pub fn new(room: Room, held_back: [usize; 4]) -> Self {
         Self { room, held_back, carried: HashSet::new() }
     }
 
-    /// What was held back is there.
+    /// Makes the room that was held back available.
     pub fn release(&mut self) {
         self.held_back = [0; 4];
     }
 
-    /// Adds an item if there is room. One that is too long for any call gets a call to itself: the CDN's refusal says more
-    /// than ours could.
+    /// Adds an item if there is room. An item that is too long for any call gets a call to itself, because the CDN's
+    /// refusal explains more than an error of the shim could.
     pub fn add(&mut self, kind: ItemKind, item: &Item) -> Fit {
         if self.carried.contains(item) {
             return Fit::Known;
@@ -67,14 +67,14 @@ impl Filling {
     }
 }
 
-/// As what an item is scheduled: CDNs whose purges name paths count wildcards apart, so they count as prefixes,
-/// whatever their kind.
+/// Returns the kind as which an item is scheduled. CDNs whose purges name paths have a separate limit for wildcards,
+/// so wildcards are scheduled as prefixes, whatever their kind.
 pub fn scheduling_kind(cdn: CdnType, item: &Item) -> ItemKind {
     let is_wildcard = item.kind == ItemKind::Url && item.value.ends_with('*');
     if cdn.facts().purging.paths && is_wildcard { ItemKind::Prefix } else { item.kind }
 }
 
-/// What a name adds to a body: as a JSON string with a comma.
+/// Returns the bytes that a name adds to a body, as a JSON string with a comma.
 pub fn cost(name: &str) -> usize {
     let escapes = name.bytes().map(|byte| match byte {
         b'"' | b'\\' => 1,
@@ -133,7 +133,7 @@ mod tests {
         let room = |total, bytes| Room { items: [9; 4], total, bytes };
         assert_eq!(fill(room(2, 100), &["a", "b", "c"]), [Carried, Carried, Full]);
         assert_eq!(fill(room(9, 10), &["aaaa", "bb", "c"]), [Carried, Full, Full]);
-        // Too long for any call.
+        // The item is too long for any call.
         assert_eq!(fill(room(9, 10), &["aaaaaaaaaaaaaa", "b"]), [Carried, Full]);
         assert_eq!(fill(room(9, 10), &["a", "aaaaaaaaaaaaaa"]), [Carried, Full]);
     }

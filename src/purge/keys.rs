@@ -1,4 +1,4 @@
-//! Purges as the proxy compares them with responses: by [`Key`]. Where an item cannot be told exactly it stands for every
+//! The keys of purges, by which the proxy compares them with responses. An item without an exact [`Key`] covers every
 //! response.
 
 use super::PurgeRequest;
@@ -10,15 +10,15 @@ use crate::rewrite::{CdnType, tags};
 use std::collections::HashSet;
 use url::Url;
 
-/// The keys of all that `request` purges; none: everything. A URL stands for its page with every host and query, since
-/// a CDN may ask for it in other words than a visitor.
+/// Returns the keys of all that `request` purges, or `None` for everything. A URL covers its page with every host and
+/// query, because a CDN may request a page by another URL than the visitor did.
 pub fn keys_of(site: &Site, request: &PurgeRequest) -> Option<HashSet<Key>> {
     if request.purges_everything(site) {
         return None;
     }
     let mut keys = HashSet::new();
     let tag = |keys: &mut HashSet<Key>, tag: &str| {
-        // One or two: as it is, and as a hash where a CDN cannot carry it.
+        // There is one key, or a second one for the hash that replaces the tag on a CDN that cannot carry it.
         keys.extend(CdnType::ALL.map(|cdn| tag_key(cdn, tag)));
     };
     for path in &request.paths {
@@ -38,7 +38,8 @@ pub fn keys_of(site: &Site, request: &PurgeRequest) -> Option<HashSet<Key>> {
     Some(keys)
 }
 
-/// The key of the responses that an item of a job for this type of CDN purges; none: it may be any.
+/// Returns the key of the responses that an item of a job for this type of CDN purges, or `None` if it may be any
+/// response.
 pub fn item_key(cdn: CdnType, item: &Item) -> Option<Key> {
     let value = item.value.as_str();
     match item.kind {
@@ -46,7 +47,7 @@ pub fn item_key(cdn: CdnType, item: &Item) -> Option<Key> {
         ItemKind::Tag => Some(tag_key(cdn, value)),
         ItemKind::Prefix => {
             let path = &value[value.find('/')?..];
-            // With every query.
+            // The prefix is a path with every query.
             path.strip_suffix('?').map(path_key).or_else(|| below(path))
         }
         ItemKind::Url if cdn.facts().purging.paths => match value.strip_suffix('*') {
@@ -112,7 +113,7 @@ mod tests {
         check(Cloudfront, Url, "/blog*", None);
     }
 
-    /// Whatever a CDN is asked to purge, the request stands for: the guard covers no less than the calls.
+    /// The guard covers no less than the calls: a request covers everything that a CDN is requested to purge.
     #[test]
     fn a_request_covers_all_of_its_items() {
         let types =

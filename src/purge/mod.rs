@@ -1,8 +1,8 @@
-//! A purge: what a caller asked for, and its life. Everything here is pure.
+//! A purge: the request of a caller, and its states. Everything here is pure.
 //!
-//! A [`PurgeRequest`] is checked (`check.rs`) and planned against each CDN of its site (`plan.rs`): a [`JobPlan`] per CDN,
-//! whose items the store keeps. Later calls are filled with them (`fill.rs`, `cover.rs`, `batch.rs`), at the account's
-//! rate (`rate.rs`).
+//! A [`PurgeRequest`] is checked (`check.rs`) and planned for each CDN of its site (`plan/`). The result is a
+//! [`JobPlan`] per CDN, whose items the store keeps. Later, calls are filled with them (`fill.rs`, `cover.rs`,
+//! `batch.rs`), at the account's rate (`delivery/account.rs`).
 
 mod batch;
 mod check;
@@ -29,42 +29,42 @@ use crate::rewrite::path::normalise;
 use crate::rewrite::{CdnType, tags};
 use serde::{Deserialize, Serialize};
 
-/// What a caller asked for: the body of `POST /v1/sites/{site}/purges`.
+/// A purge request: the body of `POST /v1/sites/{site}/purges`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default, expecting = "an object that says what to purge")]
 pub struct PurgeRequest {
-    /// Exactly these URLs, in whatever spelling of their path; the hosts must be the site's.
+    /// URLs to purge exactly, in any spelling of their path. Their hosts must be the site's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
-    /// The page at each path, in whatever spelling, on every host and with every query of the site. A `*` is no wildcard; in a
-    /// name it is written `%2A`.
+    /// Paths of pages to purge, in any spelling, on every host of the site and with every query. A `*` is not a
+    /// wildcard; in a name it is written `%2A`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
-    /// Every response with the tag; without spaces and `*`, at most 16 KiB each.
+    /// Tags whose responses are purged; without spaces and `*`, at most 16 KiB each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Everything below each prefix, in whatever spelling.
+    /// Prefixes below which everything is purged, in any spelling.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<String>,
-    /// All of this site.
+    /// Whether to purge the whole site.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub everything: bool,
-    /// Soft or hard; by default as each CDN is configured.
+    /// The mode, `soft` or `hard`; by default as configured for each CDN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<PurgeMode>,
-    /// Only these CDNs of the site; by default all.
+    /// Names of the site's CDNs to purge; by default all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cdns: Option<Vec<String>>,
-    /// Whether it is verified when it is done; by default as each CDN is configured.
+    /// Whether to verify the purge when it is done; by default as configured for each CDN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<bool>,
-    /// For people: why.
+    /// The reason for the purge, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 impl PurgeRequest {
-    /// How many items were asked for.
+    /// Returns the number of requested items.
     pub fn item_count(&self) -> usize {
         self.urls.len()
             + self.paths.len()
@@ -73,8 +73,8 @@ impl PurgeRequest {
             + usize::from(self.everything)
     }
 
-    /// Whether this asks for all of the site, in whatever words: `everything`, the prefix `/`, or the site's own tag, in any
-    /// form that one of its CDNs takes for it. Decides which scope the caller needs.
+    /// Whether the request covers the whole site, however it is expressed: `everything`, the prefix `/`, or the site's
+    /// own tag, in any form that one of its CDNs accepts. The answer decides which scope the caller needs.
     pub fn purges_everything(&self, site: &Site) -> bool {
         self.everything
             || self.prefixes.iter().any(|prefix| normalise(prefix) == "/")
@@ -82,7 +82,8 @@ impl PurgeRequest {
     }
 }
 
-/// Cloudflare and CloudFront do not tell case apart, and any CDN takes the encoded form.
+/// Whether a tag is the site's own. Cloudflare and CloudFront ignore the case of tags, and every CDN accepts the
+/// encoded form.
 fn is_site_tag(tag: &str, site: &Site) -> bool {
     let own = tags::site_tag(&site.name);
     tag.eq_ignore_ascii_case(&own)
@@ -91,13 +92,13 @@ fn is_site_tag(tag: &str, site: &Site) -> bool {
         })
 }
 
-/// Marked stale, or deleted.
+/// How a purge treats copies in a CDN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PurgeMode {
-    /// May be served while it is fetched again.
+    /// Marks copies stale: they may be served while they are fetched again.
     Soft,
-    /// Gone.
+    /// Deletes copies.
     Hard,
 }
 
@@ -105,24 +106,24 @@ pub enum PurgeMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Not sent yet.
+    /// Nothing was sent yet.
     Pending,
-    /// A call is under way.
+    /// A call is in progress.
     Sending,
     /// Some items wait for another try.
     Retrying,
-    /// Its CDN is paused.
+    /// The CDN is paused.
     Paused,
     /// The CDN accepted every item.
     Done,
     /// An item was refused, or its retries ran out.
     Failed,
-    /// Taken back before it was sent.
+    /// The job was cancelled before it was sent.
     Cancelled,
 }
 
 impl State {
-    /// Whether nothing more happens by itself.
+    /// Whether this is a final state, which changes only if someone acts.
     pub fn is_end(self) -> bool {
         matches!(self, Self::Done | Self::Failed | Self::Cancelled)
     }
@@ -132,33 +133,33 @@ impl State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SendReason {
-    /// The purge itself.
+    /// The first send of the purge.
     First,
-    /// An earlier send did not get through.
+    /// A retry, because an earlier send failed.
     Retry,
-    /// `repeat_after`: shield tiers.
+    /// The repetition after `repeat_after`, for shield tiers.
     Repeat,
-    /// A response that was in flight may have been stored after the purge.
+    /// A follow-up, because a response that was in flight may have been stored after the purge.
     FollowUp,
 }
 
-/// One purge on one CDN, planned.
+/// The plan of one purge for one CDN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobPlan {
     /// The CDN's name within the site.
     pub cdn: String,
-    /// What it is, whatever it is called when the job is sent.
+    /// The CDN's identity, which stays the same if the CDN has another name when the job is sent.
     pub identity: Identity,
-    /// Its type.
+    /// The CDN's type.
     pub cdn_type: CdnType,
-    /// Every item once, as the CDN names it.
+    /// The items as the CDN names them, without duplicates.
     pub items: Vec<Item>,
-    /// Its only item is all of the site, which covers whatever else is pending.
+    /// Whether the only item is the whole site, which covers everything else that is pending.
     pub everything: bool,
-    /// Its items reach copies without our tags, too, which no tag covers.
+    /// Whether the items also reach copies without the shim's tags, which no tag covers.
     pub untagged: bool,
-    /// Where the CDN lacks a kind and a broader one is used: what and why, in words.
+    /// The kinds that the CDN lacks and that a broader one replaces: what was replaced and why, in words.
     pub fallback: Vec<String>,
-    /// A second purge of the same items after this many milliseconds; 0: none.
+    /// Milliseconds after which the same items are purged a second time; 0: never.
     pub repeat_after_ms: i64,
 }

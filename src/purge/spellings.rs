@@ -1,18 +1,19 @@
-//! Under which names a CDN may hold a page: where it is purged by name, it is purged by each of them, as items of their own,
-//! so that calls, limits and costs count them. Nearly every page has one.
+//! The names under which a CDN may hold a page. A page that is purged by name is purged by each of them. They are
+//! separate items, so that calls, limits and costs include them. Nearly every page has one name.
 
 use crate::cdn::{PrefixNames, row};
 use crate::rewrite::CdnType;
 use crate::rewrite::spelling::{canonical, spellings, with_upper_hex};
 use url::{Position, Url};
 
-/// Path and query of the page at `path`, as the CDN's purges name it; with a wildcard where a `*` in it stands for
-/// more than the page there.
+/// Returns path and query of the page at `path`, as the CDN's purges name it. A name has a wildcard if a `*` in the
+/// path matches more than the page on this CDN.
 pub(super) fn targets(cdn: CdnType, path: &str) -> Vec<String> {
     unique(spellings(&as_requested(path)).into_iter().map(row(cdn).page))
 }
 
-/// Exactly this URL. The query is part of a copy's name as it is: nobody but the origin knows what it means.
+/// Returns the names of exactly this URL. The query is part of a copy's name as it is, because only the origin can
+/// interpret it.
 pub(super) fn urls(cdn: CdnType, url: &Url) -> Vec<String> {
     let (before, path) = (&url[..Position::BeforePath], url.path());
     let query = &url[Position::AfterPath..Position::AfterQuery];
@@ -23,7 +24,7 @@ pub(super) fn urls(cdn: CdnType, url: &Url) -> Vec<String> {
     }))
 }
 
-/// Paths of everything below `prefix`.
+/// Returns the paths that stand for everything below `prefix`.
 pub(super) fn prefixes(cdn: CdnType, prefix: &str) -> Vec<String> {
     match row(cdn).prefixes {
         PrefixNames::Canonical => vec![canonical(prefix).into_owned()],
@@ -34,11 +35,11 @@ pub(super) fn prefixes(cdn: CdnType, prefix: &str) -> Vec<String> {
     }
 }
 
-/// The path as a browser requests it.
+/// Returns the path as a browser requests it.
 fn as_requested(path: &str) -> String {
     match Url::parse(&format!("https://host.invalid{path}")) {
         Ok(url) => url.path().to_owned(),
-        // Cannot happen: after a host, every text that starts with `/` is a path.
+        // This cannot happen: after a host, every text that starts with `/` is a path.
         Err(_) => path.to_owned(),
     }
 }

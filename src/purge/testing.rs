@@ -1,4 +1,4 @@
-//! A site with CDNs, for tests of this module and of the worker.
+//! A site with CDNs, for tests of this module and of others.
 
 use super::{ItemError, PurgeRequest};
 use crate::config::secret::Secret;
@@ -8,23 +8,23 @@ use http::HeaderName;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The site `www`, with one CDN of each type, named by it.
+/// Returns the site `www` with one CDN of each type, named after its type.
 pub(crate) fn site(types: &[CdnType]) -> Site {
     let cdns = types.iter().map(|cdn_type| Arc::new(cdn(*cdn_type))).collect();
     Site { cdns, ..testing::site("www") }
 }
 
-/// What a site claims that is the only one.
+/// Returns the claims of a site that is the only one.
 pub(crate) fn alone(site: &Site) -> Claims {
     Claims::of(&[Arc::new(site.clone())])
 }
 
-/// What is wrong with a request for a site that is the only one.
+/// Returns the errors of a request for a site that is the only one.
 pub(crate) fn check(site: &Site, request: &PurgeRequest) -> Result<(), Vec<ItemError>> {
     super::check::check(&alone(site), site, request).map(drop)
 }
 
-/// A CDN named by its type, for the host `www.example.com`.
+/// Returns a CDN that is named after its type, for the host `www.example.com`.
 pub(crate) fn cdn(cdn_type: CdnType) -> Cdn {
     let secret = || Secret::new("secret");
     let api_url = String::from("https://api.example.com");
@@ -81,5 +81,5 @@ pub(crate) fn cdn(cdn_type: CdnType) -> Cdn {
     }
 }
 
-/// What the adapter of such a CDN can do.
+/// The capabilities of the adapter of such a CDN.
 pub(crate) use crate::cdn::capabilities;

@@ -214,7 +214,7 @@ mod tests {
           cdns    none: a plain proxy
 
         2 warnings:
-          shim.toml:7:21: admin.tokens[0].token: the secret stands in the file; env:NAME or file:PATH keeps it out of backups and version control
+          shim.toml:7:21: admin.tokens[0].token: the secret is written in the file; env:NAME or file:PATH keeps it out of backups and version control
           shim.toml:22:13: sites[0].cdns[1].tag_header: without it every tag purge becomes everything
         ");
     }

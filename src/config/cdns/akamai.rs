@@ -5,24 +5,24 @@ use crate::config::file::cdn::{self as file, AkamaiNetwork};
 use crate::config::resolve::host;
 use crate::config::secret::Secret;
 
-/// One Fast Purge client, and what it purges.
+/// One Fast Purge API client, and what it purges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Akamai {
-    /// The credential's host as a base URL, without a trailing slash.
+    /// Base URL of the API client's host, without a trailing slash.
     pub api_url: String,
-    /// EdgeGrid.
+    /// EdgeGrid client token.
     pub client_token: Secret,
-    /// EdgeGrid.
+    /// EdgeGrid client secret.
     pub client_secret: Secret,
-    /// EdgeGrid.
+    /// EdgeGrid access token.
     pub access_token: Secret,
     /// `production` or `staging`.
     pub network: AkamaiNetwork,
-    /// For `everything = "cdn"`.
+    /// CP codes that `everything = "cdn"` purges.
     pub cp_codes: Vec<u64>,
 }
 
-/// There is no purge-all; CP codes stand in for it.
+/// The lack of CP codes. Akamai has no purge-all, so CP codes stand in for it.
 pub const NO_CP_CODES: Lack =
     Lack { key: "cp_codes", what: "CP codes", why: "Akamai purges everything by CP code" };
 

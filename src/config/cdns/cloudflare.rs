@@ -4,18 +4,18 @@ use super::settings::{Account, Keys, Settings};
 use crate::config::file::cdn::{self as file, CloudflarePlan, SurgicalPurge};
 use crate::config::secret::Secret;
 
-/// One zone.
+/// One Cloudflare zone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cloudflare {
-    /// The zone.
+    /// ID of the zone.
     pub zone_id: String,
     /// An API token.
     pub api_token: Secret,
-    /// Decides rates and file limits.
+    /// The plan, which decides rates and batch sizes.
     pub plan: CloudflarePlan,
-    /// Purge everything below Enterprise, as the original service documents it.
+    /// Whether every purge below the Enterprise plan purges everything, as the original service documents it.
     pub enterprise_only: bool,
-    /// Without a trailing slash.
+    /// Base URL of the API, without a trailing slash.
     pub api_url: String,
 }
 
@@ -39,7 +39,8 @@ impl Settings for Cloudflare {
         vec![self.zone_id.clone()]
     }
 
-    /// `surgical_purge = "enterprise-only"` with a lesser plan is the original service's rule.
+    /// Implements the original service's rule: with `surgical_purge = "enterprise-only"` and a lesser plan, every
+    /// purge is one of everything.
     fn always_everything(&self) -> Option<&'static str> {
         (self.enterprise_only && self.plan != CloudflarePlan::Enterprise)
             .then_some("surgical_purge is \"enterprise-only\" and the plan is not: everything is purged")

@@ -4,18 +4,18 @@ use super::settings::{Account, Keys, Settings};
 use crate::config::file::cdn as file;
 use crate::config::secret::Secret;
 
-/// One distribution.
+/// One CloudFront distribution.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cloudfront {
-    /// The distribution.
+    /// ID of the distribution.
     pub distribution_id: String,
-    /// SigV4.
+    /// Access key ID for SigV4.
     pub access_key_id: String,
-    /// SigV4.
+    /// Secret access key for SigV4.
     pub secret_access_key: Secret,
-    /// Of temporary credentials.
+    /// Session token of temporary credentials.
     pub session_token: Option<Secret>,
-    /// Without a trailing slash.
+    /// Base URL of the API, without a trailing slash.
     pub api_url: String,
 }
 

@@ -7,11 +7,11 @@ use crate::config::secret::Secret;
 /// One Fastly service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fastly {
-    /// The service.
+    /// ID of the service.
     pub service_id: String,
     /// An API token.
     pub auth_token: Secret,
-    /// Without a trailing slash.
+    /// Base URL of the API, without a trailing slash.
     pub api_url: String,
 }
 

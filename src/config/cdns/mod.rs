@@ -1,5 +1,5 @@
-//! The settings of each type of CDN: what its keys in the file come to. A file per type; all that depends on the type while a
-//! configuration is read asks it.
+//! The settings of each type of CDN, resolved from its keys in the file. Each type has its own file, which holds
+//! everything about reading a configuration that depends on the type.
 
 mod akamai;
 mod cloudflare;
@@ -22,14 +22,14 @@ use settings::Settings;
 
 macro_rules! cdn_settings {
     ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// What each adapter needs.
+        /// The settings that each adapter needs.
         #[derive(Clone, Debug, PartialEq)]
         pub enum CdnSettings {
             $($(#[$doc])* $name($name),)+
         }
 
         impl CdnSettings {
-            /// What the keys come to.
+            /// Resolves the keys of one CDN.
             pub(super) fn resolve(keys: Keys<'_, '_>) -> Self {
                 match keys.file.cdn_type {
                     $(CdnType::$name => Self::$name($name::resolve(keys)),)+
@@ -43,7 +43,7 @@ macro_rules! cdn_settings {
             }
         }
 
-        /// To whom the CDN grants its rate.
+        /// Returns the account to which the CDN grants its rate.
         pub(super) fn account(file: &file::Cdn) -> Account {
             match file.cdn_type {
                 $(CdnType::$name => $name::account(file),)+
@@ -61,22 +61,22 @@ cdn_settings! {
     Cloudflare,
     /// Amazon CloudFront.
     Cloudfront,
-    /// Varnish with the VCL that we ship.
+    /// Varnish with the VCL that Origin Shim ships.
     Varnish,
 }
 
 impl CdnSettings {
-    /// What the CDN's own purge-all empties, by which it is known.
+    /// Returns the identifiers of what the CDN's own purge-all empties.
     pub fn services(&self) -> Vec<String> {
         self.own().services()
     }
 
-    /// What the CDN's own purge-all lacks to be possible.
+    /// Returns the setting that the CDN's own purge-all needs and that is missing.
     pub fn lacks_for_everything(&self) -> Option<Lack> {
         self.own().lacks_for_everything()
     }
 
-    /// Why every purge becomes one of everything, if the settings say so.
+    /// Returns the reason why every purge becomes one of everything, if the settings require that.
     pub fn always_everything(&self) -> Option<&'static str> {
         self.own().always_everything()
     }

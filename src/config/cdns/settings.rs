@@ -1,4 +1,4 @@
-//! What the settings of every type of CDN have in common, and how its keys are read.
+//! The common interface of the settings of every type of CDN, and helpers that read its keys.
 
 use crate::config::at::At;
 use crate::config::file::cdn as file;
@@ -7,73 +7,74 @@ use crate::config::secret::{Secret, SecretRef};
 
 /// The settings of one type of CDN.
 pub(super) trait Settings {
-    /// What the keys come to. A missing required key was complained about with the other keys, and becomes a placeholder.
+    /// Resolves the keys. A missing required key becomes a placeholder, because it has already been reported with the
+    /// other keys.
     fn resolve(keys: Keys<'_, '_>) -> Self
     where
         Self: Sized;
 
-    /// To whom the CDN grants its rate.
+    /// Returns the account to which the CDN grants its rate.
     fn account(file: &file::Cdn) -> Account
     where
         Self: Sized;
 
-    /// What the CDN's own purge-all empties, by which it is known.
+    /// Returns the identifiers of what the CDN's own purge-all empties.
     fn services(&self) -> Vec<String>;
 
-    /// What the CDN's own purge-all lacks to be possible.
+    /// Returns the setting that the CDN's own purge-all needs and that is missing.
     fn lacks_for_everything(&self) -> Option<Lack> {
         None
     }
 
-    /// Why every purge becomes one of everything, if the settings say so.
+    /// Returns the reason why every purge becomes one of everything, if the settings require that.
     fn always_everything(&self) -> Option<&'static str> {
         None
     }
 }
 
-/// What a CDN needs to purge everything, and was not configured.
+/// A setting that a CDN needs to purge everything and that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lack {
-    /// The key that is empty.
+    /// The empty key.
     pub key: &'static str,
-    /// What it should hold.
+    /// The values that the key should hold, in words.
     pub what: &'static str,
-    /// Why that is needed, as a sentence without its end.
+    /// Why the setting is needed, as a sentence without its full stop.
     pub why: &'static str,
 }
 
-/// To whom a CDN grants its rate, as the file writes it.
+/// The holder of a CDN's rate, as written in the file.
 #[derive(PartialEq, Eq, Hash)]
 pub enum Account {
-    /// The vendor counts per customer, whom the credential names.
+    /// The vendor limits each customer, whom the credential identifies.
     Credential(Option<SecretRef>),
-    /// The vendor counts per service.
+    /// The vendor limits each service.
     Service(Option<String>),
-    /// Nobody counts, but the nodes are the same machines.
+    /// No vendor limits the rate, but the nodes are the same machines.
     Nodes(Option<Vec<String>>),
 }
 
-/// The keys of one CDN in the file, and where they stand.
+/// The keys of one CDN in the file, and their place.
 #[derive(Clone, Copy)]
 pub struct Keys<'f, 'c> {
-    /// What they are.
+    /// The keys.
     pub file: &'f file::Cdn,
-    /// Where they are.
+    /// The place of the keys.
     pub at: &'f At<'c>,
 }
 
 impl Keys<'_, '_> {
-    /// A secret that may be absent.
+    /// Resolves an optional secret.
     pub(super) fn secret(&self, name: &str, reference: &Option<SecretRef>) -> Option<Secret> {
         reference.as_ref().map(|reference| self.at.key(name).secret(reference))
     }
 
-    /// A secret that must be there.
+    /// Resolves a required secret. A missing one becomes empty: it has already been reported.
     pub(super) fn required(&self, name: &str, reference: &Option<SecretRef>) -> Secret {
         self.secret(name, reference).unwrap_or_else(|| Secret::new(""))
     }
 
-    /// An identifier: it stands in paths and headers of API calls.
+    /// Checks an identifier. Its characters are restricted because it is part of paths and headers of API calls.
     pub(super) fn id(&self, name: &str, text: &Option<String>) -> String {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let text = text.as_deref();
@@ -83,7 +84,7 @@ impl Keys<'_, '_> {
         text.unwrap_or_default().to_owned()
     }
 
-    /// The base URL of the API.
+    /// Resolves the base URL of the API.
     pub(super) fn api_url(&self, default: impl FnOnce() -> String) -> String {
         match &self.file.api_url {
             Some(text) => base_url(text, &self.at.key("api_url")),
@@ -92,7 +93,7 @@ impl Keys<'_, '_> {
     }
 }
 
-/// A base URL without a slash at the end.
+/// Parses a base URL and removes the slash at its end.
 pub fn base_url(text: &str, at: &At<'_>) -> String {
     let url = at.ok(url::api(text)).unwrap_or_default();
     if url::is_in_the_clear(&url) {

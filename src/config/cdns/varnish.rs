@@ -1,12 +1,12 @@
-//! Varnish with the VCL that we ship.
+//! Varnish with the VCL that Origin Shim ships.
 
 use super::settings::{Account, Keys, Settings, base_url};
 use crate::config::file::cdn as file;
 
-/// Nodes that hold the same content.
+/// Varnish nodes that hold the same content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Varnish {
-    /// Every node, without a trailing slash; a purge is done when every one answered.
+    /// The base URL of every node, without a trailing slash. A purge is done when every node has answered.
     pub api_urls: Vec<String>,
 }
 

@@ -1,34 +1,34 @@
-//! Whose a host is, and whose a tag. Requests (`proxy/routing.rs`) and purges (`purge/check.rs`) ask the same table, so that nobody
-//! can purge what another site serves.
+//! Which site owns a host and a tag. Requests (`proxy/routing.rs`) and purges (`purge/check.rs`) use the same table, so
+//! that no site can purge what another one serves.
 
 use super::Site;
 use crate::rewrite::tags::{self, OwnForm};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// What each site of a configuration claims. Sites are numbered by their place in the file.
+/// The hosts and names that each site of a configuration claims. A site's number is its position in the file.
 #[derive(Debug, Default)]
 pub struct Claims {
     exact: ByName<usize>,
-    /// By what follows the `*.`.
+    /// Wildcard hosts, by the part after `*.`.
     wildcard: ByName<usize>,
     default: Option<usize>,
-    /// Hosts that CDNs name for visitors, where they are not those of the CDN's own site already.
+    /// Hosts that CDNs list for visitors, except those that the CDN's own site names exactly.
     of_cdns: ByName<Vec<usize>>,
     names: ByName<usize>,
 }
 
-/// Only the configuration chooses what is in it, so the hash needs no secret.
+/// A map by name. Only the configuration chooses the names, so the hash needs no secret.
 type ByName<T> = HashMap<String, T, foldhash::fast::FixedState>;
 
 impl Claims {
-    /// Those of these sites.
+    /// Builds the table for `sites`.
     pub fn of(sites: &[Arc<Site>]) -> Self {
         let mut claims = Self::default();
         for (index, site) in sites.iter().enumerate() {
             claims.names.entry(site.name.clone()).or_insert(index);
             for host in &site.hosts {
-                // Hosts are unique in a checked configuration; were one not, the first site would keep it.
+                // Hosts are unique in a checked configuration. If one were not, the first site would keep it.
                 match host.strip_prefix("*.") {
                     Some(parent) => claims.wildcard.entry(parent.to_ascii_lowercase()).or_insert(index),
                     None => claims.exact.entry(host.to_ascii_lowercase()).or_insert(index),
@@ -48,12 +48,13 @@ impl Claims {
         claims
     }
 
-    /// The site that names this very host.
+    /// Returns the site that names exactly this host.
     pub fn exact(&self, host: &str) -> Option<usize> {
         self.exact.get(host).copied()
     }
 
-    /// The site that serves a (lower-case) host: exact, then the longest wildcard, then the default site.
+    /// Returns the site that serves a lower-case host: by exact name, then by the longest wildcard, then the default
+    /// site.
     pub fn server(&self, host: &str) -> Option<usize> {
         let wildcard = || {
             let parents = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
@@ -62,8 +63,9 @@ impl Claims {
         self.exact.get(host).or_else(wildcard).copied().or(self.default)
     }
 
-    /// Whether the site may purge URLs of a host: it claims it most exactly. That is the site that names the very host; else
-    /// those with a CDN that does; else the site that serves it.
+    /// Whether the site may purge URLs of a host, that is, has the most exact claim to it. The site that names the
+    /// host exactly has it, otherwise every site with a CDN that lists the host, otherwise the site that serves the
+    /// host.
     pub fn may_purge(&self, site: &str, host: &str) -> bool {
         let Some(site) = self.names.get(site) else { return false };
         match (self.exact.get(host), self.of_cdns.get(host)) {
@@ -73,8 +75,8 @@ impl Claims {
         }
     }
 
-    /// Whether a purge of the site may name this tag; an error says why not, and what to write instead. What the shim makes
-    /// for itself is kept apart from what origins make: everything but these names is the origin's.
+    /// Checks that a purge of the site may name this tag; the error states the reason and the alternative. Only the
+    /// names that the shim makes for itself are reserved. All other tags belong to the origin.
     pub fn may_name(&self, site: &str, tag: &str) -> Result<(), String> {
         match tags::own_form(tag) {
             Some(OwnForm::Path) => {
@@ -90,12 +92,12 @@ impl Claims {
             }
             None => {}
         }
-        // Some CDNs do not tell case apart, and names of sites are in lower case.
+        // Some CDNs ignore the case of tags, and site names are in lower case.
         let lower = tag.to_ascii_lowercase();
         let other = |name: &str| name != site && self.names.contains_key(name);
         match tags::site_of(&lower).is_some_and(other) {
             true => {
-                Err("is the tag of all of another site, which purges of this one must not name".to_owned())
+                Err("is the site tag of another site, which purges of this site must not name".to_owned())
             }
             false => Ok(()),
         }

@@ -5,7 +5,7 @@ use crate::purge::testing::cdn;
 use crate::rewrite::CdnType;
 use proptest::prelude::*;
 
-/// A site with these hosts, and these at its CDN.
+/// Returns a site with these hosts, whose CDN lists the hosts `of_cdn`.
 fn with(name: &str, hosts: &[&str], default: bool, of_cdn: &[&str]) -> Arc<Site> {
     let texts = |hosts: &[&str]| hosts.iter().map(|host| (*host).to_owned()).collect();
     let fastly = Cdn { hosts: texts(of_cdn), ..cdn(CdnType::Fastly) };
@@ -35,7 +35,7 @@ fn a_host_is_the_sites_that_claims_it_most_exactly() {
     assert!(!claims.may_purge("none", "x.example.com"));
 }
 
-/// A CDN may come by another host than its visitors.
+/// A CDN may send another host than its visitors use.
 #[test]
 fn what_a_cdn_names_for_its_visitors_is_an_exact_claim_too() {
     let claims = Claims::of(&[
@@ -45,7 +45,8 @@ fn what_a_cdn_names_for_its_visitors_is_an_exact_claim_too() {
     ]);
     check(&claims, "www.example.com", Some(0), &["b"]);
     check(&claims, "inner.test", Some(1), &["b"]);
-    // Whoever names the very host keeps it, whatever another site's CDN says: nobody else's purges are guarded there.
+    // The site that names a host exactly keeps it, whatever another site's CDN lists: only that site's purges are
+    // guarded there.
     check(&claims, "shared.test", Some(2), &["c"]);
     check(&claims, "both.test", Some(1), &["b"]);
     check(&claims, "elsewhere.test", Some(2), &["c"]);
@@ -64,14 +65,14 @@ fn tags_that_the_shim_makes_are_no_purges_to_name() {
         refused(&tags::path_tag(site, "/x"), "`paths`");
         refused(&tags::section_tag(site, "/x/").to_ascii_uppercase(), "`prefixes`");
     }
-    // What begins like them is the origin's, and one's own is for those to purge who may purge everything.
+    // Other tags that begin like these belong to the origin. A site's own tag is for callers who may purge everything.
     for tag in ["site-a", "site-c", "site-bb", "site-", "p-42", "d-rings", "product-42"] {
         assert_eq!(claims.may_name("a", tag), Ok(()), "{tag}");
     }
 }
 
 proptest! {
-    /// Whatever sites there are: who may purge a host is who serves it, but where a CDN names it.
+    /// For any sites, the sites that may purge a host are those that serve it, unless a CDN lists it.
     #[test]
     fn purges_and_requests_agree(
         sites in prop::collection::vec((prop::collection::vec("(\\*\\.)?[ab](\\.[ab]){0,2}", 0..4), any::<bool>()), 1..4),

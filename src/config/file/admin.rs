@@ -1,21 +1,24 @@
-//! `[admin]`
+//! The `[admin]` table.
 
 use crate::config::Scope;
 use crate::config::secret::SecretRef;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The admin API: its listener and who may call it.
+/// The admin API: its listener and its callers.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
-    /// `IP:PORT`. Plain HTTP: keep it on loopback or a private network, since the tokens travel over it.
+    /// The address of the admin listener, `IP:PORT`. The API uses plain HTTP: keep it on the loopback interface or a
+    /// private network, because tokens are sent over it.
     pub listen: String,
-    /// Names under which it is reached, without port: requests whose `Host` is neither one of them nor an IP address nor
-    /// `localhost` get 421, or any web page could read it by a name of its own that leads here (DNS rebinding).
+    /// Host names of the admin API, without port, in addition to IP addresses and `localhost`. Requests with any other
+    /// `Host` get 421. Otherwise any web page could read the API through a name of its own that resolves to this
+    /// address (DNS rebinding).
     #[schemars(example = ["shim-admin.example.com"])]
     pub hosts: Vec<String>,
-    /// Who may call. Without a token only `/healthz`, `/readyz`, `/metrics`, and the pages `/` and `/v1/openapi.json` answer.
+    /// The callers and their tokens. Without a token only `/healthz`, `/readyz`, `/metrics`, and the pages `/` and
+    /// `/v1/openapi.json` answer.
     pub tokens: Vec<Token>,
 }
 
@@ -25,21 +28,21 @@ impl Default for Admin {
     }
 }
 
-/// One caller, known by its bearer token.
+/// One caller, identified by its bearer token.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
-    /// Names the caller in logs and in the audit line; letters a to z, digits, `.`, `_` and `-`, at most 64.
+    /// The caller's name in logs and in the audit log; letters a to z, digits, `.`, `_` and `-`, at most 64.
     #[schemars(regex(pattern = "^[a-z0-9._-]{1,64}$"), example = &"cms")]
     pub name: String,
     /// The bearer token, a secret of at least 16 characters.
     #[schemars(example = &"env:ORIGIN_SHIM_TOKEN")]
     pub token: SecretRef,
-    /// What the caller may do: `read` (purges, sites and health), `purge` (items of a site), `purge-everything`,
+    /// The scopes of the caller: `read` (purges, sites and health), `purge` (items of a site), `purge-everything`,
     /// `operate` (pause, resume, retry, acknowledge, cancel, reload). At least one.
     #[schemars(length(min = 1))]
     pub scopes: Vec<Scope>,
-    /// Names of the sites that the caller may touch; at least one. Absent: all.
+    /// Names of the sites that the caller may use; at least one. Absent: all.
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub sites: Option<Vec<String>>,

@@ -1,8 +1,8 @@
-//! `[[sites.cdns]]`: one struct with the keys of every type, and a table of which type takes which.
+//! The `[[sites.cdns]]` tables: one struct with the keys of every type, and a table of the types that accept each key.
 //!
-//! A serde enum per type would be the obvious shape, but internally tagged enums are read through a buffer that loses
-//! where a value stands, and `flatten` disables `deny_unknown_fields`. With the table, a wrong key is named with its
-//! line, its type, and the type it belongs to.
+//! A serde enum per type would be the obvious shape, but serde reads internally tagged enums through a buffer that
+//! loses the positions of values, and `flatten` disables `deny_unknown_fields`. With the table, the error for a
+//! misplaced key names its line, the CDN's type, and the types that accept the key.
 
 use crate::config::Everything;
 use crate::config::secret::SecretRef;
@@ -17,82 +17,90 @@ use serde_json::{Map, Value, json};
 #[serde(deny_unknown_fields)]
 #[schemars(transform = keys_by_type)]
 pub struct Cdn {
-    /// Its name within the site, in the API and in metrics; letters a to z, digits, `.`, `_` and `-`, at most 64.
-    /// Default: its type.
+    /// The CDN's name within the site, in the API and in metrics; letters a to z, digits, `.`, `_` and `-`, at most
+    /// 64. Default: its type.
     #[schemars(regex(pattern = "^[a-z0-9._-]{1,64}$"))]
     pub name: Option<String>,
-    /// `fastly`, `akamai`, `cloudflare`, `cloudfront`, or `varnish` (with the VCL that Origin Shim ships).
+    /// The type of the CDN: `fastly`, `akamai`, `cloudflare`, `cloudfront`, or `varnish` (with the VCL that Origin
+    /// Shim ships).
     #[serde(rename = "type")]
     pub cdn_type: CdnType,
     /// The exact host names that visitors use, for URL purges; without ports. Default: the site's exact hosts.
     pub hosts: Option<Vec<String>>,
-    /// How purges that do not say are done: `hard` deletes, `soft` marks stale, so that the CDN may serve the old page
-    /// while it fetches the new one.
+    /// The mode of purges that do not name one. `hard` deletes copies. `soft` marks them stale, so that the CDN may
+    /// serve the old page while it fetches the new one.
     #[serde(default)]
     pub mode: PurgeMode,
-    /// What `everything` purges here: `site-tag`, what carries the site's tag; `cdn`, all that the CDN service, zone or
-    /// distribution holds.
+    /// The extent of `everything` here. `site-tag`: all responses with the site's tag. `cdn`: everything in the CDN's
+    /// service, zone or distribution.
     #[serde(default)]
     pub everything: Everything,
-    /// Purges are sent a second time after this, at most 5m, for CDNs with shield tiers. 0s: not. Default: for Fastly 2s,
-    /// and 30s for `everything`; for all others 0s.
+    /// The time after which purges are sent a second time, at most 5m, for CDNs with shield tiers. 0s: never. Default:
+    /// for Fastly 2s, and 30s for `everything`; for all others 0s.
     pub repeat_after: Option<DurationText>,
-    /// Whether a purge is verified when it is done: a few of the purged pages are asked for as visitors do, and a copy that is
-    /// older than the purge raises an alarm and is purged again. Responses then carry the header `X-Origin-Shim-Stamp`.
+    /// Whether a finished purge is verified: the shim requests a few of the purged pages as visitors do. A copy that
+    /// is older than the purge raises an alarm and is purged again. Responses then carry the header
+    /// `X-Origin-Shim-Stamp`.
     #[serde(default)]
     pub verify: bool,
-    /// Where those pages are asked for, with their host in `Host`. Default: `https://` and the page's own host.
+    /// The base URL at which the pages are requested for verification, with their host in `Host`. Default: `https://`
+    /// and the page's own host.
     #[schemars(example = &"http://127.0.0.1:6081")]
     pub verify_url: Option<String>,
-    /// CDNs of the same type and account share the account's rate; letters a to z, digits, `.`, `_` and `-`, at most
-    /// 64. Default: CDNs with the same credentials (CloudFront: the same distribution; Varnish: the same nodes) are one
-    /// account.
+    /// The account whose rate this CDN shares with other CDNs of the same type and account; letters a to z, digits,
+    /// `.`, `_` and `-`, at most 64. Default: CDNs with the same credentials (CloudFront: the same distribution;
+    /// Varnish: the same nodes) are one account.
     #[schemars(regex(pattern = "^[a-z0-9._-]{1,64}$"), example = &"main")]
     pub account: Option<String>,
-    /// How many purge calls a second the account may make, where that is not the rate that the vendor publishes (CloudFront
-    /// publishes none: 1 is assumed; Varnish has none).
+    /// Purge calls per second that the account may make, if that differs from the rate that the vendor publishes
+    /// (CloudFront publishes none: 1 is assumed; Varnish has none).
     #[schemars(range(max = 10000), extend("exclusiveMinimum" = 0))]
     pub calls_per_second: Option<f64>,
-    /// How many calls it may make at once after a pause. Default: as published, or what `calls_per_second` says.
+    /// Calls that the account may make at once after a pause. Default: as published, or derived from
+    /// `calls_per_second`.
     #[schemars(range(min = 1))]
     pub call_burst: Option<u32>,
-    /// How many items (URLs, tags, prefixes) a second it may purge, where that is not the rate that the vendor publishes.
+    /// Items (URLs, tags, prefixes) per second that the account may purge, if that differs from the rate that the
+    /// vendor publishes.
     #[schemars(range(max = 1000000), extend("exclusiveMinimum" = 0))]
     pub items_per_second: Option<f64>,
-    /// How many items it may purge at once after a pause, and so in one call. Default: as published, or what
-    /// `items_per_second` says.
+    /// Items that the account may purge at once after a pause, and so in one call. Default: as published, or derived
+    /// from `items_per_second`.
     #[schemars(range(min = 1))]
     pub item_burst: Option<u32>,
-    /// The response header that carries the edge TTL. Its name decides the syntax. Default: `Surrogate-Control` (Fastly,
-    /// Varnish), `Edge-Control` (Akamai), `Cloudflare-CDN-Cache-Control`, `Cache-Control` (CloudFront). All CDNs of one
-    /// type in a site must agree.
+    /// The response header that carries the edge TTL. Its name decides the syntax. Default: `Surrogate-Control`
+    /// (Fastly, Varnish), `Edge-Control` (Akamai), `Cloudflare-CDN-Cache-Control`, `Cache-Control` (CloudFront). All
+    /// CDNs of one type in a site must agree.
     pub ttl_header: Option<String>,
     /// The response header that carries the tags. Default: `Surrogate-Key` (Fastly), `Edge-Cache-Tag` (Akamai),
-    /// `Cache-Tag` (Cloudflare), `xkey` (Varnish), none (CloudFront: the header that the distribution's cache tag
-    /// configuration names; without one every tag purge becomes `everything`). All CDNs of one type in a site must agree.
+    /// `Cache-Tag` (Cloudflare), `xkey` (Varnish), none (CloudFront: set the header that the distribution's cache tag
+    /// configuration names; without one every tag purge becomes `everything`). All CDNs of one type in a site must
+    /// agree.
     pub tag_header: Option<String>,
     /// The base URL of the CDN's API, for private endpoints and tests. Default: `https://api.fastly.com`,
-    /// `https://api.cloudflare.com/client/v4`, `https://cloudfront.amazonaws.com`, and for Akamai `https://` and `endpoint`.
+    /// `https://api.cloudflare.com/client/v4`, `https://cloudfront.amazonaws.com`, and for Akamai `https://` and
+    /// `endpoint`.
     #[schemars(example = &"https://api.fastly.com")]
     pub api_url: Option<String>,
 
-    /// Fastly: the id of the service.
+    /// Fastly: the ID of the service.
     #[schemars(example = &"SU1Z0isxPaozGVKXdv0eY")]
     pub service_id: Option<String>,
-    /// Fastly: an API token, a secret. Scope `purge_select` is enough, `purge_all` for `everything = "cdn"`.
+    /// Fastly: an API token, a secret. The scope `purge_select` is enough, except for `everything = "cdn"`, which
+    /// needs `purge_all`.
     #[schemars(example = &"env:FASTLY_TOKEN")]
     pub auth_token: Option<SecretRef>,
 
-    /// Akamai: the host of the API client, without `https://`. Required where `api_url` is absent.
+    /// Akamai: the host of the API client, without `https://`. Required if `api_url` is absent.
     #[schemars(example = &"akab-xxxx.purge.akamaiapis.net")]
     pub endpoint: Option<String>,
-    /// Akamai: of the API client, a secret.
+    /// Akamai: the client token of the API client, a secret.
     #[schemars(example = &"env:AKAMAI_CLIENT_TOKEN")]
     pub client_token: Option<SecretRef>,
-    /// Akamai: of the API client, a secret.
+    /// Akamai: the client secret of the API client, a secret.
     #[schemars(example = &"env:AKAMAI_CLIENT_SECRET")]
     pub client_secret: Option<SecretRef>,
-    /// Akamai: of the API client, a secret.
+    /// Akamai: the access token of the API client, a secret.
     #[schemars(example = &"env:AKAMAI_ACCESS_TOKEN")]
     pub access_token: Option<SecretRef>,
     /// Akamai: `production` or `staging`. Default: `production`.
@@ -101,48 +109,48 @@ pub struct Cdn {
     #[schemars(inner(range(min = 1)))]
     pub cp_codes: Option<Vec<u64>>,
 
-    /// Cloudflare: the id of the zone.
+    /// Cloudflare: the ID of the zone.
     #[schemars(example = &"023e105f4ecef8ad9ca31a8372d0c353")]
     pub zone_id: Option<String>,
     /// Cloudflare: an API token with the permission Cache Purge for the zone, a secret.
     #[schemars(example = &"env:CLOUDFLARE_TOKEN")]
     pub api_token: Option<SecretRef>,
-    /// Cloudflare: `free`, `pro`, `business` or `enterprise`; decides rates and batch sizes. Default: `free`.
+    /// Cloudflare: `free`, `pro`, `business` or `enterprise`. The plan decides rates and batch sizes. Default: `free`.
     pub plan: Option<CloudflarePlan>,
-    /// Cloudflare: `any-plan` purges exactly what was asked for; with `enterprise-only` every purge below Enterprise
-    /// purges everything. Default: `any-plan`.
+    /// Cloudflare: whether purges below the Enterprise plan are exact. `any-plan`: every purge purges exactly the
+    /// requested items. `enterprise-only`: below Enterprise every purge purges everything. Default: `any-plan`.
     pub surgical_purge: Option<SurgicalPurge>,
 
-    /// CloudFront: the id of the distribution.
+    /// CloudFront: the ID of the distribution.
     #[schemars(example = &"E2QWRUHAPOMQZL")]
     pub distribution_id: Option<String>,
-    /// CloudFront: an access key that may `cloudfront:CreateInvalidation` on the distribution.
+    /// CloudFront: the ID of an access key that may `cloudfront:CreateInvalidation` on the distribution.
     #[schemars(example = &"AKIAIOSFODNN7EXAMPLE")]
     pub access_key_id: Option<String>,
-    /// CloudFront: its secret key, a secret.
+    /// CloudFront: the secret key that belongs to `access_key_id`, a secret.
     #[schemars(example = &"env:AWS_SECRET_ACCESS_KEY")]
     pub secret_access_key: Option<SecretRef>,
     /// CloudFront: the session token of temporary credentials, a secret. Default: none.
     #[schemars(example = &"env:AWS_SESSION_TOKEN")]
     pub session_token: Option<SecretRef>,
 
-    /// Varnish: the base URL of every node. A purge is done when each of them answered.
+    /// Varnish: the base URL of every node. A purge is done when each of them has answered.
     #[schemars(example = ["http://127.0.0.1:6081"], length(min = 1))]
     pub api_urls: Option<Vec<String>>,
 }
 
-/// `sites.cdns.mode`
+/// The values of `sites.cdns.mode`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PurgeMode {
-    /// Deletes.
+    /// Deletes copies.
     #[default]
     Hard,
-    /// Marks stale.
+    /// Marks copies stale.
     Soft,
 }
 
-/// `sites.cdns.network`
+/// The values of `sites.cdns.network`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AkamaiNetwork {
@@ -153,50 +161,50 @@ pub enum AkamaiNetwork {
     Staging,
 }
 
-/// `sites.cdns.plan`
+/// The values of `sites.cdns.plan`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CloudflarePlan {
     /// 5 purge calls a minute.
     #[default]
     Free,
-    /// 5 a second.
+    /// 5 purge calls a second.
     Pro,
-    /// 10 a second.
+    /// 10 purge calls a second.
     Business,
-    /// 50 a second.
+    /// 50 purge calls a second.
     Enterprise,
 }
 
-/// `sites.cdns.surgical_purge`
+/// The values of `sites.cdns.surgical_purge`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SurgicalPurge {
-    /// Purges exactly what was asked for.
+    /// Purges exactly the requested items.
     #[default]
     AnyPlan,
-    /// Below Enterprise every purge purges everything.
+    /// Purges everything with every purge below the Enterprise plan.
     EnterpriseOnly,
 }
 
-/// The keys that only some types take.
+/// The keys that only one type or some types accept.
 pub struct OwnKeys {
-    /// The type.
+    /// The type of CDN.
     pub cdn_type: CdnType,
-    /// Must be there.
+    /// Keys that must be present.
     pub required: &'static [&'static str],
-    /// May be there.
+    /// Keys that may be present.
     pub optional: &'static [&'static str],
 }
 
 impl OwnKeys {
-    /// Whether this type takes `key`.
+    /// Whether this type accepts `key`.
     pub fn takes(&self, key: &str) -> bool {
         self.required.contains(&key) || self.optional.contains(&key)
     }
 }
 
-/// Which type takes which keys, besides those that every type takes.
+/// The keys that each type accepts in addition to those that every type accepts.
 pub const OWN_KEYS: [OwnKeys; CdnType::ALL.len()] = [
     OwnKeys { cdn_type: CdnType::Fastly, required: &["service_id", "auth_token"], optional: &["api_url"] },
     OwnKeys {
@@ -217,7 +225,7 @@ pub const OWN_KEYS: [OwnKeys; CdnType::ALL.len()] = [
     OwnKeys { cdn_type: CdnType::Varnish, required: &["api_urls"], optional: &[] },
 ];
 
-/// Tells editors what the table says.
+/// Adds the table of own keys to the schema, for editors.
 fn keys_by_type(schema: &mut Schema) {
     let by_type = OWN_KEYS.iter().map(|own| {
         let foreign: Map<String, Value> = OWN_KEYS

@@ -1,24 +1,25 @@
-//! `[log]`
+//! The `[log]` table.
 
 use crate::config::{self as resolved, Access, LogFormat};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What is written to stderr. The environment variables `ORIGIN_SHIM_LOG_FORMAT` and `ORIGIN_SHIM_LOG` override `format`
-/// and `filter`.
+/// The log, which is written to stderr. The environment variables `ORIGIN_SHIM_LOG_FORMAT` and `ORIGIN_SHIM_LOG`
+/// override `format` and `filter`.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// `text`, for people, or `json`, one object a line.
+    /// The format of log lines: `text`, for people, or `json`, one object per line.
     pub format: LogFormat,
-    /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by part, such as
-    /// `warn,origin_shim::delivery=debug`. The targets `audit` and `access` are not concerned unless it names them. One that
-    /// would silence errors or `audit` is refused.
+    /// The filter for log lines: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by part, such as
+    /// `warn,origin_shim::delivery=debug`. A filter affects the targets `audit` and `access` only if it names them. A
+    /// filter that would silence errors or `audit` is refused.
     #[schemars(example = &"warn,origin_shim::delivery=debug")]
     pub filter: String,
-    /// One line a request, with its query left out: `off`, `errors` (answers of 500 and above), or `all`.
+    /// The access log, one line for each request, without its query: `off`, `errors` (answers of 500 and above), or
+    /// `all`.
     pub access: Access,
-    /// With `access = "all"`, the share of the requests that is logged, 0.0 to 1.0; errors always are.
+    /// The share of requests that are logged with `access = "all"`, 0.0 to 1.0. Errors are always logged.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub access_sample: f64,
 }

@@ -1,5 +1,6 @@
-//! The file's shape, nothing resolved. The doc comments below here are the reference manual: they become the
-//! JSON Schema (`origin-shim schema`), so they speak to the operator and name units, defaults and allowed values.
+//! The shape of the file, with nothing resolved. The doc comments in this module tree are the reference manual: they
+//! become the JSON Schema (`origin-shim schema`), so they address the operator and name units, defaults and allowed
+//! values.
 
 pub mod admin;
 pub mod cdn;
@@ -15,32 +16,32 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The configuration of Origin Shim. Unknown keys are refused. Durations are a whole number and a unit: `500ms`,
-/// `90s`, `5m`, `2h`, `2d`. Secrets are `env:NAME` (an environment variable), `file:PATH` (the content of a file, one
-/// line end at its end removed) or `literal:TEXT`. Relative paths are relative to this file.
+/// The configuration of Origin Shim. Unknown keys are errors. Durations are a whole number and a unit: `500ms`, `90s`,
+/// `5m`, `2h`, `2d`. Secrets are `env:NAME` (an environment variable), `file:PATH` (the content of a file, without one
+/// line break at its end) or `literal:TEXT`. Relative paths are relative to this file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "Origin Shim configuration")]
 pub struct File {
     /// The data plane: listeners, certificates, limits.
     pub server: server::Server,
-    /// The admin API: its listener and who may call it.
+    /// The admin API: its listener and its callers.
     pub admin: admin::Admin,
-    /// Where accepted purges are kept until every CDN has them.
+    /// The store of accepted purges. It keeps them until every CDN has accepted them.
     pub store: Store,
-    /// What is written to stderr.
+    /// The log, which is written to stderr.
     pub log: log::Log,
     /// The sites; at least one.
     #[schemars(length(min = 1))]
     pub sites: Vec<site::Site>,
 }
 
-/// Where accepted purges are kept until every CDN has them.
+/// The store of accepted purges. It keeps them until every CDN has accepted them.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
-    /// `sqlite:PATH`, a file that is created when missing, on a local disk; or `sqlite::memory:`, which forgets accepted
-    /// purges when the process ends. One instance per store.
+    /// The location of the store. `sqlite:PATH`: a file on a local disk, created if it is missing. `sqlite::memory:`:
+    /// memory, so accepted purges are lost when the process ends. Only one instance may use a store.
     pub url: String,
     /// How long ended purges are kept for `origin-shim purges`; at least 1d.
     pub retention: DurationText,
@@ -52,7 +53,8 @@ impl Default for Store {
     }
 }
 
-/// The JSON Schema of the file (draft 7, which editors know best). Nothing is referenced, so that it can be walked.
+/// Returns the JSON Schema of the file. Draft 7 has the best support in editors. All subschemas are inline, so that
+/// code can walk it without resolving references.
 pub fn schema() -> Schema {
     SchemaSettings::draft07()
         .with(|settings| settings.inline_subschemas = true)
@@ -62,7 +64,7 @@ pub fn schema() -> Schema {
         .into_root_schema_for::<File>()
 }
 
-/// An `Option` is a key that may be absent: TOML has no null.
+/// Removes null from a schema. An `Option` is a key that may be absent, because TOML has no null.
 fn without_null(schema: &mut Schema) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|name| name != "null");
@@ -86,7 +88,7 @@ fn without_null(schema: &mut Schema) {
     }
 }
 
-/// The line ends of doc comments mean nothing.
+/// Joins the lines of a description, because the line breaks of doc comments have no meaning.
 fn unwrap_description(schema: &mut Schema) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
         *description = description.replace('\n', " ");

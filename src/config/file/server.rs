@@ -1,4 +1,4 @@
-//! `[server]`
+//! The `[server]` table.
 
 use crate::config::text::DurationText;
 use schemars::JsonSchema;
@@ -8,101 +8,107 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Names this installation in `CDN-Loop` (RFC 8586), as `origin-shim-` and this: a request that comes back with it runs in
-    /// a circle and gets 508. 1 to 64 of the letters a to z, digits, `.`, `_` and `-`. Instances that serve the same sites share
-    /// it; installations that stand one before the other must differ. Default: a random one, which the store keeps.
+    /// The name of this installation in `CDN-Loop` (RFC 8586), as `origin-shim-` and this ID. A request that already
+    /// carries it runs in a circle and gets 508. 1 to 64 of the letters a to z, digits, `.`, `_` and `-`. Instances
+    /// that serve the same sites share one ID. Installations that stand one behind the other need different ones.
+    /// Default: a random ID, which the store keeps.
     #[schemars(regex(pattern = "^[a-z0-9._-]{1,64}$"), example = &"shop-eu")]
     pub id: Option<String>,
     /// Addresses for plain HTTP, `IP:PORT`: HTTP/1.1, and HTTP/2 with prior knowledge. Default: `["0.0.0.0:8080"]`, or
-    /// none where `tls_listen` is given.
+    /// none if `tls_listen` is set.
     #[schemars(example = ["0.0.0.0:8080", "[::]:8080"])]
     pub listen: Option<Vec<String>>,
     /// Addresses for TLS 1.2 and 1.3, `IP:PORT`: HTTP/1.1 and HTTP/2 by ALPN. Needs `server.certificates`.
     #[schemars(example = ["0.0.0.0:8443"])]
     pub tls_listen: Vec<String>,
-    /// Worker threads, each with its own runtime and origin connections. 0: one per core.
+    /// The number of worker threads, each with its own runtime and origin connections. 0: one per core.
     #[schemars(range(max = 1024))]
     pub workers: u32,
     /// Certificates, chosen by SNI. Without SNI, or with an unknown name, the first is served.
     pub certificates: Vec<Certificate>,
-    /// PEM file of the authorities whose client certificates are believed, for `trust = "client-cert"`. Clients without a
-    /// certificate are served too; one with a certificate of any other authority is not.
+    /// PEM file of the authorities whose client certificates are trusted, for `trust = "client-cert"`. Clients without
+    /// a certificate are served too. Clients with a certificate of any other authority are rejected.
     #[schemars(example = &"tls/edge-ca.pem")]
     pub client_ca: Option<String>,
-    /// Networks or addresses of peers whose `X-Forwarded-*`, `Forwarded` and `traceparent` are believed. From all
-    /// others these headers are replaced.
+    /// Networks or addresses of peers whose `X-Forwarded-*`, `Forwarded` and `traceparent` are trusted. From all other
+    /// peers these headers are replaced.
     #[schemars(example = ["10.0.0.0/8", "2001:db8::7"])]
     pub trusted_proxies: Vec<String>,
-    /// Networks or addresses of load balancers that begin every connection with a PROXY protocol header, version 1 or 2. The
-    /// client's address is then the one it names; a connection from there without it is closed.
+    /// Networks or addresses of load balancers that begin every connection with a PROXY protocol header (version 1 or
+    /// 2). The client's address is the one in that header. A connection from there without the header is closed.
     #[schemars(example = ["10.0.0.7"])]
     pub proxy_protocol: Vec<String>,
     /// Limits and timeouts.
     pub limits: Limits,
 }
 
-/// One certificate and its key.
+/// One certificate and its private key.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
-    /// PEM file: the certificate, then its intermediates.
+    /// PEM file with the certificate, then its intermediates.
     #[schemars(example = &"tls/www.pem")]
     pub cert: String,
-    /// PEM file: its private key (PKCS#8, PKCS#1 or SEC1), not encrypted.
+    /// PEM file with the private key (PKCS#8, PKCS#1 or SEC1), not encrypted.
     #[schemars(example = &"tls/www.key")]
     pub key: String,
 }
 
-/// Limits and timeouts. Timeouts must be more than zero. What is counted is counted over all workers.
+/// Limits and timeouts. Timeouts must be more than zero. Counts apply to all workers together unless the key states
+/// otherwise.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Open client connections, at least 1; then 503 and, when many more come, no answer. Each takes a file descriptor,
-    /// and so does its connection to the origin: fewer are served where the process may not open so many files.
+    /// Open client connections, at least 1. Further ones get 503, and far beyond the limit they are closed without an
+    /// answer. Each uses a file descriptor, and so does its connection to the origin: the limit is lower if the
+    /// process may not open that many files.
     #[schemars(range(min = 1))]
     pub connections: u32,
-    /// Requests that are being answered, at least 1; then 503.
+    /// Requests in flight, at least 1. Further ones get 503.
     #[schemars(range(min = 1))]
     pub requests_in_flight: u32,
-    /// Requests at a time on one HTTP/2 connection, 1 to 1000; more are refused, to be sent again.
+    /// Concurrent requests on one HTTP/2 connection, 1 to 1000. Further ones are refused, and the client may repeat
+    /// them.
     #[schemars(range(min = 1, max = 1000))]
     pub http2_streams: u32,
-    /// A client connection is ended after this, once it has no request, so that load spreads over workers and instances.
+    /// The age at which a client connection is closed as soon as it has no request, so that load spreads over workers
+    /// and instances.
     pub connection_max_age: DurationText,
-    /// A TLS handshake, and a PROXY protocol header, must end within this.
+    /// Time for a TLS handshake, and for a PROXY protocol header.
     pub handshake_timeout: DurationText,
-    /// A request's head must arrive within this.
+    /// Time for the head of a request.
     pub header_timeout: DurationText,
-    /// An idle client connection is closed after this. It should exceed the CDN's own, so that the CDN never sends a
-    /// request into a closing connection.
+    /// Time after which an idle client connection is closed. It should exceed the CDN's own timeout, so that the CDN
+    /// never sends a request into a closing connection.
     pub keep_alive_timeout: DurationText,
     /// The longest pause between two parts of a request body; then 408.
     pub body_timeout: DurationText,
-    /// Bytes per second that a request body must come with, over each `body_timeout` that was spent waiting for it; then
-    /// 408. 0: no such limit.
+    /// The lowest rate of a request body in bytes per second, over each `body_timeout` that was spent waiting for it;
+    /// then 408. 0: no limit.
     pub body_min_rate: u32,
-    /// A client that takes no byte of a response for this long is cut off.
+    /// The longest time in which a client takes no byte of a response; then it is cut off.
     pub write_timeout: DurationText,
-    /// A connection that was switched to another protocol, and over which nothing passes for this long, is closed.
+    /// The longest silence on a connection that was switched to another protocol; then it is closed.
     pub tunnel_timeout: DurationText,
-    /// Connecting to the origin, TLS included; then 502.
+    /// Time to connect to the origin, TLS included; then 502.
     pub origin_connect_timeout: DurationText,
-    /// From the request sent to the head of the origin's response; then 504.
+    /// Time from the sent request to the head of the origin's response; then 504.
     pub origin_first_byte_timeout: DurationText,
     /// The longest pause between two parts of the origin's body; then the response is cut off.
     pub origin_body_timeout: DurationText,
-    /// How long an idle connection to the origin is kept. It should be shorter than the origin's own.
+    /// Time after which an idle connection to the origin is closed. It should be shorter than the origin's own
+    /// timeout.
     pub origin_idle_timeout: DurationText,
-    /// How long a request waits for its turn at an origin that is at its `origin_connections`; then 503.
+    /// How long a request waits for an origin that has reached its `origin_connections`; then 503.
     pub origin_queue_timeout: DurationText,
-    /// An address of an origin that failed so often in a row is avoided while others are well: it took no connection, or
-    /// did not answer in time. 0: none is avoided.
+    /// Consecutive failures after which an address of an origin is avoided while others are healthy. An address fails
+    /// if it does not accept a connection, or does not answer in time. 0: never.
     pub origin_max_fails: u32,
-    /// An address that is avoided is tried again after this.
+    /// Time after which an avoided address is tried again.
     pub origin_fail_timeout: DurationText,
-    /// How often the names of origins are resolved again. While one does not resolve, its last addresses are used.
+    /// How often the names of origins are resolved again. While a name does not resolve, its last addresses are used.
     pub origin_resolve_interval: DurationText,
-    /// Idle connections to each origin, kept per worker. 0: none are kept.
+    /// Idle connections to each origin that each worker keeps. 0: none.
     pub origin_pool_size: u32,
     /// Headers in a request, 1 to 1000; then 431.
     #[schemars(range(min = 1, max = 1000))]
@@ -118,11 +124,11 @@ pub struct Limits {
     /// Headers in an origin's response, 1 to 256; then 502.
     #[schemars(range(min = 1, max = 256))]
     pub origin_headers: u32,
-    /// Bytes of an origin's response head, 1024 to 1048576; then 502. Origins that name every product of a page in
-    /// a tag, as Magento does, may need 262144.
+    /// Bytes of an origin's response head, 1024 to 1048576; then 502. Origins that name every product of a page in a
+    /// tag, as Magento does, may need 262144.
     #[schemars(range(min = 1024, max = 1_048_576))]
     pub origin_header_bytes: u32,
-    /// After SIGTERM, requests in flight may end within this.
+    /// How long requests in flight may continue after SIGTERM.
     pub drain_timeout: DurationText,
 }
 

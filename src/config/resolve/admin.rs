@@ -1,4 +1,4 @@
-//! `[admin]`
+//! The `[admin]` table.
 
 use super::{check_name, host, server};
 use crate::config::at::At;
@@ -6,7 +6,7 @@ use crate::config::file::admin as file;
 use crate::config::secret::{Secret, SecretRef};
 use crate::config::{Admin, AdminToken};
 
-/// Fewer can be guessed.
+/// The shortest secret, in characters. Shorter ones can be guessed.
 pub(super) const LEAST_SECRET: usize = 16;
 
 pub(super) fn resolve(file: &file::Admin, at: &At<'_>) -> Admin {
@@ -40,10 +40,10 @@ fn token(file: &file::Token, at: &At<'_>) -> AdminToken {
     }
 }
 
-/// A secret that people choose, unlike those that a CDN issues.
+/// Resolves a secret that people choose, unlike those that a CDN issues.
 pub(super) fn long_secret(reference: &SecretRef, at: &At<'_>) -> Secret {
     let secret = at.secret(reference);
-    // An empty one was complained about already.
+    // An empty one has already been reported.
     if (1..LEAST_SECRET).contains(&secret.expose().len()) {
         at.error(format!("must be at least {LEAST_SECRET} characters long"));
     }

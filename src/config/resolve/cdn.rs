@@ -1,4 +1,4 @@
-//! `[[sites.cdns]]`
+//! The `[[sites.cdns]]` tables.
 
 use super::{check_name, host};
 use crate::config::at::At;
@@ -40,7 +40,7 @@ pub(super) fn resolve(file: &file::Cdn, site_hosts: &[String], accounts: &Accoun
     }
 }
 
-/// A wildcard names no page, so only the site's exact hosts can be in a URL purge.
+/// Returns the hosts of URL purges. A wildcard names no page, so only the site's exact hosts are among them.
 fn hosts(file: &file::Cdn, site_hosts: &[String], at: &At<'_>) -> Vec<String> {
     let Some(given) = &file.hosts else {
         return site_hosts.iter().filter(|host| !host.starts_with("*.")).cloned().collect();
@@ -56,7 +56,7 @@ fn hosts(file: &file::Cdn, site_hosts: &[String], at: &At<'_>) -> Vec<String> {
     hosts
 }
 
-/// When items, and everything, are purged a second time.
+/// Returns the times after which items, and everything, are purged a second time.
 fn repeat(file: &file::Cdn, at: &At<'_>) -> (Duration, Duration) {
     match &file.repeat_after {
         None => file.cdn_type.facts().purging.repeat_after.into(),
@@ -94,7 +94,7 @@ fn rate(file: &file::Cdn, at: &At<'_>) -> Rate {
     }
 }
 
-/// Headers that carry something else; a TTL or tags there would break every response.
+/// Headers with another meaning. A TTL or tags in them would break every response.
 const TAKEN: [&str; 30] = [
     "accept-ranges",
     "age",
@@ -151,15 +151,15 @@ fn dialect(file: &file::Cdn, at: &At<'_>) -> Dialect {
     dialect
 }
 
-/// Which CDNs share a rate. A default name comes from the first CDN in the file with the same identity, never from a
-/// credential: account names stand in metrics and in the store.
+/// The CDNs that share a rate. A default name is that of the first CDN in the file with the same identity, never a
+/// credential, because account names appear in metrics and in the store.
 pub(super) struct Accounts {
-    /// The default account's name of each identity.
+    /// The default account name of each identity.
     known: HashMap<(CdnType, Account), String>,
 }
 
 impl Accounts {
-    /// The accounts of a file.
+    /// Collects the accounts of a file.
     pub(super) fn of(file: &File) -> Self {
         let mut known = HashMap::new();
         for site in &file.sites {
@@ -173,7 +173,8 @@ impl Accounts {
         Self { known }
     }
 
-    /// `type:name`. Given names have no slash, so they never meet a default one.
+    /// Returns the account of a CDN as `type:name`. Configured names have no slash, so they never equal a default
+    /// name.
     fn of_cdn(&self, cdn: &file::Cdn) -> String {
         let default = self.known.get(&(cdn.cdn_type, account(cdn))).map(String::as_str);
         let name = cdn.account.as_deref().or(default).unwrap_or_default();

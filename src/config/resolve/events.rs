@@ -1,4 +1,4 @@
-//! `[[sites.events]]` and `[sites.aem]`
+//! The `[[sites.events]]` and `[sites.aem]` tables.
 
 use crate::config::at::At;
 use crate::config::file::events as file;
@@ -71,7 +71,7 @@ fn event_name(name: &str, at: &At<'_>) {
     } else if !EVENTS.contains(&name)
         && let Some(known) = nearest(name, EVENTS.into_iter())
     {
-        // Legal, but a misspelt name would be an event that nobody sends.
+        // The name is allowed, but a misspelt one would be an event that is never sent.
         at.warn(format!("is an event of your own; did you mean `{known}`?"));
     }
 }
@@ -86,7 +86,7 @@ fn check_path(path: &str, at: &At<'_>) {
     }
 }
 
-/// The site of AEM. Without the profile it would have no effect.
+/// Resolves the AEM site. Without the profile it would have no effect.
 pub(super) fn project(file: &site_file::Site, at: &At<'_>) -> Option<Project> {
     let aem = file.aem.as_ref()?;
     let (at, is_aem) = (at.key("aem"), file.profile == site_file::Profile::Aem);
@@ -124,7 +124,7 @@ pub(super) fn project(file: &site_file::Site, at: &At<'_>) -> Option<Project> {
     is_aem.then(|| Project::new(ids, aem.partition, folders, aem.keys))
 }
 
-/// They stand in tags, which have no spaces and commas.
+/// Checks an ID. IDs become part of tags, which have no spaces and commas.
 fn check_id(id: &str, at: &At<'_>) {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if id.is_empty() || id.len() > 128 || !id.bytes().all(legal) {

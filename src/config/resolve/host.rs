@@ -1,8 +1,8 @@
-//! Host names, as sites and CDNs list them.
+//! Host names in the lists of sites and CDNs.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// A host name or a `*.` wildcard, in lower case.
+/// Parses a host name or a `*.` wildcard; returns it in lower case.
 pub(super) fn pattern(text: &str) -> Result<String, String> {
     match text.strip_prefix("*.") {
         Some(parent) => {
@@ -14,19 +14,19 @@ pub(super) fn pattern(text: &str) -> Result<String, String> {
                 Err("an address has no names below it".to_owned())
             }
         }
-        None if text == "*" => Err("every host is `default = true`, not `*`".to_owned()),
+        None if text == "*" => Err("to match every host, set `default = true` instead of `*`".to_owned()),
         None if text.contains('*') => Err("a wildcard is `*.` at the start and nothing else".to_owned()),
         None => exact(text),
     }
 }
 
-/// A host name or an IP address (IPv6 in brackets), in lower case.
+/// Parses a host name or an IP address (IPv6 in brackets); returns it in lower case.
 pub(in crate::config) fn exact(text: &str) -> Result<String, String> {
     let host = text.to_ascii_lowercase();
     if let Some(inside) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return match inside.parse::<Ipv6Addr>() {
             Ok(_) => Ok(host),
-            Err(_) => Err("is no IPv6 address".to_owned()),
+            Err(_) => Err("is not an IPv6 address".to_owned()),
         };
     }
     let problem = if host.is_empty() {
@@ -36,20 +36,20 @@ pub(in crate::config) fn exact(text: &str) -> Result<String, String> {
     } else if host.contains('*') {
         "must be an exact host name"
     } else if host.contains(':') {
-        "must not have a port (an IPv6 address stands in brackets)"
+        "must not have a port (write an IPv6 address in brackets)"
     } else if host.ends_with('.') {
         "must not end with a dot"
     } else if !host.is_ascii() {
         "must be ASCII: write an international name in its `xn--` form"
     } else if host.len() > 253 || !host.split('.').all(is_label) {
-        "is no host name: parts of 1 to 63 letters, digits, `-` and `_`, with dots between"
+        "is not a host name: it has parts of 1 to 63 letters, digits, `-` and `_`, separated by dots"
     } else {
         return Ok(host);
     };
     Err(problem.to_owned())
 }
 
-// Underscores are no hostname by RFC 952, yet container networks and some CDNs use them.
+// Underscores are not allowed in host names by RFC 952, but container networks and some CDNs use them.
 fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
         && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
@@ -96,9 +96,9 @@ mod tests {
         check("www.example.com/", Err("path"));
         check("www.example.com.", Err("dot"));
         check("bücher.example", Err("xn--"));
-        check("a..b", Err("no host name"));
-        check("-a.example", Err("no host name"));
-        check("a b", Err("no host name"));
-        check(&"a".repeat(64), Err("no host name"));
+        check("a..b", Err("not a host name"));
+        check("-a.example", Err("not a host name"));
+        check("a b", Err("not a host name"));
+        check(&"a".repeat(64), Err("not a host name"));
     }
 }

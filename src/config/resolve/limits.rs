@@ -1,4 +1,4 @@
-//! What sites and rules have otherwise than `[server.limits]`.
+//! The limits of sites and rules that replace those in `[server.limits]`.
 
 use crate::config::OtherLimits;
 use crate::config::at::At;

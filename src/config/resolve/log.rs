@@ -1,4 +1,4 @@
-//! `[log]`
+//! The `[log]` table.
 
 use crate::config::Log;
 use crate::config::at::At;
@@ -15,7 +15,7 @@ pub(super) fn resolve(file: &file::Log, at: &At<'_>) -> Log {
     }
     for target in log_filter::doubtful(&file.filter) {
         at.key("filter")
-            .warn(format!("`{target}` is no part of this program: only a library could log under it"));
+            .warn(format!("`{target}` is not a part of this program: only a library could log under it"));
     }
     if !(0.0..=1.0).contains(&file.access_sample) {
         at.key("access_sample").error("must be from 0.0 to 1.0");

@@ -1,5 +1,6 @@
-//! From the file's shape to the resolved [`Config`]: every value read, every default and secret filled in. A wrong value
-//! is complained about and replaced by a placeholder, so that all complaints come at once; the placeholders end with them.
+//! Resolves the file's shape into a [`Config`]: parses every value, and fills in every default and secret. An invalid
+//! value is reported and replaced by a placeholder, so that all problems are reported together. A configuration with
+//! placeholders is never used, because it has errors.
 
 mod admin;
 mod cdn;
@@ -63,7 +64,7 @@ fn store(file: &Store, at: &At<'_>) -> ResolvedStore {
     ResolvedStore { path, retention }
 }
 
-/// What names of sites, CDNs, tokens and accounts are made of: they stand in URLs, metrics and tags.
+/// Checks the name of a site, CDN, token or account. Names become part of URLs, metrics and tags.
 fn check_name(name: &str, at: &At<'_>) {
     let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     if name.is_empty() || name.len() > 64 || !name.bytes().all(legal) {

@@ -1,4 +1,4 @@
-//! The keys of `[[sites]]` that say how its origins are treated.
+//! The keys of `[[sites]]` with settings for its origins.
 
 use super::{host, server, site};
 use crate::config::at::At;

@@ -1,4 +1,4 @@
-//! `[server]`
+//! The `[server]` table.
 
 use crate::config::at::At;
 use crate::config::file::server as file;
@@ -27,7 +27,8 @@ pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
     }
     if let Some(id) = &file.id {
         super::check_name(id, &at.key("id"));
-        // Who asks is told by traces, of which this is in `CDN-Loop` (`proxy/opt_in.rs`).
+        // The CDN of a request is identified by the traces that it leaves. This ID leaves one in `CDN-Loop`
+        // (`proxy/opt_in/`).
         if CdnType::ALL.iter().any(|cdn| cdn.facts().leaves_trace(id)) {
             at.key("id")
                 .error("must not name a CDN: a shim behind this one would take it for the CDN's trace");
@@ -53,18 +54,18 @@ pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
     }
 }
 
-/// A list of `IP:PORT`.
+/// Parses a list of `IP:PORT`.
 fn addresses(texts: &[String], at: &At<'_>) -> Vec<SocketAddr> {
     at.each(texts).map(|(at, text)| address(text, &at)).collect()
 }
 
-/// An `IP:PORT`.
+/// Parses an `IP:PORT`.
 pub(super) fn address(text: &str, at: &At<'_>) -> SocketAddr {
     let address = text.parse().map_err(|_| "must be IP:PORT, such as 127.0.0.1:8080 or [::1]:8080");
     at.ok(address).unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
 }
 
-/// A list of networks; a bare address is a network of one.
+/// Parses a list of networks. A single address is a network of one.
 pub(super) fn networks(texts: &[String], at: &At<'_>) -> Vec<IpNet> {
     at.each(texts).filter_map(|(at, text)| network(text, &at)).collect()
 }
@@ -74,7 +75,7 @@ fn network(text: &str, at: &At<'_>) -> Option<IpNet> {
     let network =
         at.ok(network.map_err(|_| "must be a network or an address, such as 10.0.0.0/8 or 2001:db8::7"))?;
     if network.prefix_len() == 0 {
-        at.warn("this is every address there is");
+        at.warn("this matches every address");
     }
     Some(network.trunc())
 }
@@ -85,7 +86,7 @@ fn certificate(file: &file::Certificate, at: &At<'_>) -> Certificate {
     certificate
 }
 
-/// What a TLS listener would find out at its start: unreadable files, and a key of another certificate.
+/// Reports what a TLS listener would detect when it starts: unreadable files, and a key of another certificate.
 pub(super) fn check_certificate(certificate: &Certificate, at: &At<'_>) {
     let chain = at.key("cert").ok(chain(&certificate.cert));
     if let Some(chain) = &chain {
@@ -100,7 +101,7 @@ pub(super) fn check_certificate(certificate: &Certificate, at: &At<'_>) {
     }
 }
 
-/// A file of authorities that can be read.
+/// Resolves the path of a file of authorities, and reports an unreadable one.
 pub(super) fn authorities(path: &str, at: &At<'_>) -> Option<PathBuf> {
     let path = at.path(path);
     let authorities = at.ok(chain(&path))?;
@@ -162,9 +163,9 @@ fn limits(file: &file::Limits, at: &At<'_>) -> Limits {
             .positive_duration(&file.origin_resolve_interval),
         origin_pool_size: file.origin_pool_size as usize,
         request_headers: number("request_headers", file.request_headers, 1, 1000),
-        // With less, visitors with many cookies would be turned away.
+        // A lower limit would reject visitors with many cookies.
         request_header_bytes: number("request_header_bytes", file.request_header_bytes, 8192, 1 << 20),
-        // The `http` crate holds no longer one.
+        // The `http` crate cannot hold a longer target.
         target_bytes: number("target_bytes", file.target_bytes, 1, 65_534),
         request_body_bytes: file.request_body_bytes,
         origin_headers: number("origin_headers", file.origin_headers, 1, 256),

@@ -1,4 +1,4 @@
-//! `[[sites]]`
+//! The `[[sites]]` tables.
 
 use super::admin::long_secret;
 use super::cdn::{self, Accounts};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
-/// What AEM's own pipeline sends to browsers.
+/// The browser lifetime that AEM's own pipeline sends.
 const AEM_BROWSER_TTL: Duration = Duration::from_secs(2 * 3_600);
 
 pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Site {
@@ -31,7 +31,7 @@ pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Si
         .collect();
     let settle = at.key("origin_settle").duration(&file.origin_settle);
     if settle > Duration::from_secs(3_600) {
-        at.key("origin_settle").error("must be at most 1h: no purge is sent before");
+        at.key("origin_settle").error("must be at most 1h: purges wait that long");
     }
     let margin = at.key("cache").key("follow_up_margin").duration(&file.cache.follow_up_margin);
     if margin > Duration::from_secs(60) {
@@ -91,28 +91,30 @@ fn origin_host(text: &str, at: &At<'_>) -> OriginHost {
     match text {
         "origin" => OriginHost::Origin,
         "preserve" => OriginHost::Preserve,
-        // A misspelt word would be a host name that no origin knows.
+        // A misspelt keyword would become a host name that no origin has.
         name => match nearest(name, ["origin", "preserve"].into_iter()) {
             Some(word) => {
                 at.error(format!("must be origin, preserve or a host name; did you mean `{word}`?"));
                 OriginHost::Origin
             }
             None => {
-                let name = authority(name).map_err(|error| format!("as a host name, {error}"));
+                let name =
+                    authority(name).map_err(|error| format!("is neither origin nor preserve, and {error}"));
                 at.ok(name).map_or(OriginHost::Origin, OriginHost::Literal)
             }
         },
     }
 }
 
-/// A host name, perhaps with a port.
+/// Parses a host name with an optional port.
 pub(super) fn authority(text: &str) -> Result<String, String> {
     let (name, port) = url::split_port(text, 0)?;
     let name = host::exact(name)?;
     Ok(if port == 0 { name } else { format!("{name}:{port}") })
 }
 
-/// The name of a protocol, lower case. HTTP and TLS themselves are the listeners' to speak.
+/// Returns the name of a protocol in lower case. HTTP and TLS themselves are refused, because the listeners handle
+/// them.
 fn upgrade(name: &str) -> Result<String, &'static str> {
     let name = name.to_ascii_lowercase();
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
@@ -185,7 +187,7 @@ fn policy(file: &file::Site, origins: &[OriginUrl], origin_host: &OriginHost, at
     }
 }
 
-/// Each host and port by which the origin may call itself in a `Location`.
+/// Returns each host and port that the origin may use for itself in a `Location`.
 fn origin_names(origins: &[OriginUrl], origin_host: &OriginHost) -> Vec<OriginName> {
     let literal = match origin_host {
         OriginHost::Literal(name) => Some(name.rsplit_once(':').map_or(&**name, |(host, _)| host).to_owned()),
@@ -202,7 +204,7 @@ fn browser_ttl(text: &BrowserTtlText, at: &At<'_>) -> BrowserTtl {
     text.duration().map_or(BrowserTtl::Origin, |text| BrowserTtl::Fixed(lifetime(text, at)))
 }
 
-/// A lifetime that can stand in a header.
+/// Parses a lifetime that can be sent in a header.
 fn lifetime(text: &DurationText, at: &At<'_>) -> Duration {
     let duration = at.duration(text);
     if duration.subsec_nanos() != 0 {
@@ -223,7 +225,7 @@ fn vary(name: &str, at: &At<'_>) -> Option<String> {
     Some(name.as_str().to_owned())
 }
 
-/// What a purge can name, since that is what tags are for.
+/// Checks that a purge can name the tag, because a tag has no other use.
 fn check_tag(tag: &str, at: &At<'_>) {
     at.ok(nameable::tag(tag));
 }

@@ -1,10 +1,10 @@
-//! URLs of origins and of CDN APIs. Read by hand and strictly: what a URL library repairs in silence would decide where
-//! requests and credentials go.
+//! URLs of origins and of CDN APIs. They are parsed by hand and strictly: silent repairs by a URL library would change
+//! where requests and credentials are sent.
 
 use super::host;
 use crate::config::OriginUrl;
 
-/// `http://` or `https://`, a host, perhaps a port, and at most a single `/` as path.
+/// Parses the URL of an origin: `http://` or `https://`, a host, an optional port, and at most a single `/` as path.
 pub(super) fn origin(text: &str) -> Result<OriginUrl, String> {
     let (url, path) = parse(text)?;
     if !matches!(path, "" | "/") {
@@ -13,7 +13,7 @@ pub(super) fn origin(text: &str) -> Result<OriginUrl, String> {
     Ok(url)
 }
 
-/// The same with a path allowed; returned in a normal form without a slash at its end.
+/// Parses the base URL of an API, which may have a path. Returns its normal form without a slash at the end.
 pub(in crate::config) fn api(text: &str) -> Result<String, String> {
     let (url, path) = parse(text)?;
     let scheme = if url.tls { "https" } else { "http" };
@@ -24,7 +24,7 @@ pub(in crate::config) fn api(text: &str) -> Result<String, String> {
     }
 }
 
-/// Whether what is sent to this (normal) URL can be read on the way.
+/// Whether requests to this (normal) URL can be read on the network.
 pub(in crate::config) fn is_in_the_clear(url: &str) -> bool {
     parse(url).is_ok_and(|(url, _)| {
         let address = url.host.parse::<std::net::IpAddr>();
@@ -58,13 +58,13 @@ fn parse(text: &str) -> Result<(OriginUrl, &str), String> {
     Ok((OriginUrl { tls, host, port, authority }, path))
 }
 
-/// Splits `host:port`, where the brackets of an IPv6 address hide its colons.
+/// Splits `host:port`. Colons within the brackets of an IPv6 address are not separators.
 pub(super) fn split_port(authority: &str, default: u16) -> Result<(&str, u16), String> {
     let after_brackets = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     let Some(colon) = authority[after_brackets..].find(':') else { return Ok((authority, default)) };
     let (name, port) = authority.split_at(after_brackets + colon);
     match port[1..].parse() {
-        // `parse` takes a plus sign.
+        // `parse` accepts a plus sign.
         Ok(port @ 1..) if !port_has_sign(authority) => Ok((name, port)),
         _ => Err("must have a port from 1 to 65535, or none".to_owned()),
     }

@@ -1,5 +1,5 @@
-//! `config/origin-shim.toml` is complete and true: it can be used, it mentions every key, and the defaults that it
-//! shows are the defaults. `config/schema.json` is what the code says.
+//! Tests that `config/origin-shim.toml` is valid, mentions every key and shows the actual defaults, and that
+//! `config/schema.json` matches the code.
 
 use super::CANARY;
 use crate::config::{Loaded, parse, schema};
@@ -15,7 +15,7 @@ fn example() -> String {
     std::fs::read_to_string(repository("config/origin-shim.toml")).unwrap()
 }
 
-/// Removes `marks` from the start of lines that a key or table follows.
+/// Removes `marks` from the start of lines with a key or a table.
 fn uncomment(text: &str, marks: &str) -> String {
     let lines = text.lines().map(|line| match line.strip_prefix(marks) {
         Some(rest) if rest.starts_with(|first: char| first.is_ascii_lowercase() || first == '[') => rest,
@@ -43,7 +43,7 @@ fn its_defaults_are_the_defaults() {
     assert_eq!(format!("{:#?}", load(&with_defaults).config), format!("{:#?}", load(&example()).config));
 }
 
-/// The defaults of the other CDNs stand behind `##`, since their whole tables do.
+/// The defaults of the other CDNs are behind `##`, because their whole tables are.
 #[test]
 fn its_other_cdns_show_their_defaults() {
     let text = example();
@@ -98,7 +98,7 @@ fn keys_of_schema(schema: &serde_json::Value, prefix: &str, keys: &mut BTreeSet<
     }
 }
 
-/// `UPDATE=1 cargo test` writes the file anew.
+/// `UPDATE=1 cargo test` rewrites the file.
 #[test]
 fn the_schema_file_is_up_to_date() {
     let path = repository("config/schema.json");

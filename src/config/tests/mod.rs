@@ -1,4 +1,4 @@
-//! The configuration from text to result, as an operator meets it.
+//! Tests of the configuration from text to result, as an operator sees it.
 
 mod example;
 mod resolved;
@@ -7,7 +7,7 @@ mod wrong;
 use super::{ConfigError, Loaded, parse};
 use std::path::Path;
 
-/// The least that a site needs.
+/// The keys that a site must have.
 const SITE: &str = r#"
 [[sites]]
 name = "www"
@@ -15,7 +15,7 @@ hosts = ["www.example.com"]
 origin = "https://origin.example.com"
 "#;
 
-/// Never to be shown.
+/// A secret that must never be shown.
 const CANARY: &str = "canary-0123456789abcdef";
 
 fn env(name: &str) -> Option<String> {
@@ -26,7 +26,7 @@ fn read(text: &str) -> Result<Loaded, ConfigError> {
     parse(text, Path::new("shim.toml"), &env)
 }
 
-/// What a text is answered with: its errors, else its warnings.
+/// Returns the errors of a text, or its warnings if it has no errors.
 fn complaints(text: &str) -> Vec<String> {
     let problems = match read(text) {
         Ok(loaded) => loaded.warnings,

@@ -1,4 +1,4 @@
-//! What a good file becomes.
+//! Tests of what a valid file resolves to.
 
 use super::{CANARY, SITE, read};
 use crate::config::{Config, Limits, OriginHost, Trust};
@@ -160,7 +160,7 @@ fn cdns_with_one_credential_share_an_account() {
     assert_eq!(accounts, ["fastly:www/a", "fastly:www/a", "fastly:www/c"]);
 }
 
-/// Paths of a fresh certificate and its key; the same at every call.
+/// Returns the paths of a new certificate and its key, which are the same at every call.
 fn certificate() -> (String, String) {
     use std::sync::OnceLock;
     static DIRECTORY: OnceLock<tempfile::TempDir> = OnceLock::new();

@@ -1,19 +1,19 @@
-//! Every wrong configuration is answered with its line, its key, what is wrong and what is allowed.
+//! Tests that the error for each invalid configuration has its line, its key, the problem and what is allowed.
 
 use super::{CANARY, SITE, complaints, read};
 use std::fmt::Write;
 
-/// A CDN of the site.
+/// Returns a configuration whose site has a CDN with these keys.
 fn cdn(keys: &str) -> String {
     format!("{SITE}[[sites.cdns]]\n{keys}\n")
 }
 
-/// Further keys of the site.
+/// Returns a configuration whose site has these additional keys.
 fn site(keys: &str) -> String {
     format!("{SITE}{keys}\n")
 }
 
-/// Keys of the server, admin or store, before a good site.
+/// Returns a configuration with these top-level tables before a valid site.
 fn top(keys: &str) -> String {
     format!("{keys}\n{SITE}")
 }
@@ -99,7 +99,7 @@ fn wrong_configurations() {
     let mut answers = String::new();
     for (name, text) in cases {
         let error = read(&text).expect_err(name);
-        writeln!(answers, "{name}:{}", error.to_string().trim_start_matches("the configuration is wrong"))
+        writeln!(answers, "{name}:{}", error.to_string().trim_start_matches("the configuration is invalid"))
             .unwrap();
     }
     assert!(!answers.contains(CANARY) && !answers.contains("123456789"), "{answers}");
@@ -202,7 +202,7 @@ fn doubtful_configurations() {
     insta::assert_snapshot!(answers);
 }
 
-/// Whatever a line of a good file is broken into, the answer shows no secret of it.
+/// However a line of a valid file is broken, the error shows no secret.
 #[test]
 fn broken_lines_show_no_secret() {
     let good =
@@ -234,7 +234,8 @@ fn broken_lines_show_no_secret() {
 }
 
 proptest::proptest! {
-    /// However a good file is cut and pasted, the answer is one: no panic, a place within the file, no secret.
+    /// However a valid file is cut and pasted, reading it does not panic, and an error names a place within the file
+    /// and shows no secret.
     #[test]
     fn damaged_files_get_an_answer(from in 0usize..2000, length in 0usize..60, to in 0usize..2000) {
         let good = cdn(concat!(

@@ -1,5 +1,5 @@
-//! The demo's CDN: a small cache that does with the shim's headers what `config/varnish.vcl` makes Varnish do,
-//! and takes purges through the same protocol. A stand-in for trying things out, not for real traffic.
+//! The demo's CDN: a small cache that treats the shim's headers as Varnish does with `config/varnish.vcl`, and accepts
+//! purges through the same protocol. It is for trying things out, not for real traffic.
 
 use super::cache::{Cache, Found, Key, Lifetime, Object};
 use super::freshness;
@@ -17,13 +17,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::net::TcpListener;
 
-/// Bytes of all kept responses.
+/// The most bytes of all stored responses.
 const CACHE_BYTES: usize = 64 << 20;
 
-/// A longer body passes without being kept, and is never held in memory.
+/// The longest body that is stored, in bytes. A longer one is streamed to the visitor and never held in memory.
 const MAX_OBJECT_BYTES: u64 = 1 << 20;
 
-/// What a visitor must not be able to say to the shim.
+/// Headers that a visitor must not be able to send to the shim.
 const EDGE_ONLY: [&str; 3] = ["x-push-invalidation", "x-byo-cdn-type", "x-origin-shim-secret"];
 
 const VIA: HeaderValue = HeaderValue::from_static("1.1 varnish (origin-shim demo)");
@@ -36,12 +36,12 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// An empty cache in front of the shim at `shim`.
+    /// Creates an empty cache in front of the shim at `shim`.
     pub fn new(shim: SocketAddr) -> Self {
         Self { shim, cache: Mutex::new(Cache::new(CACHE_BYTES)) }
     }
 
-    /// Serves visitors and purges, for ever.
+    /// Serves visitors and purges, forever.
     pub async fn serve(self, listener: TcpListener) -> Infallible {
         let edge = Arc::new(self);
         let handler = move |request, peer| {
@@ -63,7 +63,7 @@ impl Edge {
         if !may_be_cached(&head) {
             return self.pass(head, body).await;
         }
-        // Bound to a name, so that the lock is not held while fetching.
+        // A separate statement, so that the lock is not held during a fetch.
         let found = self.cache().lookup(&key, &head.headers, Instant::now());
         match found {
             Found::Fresh(object) => from_cache(&head, &object, false),
@@ -99,7 +99,7 @@ impl Edge {
         }
     }
 
-    /// Forwards what is never kept, with its body.
+    /// Forwards a request, with its body, whose response is never stored.
     async fn pass(&self, head: Parts, body: Incoming) -> Response<AnyBody> {
         match http1::send(self.shim, Request::from_parts(head, body)).await {
             Ok(answer) => {
@@ -112,7 +112,7 @@ impl Edge {
         }
     }
 
-    /// Fetches a page for a visitor, and keeps it if its headers allow that.
+    /// Fetches a page for a visitor, and stores it if its headers allow that.
     async fn fetch(&self, key: &Key, head: &Parts) -> Result<Response<AnyBody>, http1::SendError> {
         let mut answer = http1::send(self.shim, whole_page(head)).await?;
         http1::remove_hop_by_hop(answer.headers_mut());
@@ -125,7 +125,7 @@ impl Edge {
         let (parts, body) = answer.into_parts();
         let body = match body.collect().await {
             Ok(body) => body.to_bytes(),
-            // A cut-off page must not look like a whole one.
+            // A truncated page must not look like a whole one.
             Err(source) => return Err(http1::SendError::Http { from: self.shim, source }),
         };
         self.keep(key, head, &parts, body.clone(), lifetime);
@@ -139,7 +139,7 @@ impl Edge {
         self.cache().store(key.clone(), &head.headers, object, lifetime, Instant::now());
     }
 
-    /// Replaces a stale page in the background; an error leaves it as it is.
+    /// Replaces a stale page in the background. After an error the stale page stays.
     async fn refresh(self: Arc<Self>, key: Key, mut head: Parts) {
         head.method = Method::GET;
         let fetched = self.fetch(&key, &head).await;
@@ -153,10 +153,10 @@ impl Edge {
     }
 }
 
-/// Makes a visitor's request this edge's own: opted in, and forwarded.
+/// Turns a visitor's request into the edge's own: opted in, and with forwarding headers.
 fn prepare(head: &mut Parts, peer: IpAddr) {
     if head.uri.authority().is_some() {
-        // Absolute form (RFC 9112, section 3.2.2): to the shim it goes in origin form again.
+        // The target is in absolute form (RFC 9112, section 3.2.2). The shim receives it in origin form.
         let authority =
             head.uri.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
@@ -185,7 +185,7 @@ fn may_be_cached(head: &Parts) -> bool {
         && !personal.iter().any(|name| head.headers.contains_key(name))
 }
 
-/// The request that fetches a page whole, whatever the visitor's own copy is.
+/// Returns a request that fetches the whole page, whatever copy the visitor has.
 fn whole_page(head: &Parts) -> Request<AnyBody> {
     let mut request = Request::new(http1::empty());
     *request.method_mut() = head.method.clone();
@@ -213,13 +213,13 @@ fn from_cache(head: &Parts, object: &Object, stale: bool) -> Response<AnyBody> {
     }
     for_visitor(answer.headers_mut(), "HIT");
     if stale {
-        // No browser may keep it.
+        // Browsers must not store a stale copy.
         answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     answer
 }
 
-/// Whether the visitor's copy is this one (RFC 9110, section 13.1.2, weak comparison).
+/// Whether the visitor has the same copy (RFC 9110, section 13.1.2, weak comparison).
 fn same_copy(request: &HeaderMap, response: &HeaderMap) -> bool {
     let wanted = request.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let etag = response.get(header::ETAG).and_then(|value| value.to_str().ok());
@@ -228,7 +228,8 @@ fn same_copy(request: &HeaderMap, response: &HeaderMap) -> bool {
     wanted.split(',').any(|tag| opaque(tag) == opaque(etag))
 }
 
-/// Keeps the CDN's own headers from the visitor, and says what the cache did.
+/// Removes the CDN's own headers from a response for a visitor, and adds one that states whether the cache had the
+/// page.
 fn for_visitor(headers: &mut HeaderMap, cache: &'static str) {
     if freshness::has_surrogate_control(headers) {
         headers.remove(header::AGE);

@@ -1,7 +1,7 @@
 use super::*;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// An edge in front of a pretended shim, whose answers the test decides.
+/// An edge in front of a fake shim, whose answers the test sets.
 struct Bench {
     edge: SocketAddr,
     origin: Arc<Origin>,
@@ -72,7 +72,7 @@ impl Bench {
         Response::from_parts(parts, String::from_utf8(body.to_vec()).unwrap())
     }
 
-    /// Status, cache verdict and body of a GET.
+    /// Requests a page; returns status, cache result and body.
     async fn get(&self, target: &str, headers: &[(&str, &str)]) -> String {
         let answer = self.send("GET", target, headers).await;
         let cache = answer.headers()["x-cache"].to_str().unwrap();
@@ -145,7 +145,7 @@ async fn a_softly_purged_page_is_served_once_more_and_not_kept_by_browsers() {
         (stale.body().as_str(), stale.headers()["cache-control"].to_str().unwrap()),
         ("v1", "no-cache")
     );
-    // The background fetch ends in its own time.
+    // The background fetch may end later.
     while bench.get("/a", &[]).await != "200 HIT v2" {
         tokio::task::yield_now().await;
     }
@@ -198,7 +198,7 @@ async fn a_long_body_passes_without_being_kept() {
 async fn the_visitors_copy_is_confirmed_from_the_cache() {
     let bench = Bench::start().await;
     bench.origin.set(|answer| answer.headers.push(("etag", "\"v1\"".to_owned())));
-    // The fetch must bring the whole page although the visitor asks conditionally.
+    // The fetch must return the whole page although the visitor's request is conditional.
     assert_eq!(bench.get("/a", &[("if-none-match", "\"v1\"")]).await, "200 MISS v1");
     assert!(!bench.origin.requests.lock().unwrap()[0].contains_key("if-none-match"));
     assert_eq!(bench.get("/a", &[("if-none-match", "\"v0\", W/\"v1\"")]).await, "304 HIT ");

@@ -1,5 +1,5 @@
-//! What the demo shows at its start: a page is cached, published, purged and fresh. Every step is checked, so
-//! that `demo --once` is a test of the whole chain.
+//! The sequence that the demo shows at its start: a page is cached, published, purged and fresh. Every step is
+//! checked, so `demo --once` is a test of the whole chain.
 
 use super::http1::{self, AnyBody};
 use super::ports::Addresses;
@@ -12,23 +12,24 @@ use std::time::{Duration, Instant};
 const PAGE: &str = "/products/42";
 const TAG: &str = "product-42";
 
-/// The default edge TTL. Anything shorter is the fallback: the shim would not trust the edge's purging.
+/// The default edge TTL. A shorter one is the fallback, which means that the shim does not trust the edge's purging.
 const TWO_DAYS: &str = "max-age=172800";
 
-/// The shim starts within this, and its first check of the edge ends.
+/// Time for the shim to start and to finish its first check of the edge.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
-/// The sequence and the places it plays in.
+/// The sequence, and what it needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Script<'a> {
-    /// Where the parts are.
+    /// The addresses of the parts of the demo.
     pub addresses: Addresses,
-    /// For the admin API.
+    /// The token for the admin API.
     pub token: &'a str,
 }
 
 impl Script<'_> {
-    /// Waits for the shim, and until purges of the edge are known to work: before that no page gets a long TTL.
+    /// Waits until the shim has started and has verified that it can purge the edge. Before that, no page gets a long
+    /// TTL.
     pub async fn wait_until_ready(&self) -> Result<(), DemoError> {
         let started = Instant::now();
         loop {
@@ -44,7 +45,7 @@ impl Script<'_> {
         }
     }
 
-    /// Shows the sequence, and fails at the first step that went otherwise.
+    /// Shows the sequence. Fails at the first step with an unexpected result.
     pub async fn run(&self) -> Result<(), DemoError> {
         let old = self.visit("1. a visitor opens the page", "MISS").await?;
         self.show_what_the_shim_says().await?;
@@ -69,7 +70,7 @@ impl Script<'_> {
         Ok(())
     }
 
-    /// Opens the page at the edge; returns the price on it.
+    /// Requests the page from the edge; returns the price on it.
     async fn visit(&self, step: &'static str, cache: &str) -> Result<String, DemoError> {
         let (_, headers, body) = self.exchange(step, self.addresses.edge, get(PAGE)).await?;
         let price =
@@ -112,7 +113,7 @@ impl Script<'_> {
         }
     }
 
-    /// `healthy`, or why not.
+    /// Returns `healthy`, or the answer of the admin API if the CDN is not healthy.
     async fn health(&self) -> Result<String, DemoError> {
         let step = "the shim's start";
         let request = self.authorised(get("/v1/sites/demo"));
@@ -130,7 +131,7 @@ impl Script<'_> {
         request
     }
 
-    /// One exchange with one part; an answer that is not a success ends the sequence.
+    /// Exchanges one request and response with one part. A response without a success status ends the sequence.
     async fn exchange(
         &self,
         step: &'static str,

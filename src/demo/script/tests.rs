@@ -5,17 +5,17 @@ use http::{HeaderValue, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
-/// How a pretended shim treats the chain.
+/// The behaviour of a fake shim.
 #[derive(Clone, Copy)]
 enum Shim {
     Honest,
-    /// Says that a purge is done, and purges nothing.
+    /// A shim that reports a purge as done, but purges nothing.
     Lying,
-    /// Gives no long lifetime.
+    /// A shim that sets no long lifetime.
     Short,
 }
 
-/// Plays the whole sequence with a pretended shim between the real edge and the real site.
+/// Runs the whole sequence with a fake shim between the real edge and the real site.
 async fn play(shim: Shim) -> Result<(), DemoError> {
     let mut listeners = Vec::new();
     for _ in 0..4 {

@@ -1,6 +1,6 @@
-//! Planning: a purge against what each CDN can do. A CDN that lacks a kind gets a broader one, never a narrower; what was
-//! widened and why is told in words (DESIGN §4 has the table). A CDN in which copies without our tags may be is planned for as
-//! one that lacks tags, and as one that has them: both kinds of copies may be there.
+//! Planning: the items of a purge by each CDN's capabilities. If a CDN lacks a kind, a broader one is used, never a
+//! narrower one, and the plan states what was widened and why. A CDN that may have copies without the shim's tags is
+//! planned both as one without tags and as one with tags, because it may have both kinds of copies.
 
 use super::check::{Checked, ItemError, check, takes};
 use super::{JobPlan, PurgeMode, PurgeRequest, spellings};
@@ -14,28 +14,29 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use url::Url;
 
-/// By what a CDN can be purged.
+/// The ways in which a CDN can be purged.
 #[derive(Clone, Debug)]
 pub struct Means {
-    /// What its adapter can do.
+    /// The capabilities of its adapter.
     pub can: Capabilities,
-    /// Why copies without our tags may be there, in words, if they may.
+    /// Why the CDN may have copies without the shim's tags, in words, if it may.
     pub untagged: Option<String>,
 }
 
-/// Of a CDN in which every copy has our tags.
+/// The means for a CDN in which every copy has the shim's tags.
 impl From<Capabilities> for Means {
     fn from(can: Capabilities) -> Self {
         Self { can, untagged: None }
     }
 }
 
-/// Plans `request` for each CDN of the site that it concerns, in their order: every item that was asked for is covered on each
-/// of them. A CDN whose hosts none of the URLs names gets no job. `claims` are those of all sites.
+/// Plans `request` for each CDN of the site that it concerns, in file order: every requested item is covered on each
+/// of them. A CDN gets no job if none of the URLs has one of its hosts. `claims` are those of all sites.
 ///
 /// # Errors
 ///
-/// Each item that is wrong, that is another site's, or that one of the CDNs can purge in no way. Nothing is planned then.
+/// Returns each item that is invalid, that belongs to another site, or that one of the CDNs cannot purge at all.
+/// Nothing is planned then.
 pub fn plan_among<M: Into<Means>>(
     claims: &Claims,
     site: &Site,
@@ -56,7 +57,7 @@ pub fn plan_among<M: Into<Means>>(
     if errors.is_empty() { Ok(jobs) } else { Err(errors) }
 }
 
-/// [`plan_among`] for a site that is the only one.
+/// Plans as [`plan_among`] does, for a site that is the only one.
 pub fn plan<M: Into<Means>>(
     site: &Site,
     means: &dyn Fn(&Cdn) -> M,
@@ -65,8 +66,8 @@ pub fn plan<M: Into<Means>>(
     plan_among(&Claims::of(&[Arc::new(site.clone())]), site, means, request)
 }
 
-/// All of the site at this CDN, for want of anything narrower: its site tag if every copy has that, else the CDN's purge-all;
-/// none if it has neither.
+/// Returns the item for the whole site at this CDN, for use when nothing narrower is possible: its site tag if every
+/// copy has that, otherwise the CDN's purge-all, or `None` if the CDN has neither.
 pub fn widest(site: &Site, cdn: &Cdn, means: impl Into<Means>, hard: bool) -> Option<Item> {
     let cdn = Cdn { everything: Everything::SiteTag, ..cdn.clone() };
     let mode = if hard { PurgeMode::Hard } else { PurgeMode::Soft };
@@ -75,16 +76,16 @@ pub fn widest(site: &Site, cdn: &Cdn, means: impl Into<Means>, hard: bool) -> Op
     planner.items.pop()
 }
 
-/// The plan for one CDN, while it is made.
+/// A plan for one CDN that is being made.
 struct Planner<'a> {
     site: &'a Site,
     cdn: &'a Cdn,
     can: Capabilities,
-    /// What is known of its type.
+    /// Facts about the CDN's type.
     facts: &'static PurgingFacts,
-    /// See [`Means`].
+    /// Why copies without tags may exist, see [`Means`].
     untagged: Option<String>,
-    /// Hard was asked for.
+    /// Whether a hard purge was requested.
     hard: bool,
     items: Vec<Item>,
     seen: HashSet<Item>,
@@ -130,7 +131,7 @@ impl<'a> Planner<'a> {
             self.prefixes(wanted.prefixes, &mut errors);
         }
         if self.everything {
-            // It absorbs the rest, which is no harder, and whatever was wrong with it.
+            // A purge of everything absorbs the rest, which is no harder, with all its errors.
             errors.clear();
             self.items.clear();
             self.seen.clear();
@@ -149,7 +150,8 @@ impl<'a> Planner<'a> {
             None => None,
         };
         if let Some(why) = why {
-            // A publish event names a page of AEM by its paths and by keys: where the paths say it all, they are enough.
+            // A publish event names a page of AEM by its paths and by keys. If the paths cover all these keys, they
+            // are enough.
             let within = self.site.policy.aem.as_ref().map(|aem| aem.keys_within(paths)).unwrap_or_default();
             if !tags.iter().all(|tag| within.contains(tag)) {
                 return self.widen(&why);
@@ -175,7 +177,7 @@ impl<'a> Planner<'a> {
             self.note(&format!("paths: purged by URL, too: {}", without_tags(why)));
         }
         if self.facts.paths {
-            // Hosts are not told apart, and a wildcard covers the queries.
+            // CDNs whose purges name paths do not distinguish hosts, and a wildcard covers the queries.
             for (index, path) in paths.iter().enumerate() {
                 for target in self.within_the_site(
                     ("paths", index),
@@ -194,7 +196,8 @@ impl<'a> Planner<'a> {
             self.widen("paths: without path tags or a host no URL can be named, so everything is purged");
             return;
         }
-        // A page with any query costs the CDN more than a tag, so only where no tag does it.
+        // A purge of a page with every query costs the CDN more than a tag, so it is used only if copies may lack the
+        // tag.
         let with_query = self.untagged.is_some() && self.can.any_query;
         if !by_tag {
             self.note("paths: without path tags purged by URL, which leaves copies with a query");
@@ -258,7 +261,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The names, unless one of them would be all of the distribution, which is for those to ask who may.
+    /// Returns the names, unless one of them would purge the whole distribution: only callers who may purge everything
+    /// may do that.
     fn within_the_site(
         &mut self,
         (list, index): (&str, usize),
@@ -320,7 +324,7 @@ impl<'a> Planner<'a> {
         self.push(Item { kind: ItemKind::Url, value, hard });
     }
 
-    /// `host/path/`, for each host.
+    /// Adds `host/path/` for each host.
     fn push_prefix(&mut self, path: &str) {
         let hard = self.hardness(self.can.soft_prefixes, "prefixes");
         for host in &self.cdn.hosts {
@@ -328,14 +332,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Each item once.
+    /// Adds an item, unless it is there already.
     fn push(&mut self, item: Item) {
         if self.seen.insert(item.clone()) {
             self.items.push(item);
         }
     }
 
-    /// Hard if that was asked for, or if nothing else is possible: as fresh, only dearer.
+    /// Whether to purge hard, because that was requested or because the CDN cannot purge softly. Both are equally
+    /// fresh, but a hard purge costs more.
     fn hardness(&mut self, can_soft: bool, what: &str) -> bool {
         if !self.hard && !can_soft {
             self.note(&format!("{what}: this CDN cannot mark them stale, so they are purged hard"));
@@ -363,12 +368,12 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// That copies without tags may be there, and why.
+/// States that copies without tags may exist, and why.
 fn without_tags(why: &str) -> String {
     format!("copies without tags may be in this CDN ({why})")
 }
 
-/// How many segments deep a prefix is; the root is 0.
+/// Returns how many segments deep a prefix is; 0 for the root.
 fn depth(prefix: &str) -> usize {
     normalise(prefix).matches('/').count().saturating_sub(1)
 }

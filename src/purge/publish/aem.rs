@@ -1,6 +1,7 @@
-//! `profile = "aem"`: what AEM's own admin service purges for an event (`adobe/helix-api-service`, `src/cache/purge.js`
-//! and its callers), by the keys that its pipeline gives to responses. Where that service names keys only, the paths are
-//! named too: they cost nothing where there are tags, and without tags a CDN need not purge everything.
+//! `profile = "aem"`: the items that AEM's own admin service purges for an event (`adobe/helix-api-service`,
+//! `src/cache/purge.js` and its callers), by the keys that its pipeline adds to responses. Where that service names
+//! only keys, the paths are named too: they cost nothing on CDNs with tags, and without tags they spare a purge of
+//! everything.
 
 use super::items::Items;
 use super::{Event, Previous, wrong};
@@ -8,7 +9,7 @@ use crate::config::Site;
 use crate::purge::ItemError;
 use crate::rewrite::aem::{Kind, Partition, Project, code_id, extension, kind, page_path, plain_form};
 
-/// What `event` purges; `paths` are its paths, normalised.
+/// Adds what `event` purges. `paths` are its paths, normalised.
 pub(super) fn cover(
     site: &Site,
     project: &Project,
@@ -33,18 +34,18 @@ pub(super) fn cover(
                 content(site, &project.in_partition(partition), paths, items);
             }
         }
-        // What a site calls an event of its own is a kind of publish.
+        // A site's own event is treated as a publish.
         _ => content(site, project, paths, items),
     }
     Ok(())
 }
 
-/// Pages that a rule names.
+/// Adds pages that a rule names.
 pub(super) fn pages(site: &Site, project: &Project, paths: &[String], items: &mut Items) {
     paths.iter().for_each(|path| resource(site, project, path, items));
 }
 
-/// Published or unpublished: one resource or many.
+/// Adds resources that were published or unpublished.
 fn content(site: &Site, project: &Project, paths: &[String], items: &mut Items) {
     if paths.len() <= site.events.aem_bulk_threshold {
         for path in paths {
@@ -59,7 +60,7 @@ fn content(site: &Site, project: &Project, paths: &[String], items: &mut Items) 
     }
     items.tag(project.content());
     for path in paths {
-        // What the key of all content does not reach.
+        // The key of all content does not reach these.
         if is_metadata(site, path) {
             items.tag(project.config());
         } else if matches!(kind(path), Kind::Code | Kind::Robots | Kind::Media) {
@@ -68,7 +69,7 @@ fn content(site: &Site, project: &Project, paths: &[String], items: &mut Items) 
     }
 }
 
-/// One resource, by its path.
+/// Adds one resource, by its path.
 fn resource(site: &Site, project: &Project, path: &str, items: &mut Items) {
     let page = page_path(path);
     items.path(path);
@@ -82,7 +83,7 @@ fn resource(site: &Site, project: &Project, path: &str, items: &mut Items) {
     } else if page == "/head" || path == "/head.html" {
         items.tag(project.head());
     } else if path == "/redirects.json" {
-        // Which sources changed is not said. Every redirect carries the key of all content.
+        // The event does not state which sources changed, and every redirect has the key of all content.
         items.tag(project.content());
         file(project, path, items);
     } else if extension(page).is_some_and(|extension| extension == "html") {
@@ -96,7 +97,7 @@ fn resource(site: &Site, project: &Project, path: &str, items: &mut Items) {
     }
 }
 
-/// JSON and every other file: of content or of code.
+/// Adds JSON or another file, which may be content or code.
 fn file(project: &Project, path: &str, items: &mut Items) {
     items.tag(project.content_key(path));
     items.tag(project.code_key(path));
@@ -106,7 +107,7 @@ fn is_metadata(site: &Site, path: &str) -> bool {
     site.events.aem_metadata.iter().any(|sheet| sheet == path)
 }
 
-/// A push of code: files that changed.
+/// Adds the files that a push of code changed.
 fn code(site: &Site, project: &Project, paths: &[String], items: &mut Items) {
     if paths.is_empty() {
         return all_code(project, items);
@@ -129,7 +130,7 @@ fn code(site: &Site, project: &Project, paths: &[String], items: &mut Items) {
                 items.tag(project.head());
                 items.tag(project.not_found());
             }
-            // AEM leaves the pages that show it until they expire.
+            // AEM itself leaves the pages that show this file in caches until they expire.
             "/404.html" => items.tag(project.not_found()),
             "/robots.txt" | "/tools/sidekick/config.json" => items.tag(project.config()),
             _ => {}
@@ -137,7 +138,7 @@ fn code(site: &Site, project: &Project, paths: &[String], items: &mut Items) {
     }
 }
 
-/// Whatever is made of code. (AEM names the owner and the repository of a deleted branch in the wrong order.)
+/// Adds everything that is made of code. (AEM names owner and repository of a deleted branch in the wrong order.)
 fn all_code(project: &Project, items: &mut Items) {
     items.tag(project.code());
     items.tag(project.head());
@@ -145,7 +146,7 @@ fn all_code(project: &Project, items: &mut Items) {
     items.tag(project.config());
 }
 
-/// The site's metadata, or a folder's.
+/// Adds the metadata of the site or of a folder.
 fn metadata(site: &Site, project: &Project, paths: &[String], items: &mut Items) {
     let sheets = if paths.is_empty() { &site.events.aem_metadata } else { paths };
     for path in sheets {
@@ -161,7 +162,7 @@ fn metadata(site: &Site, project: &Project, paths: &[String], items: &mut Items)
     }
 }
 
-/// The sources of redirects that changed.
+/// Adds redirects that changed, by their sources.
 fn redirects(site: &Site, project: &Project, sources: &[String], items: &mut Items) {
     items.path("/redirects.json");
     file(project, "/redirects.json", items);
@@ -185,7 +186,7 @@ fn sitemap(project: &Project, paths: &[String], items: &mut Items) {
     }
 }
 
-/// What a part of the site's configuration shows in.
+/// The responses that a part of the site's configuration affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Effect {
     code: bool,
@@ -197,7 +198,7 @@ const CONTENT: Effect = Effect { code: false, content: true };
 const CODE: Effect = Effect { code: true, content: false };
 const CONFIG_ONLY: Effect = Effect { code: false, content: false };
 
-/// In doubt, everywhere.
+/// Returns the effect of a part. An unknown part affects everything.
 fn effect(part: &str) -> Effect {
     match part {
         "code" => CODE,
@@ -208,7 +209,7 @@ fn effect(part: &str) -> Effect {
     }
 }
 
-/// The site's configuration changed.
+/// Adds what a change of the site's configuration affects.
 fn config(project: &Project, event: &Event, items: &mut Items) -> Result<(), Vec<ItemError>> {
     let moved = |part: &str| event.changed.iter().any(|changed| changed == part);
     let previous = event.previous.clone().unwrap_or_default();
@@ -224,7 +225,7 @@ fn config(project: &Project, event: &Event, items: &mut Items) -> Result<(), Vec
         items.tag(project.content());
     }
     if moved("code") {
-        // Pages are framed by the code's head, and what was not found by its 404 page.
+        // The code's head is part of every page, and its 404 page is the body for missing ones.
         items.tag(project.head());
         items.tag(project.not_found());
     }
@@ -245,7 +246,7 @@ fn config(project: &Project, event: &Event, items: &mut Items) -> Result<(), Vec
     Ok(())
 }
 
-/// Responses that were made of another source carry its keys.
+/// Checks the previous IDs. They are needed because responses that were made of another source carry its keys.
 fn check_previous(previous: &Previous, code: bool, content: bool) -> Result<(), Vec<ItemError>> {
     let has_code = previous.owner.is_some() || previous.repo.is_some() || previous.code_ref.is_some();
     let mut errors = Vec::new();

@@ -1,17 +1,17 @@
-//! `profile = "generic"`: a path is a page, under each of the endings with which the origin serves it.
+//! `profile = "generic"`: a path is a page, with each of the endings under which the origin serves it.
 
 use super::items::Items;
 use crate::config::Site;
 use crate::rewrite::aem::extension;
 
-/// The event's own paths; what else shows them is for rules to say.
+/// Adds the event's own paths. Rules add the pages that show them.
 pub(super) fn cover(site: &Site, paths: &[String], items: &mut Items) {
     for path in paths {
         forms(path, &site.events.page_forms).for_each(|form| items.path(form));
     }
 }
 
-/// The normalised path, then its other forms by these endings: with `["", "/"]`, `/a` is also `/a/`.
+/// Returns the normalised path, then its other forms with these endings: with `["", "/"]`, `/a` is also `/a/`.
 pub(super) fn forms<'a>(path: &'a str, endings: &'a [String]) -> impl Iterator<Item = String> + 'a {
     let stem = stem(path, endings);
     let others =
@@ -19,14 +19,14 @@ pub(super) fn forms<'a>(path: &'a str, endings: &'a [String]) -> impl Iterator<I
     std::iter::once(path.to_owned()).chain(others.filter(move |form| form != path && form.starts_with('/')))
 }
 
-/// The path without the longest of the endings that it has; none for a file, which is served under its name alone.
+/// Returns the path without the longest ending that it has, or `None` for a file, which is served under one name only.
 fn stem<'a>(path: &'a str, endings: &[String]) -> Option<&'a str> {
     let stems = endings.iter().filter_map(|ending| path.strip_suffix(&**ending));
     let stem = stems.min_by_key(|stem| stem.len())?;
     (stem.len() < path.len() || !is_file(path)).then_some(stem)
 }
 
-/// A version (`/release-1.2`) is no extension.
+/// Whether the path has a file extension. A version (`/release-1.2`) is not one.
 fn is_file(path: &str) -> bool {
     let looks_like_one = |extension: &str| {
         (1..=5).contains(&extension.len())

@@ -1,9 +1,9 @@
-//! Purge items while they are gathered: each once, in order.
+//! Purge items while they are collected: in order and without duplicates.
 
 use crate::purge::PurgeRequest;
 use std::collections::HashSet;
 
-/// What has been gathered so far.
+/// The items that have been collected so far.
 #[derive(Debug, Default)]
 pub(super) struct Items {
     request: PurgeRequest,
@@ -34,7 +34,7 @@ impl Items {
         self.request.everything = true;
     }
 
-    /// The request; `everything` stands for all else.
+    /// Returns the request. `everything` replaces all other items.
     pub(super) fn into_request(self) -> PurgeRequest {
         if self.request.everything {
             return PurgeRequest { everything: true, ..PurgeRequest::default() };

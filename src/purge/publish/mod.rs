@@ -1,7 +1,7 @@
-//! A publish event: what happened at the origin, turned into what has to be purged. Pure.
+//! A publish event: a report of what happened at the origin, turned into a purge. Pure.
 //!
-//! The site's profile says what an event means (`generic.rs`, `aem.rs`), its rules (`rules.rs`, `[[sites.events]]`) what
-//! else shows what was published. What comes out is an ordinary [`PurgeRequest`].
+//! The site's profile defines what an event means (`generic.rs`, `aem.rs`). Its rules (`rules.rs`, `[[sites.events]]`)
+//! name the other pages that show what was published. The result is an ordinary [`PurgeRequest`].
 
 mod aem;
 mod generic;
@@ -18,56 +18,59 @@ use crate::rewrite::{Profile, nameable};
 use items::Items;
 use serde::{Deserialize, Serialize};
 
-/// What happened: the body of `POST /v1/sites/{site}/events`.
+/// A report of what happened at the origin: the body of `POST /v1/sites/{site}/events`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "an object that says what happened")]
 pub struct Event {
-    /// `publish`, `unpublish`, `cache`, `code`, `branch-deleted`, `config`, `metadata`, `redirects`, `sitemap`, or what
-    /// the site's rules name.
+    /// The name of the event: `publish`, `unpublish`, `cache`, `code`, `branch-deleted`, `config`, `metadata`,
+    /// `redirects`, `sitemap`, or one that the site's rules name.
     pub event: String,
-    /// To which paths; of redirects their sources.
+    /// The paths that the event is about; for `redirects`, the source paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
-    /// AEM, `config`: which parts of the site's configuration changed; by default any.
+    /// AEM, `config`: the parts of the site's configuration that changed; by default any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
-    /// AEM, `config` with `code` or `content` changed: the ids that are no longer, or not yet, those of `[sites.aem]`.
+    /// AEM, `config` with `code` or `content` changed: the IDs that differ from those in `[sites.aem]`, because they
+    /// are old ones or not configured yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
-    /// Soft or hard; by default as each CDN is configured. What is no longer there is always purged hard.
+    /// The mode, `soft` or `hard`; by default as configured for each CDN. `unpublish` and `branch-deleted` are always
+    /// hard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<PurgeMode>,
-    /// Only these CDNs of the site; by default all.
+    /// Names of the site's CDNs to purge; by default all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cdns: Option<Vec<String>>,
-    /// For people: why; by default the name of the event.
+    /// The reason for the purge, for people; by default the name of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// Ids of AEM that a site had before.
+/// IDs of AEM that a site had before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Previous {
-    /// Of the content.
+    /// The ID of the content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_bus_id: Option<String>,
-    /// Of the code: the owner.
+    /// The owner of the code repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Of the code: the repository.
+    /// The code repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
-    /// Of the code: the branch.
+    /// The branch of the code.
     #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub code_ref: Option<String>,
 }
 
-/// What `event` purges of `site`.
+/// Returns what `event` purges of `site`.
 ///
 /// # Errors
 ///
-/// Each part of the event that is wrong, or that the site cannot turn into items; never an empty request.
+/// Returns each part of the event that is invalid, or that the site cannot turn into items. The request is never
+/// empty.
 pub fn purge_of(site: &Site, event: &Event) -> Result<PurgeRequest, Vec<ItemError>> {
     let mut errors = wrong_paths(event);
     if !is_known(site, &event.event) {
@@ -126,5 +129,5 @@ fn unknown(site: &Site, name: &str) -> String {
     known.sort_unstable();
     known.dedup();
     let short: String = name.chars().take(100).collect();
-    format!("`{short}` is no event of this site; it knows {}", known.join(", "))
+    format!("`{short}` is not an event of this site; its events are {}", known.join(", "))
 }

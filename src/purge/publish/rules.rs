@@ -1,4 +1,4 @@
-//! `[[sites.events]]`: what shows what was published, besides its own paths.
+//! The rules in `[[sites.events]]`: the pages, in addition to an event's own paths, that show what was published.
 
 use super::Event;
 use super::generic::forms;
@@ -6,9 +6,9 @@ use super::items::Items;
 use crate::config::{EventRule, Site};
 use crate::rewrite::Profile;
 
-/// Adds what every matching rule says. `paths` are the event's, normalised.
+/// Adds the items of every matching rule. `paths` are the event's paths, normalised.
 pub(super) fn apply(site: &Site, event: &Event, paths: &[String], items: &mut Items) {
-    // AEM serves a page under one path, and knows its other forms itself.
+    // AEM serves a page under one path, and `aem.rs` handles its other forms.
     let endings: &[String] =
         if site.policy.profile == Profile::Generic { &site.events.page_forms } else { &[] };
     let mut pages = Vec::new();
@@ -33,7 +33,7 @@ pub(super) fn apply(site: &Site, event: &Event, paths: &[String], items: &mut It
     }
 }
 
-/// In whatever form the path is given.
+/// Whether a rule matches a path, in any of the path's forms.
 fn matches(rule: &EventRule, path: &str, endings: &[String]) -> bool {
     match &rule.path {
         Some(pattern) => forms(path, endings).any(|form| pattern.matches(&form)),
@@ -41,7 +41,7 @@ fn matches(rule: &EventRule, path: &str, endings: &[String]) -> bool {
     }
 }
 
-/// The folders above the page at `path`, nearest first.
+/// Returns the folders above the page at `path`, nearest first.
 fn parents(path: &str, levels: u8) -> impl Iterator<Item = &str> {
     let page = path.strip_suffix("/index.html").or(path.strip_suffix('/')).unwrap_or(path);
     page.rmatch_indices('/').take(usize::from(levels)).map(|(slash, _)| &page[..=slash])

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const ALL: [CdnType; 5] = [Fastly, Akamai, Cloudflare, Cloudfront, Varnish];
 
-/// `hard tag x`, one line each; then the notes in brackets.
+/// Formats the items of a job as `hard tag x`, one per line, then the notes in brackets.
 fn text(job: &JobPlan) -> String {
     let items = job.items.iter().map(|item| {
         let hard = if item.hard { "hard" } else { "soft" };
@@ -43,7 +43,7 @@ fn check(site: &Site, request: &PurgeRequest, expected: &str) {
     assert_eq!(shown, expected);
 }
 
-/// What a publish event names of a page of AEM.
+/// A publish event names these keys for a page of AEM.
 #[test]
 fn keys_of_aem_that_paths_stand_for() {
     let ids = Ids { content_bus_id: "cb1".into(), ..Ids::default() };
@@ -62,7 +62,7 @@ fn keys_of_aem_that_paths_stand_for() {
     );
     let tags = plan(&of(Fastly), &capabilities, &page).unwrap()[0].items.len();
     assert_eq!(tags, 4);
-    // Other pages have these keys too.
+    // These keys also belong to other pages.
     let everything = "hard everything *\n[tags: this CDN takes none here, so everything is purged]\n[everything: this CDN takes no tags here, so its purge-all is used]";
     check(&of(Cloudfront), &PurgeRequest { paths: vec!["/a".into()], ..page.clone() }, everything);
     let more = [page.tags.clone(), vec!["cb1".into()]].concat();
@@ -205,7 +205,7 @@ fn urls_as_they_are() {
         "hard url /b%2Aa?x=%7E\nhard url /b*\nhard url /b%2aa?x=%7E\n\
          [CloudFront has no escape for a `*`: everything that begins like such a path is purged]",
     );
-    // Whoever may not purge everything must not do it in other words.
+    // A caller who may not purge everything must not achieve it in other words.
     check(
         &with_cdn(Cloudfront, |cdn| cdn.dialect.tag_header = None),
         &PurgeRequest {
@@ -235,7 +235,7 @@ fn urls_only_where_their_host_is_served() {
     check(&site, &at("shop.example.com"), "hard url https://shop.example.com/a");
     let fastly = PurgeRequest { cdns: Some(vec!["fastly".into()]), ..at("shop.example.com") };
     check(&site, &fastly, "urls[0]: its host is not one of the CDNs that `cdns` names");
-    // A host of the site that no CDN names may be behind any of them.
+    // A host of the site that no CDN lists may be behind any of them.
     site.hosts.push("new.example.com".into());
     check(
         &site,
@@ -408,26 +408,25 @@ fn errors_of_every_cdn_are_told() {
     );
 }
 
-/// Whether `job` purges what `names` name on that CDN, or everything.
-/// A page in two spellings, below a folder: CloudFront has no name for one that begins with a star.
+/// A page below a folder, in two spellings. CloudFront cannot name a path that begins with a star.
 fn respelt() -> impl Strategy<Value = (String, String)> {
     crate::rewrite::spelling::testing::respelt()
         .prop_map(|(held, named)| (format!("/p{held}"), format!("/p{}", named.replace('*', "%2A"))))
 }
 
-/// Whether a copy that a cache holds under this target, with these tags, goes with the job.
+/// Whether the job purges a copy that a cache holds under this target, with these tags.
 fn reaches(job: &JobPlan, target: &str, held_tags: &[String]) -> bool {
     job.items.iter().any(|item| match item.kind {
         ItemKind::Everything => true,
         ItemKind::Tag => held_tags.contains(&item.value),
-        // What it escapes in invalidations it knows by both names.
+        // CloudFront matches both spellings of the characters that invalidations escape.
         ItemKind::Url if job.cdn_type == Cloudfront => {
             let target = (crate::cdn::row(Cloudfront).page)(target.to_owned());
             item.value == target
                 || item.value.strip_suffix('*').is_some_and(|start| target.starts_with(start))
         }
         ItemKind::Url => item.value == format!("https://www.example.com{target}"),
-        // Our VCL compares canonical forms; others names.
+        // The shim's VCL compares canonical forms. Other CDNs compare names.
         ItemKind::Prefix if job.cdn_type == Varnish => {
             format!("www.example.com{}", crate::rewrite::spelling::canonical(target)).starts_with(&item.value)
         }
@@ -436,7 +435,7 @@ fn reaches(job: &JobPlan, target: &str, held_tags: &[String]) -> bool {
 }
 
 proptest! {
-    /// However a page is spelt, in the purge and by whoever asked for the copy.
+    /// The page is purged whatever its spelling in the purge and in the request that fetched the copy.
     #[test]
     fn a_page_is_purged_in_every_spelling((held, named) in respelt()) {
         use crate::rewrite::{keys, path::normalise, spelling};
@@ -448,7 +447,7 @@ proptest! {
         let guarded = keys::testing::of_path(&normalise(&held));
         prop_assert!(guarded.any(|key| keys_of.contains(&key)));
         for job in plan(&site, &capabilities, &request).unwrap() {
-            // Where there are no tags a page is purged by name, so in every usual spelling.
+            // Without tags a page is purged by name, and so in every usual spelling only.
             let usual = if job.cdn_type == Cloudfront { spelling::spellings(&spelling::canonical(&held)) } else { vec![held.clone()] };
             for held in usual {
                 prop_assert!(reaches(&job, &held, &tags), "{} at {:?}: {:?}", held, job.cdn_type, job.items);
@@ -456,7 +455,7 @@ proptest! {
         }
     }
 
-    /// Each spelling is one that its adapter can write.
+    /// The adapter can write each spelling into a call.
     #[test]
     fn every_spelling_makes_a_call((_, named) in respelt()) {
         let mut site = site(&ALL);
@@ -483,7 +482,7 @@ proptest! {
         let tags = [&held[..], &spelling::canonical(&held)].map(|form| crate::rewrite::tags::section_tag("www", form));
         prop_assert!(crate::purge::keys_of(&site, &request).unwrap().contains(&crate::rewrite::keys::prefix_key(&held)));
         for job in plan(&site, &capabilities, &request).unwrap() {
-            // Cloudflare's own normalisation writes upper case.
+            // Cloudflare's own normalisation produces upper case.
             let is_upper = |path: &String| job.cdn_type != Cloudflare || spelling::with_upper_hex(path) == *path;
             for held in spelling::spellings(&spelling::canonical(&held)).into_iter().filter(is_upper) {
                 prop_assert!(reaches(&job, &(held.clone() + "page"), &tags), "{} at {:?}: {:?}", held, job.cdn_type, job.items);
@@ -504,6 +503,7 @@ proptest! {
     }
 }
 
+/// Whether `job` purges all of `names`, or everything.
 fn covers(job: &JobPlan, names: &[String]) -> bool {
     let has = |name: &String| job.items.iter().any(|item| item.value == *name);
     has(&"*".into()) || has(&site_tag()) || names.iter().all(has)
@@ -540,7 +540,7 @@ proptest! {
             let of_url = |target: &String| format!("{host}{target}");
             prop_assert!(covers(job, &urls.iter().map(of_url).collect::<Vec<_>>()));
             prop_assert!(covers(job, &tags));
-            // Hard is never softened.
+            // A hard purge never becomes soft.
             if mode != Some(PurgeMode::Soft) {
                 prop_assert!(job.items.iter().all(|item| item.hard));
             }

@@ -1,8 +1,8 @@
-//! Plans for CDNs in which copies without our tags may be.
+//! Plans for CDNs that may have copies without the shim's tags.
 
 use super::*;
 
-/// What is planned for such a CDN, as [`text`] has it.
+/// Checks the plan for such a CDN, in the format of [`text`].
 #[track_caller]
 fn check(site: &Site, request: &PurgeRequest, expected: &str) {
     let means = |cdn: &Cdn| Means { can: capabilities(cdn), untagged: Some("mode observe".to_owned()) };
@@ -37,7 +37,7 @@ fn paths_by_their_tag_and_by_url() {
         &paths(&["/a"]),
         &format!("hard tag {tag}\n{url}\nhard url http://www.example.com/a\n{note}\n{queries}"),
     );
-    // Varnish can ban whatever begins like the page with a query.
+    // Varnish can ban everything that begins with the page and a `?`.
     check(
         &site(&[Varnish]),
         &paths(&["/a"]),
@@ -135,7 +135,7 @@ fn the_widest_is_the_cdns_purge_all() {
     assert_eq!(widest(&site.cdns[1], why()), None, "it has no CP code");
 }
 
-/// A copy without tags at `host`, path and query, and whether an item reaches it.
+/// Whether an item reaches a copy without tags at this target (path and query).
 fn reaches(cdn: CdnType, item: &Item, target: &str) -> bool {
     let place = format!("www.example.com{target}");
     match item.kind {
@@ -151,7 +151,7 @@ fn reaches(cdn: CdnType, item: &Item, target: &str) -> bool {
 }
 
 proptest! {
-    /// Whatever a purge covers is reached without any tag, and the tags go out all the same.
+    /// All that a purge covers is reached without any tag, and the tags are sent nevertheless.
     #[test]
     fn copies_with_and_without_tags_are_reached(
         asked in prop::collection::vec("/[a-c]{1,2}", 0..4),
@@ -185,7 +185,7 @@ proptest! {
                 let tagged = job.everything || job.items.iter().any(|item| item.value == path_tag(path));
                 prop_assert!(tagged || !path_tags || cdn == Cloudfront);
             }
-            // Which copies have a tag is not known.
+            // It is not known which copies have one of these tags.
             prop_assert!(wanted_tags.is_empty() || reached("/other"));
         }
     }

@@ -1,4 +1,4 @@
-//! `profile = "aem"`: every row of what AEM's admin service purges.
+//! `profile = "aem"`: tests for everything that AEM's admin service purges.
 
 use super::*;
 use crate::rewrite::aem::{Partition, Project, key};
@@ -18,7 +18,7 @@ const AEM: &str = r#"
 
 const R: &str = "main--repo--owner";
 
-/// The items with `K(…)` for its value; `C` and `R` are the ids.
+/// Checks the items of an event, in the notation of [`computed`].
 #[track_caller]
 fn check(json: &str, expected: &str) {
     check_at(&site(AEM), json, expected);
@@ -29,7 +29,7 @@ fn check_at(site: &Site, json: &str, expected: &str) {
     assert_eq!(text(site, json), computed(expected), "{json}");
 }
 
-/// `tag C_metadata, tag K(C/a)` in full.
+/// Expands `tag C_metadata, tag K(C/a)`: `C` and `R` are IDs, and `K(…)` is the key of its content.
 fn computed(words: &str) -> String {
     let ids = |text: &str| match text.split_at_checked(1) {
         Some(("C", rest)) => format!("cb1{rest}"),
@@ -64,7 +64,7 @@ fn a_page() {
         "path /x/, path /x/index.plain.html, tag K(C/x/), tag K(R/x/)",
     );
     check(r#"{"event": "publish", "paths": ["/"]}"#, "path /, path /index.plain.html, tag K(C/), tag K(R/)");
-    // However it is named.
+    // The page may be named in several ways.
     for (named, page) in
         [("/a.plain.html", "/a"), ("/a.md", "/a"), ("/x/index", "/x/"), ("/x/index.md", "/x/")]
     {
@@ -95,7 +95,7 @@ fn metadata() {
             "path /metadata.json, path /seo.json, {CONFIG}, tag C_metadata, tag K(C/metadata.json), tag K(C/seo.json)"
         ),
     );
-    // Of a folder.
+    // The sheet of a folder.
     let folder = "path /products/metadata.json, tag K(C/products)_metadata, tag K(C/products/metadata.json)";
     check(r#"{"event": "publish", "paths": ["/products/metadata.json"]}"#, folder);
     check(r#"{"event": "metadata", "paths": ["/products/metadata.json"]}"#, folder);
@@ -122,7 +122,7 @@ fn redirects() {
             "{sheet}, path /old, path /x/, path /x/index, path /y, path /y.md, {keys}, tag K(C/old), tag K(C/x/), tag K(C/y)"
         ),
     );
-    // Which sources is not known, or they are many.
+    // The sources are not known, or there are many.
     check(r#"{"event": "redirects"}"#, &format!("{sheet}, {keys}, tag C"));
     check(r#"{"event": "redirects", "paths": ["/1", "/2", "/3", "/4"]}"#, &format!("{sheet}, {keys}, tag C"));
     check(r#"{"event": "publish", "paths": ["/redirects.json"]}"#, &format!("{sheet}, tag C, {keys}"));
@@ -138,7 +138,7 @@ fn in_bulk() {
     );
     check(r#"{"event": "publish", "paths": ["/1", "/2", "/3", "/4"]}"#, "tag C");
     check(r#"{"event": "unpublish", "paths": ["/1", "/2", "/3", "/4"]}"#, "hard, tag C");
-    // What that key does not reach.
+    // The key of all content does not reach these.
     check(
         r#"{"event": "publish", "paths": ["/1", "/2", "/metadata.json", "/a.js"]}"#,
         &format!("path /a.js, tag C, {CONFIG}, tag K(C/a.js), tag K(R/a.js)"),

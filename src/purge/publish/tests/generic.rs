@@ -1,4 +1,4 @@
-//! `profile = "generic"`.
+//! Tests of `profile = "generic"`.
 
 use super::*;
 
@@ -47,16 +47,16 @@ fn rules_add() {
         r#"{"event": "publish", "paths": ["/blog/first.pdf"]}"#,
         "path /blog/first.pdf, path /blog/, path /blog, path /blog/index.html, path /blog.html, path /feed.xml, tag posts",
     );
-    // In whatever form the path is given.
+    // The path may have any form.
     let by_slash = text(&site(RULES), r#"{"event": "unpublish", "paths": ["/blog/first/"]}"#);
     assert!(by_slash.ends_with("path /feed.xml, tag posts"), "{by_slash}");
-    // Another path, another event.
+    // Another path or another event does not match.
     check(r#"{"event": "publish", "paths": ["/a.css"]}"#, "path /a.css");
     check(r#"{"event": "sitemap", "paths": ["/blog/first.pdf"]}"#, "path /blog/first.pdf");
-    // An event of the site's own, with and without paths.
+    // A site's own event may have paths or none.
     check(r#"{"event": "price"}"#, "prefix /shop/");
     check(r#"{"event": "price", "paths": ["/x.json"]}"#, "path /x.json, prefix /shop/");
-    // Everything stands for the rest.
+    // Everything replaces the rest.
     check(r#"{"event": "config", "paths": ["/x.json"]}"#, "everything");
 }
 
@@ -68,7 +68,7 @@ fn what_is_no_event() {
         "paths[1]: must start with `/`\n\
          paths[2]: must not have a query: a path is the page with every query; for just one of them use `urls`\n\
          paths[3]: must not have a `*`, which is no wildcard here: for everything below a path use `prefixes`, for every query `paths`; a star in the name of a page is written `%2A`\n\
-         event: `publsh` is no event of this site; it knows branch-deleted, cache, code, config, metadata, price, publish, redirects, sitemap, unpublish",
+         event: `publsh` is not an event of this site; its events are branch-deleted, cache, code, config, metadata, price, publish, redirects, sitemap, unpublish",
     );
     check(
         r#"{"event": "publish"}"#,

@@ -1,4 +1,4 @@
-//! What an event purges is what the responses that it makes old carry, whatever tags the site adds of its own.
+//! An event purges what the responses carry that it makes old, whatever tags the site adds of its own.
 
 use super::*;
 use crate::rewrite::aem::{Partition, Project, page_path, plain_form};
@@ -9,7 +9,7 @@ use proptest::sample::select;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-/// A site of AEM with folders and an event of its own.
+/// Returns a site of AEM with folders and an event of its own.
 fn project_site(partition: Partition) -> &'static Site {
     static SITES: LazyLock<[Arc<Site>; 2]> = LazyLock::new(|| {
         ["live", "preview"].map(|partition| {
@@ -37,7 +37,7 @@ fn project_site(partition: Partition) -> &'static Site {
     &SITES[usize::from(partition == Partition::Preview)]
 }
 
-/// Paths of content in all their forms.
+/// Generates paths of content in all their forms.
 fn page() -> impl Strategy<Value = String> {
     let folder = select(&["/", "/a/", "/products/", "/app/", "/en/"]);
     let name = select(&["", "a", "default", "b-c", "index", "metadata", "redirects", "sitemap", "config"]);
@@ -62,7 +62,7 @@ fn project(site: &Site) -> &Project {
     site.policy.aem.as_ref().unwrap()
 }
 
-/// The path, and with it what else shows the same page.
+/// Returns the path and the other paths that show the same page.
 fn shown_at(path: &str) -> Vec<String> {
     let page = page_path(path);
     let mut paths = vec![path.to_owned(), page.to_owned()];
@@ -87,7 +87,7 @@ proptest! {
     ) {
         let site = project_site(partition);
         let purged = tags(site, kind, [vec![path.clone()], others].concat());
-        // `/head` is no page of its own.
+        // `/head` is not a page of its own.
         prop_assume!(!path.starts_with("/head"));
         for shown in shown_at(&path) {
             let carried = project(site).response_keys(&shown, status);
@@ -139,7 +139,7 @@ fn metadata_and_head_reach_every_page() {
     assert!(reaches("config", &[]));
     assert!(!reaches("code", &["/a.js"]));
     assert!(!reaches("publish", &["/b"]));
-    // The page that a folder shows, and its metadata.
+    // The page that a folder shows, and its metadata, are reached too.
     let product = project(site).response_keys("/products/1", StatusCode::OK);
     for path in ["/products/default", "/products/default/metadata.json"] {
         let purged = tags(site, "publish", vec![path.to_owned()]);

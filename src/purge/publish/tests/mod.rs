@@ -1,4 +1,4 @@
-//! Every row of what events purge, in words, and the laws between what an event purges and what responses carry.
+//! Tests of what each event purges, and of the laws between that and what responses carry.
 
 mod aem;
 mod generic;
@@ -9,7 +9,7 @@ use crate::config::parse;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A site with these further keys.
+/// Returns a site with these additional keys.
 fn site(keys: &str) -> Arc<Site> {
     let text = format!(
         "[[sites]]\nname = \"www\"\nhosts = [\"www.example.com\"]\norigin = \"http://origin\"\n{keys}"
@@ -18,12 +18,12 @@ fn site(keys: &str) -> Arc<Site> {
     loaded.config.sites[0].clone()
 }
 
-/// An event as callers write it.
+/// Parses an event as callers write it.
 fn event(json: &str) -> Event {
     serde_json::from_str(json).unwrap()
 }
 
-/// Its items, `path …`, `tag …` and `prefix …`; or what is wrong with it.
+/// Formats the items of an event as `path …`, `tag …` and `prefix …`, or its errors.
 fn text(site: &Site, json: &str) -> String {
     match purge_of(site, &event(json)) {
         Ok(request) => {

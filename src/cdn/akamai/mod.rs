@@ -27,7 +27,7 @@ mod edgegrid;
 #[cfg(test)]
 mod tests;
 
-/// The maximum size of a body, without the frame `{"objects":[]}` of every body: a body may have 50,000 bytes.
+/// The maximum size of a body, which includes the frame `{"objects":[]}` that every body has.
 const BODY_BYTES: usize = 50_000;
 
 pub(super) static ROW: Row = Row {

@@ -1,4 +1,4 @@
-//! The configuration file.
+//! Writing of the configuration file.
 
 use super::cdn::{Cdn, Settings};
 use super::origin::Origin;
@@ -7,7 +7,7 @@ use super::{Imported, Variable};
 use crate::rewrite::aem::Partition;
 use std::fmt::Write;
 
-/// Never a host (RFC 6761), so that nobody's site is proxied before the origin is set.
+/// An origin that is never a host (RFC 6761), so that no foreign site is proxied before the origin is set.
 const NO_ORIGIN: &str = "https://origin.invalid";
 
 pub(super) fn write(
@@ -56,7 +56,7 @@ fn variable(name: &'static str, holds: &str) -> Variable {
     Variable { name, holds: holds.to_owned() }
 }
 
-/// The site's name: given, or the first label of its host that says something.
+/// Returns the site's name: the given one, the first label of its host, or `www` if both are empty.
 fn name(cdn: &Cdn, site: &Site) -> String {
     let source =
         if site.name.is_empty() { cdn.host.split('.').next().unwrap_or_default() } else { &site.name };
@@ -86,7 +86,7 @@ fn opt_in(file: &mut File, cdn: &Cdn, variables: &mut Vec<Variable>, notes: &mut
 }
 
 fn aem(file: &mut File, site: &Site) {
-    // Without every id there are no keys.
+    // AEM's keys can only be computed from all ids.
     let complete = site.origin.is_some() && site.content_bus_id.is_some();
     let mut part = File { text: String::new(), mark: if complete { "" } else { "#" } };
     part.table("[sites.aem]");
@@ -164,7 +164,7 @@ fn settings(file: &mut File, settings: &Settings) {
     }
 }
 
-/// A file while it is written. Every line starts with `mark`.
+/// A file being written. Every line starts with `mark`.
 #[derive(Debug, Default)]
 struct File {
     text: String,
@@ -179,7 +179,7 @@ impl File {
     }
 
     fn comment(&mut self, text: &str) {
-        // A line break would end the comment, and nobody would see what comes after it.
+        // A line break would end the comment, and readers would not notice the text after it.
         self.line(&format!("# {}", text.replace(char::is_control, " ")));
     }
 
@@ -204,7 +204,7 @@ impl File {
     }
 }
 
-/// As TOML writes a string. What nobody would see in it, or a terminal would obey, is escaped.
+/// Returns the text as a TOML string. Characters that are invisible or that a terminal would obey are escaped.
 fn quoted(text: &str) -> String {
     let is_seen = |char: char| char.is_alphanumeric() || char == ' ' || char.is_ascii_graphic();
     if text.chars().all(is_seen) {

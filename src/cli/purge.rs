@@ -177,9 +177,7 @@ async fn look_again(client: &Client, id: &str, deadline: Instant) -> anyhow::Res
         match client.get(&["v1", "purges", id], &[]).await {
             Ok(answer) => return Ok(Some(answer)),
             Err(error) if error.downcast_ref::<Refused>().is_some_and(Refused::is_final) => {
-                return Err(
-                    error.context(format!("purge {id} was accepted, but how it stands cannot be seen"))
-                );
+                return Err(error.context(format!("purge {id} was accepted, but its state cannot be read")));
             }
             Err(_) => {}
         }
@@ -306,7 +304,7 @@ impl Progress {
                 bars.push(bar);
             }
             let looks = verify && job.state == State::Done && !is_verified(job);
-            let word = if looks { "done, looking at its copies" } else { state_word(job.state) };
+            let word = if looks { "done, verifying its copies" } else { state_word(job.state) };
             bars[index].set_message(line(&format!("{}  {word}", job.cdn)));
         }
     }

@@ -77,7 +77,7 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
                             tracing::error!("nobody reads the log: no reload without its audit line");
                             continue;
                         };
-                        place.write(|| tracing::info!(target: "audit", "told by SIGHUP to reload"));
+                        place.write(|| tracing::info!(target: "audit", "SIGHUP received, reloading"));
                         systemd::reloading();
                         // The reload itself logs its result.
                         let refused = app.reload().await.is_err();

@@ -47,17 +47,14 @@ async fn feed(patience: Duration, quiet_for: impl Fn() -> Duration, alive: impl 
             alive();
         } else if !stuck {
             stuck = true;
-            tracing::error!(
-                ?quiet,
-                "a thread is stuck: the service manager is not told any more that this is alive"
-            );
+            tracing::error!(?quiet, "a thread is stuck: stopping the keep-alives to the service manager");
         }
     }
 }
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the service manager cannot be told");
+        tracing::warn!(error = &error as &dyn std::error::Error, "cannot notify the service manager");
     }
 }
 

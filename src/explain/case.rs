@@ -40,7 +40,7 @@ pub enum CaseError {
     #[error("no site serves {0:?}, and none is the default: the answer would be 421")]
     NoSite(String),
     /// The URL has no host that a request could have.
-    #[error("{0:?} is no host")]
+    #[error("{0:?} is not a host")]
     Host(String),
     /// The proxy would not start.
     #[error("the configuration cannot be served")]

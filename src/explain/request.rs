@@ -34,7 +34,7 @@ pub enum RequestError {
     #[error("must start with http:// or https:// and a host")]
     Relative,
     /// The text is not a field name.
-    #[error("{0:?} is no name of a header")]
+    #[error("{0:?} is not a header name")]
     Name(String),
     /// The value contains control characters.
     #[error("the value is not legal in a header")]

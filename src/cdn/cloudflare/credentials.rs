@@ -123,7 +123,7 @@ impl Cloudflare {
             draft.error(format!("Cloudflare does not know this token: {}", said(draft, refusal)), NEW_TOKEN);
         } else if !reads_zone && !purges {
             draft.note(
-                format!("Cloudflare knows no token of a user like this: {}", said(draft, refusal)),
+                format!("Cloudflare has no such token of a user: {}", said(draft, refusal)),
                 "If it is a token of an account, that is as it should be, and `--probe` proves it by marking an unused \
                  tag as stale. If not, it is wrong.",
             );

@@ -73,10 +73,10 @@ impl Credentials for Cloudfront {
         draft.clock(answers, 120);
         if self.session_token.is_some() {
             draft.warning(
-                "These are temporary credentials (session_token): AWS lets them end after some hours, and the shim does \
+                "These are temporary credentials (session_token): they expire after some hours, and the shim does \
                  not renew them.",
                 "Use a key of an IAM user, or write new credentials to the files that the configuration names and \
-                 reload before the old ones end.",
+                 reload before the old ones expire.",
             );
         }
         draft.finish()
@@ -108,7 +108,7 @@ impl Cloudfront {
                  create a new key in IAM.",
             ),
             "ExpiredToken" | "ExpiredTokenException" => {
-                draft.error(text, "The temporary credentials have ended: put new ones into the configuration.");
+                draft.error(text, "The temporary credentials have expired: put new ones into the configuration.");
             }
             "NoSuchDistribution" => {
                 draft.error(format!("There is no distribution {}: {}", self.distribution_id, said(draft, list)), DISTRIBUTION);
@@ -195,7 +195,7 @@ impl Cloudfront {
         }
         if !distribution.enabled {
             draft.warning(
-                "The distribution is disabled: it serves nobody.",
+                "The distribution is disabled: it serves no requests.",
                 "Enable it in the CloudFront console.",
             );
         }

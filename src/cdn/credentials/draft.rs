@@ -68,7 +68,7 @@ impl<'a> Draft<'a> {
     /// Adds the error that a question on which the report depends had no answer.
     pub fn unreachable(&mut self, api: &str, why: &str) {
         let advice = "Check that this machine may connect to it (firewall, HTTPS_PROXY, DNS), and that its address in the \
-                      configuration is right.";
+                      configuration is correct.";
         self.error(format!("{api} did not answer: {why}."), advice);
     }
 
@@ -76,7 +76,7 @@ impl<'a> Draft<'a> {
     pub fn unforeseen(&mut self, api: &str, said: &str) {
         let advice = "The CDN may be in trouble: look at its status page and try again. If it stays, check the address \
                       of the API in the configuration.";
-        self.error(format!("{api} gave an answer that tells nothing: {said}"), advice);
+        self.error(format!("{api} gave an unexpected answer: {said}"), advice);
     }
 
     /// Returns a CDN's answer in quotes: `words`, or the body if `words` is empty. Secrets are removed before
@@ -113,7 +113,7 @@ impl<'a> Draft<'a> {
             };
             self.warning(format!("The token expires {when}, on {date}."), renew);
         } else {
-            self.ok(format!("The token is good until {date}."));
+            self.ok(format!("The token is valid until {date}."));
         }
     }
 
@@ -125,7 +125,7 @@ impl<'a> Draft<'a> {
             let (slow, by) = (if seconds > 0 { "slow" } else { "fast" }, seconds.abs());
             self.warning(
                 format!(
-                    "This machine's clock is {by} seconds {slow}; signatures are only good for a short time."
+                    "This machine's clock is {by} seconds {slow}; signatures are only valid for a short time."
                 ),
                 "Let the machine keep its time by NTP (for example: timedatectl set-ntp true).",
             );
@@ -257,7 +257,7 @@ mod tests {
         );
         check(
             Some("2027-01-01T00:00:00Z"),
-            Some((Level::Ok, "The token is good until 01 January 2027, 00:00 UTC.")),
+            Some((Level::Ok, "The token is valid until 01 January 2027, 00:00 UTC.")),
         );
     }
 }

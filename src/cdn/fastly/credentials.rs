@@ -108,7 +108,7 @@ impl Fastly {
                 draft.error(format!("This customer has no service {id}: {}", said(draft, reply)), SERVICE_ID);
                 false
             }
-            // A token that names its services vouches for the id.
+            // A token that names its services proves the id.
             _ if !token.services.is_empty() => true,
             _ => {
                 draft.note(

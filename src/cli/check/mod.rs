@@ -49,7 +49,7 @@ pub fn run(args: &CheckArgs, config: &ConfigPath) -> anyhow::Result<ExitCode> {
             let files = certificates::files(&loaded.expiries, now_s);
             found.insert("certificates".to_owned(), serde_json::to_value(files)?);
         } else {
-            let verdict = if good { "is right" } else { "is right, but for a certificate that has expired" };
+            let verdict = if good { "is valid" } else { "is valid, except for an expired certificate" };
             terminal::print(&format!("{} {verdict}\n\n", path.display()))?;
             terminal::print(&certificates::describe(&loaded.expiries, now_s))?;
         }

@@ -102,7 +102,7 @@ fn explain(args: &ExplainArgs, config: &Config) -> anyhow::Result<String> {
     let case = Case::of(config, &request.url, |_, _| !args.unhealthy)?;
     let site = case.site();
     if request.is_ambiguous(site) {
-        bail!("site `{}` has CDNs of several types: say with --cdn which one asks", site.name);
+        bail!("site `{}` has CDNs of several types: name the one that asks with --cdn", site.name);
     }
     let headers = request.headers(site);
     let opt_in = case.opt_in(request.peer(site), &headers);

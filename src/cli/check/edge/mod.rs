@@ -143,7 +143,7 @@ impl Chain {
                 checked.failed(
                     "reached",
                     format!("The page cannot be reached: {error}."),
-                    "See that the name points to the CDN (or use --connect) and that its certificate is good.",
+                    "See that the name points to the CDN (or use --connect) and that its certificate is valid.",
                 );
                 return Ok(());
             }
@@ -270,12 +270,12 @@ impl Chain {
                 "Add it to the site's CDNs, or see where the name points.",
             ),
             Some(cdn) => checked.ok("reached", format!("The page came through {cdn}.")),
-            None => checked.ok("reached", "The page answers; it does not say through which CDN.".to_owned()),
+            None => checked.ok("reached", "The page answers; it does not show through which CDN.".to_owned()),
         }
         if self.site.mode != "on" {
             checked.failed(
                 "mode",
-                format!("The site's mode is {:?}, so that nothing is changed.", self.site.mode),
+                format!("The site's mode is {:?}, so nothing is changed.", self.site.mode),
                 "Set `mode = \"on\"` when it is time.",
             );
         }
@@ -297,7 +297,7 @@ impl Chain {
                     sick.map(|cdn| format!("{}: {}", cdn.name, cdn.reasons.join("; "))).collect();
                 checked.failed(
                     "opt-in",
-                    format!("The CDN opted in, but the page gets the short TTL, since purging is not healthy ({}).", sick.join("; ")),
+                    format!("The CDN opted in, but the page gets the short TTL, because the CDN is unhealthy ({}).", sick.join("; ")),
                     "Run `origin-shim check --credentials`.",
                 );
             }
@@ -312,7 +312,7 @@ impl Chain {
             Some(OptIn::Seen(outcome, reason)) => checked.failed(
                 "opt-in",
                 format!("The CDN opted in, but the page is {outcome}: {}", reason.describe()),
-                "`origin-shim explain` shows what would change that. Other pages may do well.",
+                "`origin-shim explain` shows what would change that. Other pages may be lengthened.",
             ),
             Some(OptIn::NotSeen(reason)) => checked.failed(
                 "opt-in",
@@ -327,7 +327,7 @@ impl Chain {
             ),
             _ => checked.unclear(
                 "opt-in",
-                "It cannot be told whether the CDN opted in: other visitors came at the same time, or the shim's \
+                "It is not clear whether the CDN opted in: other visitors came at the same time, or the shim's \
                  counters cannot be read.",
                 "Try again, or look at origin_shim_requests_total in the metrics.",
             ),

@@ -75,7 +75,7 @@ impl Visitor {
         let Ok(target) = self.url.join(target) else { return "Check a page that redirects nowhere." };
         let page = |url: &Url| url[Position::BeforeHost..].to_owned();
         if page(&target) == page(&self.url) {
-            "That is the same page, so visitors run in a circle. Let the CDN send `X-Forwarded-Proto`, and list its \
+            "That is the same page, so visitors are redirected for ever. Let the CDN send `X-Forwarded-Proto`, and list its \
              addresses in `server.trusted_proxies`, so that the origin learns how the visitor came."
         } else if target.host_str() != self.url.host_str() || target.port() != self.url.port() {
             "If that is the origin's own host, which visitors do not reach, set `rewrite_location = true` for the site. \
@@ -158,7 +158,7 @@ impl Visit {
             known.advice.to_owned()
         } else if let Some(word) = forbids {
             format!(
-                "The page says `{word}`. If the origin said so, a rule with `override = true` may lengthen it all the \
+                "The page has `{word}`. If that comes from the origin, a rule with `override = true` may lengthen it all the \
                  same; `origin-shim explain` shows why the shim left it."
             )
         } else {

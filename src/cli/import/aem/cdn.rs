@@ -14,7 +14,7 @@ pub(super) struct Imports {
 }
 
 /// The note on parts of a site's configuration that do not concern its CDN and are not needed here.
-const OTHER_PARTS: &str = "about something else than the CDN, so left out";
+const OTHER_PARTS: &str = "not about the CDN, so left out";
 
 impl Imports {
     pub(super) fn new(entries: Vec<Entry>) -> Self {
@@ -92,7 +92,7 @@ impl Imports {
     /// Adds notes that name the entries that were not read, without their values.
     pub(super) fn mention_the_rest(&mut self) {
         for entry in self.take_below(&["cdn", "prod"]) {
-            self.note(format!("{}: no property that AEM knows for this type; left out", entry.name()));
+            self.note(format!("{}: not a property that AEM knows for this type; left out", entry.name()));
         }
         for entry in self.take_below(&["cdn"]) {
             self.note(format!("{}: a host of AEM's own tools, which need no counterpart", entry.name()));

@@ -37,7 +37,7 @@ pub(super) fn push(
     let key = key.trim();
     let path: Vec<String> = key.split('.').map(str::to_owned).collect();
     if path[0] == "cdn" && entries.iter().any(|entry| entry.key == path) {
-        return Err(Problem::new(line, key, "stands there twice"));
+        return Err(Problem::new(line, key, "appears twice"));
     }
     entries.push(Entry { key: path, value, line });
     Ok(())

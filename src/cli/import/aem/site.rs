@@ -46,7 +46,7 @@ pub(super) fn read(imports: &mut Imports, options: &Options) -> Site {
     }
     if site.content_bus_id.is_none() || site.origin.is_none() {
         imports.note(
-            "publish events: [sites.aem] waits for its ids as a comment; until then events are refused. `content_bus_id` is \
+            "publish events: [sites.aem] is commented out until you fill in its ids; until then events are refused. `content_bus_id` is \
              `content.contentBusId` of the site's configuration, which can be imported as a whole",
         );
     }

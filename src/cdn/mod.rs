@@ -162,7 +162,7 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// As [`Adapter::requests`].
+    /// Returns the same errors as [`Adapter::requests`].
     fn check_requests(&self, sign: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError>;
 
     /// Returns the meaning of the answers to [`Adapter::check_requests`], given in the same order. `Done`:
@@ -181,7 +181,7 @@ pub trait Completion: Send + Sync {
     ///
     /// # Errors
     ///
-    /// As [`Adapter::requests`].
+    /// Returns the same errors as [`Adapter::requests`].
     fn ask(&self, work: &str, sign: &SignContext) -> Result<http::Request<Bytes>, RequestError>;
 
     /// Returns the progress that the answer reports.

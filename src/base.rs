@@ -1,4 +1,4 @@
-//! What every part uses and none owns: errors in one line, time in whole numbers, the digest of a secret.
+//! Helpers for all parts of the program: errors on one line, times as whole numbers, and the digest of a secret.
 
 use sha2::{Digest, Sha256};
 use std::error::Error;

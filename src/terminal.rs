@@ -1,13 +1,13 @@
-//! What is printed, made fit for a terminal. Much of it is foreign: items that somebody purged, what a CDN or an origin said, rows
-//! of an imported file. A control character there could rewrite what stands above, and an invisible one could make a text look
-//! like another (<https://www.unicode.org/reports/tr36/>, <https://trojansource.codes>). All of the command line's output
-//! leaves through here.
+//! Output made safe for a terminal. Much of it is foreign: items that somebody purged, texts of CDNs and
+//! origins, rows of an imported file. A control character there could rewrite the lines above, and an invisible
+//! one could make a text look like another (<https://www.unicode.org/reports/tr36/>,
+//! <https://trojansource.codes>). All output of the command line passes through this module.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
 
-/// Prints text for people. A reader that has seen enough (`| head`) is no failure.
+/// Prints text for people. A reader that stops early (`| head`) is no failure.
 pub fn print(text: &str) -> std::io::Result<()> {
     write(&clean(text))
 }
@@ -17,12 +17,12 @@ pub fn print_json(text: &str) -> std::io::Result<()> {
     write(&json(text))
 }
 
-/// Prints what is of this program alone, byte for byte: a completion script, a schema.
+/// Prints this program's own text byte for byte: a completion script, a schema.
 pub fn print_own(text: &str) -> std::io::Result<()> {
     write(text)
 }
 
-/// Prints text for people to stderr. Where nobody can be told, there is nobody to tell that.
+/// Prints text for people to stderr. Errors are ignored, because there is no other place to report them.
 pub fn print_aside(text: &str) {
     let _ = std::io::stderr().lock().write_all(clean(text).as_bytes());
 }
@@ -35,7 +35,7 @@ fn write(text: &str) -> std::io::Result<()> {
     }
 }
 
-/// Text of several lines. What a terminal would obey or not show stands there as `\u{202e}`.
+/// Escapes text of several lines. Characters that a terminal would obey or not show are written as `\u{202e}`.
 pub fn clean(text: &str) -> Cow<'_, str> {
     escaped(
         text,
@@ -46,14 +46,14 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// Text within a line: a line break there would look like the next line.
+/// Escapes text within a line, where a line break would make the rest look like the next line.
 pub fn line(text: &str) -> String {
     let spaced = text.replace(['\n', '\r', '\t'], " ");
     clean(&spaced).into_owned()
 }
 
-/// JSON with the same characters escaped as JSON does it, so that its meaning stays: outside of its strings it has none of them but
-/// white space (RFC 8259, 2 and 7).
+/// Escapes the same characters in JSON as JSON does, so that its meaning is unchanged: outside of its strings
+/// JSON contains none of them except white space (RFC 8259, 2 and 7).
 pub fn json(text: &str) -> Cow<'_, str> {
     escaped(
         text,
@@ -66,7 +66,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// Writing to a String cannot fail, as everywhere here.
+/// Escapes characters. Writing to a String cannot fail, here and everywhere in this file.
 fn escaped(
     text: &str,
     is_escaped: impl Fn(char) -> bool,
@@ -82,9 +82,9 @@ fn escaped(
     safe.into()
 }
 
-/// Whether a terminal obeys it or shows nothing: control characters (C0, DEL and C1), format characters (the category Cf: the
-/// directions of text, joiners, what has no width, tags), separators of lines and paragraphs, fillers that look like a space, and
-/// what selects a variant of the character before.
+/// Whether a terminal obeys the character or shows nothing: control characters (C0, DEL and C1), format
+/// characters (the category Cf: text directions, joiners, zero-width characters, tags), separators of lines and
+/// paragraphs, fillers that look like a space, and selectors of a variant of the character before.
 fn is_unseen(char: char) -> bool {
     char.is_control()
         || matches!(char,
@@ -139,7 +139,7 @@ mod tests {
         );
     }
 
-    /// Mostly of what is to be found; `any` alone would seldom meet it.
+    /// Generates texts that consist mostly of such characters; `any` alone would rarely produce one.
     fn texts() -> impl Strategy<Value = String> {
         let hostile = prop::sample::select(vec![
             '\u{0}',
@@ -178,7 +178,7 @@ mod tests {
             let is_left = |text: &str| text.chars().any(|char| is_unseen(char) && !matches!(char, '\n' | '\t'));
             prop_assert!(!is_left(&clean(&text)));
             prop_assert!(!line(&text).chars().any(is_unseen));
-            // What is clean stays as it is, so that cleaning twice does no harm.
+            // Clean text is unchanged, so cleaning it again does no harm.
             let once = clean(&text);
             prop_assert_eq!(clean(&once), once.clone());
         }

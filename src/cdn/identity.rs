@@ -1,5 +1,5 @@
-//! What a CDN is, whatever a configuration calls it. A purge that waits belongs to the service that keeps the copies, and goes
-//! to no other one that was given its name.
+//! The identity of a CDN, independent of its name in a configuration. A pending purge belongs to the service
+//! that keeps the copies, and is never sent to another service that was given its name.
 
 use super::configured;
 use crate::config::Cdn;
@@ -7,9 +7,9 @@ use crate::rewrite::CdnType;
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter, Write as _};
 
-/// The service, zone, distribution, property or nodes behind a configured CDN: its type, and what it consists of. Most types
-/// consist of one thing. Varnish consists of its nodes, and an Akamai property, which has no id here, of the hosts that it
-/// serves on a network: both may gain and lose some and stay what they are.
+/// The service, zone, distribution, property or nodes behind a configured CDN: its type and its parts. Most
+/// types have one part. The parts of Varnish are its nodes; those of an Akamai property, which has no id here,
+/// are the hosts that it serves on a network. Both may gain and lose parts and keep their identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {
     cdn_type: String,
@@ -17,28 +17,29 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of a configured CDN.
+    /// Returns the identity of a configured CDN.
     pub fn of(cdn: &Cdn) -> Self {
         Self::new(cdn.dialect.cdn, configured(&cdn.settings).parts(cdn))
     }
 
-    /// Of a CDN of this type that consists of these parts.
+    /// Returns the identity of a CDN of this type that consists of these parts.
     pub fn new(cdn_type: CdnType, parts: impl IntoIterator<Item = String>) -> Self {
         Self { cdn_type: cdn_type.as_str().to_owned(), parts: parts.into_iter().collect() }
     }
 
-    /// None is known: such a queue was written by a version that went by names.
+    /// Whether the identity is unknown: such a queue was written by a version that identified CDNs by name.
     pub fn is_unknown(&self) -> bool {
         self.cdn_type.is_empty()
     }
 
-    /// Whether what waits for the one may be sent to the other. Where one of them is not known, names decide.
+    /// Whether purges that wait for one of the two may be sent to the other. If either is unknown, names
+    /// decide.
     pub fn is_same(&self, other: &Self) -> bool {
         self.is_unknown() || other.is_unknown() || self == other
     }
 }
 
-/// `fastly:SU1Z0isxPaozGVKXdv0eY`; several parts have a space in between, which none of them contains.
+/// Writes `fastly:SU1Z0isxPaozGVKXdv0eY`. Several parts are separated by spaces, which no part contains.
 impl Display for Identity {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&self.cdn_type)?;
@@ -50,7 +51,7 @@ impl Display for Identity {
     }
 }
 
-/// The reverse of [`Display`].
+/// Parses the form that [`Display`] writes.
 impl From<&str> for Identity {
     fn from(text: &str) -> Self {
         let (cdn_type, parts) = text.split_once(':').unwrap_or((text, ""));
@@ -59,9 +60,10 @@ impl From<&str> for Identity {
     }
 }
 
-/// Which CDN of its site gets what waits for `former`, which was called `name`: one of the same type that has everything of it
-/// that the site still has at all. None: nobody may have it, since the site has no part of it any more, or has the parts in
-/// several places. A former one that is not known is what has its name, if that has the type of what waits (`waits_for`).
+/// Returns the CDN of the site that gets the purges that wait for `former`, which was called `name`: a CDN of
+/// the same type that has every part of `former` that the site still has. `None` if the site has none of these
+/// parts any more, or has them in several places: then the purges may go to no CDN. If `former` is unknown, its
+/// successor is the CDN with its name, provided that this has the type of the pending purges (`waits_for`).
 pub fn successor<'a>(
     (name, former): (&str, &Identity),
     waits_for: Option<&str>,
@@ -78,7 +80,7 @@ pub fn successor<'a>(
         former.parts.iter().filter(|part| of_type().any(|(_, is)| is.parts.contains(*part))).collect();
     let heirs = of_type()
         .filter(|(_, is)| !still_there.is_empty() && still_there.iter().all(|part| is.parts.contains(*part)));
-    // The nearest one, should there be several.
+    // If there are several, the nearest one is taken.
     heirs.min_by_key(|(known, is)| (*known != name, *is != former)).map(|(name, _)| *name)
 }
 
@@ -128,7 +130,8 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing goes to a service that it was not for, and nothing that the site still has is left out.
+        /// No purge goes to a service that it was not meant for, and no part that the site still has is left
+        /// out.
         #[test]
         fn never_to_another_service(
             name in "[x-z]",

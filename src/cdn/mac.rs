@@ -1,4 +1,4 @@
-//! HMAC-SHA256, which both signing schemes are made of.
+//! HMAC-SHA256, on which both signing schemes are built.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

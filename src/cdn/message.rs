@@ -1,4 +1,4 @@
-//! What a CDN said, made fit for people: one line, bounded, without secrets.
+//! The texts of a CDN's answers, prepared for people: one line, bounded, without secrets.
 
 use super::{Classified, Reply, Verdict};
 
@@ -8,12 +8,14 @@ pub const MESSAGE_BYTES: usize = 2048;
 /// The longest call id that is kept, in bytes.
 const REQUEST_ID_BYTES: usize = 128;
 
-/// `message` on one line of at most [`MESSAGE_BYTES`], with every secret in it blanked: a CDN may echo what it was sent.
+/// Returns `message` on one line of at most [`MESSAGE_BYTES`], with every secret blanked, because a CDN may
+/// echo what it was sent.
 pub fn scrub(message: &str, secrets: &[&str]) -> String {
     shorten(&blank(message, secrets), MESSAGE_BYTES)
 }
 
-/// A classified answer: `words`, or the answer's body where there are none, or its status where that is empty too.
+/// Returns a classified answer with `words` as its message, or the answer's body if `words` is empty, or its
+/// status if the body is empty, too.
 pub(super) fn classified(
     verdict: Verdict,
     request_id: Option<&str>,
@@ -36,26 +38,27 @@ pub(super) fn classified(
     }
 }
 
-/// A success that lacks the proof which its API gives, named by `missing`. The answer itself follows, which tells whose it is.
+/// Returns a success without the proof that its API always includes, which `missing` names. The answer itself
+/// follows in the message, because it shows who sent it.
 pub(super) fn unproven(reply: &Reply, missing: &str, secrets: &[&str]) -> Classified {
     let words = format!("{} without {missing}: {}", reply.status.as_u16(), reply.text());
     let message = scrub(words.trim_end_matches(": "), secrets);
     Classified { verdict: Verdict::Unproven, request_id: None, message }
 }
 
-/// What is known where a call of a check has no answer.
+/// Returns the result of a check one of whose calls has no answer.
 pub(super) fn unanswered() -> Classified {
     Classified { verdict: Verdict::Later(None), request_id: None, message: "no answer".to_owned() }
 }
 
-/// The longest secret first, so that one within another leaves nothing of it behind.
+/// Blanks the longest secret first, so that nothing remains of a secret that contains another.
 fn blank(text: &str, secrets: &[&str]) -> String {
     let mut secrets: Vec<&str> = secrets.iter().copied().filter(|secret| !secret.is_empty()).collect();
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]"))
 }
 
-/// Whitespace and control characters become single spaces; what is too long ends in an ellipsis.
+/// Turns whitespace and control characters into single spaces, and ends a text that is too long in an ellipsis.
 fn shorten(text: &str, limit: usize) -> String {
     const ELLIPSIS: &str = "…";
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());

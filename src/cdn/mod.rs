@@ -1,11 +1,12 @@
-//! The CDN adapters: what each CDN can do, the bytes of its calls, the meaning of its replies.
+//! The CDN adapters: the capabilities of each CDN, the bytes of its API calls, and the meaning of its replies.
 //!
-//! An adapter is pure on both sides: [`Adapter::requests`] writes the calls of a batch, [`Adapter::judge`] reads an
-//! answer, and time and nonces are arguments. One file per CDN, all of the same shape (row, struct, `new`,
-//! capabilities, requests, classify, check, settings); `sigv4.rs` and `edgegrid.rs` sign. `credentials.rs` asks what
-//! the credentials are good for. No I/O here except in `send.rs`, which makes every call.
+//! An adapter is pure on both sides: [`Adapter::requests`] writes the calls of a batch, [`Adapter::judge`]
+//! reads an answer, and time and nonces are arguments. Each CDN has a folder, and all adapters have the same
+//! shape (row, struct, `new`, capabilities, requests, classify, check, settings). `sigv4.rs` and `edgegrid.rs`
+//! sign calls. The `credentials.rs` of each CDN checks its credentials. The only I/O of this module is in
+//! `send/`, which makes every call.
 //!
-//! Reading order: this file, [`Reply`], one adapter (`varnish.rs` is the shortest), then `send.rs`.
+//! Reading order: this file, [`Reply`], one adapter (`varnish/` is the shortest), then `send/`.
 
 mod akamai;
 mod cloudflare;
@@ -44,22 +45,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Both sides of an adapter: what it does, and what it can ask about its credentials.
+/// Both sides of an adapter: its calls, and the questions about its credentials.
 trait Known: Adapter + Credentials {}
 impl<T: Adapter + Credentials> Known for T {}
 
-/// A configured CDN of one type. The settings of that type implement it, in the file of its adapter.
+/// A configured CDN of one type. The settings of each type implement this trait, in the file of its adapter.
 trait Configured {
-    /// The adapter.
+    /// The CDN's adapter.
     fn adapter(&self, cdn: &config::Cdn) -> Arc<dyn Known>;
 
-    /// What it can do.
+    /// The CDN's capabilities.
     fn capabilities(&self, cdn: &config::Cdn) -> Capabilities;
 
-    /// How fast the vendor lets it purge, as published.
+    /// The purge rates that the vendor publishes.
     fn published(&self) -> Rates;
 
-    /// What it consists of: see [`Identity`].
+    /// The parts of which the CDN consists; see [`Identity`].
     fn parts(&self, cdn: &config::Cdn) -> BTreeSet<String> {
         cdn.settings.services().into_iter().collect()
     }
@@ -73,7 +74,7 @@ macro_rules! adapters {
             }
         }
 
-        /// What is known of a type of CDN.
+        /// Returns the facts about a type of CDN.
         pub fn row(cdn: CdnType) -> &'static Row {
             match cdn {
                 $(CdnType::$name => &$module::ROW,)+
@@ -90,17 +91,17 @@ adapters! {
     Varnish in varnish,
 }
 
-/// The adapter for a configured CDN.
+/// Returns the adapter of a configured CDN.
 pub fn build(cdn: &config::Cdn) -> Arc<dyn Adapter> {
     make(cdn)
 }
 
-/// What can be asked about the credentials of a configured CDN; [`report`] asks it.
+/// Returns the questions about a configured CDN's credentials, which [`report`] asks.
 pub fn credentials(cdn: &config::Cdn) -> Arc<dyn Credentials> {
     make(cdn)
 }
 
-/// What a configured CDN can do.
+/// Returns the capabilities of a configured CDN.
 pub fn capabilities(cdn: &config::Cdn) -> Capabilities {
     configured(&cdn.settings).capabilities(cdn)
 }
@@ -109,27 +110,29 @@ fn make(cdn: &config::Cdn) -> Arc<dyn Known> {
     configured(&cdn.settings).adapter(cdn)
 }
 
-/// One CDN, pure on both sides.
+/// One CDN's adapter, pure on both sides.
 pub trait Adapter: Send + Sync + std::fmt::Debug {
-    /// Which CDN.
+    /// The type of the CDN.
     fn cdn_type(&self) -> CdnType;
 
-    /// What it can do.
+    /// The CDN's capabilities.
     fn capabilities(&self) -> Capabilities;
 
-    /// The calls that carry `batch`; it is done when the answer to each of them is. One call for a batch within
-    /// [`Capabilities`] (Varnish: one per node). A larger batch becomes several calls, none of them over a limit of the CDN.
+    /// Returns the calls that carry `batch`, which is complete when all of them have been answered. A batch
+    /// within [`Capabilities`] is one call (Varnish: one for each node). A larger batch becomes several calls,
+    /// none of them over a limit of the CDN.
     ///
     /// # Errors
     ///
-    /// An item that the CDN has no call for, or that no CDN could hold: it will never be accepted.
+    /// An item cannot be purged by any call of the CDN, or is invalid on every CDN. A retry cannot succeed.
     fn requests(&self, batch: &Batch, sign: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError>;
 
-    /// What the answer to a call says by itself.
+    /// Returns the meaning of an answer by itself, without the batch.
     fn classify(&self, reply: &Reply) -> Classified;
 
-    /// What the answer to a call means for the batch that it carried: [`Adapter::classify`], with what only the batch
-    /// tells. The engine asks this one: a single item that poisons its call is refused, not split again.
+    /// Returns the meaning of an answer for the batch that its call carried: [`Adapter::classify`], corrected
+    /// by what follows from the batch. This is the method that the engine uses: a single item that poisons its
+    /// call is refused instead of being split again.
     fn judge(&self, batch: &Batch, reply: &Reply) -> Classified {
         let mut classified = self.classify(reply);
         if classified.verdict == Verdict::Split && batch.items.len() < 2 {
@@ -138,62 +141,65 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
         classified
     }
 
-    /// What is tried in place of an item that the CDN refused, before all of the site: an item of the same kind that covers it;
-    /// none where there is nothing in between.
+    /// Returns the item to try in place of a refused one before the whole site is purged: a broader item of the
+    /// same kind. `None` if no item lies in between.
     fn broader(&self, _refused: &Item) -> Option<Item> {
         None
     }
 
-    /// How a call goes on after it was accepted; none where it is complete then.
+    /// How to follow an accepted call until it takes effect; `None` if acceptance completes it.
     fn completion(&self) -> Option<&dyn Completion> {
         None
     }
 
-    /// What the answer says about the account's rate.
+    /// Returns the hints in an answer about the account's rate.
     fn rate_hints(&self, _reply: &Reply) -> Vec<RateHint> {
         Vec::new()
     }
 
-    /// The cheapest calls that prove the credentials without purging content; Varnish: a purge of an unused key.
+    /// Returns the cheapest calls that prove the credentials without purging content (Varnish: a purge of an
+    /// unused key).
     ///
     /// # Errors
     ///
-    /// As [`Adapter::requests`].
+    /// Returns the same errors as [`Adapter::requests`].
     fn check_requests(&self, sign: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError>;
 
-    /// What the answers to [`Adapter::check_requests`] mean, in their order. `Done`: purges can get through;
-    /// `Refused`: the key is good, but whether it may purge is not proved; it says nothing against trying.
+    /// Returns the meaning of the answers to [`Adapter::check_requests`], given in the same order. `Done`:
+    /// purges can get through. `Refused`: the key is valid, but its right to purge is not proved, which is no
+    /// reason not to purge.
     fn classify_check(&self, replies: &[Reply]) -> Classified;
 }
 
-/// A CDN that accepts a call first and reports later that it took effect everywhere. Pure, as the rest.
+/// A CDN that first accepts a call and reports later that it took effect everywhere. Pure, as all of an adapter
+/// is.
 pub trait Completion: Send + Sync {
-    /// The CDN's name for what it accepted with this answer.
+    /// Returns the CDN's name for the work that it accepted with this answer.
     fn work(&self, reply: &Reply) -> Option<String>;
 
-    /// The call that asks how far it is.
+    /// Returns the call that asks for the progress of this work.
     ///
     /// # Errors
     ///
-    /// As [`Adapter::requests`].
+    /// Returns the same errors as [`Adapter::requests`].
     fn ask(&self, work: &str, sign: &SignContext) -> Result<http::Request<Bytes>, RequestError>;
 
-    /// What the answer to that says.
+    /// Returns the progress that the answer reports.
     fn progress(&self, reply: &Reply) -> Progress;
 }
 
-/// How far something is that a CDN accepted.
+/// The progress of work that a CDN accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// It took effect everywhere.
+    /// The purge took effect everywhere.
     Complete,
-    /// Not yet, or the answer does not say: ask again.
+    /// The purge is not complete yet, or the answer does not report its state: ask again.
     UnderWay,
-    /// The CDN will never tell.
+    /// The CDN will never report the state.
     Unknown,
 }
 
-/// What a purge item is at the CDN.
+/// The kind of a purge item at the CDN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ItemKind {
@@ -201,7 +207,7 @@ pub enum ItemKind {
     Url,
     /// An encoded tag.
     Tag,
-    /// `host/path/`: everything below (Varnish: also `host/path?`, the page with any query).
+    /// `host/path/`: everything below this path (Varnish: also `host/path?`, the page with any query).
     Prefix,
     /// The CDN's own purge-all; its value is `*`.
     Everything,
@@ -210,15 +216,16 @@ pub enum ItemKind {
 /// One thing to purge, as this CDN names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Item {
-    /// What it is.
+    /// The kind of the item.
     pub kind: ItemKind,
-    /// Its name at the CDN.
+    /// The item's name at the CDN.
     pub value: String,
-    /// Deleted, or marked stale. Where the CDN cannot mark this kind stale it is deleted: as fresh, only dearer.
+    /// Deletes copies if true, marks them stale if false. A CDN that cannot mark this kind stale deletes: the
+    /// content is just as fresh, but the origin has more to serve.
     pub hard: bool,
 }
 
-/// What an adapter's CDN can do.
+/// The capabilities of an adapter's CDN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
     /// Tags can be purged.
@@ -233,25 +240,26 @@ pub struct Capabilities {
     pub soft_prefixes: bool,
     /// A prefix may be `host/path?`: the page with any query.
     pub any_query: bool,
-    /// The schemes under which it keeps copies of their own of one URL; one of them where the scheme is no part of a
-    /// copy's name.
+    /// The schemes under which the CDN keeps separate copies of one URL; a single scheme if the scheme is not
+    /// part of a copy's name.
     pub schemes: &'static [&'static str],
-    /// URLs in one call.
+    /// The maximum number of URLs in one call.
     pub urls_per_call: usize,
-    /// Tags in one call.
+    /// The maximum number of tags in one call.
     pub tags_per_call: usize,
-    /// Prefixes in one call.
+    /// The maximum number of prefixes in one call.
     pub prefixes_per_call: usize,
-    /// Bytes of one call's body (Varnish: of its tag header), with two quotes and a separator for each item.
+    /// The maximum size of one call's body (Varnish: of its tag header) in bytes, with two quotes and a
+    /// separator for each item.
     pub bytes_per_call: usize,
     /// Different kinds may share a call.
     pub mixed_kinds: bool,
-    /// It knows calls by their reference: one that is made again must be made as it was.
+    /// The CDN recognises calls by their reference: a repeated call must be identical to the first one.
     pub stable_reference: bool,
 }
 
 impl Capabilities {
-    /// Items of one kind in one call; 0 where the CDN does not purge this kind.
+    /// The maximum number of items of one kind in one call; 0 if the CDN does not purge this kind.
     pub fn items_per_call(&self, kind: ItemKind) -> usize {
         match kind {
             ItemKind::Url => self.urls_per_call,
@@ -262,63 +270,65 @@ impl Capabilities {
     }
 }
 
-/// The items that one API call carries: one kind, one hardness, unless the CDN mixes kinds.
+/// The items of one API call: of one kind and one hardness, unless the CDN mixes kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// CloudFront's `CallerReference`: the same on every retry of these sends, and never used for a later purge of
     /// the same items. CloudFront answers a known reference with the earlier invalidation and purges nothing.
     pub reference: String,
-    /// What to purge; never empty.
+    /// The items to purge; never empty.
     pub items: Vec<Item>,
 }
 
-/// What signing needs from outside: time and randomness.
+/// The external inputs of signing: time and randomness.
 #[derive(Clone, Debug)]
 pub struct SignContext {
-    /// Now, in milliseconds since the epoch, by the CDN's clock as far as it is known ([`Reply::date_ms`] tells it).
+    /// The current time in milliseconds since the epoch, by the CDN's clock if that is known from
+    /// [`Reply::date_ms`].
     pub now_ms: i64,
     /// A fresh nonce (a UUID).
     pub nonce: String,
 }
 
 impl SignContext {
-    /// Now in UTC, as `strftime` writes it.
+    /// Formats the current time in UTC as `strftime` does.
     fn utc(&self, format: &str) -> Result<String, RequestError> {
         let now = jiff::Timestamp::from_millisecond(self.now_ms).map_err(|_| RequestError::Clock)?;
         Ok(now.strftime(format).to_string())
     }
 }
 
-/// What an answer means.
+/// The meaning of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The CDN accepted every item.
     Done,
-    /// The CDN accepted every item but those at these positions of the batch: try them again.
+    /// The CDN accepted every item except those at these positions of the batch: try these again.
     Partial(Vec<usize>),
-    /// Try again, not before this where the CDN named a time.
+    /// The call failed for now: try again, and not before the given time if the CDN named one.
     Later(Option<Duration>),
-    /// A success without the proof that the CDN's API gives with each: whoever answered, nothing says that this purge took
-    /// effect. Try again, and rely on no purge meanwhile.
+    /// A success without the proof that the CDN's API always includes. Whoever answered, nothing shows that
+    /// this purge took effect. Try again, and rely on no purge meanwhile.
     Unproven,
-    /// The time of the signature was not the CDN's: sign anew by its clock ([`Reply::date_ms`]), at once if that is known.
+    /// The time of the signature differed from the CDN's: sign again by the CDN's clock ([`Reply::date_ms`]),
+    /// at once if that is known.
     Resign,
-    /// Too large, or one item poisons the rest: send halves.
+    /// The call is too large, or one item poisons the rest: send halves.
     Split,
-    /// This will never be accepted.
+    /// The call will never be accepted.
     Refused,
-    /// The credentials are bad or may not do this: pause, lose nothing.
+    /// The credentials are invalid or lack the right to do this: pause, and lose nothing.
     BadCredentials,
 }
 
-/// What the CDN said, in words for people, and what it means.
+/// A CDN's answer, in words for people, and its meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classified {
-    /// What the engine does next.
+    /// The engine's next step.
     pub verdict: Verdict,
-    /// The CDN's id of this call, for its support.
+    /// The CDN's id of this call, to quote to the CDN's support.
     pub request_id: Option<String>,
-    /// One line for people, at most [`MESSAGE_BYTES`]; no secret.
+    /// One line for people of at most [`MESSAGE_BYTES`], without secrets.
     pub message: String,
 }
 
@@ -328,20 +338,20 @@ pub enum RequestError {
     /// The adapter has no call for this kind of item.
     #[error("{cdn:?} cannot purge {kind:?} items")]
     Kind {
-        /// Which CDN.
+        /// The type of the CDN.
         cdn: CdnType,
-        /// Which kind.
+        /// The kind of the item.
         kind: ItemKind,
     },
     /// The CDN's purge-all needs something that is not configured.
     #[error("{}, and `{}` is empty", .0.why, .0.key)]
     Lacks(config::cdns::Lack),
-    /// The value of an item is not what its kind asks for.
+    /// The value of an item does not have the form that its kind requires.
     #[error("{value:?} is not {expected}")]
     Value {
         /// The item's value.
         value: String,
-        /// What it should be.
+        /// The required form.
         expected: &'static str,
     },
     /// The clock shows a time that cannot be written as a date.

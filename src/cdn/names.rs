@@ -1,8 +1,9 @@
-//! Items as CDNs name them: URLs, prefixes and tags, checked.
+//! Items as CDNs name them: URLs, prefixes and tags, validated.
 //!
-//! A URL is written as a browser requests it (the WHATWG URL standard: host in lower case and ASCII, default port and
-//! fragment gone, dot segments resolved, what needs it percent-encoded, what is encoded kept), because that is the name
-//! under which a CDN stores what visitors get. It also makes every URL ASCII, which Akamai insists on.
+//! A URL is written as a browser requests it, because that is the name under which a CDN stores the responses
+//! to visitors. By the WHATWG URL standard the host is in lower case and ASCII, the default port and the
+//! fragment are removed, dot segments are resolved, characters that require it are percent-encoded, and
+//! existing encodings are kept. This also makes every URL ASCII, which Akamai requires.
 
 use super::RequestError;
 use url::{Position, Url};
@@ -12,29 +13,29 @@ const PATH: &str = "a path that begins with a slash";
 const PREFIX: &str = "a host and a path, such as `www.example.com/blog/`";
 const TAG: &str = "a tag of printable ASCII without spaces";
 
-/// An absolute URL.
+/// Parses an absolute URL.
 pub fn url(value: &str) -> Result<Url, RequestError> {
     parse(value, value, URL)
 }
 
-/// The authority of a URL: its host, and its port where that is not the scheme's own.
+/// Returns the authority of a URL: its host, and its port if that is not the scheme's default.
 pub fn authority(url: &Url) -> &str {
     &url[Position::BeforeHost..Position::AfterPort]
 }
 
-/// The `Host` with which a request to `uri` is sent, for signatures that cover it.
+/// Returns the `Host` with which a request to `uri` is sent, for signatures that cover it.
 pub fn host(uri: &http::Uri) -> String {
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     let default_port = if uri.scheme_str() == Some("https") { ":443" } else { ":80" };
     authority.strip_suffix(default_port).unwrap_or(authority).to_ascii_lowercase()
 }
 
-/// The path and query of a URL.
+/// Returns the path and query of a URL.
 pub fn target(url: &Url) -> &str {
     &url[Position::BeforePath..Position::AfterQuery]
 }
 
-/// The path and query of a path or an absolute URL, perhaps with a wildcard in it.
+/// Returns the path and query of a path or an absolute URL, which may contain a wildcard.
 pub fn path(value: &str) -> Result<String, RequestError> {
     let url = if value.starts_with('/') {
         parse(&format!("https://host.invalid{value}"), value, PATH)?
@@ -44,9 +45,10 @@ pub fn path(value: &str) -> Result<String, RequestError> {
     Ok(target(&url).to_owned())
 }
 
-/// The host and the path of a prefix.
+/// Returns the host and the path of a prefix.
 pub fn prefix(value: &str) -> Result<(String, String), RequestError> {
-    // The path may have an address in it, as those of image services do; what begins with a scheme has no host.
+    // The path may contain an address, as those of image services do. A value that begins with a scheme has no
+    // host.
     let is_host = |host: &str| !host.is_empty() && !host.ends_with(':');
     if !value.split_once('/').is_some_and(|(host, _)| is_host(host)) || value.contains(['?', '#']) {
         return Err(wrong(value, PREFIX));
@@ -55,7 +57,7 @@ pub fn prefix(value: &str) -> Result<(String, String), RequestError> {
     Ok((authority(&url).to_owned(), url.path().to_owned()))
 }
 
-/// An encoded tag.
+/// Validates an encoded tag.
 pub fn tag(value: &str) -> Result<&str, RequestError> {
     if value.is_empty() || value.bytes().any(|byte| !byte.is_ascii_graphic()) {
         return Err(wrong(value, TAG));
@@ -64,7 +66,7 @@ pub fn tag(value: &str) -> Result<&str, RequestError> {
 }
 
 fn parse(url: &str, value: &str, expected: &'static str) -> Result<Url, RequestError> {
-    // The standard drops tabs and line ends; what was meant is then anybody's guess.
+    // The standard drops tabs and line ends, after which the intended value is a guess.
     if value.contains(|c: char| c.is_control()) {
         return Err(wrong(value, expected));
     }
@@ -74,7 +76,7 @@ fn parse(url: &str, value: &str, expected: &'static str) -> Result<Url, RequestE
     if plain { Ok(url) } else { Err(wrong(value, expected)) }
 }
 
-/// At most 200 characters of the value, for a message.
+/// Returns the error for a value, with at most 200 of its characters.
 fn wrong(value: &str, expected: &'static str) -> RequestError {
     RequestError::Value { value: value.chars().take(200).collect(), expected }
 }

@@ -1,18 +1,18 @@
-//! Grouping the items of a batch into calls that stay within a CDN's limits. A batch within the capabilities becomes
-//! one call; this is the net below the planner, so that no call is ever refused for its size.
+//! Grouping of a batch's items into calls that stay within a CDN's limits. A batch within the capabilities
+//! becomes one call. This is the safety net below the planner, so that no call is ever refused for its size.
 
 use super::{Capabilities, ItemKind};
 
-/// The items of one call: one kind, one hardness.
+/// The items of one call: of one kind and one hardness.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Their kind.
+    /// The kind of the items.
     pub kind: ItemKind,
-    /// Their hardness.
+    /// Whether the items are purged hard.
     pub hard: bool,
-    /// Their names at the CDN, in the order of the batch.
+    /// The items' names at the CDN, in the order of the batch.
     pub names: Vec<String>,
-    /// What they add to a body, each with its separator.
+    /// The bytes that the names add to a body, each with its separator.
     pub bytes: usize,
 }
 
@@ -24,7 +24,8 @@ impl Group {
     }
 }
 
-/// What a name adds to a body: as a JSON string with a comma, which is the longest form that a CDN wants.
+/// The bytes that a name adds to a body as a JSON string with a comma, which is the longest form that a CDN
+/// requires.
 pub fn cost(name: &str) -> usize {
     let escapes = name.bytes().map(|byte| match byte {
         b'"' | b'\\' => 1,
@@ -34,8 +35,9 @@ pub fn cost(name: &str) -> usize {
     name.len() + escapes.sum::<usize>() + 3
 }
 
-/// Groups named items, keeping their order; a new group begins where `fits` says that the last one has no room.
-/// A name that fits nowhere gets a group of its own: the CDN's refusal says more than ours could.
+/// Groups named items and keeps their order. A new group begins if `fits` returns false for the last one. A
+/// name that fits nowhere gets a group of its own, because the CDN's refusal is more informative than ours
+/// could be.
 pub fn pack(
     items: impl IntoIterator<Item = (ItemKind, bool, String)>,
     fits: impl Fn(&Group, &str) -> bool,

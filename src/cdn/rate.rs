@@ -1,43 +1,45 @@
-//! How fast each CDN lets an account purge: what the vendors publish, and what the configuration says instead.
+//! The rate at which each CDN lets an account purge: as vendors publish it, and as the configuration overrides
+//! it.
 
 use super::{Counted, ItemKind, configured};
 use crate::config::Cdn;
 use std::time::Duration;
 
-/// What an account may do.
+/// The rates of an account.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rates {
-    /// Token buckets; a call takes from each that counts it.
+    /// Token buckets; a call takes tokens from each bucket that counts it.
     pub limits: Vec<Limit>,
-    /// What may be under way at once.
+    /// Limits on what may be in progress at the same time.
     pub ceilings: Vec<Ceiling>,
 }
 
-/// One token bucket of an account. It starts full.
+/// One token bucket of an account, which starts full.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {
-    /// By which the store knows it.
+    /// The name under which the store keeps the bucket.
     pub name: &'static str,
     /// Whether a call takes one token or one for each item.
     pub counted: Counted,
-    /// Calls with these kinds of items are counted.
+    /// The kinds of items whose calls are counted.
     pub kinds: &'static [ItemKind],
-    /// Tokens that come back in a second.
+    /// Tokens that return each second.
     pub per_second: f64,
-    /// Tokens that it holds.
+    /// Tokens that the bucket holds.
     pub burst: f64,
-    /// The vendor counts in windows: when nothing is left, all of it comes back at once at the end.
+    /// Whether the vendor counts in windows: an empty bucket is refilled completely at the end of its window.
     pub windowed: bool,
 }
 
-/// How many items may be under way at once, from the acceptance of a call until the CDN reports it complete.
+/// The number of items that may be in progress at the same time, from the acceptance of a call until the CDN
+/// reports it complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ceiling {
-    /// Items of these kinds are counted; the scheduling kind of a wildcard is `Prefix`.
+    /// The kinds of items that are counted; the scheduling kind of a wildcard is `Prefix`.
     pub kinds: &'static [ItemKind],
-    /// At most so many.
+    /// The maximum number of such items.
     pub most: u64,
-    /// How long an item is usually under way.
+    /// The usual time that an item is in progress.
     pub usually: Duration,
 }
 
@@ -49,8 +51,8 @@ pub(super) const ALL_BUT_URLS: &[ItemKind] = &[ItemKind::Tag, ItemKind::Prefix, 
 pub(super) const EVERYTHING: &[ItemKind] = &[ItemKind::Everything];
 pub(super) const WILDCARDS: &[ItemKind] = &[ItemKind::Prefix, ItemKind::Everything];
 
-/// The rates of a CDN's account, a little below what is published or configured: neither the CDN's clock nor the way there
-/// is ours, and a call that comes a millisecond too early is refused.
+/// Returns the rates of a CDN's account, a little below what is published or configured: the CDN's clock and
+/// the network's delays are not ours, and a call that arrives a millisecond too early is refused.
 pub fn rates(cdn: &Cdn) -> Rates {
     const MARGIN: f64 = 0.95;
     let mut rates = configured(&cdn.settings).published();
@@ -64,10 +66,11 @@ pub fn rates(cdn: &Cdn) -> Rates {
     rates
 }
 
-/// A configured rate replaces every published one of its sort; where there is none it counts all kinds.
+/// Replaces every published rate of this sort by the configured one. If none is published, the configured rate
+/// counts all kinds.
 fn adjust(limits: &mut Vec<Limit>, counted: Counted, per_second: Option<f64>, burst: Option<u32>) {
     let Some(per_second) = per_second else { return };
-    // A purge-all that has a limit to itself keeps it.
+    // A purge-all with a limit of its own keeps it.
     let is_meant = |limit: &Limit| limit.counted == counted && limit.kinds != EVERYTHING;
     if !limits.iter().any(is_meant) {
         let name = if counted == Counted::Calls { "calls" } else { "items" };
@@ -88,7 +91,8 @@ pub(super) fn items(name: &'static str, kinds: &'static [ItemKind], per_second: 
 }
 
 impl Limit {
-    /// How many tokens a call takes that carries so many items of each kind, in the order of their declaration.
+    /// Returns the number of tokens that `calls` calls take which carry these numbers of items of each kind, in
+    /// the order of declaration.
     pub fn tokens(&self, calls: u64, items: &[u64; 4]) -> f64 {
         let of_kinds: u64 = self.kinds.iter().map(|kind| items[*kind as usize]).sum();
         match self.counted {
@@ -100,7 +104,7 @@ impl Limit {
 }
 
 impl Rates {
-    /// What CDNs of one account may do together: the least of what each of them is allowed.
+    /// Returns the rates of CDNs that share an account: the strictest of their limits.
     pub fn strictest(mut self, other: Self) -> Self {
         for limit in other.limits {
             match self.limits.iter_mut().find(|known| known.name == limit.name) {
@@ -162,7 +166,7 @@ mod tests {
         })
     }
 
-    /// `name: tokens a minute, burst`, before the margin.
+    /// Formats limits as `name: tokens a minute, burst`, before the margin.
     fn shown(limits: &[Limit]) -> Vec<String> {
         let show =
             |limit: &Limit| format!("{}: {:.1}/min, {:.0}", limit.name, limit.per_second * 60.0, limit.burst);
@@ -227,7 +231,7 @@ mod tests {
             (Some(10.0), Some(100)),
             &["calls: 60.0/min, 2", "urls: 600.0/min, 100"],
         );
-        // Its own purge-all has a limit that nothing else shares.
+        // Fastly's purge-all has a limit of its own.
         check(
             CdnType::Fastly,
             (Some(10.0), None),
@@ -245,7 +249,7 @@ mod tests {
     #[test]
     fn who_is_counted() {
         let [keys, all] = published(&settings(CdnType::Fastly)).limits[..] else { panic!("two limits") };
-        // URLs, tags, prefixes, everything.
+        // The numbers are those of URLs, tags, prefixes and everything.
         assert_eq!([keys.tokens(1, &[2, 3, 0, 0]), all.tokens(1, &[2, 3, 0, 0])], [5.0, 0.0]);
         assert_eq!([keys.tokens(1, &[0, 0, 0, 1]), all.tokens(1, &[0, 0, 0, 1])], [0.0, 1.0]);
     }

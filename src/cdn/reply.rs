@@ -1,4 +1,4 @@
-//! A CDN's answer, and what every CDN's answers have in common.
+//! A CDN's answer, and the features that all CDNs' answers share.
 
 use super::Verdict;
 use bytes::Bytes;
@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// No CDN blocks an account for longer; a larger value is a mistake, and waiting for it would lose the purge.
+/// The longest wait that is respected. No CDN blocks an account for longer; a larger value is a mistake, and
+/// waiting for it would lose the purge.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// A CDN's answer.
@@ -15,21 +16,22 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 pub struct Reply {
     /// The HTTP status.
     pub status: StatusCode,
-    /// Its headers.
+    /// The HTTP header fields.
     pub headers: http::HeaderMap,
-    /// At most 64 KiB of its body.
+    /// The body, cut off after 64 KiB.
     pub body: Bytes,
 }
 
 impl Reply {
-    /// The CDN's clock when it answered, in milliseconds since the epoch, exact to a second. The difference to our own
-    /// clock is what a signature must allow for.
+    /// Returns the CDN's time when it answered, in milliseconds since the epoch, exact to a second. Signatures
+    /// must allow for its difference from our own clock.
     pub fn date_ms(&self) -> Option<i64> {
         let date = httpdate::parse_http_date(self.header("date")?).ok()?;
         i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
     }
 
-    /// `Retry-After` (RFC 9110, 10.2.3), in seconds or as a date by the CDN's own clock; at most an hour.
+    /// Returns `Retry-After` (RFC 9110, 10.2.3), in seconds or as a date by the CDN's own clock; at most an
+    /// hour.
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.header("retry-after")?;
         let wait = match value.parse::<f64>() {
@@ -42,47 +44,47 @@ impl Reply {
         Some(wait.min(LONGEST_WAIT))
     }
 
-    /// How long it is until `epoch_seconds` by the CDN's own clock; at most an hour.
+    /// Returns the time until `epoch_seconds` by the CDN's own clock; at most an hour.
     pub(super) fn until(&self, epoch_seconds: u64) -> Option<Duration> {
         let now = u64::try_from(self.date_ms()? / 1000).ok()?;
         Some(Duration::from_secs(epoch_seconds.saturating_sub(now)).min(LONGEST_WAIT))
     }
 
-    /// A header as text; the first where there are several.
+    /// Returns a header field as text; the first one if there are several.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok().map(str::trim)
     }
 
-    /// A header as a number.
+    /// Returns a header field as a number.
     pub(super) fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
         self.header(name)?.parse().ok()
     }
 
-    /// A header as a time span in seconds, which may have a fraction.
+    /// Returns a header field as a time span in seconds, which may have a fraction; at most an hour.
     pub(super) fn seconds(&self, name: &str) -> Option<Duration> {
         let wait = Duration::try_from_secs_f64(self.number(name)?).ok()?;
         Some(wait.min(LONGEST_WAIT))
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub(super) fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.body)
     }
 
-    /// What the status alone says, for answers that say no more. A 200 is not an acceptance: whoever answers so in a
-    /// CDN's place (a captive portal, a proxy, an origin past a cache) has purged nothing. When in doubt it is sent again,
-    /// since that is harmless.
+    /// Returns the verdict that follows from the status alone, for answers without further information. A 200
+    /// is not an acceptance: anything that answers in a CDN's place (a captive portal, a proxy, an origin past
+    /// a cache) has purged nothing. In doubt the call is sent again, because that is harmless.
     pub(super) fn verdict_of_status(&self) -> Verdict {
         match self.status.as_u16() {
             200..300 => Verdict::Unproven,
             401 | 403 => Verdict::BadCredentials,
             407 | 408 | 425 | 429 => Verdict::Later(self.retry_after()),
-            // Too large, or one item that the CDN does not like.
+            // The call is too large, or the CDN rejects one of its items.
             400 | 413 | 414 | 422 | 431 => Verdict::Split,
             402..500 => Verdict::Refused,
             _ => Verdict::Later(self.retry_after()),
@@ -90,18 +92,18 @@ impl Reply {
     }
 }
 
-/// What an answer says about the rate that an account has left.
+/// The information in an answer about the rate that an account has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateHint {
-    /// What is counted.
+    /// The unit that is counted.
     pub counted: Counted,
-    /// How many are left now.
+    /// The number that is left now.
     pub remaining: u64,
-    /// When the full rate is there again.
+    /// The time after which the full rate is available again.
     pub refreshed_after: Option<Duration>,
 }
 
-/// What a CDN's rate limit counts.
+/// The unit of a CDN's rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
     /// Calls.

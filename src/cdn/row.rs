@@ -1,61 +1,62 @@
-//! What is known of a type of CDN besides what the request path needs ([`crate::rewrite::facts`]): under which names it is
-//! purged, and how its answers to visitors show it.
+//! Facts about a type of CDN in addition to those of the request path ([`crate::rewrite::facts`]): the names
+//! under which it is purged, and the traces of it in its answers to visitors.
 
-/// What is known of one type of CDN. It stands in the file of its adapter.
+/// The facts about one type of CDN. Each row is in the file of its adapter.
 #[derive(Debug)]
 pub struct Row {
-    /// How purges name the page at a path and query.
+    /// The name in purges of the page at a path and query.
     pub page: fn(String) -> String,
-    /// How purges name what is below a path.
+    /// The names in purges of all that is below a path.
     pub prefixes: PrefixNames,
-    /// How its answers to visitors show it.
+    /// The traces of the CDN in its answers to visitors.
     pub responses: ResponseTraces,
 }
 
-/// Under which names of a prefix a CDN is purged.
+/// The names of a prefix under which a CDN is purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrefixNames {
-    /// As its pages are named, in each spelling.
+    /// In each spelling, named as pages are.
     AsPages,
     /// In each spelling, with percent-encoding in upper case.
     UpperHex,
-    /// In the canonical form alone, which is what it compares.
+    /// In the canonical form alone, which is what the CDN compares.
     Canonical,
 }
 
-/// How a CDN's answers to visitors show it, and what they say of its cache.
+/// The traces of a CDN in its answers to visitors, and what they report about its cache.
 #[derive(Debug)]
 pub struct ResponseTraces {
-    /// What only it sends; one is enough.
+    /// Marks that only this CDN sends; one is enough.
     pub marks: &'static [Mark],
-    /// Of several CDNs that left marks the one with the lowest is named.
+    /// The precedence among several CDNs that left marks: the lowest one is named.
     pub precedence: u8,
-    /// The field and value of a request by which it is asked to tell what its cache did.
+    /// The field and value of a request that asks the CDN to report what its cache did.
     pub asked_by: Option<(&'static str, &'static str)>,
-    /// A field with the id of the request, followed by that of the earlier one which brought the copy, if one was served.
+    /// A field with the id of the request, followed by that of the earlier request that brought the copy, if
+    /// one was served.
     pub ids: Option<&'static str>,
-    /// What to do about a page that it does not keep, where a field has this value.
+    /// Advice about a page that the CDN does not keep, if a field has a certain value.
     pub not_kept: Option<NotKept>,
 }
 
-/// A mark of a CDN in an answer; words are in lower case, and compared without case.
+/// A mark of a CDN in an answer. Words are in lower case and compared case-insensitively.
 #[derive(Debug)]
 pub enum Mark {
-    /// There is this field.
+    /// The field is present.
     Field(&'static str),
-    /// This field contains the word.
+    /// The field contains the word.
     Contains(&'static str, &'static str),
-    /// This field begins with the word.
+    /// The field begins with the word.
     Begins(&'static str, &'static str),
 }
 
-/// What to do about a page that a CDN does not keep.
+/// Advice about a page that a CDN does not keep.
 #[derive(Debug)]
 pub struct NotKept {
-    /// The field that says why.
+    /// The field that gives the reason.
     pub field: &'static str,
-    /// Its value, whose case does not matter.
+    /// The field's value, compared case-insensitively.
     pub value: &'static str,
-    /// What to do, in sentences.
+    /// The advice, in sentences.
     pub advice: &'static str,
 }

@@ -1,4 +1,4 @@
-//! What the tests of the adapters share, and the laws that hold for all of them.
+//! Helpers that the adapters' tests share, and the properties that hold for all adapters.
 
 use super::*;
 use crate::config::secret::Secret;
@@ -8,7 +8,7 @@ use http::Request;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// An answer.
+/// Builds an answer.
 pub fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Reply {
     let mut map = http::HeaderMap::new();
     for (name, value) in headers {
@@ -19,13 +19,13 @@ pub fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Reply {
     Reply { status, headers: map, body: Bytes::from(body.to_owned()) }
 }
 
-/// A batch of items of one kind and hardness.
+/// Builds a batch of items of one kind and hardness.
 pub fn batch(kind: ItemKind, hard: bool, values: &[&str]) -> Batch {
     let items = values.iter().map(|value| Item { kind, value: (*value).to_owned(), hard });
     Batch { reference: "batch-1".to_owned(), items: items.collect() }
 }
 
-/// Noon of 23 November 2026, and a nonce that is easy to see.
+/// A context at noon of 23 November 2026, with a nonce that is easy to recognise.
 pub fn sign() -> SignContext {
     SignContext { now_ms: 1_795_435_200_000, nonce: "00000000-0000-4000-8000-000000000000".to_owned() }
 }
@@ -54,7 +54,7 @@ fn show(request: &Request<Bytes>) -> String {
     format!("{} {}\n{}{body}", request.method(), request.uri(), headers.concat())
 }
 
-/// What a batch with one item and a batch with several get from the same answer.
+/// Returns the verdicts on one answer for a batch with one item and for a batch with several.
 pub fn verdicts(adapter: &dyn Adapter, kind: ItemKind, reply: &Reply) -> (Verdict, Verdict) {
     let values = match kind {
         ItemKind::Url => ["https://www.example.com/a", "https://www.example.com/b"],
@@ -68,7 +68,7 @@ pub fn verdicts(adapter: &dyn Adapter, kind: ItemKind, reply: &Reply) -> (Verdic
     (one.verdict, two.verdict)
 }
 
-/// One adapter of each CDN, in the order of [`CdnType`], with every secret made of `secret`.
+/// Returns one adapter of each CDN, in the order of [`CdnType`], with every secret derived from `secret`.
 pub(super) fn adapters(secret: &str) -> Vec<Box<dyn Known>> {
     let secret = |name: &str| Secret::new(format!("{secret}{name}"));
     vec![
@@ -100,7 +100,7 @@ pub(super) fn adapters(secret: &str) -> Vec<Box<dyn Known>> {
     ]
 }
 
-/// The names in a call, whatever the CDN.
+/// Returns the names in a call to any CDN.
 fn names_in(request: &Request<Bytes>) -> Vec<String> {
     let header =
         |name: &str| request.headers().get(name).map(|value| value.to_str().expect("ASCII").to_owned());
@@ -118,7 +118,7 @@ fn names_in(request: &Request<Bytes>) -> Vec<String> {
     values.iter().map(|value| value.as_str().map_or(value.to_string(), str::to_owned)).collect()
 }
 
-/// The size of what a CDN limits: the body, or Varnish's header line.
+/// Returns the size that a CDN limits: that of the body, or of Varnish's header line.
 fn size(request: &Request<Bytes>) -> usize {
     let lines = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     request.body().len().max(lines.max().unwrap_or_default())
@@ -225,7 +225,7 @@ fn a_secret_is_never_shown() {
         let checks = adapter.check_requests(&sign()).expect("the check has calls");
         let mut shown = vec![format!("{adapter:?} {calls:?} {checks:?}")];
 
-        // A CDN that echoes all that it was sent, in a body and as the id of the call.
+        // This CDN echoes all that it was sent, in a body and as the id of the call.
         let sent: String = calls.iter().chain(&checks).map(show).collect();
         let line = sent.replace('\n', " ").replace(['"', '<'], "");
         for status in [200, 201, 400, 401, 403, 404, 413, 429, 500] {
@@ -251,14 +251,15 @@ fn a_secret_is_never_shown() {
             assert!(!text.contains(CANARY), "{text}");
         }
     }
-    // A secret that is no header value.
+    // This secret is not a valid header value.
     for adapter in adapters("canary-3f9a\n") {
         let Err(error) = adapter.requests(&batch(ItemKind::Tag, true, &["a"]), &sign()) else { continue };
         assert!(!format!("{error:?} {error}").contains(CANARY), "{error:?}");
     }
 }
 
-/// What a captive portal, an origin past a cache, or an API that lost a part of itself would say.
+/// The answers are those of a captive portal, of an origin past a cache, or of an API that lost a part of
+/// itself.
 #[test]
 fn a_success_without_its_proof_is_not_done() {
     use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
@@ -377,7 +378,7 @@ fn adapters_are_built_from_the_configuration() {
     assert_eq!(cloudflare(CloudflarePlan::Enterprise, true), (true, true, 500));
 }
 
-/// The planner, the worker and the limits of calls go by these.
+/// The planner, the worker and the limits of calls depend on these capabilities.
 #[test]
 fn what_each_cdn_can_do() {
     let mut text = String::new();

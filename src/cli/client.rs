@@ -1,4 +1,4 @@
-//! The command line's side of the admin API.
+//! The client of the admin API for the command line.
 
 use crate::admin::problem::Document;
 use crate::terminal::{clean, line};
@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Wrong items that an error message names.
+/// The number of invalid items that an error message names.
 const NAMED: usize = 20;
 
-/// Where the admin API is; shared by the commands that call it.
+/// The address of the admin API, shared by the commands that call it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AdminArgs {
     /// The admin listener of the running shim; the token is read from ORIGIN_SHIM_TOKEN
@@ -20,7 +20,7 @@ pub struct AdminArgs {
     pub admin: String,
 }
 
-/// A connection to the admin API, with a token.
+/// A client of the admin API, with a token.
 #[derive(Debug)]
 pub struct Client {
     base: Url,
@@ -31,7 +31,7 @@ pub struct Client {
 /// A successful answer.
 #[derive(Debug)]
 pub struct Answer {
-    /// Its body.
+    /// The body.
     pub body: String,
 }
 
@@ -51,40 +51,40 @@ impl Refused {
 }
 
 impl Client {
-    /// A client for the admin API at `args.admin` with the token of the environment.
+    /// Creates a client for the admin API at `args.admin`, with the token of the environment.
     pub fn from_env(args: &AdminArgs) -> anyhow::Result<Self> {
         let token = std::env::var("ORIGIN_SHIM_TOKEN").ok().filter(|token| !token.is_empty());
         Self::new(&args.admin, &token.context("set ORIGIN_SHIM_TOKEN to a token of the admin API")?)
     }
 
-    /// A client for the admin API at `base`.
+    /// Creates a client for the admin API at `base`.
     pub fn new(base: &str, token: &str) -> anyhow::Result<Self> {
         let url = Url::parse(base).with_context(|| format!("--admin {base} is not a URL"))?;
         if !matches!(url.scheme(), "http" | "https") {
             bail!("--admin {base} must start with http:// or https://");
         }
         let mut http = reqwest::Client::builder()
-            // A redirect would carry the token elsewhere.
+            // A redirect would send the token elsewhere.
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(5));
         if is_loopback(&url) {
-            // Nor must the token of a local shim visit the proxy of HTTP_PROXY.
+            // The token of a local shim must not be sent to the proxy of HTTP_PROXY, either.
             http = http.no_proxy();
         }
         Ok(Self { base: url, token: token.to_owned(), http: http.build().context("no HTTP client")? })
     }
 
-    /// GET of a path and query, as JSON.
+    /// Gets a path and query as JSON.
     pub async fn get(&self, path: &[&str], query: &[(&str, String)]) -> anyhow::Result<Answer> {
         self.call(self.request(Method::GET, path, query).timeout(Duration::from_secs(30))).await
     }
 
-    /// Every site that the token sees, page by page, as far as the caller wants to know of them.
+    /// Gets every site that the token may see, page by page, with the fields of `T`.
     pub async fn sites<T: DeserializeOwned>(&self) -> anyhow::Result<Vec<T>> {
         #[derive(Deserialize)]
         struct Page<T> {
             sites: Vec<T>,
-            /// A shim from before there were pages tells all at once.
+            /// Absent in the answers of shims from before pages were introduced, which list all sites at once.
             #[serde(default)]
             next_cursor: Option<String>,
         }
@@ -101,7 +101,7 @@ impl Client {
         }
     }
 
-    /// POST of a JSON body; the server may take `wait` to answer.
+    /// Posts a JSON body; the server may take `wait` to answer.
     pub async fn post(&self, path: &[&str], body: String, wait: Option<Duration>) -> anyhow::Result<Answer> {
         let mut request = self
             .request(Method::POST, path, &[])
@@ -114,7 +114,7 @@ impl Client {
         self.call(request).await
     }
 
-    /// A call without a body that changes something.
+    /// Makes a call without a body that changes something.
     pub async fn act(&self, method: Method, path: &[&str]) -> anyhow::Result<Answer> {
         self.call(self.request(method, path, &[]).timeout(Duration::from_secs(60))).await
     }
@@ -147,13 +147,13 @@ impl Client {
 }
 
 impl Answer {
-    /// The body as a value.
+    /// Parses the body.
     pub fn json<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
         serde_json::from_str(&self.body).context("the admin API's answer is not what this version expects")
     }
 }
 
-/// A problem document in words; the status, where the answer is none.
+/// Describes a problem document in words, or the status if the body is not such a document.
 fn explain(status: StatusCode, body: &str) -> String {
     let Ok(document) = serde_json::from_str::<Document>(body) else {
         return format!("HTTP {status}, not from the admin API of a shim: check --admin");

@@ -1,4 +1,4 @@
-//! `origin-shim completions`: a script for the user's shell.
+//! `origin-shim completions`: prints a script for the user's shell.
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -7,11 +7,11 @@ use std::process::ExitCode;
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
 pub struct CompletionsArgs {
-    /// Which shell
+    /// The shell to complete for
     shell: Shell,
 }
 
-/// Prints it.
+/// Prints the script.
 pub fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::Cli::command(), "origin-shim", &mut script);

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 /// Runs the demo.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    // Its own story tells of its purges.
+    // The demo describes its purges itself.
     telemetry::init(LogFormat::Text, "warn,audit=off")?;
     demo::run(options)?;
     Ok(ExitCode::SUCCESS)

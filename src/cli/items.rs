@@ -1,30 +1,31 @@
-//! Purge items as lines of text: one a line, blank lines, `#` comments and a byte order mark skipped.
+//! Purge items as lines of text, one item a line. Blank lines, `#` comments and a byte order mark are skipped.
 //!
-//! What starts with `http://` or `https://` is a URL, what starts with `/` a path, anything else a tag.
+//! An item that starts with `http://` or `https://` is a URL, one that starts with `/` is a path, and any other
+//! is a tag.
 
 use crate::purge::PurgeRequest;
 use std::io::Read;
 
-/// The most that the admin API takes, in bytes.
+/// The maximum size that the admin API accepts, in bytes.
 const MAX_BYTES: u64 = 8 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Why lines cannot be purged.
+/// The reason why lines cannot be purged.
 #[derive(Debug, thiserror::Error)]
 pub enum ItemsError {
     /// Reading failed.
     #[error("the items cannot be read")]
     Read(#[from] std::io::Error),
-    /// More than one purge can carry.
+    /// The items are larger than one purge may be.
     #[error("the items are more than 8 MiB: send them in parts")]
     TooLarge,
-    /// A line is no item.
+    /// A line is not an item.
     #[error("line {line}: {message}")]
     Line {
-        /// Counted from 1.
+        /// The line number, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The error in the line.
         message: &'static str,
     },
 }
@@ -36,7 +37,8 @@ pub fn read_items(input: impl Read, request: &mut PurgeRequest) -> Result<(), It
     if bytes.len() as u64 > MAX_BYTES {
         return Err(ItemsError::TooLarge);
     }
-    // Editors and exports on Windows begin a file with this mark (RFC 3629 §6). It is no part of the first item.
+    // Editors and exports on Windows begin a file with this mark (RFC 3629 §6), which is not part of the first
+    // item.
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         add_line(line, request).map_err(|message| ItemsError::Line { line: index + 1, message })?;
@@ -44,7 +46,7 @@ pub fn read_items(input: impl Read, request: &mut PurgeRequest) -> Result<(), It
     Ok(())
 }
 
-/// As people, spreadsheets and word processors write them.
+/// Quotes as people, spreadsheets and word processors write them.
 const QUOTES: [char; 7] = ['"', '\'', '`', '“', '”', '‘', '’'];
 
 fn add_line(line: &[u8], request: &mut PurgeRequest) -> Result<(), &'static str> {
@@ -61,7 +63,8 @@ fn add_line(line: &[u8], request: &mut PurgeRequest) -> Result<(), &'static str>
         return Err("a byte order mark within the items: files were joined, remove it");
     }
     if line.starts_with(QUOTES) || line.ends_with(QUOTES) {
-        // As a tag it would match nothing, since the quotes of a list in JSON or CSV are no part of its items.
+        // A quoted item would match nothing as a tag, because the quotes of a list in JSON or CSV are not part
+        // of its items.
         return Err("an item has no quotes around it: write it as it is, without quotes and commas");
     }
     if line.contains('*') {
@@ -75,7 +78,7 @@ fn add_line(line: &[u8], request: &mut PurgeRequest) -> Result<(), &'static str>
             request.urls.push(line.to_owned());
         }
         _ if line.starts_with('/') => request.paths.push(line.to_owned()),
-        // Purged as a tag it would match nothing, and the page would stay.
+        // As a tag this item would match nothing, and the page would stay.
         Some(_) => return Err("a URL starts with http:// or https://"),
         None => request.tags.push(line.to_owned()),
     }

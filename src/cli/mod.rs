@@ -1,6 +1,6 @@
 //! The command line: one file per subcommand, named in [`Command`] and run in [`Command::run`].
 //!
-//! Exit codes: 0; 1 failed; 2 usage; 78 (`EX_CONFIG` of sysexits.h) configuration.
+//! Exit codes: 0 success; 1 failure; 2 wrong usage; 78 (`EX_CONFIG` of sysexits.h) invalid configuration.
 
 mod check;
 mod client;
@@ -27,7 +27,7 @@ use std::sync::LazyLock;
 const EX_CONFIG: u8 = 78;
 const DEFAULT_CONFIG: &str = "origin-shim.toml";
 
-/// The version, and the commit where the build knew it.
+/// The version, with the commit if the build knew it.
 static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("ORIGIN_SHIM_COMMIT") {
     Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
     _ => env!("CARGO_PKG_VERSION").to_owned(),
@@ -78,7 +78,7 @@ impl Command {
     }
 }
 
-/// Runs what the arguments say and tells the exit code.
+/// Runs the command of the arguments and returns the exit code.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or_else(|| Command::Serve(serve::ServeArgs::default()));
@@ -90,7 +90,7 @@ pub fn run() -> ExitCode {
     })
 }
 
-/// The error and its causes, each once.
+/// Describes the error and each of its causes.
 fn describe(error: &anyhow::Error) -> String {
     let causes = error.chain().skip(1).map(|cause| format!("  caused by: {cause}\n"));
     format!("error: {error}\n{}", causes.collect::<String>())
@@ -101,7 +101,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if is_config { EX_CONFIG } else { 1 }
 }
 
-/// Where the configuration is, for the subcommands that need one.
+/// The path of the configuration, for the subcommands that need one.
 struct ConfigPath(Option<PathBuf>);
 
 impl ConfigPath {
@@ -114,14 +114,14 @@ impl ConfigPath {
     }
 }
 
-/// No file was named, and the default one is not there.
+/// The error that no file was named and that the default one does not exist.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "there is no {DEFAULT_CONFIG} in this directory: name a file with --config or ORIGIN_SHIM_CONFIG, or try `origin-shim demo`"
 )]
 struct NoConfig;
 
-/// Runs a subcommand's waiting on the network.
+/// Runs a future that waits for the network.
 fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
 }

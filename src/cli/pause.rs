@@ -1,4 +1,4 @@
-//! `origin-shim pause` and `origin-shim resume`: whether purges are sent to a CDN.
+//! `origin-shim pause` and `origin-shim resume`: stop and restart sending purges to a CDN.
 
 use super::client::{AdminArgs, Client};
 use super::purge::only_site;
@@ -13,7 +13,7 @@ pub struct PauseArgs {
     #[command(flatten)]
     which: Which,
 
-    /// For others: why
+    /// The reason, shown to others
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -24,12 +24,12 @@ pub struct ResumeArgs {
     #[command(flatten)]
     which: Which,
 
-    /// Also what was tried in vain and waits for another try, at once
+    /// Also retry at once the calls that wait for another attempt
     #[arg(long)]
     now: bool,
 }
 
-/// Which CDN (the token needs the scope `operate`).
+/// The CDN to pause or resume (the token needs the scope `operate`).
 #[derive(Debug, Clone, clap::Args)]
 struct Which {
     #[command(flatten)]
@@ -38,12 +38,12 @@ struct Which {
     /// The CDN's name
     cdn: String,
 
-    /// Its site; without it, the only one
+    /// The CDN's site; not needed if the token sees only one
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
 }
 
-/// How it stands afterwards.
+/// The state of the CDN afterwards.
 #[derive(Debug, Deserialize)]
 struct Cdn {
     healthy: bool,

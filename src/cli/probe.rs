@@ -1,14 +1,16 @@
-//! `origin-shim serve --probe`: is the shim that runs with this configuration alive? For the health check of a
-//! container whose image has no shell and no curl; only the program itself knows where its admin API listens.
+//! `origin-shim serve --probe`: checks whether the shim that runs with this configuration is alive. This is for
+//! the health check of a container whose image has no shell and no curl. Only the program itself knows the
+//! address of its admin API.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// A shim that answers later is not alive.
+/// The time limit for an answer; a shim that answers later is not alive.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Asks `/healthz` of the admin API that listens at `admin`; an error says why it is not alive.
+/// Requests `/healthz` of the admin API that listens at `admin`; an error gives the reason why the shim is not
+/// alive.
 pub fn probe(admin: SocketAddr) -> io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&reachable(admin), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -23,7 +25,7 @@ pub fn probe(admin: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Who listens everywhere is reached on the loopback.
+/// Returns the loopback address for a listener on all addresses.
 fn reachable(admin: SocketAddr) -> SocketAddr {
     let ip = match admin.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

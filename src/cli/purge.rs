@@ -1,5 +1,5 @@
-//! `origin-shim purge`: items from arguments or from stdin become one purge; `--wait` shows how it ends, and with `--verify`
-//! whether it took.
+//! `origin-shim purge`: turns items from arguments or from stdin into one purge. `--wait` shows its result, and
+//! with `--verify` whether copies are fresh.
 
 use super::client::{AdminArgs, Answer, Client, Refused};
 use super::items::read_items;
@@ -15,11 +15,11 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// The longest wait that one call may ask the server for.
+/// The longest wait that one call may request from the server.
 const LONGEST_PREFERENCE: Duration = Duration::from_secs(300);
-/// Sites that an error message names.
+/// The number of sites that an error message names.
 const NAMED: usize = 20;
-/// Between two looks at a purge that is not done.
+/// The time between two polls of a purge that is not done.
 const POLL: Duration = Duration::from_millis(500);
 
 /// Purge items of a site from its CDNs
@@ -28,35 +28,35 @@ pub struct PurgeArgs {
     #[command(flatten)]
     admin: AdminArgs,
 
-    /// Exactly this URL, query included (may be repeated, as may the other items)
+    /// Purge exactly this URL, query included (may be repeated, as may the other items)
     #[arg(long = "url", value_name = "URL")]
     urls: Vec<String>,
 
-    /// The page at this path, on every host and with every query of the site
+    /// Purge the page at this path, on every host and with every query of the site
     #[arg(long = "path", value_name = "PATH")]
     paths: Vec<String>,
 
-    /// Every response with this tag
+    /// Purge every response with this tag
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
 
-    /// Everything below this path
+    /// Purge everything below this path
     #[arg(long = "prefix", value_name = "PREFIX")]
     prefixes: Vec<String>,
 
-    /// All of the site
+    /// Purge the whole site
     #[arg(long)]
     everything: bool,
 
-    /// Mark as stale: may be served while it is fetched again
+    /// Mark copies as stale: they may be served while they are fetched again
     #[arg(long, conflicts_with = "hard")]
     soft: bool,
 
-    /// Delete
+    /// Delete copies
     #[arg(long)]
     hard: bool,
 
-    /// The site; not needed where the token sees only one
+    /// The site; not needed if the token sees only one
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
 
@@ -64,16 +64,17 @@ pub struct PurgeArgs {
     #[arg(long = "cdn", value_name = "CDN")]
     cdns: Vec<String>,
 
-    /// Why, for those who read the log
+    /// The reason, which is logged
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 
-    /// Look whether it took: some of its pages are asked for, and purged again where the CDN's copies are older than it
+    /// Verify the purge: request a few purged pages through the CDN, and purge again if a copy is older than
+    /// the purge
     #[arg(long)]
     verify: bool,
 
-    /// Wait until every CDN has the purge, at most this long, and fail if one does not; with --verify until copies were
-    /// looked at, and fail if one stays old
+    /// Wait until every CDN has accepted the purge, at most this long, and fail if one does not; with --verify,
+    /// wait until copies were checked, and fail if one stays old
     #[arg(
         long,
         value_name = "SECONDS",
@@ -84,18 +85,18 @@ pub struct PurgeArgs {
     )]
     wait: Option<u64>,
 
-    /// Print the answer of the admin API as it is
+    /// Print the answer of the admin API unchanged
     #[arg(long)]
     json: bool,
 
-    /// Read items from stdin, one a line: a URL, a path that starts with /, or a tag; # starts a comment. Done without
-    /// this, too, where no item is given and stdin is not a terminal
+    /// Read items from stdin, one a line: a URL, a path that starts with /, or a tag; # starts a comment. This
+    /// is also the default if no item is given and stdin is not a terminal
     #[arg(value_name = "-", value_parser = ["-"])]
     stdin: Option<String>,
 }
 
-/// Runs the command: 0 accepted (with `--wait`: done, and with `--verify` no copy known to be old), 1 failed or not done in
-/// time, 2 nothing to purge.
+/// Runs the command. Exit codes: 0 accepted (with `--wait`: done, and with `--verify` no copy known to be old),
+/// 1 failed or not done in time, 2 nothing to purge.
 pub async fn run(args: PurgeArgs) -> anyhow::Result<ExitCode> {
     let stdin = std::io::stdin();
     let mut request = args.request();
@@ -119,7 +120,7 @@ pub async fn run(args: PurgeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// Sends the purge and, where that was asked for, waits for its end: what to print, and the exit code.
+/// Sends the purge and, if requested, waits for its end. Returns the text to print and the exit code.
 async fn purge(
     args: &PurgeArgs,
     request: &PurgeRequest,
@@ -132,7 +133,7 @@ async fn purge(
     };
     let deadline = args.wait.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let preference = args.wait.map(|seconds| match progress {
-        // Soon back, to show how each CDN does.
+        // The server answers soon, so that the progress of each CDN is shown.
         true => Duration::from_secs(1),
         false => Duration::from_secs(seconds).min(LONGEST_PREFERENCE),
     });
@@ -164,8 +165,8 @@ async fn purge(
     Ok((text, u8::from(failed)))
 }
 
-/// The purge a moment later; none once the time is up. A shim that restarts does not lose the purge, so only an answer
-/// that will not get better ends the wait.
+/// Returns the purge a moment later, or `None` when the time is up. A restarting shim does not lose the purge,
+/// so the wait ends early only if the call would always be refused.
 async fn look_again(client: &Client, id: &str, deadline: Instant) -> anyhow::Result<Option<Answer>> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -176,16 +177,14 @@ async fn look_again(client: &Client, id: &str, deadline: Instant) -> anyhow::Res
         match client.get(&["v1", "purges", id], &[]).await {
             Ok(answer) => return Ok(Some(answer)),
             Err(error) if error.downcast_ref::<Refused>().is_some_and(Refused::is_final) => {
-                return Err(
-                    error.context(format!("purge {id} was accepted, but how it stands cannot be seen"))
-                );
+                return Err(error.context(format!("purge {id} was accepted, but its state cannot be read")));
             }
             Err(_) => {}
         }
     }
 }
 
-/// The only site that the token sees.
+/// Returns the only site that the token may see.
 pub(super) async fn only_site(client: &Client) -> anyhow::Result<String> {
     #[derive(Deserialize)]
     struct Site {
@@ -203,7 +202,8 @@ pub(super) async fn only_site(client: &Client) -> anyhow::Result<String> {
     }
 }
 
-/// Whether nothing more is to be waited for: it is done, and verified where that is wished for, or never will be.
+/// Whether waiting any longer is pointless: the purge is done, and verified if `verify` is set, or it never
+/// will be.
 fn has_ended(purge: &Purge, verify: bool) -> bool {
     match purge.state {
         State::Done => !verify || purge.jobs.iter().all(is_verified),
@@ -211,18 +211,20 @@ fn has_ended(purge: &Purge, verify: bool) -> bool {
     }
 }
 
-/// A copy that is older than the purge is purged again, so that is not the last word.
+/// Whether the job's verification is complete. A copy that is older than the purge is purged again, so that
+/// result is not final.
 fn is_verified(job: &Job) -> bool {
     matches!(job.verification, Some(Verification::Fresh | Verification::Unknown))
 }
 
-/// Whether all that is under way waits for a CDN that is paused: nothing more happens by itself.
+/// Whether all unfinished jobs wait for a paused CDN, so that nothing more happens without somebody's action.
 fn is_paused(purge: &Purge) -> bool {
     let is_paused = |job: &Job| job.state == State::Paused;
     purge.jobs.iter().any(is_paused) && purge.jobs.iter().all(|job| job.state.is_end() || is_paused(job))
 }
 
-/// Why each CDN is paused that holds up the purge, as far as the token may see that, and what to do.
+/// Describes why each CDN that holds up the purge is paused, as far as the token may see that, and how to
+/// resume it.
 async fn pauses(client: &Client, purge: &Purge) -> String {
     #[derive(Deserialize)]
     struct Site {
@@ -248,7 +250,7 @@ async fn pauses(client: &Client, purge: &Purge) -> String {
     text
 }
 
-/// The outcome for people.
+/// Describes the result for people.
 fn describe(args: &PurgeArgs, purge: &Purge) -> String {
     let mut text = format!("purge {} of {}: {}\n", purge.id, line(&purge.site), state_word(purge.state));
     text.push_str(&jobs_table(&purge.jobs));
@@ -302,14 +304,14 @@ impl Progress {
                 bars.push(bar);
             }
             let looks = verify && job.state == State::Done && !is_verified(job);
-            let word = if looks { "done, looking at its copies" } else { state_word(job.state) };
+            let word = if looks { "done, verifying its copies" } else { state_word(job.state) };
             bars[index].set_message(line(&format!("{}  {word}", job.cdn)));
         }
     }
 }
 
 impl Drop for Progress {
-    /// The table that is printed next says it all.
+    /// Clears the lines, because the table that is printed next has all of their content.
     fn drop(&mut self) {
         let _ = self.lines.clear();
     }
@@ -334,7 +336,7 @@ mod tests {
             .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
     }
 
-    /// What a command line prints and its exit code, against `api`.
+    /// Runs a command line against `api`, and returns its output and exit code.
     async fn run_line(api: &Api, token_name: &str, line: &str) -> Result<(String, u8), String> {
         let server = start(api).await;
         let client = Client::new(&format!("http://{}", server.address), &token(token_name)).unwrap();
@@ -494,7 +496,7 @@ mod tests {
         let waiting = purge(&args, &request, &client, true);
         let moving_on = async {
             api.store.looked.notified().await;
-            // Draining answers whoever waits; the command asks again.
+            // Draining answers every waiting call; the command then asks again.
             api.state.readiness.set_draining();
             api.store.looked.notified().await;
             api.store.end_all(State::Done);

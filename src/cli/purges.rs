@@ -1,4 +1,5 @@
-//! `origin-shim purges`: the latest purges as a table, or one of them with every answer of every CDN.
+//! `origin-shim purges`: lists the latest purges as a table, or shows one of them with every answer of every
+//! CDN.
 
 use super::client::{AdminArgs, Client};
 use crate::admin::json::{Items, Job, Page, Purge, WaitsFor, state_word};
@@ -10,11 +11,11 @@ use reqwest::Method;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-/// Purges that one call of the admin API lists, at most.
+/// The maximum number of purges that one call of the admin API lists.
 const PAGE: usize = 100;
-/// Items that the detail of a purge names.
+/// The number of items that the detail of a purge names.
 const ITEMS_SHOWN: usize = 20;
-/// Characters of an item or a reason in the table.
+/// The number of characters of an item or a reason in the table.
 const CELL: usize = 40;
 
 /// List purges, or show one with the answers of its CDNs
@@ -27,27 +28,27 @@ pub struct PurgesArgs {
     #[arg(conflicts_with_all = ["site", "state", "limit"])]
     id: Option<String>,
 
-    /// Try the failed items of this purge again (needs the scope `operate`, as do the next two)
+    /// Retry the failed items of this purge (needs the scope `operate`, as do the next two)
     #[arg(long, requires = "id", group = "act")]
     retry: bool,
 
-    /// The failure of this purge is dealt with: it no longer speaks against its CDN
+    /// Mark this failed purge as resolved, so that it no longer makes its CDN unhealthy
     #[arg(long, requires = "id", group = "act")]
     acknowledge: bool,
 
-    /// Cancel what is pending of this purge
+    /// Cancel the pending parts of this purge
     #[arg(long, requires = "id", group = "act")]
     cancel: bool,
 
-    /// Only purges of this site
+    /// List only purges of this site
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
 
-    /// Only purges in this state
+    /// List only purges in this state
     #[arg(long, value_name = "STATE", value_parser = parse_state)]
     state: Option<State>,
 
-    /// The latest so many
+    /// List at most this many purges, the newest first
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     limit: u16,
 
@@ -56,7 +57,7 @@ pub struct PurgesArgs {
     json: bool,
 }
 
-/// Runs the command: always 0, if the admin API answers.
+/// Runs the command. The exit code is 0 if the admin API answers.
 pub async fn run(args: PurgesArgs) -> anyhow::Result<ExitCode> {
     let client = Client::from_env(&args.admin)?;
     let text = purges(&args, &client).await?;
@@ -85,7 +86,7 @@ async fn purges(args: &PurgesArgs, client: &Client) -> anyhow::Result<String> {
     Ok(list_table(&page.purges))
 }
 
-/// As many pages as the limit needs, as one.
+/// Gets as many pages as the limit requires, merged into one.
 async fn list(args: &PurgesArgs, client: &Client) -> anyhow::Result<Page> {
     let limit = usize::from(args.limit);
     let mut all = Page { purges: Vec::new(), next_cursor: None };
@@ -165,7 +166,8 @@ fn detail(purge: &Purge) -> String {
     text
 }
 
-/// One line per CDN, with its last answer, what it got instead of what was asked for, and what its copies showed.
+/// Returns one line per CDN, with its last answer, its broader items in place of those requested, and the
+/// result of verification.
 pub(super) fn jobs_table(jobs: &[Job]) -> String {
     let rows = jobs.iter().map(|job| {
         let last = job.attempts.last();
@@ -198,7 +200,7 @@ pub(super) fn jobs_table(jobs: &[Job]) -> String {
             let what = match seen {
                 Verification::Fresh => "copies are no older than the purge",
                 Verification::Stale => "a copy is older than the purge",
-                Verification::Unknown => "copies do not tell, or nobody can name one",
+                Verification::Unknown => "not verified: no copy whose age can be compared",
             };
             note(&format!("verification: {}: {what}", seen.as_str()));
         }
@@ -221,7 +223,7 @@ fn attempts_table(job: &Job) -> String {
     table(&["AT", "STATUS", "OUTCOME", "ITEMS", "MS", "REQUEST ID", "MESSAGE"], rows)
 }
 
-/// Every item with its kind.
+/// Returns every item with its kind.
 fn named(items: &Items) -> Vec<(&'static str, &str)> {
     let kinds =
         [("url", &items.urls), ("path", &items.paths), ("tag", &items.tags), ("prefix", &items.prefixes)];
@@ -240,7 +242,7 @@ fn summary(items: &Items) -> String {
     }
 }
 
-/// Aligned columns, two spaces apart.
+/// Formats columns, aligned and two spaces apart.
 fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let head = head.iter().map(|title| (*title).to_owned()).collect();
     let rows: Vec<Vec<String>> =
@@ -333,7 +335,7 @@ mod tests {
         for (flag, wrong) in [("--retry", "None of its jobs has failed"), ("--cancel", "It has ended")] {
             let line = format!("{id} {flag}");
             let error = try_line(&api, &line).await.unwrap_err().to_string();
-            // The fake store does neither.
+            // The fake store supports neither.
             assert!(error.contains(wrong), "{flag}: {error}");
         }
         for line in ["--retry", "x --retry --cancel", "x --acknowledge --site www"] {

@@ -1,4 +1,4 @@
-//! `origin-shim schema`: what editors need to complete and check the configuration.
+//! `origin-shim schema`: prints the schema that editors need to complete and check the configuration.
 
 use crate::config;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub struct SchemaArgs {}
 
-/// Prints it.
+/// Prints the schema.
 pub fn run(_: &SchemaArgs) -> anyhow::Result<ExitCode> {
     let schema = serde_json::to_string_pretty(&config::schema())?;
     crate::terminal::print_own(&(schema + "\n"))?;

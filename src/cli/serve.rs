@@ -1,4 +1,4 @@
-//! `origin-shim serve`: run until told to stop.
+//! `origin-shim serve`: runs until it is stopped.
 
 use super::{probe, systemd};
 use crate::app::{App, tell_warnings};
@@ -12,16 +12,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Run the proxy and the admin API until SIGTERM or Ctrl-C (the default); SIGHUP reloads the configuration
 #[derive(Debug, Default, clap::Args)]
 pub struct ServeArgs {
-    /// Only ask whether the shim that runs with this configuration is alive (for health checks of containers)
+    /// Only check whether the shim that runs with this configuration is alive (for health checks of containers)
     #[arg(long)]
     probe: bool,
 
-    /// Start beside the shim that runs with this configuration, and take its place when it ends; for upgrades
+    /// Start beside the shim that runs with this configuration, and take its place when it ends (for upgrades)
     #[arg(long, conflicts_with = "probe")]
     take_over: bool,
 }
 
-/// Serves, then drains. A second signal ends it at once.
+/// Serves, then drains. A second signal ends the process at once.
 pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
     let loaded = config::load(path)?;
     if args.probe {
@@ -32,7 +32,7 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
     telemetry::init(log.format, &log.filter)?;
     tell_warnings(&loaded.warnings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Before anything listens, so that a signal during the start is not lost.
+    // Signals are handled before anything listens, so that one during the start is not lost.
     let (mut terminate, mut interrupt, mut hangup) = runtime.block_on(async {
         let on = |kind| signal(kind);
         Ok::<_, std::io::Error>((
@@ -53,7 +53,7 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    // Visitors are served in any case.
+    // Visitors are served with or without the admin API.
     let mut is_whole = *has_admin.borrow();
     let mut status = match is_whole {
         true => format!("serving, admin API on {}", addresses.admin),
@@ -77,9 +77,9 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
                             tracing::error!("nobody reads the log: no reload without its audit line");
                             continue;
                         };
-                        place.write(|| tracing::info!(target: "audit", "told by SIGHUP to reload"));
+                        place.write(|| tracing::info!(target: "audit", "SIGHUP received, reloading"));
                         systemd::reloading();
-                        // What came of it is logged there.
+                        // The reload itself logs its result.
                         let refused = app.reload().await.is_err();
                         let outcome = if refused { "; the last configuration was refused" } else { "" };
                         systemd::ready(&format!("{status}{outcome}"));
@@ -89,7 +89,7 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
         };
         tokio::select! {
             told = serving => told,
-            // Beside it, since a reload may take as long as calls to CDNs do.
+            // The watchdog runs beside this, because a reload may take as long as calls to CDNs do.
             never = systemd::watchdog(|| vitals.quiet_for(Instant::now())) => match never {},
         }
     });

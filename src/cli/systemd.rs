@@ -1,17 +1,18 @@
-//! What the service manager is told (sd_notify(3)): that the shim is ready, that it stops, and that it is alive. Without
-//! `NOTIFY_SOCKET` in the environment nothing is told.
+//! Notifications to the service manager (sd_notify(3)): the shim is ready, stops, or is alive. Without
+//! `NOTIFY_SOCKET` in the environment nothing is sent.
 
 use sd_notify::NotifyState;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
-/// Requests are served. `status` is one line for `systemctl status`.
+/// Notifies that requests are served. `status` is one line for `systemctl status`.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// A configuration is being loaded; [`ready`] ends it, whether the new one or the old one is served.
+/// Notifies that a configuration is being loaded; [`ready`] ends this, whether the new one or the old one is
+/// served.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
@@ -19,13 +20,14 @@ pub fn reloading() {
     }
 }
 
-/// Nothing new is accepted.
+/// Notifies that nothing new is accepted.
 pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
 }
 
-/// Tells again and again that the program is alive, if the service manager asked for that, and as long as the quietest
-/// thread was heard of lately: `quiet_for` says how long ago. Never returns.
+/// Notifies again and again that the program is alive, if the service manager asked for it, and as long as
+/// every thread has been active recently. `quiet_for` returns the time since the quietest thread was last
+/// active. Never returns.
 pub async fn watchdog(quiet_for: impl Fn() -> Duration) -> Infallible {
     let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero()) else {
         return std::future::pending().await;
@@ -45,17 +47,14 @@ async fn feed(patience: Duration, quiet_for: impl Fn() -> Duration, alive: impl 
             alive();
         } else if !stuck {
             stuck = true;
-            tracing::error!(
-                ?quiet,
-                "a thread is stuck: the service manager is not told any more that this is alive"
-            );
+            tracing::error!(?quiet, "a thread is stuck: stopping the keep-alives to the service manager");
         }
     }
 }
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the service manager cannot be told");
+        tracing::warn!(error = &error as &dyn std::error::Error, "cannot notify the service manager");
     }
 }
 

@@ -1,4 +1,4 @@
-//! One request and one response, seen through the code that serves them.
+//! One request and one response, evaluated by the code that serves them.
 
 use crate::config::{Config, Mode, Site};
 use crate::guard::{Freshness, PurgedSite};
@@ -25,30 +25,30 @@ pub struct Case<'c> {
     url: &'c Uri,
     site: &'c Site,
     routing: Routing,
-    /// The site's number there.
+    /// The site's number in `routing`.
     number: usize,
-    /// What was purged, and when the request begins; none where that is not known.
+    /// The purges of the site, and the time at which the request begins; `None` if these are not known.
     purged: Option<(Arc<PurgedSite>, i64)>,
 }
 
-/// Why there is nothing to explain.
+/// The reason why there is nothing to explain.
 #[derive(Debug, thiserror::Error)]
 pub enum CaseError {
-    /// Requests would get 421.
+    /// No site serves the host: requests would get 421.
     #[error("no site serves {0:?}, and none is the default: the answer would be 421")]
     NoSite(String),
     /// The URL has no host that a request could have.
-    #[error("{0:?} is no host")]
+    #[error("{0:?} is not a host")]
     Host(String),
     /// The proxy would not start.
     #[error("the configuration cannot be served")]
     Routing(#[from] SetupError),
-    /// The TLS library refuses its own defaults.
+    /// The TLS library rejects its own defaults.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
 }
 
-/// What would happen. Its field names are what the API answers and `--json` prints.
+/// The result for a request and its response. Its field names are those of the API's answer and of `--json`.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Explanation {
     /// The request's method.
@@ -59,39 +59,39 @@ pub struct Explanation {
     pub site: String,
     /// The site's mode.
     pub mode: Mode,
-    /// Whether the request opts in and is believed.
+    /// Whether the request opts in and is trusted.
     pub opted_in: bool,
     /// The CDN that the response is written for.
     pub cdn: Option<CdnType>,
     /// The rule that matches the path.
     pub rule: Option<MatchedRule>,
-    /// What would be done: `lengthened`, `untouched`, `fallback` or `guarded`.
+    /// The decision: `lengthened`, `untouched`, `fallback` or `guarded`.
     pub outcome: &'static str,
-    /// Why, as metrics and logs name it.
+    /// The reason, as metrics and logs name it.
     pub reason: &'static str,
-    /// Why, in a sentence.
+    /// The reason in a sentence.
     pub why: &'static str,
-    /// The tags of the response, as the CDN gets them.
+    /// The tags of the response as the CDN gets them.
     pub tags: Vec<String>,
     /// The response's status.
     pub status: u16,
-    /// The origin's headers.
+    /// The header fields of the origin's response.
     pub before: Vec<(String, String)>,
-    /// The headers that the CDN gets, hop-by-hop duties aside.
+    /// The header fields that the CDN gets, without those that hop-by-hop duties add or remove.
     pub after: Vec<(String, String)>,
 }
 
-/// A rule by its place in the file, from 1, and its pattern.
+/// A rule by its position in the file, counted from 1, and its pattern.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct MatchedRule {
-    /// From 1.
+    /// The rule's position, counted from 1.
     pub number: usize,
-    /// The pattern.
+    /// The rule's path pattern.
     pub path: String,
 }
 
 impl<'c> Case<'c> {
-    /// The case of `url`; `healthy` tells whether purges of a CDN, by site and name, get through.
+    /// Returns the case of `url`; `healthy` returns whether purges of a CDN, by site and name, get through.
     pub fn of(
         config: &'c Config,
         url: &'c Uri,
@@ -112,7 +112,7 @@ impl<'c> Case<'c> {
         Ok(Self { url, site: &config.sites[number], routing, number, purged: None })
     }
 
-    /// The same where this was purged, and the request begins now.
+    /// Returns the same case with the purges of `freshness`, for a request that begins now.
     pub fn held_against(self, freshness: &Freshness) -> Self {
         let purged = freshness.site(&self.site.name);
         Self { purged: Some((purged, freshness.clock.now_ms())), ..self }
@@ -123,14 +123,14 @@ impl<'c> Case<'c> {
         self.site
     }
 
-    /// Whether the request is believed to opt in, and for which CDN.
+    /// Returns whether the request is trusted to opt in, and for which CDN.
     pub fn opt_in(&self, peer: IpAddr, request: &Headers) -> OptIn<'_> {
-        // What is asked is what the CDN gets, and that would show its certificate.
+        // The explained request is one of a CDN, which would present its certificate.
         let caller = Caller { address: peer, certified: true };
         opt_in::decide(self.routing.site(self.number), caller, &KeyFields::of(request))
     }
 
-    /// What would become of this response to this request.
+    /// Returns the explanation of this response to this request.
     pub fn explain(
         &self,
         method: &Method,
@@ -146,7 +146,7 @@ impl<'c> Case<'c> {
             authorization: request.contains(&header::AUTHORIZATION),
             bound: bound_auth::is_in_request(request),
             cookie: request.contains(&header::COOKIE),
-            // Of whoever reads a URL it is not known by which scheme the visitor will come.
+            // A URL does not determine the scheme by which the visitor will come.
             asked: Asked {
                 scheme: None,
                 host: self.url.authority().map_or("", |authority| authority.as_str()),
@@ -200,7 +200,7 @@ impl<'c> Case<'c> {
     }
 }
 
-/// Nothing is connected to here, so a machine without root certificates can explain too.
+/// Returns no root certificates: nothing is connected to here, so a machine without any can explain, too.
 fn no_roots() -> Result<Roots, rustls::Error> {
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
@@ -209,7 +209,7 @@ fn no_roots() -> Result<Roots, rustls::Error> {
     Ok(Roots::given(Arc::new(config)))
 }
 
-/// Every dialect's separator: tags hold neither.
+/// Splits tags at the separators of all dialects, because no tag contains any of them.
 fn tags(header: Option<&http::HeaderName>, headers: &Headers) -> Vec<String> {
     let values = header.map(|name| headers.get_all(name)).into_iter().flatten();
     let texts = values.filter_map(|value| value.to_str().ok());

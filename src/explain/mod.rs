@@ -1,7 +1,7 @@
-//! What would happen to a request and its response, and why, for the command line and the admin API. It asks the code
-//! that serves requests, so it cannot say anything else than what is done.
+//! Explanations of what would happen to a request and its response, and why, for the command line and the admin
+//! API. They come from the code that serves requests, so they cannot differ from what is done.
 //!
-//! A [`Request`] is described, a [`Case`] finds its site, and tells an [`Explanation`].
+//! A [`Case`] finds the site of a described [`Request`] and returns an [`Explanation`].
 
 mod case;
 mod request;

@@ -1,4 +1,4 @@
-//! The request that is explained: one of a CDN of the site that opts in and is trusted, unless it is described otherwise.
+//! The request to explain: by default one of a CDN of the site that opts in and is trusted.
 
 use crate::config::{Site, Trust};
 use crate::http::head::Headers;
@@ -14,34 +14,34 @@ pub struct Request {
     pub url: Uri,
     /// The method.
     pub method: Method,
-    /// The CDN that asks; none: the site's, where it has one type only.
+    /// The CDN that sends the request; none: the site's, if all of its CDNs have one type.
     pub cdn: Option<CdnType>,
-    /// It does not opt in.
+    /// Whether the request does not opt in.
     pub visitor: bool,
-    /// Its headers; each replaces what a CDN would send under that name.
+    /// Header fields of the request; each replaces the one of that name that a CDN would send.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Where it comes from; none: from where the site trusts.
+    /// The address that the request comes from; none: one that the site trusts.
     pub peer: Option<IpAddr>,
 }
 
-/// What is wrong with the words for a request.
+/// An error in the description of a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// No URI at all.
+    /// The text is not a URI.
     #[error("{0}")]
     Uri(String),
-    /// No scheme, another than http and https, or no host.
+    /// The URI has no scheme, one other than http and https, or no host.
     #[error("must start with http:// or https:// and a host")]
     Relative,
-    /// No field name.
-    #[error("{0:?} is no name of a header")]
+    /// The text is not a field name.
+    #[error("{0:?} is not a header name")]
     Name(String),
-    /// A value with control characters.
+    /// The value contains control characters.
     #[error("the value is not legal in a header")]
     Value,
 }
 
-/// Reads an absolute URL.
+/// Parses an absolute URL.
 pub fn url(text: &str) -> Result<Uri, RequestError> {
     let url: Uri =
         text.parse().map_err(|error: http::uri::InvalidUri| RequestError::Uri(error.to_string()))?;
@@ -49,7 +49,7 @@ pub fn url(text: &str) -> Result<Uri, RequestError> {
     if absolute { Ok(url) } else { Err(RequestError::Relative) }
 }
 
-/// Reads a header.
+/// Parses a header field.
 pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), RequestError> {
     let name = name.trim();
     let name = name.parse().map_err(|_| RequestError::Name(name.to_owned()))?;
@@ -57,7 +57,7 @@ pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Requ
 }
 
 impl Request {
-    /// Whether it must be said which of the site's CDNs asks.
+    /// Whether the CDN that sends the request must be specified, because the site has several types.
     pub fn is_ambiguous(&self, site: &Site) -> bool {
         let mut types = site.cdns.iter().map(|cdn| cdn.dialect.cdn);
         let first = types.next();
@@ -65,7 +65,7 @@ impl Request {
         several && self.cdn.is_none() && !self.visitor && self.headers.is_empty()
     }
 
-    /// All headers that it has.
+    /// Returns all header fields of the request.
     pub fn headers(&self, site: &Site) -> Headers {
         let mut headers = Headers::new();
         if !self.visitor {
@@ -88,7 +88,7 @@ impl Request {
         headers
     }
 
-    /// Where it comes from.
+    /// Returns the address that the request comes from.
     pub fn peer(&self, site: &Site) -> IpAddr {
         let trusted = || match &site.trust {
             Trust::Addresses(networks) => networks.first().map(|network| network.addr()),

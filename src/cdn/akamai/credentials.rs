@@ -1,6 +1,7 @@
-//! What an Akamai API client is good for.
+//! The check of an Akamai API client.
 //!
-//! `rate-limit-status` purges nothing and needs what a purge needs: a good signature and the grant for Fast Purge.
+//! `rate-limit-status` purges nothing and requires what a purge requires: a valid signature and the grant for
+//! Fast Purge.
 
 use super::{Akamai, Problem};
 use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question};
@@ -25,7 +26,7 @@ impl Credentials for Akamai {
     ) -> Result<Vec<Question>, RequestError> {
         let is_about_time = |reply: &Reply| Problem::of(reply).says("timestamp");
         let rejected_clock = so_far.reply("grant").is_some_and(is_about_time);
-        // A second time, with the clock corrected by what the first answer said.
+        // The question is repeated one time, with the clock corrected by the first answer.
         if so_far.0.is_empty() || (rejected_clock && so_far.count("grant") == 1) {
             let request =
                 self.call(Method::POST, "/ccu/v3/rate-limit-status/tag", String::new(), sign, &sign.nonce)?;
@@ -134,8 +135,9 @@ impl Akamai {
     }
 }
 
-/// `GET /-/client-api/active-grants/implicit`: who the client is, and its grants as URLs separated by spaces. Few clients may
-/// not ask this; then nothing is known, and nothing is wrong.
+/// Adds the client's identity and its grants as URLs separated by spaces, from `GET
+/// /-/client-api/active-grants/implicit`. Few clients may make this call; for the others both are unknown,
+/// which is no error.
 fn describe_client(draft: &mut Draft<'_>, reply: &Reply) {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -214,7 +216,7 @@ mod tests {
         assert_eq!(asked(&production, &[("grant", gateway(403, "Forbidden", "no grant"))], true), then[..1]);
         assert!(asked(&production, &[("grant", granted()), ("client", said(403, ""))], true).is_empty());
         assert!(asked(&production, &[("grant", gateway(401, "Not authorized", "x"))], true).is_empty());
-        // Once more with a corrected clock, and not for ever.
+        // The question is repeated one time with a corrected clock.
         let clock = ("grant", gateway(400, "Bad request", "Invalid timestamp"));
         assert_eq!(asked(&production, std::slice::from_ref(&clock), true), [first]);
         assert!(asked(&production, &[clock.clone(), clock.clone()], true).is_empty());

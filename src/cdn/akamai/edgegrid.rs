@@ -1,6 +1,6 @@
 //! Akamai's EdgeGrid signature, EG1-HMAC-SHA256
-//! (<https://techdocs.akamai.com/developer/docs/authenticate-with-edgegrid>).
-//! Proved by the test cases of Akamai's own client (`tests/vectors/edgegrid.json`).
+//! (<https://techdocs.akamai.com/developer/docs/authenticate-with-edgegrid>), verified by the test cases of
+//! Akamai's own client (`tests/vectors/edgegrid.json`).
 
 use crate::cdn::mac::hmac_sha256;
 use crate::cdn::names;
@@ -10,35 +10,37 @@ use bytes::Bytes;
 use http::{Method, Request};
 use sha2::{Digest, Sha256};
 
-/// The moment of signing, as `strftime` writes it for [`Signer::authorization`].
+/// The `strftime` format of the time of signing, for [`Signer::authorization`].
 pub const TIMESTAMP: &str = "%Y%m%dT%H:%M:%S+0000";
 
-/// How much of a body Fast Purge wants signed: the first 128 KiB, which is all of it.
+/// The number of body bytes that Fast Purge requires to be signed: the first 128 KiB, which include all of our
+/// bodies.
 pub const MAX_BODY: usize = 131_072;
 
-/// Who signs, and what an API wants signed.
+/// The signer, and the parts that an API requires to be signed.
 pub struct Signer<'a> {
-    /// Names the client.
+    /// The token that identifies the client.
     pub client_token: &'a str,
     /// The key.
     pub client_secret: &'a str,
-    /// Names what the client may do.
+    /// The token that identifies the client's rights.
     pub access_token: &'a str,
-    /// Only the first bytes of a body are signed.
+    /// The number of bytes at the start of a body that are signed.
     pub max_body: usize,
-    /// The headers that the API wants signed, in its order (Fast Purge: none).
+    /// The header fields that the API requires to be signed, in its order (Fast Purge: none).
     pub headers_to_sign: &'a [&'a str],
 }
 
 impl Signer<'_> {
-    /// The `Authorization` of a request. The timestamp is good for some 30 seconds, the nonce for one request.
+    /// Returns the `Authorization` of a request. The timestamp is valid for some 30 seconds, the nonce for one
+    /// request.
     pub fn authorization(&self, request: &Request<Bytes>, timestamp: &str, nonce: &str) -> String {
         let unsigned = format!(
             "EG1-HMAC-SHA256 client_token={};access_token={};timestamp={timestamp};nonce={nonce};",
             self.client_token, self.access_token,
         );
         let data = self.data_to_sign(request) + &unsigned;
-        // The key is the base64 text itself, not the bytes that it stands for.
+        // The key is the base64 text itself, not the decoded bytes.
         let key = self.signing_key(timestamp);
         let signature = STANDARD.encode(hmac_sha256(key.as_bytes(), data.as_bytes()));
         format!("{unsigned}signature={signature}")
@@ -48,7 +50,7 @@ impl Signer<'_> {
         STANDARD.encode(hmac_sha256(self.client_secret.as_bytes(), timestamp.as_bytes()))
     }
 
-    /// What is signed of the request; the unsigned authorization follows it.
+    /// Returns the signed data of the request, which the unsigned authorization follows.
     fn data_to_sign(&self, request: &Request<Bytes>) -> String {
         let uri = request.uri();
         let fields = [
@@ -72,7 +74,7 @@ impl Signer<'_> {
         headers.collect::<Vec<_>>().join("\t")
     }
 
-    /// Only a POST has its body signed, and only if there is one.
+    /// Returns the hash of the body, which is signed only if it is that of a POST and not empty.
     fn content_hash(&self, method: &Method, body: &[u8]) -> String {
         if method != Method::POST || body.is_empty() {
             return String::new();
@@ -86,7 +88,7 @@ mod tests {
     use super::*;
     use serde::Deserialize;
 
-    /// `tests/vectors/edgegrid.json`
+    /// The content of `tests/vectors/edgegrid.json`.
     #[derive(Deserialize)]
     struct Vectors {
         host: String,

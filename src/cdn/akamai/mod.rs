@@ -1,7 +1,7 @@
 //! Akamai Fast Purge, CCU v3 (<https://techdocs.akamai.com/purge-cache/reference/api>).
 //!
-//! A call is all or nothing: one object that Akamai does not like fails the rest with it. Marking stale is called
-//! invalidating here. There is no purge-all; CP codes stand in for it.
+//! A call is all or nothing: one object that Akamai rejects fails the whole call. Akamai calls marking stale
+//! "invalidating". There is no purge-all; purges by CP code replace it.
 
 use super::pack::{Group, pack};
 use super::row::{Mark, PrefixNames, ResponseTraces, Row};
@@ -27,7 +27,7 @@ mod edgegrid;
 #[cfg(test)]
 mod tests;
 
-/// A body may have 50,000 bytes; `{"objects":[]}` is the frame of every body.
+/// The maximum size of a body, which includes the frame `{"objects":[]}` that every body has.
 const BODY_BYTES: usize = 50_000;
 
 pub(super) static ROW: Row = Row {
@@ -54,7 +54,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     soft_prefixes: false,
     any_query: false,
     schemes: &["https"],
-    // What the account's token buckets hold; a larger call could never be admitted.
+    // These are the sizes of the account's token buckets; a larger call could never be admitted.
     urls_per_call: 10_000,
     tags_per_call: 5_000,
     prefixes_per_call: 0,
@@ -63,10 +63,10 @@ const CAPABILITIES: Capabilities = Capabilities {
     stable_reference: false,
 };
 
-/// Akamai's pages tell to wait this long after a 429.
+/// The wait after a 429 that Akamai's documentation recommends.
 const WAIT_AFTER_429: Duration = Duration::from_secs(5);
 
-/// One Fast Purge client and what it purges.
+/// The adapter of one Fast Purge client.
 #[derive(Debug)]
 pub struct Akamai {
     api_url: String,
@@ -78,7 +78,7 @@ pub struct Akamai {
 }
 
 impl Akamai {
-    /// The adapter of a client, with the API at `api_url`.
+    /// Creates the adapter of a client, with the API at `api_url`.
     pub fn new(
         api_url: &str,
         client_token: &Secret,
@@ -97,7 +97,7 @@ impl Akamai {
         }
     }
 
-    /// A signed call; `nonce` is good for one request.
+    /// Returns a signed call; `nonce` is valid for one request.
     fn call(
         &self,
         method: Method,
@@ -163,9 +163,9 @@ impl Configured for config::cdns::Akamai {
         CAPABILITIES
     }
 
-    /// <https://techdocs.akamai.com/purge-cache/reference/rate-limiting>
+    /// The rates are published at <https://techdocs.akamai.com/purge-cache/reference/rate-limiting>.
     fn published(&self) -> Rates {
-        // A purge of everything takes a token for each CP code.
+        // A purge of everything takes one token for each CP code.
         let codes = self.cp_codes.len().max(1) as f64;
         Rates {
             limits: vec![
@@ -178,14 +178,14 @@ impl Configured for config::cdns::Akamai {
         }
     }
 
-    /// A property has no id here: it is the hosts that it serves on a network.
+    /// A property has no id here; its parts are the hosts that it serves on a network.
     fn parts(&self, cdn: &Cdn) -> BTreeSet<String> {
         let network = word(self.network);
         cdn.hosts.iter().map(|host| format!("{network}/{host}")).collect()
     }
 }
 
-/// The network as the API names it.
+/// Returns the network's name in the API.
 fn word(network: AkamaiNetwork) -> &'static str {
     match network {
         AkamaiNetwork::Production => "production",
@@ -252,7 +252,7 @@ impl Adapter for Akamai {
         calls.into_iter().chain(items).collect()
     }
 
-    /// How much of the tag rate is left: proves the signature and the grant for this API.
+    /// Asks for the remaining tag rate, which proves the signature and the grant for this API.
     fn check_requests(&self, sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
         let path = "/ccu/v3/rate-limit-status/tag";
         Ok(vec![self.call(Method::POST, path, String::new(), sign, &sign.nonce)?])
@@ -261,7 +261,7 @@ impl Adapter for Akamai {
     fn classify_check(&self, replies: &[Reply]) -> Classified {
         let [reply] = replies else { return message::unanswered() };
         let mut classified = self.classify(reply);
-        // The answer is in its headers.
+        // The result is in the answer's header fields.
         let is_told = !self.rate_hints(reply).is_empty() || Problem::of(reply).http_status == Some(201);
         if reply.status.is_success() && is_told {
             classified.verdict = Verdict::Done;
@@ -270,7 +270,8 @@ impl Adapter for Akamai {
     }
 }
 
-/// An answer: of Fast Purge itself (`httpStatus`, `supportId`), or of the gateway before it (`type`, `requestId`).
+/// An answer of Fast Purge itself (`httpStatus`, `supportId`), or of the gateway in front of it (`type`,
+/// `requestId`).
 #[derive(Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Problem {
@@ -288,7 +289,7 @@ struct Problem {
 }
 
 impl Problem {
-    /// What an answer says; nothing, where it is not of this form.
+    /// Parses an answer; the result is empty if the answer does not have this form.
     fn of(reply: &Reply) -> Self {
         reply.json().unwrap_or_default()
     }
@@ -300,9 +301,10 @@ impl Problem {
             400 | 401 if self.says("timestamp") => Verdict::Resign,
             400 if is_of_fast_purge => Verdict::Split,
             400 if self.kind.contains("pep-authn") => Verdict::BadCredentials,
-            // What is left answers for the firewall's rate control.
+            // Every other 400 may come from the firewall's rate control.
             400 => Verdict::Later(reply.retry_after()),
-            // The title names the object that is not ours: "unauthorized arl", "unauthorized cpcode".
+            // The title names the kind of an object that does not belong to the account: "unauthorized arl",
+            // "unauthorized cpcode".
             403 if is_of_fast_purge && self.title.to_ascii_lowercase().starts_with("unauthorized") => {
                 Verdict::Split
             }
@@ -319,8 +321,8 @@ impl Problem {
         [&self.title, &self.detail].into_iter().any(|text| text.to_ascii_lowercase().contains(word))
     }
 
-    /// Either the calls or the objects of the account's buckets ran out. A call with more objects than the bucket holds
-    /// is never admitted.
+    /// Returns the verdict on a 429: the account has no calls or no objects left. A call with more objects than
+    /// the bucket holds is never admitted.
     fn after_too_many(&self, reply: &Reply) -> Verdict {
         let size = self.rate_limit_current_request_size.unwrap_or_default();
         if self.rate_limit.is_some_and(|limit| size > limit) {

@@ -38,7 +38,7 @@ fn a_body_fills_50_000_bytes_and_no_more() {
     let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
     let calls = akamai().requests(&batch(ItemKind::Tag, true, &tags), &sign()).expect("calls");
     let sizes: Vec<usize> = calls.iter().map(|call| call.body().len()).collect();
-    // 20 bytes for a tag with its quotes and comma: 2,499 of them, and the frame.
+    // A tag with its quotes and comma has 20 bytes; 2,499 of them fit in addition to the frame.
     assert_eq!(sizes, [2_499 * 20 + 14 - 1, 501 * 20 + 14 - 1]);
     let authorizations: Vec<_> = calls.iter().map(|call| &call.headers()[AUTHORIZATION]).collect();
     let nonce = |number: usize| {
@@ -64,7 +64,7 @@ fn replies() {
     let not_ours =
         r#"{"httpStatus":403,"title":"unauthorized arl","detail":"http://www.example.org/","supportId":"s"}"#;
     check(403, &[], not_ours, Refused, Split);
-    // The gateway: clock, authentication, authorisation.
+    // The gateway rejects the clock, the authentication or the authorisation.
     let clock = r#"{"type":"https://problems.luna.akamaiapis.net/-/pep-authn/request-error","title":"Bad request","status":400,"detail":"Invalid timestamp","requestId":"r"}"#;
     check(400, &[], clock, Resign, Resign);
     let header = r#"{"type":"https://problems.luna.akamaiapis.net/-/pep-authn/request-error","title":"Bad request","status":400,"detail":"Invalid authorization header"}"#;
@@ -73,7 +73,7 @@ fn replies() {
     check(401, &[], signature, BadCredentials, BadCredentials);
     let grant = r#"{"type":"https://problems.luna.akamaiapis.net/-/pep-authz/deny","title":"Forbidden","status":403,"detail":"The client does not have the grant needed for the request"}"#;
     check(403, &[], grant, BadCredentials, BadCredentials);
-    // The firewall's rate control also says 400.
+    // The firewall's rate control also answers 400.
     check(400, &[], "<HTML>Bad Request</HTML>", Later(None), Later(None));
     check(413, &[], "", Refused, Split);
     check(404, &[], "", Refused, Refused);
@@ -92,7 +92,7 @@ fn after_too_many() {
     let later = |seconds| Verdict::Later(Some(Duration::from_secs(seconds)));
     let calls = r#"{"httpStatus":429,"title":"Rate Limit exceeded","rateLimit":100,"rateLimitCurrentRequestSize":1,"rateLimitRemaining":0}"#;
     check(&[("x-ratelimit-limit-per-second", "50.00")], calls, later(5));
-    // 2,000 tags, of which 100 are left: 1,900 at 8 a second.
+    // 100 of 2,000 tags are left, and the other 1,900 return at 8 a second.
     let tags = r#"{"httpStatus":429,"title":"TAG Rate Limit exceeded","rateLimit":5000,"rateLimitCurrentRequestSize":2000,"rateLimitRemaining":100}"#;
     check(
         &[("x-ratelimit-limit-per-second-objects", "8.00")],

@@ -1,8 +1,9 @@
-//! What a Cloudflare token is good for.
+//! The check of a Cloudflare token.
 //!
-//! A user's token is verified by `/user/tokens/verify`; one of an account (`cfat_`) is unknown there and is verified under its
-//! account, whose id only a token that may read the zone can learn. Neither proves the zone or the permission to purge:
-//! only a purge does (<https://developers.cloudflare.com/fundamentals/api/get-started/account-owned-tokens/>).
+//! A user's token is verified by `/user/tokens/verify`. An account's token (`cfat_`) is unknown there and is
+//! verified under its account, whose id only a token that may read the zone can learn. Neither call proves the
+//! zone or the right to purge; only a purge does
+//! (<https://developers.cloudflare.com/fundamentals/api/get-started/account-owned-tokens/>).
 
 use super::{Cloudflare, Envelope, USER_TOKEN};
 use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question};
@@ -11,7 +12,7 @@ use crate::config::{self, CdnSettings, CloudflarePlan};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
-/// Tokens of accounts begin with this.
+/// The prefix of an account's tokens.
 const ACCOUNT_TOKEN: &str = "cfat_";
 
 const API: &str = "Cloudflare's API";
@@ -80,7 +81,7 @@ impl Cloudflare {
         self.api_token.expose().starts_with(ACCOUNT_TOKEN)
     }
 
-    /// Whether Cloudflare knows the token.
+    /// Whether Cloudflare recognises the token.
     fn describe_token(&self, draft: &mut Draft<'_>, answers: Answers<'_>) -> bool {
         let of = |question, owner| {
             let answer = answers.get(question)?;
@@ -96,7 +97,7 @@ impl Cloudflare {
             }
             return true;
         }
-        // Who may read a zone is known, whatever the verification says.
+        // A token that can read a zone is recognised, whatever the verification returns.
         let reads_zone = answers.reply("zone").and_then(zone).is_some();
         let proved = |reply: &Reply| self.classify(reply).verdict == Verdict::Done;
         let purges = answers.reply("probe").is_some_and(proved);
@@ -122,7 +123,7 @@ impl Cloudflare {
             draft.error(format!("Cloudflare does not know this token: {}", said(draft, refusal)), NEW_TOKEN);
         } else if !reads_zone && !purges {
             draft.note(
-                format!("Cloudflare knows no token of a user like this: {}", said(draft, refusal)),
+                format!("Cloudflare has no such token of a user: {}", said(draft, refusal)),
                 "If it is a token of an account, that is as it should be, and `--probe` proves it by marking an unused \
                  tag as stale. If not, it is wrong.",
             );
@@ -305,7 +306,7 @@ mod tests {
         assert_eq!(asked(&cloudflare("canary"), &[], true), all);
         assert_eq!(asked(&cloudflare("cfut_canary"), &[], false), all[..2]);
         assert_eq!(asked(&cloudflare("cfat_canary"), &[], false), all[..1]);
-        // The zone tells the account, which knows its tokens.
+        // The zone reveals the account, which recognises its tokens.
         let account = ["account: GET /client/v4/accounts/a1/tokens/verify"];
         let known = zone("example.com", "free");
         assert_eq!(asked(&cloudflare("cfat_canary"), &[("zone", known.clone())], false), account);
@@ -348,7 +349,7 @@ mod tests {
             "The same with a probe (account)",
             told(&cloudflare("cfat_canary"), &[("zone", unreadable()), probe]),
         );
-        // An older token says nothing of its owner.
+        // An older token does not show its owner.
         cases.case(
             "An older token, whose owner is not known",
             told(&cloudflare("canary"), &[("zone", unreadable()), ("user", unknown())]),

@@ -1,7 +1,7 @@
 //! Cloudflare (<https://developers.cloudflare.com/api/resources/cache/methods/purge/>).
 //!
-//! URLs, tags and prefixes are purged on every plan since 2025-04-01; marking stale (`invalidate_cache`) came on
-//! 2026-09-28. A 200 may carry `success: false`.
+//! URLs, tags and prefixes can be purged on every plan since 2025-04-01, and marked stale (`invalidate_cache`)
+//! since 2026-09-28. A 200 may carry `success: false`.
 
 use super::pack::{Group, pack};
 use super::row::{Mark, NotKept, PrefixNames, ResponseTraces, Row};
@@ -25,22 +25,22 @@ mod credentials;
 #[cfg(test)]
 mod tests;
 
-/// Codes by which Cloudflare says that the token is wrong or lacks a permission.
+/// Codes for an invalid token, or one that lacks a permission.
 const BAD_CREDENTIALS: [i64; 8] = [1000, 6003, 6111, 9106, 9107, 9109, 10000, 10001];
-/// Codes about one item of a call: a tag that is too long, one with illegal characters.
+/// Codes about one item of a call: a tag is too long, or has illegal characters.
 const BAD_ITEM: [i64; 2] = [1100, 1315];
 /// Codes about the whole call: its shape, the zone's plan, the zone's id.
 const BAD_CALL: [i64; 6] = [1012, 1013, 1014, 1107, 7000, 7003];
 
-/// Tokens of users begin with this, and only they can be verified by themselves; those of accounts need the account's
-/// id, and older ones begin with nothing that tells them apart
+/// The prefix of users' tokens. Only these can be verified by themselves; accounts' tokens require the
+/// account's id, and older tokens have no distinguishing prefix
 /// (<https://developers.cloudflare.com/fundamentals/api/get-started/token-formats/>).
 const USER_TOKEN: &str = "cfut_";
 
 pub(super) static ROW: Row = Row {
     page: |target| target,
-    // "Ensure that percent-encoded characters use upper case"; so do the keys of URLs that it has normalised
-    // (developers.cloudflare.com/cache/how-to/purge-cache/purge_by_prefix, /rules/normalization).
+    // "Ensure that percent-encoded characters use upper case": the keys of URLs that Cloudflare has normalised
+    // do, too (developers.cloudflare.com/cache/how-to/purge-cache/purge_by_prefix, /rules/normalization).
     prefixes: PrefixNames::UpperHex,
     responses: ResponseTraces {
         marks: &[Mark::Field("cf-ray")],
@@ -56,7 +56,7 @@ pub(super) static ROW: Row = Row {
     },
 };
 
-/// One zone.
+/// The adapter of one zone.
 #[derive(Debug)]
 pub struct Cloudflare {
     zone_id: String,
@@ -66,8 +66,8 @@ pub struct Cloudflare {
 }
 
 impl Cloudflare {
-    /// The adapter of a zone, with the API at `api_url`. With `enterprise_only` a plan below Enterprise is not used for
-    /// tags and prefixes.
+    /// Creates the adapter of a zone, with the API at `api_url`. With `enterprise_only`, tags and prefixes are
+    /// used on the Enterprise plan only.
     pub fn new(
         zone_id: &str,
         api_token: &Secret,
@@ -84,7 +84,7 @@ impl Cloudflare {
     }
 
     fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Request<Bytes>, RequestError> {
-        // Spelt `Bearer`: a lower-case scheme has been seen to fail.
+        // The scheme is spelt `Bearer`, because lower case has been seen to fail.
         let mut token = HeaderValue::try_from(format!("Bearer {}", self.api_token.expose()))
             .map_err(http::Error::from)?;
         token.set_sensitive(true);
@@ -132,7 +132,7 @@ fn capabilities(plan: CloudflarePlan, enterprise_only: bool) -> Capabilities {
         soft_everything: true,
         soft_prefixes: true,
         any_query: false,
-        // Copies differ by scheme.
+        // Copies differ by the scheme of their URL.
         schemes: &["https", "http"],
         urls_per_call: if is_enterprise { 500 } else { 100 },
         tags_per_call: 100,
@@ -154,7 +154,8 @@ impl Configured for config::cdns::Cloudflare {
         capabilities(self.plan, self.enterprise_only)
     }
 
-    /// <https://developers.cloudflare.com/cache/how-to/purge-cache/>; URLs have a limit of their own.
+    /// The rates are published at <https://developers.cloudflare.com/cache/how-to/purge-cache/>; URLs have a
+    /// limit of their own.
     fn published(&self) -> Rates {
         let (per_second, burst, urls) = match self.plan {
             CloudflarePlan::Free => (5.0 / 60.0, 25.0, 800.0),
@@ -189,7 +190,7 @@ impl Adapter for Cloudflare {
                 ItemKind::Tag => names::tag(&item.value)?.to_owned(),
                 ItemKind::Prefix => {
                     let (host, path) = names::prefix(&item.value)?;
-                    // "Ensure that percent-encoded characters use upper case".
+                    // The documentation requires: "Ensure that percent-encoded characters use upper case".
                     host + &with_upper_hex(&path)
                 }
                 ItemKind::Everything => item.value.clone(),
@@ -209,7 +210,8 @@ impl Adapter for Cloudflare {
         self.classified(verdict, &envelope, reply)
     }
 
-    /// `Ratelimit: "default";r=50;t=30`: 50 calls remain, and in 30 seconds all of them are there again.
+    /// `Ratelimit: "default";r=50;t=30` means that 50 calls remain, and that all are available again after 30
+    /// seconds.
     fn rate_hints(&self, reply: &Reply) -> Vec<RateHint> {
         let policies = reply.header("ratelimit").into_iter().flat_map(|value| value.split(','));
         policies
@@ -228,8 +230,8 @@ impl Adapter for Cloudflare {
             .collect()
     }
 
-    /// A user's token is verified. For every other one, the only call that it can prove itself by is a purge, of a tag
-    /// that nothing carries.
+    /// Returns the verification of a user's token. The only call by which any other token can prove itself is a
+    /// purge, here of a tag that no response carries.
     fn check_requests(&self, sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
         let request = match self.api_token.expose().starts_with(USER_TOKEN) {
             true => self.call(Method::GET, "/user/tokens/verify", None)?,
@@ -272,7 +274,7 @@ struct Problem {
 }
 
 impl Envelope {
-    /// What an answer says; nothing, where it is not of this form.
+    /// Parses an answer; the result is empty if the answer does not have this form.
     fn of(reply: &Reply) -> Self {
         reply.json().unwrap_or_default()
     }
@@ -284,7 +286,7 @@ impl Envelope {
             _ if self.has(&BAD_CREDENTIALS) => Verdict::BadCredentials,
             _ if self.has(&BAD_CALL) => Verdict::Refused,
             200..300 if self.has(&BAD_ITEM) => Verdict::Split,
-            // A 200 with `success: false` and reasons is Cloudflare's own no.
+            // A 200 with `success: false` and reasons is Cloudflare's own refusal.
             200..300 if !self.errors.is_empty() => Verdict::Later(reply.retry_after()),
             _ => reply.verdict_of_status(),
         }

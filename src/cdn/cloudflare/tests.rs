@@ -37,11 +37,11 @@ fn replies() {
     };
     let ok = r#"{"success":true,"errors":[],"messages":[],"result":{"id":"z"}}"#;
     check(200, &[], ok, Done, Done);
-    // Not an acceptance, although a 200.
+    // A 200 with `success: false` is no acceptance.
     check(200, &[], &failed(1016), Later(None), Later(None));
     check(200, &[], r#"{"success":false}"#, Unproven, Unproven);
     check(200, &[], "<html>Welcome</html>", Unproven, Unproven);
-    // A 200 with a known refusal.
+    // This 200 carries a known refusal.
     let too_long = r#"{"success":false,"errors":[{"code":1100,"message":"Tag exceeds maximum length"},{"code":1016,"message":"One or more cache purge errors"}],"messages":[],"result":null}"#;
     check(200, &[], too_long, Refused, Split);
     check(200, &[], &failed(1315), Refused, Split);

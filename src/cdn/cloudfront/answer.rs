@@ -1,12 +1,12 @@
-//! What CloudFront's answers mean. They are judged by their `Code`, since throttling is a 400.
+//! The meaning of CloudFront's answers. They are classified by their `Code`, because throttling has status 400.
 
 use super::{Reply, Verdict};
 use quick_xml::Reader;
 use quick_xml::escape::unescape;
 use quick_xml::events::Event;
 
-/// What is worth knowing of an answer: `<Invalidation>`, `<InvalidationList>`, `<ErrorResponse><Error>`, or
-/// `<Errors><Error>`, as other implementations of the API write it.
+/// The relevant parts of an answer: `<Invalidation>`, `<InvalidationList>`, `<ErrorResponse><Error>`, or
+/// `<Errors><Error>`, which other implementations of the API write.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) root: String,
@@ -18,7 +18,8 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Reads as far as the answer is XML: an accepted call echoes its paths, which may be more than is kept of it.
+    /// Parses the answer as far as it is XML. An accepted call echoes its paths, which may exceed the part of
+    /// the body that is kept.
     pub(super) fn read(text: &str) -> Self {
         let mut answer = Self::default();
         let mut reader = Reader::from_str(text);
@@ -41,7 +42,7 @@ impl Answer {
             };
             let Ok(raw) = reader.read_text(start.name()) else { break };
             let raw = raw.into_inner();
-            // The first of each name is the outermost.
+            // The first element of each name is the outermost one.
             field.get_or_insert_with(|| {
                 unescape(&raw).map_or_else(|_| raw.to_string(), |text| text.into_owned())
             });
@@ -79,7 +80,8 @@ impl Answer {
             | "SignatureDoesNotMatch"
             | "UnauthorizedOperation"
             | "UnrecognizedClientException" => Verdict::BadCredentials,
-            // One path that is not legal, too many of them, or a reference that was used for others: halves get new ones.
+            // One path is illegal, there are too many, or the reference was used for other paths: halves get
+            // new references.
             "InvalidArgument" | "BatchTooLarge" | "InvalidationBatchAlreadyExists" => Verdict::Split,
             "InconsistentQuantities"
             | "MissingBody"
@@ -91,7 +93,8 @@ impl Answer {
     }
 }
 
-/// `Throttling` and `TooManyInvalidationsInProgress` come as a 400; more names are in use across AWS.
+/// Whether an error is throttling. `Throttling` and `TooManyInvalidationsInProgress` come with status 400; more
+/// names are in use across AWS.
 fn is_throttling(code: &str, message: &str) -> bool {
     const CODES: [&str; 5] = [
         "PriorRequestNotComplete",

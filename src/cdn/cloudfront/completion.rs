@@ -1,5 +1,5 @@
-//! An invalidation is accepted at once and complete later: `GetInvalidation` tells
-//! (<https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_GetInvalidation.html>).
+//! The completion of an invalidation, which is accepted at once and complete later, as `GetInvalidation`
+//! reports (<https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_GetInvalidation.html>).
 
 use super::answer::Answer;
 use super::{Cloudfront, Completion, Reply, RequestError, SignContext};
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 
 impl Completion for Cloudfront {
-    /// The id, unless the answer says that it is complete already, as stand-ins for the API do.
+    /// Returns the id, unless the answer reports completion already, as stand-ins for the API do.
     fn work(&self, reply: &Reply) -> Option<String> {
         let is_id = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let answer = Answer::read(&reply.text());

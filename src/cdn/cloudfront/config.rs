@@ -1,35 +1,35 @@
-//! What AWS says of itself: a distribution's configuration, and whose a key is.
+//! AWS's facts about a CDN: the configuration of a distribution, and the owner of a key.
 
 use super::xml::texts;
 use crate::cdn::Reply;
 use http::HeaderName;
 
-/// The parts of `GetDistributionConfig` that decide what purges can do.
+/// The parts of `GetDistributionConfig` that decide the effect of purges.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Distribution {
-    /// The alternate domain names, perhaps with a wildcard in front.
+    /// The alternate domain names, which may begin with a wildcard.
     pub aliases: Vec<String>,
-    /// Whether it serves anybody.
+    /// Whether the distribution serves requests.
     pub enabled: bool,
-    /// The header of its `CacheTagConfig`.
+    /// The header field of its `CacheTagConfig`.
     pub tag_header: Option<String>,
 }
 
-/// How the distribution's tag header stands to ours.
+/// The distribution's tag header compared with ours.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Tags {
-    /// The same, or none on both sides.
+    /// Both are the same, or both sides have none.
     Agree,
-    /// We have one, the distribution has not.
+    /// We have one, and the distribution has none.
     Missing,
-    /// The distribution has this one.
+    /// The distribution has this one, which differs from ours.
     Differ(String),
     /// The distribution has this one, and we have none.
     Unused(String),
 }
 
 impl Distribution {
-    /// Compares its tag header with `ours`.
+    /// Compares the distribution's tag header with `ours`.
     pub fn tags(&self, ours: Option<&HeaderName>) -> Tags {
         match (&self.tag_header, ours) {
             (None, None) => Tags::Agree,
@@ -40,7 +40,7 @@ impl Distribution {
         }
     }
 
-    /// Whether visitors reach it by this name.
+    /// Whether visitors reach the distribution by this name.
     pub fn serves(&self, host: &str) -> bool {
         host.ends_with(".cloudfront.net")
             || self.aliases.iter().any(|alias| match alias.strip_prefix('*') {
@@ -50,7 +50,7 @@ impl Distribution {
     }
 }
 
-/// Why purges by tag do nothing.
+/// Returns the reason why purges by tag have no effect.
 pub fn complaint(tags: &Tags, ours: Option<&HeaderName>) -> String {
     let ours = ours.map_or("", HeaderName::as_str);
     match tags {
@@ -63,7 +63,7 @@ pub fn complaint(tags: &Tags, ours: Option<&HeaderName>) -> String {
     }
 }
 
-/// None where the reply is not the whole configuration.
+/// Parses a distribution's configuration; `None` if the reply is not the whole configuration.
 pub fn distribution(reply: &Reply) -> Option<Distribution> {
     if !reply.status.is_success() {
         return None;
@@ -71,7 +71,7 @@ pub fn distribution(reply: &Reply) -> Option<Distribution> {
     let document = reply.text();
     let first = |path: &[&str]| Some(texts(&document, path)?.into_iter().next());
     let enabled = first(&["DistributionConfig", "Enabled"])?;
-    // Without it, it is something else.
+    // A document without `Enabled` is something else.
     let enabled = enabled? == "true";
     let tag_header = first(&["DistributionConfig", "CacheTagConfig", "HeaderName"])?;
     Some(Distribution {
@@ -81,7 +81,7 @@ pub fn distribution(reply: &Reply) -> Option<Distribution> {
     })
 }
 
-/// The ARN of `GetCallerIdentity`.
+/// Returns the ARN that `GetCallerIdentity` reports.
 pub fn caller(reply: &Reply) -> Option<String> {
     let arns = texts(&reply.text(), &["GetCallerIdentityResult", "Arn"])?;
     arns.into_iter().next().filter(|_| reply.status.is_success())
@@ -120,7 +120,7 @@ mod tests {
         ] {
             assert_eq!(found.serves(host), expected, "{host}");
         }
-        // Cut off, another document, an error.
+        // The documents are cut off, of another kind, and an error.
         assert_eq!(distribution(&reply(200, &[], "<DistributionConfig><Enabled>true</Enabled>")), None);
         assert_eq!(distribution(&reply(200, &[], "<html></html>")), None);
         assert_eq!(distribution(&reply(403, &[], "<ErrorResponse></ErrorResponse>")), None);

@@ -1,8 +1,8 @@
-//! What an AWS key is good for at CloudFront.
+//! The check of an AWS key for CloudFront.
 //!
-//! STS tells whose it is to everybody; each of the four actions that the shim uses is tried, `CreateInvalidation` only by a
-//! probe. The distribution's own configuration tells whether tag purges can work at all: without `CacheTagConfig`
-//! CloudFront takes them and does nothing
+//! STS reports the owner of every key. Each of the four actions that the shim uses is tried,
+//! `CreateInvalidation` only by a probe. The distribution's own configuration shows whether tag purges can work
+//! at all: without `CacheTagConfig`, CloudFront accepts them and does nothing
 //! (<https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/invalidation-by-tags.html>).
 
 use super::{Answer as Document, Cloudfront, config as facts, invalidation_batch};
@@ -12,12 +12,12 @@ use crate::config;
 use http::Method;
 
 const API: &str = "CloudFront's API";
-/// Every action that the shim uses.
+/// The advice that lists every action that the shim uses.
 const POLICY: &str = "Its IAM policy needs cloudfront:CreateInvalidation, GetInvalidation, ListInvalidations and \
     GetDistributionConfig on this distribution.";
 const DISTRIBUTION: &str = "Compare `distribution_id` with the ID in the list of distributions (CloudFront console), and \
     check that the key belongs to the same AWS account.";
-/// No invalidation has this id.
+/// The resource of an invalidation that does not exist.
 const NO_INVALIDATION: &str = "/invalidation/I0ORIGINSHIMCHECK";
 
 impl Credentials for Cloudfront {
@@ -28,7 +28,7 @@ impl Credentials for Cloudfront {
         sign: &SignContext,
     ) -> Result<Vec<Question>, RequestError> {
         let rejected_clock = so_far.reply("list").is_some_and(is_about_time);
-        // All of them a second time, with the clock corrected by what the first answers said.
+        // All questions are repeated one time, with the clock corrected by the first answers.
         if !(so_far.0.is_empty() || (rejected_clock && so_far.count("list") == 1)) {
             return Ok(Vec::new());
         }
@@ -40,7 +40,8 @@ impl Credentials for Cloudfront {
             Question { name: "get", request: get(NO_INVALIDATION)? },
         ];
         if probe {
-            // A path: it needs no tag header, and the permission is the same. AWS counts it as one path.
+            // The probe is a path, because a path needs no tag header and requires the same permission. AWS
+            // counts it as one path.
             let reference = format!("origin-shim-check-{}", sign.nonce);
             let body = invalidation_batch(&[format!("/{reference}")], &reference);
             questions.push(Question {
@@ -72,10 +73,10 @@ impl Credentials for Cloudfront {
         draft.clock(answers, 120);
         if self.session_token.is_some() {
             draft.warning(
-                "These are temporary credentials (session_token): AWS lets them end after some hours, and the shim does \
+                "These are temporary credentials (session_token): they expire after some hours, and the shim does \
                  not renew them.",
                 "Use a key of an IAM user, or write new credentials to the files that the configuration names and \
-                 reload before the old ones end.",
+                 reload before the old ones expire.",
             );
         }
         draft.finish()
@@ -83,7 +84,7 @@ impl Credentials for Cloudfront {
 }
 
 impl Cloudfront {
-    /// Whether AWS knows the key and its signature.
+    /// Whether AWS recognises the key and its signature.
     fn describe_key(&self, draft: &mut Draft<'_>, list: &Reply) -> bool {
         let document = Document::read(&list.text());
         let code = document.code.as_deref().unwrap_or_default();
@@ -107,7 +108,7 @@ impl Cloudfront {
                  create a new key in IAM.",
             ),
             "ExpiredToken" | "ExpiredTokenException" => {
-                draft.error(text, "The temporary credentials have ended: put new ones into the configuration.");
+                draft.error(text, "The temporary credentials have expired: put new ones into the configuration.");
             }
             "NoSuchDistribution" => {
                 draft.error(format!("There is no distribution {}: {}", self.distribution_id, said(draft, list)), DISTRIBUTION);
@@ -194,7 +195,7 @@ impl Cloudfront {
         }
         if !distribution.enabled {
             draft.warning(
-                "The distribution is disabled: it serves nobody.",
+                "The distribution is disabled: it serves no requests.",
                 "Enable it in the CloudFront console.",
             );
         }
@@ -329,10 +330,11 @@ mod tests {
             ("probe", said(201, "<Invalidation><Id>I1</Id><Status>InProgress</Status></Invalidation>"));
         let probed = [good.to_vec(), vec![accepted.clone()]].concat();
         cases.case("The same with a probe", told(&cloudfront(Some("cache-tag")), &probed));
-        // A policy that allows purging alone.
+        // The policy allows purging alone.
         let narrow = [user(), ("list", denied()), ("config", denied()), ("get", denied()), accepted.clone()];
         cases.case("A policy that allows purging alone", told(&cloudfront(Some("cache-tag")), &narrow));
-        // A distribution that could do more, serves other hosts, and nobody at all; a key that may do too much.
+        // The distribution has unused capabilities, serves other hosts, and is disabled; the key has too many
+        // rights.
         let root = [
             identity("arn:aws:iam::123456789012:root"),
             list(),

@@ -1,7 +1,8 @@
 //! Amazon CloudFront (<https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_CreateInvalidation.html>).
 //!
-//! Everything is a path: wildcards, tags (`#tag`, since 2026-04-29, where the distribution names a tag header), and `/*`.
-//! Answers are judged by their `Code`, since throttling is a 400. There is no marking stale.
+//! Every item is a path: wildcards, tags (`#tag`, since 2026-04-29, if the distribution names a tag header),
+//! and `/*`. Answers are classified by their `Code`, because throttling has status 400. Copies cannot be marked
+//! stale.
 
 use super::names as shared;
 use super::pack::{Group, cost, pack};
@@ -34,12 +35,13 @@ pub mod tests;
 
 use names::escaped_path;
 
-/// Paths and tags of a distribution that may be under way at once, so none of them in one call.
+/// The number of a distribution's paths and tags that may be in progress at the same time, and therefore the
+/// limit of one call.
 const PATHS: usize = 3_000;
-/// Wildcards that may be under way at once.
+/// The number of wildcards that may be in progress at the same time.
 const WILDCARDS: usize = 15;
 
-/// The API, and the one that knows whose a key is.
+/// CloudFront's API, and STS, which reports the owner of a key.
 const CLOUDFRONT: &str = "https://cloudfront.amazonaws.com";
 const STS: &str = "https://sts.amazonaws.com";
 
@@ -55,7 +57,7 @@ pub(super) static ROW: Row = Row {
     },
 };
 
-/// One distribution.
+/// The adapter of one distribution.
 #[derive(Debug)]
 pub struct Cloudfront {
     distribution_id: String,
@@ -68,8 +70,8 @@ pub struct Cloudfront {
 }
 
 impl Cloudfront {
-    /// The adapter of a distribution, with the API at `api_url`. Tags can be purged where the distribution takes
-    /// them from `tag_header`.
+    /// Creates the adapter of a distribution, with the API at `api_url`. Tags can be purged if the distribution
+    /// reads them from `tag_header`.
     pub fn new(
         distribution_id: &str,
         access_key_id: &str,
@@ -89,7 +91,7 @@ impl Cloudfront {
         }
     }
 
-    /// A signed call to `resource` of the distribution.
+    /// Returns a signed call to `resource` of the distribution.
     fn call(
         &self,
         method: Method,
@@ -109,7 +111,8 @@ impl Cloudfront {
         Ok(request)
     }
 
-    /// `GetCallerIdentity`, which every key may ask. An API at a private address stands for STS too.
+    /// Returns a `GetCallerIdentity` call, which every key may make. An API at a private address replaces STS,
+    /// too.
     fn who(&self, sign: &SignContext) -> Result<Request<Bytes>, RequestError> {
         let base = if self.api_url == CLOUDFRONT { STS } else { &self.api_url };
         let mut request = Request::builder()
@@ -155,13 +158,13 @@ impl Cloudfront {
         Ok(())
     }
 
-    /// The item as a path.
+    /// Returns the item as a path.
     fn path(&self, item: &Item) -> Result<String, RequestError> {
         match item.kind {
             ItemKind::Url => Ok(escaped_path(&shared::path(&item.value)?)),
             ItemKind::Tag if self.capabilities.tags => Ok(format!("#{}", shared::tag(&item.value)?)),
             ItemKind::Tag => Err(RequestError::Kind { cdn: self.cdn_type(), kind: item.kind }),
-            // Of every host: a distribution does not tell them apart.
+            // The path holds for every host, because a distribution does not distinguish them.
             ItemKind::Prefix => Ok(format!("{}*", escaped_path(&shared::prefix(&item.value)?.1))),
             ItemKind::Everything => Ok("/*".to_owned()),
         }
@@ -197,7 +200,7 @@ fn capabilities(tag_header: Option<&HeaderName>) -> Capabilities {
         urls_per_call: PATHS,
         tags_per_call: PATHS,
         prefixes_per_call: WILDCARDS,
-        // No limit is published; a call that is too large is answered by `BatchTooLarge`.
+        // No limit is published; the answer to a call that is too large is `BatchTooLarge`.
         bytes_per_call: 1_000_000,
         mixed_kinds: true,
         stable_reference: true,
@@ -220,10 +223,10 @@ impl Configured for super::config::cdns::Cloudfront {
         capabilities(cdn.dialect.tag_header.as_ref())
     }
 
-    /// What may be under way at once is published
-    /// (<https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/InvalidationLimits.html>), a rate of calls
-    /// is not; people report `Throttling` after six or seven quick ones, so ours is one a second after a burst of
-    /// five.
+    /// AWS publishes how much may be in progress at the same time
+    /// (<https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/InvalidationLimits.html>), but no
+    /// rate of calls. Users report `Throttling` after six or seven quick calls, so ours is one a second after a
+    /// burst of five.
     fn published(&self) -> Rates {
         // 95 of 100 invalidations are reported complete within 25 s.
         let usually = Duration::from_secs(30);
@@ -249,12 +252,12 @@ impl Adapter for Cloudfront {
     fn requests(&self, batch: &Batch, sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
         let mut paths = Vec::with_capacity(batch.items.len());
         for item in &batch.items {
-            // Kinds and hardnesses share a call.
+            // All kinds and hardnesses share a call.
             paths.push((ItemKind::Url, true, self.path(item)?));
         }
         let groups = pack(paths, |group, path| self.has_room(group, path));
         let calls = groups.iter().enumerate().map(|(number, group)| {
-            // A reference may not be used again with other paths.
+            // A reference must not be used again with other paths.
             let reference = match number {
                 0 => batch.reference.clone(),
                 _ => format!("{}-{number}", batch.reference),
@@ -290,8 +293,9 @@ impl Adapter for Cloudfront {
         self.classified(verdict, &answer, &answer.words(), reply)
     }
 
-    /// The newest invalidations: proves the key and the distribution. Without `MaxItems`, since a page is small and
-    /// stand-ins for the API cannot verify a signed query. And the distribution's configuration, where tags depend on it.
+    /// Asks for the newest invalidations, which proves the key and the distribution, and for the distribution's
+    /// configuration if tags depend on it. `MaxItems` is left out, because a page is small and stand-ins for
+    /// the API cannot verify a signed query.
     fn check_requests(&self, sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
         let resources =
             ["/invalidation", "/config"].into_iter().take(if self.capabilities.tags { 2 } else { 1 });
@@ -301,7 +305,7 @@ impl Adapter for Cloudfront {
     fn classify_check(&self, replies: &[Reply]) -> Classified {
         let Some((list, rest)) = replies.split_first() else { return message::unanswered() };
         let answer = Answer::read(&list.text());
-        // What may not be read is not held against the key.
+        // A configuration that may not be read is no fault of the key.
         if let Some(found) = rest.first().and_then(config::distribution)
             && let wrong @ (config::Tags::Missing | config::Tags::Differ(_)) =
                 found.tags(self.tag_header.as_ref())
@@ -313,7 +317,7 @@ impl Adapter for Cloudfront {
             return self.classified(Verdict::Done, &answer, "the key may list invalidations", list);
         }
         if answer.code.as_deref() == Some("AccessDenied") {
-            // The key is known and its signature right: a policy may allow `CreateInvalidation` alone.
+            // The key is known and its signature valid: a policy may allow `CreateInvalidation` alone.
             let words = format!(
                 "{} (without cloudfront:ListInvalidations only a purge can prove the key)",
                 answer.words()
@@ -324,7 +328,7 @@ impl Adapter for Cloudfront {
     }
 }
 
-/// The body of `CreateInvalidation`.
+/// Returns the body of `CreateInvalidation`.
 fn invalidation_batch(paths: &[String], reference: &str) -> String {
     let items: String = paths.iter().map(|path| format!("<Path>{}</Path>", escape(path))).collect();
     format!(

@@ -1,11 +1,11 @@
-//! Paths as CloudFront takes them in invalidations.
+//! Paths in the form that CloudFront accepts in invalidations.
 
 use crate::cdn::{Item, ItemKind};
 
-/// The path and query with what RFC 1738 §2.2 calls unsafe escaped, which CloudFront insists on: "If the path includes
-/// non-ASCII characters or unsafe characters as defined in RFC 1738, URL-encode those characters"
-/// (<https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/invalidation-specifying-objects.html>). A `*` has no
-/// escape there, and `%` and `#` are what they are.
+/// Escapes the characters of a path and query that RFC 1738 §2.2 calls unsafe, as CloudFront requires: "If the
+/// path includes non-ASCII characters or unsafe characters as defined in RFC 1738, URL-encode those characters"
+/// (<https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/invalidation-specifying-objects.html>).
+/// A `*` cannot be escaped there, and `%` and `#` are left as they are.
 pub fn escaped_path(target: &str) -> String {
     let mut escaped = String::with_capacity(target.len());
     for character in target.chars() {
@@ -19,8 +19,9 @@ pub fn escaped_path(target: &str) -> String {
     escaped
 }
 
-/// How an invalidation names the page at a path and query. A `*` is a wildcard at the end, nothing within a path, and
-/// has no escape: so all that begins like the page is named, which is more.
+/// Returns the path by which an invalidation names the page at a path and query. A `*` is a wildcard at the
+/// end, has no meaning within a path, and cannot be escaped. A path with a `*` is therefore cut off after it,
+/// which names everything that begins like the page.
 pub(super) fn page(target: String) -> String {
     let target = escaped_path(&target);
     match target.find('*') {
@@ -29,8 +30,8 @@ pub(super) fn page(target: String) -> String {
     }
 }
 
-/// The narrowest wildcard in place of a path that CloudFront refused: what begins as it does, up to the first character that
-/// may be the reason. None where that would be no other path, or all of them.
+/// Returns the narrowest wildcard in place of a path that CloudFront refused: everything that begins with the
+/// part before the first character that may be the reason. `None` if that would be the same path, or all paths.
 pub(super) fn wildcard(item: &Item) -> Option<Item> {
     if item.kind != ItemKind::Url || !item.value.starts_with('/') {
         return None;

@@ -1,6 +1,6 @@
-//! AWS Signature Version 4, in the `Authorization` header
-//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
-//! Proved by the signing test suite that AWS publishes (`tests/vectors/sigv4.json`).
+//! AWS Signature Version 4 in the `Authorization` header
+//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>), verified by
+//! the signing test suite that AWS publishes (`tests/vectors/sigv4.json`).
 
 use crate::cdn::mac::hmac_sha256;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -8,54 +8,55 @@ use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Everything but the unreserved characters of RFC 3986.
+/// All characters except the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const PATH: &AsciiSet = &RESERVED.remove(b'/');
 const ENCODED_PATH: &AsciiSet = &PATH.remove(b'%');
 
-/// The moment of signing, as `strftime` writes it for [`Signer::sign`].
+/// The `strftime` format of the time of signing, for [`Signer::sign`].
 pub const TIMESTAMP: &str = "%Y%m%dT%H%M%SZ";
 
-/// Who signs, for which service, and in which of the scheme's variants.
+/// The signer, the service, and the variant of the scheme.
 pub struct Signer<'a> {
-    /// Names the key.
+    /// The id of the key.
     pub access_key_id: &'a str,
     /// The key.
     pub secret_access_key: &'a str,
-    /// Of temporary credentials.
+    /// The session token of temporary credentials.
     pub session_token: Option<&'a str>,
-    /// For example `us-east-1`.
+    /// The region, for example `us-east-1`.
     pub region: &'a str,
-    /// For example `cloudfront`.
+    /// The service, for example `cloudfront`.
     pub service: &'a str,
-    /// The moment, in the form of [`TIMESTAMP`].
+    /// The time of signing, in the form of [`TIMESTAMP`].
     pub timestamp: &'a str,
-    /// Dot segments and double slashes of the path are resolved (all services but S3).
+    /// Whether dot segments and double slashes of the path are resolved (all services except S3).
     pub normalize_path: bool,
-    /// An encoded path is encoded once more (all services but S3).
+    /// Whether an encoded path is encoded a second time (all services except S3).
     pub double_encode: bool,
-    /// The body's hash is sent and signed in `x-amz-content-sha256`; it is part of the signature anyway.
+    /// Whether the body's hash is sent and signed in `x-amz-content-sha256`; it is part of the signature in any
+    /// case.
     pub sign_payload_hash: bool,
-    /// The session token is signed (all services but AWS IoT).
+    /// Whether the session token is signed (all services except AWS IoT).
     pub sign_session_token: bool,
 }
 
-/// A request to be signed, with the headers that the signature covers; `host` must be among them.
+/// A request to be signed, with the header fields that the signature covers; `host` must be among them.
 pub struct Unsigned<'a> {
     /// The method.
     pub method: &'a str,
-    /// The path, as it is sent.
+    /// The path as it is sent.
     pub path: &'a str,
-    /// The query, as it is sent, without its question mark.
+    /// The query as it is sent, without its question mark.
     pub query: &'a str,
-    /// Name and value of each covered header.
+    /// The name and value of each covered header field.
     pub headers: &'a [(&'a str, &'a str)],
     /// The body.
     pub body: &'a [u8],
 }
 
 impl Signer<'_> {
-    /// The headers to add to the request, `authorization` last.
+    /// Returns the header fields to add to the request, `authorization` last.
     pub fn sign(&self, request: &Unsigned<'_>) -> Vec<(&'static str, String)> {
         let signature = self.signature(&self.string_to_sign(&self.canonical_request(request)));
         let mut headers = self.own_headers(request.body);
@@ -72,7 +73,7 @@ impl Signer<'_> {
         headers
     }
 
-    /// Step 1: the request in the one form that both sides hash.
+    /// Step 1: Returns the request in the one form that both sides hash.
     fn canonical_request(&self, request: &Unsigned<'_>) -> String {
         let headers = self.signed_headers(request);
         let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
@@ -87,13 +88,13 @@ impl Signer<'_> {
         .join("\n")
     }
 
-    /// Step 2: the hash of it, with what it is for.
+    /// Step 2: Returns the hash of the canonical request with its scope.
     fn string_to_sign(&self, canonical_request: &str) -> String {
         let hash = hex_sha256(canonical_request.as_bytes());
         ["AWS4-HMAC-SHA256", self.timestamp, &self.scope(), &hash].join("\n")
     }
 
-    /// Step 3: the signature, by a key that is good for one day, region and service.
+    /// Step 3: Returns the signature, made with a key that is valid for one day, region and service.
     fn signature(&self, string_to_sign: &str) -> String {
         let secret = format!("AWS4{}", self.secret_access_key);
         let parts = [self.date(), self.region, self.service, "aws4_request", string_to_sign];
@@ -110,7 +111,7 @@ impl Signer<'_> {
         [self.date(), self.region, self.service, "aws4_request"].join("/")
     }
 
-    /// The headers that signing adds and covers.
+    /// Returns the header fields that signing adds and covers.
     fn own_headers(&self, body: &[u8]) -> Vec<(&'static str, String)> {
         let mut headers = vec![("x-amz-date", self.timestamp.to_owned())];
         if let Some(token) = self.session_token.filter(|_| self.sign_session_token) {
@@ -122,7 +123,7 @@ impl Signer<'_> {
         headers
     }
 
-    /// All covered headers by lower-case name, the values of repeated ones joined.
+    /// Returns all covered header fields by lower-case name, with the values of repeated ones joined.
     fn signed_headers(&self, request: &Unsigned<'_>) -> BTreeMap<String, String> {
         let own = self.own_headers(request.body);
         let own = own.iter().map(|(name, value)| (*name, value.as_str()));
@@ -143,7 +144,7 @@ impl Signer<'_> {
     }
 }
 
-/// Parameters sorted by name, then by value, both encoded in the one strict way.
+/// Returns the parameters sorted by name, then by value, both encoded strictly.
 fn canonical_query(query: &str) -> String {
     let encode = |text: &str| {
         let text = percent_decode_str(text).collect::<Vec<u8>>();
@@ -158,7 +159,7 @@ fn canonical_query(query: &str) -> String {
     parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
-/// Without dot segments (RFC 3986, 5.2.4) and empty segments.
+/// Removes dot segments (RFC 3986, 5.2.4) and empty segments.
 fn normalize(path: &str) -> Cow<'_, str> {
     let mut kept: Vec<&str> = Vec::new();
     for segment in path.split('/') {
@@ -203,7 +204,7 @@ mod tests {
         sign_session_token: bool,
         canonical_request: Option<String>,
         string_to_sign: Option<String>,
-        /// The headers that signing adds.
+        /// The header fields that signing adds.
         signed_headers: Option<Vec<(String, String)>>,
     }
 

@@ -10,7 +10,7 @@ fn cloudfront() -> Box<dyn Adapter> {
     adapters("fake-").swap_remove(3)
 }
 
-/// The paths of a body, which must be well-formed and state their number.
+/// Returns the paths of a body, which must be well-formed and state their number.
 pub fn paths(body: &str) -> Vec<String> {
     let mut reader = Reader::from_str(body);
     reader.config_mut().enable_all_checks(true);
@@ -123,7 +123,7 @@ fn replies() {
         let other_form = format!("<Errors><Error><Code>{code}</Code><Message>m</Message></Error></Errors>");
         check(status, &other_form, one, more);
     };
-    // Retryable, although a 400.
+    // These errors are retryable, although their status is 400.
     for throttling in
         ["Throttling", "ThrottlingException", "TooManyInvalidationsInProgress", "TooManyRequestsException"]
     {
@@ -148,7 +148,7 @@ fn replies() {
     check(403, &failed("SignatureDoesNotMatch", clock), Resign, Resign);
     check(403, &failed("SignatureDoesNotMatch", "Signature not yet current: x"), Resign, Resign);
     check(400, &failed("RequestExpired", "m"), Resign, Resign);
-    // A code that is new: the status decides.
+    // The status decides for an unknown code.
     code(400, "BrandNew", Refused, Split);
     code(404, "BrandNew", Refused, Refused);
     check(403, "", BadCredentials, BadCredentials);
@@ -184,7 +184,7 @@ fn what_the_check_says() {
         Verdict::BadCredentials,
         "security token",
     );
-    // A key that may do nothing but purge cannot be told from one that may do nothing.
+    // A key that may only purge cannot be distinguished from one without any rights.
     check(403, &failed("AccessDenied", "not authorized"), Verdict::Refused, "cloudfront:ListInvalidations");
     check(404, &failed("NoSuchDistribution", "no"), Verdict::Refused, "NoSuchDistribution");
     check(400, &failed("Throttling", "Rate exceeded"), Verdict::Later(None), "Rate exceeded");

@@ -1,11 +1,11 @@
-//! Texts of an XML document by the names that lead to them.
+//! Texts of an XML document, found by the names of their elements.
 
 use quick_xml::Reader;
 use quick_xml::escape::unescape;
 use quick_xml::events::Event;
 
-/// The text of every element whose name and whose parents' names end in `path`. None where the document is cut off or is no
-/// XML: what is not there may then be missing from our copy only.
+/// Returns the text of every element whose name and parents' names end in `path`. `None` if the document is cut
+/// off or is not XML, because a missing element may then be missing from our copy only.
 pub fn texts(document: &str, path: &[&str]) -> Option<Vec<String>> {
     let mut reader = Reader::from_str(document);
     let mut open: Vec<String> = Vec::new();

@@ -5,10 +5,10 @@ use crate::cdn::{Reply, scrub};
 use crate::config;
 use std::borrow::Cow;
 
-/// Warned of before a token ends, in days.
+/// The number of days before a token's end from which on a warning is given.
 const SOON: i64 = 14;
 
-/// A report in the making: sentences are added, and secrets taken out.
+/// A report in the making. Secrets are removed from each sentence that is added.
 #[derive(Debug)]
 pub struct Draft<'a> {
     secrets: &'a [&'a str],
@@ -18,43 +18,43 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// An empty report, in which none of `secrets` will be shown.
+    /// Creates an empty report, which shows none of `secrets`.
     pub fn new(secrets: &'a [&'a str]) -> Self {
         Self { secrets, identity: None, findings: Vec::new(), proved: false }
     }
 
-    /// Who the key is.
+    /// Sets the owner of the key.
     pub fn identity(&mut self, identity: impl Into<String>) {
         self.identity = Some(identity.into());
     }
 
-    /// Purges get through.
+    /// Adds the proof that purges get through.
     pub fn proved(&mut self, text: impl Into<String>) {
         self.proved = true;
         self.ok(text);
     }
 
-    /// Something is as it should be.
+    /// Adds something that is as it should be.
     pub fn ok(&mut self, text: impl Into<String>) {
         self.add(Level::Ok, &text.into(), "");
     }
 
-    /// Something is worth knowing.
+    /// Adds something worth knowing.
     pub fn note(&mut self, text: impl Into<String>, advice: &str) {
         self.add(Level::Note, &text.into(), advice);
     }
 
-    /// Some purges will not get through, or not for long.
+    /// Adds the warning that some purges will not get through, or not for long.
     pub fn warning(&mut self, text: impl Into<String>, advice: &str) {
         self.add(Level::Warning, &text.into(), advice);
     }
 
-    /// Purges do not get through.
+    /// Adds an error: purges do not get through.
     pub fn error(&mut self, text: impl Into<String>, advice: &str) {
         self.add(Level::Error, &text.into(), advice);
     }
 
-    /// The reply to a question, where it was asked. That nobody answered is an error of its own.
+    /// Returns the reply to a question, if it was asked. A missing answer is added as an error.
     pub fn reply_to<'r>(&mut self, answers: Answers<'r>, question: &str, api: &str) -> Option<&'r Reply> {
         match &answers.get(question)?.outcome {
             Ok(reply) => Some(reply),
@@ -65,22 +65,22 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// No answer to a question that the report depends on.
+    /// Adds the error that a question on which the report depends had no answer.
     pub fn unreachable(&mut self, api: &str, why: &str) {
         let advice = "Check that this machine may connect to it (firewall, HTTPS_PROXY, DNS), and that its address in the \
-                      configuration is right.";
+                      configuration is correct.";
         self.error(format!("{api} did not answer: {why}."), advice);
     }
 
-    /// Whatever an API says that is not foreseen.
+    /// Adds the error that an API gave an unexpected answer.
     pub fn unforeseen(&mut self, api: &str, said: &str) {
         let advice = "The CDN may be in trouble: look at its status page and try again. If it stays, check the address \
                       of the API in the configuration.";
-        self.error(format!("{api} gave an answer that tells nothing: {said}"), advice);
+        self.error(format!("{api} gave an unexpected answer: {said}"), advice);
     }
 
-    /// What a CDN said, in quotes: `words`, or the body where there are none. Secrets go before the end is cut off, since
-    /// half of one would not be known for what it is.
+    /// Returns a CDN's answer in quotes: `words`, or the body if `words` is empty. Secrets are removed before
+    /// the end is cut off, because half of a secret would not be recognised.
     pub fn said(&self, reply: &Reply, words: &str) -> String {
         const LONGEST: usize = 200;
         let status = reply.status;
@@ -93,12 +93,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Whether something speaks against the credentials already.
+    /// Whether an error was found already.
     pub fn has_errors(&self) -> bool {
         self.findings.iter().any(|finding| finding.level == Level::Error)
     }
 
-    /// A token that ends some day.
+    /// Adds a finding about the expiry of a token, if it has one.
     pub fn expiry(&mut self, ends: Option<&str>, now_ms: i64, renew: &str) {
         let Some(date) = ends.and_then(|ends| ends.parse::<jiff::Timestamp>().ok()) else { return };
         let days = date.as_millisecond().saturating_sub(now_ms).div_euclid(24 * 60 * 60 * 1000);
@@ -113,26 +113,26 @@ impl<'a> Draft<'a> {
             };
             self.warning(format!("The token expires {when}, on {date}."), renew);
         } else {
-            self.ok(format!("The token is good until {date}."));
+            self.ok(format!("The token is valid until {date}."));
         }
     }
 
-    /// Signatures carry the time: a clock that is wrong by more than `most_seconds` spoils them. The shim corrects it
-    /// by what the CDN's answers say, but only after one refusal.
+    /// Warns of a clock that is wrong by more than `most_seconds`, which invalidates signatures, because they
+    /// contain the time. The shim corrects the time by the CDN's answers, but only after one refusal.
     pub fn clock(&mut self, answers: Answers<'_>, most_seconds: i64) {
         let Some(seconds) = clock_offset_ms(answers).map(|ms| ms / 1000) else { return };
         if seconds.abs() > most_seconds {
             let (slow, by) = (if seconds > 0 { "slow" } else { "fast" }, seconds.abs());
             self.warning(
                 format!(
-                    "This machine's clock is {by} seconds {slow}; signatures are only good for a short time."
+                    "This machine's clock is {by} seconds {slow}; signatures are only valid for a short time."
                 ),
                 "Let the machine keep its time by NTP (for example: timedatectl set-ntp true).",
             );
         }
     }
 
-    /// Hosts of the configuration that the CDN does not serve under these credentials.
+    /// Warns of configured hosts that the CDN does not serve under these credentials.
     pub fn strange_hosts(&mut self, cdn: &config::Cdn, serves: impl Fn(&str) -> bool, place: &str) {
         let strange: Vec<&str> = cdn
             .hosts
@@ -152,7 +152,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The report: proved only if nothing speaks against it.
+    /// Returns the report, in which the credentials are proved only if there is no error.
     pub fn finish(self) -> CredentialReport {
         let Self { secrets, identity, mut findings, proved } = self;
         findings.sort_by_key(|finding| finding.level);
@@ -164,7 +164,7 @@ impl<'a> Draft<'a> {
         CredentialReport { usable, identity: identity.map(|text| scrub(&text, secrets)), findings }
     }
 
-    /// An empty advice is none.
+    /// Adds a finding. Empty advice means none.
     fn add(&mut self, level: Level, text: &str, advice: &str) {
         let clean = |text: &str| scrub(text, self.secrets);
         let advice = Some(clean(advice)).filter(|advice| !advice.is_empty());
@@ -257,7 +257,7 @@ mod tests {
         );
         check(
             Some("2027-01-01T00:00:00Z"),
-            Some((Level::Ok, "The token is good until 01 January 2027, 00:00 UTC.")),
+            Some((Level::Ok, "The token is valid until 01 January 2027, 00:00 UTC.")),
         );
     }
 }

@@ -1,9 +1,11 @@
-//! What a CDN's credentials are good for, in words: who the key is, what it may do, what is missing, and what to do about it.
+//! Checks of a CDN's credentials, reported in words: their owner, their rights, what is missing, and how to fix
+//! it.
 //!
-//! [`report`] asks and tells. What is asked ([`Credentials::questions`]) and what the answers mean
-//! ([`Credentials::report`]) is pure, in the `credentials.rs` of each adapter.
+//! [`report`] makes the calls and writes the report. The questions ([`Credentials::questions`]) and the meaning
+//! of the answers ([`Credentials::report`]) are pure, and in the `credentials.rs` of each adapter.
 //!
-//! The worker's check of an adapter ([`super::Adapter::check_requests`]) asks less, since it is made every ten minutes.
+//! The worker's own check ([`super::Adapter::check_requests`]) makes fewer calls, because it runs every ten
+//! minutes.
 
 mod draft;
 
@@ -25,17 +27,18 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::task::JoinSet;
 
-/// A question may depend on the answer before it, but no report needs more turns than this.
+/// The maximum number of rounds of a report. A question may depend on an earlier answer, but no report needs
+/// more rounds than this.
 const TURNS: usize = 5;
 
-/// What is known of a CDN's credentials.
+/// The result of a check of a CDN's credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CredentialReport {
-    /// Whether purges get through with them.
+    /// Whether purges get through with these credentials.
     pub usable: Usable,
-    /// Who they belong to, where the CDN tells.
+    /// The owner of the credentials, if the CDN reports it.
     pub identity: Option<String>,
-    /// What was found, the worst first.
+    /// The findings, the worst first.
     pub findings: Vec<Finding>,
 }
 
@@ -43,27 +46,27 @@ pub struct CredentialReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Usable {
-    /// Proved.
+    /// Purges get through, which is proved.
     Yes,
-    /// They do not.
+    /// Purges do not get through.
     No,
-    /// Nothing speaks against it, but only a purge can tell.
+    /// No problem was found, but only a purge can prove that purges get through.
     Unproved,
 }
 
-/// One thing that was found.
+/// One finding of the check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
-    /// How much it matters.
+    /// The severity of the finding.
     pub level: Level,
-    /// One sentence; no secret.
+    /// The finding in one sentence, without secrets.
     pub text: String,
-    /// What to do about it.
+    /// The recommended action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -71,47 +74,47 @@ pub enum Level {
     Error,
     /// Purges get through now, but some will not, or not for long.
     Warning,
-    /// Worth knowing.
+    /// A fact worth knowing.
     Note,
-    /// As it should be.
+    /// The item is as it should be.
     Ok,
 }
 
 /// A call that is part of a report.
 #[derive(Debug)]
 pub struct Question {
-    /// What is asked, within its adapter.
+    /// The name of the question, unique within its adapter.
     pub name: &'static str,
-    /// The call.
+    /// The call to make.
     pub request: Request<Bytes>,
 }
 
-/// What became of a [`Question`].
+/// The result of a [`Question`].
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The question's name.
     pub name: &'static str,
-    /// Our own clock when it came, in milliseconds since the epoch.
+    /// Our own time when the answer arrived, in milliseconds since the epoch.
     pub at_ms: i64,
-    /// The reply; or why there is none, without a secret.
+    /// The reply, or the reason why there is none, without secrets.
     pub outcome: Result<Reply, String>,
 }
 
 impl Answer {
-    /// The reply, if there is one.
+    /// Returns the reply, if there is one.
     pub fn reply(&self) -> Option<&Reply> {
         self.outcome.as_ref().ok()
     }
 }
 
-/// What can be asked about a CDN's credentials. Pure, as [`super::Adapter`] is.
+/// The questions about a CDN's credentials. Pure, as [`super::Adapter`] is.
 pub trait Credentials: Send + Sync {
-    /// What to ask next, given the answers so far; nothing: [`Credentials::report`] can tell. With `probe` one of the
-    /// questions is a purge of something that nobody has.
+    /// Returns the next questions, given the answers so far; none if [`Credentials::report`] has all that it
+    /// needs. With `probe`, one of the questions is a purge of something that does not exist.
     ///
     /// # Errors
     ///
-    /// A question that cannot be written with these settings.
+    /// A question cannot be written with these settings.
     fn questions(
         &self,
         so_far: Answers<'_>,
@@ -119,7 +122,7 @@ pub trait Credentials: Send + Sync {
         sign: &SignContext,
     ) -> Result<Vec<Question>, RequestError>;
 
-    /// What the answers tell of `cdn`, whose adapter this is.
+    /// Returns the report on `cdn`, whose adapter this is, given the answers.
     fn report(&self, cdn: &config::Cdn, answers: Answers<'_>) -> CredentialReport;
 }
 
@@ -128,24 +131,25 @@ pub trait Credentials: Send + Sync {
 pub struct Answers<'a>(pub &'a [Answer]);
 
 impl<'a> Answers<'a> {
-    /// The newest answer to a question.
+    /// Returns the newest answer to a question.
     pub fn get(self, name: &str) -> Option<&'a Answer> {
         self.0.iter().rev().find(|answer| answer.name == name)
     }
 
-    /// The newest reply to a question.
+    /// Returns the newest reply to a question.
     pub fn reply(self, name: &str) -> Option<&'a Reply> {
         self.get(name)?.reply()
     }
 
-    /// How often a question was asked.
+    /// Returns how often a question was asked.
     pub fn count(self, name: &str) -> usize {
         self.0.iter().filter(|answer| answer.name == name).count()
     }
 }
 
-/// Asks the CDN about its credentials. No content is purged; with `probe` something is that nobody has, which proves the
-/// permission. `now_ms` is the time in milliseconds since the epoch. How many calls that took is told, too.
+/// Checks the CDN's credentials, and returns the report and the number of calls that it took. No content is
+/// purged; with `probe`, something that does not exist is, which proves the right to purge. `now_ms` is the
+/// time in milliseconds since the epoch.
 pub async fn report(cdn: &config::Cdn, sender: &Sender, probe: bool, now_ms: i64) -> (CredentialReport, u64) {
     let adapter = super::make(cdn);
     let started = Instant::now();
@@ -167,23 +171,23 @@ pub async fn report(cdn: &config::Cdn, sender: &Sender, probe: bool, now_ms: i64
     (adapter.report(cdn, Answers(&answers)), answers.len() as u64)
 }
 
-/// One CDN of a site.
+/// The report on one CDN of a site.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CdnReport {
-    /// Its name within the site.
+    /// The CDN's name within the site.
     pub name: String,
-    /// Its type.
+    /// The CDN's type.
     #[serde(rename = "type")]
     pub cdn_type: CdnType,
-    /// What is known of its credentials.
+    /// The result of the check of its credentials.
     #[serde(flatten)]
     pub report: CredentialReport,
-    /// Calls that it took, which count towards the rate of the CDN's account.
+    /// The number of calls that were made, which count towards the rate of the CDN's account.
     #[serde(skip)]
     pub calls: u64,
 }
 
-/// [`report`] for every CDN of a site, in their order, all at once.
+/// Runs [`report`] for all CDNs of a site at the same time, and returns the results in the order of the CDNs.
 pub async fn report_site(site: &config::Site, sender: &Sender, probe: bool, now_ms: i64) -> Vec<CdnReport> {
     let mut under_way = JoinSet::new();
     for (index, cdn) in site.cdns.iter().enumerate() {
@@ -198,7 +202,7 @@ pub async fn report_site(site: &config::Site, sender: &Sender, probe: bool, now_
     reports.into_iter().map(|(_, report)| report).collect()
 }
 
-/// Asks all at once; the answers in the order of the questions.
+/// Asks all questions at the same time, and returns the answers in the order of the questions.
 async fn ask(questions: Vec<Question>, sender: &Sender, started: &Instant, now_ms: i64) -> Vec<Answer> {
     let asked = started.elapsed();
     let mut under_way = JoinSet::new();
@@ -218,7 +222,7 @@ async fn ask(questions: Vec<Question>, sender: &Sender, started: &Instant, now_m
     answers
 }
 
-/// How far the CDN's clock is ahead of ours, as of its first dated answer. `Date` is exact to a second.
+/// Returns how far the CDN's clock is ahead of ours, by its first dated answer. `Date` is exact to a second.
 pub fn clock_offset_ms(answers: Answers<'_>) -> Option<i64> {
     let offset = |answer: &Answer| Some(answer.reply()?.date_ms()?.saturating_sub(answer.at_ms));
     answers.0.iter().find_map(offset)

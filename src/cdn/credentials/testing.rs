@@ -1,4 +1,4 @@
-//! What the tests of the reports share.
+//! Helpers that the tests of the reports share.
 
 use super::{Answer, Answers};
 use crate::cdn::tests::{reply, sign};
@@ -39,12 +39,12 @@ pub fn said(status: u16, body: &str) -> Result<Reply, String> {
     Ok(reply(status, &[("date", "Mon, 23 Nov 2026 12:00:00 GMT")], body))
 }
 
-/// Nobody answered.
+/// The outcome of a call that nobody answered.
 pub fn silence() -> Result<Reply, String> {
     Err("no connection to api.example".to_owned())
 }
 
-/// The questions after these answers: name, method and path, without what is random.
+/// Returns the questions that follow these answers: name, method and path, without random parts.
 pub fn asked(
     cdn: &config::Cdn,
     answers: &[(&'static str, Result<Reply, String>)],
@@ -58,7 +58,7 @@ pub fn asked(
     questions.iter().map(show).collect()
 }
 
-/// What is told after these answers.
+/// Returns the report on these answers as text.
 pub fn told(cdn: &config::Cdn, answers: &[(&'static str, Result<Reply, String>)]) -> String {
     let report = make(cdn).report(cdn, Answers(&answered(answers)));
     let mut text = format!("{:?}", report.usable);
@@ -85,24 +85,24 @@ fn answered(answers: &[(&'static str, Result<Reply, String>)]) -> Vec<Answer> {
     answers.iter().map(answer).collect()
 }
 
-/// Reports as a document: what stands in `src/cdn/snapshots/`, with a title for each case.
+/// Reports as one document in `src/cdn/snapshots/`, with a title for each case.
 pub struct Cases {
     name: &'static str,
     text: String,
 }
 
 impl Cases {
-    /// No case yet.
+    /// Creates a document without cases.
     pub fn new(name: &'static str) -> Self {
         Self { name, text: String::new() }
     }
 
-    /// One more.
+    /// Adds a case.
     pub fn case(&mut self, title: &str, told: String) {
         self.text += &format!("## {title}\n\n{told}\n");
     }
 
-    /// Compares them.
+    /// Compares the document with its snapshot.
     pub fn check(self) {
         insta::with_settings!({ omit_expression => true, snapshot_path => "../snapshots" }, {
             insta::assert_snapshot!(self.name, self.text);

@@ -1,7 +1,8 @@
-//! What a Fastly token is good for.
+//! The check of a Fastly token.
 //!
-//! `GET /tokens/self` tells its scopes and services (<https://www.fastly.com/documentation/reference/api/auth-tokens/user/>).
-//! Whether the service exists it tells only to a token that may read; a purge-only one may not.
+//! `GET /tokens/self` returns its scopes and services
+//! (<https://www.fastly.com/documentation/reference/api/auth-tokens/user/>). Whether the service exists can be
+//! asked only with a token that may read, which a purge-only token may not.
 
 use super::{Fastly, Token};
 use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question};
@@ -84,7 +85,7 @@ impl Fastly {
         draft.expiry(token.expires_at.as_deref(), now_ms, NEW_TOKEN);
     }
 
-    /// Whether the token proves that the service is there.
+    /// Whether the token proves that the service exists.
     fn describe_service(&self, draft: &mut Draft<'_>, token: &Token, answers: Answers<'_>) -> bool {
         let id = &self.service_id;
         if !token.covers(id) {
@@ -107,7 +108,7 @@ impl Fastly {
                 draft.error(format!("This customer has no service {id}: {}", said(draft, reply)), SERVICE_ID);
                 false
             }
-            // A token that names its services vouches for the id.
+            // A token that names its services proves the id.
             _ if !token.services.is_empty() => true,
             _ => {
                 draft.note(
@@ -210,7 +211,7 @@ mod tests {
             "A token for everything",
             told(&fastly(), &[("token", token("global", "", "null")), ("service", service.clone())]),
         );
-        // A token for purging alone.
+        // This token is for purging alone.
         let denied = said(403, r#"{"msg":"You are not authorized to perform this action"}"#);
         let narrow = ("token", token("purge_select", "", r#""2026-12-01T00:00:00Z""#));
         cases.case(
@@ -227,7 +228,7 @@ mod tests {
             "The same where everything is the CDN's own",
             told(&everything, &[narrow.clone(), ("service", service)]),
         );
-        // Restricted to services.
+        // These tokens are restricted to services.
         let of = |services| {
             [("token", token("purge_select purge_all", services, "null")), ("service", denied.clone())]
         };

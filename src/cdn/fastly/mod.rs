@@ -1,7 +1,7 @@
 //! Fastly (<https://www.fastly.com/documentation/reference/api/purging/>).
 //!
-//! Tags go in one call of up to 256, URLs one by one. URLs are purged through the API too, not by `PURGE` at the edge,
-//! which needs no authentication unless the service's VCL asks for it.
+//! One call carries up to 256 tags, or one URL. URLs, too, are purged through the API instead of by `PURGE` at
+//! the edge, which needs no authentication unless the service's VCL requires it.
 
 use super::pack::{Group, pack};
 use super::row::{Mark, PrefixNames, ResponseTraces, Row};
@@ -40,7 +40,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     tags: true,
     prefixes: false,
     soft: true,
-    // `purge_all` is hard only.
+    // `purge_all` is always hard.
     soft_everything: false,
     soft_prefixes: false,
     any_query: false,
@@ -48,13 +48,13 @@ const CAPABILITIES: Capabilities = Capabilities {
     urls_per_call: 1,
     tags_per_call: 256,
     prefixes_per_call: 0,
-    // No limit is published. The answer names every tag with an id, and 64 KiB of it are read.
+    // No limit is published. The answer has an id for every tag, and at most 64 KiB of it are read.
     bytes_per_call: 48_000,
     mixed_kinds: false,
     stable_reference: false,
 };
 
-/// One Fastly service.
+/// The adapter of one Fastly service.
 #[derive(Debug)]
 pub struct Fastly {
     service_id: String,
@@ -63,7 +63,7 @@ pub struct Fastly {
 }
 
 impl Fastly {
-    /// The adapter of a service, with the API at `api_url`.
+    /// Creates the adapter of a service, with the API at `api_url`.
     pub fn new(service_id: &str, auth_token: &Secret, api_url: &str) -> Self {
         Self {
             service_id: service_id.to_owned(),
@@ -121,7 +121,7 @@ impl Fastly {
         message::unproven(reply, missing, &[self.auth_token.expose()])
     }
 
-    /// What the token itself says that it may do.
+    /// Returns the verdict on the token's own statement of its rights.
     fn judge_token(&self, token: &Token, reply: &Reply) -> Classified {
         let (verdict, words) = match (token.may("purge_select"), token.covers(&self.service_id)) {
             (true, true) => (Verdict::Done, format!("the token's scope is `{}`", token.scope)),
@@ -147,8 +147,8 @@ impl Configured for config::cdns::Fastly {
         CAPABILITIES
     }
 
-    /// 100,000 keys and URLs an hour per customer; `purge_all` counts to the 1,000 calls an hour of the API
-    /// (<https://www.fastly.com/documentation/reference/api/#rate-limiting>).
+    /// Fastly allows 100,000 keys and URLs an hour per customer. `purge_all` counts towards the API's 1,000
+    /// calls an hour (<https://www.fastly.com/documentation/reference/api/#rate-limiting>).
     fn published(&self) -> Rates {
         let purge_all = rate::calls("purge-all", rate::EVERYTHING, 1_000.0 / 3_600.0, 1_000.0);
         Rates {
@@ -192,7 +192,8 @@ impl Adapter for Fastly {
         let body: Option<Map<String, Value>> = reply.json();
         let text = |key: &str| body.as_ref().and_then(|body| body.get(key)?.as_str()).unwrap_or_default();
         if reply.status.is_success() {
-            // One purge has an `id`, a batch has one for each tag; a `purge_all` is answered by `ok` alone.
+            // The answer to one purge has an `id`, and that to a batch has one for each tag. The answer to
+            // `purge_all` has only `ok`.
             let any = body.iter().flat_map(Map::values).find_map(id_in);
             let id = Some(text("id")).filter(|id| !id.is_empty()).or(any);
             return match id.is_some() || text("status") == "ok" {
@@ -208,8 +209,9 @@ impl Adapter for Fastly {
         self.classified(verdict, reply.header("x-request-id"), &words, reply)
     }
 
-    /// With the batch known: a 403 on tags is one on everything that matters, but a token may lack `purge_all` alone,
-    /// and a URL may be of a service that the token does not cover. A tag that got no id was not purged.
+    /// For a known batch, a 403 on tags concerns everything that matters. But a token may lack `purge_all`
+    /// alone, and a URL may belong to a service that the token does not cover. A tag without an id was not
+    /// purged.
     fn judge(&self, batch: &Batch, reply: &Reply) -> Classified {
         let mut classified = self.classify(reply);
         let only_tags = batch.items.iter().all(|item| item.kind == ItemKind::Tag);
@@ -255,19 +257,19 @@ impl Adapter for Fastly {
         let [reply] = replies else { return message::unanswered() };
         match reply.json::<Token>() {
             Some(token) if reply.status == StatusCode::OK => self.judge_token(&token, reply),
-            // The token is known but may not look at itself, or the answer is not Fastly's.
+            // The token is known but may not read itself, or the answer is not Fastly's.
             _ if reply.status.is_success() => self.classified(Verdict::Later(None), None, "", reply),
             _ => self.classify(reply),
         }
     }
 }
 
-/// `GET /tokens/self`
+/// The answer to `GET /tokens/self`.
 #[derive(serde::Deserialize)]
 struct Token {
-    /// Separated by spaces.
+    /// The scopes, separated by spaces.
     scope: String,
-    /// None: all.
+    /// The services; none means all.
     #[serde(default)]
     services: Vec<String>,
     name: Option<String>,
@@ -286,16 +288,17 @@ impl Token {
     }
 }
 
-/// `Fastly-RateLimit-Reset` is a moment, in seconds since the epoch.
+/// Returns the time until `Fastly-RateLimit-Reset`, which is a time in seconds since the epoch.
 fn reset_after(reply: &Reply) -> Option<Duration> {
     reply.until(reply.number("fastly-ratelimit-reset")?)
 }
 
-/// Tags without an id that a message names.
+/// The number of tags without an id that a message names.
 const NAMED: usize = 10;
 
-/// Which items of a batch an answer proves nothing of. A batch of tags is answered by an id for each, a URL by `ok` and an id,
-/// and `purge_all` by `ok` (<https://www.fastly.com/documentation/reference/api/purging/>).
+/// Returns the positions of the items of a batch whose purge an answer does not prove. A batch of tags is
+/// answered by an id for each, a URL by `ok` and an id, and `purge_all` by `ok`
+/// (<https://www.fastly.com/documentation/reference/api/purging/>).
 fn unproved(batch: &Batch, reply: &Reply) -> Vec<usize> {
     let answer: Map<String, Value> = reply.json().unwrap_or_default();
     let is_ok = answer.get("status").is_some_and(|status| status == "ok");
@@ -309,7 +312,7 @@ fn unproved(batch: &Batch, reply: &Reply) -> Vec<usize> {
     items.filter(|(_, item)| !is_proved(item.kind, &item.value)).map(|(position, _)| position).collect()
 }
 
-/// The id of a purge; `ok` is the status of one.
+/// Returns the id of a purge; `ok` is a status and no id.
 fn id_in(value: &Value) -> Option<&str> {
     value.as_str().filter(|id| !id.is_empty() && *id != "ok")
 }

@@ -53,7 +53,7 @@ fn replies() {
     use Verdict::{BadCredentials, Done, Later, Partial, Refused, Split, Unproven};
     let date = ("date", "Mon, 23 Nov 2026 12:00:00 GMT");
     let reset = ("fastly-ratelimit-reset", "1795435320");
-    // Status, headers, body; what one item and several become.
+    // Each row has the status, headers and body, and the verdicts for one item and for several.
     let check =
         |kind: ItemKind, status: u16, headers: &[(&str, &str)], body: &str, one: Verdict, more: Verdict| {
             assert_eq!(
@@ -70,7 +70,7 @@ fn replies() {
     check(tag, 200, &[], r#"{"a":"108-1"}"#, Done, Partial(vec![1]));
     check(tag, 200, &[], r#"{"b":"108-1"}"#, Unproven, Partial(vec![0]));
     check(tag, 200, &[], r#"{"c":"108-1"}"#, Unproven, Unproven);
-    // Somebody else answered.
+    // Something other than Fastly answered.
     check(url, 200, &[], "<html>Welcome</html>", Unproven, Unproven);
     check(url, 302, &[], "", Later(None), Later(None));
     check(tag, 429, &[date, reset], r#"{"msg":"Rate limit exceeded"}"#, later(120), later(120));
@@ -90,7 +90,7 @@ fn replies() {
         BadCredentials,
     );
     check(tag, 403, &[], r#"{"msg":"You are not authorized"}"#, BadCredentials, BadCredentials);
-    // A token that may purge tags may still lack `purge_all`, or the service of this URL.
+    // A token that may purge tags may still lack the right to `purge_all`, or the service of this URL.
     check(all, 403, &[], r#"{"msg":"You are not authorized"}"#, Refused, Refused);
     check(url, 403, &[], r#"{"msg":"You are not authorized"}"#, Refused, Refused);
     check(all, 401, &[], "", BadCredentials, BadCredentials);

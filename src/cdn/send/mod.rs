@@ -1,4 +1,4 @@
-//! The only code that calls a CDN: it sends what an adapter wrote and brings back the answer.
+//! The only code that calls a CDN: it sends a call that an adapter wrote and returns the answer.
 
 use super::{Reply, names};
 use bytes::{Bytes, BytesMut};
@@ -9,26 +9,26 @@ use std::net::IpAddr;
 use std::time::Duration;
 use url::Position;
 
-/// Connecting must succeed within this, TLS included.
+/// The time limit for connecting, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The whole call must end within this.
+/// The time limit for the whole call.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
-/// The rest of a longer body is not read.
+/// The number of body bytes that are read; the rest of a longer body is ignored.
 const BODY_LIMIT: usize = 64 * 1024;
-/// Answers say who we are to those who read their CDN's logs.
+/// The `User-Agent`, which identifies the shim to people who read their CDN's logs.
 const USER_AGENT: &str = concat!("origin-shim/", env!("CARGO_PKG_VERSION"));
 
-/// Sends calls to CDNs. Cheap to clone; connections are shared.
+/// A sender of calls to CDNs. Clones are cheap and share connections.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    /// Honours `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+    /// The client for other machines, which honours `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     remote: reqwest::Client,
-    /// For this machine, where no proxy could reach the same thing.
+    /// The client for this machine, where a proxy could not reach the same service.
     local: reqwest::Client,
 }
 
 impl Sender {
-    /// A sender with no connections yet.
+    /// Creates a sender with no connections yet.
     ///
     /// # Errors
     ///
@@ -39,10 +39,11 @@ impl Sender {
                 .user_agent(USER_AGENT)
                 .connect_timeout(CONNECT_TIMEOUT)
                 .timeout(TOTAL_TIMEOUT)
-                // Credentials go where the configuration says and nowhere else.
+                // Credentials are sent to the configured address and nowhere else.
                 .redirect(Policy::none())
                 .referer(false)
-                // HTTP/2 has no `Host` beside its authority, and a Varnish node is told which site's page to purge by it.
+                // HTTP/2 has no `Host` in addition to its authority, and `Host` is how a Varnish node learns
+                // which site's page to purge.
                 .http1_only()
         };
         Ok(Self {
@@ -55,7 +56,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// No answer, or not all of it. Whether the CDN acted is unknown then: send it again, which does no harm.
+    /// There is no answer, or only a part of one. Whether the CDN acted is then unknown: send the call again,
+    /// which does no harm.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Reply, SendError> {
         let request = into_reqwest(request)?;
         let host = names::authority(request.url()).to_owned();
@@ -72,39 +74,39 @@ impl Sender {
     }
 }
 
-/// A call without an answer. No message or source of it shows a URL, a header or a body.
+/// A call without an answer. Neither its message nor its sources show a URL, a header or a body.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     #[error("the HTTP client cannot be set up")]
     Setup(#[source] reqwest::Error),
-    /// The client would not send this request as it is written.
+    /// The client would not send this request exactly as it is written.
     #[error("the request's URL cannot be sent as it is written")]
     Url,
-    /// Nobody was reached.
+    /// No connection could be made.
     #[error("no connection to {host}")]
     Connect {
-        /// Host and port.
+        /// The host and port.
         host: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: reqwest::Error,
     },
-    /// The time was up.
+    /// The call took too long.
     #[error("no answer from {host} in time")]
     Timeout {
-        /// Host and port.
+        /// The host and port.
         host: String,
-        /// What was waited for.
+        /// The step that timed out.
         #[source]
         source: reqwest::Error,
     },
-    /// The connection ended before the answer did.
+    /// The connection ended before the answer was complete.
     #[error("the connection to {host} broke")]
     Broken {
-        /// Host and port.
+        /// The host and port.
         host: String,
-        /// How.
+        /// The cause.
         #[source]
         source: reqwest::Error,
     },
@@ -128,7 +130,7 @@ fn into_reqwest(request: Request<Bytes>) -> Result<reqwest::Request, SendError> 
     let target = request.uri().path_and_query().map(|target| target.as_str().to_owned()).unwrap_or_default();
     let is_empty_post = request.method() == Method::POST && request.body().is_empty();
     let mut request = reqwest::Request::try_from(request).map_err(|_| SendError::Url)?;
-    // The client parses URLs anew. One that it changes would purge something else, or break its signature.
+    // The client parses URLs again. A URL that it changes would purge something else, or break its signature.
     if request.url()[Position::BeforePath..Position::AfterQuery] != target {
         return Err(SendError::Url);
     }

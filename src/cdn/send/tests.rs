@@ -7,7 +7,7 @@ use std::error::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// A CDN on a free port of this machine that gives one answer, and what it was sent.
+/// A CDN on a free port of this machine that gives one answer, and the request that it received.
 struct Fake {
     address: String,
     received: tokio::task::JoinHandle<String>,
@@ -25,7 +25,7 @@ impl Fake {
             while !(received.ends_with(b"\r\n\r\n") || received.ends_with(b"}")) {
                 assert!(stream.read_buf(&mut received).await.expect("a request") > 0, "a whole request");
             }
-            // The caller may stop reading.
+            // The client may stop reading.
             let _ = stream.write_all(&answer).await;
             String::from_utf8(received).expect("text")
         });
@@ -47,7 +47,8 @@ fn sender() -> Sender {
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\nx-purged: 1\r\n\r\nPurged";
 
-/// The lines of what was received, the variable ones of the client apart.
+/// The lines of a received request; those after the request line are sorted, because the client may send them
+/// in any order.
 fn lines(received: &str) -> Vec<String> {
     let mut lines: Vec<String> = received.split("\r\n").map(str::to_owned).collect();
     lines[1..].sort();

@@ -1,5 +1,5 @@
-//! Whether Varnish's nodes let this machine purge, and prove it: at each of them a key that nothing carries is marked stale,
-//! and a host that nobody has is banned.
+//! The check whether Varnish's nodes let this machine purge, and prove each purge. At each node a key that no
+//! response carries is marked stale, and a host that does not exist is banned.
 
 use super::{Varnish, classify, unused};
 use crate::cdn::credentials::{Answer, Answers, CredentialReport, Credentials, Draft, Question};
@@ -42,7 +42,7 @@ impl Credentials for Varnish {
     }
 }
 
-/// What is wrong with a node's purges is told; of its bans only where its purges are good.
+/// Adds the error of a node's purges, or that of its bans if the purges work.
 fn describe_node(draft: &mut Draft<'_>, node: &str, answers: &[Answer]) {
     let mut replies = Vec::with_capacity(answers.len());
     for answer in answers {

@@ -1,4 +1,4 @@
-//! Varnish, with the VCL that we ship (`config/varnish.vcl`), which defines these calls. Every node is told everything.
+//! Varnish with the shipped VCL (`config/varnish.vcl`), which defines these calls. Every node gets every call.
 
 use super::pack::{Group, pack};
 use super::row::{Mark, PrefixNames, ResponseTraces, Row};
@@ -21,7 +21,7 @@ mod tests;
 
 pub(super) static ROW: Row = Row {
     page: |target| target,
-    // Our VCL compares canonical forms.
+    // The shipped VCL compares canonical forms.
     prefixes: PrefixNames::Canonical,
     responses: ResponseTraces {
         marks: &[Mark::Field("x-varnish"), Mark::Contains("via", "varnish")],
@@ -37,27 +37,27 @@ const CAPABILITIES: Capabilities = Capabilities {
     prefixes: true,
     soft: true,
     soft_everything: false,
-    // A ban deletes.
+    // A ban always deletes.
     soft_prefixes: false,
     any_query: true,
     schemes: &["https"],
     urls_per_call: 1,
     tags_per_call: 1_000,
     prefixes_per_call: 1,
-    // The tags travel in one header line, and Varnish reads lines of up to 8 KiB.
+    // The tags are sent in one header line, and Varnish reads lines of up to 8 KiB.
     bytes_per_call: 6_900,
     mixed_kinds: false,
     stable_reference: false,
 };
 
-/// A group of Varnish nodes that hold the same content.
+/// The adapter of a group of Varnish nodes that hold the same content.
 #[derive(Debug)]
 pub struct Varnish {
     api_urls: Vec<String>,
 }
 
 impl Varnish {
-    /// The adapter of the nodes at `api_urls`.
+    /// Creates the adapter of the nodes at `api_urls`.
     pub fn new(api_urls: &[String]) -> Self {
         Self { api_urls: api_urls.to_vec() }
     }
@@ -77,7 +77,7 @@ impl Varnish {
                     .header("x-purge-mode", mode)
             }
             (ItemKind::Prefix, _) => {
-                // A page with whatever query begins like this, too.
+                // `host/path?` also bans the page with any query.
                 let (name, query) = name.strip_suffix('?').map_or((name, ""), |page| (page, "?"));
                 let (host, path) = names::prefix(name)?;
                 let start = spelt(&path) + if query.is_empty() { "" } else { "\\?" };
@@ -131,7 +131,8 @@ impl Adapter for Varnish {
         classify(reply)
     }
 
-    /// At every node, a purge of a tag that nothing carries and a ban of a host that nobody has.
+    /// Returns, for every node, a purge of a tag that no response carries and a ban of a host that does not
+    /// exist.
     fn check_requests(&self, sign: &SignContext) -> Result<Vec<Request<Bytes>>, RequestError> {
         let both = |node: &String| unused(true, sign).map(|group| self.purge(node, &group));
         self.api_urls.iter().flat_map(both).collect()
@@ -154,8 +155,9 @@ impl Adapter for Varnish {
     }
 }
 
-/// The parts of the shipped VCL that purge, each with something that concerns no page: tags and URLs are purged, prefixes and
-/// everything are banned. The ban is the same each time, since Varnish keeps the last of equal bans only (`ban_dups`).
+/// Returns one group for each purging part of the shipped VCL, with items that match no page: tags and URLs are
+/// purged, prefixes and everything are banned. The ban is the same each time, because Varnish keeps only the
+/// last one of equal bans (`ban_dups`).
 fn unused(hard: bool, sign: &SignContext) -> [Group; 2] {
     let group = |kind, name| Group { kind, hard, names: vec![name], bytes: 0 };
     [
@@ -164,7 +166,7 @@ fn unused(hard: bool, sign: &SignContext) -> [Group; 2] {
     ]
 }
 
-/// What a node's answers to [`unused`] say together.
+/// Returns the combined verdict on a node's answers to [`unused`].
 fn classify_node(replies: &[Reply]) -> Classified {
     let mut answers: Vec<Classified> = replies.iter().map(classify).collect();
     match answers.iter().position(|answer| answer.verdict != Verdict::Done) {
@@ -176,12 +178,12 @@ fn classify_node(replies: &[Reply]) -> Classified {
     }
 }
 
-/// A node whose tag purges are proved and whose bans are not.
+/// The error of a node whose tag purges are proved while its bans are not.
 const OLD_VCL: &str = "a BAN is answered without X-Purged, as by a copy of config/varnish.vcl from before bans were proved: \
     load the one of this release";
 
-/// The shipped VCL proves each purge and ban with `X-Purged`. A 200 alone may come from the origin, past a VCL that knows
-/// neither method.
+/// Classifies an answer. The shipped VCL proves each purge and ban with `X-Purged`. A 200 alone may come from
+/// the origin, past a VCL that implements neither method.
 fn classify(reply: &Reply) -> Classified {
     let verdict = match reply.status.as_u16() {
         200 if reply.header("x-purged").is_some_and(|proof| !proof.is_empty()) => Verdict::Done,
@@ -190,16 +192,17 @@ fn classify(reply: &Reply) -> Classified {
             let request_id = reply.header("x-varnish").map(str::to_owned);
             return Classified { request_id, ..message::unproven(reply, missing, &[]) };
         }
-        // The VCL says 403, others 405, to an address that may not purge.
+        // An address that may not purge gets 403 from the shipped VCL, and 405 from others.
         405 => Verdict::BadCredentials,
         _ => reply.verdict_of_status(),
     };
     message::classified(verdict, reply.header("x-varnish"), "", reply, &[])
 }
 
-/// The canonical path as a regular expression that matches each of its spellings: a copy that came without the shim's word for
-/// its page (mode `off`, or an older version) is compared by the name under which it was asked for. The canonical spelling
-/// of a character stands first. Bytes that are no plain ASCII are written `\xHH`, as PCRE reads them.
+/// Returns a regular expression that matches each spelling of the canonical path. A copy without the shim's
+/// page header (from mode `off`, or an older version) is compared by the path under which it was requested. The
+/// canonical spelling of a character is the first alternative. Bytes outside plain ASCII are written `\xHH`, as
+/// PCRE reads them.
 fn spelt(path: &str) -> String {
     let mut expression = String::with_capacity(2 * path.len());
     for piece in pieces(&canonical(path)) {
@@ -214,7 +217,7 @@ fn spelt(path: &str) -> String {
             Piece::Byte(byte) => {
                 expression.push_str(&format!(r"(?:\{}|{})", char::from(byte), escape(byte)));
             }
-            // An escaped slash or space is never written as it is, and raw control characters never come.
+            // An escaped slash or space never appears unescaped, and raw control characters never occur.
             Piece::Escape(byte @ (b'/' | 0..=b' ' | 0x7f)) => expression.push_str(&escape(byte)),
             Piece::Escape(byte) => expression.push_str(&format!(r"(?:{}|\x{byte:02X})", escape(byte))),
         }
@@ -222,7 +225,7 @@ fn spelt(path: &str) -> String {
     expression
 }
 
-/// `%` and the hex digits of a byte, in either case.
+/// Returns `%` and the hex digits of a byte, in either case.
 fn escape(byte: u8) -> String {
     let digit = |digit: u8| match char::from_digit(digit.into(), 16) {
         Some(letter @ 'a'..='f') => format!("[{letter}{}]", letter.to_ascii_uppercase()),

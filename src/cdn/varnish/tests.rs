@@ -86,10 +86,10 @@ fn every_node_must_prove_a_purge_and_a_ban() {
     for too_few in [&[PURGED, BANNED][..], &[PURGED, BANNED, PURGED], &[]] {
         check(too_few, Verdict::Later(None), "no answer");
     }
-    // The origin said so, not Varnish.
+    // The origin answered instead of Varnish.
     let words = "node 2: 200 without X-Purged, so the VCL of origin-shim does not answer here: Purged";
     check(&[PURGED, BANNED, (200, ""), (200, "")], Verdict::Unproven, words);
-    // The VCL of an earlier release.
+    // The node has the VCL of an earlier release.
     let words = format!("node 1: {OLD_VCL}");
     check(&[PURGED, (200, ""), PURGED, BANNED], Verdict::Unproven, &words);
 }

@@ -1,4 +1,4 @@
-//! When the certificates end that a configuration names.
+//! The expiry of the certificates that a configuration names.
 
 use crate::config::Expiry;
 use serde::Serialize;
@@ -8,15 +8,15 @@ use std::path::PathBuf;
 /// A file of certificates.
 #[derive(Debug, Serialize)]
 pub struct File {
-    /// Where the configuration names it.
+    /// The key of the configuration that names the file.
     key: String,
     file: PathBuf,
-    /// RFC 3339.
+    /// The time of expiry, RFC 3339.
     expires_at: String,
     expired: bool,
 }
 
-/// Each of them as it stands at `now_s`.
+/// Returns the state of each file at `now_s`.
 pub fn files(expiries: &[Expiry], now_s: i64) -> Vec<File> {
     let file = |expiry: &Expiry| File {
         key: expiry.named.key.clone(),
@@ -27,7 +27,7 @@ pub fn files(expiries: &[Expiry], now_s: i64) -> Vec<File> {
     expiries.iter().map(file).collect()
 }
 
-/// The same for people, one line each; nothing where there are none.
+/// Describes the same for people, one line each; empty if there are none.
 pub fn describe(expiries: &[Expiry], now_s: i64) -> String {
     let mut text = String::new();
     for expiry in expiries {

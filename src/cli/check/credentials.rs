@@ -6,10 +6,10 @@ use crate::terminal::print;
 use serde::Serialize;
 use std::fmt::Write;
 
-/// What every CDN said.
+/// The result for all CDNs.
 #[derive(Debug, Serialize)]
 pub struct Checked {
-    /// None of them is known to be useless.
+    /// Whether no CDN's credentials are known to be unusable.
     pub usable: bool,
     sites: Vec<Site>,
 }
@@ -20,7 +20,7 @@ struct Site {
     cdns: Vec<CdnReport>,
 }
 
-/// Asks, and prints each site as soon as it is known.
+/// Checks the credentials, and prints each site as soon as its result is known if `aloud` is set.
 pub async fn check(config: &Config, probe: bool, aloud: bool) -> anyhow::Result<Checked> {
     let sender = Sender::new()?;
     let mut sites = Vec::new();

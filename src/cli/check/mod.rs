@@ -1,4 +1,5 @@
-//! `origin-shim check`: is the configuration right, are its certificates valid, are the CDNs' credentials good, and does the whole chain work?
+//! `origin-shim check`: checks that the configuration and its certificates are valid, and on request that the
+//! CDNs' credentials are valid and that the whole chain works.
 
 mod certificates;
 mod credentials;
@@ -12,41 +13,43 @@ use crate::terminal;
 use std::process::ExitCode;
 use summary::Summary;
 
-/// Check the configuration and say what it means; with --credentials or --edge, check more than that
+/// Check the configuration and print a summary of it; with --credentials or --edge, check more than that
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// Ask every CDN what its credentials are good for, what they lack, and say what to do about it
+    /// Check each CDN's credentials: owner, rights, expiry, and what is missing
     #[arg(long)]
     credentials: bool,
 
-    /// With --credentials: also purge something that nobody has, which proves the permission
+    /// With --credentials: also purge something that does not exist, which proves the right to purge
     #[arg(long, requires = "credentials")]
     probe: bool,
 
     #[command(flatten)]
     edge: edge::EdgeArgs,
 
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Prints what was found: 0 if all of it is good. What is wrong with the configuration is an error of the caller.
+/// Prints the results; the exit code is 0 if all checks succeed. An invalid configuration is returned as an
+/// error.
 pub fn run(args: &CheckArgs, config: &ConfigPath) -> anyhow::Result<ExitCode> {
     let mut good = true;
     let mut found = serde_json::Map::new();
-    // The edge is checked through the admin API, and needs no configuration here.
+    // The edge is checked through the admin API, for which no configuration is needed here.
     if args.credentials || args.edge.url.is_none() {
         let path = config.get()?;
         let loaded = config::load(path)?;
         let now_s = jiff::Timestamp::now().as_second();
-        // Who connects refuses one that has ended. The shim starts all the same: it may have other listeners.
+        // Clients reject an expired certificate. The shim starts all the same, because it may have other
+        // listeners.
         good &= !loaded.expiries.iter().any(|expiry| expiry.is_over(now_s));
         if args.json {
             let files = certificates::files(&loaded.expiries, now_s);
             found.insert("certificates".to_owned(), serde_json::to_value(files)?);
         } else {
-            let verdict = if good { "is right" } else { "is right, but for a certificate that has expired" };
+            let verdict = if good { "is valid" } else { "is valid, except for an expired certificate" };
             terminal::print(&format!("{} {verdict}\n\n", path.display()))?;
             terminal::print(&certificates::describe(&loaded.expiries, now_s))?;
         }

@@ -1,4 +1,4 @@
-//! What a configuration means, in words, without secrets.
+//! A summary of a configuration in words, without secrets.
 
 use crate::config::duration::print as duration;
 use crate::config::{

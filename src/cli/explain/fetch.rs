@@ -1,4 +1,4 @@
-//! `--fetch`: the head of the origin's own response.
+//! `--fetch`: gets the head of the origin's own response.
 
 use crate::config::{Limits, OriginHost, OriginProtocol, OriginTls, OriginUrl, Site};
 use crate::http::head::Headers;
@@ -7,15 +7,15 @@ use crate::proxy::opt_in::{CDN_TYPE, OPT_IN, SECRET};
 use crate::upstream::{Roots, with_http2};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 
-/// What to ask for.
+/// The request to make.
 pub struct Asked<'a> {
     /// The request's method.
     pub method: &'a Method,
     /// The URL, as visitors know it.
     pub url: &'a Uri,
-    /// The request's headers.
+    /// The request's header fields.
     pub headers: &'a Headers,
-    /// Whether the opt-in is believed, and so goes on to the origin.
+    /// Whether the opt-in is trusted, and is therefore passed on to the origin.
     pub opt_in: bool,
 }
 
@@ -23,41 +23,41 @@ pub struct Asked<'a> {
 pub struct Answer {
     /// The origin's URL.
     pub origin: String,
-    /// The version of HTTP that it came in.
+    /// The version of HTTP of the answer.
     pub version: Version,
-    /// Its status.
+    /// The status.
     pub status: StatusCode,
-    /// Its headers.
+    /// The header fields.
     pub headers: Headers,
 }
 
-/// Why no origin answered.
+/// The reason why no origin answered.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The client cannot be made.
+    /// The client cannot be created.
     #[error("cannot make an HTTP client")]
     Client(#[source] reqwest::Error),
     /// The files of `[sites.origin_tls]` cannot be used.
     #[error("TLS towards the origin cannot be set up")]
     Tls(#[source] Box<TlsError>),
-    /// A `Host` that cannot be sent.
+    /// The `Host` cannot be sent.
     #[error("{0:?} cannot be sent as Host")]
     Host(String),
-    /// There is none to ask.
+    /// The site has no origin.
     #[error("the site has no origin")]
     NoOrigin,
-    /// The last of the origins did not answer.
+    /// The last one of the origins did not answer.
     #[error("the origin {origin} did not answer")]
     Origin {
-        /// Which.
+        /// The origin's URL.
         origin: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: reqwest::Error,
     },
 }
 
-/// The answer of the first origin that answers.
+/// Returns the answer of the first origin that answers.
 pub async fn head(site: &Site, limits: &Limits, asked: Asked<'_>) -> Result<Answer, FetchError> {
     let mut last = FetchError::NoOrigin;
     for origin in &site.origins {
@@ -85,19 +85,19 @@ pub async fn head(site: &Site, limits: &Limits, asked: Asked<'_>) -> Result<Answ
     Err(last)
 }
 
-/// The versions of HTTP that an origin is offered.
+/// The version of HTTP in which an origin is asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Spoken {
     Http1,
-    /// As the origin chooses in the TLS handshake.
+    /// The version that the origin chooses in the TLS handshake.
     Either,
-    /// Without TLS nobody is asked.
+    /// HTTP/2 without negotiation, because there is none without TLS.
     Http2,
 }
 
 impl Spoken {
-    /// What the proxy would offer; but HTTP/1.1 where the host that is asked for is not the one that is connected to: this
-    /// client cannot say that in HTTP/2.
+    /// Returns the version that the proxy would use, but HTTP/1.1 if the requested host differs from the one
+    /// that is connected to: this client cannot express that in HTTP/2.
     fn to(site: &Site, origin: &OriginUrl, host: &str) -> Self {
         match (site.origin.protocol, origin.tls) {
             (OriginProtocol::Http2, false) => Self::Http2,
@@ -111,7 +111,7 @@ impl Spoken {
     }
 }
 
-/// A client that talks to the origin as the proxy does.
+/// Returns a client that connects to the origin as the proxy does.
 async fn client(
     site: &Site,
     origin: &OriginUrl,
@@ -134,7 +134,8 @@ async fn client(
             Roots::default().client_config(settings).map_err(|error| FetchError::Tls(Box::new(error)))?;
         let tls = if spoken == Spoken::Either { with_http2(&tls) } else { tls };
         builder = builder.tls_backend_preconfigured((*tls).clone());
-        // The name is asked for and verified, and leads to the origin. Where that has no address, the request says so.
+        // The name is sent and verified, and is resolved to the origin's address. If the origin has no address,
+        // the request reports that.
         if let Some(name) = &settings.server_name
             && let Ok(found) = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await
         {
@@ -148,7 +149,7 @@ fn base(origin: &OriginUrl) -> String {
     format!("{}://{}", if origin.tls { "https" } else { "http" }, origin.authority)
 }
 
-/// Whom the origin is asked for.
+/// Returns the host for which the origin is asked.
 fn host<'a>(site: &'a Site, origin: &'a OriginUrl, asked: &'a Asked<'_>) -> &'a str {
     match &site.origin_host {
         OriginHost::Origin => &origin.authority,
@@ -161,7 +162,8 @@ fn visited<'a>(asked: &Asked<'a>) -> &'a str {
     asked.url.authority().map_or("", |authority| authority.as_str())
 }
 
-/// The request's headers as the proxy would send them on, as far as an origin's answer depends on them.
+/// Returns the request's header fields as the proxy would send them, as far as an origin's answer depends on
+/// them.
 fn headers(
     origin: &OriginUrl,
     asked: &Asked<'_>,
@@ -175,7 +177,7 @@ fn headers(
         headers.remove(CDN_TYPE);
     }
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| FetchError::Host(text.to_owned()));
-    // In HTTP/2 the URL says it, and saying it twice is refused by some.
+    // In HTTP/2 the URL carries the host, and some servers refuse it a second time.
     if host != origin.authority || spoken == Spoken::Http1 {
         headers.insert(header::HOST, value(host)?);
     }

@@ -1,5 +1,5 @@
-//! `origin-shim explain`: what would happen to a request and its response, and why. It asks the code that serves
-//! requests, so it cannot say anything else than what is done.
+//! `origin-shim explain`: shows what would happen to a request and its response, and why. The result comes from
+//! the code that serves requests, so it cannot differ from what is done.
 
 mod fetch;
 mod show;
@@ -16,19 +16,20 @@ use std::process::ExitCode;
 
 /// Explain what would happen to a request for a URL and its response, and why
 ///
-/// The request is taken to come from a CDN of the site that opts in and is trusted; --visitor, --header and --peer change
-/// that. The response is the one that --status and --response-header describe, or with --fetch the origin's.
+/// The request is assumed to come from a CDN of the site that opts in and is trusted; --visitor, --header and
+/// --peer change that. The response is the one that --status and --response-header describe, or the origin's
+/// with --fetch.
 #[derive(Debug, clap::Args)]
 pub struct ExplainArgs {
     /// The URL, as visitors know it
     #[arg(value_parser = explain::url)]
     url: Uri,
 
-    /// The CDN that asks [default: the site's, where it has one type only]
+    /// The CDN that sends the request [default: the site's, if all of its CDNs have one type]
     #[arg(long, value_name = "TYPE", value_parser = cdn_type)]
     cdn: Option<CdnType>,
 
-    /// The request does not opt in
+    /// Explain a visitor's request that does not opt in
     #[arg(long, conflicts_with = "cdn")]
     visitor: bool,
 
@@ -36,7 +37,7 @@ pub struct ExplainArgs {
     #[arg(long, default_value = "GET")]
     method: Method,
 
-    /// A header of the request (may be repeated); it replaces one that a CDN would send
+    /// A header of the request (may be repeated); replaces one that a CDN would send
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
 
@@ -44,7 +45,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "ADDRESS")]
     peer: Option<IpAddr>,
 
-    /// Purges of the CDN do not get through
+    /// Assume that the CDN is unhealthy: purges do not get through
     #[arg(long)]
     unhealthy: bool,
 
@@ -56,7 +57,7 @@ pub struct ExplainArgs {
     #[arg(long = "response-header", value_name = "NAME: VALUE", value_parser = header, conflicts_with = "fetch")]
     response_headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// Ask the origin
+    /// Request the page from the origin and explain its response
     #[arg(long)]
     fetch: bool,
 
@@ -77,7 +78,7 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     explain::header(name, value).map_err(|error| error.to_string())
 }
 
-/// Prints what would happen.
+/// Prints the explanation.
 pub fn run(args: &ExplainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
     let told = explain(args, &config)?;
@@ -101,7 +102,7 @@ fn explain(args: &ExplainArgs, config: &Config) -> anyhow::Result<String> {
     let case = Case::of(config, &request.url, |_, _| !args.unhealthy)?;
     let site = case.site();
     if request.is_ambiguous(site) {
-        bail!("site `{}` has CDNs of several types: say with --cdn which one asks", site.name);
+        bail!("site `{}` has CDNs of several types: name the one that asks with --cdn", site.name);
     }
     let headers = request.headers(site);
     let opt_in = case.opt_in(request.peer(site), &headers);

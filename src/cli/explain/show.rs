@@ -1,4 +1,4 @@
-//! An explanation for people.
+//! An explanation as text for people.
 
 use crate::config::Mode;
 use crate::explain::Explanation;
@@ -6,13 +6,13 @@ use http::Version;
 use serde::{Serialize, Serializer};
 use std::fmt::{self, Display, Formatter};
 
-/// An explanation, and whose answer it explains.
+/// An explanation, and the origin whose answer it explains.
 #[derive(Serialize)]
 pub struct Told {
-    /// What would happen.
+    /// The explanation.
     #[serde(flatten)]
     pub explanation: Explanation,
-    /// The origin, where one was asked.
+    /// The origin, if one was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<Asked>,
 }
@@ -20,14 +20,14 @@ pub struct Told {
 /// An origin that was asked.
 #[derive(Serialize)]
 pub struct Asked {
-    /// Its URL.
+    /// The origin's URL.
     pub url: String,
-    /// The version of HTTP that it answered in.
+    /// The version of HTTP of the answer.
     #[serde(serialize_with = "shown")]
     pub version: Version,
 }
 
-/// As `HTTP/2.0`.
+/// Writes a version as `HTTP/2.0`.
 fn shown<S: Serializer>(version: &Version, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{version:?}"))
 }
@@ -58,7 +58,7 @@ impl Display for Told {
     }
 }
 
-/// Removed, added, and kept headers.
+/// Writes the removed, added and kept header fields.
 fn difference(of: &Explanation, f: &mut Formatter<'_>) -> fmt::Result {
     for line in of.before.iter().filter(|line| !of.after.contains(line)) {
         writeln!(f, "  - {}: {}", line.0, line.1)?;

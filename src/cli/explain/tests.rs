@@ -159,7 +159,7 @@ fn the_origin_can_be_asked() {
     assert!(!head.contains("x-origin-shim-secret") && !head.contains(CANARY), "{head}");
 }
 
-/// An origin that answers one request in HTTP/2, and tells it; with `tls` after the origin has chosen that.
+/// Starts an origin that answers one HTTP/2 request, which it returns; with `tls`, HTTP/2 is negotiated by TLS.
 fn http2_origin(tls: Option<ServerConfig>) -> (SocketAddr, JoinHandle<http::request::Parts>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -183,7 +183,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin) -> http::request::Pa
     let (request, mut respond) = connection.accept().await.unwrap().unwrap();
     respond.send_response(http::Response::builder().status(204).body(()).unwrap(), true).unwrap();
     connection.graceful_shutdown();
-    // The client may go without a word.
+    // The client may close the connection without notice.
     while let Some(Ok(_)) = connection.accept().await {}
     request.into_parts().0
 }

@@ -1,4 +1,4 @@
-//! `origin-shim import`: the configuration of another system becomes one of the shim.
+//! `origin-shim import`: converts the configuration of another system.
 
 pub mod aem;
 
@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Make a configuration from that of another system
+/// Convert another system's configuration
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
     #[command(subcommand)]
@@ -23,17 +23,17 @@ enum Source {
     Aem(AemArgs),
 }
 
-/// Read the CDN configuration of an AEM site
+/// Convert the CDN configuration of an AEM site
 ///
-/// FILE is JSON (`cdn.json`, the whole site configuration, or a sheet) or the rows of `.helix/config` (CSV, TSV or
-/// `key: value`). The configuration goes to stdout, and what to do with it to stderr. Secrets stay where they are: the
-/// configuration names environment variables for them.
+/// FILE is JSON (`cdn.json`, the whole site configuration, or a sheet) or the rows of `.helix/config` (CSV, TSV
+/// or `key: value`). The configuration is written to stdout, and instructions to stderr. Secrets are not
+/// copied: the configuration names environment variables for them.
 #[derive(Debug, clap::Args)]
 struct AemArgs {
     /// The file; `-` for stdin
     file: PathBuf,
 
-    /// Where AEM serves the site: https://<ref>--<site>--<org>.aem.live
+    /// The address at which AEM serves the site: https://<ref>--<site>--<org>.aem.live
     #[arg(long, value_name = "URL")]
     origin: Option<Origin>,
 
@@ -46,7 +46,7 @@ struct AemArgs {
     output: Option<PathBuf>,
 }
 
-/// Writes the configuration, and says what to do with it.
+/// Writes the configuration and the instructions.
 pub fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let Source::Aem(args) = args.source;
     let (text, name) = read(&args.file)?;
@@ -70,13 +70,13 @@ fn read(path: &Path) -> anyhow::Result<(String, String)> {
     Ok((text, name))
 }
 
-/// Someone may have edited what an earlier import wrote.
+/// Writes a new file only, because an earlier import's file may have been edited.
 fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     let written = File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Variables and notes, without the values of secrets.
+/// Lists variables and notes, without the values of secrets.
 fn advice(imported: &Imported) -> String {
     let mut text = String::from("Set these environment variables:\n");
     for variable in &imported.variables {

@@ -88,7 +88,7 @@ fn r71_one_that_has_ended_fails_the_check_and_no_start() {
     assert!(shim.output().contains("over.pem expired on "), "{}", shim.output());
     let (code, said) = check(&shim.config, &[]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("is right, but for a certificate that has expired"), "{said}");
+    assert!(said.contains("is valid, except for an expired certificate"), "{said}");
     assert!(said.contains(":5:8: server.certificates[0].cert: the certificate in "), "{said}");
     let (code, said) = check(&shim.config, &["--json"]);
     let found: serde_json::Value = serde_json::from_str(&said).unwrap();

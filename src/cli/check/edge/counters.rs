@@ -1,13 +1,14 @@
-//! What the shim saw while a page was visited, by the difference of its counters. On a site with other visitors they count
-//! too, so this proves only what did not happen, and what alone happened.
+//! The decisions of the shim while a page was visited, by the difference of its counters. Other visitors of the
+//! site are counted, too. The difference therefore proves only that a decision was not made, or that it was the
+//! only one.
 
 use crate::rewrite::{Outcome, Reason};
 use std::collections::BTreeMap;
 
-/// How often each decision was made for a site.
+/// The number of times that each decision was made for a site.
 pub type Counters = BTreeMap<(String, String), u64>;
 
-/// The decisions of `site` so far, from the metrics in OpenMetrics text.
+/// Reads the decisions of `site` so far from the metrics in OpenMetrics text.
 pub fn read(metrics: &str, site: &str) -> Counters {
     let mut counters = Counters::new();
     for line in metrics.lines() {
@@ -32,22 +33,22 @@ pub fn read(metrics: &str, site: &str) -> Counters {
     counters
 }
 
-/// The decisions that were made in between.
+/// Returns the decisions that were made in between.
 pub fn between(before: &Counters, after: &Counters) -> Vec<(String, String)> {
     let grew = |key: &&(String, String)| after.get(*key) > before.get(*key);
     after.keys().filter(grew).cloned().collect()
 }
 
-/// What the decisions say about the opt-in.
+/// The conclusion about the opt-in from the decisions.
 #[derive(Debug, PartialEq, Eq)]
 pub enum OptIn {
     /// The shim saw no request at all.
     NoRequest,
-    /// Seen; this was decided then, and why.
+    /// The opt-in was seen, and this decision was made, with its reason.
     Seen(Outcome, Reason),
-    /// Not seen, or not believed.
+    /// No opt-in was seen, or none that is trusted.
     NotSeen(Reason),
-    /// Other visitors came, so that it cannot be told.
+    /// There were other visitors, so nothing can be concluded.
     Mixed,
 }
 
@@ -64,7 +65,7 @@ pub fn judge(decisions: &[(String, String)]) -> OptIn {
             Reason::NotOptedIn | Reason::OptInUntrusted | Reason::OptInMalformed | Reason::NoCdn => {
                 refused = Some(reason);
             }
-            // These say nothing about the request.
+            // These reasons reveal nothing about the request.
             Reason::ModeOff | Reason::ModeObserve | Reason::ShimError => {}
             _ => opted_in = Some((outcome, reason)),
         }

@@ -1,5 +1,6 @@
-//! `check --edge URL`: proves the chain with one page of the public host. It is visited until a copy is served, purged
-//! through the admin API, and visited until it is fresh; meanwhile the shim's counters tell whether the CDN opted in.
+//! `check --edge URL`: proves the chain with one page of the public host. The page is visited until a copy is
+//! served, purged through the admin API, and visited until it is fresh. Meanwhile the shim's counters show
+//! whether the CDN opted in.
 
 mod counters;
 mod report;
@@ -21,14 +22,14 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use visit::{Cache, Visit, Visitor};
 
-/// Visits until a copy is served: the servers of a large CDN fill one by one.
+/// The number of visits until a copy must have been served, because the servers of a large CDN fill one by one.
 const VISITS: usize = 6;
-/// Between two visits, where the first did not show what is hoped for.
+/// The time between two visits, if the first did not show the desired result.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The counters of a request move a moment after its answer.
+/// The time within which the counters of a request change after its answer.
 const TO_COUNT: Duration = Duration::from_secs(1);
 
-/// A site as the admin API shows it, as far as it matters here.
+/// A site as the admin API shows it, as far as it is needed here.
 #[derive(Debug, Deserialize)]
 struct Site {
     name: String,
@@ -47,18 +48,19 @@ struct Cdn {
     reasons: Vec<String>,
 }
 
-/// What the arguments say.
+/// The arguments of the check.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EdgeArgs {
-    /// Prove the whole chain with a page of the public host: the CDN opts in, keeps the page, and is purged of it
+    /// Prove the whole chain with a page of the public host: the CDN opts in, caches the page, and can purge it
     #[arg(long = "edge", value_name = "URL")]
     pub url: Option<String>,
 
-    /// With --edge: connect to this address instead of the one that the host's name has (before DNS is switched)
+    /// With --edge: connect to this address instead of the one that the host's name has (before DNS is
+    /// switched)
     #[arg(long, value_name = "ADDRESS[:PORT]", requires = "url", value_parser = visit::address)]
     connect: Option<SocketAddr>,
 
-    /// With --edge: how long the purge may take, and then its effect
+    /// With --edge: the time limit for the purge, and again for its effect
     #[arg(long, value_name = "SECONDS", requires = "url", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=300))]
     wait: u64,
 
@@ -66,7 +68,7 @@ pub struct EdgeArgs {
     admin: AdminArgs,
 }
 
-/// Visits, purges and looks. Only what stands in the way of asking is an error.
+/// Visits, purges and checks the page. An error is returned only if the check cannot be made at all.
 pub async fn check(url: &str, args: &EdgeArgs) -> anyhow::Result<Checked> {
     let url = Url::parse(url).with_context(|| format!("--edge {url} is not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -90,10 +92,10 @@ pub async fn check(url: &str, args: &EdgeArgs) -> anyhow::Result<Checked> {
     Ok(checked)
 }
 
-/// The site that serves `host`: by its name, by a wildcard, or by default.
+/// Returns the site that serves `host`: by its name, by a wildcard, or by default.
 async fn site_of(client: &Client, host: &str) -> anyhow::Result<Option<Site>> {
     let sites: Vec<Site> = client.sites().await?;
-    // How exactly a site claims the host: by so many of its characters, by all of them best.
+    // A site's claim to the host is the number of characters that match; an exact match is the strongest claim.
     let claim = |site: &Site| {
         let of_name = |name: &String| match name.strip_prefix('*') {
             Some(end) => host.ends_with(end).then_some(end.len()),
@@ -105,25 +107,25 @@ async fn site_of(client: &Client, host: &str) -> anyhow::Result<Option<Site>> {
     Ok(claims.max_by_key(|(claim, _)| *claim).map(|(_, site)| site))
 }
 
-/// What is visited, and by whom.
+/// The page to visit, and the clients for it.
 struct Chain {
     url: String,
-    /// How long a purge may take, and then its effect. CloudFront, the slowest, names 25 s.
+    /// The time limit for a purge, and again for its effect. CloudFront, the slowest CDN, names 25 s.
     patience: Duration,
     client: Client,
     visitor: Visitor,
     site: Site,
 }
 
-/// A visit, and what the shim decided meanwhile.
+/// A visit, and the decisions of the shim meanwhile.
 struct Look {
     visit: Visit,
-    /// None where the counters cannot be read.
+    /// The decisions; `None` if the counters cannot be read.
     decisions: Option<Vec<(String, String)>>,
 }
 
 impl Look {
-    /// Whether a copy was served; where the CDN says nothing, whether the shim was left alone.
+    /// Whether a copy was served; if the CDN does not report it, whether the shim got no request.
     fn cache(&self) -> Cache {
         match (self.visit.cache(), &self.decisions) {
             (Cache::Unknown, Some(decisions)) if decisions.is_empty() => Cache::Hit,
@@ -141,7 +143,7 @@ impl Chain {
                 checked.failed(
                     "reached",
                     format!("The page cannot be reached: {error}."),
-                    "See that the name points to the CDN (or use --connect) and that its certificate is good.",
+                    "See that the name points to the CDN (or use --connect) and that its certificate is valid.",
                 );
                 return Ok(());
             }
@@ -189,7 +191,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Looks until `enough`, until there are `most` looks; the index of that look. A visit that breaks off shows nothing.
+    /// Visits until `enough` is true or there are `most` visits, and returns the index of the visit for which
+    /// it is true. A visit that fails is left out.
     async fn until(
         &self,
         looks: &mut Vec<Look>,
@@ -216,7 +219,7 @@ impl Chain {
         loop {
             let decisions = self.counters().await.map(|after| between(&before, &after));
             let is_counted = decisions.as_ref().is_none_or(|decisions| !decisions.is_empty());
-            // Nothing will be counted for a copy.
+            // No decision will be counted for a copy.
             if is_counted || visit.cache() == Cache::Hit || asked.elapsed() > TO_COUNT {
                 return Ok(Look { visit, decisions });
             }
@@ -267,19 +270,19 @@ impl Chain {
                 "Add it to the site's CDNs, or see where the name points.",
             ),
             Some(cdn) => checked.ok("reached", format!("The page came through {cdn}.")),
-            None => checked.ok("reached", "The page answers; it does not say through which CDN.".to_owned()),
+            None => checked.ok("reached", "The page answers; it does not show through which CDN.".to_owned()),
         }
         if self.site.mode != "on" {
             checked.failed(
                 "mode",
-                format!("The site's mode is {:?}, so that nothing is changed.", self.site.mode),
+                format!("The site's mode is {:?}, so nothing is changed.", self.site.mode),
                 "Set `mode = \"on\"` when it is time.",
             );
         }
         true
     }
 
-    /// Judges what the shim decided while the page was fetched from it.
+    /// Judges the decisions that the shim made while the page was fetched from it.
     fn opted_in<'a>(
         &self,
         checked: &mut Checked,
@@ -294,7 +297,7 @@ impl Chain {
                     sick.map(|cdn| format!("{}: {}", cdn.name, cdn.reasons.join("; "))).collect();
                 checked.failed(
                     "opt-in",
-                    format!("The CDN opted in, but the page gets the short TTL, since purging is not healthy ({}).", sick.join("; ")),
+                    format!("The CDN opted in, but the page gets the short TTL, because the CDN is unhealthy ({}).", sick.join("; ")),
                     "Run `origin-shim check --credentials`.",
                 );
             }
@@ -309,7 +312,7 @@ impl Chain {
             Some(OptIn::Seen(outcome, reason)) => checked.failed(
                 "opt-in",
                 format!("The CDN opted in, but the page is {outcome}: {}", reason.describe()),
-                "`origin-shim explain` shows what would change that. Other pages may do well.",
+                "`origin-shim explain` shows what would change that. Other pages may be lengthened.",
             ),
             Some(OptIn::NotSeen(reason)) => checked.failed(
                 "opt-in",
@@ -324,14 +327,14 @@ impl Chain {
             ),
             _ => checked.unclear(
                 "opt-in",
-                "It cannot be told whether the CDN opted in: other visitors came at the same time, or the shim's \
+                "It is not clear whether the CDN opted in: other visitors came at the same time, or the shim's \
                  counters cannot be read.",
                 "Try again, or look at origin_shim_requests_total in the metrics.",
             ),
         }
     }
 
-    /// Purges the page from every CDN; in words how that went, or why not and what to do.
+    /// Purges the page from every CDN, and returns the result in words, or the reason why it failed and advice.
     async fn purge(&self) -> anyhow::Result<Result<String, (String, String)>> {
         let body = serde_json::json!({ "urls": [self.url], "mode": "hard", "reason": "check --edge" });
         let path = ["v1", "sites", &self.site.name, "purges"];
@@ -362,7 +365,7 @@ impl Chain {
     }
 }
 
-/// Whether what was served is not older than the purge.
+/// Whether the response is not older than the purge.
 fn is_fresh(look: &Look, purged: Instant) -> bool {
     match (look.cache(), look.visit.age()) {
         (Cache::Miss, _) => true,

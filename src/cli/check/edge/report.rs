@@ -1,13 +1,13 @@
-//! What `check --edge` found, step by step.
+//! The results of `check --edge`, step by step.
 
 use crate::terminal::clean;
 use serde::Serialize;
 use std::fmt::{self, Display, Formatter};
 
-/// The steps in the order in which they matter.
+/// The steps in order of importance.
 #[derive(Debug, Serialize)]
 pub struct Checked {
-    /// Every step is proved.
+    /// Whether every step is proved.
     pub proved: bool,
     url: String,
     steps: Vec<Step>,
@@ -32,34 +32,34 @@ enum State {
 }
 
 impl Checked {
-    /// Nothing is found yet.
+    /// Creates a report without steps.
     pub fn new(url: &str) -> Self {
         Self { proved: true, url: url.to_owned(), steps: Vec::new() }
     }
 
-    /// It is as it should be.
+    /// Adds a step that succeeded.
     pub fn ok(&mut self, name: &'static str, text: String) {
         self.add(name, State::Ok, &text, None);
     }
 
-    /// It is not.
+    /// Adds a step that failed.
     pub fn failed(&mut self, name: &'static str, text: String, advice: &str) {
         self.add(name, State::Failed, &text, Some(advice));
     }
 
-    /// It cannot be told.
+    /// Adds a step whose result is unclear.
     pub fn unclear(&mut self, name: &'static str, text: &str, advice: &str) {
         self.add(name, State::Unclear, text, Some(advice));
     }
 
-    /// It was not tried.
+    /// Adds a step that was not tried.
     pub fn skipped(&mut self, name: &'static str, text: &str) {
         self.add(name, State::Skipped, text, None);
     }
 
     fn add(&mut self, name: &'static str, state: State, text: &str, advice: Option<&str>) {
         self.proved &= state == State::Ok;
-        // Servers wrote some of this.
+        // Some of this text comes from servers.
         let advice = advice.map(|advice| clean(advice).into_owned());
         self.steps.push(Step { name, state, text: clean(text).into_owned(), advice });
     }

@@ -1,4 +1,4 @@
-//! A visitor of the public host, who looks at what the CDN says about its cache.
+//! A visitor of the public host, who evaluates the cache information in the CDN's answers.
 
 use crate::cdn::{Mark, row};
 use crate::rewrite::CdnType;
@@ -9,38 +9,38 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use url::Position;
 
-/// A CDN waits for the origin for a minute, not longer.
+/// The time limit for an answer. A CDN waits for the origin for a minute, not longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A visitor, who comes by one connection as far as the CDN allows that.
+/// A visitor, who uses a single connection as far as the CDN allows that.
 #[derive(Debug)]
 pub struct Visitor {
     http: reqwest::Client,
     url: Url,
 }
 
-/// What the visitor got.
+/// The answer that the visitor got.
 #[derive(Debug)]
 pub struct Visit {
     /// The status.
     pub status: u16,
-    /// The headers.
+    /// The header fields.
     pub headers: HeaderMap,
 }
 
 /// Whether a copy was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cache {
-    /// It was.
+    /// A copy was served.
     Hit,
-    /// It came from the origin just now.
+    /// The response was just fetched from the origin.
     Miss,
-    /// The CDN does not say.
+    /// The CDN does not report it.
     Unknown,
 }
 
 impl Visitor {
-    /// A visitor of `url`, who goes to `connect` instead of where the name points.
+    /// Creates a visitor of `url` who connects to `connect` instead of the address of the name.
     pub fn new(url: &Url, connect: Option<SocketAddr>) -> anyhow::Result<Self> {
         let host = url.host_str().with_context(|| format!("{url} has no host"))?;
         let mut http = reqwest::Client::builder()
@@ -49,16 +49,16 @@ impl Visitor {
             .connect_timeout(Duration::from_secs(10))
             .timeout(PATIENCE);
         if let Some(address) = connect {
-            // A proxy would resolve the name by itself.
+            // A proxy would resolve the name itself.
             http = http.resolve(host, address).no_proxy();
         }
         Ok(Self { http: http.build().context("no HTTP client")?, url: url.clone() })
     }
 
-    /// Gets the page, body and all.
+    /// Gets the page with its body.
     pub async fn get(&self) -> Result<Visit, reqwest::Error> {
         let mut request = self.http.get(self.url.clone());
-        // Some CDNs tell about their cache only if asked.
+        // Some CDNs report on their cache only if asked.
         for (name, value) in CdnType::ALL.into_iter().filter_map(|cdn| row(cdn).responses.asked_by) {
             request = request.header(name, value);
         }
@@ -70,12 +70,12 @@ impl Visitor {
 }
 
 impl Visitor {
-    /// What to do about a redirect of the page to `target`.
+    /// Returns advice about a redirect of the page to `target`.
     pub fn advice_on_redirect(&self, target: &str) -> &'static str {
         let Ok(target) = self.url.join(target) else { return "Check a page that redirects nowhere." };
         let page = |url: &Url| url[Position::BeforeHost..].to_owned();
         if page(&target) == page(&self.url) {
-            "That is the same page, so visitors run in a circle. Let the CDN send `X-Forwarded-Proto`, and list its \
+            "That is the same page, so visitors are redirected for ever. Let the CDN send `X-Forwarded-Proto`, and list its \
              addresses in `server.trusted_proxies`, so that the origin learns how the visitor came."
         } else if target.host_str() != self.url.host_str() || target.port() != self.url.port() {
             "If that is the origin's own host, which visitors do not reach, set `rewrite_location = true` for the site. \
@@ -86,25 +86,25 @@ impl Visitor {
     }
 }
 
-/// `ADDRESS` or `ADDRESS:PORT`; port 0 stands for the URL's own.
+/// Parses `ADDRESS` or `ADDRESS:PORT`; port 0 stands for the URL's own.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     let alone = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
     text.parse().or_else(|_| alone()).map_err(|_| "must be an IP address, perhaps with a port".to_owned())
 }
 
 impl Visit {
-    /// Whether a copy was served, by the headers that CDNs send.
+    /// Returns whether a copy was served, by the header fields that CDNs send.
     pub fn cache(&self) -> Cache {
         let cache_status = self.all("cache-status").to_ascii_lowercase();
         let words = ["cf-cache-status", "x-cache", "x-cache-status", "x-proxy-cache", "x-cache-remote"];
         let words: Vec<String> = words.iter().map(|name| self.all(name).to_ascii_lowercase()).collect();
         let says = |what: &[&str]| words.iter().any(|value| what.iter().any(|word| value.contains(word)));
-        // RFC 9211: one member for each cache on the way, with `hit` where it had a copy.
+        // RFC 9211: the field has one member for each cache on the way, with `hit` if that had a copy.
         let mut members = cache_status.split(',').flat_map(|member| member.split(';').skip(1));
         if members.any(|parameter| matches!(parameter.trim(), "hit" | "hit=?1")) {
             return Cache::Hit;
         }
-        // "RefreshHit", "REVALIDATED": the origin was asked, and the copy is as good as new.
+        // "RefreshHit", "REVALIDATED": the origin was asked, and has validated the copy.
         if says(&["refreshhit", "refresh_hit", "revalidated"]) {
             return Cache::Miss;
         }
@@ -127,12 +127,12 @@ impl Visit {
         if self.age().is_some_and(|age| age > 0) { Cache::Hit } else { Cache::Unknown }
     }
 
-    /// `Age` (RFC 9111, 5.1), in seconds.
+    /// Returns `Age` (RFC 9111, 5.1), in seconds.
     pub fn age(&self) -> Option<u64> {
         self.header("age")?.parse().ok()
     }
 
-    /// Which CDN answered, by what only it sends.
+    /// Returns the CDN that answered, by the marks that only it sends.
     pub fn cdn(&self) -> Option<&'static str> {
         let has = |mark: &Mark| match mark {
             Mark::Field(name) => self.headers.contains_key(*name),
@@ -143,7 +143,7 @@ impl Visit {
         seen.min_by_key(|cdn| row(*cdn).responses.precedence).map(CdnType::as_str)
     }
 
-    /// Why a CDN may not have wanted to keep this.
+    /// Returns a possible reason why a CDN did not keep the response.
     pub fn why_not_kept(&self) -> String {
         let cache_control = self.all("cache-control").to_ascii_lowercase();
         let forbids =
@@ -158,7 +158,7 @@ impl Visit {
             known.advice.to_owned()
         } else if let Some(word) = forbids {
             format!(
-                "The page says `{word}`. If the origin said so, a rule with `override = true` may lengthen it all the \
+                "The page has `{word}`. If that comes from the origin, a rule with `override = true` may lengthen it all the \
                  same; `origin-shim explain` shows why the shim left it."
             )
         } else {
@@ -172,7 +172,7 @@ impl Visit {
         self.headers.get(name)?.to_str().ok().map(str::trim)
     }
 
-    /// All lines of a header.
+    /// Returns all lines of a header field, joined.
     fn all(&self, name: &str) -> String {
         let lines = self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         lines.collect::<Vec<_>>().join(", ")

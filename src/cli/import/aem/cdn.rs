@@ -1,11 +1,11 @@
-//! `cdn.prod`: every property of AEM's schema, and its counterpart here.
+//! The properties of `cdn.prod` in AEM's schema, and their counterparts here.
 
 use super::Variable;
 use super::entries::Entry;
 use super::error::Problem;
 use serde_json::Value;
 
-/// AEM's file while it is read: what is left of it, and what there is to say.
+/// The state of reading AEM's file: the entries not read yet, and the messages so far.
 pub(super) struct Imports {
     entries: Vec<Entry>,
     pub(super) problems: Vec<Problem>,
@@ -13,8 +13,8 @@ pub(super) struct Imports {
     pub(super) variables: Vec<Variable>,
 }
 
-/// What a site's configuration holds besides its CDN, and nobody misses here.
-const OTHER_PARTS: &str = "about something else than the CDN, so left out";
+/// The note on parts of a site's configuration that do not concern its CDN and are not needed here.
+const OTHER_PARTS: &str = "not about the CDN, so left out";
 
 impl Imports {
     pub(super) fn new(entries: Vec<Entry>) -> Self {
@@ -27,7 +27,7 @@ impl Imports {
         Some(self.entries.remove(index))
     }
 
-    /// Takes every entry whose key starts like this.
+    /// Takes every entry whose key starts with this one.
     pub(super) fn take_below(&mut self, key: &[&str]) -> Vec<Entry> {
         let is_below = |entry: &mut Entry| {
             entry.key.len() > key.len() && entry.key.iter().zip(key).all(|(part, wanted)| part == wanted)
@@ -43,12 +43,12 @@ impl Imports {
         self.problems.push(Problem::new(entry.line, entry.name(), message));
     }
 
-    /// A text of `cdn.prod`; nothing if it is absent or empty.
+    /// Takes a text of `cdn.prod`; `None` if it is absent or empty.
     fn text(&mut self, name: &str) -> Option<String> {
         let entry = self.take(&["cdn", "prod", name])?;
         match &entry.value {
             Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
-            // An id of digits that a sheet took for a number.
+            // A sheet took an id of digits for a number.
             Value::Number(number) if number.is_u64() => Some(number.to_string()),
             _ => {
                 self.wrong(&entry, "must be a string");
@@ -57,7 +57,8 @@ impl Imports {
         }
     }
 
-    /// A text that AEM's schema requires for this type. AEM itself skips every purge in silence without it.
+    /// Takes a text that AEM's schema requires for this type. Without it, AEM itself skips every purge
+    /// silently.
     fn required(&mut self, name: &str, cdn_type: &str) -> String {
         let wrong_before = self.problems.len();
         let text = self.text(name);
@@ -68,7 +69,7 @@ impl Imports {
         text.unwrap_or_default()
     }
 
-    /// A secret: it must be there, but goes into an environment variable.
+    /// Takes a secret, which is required, and names an environment variable for it.
     fn secret(&mut self, name: &str, cdn_type: &str, variable: &'static str) -> &'static str {
         self.required(name, cdn_type);
         self.variables.push(Variable { name: variable, holds: format!("cdn.prod.{name}") });
@@ -88,10 +89,10 @@ impl Imports {
         }
     }
 
-    /// Names what was not read, but no values.
+    /// Adds notes that name the entries that were not read, without their values.
     pub(super) fn mention_the_rest(&mut self) {
         for entry in self.take_below(&["cdn", "prod"]) {
-            self.note(format!("{}: no property that AEM knows for this type; left out", entry.name()));
+            self.note(format!("{}: not a property that AEM knows for this type; left out", entry.name()));
         }
         for entry in self.take_below(&["cdn"]) {
             self.note(format!("{}: a host of AEM's own tools, which need no counterpart", entry.name()));
@@ -106,10 +107,10 @@ impl Imports {
     }
 }
 
-/// A production CDN in the shim's words.
+/// A production CDN in the shim's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cdn {
-    /// Empty: not given.
+    /// The host; empty if none is given.
     pub(super) host: String,
     pub(super) settings: Settings,
 }
@@ -138,11 +139,11 @@ pub(super) enum Settings {
         secret_access_key: &'static str,
         tags: bool,
     },
-    /// Nothing that the shim could purge.
+    /// No CDN that the shim could purge.
     None,
 }
 
-/// Reads `cdn.prod`; nothing if its type is none that AEM knows.
+/// Reads `cdn.prod`; `None` if AEM does not know its type.
 pub(super) fn read(imports: &mut Imports) -> Option<Cdn> {
     let type_entry = imports.take(&["cdn", "prod", "type"]);
     let cdn_type = match type_entry.as_ref().map(|entry| &entry.value) {
@@ -181,7 +182,7 @@ pub(super) fn read(imports: &mut Imports) -> Option<Cdn> {
     Some(Cdn { host, settings })
 }
 
-/// A bare DNS name. Empty is legal where there is a type.
+/// Reads a bare DNS name, which may be empty if there is a type.
 fn host(imports: &mut Imports) -> String {
     let Some(entry) = imports.take(&["cdn", "prod", "host"]) else {
         imports.note(

@@ -1,30 +1,30 @@
-//! Any form of AEM's file, read into keys and values: JSON by its schema (`cdn.prod` alone or in what surrounds it), the JSON
-//! of a sheet, or the rows themselves.
+//! Any form of AEM's file, read into keys and values: JSON by its schema (`cdn.prod` alone or within its
+//! context), the JSON of a sheet, or the rows themselves.
 
 use super::error::Problem;
 use super::rows;
 use serde_json::{Map, Value};
 
-/// One value and where it stands.
+/// One value and its place in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
-    /// `["cdn", "prod", "host"]`
+    /// The path of the key, such as `["cdn", "prod", "host"]`.
     pub(super) key: Vec<String>,
     pub(super) value: Value,
-    /// In files of rows.
+    /// The line, in files of rows.
     pub(super) line: Option<usize>,
 }
 
 impl Entry {
-    /// As people write it.
+    /// Returns the key as people write it.
     pub(super) fn name(&self) -> String {
         self.key.join(".")
     }
 }
 
-/// Every value of the file that is no table itself, by its full key.
+/// Returns every value of the file except tables, by its full key.
 pub(super) fn read(text: &str) -> Result<Vec<Entry>, Problem> {
-    // Excel and its kin put a byte order mark before what they export.
+    // Excel and similar programs put a byte order mark before their exports.
     let text = text.trim_start_matches('\u{feff}');
     let entries = if text.trim_start().starts_with(['{', '[']) {
         let value = serde_json::from_str(text).map_err(|error| {
@@ -49,7 +49,7 @@ fn is_of_a_cdn(entry: &Entry) -> bool {
     matches!(&*entry.key, [cdn, prod, _, ..] if cdn == "cdn" && prod == "prod")
 }
 
-/// Without the position, which the problem names, and without a value.
+/// Returns the message without the position, which the problem names, and without a value.
 fn syntax(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.split(" at line ").next().unwrap_or_default().to_owned()
@@ -74,7 +74,7 @@ fn json(value: Value) -> Result<Vec<Entry>, Problem> {
     Ok(entries)
 }
 
-/// Where the object stands within a site's configuration.
+/// Returns the object's path within a site's configuration.
 fn root(table: &Map<String, Value>) -> Vec<String> {
     let is_cdn = ["host", "type"].iter().any(|name| table.contains_key(*name));
     let root: &[&str] = if table.contains_key("prod") {
@@ -87,7 +87,7 @@ fn root(table: &Map<String, Value>) -> Vec<String> {
     root.iter().map(|part| (*part).to_owned()).collect()
 }
 
-/// The way down to each value. A list of values is a value.
+/// Collects each value with its path. A list of values is one value.
 fn flatten(path: &mut Vec<String>, table: Map<String, Value>, entries: &mut Vec<Entry>) {
     for (name, value) in table {
         path.push(name);
@@ -107,7 +107,7 @@ fn sheet_of(table: &Map<String, Value>, entries: &mut Vec<Entry>) -> Result<(), 
     table.get("data").and_then(Value::as_array).map_or(Ok(()), |rows| sheet(rows, entries))
 }
 
-/// Rows of `{"key": …, "value": …}`; the names of the columns may start with a capital.
+/// Reads rows of `{"key": …, "value": …}`; the names of the columns may start with a capital.
 fn sheet(rows: &[Value], entries: &mut Vec<Entry>) -> Result<(), Problem> {
     for (index, row) in rows.iter().enumerate() {
         let cell = |name: &str| {

@@ -1,25 +1,25 @@
-//! What is wrong with a file of AEM. No value is shown: it may be a secret.
+//! Errors in a file of AEM. No value is shown, because it may be a secret.
 
 use std::fmt;
 
-/// A file that cannot be imported.
+/// The error of a file that cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file} cannot be imported{}", as_lines(.file, .problems))]
 pub struct ImportError {
-    /// Its name.
+    /// The file's name.
     pub file: String,
-    /// Everything that was found.
+    /// All problems that were found.
     pub problems: Vec<Problem>,
 }
 
-/// One thing that is wrong.
+/// One problem in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// From 1, where it is known.
+    /// The line, counted from 1, if it is known.
     pub line: Option<usize>,
-    /// Such as `cdn.prod.authToken`; empty where the file cannot be read at all.
+    /// The key, such as `cdn.prod.authToken`; empty if the file cannot be read at all.
     pub key: String,
-    /// What is wrong and what is allowed.
+    /// The error, and the allowed values.
     pub message: String,
 }
 

@@ -1,8 +1,8 @@
-//! A site's CDN configuration as AEM stores it, read into a configuration of the shim. Pure.
+//! A site's CDN configuration as AEM stores it, converted into a configuration of the shim. Pure.
 //!
-//! `entries.rs` and `rows.rs` read whatever form it has into keys and values; `cdn.rs` reads what AEM's schema knows of a
-//! production CDN (`cdn-prod-*` of <https://www.aem.live/docs/api.html>); `write.rs` writes the file. No secret is copied: the
-//! file names environment variables.
+//! `entries.rs` and `rows.rs` read each form of the file into keys and values. `cdn.rs` reads the properties of
+//! a production CDN in AEM's schema (`cdn-prod-*` of <https://www.aem.live/docs/api.html>). `write.rs` writes
+//! the file. No secret is copied; the file names environment variables instead.
 
 mod cdn;
 mod entries;
@@ -20,7 +20,7 @@ pub use origin::{Origin, OriginError};
 
 use cdn::Imports;
 
-/// What AEM's file does not say.
+/// Settings that AEM's file does not contain.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The origin, `https://<ref>--<site>--<org>.aem.live`.
@@ -29,31 +29,32 @@ pub struct Options {
     pub site: Option<String>,
 }
 
-/// A configuration, and what to do with it.
+/// A configuration, and instructions for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imported {
-    /// The file.
+    /// The text of the configuration file.
     pub toml: String,
-    /// Environment variables that it names, each with what it must hold; not the values.
+    /// The environment variables that the file names, each with a description of its value, but without the
+    /// value itself.
     pub variables: Vec<Variable>,
-    /// What has no equivalent, and what to check.
+    /// Notes on settings without an equivalent, and on settings to check.
     pub notes: Vec<String>,
 }
 
 /// An environment variable that holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
-    /// Its name.
+    /// The variable's name.
     pub name: &'static str,
-    /// What it must hold: a key of AEM's file, or words.
+    /// The value that the variable must hold: a key of AEM's file, or a description.
     pub holds: String,
 }
 
-/// Reads `text`, which `file` is the name of.
+/// Imports `text`, the content of the file `file`.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it, each with its line or key.
+/// Returns every problem in the file, each with its line or key.
 pub fn import(text: &str, file: &str, options: &Options) -> Result<Imported, ImportError> {
     let wrong = |problems| ImportError { file: file.to_owned(), problems };
     let entries = entries::read(text).map_err(|problem| wrong(vec![problem]))?;

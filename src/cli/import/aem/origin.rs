@@ -13,11 +13,11 @@ pub struct Origin {
     pub site: String,
     /// The organisation.
     pub org: String,
-    /// Live or preview.
+    /// The partition, live or preview.
     pub partition: Partition,
 }
 
-/// Not the address of a site of AEM.
+/// The error of an address that is not one of an AEM site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be https://<ref>--<site>--<org>.aem.live or .aem.page")]
 pub struct OriginError;

@@ -1,11 +1,11 @@
-//! Keys and values as rows, the way `.helix/config` holds them: CSV or TSV with a row for the names of the columns or without,
-//! or lines of `key: value`.
+//! Keys and values as rows, as in `.helix/config`: CSV or TSV with or without a row of column names, or lines
+//! of `key: value`.
 
 use super::entries::Entry;
 use super::error::Problem;
 use serde_json::Value;
 
-/// Reads rows; empty ones and comments (`#`) say nothing.
+/// Reads rows; empty ones and comments (`#`) are skipped.
 pub(super) fn read(text: &str) -> Result<Vec<Entry>, Problem> {
     let lines: Vec<_> = text
         .lines()
@@ -26,7 +26,8 @@ pub(super) fn read(text: &str) -> Result<Vec<Entry>, Problem> {
     Ok(entries)
 }
 
-/// Adds a row. Of a CDN's keys a later one would hide the first; what else the sheet holds is AEM's business.
+/// Adds a row. A repeated key of a CDN is an error, because the later one would hide the first. Other keys of
+/// the sheet are not checked.
 pub(super) fn push(
     key: &str,
     value: Value,
@@ -36,18 +37,18 @@ pub(super) fn push(
     let key = key.trim();
     let path: Vec<String> = key.split('.').map(str::to_owned).collect();
     if path[0] == "cdn" && entries.iter().any(|entry| entry.key == path) {
-        return Err(Problem::new(line, key, "stands there twice"));
+        return Err(Problem::new(line, key, "appears twice"));
     }
     entries.push(Entry { key: path, value, line });
     Ok(())
 }
 
-/// How the rows are written.
+/// The format of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Tabs,
     Commas,
-    /// `key: value` or `key = value`
+    /// `key: value` or `key = value`.
     Pairs,
 }
 
@@ -79,7 +80,7 @@ impl Form {
     }
 }
 
-/// A key of letters, digits and dots, then `:` or `=`.
+/// Splits a line into a key of letters, digits and dots, `:` or `=`, and a value.
 fn pair(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
     let end = line.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-'))?;
@@ -93,7 +94,7 @@ fn unquoted(value: &str) -> &str {
     ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(value)
 }
 
-/// The first two cells of a row (RFC 4180, within one line); a missing value is empty.
+/// Returns the first two cells of a row (RFC 4180, within one line); a missing value is empty.
 fn cells(line: &str, separator: char) -> Option<(String, String)> {
     let mut cells = Vec::new();
     let mut rest = Some(line);
@@ -117,7 +118,7 @@ fn cells(line: &str, separator: char) -> Option<(String, String)> {
     Some((key, cells.next()?))
 }
 
-/// Up to the closing quote; a quote is doubled within.
+/// Returns the text up to the closing quote; a quote within the cell is doubled.
 fn quoted_cell(text: &str) -> Option<(String, &str)> {
     let mut cell = String::new();
     let mut rest = text;

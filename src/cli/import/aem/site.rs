@@ -1,5 +1,5 @@
-//! What else AEM's file says of the site, where it is the whole configuration: the ids that cache keys are made of, metadata
-//! sheets, and folder mapping.
+//! The other facts about the site in AEM's file, if it is the whole configuration: the ids that cache keys are
+//! made of, metadata sheets, and folder mapping.
 
 use super::cdn::Imports;
 use super::origin::Origin;
@@ -7,22 +7,22 @@ use super::{Options, OriginError};
 use crate::rewrite::aem::Partition;
 use serde_json::Value;
 
-/// The site in the shim's words.
+/// The site in the shim's terms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Site {
-    /// Its name in the new configuration; empty: to be made from its host.
+    /// The site's name in the new configuration; empty: derived from its host.
     pub(super) name: String,
-    /// Where AEM serves it, if that is known.
+    /// The address at which AEM serves the site, if it is known.
     pub(super) origin: Option<Origin>,
-    /// `content.contentBusId`
+    /// The value of `content.contentBusId`.
     pub(super) content_bus_id: Option<String>,
-    /// `code.owner`
+    /// The value of `code.owner`.
     pub(super) owner: Option<String>,
-    /// `code.repo`
+    /// The value of `code.repo`.
     pub(super) repo: Option<String>,
-    /// `metadata.source`
+    /// The values of `metadata.source`.
     pub(super) metadata: Vec<String>,
-    /// `folders`: a path and what it maps to.
+    /// The entries of `folders`: a path and its target.
     pub(super) folders: Vec<(String, String)>,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn read(imports: &mut Imports, options: &Options) -> Site {
         origin: options.origin.clone(),
         owner,
     };
-    // Where content and code come from is AEM's business.
+    // The sources of content and code concern only AEM.
     imports.take_below(&["content"]);
     imports.take_below(&["code"]);
     if site.origin.is_none() {
@@ -46,7 +46,7 @@ pub(super) fn read(imports: &mut Imports, options: &Options) -> Site {
     }
     if site.content_bus_id.is_none() || site.origin.is_none() {
         imports.note(
-            "publish events: [sites.aem] waits for its ids as a comment; until then events are refused. `content_bus_id` is \
+            "publish events: [sites.aem] is commented out until you fill in its ids; until then events are refused. `content_bus_id` is \
              `content.contentBusId` of the site's configuration, which can be imported as a whole",
         );
     }
@@ -84,7 +84,7 @@ fn text(imports: &mut Imports, key: &[&str]) -> Option<String> {
     }
 }
 
-/// A list of texts, or one.
+/// Takes a list of texts, or a single text as a list.
 fn texts(imports: &mut Imports, key: &[&str]) -> Vec<String> {
     let Some(entry) = imports.take(key) else { return Vec::new() };
     let values = match &entry.value {

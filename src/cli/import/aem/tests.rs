@@ -1,4 +1,4 @@
-//! Every property that AEM's schema knows, in every form in which a site's configuration is kept.
+//! Tests of every property in AEM's schema, in every form in which a site's configuration is kept.
 
 use super::*;
 use crate::cdn;
@@ -9,7 +9,7 @@ use crate::purge::publish::Event;
 use std::fmt::Write;
 use std::path::Path;
 
-/// In every secret, and so in nothing that is shown.
+/// A part of every secret, which must therefore appear in no output.
 const CANARY: &str = "canary";
 
 const FASTLY: &str = r#"{"type": "fastly", "host": "www.example.com", "serviceId": "SU1", "authToken": "canary-1", "route": ["/**"]}"#;
@@ -36,7 +36,7 @@ fn imported(text: &str) -> Result<Imported, String> {
     import(text, "cdn.json", &Options::default()).map_err(|error| error.to_string())
 }
 
-/// The file, the variables and the notes.
+/// Returns the file, the variables and the notes.
 fn shown(text: &str) -> String {
     let mut shown = String::new();
     match imported(text) {
@@ -143,7 +143,7 @@ fn load(toml: &str) -> Loaded {
     config::parse(toml, Path::new("shim.toml"), &env).unwrap_or_else(|error| panic!("{error}\n{toml}"))
 }
 
-/// From AEM's file to the calls of a publish.
+/// Tests the way from AEM's file to the calls of a publish event.
 #[test]
 fn what_is_imported_can_be_used() {
     let origin = Some("https://main--website--acme.aem.live".parse().unwrap());
@@ -187,7 +187,7 @@ fn what_is_not_known_is_left_open() {
         assert_eq!(site.origins[0].host, "origin.invalid");
         assert_eq!(site.policy.aem, None);
     }
-    // Nothing but the mark is missing.
+    // Only the marked lines are missing.
     let marked = imported(FASTLY).unwrap().toml;
     assert_eq!(marked.matches("\n#[sites.aem]\n#org = \"ORG\"\n#site = \"SITE\"\n").count(), 1, "{marked}");
 }
@@ -234,7 +234,7 @@ proptest::proptest! {
             ids.iter().map(|id| format!("cdn.prod.{id}{separator}{}\n{noise}\n", value(id))).collect()
         };
         let shown = match imported(&rows) {
-            // The id of the service is no secret.
+            // The id of the service is not a secret.
             Ok(imported) => format!("{imported:?}").replace("service_id = \\\"canary", ""),
             Err(error) => error,
         };

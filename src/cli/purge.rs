@@ -481,7 +481,7 @@ mod tests {
             State::Done,
             [Some(Fresh), Some(Unknown)],
             true,
-            "varnish: verification: unknown: copies do not",
+            "varnish: verification: unknown: no copy whose age",
         );
         check(State::Failed, [None, None], true, "www: failed");
     }

@@ -200,7 +200,7 @@ pub(super) fn jobs_table(jobs: &[Job]) -> String {
             let what = match seen {
                 Verification::Fresh => "copies are no older than the purge",
                 Verification::Stale => "a copy is older than the purge",
-                Verification::Unknown => "not verified: no copy whose age can be compared",
+                Verification::Unknown => "no copy whose age can be compared",
             };
             note(&format!("verification: {}: {what}", seen.as_str()));
         }

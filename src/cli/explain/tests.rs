@@ -124,7 +124,7 @@ fn what_cannot_be_explained() {
     };
     check(&["/a"], "must start with http://");
     check(&["https://other.example/"], "no site serves \"other.example\"");
-    check(&["https://two.example.com/"], "several types: say with --cdn");
+    check(&["https://two.example.com/"], "several types: name the one that asks with --cdn");
     check(&["https://www.example.com/", "--cdn", "bunny"], "must be one of fastly, akamai");
     check(&["https://www.example.com/", "--header", "nonsense"], "a colon");
     check(&["https://www.example.com/", "--fetch", "--status", "404"], "cannot be used with");

@@ -10,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// OpenAPI 3.1 takes JSON Schema as it is.
+/// The OpenAPI version. From 3.1 on, OpenAPI accepts JSON Schema as it is.
 const VERSION: &str = "3.1.0";
 /// Problems of every call with a token.
 const PROBLEMS: &[u16] = &[401, 403, 429];
@@ -23,7 +23,7 @@ pub(super) async fn get() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str())
 }
 
-/// The document as `config/openapi.json` has it.
+/// Returns the document as in `config/openapi.json`.
 pub fn text() -> String {
     // Writing JSON values cannot fail.
     serde_json::to_string_pretty(&document()).unwrap_or_default() + "\n"
@@ -36,7 +36,7 @@ fn document() -> Value {
             settings.meta_schema = None;
         })
     };
-    // What is read may leave out what has a default; what is written never does.
+    // Input may omit fields that have a default; output never does. So they need different schemas.
     let mut read = settings().for_deserialize().into_generator();
     let mut written = settings().for_serialize().into_generator();
     let problem = written.subschema_for::<Document>();
@@ -129,7 +129,7 @@ fn parameters(route: &Route, read: &mut SchemaGenerator) -> Vec<Value> {
     parameters
 }
 
-/// The properties of an object that is no component of its own.
+/// Returns the properties of an object that is not a component of its own.
 fn properties(reference: &Value, read: &mut SchemaGenerator) -> Map<String, Value> {
     let name = reference["$ref"].as_str().and_then(|path| path.rsplit('/').next());
     let object = name.and_then(|name| read.definitions_mut().remove(name));

@@ -1,4 +1,4 @@
-//! Every call of the admin API, once: the router and the OpenAPI document are both made from this table.
+//! The table of all calls of the admin API, from which both the router and the OpenAPI document are made.
 
 use super::auth::{require_scope, require_token};
 use super::feed::stream;
@@ -18,27 +18,27 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::sync::Arc;
 
-/// One call.
+/// A call.
 pub(super) struct Route {
-    /// Its name for generated clients.
+    /// The call's name, for generated clients.
     pub(super) id: &'static str,
-    /// In lower case.
+    /// The method, in lower case.
     pub(super) method: &'static str,
-    /// As axum and OpenAPI both write it.
+    /// The path, in the notation that axum and OpenAPI share.
     pub(super) path: &'static str,
-    /// What it does.
+    /// A summary of what the call does.
     pub(super) summary: &'static str,
-    /// The caller's token must have one of these; none: no token is needed.
+    /// The scopes of which the caller's token must have one; empty if no token is needed.
     pub(super) scopes: &'static [Scope],
-    /// Query parameters: an object.
+    /// The query parameters: an object.
     pub(super) query: Option<Type>,
-    /// Headers that mean something here.
+    /// The header fields that have a meaning here.
     pub(super) headers: &'static [(&'static str, &'static str)],
-    /// The JSON body, and whether it must be there.
+    /// The JSON body, and whether it is required.
     pub(super) body: Option<(Type, bool)>,
     /// The successful answers.
     pub(super) answers: Vec<Answer>,
-    /// Problems, besides those of every call with a token or a body.
+    /// The problems, in addition to those of every call with a token or a body.
     pub(super) problems: &'static [u16],
     pub(super) handler: MethodRouter<Arc<State>>,
 }
@@ -106,7 +106,7 @@ const HEADERS: &[(&str, &str)] = &[
     ("Idempotency-Key", "A repeat within 24 hours gives the purge of the first call."),
 ];
 
-/// Every call, in the order of the document.
+/// Returns every call, in the order of the document.
 pub(super) fn routes() -> Vec<Route> {
     let purges = vec![
         Route {
@@ -354,7 +354,7 @@ pub(super) fn routes() -> Vec<Route> {
     purges.into_iter().chain(sites).chain(process).collect()
 }
 
-/// The router of the table.
+/// Returns the router made from the table.
 pub(super) fn router(state: &Arc<State>) -> Router<Arc<State>> {
     let (mut open, mut guarded) = (Router::new(), Router::new());
     for Route { path, scopes, handler, .. } in routes() {

@@ -1,4 +1,4 @@
-//! What a reload answers; what it does is tested with the whole program.
+//! The answers to a reload. Its effects are tested with the whole program.
 
 use super::*;
 use crate::admin::problem::BadItem;

@@ -16,7 +16,7 @@ pub(super) async fn aside<T: Send + 'static>(
         return Ok(work());
     }
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|panic| Problem::new(Kind::Internal, "This could not be worked on.").because(panic))
+    done.map_err(|panic| Problem::new(Kind::Internal, "The request could not be processed.").because(panic))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub(super) const PER_TOKEN: usize = 2;
 
 /// Options of a credential check.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "an object that says how to check")]
+#[serde(deny_unknown_fields, expecting = "an object with options for the check")]
 pub(super) struct CheckRequest {
     /// Also purge a tag that no response carries, which proves the permission.
     #[serde(default)]

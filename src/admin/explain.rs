@@ -80,7 +80,7 @@ pub(super) async fn explain(
         return Err(elsewhere(site));
     }
     if request.is_ambiguous(site) {
-        return Err(invalid("cdn", "the site has CDNs of several types: say which one asks".to_owned()));
+        return Err(invalid("cdn", "the site has CDNs of several types: specify one".to_owned()));
     }
     let headers = request.headers(site);
     let opt_in = case.opt_in(request.peer(site), &headers);
@@ -116,7 +116,7 @@ fn understand(question: Question) -> Result<Understood, Problem> {
     let request_headers = headers("headers", &question.headers);
     let response = headers("response_headers", &question.response_headers);
     let (Some(url), Some(method), Some(status), true) = (url, method, status, errors.is_empty()) else {
-        return Err(Problem::new(Kind::Invalid, "`errors` names what is wrong.").with_errors(errors));
+        return Err(Problem::new(Kind::Invalid, "Some fields are invalid: see `errors`.").with_errors(errors));
     };
     let request = Request {
         url,
@@ -145,5 +145,5 @@ fn no_case(error: CaseError) -> Problem {
 
 fn invalid(item: &str, message: String) -> Problem {
     let errors = vec![BadItem { item: item.to_owned(), message }];
-    Problem::new(Kind::Invalid, "`errors` names what is wrong.").with_errors(errors)
+    Problem::new(Kind::Invalid, "Some fields are invalid: see `errors`.").with_errors(errors)
 }

@@ -150,7 +150,7 @@ async fn next(body: &mut Body, turn: Option<&Turn<'_>>) -> Result<Option<Frame<B
             .transpose()
             .map_err(|error| Problem::new(Kind::BadRequest, "The body broke off.").because(error)),
         () = lost => {
-            let detail = "The body did not get on while others waited for their turn.";
+            let detail = "The body made no progress while others waited for their turn.";
             Err(Problem::new(Kind::Timeout, detail))
         }
     }
@@ -163,6 +163,6 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             Category::Io | Category::Syntax | Category::Eof => Kind::NotJson,
         };
         // The text of serde_json already ends in "at line L column C".
-        Problem::new(kind, format!("The body is wrong: {error}."))
+        Problem::new(kind, format!("Invalid request body: {error}."))
     })
 }

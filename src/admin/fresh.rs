@@ -157,7 +157,7 @@ pub async fn recall(freshness: &Freshness, config: &Config, store: &dyn Store) {
 pub fn recall_nothing(freshness: &Freshness, config: &Config, error: &StoreError) {
     tracing::warn!(
         error = error as &dyn std::error::Error,
-        "past purges are not known: what is older than this start counts as purged"
+        "purge history unavailable: treating all content older than this start as purged"
     );
     guard_everything(freshness, config, freshness.clock.now_ms());
 }

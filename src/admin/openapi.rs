@@ -141,15 +141,15 @@ fn means(status: u16) -> &'static str {
         400 => "The request is malformed, or ambiguous.",
         401 => "No valid token.",
         403 => "The token does not allow this.",
-        404 => "There is no such thing, or none that this caller may see.",
-        408 => "The body did not arrive in time, or did not get on while others waited.",
+        404 => "Not found, or not visible to this token.",
+        408 => "The body did not arrive in time, or made no progress while others waited.",
         409 => "The purge is not in a state for this, or the `Idempotency-Key` is taken.",
         413 => "Too many bytes or items.",
         421 => "The `Host` is neither an address nor `localhost` nor one of `admin.hosts`.",
-        422 => "It cannot be carried out; `errors` names what is wrong.",
+        422 => "The request cannot be carried out; `errors` lists what is invalid.",
         429 => {
-            "Too many failed logins, listeners, or checks of credentials. `Retry-After` says when to try again."
+            "Too many failed logins, listeners, or checks of credentials. `Retry-After` gives the time to wait."
         }
-        _ => "The store cannot commit; nothing was accepted. `Retry-After` says when to try again.",
+        _ => "The store cannot commit; nothing was accepted. `Retry-After` gives the time to wait.",
     }
 }

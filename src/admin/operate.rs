@@ -35,7 +35,7 @@ pub(super) async fn retry(
         Ok(jobs)
     })
     .await
-    .and_then(|jobs| if jobs > 0 { Ok(()) } else { Err(wrong("None of its jobs has failed.")) })?;
+    .and_then(|jobs| if jobs > 0 { Ok(()) } else { Err(wrong("None of the purge's jobs has failed.")) })?;
     show(&state, &id).await
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn acknowledge(
 ) -> Result<Json<Purge>, Problem> {
     let purge = purges::visible(&state, &caller, &id).await?;
     if purge.jobs.iter().all(|job| job.state != PurgeState::Failed) {
-        return Err(wrong("None of its jobs has failed."));
+        return Err(wrong("None of the purge's jobs has failed."));
     }
     let store = state.store()?.clone();
     let act = Act { state: state.clone(), caller, peer, purge, place: audit::place().await? };
@@ -86,14 +86,14 @@ pub(super) async fn cancel(
     })
     .await?;
     if !cancelled && !cancelled_before {
-        return Err(wrong("It has ended: nothing of it is pending."));
+        return Err(wrong("The purge has ended: none of its items is pending."));
     }
     show(&state, &id).await
 }
 
 /// The reason for pausing a CDN.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "an object that says why")]
+#[serde(deny_unknown_fields, default, expecting = "an object with a reason")]
 pub(super) struct PauseRequest {
     /// The reason, for people. At most 1,000 characters.
     reason: Option<String>,
@@ -120,10 +120,10 @@ pub(super) async fn pause(
 
 /// How a CDN resumes.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "an object that says whether to hurry")]
+#[serde(deny_unknown_fields, default, expecting = "an object with `now`")]
 pub(super) struct ResumeRequest {
-    /// Also send what waits for another attempt after a failure at once, whatever the CDN answered, but
-    /// within its account's rate.
+    /// Whether to send at once, in addition, what waits for another attempt after a failure. This ignores what the
+    /// CDN answered, but keeps to its account's rate.
     now: bool,
 }
 

@@ -16,7 +16,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 /// The reason, which the log and the purges show.
 const WHY: &str =
-    "the store does not know of purges that were accepted: it was restored from a backup, or is another one";
+    "the store lacks purges that were accepted: it was restored from a backup, or is a different one";
 
 /// Purges everything at every site if the store lacks purges that were accepted, because their items are unknown.
 pub async fn make_up_for_lost_purges(state: &Arc<State>, store: &Arc<dyn Store>) {

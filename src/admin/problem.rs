@@ -69,10 +69,10 @@ impl Kind {
             Self::Configuration => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "configuration",
-                "The configuration cannot be used; the last good one stays",
+                "The configuration is invalid; the previous one stays in effect",
             ),
             Self::Misdirected => {
-                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The admin API does not go by this name")
+                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "This is not a name of the admin API")
             }
             Self::Refused(status) => (status, "refused", "The request is malformed, or ambiguous"),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),

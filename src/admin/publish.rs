@@ -46,7 +46,7 @@ fn purge_of(site: &Site, event: &Event) -> Result<PurgeRequest, Problem> {
     }
     publish::purge_of(site, event).map_err(|errors| {
         let errors = errors.into_iter().map(|error| BadItem { item: error.item, message: error.message });
-        let detail = "Nothing was purged, since `errors` names what is wrong with the event.";
+        let detail = "Nothing was purged, because the event is invalid: see `errors`.";
         Problem::new(Kind::Invalid, detail).with_errors(errors.collect())
     })
 }

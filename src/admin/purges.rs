@@ -180,7 +180,7 @@ async fn enqueue(
                     cdn = job.cdn,
                     purge = id,
                     items,
-                    "on its way to the CDN: to be purged again"
+                    "responses in flight: purge will be repeated for these items"
                 );
                 state.metrics.purge_follow_ups(&site, &job.cdn, items);
             }

@@ -244,11 +244,11 @@ async fn queues(state: &State) -> Option<HashMap<CdnKey, QueueStatus>> {
     match tokio::time::timeout(super::STORE_TIMEOUT, store.survey()).await {
         Ok(Ok(queues)) => Some(queues.into_iter().map(|queue| (queue.key.clone(), queue)).collect()),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "cannot see how the queues stand");
+            tracing::warn!(%error, "cannot query the state of the queues");
             None
         }
         Err(_) => {
-            tracing::warn!("the store does not say how the queues stand");
+            tracing::warn!("the store does not report the state of the queues in time");
             None
         }
     }

@@ -121,7 +121,7 @@ impl Untagged {
         {
             tracing::warn!(
                 error = error as &dyn std::error::Error,
-                "the store does not remember copies without tags: a restart may forget them; tried again every second"
+                "cannot store the times of copies without tags: a restart may lose them; trying again every second"
             );
         }
         self.failing = answer.is_err();

@@ -47,7 +47,7 @@ pub(super) async fn until_ended(
         match store.glance(id.to_owned()).await {
             Ok(view) => seen = view,
             Err(error) => {
-                tracing::warn!(id, error = %error, "cannot see how a purge stands");
+                tracing::warn!(id, error = %error, "cannot query the state of a purge");
                 return seen;
             }
         }

@@ -186,7 +186,7 @@ struct Process {
 pub(super) fn who_has(admin: SocketAddr) -> String {
     match ask(admin) {
         Some(Process { id, version }) => format!("process {id} (version {version})"),
-        None => "something that is no shim, or does not answer".to_owned(),
+        None => "something that is not a shim, or does not answer".to_owned(),
     }
 }
 
@@ -239,7 +239,7 @@ mod tests {
             assert_eq!(who_has(everywhere), expected);
             server.join().unwrap();
         }
-        let nobody = "something that is no shim, or does not answer";
+        let nobody = "something that is not a shim, or does not answer";
         let body = "{\"status\":\"ready\",\"degraded\":[],\"process\":{\"id\":4711,\"version\":\"0.1.0\"}}";
         check("HTTP/1.1 200 OK\r\n\r\n{\"status\":\"ready\"}", nobody);
         check("220 mail.example ESMTP\r\n", nobody);

@@ -91,7 +91,7 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
     /// A thread of the data plane panicked.
-    #[error("the proxy did not end well")]
+    #[error("the proxy did not end cleanly")]
     Data(#[from] WorkerPanicked),
     /// The control plane panicked.
     #[error("the control plane panicked")]

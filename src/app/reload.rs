@@ -51,7 +51,7 @@ impl Reload for Reloader {
                 Ok(reloaded) => tell(reloaded),
                 Err(error) => tracing::error!(
                     problems = ?error.problems,
-                    "{} The last good configuration stays.",
+                    "{} The previous configuration stays in effect.",
                     error.detail
                 ),
             }
@@ -131,7 +131,7 @@ async fn moved(engine: &Engine) -> Vec<String> {
     match timeout(PATIENCE, engine.moved()).await {
         Ok(moved) => moved.iter().map(ToString::to_string).collect(),
         Err(_) => {
-            vec!["the store has not said yet what waits for CDNs that have changed: see readyz".to_owned()]
+            vec!["the store has not reported yet what is pending for changed CDNs: see readyz".to_owned()]
         }
     }
 }
@@ -149,7 +149,7 @@ fn tell(reloaded: &Reloaded) {
     let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") + &more };
     tracing::info!(changes, "reloaded");
     for key in &reloaded.restart_needed {
-        tracing::warn!(key, "a restart is needed for this key to count");
+        tracing::warn!(key, "this key takes effect only after a restart");
     }
     tell_warnings(&reloaded.warnings);
 }
@@ -193,7 +193,7 @@ fn wrong(error: &ConfigError) -> NotReloaded {
     };
     match error {
         ConfigError::Wrong(problems) => {
-            refused("The configuration file is wrong.", problems.iter().map(place).collect())
+            refused("The configuration file is invalid.", problems.iter().map(place).collect())
         }
         ConfigError::Unreadable { .. } => unusable(error),
     }

@@ -112,7 +112,7 @@ impl Metrics {
         );
         r.register(
             "purge_follow_ups",
-            "Items to be purged again, since responses that they cover were on their way to the CDN",
+            "Items to be purged again because responses that they cover were in flight to the CDN",
             self.purge_follow_ups.clone(),
         );
         r.register("cdn_calls", "Calls to a CDN, by how they ended", self.cdn_calls.clone());
@@ -135,17 +135,17 @@ impl Metrics {
         );
         r.register(
             "purge_paused",
-            "Whether nothing is sent to the CDN (1): by someone's wish, or because it refused the credentials",
+            "Whether sending to the CDN is paused (1): by an operator, or because the CDN refused the credentials",
             self.paused.clone(),
         );
         r.register(
             "purge_failed_jobs",
-            "Purge jobs that the CDN refused for good and that nobody has dealt with",
+            "Purge jobs that failed for good and were neither retried nor acknowledged",
             self.failed_jobs.clone(),
         );
         r.register(
             "purge_orphaned_jobs",
-            "Purge jobs of a service that no CDN of the site is any more: nothing of them is sent",
+            "Purge jobs of a CDN service that the site no longer uses: they are not sent",
             self.orphaned_jobs.clone(),
         );
         r.register(
@@ -160,18 +160,18 @@ impl Metrics {
         );
         r.register(
             "publish_to_verified_seconds",
-            "From the acceptance of a purge to the first look at the CDN that found nothing older than it",
+            "From the acceptance of a purge to the first check that found no older copy at the CDN",
             self.publish_to_verified.clone(),
         );
         r.register(
             "verifications",
-            "Looks at a CDN's copies of what was purged, by what was seen",
+            "Checks of a CDN's copies of purged content, by result",
             self.verifications.clone(),
         );
         r.register("config_reloads", "Configuration reloads, by result", self.reloads.clone());
         r.register(
             "log_lines_dropped",
-            "Log lines that were dropped, since nobody read them in time or they could not be written",
+            "Log lines that were dropped because they were not read in time or could not be written",
             self.log_lines_dropped.clone(),
         );
         r.register(
@@ -181,12 +181,12 @@ impl Metrics {
         );
         r.register(
             "origin_addresses",
-            "Addresses of an origin that are used, and that are avoided since they fail",
+            "Addresses of an origin, by state: used, or avoided because they fail",
             self.origin_addresses.clone(),
         );
         r.register(
             "certificate_expiry_timestamp_seconds",
-            "When the first certificate of a file that is in use ends",
+            "When the first certificate of a file in use expires",
             self.certificates.clone(),
         );
         r.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));

@@ -61,7 +61,7 @@ async fn a_failure_stands_until_somebody_deals_with_it() {
     let desk = Desk::new();
     let id = desk.purge().await;
     let (retry, acknowledge) = (format!("/v1/purges/{id}/retry"), format!("/v1/purges/{id}/acknowledge"));
-    let none = "None of its jobs has failed.";
+    let none = "None of the purge's jobs has failed.";
     desk.refused(Method::POST, &retry, none).await;
     desk.refused(Method::POST, &acknowledge, none).await;
 
@@ -91,7 +91,7 @@ async fn what_is_pending_can_be_cancelled() {
 
     let done = format!("/v1/purges/{}", desk.purge().await);
     desk.send(SendOutcome::Done).await;
-    desk.refused(Method::DELETE, &done, "It has ended: nothing of it is pending.").await;
+    desk.refused(Method::DELETE, &done, "The purge has ended: none of its items is pending.").await;
     let state = desk.store.get(id).await.unwrap().unwrap().state;
     assert_eq!(state, PurgeState::Cancelled);
 }

@@ -1,12 +1,13 @@
-//! Work that grows with what a caller sends or asks for. The admin API and the workers share one thread, on which nothing may take
-//! more than some milliseconds.
+//! Work that grows with what a caller sends or requests. The admin API and the workers share one thread, which no
+//! single task may occupy for more than a few milliseconds.
 
 use super::problem::{Kind, Problem};
 
-/// Items that are worked on at once: a thread of its own would cost more.
+/// The largest number of items that is processed on the calling thread: moving them to another one would cost
+/// more.
 const FEW: usize = 1_000;
 
-/// Does what takes as long as there are items: where those are many, on another thread.
+/// Runs work whose duration grows with the number of items, on another thread if there are many.
 pub(super) async fn aside<T: Send + 'static>(
     items: usize,
     work: impl FnOnce() -> T + Send + 'static,
@@ -15,7 +16,7 @@ pub(super) async fn aside<T: Send + 'static>(
         return Ok(work());
     }
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|panic| Problem::new(Kind::Internal, "This could not be worked on.").because(panic))
+    done.map_err(|panic| Problem::new(Kind::Internal, "The request could not be processed.").because(panic))
 }
 
 #[cfg(test)]

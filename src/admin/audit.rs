@@ -1,12 +1,12 @@
-//! The audit line: who changed what, from where. Log target `audit`, so that it can be kept apart. Nothing is done without
-//! one: whoever changes something has a place for its line before.
+//! The audit line: who changed what, from where. The lines have the log target `audit`, so that they can be kept
+//! apart. No change happens without its line: a place for the line is reserved before the change.
 
 use super::auth::Caller;
 use super::problem::{Kind, Problem};
 use crate::telemetry::{self, Place};
 use std::net::SocketAddr;
 
-/// A change of one purge, CDN or configuration: `object` is its id or name, empty where `site` says it all.
+/// Logs a change to one purge, CDN or configuration. `object` is its id or name, or empty if `site` is sufficient.
 pub(super) fn changed(
     place: Place,
     (caller, peer): (&Caller, SocketAddr),
@@ -18,12 +18,12 @@ pub(super) fn changed(
     place.write(|| tracing::info!(target: "audit", token, %peer, site, object, "{what}"));
 }
 
-/// A place for the line of a change that is about to be made.
+/// Reserves a place for the line of a change that is about to be made.
 pub(super) async fn place() -> Result<Place, Problem> {
     telemetry::place_for_change().await.map_err(|_| unread())
 }
 
-/// The same of a caller who is refused.
+/// Reserves a place for the line of a refused call.
 pub(super) fn place_for_refusal() -> Result<Place, Problem> {
     telemetry::place_for_refusal().map_err(|_| unread())
 }

@@ -1,4 +1,4 @@
-//! Who calls, and what they may do: bearer tokens with scopes and sites.
+//! Authentication and authorization of callers: bearer tokens with scopes and sites.
 
 use super::audit;
 use super::places::Place;
@@ -21,13 +21,13 @@ use subtle::ConstantTimeEq;
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     config: Arc<Config>,
-    /// Index in `config.admin.tokens`; none: the shim itself.
+    /// The index in `config.admin.tokens`; `None` for the shim itself.
     token: Option<usize>,
-    /// Where it calls from, of IPv6 the /64.
+    /// The network that the call comes from: the address, or the /64 of an IPv6 address.
     network: IpAddr,
 }
 
-/// Lets a request with a known token pass, as a [`Caller`] extension; any other gets the same 401.
+/// Lets a request with a known token pass, with a [`Caller`] extension. Any other request gets the same 401.
 pub(super) async fn require_token(
     extract::State(state): extract::State<Arc<State>>,
     extract::Extension(Peer(peer)): extract::Extension<Peer>,
@@ -48,7 +48,7 @@ pub(super) async fn require_token(
     }
 }
 
-/// The same answer for every caller who is not known; after a few of them, that there were enough.
+/// Returns the same answer for every unknown caller, and after a few of them an answer that there were too many.
 fn refuse(state: &State, peer: SocketAddr) -> Problem {
     let refusal = state.limits.failures.note(peer.ip(), Instant::now());
     let said = match refusal {
@@ -76,8 +76,8 @@ fn refuse(state: &State, peer: SocketAddr) -> Problem {
     }
 }
 
-/// The index of a token. Hashes hide lengths, and every token is compared whatever an earlier one gave, so that the time
-/// taken says nothing about any of them.
+/// Returns the index of a token. Hashing hides the lengths, and every token is compared even after a match, so
+/// that the time taken reveals nothing about any of them.
 fn find(tokens: &[AdminToken], presented: &[u8]) -> Option<usize> {
     let presented = Sha256::digest(presented);
     let mut found = None;
@@ -90,7 +90,7 @@ fn find(tokens: &[AdminToken], presented: &[u8]) -> Option<usize> {
     found
 }
 
-/// Lets a known caller pass who has one of the scopes.
+/// Lets a known caller pass that has one of the scopes.
 pub(super) async fn require_scope(
     extract::State(scopes): extract::State<&'static [Scope]>,
     extract::Extension(caller): extract::Extension<Caller>,
@@ -101,8 +101,8 @@ pub(super) async fn require_scope(
     Ok(next.run(request).await)
 }
 
-/// The token of exactly one `Authorization: Bearer` header. An empty one is none: a configured token that turned out
-/// empty must not open the door.
+/// Returns the token of exactly one `Authorization: Bearer` header. An empty token is treated as absent, so that a
+/// configured token that turned out to be empty grants no access.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (values.next()?.as_bytes(), values.next()) else { return None };
@@ -111,7 +111,7 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
 }
 
-/// The shim as a caller, which presents nothing.
+/// The shim as a caller, which presents no token.
 static ITSELF: LazyLock<AdminToken> = LazyLock::new(|| AdminToken {
     name: "origin-shim".to_owned(),
     token: Secret::new(""),
@@ -120,17 +120,17 @@ static ITSELF: LazyLock<AdminToken> = LazyLock::new(|| AdminToken {
 });
 
 impl Caller {
-    /// The shim itself, for what it has to purge without being asked.
+    /// Returns the shim itself as a caller, for purges that it makes on its own.
     pub(super) fn itself(config: Arc<Config>) -> Self {
         Self { config, token: None, network: IpAddr::V4(Ipv4Addr::LOCALHOST) }
     }
 
-    /// The configuration that the request sees.
+    /// Returns the configuration that the request sees.
     pub(super) fn config(&self) -> &Arc<Config> {
         &self.config
     }
 
-    /// The same caller under the configuration of today: a stream outlives reloads, but not its token.
+    /// Returns the same caller under the current configuration: a stream may outlive a reload, but not its token.
     pub(super) fn renew(&self, config: Arc<Config>) -> Option<Self> {
         if Arc::ptr_eq(&config, &self.config) {
             return Some(self.clone());
@@ -147,17 +147,17 @@ impl Caller {
         self.token().scopes.contains(&scope)
     }
 
-    /// The token's name, for the audit line.
+    /// Returns the token's name, for the audit line.
     pub(super) fn name(&self) -> &str {
         &self.token().name
     }
 
-    /// Where it calls from, of IPv6 the /64.
+    /// Returns the network that the call comes from: the address, or the /64 of an IPv6 address.
     pub(super) fn network(&self) -> IpAddr {
         self.network
     }
 
-    /// Refuses a caller whose token has none of `scopes`, naming the first.
+    /// Refuses a caller whose token has none of `scopes`, and names the first.
     pub(super) fn require(&self, scopes: &[Scope]) -> Result<(), Problem> {
         if scopes.iter().any(|scope| self.may(*scope)) {
             return Ok(());
@@ -166,7 +166,7 @@ impl Caller {
         Err(Problem::new(Kind::Forbidden, format!("Token `{}` lacks the scope `{missing}`.", self.name())))
     }
 
-    /// Refuses a caller whose token does not cover the site, whether or not there is such a site.
+    /// Refuses a caller whose token does not cover the site, whether or not the site exists.
     pub(super) fn require_site(&self, site: &str) -> Result<(), Problem> {
         if self.sees(site) {
             return Ok(());
@@ -174,7 +174,7 @@ impl Caller {
         Err(Problem::new(Kind::Forbidden, format!("Token `{}` is not for the site `{site}`.", self.name())))
     }
 
-    /// A site of the caller's.
+    /// Returns a site that the caller may see.
     pub(super) fn site(&self, name: &str) -> Result<&Arc<Site>, Problem> {
         self.require_site(name)?;
         let site = self.config.sites.iter().find(|site| site.name == name);
@@ -186,7 +186,8 @@ impl Caller {
         self.token().sites.as_ref().is_none_or(|sites| sites.iter().any(|own| own == site))
     }
 
-    /// The sites that the token is limited to; none: all, those that the configuration no longer has among them.
+    /// Returns the sites that the token is limited to. `None` means all sites, including those that the
+    /// configuration no longer has.
     pub(super) fn limited_to(&self) -> Option<Vec<String>> {
         self.token().sites.clone()
     }
@@ -199,7 +200,7 @@ impl Caller {
     }
 }
 
-/// A scope as the configuration spells it.
+/// Returns a scope as the configuration spells it.
 pub(super) fn scope_name(scope: Scope) -> &'static str {
     match scope {
         Scope::Read => "read",

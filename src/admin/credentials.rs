@@ -1,4 +1,4 @@
-//! What the credentials of a site's CDNs are good for, as `origin-shim check --credentials` tells it.
+//! Checks of the credentials of a site's CDNs, as in `origin-shim check --credentials`.
 
 use super::auth::Caller;
 use super::extract::{Segment, optional_json};
@@ -14,24 +14,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Checks that one token may have waiting or under way: others want theirs, too.
+/// The number of checks that one token may have waiting or running, so that other tokens get theirs.
 pub(super) const PER_TOKEN: usize = 2;
 
-/// How the credentials are checked.
+/// Options of a credential check.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "an object that says how to check")]
+#[serde(deny_unknown_fields, expecting = "an object with options for the check")]
 pub(super) struct CheckRequest {
-    /// Also purge something that nobody has, which proves the permission.
+    /// Also purge a tag that no response carries, which proves the permission.
     #[serde(default)]
     probe: bool,
 }
 
-/// What each CDN said.
+/// The result of the check for each CDN.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct CheckedCredentials {
     /// The site's name.
     site: String,
-    /// In the order of the configuration.
+    /// The CDNs, in the order of the configuration.
     cdns: Vec<CdnReport>,
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn check(
 ) -> Result<Json<CheckedCredentials>, Problem> {
     let site = caller.site(&site)?.clone();
     let CheckRequest { probe } = optional_json(&state.limits, &caller, body).await?;
-    // The calls count towards the accounts' rates, so no crowd of callers may make them at once.
+    // The calls count towards the accounts' rates, so the number of simultaneous checks is limited.
     let _place = state.limits.checkers.take(Who::is(&caller)).map_err(|_| {
         let detail =
             format!("{PER_TOKEN} checks with token `{}`, or many in all, are under way.", caller.name());

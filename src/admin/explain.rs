@@ -1,4 +1,4 @@
-//! What the rewrite would do to a request and its response, told by the code that does it.
+//! Explains what the rewrite would do to a request and its response, by running the code that does it.
 
 use super::auth::Caller;
 use super::extract::{Segment, json as read_json};
@@ -16,32 +16,32 @@ use serde::Deserialize;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// A request and the origin's response to it. What is left out is as a CDN of the site that opts in, and is trusted,
-/// would send it.
+/// A request and the origin's response to it. Omitted fields are filled in as a CDN of the site would send them
+/// that opts in and is trusted.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "an object that describes a request and a response")]
 pub(super) struct Question {
-    /// The URL, as visitors know it.
+    /// The URL, as visitors see it.
     url: String,
     /// The request's method.
     #[serde(default = "get")]
     method: String,
-    /// The CDN that asks; needed where the site has CDNs of several types.
+    /// The type of the CDN that sends the request; required if the site has CDNs of several types.
     cdn: Option<CdnType>,
-    /// The request does not opt in.
+    /// Whether this is a visitor's request, which does not opt in.
     #[serde(default)]
     visitor: bool,
-    /// Headers of the request, as pairs of name and value; each replaces one that a CDN would send.
+    /// Header fields of the request, as pairs of name and value. Each replaces the field that a CDN would send.
     #[serde(default)]
     headers: Vec<(String, String)>,
-    /// The address that the request comes from; left out: one that the site trusts.
+    /// The address that the request comes from; by default one that the site trusts.
     peer: Option<IpAddr>,
-    /// Whether purges of the CDN get through; left out: as it is now.
+    /// Whether purges reach the CDN; by default the current state.
     healthy: Option<bool>,
     /// The status of the origin's response.
     #[serde(default = "ok")]
     status: u16,
-    /// Headers of the origin's response, as pairs of name and value.
+    /// Header fields of the origin's response, as pairs of name and value.
     #[serde(default)]
     response_headers: Vec<(String, String)>,
 }
@@ -80,7 +80,7 @@ pub(super) async fn explain(
         return Err(elsewhere(site));
     }
     if request.is_ambiguous(site) {
-        return Err(invalid("cdn", "the site has CDNs of several types: say which one asks".to_owned()));
+        return Err(invalid("cdn", "the site has CDNs of several types: specify one".to_owned()));
     }
     let headers = request.headers(site);
     let opt_in = case.opt_in(request.peer(site), &headers);
@@ -94,14 +94,14 @@ struct Understood {
     response: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Reads the words of a question; everything that is wrong is named.
+/// Parses a question, and names every invalid part of it.
 fn understand(question: Question) -> Result<Understood, Problem> {
     let mut errors = Vec::new();
     let mut complain = |item: &str, message: String| errors.push(BadItem { item: item.to_owned(), message });
     let url = explain::url(&question.url).map_err(|error| complain("url", error.to_string())).ok();
     let method = question.method.parse::<Method>();
     let method = method.map_err(|_| complain("method", "is no HTTP method".to_owned())).ok();
-    // 1xx never reaches a client as the answer.
+    // A 1xx response never reaches a client as the final answer.
     let status = StatusCode::from_u16(question.status).ok().filter(|status| status.as_u16() >= 200);
     if status.is_none() {
         complain("status", "must be from 200 to 999".to_owned());
@@ -116,7 +116,7 @@ fn understand(question: Question) -> Result<Understood, Problem> {
     let request_headers = headers("headers", &question.headers);
     let response = headers("response_headers", &question.response_headers);
     let (Some(url), Some(method), Some(status), true) = (url, method, status, errors.is_empty()) else {
-        return Err(Problem::new(Kind::Invalid, "`errors` names what is wrong.").with_errors(errors));
+        return Err(Problem::new(Kind::Invalid, "Some fields are invalid: see `errors`.").with_errors(errors));
     };
     let request = Request {
         url,
@@ -129,7 +129,7 @@ fn understand(question: Question) -> Result<Understood, Problem> {
     Ok(Understood { request, status, response })
 }
 
-/// Whether another site serves it or none is for those to know who may see all.
+/// Only callers that may see all sites learn whether another site serves the URL or none does.
 fn elsewhere(site: &Site) -> Problem {
     invalid("url", format!("is not served by the site `{}`", site.name))
 }
@@ -145,5 +145,5 @@ fn no_case(error: CaseError) -> Problem {
 
 fn invalid(item: &str, message: String) -> Problem {
     let errors = vec![BadItem { item: item.to_owned(), message }];
-    Problem::new(Kind::Invalid, "`errors` names what is wrong.").with_errors(errors)
+    Problem::new(Kind::Invalid, "Some fields are invalid: see `errors`.").with_errors(errors)
 }

@@ -1,4 +1,5 @@
-//! What handlers take from a request: path segments, query parameters, JSON bodies. Whatever is wrong becomes a problem.
+//! Extractors of the parts of a request: path segments, query parameters, JSON bodies. Invalid input becomes a
+//! problem.
 
 use super::Limits;
 use super::auth::Caller;
@@ -17,9 +18,9 @@ use std::time::Duration;
 
 /// The largest body, in bytes.
 const BODY_BYTES: u64 = 8 << 20;
-/// So many bytes of a body are read at once; with more than those bodies take turns.
+/// The number of bytes of a body that are read without waiting. Larger bodies take turns.
 const FREE_BYTES: u64 = 64 << 10;
-/// A body must arrive, and get its turn, within this.
+/// The time within which a body must arrive, including the wait for its turn.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The variable segments of the path, decoded: one, or a tuple of several.
@@ -52,7 +53,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// The value of a header that may be there at most once.
+/// Returns the value of a header field that may occur at most one time.
 pub(super) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -62,7 +63,8 @@ pub(super) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
     })
 }
 
-/// Reads a body as JSON, whatever its `Content-Type` says: a purge must not be lost to a careless client library.
+/// Reads a body as JSON, whatever its `Content-Type`: a purge must not be lost because of a careless client
+/// library.
 pub(super) async fn json<T: DeserializeOwned + Send + 'static>(
     limits: &Limits,
     caller: &Caller,
@@ -71,7 +73,7 @@ pub(super) async fn json<T: DeserializeOwned + Send + 'static>(
     take(limits, caller, body, parse).await
 }
 
-/// The same where a body need not be there.
+/// Reads a body as JSON, or returns the default if there is none.
 pub(super) async fn optional_json<T>(limits: &Limits, caller: &Caller, body: Body) -> Result<T, Problem>
 where
     T: DeserializeOwned + Default + Send + 'static,
@@ -90,7 +92,7 @@ async fn take<T: Send + 'static>(
         if turn.is_none() {
             return parse(&bytes);
         }
-        // Not on this thread, which is that of the workers, too.
+        // Parsing a large body takes time, and this thread is also that of the workers.
         let parsing = tokio::task::spawn_blocking(move || parse(&bytes));
         parsing.await.unwrap_or_else(|panic| {
             Err(Problem::new(Kind::Internal, "The body cannot be read.").because(panic))
@@ -105,7 +107,7 @@ async fn take<T: Send + 'static>(
     }
 }
 
-/// The whole body, and the turn that it has if it is a large one.
+/// Returns the whole body and, if it is a large one, its turn.
 async fn read<'l>(
     limits: &'l Limits,
     caller: &Caller,
@@ -133,7 +135,7 @@ async fn read<'l>(
     Ok((bytes, turn))
 }
 
-/// The next part of a body, as long as its turn lasts.
+/// Returns the next part of a body, as long as its turn lasts.
 async fn next(body: &mut Body, turn: Option<&Turn<'_>>) -> Result<Option<Frame<Bytes>>, Problem> {
     let lost = async {
         match turn {
@@ -142,13 +144,13 @@ async fn next(body: &mut Body, turn: Option<&Turn<'_>>) -> Result<Option<Frame<B
         }
     };
     tokio::select! {
-        // What has arrived counts, even if it is late.
+        // A part that has arrived is accepted, even if it is late.
         biased;
         frame = body.frame() => frame
             .transpose()
             .map_err(|error| Problem::new(Kind::BadRequest, "The body broke off.").because(error)),
         () = lost => {
-            let detail = "The body did not get on while others waited for their turn.";
+            let detail = "The body made no progress while others waited for their turn.";
             Err(Problem::new(Kind::Timeout, detail))
         }
     }
@@ -160,7 +162,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
             Category::Data => Kind::Invalid,
             Category::Io | Category::Syntax | Category::Eof => Kind::NotJson,
         };
-        // serde_json's own text ends in "at line L column C".
-        Problem::new(kind, format!("The body is wrong: {error}."))
+        // The text of serde_json already ends in "at line L column C".
+        Problem::new(kind, format!("Invalid request body: {error}."))
     })
 }

@@ -1,5 +1,6 @@
-//! What keeps old responses out of caches, around the commit of a purge: before it, the proxy is told what counts as old, and
-//! asked what is on its way; after it, the follow-up purge becomes due when that has arrived.
+//! Keeps old responses out of caches, around the commit of a purge. Before the commit, the proxy learns what is
+//! old from now on and reports which responses are in flight. After the commit, the follow-up purge becomes due
+//! when these have arrived.
 
 use super::Control;
 use crate::base::milliseconds;
@@ -15,27 +16,29 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// A worker answers within microseconds. One that has not answered by then may have anything on its way.
+/// The time that workers have to answer, which takes them microseconds. A worker that has not answered by then may
+/// have any response in flight.
 const ANSWER: Duration = Duration::from_millis(500);
-/// Items of past purges that are recalled at the start.
+/// The number of items of past purges that are recalled at the start.
 const RECALLED: u64 = 65_536;
-/// Between two attempts to tell the store.
+/// The pause between two attempts to inform the store.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Responses that are on their way.
+/// The in-flight responses that a purge waits for.
 pub(super) struct Awaited {
     freshness: Arc<Freshness>,
     margin_ms: i64,
-    /// What ends with the purge.
+    /// The purges of everything that take effect with this purge.
     purge_alls: Vec<Mark>,
-    /// None: there are none.
+    /// The workers' reports; `None` if no response is in flight.
     reports: Option<mpsc::UnboundedReceiver<Report>>,
-    /// By when those that have ended have arrived.
+    /// The time by which the responses that have ended have arrived.
     arrived_ms: i64,
 }
 
-/// From now on whatever `request` purges counts as old: what is not on its way yet is not kept for long. What of `jobs` has
-/// to be purged again for the sake of what is, and what to wait for.
+/// Treats everything that `request` purges as old from now on: responses that leave later are not kept for long.
+/// Returns the items of `jobs` that must be purged again because of responses that are in flight, and what to wait
+/// for.
 pub(super) async fn guard(
     freshness: &Arc<Freshness>,
     site: &Site,
@@ -70,7 +73,7 @@ pub(super) async fn guard(
             }
             Ok(Some(Report::Ends(arrived_ms))) => awaited.arrived_ms = awaited.arrived_ms.max(arrived_ms),
             Ok(Some(Report::Untagged(cdns))) => expect_untagged(freshness, site, cdns),
-            // A worker has ended, and with it all that it had on its way.
+            // The remaining workers have ended, and all their responses with them.
             Ok(None) => break,
             Err(_) => {
                 items = every(&of_jobs);
@@ -87,7 +90,8 @@ pub(super) async fn guard(
     (FollowUps { items, margin_ms }, awaited)
 }
 
-/// Whether the plan relies on tags at a CDN where copies without them may be: some were on their way when it was made.
+/// Whether the plan relies on tags at a CDN that may hold copies without them, because some were in flight when
+/// the plan was made.
 pub(super) fn is_outrun(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) -> bool {
     let is_outrun = |job: &JobPlan| {
         !job.untagged && freshness.without_tags(&site.name, site.mode, job.cdn_type).is_some()
@@ -95,17 +99,17 @@ pub(super) fn is_outrun(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) ->
     jobs.iter().any(is_outrun)
 }
 
-/// A response without our tags is on its way: how long it may be kept will be known when it is there.
+/// Notes that a response without our tags is in flight. Its lifetime is known only when it is there.
 fn expect_untagged(freshness: &Freshness, site: &Site, cdns: CdnTypes) {
     let untagged = &freshness.site(&site.name).untagged;
     let now_ms = freshness.clock.now_ms();
     CdnType::ALL.into_iter().filter(|cdn| cdns.contains(*cdn)).for_each(|cdn| untagged.expect(cdn, now_ms));
 }
 
-/// The types of CDNs of which the plan removes all that they hold.
+/// Returns a mark for each type of CDN whose entire content the plan removes.
 fn purge_alls(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) -> Vec<Mark> {
     let is_emptied = |cdn: &Cdn| {
-        // What is only marked stale may be good again, by a 304.
+        // Copies that are only marked stale can become fresh again by a 304.
         let is_all = |item: &Item| item.kind == ItemKind::Everything && item.hard;
         jobs.iter().any(|job| job.cdn == cdn.name && job.items.iter().any(is_all))
     };
@@ -117,15 +121,16 @@ fn purge_alls(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) -> Vec<Mark>
     CdnType::ALL.into_iter().filter(is_meant).map(mark).collect()
 }
 
-/// Nobody says what is on its way: what was sent without our tags before may be again.
+/// Notes that responses without our tags may be in flight wherever some were sent before, because no worker
+/// reported.
 fn expect_more_untagged(freshness: &Freshness, site: &Site) {
     let untagged = &freshness.site(&site.name).untagged;
     let known = CdnType::ALL.into_iter().filter(|cdn| untagged.copies(*cdn).is_some());
     expect_untagged(freshness, site, known.collect());
 }
 
-/// Tells the proxy of the purges of former runs, the latest ones: an origin that is a cache may still have what is older than
-/// they are. What is older than all that is remembered counts as old, whatever it is.
+/// Restores the most recent purges of former runs in the proxy, because an origin that is itself a cache may still
+/// have older content. If not all purges fit, everything older than the oldest of them is treated as purged.
 pub async fn recall(freshness: &Freshness, config: &Config, store: &dyn Store) {
     let now_ms = freshness.clock.now_ms();
     let recent = match store.recent(RECALLED).await {
@@ -147,23 +152,26 @@ pub async fn recall(freshness: &Freshness, config: &Config, store: &dyn Store) {
     }
 }
 
-/// What former runs purged is not known, or not when: what is older than this start counts as purged.
+/// Treats everything older than this start as purged, because the purges of former runs or their times are
+/// unknown.
 pub fn recall_nothing(freshness: &Freshness, config: &Config, error: &StoreError) {
     tracing::warn!(
         error = error as &dyn std::error::Error,
-        "past purges are not known: what is older than this start counts as purged"
+        "purge history unavailable: treating all content older than this start as purged"
     );
     guard_everything(freshness, config, freshness.clock.now_ms());
 }
 
-/// Whatever is asked for until then counts as old: another process accepts purges that this one does not hear of.
+/// Treats every response that is requested before `until_ms` as old, because another process may accept purges
+/// that this one does not see.
 pub fn guard_everything(freshness: &Freshness, config: &Config, until_ms: i64) {
     for site in &config.sites {
         freshness.site(&site.name).purged.note_everything(until_ms);
     }
 }
 
-/// Tells the proxy of a purge that was accepted then; until when what it covers counts as old.
+/// Informs the proxy of a purge that was accepted at `accepted_ms`. Returns until when responses that it covers
+/// are old.
 fn note(freshness: &Freshness, site: &Site, request: &PurgeRequest, accepted_ms: i64) -> i64 {
     let until_ms = accepted_ms.saturating_add(milliseconds(site.origin_settle));
     let purged = &freshness.site(&site.name).purged;
@@ -175,8 +183,8 @@ fn note(freshness: &Freshness, site: &Site, request: &PurgeRequest, accepted_ms:
 }
 
 impl Awaited {
-    /// When these jobs of this purge are done, what they removed counts no more. To be called before the purge is committed,
-    /// since it may be done right after.
+    /// Registers that the copies that these jobs remove no longer matter when the jobs are done. Call this before
+    /// the purge is committed, because it may be done right afterwards.
     pub(super) fn counts_for(&self, site: &str, purge: &str, jobs: &[JobPlan]) {
         for mark in &self.purge_alls {
             let cdns = jobs.iter().filter(|job| job.cdn_type == mark.cdn()).map(|job| job.cdn.clone());
@@ -184,7 +192,8 @@ impl Awaited {
         }
     }
 
-    /// Waits until all of it has arrived, as far as anybody can tell, and makes the follow-ups of the purge due then.
+    /// Waits until all responses have arrived, as far as this can be known, and then makes the follow-ups of the
+    /// purge due.
     pub(super) async fn then_follow_up(
         mut self,
         store: Arc<dyn Store>,
@@ -199,7 +208,7 @@ impl Awaited {
             }
         }
         let now_ms = self.freshness.clock.now_ms();
-        // Nobody said when: the last of it was written just now, or before.
+        // No worker reported a time, so the last byte was written just now at the latest.
         let arrived_ms =
             if self.arrived_ms == i64::MIN { now_ms.saturating_add(self.margin_ms) } else { self.arrived_ms };
         let due_ms =
@@ -233,7 +242,7 @@ mod tests {
         PurgeRequest { paths: paths.iter().map(|path| (*path).to_owned()).collect(), ..Default::default() }
     }
 
-    /// Whether a page that was generated then counts as old.
+    /// Whether a page that was generated at `generated_ms` is old.
     fn is_old(freshness: &Freshness, site: &Site, path: &str, generated_ms: i64) -> bool {
         let keys = crate::rewrite::keys::testing::of_path(path);
         freshness.site(&site.name).purged.covers(&keys, generated_ms)
@@ -265,7 +274,7 @@ mod tests {
         assert!(is_old(&freshness, &site, "/a", before_ms + 5_000));
         assert!(!is_old(&freshness, &site, "/c", before_ms));
 
-        // It ends, and with it the waiting.
+        // The response ends, and with it the wait.
         let question = worker.await.unwrap();
         question.answers.send(Report::Ends(before_ms + 700)).unwrap();
         drop(question);
@@ -332,7 +341,7 @@ mod tests {
             follow_ups: FollowUps::default(),
         };
         store.enqueue(purge).await.unwrap();
-        // The machine has run since then.
+        // The machine has run without a restart.
         let now = |steady_ms: i64, boot: &str| Now {
             steady_ms,
             boot: Some(Boot { id: boot.into(), up_ms: steady_ms }),
@@ -343,7 +352,7 @@ mod tests {
         recall(&freshness, &config, &store).await;
         assert!(is_old(&freshness, &site, "/a", 1_000_000));
         assert!(!is_old(&freshness, &site, "/a", 1_000_001) && !is_old(&freshness, &site, "/b", 0));
-        // It was started anew, and nobody knows how long ago that purge was.
+        // The machine was restarted, so the age of that purge is unknown.
         store.take_over(now(now_ms, "b2"), i64::MAX).await.unwrap();
         recall(&freshness, &config, &store).await;
         assert!(
@@ -351,7 +360,7 @@ mod tests {
         );
         assert!(!is_old(&freshness, &site, "/b", 0));
 
-        // What cannot be recalled counts as purged.
+        // If the purges cannot be recalled, everything is treated as purged.
         let broken = FakeStore::default();
         broken.broken.store(true, Ordering::Relaxed);
         let before_ms = freshness.clock.now_ms();

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a repeat of a call within 24 h gives the purge of the first.
+//! `Idempotency-Key`: a repeated call within 24 h returns the purge of the first one.
 
 use super::extract::single;
 use super::problem::{Kind, Problem};
@@ -6,10 +6,12 @@ use axum::http::HeaderMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// What the store keeps of the caller's key: the key, within its token and site, and a hash of what was asked for.
+/// Returns what the store keeps of the caller's key: the key, within its token and site, and a hash of the
+/// request.
 ///
-/// Keys are a caller's own: two systems that both count their publishes from 1 must not get each other's purges. And the
-/// hash is of what the body means, so that a client may write the same JSON in another way.
+/// Keys are scoped to the caller, because two systems that both number their publishes from 1 must not get each
+/// other's purges. The hash covers the meaning of the body, so that a client may write the same JSON in another
+/// way.
 pub(super) fn of_request(
     headers: &HeaderMap,
     caller: &str,

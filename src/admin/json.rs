@@ -1,4 +1,4 @@
-//! The JSON of purges, for both ends: the handlers write it, the command line reads it.
+//! The JSON of purges, for both ends: the handlers write it and the command line reads it.
 
 use crate::guard::Clock;
 use crate::purge::{PurgeMode, PurgeRequest, State};
@@ -6,56 +6,56 @@ use crate::rewrite::CdnType;
 use crate::store::{Attempt as StoredAttempt, JobView, NewPurge, PurgeView, Verification};
 use serde::{Deserialize, Serialize};
 
-/// How many items of a kind an abbreviated purge shows.
+/// The number of items of each kind that an abbreviated purge shows.
 const FIRST: usize = 10;
 
 /// How much of a purge an answer shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Every item and every attempt: `GET /v1/purges/{id}`.
+    /// Every item and every attempt, in `GET /v1/purges/{id}`.
     Full,
-    /// The first 10 items of each kind and the last attempt of each job: every other answer, so that neither a list of
-    /// bulk purges nor an echo of one is megabytes.
+    /// The first 10 items of each kind and the last attempt of each job, in every other answer. This keeps lists
+    /// of bulk purges, and the answers to them, from growing to megabytes.
     Brief,
 }
 
 /// A page of purges, newest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Page {
-    /// The purges: fewer than `limit`, or none, where few of those that were looked at fit.
+    /// The purges. There may be fewer than `limit`, or none, if few of the purges that were examined match.
     pub purges: Vec<Purge>,
-    /// The `cursor` of the next page; none after the last, however many purges are on this one.
+    /// The `cursor` of the next page. Null after the last page, however many purges are on this one.
     pub next_cursor: Option<String>,
 }
 
 /// A purge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Purge {
-    /// Its id.
+    /// The purge's id.
     pub id: String,
     /// The site's name.
     pub site: String,
-    /// The sum of its jobs.
+    /// The combined state of all jobs.
     pub state: State,
-    /// Why, in the caller's words.
+    /// The reason for the purge, in the caller's words.
     pub reason: Option<String>,
-    /// `soft` or `hard`; none: as each CDN is configured.
+    /// `soft` or `hard`; null means as configured for each CDN.
     pub mode: Option<PurgeMode>,
-    /// RFC 3339.
+    /// When the purge was accepted, RFC 3339.
     pub created_at: String,
     /// When the last job ended, RFC 3339.
     pub finished_at: Option<String>,
-    /// What was asked for.
+    /// The items that were requested.
     pub items: Items,
-    /// One per CDN.
+    /// The jobs, one for each CDN.
     pub jobs: Vec<Job>,
 }
 
-/// What was asked for, spelled as in the request.
+/// The items that were requested, spelled as in the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Items {
-    /// How many items; more than the lists hold where they are abbreviated.
+    /// The number of items. In an abbreviated purge this is more than the lists hold.
     pub total: usize,
     /// URLs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -69,7 +69,7 @@ pub struct Items {
     /// Prefixes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<String>,
-    /// All of the site.
+    /// Whether the whole site is purged.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub everything: bool,
 }
@@ -82,28 +82,28 @@ pub struct Job {
     /// The CDN's type.
     #[serde(rename = "type")]
     pub cdn_type: CdnType,
-    /// Where it stands.
+    /// The job's state.
     pub state: State,
-    /// How many items the CDN gets.
+    /// The number of items that the CDN gets.
     pub items: u64,
     /// Fallbacks and escalations, in words.
     pub fallback: Vec<String>,
     /// When the CDN had accepted every item, RFC 3339.
     pub accepted_at: Option<String>,
-    /// When the CDN reported completion, where it does, RFC 3339.
+    /// When the CDN reported completion, RFC 3339. Null for CDNs that do not report it.
     pub completed_at: Option<String>,
-    /// Where it was verified: what the last look at the CDN's copies showed.
+    /// The result of the last check of the CDN's copies, if the purge is verified.
     #[serde(default)]
     pub verification: Option<Verification>,
-    /// When the CDN's copies were seen to be fresh, RFC 3339.
+    /// When the CDN's copies were found to be fresh, RFC 3339.
     #[serde(default)]
     pub verified_at: Option<String>,
-    /// When the next send is due, or has been since, RFC 3339.
+    /// When the next attempt is (or was) due, RFC 3339.
     pub next_attempt_at: Option<String>,
-    /// What it waits for beside that.
+    /// What the job waits for in addition to the next attempt.
     #[serde(default)]
     pub waits_for: Option<WaitsFor>,
-    /// It failed, and nobody retried or acknowledged it: until then its CDN does not count as healthy.
+    /// Whether the job failed and nobody has retried or acknowledged it. Until then its CDN is unhealthy.
     #[serde(default)]
     pub unacknowledged: bool,
     /// The CDN's answers, oldest first.
@@ -114,32 +114,33 @@ pub struct Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WaitsFor {
-    /// Responses that were on their way to the CDN when the purge was accepted. When the last of them has arrived, what they
-    /// could have brought is purged once more, and then the job is done.
+    /// Responses that were in flight to the CDN when the purge was accepted. After the last of them has arrived,
+    /// the items that they may have brought back are purged again, and then the job is done.
     Responses,
 }
 
 /// One call to a CDN.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Attempt {
-    /// RFC 3339.
+    /// When the call was made, RFC 3339.
     pub at: String,
-    /// The HTTP status; none without an answer.
+    /// The HTTP status; null if there was no answer.
     pub status: Option<u16>,
-    /// The CDN's id of the call, for its support.
+    /// The CDN's id of the call, for the CDN's support.
     pub request_id: Option<String>,
-    /// How long the call took.
+    /// The duration of the call, in milliseconds.
     pub duration_ms: i64,
-    /// How many items of the job it carried.
+    /// The number of items of the job in the call.
     pub items: u64,
-    /// `done`, `partial`, `later`, `unproven`, `split`, `refused`, `bad-credentials` or `unreachable`.
+    /// The outcome: `done`, `partial`, `later`, `unproven`, `split`, `refused`, `bad-credentials` or
+    /// `unreachable`.
     pub outcome: String,
-    /// What the CDN said, secrets removed.
+    /// The CDN's message, without secrets.
     pub message: String,
 }
 
 impl Purge {
-    /// A purge as it stands.
+    /// Returns the current state of a purge.
     pub fn of(view: &PurgeView, clock: Clock, extent: Extent) -> Self {
         Self {
             id: view.id.clone(),
@@ -154,7 +155,7 @@ impl Purge {
         }
     }
 
-    /// A purge at the moment of its 202, without asking the store again.
+    /// Returns a purge at the moment of its 202, without another query to the store.
     pub fn accepted(new: &NewPurge) -> Self {
         let jobs = new.jobs.iter().map(|plan| Job {
             cdn: plan.cdn.clone(),
@@ -206,7 +207,7 @@ impl Items {
 
 impl Job {
     fn of(view: &JobView, created_ms: i64, clock: Clock, extent: Extent) -> Self {
-        // What a restart found under way is due since the epoch, so that nothing goes out before it.
+        // Jobs that a restart found in progress are due since the epoch so that they go first, hence the maximum.
         let next_attempt_ms = view.next_attempt_ms.map(|due_ms| clock.as_wall_ms(due_ms).max(created_ms));
         let hidden = match extent {
             Extent::Full => 0,
@@ -247,7 +248,7 @@ impl Attempt {
     }
 }
 
-/// A state as the API spells it.
+/// Returns a state as the API spells it.
 pub fn state_word(state: State) -> &'static str {
     match state {
         State::Pending => "pending",
@@ -260,7 +261,7 @@ pub fn state_word(state: State) -> &'static str {
     }
 }
 
-/// Milliseconds since the epoch as RFC 3339 in UTC, with milliseconds.
+/// Formats milliseconds since the epoch as RFC 3339 in UTC, with milliseconds.
 pub(super) fn rfc3339(ms: i64) -> String {
     let time = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
     format!("{time:.3}")

@@ -1,4 +1,4 @@
-//! `GET` and `PUT /v1/log-filter`: what is logged, until the configuration's filter changes or the process ends.
+//! `GET` and `PUT /v1/log-filter`: the filter of the log, until the configured filter changes or the process ends.
 
 use super::auth::Caller;
 use super::extract::json;
@@ -13,10 +13,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// It stands in the audit log. Bytes.
+/// The longest filter, in bytes. It is bounded because the filter becomes part of an audit line.
 const MAX_FILTER: usize = 1000;
 
-/// What is logged.
+/// The filter of the log.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "an object with a filter")]
 pub(super) struct LogFilter {
@@ -32,7 +32,7 @@ pub(super) async fn show(
     current()
 }
 
-/// It may name any site.
+/// Refuses a token that is limited to some sites, because the log may name any site.
 fn for_all(caller: &Caller) -> Result<(), Problem> {
     if caller.limited_to().is_some() {
         let detail = format!("Token `{}` is for some sites only; the log concerns all.", caller.name());

@@ -1,5 +1,6 @@
-//! Whether a request is for the admin API at all. A web page may lead a name of its own to our address, and then ask in its
-//! visitor's browser for what needs no token (DNS rebinding). What the browser says in `Host` is that name.
+//! Decides whether a request is for the admin API at all. A web page can point a name of its own to our address,
+//! and then let its visitor's browser request what needs no token (DNS rebinding). The browser sends that name in
+//! `Host`.
 
 use super::State;
 use super::problem::{Kind, Problem};
@@ -7,7 +8,7 @@ use super::strict::Verdict;
 use crate::proxy::host::of_authority;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Why a request is not answered, if it is not.
+/// Returns the reason for not answering a request, if there is one.
 pub(super) fn judge(state: &State, verdict: Option<Verdict>) -> Option<Problem> {
     let refused =
         |why: &dyn std::fmt::Display, status| Some(Problem::new(Kind::Refused(status), format!("{why}.")));
@@ -24,12 +25,13 @@ pub(super) fn judge(state: &State, verdict: Option<Verdict>) -> Option<Problem> 
             None => refused(&"The Host is not legal", axum::http::StatusCode::BAD_REQUEST),
         },
         Some(Err(why)) => refused(&why.answer().public, why.answer().status),
-        // hyper found a request where there is none.
+        // hyper parsed a request where there is none.
         None => refused(&"The request cannot be read", axum::http::StatusCode::BAD_REQUEST),
     }
 }
 
-/// No name leads to an address, so nobody can have led it here.
+/// Whether the host is a name of the admin API. An IP address always is, because it cannot be the result of a
+/// foreign name.
 fn is_ours(host: &str, names: &[String]) -> bool {
     let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     host == "localhost"

@@ -1,26 +1,27 @@
 //! The admin API, on a listener of its own.
 //!
-//! Every call is in the table of `routes.rs`, from which both the router and the OpenAPI document are made; each has a file:
+//! The table in `routes.rs` lists every call, and both the router and the OpenAPI document are made from it. Each
+//! call has a file:
 //!
 //! | file | calls |
 //! |---|---|
-//! | `purges.rs`, `wait.rs` | accept a purge, `Prefer: wait`, show and list them |
-//! | `fresh.rs` | what counts as old from a purge on, and what has to be purged again |
+//! | `purges.rs`, `wait.rs` | accept a purge, `Prefer: wait`, show and list purges |
+//! | `fresh.rs` | what is old after a purge, and what must be purged again |
 //! | `untagged.rs` | copies without our tags, over restarts |
 //! | `publish.rs` | accept the purge of a publish event |
 //! | `operate.rs` | retry, acknowledge and cancel a purge; pause and resume a CDN |
-//! | `credentials.rs` | what the CDNs' credentials are good for |
-//! | `sites.rs` | configuration without secrets, and how each CDN stands |
+//! | `credentials.rs` | check the CDNs' credentials |
+//! | `sites.rs` | configuration without secrets, and the state of each CDN |
 //! | `explain.rs` | what the rewrite would do, and why |
-//! | `stream.rs`, `events.rs`, `poll.rs` | server-sent events: a listener, what is told, what is looked at |
-//! | `serve.rs`, `strict.rs`, `misdirected.rs`, `stall.rs` | the listener: what is a request, and whether it is for us |
+//! | `feed/` | server-sent events: the events, one listener's stream, polling for changes |
+//! | `serve.rs`, `strict/`, `misdirected.rs`, `stall.rs` | the listener: what is a request, and whether it is for us |
 //! | `places.rs`, `shares.rs`, `turns.rs`, `throttle.rs` | no caller takes the place of others |
-//! | `reload.rs` | read the configuration again |
-//! | `log.rs` | what is logged |
-//! | `ops.rs`, `console.rs`, `openapi.rs` | probes and metrics, the page for people, the document for programs: no token needed |
+//! | `reload.rs` | reload the configuration |
+//! | `log.rs` | the log filter |
+//! | `ops.rs`, `console/`, `openapi.rs` | probes and metrics, the console, the OpenAPI document: no token needed |
 //!
-//! Every error is a problem document (RFC 9457, `problem.rs`). A caller sees only its own sites: purges of others
-//! are 404. The JSON of all answers is in `json.rs`.
+//! Every error is a problem document (RFC 9457, `problem.rs`). A caller sees only its own sites: purges of other
+//! sites are 404. The JSON of all answers is in `json.rs`.
 
 pub mod json;
 pub mod openapi;
@@ -90,60 +91,61 @@ use tokio::sync::{Semaphore, watch};
 use tracing::Instrument;
 use turns::Turns;
 
-/// The store must answer within this; a stalled disk becomes a 503, not a hanging caller.
+/// The time limit for answers of the store. A stalled disk becomes a 503, not a hanging call.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the admin API knows of the rest of the program.
+/// The parts of the program that the admin API uses.
 pub struct State {
-    /// The current configuration; each request takes one snapshot of it.
+    /// The current configuration. Each request takes one snapshot of it.
     pub config: Arc<ArcSwap<Config>>,
-    /// The store; empty as long as it cannot be opened, and then purges get 503.
+    /// The store; empty as long as it cannot be opened, and purges get 503 until then.
     pub store: Arc<OnceLock<Arc<dyn Store>>>,
     /// The workers.
     pub control: Arc<dyn Control>,
-    /// What keeps old responses out of caches.
+    /// The guard, which keeps old responses out of caches.
     pub freshness: Arc<Freshness>,
     /// Plans a purge for each CDN of a site.
     pub planner: Box<Planner>,
     /// Calls the CDNs, for checks of their credentials.
     pub sender: Sender,
-    /// Reads the configuration again.
+    /// Reloads the configuration.
     pub reload: Arc<dyn reload::Reload>,
-    /// Where is told what happens.
+    /// The events for the listeners of `GET /v1/events`.
     pub events: Arc<Events>,
-    /// What is counted, and rendered for scrapers.
+    /// The metrics, which are also rendered for scrapers.
     pub metrics: Arc<Metrics>,
-    /// How the origins do.
+    /// The state of the origins.
     pub origins: Arc<OriginsView>,
     /// Whether the process is starting, ready or draining.
     pub readiness: Arc<Readiness>,
-    /// What callers share.
+    /// The limits that callers share.
     pub limits: Limits,
 }
 
-/// Plans a purge for each CDN that it concerns, or names every item that cannot be purged.
+/// Plans a purge for each CDN concerned, or names every item that cannot be purged.
 pub type Planner =
     dyn Fn(&Arc<Config>, &Site, &PurgeRequest) -> Result<Vec<JobPlan>, Vec<BadItem>> + Send + Sync;
 
-/// What the admin API needs from the workers.
+/// The admin API's view of the workers.
 pub trait Control: Send + Sync {
-    /// There is something new to send to the CDNs of this site.
+    /// Wakes the workers of a site, because there is something new to send to its CDNs.
     fn wake(&self, site: &str);
 
-    /// What waits for another try at this CDN is due now: it is sent at once.
+    /// Sends jobs at once that wait for another attempt at this CDN.
     fn hurry(&self, site: &str, cdn: &str);
 
-    /// A CDN of this site got so many calls about its credentials, which count towards its account's rate; with `probe` one of
-    /// them was the purge of a tag.
+    /// Reports that a CDN of this site received `calls` calls about its credentials, which count towards its
+    /// account's rate. With `probe`, one of them was the purge of a tag.
     fn called(&self, site: &str, cdn: &str, calls: u64, probe: bool);
 
-    /// The purge health of each CDN of the site; a CDN that is left out has not been checked yet.
+    /// Returns the purge health of each CDN of the site. An absent CDN has not been checked yet.
     fn health(&self, site: &str) -> Vec<CdnHealth>;
 
-    /// What does not work as it should and is of no CDN: the store, and what waits for CDNs that are gone. In words; no secret.
+    /// Returns the problems that are not those of a CDN: of the store, and of jobs that wait for CDNs that are
+    /// gone. The texts are for people and contain no secret.
     fn complaints(&self) -> Vec<String>;
 
-    /// Changes whenever a purge may have moved on: callers that wait look again.
+    /// Returns a counter that changes whenever a purge may have moved on, so that waiting calls check again.
     fn changes(&self) -> watch::Receiver<u64>;
 }
 
@@ -152,27 +154,27 @@ pub trait Control: Send + Sync {
 pub struct CdnHealth {
     /// The CDN's name within its site.
     pub name: String,
-    /// Whether a long TTL could be taken back from it.
+    /// Whether a response with a long TTL could be purged from the CDN.
     pub healthy: bool,
-    /// Why not, in words for people; no secret.
+    /// Reasons why the CDN is not healthy, in words and without secrets.
     pub reasons: Vec<String>,
 }
 
-/// What callers share, so that none of them can exhaust the process.
+/// Limits that callers share, so that none of them can exhaust the process.
 #[derive(Debug)]
 pub struct Limits {
-    /// Requests that may wait for the end of their purge at the same time; one more is answered at once, as RFC 7240
-    /// allows for every preference.
+    /// Requests that may wait for the end of their purge at the same time. A further request is answered at once,
+    /// as RFC 7240 allows for every preference.
     waiters: Shares,
-    /// Who may have a large body in memory.
+    /// Turns for large bodies in memory.
     large_bodies: Turns,
     /// Purges with all their items that are read and written as JSON at the same time.
     whole_purges: Semaphore,
-    /// Checks of credentials at the same time.
+    /// Simultaneous checks of credentials.
     credential_checks: Semaphore,
-    /// Answers to callers without a token at the same time, but for probes.
+    /// Simultaneous answers to callers without a token, except for probes.
     without_token: Semaphore,
-    /// Who may wait for a check.
+    /// Places for calls that wait for a check.
     checkers: Shares,
     /// Listeners to events.
     streams: Shares,
@@ -194,11 +196,11 @@ impl Default for Limits {
     }
 }
 
-/// Who is connected; set by [`serve`] for each request.
+/// The peer of the connection, set by [`serve`] for each request.
 #[derive(Clone, Copy, Debug)]
 struct Peer(SocketAddr);
 
-/// The routes and what surrounds them.
+/// Returns the routes with the layers around them.
 fn router(state: Arc<State>) -> Router {
     routes::router(&state)
         .fallback(ops::unknown_route)
@@ -207,7 +209,7 @@ fn router(state: Arc<State>) -> Router {
         .with_state(state)
 }
 
-/// Outermost: names the request in the log, and keeps every answer out of caches.
+/// The outermost layer: names the request in the log, and keeps every answer out of caches.
 async fn surround(request: Request, next: Next) -> Response {
     let span = tracing::info_span!("admin", method = %request.method(), path = request.uri().path());
     surrounded(next.run(request).instrument(span).await)
@@ -229,7 +231,7 @@ impl State {
     }
 }
 
-/// Asks the store, within bounds; `doing` completes "The store cannot …".
+/// Queries the store within the time limit. `doing` completes "The store cannot …".
 async fn ask<T, E>(doing: &str, question: impl Future<Output = Result<T, E>>) -> Result<T, Problem>
 where
     E: Into<Box<dyn Error + Send + Sync>>,
@@ -241,8 +243,8 @@ where
     }
 }
 
-/// Changes the store, in a task of its own: a caller who hangs up, or a store that commits too late for the answer, must
-/// not leave a change without what follows from it. `doing` completes "The store cannot …".
+/// Changes the store in a task of its own. If a client hangs up, or the store commits too late for the answer, the
+/// change must still get its consequences. `doing` completes "The store cannot …".
 async fn commit<T>(
     doing: &str,
     change: impl Future<Output = Result<T, StoreError>> + Send + 'static,

@@ -10,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// OpenAPI 3.1 takes JSON Schema as it is.
+/// The OpenAPI version. From 3.1 on, OpenAPI accepts JSON Schema as it is.
 const VERSION: &str = "3.1.0";
 /// Problems of every call with a token.
 const PROBLEMS: &[u16] = &[401, 403, 429];
@@ -23,7 +23,7 @@ pub(super) async fn get() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str())
 }
 
-/// The document as `config/openapi.json` has it.
+/// Returns the document as in `config/openapi.json`.
 pub fn text() -> String {
     // Writing JSON values cannot fail.
     serde_json::to_string_pretty(&document()).unwrap_or_default() + "\n"
@@ -36,7 +36,7 @@ fn document() -> Value {
             settings.meta_schema = None;
         })
     };
-    // What is read may leave out what has a default; what is written never does.
+    // Input may omit fields that have a default; output never does. So they need different schemas.
     let mut read = settings().for_deserialize().into_generator();
     let mut written = settings().for_serialize().into_generator();
     let problem = written.subschema_for::<Document>();
@@ -129,7 +129,7 @@ fn parameters(route: &Route, read: &mut SchemaGenerator) -> Vec<Value> {
     parameters
 }
 
-/// The properties of an object that is no component of its own.
+/// Returns the properties of an object that is not a component of its own.
 fn properties(reference: &Value, read: &mut SchemaGenerator) -> Map<String, Value> {
     let name = reference["$ref"].as_str().and_then(|path| path.rsplit('/').next());
     let object = name.and_then(|name| read.definitions_mut().remove(name));
@@ -141,15 +141,15 @@ fn means(status: u16) -> &'static str {
         400 => "The request is malformed, or ambiguous.",
         401 => "No valid token.",
         403 => "The token does not allow this.",
-        404 => "There is no such thing, or none that this caller may see.",
-        408 => "The body did not arrive in time, or did not get on while others waited.",
+        404 => "Not found, or not visible to this token.",
+        408 => "The body did not arrive in time, or made no progress while others waited.",
         409 => "The purge is not in a state for this, or the `Idempotency-Key` is taken.",
         413 => "Too many bytes or items.",
         421 => "The `Host` is neither an address nor `localhost` nor one of `admin.hosts`.",
-        422 => "It cannot be carried out; `errors` names what is wrong.",
+        422 => "The request cannot be carried out; `errors` lists what is invalid.",
         429 => {
-            "Too many failed logins, listeners, or checks of credentials. `Retry-After` says when to try again."
+            "Too many failed logins, listeners, or checks of credentials. `Retry-After` gives the time to wait."
         }
-        _ => "The store cannot commit; nothing was accepted. `Retry-After` says when to try again.",
+        _ => "The store cannot commit; nothing was accepted. `Retry-After` gives the time to wait.",
     }
 }

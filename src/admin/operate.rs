@@ -1,4 +1,4 @@
-//! What operators do: try a failed purge again, acknowledge or cancel one, pause and resume a CDN.
+//! Calls for operators: retry, acknowledge or cancel a purge; pause and resume a CDN.
 
 use super::auth::Caller;
 use super::extract::{Segment, optional_json};
@@ -35,7 +35,7 @@ pub(super) async fn retry(
         Ok(jobs)
     })
     .await
-    .and_then(|jobs| if jobs > 0 { Ok(()) } else { Err(wrong("None of its jobs has failed.")) })?;
+    .and_then(|jobs| if jobs > 0 { Ok(()) } else { Err(wrong("None of the purge's jobs has failed.")) })?;
     show(&state, &id).await
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn acknowledge(
 ) -> Result<Json<Purge>, Problem> {
     let purge = purges::visible(&state, &caller, &id).await?;
     if purge.jobs.iter().all(|job| job.state != PurgeState::Failed) {
-        return Err(wrong("None of its jobs has failed."));
+        return Err(wrong("None of the purge's jobs has failed."));
     }
     let store = state.store()?.clone();
     let act = Act { state: state.clone(), caller, peer, purge, place: audit::place().await? };
@@ -86,16 +86,16 @@ pub(super) async fn cancel(
     })
     .await?;
     if !cancelled && !cancelled_before {
-        return Err(wrong("It has ended: nothing of it is pending."));
+        return Err(wrong("The purge has ended: none of its items is pending."));
     }
     show(&state, &id).await
 }
 
-/// Why a CDN is paused.
+/// The reason for pausing a CDN.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "an object that says why")]
+#[serde(deny_unknown_fields, default, expecting = "an object with a reason")]
 pub(super) struct PauseRequest {
-    /// For people: why. At most 1,000 characters.
+    /// The reason, for people. At most 1,000 characters.
     reason: Option<String>,
 }
 
@@ -118,12 +118,12 @@ pub(super) async fn pause(
     set_paused(&state, &caller, peer, key, Some(reason)).await
 }
 
-/// What a CDN goes on with.
+/// How a CDN resumes.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default, expecting = "an object that says whether to hurry")]
+#[serde(deny_unknown_fields, default, expecting = "an object with `now`")]
 pub(super) struct ResumeRequest {
-    /// What was tried in vain, and waits for another try, is sent at once: whatever the CDN said, but within its account's
-    /// rate.
+    /// Whether to send at once, in addition, what waits for another attempt after a failure. This ignores what the
+    /// CDN answered, but keeps to its account's rate.
     now: bool,
 }
 
@@ -184,12 +184,12 @@ async fn set_paused(
     Ok(Json(shown))
 }
 
-/// Who does what to which purge.
+/// An operator's action on one purge.
 struct Act {
     state: Arc<State>,
     caller: Caller,
     peer: SocketAddr,
-    /// As it stood before.
+    /// The purge before the action.
     purge: PurgeView,
     place: Place,
 }
@@ -206,7 +206,7 @@ fn wrong(detail: &str) -> Problem {
     Problem::new(Kind::WrongState, detail)
 }
 
-/// The purge as it stands now, for the caller and for whoever listens.
+/// Returns the purge as it is now, and sends it to the listeners.
 async fn show(state: &State, id: &str) -> Result<Json<Purge>, Problem> {
     let view = super::ask("show the purge", state.store()?.get(id.to_owned())).await?;
     let view = view.ok_or_else(|| Problem::new(Kind::NotFound, format!("There is no purge `{id}`.")))?;
@@ -216,7 +216,7 @@ async fn show(state: &State, id: &str) -> Result<Json<Purge>, Problem> {
 }
 
 impl State {
-    /// Counts a job's end that no worker saw.
+    /// Counts the end of a job that no worker saw.
     fn count_end(&self, job: &EndedJob) {
         if let Some(state) = job.purge_ended {
             self.metrics.purge(&job.key.site, super::json::state_word(state));

@@ -1,4 +1,5 @@
-//! For probes and scrapers: alive, ready, metrics. None of it needs a token, so none of it shows more than names.
+//! Calls for probes and scrapers: liveness, readiness, metrics. None of them needs a token, so none shows more
+//! than names.
 
 use super::State;
 use super::problem::{Kind, Problem};
@@ -13,11 +14,11 @@ use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// Where the process stands in its life: starting, then ready, then draining.
+/// The phase of the process: starting, then ready, then draining.
 #[derive(Debug)]
 pub struct Readiness {
     phase: watch::Sender<Phase>,
-    /// What is to be said of another process with the same configuration.
+    /// The complaint about another process with the same configuration, if there is one.
     beside: Mutex<Option<String>>,
 }
 
@@ -36,28 +37,29 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    /// Everything is up.
+    /// Marks the process as ready, because everything is up.
     pub fn set_ready(&self) {
         self.advance(Phase::Ready);
     }
 
-    /// The process is about to stop. Load balancers should go elsewhere, and callers that wait get their answer.
+    /// Marks the process as about to stop: load balancers should go elsewhere, and waiting callers get their
+    /// answer.
     pub fn set_draining(&self) {
         self.advance(Phase::Draining);
     }
 
-    /// Another process is there with the same configuration, or none any more.
+    /// Sets or clears the complaint about another process with the same configuration.
     pub fn set_beside(&self, complaint: Option<String>) {
         *self.beside.lock().unwrap_or_else(PoisonError::into_inner) = complaint;
     }
 
-    /// Ends when the process drains.
+    /// Waits until the process drains.
     pub async fn draining(&self) {
-        // Cannot fail while `self` holds the sender.
+        // This cannot fail while `self` holds the sender.
         let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::Draining).await;
     }
 
-    /// Only forwards: a late starter must not make a draining process ready again.
+    /// Moves to a later phase, never back: a late start must not make a draining process ready again.
     fn advance(&self, to: Phase) {
         self.phase.send_if_modified(|phase| {
             let forwards = *phase < to;
@@ -73,16 +75,16 @@ impl Readiness {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Ready {
     status: Phase,
-    /// What does not work as it should, in words.
+    /// The problems of the process, in words.
     degraded: Vec<String>,
-    /// Whose answer this is: during an upgrade there are two.
+    /// The process that answers: during an upgrade there are two.
     process: Process,
 }
 
 /// A running shim.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Process {
-    /// As the system numbers it.
+    /// The process id.
     id: u32,
     version: &'static str,
 }
@@ -92,8 +94,8 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`. What is degraded does not make it fail: proxying goes on with the fallback TTL, and taking every
-/// instance out because a CDN's API is down would be the outage.
+/// `GET /readyz`. A degraded process stays ready: proxying goes on with the fallback TTL, and removing every
+/// instance from service because a CDN's API is down would be an outage of its own.
 pub(super) async fn readyz(extract::State(state): extract::State<Arc<State>>) -> impl IntoResponse {
     let status = *state.readiness.phase.borrow();
     let code = if status == Phase::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -125,12 +127,12 @@ pub(super) async fn metrics(extract::State(state): extract::State<Arc<State>>) -
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], state.metrics.render())
 }
 
-/// Every path that is not ours.
+/// Answers requests for unknown paths.
 pub(super) async fn unknown_route(uri: Uri) -> Problem {
     Problem::new(Kind::NotFound, format!("There is nothing at `{}`.", uri.path()))
 }
 
-/// A path of ours with a method that it does not have; the router adds `Allow`.
+/// Answers requests for a known path with a method that it does not have. The router adds `Allow`.
 pub(super) async fn wrong_method() -> Problem {
     Problem::new(Kind::MethodNotAllowed, "`Allow` lists the methods of this path.")
 }

@@ -1,4 +1,4 @@
-//! Purges that nobody asks for but the shim itself.
+//! Purges that the shim itself makes, without a call.
 
 use super::State;
 use super::auth::Caller;
@@ -11,15 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Between two attempts at what the store did not commit.
+/// The pause between two attempts, if the store did not commit.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// What everybody reads.
+/// The reason, which the log and the purges show.
 const WHY: &str =
-    "the store does not know of purges that were accepted: it was restored from a backup, or is another one";
+    "the store lacks purges that were accepted: it was restored from a backup, or is a different one";
 
-/// Purges everything at every site if the store does not know of all purges that were accepted: nobody can say any more what
-/// they were for.
+/// Purges everything at every site if the store lacks purges that were accepted, because their items are unknown.
 pub async fn make_up_for_lost_purges(state: &Arc<State>, store: &Arc<dyn Store>) {
     loop {
         match store.is_behind().await {
@@ -38,7 +37,7 @@ pub async fn make_up_for_lost_purges(state: &Arc<State>, store: &Arc<dyn Store>)
     }
 }
 
-/// Whether all of them were accepted.
+/// Returns whether all purges were accepted.
 async fn purge_all_sites(state: &Arc<State>, store: &Arc<dyn Store>) -> bool {
     let caller = Caller::itself(state.config.load_full());
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

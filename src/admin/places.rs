@@ -1,7 +1,7 @@
-//! Who may stay connected. A connection is a stranger's until a valid token has come over it. Strangers share a room in which
-//! the next one always finds a place: where it is full, the one that has been idle there for longest leaves. So whoever has a
-//! token to show can show it, whatever others do; and once it was shown, the connection has a place of its own, within its
-//! token's share.
+//! The places of connections. A connection is a stranger until a valid token has come over it. Strangers share a
+//! room in which the next one always finds a place: if the room is full, the stranger leaves that has been idle
+//! there for longest. So a client with a token can always present it, whatever others do. From then on the
+//! connection has a place of its own, within its token's share.
 
 use super::throttle::network;
 use std::cmp::Reverse;
@@ -12,17 +12,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Whoever came within this may still be on its way with a first request: a handshake with TLS on the other side of the world.
+/// The time in which a new connection may not have sent its first request yet: a TLS handshake across the world.
 const GREETING: Duration = Duration::from_secs(1);
 
-/// How many there are.
+/// The number of places.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     /// Connections over which no valid token came, or of tokens beyond their share.
     pub(super) strangers: usize,
-    /// Connections over which one did.
+    /// Connections over which a valid token came.
     pub(super) known: usize,
-    /// Of those at most with one token.
+    /// The part of the known connections that one token may have.
     pub(super) per_token: usize,
 }
 
@@ -33,8 +33,8 @@ impl Default for Room {
 }
 
 impl Room {
-    /// As many as a process has descriptors for that may open so many files (none: any number): an eighth of them at most, so
-    /// that the store and the calls to CDNs keep theirs.
+    /// Returns a room for a process that may open `files` files (`None`: any number). Connections get an eighth of
+    /// them at most, so that the store and the calls to CDNs keep theirs.
     pub(super) fn within(files: Option<u64>) -> Self {
         let Self { strangers, known, per_token } = Self::default();
         let share =
@@ -52,9 +52,9 @@ pub(super) struct Places {
 
 #[derive(Debug, Default)]
 struct State {
-    /// In the order in which they came.
+    /// The strangers, in the order in which they came.
     strangers: BTreeMap<u64, Stranger>,
-    /// By the token's name.
+    /// The number of known connections, by the token's name.
     known: HashMap<String, usize>,
     next: u64,
 }
@@ -63,7 +63,7 @@ struct State {
 struct Stranger {
     network: IpAddr,
     since: Instant,
-    /// Requests that are being answered.
+    /// The number of requests that are being answered.
     busy: usize,
     cut: CancellationToken,
 }
@@ -73,8 +73,9 @@ impl Places {
         Arc::new(Self { room, state: Mutex::default() })
     }
 
-    /// A place for one more connection. If there is none, a stranger's is taken, of the address with the most of them: first
-    /// of those that have had the time for a first request, then of those with nothing under way, the one that came first.
+    /// Returns a place for one more connection. If the room is full, a stranger of the address with the most
+    /// strangers leaves: preferably one that has had the time for a first request, then one that has no request in
+    /// progress, then the one that came first.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Place {
         let mut state = self.state();
         while state.strangers.len() >= self.room.strangers.max(1) {
@@ -112,7 +113,7 @@ impl State {
     }
 }
 
-/// The place of one connection; given back when the last of its clones is gone.
+/// The place of one connection, given back when the last of its clones is dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Place(Arc<Held>);
 
@@ -121,17 +122,18 @@ struct Held {
     places: Arc<Places>,
     number: u64,
     cut: CancellationToken,
-    /// Whose share it is in; none: a stranger's.
+    /// The token whose share contains the place; `None` for a stranger's place.
     token: Mutex<Option<String>>,
 }
 
 impl Place {
-    /// Ends when the place is another's.
+    /// Waits until the place has gone to another connection.
     pub(super) async fn lost(&self) {
         self.0.cut.cancelled().await;
     }
 
-    /// A valid token came over the connection: from now on nobody takes its place, if the token's share has room.
+    /// Reports that a valid token came over the connection. From now on no stranger takes its place, if the
+    /// token's share has room.
     pub(super) fn known_as(&self, token: &str) {
         let Held { places, number, token: own, .. } = &*self.0;
         let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
@@ -141,7 +143,7 @@ impl Place {
         let mut state = places.state();
         let all: usize = state.known.values().sum();
         let share = state.known.get(token).copied().unwrap_or_default();
-        // One that is not there any more has lost its place, and is about to end.
+        // A stranger that is not in the map any more has lost its place, and its connection is about to end.
         if all < places.room.known
             && share < places.room.per_token
             && state.strangers.remove(number).is_some()
@@ -151,7 +153,7 @@ impl Place {
         }
     }
 
-    /// A request is being answered until what is returned is dropped.
+    /// Counts a request as being answered until the returned value is dropped.
     pub(super) fn begin(&self) -> Busy {
         self.count(|busy| busy + 1);
         Busy(self.clone())
@@ -164,7 +166,7 @@ impl Place {
     }
 }
 
-/// See [`Place::begin`].
+/// A request that is being answered; see [`Place::begin`].
 #[derive(Debug)]
 pub(super) struct Busy(Place);
 
@@ -232,11 +234,11 @@ mod tests {
         drop(busy);
         let fifth = places.enter(address(1));
         assert_eq!([&first, &third, &fourth, &fifth].map(is_lost), [true, false, false, false]);
-        // Who has gone leaves room.
+        // A connection that has ended leaves room.
         drop(third);
         let sixth = places.enter(address(1));
         assert_eq!([&fourth, &fifth, &sixth].map(is_lost), [false; 3]);
-        // Even where all are busy, for the sake of whoever has a token to show.
+        // If all are busy, one of them leaves all the same, because the next may have a token.
         let _busy = [&fourth, &fifth, &sixth].map(Place::begin);
         let _seventh = places.enter(address(1));
         assert_eq!([&fourth, &fifth, &sixth].map(is_lost), [true, false, false]);
@@ -247,12 +249,12 @@ mod tests {
         let places = places(4, 3, 3);
         let lonely = places.enter(address(1));
         let v6 = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
-        // One /64 is one.
+        // All addresses of one /64 count as one.
         let crowd: Vec<_> = (1..=4).map(|last| places.enter(v6(last))).collect();
         assert!(!is_lost(&lonely) && is_lost(&crowd[0]) && !is_lost(&crowd[1]));
     }
 
-    /// Whoever is alone at its address has the time to show a token, however busy a crowd is.
+    /// A client that is alone at its address has the time to present a token, however busy a crowd is.
     #[tokio::test(start_paused = true)]
     async fn who_is_busy_does_not_push_out_who_has_just_come() {
         let places = places(8, 3, 3);
@@ -263,7 +265,7 @@ mod tests {
             (0..20).map(|_| places.enter(address(1))).map(|place| (place.begin(), place)).collect();
         assert!(!is_lost(&honest));
         drop(more);
-        // At the same address whoever has been idle for longest leaves before whoever has just come.
+        // At the same address, the stranger that has been idle for longest leaves before one that has just come.
         let places = super::tests::places(3, 3, 3);
         let _old = [places.enter(address(1)), places.enter(address(1))].map(|place| (place.begin(), place));
         tokio::time::advance(GREETING).await;
@@ -280,7 +282,7 @@ mod tests {
             .map(|token| {
                 let place = places.enter(address(1));
                 place.known_as(token);
-                // Another token changes nothing.
+                // Another token on the same connection changes nothing.
                 place.known_as("cms");
                 place
             })
@@ -292,15 +294,15 @@ mod tests {
         let _next = places.enter(address(1));
         assert!(known.iter().all(|place| !is_lost(place)));
         assert!(is_lost(&beyond_share) && is_lost(&beyond_all));
-        // What was lost is not given back by a token that comes late.
+        // A token that comes too late does not return a lost place.
         drop(known);
         beyond_all.known_as("ops");
         assert_eq!(places.state().known.len(), 0);
     }
 
     proptest! {
-        /// Whatever happens, there are no more connections than there is room for, nobody with a token loses a place, and all
-        /// places come back.
+        /// In any sequence of steps, there are no more connections than there is room for, no connection with a
+        /// token loses its place, and all places are given back.
         #[test]
         fn the_room_is_bounded(steps in prop::collection::vec((0..4u8, 0..8usize, 0..3u8), 0..200)) {
             let room = Room { strangers: 4, known: 3, per_token: 2 };
@@ -314,7 +316,7 @@ mod tests {
                     (3, Some(_)) => drop(open.swap_remove(index)),
                     _ => open.push((places.enter(address(who)), None)),
                 }
-                // Their tasks end.
+                // The tasks of lost connections end.
                 for (place, _) in open.extract_if(.., |(place, _)| is_lost(place)) {
                     prop_assert!(place.0.token.lock().unwrap().is_none());
                 }

@@ -1,4 +1,5 @@
-//! Errors as problem documents (RFC 9457), with two messages: the outer one for the caller, the inner one for the log.
+//! Errors as problem documents (RFC 9457), with two messages: the outer one for the caller, the inner one for the
+//! log.
 
 use crate::base::with_causes;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -6,40 +7,40 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 
-/// What went wrong. The `type` URI of a kind, `urn:origin-shim:problem:NAME`, never changes.
+/// The kind of a problem. The `type` URI of a kind, `urn:origin-shim:problem:NAME`, never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The body is not JSON.
     NotJson,
-    /// A query parameter or a header is wrong.
+    /// A query parameter or a header field is invalid.
     BadRequest,
-    /// No token, or none that is known. The same answer for both.
+    /// There is no token, or an unknown one. The answer is the same for both.
     Unauthorized,
     /// The token lacks a scope or a site.
     Forbidden,
-    /// No such route, site or purge, or none that this caller may see.
+    /// The route, site or purge does not exist, or this caller may not see it.
     NotFound,
     /// The route exists, but not for this method.
     MethodNotAllowed,
     /// The body did not arrive in time.
     Timeout,
-    /// The `Idempotency-Key` stands for another purge.
+    /// The `Idempotency-Key` belongs to another purge.
     Conflict,
-    /// The purge has nothing that could be retried, acknowledged or cancelled.
+    /// The purge has nothing to retry, acknowledge or cancel.
     WrongState,
-    /// Too many bytes or items.
+    /// The request has too many bytes or items.
     TooLarge,
-    /// Well-formed JSON that does not describe a purge of this site.
+    /// The body is well-formed JSON that does not describe a purge of this site.
     Invalid,
-    /// The configuration file cannot be used; the last good one stays.
+    /// The configuration file is invalid; the previous configuration stays in effect.
     Configuration,
-    /// The `Host` is no name of the admin API's.
+    /// The `Host` is not a name of the admin API.
     Misdirected,
-    /// A request that the data plane would refuse, too, with this status.
+    /// The data plane would refuse the request, too, with this status.
     Refused(StatusCode),
-    /// Too many failed logins, event streams, or checks of credentials.
+    /// There were too many failed logins, event streams, or checks of credentials.
     TooMany,
-    /// A defect of the shim.
+    /// The shim has a defect.
     Internal,
     /// Nothing was accepted; the caller should try again.
     Unavailable,
@@ -68,10 +69,10 @@ impl Kind {
             Self::Configuration => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "configuration",
-                "The configuration cannot be used; the last good one stays",
+                "The configuration is invalid; the previous one stays in effect",
             ),
             Self::Misdirected => {
-                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The admin API does not go by this name")
+                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "This is not a name of the admin API")
             }
             Self::Refused(status) => (status, "refused", "The request is malformed, or ambiguous"),
             Self::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "Too many requests"),
@@ -81,29 +82,29 @@ impl Kind {
     }
 }
 
-/// One wrong item of a request.
+/// An invalid item of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct BadItem {
     /// The item as the caller wrote it, or the name of the field.
     pub item: String,
-    /// What is wrong with it.
+    /// The reason why the item is invalid.
     pub message: String,
 }
 
-/// The document that callers see.
+/// A problem document (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[schemars(rename = "Problem")]
 pub struct Document {
-    /// Names the kind of problem.
+    /// The URI of the kind of problem.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The same for every problem of the kind.
+    /// The title, which is the same for every problem of this kind.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// This one problem, in words.
+    /// A description of this particular problem.
     pub detail: String,
-    /// The wrong items, if single items are wrong.
+    /// The invalid items, if single items are invalid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<BadItem>,
 }
@@ -114,30 +115,30 @@ pub struct Problem {
     kind: Kind,
     detail: String,
     errors: Vec<BadItem>,
-    /// Seconds.
+    /// The value of `Retry-After`, in seconds.
     retry_after: Option<u64>,
     inner: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Problem {
-    /// What is told, in a sentence.
+    /// Returns the outer message.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// A problem with the outer message `detail`: a sentence, without secrets or internals.
+    /// Returns a problem with the outer message `detail`: a sentence, without secrets or internals.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let retry_after = matches!(kind, Kind::Unavailable | Kind::TooMany).then_some(5);
         Self { kind, detail: detail.into(), errors: Vec::new(), retry_after, inner: None }
     }
 
-    /// When the caller should try again, in seconds.
+    /// Sets when the caller should try again, in seconds.
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// Names the wrong items.
+    /// Adds the invalid items.
     pub fn with_errors(mut self, errors: Vec<BadItem>) -> Self {
         self.errors = errors;
         self
@@ -181,7 +182,7 @@ impl IntoResponse for Problem {
                     HeaderValue::from_static("Bearer realm=\"origin-shim\""),
                 );
             }
-            // The rest of the body may still be under way.
+            // The rest of the body may still be on its way.
             Kind::Timeout | Kind::TooLarge | Kind::Refused(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

@@ -1,4 +1,5 @@
-//! Publish events: what happened instead of what to purge. The rest of the way is that of every purge.
+//! Publish events: a caller reports what happened instead of what to purge. The result is handled like any other
+//! purge.
 
 use super::auth::Caller;
 use super::extract::{Segment, json as read_json};
@@ -15,7 +16,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use std::sync::Arc;
 
-/// Paths in one event, at most.
+/// The largest number of paths in one event.
 const MAX_PATHS: usize = 50_000;
 
 /// `POST /v1/sites/{site}/events`
@@ -32,7 +33,7 @@ pub(super) async fn create(
 
     let event: Event = read_json(&state.limits, &caller, body).await?;
     let request = purge_of(site, &event)?;
-    // Of the event, not of its items: a changed rule does not make a repeat another call.
+    // The key is that of the event, not of its items: if a rule has changed, a repeat is still the same call.
     let idempotency = idempotency::of_request(&headers, caller.name(), &site.name, &event);
     purges::accept(&state, store, (&caller, peer), site, Asked { request, idempotency }, &headers).await
 }
@@ -45,7 +46,7 @@ fn purge_of(site: &Site, event: &Event) -> Result<PurgeRequest, Problem> {
     }
     publish::purge_of(site, event).map_err(|errors| {
         let errors = errors.into_iter().map(|error| BadItem { item: error.item, message: error.message });
-        let detail = "Nothing was purged, since `errors` names what is wrong with the event.";
+        let detail = "Nothing was purged, because the event is invalid: see `errors`.";
         Problem::new(Kind::Invalid, detail).with_errors(errors.collect())
     })
 }

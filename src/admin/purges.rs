@@ -1,4 +1,4 @@
-//! Accepting purges, and showing what became of them.
+//! Calls that accept purges and show their progress.
 
 use super::aside::aside;
 use super::auth::Caller;
@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Purges on a page: at most, and unless told.
+/// The largest and the default number of purges on a page.
 const MAX_PAGE: usize = 100;
 const PAGE: usize = 20;
 
@@ -38,7 +38,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    // Whatever can be refused without the body is, before it is read.
+    // Everything that can be refused without the body is refused before it is read.
     let site = caller.site(&site)?;
     let store = state.store()?.clone();
 
@@ -52,13 +52,13 @@ pub(super) async fn create(
     accept(&state, store, (&caller, peer), site, Asked { request, idempotency }, &headers).await
 }
 
-/// What a caller asked for, and the `Idempotency-Key` of the call.
+/// A caller's request, and the `Idempotency-Key` of the call.
 pub(super) struct Asked {
     pub(super) request: PurgeRequest,
     pub(super) idempotency: Result<Option<(String, String)>, Problem>,
 }
 
-/// The way of every purge once its body is read: checked, planned, committed, and only then answered.
+/// Handles every purge after its body has been read: checks, plans and commits it, and only then answers.
 pub(super) async fn accept(
     state: &Arc<State>,
     store: Arc<dyn Store>,
@@ -79,7 +79,8 @@ pub(super) async fn accept(
     let (mut request, mut jobs) = planned(state, caller, site, request).await?;
     let place = audit::place().await?;
 
-    // Before the commit, so that whatever is accepted is guarded. A guard too many costs the origin a few requests.
+    // The guard starts before the commit, so that it covers every accepted purge. An unnecessary guard costs the
+    // origin a few requests.
     let (mut follow_ups, mut awaited) = fresh::guard(&state.freshness, site, &request, &jobs).await;
     if fresh::is_outrun(&state.freshness, site, &jobs) {
         (request, jobs) = planned(state, caller, site, request).await?;
@@ -112,12 +113,12 @@ pub(super) async fn accept(
     Ok(answer(state, &*store, (caller, wait::preferred(headers)), purge).await)
 }
 
-/// Which scope a request needs: one, the broadest that it makes use of.
+/// Returns the one scope that a request needs, for the broadest kind of item in it.
 fn scope_of(request: &PurgeRequest, site: &Site) -> Scope {
     if request.purges_everything(site) { Scope::PurgeEverything } else { Scope::Purge }
 }
 
-/// The request with its jobs.
+/// Returns the request with its jobs.
 async fn planned(
     state: &Arc<State>,
     caller: &Caller,
@@ -132,7 +133,8 @@ async fn planned(
     .await?
 }
 
-/// The jobs of a purge: at least one, or the purge would be "done" without having reached any CDN.
+/// Returns the jobs of a purge. There is at least one, or else the purge would be "done" without having reached
+/// any CDN.
 fn plan(
     state: &State,
     caller: &Caller,
@@ -152,7 +154,7 @@ fn plan(
     }
 }
 
-/// Commits the purge; then the workers are woken, and whoever should hear of it does.
+/// Commits the purge, then wakes the workers and informs the listeners.
 async fn enqueue(
     state: &Arc<State>,
     store: Arc<dyn Store>,
@@ -178,7 +180,7 @@ async fn enqueue(
                     cdn = job.cdn,
                     purge = id,
                     items,
-                    "on its way to the CDN: to be purged again"
+                    "responses in flight: purge will be repeated for these items"
                 );
                 state.metrics.purge_follow_ups(&site, &job.cdn, items);
             }
@@ -200,7 +202,7 @@ fn count(metrics: &Metrics, accepted: &Purge) {
     }
 }
 
-/// What the audit line says of a purge: counts, not items.
+/// The content of a purge's audit line: numbers of items, not the items.
 struct Audit {
     token: String,
     site: String,
@@ -238,7 +240,7 @@ impl Audit {
     }
 }
 
-/// The purge that an idempotency key stands for.
+/// Returns the purge that belongs to an idempotency key.
 async fn repeated(state: &State, store: &dyn Store, id: String) -> Result<Purge, Problem> {
     match ask("show the purge of this Idempotency-Key", store.get(id.clone())).await? {
         Some(view) => Ok(Purge::of(&view, state.freshness.clock, Extent::Brief)),
@@ -250,7 +252,8 @@ async fn repeated(state: &State, store: &dyn Store, id: String) -> Result<Purge,
     }
 }
 
-/// The 202, or the 200 of a purge that ended while the caller waited. From here on nothing fails: the purge is committed.
+/// Returns the 202, or the 200 of a purge that ended while the caller waited. Nothing can fail any more, because
+/// the purge is committed.
 async fn answer(
     state: &State,
     store: &dyn Store,
@@ -265,7 +268,7 @@ async fn answer(
     let seen = wait::until_ended(store, &*state.control, &state.readiness, &purge.id, wait).await;
     let status =
         if seen.as_ref().is_some_and(wait::has_ended) { StatusCode::OK } else { StatusCode::ACCEPTED };
-    // The items are as they were; those of a large purge are not read again.
+    // The items have not changed, so those of a large purge are not read again.
     let purge = match seen {
         Some(view) => Purge { items: purge.items, ..Purge::of(&view, state.freshness.clock, Extent::Brief) },
         None => purge,
@@ -280,19 +283,19 @@ pub(super) async fn get(
     extract::Extension(caller): extract::Extension<Caller>,
     Segment(id): Segment,
 ) -> Result<Response, Problem> {
-    // Up to 8 MiB each, so not too many at once.
+    // A purge takes up to 8 MiB, so only a few are read at the same time.
     let _place = state.limits.whole_purges.acquire().await;
     let view = visible(&state, &caller, &id).await?;
     let clock = state.freshness.clock;
     let write = move || serde_json::to_vec(&Purge::of(&view, clock, Extent::Full));
     let cannot = || Problem::new(Kind::Internal, "The purge cannot be written as JSON.");
-    // Not on this thread, which is that of the workers, too.
+    // Writing a large purge takes time, and this thread is also that of the workers.
     let written = tokio::task::spawn_blocking(write).await.map_err(|panic| cannot().because(panic))?;
     let json = written.map_err(|error| cannot().because(error))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
-/// A purge that the caller may see: another's looks like none at all.
+/// Returns a purge that the caller may see. A purge of another site is reported like a missing one.
 pub(super) async fn visible(state: &State, caller: &Caller, id: &str) -> Result<PurgeView, Problem> {
     let view = ask("show the purge", state.store()?.get(id.to_owned())).await?;
     let view = view.filter(|view| caller.sees(&view.site));
@@ -307,10 +310,10 @@ pub(super) struct ListQuery {
     site: Option<String>,
     /// Only purges in this state.
     state: Option<purge::State>,
-    /// Purges on the page, 1 to 100; 20 unless told.
+    /// Number of purges on the page, 1 to 100 (default 20).
     #[schemars(range(min = 1, max = 100))]
     limit: Option<usize>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `POST /v1/reload`: the configuration and the certificates are read again, as by SIGHUP.
+//! `POST /v1/reload`: reloads the configuration and the certificates, as SIGHUP does.
 
 use super::auth::Caller;
 use super::problem::{BadItem, Kind, Problem};
@@ -11,70 +11,71 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// Reads the configuration again and makes it count, or changes nothing.
+/// Reloads the configuration and puts it into effect, or changes nothing.
 pub trait Reload: Send + Sync {
-    /// What changed, or what is wrong.
+    /// Returns what changed, or what is invalid.
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, NotReloaded>> + Send + '_>>;
 }
 
-/// What a reload changed. Keys only: their values may be secrets.
+/// The result of a reload. It shows keys only, because their values may be secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
-    /// What differs from before, in the order of the names.
+    /// The keys that changed, in the order of their names.
     pub changes: Vec<Change>,
-    /// Keys that differ from what the process was started with, and that only a restart makes count.
+    /// Keys that differ from those at the start of the process, and that take effect only after a restart.
     pub restart_needed: Vec<String>,
-    /// What deserves a second look.
+    /// Warnings about doubtful settings.
     pub warnings: Vec<String>,
 }
 
-/// A key that differs.
+/// A key that changed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
-    /// Such as `sites.www.cache.edge_ttl`; what has a name is named, what has none is counted from 0.
+    /// The key, such as `sites.www.cache.edge_ttl`. List entries with a name appear by name, others by number,
+    /// from 0.
     pub key: String,
-    /// How.
+    /// How the key changed.
     pub change: ChangeKind,
 }
 
-/// How a key differs.
+/// How a key changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
-    /// It is new.
+    /// The key is new.
     Added,
-    /// It has another value.
+    /// The key has another value.
     Changed,
-    /// It is gone.
+    /// The key is gone.
     Removed,
 }
 
-/// Why nothing changed.
+/// The reason why nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotReloaded {
-    /// A sentence.
+    /// A description, as a sentence.
     pub detail: String,
-    /// Each thing that is wrong: where, and what.
+    /// Each problem with its place.
     pub problems: Vec<BadItem>,
 }
 
-/// `event: reload`.
+/// `event: reload`: the configuration was reloaded, or could not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReloadEvent {
-    /// Whether the new configuration counts; if not, the last good one stays.
+    /// Whether the new configuration took effect; if not, the previous one stays in effect.
     pub accepted: bool,
-    /// What changed.
+    /// The changes, if the configuration was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reloaded: Option<Reloaded>,
-    /// What is wrong.
+    /// The problems, if the configuration was not accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// RFC 3339.
+    /// When the reload ended, RFC 3339.
     pub at: String,
 }
 
 impl ReloadEvent {
-    /// The event of a reload.
+    /// Returns the event of a reload.
     pub fn of(result: &Result<Reloaded, NotReloaded>) -> Self {
         let at = super::json::rfc3339(crate::guard::wall_ms());
         match result {

@@ -1,4 +1,4 @@
-//! Every call of the admin API, once: the router and the OpenAPI document are both made from this table.
+//! The table of all calls of the admin API, from which both the router and the OpenAPI document are made.
 
 use super::auth::{require_scope, require_token};
 use super::feed::stream;
@@ -18,27 +18,27 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use std::sync::Arc;
 
-/// One call.
+/// A call.
 pub(super) struct Route {
-    /// Its name for generated clients.
+    /// The call's name, for generated clients.
     pub(super) id: &'static str,
-    /// In lower case.
+    /// The method, in lower case.
     pub(super) method: &'static str,
-    /// As axum and OpenAPI both write it.
+    /// The path, in the notation that axum and OpenAPI share.
     pub(super) path: &'static str,
-    /// What it does.
+    /// A summary of what the call does.
     pub(super) summary: &'static str,
-    /// The caller's token must have one of these; none: no token is needed.
+    /// The scopes of which the caller's token must have one; empty if no token is needed.
     pub(super) scopes: &'static [Scope],
-    /// Query parameters: an object.
+    /// The query parameters: an object.
     pub(super) query: Option<Type>,
-    /// Headers that mean something here.
+    /// The header fields that have a meaning here.
     pub(super) headers: &'static [(&'static str, &'static str)],
-    /// The JSON body, and whether it must be there.
+    /// The JSON body, and whether it is required.
     pub(super) body: Option<(Type, bool)>,
     /// The successful answers.
     pub(super) answers: Vec<Answer>,
-    /// Problems, besides those of every call with a token or a body.
+    /// The problems, in addition to those of every call with a token or a body.
     pub(super) problems: &'static [u16],
     pub(super) handler: MethodRouter<Arc<State>>,
 }
@@ -106,7 +106,7 @@ const HEADERS: &[(&str, &str)] = &[
     ("Idempotency-Key", "A repeat within 24 hours gives the purge of the first call."),
 ];
 
-/// Every call, in the order of the document.
+/// Returns every call, in the order of the document.
 pub(super) fn routes() -> Vec<Route> {
     let purges = vec![
         Route {
@@ -132,14 +132,14 @@ pub(super) fn routes() -> Vec<Route> {
                 "/v1/sites/{site}/events",
                 &[MayPurge, PurgeEverything],
                 post(publish::create),
-                "Purge what a publish event made old, by the site's profile and rules",
+                "Report a publish event; the site's profile and rules decide what to purge",
             )
         }
         .body::<Event>(true)
-        .json::<Purge>(200, "Every job of its purge ended while the caller waited.")
+        .json::<Purge>(200, "Every job of the event's purge ended while the caller waited.")
         .json::<Purge>(
             202,
-            "Its purge is accepted: it is on disk, and will reach every CDN. `Location` names it.",
+            "The event's purge is accepted: it is on disk, and will reach every CDN. `Location` names it.",
         )
         .problems(&[400, 404, 408, 409, 413, 422, 503]),
         Route {
@@ -171,9 +171,9 @@ pub(super) fn routes() -> Vec<Route> {
             "/v1/purges/{id}",
             &[Operate],
             delete(operate::cancel),
-            "Cancel what is pending of a purge",
+            "Cancel the pending part of a purge",
         )
-        .json::<Purge>(200, "The purge. What was being sent may still reach its CDN.")
+        .json::<Purge>(200, "The purge. Items that were being sent may still reach the CDN.")
         .problems(&[404, 409, 503]),
         Route::new(
             "retryPurge",
@@ -181,9 +181,9 @@ pub(super) fn routes() -> Vec<Route> {
             "/v1/purges/{id}/retry",
             &[Operate],
             post(operate::retry),
-            "Try the failed items of a purge again; the failure is forgotten",
+            "Retry the failed items of a purge, and clear the failure",
         )
-        .json::<Purge>(200, "The purge, under way again.")
+        .json::<Purge>(200, "The purge, in progress again.")
         .problems(&[404, 409, 503]),
         Route::new(
             "acknowledgePurge",
@@ -191,7 +191,7 @@ pub(super) fn routes() -> Vec<Route> {
             "/v1/purges/{id}/acknowledge",
             &[Operate],
             post(operate::acknowledge),
-            "Someone has dealt with the failure of a purge: it no longer speaks against its CDN",
+            "Acknowledge a failed purge, so that it no longer makes its CDN unhealthy",
         )
         .json::<Purge>(200, "The purge.")
         .problems(&[404, 409, 503]),
@@ -205,7 +205,7 @@ pub(super) fn routes() -> Vec<Route> {
                 "/v1/sites",
                 &[Read],
                 get(sites::list),
-                "List the caller's sites by name, and how their CDNs stand",
+                "List the caller's sites by name, with the state of their CDNs",
             )
         }
         .json::<sites::Sites>(200, "A page of sites, without secrets; `next_cursor` leads to the next.")
@@ -216,7 +216,7 @@ pub(super) fn routes() -> Vec<Route> {
             "/v1/sites/{site}",
             &[Read],
             get(sites::get),
-            "Show a site and how its CDNs stand",
+            "Show a site and the state of its CDNs",
         )
         .json::<sites::Site>(200, "The site, without secrets.")
         .problems(&[404]),
@@ -237,7 +237,7 @@ pub(super) fn routes() -> Vec<Route> {
             "/v1/sites/{site}/cdns/{cdn}/resume",
             &[Operate],
             post(operate::resume),
-            "Start sending again; with `now` also what waits for another try",
+            "Resume sending to a CDN; with `now`, also send at once what waits for another attempt",
         )
         .body::<operate::ResumeRequest>(false)
         .json::<sites::Cdn>(200, "The CDN.")
@@ -248,10 +248,10 @@ pub(super) fn routes() -> Vec<Route> {
             "/v1/sites/{site}/credentials/check",
             &[Operate],
             post(credentials::check),
-            "Ask each CDN what its credentials are good for; no content is purged",
+            "Check the credentials of each CDN; no content is purged",
         )
         .body::<credentials::CheckRequest>(false)
-        .json::<credentials::CheckedCredentials>(200, "What each CDN said.")
+        .json::<credentials::CheckedCredentials>(200, "The result for each CDN.")
         .problems(&[404]),
         Route::new(
             "explain",
@@ -259,10 +259,10 @@ pub(super) fn routes() -> Vec<Route> {
             "/v1/sites/{site}/explain",
             &[Read],
             post(explain::explain),
-            "Tell what the rewrite would do to a request and its response, and why",
+            "Explain how a response would be rewritten, and why",
         )
         .body::<explain::Question>(true)
-        .json::<Explanation>(200, "What would happen.")
+        .json::<Explanation>(200, "The explanation.")
         .problems(&[404]),
     ];
     let process =
@@ -273,9 +273,9 @@ pub(super) fn routes() -> Vec<Route> {
                 "/v1/reload",
                 &[Operate],
                 post(reload::reload),
-                "Read the configuration and certificates again",
+                "Reload the configuration and certificates",
             )
-            .json::<Reloaded>(200, "It counts from now on; what changed.")
+            .json::<Reloaded>(200, "Reloaded; lists the changed keys.")
             .problems(&[422]),
             Route::new(
                 "getLogFilter",
@@ -283,9 +283,9 @@ pub(super) fn routes() -> Vec<Route> {
                 "/v1/log-filter",
                 &[Operate],
                 get(log::show),
-                "Show what is logged",
+                "Show the log filter",
             )
-            .json::<log::LogFilter>(200, "The filter that counts.")
+            .json::<log::LogFilter>(200, "The current filter.")
             .problems(&[503]),
             Route::new(
                 "setLogFilter",
@@ -293,10 +293,10 @@ pub(super) fn routes() -> Vec<Route> {
                 "/v1/log-filter",
                 &[Operate],
                 put(log::change),
-                "Log by another filter, until a reload changes the configured one or the process ends",
+                "Set the log filter, until a reload changes the configured one or the process ends",
             )
             .body::<log::LogFilter>(true)
-            .json::<log::LogFilter>(200, "It counts from now on.")
+            .json::<log::LogFilter>(200, "The new filter, which is in effect.")
             .problems(&[503]),
             Route::new(
                 "listen",
@@ -304,7 +304,7 @@ pub(super) fn routes() -> Vec<Route> {
                 "/v1/events",
                 &[Read],
                 get(stream::events),
-                "Listen to what happens, as server-sent events",
+                "Listen to events, as server-sent events",
             )
             .answer(
                 200,
@@ -327,7 +327,7 @@ pub(super) fn routes() -> Vec<Route> {
             Route::new("getOpenapi", "get", "/v1/openapi.json", &[], get(openapi::get), "This document")
                 .answer(200, "This document.", "application/json", None),
             Route::new("isAlive", "get", "/healthz", &[], get(ops::healthz), "Whether the process answers")
-                .answer(200, "It does.", "text/plain", None),
+                .answer(200, "The process answers.", "text/plain", None),
             Route::new(
                 "isReady",
                 "get",
@@ -336,8 +336,8 @@ pub(super) fn routes() -> Vec<Route> {
                 get(ops::readyz),
                 "Whether the process serves, and what is degraded",
             )
-            .json::<ops::Ready>(200, "It serves.")
-            .json::<ops::Ready>(503, "It is starting or draining."),
+            .json::<ops::Ready>(200, "The process serves requests.")
+            .json::<ops::Ready>(503, "The process is starting or draining."),
             Route::new("getMetrics", "get", "/metrics", &[], get(ops::metrics), "Metrics").answer(
                 200,
                 "OpenMetrics text.",
@@ -354,7 +354,7 @@ pub(super) fn routes() -> Vec<Route> {
     purges.into_iter().chain(sites).chain(process).collect()
 }
 
-/// The router of the table.
+/// Returns the router made from the table.
 pub(super) fn router(state: &Arc<State>) -> Router<Arc<State>> {
     let (mut open, mut guarded) = (Router::new(), Router::new());
     for Route { path, scopes, handler, .. } in routes() {

@@ -1,4 +1,5 @@
-//! The admin listener: HTTP/1.1 connections, bounded in number, in the time they may take, and in what they may send.
+//! The admin listener: HTTP/1.1 connections, with limits on their number, on their time, and on what they may
+//! send.
 
 use super::feed::poll::poll;
 use super::misdirected;
@@ -22,15 +23,15 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
-/// A request's head must arrive within this; an idle connection is closed after it.
+/// The time within which a request's head must arrive, and after which an idle connection is closed.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client must take some of its answer within this.
+/// The time within which a client must take some of its answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Calls in flight at the shutdown may end within this.
+/// The time within which calls in flight may end at the shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes that are read of what follows a head.
+/// The number of bytes that are read ahead after a head.
 const READ_AHEAD: usize = 8 << 10;
-/// After a failed accept (descriptors used up): time for connections to end.
+/// The pause after a failed accept (out of descriptors), in which connections can end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 static NOT_ACCEPTED: Sparse = Sparse::new();
@@ -41,7 +42,7 @@ pub async fn serve(listener: TcpListener, state: Arc<State>, shutdown: impl Futu
     serve_in(Room::within(files), listener, state, shutdown).await;
 }
 
-/// [`serve`] with other limits.
+/// Does the same as [`serve`], with other limits.
 pub(super) async fn serve_in(
     room: Room,
     listener: TcpListener,
@@ -103,8 +104,8 @@ async fn connection(
         let state = state.clone();
         async move {
             let _busy = busy;
-            // One of them at a time, and the others in between: hyper goes on with the next request at once, and so would a crowd
-            // that sends many.
+            // One answer without a token is made at a time, and other calls get their chance in between: hyper
+            // continues with the next request at once, which a crowd that sends many requests could exploit.
             let _turn = match has_token || is_probe {
                 true => None,
                 false => state.limits.without_token.acquire().await.ok(),

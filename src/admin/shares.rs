@@ -1,4 +1,4 @@
-//! Places that callers share, of which no token and no address gets more than its part.
+//! Places that callers share, with a limit for each token and each address.
 
 use super::auth::Caller;
 use std::collections::HashMap;
@@ -6,12 +6,12 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Who wants a place.
+/// The caller that requests a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Who {
     /// The token's name.
     pub(super) token: String,
-    /// The address, of IPv6 the /64.
+    /// The caller's network: the address, or the /64 of an IPv6 address.
     pub(super) network: IpAddr,
 }
 
@@ -40,7 +40,7 @@ struct Taken {
     networks: HashMap<IpAddr, usize>,
 }
 
-/// Whose places are all taken.
+/// The limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
     Token,
@@ -49,12 +49,12 @@ pub(super) enum Full {
 }
 
 impl Shares {
-    /// So many places in all, with one token and from one address.
+    /// Returns places with limits on their number in total, for one token, and for one address.
     pub(super) fn new(all: usize, per_token: usize, per_address: usize) -> Self {
         Self(Arc::new(Inner { all, per_token, per_address, taken: Mutex::default() }))
     }
 
-    /// A place, if there is one.
+    /// Takes a place, if there is one.
     pub(super) fn take(&self, who: Who) -> Result<Share, Full> {
         let Inner { all, per_token, per_address, .. } = &*self.0;
         let mut taken = self.0.taken();

@@ -1,4 +1,4 @@
-//! The sites as they are configured, without secrets, and how purging stands at each CDN.
+//! The configured sites, without secrets, and the state of purging at each CDN.
 
 use super::auth::Caller;
 use super::extract::{Query, Segment};
@@ -18,15 +18,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Sites on a page: at most, and unless told.
+/// The largest and the default number of sites on a page.
 const PAGE: usize = 100;
 
 /// The answer of `GET /v1/sites`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Sites {
-    /// By name.
+    /// The sites, sorted by name.
     sites: Vec<Site>,
-    /// For the next page; null on the last.
+    /// The `cursor` of the next page; null on the last page.
     next_cursor: Option<String>,
 }
 
@@ -34,14 +34,14 @@ pub(super) struct Sites {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
-    /// Sites on the page, 1 to 100; 100 unless told.
+    /// Number of sites on the page, 1 to 100 (default 100).
     #[schemars(range(min = 1, max = 100))]
     limit: Option<usize>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
-/// A site; the keys and values are those of the configuration file.
+/// A site, with the keys and values of the configuration file.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Site {
     name: String,
@@ -50,19 +50,19 @@ pub(super) struct Site {
     mode: Mode,
     profile: &'static str,
     origin: Vec<String>,
-    /// How the origins do.
+    /// The state of the origins.
     origins: Vec<OriginJson>,
     origin_host: String,
     origin_settle: String,
     opt_in: OptIn,
     cache: Cache,
     tags: Tags,
-    /// How many.
+    /// The number of rules.
     rules: usize,
     cdns: Vec<Cdn>,
 }
 
-/// An origin and its addresses; none: its name has not been resolved.
+/// An origin and its addresses. The list is empty if the origin's name has not been resolved.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Origin")]
 struct OriginJson {
@@ -75,7 +75,7 @@ struct OriginJson {
 #[schemars(rename = "Address")]
 struct AddressJson {
     address: String,
-    /// Why others are preferred; null: it is well, as far as is known.
+    /// The reason why other addresses are preferred; null if the address is healthy, as far as is known.
     avoided: Option<&'static str>,
 }
 
@@ -113,31 +113,31 @@ struct Tags {
     sections: u8,
 }
 
-/// A CDN. Nothing of its settings is shown: what is not here cannot leak.
+/// A CDN: its health and its settings without secrets.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Cdn {
     name: String,
     #[serde(rename = "type")]
     cdn_type: CdnType,
-    /// Whether purges are known to get through, so that its responses get their long TTL.
+    /// Whether purges are known to reach the CDN, so that its responses get their long TTL.
     healthy: bool,
-    /// Why not, in words.
+    /// Reasons why the CDN is not healthy.
     reasons: Vec<String>,
-    /// Items that the CDN has not accepted yet; null while the store cannot say.
+    /// Number of items that the CDN has not accepted yet; null while the store is unavailable.
     pending: Option<u64>,
-    /// The age of the oldest job under way.
+    /// Age of the oldest unfinished job, in seconds.
     oldest_pending_seconds: Option<i64>,
-    /// Whether sending is stopped; null while the store cannot say.
+    /// Whether sending is paused; null while the store is unavailable.
     paused: Option<bool>,
-    /// Until when copies without our tags may be there, RFC 3339; absent where there are none. Until then, and in every mode but
-    /// `on`, purges do not rely on tags.
+    /// Until when the CDN may hold copies without our tags, RFC 3339; absent if there are none. Until then, and in
+    /// every mode but `on`, purges do not rely on tags.
     #[serde(skip_serializing_if = "Option::is_none")]
     copies_without_tags_until: Option<String>,
     hosts: Vec<String>,
     mode: PurgeMode,
     everything: config::Everything,
     repeat_after: String,
-    /// Whether its purges are verified.
+    /// Whether purges of the CDN are verified.
     verify: bool,
     ttl_header: String,
     tag_header: Option<String>,
@@ -165,7 +165,8 @@ pub(super) async fn list(
     Ok(Json(Sites { sites, next_cursor }))
 }
 
-/// The sites after `cursor`, by name: whatever a reload does between two pages, no site that stays is missed.
+/// Returns the sites after `cursor`, by name: no site that stays is missed, whatever a reload does between two
+/// pages.
 fn page<'c>(
     caller: &'c Caller,
     cursor: Option<&str>,
@@ -177,7 +178,7 @@ fn page<'c>(
             && cursor.is_none_or(|cursor| site.name.as_str() > cursor)
     };
     let mut sites: Vec<_> = caller.config().sites.iter().filter(is_next).collect();
-    // Only the page is put in order, not all that follow it.
+    // Only the sites of the page are sorted, not all that follow it.
     let is_last = sites.len() <= limit;
     if !is_last {
         sites.select_nth_unstable_by(limit, |one, other| one.name.cmp(&other.name));
@@ -199,7 +200,7 @@ pub(super) async fn get(
     Ok(Json(show(&state, site, &Now::of(&state).await)))
 }
 
-/// The health of every CDN of the site, in file order; what is unknown is unhealthy.
+/// Returns the health of every CDN of the site, in file order. A CDN whose health is unknown is unhealthy.
 pub(super) fn health(state: &State, site: &config::Site) -> Vec<CdnHealth> {
     let mut known = state.control.health(&site.name);
     let of = |cdn: &Arc<config::Cdn>| match known.iter().position(|health| health.name == cdn.name) {
@@ -211,12 +212,12 @@ pub(super) fn health(state: &State, site: &config::Site) -> Vec<CdnHealth> {
     site.cdns.iter().map(of).collect()
 }
 
-/// How all CDNs and origins stand, looked up once for a whole page of sites.
+/// The state of all CDNs and origins, queried one time for a whole page of sites.
 struct Now {
-    /// None while the store is out of reach.
+    /// The state of the queues; `None` while the store is unavailable.
     queues: Option<HashMap<CdnKey, QueueStatus>>,
     origins: Arc<Vec<OriginStatus>>,
-    /// Where those of a site are in `origins`.
+    /// The positions of each site's origins in `origins`.
     of_site: HashMap<String, Vec<usize>>,
 }
 
@@ -236,23 +237,24 @@ impl Now {
     }
 }
 
-/// How the queues stand; none while the store is out of reach, which the CDNs' health tells by itself.
+/// Returns the state of the queues, or `None` while the store is unavailable, which also shows in the CDNs'
+/// health.
 async fn queues(state: &State) -> Option<HashMap<CdnKey, QueueStatus>> {
     let store = state.store.get()?;
     match tokio::time::timeout(super::STORE_TIMEOUT, store.survey()).await {
         Ok(Ok(queues)) => Some(queues.into_iter().map(|queue| (queue.key.clone(), queue)).collect()),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "cannot see how the queues stand");
+            tracing::warn!(%error, "cannot query the state of the queues");
             None
         }
         Err(_) => {
-            tracing::warn!("the store does not say how the queues stand");
+            tracing::warn!("the store does not report the state of the queues in time");
             None
         }
     }
 }
 
-/// Every CDN of the site, in file order.
+/// Returns every CDN of the site, in file order.
 pub(super) async fn cdns(state: &State, site: &config::Site) -> Vec<Cdn> {
     show_cdns(state, site, queues(state).await.as_ref())
 }

@@ -1,5 +1,5 @@
-//! A stream whose writes must get on: a client that never reads its answer must not keep its place for ever. hyper has
-//! time limits for reading a head only.
+//! A stream whose writes must make progress: a client that never reads its answer must not keep its place forever.
+//! hyper has time limits for reading a head only.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Fails a write that makes no progress for a time.
+/// Fails a write that makes no progress within the timeout.
 #[derive(Debug)]
 pub(super) struct WriteTimeout<S> {
     stream: S,
     timeout: Duration,
-    /// Runs while a write is stuck.
+    /// The timer that runs while a write is stuck.
     stuck: Option<Pin<Box<Sleep>>>,
 }
 

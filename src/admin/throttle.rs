@@ -1,19 +1,20 @@
-//! Failed logins, counted by address: five a minute get the 401, further ones a 429.
+//! Failed logins, counted by address: five per minute get the 401, further ones a 429.
 //!
-//! A valid token is never held up, whatever others at its address do: callers often share one (a proxy, a NAT), and a purge
-//! that is turned away leaves an old page. Guessing is hopeless all the same, since tokens have at least 16 characters;
-//! the limit tells a client with a wrong token to stop, and keeps the log readable.
+//! A valid token is never throttled, whatever other clients at its address do: clients often share an address (a
+//! proxy, a NAT), and a purge that is turned away leaves an old page. Guessing is hopeless all the same, because
+//! tokens have at least 16 characters. The limit makes a client with an invalid token stop, and keeps the log
+//! readable.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Failures that get the 401.
+/// The number of failures that get the 401 in one window.
 const FAILURES: u32 = 5;
-/// In this time.
+/// The length of the window.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Addresses that are remembered; then the oldest is forgotten.
+/// The number of addresses that are remembered. Beyond it, the oldest is forgotten.
 const ADDRESSES: usize = 4_096;
 
 /// The failed logins of the last minute.
@@ -26,22 +27,22 @@ struct Window {
     count: u32,
 }
 
-/// What a failed login gets.
+/// The answer to a failed login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The ordinary answer.
     Unauthorized,
-    /// Too many: not again within this.
+    /// The answer after too many failures.
     TooMany {
-        /// Until the window ends.
+        /// The time until the window ends, before which the client must not try again.
         wait: Duration,
-        /// Whether this is the first of the window, which deserves a line in the log.
+        /// Whether this is the first such answer of the window, which is logged.
         first: bool,
     },
 }
 
 impl Failures {
-    /// A login from `address` failed.
+    /// Counts a failed login from `address`.
     pub(super) fn note(&self, address: IpAddr, now: Instant) -> Refusal {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let network = network(address);
@@ -71,7 +72,8 @@ fn make_room(windows: &mut HashMap<IpAddr, Window>, now: Instant) {
     }
 }
 
-/// Whom an address belongs to: of IPv6 everyone has a /64.
+/// Returns the network of an address: an IPv4 address itself, or the /64 of an IPv6 address, which one client has
+/// whole.
 pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),

@@ -1,7 +1,7 @@
-//! Large bodies take turns, so that they never fill the memory. A turn belongs to whoever makes use of it: when others wait, one
-//! whose body does not get on has to stop. Who came last goes first, since whoever has waited for long has probably stopped
-//! sending (Maurer, "Fail at Scale", ACM Queue 13/8, 2015: adaptive LIFO); but first of all those whose token, and whose
-//! address, have the fewest turns.
+//! Turns for large bodies, so that they never fill the memory. While others wait, a body that makes no progress
+//! loses its turn. The last to come is the first to get a turn, because a client that has waited for long has
+//! probably stopped sending (Maurer, "Fail at Scale", ACM Queue 13/8, 2015: adaptive LIFO). Before that, callers
+//! whose token, and then whose address, have the fewest turns come first.
 
 use super::shares::Who;
 use std::cmp::Reverse;
@@ -12,20 +12,21 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Turns at the same time: of 8 MiB each.
+/// Turns at the same time, of 8 MiB each.
 const ALL: usize = 4;
-/// Of them with one token, and from one address.
+/// The part of the turns that one token may have.
 const PER_TOKEN: usize = 2;
 const PER_ADDRESS: usize = 3;
-/// A body gets on as long as this much of it comes within [`STALL`]; a body of the largest size that comes more slowly would not be
-/// there in time anyway.
+/// The number of bytes that must come within [`STALL`] for progress. A body of the largest size that comes more
+/// slowly would not arrive in time anyway.
 const STEP: usize = 64 << 10;
-/// Longer than a round trip to anywhere, so that an honest body is not taken for one that stands still.
+/// The time after which a body without progress has stalled. It exceeds any round trip, so that an honest body
+/// does not look stalled.
 const STALL: Duration = Duration::from_millis(500);
-/// Between two looks at those who may stand still.
+/// The pause between two checks for stalled bodies.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Who has a turn, and who waits for one.
+/// The holders of turns, and those who wait for one.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     state: Mutex<State>,
@@ -34,7 +35,7 @@ pub(super) struct Turns {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By number.
+    /// The holders of turns, by number.
     holders: BTreeMap<u64, Holder>,
     waiters: BTreeMap<u64, Who>,
     next: u64,
@@ -43,14 +44,14 @@ struct State {
 #[derive(Debug)]
 struct Holder {
     who: Who,
-    /// Bytes since [`Holder::at`].
+    /// Bytes received since [`Holder::at`].
     bytes: usize,
-    /// When it last got on.
+    /// The time of the last progress.
     at: Instant,
     lost: CancellationToken,
 }
 
-/// A turn, or a place among those who wait for one; dropping it leaves both.
+/// A turn, or a place among the waiters; dropping it gives up both.
 #[derive(Debug)]
 pub(super) struct Turn<'t> {
     turns: &'t Turns,
@@ -82,7 +83,7 @@ impl Turns {
         }
     }
 
-    /// Gives turns to whoever can have one; that of `number`, if it has one now.
+    /// Gives turns to all waiters that can have one. Returns the token of turn `number`, if it is held now.
     fn serve(&self, number: u64) -> Option<CancellationToken> {
         let mut state = self.state();
         if state.serve(Instant::now()) {
@@ -97,7 +98,7 @@ impl Turns {
 }
 
 impl State {
-    /// Whether anybody got a turn.
+    /// Gives out turns, and returns whether any waiter got one.
     fn serve(&mut self, now: Instant) -> bool {
         let mut any = false;
         while let Some((number, instead_of)) = self.next_turn(now) {
@@ -113,7 +114,7 @@ impl State {
         any
     }
 
-    /// Who gets the next turn, and whose turn that is now, if none is free.
+    /// Returns the waiter that gets the next turn, and the holder that loses its turn to it if none is free.
     fn next_turn(&self, now: Instant) -> Option<(u64, Option<u64>)> {
         let mut waiters: Vec<_> = self.waiters.iter().collect();
         let with_token = |who: &Who| self.count(|holder| holder.token == who.token);
@@ -144,7 +145,7 @@ impl State {
 }
 
 impl Turn<'_> {
-    /// More of the body has come.
+    /// Counts bytes of the body that have arrived.
     pub(super) fn received(&self, bytes: usize) {
         if let Some(holder) = self.turns.state().holders.get_mut(&self.number) {
             holder.bytes += bytes;
@@ -154,7 +155,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Ends when the turn is somebody else's.
+    /// Waits until the turn has gone to another caller.
     pub(super) async fn lost(&self) {
         self.lost.cancelled().await;
     }
@@ -181,7 +182,7 @@ mod tests {
         Who { token: token.to_owned(), network: IpAddr::from([192, 0, 2, last]) }
     }
 
-    /// A body of which nothing comes any more: `+` when it gets its turn, `-` when it loses that.
+    /// Starts a body that never makes progress. It reports `+` when it gets its turn, `-` when it loses it.
     fn half_sent(turns: &Arc<Turns>, name: &str, who: Who, told: &UnboundedSender<String>) {
         let (turns, name, told) = (turns.clone(), name.to_owned(), told.clone());
         tokio::spawn(async move {
@@ -208,14 +209,14 @@ mod tests {
             half_sent(&turns, name, who(token, last), &told);
         }
         assert_eq!(next(&mut heard, 4).await, ["+a", "+b", "+c", "+d"]);
-        // Nobody wants it: it is theirs.
+        // No caller waits, so the turns stay with their holders.
         sleep(Duration::from_secs(20)).await;
         assert!(heard.is_empty());
         let began = Instant::now();
         let turn = turns.take(who("z", 3)).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
         assert_eq!(next(&mut heard, 1).await, ["-a"]);
-        // Who gets on keeps it, and has to for the others' sake as well.
+        // A body that makes progress keeps its turn, and makes this progress while others wait.
         for _ in 0..5 {
             sleep(STALL - Duration::from_millis(1)).await;
             turn.received(STEP);
@@ -240,7 +241,8 @@ mod tests {
         assert!(first.lost.is_cancelled() && !second.lost.is_cancelled());
     }
 
-    /// Ninety-six bodies of the same caller wait ahead of it, and four have the turns: it gets one as soon as they stall.
+    /// While 98 bodies of the same caller wait ahead and two hold its turns, an honest body gets a turn as soon as
+    /// they stall.
     #[tokio::test(start_paused = true)]
     async fn an_honest_body_waits_for_no_crowd() {
         let (turns, (told, mut heard)) = (Arc::new(Turns::default()), unbounded_channel());
@@ -271,7 +273,7 @@ mod tests {
         assert_eq!(take(who("z", 1)).await, None);
         let fourth = turns.take(who("z", 2)).await;
         assert_eq!(take(who("w", 3)).await, None);
-        // Nobody waits any more, and what is given back is there for the next.
+        // There are no waiters left, and a turn that is given back is available.
         assert!(turns.state().waiters.is_empty());
         drop(third);
         assert!(take(who("w", 3)).await.is_some());

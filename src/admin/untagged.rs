@@ -1,5 +1,5 @@
-//! Copies without our tags, over restarts: the store is told until when there may be any, and tells it again at the next start.
-//! What it has is ahead of the truth, so that a crash forgets nothing but what came in the moment before.
+//! Copies without our tags, over restarts. The store keeps until when there may be any, and returns it at the next
+//! start. The stored time is ahead of the actual one, so that a crash loses only what came in the moment before.
 
 use crate::guard::{Copies, Freshness};
 use crate::rewrite::CdnType;
@@ -9,40 +9,41 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Between two looks.
+/// The pause between two checks for changes.
 const LOOK: Duration = Duration::from_secs(1);
-/// By so much the store is ahead when it is told, and by so much at least it stays so, in milliseconds.
+/// How far a newly stored time is ahead of the actual one, and how far it must stay ahead at least, in
+/// milliseconds.
 const AHEAD_MS: [i64; 2] = [120_000, 60_000];
 
-/// Tells the store, and is told by it.
+/// Stores the times of copies without our tags, and restores them.
 pub struct Untagged {
     freshness: Arc<Freshness>,
-    /// What the store knows, by the clock of this process.
+    /// The content of the store, by the clock of this process.
     told: HashMap<(String, CdnType), Copies>,
-    /// What former runs knew is known.
+    /// Whether the times of former runs have been restored.
     recalled: bool,
     failing: bool,
 }
 
 impl Untagged {
-    /// Of these sites.
+    /// Returns a keeper for the sites of `freshness`.
     pub fn new(freshness: Arc<Freshness>) -> Self {
         Self { freshness, told: HashMap::new(), recalled: false, failing: false }
     }
 
-    /// Learns what former runs sent. Until it is known, every CDN counts as one where copies without tags may be.
+    /// Restores what former runs sent. Until then, every CDN is treated as one that may hold copies without tags.
     pub async fn recall(&mut self, store: &dyn Store) {
         self.recall_at(store, self.freshness.clock.now_ms()).await;
     }
 
-    /// The same at that moment.
+    /// Does the same at `now_ms`.
     pub(super) async fn recall_at(&mut self, store: &dyn Store, now_ms: i64) {
         let known = store.untagged().await;
         self.recalled = known.is_ok();
         self.freshness.set_untold(!self.recalled);
         for copies in self.judge(known).unwrap_or_default() {
             let until_ms = copies.until_ms.saturating_sub(self.ahead_of_us_ms());
-            // No copy was made in the future: the clock may have been set back since.
+            // No copy was made in the future, but the clock may have been set back since.
             let latest_ms = now_ms.saturating_add(copies.longest_ms).saturating_add(AHEAD_MS[0]);
             let known = Copies { until_ms: until_ms.min(latest_ms), longest_ms: copies.longest_ms };
             self.freshness.site(&copies.site).untagged.recall(copies.cdn_type, known);
@@ -50,7 +51,7 @@ impl Untagged {
         }
     }
 
-    /// Tells the store whatever is new, for ever.
+    /// Stores whatever is new, forever.
     pub async fn keep(&mut self, store: &dyn Store) {
         loop {
             if !self.recalled {
@@ -61,7 +62,7 @@ impl Untagged {
         }
     }
 
-    /// Tells the store what is new.
+    /// Stores what is new.
     pub async fn tell(&mut self, store: &dyn Store) {
         let (mut news, mut gone) = (Vec::new(), Vec::new());
         for (site, of_site) in self.freshness.sites() {
@@ -94,7 +95,7 @@ impl Untagged {
         let row = |((site, cdn_type), copies): &((String, CdnType), Copies)| UntaggedCopies {
             site: site.clone(),
             cdn_type: *cdn_type,
-            // Copies that are gone have no moment: the epoch is as good as any.
+            // Copies that are gone have no meaningful time, so the epoch is as suitable as any.
             until_ms: copies.until_ms.saturating_add(ahead_ms).max(0),
             longest_ms: copies.longest_ms,
         };
@@ -107,19 +108,20 @@ impl Untagged {
         }
     }
 
-    /// By how much the steady clock, by which the store counts, is ahead of the one of responses: the machine was suspended.
+    /// Returns how far the steady clock, which the store uses, is ahead of the clock of responses. They differ if
+    /// the machine was suspended.
     fn ahead_of_us_ms(&self) -> i64 {
         self.freshness.clock.steady_ms().saturating_sub(self.freshness.clock.now_ms())
     }
 
-    /// What the store answered; a failure is logged once.
+    /// Returns the store's answer. Of consecutive failures, only the first is logged.
     fn judge<T>(&mut self, answer: Result<T, StoreError>) -> Option<T> {
         if let Err(error) = &answer
             && !self.failing
         {
             tracing::warn!(
                 error = error as &dyn std::error::Error,
-                "the store does not remember copies without tags: a restart may forget them; tried again every second"
+                "cannot store the times of copies without tags: a restart may lose them; trying again every second"
             );
         }
         self.failing = answer.is_err();
@@ -173,7 +175,7 @@ mod tests {
             Some(WithoutTags::Until(_))
         ));
 
-        // What was purged is forgotten, and only that.
+        // Only the copies that were purged are forgotten.
         first.site("www").untagged.mark(CdnType::Varnish);
         first.site("www").untagged.forget_older(CdnType::Varnish);
         keeper.tell(&store).await;
@@ -182,7 +184,7 @@ mod tests {
         Untagged::new(third.clone()).recall(&store).await;
         assert_eq!(until_ms(&third, CdnType::Varnish), None);
 
-        // A longer lifetime is told, too, even if it does not end later.
+        // A longer lifetime is stored, too, even if it does not end later.
         note(&first, CdnType::Varnish, "max-age=601");
         keeper.tell(&store).await;
         assert_eq!(store.untagged().await.unwrap()[0].longest_ms, 601_000);

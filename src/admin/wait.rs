@@ -1,4 +1,4 @@
-//! `Prefer: wait=SECONDS` (RFC 7240): the caller would rather hear the end of its purge than its beginning.
+//! `Prefer: wait=SECONDS` (RFC 7240): the caller prefers the result of its purge to an immediate answer.
 
 use super::{Control, Readiness};
 use crate::purge::State;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Longer waits are cut to this: connections in between do not live forever.
+/// The longest wait, to which longer ones are cut, because intermediaries do not keep connections open forever.
 const LONGEST: Duration = Duration::from_secs(300);
-/// Between two looks at the store, at most: a bulk publish settles often, and each look costs the store.
+/// The longest pause between two queries to the store. A bulk publish settles often, and each query has a cost.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long the caller would wait. The first `wait` counts, and one that is no number is ignored, as RFC 7240 §2 says of
-/// preferences that are not understood.
+/// Returns how long the caller would wait. The first `wait` takes effect. A value that is not a number is ignored,
+/// as RFC 7240 §2 specifies for preferences that are not understood.
 pub(super) fn preferred(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let wait = values.flat_map(|value| value.split(',')).find_map(|preference| {
@@ -22,12 +22,13 @@ pub(super) fn preferred(headers: &HeaderMap) -> Option<Duration> {
         name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"'))
     })?;
     let digits = !wait.is_empty() && wait.bytes().all(|byte| byte.is_ascii_digit());
-    // More digits than fit are a very long time.
+    // A number with more digits than fit is a very long time.
     digits.then(|| wait.parse().map_or(LONGEST, Duration::from_secs).min(LONGEST))
 }
 
-/// The purge, as in a list, once every job ended, or as it stood when the time was up, the process began to drain, the store failed, or
-/// nothing of it moves before somebody resumes a CDN.
+/// Returns the purge, as in a list, when every job has ended. It returns earlier, with the last known state, if
+/// the time is up, the process begins to drain, the store fails, or nothing of the purge can move before a CDN is
+/// resumed.
 pub(super) async fn until_ended(
     store: &dyn Store,
     control: &dyn Control,
@@ -40,13 +41,13 @@ pub(super) async fn until_ended(
     let mut pause = Duration::ZERO;
     let mut seen = None;
     loop {
-        // Before the look, so that a change during it is not missed.
+        // Marked before the query, so that a change during it is not missed.
         changes.mark_unchanged();
         let looked = Instant::now();
         match store.glance(id.to_owned()).await {
             Ok(view) => seen = view,
             Err(error) => {
-                tracing::warn!(id, error = %error, "cannot see how a purge stands");
+                tracing::warn!(id, error = %error, "cannot query the state of a purge");
                 return seen;
             }
         }
@@ -65,17 +66,17 @@ pub(super) async fn until_ended(
     }
 }
 
-/// Whether nothing of the purge is under way any more.
+/// Whether nothing of the purge is in progress any more.
 pub(super) fn has_ended(purge: &PurgeView) -> bool {
     purge.jobs.iter().all(|job| job.state.is_end())
 }
 
-/// Whether all that is under way waits for a CDN that is paused, which may be for days.
+/// Whether every unfinished job waits for a paused CDN, which may take days.
 fn is_paused(purge: &PurgeView) -> bool {
     purge.jobs.iter().all(|job| job.state.is_end() || job.state == State::Paused)
 }
 
-/// Once the workers have ended, nothing changes any more.
+/// Waits for a change. After the workers have ended there is none, so the wait never ends.
 async fn changed(changes: &mut watch::Receiver<u64>) {
     if changes.changed().await.is_err() {
         std::future::pending().await

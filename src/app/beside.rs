@@ -1,5 +1,6 @@
-//! Two processes with one configuration, for the time of an upgrade: the new one serves visitors beside the old one, and takes
-//! over the admin address and the store when that ends. Both tell of it, since it must not stay so.
+//! Two processes with one configuration, during an upgrade. The new process serves visitors beside the old one,
+//! and takes over the admin address and the store when the old one ends. Both report the situation, because it
+//! must not last.
 
 use crate::admin::{Readiness, guard_everything};
 use crate::config::Config;
@@ -17,34 +18,35 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// Between two attempts to get what another process has, which may end at any moment.
+/// The pause between two attempts to get what another process has, which may end at any moment.
 pub(super) const REPLACE: Duration = Duration::from_millis(250);
 
-/// For so long nothing is kept by CDNs, counted from each attempt: the other process may accept a purge before the next.
+/// How long after each attempt CDNs keep nothing, because the other process may accept a purge before the next
+/// attempt.
 const GUARD_MS: i64 = 1_000;
 
-/// Between two looks for a process that waits for this one's end.
+/// The pause between two checks for a process that waits for this one's end.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Two processes are told of again and again.
+/// The interval at which the presence of two processes is logged again.
 pub(super) const REMIND: Duration = Duration::from_secs(60);
 
-/// Whoever listens answers this quickly, or is no shim.
+/// The time within which another shim on the admin address would answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Of an answer that names its process.
+/// The largest answer that is read from the other process, in bytes.
 const MOST: u64 = 1 << 20;
 
 /// The admin address.
 #[derive(Debug)]
 pub(super) enum Door {
-    /// It is ours.
+    /// The listener of this process.
     Ours(TcpListener),
-    /// Another process has it still.
+    /// The address, which another process still has.
     Others(SocketAddr),
 }
 
-/// While another process has the store, purges are accepted that this one does not hear of: what is asked for until the next
-/// attempt counts as old, so that nothing stays in a cache that a purge did not see.
+/// Treats everything that is requested before the next attempt as old. While another process has the store, it
+/// accepts purges that this one does not see, so no response may stay in a cache that such a purge missed.
 pub(super) fn guard(freshness: &Freshness, config: &Config) {
     guard_everything(freshness, config, freshness.clock.now_ms().saturating_add(GUARD_MS));
 }
@@ -56,7 +58,8 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// The admin listener, once no other process has its address; none: this one is told to stop before.
+/// Returns the admin listener as soon as no other process has its address, or `None` if this process is stopped
+/// before.
 pub(super) async fn enter(
     door: Door,
     (freshness, config): (&Freshness, &ArcSwap<Config>),
@@ -103,7 +106,7 @@ pub(super) async fn enter(
     Some(listener)
 }
 
-/// Tells of a process that waits for the end of this one, which should not take long.
+/// Reports a process that waits for the end of this one, which should not take long.
 pub(super) async fn look(config: Arc<ArcSwap<Config>>, readiness: Arc<Readiness>) {
     let mut told = None::<Instant>;
     loop {
@@ -128,12 +131,14 @@ pub(super) async fn look(config: Arc<ArcSwap<Config>>, readiness: Arc<Readiness>
     }
 }
 
-/// The mark of whoever waits for a store, as long as it lives: a file beside the store that it holds locked.
+/// The mark of a process that waits for a store: a file beside the store, which the process keeps locked as long
+/// as it lives.
 #[derive(Debug)]
 pub(super) struct Waiting(#[expect(dead_code, reason = "it is locked")] File);
 
 impl Waiting {
-    /// Waits from now on; none where another one does, or where no file can be written. A store in memory has no place for it.
+    /// Sets the mark. Returns `None` if another process has set it, if no file can be written, or if the store is
+    /// in memory.
     pub(super) fn begin(store: Option<&Path>) -> Option<Self> {
         let path = mark(store?);
         let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path).ok()?;
@@ -144,7 +149,7 @@ impl Waiting {
     }
 }
 
-/// The name of the process that waits for this store, if there is one.
+/// Returns the name of the process that waits for this store, if there is one.
 pub(super) fn who_waits(store: &Path) -> Option<String> {
     let file = File::open(mark(store)).ok()?;
     match file.try_lock_shared() {
@@ -177,11 +182,11 @@ struct Process {
     version: String,
 }
 
-/// Who has the admin address, in words. Blocks the thread.
+/// Returns which process has the admin address, in words. Blocks the thread.
 pub(super) fn who_has(admin: SocketAddr) -> String {
     match ask(admin) {
         Some(Process { id, version }) => format!("process {id} (version {version})"),
-        None => "something that is no shim, or does not answer".to_owned(),
+        None => "something that is not a shim, or does not answer".to_owned(),
     }
 }
 
@@ -234,7 +239,7 @@ mod tests {
             assert_eq!(who_has(everywhere), expected);
             server.join().unwrap();
         }
-        let nobody = "something that is no shim, or does not answer";
+        let nobody = "something that is not a shim, or does not answer";
         let body = "{\"status\":\"ready\",\"degraded\":[],\"process\":{\"id\":4711,\"version\":\"0.1.0\"}}";
         check("HTTP/1.1 200 OK\r\n\r\n{\"status\":\"ready\"}", nobody);
         check("220 mail.example ESMTP\r\n", nobody);

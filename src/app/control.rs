@@ -1,5 +1,5 @@
-//! The control plane: one thread with its own runtime for the admin API and the workers of the CDNs, so that nothing they
-//! do can hold up a request.
+//! The control plane: one thread with its own runtime for the admin API and the workers of the CDNs, so that none
+//! of their work can delay a request.
 
 use super::beside::{self, Door};
 use super::glue::{self, Workers};
@@ -30,10 +30,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// For what is told to the store at the end.
+/// The time for the last update of the store at the end.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
-/// Between two signs of life.
+/// The pause between two beats of the pulse.
 const BEAT: Duration = Duration::from_millis(250);
 
 /// The running control plane.
@@ -45,20 +45,20 @@ pub(super) struct ControlPlane {
     stop: CancellationToken,
     ended: oneshot::Receiver<()>,
     thread: JoinHandle<()>,
-    /// None while the store is being opened, which may take long.
+    /// The thread's pulse; empty during the first attempt to open the store, which may take long.
     pulse: Arc<OnceLock<Pulse>>,
-    /// None while the store is not open.
+    /// The pulse of the store's threads; empty while the store is not open.
     store_vitals: Arc<OnceLock<StoreVitals>>,
     has_admin: watch::Receiver<bool>,
 }
 
-/// What the control plane has from the rest of the program.
+/// The control plane's inputs from the rest of the program.
 pub(super) struct Given {
-    /// What to run.
+    /// The configuration to run.
     pub(super) config: Config,
-    /// Where it came from, and what later ones are compared with.
+    /// The file of the configuration, and the fingerprint that later versions are compared with.
     pub(super) source: (Option<PathBuf>, Fingerprint),
-    /// What the data plane serves.
+    /// The state that the data plane serves from.
     pub(super) serving: Serving,
     pub(super) metrics: Arc<Metrics>,
     pub(super) view: Arc<PurgeHealthView>,
@@ -66,7 +66,8 @@ pub(super) struct Given {
 }
 
 impl ControlPlane {
-    /// Binds the admin listener, so that a wrong address is known before anything starts. Who `takes_over` may wait for it.
+    /// Binds the admin listener, so that an unusable address is detected before anything starts. A process that
+    /// `takes_over` may wait for its address.
     pub(super) fn bind(config: &Config, takes_over: bool) -> Result<Door, StartError> {
         let address = config.admin.listen;
         match beside::listen(address) {
@@ -97,7 +98,7 @@ impl ControlPlane {
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
-                // Dropped, and so seen by `ended`, when this thread ends in whatever way.
+                // Dropped when this thread ends in any way, which `ended` detects.
                 let _alive = alive;
                 if let Err(error) = plane.run(&runtime, admin, stopped) {
                     tracing::error!(error = &error as &dyn Error, "the admin API cannot be served");
@@ -122,7 +123,7 @@ impl ControlPlane {
         self.address
     }
 
-    /// Whether the admin address is ours.
+    /// Whether this process has the admin address.
     pub(super) fn has_admin(&self) -> watch::Receiver<bool> {
         self.has_admin.clone()
     }
@@ -135,17 +136,18 @@ impl ControlPlane {
         self.readiness.set_draining();
     }
 
-    /// Its thread's pulse, several beats a second once the store is open.
+    /// Returns the pulse of the thread, which has several beats per second after the first attempt to open the
+    /// store.
     pub(super) fn pulse(&self) -> Arc<OnceLock<Pulse>> {
         Arc::clone(&self.pulse)
     }
 
-    /// The signs of life of the store's threads.
+    /// Returns the pulses of the store's threads.
     pub(super) fn store_vitals(&self) -> Arc<OnceLock<StoreVitals>> {
         Arc::clone(&self.store_vitals)
     }
 
-    /// The configuration that counts.
+    /// Returns the current configuration.
     pub(super) fn config(&self) -> Arc<Config> {
         self.reloader.config.load_full()
     }
@@ -159,9 +161,9 @@ impl ControlPlane {
         })
     }
 
-    /// Ends when the thread has ended.
+    /// Waits until the thread has ended.
     pub(super) async fn ended(&mut self) {
-        // Nothing is ever sent: the error says that the thread let go of its end.
+        // Nothing is ever sent. The error means that the thread dropped its end.
         let _ = (&mut self.ended).await;
     }
 
@@ -172,7 +174,7 @@ impl ControlPlane {
     }
 }
 
-/// What the thread works with.
+/// The parts that the thread works with.
 struct Plane {
     config: Arc<ArcSwap<Config>>,
     store: Arc<OnceLock<Arc<dyn Store>>>,
@@ -227,7 +229,8 @@ impl Plane {
         }
     }
 
-    /// The store that was opened, from now on watched in every verb: what it fails to recall counts, too.
+    /// Wraps the opened store so that the result of every verb becomes part of its health, beginning with the
+    /// restore at the start.
     fn watched(&self, opened: Result<SqliteStore, OpenError>) -> Result<Arc<dyn Store>, OpenError> {
         let store = opened?;
         let _ = self.store_vitals.set(store.vitals().clone());
@@ -235,13 +238,13 @@ impl Plane {
     }
 
     fn run(self, runtime: &Runtime, door: Door, stop: CancellationToken) -> io::Result<()> {
-        // Reloads go on meanwhile.
+        // Reloads remain possible meanwhile.
         let Some(admin) = runtime.block_on(beside::enter(door, (&self.view.freshness, &self.config), &stop))
         else {
             return Ok(());
         };
         self.has_admin.send_replace(true);
-        // Before the first call is answered, so that none gets a 503 for being early.
+        // The store is opened before the first call is answered, so that no early call gets a 503.
         let opened = self.watched(open(&self.config.load(), &self.view.installation));
         runtime.block_on(async {
             tokio::spawn(beat(Arc::clone(&self.pulse)));
@@ -274,7 +277,8 @@ impl Plane {
             admin::serve(listener, state, stop.cancelled_owned()).await;
             drop(opening);
             if let Some(store) = store.get() {
-                // Of the last responses. The store has most of it, and if it hangs, nobody is to wait for the rest.
+                // This stores the times of the last responses. The store already has most of them, and if it
+                // hangs, the end of the program must not wait for the rest.
                 let tell = async { untagged.lock().await.tell(&**store).await };
                 let _ = tokio::time::timeout(LAST_WORD, tell).await;
             }
@@ -285,12 +289,12 @@ impl Plane {
         })
     }
 
-    /// What a former run left, and what it knew. Before any response gets a long lifetime: until the workers have begun, all
-    /// CDNs count as unhealthy.
+    /// Restores what a former run left, before any response gets a long lifetime: until the workers have started,
+    /// all CDNs are unhealthy.
     async fn recall(&self, store: &dyn Store) -> Option<Left> {
         let (freshness, config) = (&self.view.freshness, self.config.load_full());
         let now = Now { steady_ms: freshness.clock.steady_ms(), boot: machine() };
-        // Only then are its moments those of this run's clock.
+        // The take-over converts the store's times to the clock of this run, so it must come first.
         match take_over(store, now, &config).await {
             Ok(left) => {
                 admin::recall(freshness, &config, store).await;
@@ -328,7 +332,7 @@ impl Plane {
             sleep(pause).await;
             let (config, installation) = (self.config.load_full(), Arc::clone(&self.view.installation));
             let opening = tokio::task::spawn_blocking(move || open(&config, &installation)).await;
-            // A panic there has been told, and nothing was opened.
+            // A panic in that task has been logged, and the store is not open.
             let Ok(opened) = opening else { return };
             let opened = self.watched(opened);
             if let Ok(store) = &opened {
@@ -352,11 +356,11 @@ impl Plane {
                 Arc::new(move || clock.steady_ms())
             },
         };
-        // No reload comes in between, since nothing here waits and both are on this thread.
+        // No reload can come in between, because nothing here waits and both run on this thread.
         let engine = Engine::start(&self.config.load(), parts);
         let taken_over = engine.taken_over();
         self.workers.began(engine);
-        // What is accepted by then must not be taken for something that the former run left.
+        // A purge that is accepted before this must not be mistaken for one that a former run left.
         taken_over.await;
         let _ = self.store.set(store.clone());
         let untagged = async { self.untagged.lock().await.keep(&*store).await };
@@ -364,7 +368,7 @@ impl Plane {
     }
 }
 
-/// Which run of the machine this is.
+/// Identifies the current run of the machine.
 fn machine() -> Option<Boot> {
     boot().map(|(id, up_ms)| Boot { id, up_ms })
 }

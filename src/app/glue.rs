@@ -1,4 +1,5 @@
-//! The small seams between the parts of the control plane: each part names what it needs, and here it gets it.
+//! Adapters between the parts of the control plane: each part defines an interface to what it needs, and here it
+//! is implemented.
 
 use crate::admin::json::state_word;
 use crate::admin::problem::BadItem;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Plans with what the CDNs can do, and with what went to the CDNs without our tags.
+/// Returns a planner that takes into account what the CDNs support, and what they may hold without our tags.
 pub(super) fn planner(freshness: Arc<Freshness>) -> Box<Planner> {
     let known = Known::default();
     Box::new(move |config, site, request| {
@@ -30,7 +31,7 @@ pub(super) fn planner(freshness: Arc<Freshness>) -> Box<Planner> {
     })
 }
 
-/// What the sites of the latest configuration claim, which takes time to find out where they are many.
+/// The claims of the sites of the latest configuration, which take time to compute if there are many.
 #[derive(Default)]
 struct Known(Mutex<Option<(Arc<Config>, Arc<Claims>)>>);
 
@@ -48,18 +49,18 @@ impl Known {
     }
 }
 
-/// The engine as the admin API sees it: none before the store could be opened.
+/// The engine as the admin API sees it: there is none before the store could be opened.
 #[derive(Default)]
 pub(super) struct Workers {
     engine: OnceLock<Arc<Engine>>,
-    /// What changes before there is an engine: nothing.
+    /// The changes before there is an engine, of which there are none.
     nothing: watch::Sender<u64>,
 }
 
 impl Workers {
-    /// The workers have begun.
+    /// Sets the engine when the workers have started.
     pub(super) fn began(&self, engine: Engine) {
-        // Only called by the one task that opens the store.
+        // Only the one task that opens the store calls this.
         let _ = self.engine.set(Arc::new(engine));
     }
 
@@ -114,7 +115,8 @@ impl Control for Workers {
     }
 }
 
-/// What the engine tells becomes metrics and events; and what a purge has removed counts no more.
+/// Returns an observer that turns the engine's reports into metrics and events. Copies that a purge of everything
+/// has removed no longer matter.
 pub(super) fn observer(
     metrics: Arc<Metrics>,
     events: Arc<Events>,

@@ -1,4 +1,4 @@
-//! A configuration becomes a running program: build both planes, serve, drain.
+//! Turns a configuration into a running program: builds both planes, serves, drains.
 
 mod beside;
 mod control;
@@ -32,7 +32,7 @@ pub struct App {
     control: ControlPlane,
 }
 
-/// Where a running program really listens: a port 0 of the configuration has become one.
+/// The addresses on which a running program listens. A configured port 0 is replaced by the actual one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// Plain listeners of the data plane.
@@ -43,7 +43,7 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-/// The signs of life of a program's threads, for the service manager's watchdog.
+/// The pulses of a program's threads, for the service manager's watchdog.
 #[derive(Debug)]
 pub struct Vitals {
     workers: Vec<Arc<Pulse>>,
@@ -52,8 +52,8 @@ pub struct Vitals {
 }
 
 impl Vitals {
-    /// For how long the quietest thread of either plane has shown no sign of life; each shows several a second. The threads of the
-    /// store show some whenever they get on with what they have to do.
+    /// Returns for how long the quietest thread of either plane has shown no sign of life. Each has several beats
+    /// per second. The threads of the store beat whenever they make progress.
     pub fn quiet_for(&self, now: Instant) -> Duration {
         let pulses = self.workers.iter().map(|pulse| &**pulse).chain(self.control.get());
         let store = self.store.get().map(|store| store.quiet_for(now));
@@ -61,7 +61,7 @@ impl Vitals {
     }
 }
 
-/// Why the program did not start. Nothing of it is left running.
+/// The reason why the program did not start. Nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data plane did not start.
@@ -70,16 +70,16 @@ pub enum StartError {
     /// The sites cannot be routed.
     #[error("the sites cannot be routed")]
     Routing(#[from] SetupError),
-    /// The admin address cannot be listened on.
+    /// The admin address cannot be bound.
     #[error("cannot listen on {address} for the admin API")]
     AdminBind {
-        /// Which address.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// The system gives no thread or event queue.
+    /// The system provides no thread or event queue.
     #[error("the control plane cannot start")]
     Control(#[source] io::Error),
     /// Calls to CDNs cannot be made.
@@ -87,13 +87,13 @@ pub enum StartError {
     Sender(#[source] crate::cdn::SendError),
 }
 
-/// Why the program did not end well.
+/// The reason why the program did not end cleanly.
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
-    /// A thread of the data plane ended by a panic.
-    #[error("the proxy did not end well")]
+    /// A thread of the data plane panicked.
+    #[error("the proxy did not end cleanly")]
     Data(#[from] WorkerPanicked),
-    /// The control plane ended by a panic.
+    /// The control plane panicked.
     #[error("the control plane panicked")]
     Control,
 }
@@ -105,19 +105,19 @@ impl fmt::Debug for App {
 }
 
 impl App {
-    /// Starts both planes with a configuration that no file can be reloaded from. The store may be missing: the proxy then
-    /// serves with short lifetimes, and purges get 503.
+    /// Starts both planes with a configuration that did not come from a file and cannot be reloaded. The store may
+    /// be unavailable: the proxy then serves short lifetimes, and purges get 503.
     pub fn start(config: Config) -> Result<Self, StartError> {
         Self::start_from(config, (None, Fingerprint::default()), &[], false)
     }
 
-    /// The same with what was loaded from `file`, which a reload reads again.
+    /// Starts both planes with the configuration that was loaded from `file`, which a reload reads again.
     pub fn start_with(loaded: Loaded, file: &Path) -> Result<Self, StartError> {
         Self::start_loaded(loaded, file, false)
     }
 
-    /// The same where another process may run with this configuration: visitors are served beside it, with short lifetimes,
-    /// until it has ended and left its admin address and its store.
+    /// Starts like [`App::start_with`], while another process may still run with this configuration. Visitors are
+    /// served beside it, with short lifetimes, until it has ended and released its admin address and its store.
     pub fn start_to_take_over(loaded: Loaded, file: &Path) -> Result<Self, StartError> {
         Self::start_loaded(loaded, file, true)
     }
@@ -136,14 +136,14 @@ impl App {
         let metrics = Arc::new(Metrics::new(config.server.workers));
         metrics.certificates(expiries.iter().map(|expiry| (&*expiry.path, expiry.ends_s)));
         let view = Arc::new(PurgeHealthView::default());
-        // For the test that proves what the guard is good for; not in what is released.
+        // This is for the test that proves what the guard prevents; it is not in release builds.
         if cfg!(debug_assertions) && std::env::var_os("ORIGIN_SHIM_TEST_WITHOUT_GUARD").is_some() {
             view.freshness.turn_off();
         }
         let shared = Shared::new(&config, Arc::clone(&metrics), Arc::clone(&view))?;
         let admin = ControlPlane::bind(&config, takes_over)?;
         let origins = shared.origins();
-        // Only with the process that has the admin address are the others shared.
+        // The other addresses are shared only with the process that has the admin address.
         let data = match &admin {
             Door::Ours(_) => listen::spawn(&config, shared)?,
             Door::Others(_) => {
@@ -157,23 +157,24 @@ impl App {
         Ok(Self { data, control })
     }
 
-    /// Reads the configuration and the certificates again: what changed, or why the last good ones stay. Both are logged.
+    /// Reloads the configuration and the certificates. Returns what changed, or why the previous ones stay in
+    /// effect. Both results are logged.
     pub async fn reload(&self) -> Result<Reloaded, NotReloaded> {
         self.control.reload().await
     }
 
-    /// Whether it has its admin address, which it lacks as long as it waits for the end of another process.
+    /// Whether this process has its admin address, which it lacks while it waits for another process to end.
     pub fn has_admin(&self) -> watch::Receiver<bool> {
         self.control.has_admin()
     }
 
-    /// Where it listens.
+    /// Returns the addresses on which the program listens.
     pub fn addresses(&self) -> Addresses {
         let data = self.data.addresses();
         Addresses { plain: data.plain, tls: data.tls, admin: self.control.address() }
     }
 
-    /// The signs of life of its threads.
+    /// Returns the pulses of the program's threads.
     pub fn vitals(&self) -> Vitals {
         Vitals {
             workers: self.data.pulses().to_vec(),
@@ -182,13 +183,13 @@ impl App {
         }
     }
 
-    /// Waits until the control plane has ended, which it does not do by itself unless it panics.
+    /// Waits until the control plane has ended, which happens only if it panics.
     pub async fn failed(&mut self) {
         self.control.ended().await;
     }
 
-    /// Drains: readiness says 503, nothing new is accepted, requests and calls under way end within their deadlines, and
-    /// what is pending stays in the store. Blocks the thread.
+    /// Drains: readiness becomes 503, nothing new is accepted, and requests and calls in flight end within their
+    /// deadlines. Pending purges stay in the store. Blocks the thread.
     pub fn stop(self) -> Result<(), StopError> {
         self.control.set_draining();
         self.data.drain(self.control.config().server.limits.drain_timeout);

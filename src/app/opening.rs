@@ -1,4 +1,5 @@
-//! Opening the store, which may take several attempts. Until then the proxy goes on with short lifetimes, and purges get 503.
+//! Opening the store, which may take several attempts. Until it is open, the proxy serves short lifetimes, and
+//! purges get 503.
 
 use super::beside::{REMIND, REPLACE};
 use crate::config::Config;
@@ -7,10 +8,10 @@ use crate::view::Installation;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-/// Between two attempts to open a store that could not be opened.
+/// The pause between two attempts to open the store.
 const REOPEN: Duration = Duration::from_secs(10);
 
-/// One attempt.
+/// Makes one attempt.
 pub(super) fn open(config: &Config, installation: &Installation) -> Result<SqliteStore, OpenError> {
     let opened = match &config.store.path {
         Some(path) => SqliteStore::open(path),
@@ -21,15 +22,16 @@ pub(super) fn open(config: &Config, installation: &Installation) -> Result<Sqlit
     Ok(store)
 }
 
-/// What was logged of the attempts that failed.
+/// The log of failed attempts.
 #[derive(Default)]
 pub(super) struct Waiting {
-    /// The reason that was logged last, and when.
+    /// The last reason that was logged, and when.
     told: Option<(String, Instant)>,
 }
 
 impl Waiting {
-    /// An attempt failed. Each reason is logged once, and again after a while; how long to wait for the next attempt.
+    /// Logs a failed attempt. Each reason is logged one time, and again after a while. Returns the pause before
+    /// the next attempt.
     pub(super) fn failed(
         &mut self,
         error: &OpenError,
@@ -58,7 +60,7 @@ impl Waiting {
         pause
     }
 
-    /// The store is open.
+    /// Logs that the store is open, if a failure was logged before.
     pub(super) fn ended(&self) {
         if self.told.is_some() {
             tracing::info!("the store could be opened: purges are accepted from now on");

@@ -1,7 +1,8 @@
-//! Reloading: the file is read again, and counts everywhere or nowhere.
+//! Reloading: the file is read again, and takes effect everywhere or nowhere.
 //!
-//! Whatever can fail has failed before anything is replaced: the file is read and checked, certificates are loaded, the
-//! sites are compiled. Then the proxy, the workers and the admin API take over, in this order, without waiting.
+//! Everything that can fail happens before anything is replaced: the file is read and checked, certificates are
+//! loaded, and the sites are compiled. Then the proxy, the workers and the admin API take over, in this order,
+//! without waiting.
 
 use super::glue::Workers;
 use crate::admin::Events;
@@ -24,13 +25,14 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-/// What a reload replaces, and what tells of it.
+/// The parts that a reload replaces, and those that report it.
 pub(super) struct Reloader {
-    /// None: there is no file to read again.
+    /// The configuration file; `None` if there is no file to read again.
     pub(super) file: Option<PathBuf>,
-    /// Of the configuration that counts. Held during a reload, so that there is one at a time.
+    /// The fingerprint of the current configuration. The lock is held during a reload, so that only one runs at a
+    /// time.
     pub(super) current: Mutex<Arc<Fingerprint>>,
-    /// What the process was started with.
+    /// The configuration that the process was started with.
     pub(super) started: Config,
     pub(super) serving: Serving,
     pub(super) config: Arc<ArcSwap<Config>>,
@@ -49,7 +51,7 @@ impl Reload for Reloader {
                 Ok(reloaded) => tell(reloaded),
                 Err(error) => tracing::error!(
                     problems = ?error.problems,
-                    "{} The last good configuration stays.",
+                    "{} The previous configuration stays in effect.",
                     error.detail
                 ),
             }
@@ -68,7 +70,8 @@ impl Reloader {
             ));
         };
         let (serving, known) = (self.serving.clone(), Arc::clone(&current));
-        // Files are read, and maybe many sites compiled and compared: not on the thread that purges.
+        // Reading files, and compiling and comparing sites that may be many, must not block the thread that
+        // purges.
         let replacing = tokio::task::spawn_blocking(move || {
             let loaded = config::load(&file).map_err(|error| wrong(&error))?;
             serving.reload(&loaded.config).map_err(|error| unusable(&error))?;
@@ -84,7 +87,7 @@ impl Reloader {
             engine.reload(&config);
         }
         let restart_needed = self.restart_needed(&config);
-        // One that was set by hand stays until the file says something new.
+        // A filter that was set by hand stays until the filter in the file changes.
         if self.config.load().log.filter != config.log.filter {
             telemetry::configured_filter(&config.log.filter).unwrap_or_else(|error| {
                 tracing::warn!(error = &error as &dyn Error, "the log filter stays as it was");
@@ -92,9 +95,9 @@ impl Reloader {
         }
         let former =
             (self.config.swap(Arc::new(config)), std::mem::replace(&mut *current, Arc::new(fingerprint)));
-        // Nor is what many sites were taken apart on it.
+        // Dropping many sites takes time, so this happens on another thread, too.
         drop(tokio::task::spawn_blocking(move || drop(former)));
-        // Only the answer waits for the store: everybody has taken over by now.
+        // Only the answer waits for the store: all parts have taken over by now.
         let moved = match engine {
             Some(engine) => moved(engine).await,
             None => Vec::new(),
@@ -103,10 +106,11 @@ impl Reloader {
         Ok(Reloaded { changes, restart_needed, warnings })
     }
 
-    /// What is bound or opened once, and differs.
+    /// Returns the keys that differ and are used only at the start, when sockets are bound and the store is
+    /// opened.
     fn restart_needed(&self, config: &Config) -> Vec<String> {
         let (then, now) = (&self.started, config);
-        // A store that is not open yet is opened as configured now.
+        // A store that is not open yet will be opened as configured now.
         let store = self.workers.engine().is_some() && then.store.path != now.store.path;
         let keys = [
             ("server.workers", then.server.workers != now.server.workers),
@@ -119,20 +123,20 @@ impl Reloader {
     }
 }
 
-/// The store answers a reload within this time, or the answer goes without its word.
+/// The time for the store's part of the answer to a reload. If it takes longer, the answer goes without that part.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What waits and was moved to another name, or is an orphan now.
+/// Returns what is pending and was moved to another name, or has become an orphan.
 async fn moved(engine: &Engine) -> Vec<String> {
     match timeout(PATIENCE, engine.moved()).await {
         Ok(moved) => moved.iter().map(ToString::to_string).collect(),
         Err(_) => {
-            vec!["the store has not said yet what waits for CDNs that have changed: see readyz".to_owned()]
+            vec!["the store has not reported yet what is pending for changed CDNs: see readyz".to_owned()]
         }
     }
 }
 
-/// Changes that one log line names, and warnings that are logged.
+/// The number of changes that one log line names, and of warnings that are logged.
 const TOLD: usize = 100;
 
 fn tell(reloaded: &Reloaded) {
@@ -145,12 +149,12 @@ fn tell(reloaded: &Reloaded) {
     let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") + &more };
     tracing::info!(changes, "reloaded");
     for key in &reloaded.restart_needed {
-        tracing::warn!(key, "a restart is needed for this key to count");
+        tracing::warn!(key, "this key takes effect only after a restart");
     }
     tell_warnings(&reloaded.warnings);
 }
 
-/// Logs what of a configuration deserves a second look. Each of many sites may have the same fault: then the first ones tell it.
+/// Logs the warnings of a configuration. Many sites may have the same fault, so only the first ones are logged.
 pub(crate) fn tell_warnings(warnings: &[impl Display]) {
     for warning in warnings.iter().take(TOLD) {
         tracing::warn!("{warning}");
@@ -189,7 +193,7 @@ fn wrong(error: &ConfigError) -> NotReloaded {
     };
     match error {
         ConfigError::Wrong(problems) => {
-            refused("The configuration file is wrong.", problems.iter().map(place).collect())
+            refused("The configuration file is invalid.", problems.iter().map(place).collect())
         }
         ConfigError::Unreadable { .. } => unusable(error),
     }

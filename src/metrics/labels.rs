@@ -1,4 +1,4 @@
-//! The labels that metrics have.
+//! The labels of metrics.
 
 use prometheus_client::encoding::EncodeLabelSet;
 

@@ -1,7 +1,7 @@
 //! Every metric: its name, help text and labels, in one place. Names are a contract with dashboards and alerts.
 //!
-//! The request path writes into per-worker shards ([`shard`]) that are folded at scrape time, so that
-//! workers share no cache line. Everything else is a family of `prometheus-client`, behind verbs.
+//! The request path writes into per-worker shards ([`shard`]) that are folded at scrape time, so that workers
+//! share no cache line. Everything else is a family of `prometheus-client`, updated through methods.
 
 pub mod shard;
 
@@ -33,7 +33,8 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub const LATENCY_BUCKETS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// Upper bounds, in seconds, of the publish-to-purged histogram: a purge may wait for a CDN's rate.
+/// Upper bounds, in seconds, of the publish-to-purged histogram. They are large because a purge may wait for a
+/// CDN's rate.
 const PUBLISH_BUCKETS: [f64; 15] =
     [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
 
@@ -45,7 +46,7 @@ pub struct Metrics {
     purges: Family<SiteState, Counter>,
     purge_fallbacks: Family<SiteCdn, Counter>,
     purge_follow_ups: Family<SiteCdn, Counter>,
-    /// Those that calls ever had.
+    /// The outcomes that calls have had so far.
     outcomes: Mutex<BTreeSet<&'static str>>,
     cdn_calls: Family<SiteCdnOutcome, Counter>,
     cdn_items: Family<SiteCdnOutcome, Counter>,
@@ -68,7 +69,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics for a data plane of this many workers.
+    /// Returns the metrics for a data plane of this many workers.
     pub fn new(workers: usize) -> Self {
         let shards = Arc::new(Shards::new(workers));
         let metrics = Self {
@@ -111,7 +112,7 @@ impl Metrics {
         );
         r.register(
             "purge_follow_ups",
-            "Items to be purged again, since responses that they cover were on their way to the CDN",
+            "Items to be purged again because responses that they cover were in flight to the CDN",
             self.purge_follow_ups.clone(),
         );
         r.register("cdn_calls", "Calls to a CDN, by how they ended", self.cdn_calls.clone());
@@ -134,17 +135,17 @@ impl Metrics {
         );
         r.register(
             "purge_paused",
-            "Whether nothing is sent to the CDN (1): by someone's wish, or because it refused the credentials",
+            "Whether sending to the CDN is paused (1): by an operator, or because the CDN refused the credentials",
             self.paused.clone(),
         );
         r.register(
             "purge_failed_jobs",
-            "Purge jobs that the CDN refused for good and that nobody has dealt with",
+            "Purge jobs that failed for good and were neither retried nor acknowledged",
             self.failed_jobs.clone(),
         );
         r.register(
             "purge_orphaned_jobs",
-            "Purge jobs of a service that no CDN of the site is any more: nothing of them is sent",
+            "Purge jobs of a CDN service that the site no longer uses: they are not sent",
             self.orphaned_jobs.clone(),
         );
         r.register(
@@ -159,18 +160,18 @@ impl Metrics {
         );
         r.register(
             "publish_to_verified_seconds",
-            "From the acceptance of a purge to the first look at the CDN that found nothing older than it",
+            "From the acceptance of a purge to the first check that found no older copy at the CDN",
             self.publish_to_verified.clone(),
         );
         r.register(
             "verifications",
-            "Looks at a CDN's copies of what was purged, by what was seen",
+            "Checks of a CDN's copies of purged content, by result",
             self.verifications.clone(),
         );
         r.register("config_reloads", "Configuration reloads, by result", self.reloads.clone());
         r.register(
             "log_lines_dropped",
-            "Log lines that were dropped, since nobody read them in time or they could not be written",
+            "Log lines that were dropped because they were not read in time or could not be written",
             self.log_lines_dropped.clone(),
         );
         r.register(
@@ -180,12 +181,12 @@ impl Metrics {
         );
         r.register(
             "origin_addresses",
-            "Addresses of an origin that are used, and that are avoided since they fail",
+            "Addresses of an origin, by state: used, or avoided because they fail",
             self.origin_addresses.clone(),
         );
         r.register(
             "certificate_expiry_timestamp_seconds",
-            "When the first certificate of a file that is in use ends",
+            "When the first certificate of a file in use expires",
             self.certificates.clone(),
         );
         r.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -193,7 +194,7 @@ impl Metrics {
         self
     }
 
-    /// Everything, in the OpenMetrics text format ([`CONTENT_TYPE`]).
+    /// Returns all metrics in the OpenMetrics text format ([`CONTENT_TYPE`]).
     pub fn render(&self) -> String {
         let mut out = String::new();
         // Writing into a `String` cannot fail.
@@ -201,86 +202,88 @@ impl Metrics {
         out
     }
 
-    /// The request counters of a site, made on first use; they survive configuration reloads. The empty name
-    /// stands for requests that belong to no site. Not for the request path: keep the returned handle.
+    /// Returns the request counters of a site, which are made on first use and survive configuration reloads. The
+    /// empty name stands for requests that belong to no site. The request path must not call this; keep the
+    /// returned handle.
     pub fn site(&self, name: &str) -> Arc<SiteMetrics> {
         self.shards.site(name)
     }
 
-    /// The connection counters of one worker. Only that worker's thread may write them.
+    /// Returns the connection counters of one worker. Only that worker's thread may write them.
     pub fn worker(&self, index: usize) -> Arc<WorkerShard> {
         self.shards.worker(index)
     }
 
-    /// Open client connections, over all workers.
+    /// Returns the number of open client connections, over all workers.
     pub fn open_connections(&self) -> u64 {
         self.shards.total(|worker| &worker.plain_connections)
             + self.shards.total(|worker| &worker.tls_connections)
     }
 
-    /// Open connections to origins, over all workers.
+    /// Returns the number of open connections to origins, over all workers.
     pub fn origin_connections(&self) -> u64 {
         self.shards.total(|worker| &worker.origin_connections)
     }
 
-    /// Requests whose response has not been written to its end, over all workers.
+    /// Returns the number of requests whose response is not completely written, over all workers.
     pub fn requests_in_flight(&self) -> u64 {
         self.shards.total(|worker| &worker.in_flight)
     }
 
-    /// How many workers count here.
+    /// Returns the number of workers.
     pub fn workers(&self) -> usize {
         self.shards.workers()
     }
 
-    /// A purge of `site` reached `state`.
+    /// Counts a purge of `site` that reached `state`.
     pub fn purge(&self, site: &str, state: &str) {
         self.purges.get_or_create_owned(&SiteState { site: site.into(), state: state.into() }).inc();
     }
 
-    /// A purge was widened for `cdn`.
+    /// Counts a purge that was widened for `cdn`.
     pub fn purge_fallback(&self, site: &str, cdn: &str) {
         self.purge_fallbacks.get_or_create_owned(&site_cdn(site, cdn)).inc();
     }
 
-    /// So many items are to be purged again at `cdn`, since what they cover was on its way.
+    /// Counts items that will be purged again at `cdn` because responses that they cover were in flight.
     pub fn purge_follow_ups(&self, site: &str, cdn: &str, items: u64) {
         self.purge_follow_ups.get_or_create_owned(&site_cdn(site, cdn)).inc_by(items);
     }
 
-    /// A call to a CDN ended.
+    /// Counts a call to a CDN that ended.
     pub fn cdn_call(&self, site: &str, cdn: &str, outcome: &'static str, took: Duration) {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(outcome);
         self.cdn_calls.get_or_create_owned(&site_cdn_outcome(site, cdn, outcome)).inc();
         self.cdn_call_seconds.get_or_create_owned(&site_cdn(site, cdn)).observe(took.as_secs_f64());
     }
 
-    /// `count` items of a call ended.
+    /// Counts `count` items of a call that ended.
     pub fn cdn_items(&self, site: &str, cdn: &str, outcome: &'static str, count: u64) {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(outcome);
         self.cdn_items.get_or_create_owned(&site_cdn_outcome(site, cdn, outcome)).inc_by(count);
     }
 
-    /// What waits for a CDN: jobs, and the age of the oldest in seconds (0 where none waits).
+    /// Sets the number of pending jobs of a CDN, and the age of the oldest in seconds (0 if there is none).
     pub fn purge_queue(&self, site: &str, cdn: &str, jobs: i64, oldest_seconds: f64) {
         let labels = site_cdn(site, cdn);
         self.queue_jobs.get_or_create_owned(&labels).set(jobs);
         self.queue_oldest.get_or_create_owned(&labels).set(oldest_seconds);
     }
 
-    /// Whether purges to a CDN get through.
+    /// Sets whether purges reach a CDN.
     pub fn purge_healthy(&self, site: &str, cdn: &str, healthy: bool) {
         self.healthy.get_or_create_owned(&site_cdn(site, cdn)).set(i64::from(healthy));
     }
 
-    /// Whether nothing is sent to a CDN, and how many failed jobs wait there for someone.
+    /// Sets whether sending to a CDN is paused, and how many of its failed jobs are unresolved.
     pub fn purge_standing(&self, site: &str, cdn: &str, paused: bool, failed_jobs: i64) {
         let labels = site_cdn(site, cdn);
         self.paused.get_or_create_owned(&labels).set(i64::from(paused));
         self.failed_jobs.get_or_create_owned(&labels).set(failed_jobs);
     }
 
-    /// How many jobs wait for a CDN that the site has no more, and how many failed ones for someone.
+    /// Sets how many jobs are pending for a CDN that the site no longer has, and how many of its failed jobs are
+    /// unresolved.
     pub fn purge_orphans(&self, site: &str, cdn: &str, jobs: u64, failed_jobs: u64) {
         let labels = site_cdn(site, cdn);
         let count = |jobs: u64| i64::try_from(jobs).unwrap_or(i64::MAX);
@@ -292,7 +295,7 @@ impl Metrics {
         }
     }
 
-    /// The configuration has no CDN of this name any more: what was counted of it goes.
+    /// Removes the metrics of a CDN that the configuration no longer has.
     pub fn forget_cdn(&self, site: &str, cdn: &str) {
         let labels = site_cdn(site, cdn);
         for family in [&self.purge_fallbacks, &self.purge_follow_ups] {
@@ -315,30 +318,31 @@ impl Metrics {
         }
     }
 
-    /// Whether the store works.
+    /// Sets whether the store works.
     pub fn store_healthy(&self, healthy: bool) {
         self.store_healthy.set(i64::from(healthy));
     }
 
-    /// A job's last item was accepted by its CDN, this long after the purge was accepted.
+    /// Records how long after the acceptance of a purge a CDN accepted the last item of its job.
     pub fn publish_to_purged(&self, site: &str, cdn: &str, took: Duration) {
         self.publish_to_purged.get_or_create_owned(&site_cdn(site, cdn)).observe(took.as_secs_f64());
     }
 
-    /// The CDN's copies were seen to be fresh, this long after the purge was accepted.
+    /// Records how long after the acceptance of a purge the CDN's copies were found to be fresh.
     pub fn publish_to_verified(&self, site: &str, cdn: &str, took: Duration) {
         self.publish_to_verified.get_or_create_owned(&site_cdn(site, cdn)).observe(took.as_secs_f64());
     }
 
-    /// Copies of what was purged were looked at: `fresh`, `stale` or `unknown`.
+    /// Counts a check of purged copies, with the result `fresh`, `stale` or `unknown`.
     pub fn verification(&self, site: &str, cdn: &str, seen: &'static str) {
         let labels = SiteCdnSeen { site: site.into(), cdn: cdn.into(), seen };
         self.verifications.get_or_create_owned(&labels).inc();
     }
 
-    /// How many addresses of each origin are `used` or `avoided`: site, origin, and both numbers.
+    /// Sets how many addresses of each origin are `used` or `avoided`. The items are site, origin, and both
+    /// numbers.
     pub fn origin_addresses<'o>(&self, origins: impl Iterator<Item = (&'o str, &'o str, (usize, usize))>) {
-        // Those that are gone from the configuration must not stay.
+        // Origins that the configuration no longer has must not remain.
         self.origin_addresses.clear();
         for (site, origin, (used, avoided)) in origins {
             for (state, count) in [("used", used), ("avoided", avoided)] {
@@ -349,9 +353,9 @@ impl Metrics {
         }
     }
 
-    /// The files of certificates that are in use, and when the first of each ends, in seconds since 1970.
+    /// Sets the certificate files in use, and when the first certificate of each expires, in seconds since 1970.
     pub fn certificates<'f>(&self, files: impl Iterator<Item = (&'f Path, i64)>) {
-        // Those that are gone from the configuration must not stay.
+        // Files that the configuration no longer has must not remain.
         self.certificates.clear();
         for (file, ends_s) in files {
             let labels = File { file: file.display().to_string() };
@@ -359,21 +363,21 @@ impl Metrics {
         }
     }
 
-    /// So many log lines were dropped so far, and so many audit lines lost.
+    /// Sets the number of log lines dropped so far, and of audit lines lost.
     pub fn log_lines(&self, dropped: u64, lost: u64) {
         self.log_lines_dropped.inner().store(dropped, Ordering::Relaxed);
         self.audit_lines_lost.inner().store(lost, Ordering::Relaxed);
     }
 
-    /// A reload was taken over, or refused.
+    /// Counts a reload that was accepted or refused.
     pub fn config_reload(&self, accepted: bool) {
         let result = if accepted { "accepted" } else { "refused" };
         self.reloads.get_or_create_owned(&ReloadResult { result }).inc();
     }
 }
 
-/// Both results from the start, at zero: an increase from nothing is none to Prometheus, and the first refusal would raise
-/// no alert.
+/// Returns the counters of both results, starting at zero. For Prometheus, a new series is not an increase, so
+/// otherwise the first refusal would raise no alert.
 fn reloads() -> Family<ReloadResult, Counter> {
     let family = Family::default();
     for result in ["accepted", "refused"] {

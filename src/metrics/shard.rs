@@ -1,5 +1,5 @@
-//! The counters of the request path: one shard per worker, written by that worker's thread alone and folded
-//! when metrics are scraped. Relaxed loads and stores, no locked instruction, no shared cache line.
+//! The counters of the request path: one shard per worker, written by that worker's thread alone and folded when
+//! metrics are scraped. Loads and stores are relaxed, without locked instructions or shared cache lines.
 
 use super::LATENCY_BUCKETS;
 use crate::rewrite::{Decision, Outcome, Reason};
@@ -19,13 +19,13 @@ impl Count {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
-    /// Takes `n` away, for gauges. Only the owning worker's thread may call this.
+    /// Subtracts `n`, for gauges. Only the owning worker's thread may call this.
     #[inline]
     pub fn sub(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
     }
 
-    /// The current value, from any thread.
+    /// Returns the current value, from any thread.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -41,7 +41,7 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Counts one duration.
+    /// Records one duration.
     pub fn observe(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS_MICROS.iter().position(|bound| micros <= *bound).unwrap_or(BUCKETS - 1);
@@ -60,24 +60,24 @@ const BOUNDS_MICROS: [u64; LATENCY_BUCKETS.len()] = {
     bounds
 };
 
-/// What goes wrong on the way to an origin, as a metric label.
+/// A kind of failure on the way to an origin, as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginErrorKind {
-    /// It had as many requests as it may have.
+    /// The origin has as many requests as it may have.
     Full,
     /// The process has no descriptor for one more connection.
     NoRoom,
     /// The name did not resolve.
     Dns,
-    /// No connection.
+    /// The connection could not be made.
     Connect,
-    /// No connection in time.
+    /// The connection could not be made in time.
     ConnectTimeout,
     /// The TLS handshake failed.
     Tls,
     /// The connection ended before a response.
     Closed,
-    /// No response head in time.
+    /// The response head did not arrive in time.
     FirstByteTimeout,
     /// The response breaks HTTP or a limit.
     BadResponse,
@@ -88,7 +88,7 @@ pub enum OriginErrorKind {
 }
 
 impl OriginErrorKind {
-    /// Every kind, in the order of its declaration.
+    /// All kinds, in the order of their declaration.
     pub const ALL: [Self; 11] = [
         Self::Full,
         Self::NoRoom,
@@ -103,7 +103,7 @@ impl OriginErrorKind {
         Self::BodyTimeout,
     ];
 
-    /// Its label.
+    /// Returns the label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -124,7 +124,7 @@ impl OriginErrorKind {
 const CLASSES: usize = 5;
 type ByDecision<T> = [[T; Reason::ALL.len()]; Outcome::ALL.len()];
 
-/// One site's counters on one worker.
+/// The counters of one site on one worker.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct SiteShard {
@@ -140,46 +140,46 @@ pub struct SiteShard {
 }
 
 impl SiteShard {
-    /// A request ended after `took`, with this status and decision.
+    /// Records a request that ended after `took`, with this status and decision.
     pub fn request(&self, status: u16, decision: Decision, took: Duration) {
         let class = (usize::from(status) / 100).clamp(1, CLASSES) - 1;
         self.requests[decision.outcome as usize][decision.reason as usize][class].add(1);
         self.request_seconds.observe(took);
     }
 
-    /// In mode `observe`: what would have been decided.
+    /// Counts what would have been decided, in mode `observe`.
     pub fn observed(&self, decision: Decision) {
         self.observed[decision.outcome as usize][decision.reason as usize].add(1);
     }
 
-    /// An origin's response head arrived this long after the request was sent.
+    /// Records how long after the request an origin's response head arrived.
     pub fn origin_answered(&self, took: Duration) {
         self.origin_seconds.observe(took);
     }
 
-    /// Something went wrong on the way to an origin.
+    /// Counts a failure on the way to an origin.
     pub fn origin_error(&self, kind: OriginErrorKind) {
         self.origin_errors[kind as usize].add(1);
     }
 }
 
-/// One site's counters on every worker.
+/// The counters of one site on every worker.
 #[derive(Debug)]
 pub struct SiteMetrics {
     name: String,
-    // Made when a worker first serves the site: with many sites most shards never exist.
+    // The shards, each made when its worker first serves the site: with many sites most never exist.
     shards: Box<[OnceLock<Box<SiteShard>>]>,
 }
 
 impl SiteMetrics {
-    /// The shard of worker `index`. Only that worker's thread may write it.
+    /// Returns the shard of worker `index`. Only that worker's thread may write it.
     #[inline]
     pub fn shard(&self, index: usize) -> &SiteShard {
         self.shards[index % self.shards.len()].get_or_init(Box::default)
     }
 }
 
-/// What one worker counts regardless of site.
+/// The counters of one worker that do not belong to a site.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct WorkerShard {
@@ -187,9 +187,9 @@ pub struct WorkerShard {
     pub plain_connections: Count,
     /// Open connections on TLS listeners.
     pub tls_connections: Count,
-    /// Open connections to origins, and those that are being made.
+    /// Connections to origins that are open or being made.
     pub origin_connections: Count,
-    /// Requests whose response has not been written to its end.
+    /// Requests whose response is not completely written.
     pub in_flight: Count,
     /// Bytes from clients, decrypted.
     pub received: Count,
@@ -199,35 +199,36 @@ pub struct WorkerShard {
 }
 
 impl WorkerShard {
-    /// A limit refused or ended something of a client's. Only the owning worker's thread may call this.
+    /// Counts a request or connection that a limit refused or ended. Only the owning worker's thread may call
+    /// this.
     pub fn limited(&self, limit: Limit) {
         self.limited[limit as usize].add(1);
     }
 }
 
-/// What keeps clients from taking more than there is, as a metric label.
+/// A limit that keeps clients from exhausting resources, as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Too many connections: turned away.
+    /// Too many connections: the connection is turned away.
     Connections,
-    /// Too many requests at a time: turned away.
+    /// Too many requests at a time: the request is turned away.
     Requests,
-    /// No TLS handshake or PROXY protocol header in time: closed.
+    /// No TLS handshake or PROXY protocol header in time: the connection is closed.
     Handshake,
-    /// No request head in time: closed.
+    /// No request head in time: the connection is closed.
     Head,
-    /// Nothing of the response taken in time: closed, or the HTTP/2 stream reset.
+    /// Nothing of the response read in time: the connection is closed, or the HTTP/2 stream reset.
     Write,
-    /// Too many HTTP/2 control frames: closed.
+    /// Too many HTTP/2 control frames: the connection is closed.
     Frames,
 }
 
 impl Limit {
-    /// Every limit, in the order of its declaration.
+    /// All limits, in the order of their declaration.
     pub const ALL: [Self; 6] =
         [Self::Connections, Self::Requests, Self::Handshake, Self::Head, Self::Write, Self::Frames];
 
-    /// Its label.
+    /// Returns the label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "connections",
@@ -240,14 +241,14 @@ impl Limit {
     }
 }
 
-/// Every shard there is.
+/// All shards.
 #[derive(Debug)]
 pub(super) struct Shards {
     workers: Vec<Arc<WorkerShard>>,
     sites: Mutex<BTreeMap<String, Arc<SiteMetrics>>>,
 }
 
-/// A latency histogram folded over workers: not cumulative, the last bucket is the one above every bound.
+/// A latency histogram folded over workers. The buckets are not cumulative, and the last one is above every bound.
 pub(super) struct FoldedLatency {
     pub(super) buckets: [u64; BUCKETS],
     pub(super) sum_seconds: f64,
@@ -278,17 +279,17 @@ impl Shards {
         self.sites.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// How many workers there are.
+    /// Returns the number of workers.
     pub(super) fn workers(&self) -> usize {
         self.workers.len()
     }
 
-    /// What a limit did, over workers.
+    /// Returns how often a limit took effect, over all workers.
     pub(super) fn limited(&self, limit: Limit) -> u64 {
         self.total(|worker| &worker.limited[limit as usize])
     }
 
-    /// The sum of one counter over workers.
+    /// Returns the sum of one counter over all workers.
     pub(super) fn total(&self, of: impl Fn(&WorkerShard) -> &Count) -> u64 {
         self.workers.iter().fold(0, |sum, worker| sum.wrapping_add(of(worker).get()))
     }
@@ -307,7 +308,7 @@ impl SiteMetrics {
         self.made().fold(0, |sum, shard| sum.wrapping_add(of(shard).get()))
     }
 
-    /// Requests that were counted: status class (`2xx`), decision, number.
+    /// Returns the nonzero request counts: status class (`2xx`), decision, number.
     pub(super) fn requests(&self) -> impl Iterator<Item = (&'static str, Decision, u64)> {
         const LABELS: [&str; CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
         decisions().flat_map(move |decision| {
@@ -320,7 +321,7 @@ impl SiteMetrics {
         })
     }
 
-    /// Decisions that mode `observe` counted.
+    /// Returns the nonzero counts of the decisions in mode `observe`.
     pub(super) fn observed_decisions(&self) -> impl Iterator<Item = (Decision, u64)> {
         decisions().filter_map(move |decision| {
             let total =
@@ -329,7 +330,7 @@ impl SiteMetrics {
         })
     }
 
-    /// Origin errors that were counted.
+    /// Returns the nonzero counts of origin errors.
     pub(super) fn origin_errors(&self) -> impl Iterator<Item = (OriginErrorKind, u64)> {
         OriginErrorKind::ALL.into_iter().filter_map(move |kind| {
             let total = self.total(|shard| &shard.origin_errors[kind as usize]);

@@ -2,7 +2,7 @@ use super::shard::OriginErrorKind;
 use super::*;
 use crate::rewrite::{Decision, Outcome, Reason};
 
-/// Metrics with one series of everything.
+/// Returns metrics with one series of each.
 fn touched() -> Metrics {
     let metrics = Metrics::new(2);
     let decision = Decision { outcome: Outcome::Lengthened, reason: Reason::TtlTable };
@@ -38,7 +38,7 @@ fn touched() -> Metrics {
     metrics
 }
 
-/// Each metric's type, name and label names, once, in the order of the text.
+/// Returns the type, name and label names of each metric, in the order of the text.
 fn contract(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut kind = String::new();

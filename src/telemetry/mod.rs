@@ -1,5 +1,5 @@
-//! The log: text or JSON lines on stderr, as `[log]` says. The environment goes first: `ORIGIN_SHIM_LOG` is a filter,
-//! `ORIGIN_SHIM_LOG_FORMAT` is `text` or `json`.
+//! The log: text or JSON lines on stderr, as configured in `[log]`. The environment has precedence:
+//! `ORIGIN_SHIM_LOG` is a filter, `ORIGIN_SHIM_LOG_FORMAT` is `text` or `json`.
 
 mod places;
 mod queue;
@@ -29,12 +29,12 @@ pub const FILTER_VARIABLE: &str = "ORIGIN_SHIM_LOG";
 /// The environment variable of the format.
 pub const FORMAT_VARIABLE: &str = "ORIGIN_SHIM_LOG_FORMAT";
 
-/// Targets with a switch of their own: a filter that does not name them leaves them on.
+/// Targets that stay on unless a filter names them.
 const OWN_SWITCH: [&str; 2] = ["access", "audit"];
 
-/// Audit lines of changes that may wait to be written.
+/// The number of audit lines of changes that may wait to be written.
 const CHANGES: usize = 256;
-/// The same of refused callers, so that these take no place of others.
+/// The number of audit lines of refused calls that may wait, separate so that they take no place from changes.
 const REFUSALS: usize = 64;
 
 /// The log of this process.
@@ -42,29 +42,29 @@ static LOG: OnceLock<Log> = OnceLock::new();
 
 struct Log {
     filter: Handle<EnvFilter, Registry>,
-    /// What was asked for last.
+    /// The filter as it was last set.
     directives: Mutex<String>,
     queue: Queue,
     changes: Places,
     refusals: Places,
 }
 
-/// Why logging could not be set up or changed.
+/// The reason why logging could not be set up or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The format variable holds something else.
+    /// The format variable has an unknown value.
     #[error("{FORMAT_VARIABLE} is {0:?}; it must be `text` or `json`")]
     Format(String),
-    /// The filter variable cannot be read.
+    /// The filter variable is invalid.
     #[error("{FILTER_VARIABLE} cannot be used")]
     FilterVariable(#[source] LogFilterError),
-    /// Not a filter, or one that silences too much.
+    /// The filter is invalid, or silences too much.
     #[error("the log filter cannot be used")]
     Filter(#[source] LogFilterError),
     /// A logger was set up before.
     #[error("logging cannot be set up")]
     Init(#[source] TryInitError),
-    /// The system gives no thread.
+    /// The system provides no thread.
     #[error("the thread of the log cannot be started")]
     Thread(#[source] std::io::Error),
     /// No logger was set up, or it has ended.
@@ -72,8 +72,9 @@ pub enum TelemetryError {
     NoLog,
 }
 
-/// Starts logging in this format and with this filter, unless the environment says otherwise. Once per process. The filter
-/// of a configuration was checked with it; the demo's own is quieter than one may be.
+/// Starts logging in this format and with this filter, unless the environment overrides them. A process may call
+/// this only one time. The filter of a configuration was checked with the configuration; that of the demo silences
+/// more than a configured one may.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let format = format_of(std::env::var(FORMAT_VARIABLE).ok().as_deref())?.unwrap_or(format);
     let (directives, filter) = match filter_variable() {
@@ -95,13 +96,13 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let queue = Queue::start(std::io::stderr(), complaint).map_err(TelemetryError::Thread)?;
     let (subscriber, filter) = subscriber(format, filter, queue.clone(), std::io::stderr().is_terminal());
     subscriber.try_init().map_err(TelemetryError::Init)?;
-    // Whoever could set up the logger is the first here.
+    // A process that could set up the logger is the first to reach this line.
     let (changes, refusals) = (Places::new(CHANGES), Places::new(REFUSALS));
     let _ = LOG.set(Log { filter, directives: Mutex::new(directives), queue, changes, refusals });
     Ok(())
 }
 
-/// Logs by this filter from now on: a level, or levels by part, such as `warn,origin_shim::delivery=debug`.
+/// Replaces the filter: a level, or levels by part, such as `warn,origin_shim::delivery=debug`.
 pub fn set_filter(directives: &str) -> Result<(), TelemetryError> {
     let filter = checked(directives).map_err(TelemetryError::Filter)?;
     let log = LOG.get().ok_or(TelemetryError::NoLog)?;
@@ -110,24 +111,25 @@ pub fn set_filter(directives: &str) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// The filter that counts, as it was asked for; none where there is no log.
+/// Returns the current filter as it was set, or `None` if there is no log.
 pub fn filter() -> Option<String> {
     LOG.get().map(|log| log.directives.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
-/// The configuration's filter changed: it counts from now on, unless the environment has one.
+/// Replaces the filter by the configuration's, unless the environment has one.
 pub fn configured_filter(directives: &str) -> Result<(), TelemetryError> {
     if filter_variable().is_some() { Ok(()) } else { set_filter(directives) }
 }
 
-/// Waits until everything that was logged has been written. For the end of the program.
+/// Waits until everything that was logged has been written, at the end of the program.
 pub fn flush() {
     if let Some(log) = LOG.get() {
         log.queue.flush();
     }
 }
 
-/// A place for the audit line of a change that is about to be made. Waits while nobody reads the log, but not for ever.
+/// Returns a place for the audit line of a change that is about to be made. Waits while the log is not read, but
+/// not forever.
 pub async fn place_for_change() -> Result<Place, NoPlace> {
     match LOG.get() {
         Some(log) => log.changes.soon().await,
@@ -135,17 +137,17 @@ pub async fn place_for_change() -> Result<Place, NoPlace> {
     }
 }
 
-/// A place for the audit line of a refusal, if there is one now: strangers have nothing to wait for.
+/// Returns a place for the audit line of a refusal, if there is one now. Refused callers do not wait.
 pub fn place_for_refusal() -> Result<Place, NoPlace> {
     LOG.get().map_or_else(|| Ok(Place::of_no_log()), |log| log.refusals.now().ok_or(NoPlace))
 }
 
-/// How the log does; all is well where there is none.
+/// Returns the state of the log, which is free of problems if there is no log.
 pub fn standing() -> Standing {
     LOG.get().map(|log| log.queue.standing(Instant::now())).unwrap_or_default()
 }
 
-/// A request's target for the log: queries hold what nobody else should see, tokens and names among it.
+/// Returns a request's target for the log, without its query, which may hold secrets such as tokens and names.
 pub fn without_query(uri: &http::Uri) -> String {
     match uri.query() {
         Some(_) => format!("{}?…", uri.path()),
@@ -184,7 +186,7 @@ fn filter_variable() -> Option<String> {
     std::env::var(FILTER_VARIABLE).ok().filter(|directives| !directives.trim().is_empty())
 }
 
-/// A filter that somebody wrote.
+/// Parses a filter from a user.
 fn checked(directives: &str) -> Result<EnvFilter, LogFilterError> {
     log_filter::check(directives)?;
     parse(directives).map_err(LogFilterError::Syntax)
@@ -250,7 +252,7 @@ mod tests {
         }
     }
 
-    /// What is written of an info, a debug, an access and an audit line.
+    /// Returns which of an info, a debug, an access and an audit line are written.
     fn said(page: &Page) -> Vec<&'static str> {
         tracing::info!("an info");
         tracing::debug!("a debug");

@@ -1,31 +1,31 @@
-//! Places for audit lines: whoever is about to do something that needs one gets a place first, and waits where there is none.
-//! So no audit line is ever dropped, and none waits but who causes one.
+//! Places for audit lines. An action that needs an audit line first gets a place for it, and waits if there is
+//! none. So no audit line is ever dropped for lack of room, and only actions with an audit line ever wait.
 
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Where there is no place within this, the log is not read.
+/// The time without a free place after which the log is regarded as unread.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 thread_local! {
-    /// Of the line that is being made on this thread.
+    /// The place of the line that is being made on this thread.
     static CURRENT: Cell<Option<Place>> = const { Cell::new(None) };
 }
 
-/// As many as lines may wait.
+/// The places, as many as lines may wait.
 #[derive(Clone, Debug)]
 pub(super) struct Places(Arc<Semaphore>);
 
-/// A place for one audit line, from before what it tells of was done until it has been written.
+/// A place for one audit line, held from before the action that it records until the line has been written.
 #[derive(Debug)]
 pub struct Place {
-    /// None: there is no log.
+    /// The permit; `None` if there is no log.
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// The log is not read: what needs an audit line cannot be done now.
+/// The log is not read, so an action that needs an audit line is not possible now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("nobody reads the log, and this must not be done without an audit line")]
 pub struct NoPlace;
@@ -35,7 +35,7 @@ impl Places {
         Self(Arc::new(Semaphore::new(count)))
     }
 
-    /// Waits for a place, but not for ever.
+    /// Waits for a place, but not forever.
     pub(super) async fn soon(&self) -> Result<Place, NoPlace> {
         match tokio::time::timeout(PATIENCE, Arc::clone(&self.0).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Place { _permit: Some(permit) }),
@@ -43,19 +43,19 @@ impl Places {
         }
     }
 
-    /// A place, if there is one now.
+    /// Returns a place, if there is one now.
     pub(super) fn now(&self) -> Option<Place> {
         Arc::clone(&self.0).try_acquire_owned().ok().map(|permit| Place { _permit: Some(permit) })
     }
 }
 
 impl Place {
-    /// Where there is no log, there is room.
+    /// Returns a place for a process without a log, which is always available.
     pub(super) fn of_no_log() -> Self {
         Self { _permit: None }
     }
 
-    /// Makes the line, which takes the place along; one that a filter silences gives it back.
+    /// Makes the line, which takes the place along. If a filter silences the line, the place is given back.
     pub fn write(self, line: impl FnOnce()) {
         CURRENT.set(Some(self));
         line();
@@ -63,7 +63,7 @@ impl Place {
     }
 }
 
-/// The place of the line that is being made on this thread.
+/// Takes the place of the line that is being made on this thread.
 pub(super) fn current() -> Option<Place> {
     CURRENT.take()
 }
@@ -78,14 +78,14 @@ mod tests {
         let first = places.soon().await.unwrap();
         assert!(places.now().is_none());
         assert_eq!(places.soon().await.unwrap_err(), NoPlace);
-        // The line holds it until it has been written.
+        // The line holds its place until it has been written.
         let mut held = None;
         first.write(|| held = current());
         assert!(held.is_some() && places.now().is_none());
         let waiting = places.soon();
         drop(held);
         let second = waiting.await.unwrap();
-        // Silenced.
+        // A filter silences the line.
         second.write(|| {});
         assert!(current().is_none() && places.now().is_some());
     }

@@ -1,12 +1,13 @@
-//! A warning that would come with every connection of a crowd: one line in so many seconds, which tells how many there were.
+//! A warning that every connection of a crowd would cause, limited to one line per interval, with the number of
+//! occurrences.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two lines about the same thing.
+/// The shortest pause between two lines about the same thing.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// How often something happened that is told from time to time.
+/// A counter of events that is logged from time to time.
 #[derive(Debug)]
 pub struct Sparse(Mutex<State>);
 
@@ -17,12 +18,13 @@ struct State {
 }
 
 impl Sparse {
-    /// Nothing has happened yet.
+    /// Returns a counter of an event that has not happened yet.
     pub const fn new() -> Self {
         Self(Mutex::new(State { told: None, untold: 0 }))
     }
 
-    /// It happened at `now`. If it is time for a line: how often it happened since the last one, this time included.
+    /// Counts an event at `now`. If it is time for a line, returns the number of events since the last line,
+    /// including this one.
     pub fn note(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.untold += 1;
@@ -51,7 +53,7 @@ mod tests {
             (0..25).filter_map(|second| sparse.note(start + Duration::from_secs(second))).collect();
         assert_eq!(told, [1, 10, 10]);
         assert_eq!(sparse.note(start + Duration::from_secs(3600)), Some(5));
-        // A clock that steps back tells nothing twice.
+        // If the clock steps back, nothing is logged twice.
         assert_eq!(sparse.note(start), None);
     }
 }

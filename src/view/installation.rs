@@ -1,13 +1,13 @@
-//! By which name an installation knows its own requests again: in `CDN-Loop` (RFC 8586).
+//! The name by which an installation recognizes its own requests in `CDN-Loop` (RFC 8586).
 
 use http::HeaderValue;
 use std::sync::OnceLock;
 
-/// How every such name begins, so that others can tell what wrote it.
+/// The prefix of every such name, by which others can recognize what wrote it.
 const PREFIX: &str = "origin-shim-";
 
-/// The name of an installation, which the store keeps. Until that is open, and where it never is, a random one serves: it is
-/// that of this process only, so it still finds the circles that lead back here.
+/// The name of an installation, which the store keeps. Until the store is open, a random name is used. It belongs
+/// to this process only, so it still detects the loops that lead back to it.
 #[derive(Debug)]
 pub struct Installation {
     first: HeaderValue,
@@ -21,36 +21,36 @@ impl Default for Installation {
 }
 
 impl Installation {
-    /// One that is not known yet, with this random name.
+    /// Returns an installation with this random name, whose permanent name is not known yet.
     pub fn new(random: u64) -> Self {
         let name = name(&format!("{random:016x}"));
         Self { first: name.unwrap_or(HeaderValue::from_static(PREFIX)), kept: OnceLock::new() }
     }
 
-    /// It is known now; the first one to know it counts.
+    /// Sets the permanent name from the installation's id. Only the first valid id takes effect.
     pub fn is(&self, id: &str) {
         if let Some(name) = name(id) {
             let _ = self.kept.set(name);
         }
     }
 
-    /// Its name, once that is known.
+    /// Returns the permanent name, if it is known.
     pub fn known_name(&self) -> Option<&HeaderValue> {
         self.kept.get()
     }
 
-    /// Its name as it is now.
+    /// Returns the current name.
     pub fn name(&self) -> &HeaderValue {
         self.known_name().unwrap_or(&self.first)
     }
 
-    /// Its name before it was known: requests that carry it may still be under way.
+    /// Returns the name from before the permanent one was known: requests that carry it may still be in flight.
     pub fn first_name(&self) -> &HeaderValue {
         &self.first
     }
 }
 
-/// The name of the installation with this id; none where that is not legal in a header.
+/// Returns the name of the installation with this id, or `None` if it is not legal in a header field.
 pub fn name(id: &str) -> Option<HeaderValue> {
     HeaderValue::try_from([PREFIX, id].concat()).ok()
 }

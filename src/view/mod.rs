@@ -1,6 +1,6 @@
-//! What the two planes know of each other, without a request that waits: whether each CDN can be purged and what was purged
-//! lately, which the control plane writes; which responses are on their way, until when copies without our tags may live, and how
-//! the origins do, which the proxy tells.
+//! The state that the two planes share without blocking a request. The control plane writes whether each CDN can
+//! be purged and what was purged lately. The proxy writes which responses are in flight, until when copies without
+//! our tags may live, and the state of the origins.
 
 mod installation;
 mod origins;
@@ -13,35 +13,36 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Whether purges to one CDN are known to get through. Starts unhealthy: it fails closed.
+/// Whether purges are known to reach one CDN. The initial state is unhealthy, so it fails closed.
 #[derive(Debug, Default)]
 pub struct PurgeHealth(AtomicBool);
 
 impl PurgeHealth {
-    /// Whether a long TTL could be taken back from this CDN.
+    /// Whether a response with a long TTL could be purged from this CDN.
     pub fn is_healthy(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Written by the control plane only.
+    /// Sets the health. Only the control plane calls this.
     pub fn set(&self, healthy: bool) {
         self.0.store(healthy, Ordering::Relaxed);
     }
 }
 
-/// The purge health of every CDN, by site and CDN name, and what keeps old responses out of caches; survives
-/// configuration reloads.
+/// The purge health of every CDN, by site and CDN name, and the state of the guard. It survives configuration
+/// reloads.
 #[derive(Debug, Default)]
 pub struct PurgeHealthView {
     cells: Mutex<HashMap<(String, String), Arc<PurgeHealth>>>,
-    /// What was purged, and what is on its way.
+    /// Past purges, and the responses in flight.
     pub freshness: Arc<Freshness>,
-    /// By which name the installation knows its own requests again.
+    /// The name by which the installation recognizes its own requests.
     pub installation: Arc<Installation>,
 }
 
 impl PurgeHealthView {
-    /// The cell of one CDN, made on first use. Not for the request path: keep the returned handle.
+    /// Returns the cell of one CDN, which is made on first use. The request path must not call this; keep the
+    /// returned handle.
     pub fn cell(&self, site: &str, cdn: &str) -> Arc<PurgeHealth> {
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         cells.entry((site.to_owned(), cdn.to_owned())).or_default().clone()

@@ -1,44 +1,46 @@
-//! How the origins do, as the proxy sees it: written there, shown by the control plane.
+//! The state of the origins, which the proxy writes and the control plane shows.
 
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// One origin of one site.
+/// An origin of a site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginStatus {
     /// The site's name.
     pub site: String,
     /// Scheme, host and port.
     pub url: String,
-    /// What it resolves to, and of each why it is avoided, if it is. Empty: its name has not been resolved.
+    /// The addresses of the origin, each with the reason why it is avoided, if it is. Empty if the origin's name
+    /// has not been resolved.
     pub addresses: Vec<(SocketAddr, Option<&'static str>)>,
 }
 
-/// Every origin, in the order of the configuration.
+/// The state of every origin, in the order of the configuration.
 #[derive(Debug, Default)]
 pub struct OriginsView(ArcSwap<Vec<OriginStatus>>);
 
 impl OriginsView {
-    /// How they do.
+    /// Returns the current state.
     pub fn get(&self) -> Arc<Vec<OriginStatus>> {
         self.0.load_full()
     }
 
-    /// Written by the proxy only.
+    /// Replaces the state. Only the proxy calls this.
     pub fn set(&self, origins: Vec<OriginStatus>) {
         self.0.store(Arc::new(origins));
     }
 }
 
 impl OriginStatus {
-    /// How many addresses are used, and how many are avoided.
+    /// Returns how many addresses are used, and how many are avoided.
     pub fn counts(&self) -> (usize, usize) {
         let avoided = self.addresses.iter().filter(|(_, reason)| reason.is_some()).count();
         (self.addresses.len() - avoided, avoided)
     }
 
-    /// What is wrong with it, in words without its addresses; nothing: all is well.
+    /// Returns what is wrong with the origin, in words and without its addresses, or `None` if all addresses are
+    /// healthy.
     pub fn complaint(&self) -> Option<String> {
         let Self { site, url, addresses } = self;
         let Some(reason) = addresses.iter().find_map(|(_, reason)| *reason) else {

@@ -1,5 +1,5 @@
-//! `GET /`: the console, one page that needs nothing from elsewhere. It holds no secret: the token is typed in by whoever
-//! looks, and stays in the browser's tab.
+//! `GET /`: the console, a page that needs nothing from elsewhere. The page holds no secret: its user enters the
+//! token, which stays in the browser's tab.
 
 use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
@@ -12,7 +12,8 @@ const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// The page, and what its browser may do: run this script, show this style, call this API, nothing else.
+/// The page and its Content Security Policy: the browser may run this script, apply this style and call this API,
+/// and nothing else.
 static CONSOLE: LazyLock<(String, String)> = LazyLock::new(|| {
     let page = PAGE.replace("/*STYLE*/", STYLE).replace("/*SCRIPT*/", SCRIPT);
     let policy = format!(
@@ -37,7 +38,8 @@ pub(super) async fn page() -> impl IntoResponse {
     (headers, page.as_str())
 }
 
-/// As Content Security Policy names an inline element (<https://www.w3.org/TR/CSP3/#grammardef-hash-source>).
+/// Returns a hash in the form by which Content Security Policy names an inline element
+/// (<https://www.w3.org/TR/CSP3/#grammardef-hash-source>).
 fn hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
 }

@@ -1,5 +1,5 @@
-//! What happens, told to whoever listens at `GET /v1/events`: written once, kept in one ring for all. A listener that falls
-//! behind loses the oldest, and is told how many.
+//! The events of `GET /v1/events`: each is serialized one time and kept in one ring for all listeners. A listener
+//! that falls behind loses the oldest events, and learns how many it missed.
 
 pub(super) mod poll;
 pub(super) mod stream;
@@ -17,47 +17,47 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
 
-/// Events that a listener may fall behind.
+/// The number of events that a listener may fall behind.
 pub(super) const RING: usize = 1_024;
 
-/// Where events are told.
+/// The source of events for all listeners.
 #[derive(Debug)]
 pub struct Events {
     ring: broadcast::Sender<Arc<Event>>,
-    /// Whether each CDN was healthy when it was last looked at, by site and name.
+    /// Whether each CDN was healthy at the last check, by site and name.
     healths: Mutex<HashMap<(String, String), bool>>,
 }
 
-/// One event, ready to be sent.
+/// An event, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Event {
-    /// Whose it is; none: of all sites, for those who may see all.
+    /// The site that the event belongs to; `None` for an event of all sites, for callers that may see all of them.
     pub(super) site: Option<String>,
     pub(super) frame: Bytes,
 }
 
-/// `event: job`: a job has another state, or its copies were looked at. For what a CDN is being sent and what copies showed,
-/// the newest purges are looked at once a second; an end is told as soon as it is known.
+/// `event: job`: the state of a job changed, or its copies were checked. The shim looks for state changes and
+/// check results of the newest purges once per second. It reports the end of a job immediately.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobEvent {
-    /// The id of its purge.
+    /// The id of the job's purge.
     pub purge: String,
     /// The site's name.
     pub site: String,
     /// The CDN's name.
     pub cdn: String,
-    /// Its state now.
+    /// The job's state now.
     pub state: PurgeState,
-    /// What the last look at the CDN's copies showed, if this is what is told.
+    /// The result of the last check of the CDN's copies, if there is one.
     pub verification: Option<Verification>,
-    /// How the whole purge ended, if this was the last job under way.
+    /// How the whole purge ended, if this was its last unfinished job.
     pub purge_ended: Option<PurgeState>,
-    /// RFC 3339.
+    /// When the event happened, RFC 3339.
     pub at: String,
 }
 
-/// `event: health`: whether purges to a CDN are known to get through. Told of every CDN when a stream begins, then when
-/// it changes.
+/// `event: health`: whether purges are known to reach a CDN. Sent for every CDN when a stream starts, then on
+/// every change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthEvent {
     /// The site's name.
@@ -66,16 +66,16 @@ pub struct HealthEvent {
     pub cdn: String,
     /// Whether responses get their long TTL.
     pub healthy: bool,
-    /// Why not.
+    /// Reasons why the CDN is not healthy.
     pub reasons: Vec<String>,
-    /// RFC 3339.
+    /// When the event happened, RFC 3339.
     pub at: String,
 }
 
-/// `event: lagged`: the client read too slowly. It should look at everything again.
+/// `event: lagged`: the client read too slowly and should query all state again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LaggedEvent {
-    /// Events that passed it by, whether or not it would have been told of each.
+    /// The number of events that the client missed, including those that it would not have received.
     pub missed: u64,
 }
 
@@ -86,12 +86,12 @@ impl Default for Events {
 }
 
 impl Events {
-    /// `event: purge`: a purge was accepted, or somebody did something with it.
+    /// Sends `event: purge`: a purge was accepted, or an operator acted on it.
     pub fn purge(&self, purge: &Purge) {
         self.tell(Some(&purge.site), "purge", purge);
     }
 
-    /// A job ended.
+    /// Sends the event of a job that ended.
     pub fn job_ended(&self, job: &EndedJob) {
         self.job(&JobEvent {
             purge: job.purge.clone(),
@@ -104,7 +104,8 @@ impl Events {
         });
     }
 
-    /// `event: reload`: the configuration was reloaded, or could not be. Only for those who see all sites.
+    /// Sends `event: reload`: the configuration was reloaded, or could not be. Only callers that may see all sites
+    /// receive it.
     pub fn reload(&self, reload: &super::reload::ReloadEvent) {
         self.tell(None, "reload", reload);
     }
@@ -113,7 +114,8 @@ impl Events {
         self.tell(Some(&job.site), "job", job);
     }
 
-    /// How every CDN stands now: what differs from the last time is told. Reasons alone may count seconds.
+    /// Sends an event for each CDN whose health differs from the last time. A change of the reasons alone is no
+    /// event, because reasons may contain a number of seconds.
     pub(super) fn healths(&self, now: &[HealthEvent]) {
         let key = |health: &HealthEvent| (health.site.clone(), health.cdn.clone());
         let mut known = self.healths.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,7 +135,7 @@ impl Events {
 
     fn tell(&self, site: Option<&str>, name: &'static str, data: &impl Serialize) {
         if self.has_listeners() {
-            // Nobody may be listening any more.
+            // The last listener may have left in the meantime.
             let _ =
                 self.ring.send(Arc::new(Event { site: site.map(str::to_owned), frame: frame(name, data) }));
         }
@@ -152,7 +154,7 @@ impl HealthEvent {
     }
 }
 
-/// How every CDN stands now, in file order.
+/// Returns the current health of every CDN, in file order.
 pub(super) fn healths(state: &State) -> Vec<HealthEvent> {
     let config = state.config.load();
     let of_site = |site: &Arc<Site>| {
@@ -164,10 +166,10 @@ pub(super) fn healths(state: &State) -> Vec<HealthEvent> {
     config.sites.iter().flat_map(of_site).collect()
 }
 
-/// An event as the stream carries it (<https://html.spec.whatwg.org/multipage/server-sent-events.html>). JSON has no line
-/// breaks of its own.
+/// Returns an event as the stream carries it (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+/// JSON has no line breaks of its own.
 pub(super) fn frame(name: &'static str, data: &impl Serialize) -> Bytes {
-    // Every event is a struct with string keys, which cannot fail.
+    // Every event is a struct with string keys, whose serialization cannot fail.
     let data = serde_json::to_string(data).unwrap_or_default();
     Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
 }

@@ -1,5 +1,5 @@
-//! What nobody tells by itself is looked at: the health of each CDN, and, while somebody listens, what the newest purges are
-//! doing. Their ends come from the workers (`Events::job_ended`).
+//! Polls for changes that are not reported: the health of each CDN and, while there are listeners, the state of
+//! the newest purges. The workers report the end of jobs (`Events::job_ended`).
 
 use super::{JobEvent, healths};
 use crate::admin::State;
@@ -11,15 +11,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Between two looks.
+/// The pause between two polls.
 const LOOK: Duration = Duration::from_secs(1);
-/// Purges that are looked at: the newest.
+/// The number of purges that are polled, the newest ones.
 const PURGES: usize = 50;
 
-/// Of the newest purges, by purge and CDN.
+/// The jobs of the newest purges, by purge and CDN.
 type Jobs = HashMap<(String, String), JobEvent>;
 
-/// Looks for ever.
+/// Polls forever.
 pub(in crate::admin) async fn poll(state: Arc<State>) {
     let mut before = Jobs::default();
     loop {
@@ -34,7 +34,7 @@ pub(in crate::admin) async fn poll(state: Arc<State>) {
     }
 }
 
-/// What was not seen before is pending, as far as listeners know.
+/// Sends the changes. A job that was not seen before is pending, as far as listeners know.
 fn tell_changes(before: &Jobs, now: &Jobs, state: &State) {
     for (key, job) in now {
         let seen = before.get(key);
@@ -47,7 +47,7 @@ fn tell_changes(before: &Jobs, now: &Jobs, state: &State) {
     }
 }
 
-/// None if the store cannot tell.
+/// Returns the jobs of the newest purges, or `None` if the store is unavailable.
 async fn jobs(state: &State) -> Option<Jobs> {
     let filter = Filter { limit: PURGES, ..Filter::default() };
     let listing = state.store().ok()?.list(filter);

@@ -21,14 +21,14 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-/// Streams at the same time.
+/// The number of simultaneous streams.
 pub(in crate::admin) const STREAMS: usize = 32;
-/// Of them with one token, and from one address.
+/// The part of the streams that one token may have.
 pub(in crate::admin) const PER_TOKEN: usize = 8;
 pub(in crate::admin) const PER_ADDRESS: usize = 16;
-/// Events on their way to one client; further ones wait in the ring.
+/// The number of events on their way to one client; further ones wait in the ring.
 const UNDER_WAY: usize = 16;
-/// After this long without an event: a comment, so that nobody in between takes the connection for dead.
+/// The time without an event after which a comment is sent, so that no intermediary takes the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// `GET /v1/events`
@@ -44,7 +44,8 @@ pub(in crate::admin) async fn events(
         };
         Problem::new(Kind::TooMany, detail)
     })?;
-    // Others hear now what this one is told as it comes, so that the next change is one for all.
+    // Earlier listeners get the current health now, as the new one does, so that the next change is the same for
+    // all.
     let healths = healths(&state);
     state.events.healths(&healths);
     let (sender, frames) = mpsc::channel(UNDER_WAY);
@@ -59,14 +60,14 @@ struct Listener {
     state: Arc<State>,
     caller: Caller,
     events: Receiver<Arc<Event>>,
-    /// When it came.
+    /// The health of every CDN when the listener connected.
     healths: Vec<HealthEvent>,
     sender: mpsc::Sender<Bytes>,
     _place: Share,
 }
 
 impl Listener {
-    /// Ends when the client went, its token is not valid any more, or the process drains.
+    /// Runs until the client is gone, its token is not valid any more, or the process drains.
     async fn run(mut self) {
         let readiness = self.state.readiness.clone();
         tokio::select! {
@@ -88,7 +89,7 @@ impl Listener {
                 next = timeout_at(told + KEEP_ALIVE, self.events.recv()) => next,
                 () = self.sender.closed() => return None,
             };
-            // A stream outlives reloads, but not what its token may see.
+            // A stream may outlive a reload, but the rights of its token may not.
             self.caller = self.caller.renew(self.state.config.load_full())?;
             if !self.caller.may(Scope::Read) {
                 return None;
@@ -96,7 +97,7 @@ impl Listener {
             match next {
                 Err(_) => self.tell(Bytes::from_static(b": keep-alive\n\n")).await?,
                 Ok(Ok(event)) if self.may_see(&event) => self.tell(event.frame.clone()).await?,
-                // Nor does it show that there was one.
+                // The event stays invisible to the caller, so the keep-alive must not be postponed either.
                 Ok(Ok(_)) => continue,
                 Ok(Err(RecvError::Lagged(missed))) => {
                     self.tell(frame("lagged", &LaggedEvent { missed })).await?;

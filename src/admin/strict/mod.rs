@@ -1,8 +1,9 @@
-//! What comes in on a connection, before hyper reads it: each head is judged by the rules of the data plane, and what they refuse
-//! is refused here (RFC 9112 §2.2, §3.2, §6.3). Besides, no line may end with a lone LF: who sends one is no client of an API.
+//! Checks what comes in on a connection before hyper reads it. Each head is checked by the rules of the data
+//! plane, and what these refuse is refused here (RFC 9112 §2.2, §3.2, §6.3). In addition, no line may end with a
+//! lone LF: no API client sends that.
 //!
-//! A head that was judged goes on as it is. In the place of one that is refused goes a request for nothing, whose verdict says
-//! why: so the refusal is written where it belongs, after the answers to all that came before.
+//! An accepted head is passed on as it is. A refused head is replaced by an empty request, whose verdict holds the
+//! reason. So the refusal is written in its proper place, after the answers to all earlier requests.
 
 use crate::config::Limits;
 use crate::http::h1::chunked::{ChunkedError, Decoded};
@@ -21,13 +22,13 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Of a head.
+/// The limits of a head.
 pub(super) const HEADS: HeadLimits = HeadLimits { fields: 64, bytes: 32 << 10, target: 8 << 10 };
-/// Read at once.
+/// The number of bytes that are read at once.
 const READ: usize = 8 << 10;
-/// By then it shows whether it is a request at all.
+/// The number of bytes that suffice to recognize that something is no request at all.
 const BEGINNING: usize = 32;
-/// Goes on instead of a head that is refused.
+/// The request that is passed on instead of a refused head.
 const NOTHING: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
 static LIMITS: LazyLock<Limits> = LazyLock::new(|| Limits {
@@ -36,15 +37,15 @@ static LIMITS: LazyLock<Limits> = LazyLock::new(|| Limits {
     ..Limits::default()
 });
 
-/// The host that a request is for, or why it is refused.
+/// The host that a request is for, or the reason for its refusal.
 pub(super) type Verdict = Result<String, ProxyError>;
 
-/// The verdicts on the heads that went on, in their order.
+/// The verdicts on the heads that were passed on, in their order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdicts(Arc<Mutex<VecDeque<Verdict>>>);
 
 impl Verdicts {
-    /// That on the next request.
+    /// Returns the verdict on the next request.
     pub(super) fn next(&self) -> Option<Verdict> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
@@ -54,26 +55,26 @@ impl Verdicts {
     }
 }
 
-/// A connection whose requests are judged.
+/// A connection whose requests are checked.
 #[derive(Debug)]
 pub(super) struct Strict<S> {
     stream: S,
     verdicts: Verdicts,
-    /// Not judged yet.
+    /// Bytes that have not been checked yet.
     input: BytesMut,
-    /// To go on.
+    /// Bytes to be passed on.
     judged: BytesMut,
     place: Reading,
 }
 
-/// Where in the requests it is.
+/// The position within the requests.
 #[derive(Debug)]
 enum Reading {
-    /// In a head; so many bytes of it are known to have no end in them.
+    /// Within a head, of which this number of bytes is known not to contain its end.
     Head(usize),
-    /// In a body.
+    /// Within a body.
     Body(BodyDecoder),
-    /// Behind what was refused.
+    /// Behind a refused head.
     Refused,
 }
 
@@ -83,7 +84,7 @@ impl<S> Strict<S> {
         Self { stream, verdicts, input, judged, place: Reading::Head(0) }
     }
 
-    /// Judges what is there, until something can go on or more is needed.
+    /// Checks the available input, until something can be passed on or more is needed.
     fn judge(&mut self) -> io::Result<()> {
         while self.judged.is_empty() && !self.input.is_empty() {
             match &mut self.place {
@@ -106,7 +107,8 @@ impl<S> Strict<S> {
                         return Ok(());
                     }
                 }
-                // Nobody wants it. It is read all the same: to close on unread bytes could take the answer with it.
+                // Nothing uses this input. It is read all the same, because closing a connection with unread bytes
+                // could destroy the answer.
                 Reading::Refused => self.input.clear(),
             }
         }
@@ -114,12 +116,12 @@ impl<S> Strict<S> {
     }
 }
 
-/// A whole head, whom it is for, and how its body ends; none while it is not all there.
+/// Returns a whole head, its host, and the decoder of its body, or `None` while the head is incomplete.
 fn head(
     input: &mut BytesMut,
     searched: &mut usize,
 ) -> Result<Option<(BytesMut, String, BodyDecoder)>, ProxyError> {
-    // RFC 9112 §2.2: some clients send an empty line after a body.
+    // Some clients send an empty line after a body (RFC 9112 §2.2).
     while *searched == 0 && input.starts_with(b"\r\n") {
         input.advance(2);
     }
@@ -151,7 +153,7 @@ fn head(
             *searched = input.len();
             return Ok(None);
         }
-        // Where the two disagree on the end of a head, nobody knows what the next one is.
+        // If the two disagree on the end of a head, the start of the next one is unknown.
         Some(_) | None => return Err(ProxyError::BadRequest("the head does not end where it seems to")),
     };
     let host = inbound::check(&request.head, &KeyFields::of(&request.head.headers), &LIMITS)?;
@@ -160,7 +162,7 @@ fn head(
     Ok(Some((head, host, BodyDecoder::new(request.framing, trailers))))
 }
 
-/// How many bytes of `input` are the body's.
+/// Returns the number of bytes of `input` that belong to the body.
 fn length(body: &mut BodyDecoder, input: &BytesMut) -> Result<usize, ChunkedError> {
     let mut rest = input.clone();
     loop {

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Waker;
 use tokio::io::AsyncReadExt;
 
-/// A stream that gives these pieces and then ends.
+/// A stream that yields these pieces and then ends.
 struct Pieces(VecDeque<Vec<u8>>);
 
 impl AsyncRead for Pieces {
@@ -25,7 +25,7 @@ impl AsyncRead for Pieces {
     }
 }
 
-/// What goes on of `bytes`, which come in pieces of this size, and the verdicts as hosts or statuses.
+/// Returns what is passed on of `bytes`, which come in pieces of this size, and the verdicts as hosts or statuses.
 fn judged(bytes: &[u8], size: usize) -> (io::Result<Vec<u8>>, Vec<Result<String, u16>>) {
     let verdicts = Verdicts::default();
     let pieces = bytes.chunks(size.max(1)).map(<[u8]>::to_vec).collect();
@@ -68,7 +68,7 @@ fn what_is_in_order_goes_on_byte_by_byte() {
         assert_eq!(String::from_utf8(passed.unwrap()).unwrap(), all);
         assert_eq!(verdicts, hosts, "{size}");
     }
-    // An empty line between two.
+    // An empty line between two requests is accepted.
     let (passed, verdicts) = judged(format!("\r\n{0}\r\n{0}", requests[0]).as_bytes(), 1);
     assert_eq!((passed.unwrap(), verdicts.len()), (requests[0].repeat(2).into_bytes(), 2));
 }
@@ -128,7 +128,7 @@ fn a_body_whose_end_cannot_be_told_breaks_off() {
 }
 
 proptest! {
-    /// In whatever pieces it comes: the same goes on, with the same verdicts.
+    /// The bytes that are passed on and the verdicts do not depend on the pieces in which the input comes.
     #[test]
     fn pieces_make_no_difference(
         parts in prop::collection::vec(prop::sample::select(&[
@@ -158,7 +158,8 @@ fn what_precedes_a_request_moves_no_end() {
 }
 
 proptest! {
-    /// Whoever reads what went on finds the same requests, for the same hosts: hyper reads heads by `httparse`.
+    /// A reader of what is passed on finds the same requests for the same hosts. hyper parses heads with
+    /// `httparse`.
     #[test]
     fn both_readers_see_the_same_requests(
         parts in prop::collection::vec(prop::sample::select(vec![

@@ -1,4 +1,4 @@
-//! Accepting purges, and refusing what cannot be one.
+//! Accepting purges, and refusing requests that cannot be one.
 
 use super::*;
 use crate::admin::json::Purge;
@@ -49,7 +49,7 @@ async fn bulk_purges_are_shown_in_brief() {
     assert_eq!(full["items"]["paths"].as_array().unwrap().len(), 50_000);
 }
 
-/// `name: status content-type` and the problem document.
+/// Returns `name: status content-type` and the problem document.
 async fn refuse(api: &Api, name: &str, request: Request<Body>) -> String {
     let reply = api.call(request).await;
     assert!(reply.status.is_client_error() || reply.status.is_server_error(), "{name}: {}", reply.body);
@@ -107,7 +107,7 @@ async fn bad_input_gets_a_problem_that_names_the_place() {
         text += &refuse(&api, name, request).await;
     }
     assert_eq!((api.store.len(), api.control.woken().len()), (0, 0));
-    // The largest that are accepted.
+    // The largest requests that are accepted.
     api.purge(&items(50_000)).await;
     api.purge(&reason(1_000)).await;
     api.purge(&format!("{}{}", r#"{"tags": ["t"]}"#, " ".repeat((8 << 20) - 15))).await;
@@ -157,7 +157,7 @@ async fn without_a_commit_there_is_no_202() {
     insta::assert_snapshot!(text);
 }
 
-/// A body that never says how long it is, nor ends.
+/// A body that neither states its length nor ends.
 struct Endless;
 
 impl HttpBody for Endless {
@@ -195,7 +195,7 @@ async fn an_idempotency_key_stands_for_the_first_purge() {
     let first = api.call(keyed("www", "cms", "k1", r#"{"paths": ["/a"], "mode": "soft"}"#)).await;
     let id = first.json()["id"].clone();
 
-    // The same meaning in other words.
+    // The same request, written differently, is a repeat.
     let again =
         api.call(keyed("www", "cms", "k1", r#"{ "mode": "soft", "paths": ["/a"], "tags": [] }"#)).await;
     assert_eq!((again.status, &again.json()["id"]), (StatusCode::ACCEPTED, &id));
@@ -206,7 +206,7 @@ async fn an_idempotency_key_stands_for_the_first_purge() {
     assert_eq!(other.status, StatusCode::CONFLICT);
     insta::assert_snapshot!(other.body);
 
-    // A key is its token's and its site's.
+    // A key belongs to its token and its site.
     for (site, token, key) in [("www", "cms", "k2"), ("www", "root", "k1"), ("shop", "root", "k1")] {
         let reply = api.call(keyed(site, token, key, r#"{"paths": ["/a"], "mode": "soft"}"#)).await;
         assert_eq!(reply.status, StatusCode::ACCEPTED);

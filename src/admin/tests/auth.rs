@@ -1,8 +1,8 @@
-//! Who may do what.
+//! The rights of each token.
 
 use super::*;
 
-/// One line per token: the status, and what the problem says.
+/// Returns one line per token: the status and the problem's detail.
 async fn table(api: &Api, request: impl Fn(&str) -> Request<Body>) -> String {
     let mut lines = String::new();
     for token_name in ["cms", "root", "auditor", "button", "idle", "operator"] {
@@ -98,7 +98,7 @@ async fn five_failures_a_minute_are_enough() {
     assert!((1..=60).contains(&wait), "{wait}");
     assert_eq!(reply.json()["type"], "urn:origin-shim:problem:too-many-requests");
 
-    // Others behind the same address, and what needs no token, are not held up.
+    // Valid tokens from the same address, and calls that need no token, are not throttled.
     assert_eq!(api.call(get("/v1/sites", "cms")).await.status, StatusCode::OK);
     assert_eq!(api.call(unknown("/readyz", None)).await.status, StatusCode::OK);
     let mut elsewhere = unknown("/v1/sites", Some("Bearer guess"));

@@ -1,6 +1,6 @@
-//! A token that is limited to some sites changes nothing of others and shows nothing of them, through whatever route: held
-//! against random sites, hosts, wildcards, tokens and calls. What answers without a token is no part of this: it shows the same to
-//! everybody.
+//! A token that is limited to some sites changes nothing of other sites and shows nothing of them, through any
+//! route. The test checks this with random sites, hosts, wildcards, tokens and calls. Calls without a token are
+//! excluded: they show the same to everybody.
 
 use super::*;
 use crate::admin::routes::routes;
@@ -25,16 +25,16 @@ const HOSTS: [&str; 9] = [
 ];
 const PAGES: [&str; 3] = ["/", "/blog/x", "/secret"];
 
-/// The sites that there are, and the token that is limited to some.
+/// The existing sites, and the token that is limited to some of them.
 #[derive(Clone, Debug)]
 struct World {
-    /// For each host whose it is, and at whose CDN it is.
+    /// For each host, the site that it belongs to and the site whose CDN lists it.
     hosts: Vec<(Option<usize>, Option<usize>)>,
     default: Option<usize>,
     own: Vec<bool>,
 }
 
-/// What is called: a route, and what its variables and its body are made of.
+/// A call: a route, and the values of its variables and its body.
 #[derive(Clone, Debug)]
 struct Call {
     route: usize,
@@ -72,12 +72,12 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
             kind,
             key,
         });
-    // Purges are what reaches out.
+    // Purges are the calls that can reach other sites, so half of the calls are purges.
     let purge = |call: Call| Call { route: if call.kind.is_multiple_of(2) { 0 } else { call.route }, ..call };
     prop::collection::vec(call.prop_map(purge), 1..12)
 }
 
-/// A host as a URL names it.
+/// Returns a host in a form that a URL can contain.
 fn host(index: usize) -> String {
     HOSTS[index].replace('*', "x")
 }
@@ -90,7 +90,7 @@ impl World {
         let hosts: Vec<_> = hosts.map(|(host, _)| (*host).to_owned()).collect();
         let exact = hosts.iter().filter(|host| !host.starts_with('*')).cloned();
         let at_cdn: Vec<_> = exact.chain(at_cdn.map(|(host, _)| (*host).to_owned())).collect();
-        // All share one service, whose names are therefore the same.
+        // All sites share one Fastly service. Both CDNs of a site have the same hosts.
         let fastly = Cdn { hosts: at_cdn.clone(), ..fastly() };
         let varnish = Cdn { hosts: at_cdn, ..varnish() };
         let mut site =
@@ -117,7 +117,8 @@ impl World {
         SITES.into_iter().zip(&self.own).filter(|(_, own)| !**own).map(|(site, _)| site)
     }
 
-    /// Whether a host is a foreign site's, and none of the CDNs of an own one names it: said as the documentation says it.
+    /// Whether a host belongs to a foreign site and is not listed by a CDN of an own one, computed as the
+    /// documentation describes it.
     fn is_foreign(&self, host: &str) -> bool {
         let exactly = HOSTS.iter().position(|known| *known == host);
         let at = |index: usize| self.hosts[index].1;
@@ -135,7 +136,7 @@ impl World {
         !of_own_cdn && server.is_none_or(|site| !self.own[site])
     }
 
-    /// Of what is planned, what reaches into a foreign site.
+    /// Returns a planned item that reaches a foreign site.
     fn reaches_out(&self, jobs: &[JobPlan]) -> Option<Item> {
         let foreign_tags: Vec<_> = self
             .foreign()
@@ -156,7 +157,7 @@ impl World {
     }
 }
 
-/// A body for a route, and what it names besides.
+/// Returns a body for a route, and asserts that the route is known here.
 fn body(id: &str, call: &Call) -> String {
     let (host, page, other) = (host(call.host), PAGES[call.page], SITES[call.other]);
     match id {
@@ -174,7 +175,7 @@ fn body(id: &str, call: &Call) -> String {
         "explain" => format!(r#"{{"url": "https://{host}{page}", "cdn": "fastly"}}"#),
         "setLogFilter" => r#"{"filter": "debug"}"#.to_owned(),
         "pauseCdn" => r#"{"reason": "x"}"#.to_owned(),
-        // Neither asks for anything, or so it seems.
+        // These calls are made without a body.
         "checkCredentials" | "resumeCdn" | "cancelPurge" | "retryPurge" | "acknowledgePurge"
         | "listPurges" | "getPurge" | "listSites" | "getSite" | "reload" | "getLogFilter" | "listen" => {
             String::new()
@@ -183,7 +184,7 @@ fn body(id: &str, call: &Call) -> String {
     }
 }
 
-/// All that there is of the foreign sites.
+/// Returns the complete state of the foreign sites.
 async fn state_of(api: &Api, store: &SqliteStore, world: &World) -> String {
     let sites: Vec<_> = world.foreign().map(str::to_owned).collect();
     let filter = Filter { sites: Some(sites.clone()), limit: 100, ..Filter::default() };
@@ -216,7 +217,7 @@ async fn hold(world: World, calls: Vec<Call>) -> Result<(), TestCaseError> {
     });
     state.config.store(Arc::new(world.config()));
 
-    // Each site has a purge, a paused CDN, and words that are nobody else's.
+    // Each site has a purge, a paused CDN, and words that occur nowhere else.
     let mut ids = Vec::new();
     for site in SITES {
         let body = format!(r#"{{"tags": ["t-of-{site}"], "reason": "words-of-{site}"}}"#);
@@ -233,7 +234,7 @@ async fn hold(world: World, calls: Vec<Call>) -> Result<(), TestCaseError> {
     let table = routes();
     for call in &calls {
         let route = &table[call.route];
-        // What needs no token is the same for everybody.
+        // Calls without a token have the same answer for everybody.
         if route.scopes.is_empty()
             || route.id == "listen"
             || route.id == "checkCredentials" && call.site < SITES.len() && world.own[call.site]
@@ -269,7 +270,7 @@ async fn hold(world: World, calls: Vec<Call>) -> Result<(), TestCaseError> {
     }
     prop_assert_eq!(state_of(&api, &store, &world).await, before);
 
-    // Whatever happens at the others is told to others.
+    // Events of foreign sites do not reach the limited token's stream.
     for site in SITES {
         let body = format!(r#"{{"tags": ["t"], "reason": "words-of-{site}"}}"#);
         api.call(post(&format!("/v1/sites/{site}/purges"), "root", &body)).await;

@@ -1,4 +1,4 @@
-//! Server-sent events, on a clock that the test turns.
+//! Server-sent events, on a clock that the test controls.
 
 use super::*;
 use crate::admin::feed;
@@ -11,14 +11,14 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
-/// One listener.
+/// A listener.
 struct Stream {
     body: Body,
     text: String,
 }
 
 impl Stream {
-    /// Begins, and passes over the health of each CDN.
+    /// Opens the stream, and skips the health of each CDN.
     async fn open(api: &Api, token: &str, healths: usize) -> Self {
         let response = open(api, token).await;
         assert_eq!(response.status(), StatusCode::OK);
@@ -31,7 +31,7 @@ impl Stream {
         stream
     }
 
-    /// Name and data of the next event.
+    /// Returns the name and the data of the next event.
     async fn next(&mut self) -> (String, Value) {
         let frame = self.frame().await.expect("an event");
         let (name, data) = frame.split_once('\n').unwrap();
@@ -39,7 +39,7 @@ impl Stream {
         (name.strip_prefix("event: ").unwrap().to_owned(), serde_json::from_str(data).unwrap())
     }
 
-    /// The next frame; none at the end.
+    /// Returns the next frame, or `None` at the end.
     async fn frame(&mut self) -> Option<String> {
         loop {
             if let Some((frame, rest)) = self.text.split_once("\n\n") {
@@ -80,7 +80,7 @@ async fn a_stream_shows_the_life_of_a_purge() {
     assert_eq!((name.as_str(), &purge["id"], &purge["state"]), ("purge", &id, &"pending".into()));
 
     for state in [PurgeState::Sending, PurgeState::Retrying] {
-        // One look before, and one after.
+        // The purges are polled before and after the change.
         tokio::time::sleep(Duration::from_secs(2)).await;
         api.store.end_all(state);
         let (name, job) = stream.next().await;
@@ -89,7 +89,7 @@ async fn a_stream_shows_the_life_of_a_purge() {
         assert_eq!(job["state"], crate::admin::json::state_word(state));
     }
 
-    // The end is the workers' to tell; a look tells nothing of it.
+    // The workers report the end of a job; a poll does not.
     api.store.end_all(PurgeState::Done);
     tokio::time::sleep(Duration::from_secs(5)).await;
     api.state.events.job_ended(&ended(id.as_str().unwrap(), "www"));
@@ -116,7 +116,7 @@ async fn health_is_told_at_the_start_and_when_it_changes() {
     assert_eq!(health["reasons"][0], "bad credentials (401)");
     assert_eq!(stream.next().await.1["healthy"], true);
 
-    // Between two looks, too: what counts is what the listener was told.
+    // A change between two polls is sent, too, because it is compared with what the listener received.
     *api.control.varnish.lock().unwrap() = vec!["the last purge call failed: 503".to_owned()];
     let (name, health) = stream.next().await;
     assert_eq!(
@@ -217,10 +217,10 @@ async fn streams_are_limited_and_their_places_are_given_back() {
     let refused = open(&api, "cms").await;
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.headers().contains_key("retry-after"));
-    // Others have their own share.
+    // Other tokens have their own share.
     Stream::open(&api, "root", 0).await;
     streams.clear();
-    // Each listener sees that its client went.
+    // Each listener detects that its client is gone.
     tokio::time::sleep(Duration::from_millis(1)).await;
     Stream::open(&api, "cms", 0).await;
 }

@@ -1,4 +1,4 @@
-//! What the rewrite would do.
+//! Explanations of what the rewrite would do.
 
 use super::*;
 use serde_json::json;

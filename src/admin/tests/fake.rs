@@ -15,19 +15,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, Semaphore, watch};
 
-/// Keeps purges in memory; they move on only when the test says so.
+/// A store that keeps purges in memory. They move on only when the test requests it.
 pub(crate) struct FakeStore {
     purges: Mutex<Vec<PurgeView>>,
     keys: Mutex<HashMap<String, (String, String)>>,
-    /// Copies without tags that were noted last.
+    /// The copies without tags that were noted last.
     pub(crate) untagged: Mutex<Vec<UntaggedCopies>>,
-    /// Every verb fails.
+    /// Whether every verb fails.
     pub(crate) broken: AtomicBool,
-    /// A commit takes a permit; the test may take them all.
+    /// Permits for commits, each of which takes one. A test may take them all.
     pub(crate) commits: Semaphore,
-    /// A commit was asked for.
+    /// Notified when a commit is requested.
     pub(crate) asked: Notify,
-    /// A purge was looked at.
+    /// Notified when a purge is queried.
     pub(crate) looked: Notify,
 }
 
@@ -46,7 +46,7 @@ impl Default for FakeStore {
 }
 
 impl FakeStore {
-    /// Commits at the same time.
+    /// The number of simultaneous commits.
     pub(crate) const COMMITS: u32 = 100;
 
     /// Ends every job.
@@ -76,14 +76,14 @@ impl FakeStore {
         }
     }
 
-    /// What was under way is due, as a restart leaves it.
+    /// Makes jobs in progress due, as a restart leaves them.
     pub(crate) fn taken_over(&self) {
         for job in self.purges.lock().unwrap().iter_mut().flat_map(|purge| &mut purge.jobs) {
             job.next_attempt_ms = Some(0);
         }
     }
 
-    /// Copies of every job were looked at.
+    /// Sets the result of a check of the copies for every job.
     pub(crate) fn verify_all(&self, seen: Verification) {
         for purge in self.purges.lock().unwrap().iter_mut() {
             for job in &mut purge.jobs {
@@ -93,7 +93,7 @@ impl FakeStore {
         }
     }
 
-    /// Sets every purge to a fixed time and forgets the random part of its id.
+    /// Sets every purge to a fixed time and removes the random part of its id.
     pub(crate) fn pin(&self) {
         for (index, purge) in self.purges.lock().unwrap().iter_mut().enumerate() {
             purge.id = format!("01938f00-0000-7000-8000-{index:012}");
@@ -222,7 +222,7 @@ impl Store for FakeStore {
                 key: CdnKey { site: "www".to_owned(), cdn: "fastly".to_owned() },
                 pending: 3,
                 jobs: 1,
-                // So far in the future that its age is 0 whenever the test runs.
+                // This time is so far in the future that the age is 0 whenever the test runs.
                 oldest_due_ms: Some(i64::MAX),
                 failed: 0,
                 paused: Some(Pause { by: PausedBy::Credentials, reason: "401 from the CDN".to_owned() }),
@@ -316,25 +316,25 @@ impl Store for FakeStore {
 pub(crate) struct FakeControl {
     changes: watch::Sender<u64>,
     woken: Mutex<Vec<String>>,
-    /// What a reload comes to; unless told, to no difference.
+    /// The result of the next reload; by default, nothing changes.
     pub(crate) reload: Mutex<Option<Result<Reloaded, NotReloaded>>>,
-    /// What speaks against the CDN `varnish` of `www`.
+    /// The reasons why the CDN `varnish` of `www` is unhealthy.
     pub(crate) varnish: Mutex<Vec<String>>,
-    /// CDNs whose purges were to be sent now.
+    /// CDNs whose purges were to be sent at once.
     pub(crate) hurried: Mutex<Vec<String>>,
-    /// What else does not work.
+    /// Other complaints.
     pub(crate) complaints: Mutex<Vec<String>>,
-    /// Somebody woke the workers.
+    /// Notified when the workers are woken.
     pub(crate) wakes: Notify,
 }
 
 impl FakeControl {
-    /// A purge may have moved on.
+    /// Reports that a purge may have moved on.
     pub(crate) fn bump(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// The sites for which the workers were woken.
+    /// Returns the sites for which the workers were woken.
     pub(crate) fn woken(&self) -> Vec<String> {
         self.woken.lock().unwrap().clone()
     }
@@ -377,7 +377,7 @@ impl Control for FakeControl {
     }
 }
 
-/// What the next reload comes to; it changes nothing.
+/// Returns the prepared result of a reload, and changes nothing.
 impl Reload for FakeControl {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, NotReloaded>> + Send + '_>> {
         let result = self.reload.lock().unwrap().clone().unwrap_or_else(|| Ok(Reloaded::default()));

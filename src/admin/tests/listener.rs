@@ -16,7 +16,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The address where nobody listens any more.
+    /// Stops the API, and returns the address, which is then free.
     pub(crate) async fn stop_and_wait(self) -> SocketAddr {
         let _ = self.stop.send(());
         self.task.await.unwrap();
@@ -60,7 +60,7 @@ async fn idle(server: &Server, count: usize) -> Vec<TcpStream> {
     streams
 }
 
-/// The head of a call of `cms`, and its connection is to be closed.
+/// Returns the head of a call of `cms` whose connection is to be closed.
 fn call(request: &str, lines: &str) -> String {
     format!(
         "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {}\r\n{lines}\r\n",
@@ -79,7 +79,7 @@ async fn strangers_make_room_for_the_next_one() {
     let mut strangers = idle(&server, 3).await;
     let answer = exchange(&server, &purge(r#"{"tags": ["t"]}"#)).await;
     assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
-    // The first one had to leave, and no other.
+    // Only the first stranger had to leave.
     assert_eq!(rest(&mut strangers.remove(0)).await, "");
     let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     for mut stranger in strangers {
@@ -99,13 +99,13 @@ async fn who_has_shown_a_token_keeps_the_connection() {
         let mut answer = vec![0; 64 << 10];
         let length = known.read(&mut answer).await.unwrap();
         assert!(answer[..length].starts_with(b"HTTP/1.1 200 "));
-        // Each of these takes the place of an earlier one.
+        // Each of these connections takes the place of an earlier one.
         drop(idle(&server, 10).await);
         assert!(exchange(&server, &call("GET /v1/sites", "")).await.starts_with("HTTP/1.1 200 "));
     }
 }
 
-/// Bodies of 8 MiB of which half was sent, as many as there are turns and more, with the token of the one that counts.
+/// Half-sent bodies of 8 MiB, more than there are turns, with the same token as the body that must be accepted.
 #[tokio::test]
 async fn half_sent_bodies_hold_up_nobody() {
     let api = Api::new();
@@ -115,7 +115,7 @@ async fn half_sent_bodies_hold_up_nobody() {
     for _ in 0..12 {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
-        // Beyond what is read without a turn; what more the socket takes is the system's affair.
+        // This exceeds what is read without a turn. How much more the socket accepts depends on the system.
         stream.write_all(&[b' '; 128 << 10]).await.unwrap();
         half_sent.push(stream);
     }
@@ -126,14 +126,14 @@ async fn half_sent_bodies_hold_up_nobody() {
         let answer = exchange(&server, &purge(body)).await;
         assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
     }
-    // One of them had a turn that was wanted.
+    // One of them lost its turn to a waiting body.
     let stalled = half_sent.into_iter().map(async |mut stream| rest(&mut stream).await);
     let mut stalled: Vec<_> = stalled.map(Box::pin).collect();
     let (first, ..) = futures_first(&mut stalled).await;
     assert!(first.starts_with("HTTP/1.1 408 ") && first.contains("while others waited"), "{first}");
 }
 
-/// Whichever is ready first.
+/// Returns the result that is ready first.
 async fn futures_first<F: Future<Output = String> + Unpin>(all: &mut [F]) -> (String, usize) {
     std::future::poll_fn(|context| {
         for (index, one) in all.iter_mut().enumerate() {
@@ -169,7 +169,7 @@ async fn no_reader_takes_all_event_streams() {
     let mut refused = open.pop().unwrap();
     let why = rest(&mut refused).await;
     assert!(why.contains("16 clients listen from this address already."), "{why}");
-    // Who leaves makes room.
+    // A listener that leaves makes room.
     open.clear();
     while listen("auditor").await.0 != "200" {
         tokio::task::yield_now().await;
@@ -200,10 +200,10 @@ async fn a_name_that_is_not_ours_reads_nothing() {
     {
         assert!(get("/metrics", host).await.starts_with("HTTP/1.1 200 "), "{host}");
     }
-    // The target says it, too.
+    // A host in the target is checked, too.
     let answer = get("http://evil.test/metrics", "evil.test").await;
     assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
-    // A reload makes a name count.
+    // After a reload, a configured name is accepted.
     let mut next = config();
     next.admin.hosts.push("rebound.evil.test".to_owned());
     api.state.config.store(Arc::new(next));
@@ -230,7 +230,7 @@ async fn what_the_data_plane_refuses_is_refused_here() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
         assert!(answer.contains("urn:origin-shim:problem:refused"), "{answer}");
     }
-    // One after the other on one connection, until the first that is refused.
+    // Requests on one connection are answered in order, until the first one that is refused.
     let good = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let bad = good.replace("\r\nHost", "\nHost");
     let answers = exchange(&server, &format!("{good}{good}{bad}{good}")).await;

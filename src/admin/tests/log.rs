@@ -6,15 +6,16 @@ use std::sync::{Arc, LazyLock, Mutex};
 use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 
-/// What this thread logs, as JSON lines.
+/// The log of this thread, as JSON lines.
 #[derive(Clone, Default)]
 pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Logs until the guard is dropped.
+    /// Captures the log until the guard is dropped.
     pub(super) fn start() -> (Self, DefaultGuard) {
-        // With a single subscriber, tracing asks the thread that first meets a log line whether anybody wants it, and
-        // remembers the answer: a test that does not listen would silence those that do. A second one ends that.
+        // With a single subscriber, tracing asks the thread that first meets a log line whether the line is
+        // enabled, and caches the answer, so that a test without a subscriber would silence the others. A second
+        // subscriber prevents this.
         static SECOND: LazyLock<Dispatch> =
             LazyLock::new(|| Dispatch::new(tracing_subscriber::fmt().with_writer(io::sink).finish()));
         LazyLock::force(&SECOND);
@@ -25,7 +26,7 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    /// The audit lines. Nothing that was logged may hold a secret.
+    /// Returns the audit lines. No log line may contain a secret.
     pub(super) fn audit(&self) -> String {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         assert!(!text.contains(CANARY), "{text}");

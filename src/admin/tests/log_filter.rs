@@ -1,5 +1,5 @@
-//! Who may change what is logged, and what is no filter. That a filter takes effect is tested with the whole program,
-//! since a log is the process's.
+//! Rights to change the log filter, and invalid filters. That a filter takes effect is tested with the whole
+//! program, because the log belongs to the process.
 
 use super::*;
 

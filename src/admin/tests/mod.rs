@@ -1,4 +1,4 @@
-//! The admin API against a store in memory: fixtures here, the tests by subject.
+//! The admin API with a store in memory: the fixtures are here, the tests are in one file per subject.
 
 mod accept;
 mod auth;
@@ -43,16 +43,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// In every secret of the fixtures, and so never in an answer.
+/// A text in every secret of the fixtures, which must never occur in an answer.
 const CANARY: &str = "canary";
 
-/// Tokens of the fixtures: `cms` may read and purge `www`, `root` may do everything everywhere, `auditor` may only read,
-/// `button` may only purge everything, `idle` may do nothing, `operator` may read and operate `www`.
+/// Returns a token of the fixtures: `cms` may read and purge `www`, `root` may do everything everywhere, `auditor`
+/// may only read, `button` may only purge everything, `idle` may do nothing, `operator` may read and operate
+/// `www`.
 pub(crate) fn token(name: &str) -> String {
     format!("{CANARY}-{name}")
 }
 
-/// An admin API over fakes.
+/// An admin API with a fake store and fake workers.
 pub(crate) struct Api {
     pub(crate) state: Arc<State>,
     pub(crate) store: Arc<FakeStore>,
@@ -72,12 +73,12 @@ impl Api {
         Self::with(Some(store.clone()), store)
     }
 
-    /// An API over a real store in memory.
+    /// Returns an API with the given store.
     fn on(store: Arc<dyn Store>) -> Self {
         Self::with(Some(store), Arc::default())
     }
 
-    /// An API whose store could not be opened.
+    /// Returns an API whose store could not be opened.
     fn without_store() -> Self {
         Self::with(None, Arc::default())
     }
@@ -105,7 +106,7 @@ impl Api {
         Self { state: Arc::new(state), store, control }
     }
 
-    /// `POST /v1/sites/www/purges` as `cms`, 202 expected: the purge.
+    /// Calls `POST /v1/sites/www/purges` as `cms`, expects 202, and returns the purge.
     pub(crate) async fn purge(&self, body: &str) -> serde_json::Value {
         let reply = self.call(post("/v1/sites/www/purges", "cms", body)).await;
         assert_eq!(reply.status, StatusCode::ACCEPTED, "{}", reply.body);
@@ -154,7 +155,7 @@ fn bad_items(errors: Vec<crate::purge::ItemError>) -> Vec<BadItem> {
     errors.into_iter().map(|error| BadItem { item: error.item, message: error.message }).collect()
 }
 
-/// One job for each CDN that the request names, one tag for each item.
+/// Plans one job for each CDN that the request names, with one tag for each item.
 fn plan(site: &Site, request: &PurgeRequest) -> Vec<JobPlan> {
     let wanted = |cdn: &&Arc<Cdn>| request.cdns.as_ref().is_none_or(|names| names.contains(&cdn.name));
     let item = |value: String| Item { kind: ItemKind::Tag, value, hard: true };
@@ -171,7 +172,7 @@ fn plan(site: &Site, request: &PurgeRequest) -> Vec<JobPlan> {
     site.cdns.iter().filter(wanted).map(job).collect()
 }
 
-/// Two sites with a CDN or two, one without.
+/// Returns a configuration with sites with one CDN, with two, and with none.
 fn config() -> Config {
     use Scope::{Operate, Purge, PurgeEverything, Read};
     let mut shop = site("shop", vec![varnish()]);
@@ -214,7 +215,7 @@ fn site(name: &str, cdns: Vec<Cdn>) -> Site {
         hosts: vec![format!("{name}.example.com")],
         default: name == "www",
         trust: Trust::Addresses(vec!["10.0.0.0/8".parse().unwrap()]),
-        // No other forms of a page: what is purged is what was asked for.
+        // Pages have no other forms, so exactly the requested items are purged.
         events: Default::default(),
         cdns: cdns.into_iter().map(Arc::new).collect(),
         ..testing::site(name)

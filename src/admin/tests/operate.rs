@@ -1,11 +1,11 @@
-//! Retry, acknowledge, cancel, pause, resume: over a real store, with the test as the worker.
+//! Retry, acknowledge, cancel, pause, resume: with a real store, and the test in the role of the worker.
 
 use super::*;
 use crate::purge::State as PurgeState;
 use crate::store::{CdnKey, Claim, SendOutcome, Settlement, SqliteStore};
 use serde_json::{Value, json};
 
-/// An admin API, and what its workers would do.
+/// An admin API, with methods in place of its workers.
 struct Desk {
     api: Api,
     store: Arc<SqliteStore>,
@@ -17,13 +17,13 @@ impl Desk {
         Self { api: Api::on(store.clone()), store }
     }
 
-    /// A purge of two items at one CDN.
+    /// Purges two items at one CDN.
     async fn purge(&self) -> String {
         let purge = self.api.purge(r#"{"tags": ["a", "b"], "cdns": ["fastly"]}"#).await;
         purge["id"].as_str().unwrap().to_owned()
     }
 
-    /// Everything that is due at the CDN comes to this end.
+    /// Settles everything that is due at the CDN with this outcome.
     async fn send(&self, outcome: SendOutcome) {
         let key = CdnKey { site: "www".to_owned(), cdn: "fastly".to_owned() };
         let sends = self.store.claim(Claim::of(key, i64::MAX, i64::MAX, 100)).await.unwrap().sends;
@@ -38,7 +38,8 @@ impl Desk {
         (reply.status.as_u16(), reply.json())
     }
 
-    /// Status of the answer, state of the purge, of its job, and whether that is a failure that stands.
+    /// Checks the status of the answer, the state of the purge and of its job, and whether the job is
+    /// unacknowledged.
     async fn check(&self, method: Method, path: &str, expected: (u16, &str, &str, bool)) {
         let (status, purge) = self.act(method, path).await;
         let job = &purge["jobs"][0];
@@ -60,7 +61,7 @@ async fn a_failure_stands_until_somebody_deals_with_it() {
     let desk = Desk::new();
     let id = desk.purge().await;
     let (retry, acknowledge) = (format!("/v1/purges/{id}/retry"), format!("/v1/purges/{id}/acknowledge"));
-    let none = "None of its jobs has failed.";
+    let none = "None of the purge's jobs has failed.";
     desk.refused(Method::POST, &retry, none).await;
     desk.refused(Method::POST, &acknowledge, none).await;
 
@@ -90,7 +91,7 @@ async fn what_is_pending_can_be_cancelled() {
 
     let done = format!("/v1/purges/{}", desk.purge().await);
     desk.send(SendOutcome::Done).await;
-    desk.refused(Method::DELETE, &done, "It has ended: nothing of it is pending.").await;
+    desk.refused(Method::DELETE, &done, "The purge has ended: none of its items is pending.").await;
     let state = desk.store.get(id).await.unwrap().unwrap().state;
     assert_eq!(state, PurgeState::Cancelled);
 }
@@ -143,7 +144,7 @@ async fn every_change_has_its_line_in_the_audit_log() {
         (Method::POST, format!("/v1/purges/{id}/acknowledge")),
         (Method::POST, format!("/v1/purges/{id}/retry")),
         (Method::DELETE, format!("/v1/purges/{id}")),
-        // Changes nothing any more.
+        // A repeat changes nothing.
         (Method::DELETE, format!("/v1/purges/{id}")),
         (Method::POST, "/v1/sites/www/cdns/fastly/pause".to_owned()),
         (Method::POST, "/v1/sites/www/cdns/fastly/resume".to_owned()),
@@ -157,7 +158,7 @@ async fn every_change_has_its_line_in_the_audit_log() {
 #[tokio::test]
 async fn no_token_queues_up_all_checks_of_credentials() {
     let api = Api::new();
-    // One is under way, and so are two of the operator's.
+    // One check is running, and two of the operator's are waiting for it.
     let _turn = api.state.limits.credential_checks.acquire().await.unwrap();
     let check = |token: &str| api.call(post("/v1/sites/www/credentials/check", token, ""));
     let waiting = async { tokio::join!(check("operator"), check("operator")) };

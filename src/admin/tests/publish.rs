@@ -4,7 +4,7 @@ use super::*;
 
 const EVENTS: &str = "/v1/sites/www/events";
 
-/// A configuration whose site `www` purges everything on `deploy`.
+/// Returns an API whose site `www` purges everything on `deploy`.
 fn api() -> Api {
     let mut config = config();
     let mut www = Site::clone(&config.sites[0]);

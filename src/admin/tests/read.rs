@@ -1,4 +1,4 @@
-//! Reading purges, sites and how the process is.
+//! Queries of purges, sites and the state of the process.
 
 use super::*;
 use crate::purge::State as PurgeState;
@@ -90,7 +90,7 @@ async fn a_site_shows_its_configuration_and_its_cdns() {
     assert_eq!(names(api.call(get("/v1/sites", "cms")).await.json()), ["www"]);
     assert_eq!(names(api.call(get("/v1/sites", "root")).await.json()), ["plain", "shop", "www"]);
 
-    // In pages: each site once, and the last page says that it is the last.
+    // In pages, each site appears exactly one time, and the last page has no cursor.
     let mut seen = Vec::new();
     let mut next = "/v1/sites?limit=2".to_owned();
     loop {
@@ -103,7 +103,7 @@ async fn a_site_shows_its_configuration_and_its_cdns() {
         }
     }
     assert_eq!(seen, [vec!["plain", "shop"], vec!["www"]]);
-    // A cursor is a place among the names, whether or not that site is still there.
+    // A cursor is a position among the names, whether or not a site of that name still exists.
     assert_eq!(names(api.call(get("/v1/sites?cursor=reloaded", "root")).await.json()), ["shop", "www"]);
     assert_eq!(names(api.call(get("/v1/sites?cursor=a&limit=1", "cms")).await.json()), ["www"]);
     for wrong in ["limit=0", "limit=101", "limit=x", "page=2"] {
@@ -174,7 +174,7 @@ async fn an_origin_that_is_avoided_is_told_and_takes_no_readiness() {
     assert_eq!(ready.status, StatusCode::OK);
     let complaint = "www: 1 of 2 addresses of https://origin.example.com avoided: requests fail there";
     assert!(ready.json()["degraded"].as_array().unwrap().contains(&complaint.into()), "{}", ready.body);
-    // Whoever needs no token sees no addresses.
+    // Calls without a token show no addresses.
     assert!(!ready.body.contains("10.0.0"));
     let www = api.call(get("/v1/sites/www", "cms")).await.json();
     let expected = serde_json::json!([{ "url": "https://origin.example.com", "addresses": [

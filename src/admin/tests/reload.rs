@@ -1,4 +1,4 @@
-//! What a reload answers; what it does is tested with the whole program.
+//! The answers to a reload. Its effects are tested with the whole program.
 
 use super::*;
 use crate::admin::problem::BadItem;
@@ -17,7 +17,7 @@ async fn a_reload_tells_what_changed_or_what_is_wrong() {
             restart_needed: vec!["server.listen".to_owned()],
             warnings: vec!["shim.toml:1:1: admin.tokens: without a token".to_owned()],
         }),
-        Err(NotReloaded { detail: "The configuration file is wrong.".to_owned(), problems: vec![wrong] }),
+        Err(NotReloaded { detail: "The configuration file is invalid.".to_owned(), problems: vec![wrong] }),
     ] {
         *api.control.reload.lock().unwrap() = Some(result);
         let reply = api.call(post("/v1/reload", "root", "")).await;

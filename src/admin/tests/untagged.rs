@@ -1,6 +1,7 @@
-//! The law of copies without our tags: whatever the modes, responses, restarts and purges were, in whatever order, a purge reaches
-//! every copy that it covers and that may still be alive. What the proxy notes, what the store remembers and what is planned are
-//! the real ones; the CDN is a list of copies, and time is the test's. Quick by default; `ORIGIN_SHIM_LONG=1` runs more.
+//! The invariant of copies without our tags: after any sequence of modes, responses, restarts and purges, a purge
+//! reaches every copy that it covers and that may still be alive. The proxy's notes, the store and the plans are
+//! the real ones; the CDN is a list of copies, and the test controls the time. Quick by default;
+//! `ORIGIN_SHIM_LONG=1` runs more.
 
 use crate::admin::{Untagged, fresh};
 use crate::cdn::{Item, ItemKind};
@@ -22,24 +23,25 @@ const PAGES: [&str; 4] = ["/a", "/a?x=1", "/b", "/blog/c"];
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// A page goes to a CDN: with a believed opt-in or not, living for so many seconds; none: it says nothing.
+    /// Sends a page to a CDN, with or without a trusted opt-in, and with this lifetime. With `None` the response
+    /// has no lifetime of its own.
     Respond {
         cdn: usize,
         page: usize,
         believed: bool,
         seconds: Option<u32>,
     },
-    /// A CDN asks whether its oldest copy of a page is still good, and the origin says no more than yes.
+    /// Revalidates a CDN's oldest copy of a page, which the origin answers with a bare 304.
     Revalidate {
         cdn: usize,
         page: usize,
     },
     Reload(Mode),
     Pass(i64),
-    /// What is not told the store by then is lost.
+    /// Restarts the shim. Everything that has not been stored by then is lost.
     Crash,
     Purge(usize),
-    /// The CDNs have done the last purge.
+    /// Reports the last purge as done by the CDNs.
     Done,
 }
 
@@ -72,7 +74,7 @@ struct Copy {
     cdn: usize,
     page: usize,
     tagged: bool,
-    /// Not beyond a year, after which nobody remembers it.
+    /// The end of the copy's life, at most a year away, which is as long as it is remembered.
     until_ms: i64,
     lives_ms: i64,
 }
@@ -83,7 +85,7 @@ struct World {
     freshness: Arc<Freshness>,
     keeper: Untagged,
     now_ms: i64,
-    /// By type: when a response was noted and told, and for how long it lives.
+    /// By type: when a response was noted and stored, and its lifetime.
     told: [(i64, i64); 2],
     copies: Vec<Copy>,
     purges: usize,
@@ -122,13 +124,13 @@ impl World {
             Op::Reload(mode) => self.site.mode = *mode,
             Op::Pass(ms) => {
                 self.now_ms += ms;
-                // The store is told each second, of whatever came before.
+                // Everything so far is stored, which happens each second.
                 self.keeper.tell(&self.store).await;
             }
             Op::Crash => self.restart().await,
             Op::Purge(kind) => self.purge(*kind).await,
             Op::Done => {
-                // The store may forget now, and then what comes next is new to it.
+                // The store may forget its times now, and then the next response is new to it.
                 self.told = Default::default();
                 for cdn in &self.site.cdns {
                     let purge = self.purges.to_string();
@@ -138,8 +140,8 @@ impl World {
         }
     }
 
-    /// The store is told within a second, and a crash in that second may lose it. But while such responses are steady it is
-    /// ahead, and a crash loses nothing at any moment.
+    /// Notes a response. It is stored within a second, and a crash in that second may lose it. As long as such
+    /// responses are steady, the stored time is ahead, and no crash loses anything.
     async fn note(&mut self, cdn: usize, lifetime: Lifetime, lives_ms: i64) {
         self.freshness.site("www").untagged.note(TYPES[cdn], lifetime, self.now_ms);
         let (told_ms, longest_ms) = self.told[cdn];
@@ -194,7 +196,7 @@ impl World {
             |cdn: &Cdn| self.freshness.without_tags_at("www", self.site.mode, cdn.dialect.cdn, self.now_ms);
         let means =
             |cdn: &Cdn| Means { can: capabilities(cdn), untagged: untagged(cdn).map(|why| why.to_string()) };
-        // Where Fastly would need a prefix purge nothing is accepted.
+        // If Fastly would need a prefix purge, the request is refused.
         let Ok(jobs) = plan(&self.site, &means, &request) else { return };
         for copy in
             self.copies.iter().filter(|copy| copy.until_ms > self.now_ms && covered.contains(&copy.page))
@@ -206,7 +208,8 @@ impl World {
             let (page, tagged, items) = (PAGES[copy.page], copy.tagged, &jobs[copy.cdn].items);
             assert!(reached, "{json}: {page} (tagged: {tagged}) at {:?}: {items:?}", TYPES[copy.cdn]);
         }
-        // As it is done on acceptance: the mark, and then what is there by then is removed.
+        // This follows the order at acceptance: first the mark is set, then everything that is there by then is
+        // removed.
         let (_, awaited) = fresh::guard(&self.freshness, &self.site, &request, &jobs).await;
         self.purges += 1;
         awaited.counts_for("www", &self.purges.to_string(), &jobs);

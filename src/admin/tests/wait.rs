@@ -1,4 +1,4 @@
-//! `Prefer: wait`, with a store that moves on when the test says so.
+//! `Prefer: wait`, with a store that moves on when the test requests it.
 
 use super::*;
 use crate::admin::shares::Who;
@@ -9,7 +9,7 @@ fn waiting(seconds: &str) -> Request<Body> {
     with_header(request, "prefer", &format!("wait={seconds}"))
 }
 
-/// Waits for a purge that ends like this once somebody looked at it.
+/// Waits for a purge that ends in this state after its first query.
 async fn ends(state: PurgeState) -> Reply {
     let api = Arc::new(Api::new());
     let caller = tokio::spawn({
@@ -17,7 +17,7 @@ async fn ends(state: PurgeState) -> Reply {
         async move { api.call(waiting("300")).await }
     });
     api.store.looked.notified().await;
-    // A change that concerns another purge.
+    // This change concerns another purge.
     api.control.bump();
     api.store.looked.notified().await;
     api.store.end_all(state);

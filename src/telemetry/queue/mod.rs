@@ -1,6 +1,7 @@
-//! Lines on their way to stderr. A thread of its own writes them, so that whoever reads stderr slowly, or not at all, cannot
-//! hold up a request: lines that do not fit into the queue are dropped and counted. Audit lines have a queue of their own,
-//! which drops none: whoever causes one has a place in it before ([`places`](super::places)).
+//! The queue of log lines on their way to stderr. A thread of its own writes them, so that a slow or absent reader
+//! of stderr cannot delay a request: lines that do not fit into the queue are dropped and counted. Audit lines
+//! have a queue of their own, which drops none, because each has a place before it is made
+//! ([`places`](super::places)).
 
 use super::places::{self, Place};
 use std::collections::VecDeque;
@@ -12,16 +13,16 @@ use std::time::{Duration, Instant};
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait.
+/// The number of lines that may wait.
 const LINES: usize = 8_192;
-/// The end of the program waits no longer for lines that nobody takes.
+/// How long the end of the program waits for lines that are not read.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// For a reader behind a pipe that does not block its writers.
+/// The pause between two attempts to write to a non-blocking pipe that is full.
 const AGAIN: Duration = Duration::from_millis(10);
-/// A line that takes longer is one that nobody reads.
+/// The duration of a write after which the log is regarded as unread.
 const STUCK: Duration = Duration::from_secs(5);
 
-/// Where lines are put.
+/// The end of the queue where lines are put.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     sender: SyncSender<Message>,
@@ -31,48 +32,49 @@ pub(super) struct Queue {
 #[derive(Debug)]
 enum Message {
     Line(Vec<u8>),
-    /// The next audit line has its turn.
+    /// Writes the next audit line.
     Audit,
-    /// Everything before it has been written when the other end hears of it.
+    /// Reports when everything before it has been written.
     Flush(SyncSender<()>),
 }
 
 #[derive(Debug)]
 struct AuditLine {
     bytes: Vec<u8>,
-    /// Given back when it is written.
+    /// The place, given back when the line is written.
     _place: Option<Place>,
 }
 
-/// What both ends of the queue know.
+/// The state that both ends of the queue share.
 #[derive(Debug)]
 struct Shared {
-    /// In the order in which they were put.
+    /// The audit lines, in the order in which they were put.
     audit: Mutex<VecDeque<AuditLine>>,
-    /// Some of them have no message, since there was no room for it: they go before the next one.
+    /// Whether there was no room for the message of some audit line. The writer then writes all audit lines before
+    /// the next message.
     is_behind: AtomicBool,
     dropped: AtomicU64,
     lost: AtomicU64,
     started: Instant,
-    /// When the line that is being written was begun, in milliseconds since the start, and 1 more; 0: none.
+    /// The start of the current write, in milliseconds since `started`, plus 1; 0 if there is none.
     writing: AtomicU64,
-    /// The last line could not be written.
+    /// Whether the last line could not be written.
     is_broken: AtomicBool,
 }
 
-/// How the log does.
+/// The state of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Lines that were dropped, since nobody read them or they could not be written.
+    /// Lines that were dropped because they were not read in time or could not be written.
     pub dropped: u64,
     /// Audit lines that could not be written.
     pub lost: u64,
-    /// What is wrong, in words.
+    /// The current problem, in words.
     pub complaint: Option<&'static str>,
 }
 
 impl Queue {
-    /// Starts the thread. `complaint` is the line that tells how many were dropped.
+    /// Starts the thread. `complaint` returns the line that reports how many lines were dropped.
     pub(super) fn start(
         output: impl Write + Send + 'static,
         complaint: fn(u64) -> String,
@@ -92,7 +94,7 @@ impl Queue {
         Ok(Self { sender, shared })
     }
 
-    /// Waits until what was put so far has been written, but not for ever.
+    /// Waits until all lines so far have been written, but not forever.
     pub(super) fn flush(&self) {
         let (done, written) = sync_channel(1);
         let deadline = Instant::now() + PATIENCE;
@@ -107,7 +109,7 @@ impl Queue {
         let _ = written.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 
-    /// How it does at `now`.
+    /// Returns the state of the log at `now`.
     pub(super) fn standing(&self, now: Instant) -> Standing {
         let shared = &*self.shared;
         let begun = shared.writing.load(Ordering::Relaxed).checked_sub(1);
@@ -134,7 +136,8 @@ impl Queue {
         self.shared.audit().push_back(line);
         if let Err(TrySendError::Full(_)) = self.sender.try_send(Message::Audit) {
             self.shared.is_behind.store(true, Ordering::SeqCst);
-            // Where it is full still, the writer has a message to come to, and looks then. Else this one wakes it.
+            // If the queue is still full, the writer has a message to receive, and checks the flag then.
+            // Otherwise, this message wakes it.
             let _ = self.sender.try_send(Message::Audit);
         }
     }
@@ -150,7 +153,7 @@ struct Writer<W> {
     output: W,
     shared: Arc<Shared>,
     complaint: fn(u64) -> String,
-    /// Of those that were dropped, how many were told.
+    /// The number of dropped lines that has been reported.
     told: u64,
 }
 
@@ -164,7 +167,7 @@ impl<W: Write> Writer<W> {
                 Message::Line(line) => {
                     if !self.write(&line) {
                         self.shared.dropped.fetch_add(1, Ordering::Relaxed);
-                        // Who could be told of it is gone.
+                        // The output is gone, so this cannot be reported.
                         self.told += 1;
                     }
                 }
@@ -186,7 +189,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Writes the next audit line, if there is one.
+    /// Writes the next audit line. Returns whether there was one.
     fn audit(&mut self) -> bool {
         let Some(line) = self.shared.audit().pop_front() else { return false };
         if !self.write(&line.bytes) {
@@ -195,7 +198,7 @@ impl<W: Write> Writer<W> {
         true
     }
 
-    /// Whether it was written. An output that is gone takes nothing, and holds up nobody.
+    /// Writes a line, and returns whether that succeeded. An output that is gone fails at once and delays nothing.
     fn write(&mut self, line: &[u8]) -> bool {
         let begun = u64::try_from(self.shared.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.shared.writing.store(begun + 1, Ordering::Relaxed);
@@ -206,7 +209,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// As the output's own, but for one that says that it takes nothing now.
+/// Writes like `Write::write_all`, but tries again if a non-blocking output is full.
 fn write_all(output: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match output.write(bytes) {
@@ -232,7 +235,7 @@ impl<'a> MakeWriter<'a> for Queue {
     }
 }
 
-/// One line: it is written at once.
+/// A line, which is written in a single call.
 pub(super) struct Line<'a> {
     queue: &'a Queue,
     is_audit: bool,

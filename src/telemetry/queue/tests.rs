@@ -38,11 +38,11 @@ fn lines_arrive_in_order_before_a_flush_ends() {
     assert_eq!(queue.standing(Instant::now()), Standing::default());
 }
 
-/// Takes its first line, and then nothing more until it is told to.
+/// An output that does not finish a line before the test lets it.
 struct Stuck(Page, Sender<()>, Receiver<()>);
 
 impl Stuck {
-    /// With what tells that it has a line, and what lets it go on.
+    /// Returns the output, a receiver that reports each line, and a sender that lets the output continue.
     fn new(page: &Page) -> (Self, Receiver<()>, Sender<()>) {
         let ((taken, took), (go, gone)) = (channel(), channel());
         (Self(page.clone(), taken, gone), took, go)
@@ -86,7 +86,7 @@ fn who_does_not_read_holds_up_nobody_and_loses_no_audit_line() {
     assert_eq!(queue.standing(Instant::now() + STUCK * 2), Standing { dropped: 3, lost: 0, complaint: None });
 }
 
-/// A pipe whose other end is closed, after so many lines.
+/// A pipe whose other end is closed after this number of writes.
 struct Closing(usize);
 
 impl Write for Closing {
@@ -109,7 +109,7 @@ fn what_cannot_be_written_is_counted_and_its_place_is_free_again() {
     let places = places::Places::new(1);
     queue.put(b"written\n".to_vec());
     for _ in 0..3 {
-        // Each waits for the place of the one before.
+        // Each line waits for the place of the previous one.
         let place = loop {
             match places.now() {
                 Some(place) => break place,
@@ -125,7 +125,7 @@ fn what_cannot_be_written_is_counted_and_its_place_is_free_again() {
     assert_eq!(standing.complaint, Some("the log cannot be written: audit lines are lost"));
 }
 
-/// A pipe that does not block, and has room at every other try.
+/// A non-blocking pipe that has room on every second attempt.
 #[derive(Default)]
 struct Unblocking(Page, bool);
 

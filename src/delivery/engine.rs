@@ -355,7 +355,7 @@ where
 {
     while let Err(error) = tokio::spawn(run(target.clone())).await {
         let (site, cdn) = (&target.key.site, &target.key.cdn);
-        tracing::error!(site, cdn, task = name, %error, "a task broke off and is started again");
+        tracing::error!(site, cdn, task = name, %error, "a task panicked and is restarted");
         if target.stop.is_cancelled() {
             return;
         }

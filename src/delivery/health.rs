@@ -95,7 +95,7 @@ impl Health {
         self.proof = match checked {
             // A check proves less than a purge: as long as a refused purge waits, a valid check is not enough.
             Checked::Good if self.refused => {
-                Proof::None("the credentials are good again, but no purge got through yet".into())
+                Proof::None("the credentials are valid again, but no purge got through yet".into())
             }
             Checked::Good => Proof::Good,
             // A check that cannot decide does not outweigh a purge that got through.
@@ -206,8 +206,7 @@ impl Health {
             reasons.push(format!("{by}: {}", pause.reason));
         }
         if queue.failed > 0 {
-            reasons
-                .push(format!("{} failed jobs wait for someone to retry or acknowledge them", queue.failed));
+            reasons.push(format!("failed jobs that must be retried or acknowledged: {}", queue.failed));
         }
         if self.ahead {
             reasons.push(
@@ -311,13 +310,13 @@ mod tests {
         health.refused("401");
         check(&health, &["the credentials could not be proved: 401"]);
         health.checked(Checked::Good);
-        check(&health, &["the credentials are good again, but no purge got through yet"]);
+        check(&health, &["the credentials are valid again, but no purge got through yet"]);
         health.purged();
         check(&health, &[]);
         // The purge was cancelled, as the queue shows.
         health.refused("401");
         health.checked(Checked::Good);
-        check(&health, &["the credentials are good again, but no purge got through yet"]);
+        check(&health, &["the credentials are valid again, but no purge got through yet"]);
         health.queued(queue(), NOW);
         health.checked(Checked::Good);
         check(&health, &[]);
@@ -367,7 +366,7 @@ mod tests {
     fn queues() {
         let mut health = healthy();
         health.queued(QueueStatus { failed: 2, ..queue() }, NOW);
-        check(&health, &["2 failed jobs wait for someone to retry or acknowledge them"]);
+        check(&health, &["failed jobs that must be retried or acknowledged: 2"]);
         let paused = |by| QueueStatus { paused: Some(Pause { by, reason: "why".into() }), ..queue() };
         health.queued(paused(PausedBy::Person), NOW);
         check(&health, &["paused: why"]);

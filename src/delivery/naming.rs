@@ -90,9 +90,15 @@ fn tell(moved: &Moved) {
     let Moved { from, to, orphaned, jobs } = moved;
     let (site, cdn) = (&from.site, &from.cdn);
     if *orphaned {
-        tracing::warn!(site, cdn, jobs, waits_as = to.cdn, "purges wait for a CDN that the site has no more");
+        tracing::warn!(
+            site,
+            cdn,
+            jobs,
+            waits_as = to.cdn,
+            "purges wait for a CDN that the site no longer has"
+        );
     } else {
-        tracing::info!(site, cdn, jobs, now = to.cdn, "purges wait for a CDN that has another name now");
+        tracing::info!(site, cdn, jobs, now = to.cdn, "purges wait for a CDN that now has another name");
     }
 }
 

@@ -191,6 +191,6 @@ async fn settle(
 
 fn ended(shared: &Shared, job: &EndedJob) {
     let (site, cdn, purge) = (&job.key.site, &job.key.cdn, &job.purge);
-    tracing::error!(site, cdn, purge, "a purge failed, since {WHY}: acknowledge it");
+    tracing::error!(site, cdn, purge, "a purge failed, because {WHY}: acknowledge it");
     shared.observer.job_ended(job, shared.since(job.since_ms));
 }

@@ -37,7 +37,7 @@ pub(super) async fn keep_trying(shared: Arc<Shared>, config: Config, left: Arc<S
 /// Lets the engine begin with what was left.
 pub(super) fn begin_with(left: &SetOnce<Left>, taken: Left) {
     if taken.leases > 0 {
-        tracing::info!(leases = taken.leases, "going on with what a former run had begun");
+        tracing::info!(leases = taken.leases, "resuming purges of a previous run");
     }
     // Nothing else sets this.
     let _ = left.set(taken);

@@ -231,13 +231,13 @@ impl Target {
         if is_change || is_first {
             let (site, cdn) = (&self.key.site, &self.key.cdn);
             if healthy {
-                tracing::info!(site, cdn, "purges get through: responses get their long TTL");
+                tracing::info!(site, cdn, "the CDN is healthy: responses get their long TTL");
             } else {
                 tracing::warn!(
                     site,
                     cdn,
                     reasons = reasons.join("; "),
-                    "purges may not get through: short TTLs"
+                    "the CDN is unhealthy: responses get the short TTL"
                 );
             }
             self.cell.set(healthy);

@@ -23,7 +23,7 @@ pub(super) fn start(
                 // The pulse ends with this thread, which the watchdog detects.
                 return tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    "nobody looks after the origins"
+                    "the origins are not monitored"
                 );
             }
         };

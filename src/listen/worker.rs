@@ -162,7 +162,7 @@ async fn serve(
         hub.connections.give_all(Order::Drain);
     }
     if tokio::time::timeout_at(deadline.into(), hub.connections.all_closed()).await.is_err() {
-        tracing::warn!(worker = index, "aborting what has not ended by the deadline");
+        tracing::warn!(worker = index, "aborting connections that have not ended by the deadline");
         hub.connections.give_all(Order::Close);
     }
     // Clients may still read what the kernel was given.
@@ -316,7 +316,7 @@ async fn room(hub: &Hub) {
         if let Some(times) = PAUSED.note(Instant::now()) {
             tracing::warn!(
                 times,
-                "connections wait to be accepted, since all descriptors for them are in use (ulimit -n)"
+                "connections wait to be accepted, because all descriptors for them are in use (ulimit -n)"
             );
         }
         tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -52,10 +52,7 @@ async fn a_refusal_of_the_site_fails_and_is_loud() {
     shim.until_state("p1", State::Failed).await;
     assert_eq!(accepted(&shim, &["tag-13", SITE]).len(), 63);
     shim.until_healthy(false).await;
-    assert_eq!(
-        engine.status("www")[0].reasons,
-        ["1 failed jobs wait for someone to retry or acknowledge them"]
-    );
+    assert_eq!(engine.status("www")[0].reasons, ["failed jobs that must be retried or acknowledged: 1"]);
     shim.store.acknowledge("p1".into()).await.unwrap();
     shim.until_healthy(true).await;
 }

@@ -215,7 +215,7 @@ impl Client {
     fn broke_off<E: std::error::Error + 'static>(&self, unsent: Unsent<E>) {
         match unsent {
             Unsent::Io(error) => self.connection.ended(&error),
-            Unsent::Closed => self.connection.ended(&"it takes nothing any more"),
+            Unsent::Closed => self.connection.ended(&"the connection takes no more bytes"),
             Unsent::Body(error) => self.connection.ended(&with_causes(&error)),
             Unsent::Length => self.connection.ended(&"the response is not as long as its Content-Length"),
         }

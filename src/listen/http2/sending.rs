@@ -32,7 +32,7 @@ pub(super) enum Unsent {
     #[error("the HTTP/2 stream ended")]
     Closed,
     /// The client took no bytes for too long.
-    #[error("it takes nothing any more")]
+    #[error("the client took no bytes for too long")]
     Stalled,
     /// The body broke off.
     #[error("the response body broke off")]

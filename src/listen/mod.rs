@@ -1,4 +1,4 @@
-//! The listening side of the data plane: N workers, each a thread with its own single-threaded runtime, its own
+//! The data plane: N workers, each a thread with its own single-threaded runtime, its own
 //! listeners and its own origin connections. Workers share only the immutable routing.
 
 pub mod frames;

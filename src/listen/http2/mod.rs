@@ -146,7 +146,7 @@ where
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(lost)) => {
-                    // The client may still be there, so it is told, but nothing waits until it takes the frame.
+                    // The client may still be there, so GOAWAY is sent, but nothing waits until the client takes it.
                     self.connection.abrupt_shutdown(Reason::NO_ERROR);
                     let _ = self.connection.poll_closed(cx);
                     return Poll::Ready(Err(lost));

@@ -1,5 +1,6 @@
-//! The account of one or more CDNs: its token buckets, what is under way, and how far its clock is from ours. Whoever
-//! makes a call ready reserves first; a [`Reservation`] that is not spent goes back by itself.
+//! The account of one or more CDNs: its token buckets, its work in flight, and the offset of its clock from ours.
+//! A caller reserves before it prepares a call. A [`Reservation`] that is not spent is returned when it is
+//! dropped.
 
 use super::bucket::Bucket;
 use crate::base::{from_microseconds, microseconds};
@@ -11,28 +12,28 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// A reservation is spent within this or not at all: that is how much a crash may cost of what was saved.
+/// The time within which a reservation must be spent. It bounds how much saved capacity a crash can cost.
 const GOOD_FOR: Duration = Duration::from_secs(5);
-/// The name by which the store knows how long the CDN asked for silence.
+/// The name under which the store keeps how long the CDN asked for silence.
 const SILENCE: &str = "silence";
-/// A signature's time may differ by more than this on the way, so it says nothing about the clocks.
+/// A difference up to this can arise on the way, so it does not show that the clocks differ.
 const SAME_TIME_MS: i64 = 2_000;
 
-/// What a call costs: calls, and items by scheduling kind.
+/// The cost of a call: calls, and items by scheduling kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Load {
     pub(super) calls: u64,
     pub(super) items: [u64; 4],
 }
 
-/// How long something has to wait for its account.
+/// How long a load must wait for its account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     No,
     For(Duration),
-    /// Until the CDN asked for no more silence.
+    /// Until the silence that the CDN asked for ends.
     Silence(Duration),
-    /// Until something that is under way is complete.
+    /// Until some work in flight is complete.
     Completion,
 }
 
@@ -40,10 +41,10 @@ pub(super) enum Wait {
 #[derive(Debug)]
 pub(super) struct Account {
     name: String,
-    /// Where the buckets' time begins: no setting of the clock reaches them.
+    /// The origin of the buckets' time, which clock changes do not affect.
     began: Instant,
     state: Mutex<State>,
-    /// Something came back before its time.
+    /// Signals that tokens or room came back early.
     freed: watch::Sender<()>,
 }
 
@@ -51,12 +52,12 @@ pub(super) struct Account {
 struct State {
     buckets: Vec<(Limit, Bucket)>,
     ceilings: Vec<Ceiling>,
-    /// Items of calls that may be accepted any moment, by scheduling kind.
+    /// Items of calls that may be accepted at any moment, by scheduling kind.
     leaving: [u64; 4],
-    /// What was accepted and is not complete, by its number in the store.
+    /// Work that was accepted and is not complete, by its number in the store.
     works: HashMap<i64, NewWork>,
     silent_until: i64,
-    /// What to add to our clock to have the CDN's.
+    /// The offset from our clock to the CDN's.
     offset_ms: i64,
 }
 
@@ -78,7 +79,7 @@ impl Account {
         }
     }
 
-    /// Goes on with other rates; what was taken stays taken.
+    /// Applies new rates. Tokens already taken stay taken.
     pub(super) fn set_rates(&self, rates: Rates) {
         let (mut state, now) = (self.state(), self.now());
         if state.buckets.iter().map(|(limit, _)| limit).eq(&rates.limits) && state.ceilings == rates.ceilings
@@ -94,12 +95,12 @@ impl Account {
         state.ceilings = rates.ceilings;
     }
 
-    /// Tells when something came back before its time.
+    /// Returns a receiver that is notified when tokens or room come back early.
     pub(super) fn freed(&self) -> watch::Receiver<()> {
         self.freed.subscribe()
     }
 
-    /// How long this would have to wait now.
+    /// Returns how long this load would have to wait now.
     pub(super) fn wait(&self, load: &Load) -> Wait {
         self.wait_in(&self.state(), load)
     }
@@ -125,7 +126,7 @@ impl Account {
         }
     }
 
-    /// How long it takes until all of this has left, if nobody else sends anything.
+    /// Returns how long it takes until all of this load has been sent, if nothing else is sent.
     pub(super) fn time_for(&self, load: &Load) -> Duration {
         let (state, now) = (self.state(), self.now());
         let by_rate = state.buckets.iter();
@@ -139,7 +140,7 @@ impl Account {
         by_rate.chain(by_ceiling).max().unwrap_or_default()
     }
 
-    /// Sets aside what a call needs, if it need not wait.
+    /// Reserves what a call needs if it can leave without waiting.
     pub(super) fn reserve(self: &Arc<Self>, load: Load) -> Option<Reservation> {
         let mut state = self.state();
         if self.wait_in(&state, &load) != Wait::No {
@@ -153,7 +154,7 @@ impl Account {
         Some(Reservation { account: self.clone(), load, at: Instant::now(), is_spent: false, is_told: true })
     }
 
-    /// Takes what a call needs that cannot wait.
+    /// Takes what a call needs if the call cannot wait.
     pub(super) fn take(&self, load: &Load) {
         let (mut state, now) = (self.state(), self.now());
         for (limit, bucket) in &mut state.buckets {
@@ -163,7 +164,7 @@ impl Account {
         }
     }
 
-    /// What the CDN says about its limits, in its answer to a call like this.
+    /// Applies the limits that the CDN reported in its reply to a call with this load.
     pub(super) fn heard(&self, hints: &[RateHint], load: &Load) {
         let (mut state, now) = (self.state(), self.now());
         for hint in hints {
@@ -179,37 +180,37 @@ impl Account {
         }
     }
 
-    /// Somebody does not keep the silence that the CDN asked for.
+    /// Ends the silence that the CDN asked for, on a user's request.
     pub(super) fn break_silence(&self) {
         self.state().silent_until = 0;
     }
 
-    /// The CDN asked for silence.
+    /// Records that the CDN asked for silence.
     pub(super) fn silence(&self, wait: Duration) {
         let until = self.now().saturating_add(microseconds(wait));
         let mut state = self.state();
         state.silent_until = state.silent_until.max(until);
     }
 
-    /// The CDN accepted something that goes on.
+    /// Records that the CDN accepted work that continues.
     pub(super) fn is_under_way(&self, work: i64, what: NewWork) {
         self.state().works.insert(work, what);
     }
 
-    /// Something that was under way is not any more.
+    /// Records that work in flight has ended.
     pub(super) fn completed(&self, work: i64) {
         self.state().works.remove(&work);
         self.freed.send_replace(());
     }
 
-    /// The CDN's clock, as far as it is known, when ours shows `now_ms`.
+    /// Returns the CDN's time, as far as it is known, when our clock shows `now_ms`.
     pub(super) fn clock_ms(&self, now_ms: i64) -> i64 {
         now_ms.saturating_add(self.state().offset_ms)
     }
 
-    /// The CDN dated an answer that came at `now_ms`. By how much our clock differs, if that is news.
+    /// Records the date of a reply received at `now_ms`. Returns the clock offset if it changed.
     pub(super) fn dated(&self, date_ms: i64, now_ms: i64) -> Option<i64> {
-        // A date has whole seconds: in the middle of that one, on average.
+        // A date has whole seconds, so on average it stands for the middle of its second.
         let offset_ms = date_ms.saturating_add(500).saturating_sub(now_ms);
         let offset_ms = if offset_ms.abs() <= SAME_TIME_MS { 0 } else { offset_ms };
         let mut state = self.state();
@@ -218,14 +219,14 @@ impl Account {
         is_news.then_some(offset_ms)
     }
 
-    /// What a store is to keep before anything that is reserved leaves; the machine's clock shows `now_ms`.
+    /// Returns what a store must keep before anything reserved is sent. The machine's clock shows `now_ms`.
     pub(super) fn saved(&self, now_ms: i64) -> Vec<SavedRate> {
         let (state, now) = (self.state(), self.now());
         let latest = now.saturating_add(microseconds(GOOD_FOR));
         let buckets =
             state.buckets.iter().map(|(limit, bucket)| (limit.name, bucket.full_at(latest), latest));
         let all = buckets.chain([(SILENCE, state.silent_until, now)]);
-        // What is full need not be known.
+        // Full buckets need not be saved.
         all.filter(|(_, full_at, by_then)| full_at > by_then)
             .map(|(name, full_at, _)| SavedRate {
                 account: self.name.clone(),
@@ -235,7 +236,7 @@ impl Account {
             .collect()
     }
 
-    /// Goes on with what a former run saved.
+    /// Restores what a previous run saved.
     pub(super) fn restore(&self, saved: &[SavedRate], now_ms: i64) {
         const LONGEST_SILENCE: i64 = 3_600_000_000;
         let (mut state, now) = (self.state(), self.now());
@@ -262,19 +263,19 @@ impl Account {
     }
 }
 
-/// What was set aside for one call.
+/// The tokens and room reserved for one call.
 #[derive(Debug)]
 pub(super) struct Reservation {
     account: Arc<Account>,
     load: Load,
     at: Instant,
     is_spent: bool,
-    /// Whether those who wait are told that it came back.
+    /// Whether waiting queues are notified when the reservation is returned.
     is_told: bool,
 }
 
 impl Reservation {
-    /// The call needs no more than this.
+    /// Reduces the reservation to what the call needs.
     pub(super) fn shrink(&mut self, load: Load) {
         let mut state = self.account.state();
         for (limit, bucket) in &mut state.buckets {
@@ -287,18 +288,18 @@ impl Reservation {
         self.load = load;
     }
 
-    /// It was made in vain. Those who share the account are not told: they might fare no better, and tell us in turn, and so
-    /// on without a pause.
+    /// Drops the reservation without notifying the others that share the account. They might not be able to use it
+    /// either, and would notify this queue in turn, in an endless loop.
     pub(super) fn in_vain(mut self) {
         self.is_told = false;
     }
 
-    /// Whether it may still be spent.
+    /// Whether the reservation may still be spent.
     pub(super) fn is_good(&self) -> bool {
         self.at.elapsed() < GOOD_FOR
     }
 
-    /// The call leaves.
+    /// Spends the reservation when the call leaves.
     pub(super) fn spend(&mut self) {
         if !std::mem::replace(&mut self.is_spent, true) {
             let (mut state, now) = (self.account.state(), self.account.now());
@@ -308,7 +309,7 @@ impl Reservation {
         }
     }
 
-    /// What was spent is set aside again, if it need not wait.
+    /// Reserves the spent tokens again if that needs no wait.
     pub(super) fn renew(&mut self) -> bool {
         let (mut state, now) = (self.account.state(), self.account.now());
         let tokens = |limit: &Limit| limit.tokens(self.load.calls, &self.load.items);
@@ -379,7 +380,7 @@ mod tests {
     const ALL: &[ItemKind] = &[ItemKind::Url, ItemKind::Tag, ItemKind::Prefix, ItemKind::Everything];
     const START: i64 = 1_700_000_000_000;
 
-    /// A call a second, five at once; 100 tags at once and ten a second; 20 items under way.
+    /// One call a second, five at once; ten tags a second, 100 at once; 20 items in flight.
     fn account() -> Arc<Account> {
         let limit = |name, counted, kinds, per_second, burst| Limit {
             name,
@@ -417,7 +418,7 @@ mod tests {
         let mut reservation = account.reserve(tags(60)).unwrap();
         assert_eq!(account.wait(&tags(60)), seconds(2));
         assert!(account.reserve(tags(60)).is_none());
-        // Fewer were found.
+        // The claim found fewer items.
         reservation.shrink(tags(30));
         assert_eq!(account.wait(&tags(60)), Wait::No);
         reservation.spend();
@@ -425,7 +426,7 @@ mod tests {
         assert_eq!(account.wait(&tags(80)), seconds(1));
         assert_eq!(account.time_for(&Load { calls: 24, items: [0; 4] }), Duration::ZERO);
         assert_eq!(account.time_for(&Load { calls: 24, ..tags(1) }), Duration::from_secs(20));
-        // What is not spent comes back.
+        // Unspent tokens come back.
         drop(account.reserve(tags(70)).unwrap());
         assert_eq!(account.wait(&tags(70)), Wait::No);
         tokio::time::advance(Duration::from_secs(3)).await;
@@ -456,13 +457,13 @@ mod tests {
         account.completed(1);
         assert!(freed.has_changed().unwrap());
         assert_eq!(account.wait(&prefixes(20)), Wait::No);
-        // More than fits at all is tried alone.
+        // A load above the ceiling is tried alone.
         assert_eq!(account.wait(&prefixes(21)), Wait::No);
         account.is_under_way(2, work(1));
         account.is_under_way(2, work(1));
         assert_eq!(account.wait(&prefixes(19)), Wait::No);
         assert_eq!(account.wait(&prefixes(20)), Wait::Completion);
-        // A call that was not accepted leaves nothing under way.
+        // A call that was not accepted leaves nothing in flight.
         drop(account.reserve(prefixes(19)).unwrap());
         assert_eq!(account.wait(&prefixes(19)), Wait::No);
     }
@@ -477,7 +478,7 @@ mod tests {
         };
         account.heard(&[hint(Counted::Items, 40, 6)], &tags(1));
         assert_eq!(account.wait(&tags(50)), seconds(1));
-        // Of what the call did not carry nothing was said.
+        // A hint applies only to the kinds that the call carried.
         account.heard(&[hint(Counted::Items, 0, 6)], &prefixes(1));
         assert_eq!(account.wait(&tags(40)), Wait::No);
         account.heard(&[hint(Counted::Calls, 0, 9)], &tags(1));
@@ -493,10 +494,10 @@ mod tests {
         let _reservation = before.reserve(tags(95)).unwrap();
         let saved = before.saved(START);
         after.restore(&saved, START);
-        // Saved as if it left at the last moment, but nothing is emptier than empty.
+        // The rates are saved as if the call left at the last moment, but a bucket cannot be emptier than empty.
         assert_eq!(after.wait(&tags(5)), seconds(1));
         assert_eq!(after.wait(&tags(30)), seconds(3));
-        // It is down for a while, and the clock says so.
+        // The process is down for a while, which the clock shows.
         let later = account();
         later.restore(&saved, START + 6_000);
         assert_eq!(later.wait(&tags(15)), Wait::No);
@@ -505,7 +506,7 @@ mod tests {
         before.silence(Duration::from_secs(60));
         later.restore(&before.saved(START), START + 20_000);
         assert_eq!(later.wait(&tags(1)), Wait::Silence(Duration::from_secs(40)));
-        // Nonsense is not waited for.
+        // An absurd value does not cause an endless wait.
         let other = SavedRate { account: "other".into(), name: "calls".into(), full_us: i64::MAX };
         let absurd = SavedRate { account: "main".into(), ..other.clone() };
         let fresh = account();
@@ -531,7 +532,7 @@ mod tests {
         assert_eq!(account.dated(START + 60_000, START), Some(60_500));
         assert_eq!(account.clock_ms(START), START + 60_500);
         assert_eq!(account.dated(START + 61_000, START), None);
-        // A second of rounding and the way there are no difference.
+        // A second of rounding and transit is no difference.
         assert_eq!(account.dated(START - 1_900, START), Some(0));
         assert_eq!(account.clock_ms(START), START);
     }

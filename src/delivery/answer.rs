@@ -1,4 +1,4 @@
-//! What became of a call: the answers to its requests, taken together.
+//! The result of a call: the replies to its requests, taken together.
 
 use super::Unreachable;
 use super::target::Target;
@@ -9,21 +9,21 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-/// Requests of one call under way at the same time: a dead Varnish node does not hold up the others.
+/// Concurrent requests of one call. With several, a dead Varnish node does not hold up the others.
 const REQUESTS: usize = 8;
 
-/// What became of a call.
+/// The result of a call.
 pub(super) struct Answer {
     pub(super) verdict: Verdict,
     pub(super) status: Option<u16>,
     pub(super) request_id: Option<String>,
     pub(super) message: String,
-    /// Whether anybody answered.
+    /// Whether the CDN replied.
     answered: bool,
 }
 
 impl Answer {
-    /// The worst of the answers, since a call is done only when all of them are.
+    /// Returns the worst of the replies, because a call is done only when all its requests are.
     pub(super) fn of(adapter: &dyn Adapter, batch: &Batch, replies: &[Result<Reply, Unreachable>]) -> Self {
         let answers = replies.iter().enumerate().map(|(index, reply)| {
             let mut answer = match reply {
@@ -50,16 +50,17 @@ impl Answer {
         }
     }
 
-    /// What the CDN did is unknown, so it is sent again.
+    /// What the CDN did is unknown, so the call is retried.
     fn unreachable(message: String) -> Self {
         Self { verdict: Verdict::Later(None), answered: false, status: None, request_id: None, message }
     }
 
-    /// One of the items cannot be written, and is found by halving; but parts that make no HTTP say nothing about items.
+    /// One of the items cannot be encoded, and is found by halving the batch. Parts that make no valid HTTP
+    /// request prove nothing about the items.
     pub(super) fn unwritten(error: &RequestError, items: usize) -> Self {
         let message = with_causes(error);
         let verdict = match error {
-            // What the configuration or the clock spoils can be mended; the item is not to blame.
+            // A configuration or clock error can be fixed, and is not the item's fault.
             RequestError::Http(_) | RequestError::Clock => return Self::unreachable(message),
             _ if items > 1 => Verdict::Split,
             _ => Verdict::Refused,
@@ -67,7 +68,7 @@ impl Answer {
         Self { verdict, answered: true, status: None, request_id: None, message }
     }
 
-    /// The verdict in a word.
+    /// Returns the verdict as one word.
     pub(super) fn outcome(&self) -> &'static str {
         match self.verdict {
             Verdict::Done => "done",
@@ -81,7 +82,8 @@ impl Answer {
         }
     }
 
-    /// Which of a call's answers decides. As long as one part may still get through, all are tried again.
+    /// Ranks the replies of a call; the highest decides. As long as one request may still succeed, all are
+    /// retried.
     fn rank(&self) -> (u8, Duration) {
         match self.verdict {
             Verdict::Done => (0, Duration::ZERO),
@@ -96,7 +98,8 @@ impl Answer {
     }
 }
 
-/// Sends all requests of a call, a few at a time, until the deadline; the replies in their order.
+/// Sends all requests of a call, a few at a time, until the deadline. Returns the replies in the order of the
+/// requests.
 pub(super) async fn send_all(
     target: &Target,
     requests: Vec<http::Request<Bytes>>,

@@ -1,12 +1,13 @@
-//! How long to wait before another try.
+//! The delay before a retry.
 
 use std::time::Duration;
 
-/// No failure is waited out for longer, unless the CDN asks for it.
+/// The longest delay after a failure, unless the CDN asks for a longer one.
 pub const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
-/// The wait after this many failures in a row (from 1): up to 1 s, doubling, at most 60 s, spread over the whole of it
-/// by `random` (from 0 to 1) so that those who failed together do not come back together.
+/// Returns the delay after this many consecutive failures (from 1). Its maximum starts at 1 s and doubles up to 60
+/// s. `random` (from 0 to 1) spreads the delay over the whole range, so that callers that failed together do not
+/// retry together.
 pub fn backoff(failures: u32, random: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let most = Duration::from_secs(1 << doublings).min(LONGEST_BACKOFF);

@@ -1,8 +1,8 @@
-//! A token bucket, with the time as an argument. It is written as one moment, that at which it is full again (the generic
-//! cell rate algorithm): a number that only grows when tokens are taken, and that a store keeps easily.
+//! A token bucket that takes the time as an argument. Its state is one moment, at which the bucket is full again
+//! (the generic cell rate algorithm). This number only grows when tokens are taken, and is easy to store.
 //!
-//! Tokens are *reserved* before a call is made ready and *spent* when it leaves. What is reserved does not come back
-//! meanwhile: a call that is held up on its way must not meet the tokens that came back since.
+//! Tokens are *reserved* before a call is prepared and *spent* when it leaves. Reserved tokens are not refilled in
+//! between. Otherwise a delayed call would leave together with others that use the tokens refilled meanwhile.
 
 use crate::base::from_microseconds;
 use std::time::Duration;
@@ -10,28 +10,29 @@ use std::time::Duration;
 /// A token bucket. Moments are in microseconds of any clock that does not jump.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bucket {
-    /// Microseconds in which a token comes back.
+    /// Microseconds until one token is refilled.
     interval: f64,
     burst: f64,
     full_at: i64,
     reserved: f64,
-    /// The CDN said that there is nothing before.
+    /// The moment before which the CDN grants no tokens.
     empty_until: i64,
 }
 
 impl Bucket {
-    /// A full bucket of `burst` tokens, of which `per_second` come back.
+    /// Creates a full bucket of `burst` tokens that refills `per_second` tokens per second.
     pub fn new(per_second: f64, burst: f64) -> Self {
         Self { interval: 1e6 / per_second, burst, full_at: i64::MIN, reserved: 0.0, empty_until: i64::MIN }
     }
 
-    /// How many tokens can be reserved now; negative after more was taken than there was.
+    /// Returns how many tokens can be reserved now. The number is negative after more was taken than there was.
     #[cfg(test)]
     pub fn available(&self, now: i64) -> f64 {
         if now < self.empty_until { 0.0 } else { self.unspent(now) - self.reserved }
     }
 
-    /// How long until `amount` can be reserved, if nobody else takes any; more than it holds counts as all of it.
+    /// Returns how long until `amount` can be reserved if no other caller takes tokens. An amount above the
+    /// bucket's capacity is treated as the capacity.
     pub fn wait(&self, amount: f64, now: i64) -> Duration {
         if amount <= 0.0 {
             return Duration::ZERO;
@@ -40,50 +41,51 @@ impl Bucket {
         refilled.max(from_microseconds(self.empty_until.saturating_sub(now)))
     }
 
-    /// How long until `amount` has come by, however much more than the bucket holds that is.
+    /// Returns how long until `amount` has been refilled, even if that is more than the bucket holds.
     pub fn time_for(&self, amount: f64, now: i64) -> Duration {
         let missing = amount - (self.unspent(now) - self.reserved);
-        // An error of rounding is not missing.
+        // A rounding error is not a missing token.
         let is_there = amount <= 0.0 || missing <= 1e-6;
         if is_there { Duration::ZERO } else { from_microseconds((missing * self.interval).ceil() as i64) }
     }
 
-    /// Sets `amount` aside for a call that is not ready yet.
+    /// Reserves `amount` for a call that is not ready yet.
     pub fn reserve(&mut self, amount: f64) {
         self.reserved += amount;
     }
 
-    /// Takes a reservation back.
+    /// Returns a reservation to the bucket.
     pub fn release(&mut self, amount: f64) {
         self.reserved = (self.reserved - amount).max(0.0);
     }
 
-    /// What was reserved leaves now.
+    /// Spends reserved tokens for a call that leaves now.
     pub fn spend(&mut self, amount: f64, now: i64) {
         self.release(amount);
         self.full_at = self.full_at.max(now).saturating_add((amount * self.interval).ceil() as i64);
     }
 
-    /// The CDN says that so many are left. If we thought that there were more, others share the account.
+    /// Applies the number of tokens that the CDN reports as left. If it is lower than ours, others share the
+    /// account.
     pub fn left(&mut self, remaining: f64, now: i64) {
         if remaining < self.unspent(now) {
             self.full_at = now.saturating_add(((self.burst - remaining) * self.interval).ceil() as i64);
         }
     }
 
-    /// The CDN says that there is nothing before this moment, and all of it then.
+    /// Applies the CDN's report that no tokens are left before this moment and that all are back then.
     pub fn empty_until(&mut self, moment: i64) {
         self.empty_until = self.empty_until.max(moment);
     }
 
-    /// When it is full again if everything that is reserved leaves as late as at `latest`: what a store keeps, so that after
-    /// a crash nothing counts as left that may have been spent.
+    /// Returns when the bucket is full again if everything reserved leaves as late as at `latest`. The store keeps
+    /// this moment, so that after a crash no token that may have been spent counts as left.
     pub fn full_at(&self, latest: i64) -> i64 {
         let spent = self.full_at.max(latest).saturating_add((self.reserved * self.interval).ceil() as i64);
         spent.max(self.empty_until)
     }
 
-    /// As a store kept it; emptier than empty is empty.
+    /// Restores the moment that a store kept. A bucket cannot be emptier than empty.
     pub fn restore(&mut self, full_at: i64, now: i64) {
         let empty = now.saturating_add((self.burst * self.interval).ceil() as i64);
         self.full_at = self.full_at.max(full_at.min(empty));
@@ -101,7 +103,7 @@ mod tests {
 
     const SECOND: i64 = 1_000_000;
 
-    /// What waits as long as it must, then leaves at once; how long it waited, in milliseconds.
+    /// Waits as long as necessary, then takes the tokens. Returns the wait in milliseconds.
     fn take(bucket: &mut Bucket, amount: f64, now: &mut i64) -> u128 {
         let wait = bucket.wait(amount, *now);
         *now += wait.as_micros() as i64;
@@ -126,7 +128,7 @@ mod tests {
         let (mut bucket, mut now) = (Bucket::new(10.0, 100.0), 0);
         assert_eq!(take(&mut bucket, 80.0, &mut now), 0);
         assert_eq!(take(&mut bucket, 80.0, &mut now), 6_000);
-        // More than it holds waits until it is full, and what comes after waits longer.
+        // An amount above the capacity waits until the bucket is full, and later ones wait longer.
         assert_eq!(take(&mut bucket, 150.0, &mut now), 10_000);
         assert_eq!(take(&mut bucket, 1.0, &mut now), 5_100);
         assert_eq!(bucket.time_for(1_000.0, now), Duration::from_secs(100));
@@ -161,7 +163,7 @@ mod tests {
         let mut bucket = Bucket::new(1.0, 10.0);
         bucket.restore(i64::MAX, 0);
         assert_eq!(bucket.available(0), 0.0);
-        // A later moment is not undone by an earlier one.
+        // An earlier moment does not undo a later one.
         bucket.restore(0, 0);
         assert_eq!(bucket.available(0), 0.0);
     }
@@ -169,7 +171,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Pass(i64),
-        /// Reserves what there is, up to this.
+        /// Reserves what is available, up to this number.
         Reserve(u8),
         Release,
         Spend,
@@ -188,8 +190,9 @@ mod tests {
     }
 
     proptest! {
-        /// Of any stretch of time, no more leaves than the burst and what came back meanwhile; not even across restarts,
-        /// which know only what was kept when something was last reserved. A reservation is good for a while only.
+        /// In any period, no more leaves than the burst and what was refilled meanwhile. This also holds across
+        /// restarts, which know only what was saved when something was last reserved. A reservation expires after
+        /// a while.
         #[test]
         fn never_more_than_the_rate(
             per_second in 0.05..50.0_f64,
@@ -229,7 +232,7 @@ mod tests {
                         }
                     }
                     Step::Restart => {
-                        // What had been reserved may have left just before.
+                        // What had been reserved may have left just before the restart.
                         let good = reserved.drain(..).filter(|(at, _)| now - at <= 5 * SECOND);
                         left.extend(good.map(|(_, amount)| (now, amount)));
                         bucket = Bucket::new(per_second, burst);

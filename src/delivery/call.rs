@@ -17,12 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Every answer of a call must have come by then.
+/// The deadline for all replies of a call, from its start.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// What an attempt keeps of a message, in bytes.
+/// The maximum length of an attempt's message in bytes.
 const MESSAGE: usize = 2_048;
 
-/// A batch of claimed sends.
+/// One call: a batch of claimed sends.
 pub(super) struct Call {
     target: Arc<Target>,
     sends: Vec<ClaimedSend>,
@@ -39,7 +39,7 @@ impl Call {
         Self { target, sends: claimed.sends, filled, lease_until_ms }
     }
 
-    /// What it costs.
+    /// Returns what the call costs.
     pub(super) fn load(&self) -> Load {
         load_of_call(self.target.cdn_type, self.filled.batch.items.iter())
     }
@@ -52,7 +52,7 @@ impl Call {
         self.sends.iter().all(|send| send.reason == SendReason::Repeat)
     }
 
-    /// What the CDN now works on.
+    /// Describes the work that the CDN accepted.
     fn work(&self, name: String) -> NewWork {
         let items = self.load().items;
         let wildcards = items[ItemKind::Prefix as usize] + items[ItemKind::Everything as usize];
@@ -98,11 +98,11 @@ impl Call {
             _ => None,
         };
         self.end(answer.verdict, attempt, began, work).await;
-        // Until now it might have become work any moment.
+        // Until here, the call might have become accepted work at any moment.
         drop(reservation);
     }
 
-    /// Draws the conclusions.
+    /// Acts on the verdict.
     async fn end(&self, verdict: Verdict, attempt: Attempt, began: Instant, work: Option<NewWork>) {
         let target = &self.target;
         let now_ms = target.shared.now_ms();
@@ -151,14 +151,14 @@ impl Call {
             Verdict::Split => self.split(settlement).await,
             Verdict::Refused => self.refused(settlement).await,
             Verdict::BadCredentials => {
-                // Paused before the sends are given back, or they would be claimed at once.
+                // The CDN is paused before the sends are given back, or they would be claimed at once.
                 self.pause(began, &attempt.message).await;
                 self.settle(settlement, |_, _| SendOutcome::RetryAt(now_ms)).await;
             }
         }
     }
 
-    /// Signs and sends; once more at once if only the clock was wrong.
+    /// Signs and sends the batch. If only the clock was wrong, the call is repeated at once, one time.
     async fn send(&self, reservation: &mut Reservation) -> (Answer, Vec<Reply>) {
         let (target, batch) = (&*self.target, &self.filled.batch);
         let deadline = Instant::now() + CALL_TIMEOUT;
@@ -170,7 +170,8 @@ impl Call {
             };
             let load = *reservation.load();
             reservation.spend();
-            // Several nodes, or names that became longer than planned: what leaves is counted.
+            // The call may address several nodes, or its names may be longer than planned. Every request that
+            // leaves is charged.
             let more = (requests.len() as u64).saturating_sub(1);
             if more > 0 {
                 target.account.take(&Load { calls: more, items: load.items.map(|items| items.min(1)) });
@@ -191,7 +192,7 @@ impl Call {
         }
     }
 
-    /// What a send gets that is to be tried again after `wait`: nothing for ever.
+    /// Returns the outcome of a send that is retried after `wait`. A send that is too old fails.
     fn retry(&self, now_ms: i64, wait: Duration) -> impl Fn(&ClaimedSend) -> SendOutcome + use<> {
         let retry_ms = now_ms.saturating_add(milliseconds(wait));
         let give_up_ms = self.target.terms().give_up_ms;
@@ -201,7 +202,7 @@ impl Call {
         }
     }
 
-    /// Halves go out by themselves, each as soon as the account can pay for it.
+    /// Settles each half as a call of its own, which leaves as soon as the account can pay for it.
     async fn split(&self, settlement: Settlement) {
         let Some([first, second]) = self.filled.halves() else { return self.refused(settlement).await };
         let number = |half: &[usize]| half.iter().map(|position| self.sends[*position].id).min();
@@ -214,8 +215,8 @@ impl Call {
         self.settle(settlement, together).await;
     }
 
-    /// What will never be accepted is purged with something broader instead, at last with the whole site; if that is what was
-    /// refused, it has failed.
+    /// Replaces a permanently refused item by something broader, finally by the whole site. If the purge of the
+    /// site was refused, it fails.
     async fn refused(&self, mut settlement: Settlement) {
         let hard = self.sends.iter().any(|send| send.item.hard);
         let is_site = self.sends.iter().any(|send| send.lane == Lane::Site);
@@ -227,7 +228,7 @@ impl Call {
             return self.settle(settlement, |_, _| SendOutcome::Widened).await;
         }
         let Some(item) = self.target.wider(hard).filter(|_| !is_site) else {
-            // Good ones among bad ones get through.
+            // Splitting lets valid items through among refused ones.
             if self.filled.wanted_by.len() > 1 {
                 return Box::pin(self.split(settlement)).await;
             }
@@ -239,7 +240,7 @@ impl Call {
 
     async fn pause(&self, began: Instant, why: &str) {
         let Target { key, shared, stop, .. } = &*self.target;
-        // Other credentials may have come with a reload meanwhile, or will with the next start: those are checked.
+        // A reload may have brought new credentials, or the next start will. Those are checked anew.
         if stop.is_cancelled() {
             return;
         }
@@ -250,14 +251,14 @@ impl Call {
             "the CDN refuses the credentials: paused, nothing is lost"
         );
         let _ = shared.store.set_paused(key.clone(), PausedBy::Credentials, Some(why.to_owned())).await;
-        // Also in case the store did not commit that, and for calls that are under way.
+        // This also covers calls in flight and the case that the store did not commit the pause.
         self.target.pace.failed(began, None);
         self.target.report(|health| health.refused(why));
         self.target.recheck.notify_one();
     }
 
-    /// Tells the store what became of each send, by its position. While it cannot be told, their lease protects them; after
-    /// that they are sent again, which does no harm.
+    /// Reports the outcome of each send, by its position, to the store. While the store does not respond, the
+    /// sends' lease protects them. After it, they are sent again, which does no harm.
     async fn settle(&self, settlement: Settlement, outcome: impl Fn(usize, &ClaimedSend) -> SendOutcome) {
         let Target { shared, account, .. } = &*self.target;
         let sends = self.sends.iter().enumerate();
@@ -313,10 +314,11 @@ impl Call {
     }
 }
 
-/// The fallback that a job shows, whatever becomes of it: nothing is purged yet, and the CDN may refuse that, too.
+/// The fallback reason that a job shows, whatever its outcome. It does not claim success: nothing is purged yet,
+/// and the CDN may refuse the purge of the site, too.
 const WHY_REFUSED: &str = "the CDN refused an item, so a purge of everything of the site takes its place";
 
-/// At most [`MESSAGE`] bytes, whole characters.
+/// Truncates a message to at most [`MESSAGE`] bytes of whole characters.
 fn shorten(mut message: String) -> String {
     message.truncate(message.floor_char_boundary(MESSAGE));
     message

@@ -1,5 +1,5 @@
-//! Whether the credentials are good: asked at the start, every ten minutes, and soon again after a bad answer. A good
-//! answer ends a pause that bad credentials caused.
+//! Checks the credentials at the start, every ten minutes, and soon again after a failed check. A successful check
+//! ends a pause that invalid credentials caused.
 
 use super::account::{Load, Wait};
 use super::backoff::backoff;
@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// Between good answers.
+/// The interval after a successful check.
 const INTERVAL: Duration = Duration::from_secs(600);
-/// No answer takes longer.
+/// The time limit for one reply.
 const TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Checks until the engine stops.
@@ -42,7 +42,7 @@ pub(super) async fn run(target: Arc<Target>) {
                 }
                 continue;
             }
-            // The check may have been good all the same: then the pauses in between must grow.
+            // The check may have succeeded although a purge was refused: then the delays in between must grow.
             () = target.recheck.notified() => wait_after(&mut failures),
         };
         tokio::select! {
@@ -52,7 +52,7 @@ pub(super) async fn run(target: Arc<Target>) {
     }
 }
 
-/// Waits as long as the CDN asked for no calls at all: a purge could not be sent either.
+/// Waits for as long as the CDN asked for no calls at all. A purge could not be sent then either.
 async fn silence(target: &Target) {
     while let Wait::Silence(silence) = target.account.wait(&Load::default()) {
         sleep(silence).await;
@@ -64,7 +64,7 @@ fn wait_after(failures: &mut u32) -> Duration {
     backoff(*failures, fastrand::f64())
 }
 
-/// Asks, and asks once more if only the clock was wrong.
+/// Checks the credentials, and a second time if only the clock was wrong.
 async fn check(target: &Target) -> Checked {
     match ask(target).await {
         (Verdict::Resign, _) => told(ask(target).await),
@@ -75,9 +75,9 @@ async fn check(target: &Target) -> Checked {
 fn told((verdict, message): (Verdict, String)) -> Checked {
     match verdict {
         Verdict::Done => Checked::Good,
-        // The key is good, but what it may do only a purge can show.
+        // The key is valid, but only a purge can show its permissions.
         Verdict::Refused => Checked::Open(message),
-        // Somebody else answers in the CDN's place: no purge could be believed.
+        // Something else answers in the CDN's place, so no purge could be trusted.
         Verdict::BadCredentials | Verdict::Unproven => Checked::Bad(message),
         _ => Checked::Unanswered(message),
     }
@@ -89,7 +89,7 @@ async fn ask(target: &Target) -> (Verdict, String) {
         Ok(requests) => requests,
         Err(error) => return (Verdict::BadCredentials, with_causes(&error)),
     };
-    // It does not wait for tokens, but it counts. Where it is a purge, it is one of a tag.
+    // A check does not wait for tokens, but it consumes them. If it is a purge, it purges one tag.
     target.account.take(&Load { calls: requests.len() as u64, items: [0, 1, 0, 0] });
     let mut replies = Vec::with_capacity(requests.len());
     for request in requests {
@@ -105,9 +105,9 @@ async fn ask(target: &Target) -> (Verdict, String) {
     (answer.verdict, answer.message)
 }
 
-/// Nothing speaks against trying any more.
+/// Resumes sending after a check that found nothing wrong.
 async fn resume(target: &Target) {
-    // What the store did not commit is tried again after the next check.
+    // If the store did not commit this, the next check tries again.
     let _ = target.shared.store.set_paused(target.key.clone(), PausedBy::Credentials, None).await;
     target.wake.notify_one();
 }

@@ -1,5 +1,6 @@
-//! What goes out next: the purge of a whole site, then small purges before bulk ones; a full call, or all that there is.
-//! A call waits until its account can pay for it, but small purges do not wait for a bulk one that cannot leave yet. Pure.
+//! Chooses what is sent next: the purge of a whole site first, then small purges before bulk ones; a full call, or
+//! all that is due. A call waits until its account can pay for it, but small purges do not wait for a bulk call
+//! that cannot leave yet. Pure.
 
 use super::account::{Load, Wait};
 use crate::cdn::{Capabilities, ItemKind};
@@ -7,38 +8,39 @@ use crate::purge::Room;
 use crate::store::{Due, DueGroup, Lane};
 use std::time::Duration;
 
-/// Every so many calls begin with what bulk purges want, so that they do not starve.
+/// One in this many calls begins with bulk purges, so that they do not starve.
 const BULK_TURN: u32 = 4;
 const KINDS: [ItemKind; 4] = [ItemKind::Url, ItemKind::Tag, ItemKind::Prefix, ItemKind::Everything];
 
-/// What to do next.
+/// What the queue does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Nothing is due.
     Idle,
-    /// Something is due but cannot be paid for.
+    /// Sends are due, but the account cannot pay for them.
     Wait(Wait),
-    /// Claim this.
+    /// Claim the sends of this call.
     Call(Call),
 }
 
-/// A call's worth of sends.
+/// The sends of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) site: bool,
     pub(super) hard: bool,
     pub(super) room: Room,
-    /// Of the room, what is left to bulk purges.
+    /// The part of the room that bulk purges may take.
     pub(super) bulk: [usize; 4],
-    /// What it costs at most.
+    /// The most that the call can cost.
     pub(super) load: Load,
 }
 
-/// What goes out next, at a CDN with these `limits`. `turn` counts the calls; `wait` says how long a load must wait.
+/// Returns what is sent next to a CDN with these `limits`. `turn` counts the calls; `wait` returns how long a load
+/// must wait.
 pub(super) fn next(due: &Due, limits: &Capabilities, turn: u32, wait: impl Fn(&Load) -> Wait) -> Next {
     let mut least: Option<Wait> = None;
     let mut held_up = |wait: Wait| least = least.into_iter().chain([wait]).min_by_key(length);
-    // What it absorbs is not sent before it, so nothing goes ahead of it even while it waits.
+    // Items that a site's purge absorbs are not sent before it, so nothing goes ahead of it even while it waits.
     let site = due.groups.iter().filter(|group| group.lane == Lane::Site);
     if let Some(group) = site.min_by_key(|group| (!group.hard, group.oldest_ms)) {
         let mut items = [0; 4];
@@ -60,7 +62,7 @@ pub(super) fn next(due: &Due, limits: &Capabilities, turn: u32, wait: impl Fn(&L
     least.map_or(Next::Idle, Next::Wait)
 }
 
-/// What all that is due would cost, for an estimate of how long it takes.
+/// Returns what sending all that is due would cost, to estimate how long it takes.
 pub(super) fn load_of(due: &Due, limits: &Capabilities) -> Load {
     let mut load = Load::default();
     for kind in KINDS {
@@ -72,7 +74,7 @@ pub(super) fn load_of(due: &Due, limits: &Capabilities) -> Load {
     load
 }
 
-/// How many due sends of a group are worth knowing: a full call's.
+/// The number of due sends per group that is worth counting: those of a full call.
 pub(super) fn full_call(limits: &Capabilities) -> usize {
     KINDS.map(|kind| limits.items_per_call(kind)).into_iter().max().unwrap_or(1)
 }
@@ -94,7 +96,7 @@ struct Crowd {
     oldest_bulk_ms: Option<i64>,
 }
 
-/// In the order in which they go out.
+/// Groups the due sends by call, in the order in which they are sent.
 fn crowds(due: &Due, limits: &Capabilities, turn: u32) -> Vec<Crowd> {
     let mut crowds: Vec<(bool, Option<ItemKind>, Crowd)> = Vec::new();
     for group in due.groups.iter().filter(|group| group.lane != Lane::Site) {
@@ -137,7 +139,7 @@ impl Crowd {
         *oldest = oldest.iter().copied().chain([group.oldest_ms]).min();
     }
 
-    /// A call for them, or how long it has to wait.
+    /// Returns a call for these sends, or how long it must wait.
     fn call(&self, limits: &Capabilities, wait: &impl Fn(&Load) -> Wait) -> Result<Call, Wait> {
         let mut load = Load { calls: 1, items: [0; 4] };
         let (mut items, mut bulk) = ([0; 4], [0; 4]);
@@ -196,7 +198,7 @@ mod tests {
         capabilities(&cdn(cdn_type))
     }
 
-    /// `kind hardness: items (left to bulk)`.
+    /// Formats the result as `kind hardness: items (share of bulk)`.
     fn shown(next: Next) -> String {
         let call = match next {
             Next::Idle => return "idle".into(),
@@ -236,7 +238,7 @@ mod tests {
         check(Fastly, &[(Small, Tag, true, 256, 5), (Bulk, Tag, true, 256, 5)], "hard: Tag 256 (64)");
         check(Fastly, &[(Small, Tag, true, 100, 5), (Bulk, Tag, true, 2, 5)], "hard: Tag 102 (2)");
         check(Fastly, &[(Bulk, Url, false, 256, 5)], "soft: Url 1 (1)");
-        // Kinds share a call at CloudFront only, with its limits.
+        // Only CloudFront mixes kinds in a call, within its limits.
         let kinds = [(Small, Url, true, 3_000, 5), (Small, Tag, true, 7, 5), (Bulk, Prefix, true, 40, 5)];
         check(Cloudfront, &kinds[1..], "hard: Tag 7 (0), Prefix 15 (3)");
         check(Cloudfront, &kinds, "hard: Url 3000 (0)");
@@ -257,7 +259,7 @@ mod tests {
         check(Fastly, &groups[..3], "soft: Tag 2 (0)");
         check(Fastly, &groups[..2], "hard: Url 1 (0)");
         check(Fastly, &groups[..1], "hard: Tag 9 (2)");
-        // Bulk purges have their turn.
+        // It is the turn of bulk purges.
         check_turn(Fastly, &groups, 3, "site hard: Everything 1 (0)");
         check_turn(Fastly, &groups[..3], 3, "hard: Tag 9 (2)");
         check_turn(Fastly, &groups[..3], 4, "soft: Tag 2 (0)");
@@ -266,7 +268,7 @@ mod tests {
     #[test]
     fn what_cannot_be_paid_for_waits() {
         let limits = limits(CdnType::Akamai);
-        // A second for each missing tag; URLs cost nothing.
+        // Each missing tag takes a second; URLs cost nothing.
         let check = |groups: &[(Lane, ItemKind, bool, usize, i64)], tokens: u64, expected: &str| {
             let wait = |load: &Load| match load.items[Tag as usize].saturating_sub(tokens) {
                 0 => Wait::No,
@@ -280,7 +282,7 @@ mod tests {
         check(&[small, bulk], 3, "For(2s)");
         check(&[bulk], 4_000, "For(1000s)");
         check(&[bulk, (Bulk, Url, true, 2, 2)], 0, "hard: Url 2 (1)");
-        // Nothing goes ahead of what will absorb it.
+        // Nothing goes ahead of the purge that will absorb it.
         check(&[small, (Site, Tag, true, 1, 2)], 0, "For(1s)");
     }
 

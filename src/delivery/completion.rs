@@ -1,5 +1,6 @@
-//! Asks a CDN that reports later about what it accepted, until it is complete. Nothing waits for it but what the CDN allows
-//! only so much of at once. What is under way is read from the store, so a restart goes on asking.
+//! Asks a CDN that completes purges later about what it accepted, until that is complete. Nothing waits for this
+//! except purges of a kind of which the CDN limits the number in flight. The work in flight is read from the
+//! store, so polling continues after a restart.
 
 use super::account::{Load, Wait};
 use super::backoff::backoff;
@@ -11,19 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// The first question comes this long after the acceptance, each further one after half as long again.
+/// The delay from acceptance to the first question. Each later delay is half as long again, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(30);
-/// Between two questions: they count to the rate of an API that publishes none.
+/// The delay between two questions. They count towards the rate of an API that publishes none.
 const PAUSE: Duration = Duration::from_secs(1);
-/// No answer takes longer.
+/// The time limit for one reply.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// If the CDN does not tell, it is taken to be through with it after this.
+/// The age at which work counts as complete if the CDN does not report its progress.
 const USUALLY: Duration = Duration::from_secs(60);
-/// Nothing is asked about for longer.
+/// The age at which polling stops.
 const GIVE_UP: Duration = Duration::from_secs(86_400);
 
-/// Asks until the engine stops.
+/// Polls until the engine stops.
 pub(super) async fn run(target: Arc<Target>) {
     let Some(completion) = target.adapter.completion() else { return };
     let mut questions = HashMap::new();
@@ -57,13 +58,13 @@ pub(super) async fn run(target: Arc<Target>) {
     }
 }
 
-/// When to ask again about a work, and how long to wait after that.
+/// When to ask again about a work, and the delay after that.
 struct Question {
     at: Instant,
     next: Duration,
 }
 
-/// Asks about one work if one is due. When to look again; none if nothing is under way.
+/// Asks about one work if one is due. Returns when to check again; `None` if nothing is in flight.
 async fn ask_what_is_due(
     target: &Target,
     completion: &dyn Completion,
@@ -72,7 +73,7 @@ async fn ask_what_is_due(
 ) -> Option<Instant> {
     questions.retain(|id, _| works.iter().any(|work| work.id == *id));
     for work in works {
-        // Also those of a former run.
+        // This includes work of a previous run.
         target.account.is_under_way(work.id, work.what.clone());
         questions.entry(work.id).or_insert_with(|| Question { at: Instant::now() + FIRST, next: FIRST });
     }
@@ -81,7 +82,7 @@ async fn ask_what_is_due(
     if question.at > Instant::now() {
         return Some(question.at);
     }
-    // A question is a call like any other.
+    // A question costs as much as any other call.
     let load = Load { calls: 1, items: [0; 4] };
     match target.account.wait(&load) {
         Wait::No | Wait::Completion => target.account.take(&load),
@@ -100,7 +101,7 @@ async fn ask_what_is_due(
     };
     if let Some(completed_ms) = ended {
         let completed = target.shared.store.complete(work.id, completed_ms).await;
-        // If the store did not hear of it, it is asked about again.
+        // If the store did not record this, the question is repeated.
         if completed.is_ok() {
             tracing::debug!(site, cdn, work = name, is_told = completed_ms.is_some(), "complete");
             target.account.completed(work.id);

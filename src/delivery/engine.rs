@@ -25,73 +25,75 @@ use tokio::sync::{SetOnce, watch};
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
-/// Between the first checks of two CDNs: those of ten thousand sites must not be all that the control plane does.
+/// The delay between the first checks of two CDNs. Without it, the checks of ten thousand sites would occupy the
+/// control plane.
 const BETWEEN_CHECKS: Duration = Duration::from_millis(1);
 
 /// Makes the adapter of a configured CDN.
 pub type MakeAdapter = Box<dyn Fn(&Cdn) -> Arc<dyn Adapter> + Send + Sync>;
 
-/// What the engine works with.
+/// The parts that the engine works with.
 pub struct Parts {
-    /// Where purges are kept.
+    /// The store of purges.
     pub store: Arc<dyn Store>,
-    /// Whether that works.
+    /// Whether the store works.
     pub store_health: Arc<StoreHealth>,
-    /// What the former run left, if it has been taken over.
+    /// The state that the previous run left, if it has been taken over.
     pub left: Option<Left>,
-    /// What sends calls.
+    /// Sends calls to CDNs.
     pub transport: Arc<dyn Transport>,
     /// Makes the adapter of a configured CDN.
     pub adapter: MakeAdapter,
-    /// Where the proxy reads which CDN is healthy.
+    /// The view in which the proxy reads which CDNs are healthy.
     pub view: Arc<PurgeHealthView>,
-    /// What hears of everything.
+    /// Receives what happens, for metrics.
     pub observer: Arc<dyn Observer>,
-    /// The machine's clock, for what people are shown and CDNs are told.
+    /// The machine's clock, for times shown to users and sent to CDNs.
     pub wall: TellTime,
-    /// The steady clock, by which everything waits ([`crate::guard::Clock::steady_ms`]).
+    /// The steady clock, which governs all waiting ([`crate::guard::Clock::steady_ms`]).
     pub steady: TellTime,
-    /// What tells which run of the machine this is.
+    /// Identifies the current boot of the machine.
     pub boot: TellBoot,
 }
 
 /// The workers of all CDNs.
 pub struct Engine {
-    /// Those of today; a reload replaces some.
+    /// The current targets; a reload replaces some.
     targets: Arc<ArcSwap<Targets>>,
     shared: Arc<Shared>,
     adapter: MakeAdapter,
     view: Arc<PurgeHealthView>,
     accounts: Mutex<HashMap<String, Arc<Account>>>,
-    /// What the former run left, once it has been taken over.
+    /// The state that the previous run left, after it has been taken over.
     left: Arc<SetOnce<Left>>,
     naming: Arc<Naming>,
     tasks: TaskTracker,
 }
 
-/// How one CDN stands.
+/// The state of one CDN.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CdnStatus {
-    /// Its name within the site.
+    /// The CDN's name within its site.
     pub name: String,
-    /// Its type.
+    /// The CDN's type.
     #[serde(rename = "type")]
     pub cdn_type: CdnType,
-    /// Whether purges are known to get through in time, so that its responses get their long TTL.
+    /// Whether purges are known to get through in time, so that responses get their long TTL.
     pub healthy: bool,
-    /// Why not, in words; no secret.
+    /// Why the CDN is not healthy, in words and without secrets.
     pub reasons: Vec<String>,
-    /// Items that it has not accepted yet.
+    /// Items that the CDN has not accepted yet.
     pub pending: u64,
-    /// Since when the oldest job is due.
+    /// Seconds since the oldest job became due.
     pub oldest_pending_seconds: Option<u64>,
-    /// Nothing is sent to it.
+    /// Whether sending to the CDN is paused.
     pub paused: bool,
 }
 
 impl Engine {
-    /// Starts the workers on the current tokio runtime. They go on with what a former run left, so a former engine on the
-    /// same store is stopped first. Until a CDN's credentials are checked and its queue is read, it is not healthy.
+    /// Starts the workers on the current tokio runtime. They continue what a previous run left, so a previous
+    /// engine on the same store must be stopped first. A CDN is not healthy until its credentials are checked and
+    /// its queue is read.
     pub fn start(config: &Config, parts: Parts) -> Self {
         let shared = Arc::new(Shared::new(
             (parts.store, parts.store_health),
@@ -110,9 +112,9 @@ impl Engine {
             naming: Arc::new(Naming::new()),
             tasks: TaskTracker::new(),
         };
-        // Only as long as the engine lives: it has the store, and that has whom it tells.
+        // The reference is weak because the engine has the store, and the store keeps its listeners.
         let targets = Arc::downgrade(&engine.targets);
-        // At once, not at the next look: the next response may be kept for days.
+        // A failure is reported at once and not at the next look, because the next response may be kept for days.
         let observer = engine.shared.observer.clone();
         let tell = move |works| {
             observer.store(works);
@@ -140,7 +142,7 @@ impl Engine {
         });
         let (left, shared, targets) = (engine.left.clone(), engine.shared.clone(), engine.targets.clone());
         engine.spawn(async move {
-            // Not before it is known when the former run ended.
+            // The end of the previous run must be known first.
             left.wait().await;
             look_after::probe(shared, targets).await;
         });
@@ -148,8 +150,8 @@ impl Engine {
         engine
     }
 
-    /// Goes on with another configuration. CDNs that it leaves as they are keep their health; of the others the calls under
-    /// way end, and the rest goes through the new settings. To be called on the runtime of the engine.
+    /// Continues with a new configuration. Unchanged CDNs keep their health. For the others, calls in flight are
+    /// completed, and everything else is sent with the new settings. Must be called on the engine's runtime.
     pub fn reload(&self, config: &Config) {
         self.set_rates(config);
         self.naming.set(config);
@@ -162,7 +164,7 @@ impl Engine {
             old.remove(&key).cloned()
         };
         let kept: Vec<_> = cdns().map(&mut kept).collect();
-        // Before their successors begin, since both have one cell of the proxy's view.
+        // Targets are retired before their successors begin, because both use the same cell of the proxy's view.
         for target in old.into_values() {
             target.retire();
         }
@@ -177,13 +179,13 @@ impl Engine {
         self.targets.store(Arc::new(Targets::of(targets.collect())));
         let (left, shared) = (self.left.clone(), self.shared.clone());
         self.spawn(async move {
-            // Only then are the moments of the former run those of this one's clock.
+            // Only after the take-over do the previous run's times belong to the current clock.
             left.wait().await;
             verify::take_up(shared, begun).await;
         });
     }
 
-    /// Starts the tasks of a CDN, which checks its credentials after a while.
+    /// Starts the tasks of a CDN. Its credentials are checked after `check_after`.
     fn begin(&self, site: &Site, cdn: &Cdn, check_after: Duration) -> Arc<Target> {
         let cell = self.view.cell(&site.name, &cdn.name);
         let account = self.account(&cdn.account, || rates(cdn));
@@ -217,10 +219,10 @@ impl Engine {
         let (of, targets) = (target.clone(), self.targets.clone());
         self.tasks.spawn(async move {
             for task in [check, completion, verify, queue] {
-                // One that broke off is over, too.
+                // A task that broke off is over as well.
                 let _ = task.await;
             }
-            // Nothing more is heard of it; unless it has a successor, what was is forgotten.
+            // Nothing more is reported of this target, so without a successor its state is forgotten.
             if !targets.load().has(&of.key) {
                 of.shared.observer.gone(&of.key);
             }
@@ -228,7 +230,7 @@ impl Engine {
         target
     }
 
-    /// CDNs that share an account keep together to the strictest of their rates.
+    /// CDNs that share an account together obey the strictest of their rates.
     fn set_rates(&self, config: &Config) {
         let mut all: HashMap<&str, Rates> = HashMap::new();
         for cdn in config.sites.iter().flat_map(|site| &site.cdns) {
@@ -249,12 +251,13 @@ impl Engine {
         account.or_insert_with(|| Arc::new(Account::new(name, rates()))).clone()
     }
 
-    /// There is something new for the CDNs of `site`.
+    /// Wakes the CDNs of `site`, because something new is pending.
     pub fn wake(&self, site: &str) {
         self.of(site).iter().for_each(|target| target.wake.notify_one());
     }
 
-    /// What waits for another try at this CDN is sent now, as far as its account's rate allows; the store has made it due.
+    /// Sends what waits for a retry at this CDN now, as far as its account's rate allows. The store has already
+    /// made it due.
     pub fn hurry(&self, site: &str, cdn: &str) {
         for target in self.of(site).iter().filter(|target| target.key.cdn == cdn) {
             target.pace.release();
@@ -263,14 +266,14 @@ impl Engine {
         }
     }
 
-    /// Somebody else called this CDN so often; with `probe` one of the calls was the purge of an unused tag.
+    /// Charges `calls` calls that were made to this CDN elsewhere. With `probe`, one of them purged an unused tag.
     pub fn called(&self, site: &str, cdn: &str, calls: u64, probe: bool) {
         let load = Load { calls, items: [0, u64::from(probe), 0, 0] };
         let targets = self.of(site);
         targets.iter().filter(|target| target.key.cdn == cdn).for_each(|target| target.account.take(&load));
     }
 
-    /// How each CDN of `site` stands, in their order; as of the last second.
+    /// Returns the state of each CDN of `site` in configured order, as of the last second.
     pub fn status(&self, site: &str) -> Vec<CdnStatus> {
         let now_ms = self.shared.now_ms();
         let status = |target: &Arc<Target>| {
@@ -289,23 +292,23 @@ impl Engine {
         self.of(site).iter().map(status).collect()
     }
 
-    /// Why the store does not work, in words; none while it does.
+    /// Returns why the store does not work, in words; `None` while it works.
     pub fn store_failure(&self) -> Option<String> {
         self.shared.store_health.failure()
     }
 
-    /// What waits for CDNs that the site has no more.
+    /// Returns the jobs for CDNs that their site no longer has.
     pub fn orphans(&self) -> Vec<Orphan> {
         self.shared.orphans()
     }
 
-    /// What the latest configuration moved, once the store knows of it.
+    /// Returns the queues that the latest configuration moved, as soon as the store has its names.
     pub fn moved(&self) -> impl Future<Output = Arc<[Moved]>> + use<> {
         let naming = self.naming.clone();
         async move { naming.known(naming.latest()).await }
     }
 
-    /// Ends when what the former run left has been taken over.
+    /// Completes when the state that the previous run left has been taken over.
     pub fn taken_over(&self) -> impl Future<Output = ()> + use<> {
         let left = self.left.clone();
         async move {
@@ -313,13 +316,14 @@ impl Engine {
         }
     }
 
-    /// Changes whenever a purge may have moved on, or a CDN's health did: whoever waits for one looks again.
+    /// Changes whenever a purge may have made progress or a CDN's health changed. A caller that waits for either
+    /// then checks again.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changes.subscribe()
     }
 
-    /// Begins nothing new, waits for the calls that are under way (about a minute at most), and gives back what was claimed.
-    /// After this no CDN counts as healthy.
+    /// Begins nothing new, waits for the calls in flight (about a minute at most), and gives back what was
+    /// claimed. Afterwards no CDN counts as healthy.
     pub async fn stop(&self) {
         self.shared.stop.cancel();
         self.tasks.close();
@@ -331,7 +335,7 @@ impl Engine {
         self.targets.load().of_site(site).to_vec()
     }
 
-    /// A task that ends with the engine.
+    /// Starts a task that ends with the engine.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.shared.stop.clone();
         self.tasks.spawn(async move {
@@ -343,14 +347,15 @@ impl Engine {
     }
 }
 
-/// Runs a task until it ends by itself. A defect in it must not stop a CDN's purges for good.
+/// Runs a task until it ends on its own, and restarts it after a panic. A defect must not stop a CDN's purges for
+/// good.
 async fn supervised<F>(target: Arc<Target>, name: &'static str, run: fn(Arc<Target>) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     while let Err(error) = tokio::spawn(run(target.clone())).await {
         let (site, cdn) = (&target.key.site, &target.key.cdn);
-        tracing::error!(site, cdn, task = name, %error, "a task broke off and is started again");
+        tracing::error!(site, cdn, task = name, %error, "a task panicked and is restarted");
         if target.stop.is_cancelled() {
             return;
         }

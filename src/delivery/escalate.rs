@@ -1,4 +1,4 @@
-//! What would take longer than `max_purge_lag` at the account's rate goes out as one purge of the site instead.
+//! Replaces purges that would take longer than `max_purge_lag` at the account's rate by one purge of the site.
 
 use super::account::Wait;
 use super::choose::{full_call, load_of};
@@ -7,15 +7,15 @@ use crate::store::{Due, Lane, Wider};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Between two counts of a long queue.
+/// The interval between two counts of a long queue.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Sends that are counted of a group; beyond that the rest is taken to be like them.
+/// The number of sends counted per group. The rest is assumed to be like them.
 const COUNTED: usize = 100_000;
 
-/// Watches how long what is due would take.
+/// Watches how long sending all that is due would take.
 pub(super) struct Escalation {
     counted_at: Option<Instant>,
-    /// Since when nothing at all could leave for want of tokens or room.
+    /// Since when nothing at all could be sent for lack of tokens or room.
     waiting_since: Option<Instant>,
 }
 
@@ -24,12 +24,12 @@ impl Escalation {
         Self { counted_at: None, waiting_since: None }
     }
 
-    /// A call leaves.
+    /// Records that a call leaves.
     pub(super) fn leaves(&mut self) {
         self.waiting_since = None;
     }
 
-    /// Puts the purge of the site ahead of what is `due` if that takes too long; whether it did.
+    /// Puts the purge of the site ahead of what is `due` if that would take too long. Returns whether it did.
     pub(super) async fn check(&mut self, target: &Target, due: &Due, wait: Wait) -> bool {
         if matches!(wait, Wait::For(_) | Wait::Completion) {
             self.waiting_since.get_or_insert_with(Instant::now);
@@ -48,7 +48,7 @@ impl Escalation {
     async fn takes_too_long(&mut self, target: &Target, due: &Due) -> bool {
         let Target { key, shared, limits, account, .. } = target;
         let max_lag = target.terms().max_lag;
-        // One call's worth of each is known already.
+        // Up to one call's worth of each group is counted already.
         let known = due.groups.iter().all(|group| group.count < full_call(limits));
         if known {
             return account.time_for(&load_of(due, limits)) > max_lag;
@@ -73,7 +73,7 @@ async fn widen(target: &Target, due: &Due) -> bool {
     let (Target { key, shared, .. }, terms) = (target, target.terms());
     let hard = due.groups.iter().any(|group| group.hard);
     let sends: usize = due.groups.iter().map(|group| group.count).sum();
-    // One item in place of one is no faster.
+    // Replacing one item by one is no faster.
     let Some(item) = target.wider(hard).filter(|_| sends > 1) else { return false };
     let why = format!(
         "at the CDN's rate it would take longer than max_purge_lag ({} s), so a purge of everything of the site takes its place",

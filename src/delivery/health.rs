@@ -1,5 +1,6 @@
-//! Purge health: whether purges to a CDN are known to get through in time. It fails closed: what is not known is a reason
-//! against it, and any reason gives the CDN's responses the short TTL. Pure; `target.rs` feeds it and publishes the result.
+//! Purge health: whether purges to a CDN are known to get through in time. Health fails closed: anything unknown
+//! is a reason against it, and any reason gives the CDN's responses the short TTL. Pure; `target.rs` feeds it and
+//! publishes the result.
 
 use super::backoff::LONGEST_BACKOFF;
 use super::milliseconds;
@@ -8,59 +9,60 @@ use crate::store::{PausedBy, QueueStatus, Verification, WAITING_MS};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Checks in a row that may go unanswered before what was proved counts no more: they follow each other within seconds.
+/// Consecutive checks that may remain unanswered before earlier proof expires. Checks after a failure follow each
+/// other within seconds.
 const PATIENCE: u32 = 3;
 
 /// What is known of one CDN.
 #[derive(Debug)]
 pub(super) struct Health {
     max_lag_ms: i64,
-    /// A job may become due so much later than it was accepted.
+    /// The longest time from a job's acceptance until it becomes due.
     most_ahead_ms: i64,
     proof: Proof,
-    /// Checks in a row without an answer that tells anything.
+    /// Consecutive checks without a conclusive answer.
     unanswered: u32,
-    /// A purge was refused because of the credentials and waits; none got through since.
+    /// A purge was refused because of the credentials and waits; none has got through since.
     refused: bool,
-    /// The kinds of items whose last purge was answered by a success that proves nothing, and what was missing.
+    /// The kinds of items whose last purge was answered by a success without proof, and what was missing.
     unproved: BTreeMap<ItemKind, String>,
     /// Why the last purge call did not get through.
     failure: Option<String>,
-    /// How the queue stood when the store was last asked.
+    /// The state of the queue when it was last read from the store.
     queue: Option<QueueStatus>,
-    /// The oldest job was too old, and its successor is not young enough yet.
+    /// The oldest job exceeded the limit, and the oldest since has not yet fallen below half of it.
     lagging: bool,
-    /// The oldest job seems to become due later than any can, so that nobody knows its age: the clock was set back between two
-    /// runs.
+    /// The oldest job seems to become due later than any job can, so its age is unknown: the clock was set back
+    /// between two runs.
     ahead: bool,
-    /// A copy that is older than its purge was seen, and none since that was fresh.
+    /// A copy older than its purge was seen, and no fresh one since.
     stale: bool,
 }
 
-/// What a check of the credentials showed.
+/// The result of a credentials check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Checked {
-    /// They are good.
+    /// The credentials are valid.
     Good,
-    /// They are not refused, but only a purge can tell.
+    /// The credentials were not refused, but only a purge can prove them.
     Open(String),
-    /// They are bad.
+    /// The credentials are invalid.
     Bad(String),
-    /// Nobody could be asked, or the answer tells nothing.
+    /// The CDN could not be reached, or its answer is inconclusive.
     Unanswered(String),
 }
 
-/// Whether the credentials are known to be good; if not, why.
+/// Whether the credentials are known to be valid; if not, why.
 #[derive(Debug)]
 enum Proof {
-    /// They were not checked yet.
+    /// No check has ended yet.
     Unchecked,
     Good,
     None(String),
 }
 
 impl Health {
-    /// Purges are to get through within `max_lag`, and are sent `settle` after they were accepted.
+    /// Purges must get through within `max_lag`, and are sent `settle` after they were accepted.
     pub(super) fn new(max_lag: Duration, settle: Duration) -> Self {
         Self {
             max_lag_ms: milliseconds(max_lag),
@@ -77,13 +79,13 @@ impl Health {
         }
     }
 
-    /// The configuration says otherwise.
+    /// Applies the limits of a new configuration.
     pub(super) fn set_terms(&mut self, max_lag: Duration, settle: Duration) {
         self.max_lag_ms = milliseconds(max_lag);
         self.most_ahead_ms = milliseconds(settle + LONGEST_BACKOFF);
     }
 
-    /// A check of the credentials ended.
+    /// Records the result of a credentials check.
     pub(super) fn checked(&mut self, checked: Checked) {
         self.unanswered = match checked {
             Checked::Unanswered(_) => self.unanswered.saturating_add(1),
@@ -91,14 +93,14 @@ impl Health {
         };
         let is_proved = matches!(self.proof, Proof::Good);
         self.proof = match checked {
-            // A check is less than a purge: as long as a refused one waits, it has the last word.
+            // A check proves less than a purge: as long as a refused purge waits, a valid check is not enough.
             Checked::Good if self.refused => {
-                Proof::None("the credentials are good again, but no purge got through yet".into())
+                Proof::None("the credentials are valid again, but no purge got through yet".into())
             }
             Checked::Good => Proof::Good,
-            // Neither does a check that cannot tell speak against a purge that got through,
+            // A check that cannot decide does not outweigh a purge that got through.
             Checked::Open(_) if is_proved => Proof::Good,
-            // nor one that a network swallowed.
+            // Neither does a check that the network lost.
             Checked::Unanswered(_) if is_proved && self.unanswered < PATIENCE => Proof::Good,
             Checked::Open(why) => {
                 Proof::None(format!("the credentials are not proved before the first purge: {why}"))
@@ -109,29 +111,30 @@ impl Health {
         };
     }
 
-    /// A purge got through.
+    /// Records that a purge got through.
     pub(super) fn purged(&mut self) {
         (self.proof, self.unanswered, self.refused, self.failure) = (Proof::Good, 0, false, None);
     }
 
-    /// A purge did not get through and will be tried again. What waits too long is told by the queue.
+    /// Records that a purge did not get through and will be tried again. The queue shows if it waits too long.
     pub(super) fn failed(&mut self, why: &str) {
         self.failure = Some(why.to_owned());
     }
 
-    /// A purge of items of these kinds got a success without its proof: whoever answers now, nobody may rely on a purge
-    /// until one is proved again.
+    /// Records that a purge of items of these kinds was answered by a success without proof. The answer may come
+    /// from someone else, so purges of these kinds are not trusted until one is proved again.
     pub(super) fn unproved(&mut self, kinds: impl Iterator<Item = ItemKind>, why: &str) {
         self.unproved.extend(kinds.map(|kind| (kind, why.to_owned())));
         self.failed(why);
     }
 
-    /// A purge of items of these kinds was proved. It says nothing of the others: an old VCL proves purges, but no bans.
+    /// Records that a purge of items of these kinds was proved. This does not prove other kinds: an old VCL proves
+    /// purges, but no bans.
     pub(super) fn proved(&mut self, kinds: impl Iterator<Item = ItemKind>) {
         kinds.for_each(|kind| drop(self.unproved.remove(&kind)));
     }
 
-    /// Copies of what was purged were looked at. One that does not tell says nothing.
+    /// Records the verification of purged copies. An inconclusive copy changes nothing.
     pub(super) fn verified(&mut self, seen: Verification) {
         match seen {
             Verification::Fresh => self.stale = false,
@@ -140,24 +143,24 @@ impl Health {
         }
     }
 
-    /// A purge was refused because of the credentials.
+    /// Records that a purge was refused because of the credentials.
     pub(super) fn refused(&mut self, why: &str) {
         self.proof = Proof::None(format!("the credentials could not be proved: {why}"));
         self.refused = true;
     }
 
-    /// The store told how the queue stands. Whether that took away the purge whose refusal a check could not answer: now it
-    /// can.
+    /// Records the state of the queue. Returns whether the refused purge left the queue, in which case a check can
+    /// now decide again.
     pub(super) fn queued(&mut self, queue: QueueStatus, now_ms: i64) -> bool {
         let age = queue.oldest_due_ms.map_or(0, |due| now_ms.saturating_sub(due));
         // Follow-ups that wait for responses have a due time of their own.
         self.ahead = queue.oldest_due_ms.is_some_and(|due| due < WAITING_MS) && age < -self.most_ahead_ms;
-        // It recovers below half, so that it does not flap.
+        // The lag ends below half of the limit, so that health does not flap.
         self.lagging = if self.lagging { age >= self.max_lag_ms / 2 } else { age > self.max_lag_ms };
-        // It was cancelled.
+        // The refused purge was cancelled.
         let was_emptied = self.refused && queue.pending == 0;
         self.refused &= !was_emptied;
-        // What could not be proved was cancelled, or went out as something else.
+        // The purge without proof was cancelled, or went out as something else.
         if queue.pending == 0 {
             self.unproved.clear();
         }
@@ -165,7 +168,7 @@ impl Health {
         was_emptied
     }
 
-    /// Whether what it says is a verdict, and not only that nobody has looked yet.
+    /// Whether the health is a verdict and not only the lack of any information.
     pub(super) fn is_known(&self) -> bool {
         self.queue.is_some() && !matches!(self.proof, Proof::Unchecked)
     }
@@ -174,7 +177,8 @@ impl Health {
         self.queue.as_ref()
     }
 
-    /// Everything that speaks against a long TTL, in words; healthy if nothing does. `store` says why the store fails.
+    /// All reasons against a long TTL, in words. The CDN is healthy if there is none. `store` is the reason why
+    /// the store fails.
     pub(super) fn reasons(&self, store: Option<&str>, now_ms: i64) -> Vec<String> {
         let mut reasons = Vec::new();
         reasons.extend(store.map(|why| format!("the store fails: {why}")));
@@ -183,7 +187,7 @@ impl Health {
             Proof::Unchecked => reasons.push("the credentials are not checked yet".into()),
             Proof::None(why) => reasons.push(why.clone()),
         }
-        // Several kinds mostly lack the same.
+        // Several kinds usually lack the same proof.
         if let Some(why) = self.unproved.values().next() {
             reasons.push(format!("a purge was not proved: {why}"));
         }
@@ -202,8 +206,7 @@ impl Health {
             reasons.push(format!("{by}: {}", pause.reason));
         }
         if queue.failed > 0 {
-            reasons
-                .push(format!("{} failed jobs wait for someone to retry or acknowledge them", queue.failed));
+            reasons.push(format!("failed jobs that must be retried or acknowledged: {}", queue.failed));
         }
         if self.ahead {
             reasons.push(
@@ -289,11 +292,11 @@ mod tests {
             health.checked(lost());
             check(&health, expected);
         }
-        // A purge gets through where checks do not.
+        // Purges get through although checks do not.
         health.purged();
         health.checked(lost());
         check(&health, &[]);
-        // What was never proved is not.
+        // Credentials that were never proved remain unproved.
         let mut health = new();
         health.queued(queue(), NOW);
         health.checked(lost());
@@ -307,13 +310,13 @@ mod tests {
         health.refused("401");
         check(&health, &["the credentials could not be proved: 401"]);
         health.checked(Checked::Good);
-        check(&health, &["the credentials are good again, but no purge got through yet"]);
+        check(&health, &["the credentials are valid again, but no purge got through yet"]);
         health.purged();
         check(&health, &[]);
-        // Cancelled, as the queue will tell.
+        // The purge was cancelled, as the queue shows.
         health.refused("401");
         health.checked(Checked::Good);
-        check(&health, &["the credentials are good again, but no purge got through yet"]);
+        check(&health, &["the credentials are valid again, but no purge got through yet"]);
         health.queued(queue(), NOW);
         health.checked(Checked::Good);
         check(&health, &[]);
@@ -336,14 +339,14 @@ mod tests {
         health.queued(QueueStatus { pending: 2, ..queue() }, NOW);
         health.unproved([ItemKind::Prefix].into_iter(), "200 without X-Purged");
         check(&health, &["a purge was not proved: 200 without X-Purged"]);
-        // Tags that are purged say nothing of bans, nor does a check.
+        // Purges of tags prove nothing about bans, and neither does a check.
         health.purged();
         health.proved([ItemKind::Tag].into_iter());
         health.checked(Checked::Good);
         check(&health, &["a purge was not proved: 200 without X-Purged"]);
         health.proved([ItemKind::Tag, ItemKind::Prefix].into_iter());
         check(&health, &[]);
-        // Cancelled.
+        // The purge was cancelled.
         health.unproved([ItemKind::Prefix].into_iter(), "200 without X-Purged");
         health.queued(queue(), NOW);
         check(&health, &[]);
@@ -363,7 +366,7 @@ mod tests {
     fn queues() {
         let mut health = healthy();
         health.queued(QueueStatus { failed: 2, ..queue() }, NOW);
-        check(&health, &["2 failed jobs wait for someone to retry or acknowledge them"]);
+        check(&health, &["failed jobs that must be retried or acknowledged: 2"]);
         let paused = |by| QueueStatus { paused: Some(Pause { by, reason: "why".into() }), ..queue() };
         health.queued(paused(PausedBy::Person), NOW);
         check(&health, &["paused: why"]);
@@ -400,7 +403,7 @@ mod tests {
         check_due(NOW + 70_001, &[unknown]);
         check_due(NOW + 3_600_000, &[unknown]);
         check_due(NOW, &[]);
-        // What waits for responses is not late.
+        // Sends that wait for responses are not late.
         check_due(WAITING_MS, &[]);
         check_due(WAITING_MS + 500, &[]);
     }

@@ -1,11 +1,12 @@
-//! What brings accepted purges to the CDNs: claim -> batch -> sign -> send -> judge -> settle.
+//! Delivers accepted purges to the CDNs: claim -> batch -> sign -> send -> judge -> settle.
 //!
-//! [`Engine`] starts everything. Each CDN of each site has two tasks: `queue.rs` claims due sends and keeps a few calls
-//! under way (`call.rs` is the life of one), `check.rs` checks the credentials. Both tell `health.rs` what they saw, which
-//! decides whether the CDN's responses may have a long TTL, and so does `verify.rs` of the copies it saw (`sample.rs`).
-//! `pace.rs` says when the next call may go out.
+//! [`Engine`] starts everything. Each CDN of each site has two main tasks: `queue.rs` claims due sends and keeps a
+//! few calls in flight (`call.rs` is the life of one), and `check.rs` checks the credentials. Both report to
+//! `health.rs`, which decides whether the CDN's responses may have a long TTL. `verify.rs` reports the copies that
+//! it fetched (`sample.rs`). `pace.rs` decides when the next call may be made.
 //!
-//! Nothing is lost by a crash: what was claimed and not settled is claimed again when its lease ends, or at the next start.
+//! A crash loses nothing: sends that were claimed but not settled are claimed again when their lease ends, or at
+//! the next start.
 
 mod account;
 mod answer;
@@ -50,7 +51,7 @@ use std::time::Duration;
 
 /// Sends a call to a CDN.
 pub trait Transport: Send + Sync {
-    /// Sends `request` and reads its answer. To be dropped safely at any moment.
+    /// Sends `request` and reads the reply. The future may be dropped at any moment.
     fn send(&self, request: http::Request<Bytes>) -> Sending<'_>;
 }
 
@@ -60,60 +61,60 @@ impl Transport for crate::cdn::Sender {
     }
 }
 
-/// An answer, later.
+/// A reply in the future.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Reply, Unreachable>> + Send + 'a>>;
 
-/// There was no answer, or not all of it; what the CDN did is unknown. In words, without a secret.
+/// The CDN's reply is missing or incomplete, so what the CDN did is unknown. The text contains no secret.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreachable(pub String);
 
 impl Unreachable {
-    /// An error with all its causes.
+    /// Describes an error with all its causes.
     pub fn of(error: &dyn Error) -> Self {
         Self(with_causes(error))
     }
 }
 
-/// Hears what happens, for metrics. Called on the engine's tasks: must not block.
+/// Receives what happens in the engine, for metrics. The methods run on the engine's tasks and must not block.
 pub trait Observer: Send + Sync {
-    /// A call to a CDN ended (`outcome` as in an attempt) that carried this many items.
+    /// A call that carried `items` items to a CDN ended. `outcome` is the same as in an attempt.
     fn call(&self, _key: &CdnKey, _outcome: &'static str, _took: Duration, _items: u64) {}
 
-    /// A job ended, this long after its purge was accepted.
+    /// A job ended `took` after its purge was accepted.
     fn job_ended(&self, _job: &EndedJob, _took: Duration) {}
 
-    /// A look at the CDN's copies of what a job purged came to this, so long after its purge was accepted.
+    /// A job's pages were verified at the CDN, `took` after its purge was accepted.
     fn verified(&self, _key: &CdnKey, _seen: Verification, _took: Duration) {}
 
-    /// So many jobs were widened: an item was refused, or the CDN's rate is too low for them.
+    /// `jobs` jobs were widened, because an item was refused or because the CDN's rate is too low for them.
     fn widened(&self, _key: &CdnKey, _jobs: u64) {}
 
-    /// How a CDN's queue stands: jobs under way, and the age of the oldest (zero where there is none).
+    /// The state of a CDN's queue: jobs that have not ended, and the age of the oldest (zero if there is none).
     fn queue(&self, _key: &CdnKey, _jobs: u64, _oldest: Duration) {}
 
-    /// Whether nothing is sent to a CDN, and how many of its failed jobs nobody has acknowledged.
+    /// Whether sending to a CDN is paused, and how many of its failed jobs are not acknowledged.
     fn standing(&self, _key: &CdnKey, _paused: bool, _failed: u64) {}
 
-    /// So many jobs wait for a CDN that the site has no more (0: none any more), and so many failed ones for someone to
-    /// acknowledge them.
+    /// `jobs` jobs wait for a CDN that the site no longer has (0: none are left), and `failed` failed ones are not
+    /// acknowledged.
     fn orphan(&self, _key: &CdnKey, _jobs: u64, _failed: u64) {}
 
     /// Whether the store works.
     fn store(&self, _healthy: bool) {}
 
-    /// Nothing more will be told of a CDN: the configuration has none of this name.
+    /// The configuration no longer has a CDN of this name, so nothing more is reported of it.
     fn gone(&self, _key: &CdnKey) {}
 
-    /// Whether purges to a CDN are known to get through.
+    /// Whether the CDN is healthy.
     fn health(&self, _key: &CdnKey, _healthy: bool) {}
 }
 
-/// Nobody listens.
+/// Ignores everything.
 impl Observer for () {}
 
-/// Tells the time, in milliseconds since the epoch.
+/// Returns the time in milliseconds since the epoch.
 pub type TellTime = Arc<dyn Fn() -> i64 + Send + Sync>;
 
-/// Tells which run of the machine this is, where that is known.
+/// Identifies the current boot of the machine, if that is known.
 pub type TellBoot = Arc<dyn Fn() -> Option<Boot> + Send + Sync>;

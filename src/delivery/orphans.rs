@@ -1,6 +1,7 @@
-//! Purges of services that no CDN of the site is any more, whatever has their name by now. Should the CDN be taken out by
-//! mistake, they are kept for as long as retries would last: they show as paused, each with an attempt that says why. Then they
-//! fail, which someone has to acknowledge. A CDN that comes back, under any name, goes on with them after its first good check.
+//! Purges for services that no CDN of their site stands for any more, whatever CDN now has that name. The CDN may
+//! have been removed by mistake, so its purges are kept for as long as retries would last. Meanwhile they appear
+//! as paused, each with an attempt that gives the reason. Then they fail, and the failure has to be acknowledged.
+//! If the CDN comes back under any name, its purges continue after its first successful check.
 
 use super::milliseconds;
 use super::target::{HASHED_MEDIA, Shared, Target};
@@ -14,39 +15,42 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What people read.
+/// The reason that the user sees.
 pub(super) const WHY: &str = "the site has no CDN with this service any more";
-/// Items of one claim, so that nobody waits long for the store's writer.
+/// Items per claim, which keeps each store write short for others that wait for the store's writer.
 const ITEMS: usize = 1_000;
-/// Nobody else claims them, and they are settled at once.
+/// The lease matters little: nothing else claims these sends, and they are settled at once.
 const LEASE_MS: i64 = 60_000;
 
-/// What waits for a CDN that its site has no more.
+/// Jobs for a CDN that their site no longer has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Orphan {
-    /// What the queue is called: the site, and what the CDN was.
+    /// The name of the queue: the site, and the CDN's former name.
     pub key: CdnKey,
-    /// Jobs under way.
+    /// Jobs that have not ended.
     pub jobs: u64,
 }
 
-/// The queues that no CDN of today has.
+/// The queues that no configured CDN has.
 #[derive(Default)]
 pub(super) struct Orphans {
     known: HashSet<CdnKey>,
-    /// When the next of their sends is too old: a job may have waited for longer than its purge is known to have.
+    /// When the next of a queue's sends becomes too old. The age of the queue does not decide this, because a job
+    /// may have been due for longer than its purge is known to have waited.
     next_look: HashMap<CdnKey, Instant>,
 }
 
 impl Orphans {
-    /// Looks at the queues that are not those of `targets`. Whether one of them is that of a target after all, but for its name.
+    /// Handles the queues that do not belong to `targets`. Returns whether one of them belongs to a target after
+    /// all and only has another name.
     pub(super) async fn look(
         &mut self,
         shared: &Shared,
         targets: &[Arc<Target>],
         mut queues: Vec<QueueStatus>,
     ) -> bool {
-        // Every second, with as many targets as there are sites: as a rule there is nothing to compare them with.
+        // This runs every second, and there are as many targets as sites. Usually there is no queue to compare
+        // them with.
         if queues.is_empty() && self.known.is_empty() {
             shared.set_orphans(Vec::new());
             return false;
@@ -73,7 +77,7 @@ impl Orphans {
                 self.next_look.remove(&queue.key);
                 continue;
             }
-            // What the store did not commit is tried again at the next look.
+            // If the store did not commit this, the next call tries again.
             let _ = self.keep(shared, targets, &queue, age).await;
         }
         misnamed
@@ -130,14 +134,14 @@ async fn pause(shared: &Shared, queue: &QueueStatus, why: Option<&str>) -> Resul
     paused
 }
 
-/// Tells every job that is due why nothing is sent; those sends that `fails` names fail, the others stay due.
+/// Records for every due job why nothing is sent. Sends that `fails` selects fail; the others stay due.
 async fn settle(
     shared: &Shared,
     queue: &QueueStatus,
     mut fails: impl FnMut(&ClaimedSend) -> bool,
 ) -> Result<(), StoreError> {
     let now_ms = shared.now_ms();
-    // Those of a whole site first: they take others with them, which then end or stand again by themselves.
+    // Site-wide purges come first: they take other sends with them, which then end or stand again on their own.
     for (site, hard) in [(true, true), (true, false), (false, true), (false, false)] {
         loop {
             let claim = Claim {
@@ -157,7 +161,7 @@ async fn settle(
             if claimed.sends.is_empty() {
                 break;
             }
-            // Due again after this turn's moment, so that the next claim takes the next ones.
+            // A retry is due after this turn's moment, so that the next claim takes the next sends.
             let mut outcome = |send: &ClaimedSend| match fails(send) {
                 true => SendOutcome::Failed,
                 false => SendOutcome::RetryAt(now_ms + 1),
@@ -187,6 +191,6 @@ async fn settle(
 
 fn ended(shared: &Shared, job: &EndedJob) {
     let (site, cdn, purge) = (&job.key.site, &job.key.cdn, &job.purge);
-    tracing::error!(site, cdn, purge, "a purge failed, since {WHY}: acknowledge it");
+    tracing::error!(site, cdn, purge, "a purge failed, because {WHY}: acknowledge it");
     shared.observer.job_ended(job, shared.since(job.since_ms));
 }

@@ -1,5 +1,5 @@
-//! When the next call to a CDN may go out. After a failure nothing is sent for a while: what is pending would fare no
-//! better, and it is merged into the next call. (The rates of accounts will be kept here, too.)
+//! Decides when the next call to a CDN may leave. After a failure nothing is sent for a while: other pending sends
+//! would fare no better, and are merged into the next call.
 
 use super::backoff::backoff;
 use std::sync::{Mutex, PoisonError};
@@ -12,11 +12,11 @@ pub(super) struct Pace(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Nothing goes out before.
+    /// The moment before which nothing is sent.
     until: Instant,
-    /// In a row.
+    /// Consecutive failures.
     failures: u32,
-    /// When the last of them was counted.
+    /// When the last failure was counted.
     failed_at: Instant,
 }
 
@@ -26,7 +26,7 @@ impl Pace {
         Self(Mutex::new(State { until: now, failures: 0, failed_at: now }))
     }
 
-    /// When the next call may go out; a past moment if at once.
+    /// Returns when the next call may leave; a past moment means at once.
     pub(super) fn until(&self) -> Instant {
         self.state().until
     }
@@ -39,11 +39,12 @@ impl Pace {
         self.state().failures = 0;
     }
 
-    /// A call that began at `began` failed; how long everything waits: as long as the CDN said (`after`), else by backoff.
+    /// Records that a call that began at `began` failed. Returns how long all calls wait: as long as the CDN asked
+    /// for (`after`), or else the backoff.
     pub(super) fn failed(&self, began: Instant, after: Option<Duration>) -> Duration {
         let now = Instant::now();
         let mut state = self.state();
-        // Calls that failed side by side are one failure.
+        // Calls that failed in parallel count as one failure.
         if state.failures == 0 || began >= state.failed_at {
             state.failures = state.failures.saturating_add(1);
             state.failed_at = now;
@@ -53,7 +54,7 @@ impl Pace {
         state.until.saturating_duration_since(now)
     }
 
-    /// Somebody wants what waits to be sent now, whatever failed and whatever the CDN said.
+    /// Lets pending sends leave now, on a user's request, despite failures and the CDN's own delay.
     pub(super) fn release(&self) {
         let mut state = self.state();
         (state.until, state.failures) = (Instant::now(), 0);
@@ -74,7 +75,7 @@ mod tests {
         assert!(!pace.is_holding());
         let wait = Duration::from_secs(30);
         assert_eq!(pace.failed(Instant::now(), Some(wait)), wait);
-        // Another failure, or a success, does not shorten it.
+        // Neither another failure nor a success shortens the delay.
         assert_eq!(pace.failed(Instant::now(), Some(Duration::from_secs(1))), wait);
         pace.succeeded();
         tokio::time::advance(wait - Duration::from_millis(1)).await;

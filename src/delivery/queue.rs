@@ -1,5 +1,5 @@
-//! The queue of one CDN: claims one call's worth of what is due whenever the account can pay for it, and keeps a few calls
-//! under way.
+//! The queue of one CDN: claims one call's worth of due sends whenever the account can pay for it, and keeps a few
+//! calls in flight.
 
 use super::account::{Load, Wait};
 use super::backoff::backoff;
@@ -19,16 +19,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// Calls to one CDN under way at the same time: one that hangs does not hold up the rest.
+/// Concurrent calls to one CDN. With several, a call that hangs does not hold up the rest.
 const CALLS: usize = 4;
-/// How long a claim is the claimer's: longer than the longest call.
+/// The duration of a claim's lease, which exceeds the longest call.
 pub(super) const LEASE: Duration = Duration::from_secs(120);
-/// A look at the queue at least this often, should a wake-up be lost or the clock be set.
+/// The longest time between two reads of the queue, in case a wake-up is lost or the clock is set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
-/// A look at what is due when nobody can say how long it takes until there is room.
+/// When to read the queue again if the time until there is room is unknown.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Works until the engine stops; then ends the calls that are under way.
+/// Works until the engine stops, then completes the calls in flight.
 pub(super) async fn run(target: Arc<Target>) {
     let (freed, calls, escalation) = (target.account.freed(), JoinSet::new(), Escalation::new());
     let mut queue = Queue { target, freed, calls, turn: 0, escalation, store_failures: 0 };
@@ -50,18 +50,18 @@ pub(super) async fn run(target: Arc<Target>) {
 
 struct Queue {
     target: Arc<Target>,
-    /// Something came back to the account before its time.
+    /// Signals that the account got tokens or room back early.
     freed: watch::Receiver<()>,
     calls: JoinSet<()>,
     /// Counts the calls.
     turn: u32,
     escalation: Escalation,
-    /// In a row.
+    /// Consecutive failures of the store.
     store_failures: u32,
 }
 
 impl Queue {
-    /// Begins calls until enough are under way or nothing can leave; when to look again.
+    /// Begins calls until enough are in flight or none can leave. Returns when to read the queue again.
     async fn fill(&mut self) -> Instant {
         loop {
             let now = Instant::now();
@@ -81,7 +81,7 @@ impl Queue {
         }
     }
 
-    /// Begins a call if one can leave; how long to wait if not.
+    /// Begins a call if one can leave. Otherwise returns how long to wait.
     async fn step(&mut self) -> Option<Duration> {
         let Target { key, shared, limits, account, .. } = &*self.target;
         let now_ms = shared.now_ms();
@@ -103,7 +103,7 @@ impl Queue {
     /// Claims and begins a call.
     async fn call(&mut self, call: choose::Call, now_ms: i64) -> Option<Duration> {
         let Target { key, shared, account, .. } = &*self.target;
-        // Somebody else of this account may have been faster.
+        // Another CDN of this account may have reserved first.
         let Some(mut reservation) = account.reserve(call.load) else { return Some(Duration::ZERO) };
         let lease_until_ms = now_ms.saturating_add(super::milliseconds(LEASE));
         let claim = Claim {
@@ -126,7 +126,8 @@ impl Queue {
         self.store_failures = 0;
         if claimed.sends.is_empty() {
             reservation.in_vain();
-            // Paused or cancelled in between, or what is first in line must leave together and has no room yet.
+            // The sends were paused or cancelled in between, or the first ones must leave together and have no
+            // room yet.
             return Some(Duration::from_secs(1));
         }
         failpoint::reached("claimed");
@@ -157,7 +158,7 @@ fn until_due(due: &Due, now_ms: i64) -> Duration {
     wait_ms.map_or(LONGEST_SLEEP, |wait_ms| Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default()))
 }
 
-/// What a call with these items costs.
+/// Returns what a call with these items costs.
 pub(super) fn load_of_call<'a>(
     cdn: crate::rewrite::CdnType,
     items: impl Iterator<Item = &'a crate::cdn::Item>,

@@ -1,4 +1,4 @@
-//! What is asked of a CDN to see whether a purge took: a few of the pages that it purged, and what their copies tell. Pure.
+//! Chooses a few pages of a purge to request from the CDN, and judges their copies. Pure.
 
 use crate::cdn::Reply;
 use crate::purge::PurgeRequest;
@@ -9,26 +9,26 @@ use http::header::{AGE, HOST};
 use http::{Method, Request};
 use url::{Position, Url};
 
-/// Pages that are asked for.
+/// The number of pages requested.
 const MOST: usize = 5;
 
-/// A page as a visitor names it.
+/// A page as a visitor requests it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) host: String,
-    /// Path and query.
+    /// The path and query.
     pub(super) target: String,
 }
 
-/// A few pages that `request` purged, spread over all that it names. Nobody knows which pages carry a tag; everything, and
-/// what is below a prefix, is looked at where it begins.
+/// Returns a few pages that `request` purged, spread over all that it names. The pages of a tag are unknown. For a
+/// prefix, and for everything, the first page is its root.
 pub(super) fn of(request: &PurgeRequest, hosts: &[String]) -> Vec<Page> {
     let url = |text: &String| {
         let url = Url::parse(text).ok()?;
         let host = url.host_str().filter(|host| hosts.iter().any(|known| known == host))?.to_owned();
         Some(Page { host, target: url[Position::BeforePath..Position::AfterQuery].to_owned() })
     };
-    // As a browser asks for it: another spelling would be another copy.
+    // The path is spelled as a browser sends it, because another spelling would be another copy.
     let path =
         |text: &String| Some(Page { host: hosts.first()?.clone(), target: canonical(text).into_owned() });
     let everything = request.everything.then(|| "/".to_owned());
@@ -39,7 +39,7 @@ pub(super) fn of(request: &PurgeRequest, hosts: &[String]) -> Vec<Page> {
     named.into_iter().step_by(step).collect()
 }
 
-/// How it is asked for: at `base`, or at its own host. Without its body.
+/// Builds the request for a page, at `base` or at its own host, without the body.
 pub(super) fn question(page: &Page, base: Option<&str>) -> Option<Request<Bytes>> {
     let uri = match base {
         Some(base) => format!("{base}{}", page.target),
@@ -48,7 +48,7 @@ pub(super) fn question(page: &Page, base: Option<&str>) -> Option<Request<Bytes>
     Request::builder().method(Method::HEAD).uri(uri).header(HOST, &page.host).body(Bytes::new()).ok()
 }
 
-/// What a copy told.
+/// The verdict on a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Copy {
     Fresh,
@@ -56,8 +56,8 @@ pub(super) enum Copy {
     Unknown,
 }
 
-/// Whether what came at `now_ms` is older than a purge that counts for all that was fetched until `until_ms`. Without a stamp
-/// its age tells (RFC 9111, 5.1), which is rounded.
+/// Judges whether a reply received at `now_ms` is older than a purge of everything fetched until `until_ms`.
+/// Without a stamp, the reply's age decides (RFC 9111, 5.1), which is rounded.
 pub(super) fn judge(reply: &Reply, until_ms: i64, now_ms: i64) -> Copy {
     if reply.status.is_server_error() {
         return Copy::Unknown;
@@ -133,7 +133,7 @@ mod tests {
         };
         check(200, &[("x-origin-shim-stamp", "100001-0000000a")], Copy::Fresh);
         check(200, &[("x-origin-shim-stamp", "100000-0000000a")], Copy::Stale);
-        // The stamp has the last word.
+        // The stamp takes precedence.
         check(200, &[("x-origin-shim-stamp", "100001-0000000a"), ("age", "60")], Copy::Fresh);
         check(200, &[("age", "11")], Copy::Stale);
         check(200, &[("age", "10")], Copy::Unknown);

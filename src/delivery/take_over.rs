@@ -1,4 +1,4 @@
-//! What a former run left, brought into this one, before anything is claimed or accepted.
+//! Takes over what the previous run left, before anything is claimed or accepted.
 
 use super::backoff::{LONGEST_BACKOFF, backoff};
 use super::milliseconds;
@@ -10,17 +10,17 @@ use std::time::Duration;
 use tokio::sync::SetOnce;
 use tokio::time::sleep;
 
-/// Takes over from the former run, before anything is claimed and anything more is accepted.
+/// Takes over from the previous run. This must happen before anything is claimed or accepted.
 ///
 /// # Errors
 ///
-/// The store's: then nothing has changed.
+/// Fails if the store fails; then nothing has changed.
 pub async fn take_over(store: &dyn Store, now: Now, config: &Config) -> Result<Left, StoreError> {
     let furthest_ms = now.steady_ms.saturating_add(milliseconds(longest_wait(config)));
     store.take_over(now, furthest_ms).await
 }
 
-/// The same until it succeeds.
+/// Calls [`take_over`] until it succeeds.
 pub(super) async fn keep_trying(shared: Arc<Shared>, config: Config, left: Arc<SetOnce<Left>>) {
     let mut failures = 0;
     loop {
@@ -34,16 +34,16 @@ pub(super) async fn keep_trying(shared: Arc<Shared>, config: Config, left: Arc<S
     }
 }
 
-/// The engine may begin with what was left.
+/// Lets the engine begin with what was left.
 pub(super) fn begin_with(left: &SetOnce<Left>, taken: Left) {
     if taken.leases > 0 {
-        tracing::info!(leases = taken.leases, "going on with what a former run had begun");
+        tracing::info!(leases = taken.leases, "resuming purges of a previous run");
     }
-    // Only set here.
+    // Nothing else sets this.
     let _ = left.set(taken);
 }
 
-/// No send is due later than this from now, unless the clock was ahead when it was put off.
+/// The longest time from now until any send is due, unless the clock was ahead when the send was postponed.
 fn longest_wait(config: &Config) -> Duration {
     let settle = config.sites.iter().map(|site| site.origin_settle);
     let repeat = config.sites.iter().flat_map(|site| &site.cdns).map(|cdn| cdn.repeat_after);

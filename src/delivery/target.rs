@@ -1,4 +1,4 @@
-//! One CDN of one site: what its tasks share.
+//! One CDN of one site, as its tasks share it.
 
 use super::account::Account;
 use super::health::Health;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-/// What all tasks of the engine share.
+/// The state that all tasks of the engine share.
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     pub(super) store_health: Arc<StoreHealth>,
@@ -30,9 +30,9 @@ pub(super) struct Shared {
     wall: TellTime,
     steady: TellTime,
     boot: TellBoot,
-    /// Cancelled: nothing new is begun.
+    /// Begins nothing new when cancelled.
     pub(super) stop: CancellationToken,
-    /// Counts what may have moved a purge on.
+    /// Counts the events that may have advanced a purge.
     pub(super) changes: watch::Sender<u64>,
     orphans: Mutex<Vec<Orphan>>,
 }
@@ -59,28 +59,28 @@ impl Shared {
         }
     }
 
-    /// Now, by the steady clock: for whatever waits.
+    /// Returns the time of the steady clock, for everything that waits.
     pub(super) fn now_ms(&self) -> i64 {
         (self.steady)()
     }
 
-    /// The same, for the store to remember.
+    /// Returns the same time together with the boot, for the store to keep.
     pub(super) fn now(&self) -> Now {
         Now { steady_ms: self.now_ms(), boot: (self.boot)() }
     }
 
-    /// Now, by the machine's clock: for what people are shown and CDNs are told.
+    /// Returns the time of the machine's clock, for times shown to users and sent to CDNs.
     pub(super) fn wall_ms(&self) -> i64 {
         (self.wall)()
     }
 
-    /// For how long something has been under way.
+    /// Returns the time elapsed since `since_ms`.
     pub(super) fn since(&self, since_ms: i64) -> Duration {
         let ms = self.now_ms().saturating_sub(since_ms);
         Duration::from_millis(u64::try_from(ms).unwrap_or_default())
     }
 
-    /// What waits for CDNs that their sites have no more, as of the last second.
+    /// Returns the jobs for CDNs that their sites no longer have, as of the last second.
     pub(super) fn orphans(&self) -> Vec<Orphan> {
         self.orphans.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -97,38 +97,38 @@ impl Shared {
 /// One CDN of one site.
 pub(super) struct Target {
     pub(super) key: CdnKey,
-    /// What it is, whatever it is called.
+    /// The service that this CDN is, whatever its name.
     pub(super) identity: Identity,
-    /// The number of the configuration that it came with.
+    /// The number of the configuration that introduced this target.
     pub(super) since: u64,
     pub(super) cdn_type: CdnType,
     pub(super) adapter: Arc<dyn Adapter>,
-    /// What a call carries at most, by what the CDN takes and the account's buckets hold.
+    /// The most that one call carries, by the CDN's limits and the capacity of the account's buckets.
     pub(super) limits: Capabilities,
     pub(super) account: Arc<Account>,
-    /// How it is configured.
+    /// The CDN's configuration.
     cdn: Cdn,
     terms: Mutex<Arc<Terms>>,
-    /// Cancelled: nothing new is begun here, and this target no longer speaks for its CDN.
+    /// When cancelled, nothing new is begun here, and this target no longer reports its CDN's health.
     pub(super) stop: CancellationToken,
     pub(super) pace: Pace,
-    /// There may be something to claim.
+    /// Signals that there may be something to claim.
     pub(super) wake: Notify,
-    /// The CDN accepted something that it completes later.
+    /// Signals that the CDN accepted work that it completes later.
     pub(super) accepted: Notify,
-    /// A purge was refused because of the credentials: check them.
+    /// Requests a credentials check, because a purge was refused.
     pub(super) recheck: Notify,
-    /// Jobs whose copies are to be looked at.
+    /// Jobs whose copies are to be verified.
     pub(super) verifying: Waiting,
     /// The clock of stamps.
     pub(super) stamps: Clock,
-    /// Tells whether copies without our tags may be there.
+    /// Whether copies without our tags may exist.
     freshness: Arc<Freshness>,
     pub(super) shared: Arc<Shared>,
     health: Mutex<Health>,
-    /// The first verdict was logged.
+    /// Whether the first verdict was logged.
     is_judged: AtomicBool,
-    /// What the proxy reads.
+    /// The health flag that the proxy reads.
     cell: Arc<PurgeHealth>,
 }
 
@@ -171,32 +171,33 @@ impl Target {
         target
     }
 
-    /// Whether a call that is made again must be made as it was, because the CDN knows calls by their reference.
+    /// Whether a repeated call must equal the first, because the CDN identifies calls by their reference.
     pub(super) fn keeps_together(&self) -> bool {
         self.limits.stable_reference
     }
 
-    /// What the site asks of its purges.
+    /// Returns the site's requirements for its purges.
     pub(super) fn terms(&self) -> Arc<Terms> {
         self.terms.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// All of the site, if it can be purged. Its tag does not reach copies that have none.
+    /// Returns the item that purges the whole site, if that is possible. The site's tag does not reach copies
+    /// without tags.
     pub(super) fn wider(&self, hard: bool) -> Option<Item> {
         let terms = self.terms();
         let untagged = self.freshness.without_tags(&self.key.site, terms.mode, self.cdn_type).is_some();
         terms.wider[usize::from(untagged)][usize::from(hard)].clone()
     }
 
-    /// Now, and a nonce, for signatures.
+    /// Returns the CDN's time and a nonce, for signatures.
     pub(super) fn sign(&self) -> SignContext {
         let now_ms = self.account.clock_ms(self.shared.wall_ms());
         SignContext { now_ms, nonce: uuid::Uuid::new_v4().to_string() }
     }
 
-    /// Learns from an answer how far the CDN's clock is from ours.
+    /// Learns from a reply the offset of the CDN's clock.
     pub(super) fn dated(&self, reply: &Reply) {
-        /// What deserves a word, in milliseconds.
+        /// The smallest offset that is logged, in milliseconds.
         const SKEW_MS: i64 = 10_000;
         let Some(date_ms) = reply.date_ms() else { return };
         let Some(offset_ms) = self.account.dated(date_ms, self.shared.wall_ms()) else { return };
@@ -211,7 +212,7 @@ impl Target {
         }
     }
 
-    /// Tells the health what was seen, and the proxy what follows from it.
+    /// Updates the health with what was seen, and publishes the result to the proxy.
     pub(super) fn report(&self, seen: impl FnOnce(&mut Health)) {
         let (reasons, is_known) = {
             let mut health = self.health();
@@ -225,18 +226,18 @@ impl Target {
         }
         let healthy = reasons.is_empty();
         let is_change = healthy != self.cell.is_healthy();
-        // A CDN starts unhealthy: that it stays so is no change, but the first verdict is news.
+        // A CDN starts unhealthy, so remaining so is no change; but the first verdict is always logged.
         let is_first = is_known && !self.is_judged.swap(true, Ordering::Relaxed);
         if is_change || is_first {
             let (site, cdn) = (&self.key.site, &self.key.cdn);
             if healthy {
-                tracing::info!(site, cdn, "purges get through: responses get their long TTL");
+                tracing::info!(site, cdn, "the CDN is healthy: responses get their long TTL");
             } else {
                 tracing::warn!(
                     site,
                     cdn,
                     reasons = reasons.join("; "),
-                    "purges may not get through: short TTLs"
+                    "the CDN is unhealthy: responses get the short TTL"
                 );
             }
             self.cell.set(healthy);
@@ -245,8 +246,8 @@ impl Target {
         self.shared.observer.health(&self.key, healthy);
     }
 
-    /// Goes on under a new configuration, if that leaves this CDN as it is. If its purges do not get through, this is a good
-    /// moment to look again.
+    /// Continues under a new configuration if that leaves this CDN unchanged. If the CDN is unhealthy, its
+    /// credentials are checked again.
     pub(super) fn goes_on(&self, site: &Site, cdn: &Cdn) -> bool {
         if self.key.site != site.name || self.cdn != *cdn {
             return false;
@@ -260,36 +261,36 @@ impl Target {
         true
     }
 
-    /// A job ended: its copies are looked at, if that is wished for.
+    /// Records that a job ended, and has its copies verified if that was requested.
     pub(super) fn to_verify(&self, job: &EndedJob) {
         if job.state == State::Done && job.verify.unwrap_or(self.cdn.verify) {
             self.verifying.add(job.clone());
         }
     }
 
-    /// The hosts that visitors use.
+    /// Returns the hosts that visitors use.
     pub(super) fn hosts(&self) -> &[String] {
         &self.cdn.hosts
     }
 
-    /// Where copies are looked at; none: at their own host.
+    /// Returns the URL at which copies are verified; `None` means their own host.
     pub(super) fn verify_url(&self) -> Option<&str> {
         self.cdn.verify_url.as_deref()
     }
 
-    /// Whether nothing may be sent, as of the last second.
+    /// Whether sending is paused, as of the last second.
     pub(super) fn is_paused(&self) -> bool {
         self.health().queue().is_some_and(|queue| queue.paused.is_some())
     }
 
-    /// After this nothing new is sent from here.
+    /// Stops this target from sending anything new.
     pub(super) fn retire(&self) {
         self.stop.cancel();
         self.cell.set(false);
         self.shared.observer.health(&self.key, false);
     }
 
-    /// Whether it is healthy, why not, and how its queue stood a moment ago.
+    /// Returns the reasons why the CDN is unhealthy, and the state of its queue a moment ago.
     pub(super) fn state(&self) -> (Vec<String>, Option<QueueStatus>) {
         let health = self.health();
         let reasons = health.reasons(self.shared.store_health.failure().as_deref(), self.shared.now_ms());
@@ -301,16 +302,16 @@ impl Target {
     }
 }
 
-/// What a site asks of its purges at one CDN.
+/// A site's requirements for its purges at one CDN.
 pub(super) struct Terms {
     pub(super) max_lag: Duration,
     pub(super) origin_settle: Duration,
     pub(super) guard_ttl: Duration,
-    /// A purge older than this is given up: no copy that it was to remove is fresh any more.
+    /// The age at which a purge is given up: no copy that it should remove is still fresh.
     pub(super) give_up_ms: i64,
     mode: Mode,
-    /// All of the site, softly and hard, where every copy has our tags and where not: what is sent where items are refused or
-    /// would take too long.
+    /// The item that purges the whole site, by whether copies without our tags may exist, and by soft or hard. It
+    /// replaces items that are refused or would take too long.
     wider: [[Option<Item>; 2]; 2],
 }
 
@@ -330,7 +331,7 @@ impl Terms {
     }
 }
 
-/// A call is no larger than what the account's buckets hold, or it could never be paid for.
+/// Limits a call to what the account's buckets hold. A larger one could never be paid for.
 fn within(mut limits: Capabilities, rates: &Rates) -> Capabilities {
     for limit in rates.limits.iter().filter(|limit| limit.counted == Counted::Items) {
         let most = |per_call: usize, kind| match limit.kinds.contains(&kind) {
@@ -344,10 +345,10 @@ fn within(mut limits: Capabilities, rates: &Rates) -> Capabilities {
     limits
 }
 
-/// Media whose path names its content by a hash are kept for so long on every site.
+/// The lifetime, on every site, of media whose path contains a hash of the content.
 pub(super) const HASHED_MEDIA: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The longest that this site lets a CDN keep anything.
+/// Returns the longest time for which this site lets a CDN keep anything.
 fn longest_ttl(policy: &Policy) -> Duration {
     let rules = policy.rules.iter().filter_map(|rule| rule.edge_ttl);
     rules.chain([policy.ttls.edge, policy.ttls.not_found, HASHED_MEDIA]).max().unwrap_or(HASHED_MEDIA)

@@ -1,4 +1,4 @@
-//! The CDNs of today.
+//! The CDNs of the current configuration.
 
 use super::target::Target;
 use crate::store::CdnKey;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(super) struct Targets {
     pub(super) all: Vec<Arc<Target>>,
-    /// Where those of a site stand, which are beside each other.
+    /// The range of each site's CDNs in `all`, where they are adjacent.
     of_site: HashMap<String, Range<usize>>,
 }
 

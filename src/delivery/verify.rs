@@ -1,6 +1,7 @@
-//! Whether a purge took, seen as visitors see it: once a job is done, a few of its pages are asked for. A copy that stays
-//! older than the purge is an alarm, and the job's items are purged again, ever more rarely and not for ever. Nothing waits
-//! for this. What a restart or a reload interrupts is taken up again, unless it was long ago.
+//! Verifies purges as visitors see them: when a job is done, a few of its pages are requested. A copy that stays
+//! older than the purge raises an alarm, and the job's items are purged again, at growing intervals and a limited
+//! number of times. Nothing waits for this. A verification that a restart or reload interrupts is resumed, unless
+//! its job ended long ago.
 
 use super::backoff::backoff;
 use super::milliseconds;
@@ -14,20 +15,22 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// Looks before a copy counts as stale: what was guarded, or softly purged, may be served once more.
+/// Attempts before a copy counts as stale: a response that was guarded or softly purged may be served one more
+/// time.
 const LOOKS: u32 = 3;
-/// Between two of them, beyond the guard's lifetime.
+/// The delay between two attempts, in addition to the guard's lifetime.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Purges that are sent again.
+/// The maximum number of repeated purges.
 const RETRIES: u32 = 8;
-/// No page takes longer.
+/// The time limit for one page.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// Between two looks whether a CDN has completed what it accepted, and for how long.
+/// How often to check whether a CDN has completed what it accepted. [`GIVE_UP`] limits the total time.
 const COMPLETION: Duration = Duration::from_secs(5);
 const GIVE_UP: Duration = Duration::from_secs(900);
-/// What ended longer ago is not taken up again, in milliseconds: by then the last purge that is sent again has been.
+/// Verification is resumed only for jobs that ended within this time, in milliseconds. After it, the last repeated
+/// purge has already been sent.
 const TAKEN_UP_MS: i64 = 3_600_000;
-/// Jobs that wait for it. More than those are left out: it is a sample.
+/// The maximum number of waiting jobs. More are skipped, because verification is a sample.
 const MOST: usize = 1_000;
 
 /// Jobs that ended and are to be verified.
@@ -75,7 +78,7 @@ pub(super) async fn run(target: Arc<Target>) {
     }
 }
 
-/// Goes on with what a former run, or these CDNs before a reload, did not bring to its end.
+/// Resumes verifications that a previous run, or these CDNs before a reload, did not finish.
 pub(super) async fn take_up(shared: Arc<Shared>, targets: Vec<Arc<Target>>) {
     let ended_after_ms = shared.wall_ms().saturating_sub(TAKEN_UP_MS);
     let mut failures = 0;
@@ -106,13 +109,13 @@ async fn due(next: Option<(usize, Instant)>) -> usize {
     }
 }
 
-/// One job.
+/// The verification of one job.
 struct Verifying {
     job: EndedJob,
     began: Instant,
-    /// What was fetched until then is older than the purge, by the clock of stamps.
+    /// By the clock of stamps, copies fetched up to this moment are older than the purge.
     until_ms: i64,
-    /// Those not seen to be fresh; none before the purge was read.
+    /// The pages not yet seen to be fresh; `None` before the purge was read.
     pages: Option<Vec<Page>>,
     seen_fresh: bool,
     looks: u32,
@@ -122,14 +125,14 @@ struct Verifying {
 
 impl Verifying {
     fn new(target: &Target, job: EndedJob) -> Self {
-        // By both clocks the purge is as long ago.
+        // The time since the purge is the same on both clocks.
         let ago_ms = milliseconds(target.shared.since(job.since_ms));
         let until_ms = target.stamps.now_ms() - ago_ms + milliseconds(target.terms().origin_settle);
         let now = Instant::now();
         Self { job, began: now, until_ms, pages: None, seen_fresh: false, looks: 0, retries: 0, at: now }
     }
 
-    /// One look; whether more are needed.
+    /// Makes one attempt. Returns whether more are needed.
     async fn go_on(&mut self, target: &Target) -> bool {
         let Some(mut pages) = self.pages.take() else { return self.read(target).await };
         let mut stale = None;
@@ -160,7 +163,7 @@ impl Verifying {
         self.stale(target, &page).await
     }
 
-    /// The pages, as soon as the CDN is through with the job.
+    /// Reads the pages as soon as the CDN has completed the job.
     async fn read(&mut self, target: &Target) -> bool {
         let found = target.shared.store.get(self.job.purge.clone()).await;
         let is_through = |purge: &PurgeView| {
@@ -180,7 +183,7 @@ impl Verifying {
         }
     }
 
-    /// An old copy stays: an alarm, and the purge again.
+    /// Handles an old copy that stays: raises an alarm and purges again.
     async fn stale(&mut self, target: &Target, page: &Page) -> bool {
         let again = self.retries < RETRIES;
         tracing::error!(
@@ -203,7 +206,7 @@ impl Verifying {
         target.shared.observer.verified(&target.key, seen, took);
         target.report(|health| health.verified(seen));
         let purge = self.job.purge.clone();
-        // What the store did not commit is seen again at the next look, or after the next start.
+        // If the store did not commit this, the next attempt or the next start finds it again.
         let _ = target
             .shared
             .store

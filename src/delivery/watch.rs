@@ -1,4 +1,4 @@
-//! What the engine looks after all the time: how the queues stand, whether the store commits, and that old purges go.
+//! The engine's periodic tasks: reading the queues, checking that the store commits, and removing old purges.
 
 use super::naming::Naming;
 use super::orphans::Orphans;
@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Between two looks at the queues.
+/// The interval between two reads of the queues.
 pub(super) const WATCH: Duration = Duration::from_secs(1);
-/// CDNs that are looked at in one turn.
+/// The number of CDNs processed before the task yields.
 const TURN: usize = 100;
-/// Between two proofs that the store commits.
+/// The interval between two proofs that the store commits.
 const PROBE: Duration = Duration::from_secs(10);
-/// Between two removals of old purges.
+/// The interval between two removals of old purges.
 const SWEEP: Duration = Duration::from_secs(3_600);
-/// Between two steps of one.
+/// The delay between two steps of one removal.
 const STEP: Duration = Duration::from_millis(20);
 
 /// Keeps every CDN's health up to date with its queue.
@@ -36,7 +36,7 @@ pub(super) async fn queues(shared: Arc<Shared>, targets: Arc<ArcSwap<Targets>>, 
                     status.into_iter().map(|queue| (queue.key.clone(), queue)).collect();
                 let mut misnamed = false;
                 for (index, target) in targets.all.iter().enumerate() {
-                    // Whoever purges waits for a few CDNs at most, however many there are.
+                    // An API caller therefore waits for a few CDNs at most, however many there are.
                     if index % TURN == TURN - 1 {
                         tokio::task::yield_now().await;
                     }
@@ -52,7 +52,7 @@ pub(super) async fn queues(shared: Arc<Shared>, targets: Arc<ArcSwap<Targets>>, 
                         target.recheck.notify_one();
                     }
                 }
-                // Before that a queue may still have the name that another CDN has by now.
+                // Before that, a queue may still have a name that now belongs to another CDN.
                 if was_settled && naming.is_settled() {
                     misnamed |= orphans.look(&shared, &targets.all, queues.into_values().collect()).await;
                     if misnamed {
@@ -80,7 +80,7 @@ pub(super) async fn sweep(shared: Arc<Shared>, retention_ms: i64) {
     loop {
         let now_ms = shared.wall_ms();
         let swept = shared.store.sweep(now_ms.saturating_sub(retention_ms), now_ms).await;
-        // Steps with pauses in between, so that nobody else waits for the disk.
+        // Pauses between the steps keep other users of the disk from waiting.
         if swept.is_ok_and(|swept| swept.more) {
             sleep(STEP).await;
             continue;

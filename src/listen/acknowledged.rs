@@ -1,29 +1,31 @@
-//! What the kernel tells about the bytes that it was given for a client (`TCP_INFO`). `SIOCOUTQ` would tell how many of them are
-//! left, but not since when there are none: a purge would have to be made twice for every page that was ever served.
+//! Reads from the kernel what became of the bytes sent to a client (`TCP_INFO`). `SIOCOUTQ` would return how many
+//! bytes are left, but not since when there are none. Every page that was ever served would then have to be purged
+//! twice.
 
 use crate::guard::in_flight::outlet::Sent;
 use std::os::fd::BorrowedFd;
 
-/// Bytes of the kernel's answer that are read. It only ever grew at its end.
+/// The number of bytes read of the kernel's answer, which has only ever grown at its end.
 const LENGTH: usize = 140;
-/// Where in it they are: the state of the connection, the milliseconds since the last acknowledgement, the bytes that were
-/// acknowledged (since Linux 4.1), and the segments that were sent.
+/// The offsets of the fields: the state of the connection, the milliseconds since the last acknowledgement, the
+/// number of acknowledged bytes (since Linux 4.1), and the number of segments sent.
 const STATE: usize = 0;
 const QUIET: usize = 56;
 const ACKNOWLEDGED: usize = 120;
 const SEGMENTS: usize = 136;
 
-/// The state of a connection that is no more.
+/// The state of a closed connection.
 const CLOSED: u8 = 7;
 
-/// What it tells of a connection that was given something; none where it does not.
+/// Returns the state of a connection to which bytes were given; `None` if the kernel does not report it.
 pub(super) fn ask(socket: BorrowedFd<'_>) -> Option<Sent> {
     sent(&info(socket)?)
 }
 
 fn sent(info: &[u8; LENGTH]) -> Option<Sent> {
     let number = |at: usize| info[at..].first_chunk().copied().map(u32::from_ne_bytes);
-    // What was given something has sent something. A kernel that says otherwise (gVisor's) does not count.
+    // A connection that was given bytes has sent a segment. A kernel that reports otherwise (gVisor's) cannot be
+    // trusted.
     if number(SEGMENTS)? == 0 {
         return None;
     }
@@ -41,8 +43,9 @@ fn info(socket: BorrowedFd<'_>) -> Option<[u8; LENGTH]> {
 
     let mut info = [0; LENGTH];
     let mut length = LENGTH as libc::socklen_t;
-    // SAFETY: the descriptor is open, since it is borrowed. The kernel writes at most `length` bytes to `info`, which are as many
-    // as there are, and whatever it writes are bytes; it writes how many to `length`. It keeps neither pointer.
+    // SAFETY: the descriptor is open because it is borrowed. The kernel writes at most `length` bytes to `info`,
+    // which is the size of `info`, and any bytes are valid there. It writes their number to `length`. It keeps
+    // neither pointer.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -55,7 +58,7 @@ fn info(socket: BorrowedFd<'_>) -> Option<[u8; LENGTH]> {
     (result == 0 && length as usize == LENGTH).then_some(info)
 }
 
-/// Other systems have other ways.
+/// Other systems have no such interface here.
 #[cfg(not(target_os = "linux"))]
 fn info(_: BorrowedFd<'_>) -> Option<[u8; LENGTH]> {
     None
@@ -70,7 +73,7 @@ mod tests {
     use std::thread::sleep;
     use std::time::{Duration, Instant};
 
-    /// A connection from its listening end.
+    /// Returns a connection's server end and client end.
     fn accepted() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -98,11 +101,11 @@ mod tests {
         assert!(!sent.over);
         sleep(Duration::from_millis(100));
         assert!((90..2_000).contains(&until(&server, |_| true).quiet_ms));
-        // What the client sends is news, but nothing of ours.
+        // Bytes from the client do not count as acknowledged bytes of ours.
         client.write_all(b"x").unwrap();
         server.read_exact(&mut [0]).unwrap();
         assert_eq!(until(&server, |_| true).acknowledged, 1_000);
-        // It resets what comes when it is gone.
+        // A client that is gone resets what still arrives.
         drop(client);
         until(&server, |sent| {
             let _ = (&server).write(b"to nobody");

@@ -1,5 +1,6 @@
-//! What an HTTP/2 connection writes in one turn, gathered into one write: h2 flushes after every DATA frame, and each of
-//! these flushes would be a TLS record and a system call of its own. Nor does it read more often than it has to.
+//! Gathers all that an HTTP/2 connection writes in one turn into one write. The h2 crate flushes after every DATA
+//! frame, and each of these flushes would be a TLS record and a system call of its own. The batch also prevents
+//! needless reads.
 
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
@@ -10,20 +11,22 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What is gathered at most: a full TLS record (RFC 8446 §5.1).
+/// The most that is gathered: a full TLS record (RFC 8446 §5.1).
 const ROOM: usize = 16 * 1024;
 
-/// A stream that keeps what is written to it until the end of a turn. Clones are the same one: the library's connection has
-/// one, and whoever drives that the other.
+/// A stream that keeps written bytes until the end of a turn. Clones share one state: the library's connection has
+/// one clone, and the task that drives the connection has the other.
 #[derive(Debug)]
 pub(super) struct Batch<S>(Rc<RefCell<Inner<S>>>);
 
 #[derive(Debug)]
 struct Inner<S> {
     stream: S,
-    /// Empty between two turns, unless the client does not take it; idle connections then hold no memory for it.
+    /// Usually empty between two turns, so that idle connections use no memory for it. Bytes remain only if the
+    /// client does not take them.
     gathered: BytesMut,
-    /// There is nothing to read, and the turn will be woken when there is: the library asks again for every request.
+    /// Whether there is nothing to read until the turn is woken again. The library tries to read again for every
+    /// request.
     dry: bool,
 }
 
@@ -38,17 +41,18 @@ impl<S: AsyncWrite + Unpin> Batch<S> {
         Self(Rc::new(RefCell::new(Inner { stream, gathered: BytesMut::new(), dry: false })))
     }
 
-    /// Runs what writes to this stream, and sends what it has written after each of its turns.
+    /// Runs a future that writes to this stream, and sends its output after each of its turns.
     ///
     /// # Errors
-    /// When that cannot be sent.
+    ///
+    /// Fails if the output cannot be sent.
     pub(super) async fn during<T>(&self, writer: impl Future<Output = T>) -> io::Result<T> {
         let mut writer = pin!(writer);
         poll_fn(|cx| {
             self.0.borrow_mut().dry = false;
             let result = writer.as_mut().poll(cx);
             match (result, self.0.borrow_mut().poll_send(cx)) {
-                // It has ended, so nobody is left to whom a failure would matter.
+                // The future has ended, so a failure no longer matters to anyone.
                 (Poll::Ready(result), _) => Poll::Ready(Ok(result)),
                 (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
                 (Poll::Pending, _) => Poll::Pending,
@@ -59,7 +63,7 @@ impl<S: AsyncWrite + Unpin> Batch<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Inner<S> {
-    /// Sends what was gathered, and what the stream itself holds back.
+    /// Sends what was gathered and what the stream itself holds back.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.gathered.has_remaining() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.gathered))? {
@@ -116,7 +120,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Batch<S> {
         true
     }
 
-    /// Not yet: [`Batch::during`] does, at the end of the turn.
+    /// Sends nothing: [`Batch::during`] sends at the end of the turn.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -134,7 +138,7 @@ mod tests {
     use std::task::Waker;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-    /// A batch into a pipe with room for so many bytes, and the pipe's other end.
+    /// A batch into a pipe with room for `room` bytes, and the pipe's other end.
     fn batch(room: usize) -> (Batch<DuplexStream>, DuplexStream) {
         let (near, far) = tokio::io::duplex(room);
         (Batch::new(near), far)

@@ -1,14 +1,15 @@
-//! The sockets: one per worker and address, all on the same port (SO_REUSEPORT), so that the kernel spreads
-//! connections over workers and none of them waits for another.
+//! Binds the sockets: one per worker and address, all on the same port (SO_REUSEPORT). The kernel thus spreads
+//! connections over workers, and none waits for another.
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-/// Connections that may wait to be accepted, per socket (capped by `net.core.somaxconn`).
+/// The number of connections per socket that may wait to be accepted (capped by `net.core.somaxconn`).
 pub(super) const BACKLOG: i32 = 4096;
 
-/// Binds one socket per worker to `address`. Port 0: the first socket gets a free port, the others join it.
+/// Binds one socket per worker to `address`. With port 0 the first socket gets a free port, and the others use the
+/// same.
 pub(super) fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
     let first = listener(address)?;
     let address = first.local_addr()?;
@@ -19,17 +20,18 @@ pub(super) fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAdd
     Ok((address, listeners))
 }
 
-/// Whether nobody listens there: SO_REUSEPORT lets processes of one user share a port without a word.
+/// Fails if another process listens at the address. SO_REUSEPORT would let processes of one user share a port
+/// without an error.
 pub(super) fn is_free(address: SocketAddr) -> io::Result<()> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // As the listeners do: connections of a former run are no reason to wait.
+    // As for the listeners, connections of a previous run are no reason to wait.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())
 }
 
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for the connections of the former run to be forgotten.
+    // A restart must not wait until the connections of the previous run are forgotten.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;

@@ -22,13 +22,13 @@ use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
-/// What the connections of a worker have in common.
+/// State shared by the connections of a worker.
 pub(super) struct Hub {
     pub(super) worker: Rc<Worker>,
     pub(super) connections: Rc<Connections>,
 }
 
-/// An accepted connection: drained and counted from here on.
+/// An accepted connection, which is drained and counted from now on.
 pub(super) struct Connection {
     pub(super) worker: Rc<Worker>,
     pub(super) address: IpAddr,
@@ -40,7 +40,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// A connection from `address` to this listener; `turned_away`: it gets no answer but 503.
+    /// Opens a connection from `address` to this listener. With `turned_away`, the client gets only a 503.
     pub(super) fn open(
         hub: &Hub,
         listener: u64,
@@ -60,7 +60,7 @@ impl Connection {
         }
     }
 
-    /// Serves it to its end.
+    /// Serves the connection to its end.
     pub(super) async fn serve(mut self, mut stream: ClientSocket, tls: Option<Arc<ServerConfig>>) {
         if self.worker.routing().begins_with_proxy_header(self.address) {
             match self.handshake(proxy_protocol::read(&mut stream)).await {
@@ -73,7 +73,7 @@ impl Connection {
         }
         match tls {
             None => self.plain(stream).await,
-            // Boxed, since TLS is not what most connections wait for.
+            // Boxed, because most connections do not wait in TLS.
             Some(config) => Box::pin(self.secure(stream, config)).await,
         }
     }
@@ -100,7 +100,7 @@ impl Connection {
         };
         let session = stream.get_ref().1;
         let is_h2 = session.alpn_protocol() == Some(b"h2");
-        // One that could not be verified would have ended the handshake.
+        // A certificate that could not be verified would have ended the handshake.
         let certified = session.peer_certificates().is_some();
         let io = self.io(Box::new(stream), Prefix::default());
         let client = self.client(certified);
@@ -111,7 +111,7 @@ impl Connection {
         }
     }
 
-    /// The result of `future`, unless it takes too long or the connection is to end before.
+    /// Returns the result of `future`, unless that takes too long or the connection must end first.
     async fn handshake<T>(
         &self,
         future: impl Future<Output = std_io::Result<T>>,
@@ -127,8 +127,8 @@ impl Connection {
         }
     }
 
-    /// The result of `future`, unless the connection is to be closed before. A client that is only just beginning
-    /// may still bring its one request while we drain.
+    /// Returns the result of `future`, unless the connection must be closed first. A client that is only beginning
+    /// may still send one request during draining.
     async fn unless_ordered<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -149,20 +149,21 @@ impl Connection {
         Client { peer, connection: self }
     }
 
-    /// Clients come and go; only who looks for it wants to know.
+    /// Clients come and go, so this is logged only at debug level.
     pub(super) fn ended(&self, why: &dyn Display) {
         tracing::debug!(peer = %self.address, error = %why, "a client connection ended");
     }
 }
 
-/// A connection whose other end is known.
+/// A connection whose client is known.
 pub(super) struct Client {
     pub(super) connection: Connection,
     pub(super) peer: Peer,
 }
 
 impl Client {
-    /// Carries another protocol. It has no requests that could be finished, so it ends when the others begin to.
+    /// Carries another protocol. The tunnel has no requests that could be completed, so it ends as soon as
+    /// draining begins.
     pub(super) async fn carry<S>(&self, tunnel: Tunnel, io: Io<S>, early: Bytes)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -174,7 +175,7 @@ impl Client {
     }
 }
 
-/// A connection in the gauge of open ones.
+/// A connection in the gauge of open connections.
 struct Counted {
     counters: Arc<WorkerShard>,
     tls: bool,

@@ -1,19 +1,19 @@
-//! File descriptors. Most systems start a process with 1024, for the sake of programs that use `select`; a proxy takes one
-//! for each connection on either side. Some are kept for what must go on in a crowd: the admin listener, the store, and calls
-//! to CDNs. What connections may take is what is left, as HAProxy derives its `maxconn` from `ulimit -n`.
+//! File descriptors. Most systems start a process with 1024, for programs that use `select`; a proxy needs one for
+//! each connection on either side. Some are reserved for what must continue under load: the admin listener, the
+//! store, and calls to CDNs. Connections may use the rest, as HAProxy derives its `maxconn` from `ulimit -n`.
 
 use super::worker::turned_away;
 use crate::config::Server;
 use crate::upstream::Descriptors;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What is open besides connections: the store, the log, admin calls, and calls to CDNs.
+/// Descriptors for everything except connections: the store, the log, admin calls, and calls to CDNs.
 const OTHERS: u64 = 200;
-/// An event queue with what wakes it.
+/// Descriptors of an event queue and its wakers.
 const PER_THREAD: u64 = 4;
 
-/// Raises the number of files that the process may open to what it may ask for, shares it out, and warns where the limits
-/// promise more.
+/// Raises the limit on open files to the maximum that the process may request, and divides it. Warns if the
+/// configured limits exceed the result.
 pub(super) fn share_out(server: &Server, descriptors: &Descriptors) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum
@@ -37,7 +37,7 @@ pub(super) fn share_out(server: &Server, descriptors: &Descriptors) {
     }
 }
 
-/// How many connections of each side there may be.
+/// The maximum number of connections on each side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shares {
     clients: u64,
@@ -45,11 +45,13 @@ struct Shares {
 }
 
 impl Shares {
-    /// Each client may need an origin, and those who are turned away need a descriptor to be told. At least half of all is
-    /// for connections: a limit that small is no reason to serve nobody.
+    /// Divides the descriptors. Each client may need an origin, and rejected clients need a descriptor for their
+    /// response. At least half of all descriptors are for connections, because a low limit is no reason to serve
+    /// no clients.
     fn of(files: u64, others: u64) -> Self {
         let left = files - others.min(files / 2);
-        // Of each 33, 16 are for clients, 1 for one that is turned away, and 16 for origins; `turned_away` has a minimum.
+        // Of every 33, 16 are for clients, 1 for a client that is turned away, and 16 for origins; `turned_away`
+        // has a minimum.
         let clients = (left.saturating_mul(16) / 33).min(left.saturating_sub(turned_away(0)) / 2).max(1);
         let origins = left.saturating_sub(clients + turned_away(clients)).max(1);
         Self { clients, origins }
@@ -67,7 +69,7 @@ mod tests {
             let Shares { clients, origins } = Shares::of(files, others);
             let kept = others.min(files / 2);
             prop_assert!(clients + turned_away(clients) + origins + kept <= files);
-            // Each client can have an origin.
+            // Each client can have an origin connection.
             prop_assert!(origins >= clients);
         }
     }
@@ -80,7 +82,7 @@ mod tests {
         check(256, 210, 56, 56);
         check(1024, 210, 394, 396);
         check(262_144, 210, 126_998, 133_912);
-        // Nothing sensible can be had, and something is served all the same.
+        // No sensible division is possible, but something is still served.
         check(20, 210, 1, 1);
     }
 }

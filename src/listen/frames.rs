@@ -1,49 +1,51 @@
-//! The frames of an HTTP/2 client, counted as they pass. The h2 crate bounds streams, headers and early resets, but
-//! it answers any number of PING and SETTINGS frames, and lets requests be begun and cancelled as fast as they come
-//! (CVE-2019-9512, CVE-2019-9515, CVE-2023-44487).
+//! Counts the frames of an HTTP/2 client as they pass. The h2 crate bounds streams, headers and early resets.
+//! However, it answers any number of PING and SETTINGS frames, and lets requests be begun and cancelled without a
+//! rate limit (CVE-2019-9512, CVE-2019-9515, CVE-2023-44487).
 
 use super::header_blocks::{HeaderBlocks, Malformed};
 use std::time::Instant;
 
-/// Frames are charged for that make work and ask for nothing; these many may come at once …
+/// The burst of charged frames. Frames are charged if they cause work and request nothing.
 const BURST: u32 = 1000;
-/// … and so many in each second after. Twice what a client needs that cancels every stream of a full connection
-/// once a second.
+/// The charged frames allowed per second after the burst. This is twice what a client needs that cancels every
+/// stream of a full connection once a second.
 const PER_SECOND: u32 = 200;
-/// A client that measures its bandwidth sends PINGs while it downloads: it may send one more for this many bytes.
+/// The bytes sent to a client that allow it one more frame. A client that measures its bandwidth sends PINGs while
+/// it downloads.
 const BYTES_PER_FRAME: u32 = 16 * 1024;
 
 const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 const HEADER: usize = 9;
 const END_STREAM: u8 = 0x1;
-/// Bytes of a frame, since we allow no more.
+/// The maximum frame size in bytes, because we allow no larger frames.
 const FRAME: usize = 16 * 1024;
 
-/// What a client may still send before it counts as a flood.
+/// The frames that a client may still send before it is treated as a flood.
 #[derive(Debug)]
 pub struct Allowance {
     frames: Frames,
     left: u32,
     since: Instant,
-    /// Bytes to the client that have not paid for a frame yet.
+    /// Bytes sent to the client that have not yet paid for a frame.
     sent: u32,
 }
 
 impl Allowance {
-    /// That of a connection whose client preface is yet to come.
+    /// Creates the allowance of a connection whose client preface is yet to come.
     pub fn new(now: Instant) -> Self {
         Self::noting(now, Malformed::default(), FRAME)
     }
 
-    /// The same, which notes the malformed requests that pass; `header_bytes` is what the head of one may have.
+    /// Creates an allowance that also notes malformed requests. `header_bytes` is the size limit of a request
+    /// head.
     pub(super) fn noting(now: Instant, malformed: Malformed, header_bytes: usize) -> Self {
-        // The library's own bound on the frames of a block, and what is in them at most.
+        // This is the library's own bound on the frames of a block, and the most that they can contain.
         let most = header_bytes + header_bytes / 4 + 8 * FRAME;
         let frames = Frames::new(HeaderBlocks::new(malformed, most));
         Self { frames, left: BURST, since: now, sent: 0 }
     }
 
-    /// Bytes came. Whether they are within the allowance.
+    /// Counts received bytes. Returns whether they are within the allowance.
     pub fn received(&mut self, bytes: &[u8], now: Instant) -> bool {
         let Some(charged) = self.frames.read(bytes) else { return false };
         if charged == 0 {
@@ -64,20 +66,20 @@ impl Allowance {
         }
     }
 
-    /// Bytes went to the client.
+    /// Records that bytes were sent to the client.
     pub fn sent(&mut self, bytes: usize) {
         let sent = self.sent.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.left = self.left.saturating_add(sent / BYTES_PER_FRAME).min(BURST);
         self.sent = sent % BYTES_PER_FRAME;
     }
 
-    /// Whether the client has sent its preface and a frame: it speaks HTTP/2.
+    /// Whether the client has sent its preface and a frame, and so uses HTTP/2.
     pub fn has_begun(&self) -> bool {
         self.frames.begun
     }
 }
 
-/// Where in the client's frames we are.
+/// The position within the client's frames.
 #[derive(Debug)]
 struct Frames {
     /// Bytes up to the next frame header.
@@ -85,7 +87,7 @@ struct Frames {
     header: [u8; HEADER],
     have: usize,
     begun: bool,
-    /// Whether what is skipped is of a header block.
+    /// Whether the skipped bytes belong to a header block.
     of_block: bool,
     blocks: HeaderBlocks,
 }
@@ -95,7 +97,8 @@ impl Frames {
         Self { skip: PREFACE, header: [0; HEADER], have: 0, begun: false, of_block: false, blocks }
     }
 
-    /// Follows these bytes, and counts the frames among them that are charged for. None where a header block is too long.
+    /// Follows these bytes and returns the number of charged frames among them. Returns `None` if a header block
+    /// is too long.
     fn read(&mut self, mut bytes: &[u8]) -> Option<u32> {
         let mut charged = 0;
         loop {
@@ -126,8 +129,8 @@ impl Frames {
     }
 }
 
-/// Not for what asks for something (HEADERS, CONTINUATION), brings something (DATA), or makes room for it
-/// (WINDOW_UPDATE: some clients send one for each part of a response).
+/// Frames are not charged if they request something (HEADERS, CONTINUATION), bring something (DATA), or make room
+/// for it (WINDOW_UPDATE: some clients send one for each part of a response).
 fn is_charged(kind: u8, flags: u8, length: usize) -> bool {
     match kind {
         0 => length == 0 && flags & END_STREAM == 0,
@@ -195,7 +198,7 @@ mod tests {
         assert!(!pings(1, 1, 0));
         assert!(pings(1, 1, BYTES_PER_FRAME as usize));
         assert!(!pings(1, 1, BYTES_PER_FRAME as usize - 1));
-        // Never more than the burst, however long it was quiet and however much was sent.
+        // The allowance never exceeds the burst, however long the client was quiet and however much was sent.
         assert!(!pings(BURST + 1, 1_000_000, usize::MAX));
         assert!(pings(BURST, 1_000_000, 0));
     }

@@ -1,5 +1,5 @@
-//! The header blocks of an HTTP/2 client as they pass, and which of its requests are refused for what the library does not
-//! show: a `:path` with a fragment is malformed (RFC 9113 §8.3.1).
+//! Follows the header blocks of an HTTP/2 client, and finds requests that must be refused for something that the
+//! library does not expose: a `:path` with a fragment is malformed (RFC 9113 §8.3.1).
 
 use super::hpack::Hpack;
 use std::cell::RefCell;
@@ -16,11 +16,12 @@ const PRIORITY: u8 = 0x20;
 pub(super) struct Malformed(Rc<RefCell<Vec<u32>>>);
 
 impl Malformed {
-    /// Whether the request of this stream is. Asked once for each stream, in their order.
+    /// Whether the request of this stream is malformed. Must be called exactly one time per stream, in the order
+    /// of the streams.
     pub(super) fn take(&self, stream: u32) -> bool {
         let mut streams = self.0.borrow_mut();
         let found = streams.contains(&stream);
-        // Those before were refused by the library, for another reason.
+        // The library refused earlier ones for another reason.
         streams.retain(|other| *other > stream);
         found
     }
@@ -31,30 +32,30 @@ impl Malformed {
 pub(super) struct HeaderBlocks {
     hpack: Hpack,
     malformed: Malformed,
-    /// Bytes that a block may have; the library takes no more either.
+    /// The maximum size of a block in bytes; the library accepts no more either.
     most: usize,
-    /// The frame that passes: its kind, its flags and its stream.
+    /// The current frame: its kind, its flags and its stream.
     frame: (u8, u8, u32),
-    /// What has passed of it, where it does not come at once.
+    /// The received part of the current frame, if the frame does not come at once.
     part: Vec<u8>,
-    /// What has passed of a block that has more frames than one.
+    /// The received frames of a block that consists of several.
     block: Vec<u8>,
 }
 
 impl HeaderBlocks {
-    /// Those of a new connection, whose blocks have at most so many bytes.
+    /// Creates the reader for a new connection, whose blocks have at most `most` bytes.
     pub(super) fn new(malformed: Malformed, most: usize) -> Self {
         let (part, block) = (Vec::new(), Vec::new());
         Self { hpack: Hpack::new(), malformed, most, frame: (0, 0, 0), part, block }
     }
 
-    /// A frame begins; whether it is of a header block, so that its bytes must be shown here.
+    /// Begins a frame. Returns whether it belongs to a header block, so that its bytes must be passed here.
     pub(super) fn begin(&mut self, kind: u8, flags: u8, stream: u32) -> bool {
         self.frame = (kind, flags, stream);
         matches!(kind, HEADERS | CONTINUATION)
     }
 
-    /// Bytes of the frame, perhaps the last ones. Whether the block is not too long.
+    /// Passes bytes of the frame; `is_last` marks the end of the frame. Returns false if the block is too long.
     pub(super) fn passes(&mut self, bytes: &[u8], is_last: bool) -> bool {
         if !is_last || !self.part.is_empty() {
             if self.part.len() + self.block.len() + bytes.len() > self.most {
@@ -86,7 +87,8 @@ impl HeaderBlocks {
     }
 }
 
-/// The part of a HEADERS frame that is of the block (RFC 9113 §6.2). What is malformed the library refuses.
+/// Returns the part of a HEADERS frame that belongs to the block (RFC 9113 §6.2). The library refuses malformed
+/// frames.
 fn without_frame_fields(payload: &[u8], flags: u8) -> &[u8] {
     let (padding, rest) = match payload.split_first() {
         Some((padding, rest)) if flags & PADDED != 0 => (usize::from(*padding), rest),
@@ -103,7 +105,7 @@ mod tests {
     const WITH: &[u8] = b"\x04\x02/#";
     const WITHOUT: &[u8] = b"\x04\x02/x";
 
-    /// Shows frames of these kinds, flags, streams and payloads; tells which of the streams are malformed.
+    /// Passes frames of these kinds, flags, streams and payloads. Returns the streams that are malformed.
     fn malformed(frames: &[(u8, u8, u32, &[u8])], cut: usize) -> Vec<u32> {
         let malformed = Malformed::default();
         let mut blocks = HeaderBlocks::new(malformed.clone(), 100);

@@ -1,25 +1,26 @@
-//! As much of HPACK (RFC 7541) as it takes to see the fragment of a `:path`. The h2 crate reads paths with the `http` crate,
-//! which drops a fragment in silence: what is left is another path than the one that others on the way have seen.
+//! The part of HPACK (RFC 7541) that is needed to detect a fragment in `:path`. The h2 crate reads paths with the
+//! `http` crate, which silently drops a fragment. The remaining path then differs from the one that other systems
+//! on the way have seen.
 
 use std::collections::VecDeque;
 
-/// What we grant the client's table, since we say nothing else (RFC 9113 §6.5.2).
+/// The size of the client's table, which is the default because we announce no other (RFC 9113 §6.5.2).
 const TABLE: usize = 4096;
-/// What an entry takes besides its bytes (RFC 7541 §4.1).
+/// The size of an entry in addition to its bytes (RFC 7541 §4.1).
 const OVERHEAD: usize = 32;
 
-/// Follows the header blocks of a connection.
+/// A reader that follows the header blocks of a connection.
 #[derive(Debug)]
 pub(super) struct Hpack {
-    /// The newest first.
+    /// The client's table, newest entry first.
     table: VecDeque<Entry>,
     size: usize,
     most: usize,
-    /// Something was malformed, which the library ends the connection for.
+    /// Whether something was malformed, for which the library ends the connection.
     lost: bool,
 }
 
-/// A field in the client's table: not what it says, but what matters of it.
+/// A field in the client's table. Only the sizes and the relevant part of its meaning are kept.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     name: usize,
@@ -39,7 +40,8 @@ impl Hpack {
         Self { table: VecDeque::new(), size: 0, most: TABLE, lost: false }
     }
 
-    /// Whether a `:path` in this block has a fragment. Each block must pass here, in its order.
+    /// Whether a `:path` in this block has a fragment. Every block of the connection must be passed here, in
+    /// order.
     pub(super) fn has_fragment(&mut self, block: &[u8]) -> bool {
         if self.lost {
             return false;
@@ -84,7 +86,7 @@ impl Hpack {
         }
     }
 
-    /// A field that is written out. How long it is only matters if it is `kept`.
+    /// Reads a literal field. Its size is computed only if it is `kept`.
     fn literal(&self, rest: &mut &[u8], prefix: u8, kept: bool) -> Option<Entry> {
         let (name, is_path) = match integer(rest, prefix)? {
             0 => {
@@ -110,14 +112,14 @@ impl Hpack {
     fn insert(&mut self, entry: Entry) {
         let size = entry.name + entry.value + OVERHEAD;
         self.evict(size);
-        // One that is larger than the table only empties it (RFC 7541 §4.4).
+        // An entry larger than the table only empties it (RFC 7541 §4.4).
         if size <= self.most {
             self.size += size;
             self.table.push_front(entry);
         }
     }
 
-    /// Makes room for so many bytes.
+    /// Evicts entries until `room` bytes fit.
     fn evict(&mut self, room: usize) {
         while self.size + room > self.most {
             let Some(oldest) = self.table.pop_back() else { return };
@@ -126,7 +128,7 @@ impl Hpack {
     }
 }
 
-/// RFC 7541 §5.1.
+/// Reads an integer (RFC 7541 §5.1).
 fn integer(rest: &mut &[u8], prefix: u8) -> Option<usize> {
     let most = (1 << prefix) - 1;
     let (first, mut after) = rest.split_first()?;
@@ -150,7 +152,7 @@ fn integer(rest: &mut &[u8], prefix: u8) -> Option<usize> {
     Some(number)
 }
 
-/// RFC 7541 §5.2.
+/// A string literal (RFC 7541 §5.2).
 #[derive(Clone, Copy)]
 struct Text<'a> {
     coded: bool,
@@ -170,7 +172,7 @@ impl<'a> Text<'a> {
         if !self.coded {
             return Some(self.bytes == b":path");
         }
-        // 29 bits.
+        // The Huffman code of `:path` has 29 bits.
         if self.bytes.len() != 4 {
             return Some(false);
         }
@@ -180,7 +182,7 @@ impl<'a> Text<'a> {
         Some(same && expected.next().is_none())
     }
 
-    /// Bytes of the text, each of which is shown to `see`.
+    /// Returns the length of the text in bytes, and passes each byte to `see`.
     fn count(self, mut see: impl FnMut(u8)) -> Option<usize> {
         if !self.coded {
             self.bytes.iter().for_each(|byte| see(*byte));
@@ -204,7 +206,8 @@ impl<'a> Text<'a> {
     }
 }
 
-/// The symbol whose code the last `have` bits begin with, and how long that is; none if there are too few.
+/// Returns the symbol whose code is at the start of the last `have` bits, and the length of the code. Returns
+/// `None` if there are too few bits.
 fn symbol(bits: u64, have: u32) -> Option<(u8, u32)> {
     let next = if have < 8 { bits << (8 - have) } else { bits >> (have - 8) };
     let (symbol, length) = CODES.short[(next & 0xff) as usize];
@@ -219,14 +222,15 @@ fn symbol(bits: u64, have: u32) -> Option<(u8, u32)> {
     })
 }
 
-/// Bits of the longest code.
+/// The length of the longest code in bits.
 const LONGEST: u32 = 30;
 
-/// The code, which is canonical: codes of a length follow each other in the order of their symbols.
+/// The Huffman code. It is canonical: codes of the same length follow each other in the order of their symbols.
 struct Codes {
-    /// Those of at most 8 bits by the bits that begin with them, and their length; 0: it is longer.
+    /// Codes of at most 8 bits with their lengths, by the 8 bits that begin with the code; a length of 0 means
+    /// that the code is longer.
     short: [(u8, u8); 256],
-    /// By length: the first code, how many there are, and where their symbols start.
+    /// By length: the first code, the number of codes, and where their symbols start.
     first: [u32; LONGEST as usize + 1],
     count: [u16; LONGEST as usize + 1],
     start: [u16; LONGEST as usize + 1],
@@ -264,14 +268,14 @@ static CODES: Codes = {
     codes
 };
 
-/// Bytes of the names in the static table (RFC 7541 Appendix A).
+/// The lengths of the names in the static table (RFC 7541 Appendix A).
 const STATIC_NAMES: [u8; 61] = [
     10, 7, 7, 5, 5, 7, 7, 7, 7, 7, 7, 7, 7, 7, 14, 15, 15, 13, 6, 27, 3, 5, 13, 13, 19, 16, 16, 14, 16, 13,
     12, 6, 4, 4, 6, 7, 4, 4, 8, 17, 13, 8, 19, 13, 4, 8, 12, 18, 19, 5, 7, 7, 11, 6, 10, 25, 17, 10, 4, 3,
     16,
 ];
 
-/// Bits of each symbol's code (RFC 7541 Appendix B).
+/// The length in bits of each symbol's code (RFC 7541 Appendix B).
 const CODE_LENGTHS: [u8; 256] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28,
     28, 28, 28, 28, 28, 28, 6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6,
@@ -290,7 +294,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The code of a text.
+    /// Returns the Huffman code of a text.
     fn coded(text: &[u8]) -> Vec<u8> {
         let (mut bits, mut have, mut bytes) = (0u64, 0u32, vec![]);
         for symbol in text {
@@ -335,13 +339,13 @@ mod tests {
         hex::decode(text.replace(' ', "")).unwrap()
     }
 
-    /// RFC 7541 Appendix C.
+    /// The examples are those of RFC 7541 Appendix C.
     #[test]
     fn the_examples_of_the_rfc() {
         assert_eq!(coded(b"www.example.com"), hex("f1e3 c2e5 f23a 6ba0 ab90 f4ff"));
         assert_eq!(coded(b"custom-value"), hex("25a8 49e9 5bb8 e8b4 bf"));
         for requests in [
-            // C.3 and C.4: the same requests, without the code and in it.
+            // C.3 and C.4 are the same requests, without and with the Huffman code.
             [
                 "8286 8441 0f77 7777 2e65 7861 6d70 6c65 2e63 6f6d",
                 "8286 84be 5808 6e6f 2d63 6163 6865",
@@ -377,27 +381,27 @@ mod tests {
             bytes
         };
         for huffman in [true, false] {
-            // By the name's place or by its text; to be kept, not to be kept, never to be kept.
+            // The name is given by its index or by its text; the field is indexed, not indexed, or never indexed.
             for (first, name) in
                 [(&[0x44][..], false), (&[0x05], false), (&[0x14], false), (&[0x40], true), (&[0], true)]
             {
                 check(&path(first, name, huffman, b"/private#.jpg"), true);
                 check(&path(first, name, huffman, b"/private"), false);
             }
-            // Elsewhere a `#` is what it is.
+            // In other fields a `#` has no meaning.
             let mut other = vec![0x40];
             text_to(&mut other, b":patn", huffman);
             text_to(&mut other, b"/private#.jpg", huffman);
             check(&other, false);
         }
-        // From the table: the field as a whole, and its name.
+        // The table provides the whole field, or only its name.
         let mut hpack = Hpack::new();
         assert!(hpack.has_fragment(&path(&[0x44], false, true, b"/#")));
         assert!(hpack.has_fragment(&[0xbe]));
         assert!(!hpack.has_fragment(&path(&[0x7e], false, false, b"/")));
         assert!(hpack.has_fragment(&[0xbf]));
         assert!(!hpack.has_fragment(&[0xbe]));
-        // Until it is no longer there.
+        // The field counts until it is evicted.
         assert!(!hpack.has_fragment(&[0x20]) && hpack.table.is_empty());
         assert!(!hpack.has_fragment(&[0xbe]) && hpack.lost);
     }
@@ -420,7 +424,8 @@ mod tests {
             prop_assert_eq!(read, text);
         }
 
-        /// What the library's own encoder writes is followed: its table is never larger than ours or smaller.
+        /// Arbitrary blocks cause no panic, and the size of the table always matches its entries and stays within
+        /// its limit.
         #[test]
         fn nothing_panics(blocks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..8)) {
             let mut hpack = Hpack::new();

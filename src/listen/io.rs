@@ -1,5 +1,5 @@
-//! A client connection's bytes, counted and noted on their way. The bytes that were read to tell the protocol
-//! come first.
+//! A client connection's byte stream, which counts bytes and reports them to the connection's watch. Bytes that
+//! were read to detect the protocol are returned first.
 
 use super::frames::Allowance;
 use super::header_blocks::Malformed;
@@ -15,10 +15,10 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-/// What only HTTP/2 connections begin with: `PRI` is no method (RFC 9113 §3.4).
+/// The first bytes of HTTP/2 connections only: `PRI` is not a method (RFC 9113 §3.4).
 const PREFACE: [u8; 4] = *b"PRI ";
 
-/// The first bytes of a connection, as far as they were needed to tell its protocol.
+/// The first bytes of a connection, as far as they were needed to detect its protocol.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Prefix {
     bytes: [u8; PREFACE.len()],
@@ -26,7 +26,7 @@ pub(super) struct Prefix {
 }
 
 impl Prefix {
-    /// Reads until it is clear whether this is HTTP/2. A connection that ends before is HTTP/1.1's to judge.
+    /// Reads until it is clear whether this is HTTP/2. A connection that ends earlier is handled as HTTP/1.1.
     pub(super) async fn read(stream: &mut ClientSocket) -> io::Result<(Self, bool)> {
         let mut prefix = Self::default();
         loop {
@@ -45,9 +45,9 @@ impl Prefix {
     }
 }
 
-/// What carries a client's bytes.
+/// A transport of a client's bytes.
 pub(super) trait Carrier {
-    /// The connection below.
+    /// Returns the socket below.
     fn socket(&self) -> &ClientSocket;
 }
 
@@ -63,7 +63,7 @@ impl Carrier for Box<TlsStream<ClientSocket>> {
     }
 }
 
-/// What a client may still send after our last byte; whoever sends more is reset.
+/// How many bytes a client may still send after our last byte. A client that sends more is reset.
 const PARTING_BYTES: usize = 1024 * 1024;
 
 /// A stream under watch.
@@ -74,12 +74,13 @@ pub(super) struct Io<S> {
     given: u8,
     watch: Rc<Watch>,
     counters: Arc<WorkerShard>,
-    /// Of an HTTP/2 connection.
+    /// The frame allowance of an HTTP/2 connection.
     allowance: Option<Box<Allowance>>,
     parting: Option<Parting>,
 }
 
-/// Our last byte is sent: what still comes is read and forgotten, so that it does not reset the connection.
+/// The state after our last byte was sent. Bytes that still come are read and discarded, so that they do not reset
+/// the connection.
 #[derive(Clone, Copy, Debug)]
 struct Parting {
     left: usize,
@@ -90,7 +91,8 @@ impl<S> Io<S> {
         Self { stream, prefix, given: 0, watch, counters, allowance: None, parting: None }
     }
 
-    /// Waits for the client's next bytes, to be read again from here; whether there are any before the end. Needs no buffer.
+    /// Waits for the client's next bytes without needing a buffer; they can then be read from here. Returns
+    /// whether any came before the end.
     pub(super) fn poll_first_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>
     where
         S: AsyncRead + Unpin,
@@ -104,7 +106,7 @@ impl<S> Io<S> {
         Poll::Ready(Ok(self.prefix.len > 0))
     }
 
-    /// Whether bytes have arrived, even if nobody has been told yet.
+    /// Whether bytes have arrived, even if no reader has been woken yet.
     pub(super) fn has_bytes(&self) -> bool
     where
         S: Carrier,
@@ -112,14 +114,14 @@ impl<S> Io<S> {
         self.given < self.prefix.len || self.stream.socket().has_bytes()
     }
 
-    /// The same, whose bytes are HTTP/2 frames. `malformed` learns which requests among them are, and `header_bytes` is what
-    /// the head of one may have.
+    /// Treats the bytes as HTTP/2 frames. `malformed` receives the malformed requests among them, and
+    /// `header_bytes` is the size limit of a request head.
     pub(super) fn with_frames(mut self, malformed: Malformed, header_bytes: usize) -> Self {
         self.allowance = Some(Box::new(Allowance::noting(self.watch.now(), malformed, header_bytes)));
         self
     }
 
-    /// Counts frames among the bytes that came.
+    /// Counts the frames among the received bytes.
     fn frames(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(allowance) = &mut self.allowance else { return Ok(()) };
         if !allowance.received(bytes, self.watch.now()) {
@@ -195,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Asked for once what is handed over has been passed on to the stream.
+        // A flush is requested after all that was handed over has been passed to the stream.
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         if flushed.is_ready() {
             self.watch.written();
@@ -224,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
         let mut bytes = [MaybeUninit::uninit(); 4096];
         while parting.left > 0 {
             let mut buf = ReadBuf::uninit(&mut bytes);
-            // The client's own end, or a broken connection: both are the end.
+            // Both the client's own end and a broken connection end the loop.
             if ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buf)).is_err() || buf.filled().is_empty()
             {
                 break;

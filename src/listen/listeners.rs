@@ -1,5 +1,5 @@
-//! Which addresses are listened on, and how a reload changes that: what is new is bound before anything is replaced, what
-//! is gone is drained, and the rest is not touched.
+//! Manages the addresses to listen on, and how a reload changes them. New ones are bound before anything is
+//! replaced, removed ones are drained, and the rest is not touched.
 
 use super::bind;
 use super::tls::{self, Tls};
@@ -10,15 +10,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// What the workers listen on.
+/// The addresses that the workers listen on.
 #[derive(Debug)]
 pub(super) struct Listeners {
     bound: Vec<Bound>,
-    /// None as long as there was no TLS listener.
+    /// The TLS configuration; `None` until there is a TLS listener.
     tls: Option<Arc<Tls>>,
     workers: Vec<UnboundedSender<Change>>,
     next: u64,
-    /// The first addresses may be those of another process, which is about to end.
+    /// Whether the first addresses may belong to another process that is about to end.
     sharing: bool,
 }
 
@@ -26,9 +26,9 @@ pub(super) struct Listeners {
 #[derive(Clone, Debug)]
 struct Bound {
     number: u64,
-    /// As the configuration has it.
+    /// The address as configured.
     wanted: Wanted,
-    /// A port 0 has become a real one.
+    /// The actual address: a port 0 has become a real one.
     real: SocketAddr,
 }
 
@@ -46,39 +46,40 @@ pub(super) struct Socket {
     pub(super) tls: Option<Arc<Tls>>,
 }
 
-/// What a worker is told.
+/// A message to a worker.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// Accept here, too.
+    /// Also accept connections here.
     Add(Socket),
-    /// Accept here no longer, and let the connections end.
+    /// Stop accepting connections here, and let the existing ones end.
     Remove(u64),
 }
 
-/// A change that cannot fail any more. Dropped, it has not happened.
+/// A change that cannot fail any more. Dropping it leaves everything as it was.
 #[derive(Debug)]
 pub(super) struct Prepared {
     bound: Vec<Bound>,
     gone: Vec<Bound>,
-    /// For each worker.
+    /// The new sockets of each worker.
     sockets: Vec<Vec<Socket>>,
     tls: Option<Arc<Tls>>,
     certificates: Option<Arc<ServerConfig>>,
 }
 
 impl Listeners {
-    /// For as many workers; what is bound first may be `sharing` its addresses with another process.
+    /// Creates the listeners for these workers. With `sharing`, the first addresses may be shared with another
+    /// process.
     pub(super) fn new(workers: Vec<UnboundedSender<Change>>, sharing: bool) -> Self {
         Self { bound: vec![], tls: None, workers, next: 0, sharing }
     }
 
-    /// Loads the certificates that TLS listeners need; none where there are no such listeners.
+    /// Loads the certificates that TLS listeners need; `None` if there are no such listeners.
     pub(super) fn certificates(server: &Server) -> Result<Option<Arc<ServerConfig>>, ListenError> {
         let loaded = (!server.tls_listen.is_empty()).then(|| tls::server_config(server));
         Ok(loaded.transpose()?)
     }
 
-    /// Binds what `server` names and is not listened on yet.
+    /// Binds the addresses of `server` that are not bound yet.
     pub(super) fn prepare(
         &mut self,
         server: &Server,
@@ -91,7 +92,8 @@ impl Listeners {
         let plain = server.listen.iter().map(|&address| Wanted { address, tls: false });
         let secure = server.tls_listen.iter().map(|&address| Wanted { address, tls: true });
         let all: Vec<_> = plain.chain(secure).collect();
-        // Before any is bound, since one for all addresses may take in another. What is on a port of ours changes its kind.
+        // All are checked before any is bound, because an address for all interfaces may include another.
+        // Addresses on one of our own ports change their kind.
         let is_ours = |wanted: &&Wanted| {
             self.bound.iter().any(|bound| {
                 [bound.wanted.address, bound.real].map(|of| of.port()).contains(&wanted.address.port())
@@ -118,13 +120,13 @@ impl Listeners {
         Ok(Prepared { bound, gone, sockets, tls, certificates })
     }
 
-    /// Makes it so.
+    /// Applies the change.
     pub(super) fn take_over(&mut self, prepared: Prepared) {
         let Prepared { bound, gone, sockets, tls, certificates } = prepared;
         if let (Some(tls), Some(certificates)) = (&tls, certificates) {
             tls.replace(certificates);
         }
-        // Where the first ones are, the program itself tells.
+        // The program itself reports the first addresses.
         let is_new = |bound: &&Bound| self.bound.iter().all(|old| old.number != bound.number);
         for bound in bound.iter().filter(is_new).filter(|_| !self.bound.is_empty()) {
             tracing::info!(address = %bound.real, tls = bound.wanted.tls, "listening");
@@ -132,7 +134,7 @@ impl Listeners {
         for bound in &gone {
             tracing::info!(address = %bound.real, tls = bound.wanted.tls, "no longer listening");
         }
-        // A worker that is gone was told to stop, and has no use for it.
+        // A worker that has ended was told to stop, and needs no changes.
         for (worker, sockets) in self.workers.iter().zip(sockets) {
             for socket in sockets {
                 let _ = worker.send(Change::Add(socket));
@@ -144,7 +146,7 @@ impl Listeners {
         (self.bound, self.tls, self.sharing) = (bound, tls, false);
     }
 
-    /// Where it is really listened on.
+    /// Returns the actual addresses.
     pub(super) fn addresses(&self) -> Addresses {
         let of = |tls| {
             let some = self.bound.iter().filter(move |bound| bound.wanted.tls == tls);

@@ -1,5 +1,5 @@
-//! The data plane: N workers, each a thread with its own single-threaded runtime, its own listeners and its own
-//! origin connections. Workers share the immutable routing and nothing else.
+//! The data plane: N workers, each a thread with its own single-threaded runtime, its own
+//! listeners and its own origin connections. Workers share only the immutable routing.
 
 pub mod frames;
 pub mod tls;
@@ -38,35 +38,35 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch::{Sender, channel};
 use worker::Starting;
 
-/// Why the data plane cannot start, or cannot take over a configuration.
+/// Why the data plane cannot start or cannot apply a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// An address cannot be listened on.
+    /// Binding an address failed.
     #[error("cannot listen on {address}")]
     Bind {
-        /// Which address.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         #[source]
         source: std_io::Error,
     },
-    /// The certificates cannot be served.
+    /// The certificates cannot be used.
     #[error("the certificates cannot be used")]
     Tls(#[from] TlsError),
     /// The sites cannot be routed.
     #[error("the sites cannot be routed")]
     Routing(#[from] SetupError),
-    /// The system gives no thread or event queue.
+    /// The system provides no thread or event queue.
     #[error("cannot start a worker")]
     Worker(#[source] std_io::Error),
 }
 
-/// A worker ended by a panic.
+/// A worker panicked.
 #[derive(Debug, thiserror::Error)]
 #[error("the thread `{0}` of the data plane panicked")]
 pub struct WorkerPanicked(String);
 
-/// The real addresses of the listeners, in the order of the configuration.
+/// The actual addresses of the listeners, in the order of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// Plain listeners.
@@ -75,18 +75,18 @@ pub struct Addresses {
     pub tls: Vec<SocketAddr>,
 }
 
-/// The running data plane. Dropping it aborts what is under way.
+/// The running data plane. Dropping it aborts everything in flight.
 #[derive(Debug)]
 pub struct DataPlane {
     serving: Serving,
-    /// When draining must have ended; none: serve.
+    /// The deadline for draining; `None` means to serve.
     stop: Sender<Option<Instant>>,
     workers: Vec<JoinHandle<()>>,
     keeping: Option<JoinHandle<()>>,
     pulses: Vec<Arc<Pulse>>,
 }
 
-/// What the workers serve, and a reload replaces.
+/// The part of the data plane that a reload replaces.
 #[derive(Clone, Debug)]
 pub struct Serving {
     shared: Arc<Shared>,
@@ -98,7 +98,8 @@ pub fn spawn(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenEr
     start(config, shared, false)
 }
 
-/// The same beside another process of the same user that listens there, too: the kernel gives connections to both.
+/// Does the same as [`spawn`], but shares its addresses with another process of the same user. The kernel
+/// distributes connections to both.
 pub fn spawn_beside(config: &Config, shared: Arc<Shared>) -> Result<DataPlane, ListenError> {
     start(config, shared, true)
 }
@@ -112,7 +113,7 @@ fn start(config: &Config, shared: Arc<Shared>, sharing: bool) -> Result<DataPlan
     let prepared = listeners.prepare(&config.server, certificates)?;
     listeners.take_over(prepared);
 
-    // Where one worker fails, those that have started end with this channel.
+    // If one worker fails, the others that have started end with this channel.
     let (stop, stopped) = channel(None);
     let (started, starts) = std::sync::mpsc::channel();
     let mut workers = Vec::with_capacity(count);
@@ -140,33 +141,33 @@ fn start(config: &Config, shared: Arc<Shared>, sharing: bool) -> Result<DataPlan
 }
 
 impl DataPlane {
-    /// Where it really listens (a port 0 of the configuration has become one).
+    /// Returns the addresses of the listeners. A port 0 of the configuration has become a real port.
     pub fn addresses(&self) -> Addresses {
         self.serving.listeners.lock().unwrap_or_else(PoisonError::into_inner).addresses()
     }
 
-    /// The pulses of the workers, several beats a second.
+    /// Returns the pulses of the workers, which beat several times a second.
     pub fn pulses(&self) -> &[Arc<Pulse>] {
         &self.pulses
     }
 
-    /// What a reload replaces, for whoever reloads.
+    /// Returns the part that a reload replaces.
     pub fn serving(&self) -> Serving {
         self.serving.clone()
     }
 
-    /// As [`Serving::reload`].
+    /// Applies a new configuration, as [`Serving::reload`] does.
     pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
         self.serving.reload(config)
     }
 
-    /// Begins to stop, and returns at once: nothing new is accepted, requests under way may end within
-    /// `deadline`, and what is left then is aborted. [`DataPlane::join`] waits for it.
+    /// Begins to stop and returns at once. No new connections are accepted, requests in flight may end within
+    /// `deadline`, and the rest is then aborted. [`DataPlane::join`] waits for the end.
     pub fn drain(&self, deadline: Duration) {
         self.stop.send_replace(Some(Instant::now() + deadline));
     }
 
-    /// Waits until every worker has ended; they only do after [`DataPlane::drain`]. Blocks the thread.
+    /// Blocks the thread until every worker has ended, which happens only after [`DataPlane::drain`].
     pub fn join(mut self) -> Result<(), WorkerPanicked> {
         let workers = std::mem::take(&mut self.workers);
         let mut result = Ok(());
@@ -181,10 +182,10 @@ impl DataPlane {
 }
 
 impl Serving {
-    /// Takes over sites, limits, certificates and listeners. On an error everything stays.
+    /// Applies the sites, limits, certificates and listeners of a new configuration. On an error nothing changes.
     pub fn reload(&self, config: &Config) -> Result<(), ListenError> {
-        // Nothing is replaced before all of it is known to be good. What is bound is bound last, since connections may
-        // come there at once.
+        // Nothing is replaced until all of it is known to be valid. Listeners are bound last, because connections
+        // may arrive there at once.
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let certificates = Listeners::certificates(&config.server)?;
         let routing = self.shared.compile(config)?;

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::watch::Receiver;
 
-/// Starts it; it ends when the data plane begins to stop.
+/// Starts the thread, which ends when the data plane begins to stop.
 pub(super) fn start(
     shared: Arc<Shared>,
     pulse: Arc<Pulse>,
@@ -21,10 +21,10 @@ pub(super) fn start(
         let runtime = match EventLoop::new() {
             Ok(runtime) => runtime,
             Err(error) => {
-                // The pulse ends with it, which the watchdog sees.
+                // The pulse ends with this thread, which the watchdog detects.
                 return tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    "nobody looks after the origins"
+                    "the origins are not monitored"
                 );
             }
         };

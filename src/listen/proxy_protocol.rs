@@ -1,38 +1,40 @@
-//! The PROXY protocol, versions 1 and 2 (haproxy.org/download/2.9/doc/proxy-protocol.txt): a load balancer's word on
-//! who its client is, before the client's first byte. Strict: what begins otherwise is no connection of that load
-//! balancer, and a guess would let clients choose their address.
+//! The PROXY protocol, versions 1 and 2 (haproxy.org/download/2.9/doc/proxy-protocol.txt): before the client's
+//! first byte, a load balancer names its client. The parser is strict: a connection that begins otherwise is not
+//! from that load balancer, and a guess would let clients choose their address.
 
 use super::socket::ClientSocket;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The longest line of version 1, with its end (§2.1).
+/// The longest line of version 1, including its end (§2.1).
 const V1_BYTES: usize = 107;
 const V1_START: &[u8] = b"PROXY ";
 const V2_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// The fixed part of version 2.
+/// The length of the fixed part of version 2.
 const V2_FIXED: usize = 16;
-/// The addresses and all that may follow them; senders' own extensions fill some hundred bytes.
+/// The maximum length of the addresses and everything after them. Senders' own extensions take a few hundred
+/// bytes.
 const V2_REST: usize = 4096;
 
-/// A header, understood.
+/// A parsed header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The client; none where the sender speaks for itself, as in its health checks.
+    /// The client; `None` if the sender connects for itself, as in its health checks.
     pub client: Option<IpAddr>,
-    /// Bytes that the header takes.
+    /// The length of the header in bytes.
     pub length: usize,
 }
 
-/// Not a header.
+/// The bytes are not a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a PROXY protocol header: {0}")]
 pub struct Malformed(&'static str);
 
-/// Reads a header from the start of `bytes`; `None` while these could become one.
+/// Parses a header at the start of `bytes`. Returns `None` while they could still become one.
 ///
 /// # Errors
-/// When nothing that follows could make it one.
+///
+/// Fails if the bytes cannot become a header, whatever follows.
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     if starts(bytes, V2_START) {
         version_2(bytes)
@@ -43,7 +45,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     }
 }
 
-/// Whether `bytes` is the start of a text that begins like this, as far as both go.
+/// Whether one of `bytes` and `with` is a prefix of the other.
 fn starts(bytes: &[u8], with: &[u8]) -> bool {
     let length = bytes.len().min(with.len());
     bytes[..length] == with[..length]
@@ -67,7 +69,7 @@ fn version_1(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     Ok(Some(Header { client, length: end + 1 }))
 }
 
-/// `source destination source-port destination-port`: the source.
+/// Parses `source destination source-port destination-port` and returns the source.
 fn addresses<'t, A: std::str::FromStr>(mut words: impl Iterator<Item = &'t str>) -> Result<A, Malformed> {
     let mut word = || words.next().ok_or(Malformed("too few words"));
     let (source, destination, ports) = (word()?, word()?, [word()?, word()?]);
@@ -102,26 +104,26 @@ fn version_2(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
         _ if is_local => None,
         0x11 => Some(first::<4, 12>(rest)?.into()),
         0x21 => Some(first::<16, 36>(rest)?.into()),
-        // The sender does not say, or its client came by a Unix socket.
+        // The sender does not name a client, or the client uses a Unix socket.
         0x00 | 0x31 => None,
         _ => return Err(Malformed("unknown family")),
     };
     Ok(Some(Header { client, length: V2_FIXED + rest.len() }))
 }
 
-/// The first address of a block that takes `BLOCK` bytes.
+/// Returns the first address of a block that takes `BLOCK` bytes.
 fn first<const ADDRESS: usize, const BLOCK: usize>(rest: &[u8]) -> Result<[u8; ADDRESS], Malformed> {
     let block = rest.get(..BLOCK).ok_or(Malformed("addresses cut off"))?;
     block.first_chunk().copied().ok_or(Malformed("addresses cut off"))
 }
 
-/// Reads a header from `stream`, and no byte more. The client that it names.
+/// Reads a header from `stream` and not a byte more. Returns the client that the header names.
 pub(super) async fn read(stream: &mut ClientSocket) -> io::Result<Option<IpAddr>> {
     use tokio::io::AsyncReadExt;
     let mut bytes = Vec::with_capacity(V1_BYTES);
     let mut seen = [0; 512];
     loop {
-        // Only looked at: what follows the header is the client's.
+        // The bytes are only peeked, because what follows the header belongs to the client.
         let n = stream.peek(&mut seen).await?;
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -191,7 +193,7 @@ mod tests {
         six[15] = 1;
         check(&v2(0x21, 0x11, &four), Ok(Some(("192.0.2.1", 28))));
         check(&v2(0x21, 0x21, &six), Ok(Some(("::1", 52))));
-        // Extensions are passed over, and so is what follows.
+        // Extensions are skipped, and so is what follows the header.
         check(
             &[v2(0x21, 0x11, &[&four[..], &[4, 0, 1, 9]].concat()), b"GET".to_vec()].concat(),
             Ok(Some(("192.0.2.1", 32))),
@@ -214,7 +216,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// However it is fed, a header is the same, ends at the same byte, and what is refused stays refused.
+        /// However the bytes are split, the header is the same and ends at the same byte, and what is refused
+        /// stays refused.
         #[test]
         fn more_bytes_change_nothing(
             start in proptest::sample::select(vec![V1_START, V2_START, b"PROXY TCP4 1.1.1.1 ", b"PROXY UNKNOWN", b""]),

@@ -1,9 +1,9 @@
-//! A sign of life of a thread, for the service manager's watchdog.
+//! A thread's sign of life, for the service manager's watchdog.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// When a thread last showed that it is not stuck.
+/// The time at which a thread last showed that it is not stuck.
 #[derive(Debug)]
 pub struct Pulse {
     started: Instant,
@@ -12,18 +12,18 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// A thread that is alive now.
+    /// Creates the pulse of a thread that is alive now.
     pub fn new(now: Instant) -> Self {
         Self { started: now, last: AtomicU64::new(0) }
     }
 
-    /// It is alive now.
+    /// Records that the thread is alive now.
     pub fn beat(&self, now: Instant) {
         let since_start = now.saturating_duration_since(self.started).as_millis();
         self.last.store(u64::try_from(since_start).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// How long ago it was last alive.
+    /// Returns the time since the last beat.
     pub fn age(&self, now: Instant) -> Duration {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         now.saturating_duration_since(self.started).saturating_sub(last)
@@ -44,7 +44,7 @@ mod tests {
         pulse.beat(after(7));
         assert_eq!(pulse.age(after(7)), Duration::ZERO);
         assert_eq!(pulse.age(after(9)), Duration::from_secs(2));
-        // A reader whose clock reading is older.
+        // A reader may have read its clock before the last beat.
         assert_eq!(pulse.age(after(3)), Duration::ZERO);
     }
 }

@@ -1,5 +1,5 @@
-//! A client's socket. Its send queue can be asked about by whoever waits for what left through it, also when nobody serves the
-//! client any more: what the kernel was given it delivers, however long the client takes.
+//! A client's socket. Its send queue can be queried by code that waits for a response to arrive, even when the
+//! client is no longer served: the kernel delivers what it was given, however long the client takes.
 
 use super::acknowledged;
 use crate::guard::in_flight::outlet::{Outlet, Queue, Sent};
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The socket of whoever serves it.
+/// The socket as the task that serves the client uses it.
 #[derive(Debug)]
 pub(super) struct ClientSocket {
     kept: Rc<Kept>,
@@ -26,18 +26,18 @@ pub(super) struct ClientSocket {
     worker: Rc<Worker>,
 }
 
-/// The socket of whoever asks about it.
+/// The socket as queries use it.
 #[derive(Debug)]
 struct Kept {
-    /// None: it is closed.
+    /// The connection; `None` after it was closed.
     stream: RefCell<Option<TcpStream>>,
     given: Cell<u64>,
-    /// What was known when it was closed.
+    /// The last known state before the close.
     last: Cell<Option<Sent>>,
 }
 
 impl ClientSocket {
-    /// That of a client who may take nothing for so long.
+    /// Wraps a client's connection. The client may accept no bytes for at most `write_timeout`.
     pub(super) fn new(stream: TcpStream, worker: &Rc<Worker>, write_timeout: Duration) -> Self {
         let stream = RefCell::new(Some(stream));
         let kept = Rc::new(Kept { stream, given: Cell::new(0), last: Cell::new(None) });
@@ -46,12 +46,12 @@ impl ClientSocket {
         Self { kept, outlet, worker: Rc::clone(worker) }
     }
 
-    /// What its responses leave by.
+    /// Returns the outlet through which responses leave.
     pub(super) fn outlet(&self) -> Rc<Outlet> {
         Rc::clone(&self.outlet)
     }
 
-    /// Reads without taking.
+    /// Reads without consuming.
     pub(super) async fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| match &*self.kept.stream.borrow() {
             Some(stream) => stream.poll_peek(cx, &mut ReadBuf::new(bytes)),
@@ -60,7 +60,7 @@ impl ClientSocket {
         .await
     }
 
-    /// Whether bytes have arrived, even if nobody has been told yet.
+    /// Whether bytes have arrived, even if no reader has been woken yet.
     pub(super) fn has_bytes(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let stream = self.kept.stream.borrow();
@@ -109,7 +109,7 @@ impl Queue for Kept {
 
     fn finish(&self) {
         if let Some(stream) = &*self.stream.borrow() {
-            // A client that is gone already needs to be told nothing.
+            // The shutdown fails only if the client is already gone, so the error is ignored.
             let _ = SockRef::from(stream).shutdown(Shutdown::Write);
         }
     }
@@ -119,10 +119,10 @@ impl Queue for Kept {
         if aborted {
             let known = acknowledged::ask(stream.as_fd());
             self.last.set(known.map(|sent| Sent { quiet_ms: 0, over: true, ..sent }));
-            // With nothing to wait for, the kernel forgets what it has, and the client sees a connection that broke off.
+            // With a linger time of zero the kernel discards what it has, and the client sees a broken connection.
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         } else {
-            // All that counts has been delivered, or is nothing.
+            // Everything relevant has been delivered, or there was nothing.
             self.last.set(Some(Sent { acknowledged: self.given.get(), quiet_ms: 0, over: true }));
         }
     }
@@ -152,7 +152,7 @@ impl AsyncWrite for ClientSocket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // It holds nothing back.
+        // This socket holds nothing back.
         Poll::Ready(Ok(()))
     }
 

@@ -1,5 +1,5 @@
-//! TLS towards clients: which certificate for which name, whose client certificates are believed, and the last good
-//! of both until better are loaded.
+//! TLS towards clients: selects certificates by name and verifies client certificates. The last valid ones are
+//! used until new ones are loaded.
 
 use crate::config::{Certificate, Server};
 use crate::http::tls::{TlsError, chain, key, provider};
@@ -13,45 +13,46 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What TLS connections are served with now. Each keeps to its end what it began with.
+/// The current TLS configuration of new connections. Each connection keeps the one with which it began.
 #[derive(Debug)]
 pub struct Tls(ArcSwap<ServerConfig>);
 
 impl Tls {
-    /// Serves new connections with this.
+    /// Wraps the configuration for new connections.
     pub(super) fn new(loaded: Arc<ServerConfig>) -> Arc<Self> {
         Arc::new(Self(ArcSwap::from(loaded)))
     }
 
-    /// That of a connection which begins now.
+    /// Returns the configuration for a connection that begins now.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
         self.0.load_full()
     }
 
-    /// Serves new connections with this from now on; connections that are open stay.
+    /// Replaces the configuration for new connections; open ones are not affected.
     pub(super) fn replace(&self, loaded: Arc<ServerConfig>) {
         self.0.store(loaded);
     }
 }
 
-/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN. Every file is loaded, or none: one bad file spoils all, and says which it
-/// is.
+/// Builds a configuration with TLS 1.2 and 1.3, and HTTP/2 and HTTP/1.1 by ALPN. Either every file is loaded or
+/// none: one invalid file is an error that names the file.
 pub(super) fn server_config(server: &Server) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TlsError::Config)?
         .with_client_cert_verifier(verifier(server.client_ca.as_ref())?)
         .with_cert_resolver(Arc::new(Certificates::load(&server.certificates)?));
-    // All ciphers here are good; ours come the strongest first, and auditors ask for that.
+    // All ciphers offered here are secure. Ours are ordered by strength, and auditors require the server's order.
     config.ignore_client_order = true;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Stateless resumption: a CDN reconnects to any worker, and nothing is kept per client. The keys are new with every
-    // load: a session that an authority vouched for does not outlive that authority's removal.
+    // Stateless resumption lets a CDN reconnect to any worker, and nothing is kept per client. Every load creates
+    // new keys, so a session that an authority vouched for does not outlive the removal of that authority.
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Config)?;
     Ok(Arc::new(config))
 }
 
-/// Clients need no certificate: they are only not believed to opt in. One that cannot be verified is refused.
+/// Builds the verifier of client certificates. Clients need no certificate, but without one they are not trusted
+/// to opt in. A client whose certificate cannot be verified is refused.
 fn verifier(client_ca: Option<&PathBuf>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let Some(path) = client_ca else { return Ok(Arc::new(NoClientAuth)) };
     let mut roots = RootCertStore::empty();
@@ -65,11 +66,11 @@ fn verifier(client_ca: Option<&PathBuf>) -> Result<Arc<dyn ClientCertVerifier>, 
         .map_err(|source| TlsError::ClientCa { path: path.clone(), source })
 }
 
-/// Certificates that were read and found good.
+/// Certificates that were loaded and validated.
 #[derive(Debug)]
 struct Certificates {
     first: Arc<CertifiedKey>,
-    /// By exact name, or by `*.parent`; several where a name has keys of several kinds.
+    /// Keys by exact name, or by `*.parent`; several if a name has keys of several kinds.
     by_name: HashMap<String, Vec<Arc<CertifiedKey>>>,
 }
 
@@ -94,8 +95,8 @@ impl Certificates {
         Ok(Self { first: first.ok_or(TlsError::None)?, by_name })
     }
 
-    /// The certificate for a name: exact, then wildcard (one label, RFC 6125 §6.4.3), else the first one. Of
-    /// several the first that the client can verify.
+    /// Returns the certificate for a name: exact, then wildcard (one label, RFC 6125 §6.4.3), else the first one.
+    /// Of several, the first that the client can verify is used.
     fn pick(&self, name: Option<&str>, fits: impl Fn(&CertifiedKey) -> bool) -> Arc<CertifiedKey> {
         let of_name = name.and_then(|name| {
             let name = name.to_ascii_lowercase();
@@ -110,7 +111,7 @@ impl Certificates {
     }
 }
 
-/// A certificate with its key, and the names that it is for.
+/// Loads a certificate with its key, and returns the names that it is valid for.
 fn certified(files: &Certificate) -> Result<(Arc<CertifiedKey>, Vec<String>), TlsError> {
     let chain = chain(&files.cert)?;
     let names = {

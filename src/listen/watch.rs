@@ -1,5 +1,5 @@
-//! Deadlines and draining of client connections. Each connection notes where it stands and since when, and one sweep per
-//! worker looks at all of them: no timer per connection or request.
+//! Deadlines and draining of client connections. Each connection records its phase and when that began, and one
+//! sweep per worker checks all of them. No connection or request needs a timer.
 
 use crate::config::Limits;
 use crate::guard::in_flight::Ticket;
@@ -14,14 +14,14 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// After our last byte, a client may go on sending for this long: a connection closed with bytes unread is reset,
-/// and the reset can overtake the answer (RFC 9112 §9.6).
+/// How long a client may continue to send after our last byte. A connection that is closed with unread bytes is
+/// reset, and the reset can overtake the response (RFC 9112 §9.6).
 const PARTING: Duration = Duration::from_secs(2);
 
-/// What a connection is to do. Orders only grow.
+/// An order to a connection. Orders only become stronger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Order {
-    /// Serve.
+    /// Continue to serve.
     Serve,
     /// Finish what was begun, then close.
     Drain,
@@ -31,29 +31,29 @@ pub(super) enum Order {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// A request head (before the first: the connection itself) is on its way.
+    /// A request head is being received. Before the first one, this includes setting up the connection.
     Head,
     /// A request is being answered.
     Busy,
-    /// Between requests.
+    /// No request is open.
     Idle,
-    /// All is said; the client may not have heard it yet.
+    /// Everything has been sent, but the client may not have received it yet.
     Parting,
 }
 
-/// What a worker's connections have in common.
+/// State shared by a worker's connections.
 #[derive(Debug)]
 struct Common {
     clock: Rc<Clock>,
-    /// Responses announce that their connection ends with them.
+    /// Whether every response announces the end of its connection.
     last_requests: Cell<bool>,
 }
 
-/// Where one connection stands.
+/// The state of one connection.
 #[derive(Debug)]
 pub(super) struct Watch {
     common: Rc<Common>,
-    /// The number of its listener.
+    /// The number of the connection's listener.
     listener: u64,
     opened: Instant,
     phase: Cell<Phase>,
@@ -61,15 +61,15 @@ pub(super) struct Watch {
     stalled: Cell<Option<Instant>>,
     requests: Cell<u32>,
     multiplexed: Cell<bool>,
-    /// Bytes have come since somebody asked.
+    /// Whether bytes have arrived since the last query.
     heard: Cell<bool>,
-    /// The client may be sending something that nobody will read.
+    /// Whether the client may be sending something that nothing will read.
     unread: Cell<bool>,
-    /// The response under way is the last one.
+    /// Whether the response in flight is the last one.
     last_request: Cell<bool>,
-    /// Responses that were handed over whole, but not all of whose bytes have been written yet.
+    /// Responses that were handed over completely but not yet written completely.
     unwritten: RefCell<Vec<Ticket>>,
-    /// What the responses leave by.
+    /// The outlet through which responses leave.
     outlet: Rc<Outlet>,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
@@ -104,23 +104,24 @@ impl Watch {
         }
     }
 
-    /// What the responses leave by.
+    /// Returns the outlet through which responses leave.
     pub(super) fn outlet(&self) -> &Rc<Outlet> {
         &self.outlet
     }
 
-    /// Everything that was handed over is written.
+    /// Records that everything handed over is written.
     pub(super) fn written(&self) {
         self.unwritten.borrow_mut().clear();
     }
 
-    /// What the worker's clock says.
+    /// Returns the time of the worker's clock.
     pub(super) fn now(&self) -> Instant {
         self.common.clock.now()
     }
 
-    /// It is HTTP/2, and the client has begun to speak it: bytes that arrive while it is idle need not be a head (a
-    /// PING must not prolong it, nor a late one end it).
+    /// Records that this is HTTP/2 and that the client has begun to use it. From now on, bytes that arrive while
+    /// the connection is idle need not be a head: a PING must not prolong the connection, nor may a late one end
+    /// it.
     pub(super) fn multiplexed(&self) {
         if !self.multiplexed.replace(true) {
             self.enter(Phase::Idle);
@@ -130,7 +131,7 @@ impl Watch {
         }
     }
 
-    /// Bytes arrived.
+    /// Records that bytes arrived.
     pub(super) fn received(&self) {
         self.heard.set(true);
         if self.phase.get() == Phase::Idle && !self.multiplexed.get() {
@@ -138,7 +139,7 @@ impl Watch {
         }
     }
 
-    /// Whether bytes have arrived since this was asked before.
+    /// Whether bytes have arrived since the last call.
     pub(super) fn take_heard(&self) -> bool {
         self.heard.replace(false)
     }
@@ -148,19 +149,19 @@ impl Watch {
         self.stalled.get().is_some()
     }
 
-    /// Bytes were taken by the client.
+    /// Records that the client took bytes.
     pub(super) fn sent(&self) {
         self.stalled.set(None);
     }
 
-    /// Bytes wait for the client to take them.
+    /// Records that bytes wait for the client to take them.
     pub(super) fn stalled(&self) {
         if self.stalled.get().is_none() {
             self.stalled.set(Some(self.now()));
         }
     }
 
-    /// A request's head is here; it is being answered until the result is dropped.
+    /// Records that a request's head was received. The request is in flight until the result is dropped.
     pub(super) fn begin(self: &Rc<Self>, has_body: bool) -> Busy {
         self.requests.set(self.requests.get() + 1);
         self.unread.set(has_body);
@@ -168,18 +169,18 @@ impl Watch {
         Busy(Rc::clone(self))
     }
 
-    /// The connection ends with the response under way.
+    /// Makes the response in flight the last one of the connection.
     pub(super) fn ends(&self) {
         self.last_request.set(true);
         self.unread.set(true);
     }
 
-    /// Whether the response under way is to be the last one.
+    /// Whether the response in flight is to be the last one.
     pub(super) fn is_ending(&self) -> bool {
         self.last_request.get() || self.common.last_requests.get() || self.order.get() >= Order::Drain
     }
 
-    /// Our last byte is sent. Whether to wait for the client to notice.
+    /// Records that our last byte was sent. Returns whether to wait until the client notices.
     pub(super) fn parting(&self) -> bool {
         if self.phase.get() == Phase::Head {
             self.unread.set(true);
@@ -188,7 +189,7 @@ impl Watch {
         self.unread.get()
     }
 
-    /// The order for the connection; whoever asks is woken when it changes.
+    /// Returns the order for the connection; the caller is woken when it changes.
     pub(super) fn poll_order(&self, cx: &mut Context<'_>) -> Order {
         let mut waker = self.waker.borrow_mut();
         match &mut *waker {
@@ -212,7 +213,7 @@ impl Watch {
         }
     }
 
-    /// What a connection that is over a deadline is to do, and by which limit.
+    /// Returns the order for a connection that exceeds a deadline, and the limit that it exceeds.
     fn due(&self, limits: &Limits) -> Option<(Order, Option<Limit>)> {
         let late = |since, limit| self.common.clock.is_late(since, limit);
         let is_stalled = self.stalled.get().is_some_and(|since| late(since, limits.write_timeout));
@@ -225,7 +226,7 @@ impl Watch {
             Phase::Head => {
                 late(self.since.get(), limits.header_timeout).then_some((Order::Close, Some(Limit::Head)))
             }
-            // A drained HTTP/2 connection waits for its client's farewell, but not for ever.
+            // A drained HTTP/2 connection waits for its client to close it, but not for ever.
             Phase::Idle if draining => {
                 late(self.since.get(), limits.header_timeout).then_some((Order::Close, None))
             }
@@ -234,7 +235,8 @@ impl Watch {
         }
     }
 
-    /// The connection ends when it suits its client: an HTTP/2 one says so at once, another with its next response.
+    /// Lets the connection end without harm to its client: HTTP/2 announces the end at once, HTTP/1.1 with its
+    /// next response.
     fn retire(&self) {
         if self.multiplexed.get() {
             self.give(Order::Drain);
@@ -263,7 +265,7 @@ impl Drop for Busy {
 }
 
 impl Busy {
-    /// The response has no more bytes, and this ends when the last of them is written.
+    /// Records that the response has no more bytes. The ticket ends when the last byte is written.
     pub(super) fn unwritten(&self, ticket: Ticket) {
         self.0.unwritten.borrow_mut().push(ticket);
     }
@@ -288,7 +290,7 @@ impl Connections {
         })
     }
 
-    /// A connection was accepted by this listener; it is open until the result is dropped.
+    /// Registers a connection that this listener accepted. The connection is open until the result is dropped.
     pub(super) fn open(self: &Rc<Self>, listener: u64, outlet: Rc<Outlet>) -> Open {
         let number = self.next.get();
         self.next.set(number + 1);
@@ -297,7 +299,7 @@ impl Connections {
         Open { connections: Rc::clone(self), number, watch }
     }
 
-    /// Orders every connection that is over a deadline to end, once in each tick.
+    /// Orders every connection that exceeds a deadline to end, one time per tick.
     pub(super) fn sweep(&self, limits: &Limits, counters: &WorkerShard) {
         let now = self.common.clock.now();
         for watch in self.open.borrow().values() {
@@ -317,8 +319,8 @@ impl Connections {
         }
     }
 
-    /// Lets up to `count` connections end that are idle, those that have been for longest first: where room is scarce, who
-    /// asks for something goes before who may ask later.
+    /// Ends up to `count` idle connections, those idle for longest first. When room is scarce, clients with a
+    /// request take precedence over clients that may send one later.
     pub(super) fn shed(&self, count: usize) {
         let open = self.open.borrow();
         let is_idle =
@@ -331,7 +333,7 @@ impl Connections {
         }
     }
 
-    /// From now on each response is the last one of its connection. HTTP/2 has its own way to say so, without waiting
+    /// Makes each response from now on the last one of its connection. HTTP/2 announces the end without waiting
     /// for a request (RFC 9113 §6.8).
     pub(super) fn take_last_requests(&self) {
         self.common.last_requests.set(true);
@@ -340,21 +342,21 @@ impl Connections {
         }
     }
 
-    /// Lets every connection of a listener end when it suits its client.
+    /// Lets every connection of a listener end without harm to its client.
     pub(super) fn retire_from(&self, listener: u64) {
         for watch in self.open.borrow().values().filter(|watch| watch.listener == listener) {
             watch.retire();
         }
     }
 
-    /// Gives every connection that is open now the same order.
+    /// Gives the same order to every open connection.
     pub(super) fn give_all(&self, order: Order) {
         for watch in self.open.borrow().values() {
             watch.give(order);
         }
     }
 
-    /// Returns when none is open.
+    /// Returns when no connection is open.
     pub(super) async fn all_closed(&self) {
         while !self.open.borrow().is_empty() {
             self.closed.notified().await;
@@ -393,7 +395,7 @@ mod tests {
     const HEADER: Duration = Duration::from_secs(10);
     const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-    /// A connection, and the order it has this long after it was opened.
+    /// A connection whose order can be queried at a given time after it was opened.
     struct Case {
         start: Instant,
         connections: Rc<Connections>,
@@ -484,7 +486,7 @@ mod tests {
         let connections = Connections::new(&clock);
         let open = || connections.open(0, Rc::new(FakeQueue::default()).outlet(0));
         let all = [open(), open(), open(), open()];
-        // The first is busy, the last has said nothing yet; the third is idle for longest.
+        // The first is busy, the last has sent nothing yet, and the third has been idle for longest.
         let busy = all[0].begin(false);
         for (index, after) in [(2, 1), (1, 2)] {
             clock.tick(start + Duration::from_secs(after));

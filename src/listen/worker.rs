@@ -24,34 +24,34 @@ use tokio::sync::watch::Receiver;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Out of file descriptors or memory, accepting again at once would only spin.
+/// The delay after a failed accept. Without file descriptors or memory, accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 static NOT_ACCEPTED: Sparse = Sparse::new();
 static PAUSED: Sparse = Sparse::new();
 
-/// After the stop, a client may still send one request for this long: it could not know, and it may have been under
-/// way. Clients of HTTP/1.1 have no other way to be told than by their last response.
+/// The time after the stop in which a client may still send one request, because the request may already have been
+/// in transit. Clients of HTTP/1.1 learn of the end only from their last response.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
-/// An answer that takes no longer is not worth a pause.
+/// The longest duration of an answer that needs no pause after it.
 const ANSWER: Duration = Duration::from_micros(100);
-/// Answers in one go, at most.
+/// The maximum number of answers without a pause.
 const CROWD: usize = 16;
 
-/// A worker before its thread, and what tells it where to listen.
+/// A worker before its thread starts, with the channel that tells it where to listen.
 pub(super) struct Starting {
     changes: UnboundedReceiver<Change>,
     pulse: Arc<Pulse>,
 }
 
 impl Starting {
-    /// What is in `changes` already must be listened on for it to have begun.
+    /// Creates a worker. It has begun only when it listens on everything that `changes` already contains.
     pub(super) fn new(changes: UnboundedReceiver<Change>) -> Self {
         Self { changes, pulse: Arc::new(Pulse::new(Instant::now())) }
     }
 
-    /// Of the thread that it will be.
+    /// Returns the pulse of the future thread.
     pub(super) fn pulse(&self) -> Arc<Pulse> {
         Arc::clone(&self.pulse)
     }
@@ -63,7 +63,7 @@ struct Listener {
     tls: Option<Arc<Tls>>,
 }
 
-/// A worker's event queue, which its thread keeps to itself. It ends without waiting for a name that is being resolved.
+/// A worker's event queue, which only its thread uses. Its end does not wait for a name that is being resolved.
 pub(super) struct EventLoop(Option<LocalRuntime>);
 
 impl EventLoop {
@@ -72,7 +72,7 @@ impl EventLoop {
         builder.enable_all().build_local(LocalOptions::default()).map(|runtime| Self(Some(runtime)))
     }
 
-    /// Runs a future to its end, with what it spawns.
+    /// Runs a future, and the tasks that it spawns, to its end.
     pub(super) fn run(&self, future: impl Future<Output = ()>) {
         if let Some(runtime) = &self.0 {
             runtime.block_on(future);
@@ -88,7 +88,7 @@ impl Drop for EventLoop {
     }
 }
 
-/// The whole life of a worker; `started` is told whether it has begun.
+/// Runs a worker from its start to its end. `started` receives whether it has begun.
 pub(super) fn run(
     index: usize,
     starting: Starting,
@@ -96,7 +96,7 @@ pub(super) fn run(
     started: &Sender<io::Result<()>>,
     stop: Receiver<Option<Instant>>,
 ) {
-    // Nobody listens only where another worker has failed: this one will be told to stop.
+    // The receiver is gone only if another worker has failed, and then this one is told to stop.
     let tell = |result| drop(started.send(result));
     let runtime = match EventLoop::new() {
         Ok(runtime) => runtime,
@@ -153,7 +153,7 @@ async fn serve(
             Some(change) = changes.recv() => accepting.change(change),
         }
     };
-    // A sender that is gone without a word is a data plane that was dropped: stop at once.
+    // A sender that is dropped without a message belongs to a dropped data plane: stop at once.
     let deadline = stopped.ok().flatten().unwrap_or_else(Instant::now);
     accepting.end().await;
     hub.connections.take_last_requests();
@@ -162,10 +162,10 @@ async fn serve(
         hub.connections.give_all(Order::Drain);
     }
     if tokio::time::timeout_at(deadline.into(), hub.connections.all_closed()).await.is_err() {
-        tracing::warn!(worker = index, "aborting what has not ended by the deadline");
+        tracing::warn!(worker = index, "aborting connections that have not ended by the deadline");
         hub.connections.give_all(Order::Close);
     }
-    // Their clients still take what the kernel was given.
+    // Clients may still read what the kernel was given.
     let in_flight = &hub.worker.in_flight;
     while in_flight.is_waiting() && Instant::now() < deadline {
         tokio::time::sleep(TICK).await;
@@ -175,15 +175,15 @@ async fn serve(
     answering.abort();
 }
 
-/// Answers purges that ask which responses are on their way. The more there are, the longer an answer takes: purges that
-/// come in crowds wait a little for each other, so that answering never takes more than a tenth of the thread's time.
+/// Answers purges that ask which responses are in flight. An answer takes longer the more there are. Purges that
+/// come in large numbers wait for each other, so that answers never take more than a tenth of the thread's time.
 async fn answer(hub: Rc<Hub>) {
     let Some(mut inbox) = hub.worker.take_inbox() else { return };
     while let Some(question) = inbox.next().await {
         let began = Instant::now();
         let (in_flight, now_ms) = (&hub.worker.in_flight, hub.worker.time.ms(began));
         in_flight.answer(&question, now_ms);
-        // Those that came meanwhile go along, up to a number.
+        // A limited number of the questions that came meanwhile is answered, too.
         (1..CROWD).map_while(|_| inbox.now()).for_each(|question| in_flight.answer(&question, now_ms));
         let took = began.elapsed();
         if took > ANSWER {
@@ -196,7 +196,7 @@ async fn answer(hub: Rc<Hub>) {
 struct Accepting {
     hub: Rc<Hub>,
     stop: Receiver<Option<Instant>>,
-    /// By number.
+    /// The listeners by number.
     listeners: HashMap<u64, (CancellationToken, JoinHandle<()>)>,
 }
 
@@ -214,7 +214,7 @@ impl Accepting {
                 removed.cancel();
                 let hub = Rc::clone(&self.hub);
                 tokio::task::spawn_local(async move {
-                    // It accepts what had been waiting, and then ends.
+                    // The task accepts the connections that are already waiting, and then ends.
                     let _ = task.await;
                     hub.connections.retire_from(number);
                 });
@@ -228,7 +228,7 @@ impl Accepting {
         self.listeners.insert(number, (removed, tokio::task::spawn_local(accepting)));
     }
 
-    /// After the stop: they accept what had been waiting, and then end.
+    /// Waits for the listeners after the stop. They accept the connections that are already waiting, and then end.
     async fn end(self) {
         for (_, task) in self.listeners.into_values() {
             let _ = task.await;
@@ -236,7 +236,7 @@ impl Accepting {
     }
 }
 
-/// Ends deadlines and idle origin connections, and shows that the worker is alive.
+/// Enforces deadlines, closes idle origin connections, and shows that the worker is alive.
 async fn sweep(hub: Rc<Hub>, pulse: Arc<Pulse>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -246,7 +246,7 @@ async fn sweep(hub: Rc<Hub>, pulse: Arc<Pulse>) {
         pulse.beat(now);
         let routing = hub.worker.routing();
         hub.worker.clock.tick(now);
-        // Before the sweep, which closes what is found to be overdue.
+        // This precedes the sweep, which closes connections found to be overdue.
         for _ in 0..hub.worker.in_flight.tick(hub.worker.time.ms(now)) {
             hub.worker.counters.limited(Limit::Write);
         }
@@ -269,7 +269,7 @@ async fn accept(
             biased;
             () = removed.cancelled() => break,
             _ = stop.wait_for(Option::is_some) => break,
-            // In a crowd the kernel keeps who comes, until somebody has left.
+            // Under load the kernel keeps new connections until another one has ended.
             accepted = async {
                 room(&hub).await;
                 listener.socket.accept().await
@@ -288,8 +288,8 @@ async fn accept(
             }
         }
     }
-    // What the kernel took before the stop would be reset with the listener. The socket itself is asked: the runtime
-    // may not have heard of the last ones.
+    // Connections that the kernel accepted before the stop would be reset with the listener. They are read from
+    // the socket itself, because the runtime may not have been notified of the last ones.
     let Listener { number, socket, tls } = listener;
     let Ok(socket) = socket.into_std() else { return };
     while let Ok((stream, address)) = socket.accept() {
@@ -301,7 +301,7 @@ async fn accept(
     }
 }
 
-/// Waits until a descriptor is left for one more connection, at least for one that is told that there is no room.
+/// Waits until there is a descriptor for one more connection, or at least for one that is turned away.
 async fn room(hub: &Hub) {
     let is_full = || {
         let most = hub.worker.client_descriptors();
@@ -315,7 +315,7 @@ async fn room(hub: &Hub) {
         if let Some(times) = PAUSED.note(Instant::now()) {
             tracing::warn!(
                 times,
-                "connections wait to be accepted, since all descriptors for them are in use (ulimit -n)"
+                "connections wait to be accepted, because all descriptors for them are in use (ulimit -n)"
             );
         }
         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -334,7 +334,7 @@ fn start(hub: &Hub, listener: u64, tls: Option<&Tls>, stream: TcpStream, address
     }
     let (limit, most) = (hub.worker.routing().limits.connections as u64, hub.worker.client_descriptors());
     let room = match Room::of(hub.worker.open_connections(), limit.min(most)) {
-        // It came while others did, one for each listener at most: the next one waits.
+        // Other listeners may have accepted at the same time, at most one connection each. The next one waits.
         Room::None if most < limit => Room::TurnedAway,
         room => room,
     };
@@ -350,13 +350,14 @@ fn start(hub: &Hub, listener: u64, tls: Option<&Tls>, stream: TcpStream, address
     tokio::task::spawn_local(connection.serve(socket, tls.map(Tls::current)));
 }
 
-/// What is done with one more connection.
+/// The decision about one more connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Room {
     Served,
-    /// Told that there is no room, as long as that many do not come that telling them takes more than is left.
+    /// The client is told that there is no room. This needs descriptors, too, so only a limited number of clients
+    /// gets it.
     TurnedAway,
-    /// Closed at once.
+    /// The connection is closed at once.
     None,
 }
 
@@ -370,7 +371,7 @@ impl Room {
     }
 }
 
-/// How many connections beyond the limit are told that there is no room.
+/// Returns how many connections above the limit are told that there is no room.
 pub(super) fn turned_away(limit: u64) -> u64 {
     (limit / 16).clamp(16, 1024)
 }

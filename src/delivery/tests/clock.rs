@@ -1,4 +1,4 @@
-//! The machine's clock is set, and nothing that waits is held up or hurried by it.
+//! Changes of the machine's clock neither delay nor hurry anything that waits.
 
 use super::*;
 use std::sync::atomic::Ordering;
@@ -17,10 +17,10 @@ async fn setting_the_clock_moves_nothing() {
         shim.ahead_ms.store(ahead_ms, Ordering::Relaxed);
         let set_at = shim.cdn.elapsed_ms();
         shim.until_state("p1", State::Done).await;
-        // Three more tries, whose waits are at most 2, 4 and 8 s.
+        // Three more attempts follow, with delays of at most 2, 4 and 8 s.
         assert!(shim.cdn.elapsed_ms() - set_at < 16_000, "{ahead_ms}: {:?}", shim.cdn.received());
         assert!(shim.is_healthy());
-        // People see the time that the machine shows.
+        // Users see the machine's time.
         let purge = shim.purge("p1").await;
         let finished_ms = purge.finished_ms.unwrap() - ahead_ms;
         assert!((START..shim.now_ms() + 1).contains(&finished_ms), "{finished_ms}");
@@ -29,11 +29,11 @@ async fn setting_the_clock_moves_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_with_a_clock_that_is_set_back_goes_on_sending() {
-    // What is left by a run whose clock was an hour ahead.
+    // A previous run left this purge while its clock was an hour ahead.
     let shim = Shim::new(FakeCdn::new(|_, _| OK));
     shim.accept_at("p1", &["a"], START + HOUR).await;
     let engine = shim.start();
-    // Nobody knows for how long it waits.
+    // The time for which the job has waited is unknown.
     let why = "it is not known for how long the oldest job waits, since the clock was set back";
     until(async || engine.status("www")[0].reasons == [why]).await;
     assert!(!shim.is_healthy());
@@ -48,7 +48,7 @@ async fn a_store_that_fails_somebody_else_ends_health_at_once() {
     let (engine, store) = shim.start_watched();
     shim.until_healthy(true).await;
     shim.store.refuse_writes(true).await;
-    // As the admin API does, with nothing in between.
+    // The admin API makes such a call, with nothing in between.
     assert!(store.acknowledge("p1".into()).await.is_err());
     assert!(!shim.is_healthy());
     assert!(engine.status("www")[0].reasons[0].starts_with("the store fails: "));
@@ -57,7 +57,8 @@ async fn a_store_that_fails_somebody_else_ends_health_at_once() {
     assert!(shim.is_healthy());
 }
 
-/// What is accepted before would be taken for something that the former run left, and its follow-ups would wait for nobody.
+/// A purge accepted before the take-over would be treated as left by the previous run, and its follow-ups would
+/// wait for nothing.
 #[tokio::test(start_paused = true)]
 async fn a_former_run_is_taken_over_before_more_is_accepted() {
     let shim = Shim::new(FakeCdn::new(|_, _| OK));

@@ -28,7 +28,7 @@ async fn a_job_is_accepted_and_later_completed() {
     until(async || shim.completed_ms("p1").await.is_some()).await;
     let took_ms = shim.completed_ms("p1").await.unwrap() - accepted_ms;
     assert!((25_000..60_000).contains(&took_ms), "{took_ms}");
-    // It is asked about ever more rarely, and not any more after that.
+    // The questions become less frequent, and stop after completion.
     sleep(Duration::from_secs(3_600)).await;
     assert!((3..6).contains(&shim.cdn.asked.lock().unwrap().len()));
     assert_eq!(shim.store.works(super::key()).await.unwrap(), []);
@@ -61,7 +61,7 @@ async fn no_more_is_under_way_than_the_distribution_allows() {
     shim.until_state("bulk", State::Done).await;
     let calls = shim.cdn.received();
     let wild = |call: &harness::Received| call.items.iter().filter(|item| item.ends_with('*')).count();
-    // Each work takes 25 s at least, and the call after it is made when it is complete.
+    // Each work takes at least 25 s, and the next call is made when it is complete.
     for (index, call) in calls.iter().enumerate() {
         let since = calls[..index].iter().filter(|other| call.at_ms - other.at_ms < 20_000);
         let (mut items, mut wildcards) = (call.items.len(), wild(call));
@@ -81,7 +81,8 @@ async fn a_retry_has_the_reference_of_the_first_try_even_after_a_restart() {
     shim.accept("p1", &["a", "b"]).await;
     let engine = shim.start();
     shim.until_state("p1", State::Retrying).await;
-    // What came since is another call, and the site's purge that waited is the same only if it covers the same.
+    // Later items form another call. A retried purge of the site is the same call only if it covers the same
+    // items.
     shim.accept("p2", &["b", "c"]).await;
     sleep(Duration::from_secs(10)).await;
     engine.stop().await;

@@ -1,4 +1,4 @@
-//! A CDN that is only a closure, an engine on a paused clock, and a store in memory: nothing here takes real time.
+//! A CDN that is only a closure, an engine on a paused clock, and a store in memory. Nothing here takes real time.
 
 use crate::cdn::{
     Adapter, Batch, Capabilities, Classified, Completion, Identity, Item, ItemKind, Progress, RequestError,
@@ -15,46 +15,47 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 use tokio::time::{Instant, sleep};
 
-/// What reached the CDN.
+/// A call as the CDN received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Received {
     /// Milliseconds since the start of the test.
     pub(super) at_ms: u64,
     pub(super) reference: String,
     pub(super) items: Vec<String>,
-    /// Which node, where there are several.
+    /// The index of the node, if there are several.
     pub(super) node: usize,
-    /// Whose call it was: the name that the CDN had by then.
+    /// The service that the call was made for.
     pub(super) service: String,
 }
 
-/// What it answers: a status and perhaps `Retry-After` in seconds, or nothing.
+/// The CDN's reply: a status and perhaps `Retry-After` in seconds, or no reply.
 pub(super) type Answer = Option<(u16, Option<u64>)>;
 
 pub(super) const OK: Answer = Some((200, None));
-/// The signature's time is not the CDN's.
+/// Refuses the call because the signature's time does not match the CDN's clock.
 const LATE: Answer = Some((498, None));
-/// All but the first item of the call.
+/// Accepts all but the first item of the call.
 pub(super) const NOT_THE_FIRST: Answer = Some((207, None));
 
 type Behaviour = dyn Fn(&FakeCdn, &Received) -> Answer + Send + Sync;
 
-/// A CDN whose behaviour each test writes.
+/// A CDN whose behaviour each test defines.
 pub(super) struct FakeCdn {
     pub(super) began: Instant,
     pub(super) nodes: usize,
     pub(super) received: Mutex<Vec<Received>>,
     pub(super) checks: Mutex<Vec<u64>>,
     statuses: Mutex<Vec<Option<u16>>>,
-    /// By how much its clock is ahead of ours, in milliseconds; it refuses signatures that are 30 s off.
+    /// The milliseconds by which the CDN's clock is ahead of ours. The CDN refuses signatures that are more than
+    /// 30 s off.
     pub(super) skew_ms: i64,
-    /// Accepts calls as work that is complete this long after it was asked about for the first time; none: at once.
+    /// The time after the first question about a work until the work is complete; `None` completes calls at once.
     pub(super) completes_after: Option<Duration>,
-    /// When each work was asked about, in milliseconds since the start of the test.
+    /// The works asked about and when, in milliseconds since the start of the test.
     pub(super) asked: Mutex<Vec<(String, u64)>>,
     answer: Box<Behaviour>,
     check: Box<dyn Fn(&FakeCdn) -> Answer + Send + Sync>,
-    /// Every call takes this long.
+    /// The duration of every call.
     pub(super) latency: Duration,
 }
 
@@ -88,12 +89,12 @@ impl FakeCdn {
         self.received.lock().unwrap().clone()
     }
 
-    /// What it answered to each call.
+    /// Returns the status of the reply to each call.
     pub(super) fn statuses(&self) -> Vec<Option<u16>> {
         self.statuses.lock().unwrap().clone()
     }
 
-    /// The items of each call.
+    /// Returns the items of each call.
     pub(super) fn calls(&self) -> Vec<String> {
         self.received().iter().map(|call| call.items.join(" ")).collect()
     }
@@ -138,7 +139,7 @@ impl Transport for FakeCdn {
     }
 }
 
-/// Writes calls that [`FakeCdn`] reads, and judges by status.
+/// An adapter that writes calls for [`FakeCdn`] and judges replies by their status.
 #[derive(Debug)]
 struct FakeAdapter {
     nodes: usize,
@@ -180,7 +181,7 @@ impl Adapter for FakeAdapter {
         Classified { verdict, request_id, message: format!("the CDN says {}", reply.status.as_u16()) }
     }
 
-    /// `~x` becomes `wide-x`.
+    /// Replaces `~x` by `wide-x`.
     fn broader(&self, refused: &Item) -> Option<Item> {
         let value = refused.value.strip_prefix('~').map(|rest| format!("wide-{rest}"))?;
         Some(Item { kind: ItemKind::Url, value, ..refused.clone() })
@@ -199,7 +200,7 @@ impl Adapter for FakeAdapter {
     }
 }
 
-/// As if the time were signed.
+/// Builds a request that carries the time in place of a signature.
 fn signed(sign: &SignContext) -> http::request::Builder {
     http::Request::builder().header("x-signed", sign.now_ms)
 }
@@ -228,11 +229,11 @@ pub(super) struct Shim {
     pub(super) store: Arc<SqliteStore>,
     pub(super) cdn: Arc<FakeCdn>,
     pub(super) view: Arc<PurgeHealthView>,
-    /// By how much somebody has set the machine's clock ahead.
+    /// The milliseconds by which the machine's clock was set ahead.
     pub(super) ahead_ms: Arc<AtomicI64>,
 }
 
-/// Where the tests' clock starts, in milliseconds since the epoch.
+/// The start of the tests' clock, in milliseconds since the epoch.
 pub(super) const START: i64 = 1_700_000_000_000;
 
 impl Shim {
@@ -241,7 +242,7 @@ impl Shim {
     }
 
     pub(super) fn with_site(cdn: FakeCdn, site: Site) -> Self {
-        // Waits are spread at random: the same in every run, or a test would see another course each time.
+        // Backoff delays are random. A fixed seed makes every run of a test the same.
         fastrand::seed(7);
         let store = Arc::new(SqliteStore::in_memory().unwrap());
         Self {
@@ -257,7 +258,7 @@ impl Shim {
         self.start_watched().0
     }
 
-    /// With the store as it is seen by all others.
+    /// Starts an engine and returns the store as everything else uses it.
     pub(super) fn start_watched(&self) -> (Engine, Arc<dyn Store>) {
         let (began, nodes, completes) = (self.cdn.began, self.cdn.nodes, self.cdn.completes_after.is_some());
         let store_health = Arc::new(StoreHealth::default());
@@ -323,7 +324,7 @@ impl Shim {
         self.store.enqueue(purge).await.unwrap();
     }
 
-    /// Somebody else claims what is due.
+    /// Claims what is due, as another process would.
     pub(super) async fn claim(&self, now_ms: i64) {
         let key = CdnKey { site: "www".into(), cdn: "fastly".into() };
         let claim = Claim::of(key, now_ms, now_ms + 120_000, 10);
@@ -346,7 +347,7 @@ impl Shim {
         until(async || self.is_healthy() == healthy).await;
     }
 
-    /// The outcomes of the only job's attempts.
+    /// Returns the outcomes of the only job's attempts.
     pub(super) async fn outcomes(&self, id: &str) -> Vec<String> {
         let job = self.purge(id).await.jobs.remove(0);
         job.attempts.into_iter().map(|(attempt, _)| attempt.outcome).collect()
@@ -355,7 +356,7 @@ impl Shim {
 
 pub(super) use crate::purge::State;
 
-/// Waits until `condition` holds. The clock runs ahead whenever nothing else is to be done.
+/// Waits until `condition` holds. The paused clock advances whenever no task can run.
 pub(super) async fn until(condition: impl AsyncFn() -> bool) {
     for _ in 0..100_000 {
         if condition().await {

@@ -1,4 +1,4 @@
-//! When purges count as getting through.
+//! When purges are considered to get through.
 
 use super::harness::{FakeCdn, OK, Shim, State, seconds, until};
 use super::*;
@@ -28,7 +28,7 @@ async fn bad_credentials_pause_and_lose_nothing() {
             "the oldest job waits for 200 s; max_purge_lag is 60 s"
         ]
     );
-    // It is found out within a minute that they are good again.
+    // The shim notices within a minute that the credentials are valid again.
     shim.until_state("p2", State::Done).await;
     assert!((300_000..361_000).contains(&shim.cdn.elapsed_ms()));
     assert_eq!(shim.purge("p1").await.state, State::Done);
@@ -42,7 +42,7 @@ async fn credentials_that_only_purges_refuse_are_tried_rarely() {
     shim.accept("p1", &["a"]).await;
     let _engine = shim.start();
     seconds(3_600).await;
-    // Growing pauses, a minute at most, half of that on average; a storm would be thousands.
+    // The delays grow to a maximum of one minute, and average half of that. A storm would be thousands of calls.
     let calls = shim.cdn.received().len();
     assert!((30..400).contains(&calls), "{calls}");
     assert!(!shim.is_healthy());
@@ -67,7 +67,7 @@ async fn health_begins_with_a_check() {
     })
     .await;
     shim.until_healthy(true).await;
-    // Three failures wait 1, 2 and 4 s at most.
+    // Three failures wait at most 1, 2 and 4 s.
     assert!(shim.cdn.elapsed_ms() < 8_000);
     let checks = shim.cdn.checks.lock().unwrap().len();
     seconds(3_600).await;
@@ -98,7 +98,7 @@ async fn a_success_without_proof_is_sent_again_and_nobody_relies_on_purges_meanw
     shim.until_healthy(true).await;
     shim.accept("p1", &["a"]).await;
     engine.wake("www");
-    // At once, not when the purge has waited for too long; and a good check says nothing against it.
+    // Health ends at once, not when the purge has waited for too long, and a successful check does not restore it.
     shim.until_healthy(false).await;
     assert!(shim.cdn.elapsed_ms() < 2_000);
     assert_eq!(engine.status("www")[0].reasons, ["a purge was not proved: the CDN says 299"]);
@@ -151,7 +151,7 @@ async fn a_store_that_cannot_commit_is_unhealthy() {
     shim.until_state("p1", State::Done).await;
 }
 
-/// How often the health changed, looked at ten times a second.
+/// Counts the changes of health, sampled ten times a second.
 async fn changes_within(shim: &Shim, seconds: u64) -> u32 {
     let (mut healthy, mut changes) = (shim.is_healthy(), 0);
     for _ in 0..seconds * 10 {
@@ -197,7 +197,7 @@ async fn a_cdn_that_is_down_is_found_out_once() {
         engine.wake("www");
         changes += changes_within(&shim, 2).await;
     }
-    // Down a minute after the first purge that did not get through, and up again.
+    // Health ends a minute after the first purge that did not get through, and then returns.
     assert_eq!((changes, shim.is_healthy()), (2, true));
 }
 
@@ -221,7 +221,7 @@ async fn a_key_that_is_revoked_while_nothing_happens_is_found_out() {
     shim.until_healthy(false).await;
     assert!(shim.cdn.elapsed_ms() < 601_000);
     assert_eq!(engine.status("www")[0].reasons, ["the credentials could not be proved: the CDN says 401"]);
-    // It is looked at often now, so that a new key counts soon.
+    // Checks are frequent now, so that a new key takes effect soon.
     shim.until_healthy(true).await;
     assert!((1_200_000..1_261_000).contains(&shim.cdn.elapsed_ms()));
 }
@@ -260,7 +260,7 @@ async fn a_store_that_cannot_commit_is_asked_with_pauses() {
     shim.until_healthy(true).await;
     shim.accept_at("p1", &["a"], shim.now_ms() + 5_000).await;
     shim.store.refuse_writes(true).await;
-    // If it were asked without a pause, the clock would stand still.
+    // If the store were asked without a pause, the clock would stand still.
     seconds(60).await;
     assert_eq!(shim.cdn.received().len(), 0);
     shim.store.refuse_writes(false).await;
@@ -270,7 +270,7 @@ async fn a_store_that_cannot_commit_is_asked_with_pauses() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_purge_no_longer_speaks_against() {
-    // Only purges are refused, so that checks cannot tell what a purge told.
+    // Only purges are refused, so checks cannot confirm the refusal.
     let shim = Shim::new(FakeCdn::new(|_, _| Some((401, None))));
     let engine = shim.start();
     shim.until_healthy(true).await;
@@ -282,7 +282,7 @@ async fn a_cancelled_purge_no_longer_speaks_against() {
     shim.store.cancel("p1".into(), shim.now_ms()).await.unwrap();
     let cancelled_ms = shim.cdn.elapsed_ms();
     shim.until_healthy(true).await;
-    // The watch, and the longest pause before a check.
+    // The queue is read within a second, and a check follows within the longest backoff.
     assert!(shim.cdn.elapsed_ms() - cancelled_ms <= 65_000);
 }
 

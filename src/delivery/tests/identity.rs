@@ -1,4 +1,4 @@
-//! A purge belongs to a service, whatever that is called.
+//! A purge belongs to a service, whatever its CDN is called.
 
 use super::reload::{with_cdn, with_site};
 use super::*;
@@ -20,13 +20,14 @@ fn with(config: &Config, cdns: &[(&str, &str)]) -> Config {
     with_site(config, |site| site.cdns = cdns.iter().map(|(name, service)| fastly(name, service)).collect())
 }
 
-/// The service of each call with the item.
+/// Returns the service of each call that carries the item.
 fn services(shim: &Shim, item: &str) -> Vec<String> {
     let calls = shim.cdn.received();
     calls.into_iter().filter(|call| call.items.contains(&item.to_owned())).map(|call| call.service).collect()
 }
 
-/// A shim at which a purge waits for `fastly`, which is `fastly:S1` and takes nothing at first.
+/// Returns a shim at which a purge waits for the CDN `fastly`. This CDN is `fastly:S1` and accepts nothing at
+/// first.
 async fn waiting() -> (Shim, Engine, Arc<std::sync::atomic::AtomicBool>) {
     let takes = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let answer = takes.clone();
@@ -75,7 +76,7 @@ async fn another_service_under_its_name_gets_nothing_of_it() {
     let orphans = engine.orphans();
     assert_eq!((orphans.len(), orphans[0].jobs), (1, 1));
     assert!(shim.is_healthy(), "the service that is there has nothing to do with it");
-    // It comes back, under yet another name.
+    // The service comes back under yet another name.
     engine.reload(&with(&shim.config, &[("fastly", "S2"), ("cdn", "S1")]));
     shim.until_state("p1", State::Done).await;
     assert_eq!(job(&shim).await.0, "cdn");
@@ -101,7 +102,7 @@ async fn what_was_planned_for_the_former_service_waits_for_that() {
     shim.until_state("p1", State::Done).await;
     engine.reload(&with(&shim.config, &[("fastly", "S2")]));
     engine.moved().await;
-    // Its caller planned it before the reload.
+    // The caller planned this purge before the reload.
     shim.accept("p2", &["b"]).await;
     engine.wake("www");
     seconds(60).await;

@@ -18,7 +18,7 @@ fn key() -> CdnKey {
     CdnKey { site: "www".into(), cdn: "fastly".into() }
 }
 
-/// Answers 503 to the first calls, then 200.
+/// A CDN that replies 503 to the first calls, then 200.
 fn failing_first(times: usize) -> FakeCdn {
     FakeCdn::new(move |cdn, _| if cdn.received().len() <= times { Some((503, None)) } else { OK })
 }
@@ -71,12 +71,12 @@ async fn a_failed_call_is_tried_again() {
     let _engine = shim.start();
     shim.until_healthy(true).await;
     shim.until_state("p1", State::Retrying).await;
-    // It is on its way, and not late yet.
+    // The purge is in progress and not late yet.
     assert!(shim.is_healthy());
     shim.until_state("p1", State::Done).await;
     assert_eq!(shim.outcomes("p1").await, ["later", "later", "later", "done"]);
     assert!(shim.is_healthy());
-    // It is the same send every time, so it has the same reference.
+    // Every attempt repeats the same send, so the reference is the same.
     let received = shim.cdn.received();
     assert!(received.iter().all(|call| call.reference == received[0].reference));
 }
@@ -98,7 +98,8 @@ async fn an_answer_that_never_comes_is_not_waited_for() {
     let shim = Shim::new(cdn);
     shim.accept("p1", &["a"]).await;
     let _engine = shim.start();
-    // Not until it is retrying: with the least of waits, that is over before anybody looks.
+    // The test does not wait for `Retrying`: with the shortest backoff that state would end before the test could
+    // see it.
     until(async || !shim.purge("p1").await.jobs[0].attempts.is_empty()).await;
     assert!((60_000..75_000).contains(&shim.cdn.elapsed_ms()));
     assert_eq!(shim.purge("p1").await.jobs[0].attempts[0].0.message, "no answer in time");
@@ -111,7 +112,7 @@ async fn nothing_is_sent_before_the_cdn_allows_it() {
     shim.accept("p1", &["a"]).await;
     let engine = shim.start();
     shim.until_state("p1", State::Retrying).await;
-    // A new purge does not get through either, and goes out with the old one.
+    // A new purge does not get through either, and is sent together with the old one.
     shim.accept("p2", &["b"]).await;
     engine.wake("www");
     shim.until_state("p2", State::Done).await;
@@ -137,7 +138,7 @@ async fn a_persons_pause_holds() {
 async fn a_restart_goes_on_with_what_was_under_way() {
     let shim = Shim::new(FakeCdn::new(|_, _| OK));
     shim.accept("p1", &["a"]).await;
-    // The former run claimed it and was killed.
+    // The previous run claimed the send and was killed.
     shim.claim(START).await;
     let _engine = shim.start();
     shim.until_state("p1", State::Done).await;
@@ -151,7 +152,7 @@ async fn a_lease_that_nobody_holds_any_more_ends() {
     let _engine = shim.start();
     seconds(1).await;
     shim.accept("p1", &["a"]).await;
-    // Somebody claimed it and vanished.
+    // Another process claimed the send and vanished.
     shim.claim(shim.now_ms()).await;
     shim.until_state("p1", State::Done).await;
     assert!(shim.cdn.received()[0].at_ms >= 121_000);
@@ -192,7 +193,7 @@ async fn every_node_must_have_it() {
         (attempt.outcome.as_str(), attempt.message.as_str()),
         ("unreachable", "request 2 of 3: no connection to the CDN")
     );
-    // The others have it already.
+    // The other nodes have the purge already.
     let nodes: Vec<_> = shim.cdn.received().iter().map(|call| call.node).collect();
     assert_eq!(nodes, [0, 1, 2]);
     shim.until_state("p1", State::Done).await;
@@ -215,7 +216,7 @@ async fn a_small_purge_does_not_wait_for_a_bulk_one() {
     assert!(shim.cdn.elapsed_ms() - accepted_ms <= 2_100);
     assert_ne!(shim.purge("bulk").await.state, State::Done);
     shim.until_state("bulk", State::Done).await;
-    // Full calls, each tag once.
+    // All calls are full, and each tag is sent one time.
     assert_eq!(shim.cdn.received().len(), 10_001_usize.div_ceil(256));
     let carried: usize = shim.cdn.received().iter().map(|call| call.items.len()).sum();
     assert_eq!(carried, 10_001);
@@ -235,7 +236,7 @@ async fn stopping_ends_what_is_under_way_and_begins_nothing() {
     engine.stop().await;
     assert_eq!(shim.cdn.received().len(), 4);
     assert!(!shim.is_healthy());
-    // What was sent is settled; nothing is leased any more.
+    // Calls that were sent are settled, and no lease is left.
     assert_eq!(shim.store.status().await.unwrap()[0].pending, 5_000 - 4 * 256);
     assert_eq!(shim.store.take_over(0.into(), i64::MAX).await.unwrap().leases, 0);
 
@@ -281,7 +282,7 @@ async fn old_purges_go() {
     let _engine = shim.start();
     seconds(7_100).await;
     assert_eq!(shim.purge("p1").await.state, State::Done);
-    // The sweep after its time is up.
+    // The sweep follows after the retention has passed.
     seconds(3_800).await;
     assert_eq!(shim.store.get("p1".into()).await.unwrap(), None);
 }

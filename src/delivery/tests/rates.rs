@@ -1,5 +1,5 @@
-//! Accounts keep to their rates, with full calls, and never meet a refusal for it; what would take too long becomes the
-//! purge of the site.
+//! Accounts obey their rates with full calls, and are never refused for exceeding them. Purges that would take too
+//! long become the purge of the site.
 
 use super::harness::{Answer, FakeCdn, OK, Received, Shim, State};
 use super::*;
@@ -10,11 +10,11 @@ use tokio::time::sleep;
 const SITE: &str = "site-www";
 pub(super) const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);
 
-/// A vendor's own token bucket: refuses what comes too fast.
+/// A vendor's own token bucket, which refuses calls that exceed it.
 struct Vendor {
     per_second: f64,
     burst: f64,
-    /// Tokens, and when that was.
+    /// The number of tokens and its time.
     state: Mutex<(f64, u64)>,
 }
 
@@ -35,7 +35,7 @@ impl Vendor {
     }
 }
 
-/// A CDN that counts calls, or items.
+/// A CDN that charges calls or items.
 fn counting(vendor: Vendor, counts_items: bool) -> FakeCdn {
     FakeCdn::new(move |_, call: &Received| -> Answer {
         let tokens = if counts_items { call.items.len() } else { 1 };
@@ -70,7 +70,7 @@ impl Shim {
         self.accept(id, &tags.iter().map(String::as_str).collect::<Vec<_>>()).await;
     }
 
-    /// Looks rarely, since it takes hours.
+    /// Waits for the end of a purge. Checks are rare, because the purge takes hours.
     async fn until_done(&self, id: &str) {
         for _ in 0..100_000 {
             if self.purge(id).await.state == State::Done {
@@ -86,7 +86,7 @@ impl Shim {
     }
 }
 
-/// The largest purge that the admin API takes, or less in the quick variant.
+/// The largest purge that the admin API takes, or a smaller one in the quick variant.
 fn burst() -> usize {
     if std::env::var_os("ORIGIN_SHIM_LONG").is_some() { 50_000 } else { 5_000 }
 }
@@ -94,8 +94,8 @@ fn burst() -> usize {
 #[tokio::test(start_paused = true)]
 async fn a_burst_leaves_in_the_fewest_calls_and_is_never_refused() {
     let items = burst();
-    // The rate that the vendor publishes, whether it counts items, and what fits into a call: Akamai and Varnish count
-    // bytes, and 64-byte tags with two quotes and a comma are 67.
+    // The arguments are the rate that the vendor publishes, whether it counts items, and how many items fit into a
+    // call. Akamai and Varnish limit bytes: a 64-byte tag with two quotes and a comma is 67.
     let check = async |cdn_type, vendor, counts_items, per_call: usize| {
         let mut cdn = counting(vendor, counts_items);
         cdn.completes_after = (cdn_type == CdnType::Cloudfront).then(|| Duration::from_secs(20));
@@ -115,7 +115,7 @@ async fn a_burst_leaves_in_the_fewest_calls_and_is_never_refused() {
     check(CdnType::Akamai, Vendor::new(500.0 / 60.0, 5_000.0), true, 49_986 / 67).await;
     check(CdnType::Cloudflare, Vendor::new(5.0 / 60.0, 25.0), false, 100).await;
     check(CdnType::Varnish, Vendor::new(1e9, 1e9), false, 6_900 / 67).await;
-    // One after the other, since so many may be in progress.
+    // Calls follow one another, because only this many items may be in progress.
     check(CdnType::Cloudfront, Vendor::new(1.0, 5.0), false, 3_000).await;
 }
 
@@ -131,7 +131,8 @@ async fn a_flood_of_small_purges_is_paced_in_full_calls() {
     }
     shim.until_done("p599").await;
     assert_eq!(shim.refusals(), 0);
-    // Until the burst is used up each leaves at once; then every 12 s with all that came meanwhile.
+    // Until the burst is used up, each purge is sent at once. After that, a call every 12 s carries all that came
+    // meanwhile.
     let sizes: Vec<_> = shim.cdn.received().iter().map(|call| call.items.len()).collect();
     let paced = sizes.iter().position(|items| *items > 2).unwrap();
     assert!((20..25).contains(&paced) && sizes.len() - paced <= 13, "{sizes:?}");
@@ -186,7 +187,7 @@ async fn who_shares_an_account_shares_no_haste_while_the_store_fails() {
     shim.accept_tags("p1", &tags("a", 3)).await;
     shim.accept_for(1, "p2", &tags("b", 3)).await;
     shim.store.refuse_writes(true).await;
-    // If each woke the other without a pause, the clock would stand still.
+    // If each queue woke the other without a pause, the clock would stand still.
     sleep(Duration::from_secs(60)).await;
     assert_eq!(shim.cdn.received().len(), 0);
     shim.store.refuse_writes(false).await;
@@ -201,7 +202,7 @@ async fn small_purges_do_not_wait_for_a_bulk_one_that_cannot_leave() {
     let engine = shim.start();
     shim.accept_tags("bulk", &tags("bulk", 12_000)).await;
     engine.wake("www");
-    // By now the bucket is empty, and a full call has to wait for minutes.
+    // The bucket is now empty, and a full call must wait for minutes.
     sleep(Duration::from_secs(60)).await;
     for n in 0..5 {
         let (id, before) = (format!("small-{n}"), shim.cdn.elapsed_ms());
@@ -220,7 +221,7 @@ async fn small_purges_do_not_wait_for_a_bulk_one_that_cannot_leave() {
 async fn what_would_take_too_long_becomes_the_site() {
     let cdn = counting(Vendor::new(500.0 / 60.0, 5_000.0), true);
     let shim = Shim::with_site(cdn, site(CdnType::Akamai, Duration::from_secs(60)));
-    // As much as the bucket holds and gives within a minute.
+    // This is as much as the bucket holds and refills within a minute.
     shim.accept_tags("p1", &tags("one", 5_000)).await;
     let engine = shim.start();
     shim.until_state("p1", State::Done).await;

@@ -1,4 +1,4 @@
-//! What a CDN will never accept, alone or among others.
+//! Items that a CDN will never accept, alone or among others.
 
 use super::harness::{Answer, FakeCdn, NOT_THE_FIRST, OK, Received, Shim, State};
 use super::*;
@@ -6,7 +6,7 @@ use super::*;
 const SITE: &str = "site-www";
 const WHY: &str = "the CDN refused an item, so a purge of everything of the site takes its place";
 
-/// Refuses every call that carries one of these.
+/// A CDN that refuses every call that carries one of these items.
 fn refusing(poison: &'static [&str], status: u16) -> FakeCdn {
     FakeCdn::new(move |_, call: &Received| -> Answer {
         let is_bad = call.items.iter().any(|item| poison.contains(&item.as_str()));
@@ -14,7 +14,7 @@ fn refusing(poison: &'static [&str], status: u16) -> FakeCdn {
     })
 }
 
-/// How often each tag of 64 was in a call that was accepted.
+/// Returns the items of the calls that were accepted.
 fn accepted(shim: &Shim, poison: &[&str]) -> Vec<String> {
     let received = shim.cdn.received();
     let good = received.iter().filter(|call| call.items.iter().all(|item| !poison.contains(&item.as_str())));
@@ -35,7 +35,7 @@ async fn halving_finds_the_poison_and_the_site_goes_in_its_place() {
     let accepted = accepted(&shim, &["tag-13"]);
     let missing: Vec<_> = tags.iter().filter(|tag| !accepted.contains(tag)).collect();
     assert_eq!(missing, ["tag-13"]);
-    // The whole and, six times, two halves; then the site.
+    // These are the whole batch, six times two halves, and then the site.
     assert_eq!(shim.cdn.received().len(), 14);
     assert_eq!(shim.cdn.calls().last().unwrap(), SITE);
     let job = &shim.purge("p1").await.jobs[0];
@@ -52,10 +52,7 @@ async fn a_refusal_of_the_site_fails_and_is_loud() {
     shim.until_state("p1", State::Failed).await;
     assert_eq!(accepted(&shim, &["tag-13", SITE]).len(), 63);
     shim.until_healthy(false).await;
-    assert_eq!(
-        engine.status("www")[0].reasons,
-        ["1 failed jobs wait for someone to retry or acknowledge them"]
-    );
+    assert_eq!(engine.status("www")[0].reasons, ["failed jobs that must be retried or acknowledged: 1"]);
     shim.store.acknowledge("p1".into()).await.unwrap();
     shim.until_healthy(true).await;
 }
@@ -100,7 +97,7 @@ async fn what_is_refused_as_a_whole_becomes_the_site_at_once() {
     let _engine = shim.start();
     shim.until_state("p1", State::Done).await;
     shim.until_state("p2", State::Done).await;
-    // One absorbs the other.
+    // One purge of the site absorbs the other.
     assert_eq!(shim.cdn.calls(), ["a b c", SITE]);
 }
 

@@ -1,4 +1,4 @@
-//! Another configuration while the engine runs.
+//! New configurations while the engine runs.
 
 use super::*;
 use crate::config::{Config, Site};
@@ -118,7 +118,7 @@ fn without_cdn(config: &Config) -> Config {
 
 #[tokio::test(start_paused = true)]
 async fn purges_of_a_cdn_that_is_gone_say_so_and_fail_when_retries_would_end() {
-    // Almost as long ago as retries last.
+    // The purge is almost as old as retries last.
     let then_ms = START - 30 * 24 * 60 * 60 * 1_000 + 60_000;
     let shim = Shim::new(FakeCdn::new(|_, _| OK));
     let everything = PurgeRequest { everything: true, ..Default::default() };
@@ -133,7 +133,7 @@ async fn purges_of_a_cdn_that_is_gone_say_so_and_fail_when_retries_would_end() {
         assert_eq!(job.attempts.len(), 1, "{id}");
         assert_eq!(job.attempts[0].0.message, crate::delivery::orphans::WHY);
     }
-    // A restart tells nothing twice.
+    // A restart does not repeat the attempt.
     engine.stop().await;
     let engine = gone.start();
     seconds(30).await;
@@ -194,6 +194,6 @@ async fn a_late_refusal_of_the_old_credentials_does_not_pause_the_new_ones() {
     engine.reload(&with_cdn(&shim.config, |cdn| cdn.hosts.push("new.example.com".into())));
     let reloaded_ms = shim.cdn.elapsed_ms();
     shim.until_state("p1", State::Done).await;
-    // The end of the old call, and the new one.
+    // The old call ends, and the new one follows.
     assert!(shim.cdn.elapsed_ms() - reloaded_ms <= 25_000);
 }

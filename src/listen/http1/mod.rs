@@ -1,8 +1,8 @@
-//! An HTTP/1.1 connection: request after request, in their order, each answered before the next one is read.
+//! An HTTP/1.1 connection. Requests are answered in order, each before the next one is read.
 //!
-//! [`request`] and [`response`] are pure and decide what the bytes mean; `wire` reads and writes them. All is driven in the
-//! connection's own task: there is no channel and nothing shared but the connection itself, from which an origin may still
-//! take the body of a request while the response to it is written.
+//! [`request`] and [`response`] are pure and define the meaning of the bytes; `wire` reads and writes them.
+//! Everything runs in the connection's own task. There is no channel, and only the connection itself is shared: an
+//! origin may still take the body of a request from it while the response is written.
 
 pub mod request;
 pub mod response;
@@ -33,15 +33,15 @@ use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wire::{Unread, Wire, Writing};
 
-/// What becomes of a connection after a response.
+/// The state of a connection after a response.
 enum Next {
     /// Another request may come.
     Request,
-    /// All is said.
+    /// The last response is sent.
     Part,
-    /// The client is gone, or is not to think that it has the whole response.
+    /// The client is gone, or it must not assume that the response is complete.
     Drop,
-    /// It is another protocol's.
+    /// The connection carries another protocol from now on.
     Tunnel(Tunnel),
 }
 
@@ -65,7 +65,7 @@ impl Client {
                 Next::Part => return self.part(&wire).await,
                 Next::Drop => return,
                 Next::Tunnel(tunnel) => {
-                    // Nobody else has it: the body of the request is gone.
+                    // The request's body is gone, so nothing else holds the connection.
                     let Some(wire) = Rc::into_inner(wire) else { return };
                     let (io, early) = wire.into_inner().into_parts();
                     return Box::pin(self.carry(tunnel, io, early)).await;
@@ -74,7 +74,7 @@ impl Client {
         }
     }
 
-    /// The next request; none where the connection is to end before one.
+    /// Reads the next request; `None` if the connection must end before one.
     async fn next_request<S>(&self, wire: &RefCell<Wire<S>>) -> Result<Option<Request>, Unread>
     where
         S: AsyncRead + AsyncWrite + Carrier + Unpin,
@@ -92,7 +92,7 @@ impl Client {
             }
             match open.poll_order(cx) {
                 Order::Serve => Poll::Pending,
-                // A request that is on its way when the connection is to end gets its answer.
+                // A request that is being received when the connection must end is still answered.
                 Order::Drain if wire.has_begun() => Poll::Pending,
                 Order::Drain | Order::Close => Poll::Ready(Ok(None)),
             }
@@ -142,7 +142,7 @@ impl Client {
         self.respond(wire, asked, answer).await
     }
 
-    /// Answers what is no request.
+    /// Answers bytes that are not a valid request.
     async fn refuse<S>(&self, wire: &RefCell<Wire<S>>, refused: &ProxyError) -> Next
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -166,7 +166,7 @@ impl Client {
     {
         let open = &self.connection.open;
         let tunnel = body.take_tunnel();
-        // Given back when the last byte is written, and flushed out of TLS.
+        // The ticket ends when the last byte is written and flushed out of TLS.
         let _ticket = body.take_ticket().map(|ticket| ticket.leaves_by(open.outlet()));
         if open.is_ending() {
             asked.persistent = false;
@@ -216,19 +216,19 @@ impl Client {
     fn broke_off<E: std::error::Error + 'static>(&self, unsent: Unsent<E>) {
         match unsent {
             Unsent::Io(error) => self.connection.ended(&error),
-            Unsent::Closed => self.connection.ended(&"it takes nothing any more"),
+            Unsent::Closed => self.connection.ended(&"the connection takes no more bytes"),
             Unsent::Body(error) => self.connection.ended(&with_causes(&error)),
             Unsent::Length => self.connection.ended(&"the response is not as long as its Content-Length"),
         }
     }
 
-    /// Closes the connection once the client has had time to read to its end.
+    /// Closes the connection after the client has had time to read to its end.
     async fn part<S>(&self, wire: &RefCell<Wire<S>>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         if !self.connection.open.parting() && !self.connection.tls {
-            // To be closed says it, too, and saves a system call.
+            // The close itself tells the client, and saves a system call.
             return;
         }
         poll_fn(|cx| match wire.borrow_mut().poll_shutdown(cx) {

@@ -1,34 +1,34 @@
-//! The head of a response as the client gets it, and how its body will be framed (RFC 9112 §4, §6).
+//! The head of a response as the client receives it, and the framing of its body (RFC 9112 §4, §6).
 
 use crate::http::h1::framing::{Framing, content_length};
 use crate::http::head::{Known, ResponseHead};
 use bytes::BytesMut;
 use http::{StatusCode, Version};
 
-/// What the client's request says about its response.
+/// The properties of a request that its response depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
-    /// Its version: HTTP/1.0 knows no chunks.
+    /// The request's version: HTTP/1.0 has no chunks.
     pub version: Version,
-    /// Its method is HEAD: there will be no body.
+    /// Whether the method is HEAD, so that the response has no body.
     pub to_head: bool,
     /// Whether another request may follow.
     pub persistent: bool,
 }
 
-/// What was written.
+/// The result of writing a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// How the body must follow.
+    /// The framing that the body must have.
     pub framing: Framing,
-    /// Whether another request may follow: the response says so.
+    /// Whether another request may follow, as the response announces.
     pub persistent: bool,
 }
 
 /// Appends the head of a response whose body has `size` bytes, if that is known.
 ///
-/// The framing is decided here alone: a `Content-Length` among the fields stays in its place, a `Transfer-Encoding` is
-/// replaced by ours, and so is `Connection` but in a switch of protocols.
+/// Only this function decides the framing. A `Content-Length` among the fields keeps its place and a
+/// `Transfer-Encoding` is replaced by ours. `Connection` is also replaced, except in a switch of protocols.
 pub fn encode(out: &mut BytesMut, head: &ResponseHead, asked: Asked, size: Option<u64>) -> Written {
     let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
     let has_no_body = switches || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -81,7 +81,7 @@ pub fn encode(out: &mut BytesMut, head: &ResponseHead, asked: Asked, size: Optio
     Written { framing, persistent }
 }
 
-/// Appends the head of an interim response, which has no body. Clients of HTTP/1.0 get none.
+/// Appends the head of an interim response, which has no body. Clients of HTTP/1.0 must not receive any.
 pub fn encode_interim(out: &mut BytesMut, head: &ResponseHead) {
     status_line(out, head, Version::HTTP_11);
     for line in head.headers.lines() {
@@ -111,7 +111,7 @@ mod tests {
 
     const ASKED: Asked = Asked { version: Version::HTTP_11, to_head: false, persistent: true };
 
-    /// The head that leaves, line by line, and how the body follows.
+    /// Checks the head that is written, line by line, and the framing of the body.
     #[track_caller]
     fn check(
         asked: Asked,

@@ -21,7 +21,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Bytes of a body that nobody wanted, which are read for the connection to be good for another request.
+/// The maximum number of unread bytes of a request body that are read and discarded, so that the connection can
+/// serve another request.
 const MAX_DISCARD: usize = 64 * 1024;
 
 /// A client's connection.
@@ -30,13 +31,14 @@ pub(super) struct Wire<S> {
     io: Io<S>,
     input: Input,
     reader: Reader,
-    /// Of the request under way.
+    /// The body of the request in flight.
     body: BodyDecoder,
-    /// The client waits for 100.
+    /// Whether the client waits for 100.
     owes_continue: bool,
-    /// Interim responses on their way to the client. What was begun goes out before anything else is written.
+    /// Interim responses on their way to the client. One that was begun is completed before anything else is
+    /// written.
     interim: BytesMut,
-    /// Some are not written, or TLS holds them back.
+    /// Whether some are not written, or are held back by TLS.
     informs: bool,
 }
 
@@ -46,21 +48,21 @@ pub(super) enum Unread {
     /// The connection failed.
     #[error("the connection failed")]
     Io(#[from] io::Error),
-    /// The client sent something that is refused.
+    /// The client sent a request that is refused.
     #[error("the request is refused")]
     Refused(#[from] ProxyError),
 }
 
-/// Why the body of a request did not arrive whole.
+/// Why the body of a request is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
     /// The connection failed.
     #[error("the connection failed")]
     Io(#[from] io::Error),
-    /// Where it ends nobody can say.
+    /// The chunks are malformed, so the end of the body is unknown.
     #[error("the chunks are broken")]
     Chunked(#[from] ChunkedError),
-    /// The client went away.
+    /// The client closed the connection.
     #[error("the connection ended")]
     Closed,
 }
@@ -79,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// The next request; none where the client has closed the connection.
+    /// Reads the next request; `None` if the client has closed the connection.
     pub(super) fn poll_request(
         &mut self,
         cx: &mut Context<'_>,
@@ -111,12 +113,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         !self.input.is_empty() || self.io.has_bytes()
     }
 
-    /// Whether there are bytes of the next request.
+    /// Whether bytes of the next request were read.
     pub(super) fn has_more(&self) -> bool {
         !self.input.is_empty()
     }
 
-    /// Ready when the client has gone away, as far as that can be told: what it sends ahead is left where it is.
+    /// Becomes ready when the client has gone away, as far as that can be detected. Bytes that the client sends
+    /// ahead are not consumed.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.body.is_end() || !self.input.is_empty() {
             return Poll::Pending;
@@ -127,8 +130,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// The next part of the body. Between two parts the connection needs no memory for reading: its origin may be slow, and
-    /// those whose clients are slow are many.
+    /// Reads the next part of the body. Between two parts the connection uses no memory for reading: the origin
+    /// may be slow, and many clients are.
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
         loop {
             match self.body.decode(self.input.buffer())? {
@@ -148,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Tells a client that waits for it to send the body. Whatever is on its way is written first.
+    /// Tells a client that waits for 100 to send the body. Interim responses in progress are written first.
     fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if std::mem::take(&mut self.owes_continue) {
             self.interim.extend_from_slice(CONTINUE);
@@ -157,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.poll_interim(cx)
     }
 
-    /// Has these interim responses written.
+    /// Queues these interim responses.
     pub(super) fn inform(&mut self, heads: &[ResponseHead]) {
         for head in heads {
             response::encode_interim(&mut self.interim, head);
@@ -165,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.informs = true;
     }
 
-    /// Writes the interim responses that there are. Nothing else may be written before this is ready.
+    /// Writes the queued interim responses. Nothing else may be written before this is ready.
     pub(super) fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.informs {
             return Poll::Ready(Ok(()));
@@ -181,11 +184,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// The response is written. Whether the connection is good for another request: what is left of the body is read for
-    /// that, as far as it has arrived.
+    /// Ends the request after its response was written. Returns whether the connection can serve another request.
+    /// For that, the rest of the body is read as far as it has arrived.
     pub(super) fn end_request(&mut self, cx: &mut Context<'_>) -> bool {
         if self.owes_continue {
-            // A client that waits for 100 has not decided yet what it will send next.
+            // A client that waits for 100 may or may not send the body, so what it sends next is unknown.
             return false;
         }
         let mut left = MAX_DISCARD;
@@ -201,29 +204,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         true
     }
 
-    /// An empty buffer to write a head into.
+    /// Returns an empty buffer to write a head into.
     pub(super) fn write_buffer(&self) -> BytesMut {
         self.input.write_buffer()
     }
 
-    /// Takes it back.
+    /// Returns the buffer for reuse.
     pub(super) fn keep(&self, buf: BytesMut) {
         self.input.keep(buf);
     }
 
-    /// Says that nothing more will come, and lets the client notice.
+    /// Signals that nothing more will be sent, and gives the client time to notice.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.input.forget();
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
-    /// The connection itself, and what it has received beyond the last message.
+    /// Returns the connection itself, and the bytes received after the last message.
     pub(super) fn into_parts(self) -> (Io<S>, Bytes) {
         (self.io, self.input.into_buffer().freeze())
     }
 }
 
-/// The connection as its response is written to it, while the body of its request may still be read elsewhere.
+/// The connection as its response is written, while the request's body may still be read elsewhere.
 pub(super) struct Writing<'w, S>(pub(super) &'w RefCell<Wire<S>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Writing<'_, S> {
@@ -252,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Writing<'_, S> {
     }
 }
 
-/// The body of the request under way.
+/// The body of the request in flight.
 pub(super) struct RequestBody<S>(pub(super) Rc<RefCell<Wire<S>>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Body for RequestBody<S> {

@@ -1,7 +1,9 @@
-//! An HTTP/2 connection: the frames are the `h2` crate's; what is allowed, answered and given up is decided here.
+//! An HTTP/2 connection. The `h2` crate handles the frames; this module decides what is allowed, answered and
+//! given up.
 //!
 //! The connection's own task reads and writes all of its frames. Each request is answered in a task of its own
-//! ([`stream`]), so that a slow one holds up no other. What ends the connection fails its streams, which notice at once.
+//! ([`stream`]), so that a slow one holds up no other. The end of the connection fails its streams, which notice
+//! at once.
 
 mod request;
 mod response;
@@ -28,11 +30,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// What is taken of a response before its client's window has room for it.
+/// The bytes taken of a response before its client's window has room for them.
 const SEND_BUFFER: usize = 64 * 1024;
 const FRAME: u32 = 16 * 1024;
-/// A client that was silent for so long is asked (PING) whether it is still there, and is gone if it does not answer in the
-/// same time.
+/// After this time without bytes, a client is asked (PING) whether it is still there. If it does not answer within
+/// the same time, it is considered gone.
 const SILENCE: Duration = Duration::from_secs(20);
 
 impl Client {
@@ -45,7 +47,7 @@ impl Client {
         let malformed = Malformed::default();
         let header_bytes = this.connection.limits.request_header_bytes;
         let io = Batch::new(io.with_frames(malformed.clone(), header_bytes));
-        // Pinned here: what is handed on by value would be held twice.
+        // Pinned here, because a future passed on by value would be stored twice.
         let streams = pin!(this.streams(io.clone(), malformed));
         match io.during(streams).await {
             Ok(Ok(())) => {}
@@ -54,7 +56,7 @@ impl Client {
         }
     }
 
-    /// Has streams answered until the connection ends, or its watch orders it to.
+    /// Has streams answered until the connection ends, or until its watch orders the end.
     async fn streams<S>(self: &Rc<Self>, io: Batch<S>, malformed: Malformed) -> Result<(), Lost>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -65,7 +67,7 @@ impl Client {
     }
 }
 
-/// Begins HTTP/2; none where the connection is to be closed before.
+/// Begins HTTP/2; `None` if the connection must be closed first.
 async fn begin<IO>(
     Connection { open, limits, .. }: &Connection,
     io: IO,
@@ -73,7 +75,7 @@ async fn begin<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    // How many streams a client may have reset, by itself or for its errors, is the library's to limit.
+    // The library limits how many streams a client may have reset, by itself or by its errors.
     let mut handshake = server::Builder::new()
         .max_concurrent_streams(limits.http2_streams)
         .initial_window_size(STREAM_WINDOW)
@@ -84,7 +86,7 @@ where
         .handshake(io);
     poll_fn(|cx| match Pin::new(&mut handshake).poll(cx) {
         Poll::Ready(begun) => Poll::Ready(begun.map(Some).map_err(Lost::Http2)),
-        // A client that is only just beginning may still bring a request while we drain.
+        // A client that is only beginning may still send a request during draining.
         Poll::Pending if open.poll_order(cx) == Order::Close => Poll::Ready(Ok(None)),
         Poll::Pending => Poll::Pending,
     })
@@ -117,7 +119,7 @@ where
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         let open = &self.client.connection.open;
         loop {
-            // First, so that a request which had arrived before the order is still answered.
+            // Requests are accepted first, so that one that arrived before the order is still answered.
             while let Poll::Ready(request) = self.connection.poll_accept(cx) {
                 let Some(request) = request else { return Poll::Ready(Ok(())) };
                 let (request, mut respond) = request?;
@@ -136,7 +138,7 @@ where
                 Order::Serve | Order::Drain => {}
                 Order::Close => return Poll::Ready(Ok(())),
             }
-            // Who takes nothing cannot be asked, and has a deadline of its own.
+            // A client that takes no bytes cannot be asked, and has a deadline of its own.
             if open.take_heard() || open.is_stalled() {
                 self.pings.excuse();
             }
@@ -144,7 +146,7 @@ where
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(lost)) => {
-                    // It may be there all the same. Nobody waits for it to take this.
+                    // The client may still be there, so GOAWAY is sent, but nothing waits until the client takes it.
                     self.connection.abrupt_shutdown(Reason::NO_ERROR);
                     let _ = self.connection.poll_closed(cx);
                     return Poll::Ready(Err(lost));

@@ -1,4 +1,5 @@
-//! A request as the library gives it: its head in our form, and its body, read from its stream as its origin takes it.
+//! A request as the library delivers it: its head in our form, and its body, read from its stream as the origin
+//! takes it.
 
 use crate::http::h1::framing::content_length;
 use crate::http::h2::parts::Parts;
@@ -16,17 +17,18 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// Whether the body is asked for; none where the client does not wait for that (`Expect: 100-continue`).
+/// Whether the body was requested; `None` if the client does not wait for that (`Expect: 100-continue`).
 pub(super) type Continue = Option<Rc<Cell<bool>>>;
 
-/// The head of a request.
+/// Converts the head of a request.
 pub(super) fn head(parts: http::request::Parts) -> RequestHead {
     let mut head = RequestHead::from(parts);
     join_cookies(&mut head.headers);
     head
 }
 
-/// RFC 9113 §8.2.3: what HTTP/2 lets a client send in crumbs is one field elsewhere.
+/// Joins the cookie fields into one: HTTP/2 lets a client split the field, but other versions do not (RFC 9113
+/// §8.2.3).
 fn join_cookies(headers: &mut Headers) {
     let crumbs: Vec<_> = headers.all(Known::Cookie).map(HeaderValue::as_bytes).collect();
     if crumbs.len() > 1
@@ -36,12 +38,13 @@ fn join_cookies(headers: &mut Headers) {
     }
 }
 
-/// The body of a request with this head, whose trailers have these limits. A tunnel has none, and none is granted.
+/// Returns the body of a request with this head, whose trailers have these limits. A tunnel has no body, and none
+/// is granted.
 pub(super) fn body(head: &RequestHead, stream: RecvStream, limits: HeadLimits) -> (RequestBody, Continue) {
     if stream.is_end_stream() || head.method == Method::CONNECT {
         return (RequestBody::Empty, None);
     }
-    // The library has seen to it that there is one length at most, and holds the body to it.
+    // The library has checked that there is at most one length, and holds the body to it.
     let length = head.headers.all(Known::ContentLength).next();
     let length = length.and_then(|length| content_length(length.as_bytes()));
     let mut expected = head.headers.all(Known::Expect);
@@ -51,10 +54,11 @@ pub(super) fn body(head: &RequestHead, stream: RecvStream, limits: HeadLimits) -
     (RequestBody::incoming(body), asked)
 }
 
-/// A body under way. Dropped before its end it takes no more, and the end of the response resets the stream.
+/// A body in flight. If it is dropped before its end it takes no more bytes, and the end of the response resets
+/// the stream.
 struct Incoming {
     parts: Parts,
-    /// Until the client was told.
+    /// Cleared when the client was told to send.
     asked: Continue,
 }
 
@@ -68,7 +72,7 @@ impl Body for Incoming {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let part = self.parts.poll_part(cx);
         if let Some(asked) = self.asked.take() {
-            // Who has begun to send does not wait.
+            // A client that has begun to send does not wait.
             asked.set(part.is_pending());
         }
         part.map(|part| part.map_err(Into::into).transpose())

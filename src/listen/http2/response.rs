@@ -1,13 +1,13 @@
-//! The head of a response as the client gets it (RFC 9113 §8.2, §8.3).
+//! The head of a response as the client receives it (RFC 9113 §8.2, §8.3).
 
 use crate::http::head::{Known, MapCache, ResponseHead};
 use crate::http::hop;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Response};
 
-/// The head of a response whose body, where it has any, is `size` bytes long if that is known.
+/// Converts the head of a response. Its body, if it has one, is `size` bytes long if that is known.
 ///
-/// What belongs to a connection has no place in it: the library would refuse all of it.
+/// Connection-specific fields are removed, because the library would refuse all of them.
 pub(super) fn head(head: &ResponseHead, size: Option<u64>, maps: &mut MapCache) -> Response<()> {
     let is_of_the_connection = |known| hop::is_fixed(known) && known != Known::Trailer;
     let lines = head.headers.lines().filter(|line| !is_of_the_connection(line.known()));
@@ -23,7 +23,7 @@ pub(super) fn head(head: &ResponseHead, size: Option<u64>, maps: &mut MapCache) 
     response
 }
 
-/// The head of an interim response.
+/// Converts the head of an interim response.
 pub(super) fn interim(head: ResponseHead) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = head.status;

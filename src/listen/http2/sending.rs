@@ -1,4 +1,5 @@
-//! The body of a response on its way into a stream, as fast as the client opens its window: at most one part waits for that.
+//! Writes the body of a response into a stream as fast as the client opens its window. At most one part waits for
+//! that.
 
 use crate::http::h2::window::poll_room;
 use crate::http::timer::Patience;
@@ -10,29 +11,29 @@ use http_body::{Body, Frame};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// A body under way. Dropped before its end it resets the stream.
+/// A body in flight. Dropping it before its end resets the stream.
 pub(super) struct Sending<'b> {
     stream: SendStream<Bytes>,
     body: &'b mut ResponseBody,
-    /// Taken from the body, not handed on yet.
+    /// Bytes taken from the body but not handed on yet.
     part: Bytes,
-    /// `part` is the last one.
+    /// Whether `part` is the last one.
     ends: bool,
-    /// With a client whose turn it is: there is a part for it.
+    /// The deadline for the client while a part is ready for it.
     patience: Patience,
 }
 
-/// Why a response did not get to its end.
+/// Why a response was not sent to its end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unsent {
     /// The client reset the stream, or its connection ended.
     #[error("the HTTP/2 stream failed")]
     Http2(#[from] ::h2::Error),
-    /// The same, seen by who waits for its window.
+    /// The stream ended while its window was awaited.
     #[error("the HTTP/2 stream ended")]
     Closed,
-    /// The client took nothing for too long.
-    #[error("it takes nothing any more")]
+    /// The client took no bytes for too long.
+    #[error("the client took no bytes for too long")]
     Stalled,
     /// The body broke off.
     #[error("the response body broke off")]
@@ -44,11 +45,11 @@ impl<'b> Sending<'b> {
         Self { stream, body, part: Bytes::new(), ends: false, patience }
     }
 
-    /// Sends until all is handed on, or until the client or the body has to be waited for.
+    /// Sends until all is handed on, or until the client or the body must be waited for.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
         loop {
-            // Never more than the window has room for: what waited for that within the library would have no deadline, and the
-            // response would count as sent.
+            // Never more than the window has room for is handed on. Bytes that wait for room in the library would
+            // have no deadline, and the response would count as sent.
             while !self.part.is_empty() {
                 let room = ready!(self.poll_room(cx))?;
                 let part = self.part.split_to(room);
@@ -59,7 +60,7 @@ impl<'b> Sending<'b> {
                 }
             }
             let Poll::Ready(frame) = Pin::new(&mut *self.body).poll_frame(cx) else {
-                // The client may want it no more.
+                // The client may no longer want the response.
                 let reason = ready!(self.stream.poll_reset(cx))?;
                 return Poll::Ready(Err(Unsent::Http2(reason.into())));
             };
@@ -74,7 +75,7 @@ impl<'b> Sending<'b> {
                     (self.part, self.ends) = (part, self.body.is_end_stream());
                 }
                 Some(Err(error)) => {
-                    // No cache is to take the part for the whole.
+                    // The reset keeps caches from taking the part for the whole.
                     self.stream.send_reset(Reason::INTERNAL_ERROR);
                     return Poll::Ready(Err(Unsent::Body(error)));
                 }
@@ -83,7 +84,7 @@ impl<'b> Sending<'b> {
         }
     }
 
-    /// Bytes of the part that the client's window has room for, at least one.
+    /// Waits until the client's window has room, and returns for how many bytes of the part; at least one.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Unsent>> {
         let Poll::Ready(room) = poll_room(&mut self.stream, self.part.len(), cx) else {
             ready!(self.patience.poll_lost(cx));

@@ -1,4 +1,4 @@
-//! One request of an HTTP/2 connection and its response, in a task of its own.
+//! One request of an HTTP/2 connection and its response, in a task of their own.
 
 use super::request::{self, Continue};
 use super::response;
@@ -23,7 +23,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
-/// A request under way. Its connection is busy until it ends.
+/// A request in flight. Its connection is busy until the request ends.
 pub(super) struct Stream {
     client: Rc<Client>,
     respond: SendResponse<Bytes>,
@@ -40,7 +40,7 @@ impl Stream {
         let (body, asked) = request::body(&head, stream, limits);
         let busy = client.connection.open.begin(!body.is_end_stream());
         let stream = Self { client: Rc::clone(client), respond, busy };
-        // Boxed at once: a task moves what it is made of several times, and this is large.
+        // Boxed at once: this future is large, and a task moves its parts several times.
         tokio::task::spawn_local(Box::pin(stream.run(head, body, asked)));
     }
 
@@ -51,7 +51,7 @@ impl Stream {
                 let outlet = client.connection.open.outlet();
                 let ticket = body.take_ticket().map(|ticket| ticket.leaves_by(outlet));
                 let sent = self.send(head, &mut body).await;
-                // What was handed over may not be written yet.
+                // The bytes that were handed over may not be written yet.
                 if let Some(ticket) = ticket {
                     self.busy.unwritten(ticket);
                 }
@@ -71,7 +71,7 @@ impl Stream {
         }
     }
 
-    /// The answer to a request, unless its client gives it up before.
+    /// Returns the response to a request, unless the client cancels the request first.
     async fn answer(
         &mut self,
         Client { connection, peer }: &Client,
@@ -84,13 +84,13 @@ impl Stream {
             open.give(Order::Drain);
             return Ok(proxy::turn_away(worker, peer, &head));
         }
-        // In a box of its own: its memory is free again when the body begins, and that may be long.
+        // Boxed separately, so that its memory is free when the body begins, which may take long.
         let interim = Interim::default();
         let mut answer = Box::pin(proxy::handle(worker, peer, head, body, &interim));
         poll_fn(|cx| {
             let answer = answer.as_mut().poll(cx);
             for head in interim.take().into_iter().flatten() {
-                // Whatever the library may have against it, the response does without.
+                // If the library refuses an interim response, it is left out.
                 let _ = self.respond.send_informational(response::interim(head));
             }
             if let Poll::Ready(answer) = answer {
@@ -99,7 +99,7 @@ impl Stream {
             if asked.as_ref().is_some_and(|asked| asked.take()) {
                 self.respond.send_informational(go_on())?;
             }
-            // The client may want it no more, or be gone: then nobody needs the origin's answer.
+            // The client may have cancelled the request or be gone, and then needs no response from the origin.
             let reset = ready!(self.respond.poll_reset(cx))?;
             Poll::Ready(Err(Unsent::Http2(reset.into())))
         })
@@ -127,7 +127,7 @@ impl Stream {
     }
 }
 
-/// What a client waits for that was told to expect it.
+/// The interim response that a client waits for after `Expect: 100-continue`.
 fn go_on() -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::CONTINUE;

@@ -1,8 +1,8 @@
-//! The head of a request: taken off the read buffer without copying values, and judged strictly (RFC 9112).
+//! The head of a request: taken from the read buffer without copying values, and validated strictly (RFC 9112).
 //!
-//! What decides where the message ends must have one meaning for everyone who reads it: a CDN that finds the end of a
-//! request elsewhere would take the rest for another one's (RFC 9112 §11.2). What a request asks for is judged later, in
-//! `proxy/inbound.rs`.
+//! Everything that decides where the message ends must mean the same to every reader. A CDN that finds the end of
+//! a request elsewhere would treat the rest as another request (RFC 9112 §11.2). The content of a request is
+//! checked later, in `proxy/inbound.rs`.
 
 use crate::http::h1::framing::{Framing, Persistence, content_length};
 use crate::http::h1::lines::Lines;
@@ -13,42 +13,43 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Version};
 use std::ops::Range;
 
-/// A request whose body is still to come.
+/// A request whose body has not been read yet.
 #[derive(Debug)]
 pub struct Request {
-    /// Its head.
+    /// The request's head.
     pub head: RequestHead,
-    /// Where its body ends; a length is never 0.
+    /// The framing of the body; a length is never 0.
     pub framing: Framing,
-    /// Whether the client would send another request on the connection.
+    /// Whether the client may send another request on the connection.
     pub persistent: bool,
     /// Whether the client waits for 100 before it sends the body.
     pub expects_continue: bool,
 }
 
-/// How much head a client may send.
+/// The limits on a request head.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
-    /// Field lines.
+    /// The number of field lines.
     pub fields: usize,
-    /// Bytes of the whole head.
+    /// The size of the whole head in bytes.
     pub bytes: usize,
-    /// Bytes of the target; where there is a target, whether it is longer is not judged here.
+    /// The size of the target in bytes. A longer target is not refused here if it is valid.
     pub target: usize,
 }
 
-/// Waits for a head in a growing buffer.
+/// Waits for a complete head in a growing buffer.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// Bytes of the buffer in which no head ends.
+    /// The length of the part of the buffer in which no head ends.
     searched: usize,
 }
 
 impl Reader {
-    /// Takes a head off the front of `buf`, or `None` while it is incomplete.
+    /// Takes a head from the front of `buf`; returns `None` while the head is incomplete.
     ///
     /// # Errors
-    /// When the request must be refused. Nothing that follows on the connection can be trusted.
+    ///
+    /// Fails if the request must be refused. Nothing that follows on the connection can be trusted.
     pub fn decode(
         &mut self,
         buf: &mut BytesMut,
@@ -78,7 +79,7 @@ impl Reader {
     }
 
     fn unfinished(&mut self, buf: &[u8], limits: HeadLimits) -> Result<Option<Request>, ProxyError> {
-        // What is no request may never have an empty line, and may mean harm to whoever waits for one.
+        // Other data may never contain an empty line, and may be sent to harm a server that waits for one.
         if buf.iter().take(MAX_METHOD).any(|byte| !is_text(*byte)) {
             return Err(ProxyError::BadRequest("not a request"));
         }
@@ -90,17 +91,17 @@ impl Reader {
     }
 }
 
-/// Bytes at the start in which a method must have come.
+/// The number of bytes at the start within which the method must end.
 const MAX_METHOD: usize = 32;
 
 fn is_text(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\r' | b'\n' | b'\t' | 0x80..)
 }
 
-/// RFC 9112 §2.2: some clients send an empty line after a body.
+/// Skips empty lines before a request: some clients send one after a body (RFC 9112 §2.2).
 fn skip_empty_lines(buf: &mut BytesMut) {
     let empty = buf.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-    // A CR alone may be the first half of one.
+    // A lone CR may be the first half of an empty line.
     let empty = if buf[..empty].ends_with(b"\r") { empty - 1 } else { empty };
     if empty > 0 {
         buf.advance(empty);
@@ -143,7 +144,7 @@ fn parse(
     })
 }
 
-/// `GET /path HTTP/1.1`, with one space between its parts.
+/// Parses `GET /path HTTP/1.1`, with one space between the parts.
 fn request_line(block: &[u8], line: Range<usize>) -> Option<(Method, Range<usize>, Version)> {
     let bytes = &block[line.clone()];
     let version = match bytes.last_chunk::<9>()? {
@@ -154,7 +155,7 @@ fn request_line(block: &[u8], line: Range<usize>) -> Option<(Method, Range<usize
     let target_end = bytes.len() - 9;
     let space = memchr::memchr(b' ', bytes)?;
     let target = bytes.get(space + 1..target_end)?;
-    // A fragment is no part of a target (RFC 9112 §3.2); servers that let one pass disagreed on what the path was
+    // A fragment is not part of a target (RFC 9112 §3.2). Servers that accepted one disagreed on the path
     // (CVE-2023-45539).
     if target.is_empty() || target.iter().any(|byte| matches!(byte, 0..=b' ' | b'#' | 0x7f)) {
         return None;
@@ -166,7 +167,7 @@ fn request_line(block: &[u8], line: Range<usize>) -> Option<(Method, Range<usize
     Some((method, line.start + space + 1..line.start + target_end, version))
 }
 
-/// What the fields say about the end of the message and of the connection.
+/// The fields that determine the end of the message and of the connection.
 #[derive(Default)]
 struct Semantics {
     length: Option<u64>,
@@ -183,7 +184,7 @@ impl Semantics {
             Known::Connection => self.persistence.note(value),
             Known::ContentLength => {
                 let length = content_length(value);
-                // Equal ones are one, as RFC 9112 §6.3 allows.
+                // Equal lengths count as one, as RFC 9112 §6.3 allows.
                 if length.is_none() || self.length.is_some_and(|other| Some(other) != length) {
                     return Err(ProxyError::BadRequest("malformed Content-Length"));
                 }
@@ -217,16 +218,16 @@ impl Semantics {
 enum Codings {
     #[default]
     None,
-    /// `chunked`, once.
+    /// Only `chunked`, one time.
     Chunked,
-    /// Others, too, or `chunked` again.
+    /// Several codings, with `chunked` last.
     ChunkedLast,
-    /// What ends with another coding has no end that can be found.
+    /// The last coding is not `chunked`, so the end of the body cannot be found.
     Endless,
 }
 
 impl Codings {
-    /// With those of one more line.
+    /// Adds the codings of one more line.
     fn and(self, line: &[u8]) -> Self {
         let last = line.rsplit(|byte| *byte == b',').next().unwrap_or_default();
         if !last.trim_ascii().eq_ignore_ascii_case(b"chunked") {

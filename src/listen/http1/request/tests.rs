@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// A request in words, or the status with which it is refused; and what is left after its head.
+/// A request as text together with the bytes after its head, or the status with which it is refused.
 type Read = Result<(Option<String>, Vec<u8>), u16>;
 
 fn read_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, cache: &mut LineCache) -> Read {
@@ -30,8 +30,8 @@ fn words(request: Request) -> String {
     words
 }
 
-/// The same for whole and for one-byte delivery, whether the lines are remembered or not; but what trickles in may be refused
-/// no sooner than at its end.
+/// Reads the input as a whole and byte by byte, with and without remembered lines, and requires the same result.
+/// Only a refusal may come later when the input arrives byte by byte.
 fn read(input: &[u8]) -> Read {
     let mut cache = LineCache::default();
     let whole = read_pieces([input], &mut cache);
@@ -44,7 +44,7 @@ fn read(input: &[u8]) -> Read {
     whole
 }
 
-/// What a GET with these lines means.
+/// Checks the meaning of a GET with these lines.
 #[track_caller]
 fn check(lines: &str, expected: &str) {
     let input = format!("GET / HTTP/1.1\r\n{lines}\r\nrest");
@@ -174,15 +174,15 @@ fn limits() {
     refused_lines(&"x: 1\r\n".repeat(7), 431);
     assert!(read(("GET / HTTP/1.1\r\n".to_owned() + &"x: 1\r\n".repeat(6) + "\r\n").as_bytes()).is_ok());
     refused_lines(&format!("x: {}\r\n", "x".repeat(300)), 431);
-    // Without an end.
+    // These heads have no end.
     refused(&format!("GET / HTTP/1.1\r\nx: {}", "x".repeat(300)), 431);
     refused(&format!("GET /{}", "x".repeat(300)), 414);
-    // The target itself is judged with the request, unless it is none.
+    // The length of the target is checked with the request, unless the target is invalid.
     assert!(read(format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(100)).as_bytes()).is_ok());
     refused(&format!("GET /<{}\u{1}> HTTP/1.1\r\n\r\n", "x".repeat(100)), 400);
 }
 
-/// Fields and request line as `httparse` sees them, where it sees a whole request.
+/// Returns the request line and fields as `httparse` reads them, if they are a complete request.
 fn by_httparse(input: &[u8]) -> Option<String> {
     let mut headers = [httparse::EMPTY_HEADER; 16];
     let mut request = httparse::Request::new(&mut headers);
@@ -212,7 +212,7 @@ fn end() -> impl Strategy<Value = &'static str> {
 }
 
 proptest! {
-    /// What we accept, a parser that others rely on accepts too, and sees the same in it.
+    /// A parser that others rely on accepts everything that we accept, and reads it in the same way.
     #[test]
     fn what_is_accepted_means_the_same_to_httparse(
         first in prop_oneof![
@@ -233,7 +233,7 @@ proptest! {
         }
     }
 
-    /// Whatever arrives: no panic, and the boundaries never matter.
+    /// Arbitrary input causes no panic, and boundaries between pieces never matter.
     #[test]
     fn heads_are_judged_alike_at_any_boundary(lines in prop::collection::vec((line(), end()), 0..8)) {
         let lines: String = lines.iter().map(|(line, end)| format!("{line}{end}")).collect();

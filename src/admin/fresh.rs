@@ -117,7 +117,7 @@ fn purge_alls(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) -> Vec<Mark>
         let mut of_type = site.cdns.iter().filter(|known| known.dialect.cdn == *cdn).peekable();
         of_type.peek().is_some() && of_type.all(|cdn| is_emptied(cdn))
     };
-    let mark = |cdn| freshness.purge_alls.mark(freshness, &site.name, cdn);
+    let mark = |cdn| freshness.mark_purge_all(&site.name, cdn);
     CdnType::ALL.into_iter().filter(is_meant).map(mark).collect()
 }
 
@@ -188,7 +188,7 @@ impl Awaited {
     pub(super) fn counts_for(&self, site: &str, purge: &str, jobs: &[JobPlan]) {
         for mark in &self.purge_alls {
             let cdns = jobs.iter().filter(|job| job.cdn_type == mark.cdn()).map(|job| job.cdn.clone());
-            self.freshness.purge_alls.accepted(site, *mark, purge, cdns.collect());
+            self.freshness.purge_all_accepted(site, *mark, purge, cdns.collect());
         }
     }
 

@@ -141,7 +141,7 @@ impl Observer for Telling {
         self.events.job_ended(job);
         if job.state == crate::purge::State::Done {
             self.metrics.publish_to_purged(&job.key.site, &job.key.cdn, took);
-            self.freshness.purge_alls.done(&self.freshness, &job.key.site, &job.key.cdn, &job.purge);
+            self.freshness.purge_all_done(&job.key.site, &job.key.cdn, &job.purge);
         }
         if let Some(state) = job.purge_ended {
             self.metrics.purge(&job.key.site, state_word(state));

@@ -4,7 +4,9 @@
 
 use super::bucket::Bucket;
 use crate::base::{from_microseconds, microseconds};
-use crate::cdn::{Ceiling, Limit, RateHint, Rates};
+use crate::cdn::{Ceiling, Item, ItemKind, Limit, RateHint, Rates};
+use crate::purge::scheduling_kind;
+use crate::rewrite::CdnType;
 use crate::store::{NewWork, SavedRate};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -370,6 +372,16 @@ fn subtract(sum: &mut [u64; 4], items: &[u64; 4]) {
 
 fn counted(ceiling: &Ceiling, items: &[u64; 4]) -> u64 {
     ceiling.kinds.iter().map(|kind| items[*kind as usize]).sum()
+}
+
+/// Returns what a call with these items costs.
+pub(super) fn load_of_call<'a>(cdn: CdnType, items: impl Iterator<Item = &'a Item>) -> Load {
+    let mut load = Load { calls: 1, items: [0; 4] };
+    for item in items {
+        let kind: ItemKind = scheduling_kind(cdn, item);
+        load.items[kind as usize] += 1;
+    }
+    load
 }
 
 #[cfg(test)]

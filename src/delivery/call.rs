@@ -1,10 +1,10 @@
 //! The life of a call: sign, send, judge, settle.
 
+use super::account::load_of_call;
 use super::account::{Load, Reservation};
 use super::answer::{Answer, send_all};
 use super::backoff::backoff;
 use super::milliseconds;
-use super::queue::load_of_call;
 use super::target::Target;
 use crate::cdn::{ItemKind, Reply, Verdict};
 use crate::failpoint;

@@ -3,8 +3,8 @@
 use super::account::{Account, Load};
 use super::naming;
 use super::naming::Naming;
-use super::orphans::Orphan;
 use super::take_over;
+use super::target::Orphan;
 use super::target::{Shared, Target};
 use super::targets::Targets;
 use super::watch as look_after;

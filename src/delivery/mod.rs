@@ -27,6 +27,7 @@ mod sample;
 mod take_over;
 mod target;
 mod targets;
+mod unverified;
 mod verify;
 mod watch;
 
@@ -36,8 +37,8 @@ mod tests;
 pub use backoff::backoff;
 pub use engine::{CdnStatus, Engine, MakeAdapter, Parts};
 pub use naming::queue_names;
-pub use orphans::Orphan;
 pub use take_over::take_over;
+pub use target::Orphan;
 
 use crate::base::{milliseconds, with_causes};
 use crate::cdn::Reply;

@@ -3,13 +3,16 @@
 //! another CDN.
 
 use super::target::{Shared, Target};
-use super::watch::WATCH;
 use crate::cdn::Identity;
 use crate::config::Config;
 use crate::store::{CdnKey, Moved};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
+
+/// The interval between two reads of the queues.
+pub(super) const WATCH: Duration = Duration::from_secs(1);
 
 /// The names of a configuration's CDNs, each with its service.
 type Names = Vec<(CdnKey, Identity)>;

@@ -4,7 +4,7 @@
 //! If the CDN comes back under any name, its purges continue after its first successful check.
 
 use super::milliseconds;
-use super::target::{HASHED_MEDIA, Shared, Target};
+use super::target::{HASHED_MEDIA, Orphan, Shared, Target};
 use crate::cdn::Identity;
 use crate::purge::Room;
 use crate::store::{
@@ -21,15 +21,6 @@ pub(super) const WHY: &str = "the site has no CDN with this service any more";
 const ITEMS: usize = 1_000;
 /// The lease matters little: nothing else claims these sends, and they are settled at once.
 const LEASE_MS: i64 = 60_000;
-
-/// Jobs for a CDN that their site no longer has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Orphan {
-    /// The name of the queue: the site, and the CDN's former name.
-    pub key: CdnKey,
-    /// Jobs that have not ended.
-    pub jobs: u64,
-}
 
 /// The queues that no configured CDN has.
 #[derive(Default)]

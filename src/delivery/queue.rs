@@ -1,17 +1,15 @@
 //! The queue of one CDN: claims one call's worth of due sends whenever the account can pay for it, and keeps a few
 //! calls in flight.
 
-use super::account::{Load, Wait};
+use super::account::Wait;
 use super::backoff::backoff;
 use super::call::Call;
 use super::choose;
 use super::choose::Next;
 use super::escalate::Escalation;
+use super::naming::WATCH;
 use super::target::Target;
-use super::watch::WATCH;
-use crate::cdn::ItemKind;
 use crate::failpoint;
-use crate::purge::scheduling_kind;
 use crate::store::{Claim, Due};
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,17 +154,4 @@ impl Queue {
 fn until_due(due: &Due, now_ms: i64) -> Duration {
     let wait_ms = due.next_ms.map(|next_ms| next_ms.saturating_sub(now_ms));
     wait_ms.map_or(LONGEST_SLEEP, |wait_ms| Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default()))
-}
-
-/// Returns what a call with these items costs.
-pub(super) fn load_of_call<'a>(
-    cdn: crate::rewrite::CdnType,
-    items: impl Iterator<Item = &'a crate::cdn::Item>,
-) -> Load {
-    let mut load = Load { calls: 1, items: [0; 4] };
-    for item in items {
-        let kind: ItemKind = scheduling_kind(cdn, item);
-        load.items[kind as usize] += 1;
-    }
-    load
 }

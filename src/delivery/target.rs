@@ -2,9 +2,8 @@
 
 use super::account::Account;
 use super::health::Health;
-use super::orphans::Orphan;
 use super::pace::Pace;
-use super::verify::Waiting;
+use super::unverified::Unverified;
 use super::{Observer, TellBoot, TellTime, Transport, milliseconds};
 use crate::cdn::{
     Adapter, Capabilities, Counted, Identity, Item, ItemKind, Rates, Reply, SignContext, rates,
@@ -20,6 +19,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+
+/// Jobs for a CDN that their site no longer has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// The name of the queue: the site, and the CDN's former name.
+    pub key: CdnKey,
+    /// Jobs that have not ended.
+    pub jobs: u64,
+}
 
 /// The state that all tasks of the engine share.
 pub(super) struct Shared {
@@ -119,7 +127,7 @@ pub(super) struct Target {
     /// Requests a credentials check, because a purge was refused.
     pub(super) recheck: Notify,
     /// Jobs whose copies are to be verified.
-    pub(super) verifying: Waiting,
+    pub(super) verifying: Unverified,
     /// The clock of stamps.
     pub(super) stamps: Clock,
     /// Whether copies without our tags may exist.
@@ -156,7 +164,7 @@ impl Target {
             stop: shared.stop.child_token(),
             pace: Pace::new(),
             wake: Notify::new(),
-            verifying: Waiting::default(),
+            verifying: Unverified::default(),
             stamps: freshness.clock,
             freshness,
             accepted: Notify::new(),

@@ -8,11 +8,11 @@ use super::milliseconds;
 use super::sample;
 use super::sample::{Copy, Page};
 use super::target::{Shared, Target};
+use super::unverified::MOST;
 use crate::store::{EndedJob, PurgeView, Verification};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Attempts before a copy counts as stale: a response that was guarded or softly purged may be served one more
@@ -30,31 +30,6 @@ const GIVE_UP: Duration = Duration::from_secs(900);
 /// Verification is resumed only for jobs that ended within this time, in milliseconds. After it, the last repeated
 /// purge has already been sent.
 const TAKEN_UP_MS: i64 = 3_600_000;
-/// The maximum number of waiting jobs. More are skipped, because verification is a sample.
-const MOST: usize = 1_000;
-
-/// Jobs that ended and are to be verified.
-#[derive(Default)]
-pub(super) struct Waiting {
-    jobs: Mutex<Vec<EndedJob>>,
-    added: Notify,
-}
-
-impl Waiting {
-    pub(super) fn add(&self, job: EndedJob) {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_known = jobs.iter().any(|known| known.purge == job.purge);
-        if jobs.len() < MOST && !is_known {
-            jobs.push(job);
-            self.added.notify_one();
-        }
-    }
-
-    fn take(&self) -> Vec<EndedJob> {
-        std::mem::take(&mut self.jobs.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// Verifies until the engine stops.
 pub(super) async fn run(target: Arc<Target>) {
     let mut open: Vec<Verifying> = Vec::new();

@@ -1,6 +1,6 @@
 //! The engine's periodic tasks: reading the queues, checking that the store commits, and removing old purges.
 
-use super::naming::Naming;
+use super::naming::{Naming, WATCH};
 use super::orphans::Orphans;
 use super::target::Shared;
 use super::targets::Targets;
@@ -11,8 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// The interval between two reads of the queues.
-pub(super) const WATCH: Duration = Duration::from_secs(1);
 /// The number of CDNs processed before the task yields.
 const TURN: usize = 100;
 /// The interval between two proofs that the store commits.

@@ -1,12 +1,12 @@
 //! The purges of each site, and the workers that can report which responses are in flight.
 
 use super::clock::Clock;
-use super::purge_alls::PurgeAlls;
+use super::purge_alls::{Mark, PurgeAlls};
 use super::question::{Inbox, Question};
 use super::untagged::{Untagged, WithoutTags};
 use crate::config::Mode;
 use crate::rewrite::{CdnType, Purged};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
@@ -28,7 +28,7 @@ pub struct Freshness {
     /// The clock by which requests and purges are compared.
     pub clock: Clock,
     /// Purges of everything, which remove copies without our tags.
-    pub purge_alls: PurgeAlls,
+    purge_alls: PurgeAlls,
     sites: Mutex<HashMap<String, Arc<PurgedSite>>>,
     workers: Mutex<Vec<mpsc::UnboundedSender<Question>>>,
     off: AtomicBool,
@@ -45,6 +45,22 @@ impl Freshness {
         let new =
             || Arc::new(PurgedSite { number, purged: Purged::default(), untagged: Untagged::default() });
         sites.entry(name.to_owned()).or_insert_with(new).clone()
+    }
+
+    /// Announces a purge that will remove everything that the CDNs of this type hold of the site. Must be called
+    /// before workers are asked which responses are in flight.
+    pub fn mark_purge_all(&self, site: &str, cdn: CdnType) -> Mark {
+        self.purge_alls.mark(&self.site(site).untagged, site, cdn)
+    }
+
+    /// Ties a mark to its accepted purge, which is done when all of these CDNs have completed it.
+    pub fn purge_all_accepted(&self, site: &str, mark: Mark, purge: &str, cdns: HashSet<String>) {
+        self.purge_alls.accepted(site, mark, purge, cdns);
+    }
+
+    /// Records that a CDN has completed its part of a purge, follow-ups included.
+    pub fn purge_all_done(&self, site: &str, cdn: &str, purge: &str) {
+        self.purge_alls.done(&self.site(site).untagged, site, cdn, purge);
     }
 
     /// Returns every site that was ever passed to [`Freshness::site`].

@@ -11,6 +11,6 @@ mod untagged;
 
 pub use clock::{Clock, boot, wall_ms};
 pub use freshness::{Freshness, PurgedSite};
-pub use purge_alls::{Mark, PurgeAlls};
+pub use purge_alls::Mark;
 pub use question::{Found, Inbox, Job, JobItems, Question, Report};
 pub use untagged::{Copies, Untagged, WithoutTags};

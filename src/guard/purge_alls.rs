@@ -2,7 +2,7 @@
 //! that were made before it. Later purges may then rely on tags again, however long those copies would have
 //! lived.
 
-use super::freshness::Freshness;
+use super::untagged::Untagged;
 use crate::rewrite::CdnType;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,8 +36,8 @@ impl Mark {
 impl PurgeAlls {
     /// Announces a purge that will remove everything that the CDNs of this type hold. Must be called before
     /// workers are asked which responses are in flight.
-    pub fn mark(&self, freshness: &Freshness, site: &str, cdn: CdnType) -> Mark {
-        freshness.site(site).untagged.mark(cdn);
+    pub(super) fn mark(&self, untagged: &Untagged, site: &str, cdn: CdnType) -> Mark {
+        untagged.mark(cdn);
         let mut all = self.all();
         let latest = all.entry((site.to_owned(), cdn)).or_default();
         // Copies made before this mark may be newer than an earlier purge.
@@ -46,7 +46,7 @@ impl PurgeAlls {
     }
 
     /// Ties a mark to its accepted purge, which is done when all of these CDNs have completed it.
-    pub fn accepted(&self, site: &str, mark: Mark, purge: &str, cdns: HashSet<String>) {
+    pub(super) fn accepted(&self, site: &str, mark: Mark, purge: &str, cdns: HashSet<String>) {
         if let Some(latest) = self.all().get_mut(&(site.to_owned(), mark.cdn))
             && latest.mark == mark.number
         {
@@ -55,10 +55,10 @@ impl PurgeAlls {
     }
 
     /// Records that a CDN has completed its part of a purge, follow-ups included.
-    pub fn done(&self, freshness: &Freshness, site: &str, cdn: &str, purge: &str) {
+    pub(super) fn done(&self, untagged: &Untagged, site: &str, cdn: &str, purge: &str) {
         for ((of_site, cdn_type), latest) in self.all().iter_mut() {
             if of_site == site && latest.purge == purge && latest.left.remove(cdn) && latest.left.is_empty() {
-                freshness.site(site).untagged.forget_older(*cdn_type);
+                untagged.forget_older(*cdn_type);
             }
         }
     }
@@ -71,7 +71,7 @@ impl PurgeAlls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::Copies;
+    use crate::guard::{Copies, Freshness};
 
     /// A site whose copies live until moment 100.
     fn untagged() -> Freshness {
@@ -92,28 +92,26 @@ mod tests {
     #[test]
     fn a_purge_that_every_cdn_has_done_ends_it() {
         let freshness = untagged();
-        let all = &freshness.purge_alls;
-        let mark = all.mark(&freshness, "www", CdnType::Fastly);
-        all.accepted("www", mark, "p1", cdns(&["a", "b"]));
-        all.done(&freshness, "www", "a", "p1");
-        all.done(&freshness, "www", "b", "p0");
-        all.done(&freshness, "shop", "b", "p1");
+        let mark = freshness.mark_purge_all("www", CdnType::Fastly);
+        freshness.purge_all_accepted("www", mark, "p1", cdns(&["a", "b"]));
+        freshness.purge_all_done("www", "a", "p1");
+        freshness.purge_all_done("www", "b", "p0");
+        freshness.purge_all_done("shop", "b", "p1");
         assert!(is_untagged(&freshness));
-        all.done(&freshness, "www", "b", "p1");
+        freshness.purge_all_done("www", "b", "p1");
         assert!(!is_untagged(&freshness));
     }
 
     #[test]
     fn an_earlier_purge_says_nothing_of_later_copies() {
         let freshness = untagged();
-        let all = &freshness.purge_alls;
-        let first = all.mark(&freshness, "www", CdnType::Fastly);
-        let second = all.mark(&freshness, "www", CdnType::Fastly);
-        all.accepted("www", second, "p2", cdns(&["a"]));
-        all.accepted("www", first, "p1", cdns(&["a"]));
-        all.done(&freshness, "www", "a", "p1");
+        let first = freshness.mark_purge_all("www", CdnType::Fastly);
+        let second = freshness.mark_purge_all("www", CdnType::Fastly);
+        freshness.purge_all_accepted("www", second, "p2", cdns(&["a"]));
+        freshness.purge_all_accepted("www", first, "p1", cdns(&["a"]));
+        freshness.purge_all_done("www", "a", "p1");
         assert!(is_untagged(&freshness));
-        all.done(&freshness, "www", "a", "p2");
+        freshness.purge_all_done("www", "a", "p2");
         assert!(!is_untagged(&freshness));
     }
 }

@@ -2,13 +2,22 @@
 //! replaced, removed ones are drained, and the rest is not touched.
 
 use super::bind;
+use super::error::ListenError;
 use super::tls::{self, Tls};
-use super::{Addresses, ListenError};
 use crate::config::Server;
 use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
+
+/// The actual addresses of the listeners, in the order of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Plain listeners.
+    pub plain: Vec<SocketAddr>,
+    /// TLS listeners.
+    pub tls: Vec<SocketAddr>,
+}
 
 /// The addresses that the workers listen on.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ mod acknowledged;
 mod batch;
 mod bind;
 mod connection;
+mod error;
 mod files;
 mod header_blocks;
 mod hpack;
@@ -22,15 +23,13 @@ mod socket;
 mod watch;
 mod worker;
 
+pub use error::ListenError;
+pub use listeners::Addresses;
 pub use pulse::Pulse;
 
 use crate::config::Config;
-use crate::http::tls::TlsError;
 use crate::proxy::Shared;
-use crate::upstream::SetupError;
 use listeners::Listeners;
-use std::io as std_io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,42 +37,10 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch::{Sender, channel};
 use worker::Starting;
 
-/// Why the data plane cannot start or cannot apply a configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    /// Binding an address failed.
-    #[error("cannot listen on {address}")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        #[source]
-        source: std_io::Error,
-    },
-    /// The certificates cannot be used.
-    #[error("the certificates cannot be used")]
-    Tls(#[from] TlsError),
-    /// The sites cannot be routed.
-    #[error("the sites cannot be routed")]
-    Routing(#[from] SetupError),
-    /// The system provides no thread or event queue.
-    #[error("cannot start a worker")]
-    Worker(#[source] std_io::Error),
-}
-
 /// A worker panicked.
 #[derive(Debug, thiserror::Error)]
 #[error("the thread `{0}` of the data plane panicked")]
 pub struct WorkerPanicked(String);
-
-/// The actual addresses of the listeners, in the order of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Addresses {
-    /// Plain listeners.
-    pub plain: Vec<SocketAddr>,
-    /// TLS listeners.
-    pub tls: Vec<SocketAddr>,
-}
 
 /// The running data plane. Dropping it aborts everything in flight.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 
 use super::field::Syntax;
 use http::HeaderValue;
+use std::time::Duration;
 
 /// The longest lifetime, in seconds, that a cache needs to distinguish (RFC 9111 §1.2.2).
 const LONGEST: u32 = 1 << 31;
@@ -291,6 +292,11 @@ fn name_of(name: &[u8], syntax: Syntax) -> Name {
         _ if name.iter().any(u8::is_ascii_uppercase) => name_of(&name.to_ascii_lowercase(), syntax),
         _ => Name::Other,
     }
+}
+
+/// Returns whole seconds, rounded down, at most 2^31 (RFC 9111 §1.2.2).
+pub(super) fn seconds(ttl: Duration) -> u32 {
+    u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX).min(1 << 31)
 }
 
 /// Parses `delta-seconds` (RFC 9111 §1.2.2). Anything but a number is 0.

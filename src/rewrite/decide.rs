@@ -1,5 +1,6 @@
 //! The decision: what a response gets, and the reason. The checks are in the order of their importance.
 
+use super::cache_control::seconds;
 use super::edits::Edits;
 use super::field::Field;
 use super::fields::Fields;
@@ -7,31 +8,13 @@ use super::kept::{self, Kept};
 use super::origin::{Obeyed, Origin};
 use super::outcome::{Decision, Outcome, Reason};
 use super::policy::BrowserTtl;
-use super::redirect::Asked;
+use super::request::RequestFacts;
 use super::table::{self, Row, Treatment};
 use super::write::Writer;
 use super::{Dialect, Guard, Keys, Policy, Rule, never, page_header, path, spelling, tag_header};
 use crate::http::head::Headers;
 use http::{Method, StatusCode};
 use std::rc::Rc;
-
-/// The facts about the request that rewriting needs.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestFacts<'a> {
-    /// The request method.
-    pub method: &'a Method,
-    /// The path as received, without the query.
-    pub path: &'a str,
-    /// Whether the request carried `Authorization`.
-    pub authorization: bool,
-    /// Whether `Authorization` authenticates the connection instead of the request (RFC 4559 §6). No rule can make
-    /// such a response shareable.
-    pub bound: bool,
-    /// Whether the request carried `Cookie`.
-    pub cookie: bool,
-    /// The rest of the requested URL, with which a redirect is compared.
-    pub asked: Asked<'a>,
-}
 
 /// The edge that sent the request: its dialect, and whether a long TTL could be revoked there.
 #[derive(Clone, Copy, Debug)]
@@ -348,7 +331,7 @@ fn leave(
     if short.is_some() && kept.is_some() {
         let is_told = reason != Reason::NotModified || origin.edge_lifetime().is_some();
         let ttl = if is_told { policy.ttls.fallback } else { policy.ttls.guard };
-        writer.fallback(Row::at_most(table::seconds(ttl).min(most)));
+        writer.fallback(Row::at_most(seconds(ttl).min(most)));
         return (as_it_is, true);
     }
     // A lifetime stored in the CDN's own field would overrule a prohibition that a 304 has in another field. If

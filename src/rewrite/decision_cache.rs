@@ -2,10 +2,11 @@
 //! by all of them after a purge. The decision is then the same, as long as the origin sends the same caching
 //! fields and the configuration of the site is the same. Purges are checked each time.
 
-use super::decide::{Edge, Provenance, RequestFacts, Rewriting};
+use super::decide::{Edge, Provenance, Rewriting};
 use super::field::Field;
 use super::origin::age_seconds;
 use super::outcome::Decision;
+use super::request::RequestFacts;
 use super::{Dialect, Policy};
 use crate::http::head::{FieldLine, Headers, Known};
 use http::{Method, StatusCode};

@@ -40,6 +40,7 @@ mod never;
 mod origin;
 mod page_header;
 mod redirect;
+mod request;
 mod table;
 mod tag_header;
 mod write;
@@ -47,7 +48,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Edge, Provenance, RequestFacts, rewrite};
+pub use decide::{Edge, Provenance, rewrite};
 pub use decision_cache::DecisionCache;
 pub use dialect::{CdnTypes, Dialect};
 pub use facts::CdnType;
@@ -56,4 +57,5 @@ pub use lifetime::{Kept, Lifetime, default_lifetime};
 pub use outcome::{Decision, Outcome, Reason};
 pub use policy::{BrowserTtl, Conditional, OriginName, Policy, Profile, Rule, TagPolicy, Ttls};
 pub use purged::{Guard, Purged};
-pub use redirect::{Asked, public_location};
+pub use redirect::public_location;
+pub use request::{Asked, RequestFacts};

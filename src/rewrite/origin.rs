@@ -1,12 +1,11 @@
 //! The caching fields of the origin's response, read one time from its headers.
 
 use super::Dialect;
-use super::cache_control::{CacheControl, delta_seconds};
+use super::cache_control::{CacheControl, delta_seconds, seconds};
 use super::field::Field;
 use super::field::Syntax;
 use super::fields::Fields;
 use super::outcome::Reason;
-use super::table;
 use http::HeaderValue;
 use sfv::Parser;
 use sfv::visitor::Ignored;
@@ -302,7 +301,7 @@ fn expires_after(fields: &Fields<'_, '_>) -> Option<u32> {
         .lines(Field::Expires)
         .map(|expires| {
             let after = date(expires)?.duration_since(sent?).ok()?;
-            Some(table::seconds(after))
+            Some(seconds(after))
         })
         .map(|seconds| seconds.unwrap_or(0))
         .min()

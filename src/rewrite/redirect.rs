@@ -8,17 +8,6 @@ use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use url::{Position, Url};
 
-/// The requested URL, apart from its path.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Asked<'a> {
-    /// `http` or `https`, if a trusted peer reported it. The connection between CDN and shim does not show it.
-    pub scheme: Option<&'a str>,
-    /// The host, optionally with a port.
-    pub host: &'a str,
-    /// The part after the `?`.
-    pub query: Option<&'a str>,
-}
-
 /// Returns why a redirect must not be lengthened, if it must not.
 pub(super) fn reason(
     policy: &Policy,
@@ -96,6 +85,7 @@ fn is_of_origin(policy: &Policy, request: RequestFacts<'_>, asked: &Url, locatio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rewrite::Asked;
     use crate::rewrite::policy::OriginName;
     use crate::rewrite::tests::site;
     use http::Method;

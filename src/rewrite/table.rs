@@ -1,5 +1,6 @@
 //! The TTL table: the row for each status, and its lifetimes.
 
+use super::cache_control::seconds;
 use super::origin::Origin;
 use super::outcome::Reason;
 use super::policy::BrowserTtl;
@@ -181,11 +182,6 @@ fn other(rule: Option<&Rule>, status: StatusCode, mut row: Row) -> Treatment {
         row.edge = seconds(ttl).min(row.edge);
     }
     Treatment::Row(row)
-}
-
-/// Returns whole seconds, rounded down, at most 2^31 (RFC 9111 §1.2.2).
-pub(super) fn seconds(ttl: Duration) -> u32 {
-    u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX).min(1 << 31)
 }
 
 /// Whether the last segment of the path starts with `media_` and at least 40 lower-case hex digits, the hash of

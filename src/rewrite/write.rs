@@ -1,13 +1,14 @@
 //! Writing the decided lifetimes into the response, in the dialect of the CDN that asked.
 
 use super::cache_control::Name;
+use super::cache_control::seconds;
 use super::edits::Edits;
 use super::field::Field;
 use super::field::Syntax;
 use super::fields::Fields;
 use super::line::Line;
 use super::origin::{Origin, Targeted, is_valid};
-use super::table::{Row, seconds};
+use super::table::Row;
 use super::{Dialect, Policy};
 use http::HeaderName;
 use http::header::{ETAG, LAST_MODIFIED};

@@ -134,7 +134,7 @@ impl World {
                 self.told = Default::default();
                 for cdn in &self.site.cdns {
                     let purge = self.purges.to_string();
-                    self.freshness.purge_alls.done(&self.freshness, "www", &cdn.name, &purge);
+                    self.freshness.purge_all_done("www", &cdn.name, &purge);
                 }
             }
         }

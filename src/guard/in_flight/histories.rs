@@ -7,6 +7,7 @@ use super::outlet::testing::FakeQueue;
 use super::*;
 use crate::guard::JobItems;
 use crate::rewrite::CdnType;
+use crate::rewrite::Provenance;
 use crate::rewrite::keys::{path_key, testing};
 use proptest::prelude::*;
 use tokio::sync::mpsc::{self, UnboundedReceiver};

@@ -8,11 +8,13 @@
 //! stay in the list for long.
 
 pub mod outlet;
+mod response;
 mod waiting;
 
 use super::{Clock, Found, Question, Report};
-use crate::rewrite::{CdnTypes, Provenance};
+use crate::rewrite::CdnTypes;
 use outlet::{Left, Outlet};
+pub use response::Response;
 use slab::Slab;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -56,23 +58,6 @@ struct Responses {
     let_go: usize,
     /// Whether the worker is ending, so that no connection is waited for any more.
     is_over: bool,
-}
-
-/// One response.
-#[derive(Debug)]
-pub struct Response {
-    /// The number of its site.
-    pub site: u32,
-    /// The types of the CDNs that get the response, or may get it.
-    pub cdns: CdnTypes,
-    /// Whether the response has none of our tags.
-    pub untagged: bool,
-    /// How long the last bytes take to arrive after they have left the queue, in milliseconds.
-    pub margin_ms: i64,
-    /// The keys by which the response can be purged, and when it was generated.
-    pub provenance: Provenance,
-    /// The purges that wait for the response's arrival.
-    pub waiting: Waiting,
 }
 
 /// The responses that have not ended and are too many to be tracked.
@@ -273,32 +258,6 @@ impl Responses {
     }
 }
 
-impl Response {
-    fn is_meant(&self, question: &Question) -> bool {
-        self.site == question.site && self.provenance.generated_ms <= question.until_ms
-    }
-
-    fn tell_if_untagged(&self, question: &Question) {
-        if self.untagged {
-            // The channel is closed if the purge was not accepted after all.
-            drop(question.answers.send(Report::Untagged(self.cdns)));
-        }
-    }
-
-    /// Adds the items that concern the response. Returns whether there are any.
-    fn add_to(&self, found: &mut BTreeSet<(usize, u32)>, question: &Question) -> bool {
-        let mut any = false;
-        let jobs = question.jobs.iter().enumerate();
-        for (job, items) in jobs.filter(|(_, items)| items.concerns(self.cdns)) {
-            for item in items.matching(self.provenance.keys.all()) {
-                any = true;
-                found.insert((job, item));
-            }
-        }
-        any
-    }
-}
-
 impl Unknown {
     /// Ends one of them.
     fn end(&mut self) -> Left {
@@ -319,6 +278,7 @@ mod tests {
     use super::outlet::testing::FakeQueue;
     use super::*;
     use crate::guard::JobItems;
+    use crate::rewrite::Provenance;
     use crate::rewrite::keys::path_key;
     use crate::rewrite::{CdnType, Keys};
     use tokio::sync::mpsc::{self, UnboundedReceiver};

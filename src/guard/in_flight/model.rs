@@ -10,7 +10,7 @@ use super::outlet::testing::FakeQueue;
 use super::*;
 use crate::guard::JobItems;
 use crate::rewrite::keys::{path_key, testing};
-use crate::rewrite::{CdnType, Guard, Purged};
+use crate::rewrite::{CdnType, Guard, Provenance, Purged};
 use tokio::sync::mpsc;
 
 /// The length of a step, in milliseconds.

@@ -2,7 +2,7 @@
 //! send queue. A response that was written has not necessarily left: if an edge does not read, the bytes stay in
 //! our kernel for as long as the edge likes.
 
-use super::Response;
+use super::response::Response;
 use super::waiting::Waiting;
 use crate::guard::Report;
 use std::cell::{Cell, RefCell};

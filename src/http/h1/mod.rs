@@ -2,6 +2,7 @@
 //! [`chunked`] and [`encode`] decide that. They are pure and fuzzed (`tests/fuzz`).
 
 pub mod chunked;
+mod chunked_error;
 pub mod decoder;
 pub mod encode;
 pub mod framing;

@@ -2,7 +2,7 @@
 //! those of the head. Merging them would let the end of a message change the meaning of its beginning (RFC 9110
 //! §6.5.1).
 
-use super::chunked::ChunkedError;
+use super::chunked_error::ChunkedError;
 use crate::http::head::limits::HeadLimits;
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};

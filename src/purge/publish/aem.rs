@@ -3,8 +3,8 @@
 //! only keys, the paths are named too: they cost nothing on CDNs with tags, and without tags they spare a purge of
 //! everything.
 
+use super::event::{Event, Previous, wrong};
 use super::items::Items;
-use super::{Event, Previous, wrong};
 use crate::config::Site;
 use crate::purge::ItemError;
 use crate::rewrite::aem::{Kind, Partition, Project, code_id, extension, kind, page_path, plain_form};

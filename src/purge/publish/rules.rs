@@ -1,6 +1,6 @@
 //! The rules in `[[sites.events]]`: the pages, in addition to an event's own paths, that show what was published.
 
-use super::Event;
+use super::event::Event;
 use super::generic::forms;
 use super::items::Items;
 use crate::config::{EventRule, Site};

@@ -332,7 +332,9 @@ mod tests {
         let id = "01938f00-0000-7000-8000-000000000000";
         insta::assert_snapshot!(run_line(&api, id).await);
         assert!(run_line(&api, &format!("{id} --acknowledge")).await.contains("state     failed\n"));
-        for (flag, wrong) in [("--retry", "None of its jobs has failed"), ("--cancel", "It has ended")] {
+        for (flag, wrong) in
+            [("--retry", "None of the purge's jobs has failed"), ("--cancel", "The purge has ended")]
+        {
             let line = format!("{id} {flag}");
             let error = try_line(&api, &line).await.unwrap_err().to_string();
             // The fake store supports neither.

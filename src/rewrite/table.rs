@@ -48,7 +48,7 @@ impl Row {
     /// Returns the row for a response that the table leaves as it is, if the CDN is to keep it for `edge` seconds
     /// at most.
     pub(super) fn at_most(edge: u32) -> Self {
-        Self { edge, stale: false, ..row(Browser::Origin { most: u32::MAX }, Duration::ZERO, Reason::Status) }
+        Self { edge, ..row(Browser::Origin { most: u32::MAX }, Duration::ZERO, Reason::Status) }
     }
 }
 

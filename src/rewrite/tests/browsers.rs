@@ -49,6 +49,13 @@ fn as_the_origin_says() {
             "max-age=0, s-maxage=172800",
         );
     }
+    // A lifetime that the site sets is not the origin's, even if it is as long.
+    check(
+        get(&["cache-control: max-age=7200, immutable"]),
+        &site(),
+        "max-age=7200",
+        "max-age=7200, s-maxage=172800",
+    );
     let (_, headers) = get(&["cache-control: max-age=600"]).rewritten(&origins(), &dialect(Akamai));
     assert_eq!(headers.get("edge-control").unwrap(), "!no-store, max-age=172800s, downstream-ttl=600s");
 }

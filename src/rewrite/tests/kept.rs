@@ -137,6 +137,11 @@ fn how_certain_it_is() {
     assert_eq!(certainty(&[], true), Some(Kept::InDoubt));
     assert_eq!(certainty(&["cache-control: public"], true), Some(Kept::ByDefault));
     assert_eq!(certainty(&["cache-control: max-age=60", "vary: *"], false), Some(Kept::InDoubt));
+    assert_eq!(certainty(&["set-cookie: a=b"], false), Some(Kept::InDoubt));
+    assert_eq!(certainty(&["cache-control: max-age=60", "set-cookie: a=b"], false), Some(Kept::Granted));
+    // A field for other CDNs gives Varnish nothing, and the lifetime for all is zero.
+    let others = "cloudflare-cdn-cache-control: max-age=60";
+    assert_eq!(certainty(&[others, "cache-control: max-age=0"], false), Some(Kept::ByDefault));
 }
 
 /// Only the fields that a CDN is configured to read can have any name.

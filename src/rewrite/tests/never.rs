@@ -109,6 +109,11 @@ fn requests_with_a_cookie() {
     check_lengthened(with(&["cache-control: s-maxage=1"]));
     check_lengthened(with(&[DATE, AN_HOUR_LATER]));
     check_lengthened(with(&["surrogate-control: max-age=1"]));
+    // A targeted field without a lifetime leaves that of all caches in effect.
+    let esi = "surrogate-control: content=\"ESI/1.0\"";
+    check_exchange(&with(&[esi]), Reason::Cookie);
+    check_lengthened(with(&[esi, "cache-control: max-age=1"]));
+    check_lengthened(with(&[esi, DATE, AN_HOUR_LATER]));
 }
 
 #[test]

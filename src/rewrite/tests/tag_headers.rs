@@ -161,6 +161,9 @@ fn what_does_not_fit_means_fallback() {
     check(Fastly, 2_000, 7, 2_000, None);
     check(Fastly, 129, 127, 128, large);
     check(Fastly, 2_731, 5, 2_730, large);
+    // Exactly 16 KiB.
+    check(Fastly, 113, 144, 113, None);
+    check(Fastly, 114, 144, 113, large);
     check(Varnish, 1_000, 7, 1_000, None);
     check(Varnish, 1_001, 7, 1_000, large);
 }
@@ -169,6 +172,10 @@ fn what_does_not_fit_means_fallback() {
 fn tags_that_come_twice_count_once() {
     let exchange = get(&[&format!("xkey: {}", vec!["a"; 500].join(" "))]);
     assert_eq!(tags(exchange, &site(), &dialect(Cloudfront)).as_deref(), Some("a"));
+    // From some number on, repetitions are found in another way.
+    let once = many(300, 5);
+    let exchange = get(&[&format!("xkey: {}", [once.join(" "), once.join(" ")].join(" "))]);
+    assert_eq!(tags(exchange, &site(), &dialect(Cloudflare)), Some(once.join(",")));
 }
 
 #[test]
@@ -296,7 +303,10 @@ fn varnish_alone_is_told_the_page_of_a_path_that_is_not_canonical() {
     check("/caf%c3%a9/", Some("/caf%C3%A9/"));
     check("/café/", Some("/caf%C3%A9/"));
     check("//a/./b", Some("/a/b"));
-    check(&format!("//{}", "x".repeat(9_000)), None);
+    // Varnish reads 8,000 bytes of the line: the name of the field has 18, and its separator 2.
+    let longest = format!("/{}", "x".repeat(7_979));
+    assert_eq!(told(&format!("/{longest}"), Varnish, get(&[])), Some(longest.clone()));
+    assert_eq!(told(&format!("/{longest}x"), Varnish, get(&[])), None);
     // The origin cannot set this header, and it makes no difference whether the response is lengthened.
     let lying = get(&["x-origin-shim-path: /other", "cache-control: private"]);
     assert_eq!(told("/a", Varnish, lying.clone()), None);

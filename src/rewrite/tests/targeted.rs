@@ -34,6 +34,16 @@ fn translated_for_every_cdn() {
         );
 }
 
+/// If the origin gives no lifetime for browsers, they revalidate, and the other directives stay.
+#[test]
+fn a_lifetime_for_cdns_alone() {
+    let given =
+        ["surrogate-control: max-age=60", "cache-control: must-revalidate, s-maxage=5, stale-if-error=9, x"];
+    let (_, headers) = get(&given).rewritten(&site(), &dialect(Fastly));
+    assert_eq!(headers.get("cache-control").unwrap(), "no-cache, must-revalidate, x");
+    assert_eq!(headers.get("surrogate-control").unwrap(), "max-age=60");
+}
+
 /// Expects this value of the CDN's own field, or of `Cache-Control` for CloudFront.
 #[track_caller]
 fn check(cdn: CdnType, lines: &[&str], expected: &str) {

@@ -20,9 +20,9 @@ pub(super) struct Untagged {
 }
 
 impl Untagged {
-    /// Whether the response to a request will be untagged. In mode `on`, a request without the opt-in field does
-    /// not come from a CDN that is purged. In the other modes, any request may come from a CDN whose opt-in will
-    /// be trusted later.
+    /// Returns the response to a request if it will be untagged. In mode `on`, a request without the opt-in field
+    /// does not come from a CDN that is purged. In the other modes, any request may come from a CDN whose opt-in
+    /// will be trusted later.
     pub(super) fn expected(
         site: &Site,
         opt_in: &OptIn<'_>,

@@ -227,7 +227,8 @@ fn has_been_here(key_fields: &KeyFields<'_>, own_name: &OwnName) -> bool {
 /// Returns `Max-Forwards` with one hop less (RFC 9110 §7.6.2).
 ///
 /// # Errors
-/// Returns [`ProxyError::LastHop`] if no hop is left, so that the request is answered here.
+/// Returns [`ProxyError::LastHop`] if no hop is left, so that the request is answered here, or another error if
+/// the field is malformed.
 fn hops_left(client: &Headers) -> Result<Option<HeaderValue>, ProxyError> {
     let mut told = client.get_all(&MAX_FORWARDS);
     let Some(hops) = told.next() else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! The access log: one line a request, when its response has been written to its end. Off by default, and then it costs a
-//! comparison.
+//! The access log: one line per request, written after the last byte of its response. The log is off by default
+//! and then costs one comparison per request.
 
 use crate::config::{Access, Log};
 use crate::http::head::RequestHead;
@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Uri, header};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Which requests are logged.
+/// The rule for which requests are logged.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessLog {
     access: Access,
@@ -17,12 +17,12 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// As the configuration says.
+    /// Creates the log that the configuration describes.
     pub fn new(log: &Log) -> Self {
         Self { access: log.access, sample: log.access_sample }
     }
 
-    /// What a line will say of a request whose end is not known yet; none where nothing is logged.
+    /// Records what the line will show of a request that has not ended yet, or `None` if nothing is logged.
     pub(super) fn note(self, peer: IpAddr, request: &RequestHead) -> Option<Box<Noted>> {
         if self.access == Access::Off {
             return None;
@@ -35,7 +35,7 @@ impl AccessLog {
         }))
     }
 
-    /// Errors always, others by chance (`random` from 0 to 1).
+    /// Whether a request is logged: errors always, others by chance (`random` is from 0 to 1).
     fn takes(self, status: u16, random: impl FnOnce() -> f64) -> bool {
         status >= 500 || (self.access == Access::All && random() < self.sample)
     }
@@ -64,18 +64,18 @@ impl AccessLog {
     }
 }
 
-/// What is known of a request at its end.
+/// The facts about a request that are known at its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended<'a> {
     pub(super) request_id: &'a str,
-    /// The name of its site; empty if it belongs to none.
+    /// The name of its site, or empty if the request belongs to no site.
     pub(super) site: &'a str,
     pub(super) status: u16,
     pub(super) decision: Decision,
     pub(super) took: Duration,
 }
 
-/// A request as its line shows it. Its query is left out when the line is written.
+/// A request as its line shows it. The query is removed when the line is written.
 #[derive(Debug)]
 pub struct Noted {
     peer: IpAddr,

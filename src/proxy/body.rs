@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 #[derive(Debug)]
 pub struct ResponseBody {
     content: Content,
-    // Counts the request when the body is dropped, whether it was written to its end or not.
+    // Counts the request when the body is dropped, whether it was written completely or not.
     flight: Flight,
 }
 
@@ -21,19 +21,20 @@ pub struct ResponseBody {
 enum Content {
     Origin {
         body: OriginBody,
-        /// Which of its trailers go on: none if the client takes none. Boxed, since few clients take trailers.
+        /// The filter for the origin's trailers, or `None` if the client accepts no trailers. Boxed because few
+        /// clients accept any.
         trailers: Option<Box<ToClient>>,
     },
     Text(Option<Bytes>),
 }
 
 impl ResponseBody {
-    /// An origin's body, and what decides on its trailers.
+    /// Creates the body of an origin's response, with the filter for its trailers.
     pub(super) fn origin((body, trailers): (OriginBody, Option<Box<ToClient>>), flight: Flight) -> Self {
         Self { content: Content::Origin { body, trailers }, flight }
     }
 
-    /// After 101: what the connection to the origin has become.
+    /// Returns the connection to the origin after 101, when it carries another protocol.
     pub fn take_tunnel(&mut self) -> Option<Tunnel> {
         match &mut self.content {
             Content::Origin { body, .. } => body.take_tunnel(),
@@ -41,12 +42,12 @@ impl ResponseBody {
         }
     }
 
-    /// Given back when the last byte is written.
+    /// Returns the ticket of a response in flight, to be dropped when the last byte has been written.
     pub fn take_ticket(&mut self) -> Option<Ticket> {
         self.flight.take_ticket()
     }
 
-    /// Our own text; none for answers to HEAD.
+    /// Creates a body of the shim's own text, or an empty one for answers to HEAD.
     pub(super) fn text(text: Option<Bytes>, flight: Flight) -> Self {
         Self { content: Content::Text(text), flight }
     }
@@ -71,7 +72,7 @@ impl Body for ResponseBody {
                         Some(Err(error))
                     }
                     Some(Ok(frame)) => match frame.into_trailers() {
-                        // They are the end, even where none of them goes on.
+                        // Trailers end the body even if none of them is forwarded.
                         Ok(trailers) => this.flight.site().and_then(|site| {
                             let passed = kept.as_ref()?.pass(site, trailers)?;
                             Some(Ok(Frame::trailers(passed)))

@@ -1,4 +1,5 @@
-//! A site's CDNs as the request path sees them: per type a dialect, and whether all of that type can be purged.
+//! A site's CDNs as the request path sees them: the dialects of each type, and whether all CDNs of that type can
+//! be purged.
 
 use crate::config::Cdn;
 use crate::rewrite::{CdnType, Dialect, Edge, Reason};
@@ -10,25 +11,27 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Edges {
     by_type: Vec<OfType>,
-    /// The dialect of each of them.
+    /// The different dialects of all the site's CDNs.
     all: Vec<Dialect>,
-    /// Purges of one of them are verified.
+    /// Whether purges of at least one CDN are verified.
     stamped: bool,
 }
 
-/// The CDNs of one type. A request tells the type, not which of them asked: so all must be healthy.
+/// The CDNs of one type. A request reveals the type of the CDN but not which one sent it, so all of them must be
+/// healthy.
 #[derive(Debug)]
 struct OfType {
     cdn: CdnType,
-    /// More than one where they differ in their headers: then it is not known which headers the one that asked reads.
+    /// The different dialects of these CDNs. If there is more than one, it is unknown which header fields the CDN
+    /// that sent the request reads.
     dialects: Vec<Dialect>,
     health: Vec<Arc<PurgeHealth>>,
-    /// Purges of one of them are verified.
+    /// Whether purges of at least one of these CDNs are verified.
     stamped: bool,
 }
 
 impl Edges {
-    /// Resolves the health of each of the site's CDNs once, so that a request only loads it.
+    /// Resolves the health of each of the site's CDNs in advance, so that a request only loads it.
     pub fn compile(site: &str, cdns: &[Arc<Cdn>], health: &PurgeHealthView) -> Self {
         let (mut by_type, mut all): (Vec<OfType>, Vec<Dialect>) = (Vec::new(), Vec::new());
         for cdn in cdns {
@@ -52,13 +55,13 @@ impl Edges {
                 }),
             }
         }
-        // Where the edge shares `Cache-Control` with browsers it has the last word on it.
+        // An edge that shares `Cache-Control` with browsers comes last, so that its value remains.
         all.sort_by_key(|dialect| dialect.ttl_header == http::header::CACHE_CONTROL);
         let stamped = by_type.iter().any(|known| known.stamped);
         Self { by_type, all, stamped }
     }
 
-    /// The type of all the site's CDNs, where that is one.
+    /// Returns the type of the site's CDNs if all have the same type.
     pub fn only(&self) -> Option<CdnType> {
         match self.by_type.as_slice() {
             [only] => Some(only.cdn),
@@ -66,7 +69,7 @@ impl Edges {
         }
     }
 
-    /// The types of the site's CDNs.
+    /// Returns the types of the site's CDNs.
     pub fn types(&self) -> impl Iterator<Item = CdnType> {
         self.by_type.iter().map(|known| known.cdn)
     }
@@ -86,7 +89,8 @@ impl Edges {
         self.of(cdn).is_some()
     }
 
-    /// What the rewriting needs to know of the CDN that asked; none where the site has none of this type.
+    /// Returns what the rewriting needs to know about the CDN that sent the request, or `None` if the site has
+    /// none of this type.
     pub fn edge(&self, cdn: CdnType) -> Option<Edge<'_>> {
         let known = self.of(cdn)?;
         let fallback = if known.dialects.len() > 1 {
@@ -99,13 +103,13 @@ impl Edges {
         Some(Edge { dialects: &known.dialects, fallback, guard: None })
     }
 
-    /// The same where any of the site's CDNs may have asked; none where it has none.
+    /// Returns the same for a request that any of the site's CDNs may have sent, or `None` if the site has no CDN.
     pub fn any(&self) -> Option<Edge<'_>> {
         let fallback = Some(Reason::CdnInDispute);
         (!self.all.is_empty()).then_some(Edge { dialects: &self.all, fallback, guard: None })
     }
 
-    /// Whether one of the CDNs reads tags or lifetimes from a header of this name.
+    /// Whether at least one of the CDNs reads tags or lifetimes from a field of this name.
     pub fn reads(&self, name: &HeaderName) -> bool {
         self.all
             .iter()

@@ -1,6 +1,6 @@
-//! What can go wrong with a request, whose fault it is, and the status it becomes.
+//! The ways in which a request can fail, who is responsible, and the resulting status.
 //!
-//! A `Display` here says one thing and leaves its cause to `source`; the client is told [`Answer::public`],
+//! A `Display` here states one fact and leaves its cause to `source`. The client receives [`Answer::public`] and
 //! never a cause.
 
 use crate::http::h1::encode::EncodeError;
@@ -9,57 +9,58 @@ use crate::upstream::{Cause, ExchangeError, OriginError, SendError, UploadError}
 use http::{HeaderName, StatusCode};
 use std::io;
 
-/// Why a request gets an answer of the shim instead of one of its origin.
+/// The reasons why a request is answered by the shim instead of its origin.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// Not a request that means the same to everyone who reads it.
+    /// The request may have different meanings for different recipients.
     #[error("bad request: {0}")]
     BadRequest(&'static str),
-    /// `Connection` nominates a header that is not the hop's to remove.
+    /// `Connection` nominates a field that this hop must not remove.
     #[error("the Connection header nominates {0}")]
     Nominated(HeaderName),
-    /// CONNECT and TRACE.
+    /// The method is CONNECT or TRACE.
     #[error("method not allowed")]
     MethodNotAllowed,
-    /// The target is longer than the limit.
+    /// The request target is longer than the limit.
     #[error("the request target is too long")]
     TargetTooLong,
-    /// An `Expect` other than `100-continue`.
+    /// `Expect` has a value other than `100-continue`.
     #[error("unknown expectation")]
     Expectation,
     /// No site serves this host, and there is no default site.
     #[error("no site for host {0:?}")]
     UnknownHost(String),
-    /// More headers than the limit.
+    /// The request has more header fields than the limit.
     #[error("too many request headers")]
     TooManyHeaders,
-    /// A request head of more bytes than the limit.
+    /// The request head has more bytes than the limit.
     #[error("the request head is too large")]
     HeadTooLarge,
-    /// A transfer coding other than one `chunked`.
+    /// `Transfer-Encoding` is anything other than one `chunked`.
     #[error("unknown transfer coding")]
     TransferCoding,
-    /// The installation's own name is in `CDN-Loop` (RFC 8586).
+    /// `CDN-Loop` contains the installation's own name (RFC 8586).
     #[error("the request has been here before")]
     Loop,
-    /// OPTIONS that is to go no further (`Max-Forwards: 0`, RFC 9110 §7.6.2): no failure, and not of the origin.
+    /// OPTIONS must not be forwarded any further (`Max-Forwards: 0`, RFC 9110 §7.6.2). This is not a failure, and
+    /// the answer is the shim's.
     #[error("the request goes no further")]
     LastHop,
-    /// It has no safe form on the way to an origin.
+    /// The request has no safe form in which it can be sent to an origin.
     #[error("the request cannot be passed on")]
     Unsendable(#[source] EncodeError),
-    /// As many connections or requests as the limits allow are there already.
-    #[error("there is no room for more")]
+    /// The limit of connections or requests is reached.
+    #[error("the limit of connections or requests is reached")]
     Full,
-    /// The client's body is longer than the limit, by its own account.
+    /// The client announces a body that is longer than the limit.
     #[error("the request body is too large")]
     BodyTooLarge,
-    /// The client's body did not arrive whole.
+    /// The client's body did not arrive completely.
     #[error("the request body failed")]
     Upload {
-        /// In which way.
+        /// The kind of failure.
         fault: UploadFault,
-        /// What happened.
+        /// The failed exchange.
         #[source]
         source: ExchangeError,
     },
@@ -68,18 +69,18 @@ pub enum ProxyError {
     Origin(#[source] OriginError),
 }
 
-/// How a client's body fails.
+/// The ways in which a client's body fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadFault {
-    /// It ended before its end, or its framing is broken.
+    /// The body ended early, or its framing is broken.
     Broken,
-    /// It stalled, or came too slowly.
+    /// The body stalled, or arrived too slowly.
     Slow,
-    /// It is longer than the limit.
+    /// The body is longer than the limit.
     TooLarge,
 }
 
-/// How an error looks from outside.
+/// The form in which an error is shown to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status.
@@ -88,7 +89,8 @@ pub struct Answer {
     pub proxy_status: &'static str,
     /// One line for people, without any cause.
     pub public: &'static str,
-    /// Whether an HTTP/1.1 connection must not be used again: what follows on it cannot be trusted.
+    /// Whether an HTTP/1.1 connection must not be used again because the bytes that follow on it cannot be
+    /// trusted.
     pub close: bool,
 }
 
@@ -103,7 +105,7 @@ impl From<SendError> for ProxyError {
 }
 
 impl ProxyError {
-    /// The client's body failed, or was not of the length that it announced.
+    /// Converts the failure of a client's body, or a body that differs from its announced length.
     fn upload(source: ExchangeError) -> Self {
         let cause = match &source.cause {
             Cause::RequestBody(cause) => cause.downcast_ref(),
@@ -117,7 +119,7 @@ impl ProxyError {
         Self::Upload { fault, source }
     }
 
-    /// The one table of statuses.
+    /// Returns the answer for this error, from the only table of statuses.
     pub fn answer(&self) -> Answer {
         let client =
             |status, public, close| Answer { status, proxy_status: "http_request_error", public, close };
@@ -150,7 +152,7 @@ impl ProxyError {
             Self::Unsendable(_) => client(StatusCode::BAD_REQUEST, "the request cannot be passed on", true),
             Self::Full => Answer {
                 proxy_status: "connection_limit_reached",
-                ..client(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time", true)
+                ..client(StatusCode::SERVICE_UNAVAILABLE, "too many concurrent requests", true)
             },
             Self::Upload { fault: UploadFault::Slow, .. } => {
                 client(StatusCode::REQUEST_TIMEOUT, "the request body is too slow", true)
@@ -166,7 +168,7 @@ impl ProxyError {
     }
 }
 
-/// How a failure of an origin looks from outside.
+/// Returns the answer for a failure of an origin.
 fn of_origin(error: &OriginError) -> Answer {
     let bad_gateway =
         |proxy_status, public| Answer { status: StatusCode::BAD_GATEWAY, proxy_status, public, close: false };
@@ -177,7 +179,7 @@ fn of_origin(error: &OriginError) -> Answer {
         },
         OriginError::NoRoom(_) => Answer {
             status: StatusCode::SERVICE_UNAVAILABLE,
-            ..bad_gateway("connection_limit_reached", "too many connections at a time")
+            ..bad_gateway("connection_limit_reached", "too many concurrent connections")
         },
         OriginError::Resolve(_) => bad_gateway("dns_error", "the origin's name does not resolve"),
         OriginError::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -272,6 +274,6 @@ mod tests {
     #[test]
     fn the_chain_names_every_cause_once() {
         let error = ProxyError::Origin(OriginError::Connect(io::Error::other("no route")));
-        assert_eq!(crate::base::with_causes(&error), "the origin failed: it takes no connection: no route");
+        assert_eq!(crate::base::with_causes(&error), "the origin failed: it accepts no connection: no route");
     }
 }

@@ -1,24 +1,24 @@
-//! The fields of a request's head that decide its way, found in one pass over its lines: a lookup for each of them
-//! would cost more than all the lines together.
+//! The header fields of a request that decide how it is handled. They are found in one pass over its lines,
+//! because a lookup for each of them would cost more than reading all lines.
 
 use crate::http::h1::framing::has_token;
 use crate::http::head::{FieldLine, Headers, Known};
 use http::HeaderValue;
 
-/// A field that should be there once at most: two hops may read one that is repeated differently.
+/// A field that may occur at most one time, because two hops may interpret a repeated one differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Single<'h> {
-    /// It is not there.
+    /// The field is absent.
     #[default]
     Absent,
-    /// It is there once.
+    /// The field occurs exactly one time.
     Once(&'h HeaderValue),
-    /// It is repeated.
+    /// The field is repeated.
     Repeated,
 }
 
 impl<'h> Single<'h> {
-    /// Its value, if it is there exactly once.
+    /// Returns the value if the field occurs exactly one time.
     pub fn once(self) -> Option<&'h HeaderValue> {
         match self {
             Self::Once(value) => Some(value),
@@ -31,7 +31,7 @@ impl<'h> Single<'h> {
     }
 }
 
-/// What was found.
+/// The fields that were found.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyFields<'h> {
     headers: &'h Headers,
@@ -49,7 +49,7 @@ pub struct KeyFields<'h> {
     pub cdn_type: Single<'h>,
     /// `X-Origin-Shim-Secret`.
     pub secret: Single<'h>,
-    /// `Content-Length`, the first of several: the connection has refused those that differ.
+    /// `Content-Length`. The connection's parser has already refused values that differ, so this is the first one.
     pub content_length: Option<&'h HeaderValue>,
     te: bool,
     trailer: bool,
@@ -66,7 +66,7 @@ pub struct KeyFields<'h> {
 }
 
 impl<'h> KeyFields<'h> {
-    /// Looks at every line once.
+    /// Reads every line one time.
     pub fn of(headers: &'h Headers) -> Self {
         let mut found = Self {
             headers,
@@ -118,12 +118,12 @@ impl<'h> KeyFields<'h> {
         }
     }
 
-    /// Every line of `Connection`.
+    /// Returns every line of `Connection`.
     pub fn connection(&self) -> impl Iterator<Item = &'h HeaderValue> {
         self.all(self.connection, Known::Connection)
     }
 
-    /// Whether `TE` says that the client takes trailers (RFC 9110 §10.1.4).
+    /// Whether the client accepts trailers according to `TE` (RFC 9110 §10.1.4).
     pub fn takes_trailers(&self) -> bool {
         self.te && self.all(true, Known::Te).any(|line| has_token(line.as_bytes(), b"trailers"))
     }
@@ -133,27 +133,27 @@ impl<'h> KeyFields<'h> {
         self.trailer
     }
 
-    /// Every line of `Trailer`.
+    /// Returns every line of `Trailer`.
     pub fn trailer(&self) -> impl Iterator<Item = &'h HeaderValue> {
         self.all(self.trailer, Known::Trailer)
     }
 
-    /// Every line of `Expect`.
+    /// Returns every line of `Expect`.
     pub fn expect(&self) -> impl Iterator<Item = &'h HeaderValue> {
         self.all(self.expect, Known::Expect)
     }
 
-    /// Every line of `Via`.
+    /// Returns every line of `Via`.
     pub fn via(&self) -> impl Iterator<Item = &'h HeaderValue> {
         self.all(self.via, Known::Via)
     }
 
-    /// Every line of `CDN-Loop`.
+    /// Returns every line of `CDN-Loop`.
     pub fn cdn_loop(&self) -> impl Iterator<Item = &'h HeaderValue> {
         self.all(self.cdn_loop, Known::CdnLoop)
     }
 
-    /// Whether any of the fields is there that CDNs leave.
+    /// Whether there is any of the fields that CDNs add to their requests.
     pub fn has_traces(&self) -> bool {
         self.via || self.cdn_loop || self.cf_worker
     }

@@ -10,12 +10,12 @@ use crate::view::PurgeHealthView;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The default limits.
+/// Returns the default limits.
 pub fn limits() -> Limits {
     Limits::default()
 }
 
-/// A configuration of these sites.
+/// Returns a configuration of these sites.
 pub fn config(sites: Vec<Site>) -> Config {
     Config {
         server: Server { workers: 1, ..Server::default() },
@@ -26,12 +26,12 @@ pub fn config(sites: Vec<Site>) -> Config {
     }
 }
 
-/// A site without CDNs, whose origin is `http://origin.test:8081`.
+/// Returns a site without CDNs whose origin is `http://origin.test:8081`.
 pub fn site(name: &str, hosts: &[&str]) -> Site {
     Site { hosts: hosts.iter().map(|&host| host.to_owned()).collect(), ..testing::site(name) }
 }
 
-/// A CDN of this type with the type's usual headers.
+/// Returns a CDN of this type with the type's usual header fields.
 pub fn cdn(name: &str, cdn: CdnType) -> Arc<Cdn> {
     Arc::new(Cdn {
         name: name.to_owned(),
@@ -49,7 +49,7 @@ pub fn cdn(name: &str, cdn: CdnType) -> Arc<Cdn> {
     })
 }
 
-/// The routing of a configuration.
+/// Compiles the routing of a configuration.
 pub fn routing(config: &Config, health: &PurgeHealthView) -> Routing {
     Routing::compile(config, &Metrics::new(1), health, &Roots::default(), &Upstreams::default()).unwrap()
 }

@@ -1,4 +1,4 @@
-//! A request from its head to the last byte of its response: what is known of it, counted once when it ends.
+//! A request from its head to the last byte of its response: the facts about it, counted when it ends.
 
 use super::access::{Ended, Noted};
 use super::fields::Single;
@@ -17,31 +17,31 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// What requests are counted as whose client left before their response: a 4xx, as in nginx's log.
+/// The status under which a request is counted if its client left before the response: a 4xx, as in nginx's log.
 const CLIENT_LEFT: u16 = 499;
 
-/// A request under way. Dropping it counts the request.
+/// A request in progress. Dropping it counts the request.
 pub struct Flight {
     worker: Rc<Worker>,
     routing: Rc<Snapshot>,
     site: Option<usize>,
     id: RequestId,
-    /// Whether the peer's forwarding headers are believed.
+    /// Whether the peer's forwarding fields are trusted.
     pub trusted: bool,
-    /// When it arrived.
+    /// When the request arrived.
     pub started: Instant,
-    /// The response's status; none while there is no response.
+    /// The response's status, or `None` while there is no response.
     pub status: Option<StatusCode>,
-    /// What was done to the response.
+    /// The decision about the response.
     pub decision: Decision,
-    /// While a CDN that may keep the response gets it.
+    /// The ticket of a response in flight to a CDN that may keep it.
     ticket: Option<Ticket>,
-    /// For the access log.
+    /// The request as the access log will show it, if it is logged.
     noted: Option<Box<Noted>>,
 }
 
 impl Flight {
-    /// A request with this `X-Request-Id` from this peer has arrived.
+    /// Begins a request with this `X-Request-Id` from this peer.
     pub fn begin(worker: &Rc<Worker>, peer: &Peer, id: Single<'_>) -> Self {
         let routing = worker.routing();
         let trusted = routing.trusts_proxy(peer.address());
@@ -60,48 +60,49 @@ impl Flight {
         }
     }
 
-    /// It will have a line in the access log, if there is one.
+    /// Notes the request for the access log, if there is one.
     pub fn note(&mut self, peer: &Peer, head: &RequestHead) {
         self.noted = self.routing.access.note(peer.address(), head);
     }
 
-    /// The configuration of this request, from its start to its end.
+    /// Returns the configuration of this request, which stays the same from its start to its end.
     pub fn routing(&self) -> Rc<Snapshot> {
         Rc::clone(&self.routing)
     }
 
-    /// What was done to responses before under this configuration.
+    /// Returns the earlier decisions under this configuration.
     pub(super) fn decisions(&self) -> RefMut<'_, DecisionCache> {
         self.routing.decisions.borrow_mut()
     }
 
-    /// It is for the site of this number.
+    /// Assigns the request to the site of this number.
     pub fn enter(&mut self, site: usize) {
         self.site = Some(site);
     }
 
-    /// When it arrived, in milliseconds since the epoch.
+    /// Returns when the request arrived, in milliseconds since the epoch.
     pub(super) fn began_ms(&self) -> i64 {
         self.worker.time.ms(self.started)
     }
 
-    /// The number of the worker that serves it.
+    /// Returns the number of the worker that serves the request.
     pub(super) fn worker(&self) -> usize {
         self.worker.index()
     }
 
-    /// Now, by the clock of purges.
+    /// Returns the present moment by the clock that purges use.
     pub(super) fn now_ms(&self) -> i64 {
         self.worker.time.now_ms()
     }
 
-    /// Its response sets out to a CDN that may keep it, one of these: purges have to know.
+    /// Registers the response as in flight to a CDN of one of these dialects that may keep it, because purges must
+    /// be able to find it.
     pub(super) fn sets_out(&mut self, site: &Site, dialects: &[Dialect], provenance: Provenance) {
         let cdns = dialects.iter().map(|dialect| dialect.cdn).collect();
         self.register(site, (cdns, false), provenance);
     }
 
-    /// The same of one that will have none of our tags: which purges cover it is not known.
+    /// Registers a response that will have none of our tags, so that it is unknown which purges cover it.
     pub(super) fn sets_out_untagged(&mut self, site: &Site, cdns: CdnTypes) {
         let (keys, generated_ms) = (Rc::clone(&self.worker.unknown), self.began_ms());
         self.register(site, (cdns, true), Provenance { keys, generated_ms });
@@ -123,17 +124,18 @@ impl Flight {
         self.ticket.take()
     }
 
-    /// Its id.
+    /// Returns the request's id.
     pub fn id(&self) -> &RequestId {
         &self.id
     }
 
-    /// The name of its site; empty where it has none.
+    /// Returns the name of the request's site, or an empty string if it has none.
     pub fn site_name(&self) -> &str {
         self.site().map_or("", |site| &site.name)
     }
 
-    /// Its response ended early: the client's connection will too, so that no cache keeps a part for the whole.
+    /// Records that the response ended early. The client's connection will end early as well, so that no cache
+    /// keeps a part as the whole.
     pub(super) fn download_failed(&self, failure: &DownloadError) {
         let kind = match failure {
             DownloadError::Stalled => OriginErrorKind::BodyTimeout,

@@ -1,9 +1,10 @@
-//! Host names in requests: which bytes are one, and how they are looked up.
+//! Host names in requests: the bytes that are allowed, and the form in which names are looked up.
 
 use std::borrow::Cow;
 
-/// The host of an authority, as sites are looked up by: without port and final dot, lower case. `None`
-/// where `authority` is not `host` or `host:port` (user information included: RFC 9110 §4.2.4).
+/// Returns the host of an authority in the form in which sites are looked up: lower case, without port and final
+/// dot. Returns `None` if `authority` is not `host` or `host:port`. User information is refused as well (RFC 9110
+/// §4.2.4).
 pub fn of_authority(authority: &str) -> Option<Cow<'_, str>> {
     let host = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -31,18 +32,20 @@ pub fn of_authority(authority: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// Names as they are in use: letters, digits, `-`, `.` and `_`; also the shape of an IPv4 address.
+/// Whether this is a name as used in practice: letters, digits, `-`, `.` and `_`. IPv4 addresses have this form as
+/// well.
 fn is_name(name: &str) -> bool {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     !name.is_empty() && name.len() <= 255 && name.bytes().all(legal) && !name.contains("..")
 }
 
-/// The port that a URL means without naming it.
+/// Returns the port of a URL that names none.
 pub(super) fn default_port(tls: bool) -> &'static [u8] {
     if tls { b"443" } else { b"80" }
 }
 
-/// An authority without its port, where that says nothing: it is the default one, or empty (RFC 3986 §6.2.3).
+/// Returns an authority without its port if the port is the default one or empty, and so has no effect (RFC 3986
+/// §6.2.3).
 pub(super) fn without_port<'a>(authority: &'a [u8], default: &[u8]) -> &'a [u8] {
     match authority.iter().rposition(|b| *b == b':') {
         Some(colon) if matches!(&authority[colon + 1..], port if port.is_empty() || port == default) => {

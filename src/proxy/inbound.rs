@@ -1,5 +1,6 @@
-//! What a request must be before anything is decided on it: one meaning, for us and for everyone behind us.
-//! The connection's own parser has seen to the framing; this sees to method, target, host and codings.
+//! The checks of a request before anything is decided about it: it must have one meaning, for us and for every
+//! recipient behind us. The connection's own parser has checked the framing. This module checks method, target,
+//! host and codings.
 
 use super::error::ProxyError;
 use super::fields::{KeyFields, Single};
@@ -9,13 +10,14 @@ use crate::http::head::{RequestHead, origin_form};
 use http::{HeaderValue, Method, Version};
 use std::borrow::Cow;
 
-/// Checks a request's head, and tells the host that it is for: that of its target, else its `Host`.
+/// Checks a request's head. Returns the host that the request is for: that of its target, otherwise that of its
+/// `Host`.
 pub fn check<'h>(
     head: &RequestHead,
     fields: &KeyFields<'h>,
     limits: &Limits,
 ) -> Result<Cow<'h, HeaderValue>, ProxyError> {
-    // A proxy to a fixed origin has no use for a tunnel, and TRACE would show an origin's headers to anyone.
+    // A proxy to a fixed origin does not need tunnels, and TRACE would show an origin's fields to anyone.
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(ProxyError::MethodNotAllowed);
     }
@@ -39,7 +41,7 @@ fn codings(fields: &KeyFields<'_>) -> Result<(), ProxyError> {
     match fields.transfer_encoding {
         Single::Absent => {}
         Single::Once(only) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
-        // To forward a coding that we do not know is to disagree with the origin on where the body ends.
+        // If we forwarded an unknown coding, we could disagree with the origin about where the body ends.
         _ => return Err(ProxyError::TransferCoding),
     }
     let mut expected = fields.expect();
@@ -47,15 +49,16 @@ fn codings(fields: &KeyFields<'_>) -> Result<(), ProxyError> {
     if expected.all(known) { Ok(()) } else { Err(ProxyError::Expectation) }
 }
 
-/// A body that is too long by its own account need not be begun.
+/// Refuses a body that is too long by its `Content-Length` before any of it is read.
 fn length(fields: &KeyFields<'_>, limits: &Limits) -> Result<(), ProxyError> {
     let told = fields.content_length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let within = |length| limits.request_body_bytes == 0 || length <= limits.request_body_bytes;
     if told.is_none_or(within) { Ok(()) } else { Err(ProxyError::BodyTooLarge) }
 }
 
-/// RFC 9112 §3.2.2: the target's authority wins; a `Host` that differs from it is an attempt to be two sites. The default
-/// port of the target's scheme is no difference (RFC 9110 §4.2.3).
+/// Returns the host. The target's authority takes precedence (RFC 9112 §3.2.2). A `Host` that differs from it is
+/// refused, because two recipients could see two sites. The default port of the target's scheme is not a
+/// difference (RFC 9110 §4.2.3).
 fn host_of<'h>(head: &RequestHead, host: Single<'h>) -> Result<Cow<'h, HeaderValue>, ProxyError> {
     if host == Single::Repeated {
         return Err(ProxyError::BadRequest("more than one Host"));
@@ -87,7 +90,7 @@ mod tests {
     use super::*;
     use crate::proxy::fixture;
 
-    /// The host that a request is for, or the status it is refused with.
+    /// Returns the host that a request is for, or the status with which it is refused.
     fn checked(version: Version, method: &str, target: &str, lines: &[(&str, &str)]) -> Result<String, u16> {
         let head = fixture::request(version, method, target, lines);
         let mut limits = fixture::limits();
@@ -153,7 +156,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// RFC 9110 §4.2.3, RFC 3986 §6.2.3.
+        /// A default port is ignored by RFC 9110 §4.2.3 and RFC 3986 §6.2.3.
         #[test]
         fn a_default_port_is_no_difference(
             name in "[a-zA-Z]{1,8}", tls: bool, target in 0..3usize, host in 0..3usize,

@@ -1,5 +1,5 @@
-//! Interim responses on their way from an origin to its client, before the final one (RFC 9110 §15.2). They are news of a
-//! response that is still to be decided on: nothing of what the shim does to that is done to them.
+//! Interim responses on their way from an origin to the client, before the final one (RFC 9110 §15.2). Nothing is
+//! decided about the final response yet, so the shim does not rewrite interim ones.
 
 use super::opt_in::OptIn;
 use super::routing::Site;
@@ -9,16 +9,17 @@ use crate::rewrite::Dialect;
 use http::HeaderName;
 use std::cell::{Cell, RefCell};
 
-/// Those that the client's connection has not taken yet. Their number and their bytes are bounded where they are read.
+/// The interim responses that the client's connection has not taken yet. Their number and size are bounded where
+/// they are read.
 #[derive(Debug, Default)]
 pub struct Interim {
     heads: RefCell<Vec<ResponseHead>>,
-    /// Whether there are any: nearly every request asks in vain.
+    /// Whether there are any, as a fast check, because nearly every request has none.
     any: Cell<bool>,
 }
 
 impl Interim {
-    /// Those that have arrived since this was asked before, if there are any.
+    /// Returns the interim responses that have arrived since the last call, if there are any.
     pub fn take(&self) -> Option<Vec<ResponseHead>> {
         self.any.take().then(|| self.heads.take())
     }
@@ -29,7 +30,7 @@ impl Interim {
     }
 }
 
-/// Where the interim responses to one request go.
+/// The destination of the interim responses to one request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relay<'a> {
     to: &'a Interim,
@@ -43,8 +44,8 @@ impl<'a> Relay<'a> {
         Self { to, site, rewrites }
     }
 
-    /// Hands on what has arrived, without what ends at this hop, and without framing, which none of them has (RFC 9110 §8.6,
-    /// RFC 9112 §6.1).
+    /// Passes on the responses that have arrived, without hop-by-hop fields and without framing, which interim
+    /// responses do not have (RFC 9110 §8.6, RFC 9112 §6.1).
     pub(super) fn hand_on(&self, arrived: Vec<ResponseHead>) {
         for mut head in arrived {
             hop::strip_response(&mut head.headers, |name| tells_of_caching(self.site, name));
@@ -53,13 +54,14 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// An edge that gets lifetimes and tags of ours in the final response is not told others first.
+    /// Whether a field is withheld because the final response will carry our lifetimes and tags: the edge must not
+    /// receive others before.
     fn withholds(&self, name: &HeaderName) -> bool {
         self.rewrites && tells_of_caching(self.site, name)
     }
 }
 
-/// Whether the CDN that asked understands interim responses, as far as it can be told which one that is.
+/// Whether the CDN that sent the request understands interim responses, as far as it is known which CDN that is.
 pub(super) fn are_understood(site: &Site, opt_in: &OptIn<'_>) -> bool {
     match opt_in.edge {
         Ok(edge) => edge.dialects.iter().all(|dialect| dialect.cdn.facts().takes_interim),
@@ -67,7 +69,7 @@ pub(super) fn are_understood(site: &Site, opt_in: &OptIn<'_>) -> bool {
     }
 }
 
-/// Whether a field says how long a response may be kept, or by which tags it is purged.
+/// Whether a field defines how long a response may be kept, or by which tags it is purged.
 pub(super) fn tells_of_caching(site: &Site, name: &HeaderName) -> bool {
     Dialect::carries_lifetimes(name)
         || Dialect::carries_tags(name)
@@ -87,7 +89,7 @@ mod tests {
     use crate::view::PurgeHealthView;
     use http::StatusCode;
 
-    /// What reaches the client of a 103 with these fields.
+    /// Returns what the client receives of a 103 with these fields.
     fn handed_on(rewrites: bool, fields: &[(&str, &str)]) -> String {
         let mut site = fixture::site("www", &["www.example.com"]);
         site.cdns = vec![fixture::cdn("varnish", CdnType::Varnish)];
@@ -123,7 +125,7 @@ mod tests {
         assert_eq!(handed_on(true, &fields), format!("103 Early Hints [{links}]"));
     }
 
-    /// The final response will say other things about these, so nobody is to hear of the origin's first.
+    /// The final response will have other values of these fields, so no client may receive the origin's before.
     #[test]
     fn nothing_is_said_of_caching_where_the_final_response_will_be_rewritten() {
         for name in
@@ -158,7 +160,7 @@ mod tests {
         check(&[CdnType::Cloudflare], &[], true);
         check(&both, &from("fastly"), true);
         check(&both, &from("varnish"), false);
-        // It may be either.
+        // The request may come from either CDN.
         check(&both, &from("other")[..1], false);
         check(&both, &[], true);
     }

@@ -48,7 +48,8 @@ use std::rc::Rc;
 use trailers::ToClient;
 use untagged::Untagged;
 
-/// Answers one request: with its origin's response, or with an error of ours. What comes before that is put into `interim`.
+/// Answers one request with its origin's response or with an error of ours. Interim responses are put into
+/// `interim`.
 pub async fn handle(
     worker: &Rc<Worker>,
     peer: &Peer,
@@ -66,14 +67,14 @@ pub async fn handle(
     }
 }
 
-/// Answers a request on a connection for which there is no room.
+/// Answers a request on a connection that exceeds the limits.
 pub fn turn_away(worker: &Rc<Worker>, peer: &Peer, head: &RequestHead) -> (ResponseHead, ResponseBody) {
     let mut flight = Flight::begin(worker, peer, KeyFields::of(&head.headers).request_id);
     flight.note(peer, head);
     respond::refuse(&ProxyError::Full, &head.method, head.version, flight)
 }
 
-/// Answers a request whose head cannot be read beyond its method and version.
+/// Answers a request of whose head only the method and the version can be read.
 pub fn refuse(
     worker: &Rc<Worker>,
     peer: &Peer,
@@ -98,20 +99,20 @@ async fn exchange(
         return Err(ProxyError::Full);
     }
 
-    // Which site is it for?
+    // Find the site.
     let host = inbound::check(head, key_fields, &routing.limits)?;
     let site = routing.site_of(&host)?;
     flight.enter(site);
     let site = routing.site(site);
 
-    // May its response be rewritten, and for which CDN?
+    // Decide whether the response may be rewritten, and for which CDN.
     let opt_in = opt_in::decide(site, Caller::of(peer), key_fields);
     let untagged = Untagged::expected(site, &opt_in, key_fields, &head.method);
     if let Some(untagged) = untagged {
         untagged.sets_out(site, flight);
     }
 
-    // To the origin. HTTP/1.0 knows neither interim responses nor trailers.
+    // Send the request to the origin. HTTP/1.0 has neither interim responses nor trailers.
     let rewrites = site.mode == Mode::On && opt_in.edge.is_ok();
     let is_old = head.version < Version::HTTP_11;
     let forwarding = Forwarding {
@@ -138,7 +139,7 @@ async fn exchange(
     let destination = Destination { site: &site.name, origins: &site.origins, limits, counters };
     let (mut response, body) = upstream::send(&worker.client, destination, &mut request).await?;
 
-    // And back. Who speaks HTTP/2 takes trailers, whether it says so or not.
+    // Return the response. HTTP/2 clients accept trailers even if they do not announce it.
     let takes_trailers = forwarding.takes_trailers || head.version == Version::HTTP_2;
     let nominated = respond::head(&mut response, forwarding.upgrade, takes_trailers, site);
     let trailers = takes_trailers.then(|| ToClient::new(nominated, rewrites));

@@ -1,4 +1,4 @@
-//! Our name in `CDN-Loop` (RFC 8586): which one is written, and which ones mean that a request has been here before.
+//! Our name in `CDN-Loop` (RFC 8586): the one that is written, and those that mark a request as a loop.
 
 use crate::http::head::FieldLine;
 use crate::view::{self, Installation};
@@ -7,19 +7,19 @@ use std::sync::{Arc, OnceLock};
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
-/// The names of an installation under one configuration, as lines that are quick to write.
+/// The names of an installation under one configuration, stored as lines that are fast to write.
 #[derive(Debug)]
 pub struct OwnName {
     configured: Option<FieldLine>,
     installation: Arc<Installation>,
-    /// Before it is known.
+    /// The line that is used before the installation's name is known.
     first: FieldLine,
-    /// Afterwards.
+    /// The line that is used when it is known.
     known: OnceLock<FieldLine>,
 }
 
 impl OwnName {
-    /// What the configuration says (`server.id`), else what the installation is known by.
+    /// Creates the configured name (`server.id`), or otherwise that of the installation.
     pub fn new(id: Option<&str>, installation: &Arc<Installation>) -> Self {
         Self {
             configured: id.and_then(view::installation_name).as_ref().map(line),
@@ -29,7 +29,7 @@ impl OwnName {
         }
     }
 
-    /// The line that is written.
+    /// Returns the line that is written.
     pub(super) fn line(&self) -> &FieldLine {
         match (&self.configured, self.installation.known_name()) {
             (Some(configured), _) => configured,
@@ -38,7 +38,7 @@ impl OwnName {
         }
     }
 
-    /// Whether this is one of ours: requests that left under the first one may still be under way.
+    /// Whether this name is one of ours. Requests that were sent under the first name may still be in progress.
     pub(super) fn is(&self, name: &[u8]) -> bool {
         [self.line(), &self.first].iter().any(|own| name.eq_ignore_ascii_case(own.value().as_bytes()))
     }

@@ -1,4 +1,4 @@
-//! Who sent a request, and the name by which it is followed through logs and origins.
+//! The sender of a request, and the id that identifies the request in logs and at origins.
 
 use super::fields::Single;
 use super::peer_lines::PeerLines;
@@ -11,46 +11,47 @@ use std::rc::Rc;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The other end of a client connection. Made once per connection, so that what is said of it is too.
+/// The other end of a client connection. Created one time per connection, so that the lines about it are built
+/// only one time as well.
 #[derive(Debug)]
 pub struct Peer {
     address: IpAddr,
     tls: bool,
     certified: bool,
     text: Box<str>,
-    /// As they were last, since most connections ask for one host.
+    /// The lines that were built last, because most connections request one host.
     lines: RefCell<Option<Rc<PeerLines>>>,
 }
 
 impl Peer {
-    /// A peer at `address` (an IPv4-mapped one counts as IPv4), on a TLS listener or a plain one.
+    /// Creates a peer at `address`, on a TLS listener or a plain one. An IPv4-mapped address is treated as IPv4.
     pub fn new(address: IpAddr, tls: bool) -> Self {
         let address = address.to_canonical();
         let text = address.to_string().into();
         Self { address, tls, certified: false, text, lines: RefCell::default() }
     }
 
-    /// The same, after its certificate was verified.
+    /// Returns the same peer after its certificate was verified.
     pub fn certified(self) -> Self {
         Self { certified: true, ..self }
     }
 
-    /// Whether it has shown a certificate that was verified.
+    /// Whether the peer has presented a certificate that was verified.
     pub fn is_certified(&self) -> bool {
         self.certified
     }
 
-    /// Its address.
+    /// Returns the peer's address.
     pub fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// Whether it came to a TLS listener.
+    /// Whether the peer connected to a TLS listener.
     pub(super) fn is_tls(&self) -> bool {
         self.tls
     }
 
-    /// What an origin is told of it in a request for `host`.
+    /// Returns the lines about this peer that the origin receives in a request for `host`.
     pub(super) fn lines(&self, host: &HeaderValue) -> Rc<PeerLines> {
         let mut last = self.lines.borrow_mut();
         match &*last {
@@ -63,22 +64,22 @@ impl Peer {
     }
 }
 
-/// The name of one request in logs, in error answers and at the origin.
+/// The id of one request in logs, in error answers and at the origin.
 #[derive(Clone, Debug)]
 pub struct RequestId(Id);
 
 #[derive(Clone, Debug)]
 enum Id {
     Sent(HeaderValue),
-    /// All of its line.
+    /// The whole header line.
     Minted([u8; LINE.len()]),
 }
 
-/// The line of an id that is not known yet.
+/// The line of an id, with zeros in place of the digits.
 const LINE: &[u8; 48] = b"x-request-id: 00000000000000000000000000000000\r\n";
 const DIGITS: Range<usize> = 14..46;
 
-/// The digits of every byte.
+/// The two hexadecimal digits of every byte.
 static HEX: [[u8; 2]; 256] = {
     let digits = b"0123456789abcdef";
     let mut table = [[0; 2]; 256];
@@ -91,7 +92,8 @@ static HEX: [[u8; 2]; 256] = {
 };
 
 impl RequestId {
-    /// What a trusted peer sent where it is one value of at most 128 visible characters, else 128 random bits.
+    /// Returns the id that a trusted peer sent if it is a single value of at most 128 visible characters.
+    /// Otherwise creates an id of 128 random bits.
     pub fn of(sent: Single<'_>, trusted: bool, random: impl FnOnce() -> u128) -> Self {
         match sent {
             Single::Once(id) if trusted && is_id(id.as_bytes()) => Self(Id::Sent(id.clone())),
@@ -108,7 +110,7 @@ impl RequestId {
         Self(Id::Minted(line))
     }
 
-    /// As a field.
+    /// Returns the id as a header line.
     pub(super) fn line(&self) -> Line<'_> {
         match &self.0 {
             Id::Sent(id) => Line::of(Known::XRequestId, &X_REQUEST_ID, id),
@@ -116,7 +118,7 @@ impl RequestId {
         }
     }
 
-    /// As text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.line().value_bytes()).unwrap_or_default()
     }
@@ -141,7 +143,7 @@ mod tests {
         for host in ["b.test", "a.test", "A.test", "a.test:8443"] {
             assert_eq!(lines(host).asked_for(), host.as_bytes());
         }
-        // A request that is still under way.
+        // The lines are kept while a request is still in progress.
         assert_eq!(*first.forwarded().value(), "for=192.0.2.1;host=a.test;proto=https");
     }
 

@@ -1,4 +1,4 @@
-//! The lines in which an origin is told of a peer and of the host that it asks for, ready to be written.
+//! The header lines about a peer and the requested host, ready to be written to an origin.
 
 use crate::http::head::{Known, Line};
 use http::{HeaderName, HeaderValue, header};
@@ -11,22 +11,23 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 
 const BEFORE_HOST: &str = "x-forwarded-";
 
-/// What there is to say of a peer in a request for one host.
+/// The lines about a peer in a request for one host.
 #[derive(Debug)]
 pub(super) struct PeerLines {
-    /// `X-Forwarded-For`, `X-Forwarded-Host` and `Forwarded`: one piece of memory, since every idle connection has it.
+    /// `X-Forwarded-For`, `X-Forwarded-Host` and `Forwarded`, in one allocation because every idle connection
+    /// keeps it.
     written: Box<[u8]>,
-    /// Where the second line begins.
+    /// The start of the second line.
     host: usize,
-    /// Where the third line begins.
+    /// The start of the third line.
     forwarded: usize,
 }
 
 impl PeerLines {
-    /// Of a peer at `address`, of which `text` is the text.
+    /// Builds the lines of a peer at `address`, which `text` is the textual form of.
     pub(super) fn new(address: IpAddr, text: &str, tls: bool, host: &HeaderValue) -> Self {
         let (text, host) = (text.as_bytes(), host.as_bytes());
-        // Colons and brackets are not of a token (RFC 7239 §4), hence the quotes.
+        // A token cannot contain colons and brackets (RFC 7239 §4), hence the quotes.
         let (before, after): (&[u8], &[u8]) = if address.is_ipv6() { (b"\"[", b"]\"") } else { (b"", b"") };
         let quote: &[u8] = if host.iter().any(|b| matches!(b, b':' | b'[')) { b"\"" } else { b"" };
         let proto: &[u8] = if tls { b";proto=https\r\n" } else { b";proto=http\r\n" };
@@ -41,30 +42,30 @@ impl PeerLines {
         Self { written: written.into(), host: host_at, forwarded: forwarded_at }
     }
 
-    /// The host.
+    /// Returns the requested host.
     pub(super) fn asked_for(&self) -> &[u8] {
         self.host().value_bytes()
     }
 
-    /// `Host`.
+    /// Returns `Host`.
     pub(super) fn host(&self) -> Line<'_> {
-        // It says the same in a shorter name.
+        // The line is the end of `X-Forwarded-Host`, which has the same value.
         let written = &self.written[self.host + BEFORE_HOST.len()..self.forwarded];
         Line::written(Known::Host, &HOST, written)
     }
 
-    /// `X-Forwarded-For`.
+    /// Returns `X-Forwarded-For`.
     pub(super) fn forwarded_for(&self) -> Line<'_> {
         Line::written(Known::XForwardedFor, &X_FORWARDED_FOR, &self.written[..self.host])
     }
 
-    /// `X-Forwarded-Host`.
+    /// Returns `X-Forwarded-Host`.
     pub(super) fn forwarded_host(&self) -> Line<'_> {
         let written = &self.written[self.host..self.forwarded];
         Line::written(Known::XForwardedHost, &X_FORWARDED_HOST, written)
     }
 
-    /// `Forwarded` (RFC 7239 §4).
+    /// Returns `Forwarded` (RFC 7239 §4).
     pub(super) fn forwarded(&self) -> Line<'_> {
         Line::written(Known::Forwarded, &FORWARDED, &self.written[self.forwarded..])
     }

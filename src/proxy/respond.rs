@@ -1,4 +1,4 @@
-//! The response head on its way out, and the one place where an error becomes a response.
+//! The response head that the client receives. This is the only place where an error becomes a response.
 
 use super::body::ResponseBody;
 use super::error::ProxyError;
@@ -17,13 +17,13 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-/// Seconds. Room comes free as fast as requests end.
+/// In seconds. Requests end quickly, so there is room again soon.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Removes what ends at this hop, and tells what `Connection` nominated. Nothing is added, and the reason phrase stays. Only a
-/// switch of protocols, to the one that was asked for, is said again at this hop, and which trailers will come to a client that
-/// takes some.
+/// Removes the hop-by-hop fields and returns the names that `Connection` nominated. The reason phrase stays, and
+/// nothing is added, with two exceptions: a switch to the requested protocol is announced again for this hop, and
+/// `Trailer` stays for a client that accepts trailers.
 pub(super) fn head(
     head: &mut ResponseHead,
     upgrade: Option<&HeaderValue>,
@@ -39,7 +39,7 @@ pub(super) fn head(
     nominated
 }
 
-/// What the rewriting needs to know of the request.
+/// Returns what the rewriting needs to know about the request.
 pub(super) fn facts<'a>(
     request: &'a RequestHead,
     (key_fields, bound): (&KeyFields<'_>, bool),
@@ -48,7 +48,7 @@ pub(super) fn facts<'a>(
     status: StatusCode,
 ) -> RequestFacts<'a> {
     let RequestHead { method, uri, .. } = request;
-    // Only a `Location` is held against the whole URL.
+    // The whole URL is needed only for comparison with `Location`.
     let asked = match status.is_redirection() || status == StatusCode::CREATED {
         true => Asked {
             scheme: if trusted { visitors_scheme(&request.headers) } else { None },
@@ -61,15 +61,15 @@ pub(super) fn facts<'a>(
     RequestFacts { method, path: uri.path(), authorization, bound, cookie, asked }
 }
 
-/// What a trusted peer says of the visitor's connection.
+/// Returns the scheme of the visitor's connection as a trusted peer reports it.
 fn visitors_scheme(headers: &Headers) -> Option<&'static str> {
     let said = headers.all(Known::XForwardedProto).next()?.as_bytes();
-    // The first one is the visitor's, where several hops said theirs.
+    // If several hops added theirs, the first one is the visitor's.
     let first = said.split(|b| *b == b',').next().unwrap_or_default().trim_ascii();
     ["https", "http"].into_iter().find(|scheme| first.eq_ignore_ascii_case(scheme.as_bytes()))
 }
 
-/// With `sites.rewrite_location`: puts the public host into a `Location` that names the origin's own.
+/// Replaces the origin's own host in `Location` by the public one if `sites.rewrite_location` is set.
 pub(super) fn locate(head: &mut ResponseHead, site: &Site, request: RequestFacts<'_>) {
     if site.policy.rewrite_location
         && let Some(location) = rewrite::public_location(&site.policy, request, &head.headers)
@@ -78,7 +78,7 @@ pub(super) fn locate(head: &mut ResponseHead, site: &Site, request: RequestFacts
     }
 }
 
-/// Rewrites the response to an opted-in request, as the site's mode allows.
+/// Rewrites the response to an opted-in request as the site's mode allows.
 pub(super) fn rewrite(
     site: &Site,
     edge: Edge<'_>,
@@ -111,7 +111,7 @@ pub(super) fn rewrite(
                 decision = decision.outcome.as_str(),
                 reason = decision.reason.as_str(),
                 headers = ?copy,
-                "what mode observe would have sent"
+                "headers that mode observe would have sent"
             );
             untouched(Reason::ModeObserve)
         }
@@ -119,12 +119,13 @@ pub(super) fn rewrite(
     }
 }
 
-/// The decision to leave a response as it is.
+/// Returns the decision to leave a response unchanged.
 pub(super) fn untouched(reason: Reason) -> Decision {
     Decision { outcome: Outcome::Untouched, reason }
 }
 
-/// The answer to OPTIONS that is to go no further: what may be asked for here (RFC 9110 §9.3.7).
+/// Answers OPTIONS that must not be forwarded any further, with the methods that are allowed here (RFC 9110
+/// §9.3.7).
 pub(super) fn options(mut flight: Flight) -> (ResponseHead, ResponseBody) {
     flight.status = Some(StatusCode::OK);
     flight.decision = untouched(Reason::ShimError);
@@ -135,7 +136,7 @@ pub(super) fn options(mut flight: Flight) -> (ResponseHead, ResponseBody) {
     (head, ResponseBody::text(None, flight))
 }
 
-/// The answer to a request that failed, logged once with its causes. `no-store`: a cache must not keep it.
+/// Answers a request that failed, and logs the error with its causes. `no-store` keeps the answer out of caches.
 pub(super) fn refuse(
     error: &ProxyError,
     method: &Method,
@@ -143,7 +144,8 @@ pub(super) fn refuse(
     mut flight: Flight,
 ) -> (ResponseHead, ResponseBody) {
     let answer = error.answer();
-    // Under a flood the log must not be the next thing to fail: those turned away are counted.
+    // Requests that exceed a limit are counted but not logged, because a flood of them must not overload the log
+    // as well.
     if !matches!(error, ProxyError::Full | ProxyError::Origin(OriginError::Full | OriginError::NoRoom(_))) {
         tracing::warn!(
             request_id = flight.id().as_str(),

@@ -1,5 +1,5 @@
-//! Which site a request belongs to, compiled from the configuration: one immutable [`Routing`] that a reload
-//! swaps as a whole, so that a request sees one configuration from its start to its end.
+//! The site that a request belongs to, compiled from the configuration: one immutable [`Routing`] that a reload
+//! replaces as a whole, so that a request sees one configuration from its start to its end.
 
 use super::access::AccessLog;
 use super::edge::Edges;
@@ -19,67 +19,66 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Everything that the request path reads of the configuration.
+/// Everything in the configuration that the request path reads.
 #[derive(Debug)]
 pub struct Routing {
     /// Limits and timeouts.
     pub limits: Limits,
-    /// Which requests are logged.
+    /// The rule for which requests are logged.
     pub access: AccessLog,
     trusted_proxies: Vec<IpNet>,
     proxy_protocol: Vec<IpNet>,
     sites: Vec<Site>,
     claims: Claims,
-    /// By which name requests that come back are known again.
+    /// The name in `CDN-Loop` by which our own requests are recognised.
     pub own_name: OwnName,
-    /// Counts the requests that belong to no site.
+    /// The counters of the requests that belong to no site.
     pub no_site: Arc<SiteMetrics>,
 }
 
 /// One site.
 #[derive(Debug)]
 pub struct Site {
-    /// Its name.
     pub name: String,
     /// Whether responses are rewritten.
     pub mode: Mode,
-    /// Whose opt-in is believed.
+    /// The peers whose opt-in is trusted.
     pub trust: SiteTrust,
-    /// Protocols that a connection may be switched to, lower case.
+    /// The protocols that a connection may be switched to, in lower case.
     pub upgrades: Vec<String>,
-    /// Its CDNs.
     pub edges: Edges,
-    /// How responses are rewritten.
+    /// The rules for rewriting responses.
     pub policy: Policy,
-    /// What was purged of it.
+    /// The record of what was purged of the site.
     pub purged: Arc<PurgedSite>,
-    /// Its limits, where they are not the general ones.
+    /// The site's limits if they differ from the general ones.
     limits: Option<Box<Limits>>,
-    /// Those of each of its rules, likewise; none where no rule has any.
+    /// The limits of each rule that has its own. Empty if no rule has any.
     rule_limits: Box<[Option<Box<Limits>>]>,
-    /// For how long after a response's end its last bytes are on the way, in milliseconds.
+    /// How long the last bytes of a response stay in flight after its end, in milliseconds.
     pub follow_up_margin_ms: i64,
-    /// Its origins, tried in turn.
+    /// The origins, which are tried in turn.
     pub origins: Vec<Origin>,
-    /// Its counters.
+    /// The site's counters.
     pub metrics: Arc<SiteMetrics>,
 }
 
-/// Whose opt-in is believed.
+/// The peers whose opt-in is trusted.
 #[derive(Debug)]
 pub enum SiteTrust {
-    /// Every peer's.
+    /// All peers.
     Any,
-    /// That of peers who send this secret. Its digest, so that comparing tells nothing, not even a length.
+    /// Peers that send this secret. Only its digest is stored, so that the comparison reveals nothing, not even a
+    /// length.
     Secret([u8; 32]),
-    /// That of peers whose certificate was verified.
+    /// Peers whose certificate was verified.
     ClientCertificate,
-    /// That of peers in these networks.
+    /// Peers in these networks.
     Addresses(Vec<IpNet>),
 }
 
 impl Routing {
-    /// Compiles `config`, resolving each CDN's health, each site's counters and each origin's number.
+    /// Compiles `config` and resolves each CDN's health, each site's counters and each origin's number.
     pub fn compile(
         config: &Config,
         metrics: &Metrics,
@@ -109,10 +108,10 @@ impl Routing {
         Ok(routing)
     }
 
-    /// The number of the site that a request for this `Host` belongs to.
+    /// Returns the number of the site that a request with this `Host` belongs to.
     pub(super) fn site_of(&self, host: &HeaderValue) -> Result<usize, ProxyError> {
         let text = host.to_str().ok();
-        // What a site is known by is a legal host in its normal form.
+        // Sites are indexed by valid hosts in their normal form, so most requests need no parsing.
         if let Some(site) = text.and_then(|host| self.claims.exact(host)) {
             return Ok(site);
         }
@@ -121,22 +120,23 @@ impl Routing {
         self.find(&host).ok_or_else(|| ProxyError::UnknownHost(host.into_owned()))
     }
 
-    /// The number of the site of a (lower-case) host: exact, then the longest wildcard, then the default site.
+    /// Returns the number of the site that serves a lower-case host: an exact match, otherwise the longest
+    /// wildcard, otherwise the default site.
     pub fn find(&self, host: &str) -> Option<usize> {
         self.claims.server(host)
     }
 
-    /// Every site.
+    /// Returns all sites.
     pub fn sites(&self) -> &[Site] {
         &self.sites
     }
 
-    /// Every origin, with the name of its site.
+    /// Returns all origins, each with the name of its site.
     pub fn origins(&self) -> impl Iterator<Item = (&str, &Origin)> + Clone {
         self.sites.iter().flat_map(|site| site.origins.iter().map(|origin| (site.name.as_str(), origin)))
     }
 
-    /// The site of a number that [`Routing::find`] gave.
+    /// Returns the site with a number that [`Routing::find`] returned.
     pub fn site(&self, number: usize) -> &Site {
         &self.sites[number]
     }
@@ -146,14 +146,15 @@ impl Routing {
         self.proxy_protocol.iter().any(|net| net.contains(&peer))
     }
 
-    /// Whether the forwarding headers of this peer are believed.
+    /// Whether the forwarding fields of this peer are trusted.
     pub fn trusts_proxy(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
 }
 
 impl Site {
-    /// The limits of a request for `path`: those of the first rule that matches, else the site's, else the general ones.
+    /// Returns the limits of a request for `path`: those of the first rule that matches, otherwise the site's,
+    /// otherwise the general ones.
     pub fn limits<'a>(&'a self, general: &'a Limits, path: &str) -> &'a Limits {
         let of_rule = match &*self.rule_limits {
             [] => None,
@@ -189,7 +190,8 @@ impl Site {
     }
 }
 
-/// The limits of each rule; none at all where no rule has its own, so that no request looks for its rule.
+/// Returns the limits of each rule, or an empty list if no rule has its own, so that requests need not search for
+/// their rule.
 fn rule_limits(site: &crate::config::Site, limits: &Limits) -> Box<[Option<Box<Limits>>]> {
     let own: Box<[_]> = site.rule_limits.iter().map(|other| other.over(limits).map(Box::new)).collect();
     if own.iter().any(Option::is_some) { own } else { Box::default() }

@@ -1,4 +1,4 @@
-//! Puts the stamp on responses for CDNs whose purges are verified.
+//! The stamp on responses for CDNs whose purges are verified.
 
 use crate::http::head::Headers;
 use crate::rewrite::stamp::{self, STAMP};
@@ -6,16 +6,16 @@ use http::HeaderValue;
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
-/// Drawn once per start: clocks of several instances may differ.
+/// A random number that is drawn at every start, because the clocks of several instances may differ.
 static INSTANCE: LazyLock<u32> = LazyLock::new(|| fastrand::u32(..));
 
 thread_local! {
-    /// The last one of this worker: all responses of a millisecond share it.
+    /// The last stamp of this worker, which all responses of the same millisecond share.
     static LAST: RefCell<Option<(i64, HeaderValue)>> = const { RefCell::new(None) };
 }
 
-/// Stamps a response that the CDN may keep, were it for a second, and whose request to the origin began then. Another
-/// instance's stamp, or an origin's, would speak of something else.
+/// Stamps a response that the CDN may keep, even if only for a second. `began_ms` is when its request arrived.
+/// Otherwise removes any stamp, because that of another instance or an origin would have a different meaning.
 pub(super) fn put(headers: &mut Headers, is_kept: bool, began_ms: i64) {
     match value(began_ms).filter(|_| is_kept) {
         Some(value) => headers.insert(&STAMP, value),

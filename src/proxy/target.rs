@@ -1,5 +1,5 @@
-//! What a request asks for: the forms of a target that are one (RFC 9112 §3.2, RFC 9113 §8.3.1), and the one form in which
-//! everything is decided on it and its origin gets it. Both versions of HTTP are held to the same rule.
+//! Request targets: the allowed forms (RFC 9112 §3.2, RFC 9113 §8.3.1), and the one form in which the target is
+//! used for all decisions and sent to the origin. The same rule applies to both versions of HTTP.
 
 use super::error::ProxyError;
 use crate::http::head::origin_form;
@@ -7,8 +7,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
 
-/// The target of an HTTP/1.1 request. In the absolute form a URL may have no path; it is then `/`, and for OPTIONS without a
-/// query `*`, since behind us there is no other proxy (RFC 9112 §3.2.4).
+/// Parses the target of an HTTP/1.1 request. A URL in absolute form may have no path. The path is then `/`, or `*`
+/// for OPTIONS without a query, because there is no other proxy behind us (RFC 9112 §3.2.4).
 pub fn of_http1(method: &Method, target: Bytes) -> Option<Uri> {
     if target.first() == Some(&b'/') {
         return Uri::from_maybe_shared(target).ok();
@@ -28,17 +28,17 @@ pub fn of_http1(method: &Method, target: Bytes) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Whether the target is one that goes on: a path with or without a query, at http or https, or `*` of OPTIONS.
+/// Whether the target may be forwarded: a path with or without a query, for http or https, or `*` for OPTIONS.
 pub(super) fn check(method: &Method, uri: &Uri) -> Result<(), ProxyError> {
     match uri.scheme_str() {
-        None if uri.authority().is_some() => return Err(ProxyError::BadRequest("the target is no path")),
+        None if uri.authority().is_some() => return Err(ProxyError::BadRequest("the target is not a path")),
         None | Some("http" | "https") => {}
-        Some(_) => return Err(ProxyError::BadRequest("the target is not of http or https")),
+        Some(_) => return Err(ProxyError::BadRequest("the target's scheme is not http or https")),
     }
     match origin_form(uri).as_bytes() {
         b"*" if *method == Method::OPTIONS => Ok(()),
         [b'/', ..] => Ok(()),
-        _ => Err(ProxyError::BadRequest("the target is no path")),
+        _ => Err(ProxyError::BadRequest("the target is not a path")),
     }
 }
 
@@ -48,13 +48,13 @@ mod tests {
     use http::uri::{Authority, Scheme};
     use proptest::prelude::*;
 
-    /// What the origin gets of a target of HTTP/1.1, or nothing where it is refused.
+    /// Returns the target that the origin receives for one of HTTP/1.1, or `None` if it is refused.
     fn http1(method: &Method, target: &str) -> Option<String> {
         let uri = of_http1(method, Bytes::copy_from_slice(target.as_bytes()))?;
         check(method, &uri).ok().map(|()| origin_form(&uri).to_owned())
     }
 
-    /// The same of a `:path` that has no fragment, as the library reads it.
+    /// Returns the same for a `:path` without a fragment, as the library reads it.
     fn http2(method: &Method, path: &str) -> Option<String> {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(Scheme::HTTP);
@@ -79,7 +79,7 @@ mod tests {
         get("http://a.test?", Some("/?"));
         get("http://a.test/?x", Some("/?x"));
         get("http://[::1]?x", Some("/?x"));
-        // Never an origin.
+        // The authority in the target never selects an origin.
         get("http://evil.test/a//../b?c", Some("/a//../b?c"));
         get("/%2e%2E/a;b?x=%00", Some("/%2e%2E/a;b?x=%00"));
         for refused in ["?x=1", "*", "a", "a.test:80", "ftp://a.test/", "http:/a", "http://", "http://?x"] {
@@ -103,7 +103,7 @@ mod tests {
             path in "[/*?]?[ -\"$-~é]{0,12}", options in any::<bool>(),
         ) {
             let method = if options { Method::OPTIONS } else { Method::GET };
-            // What is empty is refused before it comes here, and so is a blank.
+            // Empty targets and targets with spaces are refused before this code.
             prop_assume!(!path.is_empty() && !path.contains(' '));
             let of_path = |path: &str| http1(&method, path).filter(|_| path.starts_with(['/', '*']));
             prop_assert_eq!(of_path(&path), http2(&method, &path));

@@ -1,5 +1,6 @@
-//! Trailers on their way through (RFC 9110 §6.5): which of them go on, and who is told that some will come. A field that would
-//! mean something in a head, to us or to whoever merges the two against §6.5.1, goes no further in a trailer section.
+//! Trailers (RFC 9110 §6.5): those that are forwarded, and their announcement. A field that has a meaning in a
+//! head is not forwarded in a trailer section, because we or a recipient that merges the two, against §6.5.1,
+//! could act on it.
 
 use super::interim::tells_of_caching;
 use super::routing::Site;
@@ -8,7 +9,8 @@ use crate::http::hop;
 use crate::rewrite::Dialect;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 
-/// What decides where a message ends, where it goes, who sent it, whether it may be kept and how it is read.
+/// Whether a field defines where a message ends, where it goes, who sent it, whether it may be kept or how it is
+/// read.
 fn means_something_in_a_head(name: &str) -> bool {
     let known = Known::of(name);
     hop::is_fixed(known)
@@ -41,7 +43,8 @@ fn means_something_in_a_head(name: &str) -> bool {
         )
 }
 
-/// Whether a trailer of this name, or what a CGI-like origin takes it for, may go to an origin.
+/// Whether a trailer may be sent to an origin under this name, and under the name that a CGI-like origin would
+/// read.
 fn may_go_to_origin(name: &HeaderName) -> bool {
     let stays = |name: &str| {
         let known = Known::of(name);
@@ -55,7 +58,7 @@ fn may_go_to_origin(name: &HeaderName) -> bool {
     !(stays(name) || is_alias)
 }
 
-/// Keeps the fields of which this holds; none where no field is left.
+/// Keeps the fields that satisfy `may_go_on`. Returns `None` if no field is left.
 fn filtered(mut trailers: HeaderMap, may_go_on: impl Fn(&HeaderName) -> bool) -> Option<HeaderMap> {
     if !trailers.keys().all(&may_go_on) {
         let kept = trailers.iter().filter(|(name, _)| may_go_on(name));
@@ -64,12 +67,13 @@ fn filtered(mut trailers: HeaderMap, may_go_on: impl Fn(&HeaderName) -> bool) ->
     (!trailers.is_empty()).then_some(trailers)
 }
 
-/// Those of a request that the origin gets. What `Connection` nominates ends here like a header (RFC 9110 §7.6.1).
+/// Returns the trailers of a request that are sent to the origin. Trailers that `Connection` nominates end here,
+/// like header fields (RFC 9110 §7.6.1).
 pub(super) fn to_origin(trailers: HeaderMap, nominated: &[HeaderName]) -> Option<HeaderMap> {
     filtered(trailers, |name| may_go_to_origin(name) && !nominated.contains(name))
 }
 
-/// The members of `Trailer` that name fields which may go on, as one line.
+/// Returns the members of `Trailer` whose fields may be forwarded, as one line.
 fn announced<'h>(
     lines: impl Iterator<Item = &'h HeaderValue>,
     may_go_on: impl Fn(&HeaderName) -> bool,
@@ -78,11 +82,11 @@ fn announced<'h>(
     let names = members.filter_map(|member| HeaderName::from_bytes(member.trim_ascii()).ok());
     let names: Vec<HeaderName> = names.filter(|name| may_go_on(name)).collect();
     let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
-    // Joined from legal names, so legal itself.
+    // The value is joined from legal names and is therefore legal.
     (!names.is_empty()).then(|| HeaderValue::from_str(&names.join(", ")).ok()).flatten()
 }
 
-/// What a request may say in `Trailer`.
+/// Returns the `Trailer` field of a request for its origin.
 pub(super) fn announced_to_origin<'h>(
     lines: impl Iterator<Item = &'h HeaderValue>,
     nominated: &[HeaderName],
@@ -90,16 +94,16 @@ pub(super) fn announced_to_origin<'h>(
     announced(lines, |name| may_go_to_origin(name) && !nominated.contains(name))
 }
 
-/// What of a response's trailers its client gets.
+/// The filter for a response's trailers on their way to the client.
 #[derive(Debug)]
 pub(super) struct ToClient {
     nominated: Vec<HeaderName>,
-    /// What is taken out of the head does not come back after the body.
+    /// Whether the head is rewritten. Fields that are removed from the head must not return after the body.
     rewrites: bool,
 }
 
 impl ToClient {
-    /// Of a response whose `Connection` nominates these, and whose head is rewritten or not.
+    /// Creates the filter for a response whose `Connection` nominates these names.
     pub(super) fn new(nominated: Vec<HeaderName>, rewrites: bool) -> Self {
         Self { nominated, rewrites }
     }
@@ -113,13 +117,13 @@ impl ToClient {
         !stays
     }
 
-    /// Those that go on; none where nothing does.
+    /// Returns the trailers that are forwarded, or `None` if there are none.
     pub(super) fn pass(&self, site: &Site, trailers: HeaderMap) -> Option<HeaderMap> {
         filtered(trailers, |name| self.lets_pass(site, name))
     }
 
-    /// Leaves in `Trailer` what will go on, where the client's version of HTTP has room for it: beside a length HTTP/1.1 has
-    /// none.
+    /// Reduces `Trailer` to the trailers that will be forwarded. Removes the field if the client's version of HTTP
+    /// allows no trailers here, which is the case for HTTP/1.1 with a length.
     pub(super) fn announce(&self, site: &Site, version: Version, head: &mut ResponseHead) {
         if head.headers.all(Known::Trailer).next().is_none() {
             return;

@@ -1,6 +1,7 @@
-//! Responses that go to a CDN without our tags: whatever mode `observe` and `off` let through, and answers to an opt-in that was
-//! not believed. Only their URL, or a purge of everything, removes their copies: so the control plane is told until when there may
-//! be any, and a purge that comes while one is on its way purges again. Nothing of such a response changes.
+//! Responses that a CDN receives without our tags: everything in modes `observe` and `off`, and answers to an
+//! opt-in that is not trusted. Their copies can be removed only by URL or by a purge of everything. So the control
+//! plane records until when such copies may exist, and a purge that arrives while one is in flight is repeated.
+//! The responses themselves are not changed.
 
 use super::fields::{KeyFields, Single};
 use super::flight::Flight;
@@ -11,16 +12,17 @@ use crate::http::head::ResponseHead;
 use crate::rewrite::{CdnType, CdnTypes, Lifetime};
 use http::{Method, StatusCode};
 
-/// The response to a request, if that will have none of our tags and a CDN may keep it.
+/// The response to a request, if it will have none of our tags and a CDN may keep it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Untagged {
-    /// Which CDN gets it, or may.
+    /// The types of the CDNs that receive the response, or may receive it.
     cdns: CdnTypes,
 }
 
 impl Untagged {
-    /// In mode `on` a request without the opt-in header is nobody's who purges. In the other modes any request may come from a
-    /// CDN whose opt-in will be believed one day.
+    /// Returns the response to a request if it will be untagged. In mode `on`, a request without the opt-in field
+    /// does not come from a CDN that is purged. In the other modes, any request may come from a CDN whose opt-in
+    /// will be trusted later.
     pub(super) fn expected(
         site: &Site,
         opt_in: &OptIn<'_>,
@@ -38,20 +40,22 @@ impl Untagged {
         Some(Self { cdns: told.unwrap_or(CdnTypes::ALL) })
     }
 
-    /// The request leaves for the origin. From here on, since a purge that comes before the response does covers it already.
+    /// Registers the response when the request leaves for the origin. This must not happen later, because a purge
+    /// that arrives before the response covers it already.
     pub(super) fn sets_out(self, site: &Site, flight: &mut Flight) {
-        // Without a CDN there is nothing that could be purged.
+        // Without a CDN, there is nothing to purge.
         if !site.edges.are_none() {
             flight.sets_out_untagged(site, self.cdns);
         }
     }
 
-    /// The response is there, and says how long it may be kept.
+    /// Evaluates the response: records how long it may be kept, or drops the ticket if it may not be kept.
     pub(super) fn answered(self, site: &Site, response: &ResponseHead, flight: &mut Flight) {
         let now_ms = flight.now_ms();
         let is_own = |name: &http::HeaderName| site.edges.read_lifetimes_in(name);
         let lifetime = Lifetime::of(response.status, &response.headers, is_own, now_ms);
-        // Of one that it may be any, all are told: one that the site has not got yet may be it.
+        // If the CDN is unknown, the lifetime is recorded for all types, because the CDN may be one that the site
+        // does not have yet.
         let concerned = CdnType::ALL.into_iter().filter(|cdn| self.cdns.contains(*cdn));
         let is_kept = |cdn: &CdnType| site.purged.untagged.note(*cdn, lifetime, now_ms);
         let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -70,7 +74,7 @@ mod tests {
     use crate::view::PurgeHealthView;
     use http::Version;
 
-    /// Of the answer to a request with these lines: `no` if it is none of these, else the CDN.
+    /// Returns the CDN for the answer to a request with these lines, or `no` if the answer is not untagged.
     fn expected(mode: Mode, trust: Trust, method: &str, lines: &[(&str, &str)]) -> String {
         let mut site = fixture::site("www", &["www.example.com"]);
         site.cdns = vec![fixture::cdn("fastly", CdnType::Fastly), fixture::cdn("varnish", CdnType::Varnish)];
@@ -102,7 +106,8 @@ mod tests {
         assert_eq!(of(Mode::Observe, &opted_in[..1]), "[Fastly, Varnish]");
         assert_eq!(of(Mode::Observe, &[]), "any");
         assert_eq!(of(Mode::Off, &opted_in), "any");
-        // Opt-ins that were not believed: malformed, repeated, and not trusted. One for a CDN that the site lacks gets tags.
+        // These opt-ins are malformed, repeated and not trusted. An opt-in for a CDN that the site lacks gets
+        // tags.
         assert_eq!(of(Mode::On, &[("x-push-invalidation", "yes")]), "any");
         assert_eq!(of(Mode::On, &[opted_in[0], opted_in[0]]), "any");
         assert_eq!(of(Mode::On, &[opted_in[0], ("x-byo-cdn-type", "akamai")]), "no");

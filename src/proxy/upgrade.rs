@@ -1,14 +1,14 @@
-//! Other protocols on a client's connection (RFC 9110 §7.8), WebSocket above all: asked for by the client, allowed by the
-//! site, and begun by the origin's 101. Before that no byte of the client's reaches the origin, or it could be read there
-//! as a request that nobody checked (CVE-2026-2833).
+//! Switches to other protocols on a client's connection (RFC 9110 §7.8), above all WebSocket: requested by the
+//! client, allowed by the site, and started by the origin's 101. Before that, no byte of the client reaches the
+//! origin. Otherwise the origin could read it as a request that was never checked (CVE-2026-2833).
 
 use super::fields::KeyFields;
 use crate::http::head::RequestHead;
 use crate::upstream::has_upgrade;
 use http::{HeaderValue, Method, Version};
 
-/// The protocol that a request asks for, where its site allows it. A wish that is not granted is not passed on; what is
-/// left is an ordinary request.
+/// Returns the protocol that a request asks for, if the site allows it. Any other protocol is not forwarded, and
+/// the request remains an ordinary one.
 pub(super) fn wanted<'h>(
     head: &RequestHead,
     fields: &KeyFields<'h>,

@@ -1,5 +1,5 @@
-//! What one worker thread has to itself: nothing here is locked, and nothing of it is shared with other workers
-//! but the immutable routing.
+//! The state of one worker thread. Nothing here is locked, and only the immutable routing is shared with other
+//! workers.
 
 use super::routing::Routing;
 use crate::config::Config;
@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What all workers share, and a reload replaces.
+/// The state that all workers share and that a reload replaces.
 #[derive(Debug)]
 pub struct Shared {
     routing: Arc<ArcSwap<Routing>>,
@@ -42,7 +42,7 @@ impl Shared {
         Self::with_roots(config, metrics, health, Roots::default())
     }
 
-    /// The same with other roots for https origins than the platform's.
+    /// Does the same as [`Shared::new`], with other roots for https origins than the platform's.
     pub fn with_roots(
         config: &Config,
         metrics: Arc<Metrics>,
@@ -56,40 +56,40 @@ impl Shared {
         Ok(Arc::new(Self { routing, metrics, health, origins, roots, upstreams, descriptors }))
     }
 
-    /// How the origins do.
+    /// Returns the state of the origins.
     pub fn origins(&self) -> Arc<OriginsView> {
         Arc::clone(&self.origins)
     }
 
-    /// What connections may take of the process's descriptors.
+    /// Returns the limits on the process's file descriptors for connections.
     pub fn descriptors(&self) -> &Descriptors {
         &self.descriptors
     }
 
-    /// Lets `monitor` do what is due at `now`.
+    /// Lets `monitor` do the work that is due at `now`.
     pub fn monitor_origins(&self, monitor: &mut OriginMonitor, now: Instant) {
         let routing = self.routing.load();
         let origins = routing.origins();
         monitor.run(origins, &routing.limits, now, (&self.metrics, &self.origins));
     }
 
-    /// Compiles a configuration, which changes nothing yet.
+    /// Compiles a configuration without applying it.
     pub fn compile(&self, config: &Config) -> Result<Routing, SetupError> {
         Routing::compile(config, &self.metrics, &self.health, &self.roots, &self.upstreams)
     }
 
-    /// Makes it that of every request from now on; those under way keep theirs.
+    /// Applies a configuration to every request from now on. Requests in progress keep theirs.
     pub fn take_over(&self, routing: Routing) {
         self.routing.store(Arc::new(routing));
     }
 }
 
-/// A worker's view of the routing, counted without atomics, so that workers do not fight over one counter; and what the
-/// worker remembers under it, which so goes with it.
+/// A worker's view of the routing, and what the worker remembers under it and drops with it. References are
+/// counted without atomics, so that workers do not contend for one counter.
 #[derive(Debug)]
 pub struct Snapshot {
     routing: Arc<Routing>,
-    /// What was done to responses before.
+    /// The earlier decisions about responses.
     pub(super) decisions: RefCell<DecisionCache>,
 }
 
@@ -119,29 +119,29 @@ struct Newest {
 pub struct Worker {
     index: usize,
     routing: RefCell<Newest>,
-    /// Its clock.
+    /// The worker's clock.
     pub clock: Rc<Clock>,
-    /// Its client of the origins.
+    /// The client of the origins.
     pub client: Rc<Client>,
-    /// Its spare buffers.
+    /// The spare buffers.
     pub scratch: Scratch,
-    /// Its heads that became maps.
+    /// The heads that were converted to maps.
     pub maps: RefCell<MapCache>,
-    /// Its responses that a CDN may keep.
+    /// The responses in flight that a CDN may keep.
     pub in_flight: Rc<InFlight>,
-    /// What a response can be purged by of which nothing is known.
+    /// The purge keys of a response about which nothing is known.
     pub unknown: Rc<Keys>,
-    /// What requests and purges are compared by.
+    /// The clock that requests and purges share.
     pub time: guard::Clock,
     inbox: RefCell<Option<Inbox>>,
     metrics: Arc<Metrics>,
-    /// Its connection counters.
+    /// The counters of connections.
     pub counters: Arc<WorkerShard>,
     descriptors: Arc<Descriptors>,
 }
 
 impl Worker {
-    /// Worker number `index`, from 0.
+    /// Creates the worker with the number `index`, which starts at 0.
     pub fn new(index: usize, shared: &Shared) -> Rc<Self> {
         let mut cache = Cache::new(Arc::clone(&shared.routing));
         let snapshot = Snapshot::of(cache.load());
@@ -163,40 +163,41 @@ impl Worker {
         })
     }
 
-    /// Its number.
+    /// Returns the worker's number.
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// Where purges ask what is on its way; can be taken once.
+    /// Returns the inbox in which purges ask for the responses in flight. Only the first call returns it.
     pub fn take_inbox(&self) -> Option<Inbox> {
         self.inbox.take()
     }
 
-    /// Open client connections, over all workers.
+    /// Returns the number of open client connections of all workers.
     pub fn open_connections(&self) -> u64 {
         self.metrics.open_connections()
     }
 
-    /// How many connections of clients all workers together may have, for the sake of descriptors.
+    /// Returns how many client connections all workers together may have, as limited by file descriptors.
     pub fn client_descriptors(&self) -> u64 {
         self.descriptors.clients()
     }
 
-    /// Whether more requests are being answered than `limit` allows. A worker within its own share does not look at
-    /// the others, so that their counters stay where they are: together they may go beyond the limit by half.
+    /// Whether more requests are in progress than `limit` allows. A worker within its own share does not read the
+    /// counters of the others, so that these stay in their caches. Together, the workers may exceed the limit by
+    /// half.
     pub(super) fn is_full(&self, limit: usize) -> bool {
         let (own, limit) = (self.counters.in_flight.get(), limit as u64);
         let share = limit.div_ceil(2 * self.metrics.workers() as u64);
         own > share && self.metrics.requests_in_flight() > limit
     }
 
-    /// The routing as it is now.
+    /// Returns the current routing.
     pub fn routing(&self) -> Rc<Snapshot> {
         let Newest { cache, snapshot } = &mut *self.routing.borrow_mut();
         let newest = cache.load();
         if !Arc::ptr_eq(newest, &snapshot.routing) {
-            // Requests that go on for long keep their snapshot, but what it remembers is of no use any more.
+            // Long requests keep their snapshot, but its remembered decisions are no longer of use.
             snapshot.decisions.take();
             *snapshot = Snapshot::of(newest);
         }

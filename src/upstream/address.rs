@@ -1,7 +1,9 @@
-//! An origin as all workers see it: its addresses, how they do, and how many requests it may have at a time.
+//! The state of an origin that all workers share: its addresses, their health, and the limit of concurrent
+//! requests.
 //!
-//! The [`OriginMonitor`](super::health::OriginMonitor) writes the addresses; workers read one flag of an address for each request, and write only of failures and
-//! of what follows them. An address that fails is avoided, not forbidden: where all are, they are tried all the same.
+//! The [`OriginMonitor`](super::health::OriginMonitor) writes the addresses. Workers read one flag of an address
+//! for each request, and write only after a failure and in the recovery from it. An address that fails is avoided,
+//! not forbidden: if all addresses are avoided, all are used.
 
 use super::error::OriginError;
 use arc_swap::ArcSwap;
@@ -13,31 +15,31 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
-/// An address that is no longer among those of its name is used by open connections for this long: names of large
-/// services resolve to another choice of their addresses each time.
+/// How long open connections may use an address that its name no longer resolves to. Names of large services
+/// resolve to a different selection of their addresses each time.
 const FAREWELL: Duration = Duration::from_secs(60);
 
-/// An origin; the same after a reload that does not change it.
+/// An origin, which stays the same after a reload that does not change it.
 #[derive(Debug)]
 pub struct Upstream {
-    /// What its pooled connections are kept under.
+    /// The number under which its pooled connections are kept.
     pub id: OriginId,
     /// Scheme, host and port, for people.
     pub url: String,
     host: String,
     port: u16,
-    /// In the order of the resolver. Empty: not resolved yet.
+    /// In the order of the resolver. Empty if the name is not resolved yet.
     addresses: ArcSwap<Vec<Arc<Address>>>,
     former: Mutex<Vec<(Arc<Address>, Instant)>>,
-    /// Places for requests, where they are limited.
+    /// The places for concurrent requests, if these are limited.
     pub(super) places: Option<Arc<Semaphore>>,
 }
 
-/// The number of an origin; the same after a reload.
+/// The number of an origin, which a reload does not change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OriginId(pub(super) usize);
 
-/// What makes an origin another one, for connections and for its health.
+/// The properties that distinguish origins for connections and for health.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// Scheme, host and port.
@@ -46,9 +48,9 @@ pub struct Identity {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Whatever else connections must not be shared over.
+    /// All other settings that must be equal for connections to be shared.
     pub settings: String,
-    /// Requests at a time; 0: any number.
+    /// The maximum number of concurrent requests, or 0 for any number.
     pub connections: usize,
 }
 
@@ -59,7 +61,8 @@ pub struct Upstreams(Mutex<HashMap<String, Known>>);
 type Known = (OriginId, Weak<Upstream>);
 
 impl Upstreams {
-    /// The one of this identity. Not for the request path: keep the returned handle.
+    /// Returns the origin with this identity. Callers keep the returned handle, because this takes a lock and is
+    /// not for the request path.
     pub fn of(&self, identity: Identity) -> Arc<Upstream> {
         let Identity { url, host, port, settings, connections } = identity;
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,29 +87,29 @@ impl Upstreams {
 }
 
 impl Upstream {
-    /// Whether its host is a name.
+    /// Whether the host is a name and not an address.
     pub(super) fn is_named(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
     }
 
-    /// Its addresses as they are known; none: it was not resolved yet.
+    /// Returns the known addresses, or none if the name is not resolved yet.
     pub(super) fn addresses(&self) -> Arc<Vec<Arc<Address>>> {
         self.addresses.load_full()
     }
 
-    /// Whether others should have its requests.
+    /// Whether requests should go to other origins.
     pub(super) fn is_avoided(&self) -> bool {
         let addresses = self.addresses.load();
         !addresses.is_empty() && addresses.iter().all(|address| address.is_avoided())
     }
 
-    /// Whether there is an address besides this one that is not avoided.
+    /// Whether there is an address other than this one that is not avoided.
     pub(super) fn has_another(&self, than: &Address) -> bool {
         let addresses = self.addresses.load();
         addresses.iter().any(|address| address.socket != than.socket && !address.is_avoided())
     }
 
-    /// Asks the system's resolver; what it says counts from now on.
+    /// Queries the system's resolver. The result applies from now on.
     pub(super) async fn resolve(&self) -> Result<Arc<Vec<Arc<Address>>>, OriginError> {
         let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
         let found: Vec<_> = found.map_err(OriginError::Resolve)?.collect();
@@ -117,9 +120,9 @@ impl Upstream {
         Ok(self.addresses())
     }
 
-    /// Takes over the addresses of its name; those that it had keep what is known of them.
+    /// Replaces the addresses by those of the name now. Addresses that stay keep their state.
     fn learn(&self, found: &[SocketAddr], now: Instant) {
-        // Held throughout, so that two who resolved at the same time do not lose each other's.
+        // The lock is held throughout, so that two concurrent resolutions do not lose each other's addresses.
         let mut former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.addresses.load_full();
         let mut addresses: Vec<Arc<Address>> = Vec::with_capacity(found.len());
@@ -152,24 +155,23 @@ impl Upstream {
     }
 }
 
-/// Requests failed.
+/// The address is avoided because requests failed.
 const EJECTED: u8 = 1;
-/// Checks failed.
+/// The address is avoided because checks failed.
 const DOWN: u8 = 2;
-/// Its name has other addresses now.
+/// The address is avoided because its name has other addresses now.
 const GONE: u8 = 4;
 
 /// One address of an origin.
 #[derive(Debug)]
 pub struct Address {
-    /// Where.
     pub socket: SocketAddr,
-    /// Why it is avoided; nothing: it is not.
+    /// The reasons why the address is avoided, as bits. 0 if it is not avoided.
     avoided: AtomicU8,
-    /// Requests in a row.
+    /// The number of consecutive failed requests.
     fails: AtomicU32,
     born: Instant,
-    /// Milliseconds after `born`, where requests failed.
+    /// The end of the time for which failed requests exclude the address, in milliseconds after `born`.
     ejected_until: AtomicU64,
 }
 
@@ -184,12 +186,12 @@ impl Address {
         }
     }
 
-    /// Whether others should have its requests.
+    /// Whether requests should go to other addresses.
     pub fn is_avoided(&self) -> bool {
         self.avoided.load(Ordering::Relaxed) != 0
     }
 
-    /// Why it is avoided, in words.
+    /// Returns the reason why the address is avoided, in words.
     pub fn reason(&self) -> Option<&'static str> {
         match self.avoided.load(Ordering::Relaxed) {
             0 => None,
@@ -199,7 +201,7 @@ impl Address {
         }
     }
 
-    /// It answered a request.
+    /// Records that the address answered a request.
     #[inline]
     pub(super) fn answered(&self) {
         if self.fails.load(Ordering::Relaxed) != 0 {
@@ -215,8 +217,8 @@ impl Address {
         }
     }
 
-    /// It took no connection, or gave no answer in time. After `max` times in a row (0: never) it is avoided for
-    /// `timeout`.
+    /// Records that the address accepted no connection, or did not answer in time. After `max` consecutive
+    /// failures (0: never), it is avoided for `timeout`.
     pub(super) fn failed(&self, max: u32, timeout: Duration, now: Instant) {
         let fails = self.fails.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if max == 0 || fails < max {
@@ -229,7 +231,8 @@ impl Address {
         }
     }
 
-    /// Time has passed: an ejected address has another chance, but not as many as a new one.
+    /// Ends the exclusion of an address when its time is over. One more failure then excludes it again, while a
+    /// new address has `max` attempts.
     pub(super) fn pardon(&self, max: u32, now: Instant) {
         let is_ejected = self.avoided.load(Ordering::Relaxed) & EJECTED != 0;
         let age = millis(now.saturating_duration_since(self.born));
@@ -239,7 +242,7 @@ impl Address {
         }
     }
 
-    /// What checks came to.
+    /// Applies the verdict of the checks.
     pub(super) fn checked(&self, is_well: bool) {
         if is_well {
             self.fails.store(0, Ordering::Relaxed);
@@ -247,7 +250,7 @@ impl Address {
         }
         if self.set(DOWN, !is_well) {
             match is_well {
-                true => tracing::info!(address = %self.socket, "an address of an origin is well again"),
+                true => tracing::info!(address = %self.socket, "an address of an origin is healthy again"),
                 false => {
                     tracing::warn!(address = %self.socket, "checks of an address of an origin fail; others are preferred")
                 }
@@ -255,7 +258,7 @@ impl Address {
         }
     }
 
-    /// Sets a reason to avoid it, or takes it away; whether that is news.
+    /// Sets or removes a reason to avoid the address. Returns whether that is a change.
     fn set(&self, reason: u8, holds: bool) -> bool {
         let before = match holds {
             true => self.avoided.fetch_or(reason, Ordering::Relaxed),
@@ -269,8 +272,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The addresses to try for a new connection: those that are not avoided first, and how many these are. `but` is left
-/// out, if there are others.
+/// Returns the addresses in the order in which a new connection tries them, with those that are not avoided first,
+/// and the number of these. `but` is left out if there are others.
 pub(super) fn in_turn(all: &[Arc<Address>], but: Option<&Address>) -> (Vec<Arc<Address>>, usize) {
     let is_wanted = |address: &&Arc<Address>| but.is_none_or(|but| but.socket != address.socket);
     let mut addresses: Vec<_> = all.iter().filter(is_wanted).cloned().collect();
@@ -370,13 +373,13 @@ mod tests {
         upstream.learn(&[socket(2), socket(1)], start);
         assert!(Arc::ptr_eq(&upstream.addresses()[1], &first) && first.is_avoided());
 
-        // Another choice of its addresses, then the first one again.
+        // The name resolves to a different selection of its addresses, then to the first one again.
         upstream.learn(&[socket(3)], start);
         upstream.learn(&[socket(1)], start + FAREWELL / 2);
         assert!(Arc::ptr_eq(&upstream.addresses()[0], &first));
         first.answered();
         assert!(!first.is_avoided());
-        // Gone for good.
+        // The address does not return.
         upstream.learn(&[socket(3)], start + FAREWELL);
         assert!(!first.is_avoided());
         upstream.learn(&[socket(3)], start + FAREWELL * 3);

@@ -1,8 +1,9 @@
-//! Authentication that may be that of a connection instead of a request: NTLM and Negotiate (RFC 4559 §6, MS-NTHT).
+//! Authentication that may apply to a connection instead of a request: NTLM and Negotiate (RFC 4559 §6, MS-NTHT).
 //!
-//! Who has authenticated on such a connection is taken for the sender of whatever comes on it next. Requests of many visitors
-//! share our connections to an origin, and those of a CDN to us as well, so that neither can be anybody's own: after such an
-//! exchange the connection to the origin is closed, and its answer counts as private.
+//! The authenticated user of such a connection is assumed to be the sender of everything that follows on it. Our
+//! connections to an origin carry requests of many visitors, and so do those of a CDN to us. Neither can therefore
+//! belong to one visitor: after such an exchange, the connection to the origin is closed, and the response is made
+//! private.
 
 use crate::http::head::{Headers, Known};
 use http::header::CACHE_CONTROL;
@@ -11,12 +12,12 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 const PERSISTENT_AUTH: HeaderName = HeaderName::from_static("persistent-auth");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 
-/// Whether a request authenticates the connection that it goes on with.
+/// Whether a request authenticates the connection on which it is forwarded.
 pub fn is_in_request(headers: &Headers) -> bool {
     headers.all(Known::Authorization).any(names_scheme)
 }
 
-/// Whether a response asks for that, or says that it was done.
+/// Whether a response requests such authentication, or reports that it was done.
 pub(super) fn is_in_response(status: StatusCode, headers: &Headers) -> bool {
     let challenged = match status {
         StatusCode::UNAUTHORIZED => headers.get_all(&header::WWW_AUTHENTICATE).any(names_scheme),
@@ -26,12 +27,13 @@ pub(super) fn is_in_response(status: StatusCode, headers: &Headers) -> bool {
     challenged || headers.contains(&PERSISTENT_AUTH)
 }
 
-/// Takes the response out of what caches share, whatever else it says.
+/// Makes the response private, whatever its other directives are, so that shared caches do not keep it.
 pub fn make_private(headers: &mut Headers) {
     headers.append(CACHE_CONTROL, PRIVATE);
 }
 
-/// Whether credentials or challenges are of such a scheme; by its beginning, as HAProxy tells, since there is also `Nego2`.
+/// Whether credentials or challenges are of such a scheme. Only the beginning is compared, as in HAProxy, because
+/// there is also `Nego2`.
 fn names_scheme(value: &HeaderValue) -> bool {
     let schemes = value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii_start);
     let begins = |text: &[u8], scheme: &[u8]| {
@@ -72,7 +74,7 @@ mod tests {
         check(401, &[("persistent-auth", "true")], true);
         check(407, &[("proxy-authenticate", "Negotiate")], true);
         check(401, &[], false);
-        // It was not asked for anything, so it has nothing to bind.
+        // The response is not a challenge, so there is nothing to bind.
         check(200, &[("www-authenticate", "NTLM")], false);
     }
 }

@@ -1,5 +1,5 @@
-//! What a worker needs to talk to origins: its connections, its buffers, its clock and its share of the descriptors.
-//! Nothing here is locked.
+//! The client of the origins that each worker has: its connections, its buffers, its clock and its share of the
+//! descriptors. Nothing here is locked.
 
 use super::descriptors::{Counted, Descriptors};
 use super::pool::Pool;
@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The number of idle connections that one tick closes for the sake of other workers, at most.
+/// The maximum number of idle connections that one tick closes for the benefit of other workers.
 const AT_ONCE: u64 = 16;
 
 /// The client of all origins, one per worker.
@@ -24,12 +24,12 @@ pub struct Client {
     metrics: Arc<Metrics>,
     counters: Arc<WorkerShard>,
     descriptors: Arc<Descriptors>,
-    /// How many of the requests for descriptors this worker has noticed so far.
+    /// The number of requests for descriptors that this worker has handled so far.
     noticed: Cell<u64>,
 }
 
 impl Client {
-    /// The client of the worker with this number.
+    /// Creates the client of the worker with this number.
     pub fn new(
         worker: usize,
         clock: &Rc<Clock>,
@@ -48,8 +48,8 @@ impl Client {
         })
     }
 
-    /// A descriptor for one more connection, if all workers together have one left. Otherwise an idle connection of this
-    /// worker is closed for it.
+    /// Returns a descriptor for one more connection if all workers together have one left. Otherwise first closes
+    /// an idle connection of this worker.
     pub(super) fn descriptor(&self) -> Option<Counted> {
         let has_room = || self.metrics.origin_connections() < self.descriptors.origins();
         if !has_room() {
@@ -58,13 +58,13 @@ impl Client {
         has_room().then(|| Counted::one_more(&self.counters))
     }
 
-    /// Asks the other workers to close an idle connection at their next tick.
+    /// Requests that the other workers close an idle connection at their next tick.
     pub(super) fn want_descriptor(&self) {
         self.descriptors.want();
     }
 
-    /// Closes connections that have been idle for `max_idle`, and those that other workers need the descriptors of: one
-    /// for each request, but not all at once. To be called at each tick.
+    /// Closes connections that have been idle for `max_idle`. Also closes one idle connection for each request for
+    /// a descriptor by another worker, but not all at the same time. Must be called at each tick.
     pub fn sweep(&self, max_idle: Duration) {
         self.pool.sweep(max_idle);
         let wanted = self.descriptors.wanted();

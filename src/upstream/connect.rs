@@ -1,4 +1,4 @@
-//! Connections to origins: address, TCP, TLS, and the version of HTTP.
+//! New connections to origins: address, TCP, TLS, and the version of HTTP.
 
 use super::address::{self, Address};
 use super::client::Client;
@@ -20,13 +20,14 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Between two looks whether there is a descriptor.
+/// The time between two checks for a free descriptor.
 const AGAIN: Duration = Duration::from_millis(20);
 
 static NO_ROOM: Sparse = Sparse::new();
 
-/// A connection for a request for which none is free. One that is made for HTTP/2 is for those who wait meanwhile, too:
-/// each new connection is waited for by all, so that a burst needs a few and not one for each request.
+/// Returns a connection for a request if none is free in the pool. All requests that need an HTTP/2 connection
+/// wait for the one that is being made and share it, so that a burst needs a few connections and not one for each
+/// request.
 pub(super) async fn connect(
     client: &Client,
     limits: &Limits,
@@ -47,8 +48,9 @@ pub(super) async fn connect(
     }
 }
 
-/// Connects to the first address of `origin` that takes a connection within the limit; to `but` only if it has no other.
-/// Each gets an equal share of the time that is left, so that one that swallows packets does not use up that of the next.
+/// Connects to the first address of `origin` that accepts a connection within the limit. `but` is used only if
+/// there is no other. Each address gets an equal share of the remaining time, so that an address that swallows
+/// packets does not use up the time of the next.
 async fn make(
     client: &Client,
     limits: &Limits,
@@ -58,7 +60,7 @@ async fn make(
     but: Option<&Address>,
 ) -> Result<(Connection, Route), OriginError> {
     let mut counted = Some(descriptor(client, limits.origin_connect_timeout).await?);
-    // The time for a descriptor is not that of the addresses.
+    // The time spent waiting for a descriptor does not reduce the time for the addresses.
     let started = Instant::now();
     let mut all = origin.upstream.addresses();
     if all.is_empty() {
@@ -70,7 +72,7 @@ async fn make(
     for (index, address) in addresses.into_iter().enumerate() {
         let left = limits.origin_connect_timeout.saturating_sub(started.elapsed());
         let share = left / u32::try_from(preferred.saturating_sub(index)).unwrap_or(u32::MAX).max(1);
-        // One that got so far as to be made has taken it along.
+        // A connection that was established has taken the descriptor with it.
         if counted.is_none() {
             counted = Some(descriptor(client, left).await?);
         }
@@ -83,7 +85,7 @@ async fn make(
                 }
                 return Ok((connection, route));
             }
-            // It says nothing about the address, and another one would need a descriptor, too.
+            // The error reveals nothing about the address, and another address would need a descriptor as well.
             Err(error @ OriginError::NoRoom(_)) => return Err(error),
             Err(error) => failure = error,
         }
@@ -112,7 +114,7 @@ async fn begin(
     Ok(Connection::Http2(connection))
 }
 
-/// Waits for a descriptor, within the limit for a connection.
+/// Waits for a descriptor, within the time limit for a connection.
 async fn descriptor(client: &Client, limit: Duration) -> Result<Counted, OriginError> {
     let started = Instant::now();
     loop {
@@ -123,7 +125,7 @@ async fn descriptor(client: &Client, limit: Duration) -> Result<Counted, OriginE
             if let Some(times) = NO_ROOM.note(Instant::now()) {
                 tracing::warn!(
                     times,
-                    "no connection to an origin was made, since all descriptors for them are in use (ulimit -n)"
+                    "cannot connect to an origin: all descriptors for these connections are in use (ulimit -n)"
                 );
             }
             return Err(OriginError::NoRoom(None));
@@ -133,7 +135,7 @@ async fn descriptor(client: &Client, limit: Duration) -> Result<Counted, OriginE
     }
 }
 
-/// The bytes of a connection, after the TLS handshake if there is one. It takes along what it is `counted` by.
+/// Establishes a connection, including the TLS handshake if there is one. The stream takes `counted` with it.
 pub(super) async fn establish(
     address: SocketAddr,
     tls: Option<&OriginTls>,

@@ -1,16 +1,18 @@
-//! Descriptors for connections: how many each side may take, so that the rest of the program always has some.
+//! File descriptors for connections: the number that each side may use, so that the rest of the program always has
+//! some.
 
 use crate::metrics::shard::WorkerShard;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What all workers together may take, and how often one of them found nothing left.
+/// The limits of all workers together, and how often one of them found no descriptor.
 #[derive(Debug)]
 pub struct Descriptors {
     clients: AtomicU64,
     origins: AtomicU64,
-    /// Grows whenever somebody waits for a connection to an origin that another worker may keep idle.
+    /// A counter that grows whenever a worker waits for a connection to an origin that another worker may keep
+    /// idle.
     wanted: AtomicU64,
 }
 
@@ -25,39 +27,39 @@ impl Default for Descriptors {
 }
 
 impl Descriptors {
-    /// From now on so many connections of clients, and so many to origins.
+    /// Sets the maximum numbers of client connections and of connections to origins.
     pub fn limit(&self, clients: u64, origins: u64) {
         self.clients.store(clients, Ordering::Relaxed);
         self.origins.store(origins, Ordering::Relaxed);
     }
 
-    /// How many connections of clients there may be.
+    /// Returns the maximum number of client connections.
     pub fn clients(&self) -> u64 {
         self.clients.load(Ordering::Relaxed)
     }
 
-    /// How many connections to origins there may be.
+    /// Returns the maximum number of connections to origins.
     pub(super) fn origins(&self) -> u64 {
         self.origins.load(Ordering::Relaxed)
     }
 
-    /// Somebody waits for a connection to end.
+    /// Records that a worker waits for a connection to end.
     pub(super) fn want(&self) {
         self.wanted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often somebody waited so far.
+    /// Returns how often a worker has waited so far.
     pub(super) fn wanted(&self) -> u64 {
         self.wanted.load(Ordering::Relaxed)
     }
 }
 
-/// One connection to an origin among those that are counted, from before it is made to its end.
+/// A connection to an origin that is counted, from before it is established until it ends.
 #[derive(Debug)]
 pub(super) struct Counted(Arc<WorkerShard>);
 
 impl Counted {
-    /// One more. Only on the worker's own thread, as is its end.
+    /// Counts one more connection. The value must be created and dropped on the worker's own thread.
     pub(super) fn one_more(counters: &Arc<WorkerShard>) -> Self {
         counters.origin_connections.add(1);
         Self(Arc::clone(counters))
@@ -70,7 +72,8 @@ impl Drop for Counted {
     }
 }
 
-/// Whether what failed says nothing about the other end: this process, or this machine, has no more descriptors or memory.
+/// Whether an error is not the other end's fault because this process, or this machine, has no more descriptors or
+/// memory.
 pub(super) fn is_our_own(error: &io::Error) -> bool {
     const OURS: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
     error.raw_os_error().is_some_and(|code| OURS.contains(&code))

@@ -1,4 +1,4 @@
-//! Everything that can go wrong between us and an origin, and what may be tried again.
+//! The errors that can occur between us and an origin, and the rules for what may be tried again.
 
 use crate::http::h1::chunked::ChunkedError;
 use crate::http::h1::encode::EncodeError;
@@ -10,31 +10,32 @@ use h2::Reason;
 use std::fmt;
 use std::io;
 
-/// A failed exchange. Its connection is closed already.
+/// A failed exchange. Its connection is already closed.
 #[derive(Debug, thiserror::Error)]
 #[error("{phase}")]
 pub struct ExchangeError {
-    /// How far it had got.
+    /// The phase in which the exchange failed.
     pub phase: Phase,
-    /// Whether the connection had served an exchange before, so that the origin may have closed it in the meantime.
+    /// Whether the connection had served an exchange before, so that the origin may have closed it in the
+    /// meantime.
     pub reused: bool,
-    /// Whether anything was taken from the request's body, which can then not be sent again.
+    /// Whether any part of the request's body was taken, so that the body cannot be sent again.
     pub body_consumed: bool,
     /// Whether any byte of a response had arrived.
     pub response_started: bool,
-    /// What happened.
+    /// The cause.
     #[source]
     pub cause: Cause,
 }
 
-/// The part of an exchange that failed.
+/// The phase in which an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Before the request was written to its end.
+    /// Before the request was written completely.
     Request,
-    /// After that, before the head of the final response.
+    /// After the request was written, before the head of the final response.
     Head,
-    /// After that.
+    /// After the head of the final response.
     Body,
 }
 
@@ -48,7 +49,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Why an exchange failed.
+/// The reasons why an exchange failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// The request has no safe form on the wire.
@@ -72,10 +73,10 @@ pub enum Cause {
     /// The chunked coding of the response is not acceptable.
     #[error("the response body is not acceptable")]
     Chunked(#[source] ChunkedError),
-    /// The trailers of a response in HTTP/2 are not acceptable.
+    /// The trailers of an HTTP/2 response are not acceptable.
     #[error("the trailers of the response are not acceptable")]
     Trailers(#[source] HeadError),
-    /// The request's stream failed, or its connection.
+    /// The request's HTTP/2 stream or its connection failed.
     #[error("the HTTP/2 stream failed")]
     Http2(#[source] Box<h2::Error>),
 }
@@ -92,16 +93,16 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<Unsent<E>> for Caus
 }
 
 impl Cause {
-    /// What a stream failed of.
+    /// Creates the cause of a failed stream.
     pub(super) fn http2(error: h2::Error) -> Self {
         Self::Http2(Box::new(error))
     }
 }
 
 impl ExchangeError {
-    /// Whether the same request may be sent once more on another connection: a reused connection ended without one byte
-    /// of a response, and nothing of the body is lost. That the method is safe or idempotent, the caller must know.
-    /// In HTTP/2 also where the origin says that it has done nothing with it.
+    /// Whether the same request may be sent again on another connection: a reused connection ended without one
+    /// byte of a response, and no part of the body was taken. In HTTP/2, the request may also be sent again if the
+    /// origin reports that it has not processed it. The caller must check that the method is safe or idempotent.
     pub fn is_retryable(&self) -> bool {
         self.reused
             && !self.body_consumed
@@ -114,8 +115,8 @@ impl ExchangeError {
             }
     }
 
-    /// Whether the origin says that it has done nothing with the request (RFC 9113 §8.7), so that even one that is not safe
-    /// may be sent again: the stream was refused, or is above those that a GOAWAY names.
+    /// Whether the origin reports that it has not processed the request (RFC 9113 §8.7), so that even an unsafe
+    /// one may be sent again: the stream was refused, or a GOAWAY excludes it.
     pub fn is_unprocessed(&self) -> bool {
         let Cause::Http2(error) = &self.cause else { return false };
         let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
@@ -123,7 +124,7 @@ impl ExchangeError {
     }
 }
 
-/// Why a request got no response.
+/// The reasons why a request got no response.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// The request has no safe form on the wire.
@@ -137,46 +138,46 @@ pub enum SendError {
     Origin(#[source] OriginError),
 }
 
-/// What went wrong on the way to an origin.
+/// The reasons why an origin gave no response.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginError {
     /// The host name has no address.
     #[error("its name does not resolve")]
     Resolve(#[source] io::Error),
-    /// It has as many requests as it may have, and none ended in time.
-    #[error("it has no place for one more request")]
+    /// The origin has its maximum number of requests, and none ended in time.
+    #[error("its limit of concurrent requests is reached")]
     Full,
-    /// This process has no descriptor for one more connection, and got none in time.
+    /// This process had no file descriptor for one more connection, and none became free in time.
     #[error("there is no descriptor for one more connection")]
     NoRoom(#[source] Option<io::Error>),
-    /// No address takes connections.
-    #[error("it takes no connection")]
+    /// No address accepts connections.
+    #[error("it accepts no connection")]
     Connect(#[source] io::Error),
-    /// No connection within the limit.
-    #[error("no connection in time")]
+    /// No connection was established within the limit.
+    #[error("no connection was established in time")]
     ConnectTimeout,
     /// The TLS handshake failed.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
-    /// It does not speak HTTP/2, which it should.
+    /// The connection does not use HTTP/2 as it should.
     #[error("no HTTP/2 on the connection")]
     Http2(#[source] Lost),
     /// The connection ended before a response.
     #[error("the connection ended before a response")]
     Closed(#[source] ExchangeError),
-    /// No response head within the limit.
+    /// No response head arrived within the limit.
     #[error("no response in time")]
     FirstByteTimeout,
-    /// Not HTTP, more of it than the limits allow, or HTTP that must not be passed on.
+    /// The response is not HTTP, exceeds the limits, or must not be forwarded.
     #[error("its response head is not acceptable")]
     Head(#[source] ExchangeError),
-    /// It switches to a protocol that was not asked for.
+    /// The origin switches to a protocol that was not requested.
     #[error("it switches to a protocol that was not asked for")]
     OtherProtocol,
 }
 
 impl OriginError {
-    /// As a metric label.
+    /// Returns the metric label.
     pub fn kind(&self) -> OriginErrorKind {
         match self {
             Self::Full => OriginErrorKind::Full,
@@ -192,13 +193,13 @@ impl OriginError {
     }
 }
 
-/// Why an origin's body did not arrive whole.
+/// The reasons why an origin's body did not arrive completely.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// No part of it for too long.
+    /// No part of the body arrived within the limit.
     #[error("the response body stalled")]
     Stalled,
-    /// It ended before its end, or its framing is broken.
+    /// The body ended early, or its framing is broken.
     #[error("the response body ended early")]
     Origin(#[source] ExchangeError),
 }

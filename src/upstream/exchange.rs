@@ -1,5 +1,5 @@
-//! One request on one connection, of either version of HTTP, and its response: the deadlines, and the connection's way back
-//! to the pool.
+//! One request on one connection, in either version of HTTP, and its response: the deadlines, and the connection's
+//! return to the pool.
 
 use super::address::OriginId;
 use super::client::Client;
@@ -26,11 +26,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Why there is no response.
+/// The reasons why there is no response.
 pub(super) enum Failure {
-    /// No connection: nothing of the request was used.
+    /// There was no connection, so no part of the request was used.
     Unsent(OriginError),
-    /// It may have reached the origin.
+    /// The request may have reached the origin.
     Sent {
         fault: Fault,
         route: Route,
@@ -39,17 +39,17 @@ pub(super) enum Failure {
     },
 }
 
-/// What came of a request that was sent.
+/// The faults of a request that was sent.
 pub(super) enum Fault {
     Exchange(ExchangeError),
-    /// It has reached the origin, as far as is known.
+    /// The request has reached the origin, as far as is known, but no response head arrived in time.
     FirstByteTimeout,
-    /// It was answered with a switch to another protocol than the one it asks for.
+    /// The origin answered with a switch to a protocol that was not requested.
     OtherProtocol,
 }
 
 impl Fault {
-    /// The origin's fault, or an error if it is that of the request.
+    /// Returns the origin's error, or fails if the request itself is at fault.
     pub(super) fn of_origin(self) -> Result<OriginError, SendError> {
         let failure = match self {
             Self::Exchange(failure) => failure,
@@ -58,7 +58,8 @@ impl Fault {
         };
         match &failure.cause {
             Cause::Io(_) | Cause::Closed => Ok(OriginError::Closed(failure)),
-            // What the library refuses is the origin's answer; what the origin refuses is none.
+            // If the library refuses something, the origin has answered. If the origin refuses the stream, it has
+            // not.
             Cause::Http2(error) if !error.is_library() => Ok(OriginError::Closed(failure)),
             Cause::Head(_) | Cause::Chunked(_) | Cause::Trailers(_) | Cause::Http2(_) => {
                 Ok(OriginError::Head(failure))
@@ -91,7 +92,7 @@ pub(super) fn exchange<'a, F: Fields>(
                 client: Rc::clone(client),
                 origin: origin.upstream.id,
                 route: Rc::clone(&route),
-                // None is kept that its request may have authenticated.
+                // A connection that its request may have authenticated is not kept.
                 pool_size: if request.binds { 0 } else { limits.origin_pool_size },
             };
             let limits = head_limits;
@@ -124,18 +125,20 @@ pub(super) fn exchange<'a, F: Fields>(
     })
 }
 
-/// A response: its head, and its body as it comes.
+/// A response: its head, and its streamed body.
 pub type Response = (ResponseHead, OriginBody);
 
-/// Waits for the response head, with patience from the end of the request on. While the client's body is on its way
-/// the wait is the client's; an origin that takes no more of it has the same limit as one that does not answer.
+/// Waits for the response head. The time limit runs from the end of the request. While the next part of the
+/// client's body has not arrived, the client's limit applies instead. An origin that accepts no more of the body
+/// has the same limit as one that does not answer.
 ///
-/// A struct, since an `async fn` would hold the exchange twice, and every client connection has room for this.
+/// This is a struct because an `async fn` would hold the exchange twice, and every client connection has room for
+/// this.
 pub(super) struct Exchange<'a> {
     exchange: Begun,
     route: Route,
     upload: Option<Rc<Progress>>,
-    /// How far the request was when it was last looked at: sent, and parts of its body.
+    /// The progress of the request at the last check: whether it was sent, and how many parts of its body.
     stage: (bool, u64),
     sink: Option<&'a InterimSink<'a>>,
     patience: Patience,
@@ -192,7 +195,7 @@ impl Exchange<'_> {
     }
 }
 
-/// An exchange of either version.
+/// An exchange in either version of HTTP.
 #[expect(
     clippy::large_enum_variant,
     reason = "that of HTTP/2 is boxed so that it takes no room where there is none"
@@ -242,7 +245,7 @@ impl Begun {
     }
 }
 
-/// The body of a response of either version.
+/// The body of a response in either version of HTTP.
 #[derive(Debug)]
 enum Received {
     Http1(h1::ResponseBody<Stream, Upload, Lease>),
@@ -272,7 +275,7 @@ impl Received {
     }
 }
 
-/// The way of a connection back to the pool.
+/// The return of a connection to the pool.
 #[derive(Debug)]
 struct Lease {
     client: Rc<Client>,
@@ -287,14 +290,14 @@ impl Recycle<Stream> for Lease {
     }
 }
 
-/// An origin's body, and the connection it comes on: in HTTP/1.1 that goes back to the pool at the end of the body, and is
-/// closed if the body is dropped before; in HTTP/2 only the stream is reset.
+/// An origin's body and its connection. In HTTP/1.1, the connection returns to the pool at the end of the body,
+/// and is closed if the body is dropped before. In HTTP/2, dropping the body only resets the stream.
 #[derive(Debug)]
 pub struct OriginBody {
     body: Received,
     patience: Patience,
     failed: Option<Box<DownloadError>>,
-    /// The request's place at an origin that limits them, held for as long as the body.
+    /// The request's place at an origin with a limit of concurrent requests, held until the body is dropped.
     pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
@@ -307,7 +310,7 @@ impl OriginBody {
         }
     }
 
-    /// After 101: what the connection has become.
+    /// Returns the connection after 101, when it carries another protocol.
     pub fn take_tunnel(&mut self) -> Option<Tunnel> {
         match &mut self.body {
             Received::Http1(body) => {
@@ -339,7 +342,8 @@ impl Body for OriginBody {
         match frame.transpose() {
             Ok(frame) => Poll::Ready(frame.map(Ok)),
             Err(error) => {
-                // Not at once: what arrived before it, the head at least, is still on its way to the client.
+                // The error is delayed, because earlier data, at least the head, is still on its way to the
+                // client.
                 this.failed = Some(Box::new(DownloadError::Origin(error)));
                 cx.waker().wake_by_ref();
                 Poll::Pending

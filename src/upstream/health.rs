@@ -1,5 +1,5 @@
-//! The monitor of the origins, in a thread of its own beside the workers: it resolves their names again, checks their
-//! health, gives addresses that failed another chance, and publishes the state of all.
+//! The monitor of the origins, in a thread of its own beside the workers. It resolves their names again, checks
+//! their health, gives failed addresses another chance, and publishes the state of all.
 
 use super::address::{Address, OriginId, Upstream};
 use super::connect;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::spawn_local;
 
-/// The monitor, and what it remembers of each origin between two rounds.
+/// The monitor, and its memory of each origin between two rounds.
 #[derive(Debug, Default)]
 pub struct OriginMonitor {
     monitored: HashMap<OriginId, Monitored>,
@@ -41,7 +41,7 @@ struct Monitored {
     checks: HashMap<SocketAddr, Rc<Checks>>,
 }
 
-/// Something that is done again and again, one at a time.
+/// A repeated task of which only one run is in progress at a time.
 #[derive(Debug, Default)]
 struct Repeated {
     begun: Cell<Option<Instant>>,
@@ -50,7 +50,7 @@ struct Repeated {
 }
 
 impl Repeated {
-    /// Whether it is time to begin; then it has begun.
+    /// Whether it is time to begin. If so, the task is marked as begun.
     fn begins(&self, interval: Duration, now: Instant) -> bool {
         let is_due = self.begun.get().is_none_or(|begun| now.saturating_duration_since(begun) >= interval);
         let begins = is_due && !self.is_running.get();
@@ -61,7 +61,7 @@ impl Repeated {
         begins
     }
 
-    /// It has ended; whether that it failed is news.
+    /// Records the end of a run. Returns whether it failed and the run before did not.
     fn ended(&self, failed: bool) -> bool {
         self.is_running.set(false);
         !self.is_failing.replace(failed) && failed
@@ -72,13 +72,13 @@ impl Repeated {
 #[derive(Debug, Default)]
 struct Checks {
     repeated: Repeated,
-    /// In a row.
+    /// The number of consecutive successful checks.
     good: Cell<u32>,
     bad: Cell<u32>,
 }
 
 impl Checks {
-    /// What the address is to be taken for after one more result, if that is clear.
+    /// Adds one more result. Returns the address's new state if there are enough equal results in a row.
     fn verdict(&self, is_well: bool, check: &OriginCheck) -> Option<bool> {
         let (count, other) = if is_well { (&self.good, &self.bad) } else { (&self.bad, &self.good) };
         count.set(count.get().saturating_add(1));
@@ -89,8 +89,9 @@ impl Checks {
 }
 
 impl OriginMonitor {
-    /// Does what is due at `now` for these origins, each with the name of its site; to be called several times a second,
-    /// within a local set of tasks. The state of the origins goes to `metrics` and to `view`.
+    /// Does the work that is due at `now` for these origins, each with the name of its site. Must be called
+    /// several times a second, within a local set of tasks. The state of the origins goes to `metrics` and to
+    /// `view`.
     pub fn run<'o>(
         &mut self,
         origins: impl Iterator<Item = (&'o str, &'o Origin)> + Clone,
@@ -165,7 +166,7 @@ async fn resolve(upstream: Arc<Upstream>, resolving: Rc<Repeated>) {
         tracing::warn!(
             origin = upstream.url,
             error = with_causes(&failure),
-            "the name of an origin is not resolved; the addresses that it had are used"
+            "the name of an origin cannot be resolved; its previous addresses stay in use"
         );
     }
 }
@@ -179,14 +180,14 @@ struct Checking {
     limits: Limits,
 }
 
-/// Why an address is not well.
+/// The reasons why a check of an address fails.
 #[derive(Debug, thiserror::Error)]
 enum NotWell {
     #[error("it cannot be reached")]
     Origin(#[source] OriginError),
     #[error("its answer is not acceptable")]
     Exchange(#[source] ExchangeError),
-    #[error("it answers {0}")]
+    #[error("it answers with status {0}")]
     Status(u16),
     #[error("it does not answer in time")]
     Timeout,
@@ -202,7 +203,7 @@ impl Checking {
         {
             tracing::warn!(address = %self.address.socket, error = with_causes(failure), "a check of an origin fails");
         }
-        // What is lacking here says nothing about the address.
+        // A lack of descriptors on our side reveals nothing about the address.
         if matches!(result, Err(NotWell::Origin(OriginError::NoRoom(_)))) {
             return;
         }
@@ -229,7 +230,7 @@ impl Checking {
             HeadLimits { fields: self.limits.origin_headers, bytes: self.limits.origin_header_bytes };
         let (method, path, body) = (&Method::GET, self.check.path.as_str(), None::<Empty<Bytes>>);
         let status = if stream.speaks_http2(self.protocol) {
-            // A clock that stands still: the check as a whole has its limit.
+            // The clock stands still, because the check as a whole has its own time limit.
             let clock = Clock::new(Instant::now());
             let connection = h2::open(stream, &clock, limits)
                 .await

@@ -1,6 +1,7 @@
-//! Towards the origins. [`send()`] takes a request and gives its response; everything below it is this room's own:
-//! which origin and which address, a pooled or a new connection, one exchange on it, its deadlines, and what may be tried
-//! again. The request path decides what the request says; nothing here knows of sites' rules, CDNs or purges.
+//! The client of the origins. [`send()`] takes a request and returns its response. Everything below is internal to
+//! this module: the choice of origin and address, pooled and new connections, one exchange on a connection, its
+//! deadlines, and retries. The request path decides the contents of a request. Nothing here depends on sites'
+//! rules, CDNs or purges.
 
 pub mod bound_auth;
 pub mod h1;

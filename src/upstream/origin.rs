@@ -12,63 +12,63 @@ use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Where a site's requests go.
+/// The destination of a site's requests.
 #[derive(Debug)]
 pub struct Origin {
-    /// What all workers know of it.
+    /// The state of the origin that all workers share.
     pub upstream: Arc<Upstream>,
-    /// The version of HTTP that it is talked to in.
+    /// The version of HTTP that the origin is used with.
     pub protocol: OriginProtocol,
-    /// How TLS is set up, for an https origin.
+    /// The TLS setup of an https origin.
     pub tls: Option<OriginTls>,
-    /// The `Host` that the origin sees; none: that of the request.
+    /// The `Host` that the origin receives, or `None` for that of the request.
     pub host_header: Option<FieldLine>,
-    /// How it is found out whether it is well.
+    /// The active health check, if there is one.
     pub check: Option<OriginCheck>,
 }
 
-/// How an https origin is talked to.
+/// The TLS setup of an https origin.
 #[derive(Clone, Debug)]
 pub struct OriginTls {
-    /// Roots, versions; ALPN for HTTP/1.1.
+    /// The configuration with roots, versions, and ALPN for HTTP/1.1.
     http1: Arc<ClientConfig>,
-    /// The same, with HTTP/2 on offer.
+    /// The same configuration that also offers HTTP/2.
     http2: Option<Arc<ClientConfig>>,
-    /// The name that its certificate must be for.
+    /// The name that the origin's certificate must be valid for.
     pub name: ServerName<'static>,
 }
 
-/// Why an origin cannot be set up.
+/// The reasons why an origin cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// An https origin's host is no name that a certificate could be for.
-    #[error("site {site}: the origin host {host:?} is no DNS name or address")]
+    /// The host of an https origin cannot be the name in a certificate.
+    #[error("site {site}: the origin host {host:?} is not a DNS name or address")]
     Name {
-        /// Which site.
+        /// The site.
         site: String,
-        /// Which host.
+        /// The host.
         host: String,
-        /// What is wrong with it.
+        /// The reason why the name is invalid.
         #[source]
         source: InvalidDnsNameError,
     },
-    /// There is an https origin, but no way to talk to it.
+    /// The TLS settings of an https origin cannot be used.
     #[error("site {site}: TLS towards its origins cannot be set up")]
     Tls {
-        /// Which site.
+        /// The site.
         site: String,
-        /// Why not.
+        /// The cause.
         #[source]
         source: Box<TlsError>,
     },
-    /// The `Host` that the origin should see is not legal in a header.
+    /// The `Host` for the origin is not valid in a header field.
     #[error("site {site}: the origin's Host {host:?} is not legal in a header")]
     Host {
-        /// Which site.
+        /// The site.
         site: String,
-        /// Which host.
+        /// The host.
         host: String,
-        /// What is wrong with it.
+        /// The reason why the value is invalid.
         #[source]
         source: http::header::InvalidHeaderValue,
     },
@@ -78,7 +78,7 @@ impl Origin {
     /// Compiles one origin of `site`.
     ///
     /// # Errors
-    /// If its name, its `Host` or its TLS settings cannot be used.
+    /// Returns an error if the origin's name, its `Host` or its TLS settings cannot be used.
     pub fn compile(
         site: &Site,
         url: &OriginUrl,
@@ -98,7 +98,7 @@ impl Origin {
         let check = settings.check.clone().map(|check| OriginCheck {
             host: check.host.or_else(|| match &host_header {
                 Some(line) => line.value().to_str().ok().map(str::to_owned),
-                // Any host will do that the site serves.
+                // Any host that the site serves is suitable.
                 None => {
                     let host = site.hosts.first().map(|host| host.replace('*', "www"));
                     Some(host.unwrap_or_else(|| url.authority.clone()))
@@ -119,7 +119,8 @@ impl Origin {
     }
 }
 
-/// Whatever else makes an origin another one. A limit of requests is that of its site.
+/// Returns all other settings that distinguish origins. A limit of concurrent requests applies per site, so it
+/// includes the site.
 fn identity(site: &Site, url: &OriginUrl, check: Option<&OriginCheck>) -> String {
     let OriginSettings { protocol, connections, tls, .. } = &site.origin;
     let read = |path: &PathBuf| std::fs::read(path).map(|bytes| digest(&bytes)).ok();
@@ -144,7 +145,7 @@ impl OriginTls {
         Ok(Self { http1: config, http2, name })
     }
 
-    /// For connections of this version, or what the origin chooses instead.
+    /// Returns the configuration for connections that offer this version. The origin may choose another one.
     pub(super) fn config(&self, protocol: OriginProtocol) -> &Arc<ClientConfig> {
         match protocol {
             OriginProtocol::Http1 => &self.http1,
@@ -181,6 +182,9 @@ mod tests {
         site.origins[0].tls = true;
         site.origins[0].host = "not a name".into();
         let refused = compile(&site).unwrap_err();
-        assert_eq!(refused.to_string(), "site www: the origin host \"not a name\" is no DNS name or address");
+        assert_eq!(
+            refused.to_string(),
+            "site www: the origin host \"not a name\" is not a DNS name or address"
+        );
     }
 }

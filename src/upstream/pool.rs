@@ -1,5 +1,5 @@
-//! A worker's connections to origins. One thread, no lock; of the idle ones, the connection used last is used first, so that
-//! those not needed grow old and are closed.
+//! A worker's connections to origins, used by one thread without a lock. The idle connection that was used last is
+//! used first, so that unneeded ones age and are closed.
 
 use super::address::{Address, OriginId};
 use super::connection::{Connection, Route};
@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
-/// Connections by origin: the idle ones of HTTP/1.1, and those of HTTP/2, which requests share.
+/// Connections by origin: idle HTTP/1.1 connections, and HTTP/2 connections, which requests share.
 #[derive(Debug)]
 pub(super) struct Pool {
     clock: Rc<Clock>,
-    /// By [`OriginId`].
+    /// The idle connections, indexed by [`OriginId`].
     idle: RefCell<Vec<Vec<Idle>>>,
     shared: RefCell<HashMap<OriginId, Shared>>,
 }
@@ -30,14 +30,14 @@ struct Idle {
     since: Instant,
 }
 
-/// What there is of HTTP/2 at an origin.
+/// The HTTP/2 connections to an origin.
 #[derive(Debug)]
 struct Shared {
-    /// The first one with room is used first.
+    /// The connections, of which the first with room is used.
     connections: Vec<(h2::Connection, Route)>,
-    /// Held by whoever makes a connection.
+    /// The turn to make a connection.
     turn: Arc<Semaphore>,
-    /// The origin chose HTTP/1.1 when it was last asked.
+    /// Whether the origin chose HTTP/1.1 for the latest connection.
     prefers_http1: bool,
 }
 
@@ -52,8 +52,8 @@ impl Pool {
         Self { clock: Rc::clone(clock), idle: RefCell::default(), shared: RefCell::default() }
     }
 
-    /// A connection to an origin for one more request: one that is still open and silent, as far as is known, and to an
-    /// address that is not avoided.
+    /// Returns a connection to an origin for one more request, if there is one that is open and silent, as far as
+    /// is known, and leads to an address that is not avoided.
     pub(super) fn take(&self, origin: OriginId, protocol: OriginProtocol) -> Option<(Connection, Route)> {
         if protocol == OriginProtocol::Http2
             && let Some((connection, route)) = self.share(origin, None)
@@ -70,18 +70,18 @@ impl Pool {
         None
     }
 
-    /// One of HTTP/2 that has room, and does not lead to `but`.
+    /// Returns an HTTP/2 connection that has room and does not lead to `but`.
     pub(super) fn share(&self, origin: OriginId, but: Option<&Address>) -> Option<(h2::Connection, Route)> {
         let mut shared = self.shared.borrow_mut();
         let connections = &mut shared.get_mut(&origin)?.connections;
-        // Requests that are under way on one that is given up go on there.
+        // Requests in progress on a removed connection continue there.
         connections.retain_mut(|(connection, route)| !route.is_avoided() && connection.is_open());
         let is_wanted = |route: &Route| but.is_none_or(|but| but.socket != route.socket);
         let found = connections.iter().find(|(connection, route)| connection.has_room() && is_wanted(route));
         found.map(|(connection, route)| (connection.again(), Rc::clone(route)))
     }
 
-    /// A connection was made where HTTP/2 was wanted.
+    /// Records a new connection for which HTTP/2 was offered.
     pub(super) fn made(&self, origin: OriginId, connection: &Connection, route: &Route) {
         let mut shared = self.shared.borrow_mut();
         let of_origin = shared.entry(origin).or_default();
@@ -94,17 +94,17 @@ impl Pool {
         }
     }
 
-    /// Whether an origin will rather have HTTP/1.1, so that there is nothing to share.
+    /// Whether an origin prefers HTTP/1.1, so that there is nothing to share.
     pub(super) fn prefers_http1(&self, origin: OriginId) -> bool {
         self.shared.borrow().get(&origin).is_some_and(|shared| shared.prefers_http1)
     }
 
-    /// Whoever makes a connection that others will share holds this meanwhile.
+    /// Returns the semaphore that is held while a connection for several requests is made.
     pub(super) fn turn(&self, origin: OriginId) -> Arc<Semaphore> {
         Arc::clone(&self.shared.borrow_mut().entry(origin).or_default().turn)
     }
 
-    /// Keeps a connection, or closes it where `limit` are kept already.
+    /// Keeps a connection, or closes it if `limit` connections are already kept.
     pub(super) fn put(
         &self,
         origin: OriginId,
@@ -122,7 +122,7 @@ impl Pool {
         }
     }
 
-    /// Closes the connection that has been idle for longest, whatever origin it leads to.
+    /// Closes the connection that has been idle for longest, whichever origin it leads to.
     pub(super) fn close_oldest(&self) {
         let mut idle = self.idle.borrow_mut();
         let first = |of_origin: &Vec<Idle>| of_origin.first().map(|idle| idle.since);
@@ -144,7 +144,7 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle for `max_idle` or was closed by its origin.
+    /// Closes the connections that have been idle for `max_idle` or were closed by their origin.
     pub(super) fn sweep(&self, max_idle: Duration) {
         let is_fresh = |since: Instant| self.clock.now().saturating_duration_since(since) < max_idle;
         for of_origin in &mut *self.idle.borrow_mut() {

@@ -1,5 +1,5 @@
-//! A request as this side of the proxy gets it. Which fields it has, and what becomes of interim responses, is decided by
-//! the request path.
+//! A request as the request path hands it over. The request path decides which fields it has and what happens to
+//! interim responses.
 
 use super::origin::Origin;
 use super::upload::Upload;
@@ -9,9 +9,9 @@ use crate::metrics::shard::SiteShard;
 use http::HeaderValue;
 use std::time::Instant;
 
-/// The fields of a request as an origin gets them, all but the framing.
+/// The fields of a request as an origin receives them, except for the framing.
 pub trait Fields {
-    /// These fields, in their order, for an origin that is to see this `Host`, or that of the request if there is none.
+    /// Returns these fields in their order, with this `Host`, or that of the request if there is none.
     fn lines<'f>(&'f self, host: Option<&'f FieldLine>) -> impl Iterator<Item = Line<'f>>;
 }
 
@@ -22,13 +22,13 @@ pub type InterimSink<'a> = dyn Fn(Vec<ResponseHead>) + 'a;
 pub struct Outgoing<'a, F> {
     /// The client's method and target.
     pub head: &'a RequestHead,
-    /// What the origin gets of its fields.
+    /// The fields that the origin receives.
     pub fields: F,
     /// The body, taken by the first origin to which there is a connection.
     pub body: Option<Upload>,
-    /// The protocol that the client asks to switch to.
+    /// The protocol to which the client requests a switch.
     pub upgrade: Option<&'a HeaderValue>,
-    /// Where interim responses go; none if nobody wants any.
+    /// The destination of interim responses, or `None` if they are not wanted.
     pub interim: Option<&'a InterimSink<'a>>,
     /// Whether the request may authenticate its connection ([`bound_auth`](super::bound_auth)).
     pub binds: bool,
@@ -36,12 +36,12 @@ pub struct Outgoing<'a, F> {
     pub since: Instant,
 }
 
-/// Where a request may go.
+/// The destination of a request.
 #[derive(Clone, Copy)]
 pub struct Destination<'a> {
     /// The name of the site, for the log.
     pub site: &'a str,
-    /// Its origins, in the order in which they are tried.
+    /// The site's origins, in the order in which they are tried.
     pub origins: &'a [Origin],
     /// Timeouts, and the size of the pool.
     pub limits: &'a Limits,

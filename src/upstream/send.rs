@@ -1,7 +1,7 @@
-//! One request to an origin and its response: which connection, which deadline, and what may be tried again.
+//! One request to an origin and its response: the connection, the deadline, and retries.
 //!
-//! [`send`] and its [`Response`] are all that the request path knows of the clients below: [`h1`](super::h1) and
-//! [`h2`](super::h2), driven in the task of the request ([`exchange`](super::exchange)).
+//! [`send`] and its [`Response`] are all that the request path uses of the clients below, [`h1`](super::h1) and
+//! [`h2`](super::h2), which are driven in the task of the request ([`exchange`](super::exchange)).
 
 use super::address::Address;
 use super::client::Client;
@@ -22,17 +22,18 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Sends `request` to the origins of its destination in turn, until one answers. Every failure is counted here.
+/// Sends `request` to the origins of its destination in turn until one answers. Every failure is counted here.
 ///
 /// # Errors
-/// If the request cannot be sent, or no origin gives a usable response.
+/// Returns an error if the request cannot be sent, or if no origin gives a usable response.
 pub async fn send<F: Fields>(
     client: &Rc<Client>,
     destination: Destination<'_>,
     request: &mut Outgoing<'_, F>,
 ) -> Result<Response, SendError> {
     let Destination { site, origins, limits, counters } = destination;
-    // What may have reached an origin is sent to one more at most, and only if nothing can happen twice.
+    // A request that may have reached an origin is sent to at most one more, and only if repeating it has no
+    // effect.
     let mut may_be_repeated = request.body.is_none() && is_safe(&request.head.method);
     let mut order = Order::of(origins);
     let mut current = order.next(origins);
@@ -43,7 +44,7 @@ pub async fn send<F: Fields>(
             Err(failure) => failure,
         };
         let (error, next) = match failure {
-            // Another origin would need a descriptor, too.
+            // Another origin would need a descriptor as well.
             Failure::Unsent(error @ OriginError::NoRoom(_)) => (error, None),
             Failure::Unsent(error) => (error, order.next(origins)),
             Failure::Sent { fault, route, response_started } => {
@@ -76,13 +77,13 @@ pub async fn send<F: Fields>(
     Err(SendError::Origin(OriginError::Connect(io::ErrorKind::AddrNotAvailable.into())))
 }
 
-/// In which order origins are tried: in theirs, but those that are to be avoided last.
+/// The order in which origins are tried: as configured, with avoided origins last.
 struct Order {
-    /// The origins that were not tried yet, as bits; those of the second half are to be avoided.
+    /// The origins that were not tried yet, as bits. The upper half is for avoided origins.
     left: u64,
 }
 
-/// How many origins a site may have.
+/// The maximum number of origins of a site.
 const MAX_ORIGINS: usize = crate::config::MAX_ORIGINS;
 
 impl Order {
@@ -92,7 +93,7 @@ impl Order {
             false => 1 << index,
         };
         let left = match origins {
-            // Nothing to choose, so nothing to ask.
+            // With a single origin there is nothing to choose.
             [_] => 1,
             _ => origins.iter().take(MAX_ORIGINS).enumerate().map(place).sum(),
         };
@@ -106,8 +107,8 @@ impl Order {
     }
 }
 
-/// Sends `request` to one origin: on a pooled connection, and once more on a new one where that was stale. `silent` is
-/// an address that has had it already.
+/// Sends `request` to one origin: on a pooled connection, and again on a new one if the pooled one was stale.
+/// `silent` is an address that has already received the request.
 async fn attempt<F: Fields>(
     client: &Rc<Client>,
     Destination { limits, counters, .. }: Destination<'_>,
@@ -117,11 +118,11 @@ async fn attempt<F: Fields>(
 ) -> Result<Response, Failure> {
     let place = match &origin.upstream.places {
         None => None,
-        // Boxed, since few sites have such a limit.
+        // Boxed because few sites have such a limit.
         Some(places) => Some(Box::pin(place(places, limits)).await.map_err(Failure::Unsent)?),
     };
-    // A connection of HTTP/2 is never switched to another protocol, nor closed for one of its requests; an origin that would
-    // authenticate it can be asked for HTTP/1.1 where TLS negotiates that.
+    // An HTTP/2 connection is never switched to another protocol, nor closed for one of its requests. If TLS
+    // negotiates the version, a request that would authenticate the connection can use HTTP/1.1 instead.
     let is_for_one = request.upgrade.is_some() || request.binds && origin.tls.is_some();
     let protocol = if is_for_one { OriginProtocol::Http1 } else { origin.protocol };
     if silent.is_none()
@@ -135,7 +136,7 @@ async fn attempt<F: Fields>(
         }
         counters.origin_retries.add(1);
     }
-    // Boxed: else the future of every client connection would hold the room for a TLS handshake.
+    // Boxed, because otherwise the future of every client connection would have room for a TLS handshake.
     let but = silent.map(|silent| &**silent);
     let connecting = Box::pin(connect::connect(client, limits, counters, origin, protocol, but));
     let connected = connecting.await.map_err(Failure::Unsent)?;
@@ -144,18 +145,19 @@ async fn attempt<F: Fields>(
     answered(counters, request, since, place, result)
 }
 
-/// Waits for a place at an origin that takes so many requests at a time. Those who wait are in a queue, since turning them
-/// away at once would show visitors errors in every short burst; its length is bounded by `requests_in_flight`.
+/// Waits for a place at an origin with a limit of concurrent requests. Waiting requests form a queue, because
+/// refusing them immediately would show visitors errors in every short burst. The queue's length is bounded by
+/// `requests_in_flight`.
 async fn place(places: &Arc<Semaphore>, limits: &Limits) -> Result<OwnedSemaphorePermit, OriginError> {
     let waiting = Arc::clone(places).acquire_owned();
-    // Nobody closes it.
+    // The semaphore is never closed.
     match tokio::time::timeout(limits.origin_queue_timeout, waiting).await {
         Ok(Ok(place)) => Ok(place),
         Ok(Err(_)) | Err(_) => Err(OriginError::Full),
     }
 }
 
-/// Counts a response, and refuses a switch to a protocol that the request did not ask for.
+/// Counts a response, and refuses a switch to a protocol that was not requested.
 fn answered<F>(
     counters: &SiteShard,
     request: &Outgoing<'_, F>,

@@ -1,4 +1,4 @@
-//! The bytes of a connection to an origin, plain or in TLS.
+//! The byte stream of a connection to an origin, plain or with TLS.
 
 use super::descriptors::Counted;
 use super::tls::ALPN_HTTP2;
@@ -20,22 +20,22 @@ pub(super) struct Stream {
 #[derive(Debug)]
 enum Bytes {
     Plain(TcpStream),
-    /// Boxed, so that plain ones stay small.
+    /// Boxed so that plain streams stay small.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
-    /// One without TLS, which counts among the open ones if it is `counted`.
+    /// Creates a stream without TLS. `counted` counts it among the open connections as long as it exists.
     pub(super) fn plain(stream: TcpStream, counted: Option<Counted>) -> Self {
         Self { bytes: Bytes::Plain(stream), _counted: counted }
     }
 
-    /// One with TLS.
+    /// Creates a stream with TLS.
     pub(super) fn tls(stream: TlsStream<TcpStream>, counted: Option<Counted>) -> Self {
         Self { bytes: Bytes::Tls(Box::new(stream)), _counted: counted }
     }
 
-    /// Which version of HTTP it is for: what the origin chose of those it was offered, or without TLS what is known.
+    /// Whether the connection uses HTTP/2: with TLS if the origin chose it, and without TLS if it is `wanted`.
     pub(super) fn speaks_http2(&self, wanted: OriginProtocol) -> bool {
         match &self.bytes {
             Bytes::Plain(_) => wanted == OriginProtocol::Http2,
@@ -73,7 +73,7 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        // Both are.
+        // Both kinds of stream support vectored writes.
         true
     }
 

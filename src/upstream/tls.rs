@@ -1,5 +1,5 @@
-//! How https origins are talked to: whom their certificates are checked against, and what certificate they are shown. The
-//! platform's roots are read once and only when they are needed, since a machine may well have none.
+//! The TLS setup for https origins: the roots that verify their certificates, and our own certificate. The
+//! platform's roots are read one time and only when they are needed, because a machine may have none.
 
 use crate::config::OriginTls;
 use crate::http::tls::{self, TlsError};
@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 const ALPN_HTTP1: &[u8] = b"http/1.1";
 pub(super) const ALPN_HTTP2: &[u8] = b"h2";
 
-/// The same configuration, which offers HTTP/2 as well, and first.
+/// Returns the same configuration, with HTTP/2 offered first.
 pub fn with_http2(config: &ClientConfig) -> Arc<ClientConfig> {
     let mut config = config.clone();
     config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
@@ -26,12 +26,12 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// A given configuration instead of all others.
+    /// Uses the given configuration for all origins.
     pub fn given(config: Arc<ClientConfig>) -> Self {
         Self { given: Some(config), platform: OnceLock::new() }
     }
 
-    /// The configuration for a site's origins.
+    /// Returns the configuration for a site's origins.
     pub fn client_config(&self, settings: &OriginTls) -> Result<Arc<ClientConfig>, TlsError> {
         if let Some(config) = &self.given {
             return Ok(Arc::clone(config));

@@ -1,4 +1,5 @@
-//! A connection to an origin after a 101: no longer HTTP's, so its bytes go through as they are (RFC 9110 §7.8).
+//! A connection to an origin after a 101. It no longer carries HTTP, so its bytes are forwarded unchanged (RFC
+//! 9110 §7.8).
 
 use super::stream::Stream;
 use crate::http::h1::framing::has_token;
@@ -13,10 +14,10 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional_with_sizes};
 
-/// Of each direction.
+/// The size of the buffer of each direction, in bytes.
 const BUFFER: usize = 16 * 1024;
 
-/// Whether a 101 switches to the protocol that was asked for.
+/// Whether a 101 switches to the protocol that was requested.
 pub(super) fn is_granted(headers: &Headers, wanted: &HeaderValue) -> bool {
     let mut protocols = headers.get_all(&header::UPGRADE);
     let is_wanted = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(wanted.as_bytes());
@@ -34,9 +35,9 @@ pub fn has_upgrade<'h>(mut connection: impl Iterator<Item = &'h HeaderValue>) ->
 #[derive(Debug)]
 pub struct Tunnel {
     stream: Stream,
-    /// What followed the 101 at once.
+    /// The bytes that followed the 101 immediately.
     early: Bytes,
-    /// With both sides, while neither sends anything.
+    /// The patience with both sides while neither sends anything.
     patience: Patience,
 }
 
@@ -45,8 +46,8 @@ impl Tunnel {
         Self { stream, early: early.freeze(), patience }
     }
 
-    /// Carries bytes both ways until both sides have ended, or nothing has passed for as long as its patience lasts.
-    /// `early` is what the client sent before it had the 101.
+    /// Carries bytes both ways until both sides have ended, or until no byte has passed for as long as its
+    /// patience lasts. `early` holds the bytes that the client sent before it received the 101.
     pub async fn run<C>(self, mut client: C, early: Bytes) -> io::Result<()>
     where
         C: AsyncRead + AsyncWrite + Unpin,

@@ -1,5 +1,5 @@
-//! A client's body on its way to an origin: streamed frame by frame, with limits on its length, on the time until its
-//! next part, and on its rate.
+//! A client's body on its way to an origin: streamed frame by frame, with limits on its length, on the time until
+//! its next part, and on its rate.
 
 use crate::config::Limits;
 use crate::http::request_body::{BoxError, RequestBody};
@@ -13,33 +13,34 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// Why a client's body did not arrive whole.
+/// The reasons why a client's body did not arrive completely.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// No part of it for too long.
+    /// No part of the body arrived for too long.
     #[error("it stalled")]
     Stalled,
-    /// Too little of it for too long.
+    /// Too little of the body arrived for too long.
     #[error("it is too slow")]
     TooSlow,
-    /// More of it than the limit.
+    /// The body is longer than the limit.
     #[error("it is too large")]
     TooLarge,
-    /// The client went away, or its framing is broken.
+    /// The client disconnected, or the body's framing is broken.
     #[error("it cannot be read")]
     Client(#[source] BoxError),
 }
 
-/// How far a client's body has come, for those who wait for the origin meanwhile.
+/// The progress of a client's body, for the code that waits for the origin meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// It is the client's turn: the next part has not arrived.
+    /// Whether the next part has not arrived, so that the client must send next.
     pub(super) awaited: Cell<bool>,
-    /// Parts handed on.
+    /// The number of parts that were handed on.
     pub(super) parts: Cell<u64>,
 }
 
-/// Which of a request's trailers go on to its origin.
+/// Selects the trailers of a request that are forwarded to its origin. Also receives the names that `Connection`
+/// nominates.
 pub type TrailerFilter = fn(HeaderMap, &[HeaderName]) -> Option<HeaderMap>;
 
 /// A client's body on its way to an origin.
@@ -48,14 +49,14 @@ pub struct Upload {
     incoming: Metered,
     patience: Patience,
     progress: Rc<Progress>,
-    /// The fields that `Connection` nominates.
+    /// The names that `Connection` nominates.
     nominated: Vec<HeaderName>,
     filter: TrailerFilter,
 }
 
 impl Upload {
-    /// The body of a request under these limits; `None` if it has no body. Of its trailers, `filter` chooses those that
-    /// go on; it is told what `Connection` nominates.
+    /// Creates the body of a request under these limits. Returns `None` if it has no body. `filter` selects the
+    /// trailers that are forwarded, and receives the names that `Connection` nominates.
     pub fn new(
         incoming: RequestBody,
         clock: &Rc<Clock>,
@@ -71,7 +72,7 @@ impl Upload {
         })
     }
 
-    /// How far it has come.
+    /// Returns the progress of the body.
     pub(super) fn progress(&self) -> Rc<Progress> {
         Rc::clone(&self.progress)
     }
@@ -99,7 +100,7 @@ impl Body for Upload {
         this.progress.parts.set(this.progress.parts.get() + 1);
         Poll::Ready(match frame {
             Some(Ok(frame)) => match frame.into_trailers() {
-                // They are the end, even where none of them goes on.
+                // Trailers end the body even if none of them is forwarded.
                 Ok(trailers) => (this.filter)(trailers, &this.nominated).map(Frame::trailers).map(Ok),
                 Err(frame) => Some(Ok(frame)),
             },
@@ -118,7 +119,7 @@ impl Body for Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        // Nobody waits for the client any more.
+        // The client is not waited for any more.
         self.progress.awaited.set(false);
     }
 }
@@ -127,7 +128,7 @@ impl Drop for Upload {
 #[derive(Debug)]
 struct Metered {
     incoming: RequestBody,
-    /// Bytes that may still come, where that is limited.
+    /// The number of bytes that may still come, if that is limited.
     left: Option<u64>,
     pace: Pace,
 }
@@ -179,11 +180,11 @@ impl Body for Metered {
     }
 }
 
-/// Holds a body to a rate, over windows of waiting: time in which the origin took nothing is not the client's. What came
-/// fast before does not excuse what comes slowly now.
+/// Enforces a minimum rate on a body, over windows of waiting time. Time in which the origin accepted nothing is
+/// not charged to the client. Fast parts before do not excuse slow ones now.
 #[derive(Debug)]
 struct Pace {
-    /// Bytes per second; 0: any.
+    /// Bytes per second, or 0 for any rate.
     rate: u32,
     window: Duration,
     bytes: u64,
@@ -196,14 +197,14 @@ impl Pace {
         Self { rate, window, bytes: 0, waited: Duration::ZERO, since: None }
     }
 
-    /// The client has its turn.
+    /// Records that the client must send next.
     fn awaited(&mut self, now: impl Fn() -> Instant) {
         if self.rate > 0 && self.since.is_none() {
             self.since = Some(now());
         }
     }
 
-    /// Something came. Whether it is fast enough.
+    /// Records that bytes have arrived. Returns whether they came fast enough.
     fn arrived(&mut self, bytes: u64, now: impl Fn() -> Instant) -> bool {
         self.bytes = self.bytes.saturating_add(bytes);
         let Some(since) = self.since.take() else { return true };
@@ -221,7 +222,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Parts of a body: how long each was waited for in seconds, and its bytes. Whether all were fast enough.
+    /// Whether all parts of a body were fast enough, given the seconds of waiting for each part and its bytes.
     fn paced(rate: u32, parts: &[(u64, u64)]) -> bool {
         let start = Instant::now();
         let mut seconds = 0;
@@ -229,7 +230,7 @@ mod tests {
         parts.iter().all(|(wait, bytes)| {
             if *wait > 0 {
                 pace.awaited(|| start + Duration::from_secs(seconds));
-                // Asking again is no new turn.
+                // Polling again does not restart the waiting time.
                 pace.awaited(|| start + Duration::from_secs(seconds + wait / 2));
             }
             seconds += wait;

@@ -1,5 +1,5 @@
-//! The request head as the origin gets it: the client's fields that may go on, then what this hop has to say. They
-//! go from the client's head to the wire as they are; nothing is rebuilt.
+//! The request head that the origin receives: the client's fields that may be forwarded, then those of this hop.
+//! The fields are written to the connection directly from the client's head, without building another one.
 
 use super::error::ProxyError;
 use super::fields::KeyFields;
@@ -13,7 +13,7 @@ use crate::upstream;
 use http::{HeaderName, HeaderValue, Method, Version, header};
 use std::rc::Rc;
 
-/// A line that is the same in every request.
+/// Defines a line that is the same in every request.
 macro_rules! fixed {
     ($line:ident: $known:ident, $name:literal, $value:literal) => {
         static $line: Line<'static> = {
@@ -40,8 +40,8 @@ static MAX_FORWARDS: HeaderName = header::MAX_FORWARDS;
 static FORWARDED: HeaderName = header::FORWARDED;
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What this hop has to say, in its order; `Other` is `Max-Forwards`, and of trailers it speaks last. It follows what the client
-/// says.
+/// The fields of this hop, in the order in which they follow the client's. `Other` is `Max-Forwards`. The last two
+/// are needed only for trailers.
 static OURS: [Known; 12] = [
     Known::Via,
     Known::CdnLoop,
@@ -57,30 +57,30 @@ static OURS: [Known; 12] = [
     Known::Trailer,
 ];
 
-/// What is known of a request besides its head.
+/// The facts about a request that are not in its head.
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarding<'a> {
-    /// Who sent it.
+    /// The peer that sent the request.
     pub peer: &'a Peer,
-    /// Whether that peer's forwarding headers are believed.
+    /// Whether that peer's forwarding fields are trusted.
     pub trusted: bool,
-    /// The host it is for.
+    /// The host that the request is for.
     pub host: &'a HeaderValue,
-    /// Its id.
+    /// The request's id.
     pub id: &'a RequestId,
-    /// Whether its opt-in is believed, and so goes on.
+    /// Whether the request's opt-in is trusted and is therefore forwarded.
     pub opted_in: bool,
-    /// Whether conditions are withheld from the origin, since the CDN takes no tags from a 304.
+    /// Whether conditional fields are withheld from the origin because the CDN accepts no tags from a 304.
     pub unconditional: bool,
     /// The protocol that the connection is to be switched to.
     pub upgrade: Option<&'a HeaderValue>,
-    /// Whether the client says that it takes trailers.
+    /// Whether the client announces that it accepts trailers.
     pub takes_trailers: bool,
-    /// By which name we know our own requests again.
+    /// The name in `CDN-Loop` by which our own requests are recognised.
     pub own_name: &'a OwnName,
 }
 
-/// The fields of a request as the origin gets them, all but the framing.
+/// The fields of a request as the origin receives them, except for the framing.
 #[derive(Debug)]
 pub struct Fields<'a> {
     client: &'a Headers,
@@ -88,16 +88,19 @@ pub struct Fields<'a> {
     request: Forwarding<'a>,
     version: Version,
     peer: Rc<PeerLines>,
-    /// What a trusted peer said already, and ours.
+    /// The list that a trusted peer sent, with our element appended.
     forwarded_for: Option<HeaderValue>,
     forwarded: Option<HeaderValue>,
-    /// Which trailers will come.
+    /// The trailers that are announced.
     trailer: Option<HeaderValue>,
-    /// How far the request may go behind us, where that is limited.
+    /// The number of hops that may follow this one, if it is limited.
     max_forwards: Option<HeaderValue>,
 }
 
-/// What of a client's head goes on, or why nothing may.
+/// Selects the fields of a client's head that are forwarded.
+///
+/// # Errors
+/// Returns an error if the request must not be forwarded.
 pub fn fields<'a>(
     head: &'a RequestHead,
     key_fields: &KeyFields<'_>,
@@ -107,7 +110,7 @@ pub fn fields<'a>(
     if has_been_here(key_fields, request.own_name) {
         return Err(ProxyError::Loop);
     }
-    // TRACE, the other method for which it means something, is not passed on at all.
+    // TRACE is the only other method for which `Max-Forwards` has a meaning, and it is never forwarded.
     let max_forwards = if head.method == Method::OPTIONS { hops_left(client)? } else { None };
     let nominated = hop::nominated(key_fields.connection());
     if let Some(name) = nominated.iter().find(|name| hop::is_protected_in_request(name.as_str())) {
@@ -148,15 +151,16 @@ impl upstream::Fields for Fields<'_> {
 }
 
 impl Fields<'_> {
-    /// What `Connection` nominates, which ends here wherever in the message it is.
+    /// Returns the names that `Connection` nominates. Fields with these names end at this hop, in the head and in
+    /// the trailers.
     pub fn nominated(&self) -> &[HeaderName] {
         &self.nominated
     }
 
-    /// What this hop has to say under this name.
+    /// Returns this hop's field of this name.
     fn ours(&self, known: Known) -> Option<Line<'_>> {
         let request = &self.request;
-        // A peer that is trusted may have said this already.
+        // A trusted peer may have sent this field already.
         let is_told = || request.trusted && self.client.all(known).next().is_some();
         Some(match known {
             Known::Via => via(self.version),
@@ -181,7 +185,8 @@ impl Fields<'_> {
                 (None, true) => TE_OPTION,
                 (None, false) => return None,
             },
-            // Of what TE may say only this is about the message and not about its codings, which are this hop's.
+            // The other members of `TE` are about transfer codings, which concern only this hop. `trailers` is
+            // about the message.
             Known::Te if request.takes_trailers => TE_TRAILERS,
             Known::Trailer => Line::of(known, &TRAILER, self.trailer.as_ref()?),
             Known::Upgrade => Line::of(known, &UPGRADE, request.upgrade?),
@@ -190,14 +195,14 @@ impl Fields<'_> {
         })
     }
 
-    /// Whether a client's field goes on as it is.
+    /// Whether a client's field is forwarded unchanged.
     fn passes(&self, line: &FieldLine) -> bool {
         let known = line.known();
         if hop::is_fixed(known) || self.nominated.contains(line.name()) {
             return false;
         }
         match known {
-            // Ours says it.
+            // This hop sends its own.
             Known::Host | Known::Forwarded | Known::XRequestId | Known::XForwardedFor => false,
             Known::Expect | Known::XOriginShimSecret => false,
             Known::XPushInvalidation => self.request.opted_in,
@@ -209,7 +214,8 @@ impl Fields<'_> {
     }
 }
 
-/// RFC 8586 §2: a list of CDN ids, each perhaps with parameters.
+/// Whether one of the CDN ids in `CDN-Loop` is ours. The field is a list of ids, each with optional parameters
+/// (RFC 8586 §2).
 fn has_been_here(key_fields: &KeyFields<'_>, own_name: &OwnName) -> bool {
     let mut elements = key_fields.cdn_loop().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     elements.any(|element| {
@@ -218,7 +224,11 @@ fn has_been_here(key_fields: &KeyFields<'_>, own_name: &OwnName) -> bool {
     })
 }
 
-/// RFC 9110 §7.6.2: one hop fewer than the request has left. With none left it is answered here.
+/// Returns `Max-Forwards` with one hop less (RFC 9110 §7.6.2).
+///
+/// # Errors
+/// Returns [`ProxyError::LastHop`] if no hop is left, so that the request is answered here, or another error if
+/// the field is malformed.
 fn hops_left(client: &Headers) -> Result<Option<HeaderValue>, ProxyError> {
     let mut told = client.get_all(&MAX_FORWARDS);
     let Some(hops) = told.next() else { return Ok(None) };
@@ -226,13 +236,14 @@ fn hops_left(client: &Headers) -> Result<Option<HeaderValue>, ProxyError> {
     let (Some(hops), None) = (hops, told.next()) else {
         return Err(ProxyError::BadRequest("malformed Max-Forwards"));
     };
-    // As far as we can count: who asks for more hops than that does not mind.
+    // A number that is too large for us is capped. A client that allows so many hops does not need the exact
+    // number.
     let hops: u64 = hops.parse().unwrap_or(u64::MAX);
     hops.checked_sub(1).map(|left| Some(left.into())).ok_or(ProxyError::LastHop)
 }
 
-/// A header that a CGI-like origin could not tell from one that we check: `x_forwarded_for` and
-/// `x-forwarded-for` are both `HTTP_X_FORWARDED_FOR` there. No sender that means well writes these.
+/// Whether a CGI-like origin could not distinguish this field from one that we check: `x_forwarded_for` and
+/// `x-forwarded-for` are both `HTTP_X_FORWARDED_FOR` there. No honest sender uses such names.
 fn is_alias(name: &str) -> bool {
     let dashed = name.replace('_', "-");
     let known = Known::of(&dashed);
@@ -248,8 +259,8 @@ fn via(version: Version) -> Line<'static> {
     }
 }
 
-/// A list header with one more element, in one line: many origins read only the first line of `X-Forwarded-For`. `None`
-/// where there is no list yet.
+/// Appends an element to a list field and joins everything in one line, because many origins read only the first
+/// line of `X-Forwarded-For`. Returns `None` if there is no list yet.
 fn appended(headers: &Headers, element: Line<'_>) -> Option<HeaderValue> {
     let mut joined = Vec::new();
     for value in headers.all(element.known) {
@@ -260,7 +271,7 @@ fn appended(headers: &Headers, element: Line<'_>) -> Option<HeaderValue> {
         return None;
     }
     joined.extend_from_slice(element.value_bytes());
-    // Joined from legal values, so legal itself.
+    // The value is joined from legal values and is therefore legal.
     HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok()
 }
 

@@ -4,7 +4,7 @@ use crate::upstream::Fields as _;
 use crate::view::Installation;
 use std::sync::Arc;
 
-/// A request at the door: its head, and what is known of it.
+/// A request as it arrives: its head, and the facts about it.
 struct Case {
     method: &'static str,
     target: &'static str,
@@ -24,7 +24,7 @@ const PLAIN: Case = Case {
 };
 
 impl Case {
-    /// The head that the origin gets.
+    /// Returns the head that the origin receives.
     fn forward(&self, lines: &[(&str, &str)]) -> Result<Headers, ProxyError> {
         let head = fixture::request(self.version, self.method, self.target, lines);
         let forwarding = Forwarding {
@@ -42,7 +42,7 @@ impl Case {
         Ok(fields.lines(None).map(|line| (line.name.clone(), line.value().into_owned())).collect())
     }
 
-    /// Forwards `lines`, and expects these besides what is always set.
+    /// Forwards `lines` and expects these lines in addition to those that are always sent.
     #[track_caller]
     fn check(&self, lines: &[(&str, &str)], expected: &[(&str, &str)]) {
         let always = [
@@ -84,7 +84,7 @@ fn what_the_origin_gets() {
     ");
 }
 
-/// A line of which both forms are kept must say the same in both.
+/// Both stored forms of a line must have the same content.
 #[test]
 fn fixed_lines_are_written_like_others() {
     let options = [UPGRADE_OPTION, TE_OPTION, UPGRADE_AND_TE, TE_TRAILERS];
@@ -133,7 +133,8 @@ fn hop_by_hop_headers_end_here() {
     PLAIN.check(&[("connection", "x-a"), ("connection", "close, x-b"), ("x-a", "1"), ("x-b", "1")], &[]);
 }
 
-/// RFC 9110 §10.1.4: what of `TE` is about the message goes on, and `Connection` says that it is this hop's.
+/// RFC 9110 §10.1.4: `trailers` in `TE` is forwarded because it is about the message, and `Connection` nominates
+/// `TE` because the field is this hop's.
 #[test]
 fn trailers_are_asked_for_and_announced_again() {
     let asked = [("connection", "te"), ("te", "trailers")];
@@ -274,9 +275,9 @@ fn a_request_that_has_been_here_is_a_loop() {
     let looped = |value: &str| matches!(PLAIN.forward(&[("cdn-loop", value)]), Err(ProxyError::Loop));
     assert!(looped("origin-shim-us"));
     assert!(looped("Fastly, Origin-Shim-US;v=1, x"));
-    // From before the store was open.
+    // This name was used before the store was open.
     assert!(looped("origin-shim-0000000000000000"));
-    // That of another installation is none.
+    // The name of another installation is not a loop.
     assert!(!looped("origin-shim-them"));
     assert!(!looped("origin-shim"));
     assert!(!looped("not-origin-shim-us"));
@@ -288,7 +289,7 @@ fn options_go_as_far_as_they_may() {
     let options = Case { method: "OPTIONS", ..PLAIN };
     options.check(&[("max-forwards", "1")], &[("max-forwards", "0")]);
     options.check(&[("max-forwards", "010"), ("a", "b")], &[("a", "b"), ("max-forwards", "9")]);
-    // As far as we can count.
+    // A number that is too large is capped.
     options.check(&[("max-forwards", "99999999999999999999")], &[("max-forwards", "18446744073709551614")]);
     options.check(&[], &[]);
     let ended = |value| matches!(options.forward(&[("max-forwards", value)]), Err(ProxyError::LastHop));
@@ -298,7 +299,7 @@ fn options_go_as_far_as_they_may() {
         assert!(refused(&[("max-forwards", malformed)]), "{malformed}");
     }
     assert!(refused(&[("max-forwards", "2"), ("max-forwards", "2")]));
-    // To other methods it means nothing.
+    // The field has no meaning for other methods.
     PLAIN.check(&[("max-forwards", "0")], &[("max-forwards", "0")]);
 }
 
@@ -346,8 +347,8 @@ fn the_origin_may_be_told_another_host() {
 }
 
 proptest::proptest! {
-    /// Whatever a client sends: nothing of the hop, no secret and no unbelieved opt-in goes on, and what goes on
-    /// comes back as a loop.
+    /// Whatever a client sends, no hop-by-hop field, no secret and no untrusted opt-in is forwarded, and a
+    /// forwarded request that comes back is recognised as a loop.
     #[test]
     fn laws(
         lines in proptest::collection::vec(

@@ -1,4 +1,5 @@
-//! May this response be rewritten, and for which CDN? Pure: headers and an address in, a verdict out.
+//! Decides whether a response may be rewritten, and for which CDN. The code is pure: it takes header fields and an
+//! address, and returns a decision.
 
 use super::edge::Edges;
 use super::fields::{KeyFields, Single};
@@ -12,26 +13,26 @@ use http::{HeaderName, HeaderValue, Method};
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 
-/// The opt-in header: `enabled` asks for long lifetimes.
+/// The opt-in field. `enabled` requests long lifetimes.
 pub const OPT_IN: HeaderName = HeaderName::from_static("x-push-invalidation");
-/// The header by which a CDN names its type.
+/// The field in which a CDN names its type.
 pub const CDN_TYPE: HeaderName = HeaderName::from_static("x-byo-cdn-type");
-/// The header that carries the shared secret; it never reaches the origin.
+/// The field that carries the shared secret. It is never forwarded to the origin.
 pub const SECRET: HeaderName = HeaderName::from_static("x-origin-shim-secret");
 
-/// What is known of a request's wish.
+/// The result of checking a request's opt-in.
 #[derive(Clone, Copy, Debug)]
 pub struct OptIn<'a> {
-    /// Whether the opt-in header is a believed one, and so goes on to the origin.
+    /// Whether the opt-in is trusted and is therefore forwarded to the origin.
     pub believed: bool,
-    /// The CDN to rewrite for, or why there is none.
+    /// The CDN for which the response is rewritten, or the reason why there is none.
     pub edge: Result<Edge<'a>, Reason>,
 }
 
 impl OptIn<'_> {
-    /// Whether conditional headers are kept from the origin, so that it answers with the whole page: a cache
-    /// overwrites what it stored by what a 304 says (RFC 9111 §3.2), and that rarely repeats tags and lifetimes. Some
-    /// CDNs take no tags from a 304 at all. Mode `observe` changes nothing.
+    /// Whether conditional fields are withheld from the origin, so that it answers with the whole page. A cache
+    /// updates its stored response from a 304 (RFC 9111 §3.2), which rarely repeats tags and lifetimes. Some CDNs
+    /// accept no tags from a 304 at all. Mode `observe` changes nothing.
     pub fn withholds_conditions(&self, site: &Site, method: &Method) -> bool {
         let strips = |edge: Edge<'_>| {
             site.policy.conditional == Conditional::Strip
@@ -41,7 +42,7 @@ impl OptIn<'_> {
     }
 }
 
-/// Who asks, as far as trust goes.
+/// The sender of a request, as far as it matters for trust.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
     /// The address.
@@ -51,20 +52,20 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The other end of a connection.
+    /// Returns the caller at the other end of a connection.
     pub fn of(peer: &Peer) -> Self {
         Self { address: peer.address(), certified: peer.is_certified() }
     }
 }
 
-/// Decides for a request with these fields from this caller.
+/// Decides about a request with these fields from this caller.
 pub fn decide<'a>(site: &'a Site, caller: Caller, request: &KeyFields<'_>) -> OptIn<'a> {
     let off = site.mode == Mode::Off;
     let no = |reason| OptIn { believed: false, edge: Err(if off { Reason::ModeOff } else { reason }) };
     if request.opt_in == Single::Absent {
         return no(Reason::NotOptedIn);
     }
-    // A header that is there twice may be read differently by two hops.
+    // Two hops may interpret a repeated field differently.
     if !request.opt_in.once().is_some_and(|value| says(value, b"enabled")) {
         return no(Reason::OptInMalformed);
     }
@@ -86,12 +87,14 @@ fn trusts(trust: &SiteTrust, caller: Caller, request: &KeyFields<'_>) -> bool {
     }
 }
 
-/// Which CDN asked. What a trusted peer names decides, whatever traces the request carries, since visitors can forge
-/// those. Without a name the traces tell, where they agree. A believed opt-in is never answered without tags: where it
-/// cannot be told who asked, the response is for each of the site's CDNs. None where the site has no CDN.
+/// Returns the CDN that sent the request, or `None` if the site has no CDN. The type that a trusted peer names is
+/// decisive, whatever traces the request carries, because visitors can forge traces. Without a name, the traces
+/// decide if they agree. A response to a trusted opt-in always has tags: if it is unknown which CDN sent the
+/// request, the response is made for all of the site's CDNs.
 fn identify<'a>(edges: &'a Edges, request: &KeyFields<'_>) -> Option<Edge<'a>> {
     if let Some(named) = named(request) {
-        // One that the site lacks would keep for long what nobody purges there.
+        // For a type that the site lacks, a long lifetime would be unsafe, because the shim does not purge that
+        // CDN.
         return edges.edge(named).or_else(|| edges.any());
     }
     match Traces::of(edges, request) {
@@ -101,23 +104,23 @@ fn identify<'a>(edges: &'a Edges, request: &KeyFields<'_>) -> Option<Edge<'a>> {
     }
 }
 
-/// The type in `X-BYO-CDN-Type`; an unknown or repeated value counts as none.
+/// Returns the type in `X-BYO-CDN-Type`. An unknown or repeated value is ignored.
 fn named(request: &KeyFields<'_>) -> Option<CdnType> {
     let name = request.cdn_type.once()?;
     CdnType::named(name.as_bytes())
 }
 
-/// Whether a field says this word, in whatever case; the case is hardly ever another one.
+/// Whether a field has this value in any case. An exact match is tried first because other cases are rare.
 fn says(value: &HeaderValue, word: &[u8]) -> bool {
     value.as_bytes() == word || value.as_bytes().eq_ignore_ascii_case(word)
 }
 
-/// What the traces of the site's CDNs in a request say.
+/// The traces of the site's CDNs in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Traces {
     None,
     Of(CdnType),
-    /// Those of several: every CDN leaves its own, so all others may be a visitor's.
+    /// The request has traces of several CDNs. Every CDN adds its own, so all others may come from a visitor.
     Contradictory,
 }
 

@@ -12,7 +12,7 @@ fn headers(lines: &[(&str, &str)]) -> Headers {
     fixture::headers(lines)
 }
 
-/// A routing whose site `www` has healthy CDNs of these types.
+/// Returns a routing whose site `www` has healthy CDNs of these types.
 fn routing(trust: Trust, mode: Mode, cdns: &[CdnType]) -> Routing {
     let health = PurgeHealthView::default();
     let mut site = fixture::site("www", &["www.example.com"]);
@@ -26,7 +26,7 @@ fn routing(trust: Trust, mode: Mode, cdns: &[CdnType]) -> Routing {
     fixture::routing(&fixture::config(vec![site]), &health)
 }
 
-/// Whether the opt-in is believed, and the type and fallback of the edge, or why there is none.
+/// Whether the opt-in is trusted, and the type and fallback of the edge or the reason why there is none.
 type Expected = (bool, Result<(CdnType, Option<Reason>), Reason>);
 
 fn verdict(routing: &Routing, lines: &[(&str, &str)]) -> Expected {
@@ -111,7 +111,7 @@ fn modes() {
     check(Mode::Off, &[], (false, Err(Reason::ModeOff)));
 }
 
-/// The edge for a request with `X-BYO-CDN-Type` and the traces of a CDN, at a site with these CDNs.
+/// Checks the edge for a request with `X-BYO-CDN-Type` and the traces of a CDN, at a site with these CDNs.
 #[track_caller]
 fn detects(
     cdns: &[CdnType],
@@ -127,7 +127,7 @@ fn detects(
 
 const ALL: &[CdnType] = &[Fastly, Akamai, Cloudflare, Cloudfront, Varnish];
 const DISPUTE: Option<Reason> = Some(Reason::CdnInDispute);
-/// Any of [`ALL`].
+/// The edge of a request that any of [`ALL`] may have sent. `Fastly` is the first of them.
 const ANY: Result<(CdnType, Option<Reason>), Reason> = Ok((Fastly, DISPUTE));
 
 #[test]
@@ -142,17 +142,18 @@ fn a_named_type() {
     ] {
         detects(ALL, Some(name), &[], Ok((cdn, None)));
     }
-    // What a trusted peer names decides, whatever a visitor forges.
+    // The type that a trusted peer names is decisive, whatever a visitor forges.
     for traces in [("cf-worker", "x"), ("via", "1.1 akamai, 1.1 varnish"), ("cdn-loop", "Fastly, cloudflare")]
     {
         detects(ALL, Some("akamai"), &[traces], Ok((Akamai, None)));
         detects(ALL, Some("cloudfront"), &[traces], Ok((Cloudfront, None)));
         detects(&[Varnish], Some("varnish"), &[traces], Ok((Varnish, None)));
     }
-    // One that the site lacks would not be purged: tags and a short lifetime for whichever it has.
+    // A CDN that the site lacks would not be purged, so the response has tags and a short lifetime for the site's
+    // own CDNs.
     detects(&[Fastly], Some("akamai"), &[], Ok((Fastly, DISPUTE)));
     detects(&[Varnish], Some("fastly"), &[("via", "1.1 varnish")], Ok((Varnish, DISPUTE)));
-    // Unknown names count as none.
+    // Unknown names are ignored.
     detects(&[Fastly], Some("bunny"), &[], Ok((Fastly, None)));
     detects(ALL, Some("bunny"), &[], ANY);
     detects(ALL, Some(""), &[], ANY);
@@ -169,7 +170,7 @@ fn traces_of_each_cdn() {
     detects(ALL, None, &[("cf-worker", "example.com")], Ok((Cloudflare, None)));
     detects(ALL, None, &[("via", "2.0 3f2.cloudfront.net (CloudFront)")], Ok((Cloudfront, None)));
     detects(ALL, None, &[("via", "1.0 a"), ("via", "1.1 x (CloudFront)")], Ok((Cloudfront, None)));
-    // Traces of a CDN that the site does not have.
+    // Traces of a CDN that the site does not have are ignored.
     detects(&[Fastly, Varnish], None, &[("cf-worker", "x")], Ok((Fastly, DISPUTE)));
     detects(&[Fastly], None, &[("cf-worker", "x")], Ok((Fastly, None)));
     detects(&[Fastly, Akamai], None, &[("cf-worker", "x"), ("cdn-loop", "Fastly")], Ok((Fastly, None)));

@@ -1,4 +1,4 @@
-//! The body of a response, read from its connection as it is asked for.
+//! The body of a response, read from its connection on demand.
 
 use super::connection::{Connection, Recycle};
 use crate::http::h1::chunked::Decoded;
@@ -13,24 +13,24 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The body of a response. When it has ended well, the connection goes back to where it came from; dropped before that, or
-/// broken off, it closes the connection.
+/// The body of a response. After a clean end, the connection goes back through [`Recycle`]. If the body fails or
+/// is dropped before its end, the connection is closed.
 #[derive(Debug)]
 pub struct ResponseBody<IO, B, P> {
-    /// `None` once the body has ended.
+    /// `None` when the body has ended.
     reading: Option<Reading<IO, P>>,
-    /// What the origin has not yet read of the request when it began to answer.
+    /// The rest of the request that was not sent when the origin began to answer.
     upload: Option<Box<Sending<B>>>,
-    /// After 101: there is no body, and the connection is no longer HTTP's.
+    /// The connection after 101: there is no body, and the connection no longer carries HTTP.
     switched: Option<Connection<IO>>,
 }
 
-/// A body under way.
+/// A body in progress.
 #[derive(Debug)]
 pub(super) struct Reading<IO, P> {
     connection: Connection<IO>,
     pool: P,
-    /// Whether the connection is good for another exchange after a clean end.
+    /// Whether the connection can serve another exchange after a clean end.
     reusable: bool,
     decoder: BodyDecoder,
 }
@@ -61,12 +61,12 @@ where
         Self { reading: None, upload: None, switched: Some(connection) }
     }
 
-    /// After 101: the connection, and what followed the head on it.
+    /// Returns the connection after 101, and the bytes that followed the head.
     pub fn take_switched(&mut self) -> Option<(IO, BytesMut)> {
         self.switched.take().map(Connection::into_parts)
     }
 
-    /// The connection is done with as soon as the last byte was taken, not only when that is asked for once more.
+    /// Releases the connection as soon as the last byte was taken, not only at the next call.
     fn end_if_complete(&mut self) {
         if let Some(mut reading) = self.reading.take_if(|reading| reading.decoder.is_end()) {
             self.upload = None;
@@ -102,7 +102,8 @@ where
         let this = self.get_mut();
         loop {
             let Some(reading) = &mut this.reading else { return Poll::Ready(None) };
-            // An upload that fails now fails nothing but itself: the origin has begun to answer without it.
+            // If the upload fails now, the response is not affected: the origin has begun to answer without the
+            // rest.
             if let Some(upload) = &mut this.upload
                 && upload.poll(cx, reading.connection.io_mut()).is_ready()
             {

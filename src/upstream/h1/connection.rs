@@ -1,4 +1,4 @@
-//! A connection of HTTP/1.1: its stream, and what was read from it.
+//! An HTTP/1.1 connection: its stream and its read buffer.
 
 use super::head::{Head, HeadReader};
 use crate::http::h1::input::Input;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub struct Connection<IO>(Box<Inner<IO>>);
 
-/// Boxed, since a connection changes hands several times in each exchange.
+/// The contents of a connection, boxed because a connection is moved several times in each exchange.
 #[derive(Debug)]
 struct Inner<IO> {
     io: IO,
@@ -22,9 +22,9 @@ struct Inner<IO> {
     reused: bool,
 }
 
-/// Takes a connection back after a response has ended well.
+/// Takes a connection back after a response has ended cleanly.
 pub trait Recycle<IO> {
-    /// Called at most once; when the connection cannot be used again, this is dropped instead.
+    /// Called at most one time. If the connection cannot be used again, this value is dropped instead.
     fn recycle(self, connection: Connection<IO>);
 }
 
@@ -38,15 +38,15 @@ impl<IO> Connection<IO>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    /// Takes over a fresh connection, after the TLS handshake if there is one.
+    /// Takes over a new connection, after the TLS handshake if there is one.
     pub fn new(io: IO, scratch: &Scratch) -> Self {
         Self(Box::new(Inner { io, input: Input::new(scratch), reused: false }))
     }
 
-    /// Whether an idle connection is still open and silent. One that has received anything is at odds with us about where
-    /// the last message ended, and must be thrown away.
+    /// Whether an idle connection is still open and silent. If any data has arrived, the origin disagrees with us
+    /// about where the last message ended, and the connection must be dropped.
     ///
-    /// Costs no system call while nothing has arrived.
+    /// While nothing has arrived, this makes no system call.
     pub fn is_usable(&mut self) -> bool {
         let mut byte = [0];
         let mut cx = Context::from_waker(Waker::noop());
@@ -72,13 +72,13 @@ where
         self.0.input.with_lines(|buf, lines| reader.decode(buf, lines))
     }
 
-    /// Reads once, with room for at least `room` bytes. 0 is the end of the stream.
+    /// Reads one time, with room for at least `room` bytes. 0 is the end of the stream.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         let Inner { io, input, .. } = &mut *self.0;
         input.poll_fill(cx, io, room)
     }
 
-    /// The connection itself, and what it has received beyond the last message.
+    /// Returns the connection's stream, and the bytes that it has received beyond the last message.
     pub(super) fn into_parts(self) -> (IO, BytesMut) {
         (self.0.io, self.0.input.into_buffer())
     }

@@ -1,4 +1,4 @@
-//! One request and its response, driven by whoever waits for it.
+//! One request and its response, driven by the task that waits for the response.
 
 use super::body::{Reading, ResponseBody};
 use super::connection::{Connection, Recycle};
@@ -15,15 +15,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A request being sent while its response is waited for. Dropping it closes the connection.
+/// A request that is being sent while its response is waited for. Dropping it closes the connection.
 ///
-/// It has no timeouts of its own: whoever polls it tells from [`is_sent`](Self::is_sent) which one applies.
+/// There are no timeouts here: the caller decides with [`is_sent`](Self::is_sent) which one applies.
 #[derive(Debug)]
 #[must_use = "nothing is sent before it is polled"]
 pub struct Exchange<IO, B, P> {
-    /// `None` once the exchange has ended.
+    /// `None` when the exchange has ended.
     parts: Option<(Connection<IO>, P)>,
-    /// `None` once the request was written, or cannot be written any further.
+    /// `None` when the request was written, or cannot be written any further.
     upload: Option<Sending<B>>,
     sent: bool,
     write_error: Option<Cause>,
@@ -58,12 +58,12 @@ where
         }
     }
 
-    /// Whether the request was written to its end, so that it is the origin's turn.
+    /// Whether the request was written completely, so that the origin must answer next.
     pub fn is_sent(&self) -> bool {
         self.sent
     }
 
-    /// Whether anything was taken from the request's body, which can then not be sent again.
+    /// Whether any part of the request's body was taken, so that the body cannot be sent again.
     pub fn body_consumed(&self) -> bool {
         self.body_consumed
     }
@@ -78,7 +78,7 @@ where
         self.head.has_interim()
     }
 
-    /// The interim responses that have arrived since this was asked before.
+    /// Returns the interim responses that have arrived since the last call.
     pub fn take_interim(&mut self) -> Vec<ResponseHead> {
         self.head.take_interim()
     }
@@ -96,7 +96,8 @@ where
                         connection.input().lend(upload.into_buffer());
                     }
                 }
-                // An origin may answer and close before it has read everything: its answer counts.
+                // An origin may answer and close before it has read everything. Its answer then takes precedence
+                // over the write error.
                 Poll::Ready(Err(unsent @ (Unsent::Io(_) | Unsent::Closed))) => {
                     self.write_error = Some(unsent.into());
                     self.upload = None;
@@ -126,13 +127,14 @@ where
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return (head.into(), ResponseBody::switched(connection));
         }
-        // A response before the end of the request leaves the connection in doubt.
+        // If the response begins before the end of the request, the state of the connection is uncertain.
         let reusable = head.persistent
             && head.framing != Framing::Close
             && self.sent
             && !self.close_asked
             && !bound_auth::is_in_response(head.status, &head.headers);
-        // Who answers with an error does not want the rest; who answers with success may well be reading on.
+        // An origin that answers with an error does not want the rest. One that answers with success may still be
+        // reading.
         let upload = self.upload.take().filter(|_| head.status.is_success()).map(Box::new);
         let body = Reading::new(connection, pool, (head.framing, self.head.limits()), reusable);
         (head.into(), ResponseBody::new(body, upload))

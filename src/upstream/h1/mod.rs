@@ -1,14 +1,14 @@
-//! The origin side's HTTP/1.1 client: small, strict, and driven inside the task of the request that it serves.
+//! The HTTP/1.1 client for origins: small, strict, and driven inside the task of the request that it serves.
 //!
-//! There is no channel, no second task and no lock: an [`Exchange`] owns its [`Connection`] while a response is waited
-//! for, the [`ResponseBody`] owns it while the body is read, and gives it back through [`Recycle`] after a clean end.
-//! Whatever ends otherwise closes the connection, so what is in a pool is always between two messages.
+//! There is no channel, no second task and no lock. An [`Exchange`] owns its [`Connection`] while it waits for the
+//! response. The [`ResponseBody`] owns it while the body is read, and returns it through [`Recycle`] after a clean
+//! end. Any other end closes the connection, so pooled connections are always between two messages.
 //!
-//! Strictness protects the pool: where a message could end at two places, the response is refused (RFC 9112 §6.3, §11.2).
-//! [`head`] decides that with [`crate::http::h1`]; both are pure and are fuzzed (`tests/fuzz`).
+//! Strictness protects the pool: if a message could end at two places, the response is refused (RFC 9112 §6.3,
+//! §11.2). [`head`] decides that with [`crate::http::h1`]. Both are pure and are fuzzed (`tests/fuzz`).
 //!
-//! The read buffer exists only during an exchange; header values and body frames are slices of it. [`Scratch`] keeps spare
-//! ones, and the header lines that origins repeat, for all connections of a worker.
+//! The read buffer exists only during an exchange. Header values and body frames are slices of it. [`Scratch`]
+//! keeps spare buffers, and the header lines that origins repeat, for all connections of a worker.
 
 mod body;
 mod connection;
@@ -35,20 +35,21 @@ use http::Method;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// One request, as it goes on the wire: hop-by-hop fields are the caller's business, framing is not.
+/// One request as it is sent. The caller is responsible for hop-by-hop fields, but not for the framing.
 #[derive(Debug)]
 pub struct Request<'a, B, H> {
-    /// Any but CONNECT.
+    /// Any method except CONNECT.
     pub method: &'a Method,
-    /// Origin form, or `*`: these bytes are sent.
+    /// The target in origin form, or `*`. Exactly these bytes are sent.
     pub target: &'a [u8],
-    /// Sent in their order. `Host` must be among them.
+    /// The header lines, sent in their order. `Host` must be among them.
     pub headers: H,
-    /// Absent: the request has none. Otherwise streamed, with `Content-Length` if its exact size is known.
+    /// The body, or `None` if the request has none. It is streamed, with `Content-Length` if its exact size is
+    /// known.
     pub body: Option<B>,
-    /// Of the response.
+    /// The limits of the response head.
     pub limits: HeadLimits,
-    /// Whether 101 may be the answer: `Connection` and `Upgrade` are among the fields.
+    /// Whether 101 is allowed as the answer. `Connection` and `Upgrade` are then among the fields.
     pub upgrade: bool,
     /// Whether interim responses are wanted.
     pub interim: bool,
@@ -61,7 +62,7 @@ where
     /// Begins an exchange.
     ///
     /// # Errors
-    /// When the request has no safe form on the wire; nothing was sent.
+    /// Returns an error if the request has no safe form. Nothing was sent then.
     pub fn send<'a, B, P, H>(
         mut self,
         request: Request<'a, B, H>,
@@ -78,7 +79,7 @@ where
             None => BodySize::None,
             Some(body) => body.size_hint().exact().map_or(BodySize::Unknown, BodySize::Exact),
         };
-        // Into one buffer with the start of the body.
+        // The head goes into one buffer with the start of the body.
         let mut buf = self.input().write_buffer();
         match crate::http::h1::encode::request_head(&mut buf, method, target, headers, size) {
             Ok(Encoded { framing, close }) => {

@@ -1,4 +1,4 @@
-//! The body of a response, read from its stream as it is asked for: the origin may send more when it was taken.
+//! The body of a response, read from its stream on demand. The origin may send more after data was taken.
 
 use super::streams::Place;
 use super::upload::Upload;
@@ -11,16 +11,16 @@ use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// The body of a response. Dropped before its end it resets the stream.
+/// The body of a response. Dropping it before its end resets the stream.
 #[derive(Debug)]
 pub struct ResponseBody<B> {
-    /// `None` once the body has ended.
+    /// `None` when the body has ended.
     reading: Option<Reading>,
-    /// What the origin has not yet read of the request when it began to answer.
+    /// The rest of the request that was not sent when the origin began to answer.
     upload: Option<Box<Upload<B>>>,
 }
 
-/// A body under way.
+/// A body in progress.
 #[derive(Debug)]
 pub(super) struct Reading {
     parts: Parts,
@@ -54,7 +54,7 @@ impl<B> ResponseBody<B> {
         Self { reading: None, upload: None }
     }
 
-    /// The place on the connection is free as soon as the last byte was taken.
+    /// Releases the place on the connection as soon as the last byte was taken.
     fn end_if_complete(&mut self) {
         if self.reading.as_ref().is_some_and(|reading| reading.parts.is_end()) {
             self.end();
@@ -81,7 +81,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         let Some(reading) = &mut this.reading else { return Poll::Ready(None) };
-        // An upload that fails now fails nothing but itself: the origin has begun to answer without it.
+        // If the upload fails now, the response is not affected: the origin has begun to answer without the rest.
         if this.upload.as_mut().is_some_and(|upload| upload.poll(cx).is_ready()) {
             this.upload = None;
         }

@@ -1,5 +1,5 @@
-//! The task of a connection: reads and writes frames, and notices an origin that is gone without a word. Otherwise every
-//! request that shares the connection would have to find that out by its own deadline.
+//! The task of a connection: reads and writes frames, and detects an origin that has disappeared silently.
+//! Otherwise, every request on the connection would have to detect that by its own deadline.
 
 use super::streams::Streams;
 use crate::base::with_causes;
@@ -15,8 +15,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// How long requests may be under way before the origin is asked (PING) whether it is still there, and how long its answer
-/// may take.
+/// How long requests may be in progress before the origin is checked with a PING, and how long its answer may
+/// take.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// A connection and its PING.
@@ -32,14 +32,14 @@ impl<IO> Driver<IO>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    /// Of a connection on which nothing has come yet.
+    /// Creates the task of a connection on which nothing has arrived yet.
     pub(super) fn new(mut connection: Connection<IO, Bytes>, clock: &Rc<Clock>) -> Result<Self, Lost> {
         let mut pings = Pings::new(connection.ping_pong().ok_or(Lost::Closed)?, clock, SILENCE);
         pings.ask()?;
         Ok(Self { connection, pings })
     }
 
-    /// Waits for the answer to the first PING. The settings come before it.
+    /// Waits for the answer to the first PING. The settings arrive before it.
     pub(super) async fn settled(&mut self) -> Result<(), Lost> {
         poll_fn(|cx| {
             if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx) {
@@ -50,7 +50,7 @@ where
         .await
     }
 
-    /// Runs the connection to its end: that of its last request, once nobody can send another one.
+    /// Runs the connection to its end, which comes with the last request when no other one can be sent.
     pub(super) async fn run(mut self, streams: Rc<Streams>) {
         let ended = poll_fn(|cx| self.poll(cx, &streams)).await;
         if let Err(error) = ended {
@@ -87,14 +87,14 @@ mod tests {
     use std::time::Instant;
     use tokio::io::{DuplexStream, duplex};
 
-    /// Lets everything that can run do so.
+    /// Runs all tasks that can make progress.
     async fn settle() {
         for _ in 0..50 {
             tokio::task::yield_now().await;
         }
     }
 
-    /// An origin that takes requests and answers none; it reads, and so answers PINGs, until it is told to `stop`.
+    /// Runs an origin that accepts requests and answers none. It reads, and therefore answers PINGs, until `stop`.
     async fn serve(io: DuplexStream, stop: tokio::sync::oneshot::Receiver<()>) {
         let mut connection = ::h2::server::handshake(io).await.unwrap();
         let mut requests = Vec::new();
@@ -140,7 +140,7 @@ mod tests {
                     clock.tick(start + Duration::from_secs(seconds));
                     settle().await;
                 };
-                // It answers PINGs for as long as it is there.
+                // The origin answers PINGs as long as it reads.
                 for _ in 0..10 {
                     pass(11).await;
                     assert!(connection.is_open());

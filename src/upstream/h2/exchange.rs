@@ -1,4 +1,4 @@
-//! One request and its response, driven by whoever waits for it.
+//! One request and its response, driven by the task that waits for the response.
 
 use super::body::{Reading, ResponseBody};
 use super::head;
@@ -17,24 +17,24 @@ use http_body::Body;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// A request being sent while its response is waited for. Dropping it resets the stream.
+/// A request that is being sent while its response is waited for. Dropping it resets the stream.
 ///
-/// It has no timeouts of its own, as that of `h1`.
+/// There are no timeouts here, as in `h1`.
 #[derive(Debug)]
 #[must_use = "its body is not sent before it is polled"]
 pub struct Exchange<B> {
     response: ResponseFuture,
-    /// `None` once the request was sent, or cannot be sent any further.
+    /// `None` when the request was sent, or cannot be sent any further.
     upload: Option<Upload<B>>,
     sent: bool,
-    /// `None` once the exchange has ended.
+    /// `None` when the exchange has ended.
     place: Option<Place>,
     interim: Interim,
     asked: Asked,
     body_consumed: bool,
 }
 
-/// What is known of an exchange from its beginning.
+/// The facts about an exchange that are known from its beginning.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) to_head: bool,
@@ -58,12 +58,12 @@ where
         Self { response, upload, sent, place: Some(place), interim, asked, body_consumed: false }
     }
 
-    /// Whether the request was sent to its end, so that it is the origin's turn.
+    /// Whether the request was sent completely, so that the origin must answer next.
     pub fn is_sent(&self) -> bool {
         self.sent
     }
 
-    /// Whether an interim response has arrived. Every head comes whole.
+    /// Whether an interim response has arrived. Every head arrives as a whole, so there are no partial ones.
     pub fn response_started(&self) -> bool {
         self.interim.has_come()
     }
@@ -73,7 +73,7 @@ where
         self.interim.is_any_left()
     }
 
-    /// The interim responses that have arrived since this was asked before.
+    /// Returns the interim responses that have arrived since the last call.
     pub fn take_interim(&mut self) -> Vec<ResponseHead> {
         self.interim.take()
     }
@@ -88,7 +88,8 @@ where
                     self.sent = true;
                     self.upload = None;
                 }
-                // An origin may answer before it has read everything (RFC 9113 §8.1): its answer counts.
+                // An origin may answer before it has read everything (RFC 9113 §8.1). Its answer then takes
+                // precedence over the error.
                 Poll::Ready(Err(Cause::Http2(_) | Cause::Closed)) => self.upload = None,
                 Poll::Ready(Err(cause)) => return Poll::Ready(Err(cause)),
             }
@@ -104,7 +105,8 @@ where
     ) -> Result<(ResponseHead, ResponseBody<B>), Cause> {
         let Asked { to_head, limits, .. } = self.asked;
         let framing = head::check(&response, to_head, limits).map_err(Cause::Head)?;
-        // Who answers with an error does not want the rest; who answers with success may well be reading on.
+        // An origin that answers with an error does not want the rest. One that answers with success may still be
+        // reading.
         let is_success = response.status().is_success();
         let upload = self.upload.take().filter(|_| is_success).map(Box::new);
         let (parts, stream) = response.into_parts();

@@ -1,5 +1,6 @@
-//! Heads in HTTP/2 (RFC 9113 §8.2, §8.3). The library refuses what is malformed there: fields of the connection, wrong
-//! pseudo-fields, lengths that contradict the data. What else `h1` refuses is refused here.
+//! Heads in HTTP/2 (RFC 9113 §8.2, §8.3). The library refuses what is malformed there: connection-specific fields,
+//! invalid pseudo-fields, and lengths that contradict the data. This module refuses everything else that `h1`
+//! refuses.
 
 use crate::http::h1::encode::EncodeError;
 use crate::http::h1::framing::{Framing, content_length};
@@ -14,11 +15,11 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 /// A request that can be sent.
 pub(super) struct Encoded {
     pub(super) head: Request<()>,
-    /// Of the body, where it is known.
+    /// The length of the body, if it is known.
     pub(super) length: Option<u64>,
 }
 
-/// The head of a request. `body` is absent where there is none, and its inside where its size is not known.
+/// Returns the head of a request. `body` is `None` if there is no body, and `Some(None)` if its size is unknown.
 pub(super) fn request<'a>(
     method: &Method,
     target: &Uri,
@@ -42,7 +43,7 @@ pub(super) fn request<'a>(
                 }
                 headers.insert(line.name, line.value().into_owned());
             }
-            // Both mean the same here (RFC 9113 §8.2.2).
+            // Both have the same meaning in HTTP/2 (RFC 9113 §8.2.2).
             Known::Te | Known::Trailer => {
                 headers.append(line.name, line.value().into_owned());
             }
@@ -60,7 +61,7 @@ pub(super) fn request<'a>(
     if declared.is_some() && declared != length {
         return Err(EncodeError::ContentLength);
     }
-    // RFC 9110 §8.6: a method that is meant to have content says so even when there is none.
+    // A method that usually has content gets a `Content-Length` even if there is none (RFC 9110 §8.6).
     let says_length = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
     if let Some(length) = length.filter(|length| declared.is_none() && (*length > 0 || says_length)) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -77,7 +78,7 @@ pub(super) fn request<'a>(
     Ok(Encoded { head, length })
 }
 
-/// Where the body of a final response ends, or why it is refused.
+/// Returns where the body of a final response ends, or the reason why the response is refused.
 pub(super) fn check<T>(
     response: &Response<T>,
     to_head: bool,
@@ -98,7 +99,7 @@ pub(super) fn check<T>(
     if to_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         return Ok(Framing::Empty);
     }
-    // Without a length the end of the stream is the body's.
+    // Without a length, the body ends with the stream.
     Ok(length.map_or(Framing::Chunked, Framing::Length))
 }
 
@@ -108,7 +109,7 @@ mod tests {
     use crate::http::head::fixture;
     use crate::http::head::{FieldLine, Headers};
 
-    /// Target, then fields, of the request that is sent.
+    /// Returns the target and the fields of the request that is sent.
     fn sent(
         method: &Method,
         fields: &[(&str, &str)],

@@ -1,5 +1,5 @@
-//! The interim responses of one stream (RFC 9113 §8.1). The library keeps every one that comes until it is asked for, so they
-//! are taken and bounded here whether anybody wants them or not.
+//! The interim responses of one stream (RFC 9113 §8.1). The library keeps each of them until it is taken. So they
+//! are taken and bounded here, whether they are wanted or not.
 
 use crate::http::h2::parts::measure;
 use crate::http::head::ResponseHead;
@@ -8,12 +8,12 @@ use ::h2::client::ResponseFuture;
 use http::StatusCode;
 use std::task::{Context, Poll};
 
-/// Those that have come, and what may still come.
+/// The interim responses that have arrived, and the limits for further ones.
 #[derive(Debug)]
 pub(super) struct Interim {
     wanted: bool,
     count: u8,
-    /// What is left for all of them.
+    /// The limits. The bytes are what is left for all further responses.
     limits: HeadLimits,
     kept: Vec<ResponseHead>,
 }
@@ -23,23 +23,23 @@ impl Interim {
         Self { wanted, count: 0, limits, kept: Vec::new() }
     }
 
-    /// Whether any has come.
+    /// Whether any interim response has arrived.
     pub(super) fn has_come(&self) -> bool {
         self.count > 0
     }
 
-    /// Whether any has come that was not taken.
+    /// Whether interim responses have arrived that were not taken.
     pub(super) fn is_any_left(&self) -> bool {
         !self.kept.is_empty()
     }
 
-    /// Those that have arrived since this was asked before, but for 100: that answers an expectation, and we forward none
-    /// (RFC 9110 §10.1.1).
+    /// Returns the interim responses that have arrived since the last call. 100 is not among them, because it
+    /// answers an expectation, and we forward none (RFC 9110 §10.1.1).
     pub(super) fn take(&mut self) -> Vec<ResponseHead> {
         std::mem::take(&mut self.kept)
     }
 
-    /// Takes those that are there. What else may have become of the stream, its final response tells.
+    /// Takes the interim responses that have arrived. A failure of the stream is reported with the final response.
     pub(super) fn poll(
         &mut self,
         response: &mut ResponseFuture,

@@ -1,11 +1,12 @@
-//! The origin side's HTTP/2 client: the frames are the `h2` crate's, what is sent and believed is decided here.
+//! The HTTP/2 client for origins. The `h2` crate handles the frames. This module decides what is sent and what is
+//! accepted.
 //!
-//! A [`Connection`] is shared by the requests of one worker. A small task reads and writes its frames and asks from time
-//! to time whether the origin is still there; everything else, the bodies of both directions included, is driven inside
-//! the task of the request, as in [`h1`](super::h1).
+//! A [`Connection`] is shared by the requests of one worker. A small task reads and writes its frames, and checks
+//! from time to time whether the origin is still there. Everything else, including the bodies of both directions,
+//! is driven inside the task of the request, as in [`h1`](super::h1).
 //!
-//! hyper's client is not used since it takes a body that the origin breaks off with `NO_ERROR` for a whole one: a CDN
-//! would keep the part for days.
+//! hyper's client is not used because it treats a body that the origin breaks off with `NO_ERROR` as complete: a
+//! CDN would keep the part for days.
 
 mod body;
 mod driver;
@@ -37,18 +38,20 @@ use std::time::Instant;
 use streams::{Place, Streams};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Requests at a time on one connection, where the origin allows as many.
+/// The maximum number of concurrent requests on one connection, if the origin allows as many.
 const MAX_STREAMS: usize = 64;
-/// What an origin may send of one response before the client has taken it: enough for 12 MB/s over 10 ms.
+/// The number of bytes that an origin may send of one response before the client has taken them: enough for 12
+/// MB/s over 10 ms.
 const STREAM_WINDOW: u32 = 128 * 1024;
-/// The same for the connection: all of its streams, so that clients who take nothing do not hold up the others.
+/// The same for the connection, with all of its streams, so that clients that take nothing do not block the
+/// others.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
-/// What is taken of a client's body before the origin's window has room for it.
+/// The number of bytes that are taken of a client's body before the origin's window has room for them.
 const SEND_BUFFER: usize = 64 * 1024;
-/// What RFC 9113 §6.5.2 counts for a field besides its bytes.
+/// The number of bytes that RFC 9113 §6.5.2 adds for a field in addition to its name and value.
 const FIELD_OVERHEAD: usize = 32;
-/// How many times the limit of a head the library takes before it ends the connection, and with it other requests. What is
-/// above the limit itself fails alone.
+/// The multiple of the limit of a head up to which the library accepts it. A larger head ends the connection, and
+/// with it other requests. A head between the limit and this multiple fails alone.
 const HEAD_EXCESS: usize = 4;
 
 /// A connection to an origin, shared by requests.
@@ -59,30 +62,31 @@ pub struct Connection {
     reused: bool,
 }
 
-/// One request: hop-by-hop fields are left out here.
+/// One request. Hop-by-hop fields are left out here.
 #[derive(Debug)]
 pub struct Request<'a, B, H> {
-    /// Any but CONNECT.
+    /// Any method except CONNECT.
     pub method: &'a Method,
-    /// Of which path and query are sent.
+    /// The target, of which path and query are sent.
     pub target: &'a Uri,
-    /// That of the connection.
+    /// The scheme of the connection.
     pub scheme: Scheme,
-    /// In their order. `Host` must be among them, and becomes `:authority`.
+    /// The header lines, in their order. `Host` must be among them, and becomes `:authority`.
     pub headers: H,
-    /// Absent: the request has none.
+    /// The body, or `None` if the request has none.
     pub body: Option<B>,
-    /// Of the response.
+    /// The limits of the response head.
     pub limits: HeadLimits,
     /// Whether interim responses are wanted.
     pub interim: bool,
 }
 
-/// Begins HTTP/2 on `io`, and waits until the origin has shown that it speaks it: its settings have arrived then, among
-/// them how many requests it takes at a time. Within a local set of tasks.
+/// Begins HTTP/2 on `io`, and waits until the origin has proved that it supports it. The origin's settings have
+/// arrived then, including the number of concurrent requests that it accepts. Must be called within a local set of
+/// tasks.
 ///
 /// # Errors
-/// When the connection ends, or what comes is no HTTP/2.
+/// Returns an error if the connection ends, or if the origin does not use HTTP/2.
 pub async fn open<IO>(io: IO, clock: &Rc<Clock>, limits: HeadLimits) -> Result<Connection, Lost>
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -104,23 +108,23 @@ where
 }
 
 impl Connection {
-    /// Whether requests may be sent: it is open, and the origin has not said that it will close it (GOAWAY).
+    /// Whether requests may be sent: the connection is open, and the origin has not announced its end (GOAWAY).
     pub fn is_open(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         matches!(self.sender.poll_ready(&mut cx), Poll::Ready(Ok(())))
     }
 
-    /// Whether the origin takes one more request now.
+    /// Whether the origin accepts one more request now.
     pub fn has_room(&self) -> bool {
         self.streams.open() < self.sender.current_max_send_streams().min(MAX_STREAMS)
     }
 
-    /// Since when no request has been on it; none: there is one.
+    /// Returns since when there has been no request on the connection, or `None` if there is one.
     pub fn idle_since(&self) -> Option<Instant> {
         self.streams.idle_since()
     }
 
-    /// The same connection for one more request.
+    /// Returns the same connection for one more request.
     pub fn again(&self) -> Self {
         Self { reused: true, ..self.clone() }
     }
@@ -128,7 +132,8 @@ impl Connection {
     /// Begins an exchange.
     ///
     /// # Errors
-    /// When the request has no safe form, or the connection takes none any more; nothing was sent.
+    /// Returns an error if the request has no safe form, or if the connection accepts no more requests. Nothing
+    /// was sent then.
     pub fn send<'a, B, H>(mut self, request: Request<'a, B, H>) -> Result<Exchange<B>, ExchangeError>
     where
         H: IntoIterator<Item = Line<'a>>,

@@ -1,4 +1,4 @@
-//! How many requests are under way on a connection.
+//! The number of requests in progress on a connection.
 
 use crate::http::timer::Clock;
 use std::cell::Cell;
@@ -10,7 +10,7 @@ use std::time::Instant;
 pub(super) struct Streams {
     clock: Rc<Clock>,
     open: Cell<usize>,
-    /// When the last request ended, or the connection was made.
+    /// When the last request ended, or when the connection was made.
     idle_since: Cell<Instant>,
 }
 
@@ -19,18 +19,18 @@ impl Streams {
         Rc::new(Self { clock: Rc::clone(clock), open: Cell::new(0), idle_since: Cell::new(clock.now()) })
     }
 
-    /// How many requests are under way.
+    /// Returns the number of requests in progress.
     pub(super) fn open(&self) -> usize {
         self.open.get()
     }
 
-    /// Since when no request has been under way; `None` while there is one.
+    /// Returns since when no request has been in progress, or `None` while there is one.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         (self.open() == 0).then(|| self.idle_since.get())
     }
 }
 
-/// A request's place on a connection, until it is dropped.
+/// A request's place on a connection, held until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place(Rc<Streams>);
 

@@ -1,4 +1,4 @@
-//! A request's body on its way into a stream, as fast as the origin's window has room for it.
+//! A request's body on its way into a stream, as fast as the origin's window allows.
 
 use crate::http::h2::window::poll_room;
 use crate::upstream::error::Cause;
@@ -8,16 +8,17 @@ use http_body::{Body, Frame};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// What is left to send. Dropped before its end it resets the stream, as soon as nobody reads the response either.
+/// The rest of a body. Dropping it before its end resets the stream, as soon as the response is not read any more
+/// either.
 #[derive(Debug)]
 pub(super) struct Upload<B> {
     stream: SendStream<Bytes>,
     body: B,
-    /// Taken from the body, not sent yet.
+    /// The data that was taken from the body and is not sent yet.
     data: Bytes,
-    /// `data` is the last of it.
+    /// Whether `data` is the last of the body.
     ends: bool,
-    /// Bytes that are still to come, where that was said.
+    /// The number of bytes that are still to come, if the length is known.
     left: Option<u64>,
     consumed: bool,
 }
@@ -36,7 +37,7 @@ where
         self.consumed
     }
 
-    /// Sends until all is sent, or until the window or the body has to be waited for.
+    /// Sends until everything is sent, or until the window or the body has to be waited for.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         loop {
             if !self.data.is_empty() {
@@ -50,7 +51,7 @@ where
                 continue;
             }
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-                // The origin may not want the rest.
+                // The origin may have refused the rest.
                 let reason = ready!(self.stream.poll_reset(cx)).map_err(Cause::http2)?;
                 return Poll::Ready(Err(Cause::http2(reason.into())));
             };

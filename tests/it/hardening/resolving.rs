@@ -51,7 +51,7 @@ fn traffic_follows_the_name_of_an_origin_and_stays_where_it_was_while_no_name_is
     // In place: what is mounted is this file, not its name.
     let resolver_says = |text: &str| fs::write(program.dir().join(hosts), text).unwrap();
     let is_answered_by = |name: &str| (program.get("/").text() == name).then_some(());
-    let failures = || program.output().matches("the name of an origin is not resolved").count();
+    let failures = || program.output().matches("the name of an origin cannot be resolved").count();
 
     eventually("a name that nobody knows is told", || (failures() > 0).then_some(()));
     assert_eq!(program.get("/").status, 502);

@@ -1,7 +1,7 @@
-//! The head of a response: taken off the read buffer without copying values, and judged strictly (RFC 9112).
+//! The head of a response: taken from the read buffer without copying values, and checked strictly (RFC 9112).
 //!
-//! What decides where a message ends must have one meaning, or a response could be taken for the next one's. Everything
-//! else is left as the origin sent it; removing hop-by-hop fields is not done here.
+//! The fields that define where a message ends must have one meaning. Otherwise a response could be mistaken for
+//! that of the next request. Everything else stays as the origin sent it. Hop-by-hop fields are removed elsewhere.
 
 use crate::http::h1::framing::{Framing, Persistence, content_length};
 use crate::http::h1::lines::{Lines, TooMany};
@@ -11,21 +11,21 @@ use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
 use std::ops::Range;
 
-/// Fields that a rewrite may add before the list has to grow.
+/// The number of fields that a rewrite may add before the list has to grow.
 const SPARE_FIELDS: usize = 4;
-/// How every response begins.
+/// The beginning of every response.
 const VERSION: &[u8] = b"HTTP/1.";
 
-/// A final response's head.
+/// The head of a final response.
 #[derive(Debug)]
 pub struct Head {
-    /// 200 to 599.
+    /// The status, from 200 to 599, or 101.
     pub status: StatusCode,
-    /// HTTP/1.0 or HTTP/1.1, as the origin says.
+    /// The origin's version, HTTP/1.0 or HTTP/1.1.
     pub version: Version,
     /// Every field line.
     pub headers: Headers,
-    /// The reason phrase, where it is not the usual one.
+    /// The reason phrase, if it is not the usual one.
     pub reason: Option<Bytes>,
     /// Where the body ends.
     pub framing: Framing,
@@ -33,13 +33,13 @@ pub struct Head {
     pub persistent: bool,
 }
 
-/// Waits for the final response in a growing buffer; interim ones are kept for whoever wants them.
+/// Waits for the final response in a growing buffer, and keeps interim ones if they are wanted.
 #[derive(Debug)]
 pub struct HeadReader {
     to_head: bool,
     upgradable: bool,
     limits: HeadLimits,
-    /// Bytes of the buffer in which no head ends.
+    /// The number of bytes at the start of the buffer in which no head ends.
     scanned: usize,
     interim: u8,
     interim_bytes: usize,
@@ -48,7 +48,7 @@ pub struct HeadReader {
 }
 
 impl HeadReader {
-    /// For the response to a request with this method.
+    /// Creates the reader for the response to a request with this method.
     pub fn new(method: &Method, limits: HeadLimits) -> Self {
         let limits =
             HeadLimits { fields: limits.fields.min(MAX_HEADERS), bytes: limits.bytes.min(MAX_HEAD_BYTES) };
@@ -64,17 +64,17 @@ impl HeadReader {
         }
     }
 
-    /// The same where 101 may be the answer.
+    /// Sets whether 101 is allowed as the answer.
     pub fn upgradable(self, upgradable: bool) -> Self {
         Self { upgradable, ..self }
     }
 
-    /// The same where interim responses are wanted.
+    /// Sets whether interim responses are kept.
     pub fn keeping_interim(self, keeps_interim: bool) -> Self {
         Self { keeps_interim, ..self }
     }
 
-    /// The limits of this head, which are those of trailers, too.
+    /// Returns the limits of this head, which apply to trailers as well.
     pub fn limits(&self) -> HeadLimits {
         self.limits
     }
@@ -84,19 +84,19 @@ impl HeadReader {
         !self.kept.is_empty()
     }
 
-    /// The interim responses that have arrived since this was asked before. 100 is not among them: it answers an expectation,
-    /// and we forward none (RFC 9110 §10.1.1).
+    /// Returns the interim responses that have arrived since the last call. 100 is not among them, because it
+    /// answers an expectation, and we forward none (RFC 9110 §10.1.1).
     pub fn take_interim(&mut self) -> Vec<ResponseHead> {
         std::mem::take(&mut self.kept)
     }
 
-    /// Takes the final head off the front of `buf`, or `None` while it is incomplete.
+    /// Takes the final head from the front of `buf`. Returns `None` while it is incomplete.
     ///
     /// # Errors
-    /// When the connection cannot be trusted any more.
+    /// Returns an error if the connection cannot be trusted any more.
     pub fn decode(&mut self, buf: &mut BytesMut, cache: &mut LineCache) -> Result<Option<Head>, HeadError> {
         while self.may_be_complete(buf) {
-            // What is not HTTP may never have an empty line.
+            // Input that is not HTTP may never contain an empty line.
             if !buf.iter().zip(VERSION).all(|(byte, expected)| byte == expected) {
                 return Err(HeadError::StatusLine);
             }
@@ -138,7 +138,7 @@ impl From<TooMany> for HeadError {
     }
 }
 
-/// `None` for an interim response, which the reader keeps if it is to.
+/// Parses one head. Returns `None` for an interim response, which the reader keeps if it is wanted.
 fn parse(
     block: &Bytes,
     lines: &mut Lines,
@@ -171,7 +171,7 @@ fn parse(
     Ok(Some(Head { status, version, headers, reason, framing, persistent }))
 }
 
-/// `HTTP/1.1 200 OK`, where the reason and the space before it may be absent.
+/// Parses `HTTP/1.1 200 OK`. The reason and the space before it may be absent.
 fn status_line(block: &Bytes, line: Range<usize>) -> Result<(Version, StatusCode, Option<Bytes>), HeadError> {
     let rest = block[line.clone()].strip_prefix(VERSION).ok_or(HeadError::StatusLine)?;
     let [minor @ (b'0' | b'1'), b' ', hundreds, tens, ones, rest @ ..] = rest else {
@@ -199,7 +199,7 @@ fn status_line(block: &Bytes, line: Range<usize>) -> Result<(Version, StatusCode
     Ok((version, status, reason))
 }
 
-/// What the fields say about the end of the message and of the connection.
+/// The fields that define the end of the message and of the connection.
 #[derive(Default)]
 struct Semantics {
     length: Option<u64>,
@@ -208,13 +208,13 @@ struct Semantics {
 }
 
 impl Semantics {
-    /// Takes note of one field.
+    /// Evaluates one field.
     fn note(&mut self, line: &FieldLine) -> Result<(), HeadError> {
         let value = line.value().as_bytes();
         match line.known() {
             Known::ContentLength => {
                 let length = content_length(value).ok_or(HeadError::ContentLength)?;
-                // Even an equal one: RFC 9112 §6.3 lets us refuse it, and no honest origin repeats itself here.
+                // Even an equal value is refused, as RFC 9112 §6.3 allows: no honest origin repeats this field.
                 if self.length.replace(length).is_some() {
                     return Err(HeadError::ContentLength);
                 }

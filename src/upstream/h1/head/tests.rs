@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// What one input comes to, in a form that reads well in a table; and the bytes left after the head.
+/// Returns the result of one input in a form that is readable in a table, and the bytes left after the head.
 fn decode_pieces<'a>(
     method: &Method,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -19,7 +19,7 @@ fn decode_pieces<'a>(
     Ok((head, buf.to_vec()))
 }
 
-/// The same for whole and for one-byte delivery; but what trickles in may be refused no sooner than at its end.
+/// Checks that whole and bytewise delivery have the same result. Bytewise input may be refused later, at its end.
 fn decode(method: &Method, input: &[u8]) -> Result<(Option<Head>, Vec<u8>), HeadError> {
     let whole = decode_pieces(method, [input]);
     let bytes = decode_pieces(method, input.chunks(1));
@@ -28,7 +28,7 @@ fn decode(method: &Method, input: &[u8]) -> Result<(Option<Head>, Vec<u8>), Head
     whole
 }
 
-/// The framing and persistence of the response to a GET with this head.
+/// Checks the framing and persistence of the response to a GET with this head.
 fn check(head: &str, framing: Framing, persistent: bool) {
     check_for(&Method::GET, head, framing, persistent);
 }
@@ -217,7 +217,7 @@ fn the_grammar_is_kept_to() {
     check_error("HTTP/1.1 200 OK\r\n folded: first", HeadError::Field(1));
 }
 
-/// A recipient may take a lone LF for the end of a line (RFC 9112 §2.2); it never goes further like that.
+/// A recipient may treat a lone LF as the end of a line (RFC 9112 §2.2). It is never forwarded in that form.
 #[test]
 fn bare_line_feeds_in_a_head_are_understood() {
     let (head, rest) = decode(&Method::GET, b"HTTP/1.1 200 OK\nA: b\nContent-Length: 1\n\nx").unwrap();
@@ -251,7 +251,7 @@ fn interim_responses_are_skipped() {
     check_error("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Switching Protocols", HeadError::Upgrade);
 }
 
-/// What a reader keeps of the interim responses before a 204, and whether any was found to be malformed.
+/// Returns the interim responses before a 204 that a reader keeps, or the error if one is malformed.
 fn kept(keeps: bool, input: &str) -> Result<String, HeadError> {
     let mut reader = HeadReader::new(&Method::GET, HeadLimits::default()).keeping_interim(keeps);
     let mut buf = BytesMut::from(format!("{input}HTTP/1.1 204 No Content\r\n\r\n").as_bytes());
@@ -271,7 +271,7 @@ fn interim_responses_are_kept_where_they_are_wanted() {
         "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\nlink: b\r\nX: 1\r\n\r\n";
     assert_eq!(kept(true, hints), Ok("102|103 link=a link=b x=1|".to_owned()));
     assert_eq!(kept(false, hints), Ok(String::new()));
-    // We ask for none of these.
+    // We never request 100.
     assert_eq!(kept(true, &format!("HTTP/1.1 100 Continue\r\nX: 1\r\n\r\n{hints}")), kept(true, hints));
     assert_eq!(kept(true, "HTTP/1.1 103 Early Hints\r\nfolded\r\n\r\n"), Err(HeadError::Field(1)));
 }
@@ -296,10 +296,10 @@ fn a_head_is_bounded() {
     check_error(&format!("{interim}{interim}HTTP/1.1 200 OK"), HeadError::TooLarge);
 }
 
-/// Status, header lines and length of a head.
+/// The status, the header lines and the length of a head.
 type Decoded = (u16, Vec<(String, Vec<u8>)>, usize);
 
-/// What httparse, which hyper relies on, makes of the same bytes.
+/// Returns the result of httparse, which hyper uses, for the same bytes.
 fn httparse_decode(input: &[u8]) -> Option<Decoded> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut fields);
@@ -328,7 +328,7 @@ fn lines() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// The grammar is httparse's, but for empty lines before the response.
+    /// The grammar is that of httparse, except for empty lines before the response.
     #[test]
     fn the_grammar_is_httparses(input in lines()) {
         let mut cache = LineCache::default();
@@ -346,7 +346,7 @@ proptest! {
         prop_assert_eq!(parsed.flatten(), expected);
     }
 
-    /// Whatever arrives: no panic, and the boundaries never matter.
+    /// No input causes a panic, and the boundaries never matter.
     #[test]
     fn heads_are_judged_alike_at_any_boundary(
         lines in prop::collection::vec(prop_oneof![

@@ -1,4 +1,5 @@
-//! Our client beside hyper's on the same bytes: whatever ours accepts, hyper's accepts too and understands alike.
+//! Compares our client with hyper's on the same bytes: hyper's accepts whatever ours accepts, and both results are
+//! equal.
 
 use super::script::{Origin, Pool, poll, read, send, write_trailers};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -23,14 +24,14 @@ impl Understood {
         headers: impl Iterator<Item = (&'h HeaderName, &'h HeaderValue)>,
         body: Vec<u8>,
     ) -> Self {
-        // hyper keeps an absent phrase as an empty one, and loses one that is not ASCII.
+        // hyper keeps an absent phrase as an empty one, and drops one that is not ASCII.
         let reason = reason.filter(|reason| !reason.is_empty() && reason.is_ascii()).map(<[u8]>::to_vec);
         Self { status, reason, headers: fields(headers), body }
     }
 }
 
-/// In the order of their names, since hyper's order is that of a map; those of one name in theirs. An equal
-/// `Content-Length` once.
+/// Returns the fields in the order of their names, because hyper uses a map. Fields of the same name keep their
+/// order. Equal `Content-Length` fields are reduced to one.
 fn fields<'h>(headers: impl Iterator<Item = (&'h HeaderName, &'h HeaderValue)>) -> Vec<(String, Vec<u8>)> {
     let mut fields: Vec<_> =
         headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
@@ -39,7 +40,7 @@ fn fields<'h>(headers: impl Iterator<Item = (&'h HeaderName, &'h HeaderValue)>) 
     fields
 }
 
-/// What ours makes of a connection that carries these bytes and ends.
+/// Returns our client's result for a connection that carries these bytes and ends.
 fn ours(method: &Method, bytes: &[u8]) -> Option<Understood> {
     let (connection, origin) = Origin::connect(usize::MAX);
     origin.say(bytes);
@@ -87,14 +88,14 @@ fn hypers(method: &Method, bytes: &[u8]) -> Option<Understood> {
     })
 }
 
-/// Both accept this and understand the same.
+/// Checks that both clients accept this with the same result.
 fn check_alike(method: &Method, response: &str) {
     let ours = ours(method, response.as_bytes());
     assert!(ours.is_some(), "{response:?}");
     assert_eq!(ours, hypers(method, response.as_bytes()), "{response:?}");
 }
 
-/// Hyper's client accepts this and ours does not.
+/// Checks that hyper's client accepts this and ours does not.
 fn check_stricter(response: &str) {
     assert!(ours(&Method::GET, response.as_bytes()).is_none(), "{response:?}");
     assert!(hypers(&Method::GET, response.as_bytes()).is_some(), "{response:?}");
@@ -117,12 +118,12 @@ fn both_understand_the_same() {
     }
 }
 
-/// The whole list: a difference that is not here is a mistake.
+/// The complete list of differences. Any other difference is a mistake.
 #[test]
 fn where_ours_is_stricter() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     for response in [
-        // A message with two framings, or with a coding that we could not undo.
+        // A message with two framings, or with a coding that we could not decode.
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
         "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -131,16 +132,16 @@ fn where_ours_is_stricter() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        // A status that is none.
+        // An invalid status.
         "HTTP/1.1 999 Whatever\r\nContent-Length: 0\r\n\r\n",
         // Bytes before the response.
         "\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-        // A protocol that nobody asked for.
+        // A protocol that was not requested.
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
-        // Sizes longer than any body, and controls in what is dropped.
+        // Sizes longer than any body, and control characters in parts that are dropped.
         &format!("{chunked}00000000000000001\r\nx\r\n0\r\n\r\n"),
         &format!("{chunked}1;\0\r\nx\r\n0\r\n\r\n"),
-        // More interim responses than anyone sends.
+        // More interim responses than any origin sends.
         &format!(
             "{}HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
             "HTTP/1.1 102 Processing\r\n\r\n".repeat(17)
@@ -152,7 +153,7 @@ fn where_ours_is_stricter() {
     }
 }
 
-/// Lines and bodies that are mostly right, so that most responses get past the first check.
+/// Generates lines and bodies that are mostly valid, so that most responses pass the first check.
 fn responses() -> impl Strategy<Value = Vec<u8>> {
     let status = prop_oneof![
         8 => Just("HTTP/1.1 200 OK".to_owned()),

@@ -1,4 +1,4 @@
-//! Whole exchanges against an origin that plays a script. Nothing here waits or depends on time.
+//! Tests of whole exchanges with an origin that plays a script. No test here waits or depends on time.
 
 mod differential;
 mod responses;

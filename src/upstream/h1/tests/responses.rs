@@ -1,4 +1,5 @@
-//! What becomes of each kind of response: the vectors of a hostile or sloppy origin.
+//! Tests of each kind of response, with those of a hostile or sloppy origin. The row numbers are those of
+//! `tests/it/hardening.rs`.
 
 use super::script::{Origin, Pool, poll, read, ready, send};
 use crate::upstream::{Cause, ExchangeError};
@@ -6,16 +7,16 @@ use http::Method;
 use std::error::Error as _;
 use std::task::Poll;
 
-/// What the origin does after its last byte.
+/// The origin's behaviour after its last byte.
 #[derive(Clone, Copy)]
 enum Then {
-    /// Keeps the connection open and silent.
+    /// The origin keeps the connection open and silent.
     Waits,
     Closes,
 }
 use Then::{Closes, Waits};
 
-/// The course of one exchange, in words: `200 "body" reused`, `200 "bo" broken: why`, `refused: why`.
+/// Returns the course of one exchange, in words: `200 "body" reused`, `200 "bo" broken: why`, `refused: why`.
 fn course(method: &Method, response: &[u8], then: Then, read_limit: usize) -> String {
     let (connection, origin) = Origin::connect(read_limit);
     let pool = Pool::default();
@@ -40,7 +41,7 @@ fn course(method: &Method, response: &[u8], then: Then, read_limit: usize) -> St
             assert!(origin.is_closed() && pool.take().is_none());
             format!("broken: {}", reason(&cause))
         }
-        // A pool asks before it gives a connection out again.
+        // A pool checks a connection before it gives it out again.
         Some(Ok(())) if pool.take().is_some_and(|mut idle| idle.is_usable()) => "reused".to_owned(),
         Some(Ok(())) => {
             assert!(origin.is_closed());
@@ -54,7 +55,7 @@ fn reason(cause: &Cause) -> String {
     cause.source().map_or_else(|| cause.to_string(), ToString::to_string)
 }
 
-/// Whole and one byte at a time, a response comes to the same.
+/// Checks that a response has the same result as a whole and one byte at a time.
 fn check_for(method: &Method, response: &str, then: Then, expected: &str) {
     for read_limit in [usize::MAX, 1] {
         assert_eq!(
@@ -128,7 +129,8 @@ fn extra_bytes_cost_the_connection_and_nothing_else() {
     check("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\r\n", Waits, "200 \"ok\" closed");
 }
 
-/// Row 30: an error, so that whoever passes it on breaks off too and nobody caches half a page.
+/// Row 30: a truncated body is an error, so that the connection to the CDN is cut as well and no cache keeps half
+/// a page.
 #[test]
 fn truncated_bodies_are_errors() {
     const CLOSED: &str = "broken: the origin closed the connection";
@@ -345,7 +347,7 @@ fn large_bodies_come_in_large_frames() {
     }
 }
 
-/// Row 27: what may be sent once more.
+/// Row 27: the errors after which a request may be sent again.
 #[test]
 fn a_stale_connection_is_told_from_a_failed_request() {
     fn stale(said: &str, reset: bool) -> ExchangeError {

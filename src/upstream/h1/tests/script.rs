@@ -1,4 +1,4 @@
-//! The other side of a connection, and of a request body, under the hand of a test.
+//! The other side of a connection and of a request body, controlled by a test.
 
 use crate::http::h1::scratch::Scratch;
 use crate::http::head::limits::HeadLimits;
@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 thread_local! {
-    /// One for all exchanges of a test, as it is one for all of a worker.
+    /// The buffers of all exchanges of a test, as a worker has them for all of its exchanges.
     static SCRATCH: Scratch = Scratch::default();
 }
 
@@ -37,13 +37,13 @@ struct Wire {
     reset: bool,
     from_us: Vec<u8>,
     writes: usize,
-    /// Bytes that the origin still takes.
+    /// The number of bytes that the origin still accepts.
     room: usize,
     we_closed: bool,
 }
 
 impl Origin {
-    /// A connection that delivers at most `read_limit` bytes at a time.
+    /// Creates a connection that delivers at most `read_limit` bytes at a time.
     pub fn connect(read_limit: usize) -> (Connection<Io>, Self) {
         let wire = Wire { read_limit, room: usize::MAX, ..Wire::default() };
         let wire = Rc::new(RefCell::new(wire));
@@ -54,32 +54,32 @@ impl Origin {
         self.0.borrow_mut().to_us.extend(bytes.as_ref());
     }
 
-    /// Says no more.
+    /// Ends the origin's output.
     pub fn close(&self) {
         self.0.borrow_mut().origin_closed = true;
     }
 
-    /// Reads no more either: writing to it fails, and so does reading once it has said everything.
+    /// Resets the connection: writing fails, and so does reading after the origin's output.
     pub fn reset(&self) {
         self.0.borrow_mut().reset = true;
     }
 
-    /// Takes only so many more bytes for now.
+    /// Limits the number of bytes that the origin accepts.
     pub fn take(&self, room: usize) {
         self.0.borrow_mut().room = room;
     }
 
-    /// Everything that it was told since the last call.
+    /// Returns everything that the origin has received since the last call.
     pub fn heard(&self) -> String {
         String::from_utf8(std::mem::take(&mut self.0.borrow_mut().from_us)).unwrap()
     }
 
-    /// How many writes that took, since the last call.
+    /// Returns the number of writes since the last call.
     pub fn writes(&self) -> usize {
         std::mem::take(&mut self.0.borrow_mut().writes)
     }
 
-    /// Whether we have closed the connection.
+    /// Whether our side has closed the connection.
     pub fn is_closed(&self) -> bool {
         self.0.borrow().we_closed
     }
@@ -147,7 +147,7 @@ impl AsyncWrite for Io {
     }
 }
 
-/// A request body whose frames come when the test says so.
+/// A request body whose frames arrive when the test provides them.
 #[derive(Clone, Debug, Default)]
 pub struct Upload(Rc<RefCell<UploadState>>);
 
@@ -185,7 +185,7 @@ impl Upload {
         self.0.borrow_mut().ended = true;
     }
 
-    /// Whether the client has let go of it.
+    /// Whether our client has dropped the body.
     pub fn is_dropped(&self) -> bool {
         Rc::strong_count(&self.0) == 1
     }
@@ -217,7 +217,7 @@ impl Body for Upload {
     }
 }
 
-/// Where connections go back to.
+/// The pool to which connections return.
 #[derive(Clone, Debug, Default)]
 pub struct Pool(Rc<RefCell<Option<Connection<Io>>>>);
 
@@ -255,7 +255,7 @@ pub fn poll(exchange: &mut TestExchange) -> Poll<Result<(ResponseHead, TestBody)
     Pin::new(exchange).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// The result of an exchange that has nothing to wait for.
+/// Returns the result of an exchange that has nothing to wait for.
 pub fn ready(exchange: &mut TestExchange) -> Result<(ResponseHead, TestBody), ExchangeError> {
     match poll(exchange) {
         Poll::Ready(result) => result,
@@ -263,7 +263,7 @@ pub fn ready(exchange: &mut TestExchange) -> Result<(ResponseHead, TestBody), Ex
     }
 }
 
-/// As a line each, after what came before.
+/// Appends the trailers to the data, one line each.
 pub fn write_trailers(data: &mut Vec<u8>, trailers: &HeaderMap) {
     for (name, value) in trailers {
         data.extend_from_slice(format!("\n{name}: ").as_bytes());
@@ -271,7 +271,7 @@ pub fn write_trailers(data: &mut Vec<u8>, trailers: &HeaderMap) {
     }
 }
 
-/// The frames that a body has now, and what it came to; `None` while there will be more.
+/// Returns the frames that a body has now, and its result, or `None` if more will follow.
 pub fn read(body: &mut TestBody) -> (Vec<u8>, Option<Result<(), Cause>>) {
     let mut data = Vec::new();
     loop {

@@ -1,4 +1,5 @@
-//! Requests with bodies, and origins that answer before they have read them.
+//! Tests of requests with bodies, and of origins that answer before they have read them. The row numbers are
+//! those of `tests/it/hardening.rs`.
 
 use super::script::{Origin, Pool, Upload, poll, read, ready, send};
 use crate::upstream::{Cause, ExchangeError, Phase};
@@ -62,7 +63,7 @@ fn trailers_end_a_chunked_body() {
     assert!(exchange.is_sent() && upload.is_dropped());
 }
 
-/// There is no room for them beside a length, and they do not excuse what is missing.
+/// A body with a length leaves no room for trailers, and trailers do not excuse missing bytes.
 #[test]
 fn trailers_after_a_known_length_are_dropped() {
     let (connection, origin) = Origin::connect(usize::MAX);
@@ -131,7 +132,7 @@ fn after_a_whole_upload_the_connection_is_reused() {
     assert!(pool.take().is_some());
 }
 
-/// Row 28: the refusal is passed on whole, and the rest of the body is not sent.
+/// Row 28: the refusal is forwarded completely, and the rest of the body is not sent.
 #[test]
 fn an_early_refusal_ends_the_upload() {
     let (connection, origin) = Origin::connect(usize::MAX);
@@ -152,7 +153,7 @@ fn an_early_refusal_ends_the_upload() {
     assert!(origin.is_closed() && pool.take().is_none());
 }
 
-/// Row 28: an origin that answers as it reads goes on reading.
+/// Row 28: an origin that answers while it reads goes on reading.
 #[test]
 fn an_early_success_lets_the_upload_go_on() {
     let (connection, origin) = Origin::connect(usize::MAX);
@@ -206,7 +207,7 @@ fn an_upload_that_fails_after_an_early_success_does_not_cut_the_response() {
     assert!(origin.is_closed());
 }
 
-/// Row 28: the origin has answered and does not read any more; its answer counts, not the failed write.
+/// Row 28: the origin has answered and reads no more. Its answer takes precedence over the failed write.
 #[test]
 fn an_answer_before_a_reset_is_passed_on() {
     let (connection, origin) = Origin::connect(usize::MAX);
@@ -224,7 +225,7 @@ fn an_answer_before_a_reset_is_passed_on() {
     assert!(origin.is_closed() && pool.take().is_none());
 }
 
-/// The error of an upload of `size` bytes that does this.
+/// Returns the error of an upload of `size` bytes after `act`.
 fn failed(size: Option<u64>, act: impl FnOnce(&Upload, &Origin)) -> ExchangeError {
     let (connection, origin) = Origin::connect(usize::MAX);
     let pool = Pool::default();

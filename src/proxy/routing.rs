@@ -39,6 +39,7 @@ pub struct Routing {
 /// One site.
 #[derive(Debug)]
 pub struct Site {
+    /// The name in the configuration.
     pub name: String,
     /// Whether responses are rewritten.
     pub mode: Mode,
@@ -46,6 +47,7 @@ pub struct Site {
     pub trust: SiteTrust,
     /// The protocols that a connection may be switched to, in lower case.
     pub upgrades: Vec<String>,
+    /// The CDNs in front of the site.
     pub edges: Edges,
     /// The rules for rewriting responses.
     pub policy: Policy,

@@ -49,6 +49,10 @@ fn r69_requests_without_a_descriptor_for_their_origin_wait_and_get_503() {
     assert_eq!(status(&other.request(&get("/")).0), 200);
     let ready = crate::harness::http::Request::get("/readyz").send(program.admin);
     assert!(!ready.text().contains("avoided"), "{}", ready.text());
-    assert!(program.output().contains("all descriptors for them are in use"), "{}", program.output());
+    assert!(
+        program.output().contains("all descriptors for these connections are in use"),
+        "{}",
+        program.output()
+    );
     println!("{STREAMS} requests of one client, ulimit -n 256: {ok} x 200, {refused} x 503");
 }

@@ -29,20 +29,20 @@ pub fn stopping() {
 /// every thread has been active recently. `quiet_for` returns the time since the quietest thread was last
 /// active. Never returns.
 pub async fn watchdog(quiet_for: impl Fn() -> Duration) -> Infallible {
-    let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero()) else {
+    let Some(interval) = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero()) else {
         return std::future::pending().await;
     };
-    feed(patience, quiet_for, || tell(&[NotifyState::Watchdog])).await
+    feed(interval, quiet_for, || tell(&[NotifyState::Watchdog])).await
 }
 
-async fn feed(patience: Duration, quiet_for: impl Fn() -> Duration, alive: impl Fn()) -> Infallible {
-    let mut ticks = tokio::time::interval(patience / 4);
+async fn feed(interval: Duration, quiet_for: impl Fn() -> Duration, alive: impl Fn()) -> Infallible {
+    let mut ticks = tokio::time::interval(interval / 4);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stuck = false;
     loop {
         ticks.tick().await;
         let quiet = quiet_for();
-        if quiet < patience / 2 {
+        if quiet < interval / 2 {
             stuck = false;
             alive();
         } else if !stuck {
@@ -66,8 +66,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_who_is_heard_of_is_alive() {
         let (quiet, told) = (Cell::new(Duration::ZERO), Cell::new(0));
-        let patience = Duration::from_secs(8);
-        let feeding = feed(patience, || quiet.get(), || told.set(told.get() + 1));
+        let interval = Duration::from_secs(8);
+        let feeding = feed(interval, || quiet.get(), || told.set(told.get() + 1));
         let script = async {
             tokio::time::sleep(Duration::from_secs(7)).await;
             assert_eq!(told.take(), 4);

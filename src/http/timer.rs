@@ -50,38 +50,38 @@ impl Clock {
 
 /// A time limit for each part of something. A limit costs nothing while no task has to wait.
 #[derive(Debug)]
-pub struct Patience {
+pub struct IdleTimeout {
     clock: Rc<Clock>,
     limit: Duration,
     /// The place among the waiting tasks.
     place: Option<usize>,
 }
 
-impl Patience {
+impl IdleTimeout {
     /// Creates a limit for a reader that allows each part this long.
     pub fn new(clock: &Rc<Clock>, limit: Duration) -> Self {
         Self { clock: Rc::clone(clock), limit, place: None }
     }
 
     /// Creates a limit of another length for the next phase.
-    pub fn next(&self, limit: Duration) -> Self {
+    pub fn with_limit(&self, limit: Duration) -> Self {
         Self { clock: Rc::clone(&self.clock), limit, place: None }
     }
 
     /// Creates the same limit for something else.
-    pub fn again(&self) -> Self {
-        self.next(self.limit)
+    pub fn renewed(&self) -> Self {
+        self.with_limit(self.limit)
     }
 
     /// Restarts the limit because a part has arrived.
-    pub fn rewarded(&mut self) {
+    pub fn reset(&mut self) {
         if let Some(place) = self.place.take() {
             self.clock.waiting.borrow_mut().remove(place);
         }
     }
 
     /// Returns ready if nothing has arrived for the whole limit.
-    pub fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut all = self.clock.waiting.borrow_mut();
         let now = self.clock.now();
         match self.place.and_then(|place| all.get_mut(place)) {
@@ -100,9 +100,9 @@ impl Patience {
     }
 }
 
-impl Drop for Patience {
+impl Drop for IdleTimeout {
     fn drop(&mut self) {
-        self.rewarded();
+        self.reset();
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
     struct Case {
         start: Instant,
         clock: Rc<Clock>,
-        patience: Patience,
+        idle_timeout: IdleTimeout,
         woken: Arc<Woken>,
     }
 
@@ -134,12 +134,14 @@ mod tests {
         fn new() -> Self {
             let start = Instant::now();
             let clock = Clock::new(start);
-            let patience = Patience::new(&clock, Duration::from_secs(10));
-            Self { start, clock, patience, woken: Arc::default() }
+            let idle_timeout = IdleTimeout::new(&clock, Duration::from_secs(10));
+            Self { start, clock, idle_timeout, woken: Arc::default() }
         }
 
         fn is_lost(&mut self) -> bool {
-            self.patience.poll_lost(&mut Context::from_waker(&Arc::clone(&self.woken).into())).is_ready()
+            self.idle_timeout
+                .poll_expired(&mut Context::from_waker(&Arc::clone(&self.woken).into()))
+                .is_ready()
         }
 
         /// Sets the clock to this time, and returns how often the reader has been woken.
@@ -163,7 +165,7 @@ mod tests {
     fn a_part_begins_a_new_limit() {
         let mut case = Case::new();
         assert!(!case.is_lost());
-        case.patience.rewarded();
+        case.idle_timeout.reset();
         assert_eq!(case.woken_at(20_000), 0);
         assert!(!case.is_lost());
         assert_eq!(case.woken_at(30_000), 0);
@@ -176,8 +178,8 @@ mod tests {
     fn who_leaves_is_forgotten() {
         let mut case = Case::new();
         assert!(!case.is_lost());
-        let Case { clock, patience, .. } = case;
-        drop(patience);
+        let Case { clock, idle_timeout, .. } = case;
+        drop(idle_timeout);
         assert!(clock.waiting.borrow().is_empty());
     }
 }

@@ -41,8 +41,8 @@ impl ClientSocket {
     pub(super) fn new(stream: TcpStream, worker: &Rc<Worker>, write_timeout: Duration) -> Self {
         let stream = RefCell::new(Some(stream));
         let kept = Rc::new(Kept { stream, given: Cell::new(0), last: Cell::new(None) });
-        let patience_ms = i64::try_from(write_timeout.as_millis()).unwrap_or(i64::MAX);
-        let outlet = Outlet::new(Rc::clone(&kept) as Rc<dyn Queue>, patience_ms);
+        let idle_timeout_ms = i64::try_from(write_timeout.as_millis()).unwrap_or(i64::MAX);
+        let outlet = Outlet::new(Rc::clone(&kept) as Rc<dyn Queue>, idle_timeout_ms);
         Self { kept, outlet, worker: Rc::clone(worker) }
     }
 

@@ -1,6 +1,6 @@
 //! The body of a response, streamed frame by frame and never collected.
 
-use super::flight::Flight;
+use super::context::RequestContext;
 use super::trailers::ToClient;
 use crate::guard::in_flight::Ticket;
 use crate::upstream::{DownloadError, OriginBody, Tunnel};
@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 pub struct ResponseBody {
     content: Content,
     // Counts the request when the body is dropped, whether it was written completely or not.
-    flight: Flight,
+    context: RequestContext,
 }
 
 #[derive(Debug)]
@@ -30,8 +30,11 @@ enum Content {
 
 impl ResponseBody {
     /// Creates the body of an origin's response, with the filter for its trailers.
-    pub(super) fn origin((body, trailers): (OriginBody, Option<Box<ToClient>>), flight: Flight) -> Self {
-        Self { content: Content::Origin { body, trailers }, flight }
+    pub(super) fn origin(
+        (body, trailers): (OriginBody, Option<Box<ToClient>>),
+        context: RequestContext,
+    ) -> Self {
+        Self { content: Content::Origin { body, trailers }, context }
     }
 
     /// Returns the connection to the origin after 101, when it carries another protocol.
@@ -44,12 +47,12 @@ impl ResponseBody {
 
     /// Returns the ticket of a response in flight, to be dropped when the last byte has been written.
     pub fn take_ticket(&mut self) -> Option<Ticket> {
-        self.flight.take_ticket()
+        self.context.take_ticket()
     }
 
     /// Creates a body of the shim's own text, or an empty one for answers to HEAD.
-    pub(super) fn text(text: Option<Bytes>, flight: Flight) -> Self {
-        Self { content: Content::Text(text), flight }
+    pub(super) fn text(text: Option<Bytes>, context: RequestContext) -> Self {
+        Self { content: Content::Text(text), context }
     }
 }
 
@@ -68,12 +71,12 @@ impl Body for ResponseBody {
                 let part = ready!(Pin::new(&mut *body).poll_frame(cx));
                 Poll::Ready(match part {
                     Some(Err(error)) => {
-                        this.flight.download_failed(&error);
+                        this.context.download_failed(&error);
                         Some(Err(error))
                     }
                     Some(Ok(frame)) => match frame.into_trailers() {
                         // Trailers end the body even if none of them is forwarded.
-                        Ok(trailers) => this.flight.site().and_then(|site| {
+                        Ok(trailers) => this.context.site().and_then(|site| {
                             let passed = kept.as_ref()?.pass(site, trailers)?;
                             Some(Ok(Frame::trailers(passed)))
                         }),

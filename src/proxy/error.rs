@@ -1,6 +1,6 @@
 //! The ways in which a request can fail, who is responsible, and the resulting status.
 //!
-//! A `Display` here states one fact and leaves its cause to `source`. The client receives [`Answer::public`] and
+//! A `Display` here states one fact and leaves its cause to `source`. The client receives [`ErrorResponse::public`] and
 //! never a cause.
 
 use crate::http::h1::encode::EncodeError;
@@ -82,7 +82,7 @@ pub enum UploadFault {
 
 /// The form in which an error is shown to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct ErrorResponse {
     /// The status.
     pub status: StatusCode,
     /// The error type of RFC 9209 §2.3.
@@ -120,9 +120,13 @@ impl ProxyError {
     }
 
     /// Returns the answer for this error, from the only table of statuses.
-    pub fn answer(&self) -> Answer {
-        let client =
-            |status, public, close| Answer { status, proxy_status: "http_request_error", public, close };
+    pub fn answer(&self) -> ErrorResponse {
+        let client = |status, public, close| ErrorResponse {
+            status,
+            proxy_status: "http_request_error",
+            public,
+            close,
+        };
         match self {
             Self::BadRequest(public) => client(StatusCode::BAD_REQUEST, public, true),
             Self::Nominated(_) => {
@@ -133,7 +137,7 @@ impl ProxyError {
             }
             Self::TargetTooLong => client(StatusCode::URI_TOO_LONG, "the request target is too long", true),
             Self::Expectation => client(StatusCode::EXPECTATION_FAILED, "unknown expectation", true),
-            Self::UnknownHost(_) => Answer {
+            Self::UnknownHost(_) => ErrorResponse {
                 proxy_status: "destination_not_found",
                 ..client(StatusCode::MISDIRECTED_REQUEST, "no site is served under this host name", false)
             },
@@ -144,13 +148,13 @@ impl ProxyError {
                 client(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request head is too large", true)
             }
             Self::TransferCoding => client(StatusCode::NOT_IMPLEMENTED, "unknown transfer coding", true),
-            Self::Loop => Answer {
+            Self::Loop => ErrorResponse {
                 proxy_status: "proxy_loop_detected",
                 ..client(StatusCode::LOOP_DETECTED, "the request has been here before", false)
             },
             Self::LastHop => client(StatusCode::OK, "this is the last hop", false),
             Self::Unsendable(_) => client(StatusCode::BAD_REQUEST, "the request cannot be passed on", true),
-            Self::Full => Answer {
+            Self::Full => ErrorResponse {
                 proxy_status: "connection_limit_reached",
                 ..client(StatusCode::SERVICE_UNAVAILABLE, "too many concurrent requests", true)
             },
@@ -169,15 +173,19 @@ impl ProxyError {
 }
 
 /// Returns the answer for a failure of an origin.
-fn of_origin(error: &OriginError) -> Answer {
-    let bad_gateway =
-        |proxy_status, public| Answer { status: StatusCode::BAD_GATEWAY, proxy_status, public, close: false };
+fn of_origin(error: &OriginError) -> ErrorResponse {
+    let bad_gateway = |proxy_status, public| ErrorResponse {
+        status: StatusCode::BAD_GATEWAY,
+        proxy_status,
+        public,
+        close: false,
+    };
     match error {
-        OriginError::Full => Answer {
+        OriginError::Full => ErrorResponse {
             status: StatusCode::SERVICE_UNAVAILABLE,
             ..bad_gateway("connection_limit_reached", "the origin is busy")
         },
-        OriginError::NoRoom(_) => Answer {
+        OriginError::NoRoom(_) => ErrorResponse {
             status: StatusCode::SERVICE_UNAVAILABLE,
             ..bad_gateway("connection_limit_reached", "too many concurrent connections")
         },
@@ -191,7 +199,7 @@ fn of_origin(error: &OriginError) -> Answer {
         }
         OriginError::Tls(_) => bad_gateway("tls_protocol_error", "no secure connection to the origin"),
         OriginError::Closed(_) => bad_gateway("connection_terminated", "the origin closed the connection"),
-        OriginError::FirstByteTimeout => Answer {
+        OriginError::FirstByteTimeout => ErrorResponse {
             status: StatusCode::GATEWAY_TIMEOUT,
             ..bad_gateway("http_response_timeout", "the origin did not answer in time")
         },

@@ -1,11 +1,11 @@
-//! The request path: `site -> opt-in -> forward -> origin -> rewrite -> respond`, all of it in `exchange`.
+//! The request path: `site -> opt-in -> forward -> origin -> rewrite -> respond`, all of it in `fetch`.
 
 pub mod access;
 pub mod body;
+pub mod context;
 pub mod edge;
 pub mod error;
 pub mod fields;
-pub mod flight;
 pub mod forward;
 pub mod host;
 pub mod inbound;
@@ -36,9 +36,9 @@ use crate::http::head::{RequestHead, ResponseHead};
 use crate::metrics::shard::Limit;
 use crate::upstream::{self, Destination, InterimSink, OriginBody, Outgoing, Upload, bound_auth};
 use body::ResponseBody;
+use context::RequestContext;
 use error::ProxyError;
 use fields::{KeyFields, Single};
-use flight::Flight;
 use forward::Forwarding;
 use http::{Method, Version};
 use interim::Relay;
@@ -58,20 +58,20 @@ pub async fn handle(
     interim: &Interim,
 ) -> (ResponseHead, ResponseBody) {
     let fields = KeyFields::of(&head.headers);
-    let mut flight = Flight::begin(worker, peer, fields.request_id);
-    flight.note(peer, &head);
-    match exchange(worker, peer, &head, &fields, (body, interim), &mut flight).await {
-        Ok((head, body)) => (head, ResponseBody::origin(body, flight)),
-        Err(ProxyError::LastHop) => respond::options(flight),
-        Err(error) => respond::refuse(&error, &head.method, head.version, flight),
+    let mut context = RequestContext::begin(worker, peer, fields.request_id);
+    context.note(peer, &head);
+    match fetch(worker, peer, &head, &fields, (body, interim), &mut context).await {
+        Ok((head, body)) => (head, ResponseBody::origin(body, context)),
+        Err(ProxyError::LastHop) => respond::options(context),
+        Err(error) => respond::refuse(&error, &head.method, head.version, context),
     }
 }
 
 /// Answers a request on a connection that exceeds the limits.
 pub fn turn_away(worker: &Rc<Worker>, peer: &Peer, head: &RequestHead) -> (ResponseHead, ResponseBody) {
-    let mut flight = Flight::begin(worker, peer, KeyFields::of(&head.headers).request_id);
-    flight.note(peer, head);
-    respond::refuse(&ProxyError::Full, &head.method, head.version, flight)
+    let mut context = RequestContext::begin(worker, peer, KeyFields::of(&head.headers).request_id);
+    context.note(peer, head);
+    respond::refuse(&ProxyError::Full, &head.method, head.version, context)
 }
 
 /// Answers a request of whose head only the method and the version can be read.
@@ -82,18 +82,19 @@ pub fn refuse(
     method: &Method,
     version: Version,
 ) -> (ResponseHead, ResponseBody) {
-    respond::refuse(error, method, version, Flight::begin(worker, peer, Single::Absent))
+    respond::refuse(error, method, version, RequestContext::begin(worker, peer, Single::Absent))
 }
 
-async fn exchange(
+/// Gets the response from an origin, and rewrites it if it may be.
+async fn fetch(
     worker: &Rc<Worker>,
     peer: &Peer,
     head: &RequestHead,
     key_fields: &KeyFields<'_>,
     (body, early): (RequestBody, &Interim),
-    flight: &mut Flight,
+    context: &mut RequestContext,
 ) -> Result<(ResponseHead, (OriginBody, Option<Box<ToClient>>)), ProxyError> {
-    let routing = flight.routing();
+    let routing = context.routing();
     if worker.is_full(routing.limits.requests_in_flight) {
         worker.counters.limited(Limit::Requests);
         return Err(ProxyError::Full);
@@ -102,14 +103,14 @@ async fn exchange(
     // Find the site.
     let host = inbound::check(head, key_fields, &routing.limits)?;
     let site = routing.site_of(&host)?;
-    flight.enter(site);
+    context.enter(site);
     let site = routing.site(site);
 
     // Decide whether the response may be rewritten, and for which CDN.
     let opt_in = opt_in::decide(site, Caller::of(peer), key_fields);
     let untagged = Untagged::expected(site, &opt_in, key_fields, &head.method);
     if let Some(untagged) = untagged {
-        untagged.sets_out(site, flight);
+        untagged.register(site, context);
     }
 
     // Send the request to the origin. HTTP/1.0 has neither interim responses nor trailers.
@@ -117,9 +118,9 @@ async fn exchange(
     let is_old = head.version < Version::HTTP_11;
     let forwarding = Forwarding {
         peer,
-        trusted: flight.trusted,
+        trusted: context.trusted,
         host: &host,
-        id: flight.id(),
+        id: context.id(),
         opted_in: opt_in.believed,
         unconditional: opt_in.withholds_conditions(site, &head.method),
         upgrade: upgrade::wanted(head, key_fields, &site.upgrades),
@@ -133,7 +134,7 @@ async fn exchange(
     let takes_interim = !is_old && interim::are_understood(site, &opt_in);
     let relay = Relay::new(early, site, rewrites);
     let sink: &InterimSink<'_> = &|arrived| relay.hand_on(arrived);
-    let (since, upgrade, interim) = (flight.started, forwarding.upgrade, takes_interim.then_some(sink));
+    let (since, upgrade, interim) = (context.started, forwarding.upgrade, takes_interim.then_some(sink));
     let mut request = Outgoing { head, fields, body, since, upgrade, binds, interim };
     let counters = site.metrics.shard(worker.index());
     let destination = Destination { site: &site.name, origins: &site.origins, limits, counters };
@@ -147,17 +148,17 @@ async fn exchange(
         trailers.announce(site, head.version, &mut response);
     }
     let trailers = trailers.filter(|_| body.may_have_trailers()).map(Box::new);
-    let facts = respond::facts(head, (key_fields, binds), &host, flight.trusted, response.status);
+    let facts = respond::facts(head, (key_fields, binds), &host, context.trusted, response.status);
     respond::locate(&mut response, site, facts);
-    flight.status = Some(response.status);
+    context.status = Some(response.status);
     if let Some(untagged) = untagged {
-        untagged.answered(site, &response, flight);
+        untagged.answered(site, &response, context);
     }
     if binds && rewrites {
         bound_auth::make_private(&mut response.headers);
     }
-    flight.decision = match opt_in.edge {
-        Ok(edge) => respond::rewrite(site, edge, facts, &mut response, flight),
+    context.decision = match opt_in.edge {
+        Ok(edge) => respond::rewrite(site, edge, facts, &mut response, context),
         Err(reason) => respond::untouched(reason),
     };
     Ok((response, (body, trailers)))

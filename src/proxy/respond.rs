@@ -1,9 +1,9 @@
 //! The response head that the client receives. This is the only place where an error becomes a response.
 
 use super::body::ResponseBody;
+use super::context::RequestContext;
 use super::error::ProxyError;
 use super::fields::KeyFields;
-use super::flight::Flight;
 use super::interim::tells_of_caching;
 use super::routing::Site;
 use super::stamp;
@@ -84,27 +84,27 @@ pub(super) fn rewrite(
     edge: Edge<'_>,
     request: RequestFacts<'_>,
     head: &mut ResponseHead,
-    flight: &mut Flight,
+    context: &mut RequestContext,
 ) -> Decision {
-    let began_ms = flight.began_ms();
+    let began_ms = context.began_ms();
     let edge = Edge { guard: Some(Guard { purged: &site.purged.purged, began_ms }), ..edge };
     match site.mode {
         Mode::On => {
             let site_policy = (site.purged.number, &site.policy);
             let (decision, provenance) =
-                flight.decisions().rewrite(site_policy, request, edge, head.status, &mut head.headers);
+                context.decisions().rewrite(site_policy, request, edge, head.status, &mut head.headers);
             if site.edges.are_stamped(edge.dialects) {
                 stamp::put(&mut head.headers, provenance.is_some(), began_ms);
             }
             if let Some(provenance) = provenance {
-                flight.sets_out(site, edge.dialects, provenance);
+                context.register_response(site, edge.dialects, provenance);
             }
             decision
         }
         Mode::Observe => {
             let mut copy = head.headers.clone();
             let (decision, _) = rewrite::rewrite(&site.policy, request, edge, head.status, &mut copy);
-            site.metrics.shard(flight.worker()).observed(decision);
+            site.metrics.shard(context.worker()).observed(decision);
             tracing::debug!(
                 site = site.name,
                 path = request.path,
@@ -126,14 +126,14 @@ pub(super) fn untouched(reason: Reason) -> Decision {
 
 /// Answers OPTIONS that must not be forwarded any further, with the methods that are allowed here (RFC 9110
 /// §9.3.7).
-pub(super) fn options(mut flight: Flight) -> (ResponseHead, ResponseBody) {
-    flight.status = Some(StatusCode::OK);
-    flight.decision = untouched(Reason::ShimError);
+pub(super) fn options(mut context: RequestContext) -> (ResponseHead, ResponseBody) {
+    context.status = Some(StatusCode::OK);
+    context.decision = untouched(Reason::ShimError);
     let mut head = ResponseHead::new(StatusCode::OK);
     head.headers.append(header::ALLOW, HeaderValue::from_static(ALLOW));
     head.headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     head.headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    (head, ResponseBody::text(None, flight))
+    (head, ResponseBody::text(None, context))
 }
 
 /// Answers a request that failed, and logs the error with its causes. `no-store` keeps the answer out of caches.
@@ -141,24 +141,24 @@ pub(super) fn refuse(
     error: &ProxyError,
     method: &Method,
     version: Version,
-    mut flight: Flight,
+    mut context: RequestContext,
 ) -> (ResponseHead, ResponseBody) {
     let answer = error.answer();
     // Requests that exceed a limit are counted but not logged, because a flood of them must not overload the log
     // as well.
     if !matches!(error, ProxyError::Full | ProxyError::Origin(OriginError::Full | OriginError::NoRoom(_))) {
         tracing::warn!(
-            request_id = flight.id().as_str(),
-            site = flight.site_name(),
+            request_id = context.id().as_str(),
+            site = context.site_name(),
             status = answer.status.as_u16(),
             error = with_causes(error),
             "a request failed"
         );
     }
-    flight.status = Some(answer.status);
-    flight.decision = untouched(Reason::ShimError);
+    context.status = Some(answer.status);
+    context.decision = untouched(Reason::ShimError);
 
-    let text = format!("{}: {} (request {})\n", answer.status, answer.public, flight.id().as_str());
+    let text = format!("{}: {} (request {})\n", answer.status, answer.public, context.id().as_str());
     let length = text.len();
     let body = (*method != Method::HEAD).then(|| Bytes::from(text));
     let mut headers = Headers::with_capacity(6);
@@ -180,5 +180,5 @@ pub(super) fn refuse(
     if answer.close && version < Version::HTTP_2 {
         headers.append(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    (ResponseHead { status: answer.status, reason: None, headers }, ResponseBody::text(body, flight))
+    (ResponseHead { status: answer.status, reason: None, headers }, ResponseBody::text(body, context))
 }

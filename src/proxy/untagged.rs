@@ -3,8 +3,8 @@
 //! plane records until when such copies may exist, and a purge that arrives while one is in flight is repeated.
 //! The responses themselves are not changed.
 
+use super::context::RequestContext;
 use super::fields::{KeyFields, Single};
-use super::flight::Flight;
 use super::opt_in::OptIn;
 use super::routing::Site;
 use crate::config::Mode;
@@ -42,16 +42,16 @@ impl Untagged {
 
     /// Registers the response when the request leaves for the origin. This must not happen later, because a purge
     /// that arrives before the response covers it already.
-    pub(super) fn sets_out(self, site: &Site, flight: &mut Flight) {
+    pub(super) fn register(self, site: &Site, context: &mut RequestContext) {
         // Without a CDN, there is nothing to purge.
         if !site.edges.are_none() {
-            flight.sets_out_untagged(site, self.cdns);
+            context.register_untagged(site, self.cdns);
         }
     }
 
     /// Evaluates the response: records how long it may be kept, or drops the ticket if it may not be kept.
-    pub(super) fn answered(self, site: &Site, response: &ResponseHead, flight: &mut Flight) {
-        let now_ms = flight.now_ms();
+    pub(super) fn answered(self, site: &Site, response: &ResponseHead, context: &mut RequestContext) {
+        let now_ms = context.now_ms();
         let is_own = |name: &http::HeaderName| site.edges.read_lifetimes_in(name);
         let lifetime = Lifetime::of(response.status, &response.headers, is_own, now_ms);
         // If the CDN is unknown, the lifetime is recorded for all types, because the CDN may be one that the site
@@ -61,7 +61,7 @@ impl Untagged {
         let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
         let is_kept = !switches && concerned.filter(is_kept).count() > 0;
         if !is_kept {
-            drop(flight.take_ticket());
+            drop(context.take_ticket());
         }
     }
 }

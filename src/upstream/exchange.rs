@@ -15,7 +15,7 @@ use super::upload::{Progress, Upload};
 use crate::config::Limits;
 use crate::http::head::limits::HeadLimits;
 use crate::http::head::{ResponseHead, origin_form};
-use crate::http::timer::Patience;
+use crate::http::timer::IdleTimeout;
 use bytes::Bytes;
 use http::StatusCode;
 use http::uri::Scheme;
@@ -71,7 +71,7 @@ impl Fault {
 }
 
 /// Begins one request on `connection`.
-pub(super) fn exchange<'a, F: Fields>(
+pub(super) fn begin<'a, F: Fields>(
     client: &Rc<Client>,
     limits: &Limits,
     origin: &Origin,
@@ -119,7 +119,7 @@ pub(super) fn exchange<'a, F: Fields>(
         upload,
         stage: (false, 0),
         sink: request.interim,
-        patience: Patience::new(&client.clock, limits.origin_first_byte_timeout),
+        idle_timeout: IdleTimeout::new(&client.clock, limits.origin_first_byte_timeout),
         body_timeout: limits.origin_body_timeout,
         tunnel_timeout: limits.tunnel_timeout,
     })
@@ -141,7 +141,7 @@ pub(super) struct Exchange<'a> {
     /// The progress of the request at the last check: whether it was sent, and how many parts of its body.
     stage: (bool, u64),
     sink: Option<&'a InterimSink<'a>>,
-    patience: Patience,
+    idle_timeout: IdleTimeout,
     body_timeout: Duration,
     tunnel_timeout: Duration,
 }
@@ -170,8 +170,8 @@ impl Future for Exchange<'_> {
                 StatusCode::SWITCHING_PROTOCOLS => this.tunnel_timeout,
                 _ => this.body_timeout,
             };
-            let patience = this.patience.next(limit);
-            let body = OriginBody { body, patience, failed: None, place: None };
+            let idle_timeout = this.idle_timeout.with_limit(limit);
+            let body = OriginBody { body, idle_timeout, failed: None, place: None };
             return Poll::Ready(Ok(((head, body), Rc::clone(&this.route))));
         }
         let upload = this.upload.as_deref();
@@ -179,12 +179,12 @@ impl Future for Exchange<'_> {
         let is_clients_turn = upload.is_some_and(|upload| upload.awaited.get());
         if stage != this.stage || is_clients_turn {
             this.stage = stage;
-            this.patience.rewarded();
+            this.idle_timeout.reset();
         }
         if is_clients_turn {
             return Poll::Pending;
         }
-        ready!(this.patience.poll_lost(cx));
+        ready!(this.idle_timeout.poll_expired(cx));
         Poll::Ready(Err(this.failure(Fault::FirstByteTimeout, this.exchange.response_started())))
     }
 }
@@ -295,7 +295,7 @@ impl Recycle<Stream> for Lease {
 #[derive(Debug)]
 pub struct OriginBody {
     body: Received,
-    patience: Patience,
+    idle_timeout: IdleTimeout,
     failed: Option<Box<DownloadError>>,
     /// The request's place at an origin with a limit of concurrent requests, held until the body is dropped.
     pub(super) place: Option<OwnedSemaphorePermit>,
@@ -315,7 +315,7 @@ impl OriginBody {
         match &mut self.body {
             Received::Http1(body) => {
                 let (stream, early) = body.take_switched()?;
-                Some(Tunnel::new(stream, early, self.patience.again()))
+                Some(Tunnel::new(stream, early, self.idle_timeout.renewed()))
             }
             Received::Http2(_) => None,
         }
@@ -335,10 +335,10 @@ impl Body for OriginBody {
             return Poll::Ready(Some(Err(*failure)));
         }
         let Poll::Ready(frame) = this.body.poll_frame(cx) else {
-            ready!(this.patience.poll_lost(cx));
+            ready!(this.idle_timeout.poll_expired(cx));
             return Poll::Ready(Some(Err(DownloadError::Stalled)));
         };
-        this.patience.rewarded();
+        this.idle_timeout.reset();
         match frame.transpose() {
             Ok(frame) => Poll::Ready(frame.map(Ok)),
             Err(error) => {

@@ -8,7 +8,7 @@ use super::client::Client;
 use super::connect;
 use super::connection::Route;
 use super::error::{OriginError, SendError};
-use super::exchange::{Failure, Fault, Response, exchange};
+use super::exchange::{self, Failure, Fault, Response};
 use super::origin::Origin;
 use super::request::{Destination, Fields, Outgoing};
 use super::tunnel;
@@ -129,7 +129,7 @@ async fn attempt<F: Fields>(
         && let Some(pooled) = client.pool.take(origin.upstream.id, protocol)
     {
         let (has_no_body, is_safe) = (request.body.is_none(), is_safe(&request.head.method));
-        match exchange(client, limits, origin, pooled, request)?.await {
+        match exchange::begin(client, limits, origin, pooled, request)?.await {
             Err(Failure::Sent { fault: Fault::Exchange(error), .. })
                 if has_no_body && error.is_retryable() && (is_safe || error.is_unprocessed()) => {}
             result => return answered(counters, request, request.since, place, result),
@@ -141,7 +141,7 @@ async fn attempt<F: Fields>(
     let connecting = Box::pin(connect::connect(client, limits, counters, origin, protocol, but));
     let connected = connecting.await.map_err(Failure::Unsent)?;
     let since = Instant::now();
-    let result = exchange(client, limits, origin, connected, request)?.await;
+    let result = exchange::begin(client, limits, origin, connected, request)?.await;
     answered(counters, request, since, place, result)
 }
 

@@ -4,7 +4,7 @@
 use super::stream::Stream;
 use crate::http::h1::framing::has_token;
 use crate::http::head::Headers;
-use crate::http::timer::Patience;
+use crate::http::timer::IdleTimeout;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, header};
 use std::cell::Cell;
@@ -37,22 +37,22 @@ pub struct Tunnel {
     stream: Stream,
     /// The bytes that followed the 101 immediately.
     early: Bytes,
-    /// The patience with both sides while neither sends anything.
-    patience: Patience,
+    /// Ends the tunnel if neither side sends anything for so long.
+    idle_timeout: IdleTimeout,
 }
 
 impl Tunnel {
-    pub(super) fn new(stream: Stream, early: BytesMut, patience: Patience) -> Self {
-        Self { stream, early: early.freeze(), patience }
+    pub(super) fn new(stream: Stream, early: BytesMut, idle_timeout: IdleTimeout) -> Self {
+        Self { stream, early: early.freeze(), idle_timeout }
     }
 
-    /// Carries bytes both ways until both sides have ended, or until no byte has passed for as long as its
-    /// patience lasts. `early` holds the bytes that the client sent before it received the 101.
+    /// Carries bytes both ways until both sides have ended, or until no byte has passed for the whole idle
+    /// timeout. `early` holds the bytes that the client sent before it received the 101.
     pub async fn run<C>(self, mut client: C, early: Bytes) -> io::Result<()>
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        let Self { stream, early: answered, mut patience } = self;
+        let Self { stream, early: answered, mut idle_timeout } = self;
         let moved = Cell::new(0);
         let mut origin = Noted { stream, moved: &moved };
         let mut exchange = pin!(async {
@@ -68,9 +68,9 @@ impl Tunnel {
             }
             if moved.get() != seen {
                 seen = moved.get();
-                patience.rewarded();
+                idle_timeout.reset();
             }
-            patience.poll_lost(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+            idle_timeout.poll_expired(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
         })
         .await
     }

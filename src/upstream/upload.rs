@@ -3,7 +3,7 @@
 
 use crate::config::Limits;
 use crate::http::request_body::{BoxError, RequestBody};
-use crate::http::timer::{Clock, Patience};
+use crate::http::timer::{Clock, IdleTimeout};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
@@ -47,7 +47,7 @@ pub type TrailerFilter = fn(HeaderMap, &[HeaderName]) -> Option<HeaderMap>;
 #[derive(Debug)]
 pub struct Upload {
     incoming: Metered,
-    patience: Patience,
+    idle_timeout: IdleTimeout,
     progress: Rc<Progress>,
     /// The names that `Connection` nominates.
     nominated: Vec<HeaderName>,
@@ -65,7 +65,7 @@ impl Upload {
     ) -> Option<Self> {
         (!incoming.is_end_stream()).then(|| Self {
             incoming: Metered::new(incoming, limits),
-            patience: Patience::new(clock, limits.body_timeout),
+            idle_timeout: IdleTimeout::new(clock, limits.body_timeout),
             progress: Rc::default(),
             nominated: nominated.to_vec(),
             filter,
@@ -91,11 +91,11 @@ impl Body for Upload {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 this.progress.awaited.set(true);
-                ready!(this.patience.poll_lost(cx));
+                ready!(this.idle_timeout.poll_expired(cx));
                 return Poll::Ready(Some(Err(UploadError::Stalled)));
             }
         };
-        this.patience.rewarded();
+        this.idle_timeout.reset();
         this.progress.awaited.set(false);
         this.progress.parts.set(this.progress.parts.get() + 1);
         Poll::Ready(match frame {

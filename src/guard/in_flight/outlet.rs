@@ -103,7 +103,7 @@ impl Ended {
 pub struct Outlet {
     queue: Rc<dyn Queue>,
     /// For how long its client may take nothing.
-    patience_ms: i64,
+    idle_timeout_ms: i64,
     overdue: Cell<bool>,
     state: RefCell<State>,
 }
@@ -155,9 +155,9 @@ impl State {
 }
 
 impl Outlet {
-    /// Creates the outlet of a connection whose client may take nothing for `patience_ms`.
-    pub fn new(queue: Rc<dyn Queue>, patience_ms: i64) -> Rc<Self> {
-        Rc::new(Self { queue, patience_ms, overdue: Cell::new(false), state: RefCell::default() })
+    /// Creates the outlet of a connection whose client may take nothing for `idle_timeout_ms`.
+    pub fn new(queue: Rc<dyn Queue>, idle_timeout_ms: i64) -> Rc<Self> {
+        Rc::new(Self { queue, idle_timeout_ms, overdue: Cell::new(false), state: RefCell::default() })
     }
 
     /// Returns whether a purge waits for bytes that the client has left untaken for longer than allowed.
@@ -213,8 +213,8 @@ impl Outlet {
                 Some(sent) if sent.over => ended.leave(now_ms),
                 Some(_) => break,
                 // The kernel does not report it, and no purge waits for ever.
-                None if ended.ended_ms.saturating_add(self.patience_ms) <= now_ms => {
-                    ended.leave(ended.ended_ms.saturating_add(self.patience_ms));
+                None if ended.ended_ms.saturating_add(self.idle_timeout_ms) <= now_ms => {
+                    ended.leave(ended.ended_ms.saturating_add(self.idle_timeout_ms));
                 }
                 None => break,
             }
@@ -252,7 +252,8 @@ impl Outlet {
                 _ => state.let_go_ms,
             };
             let late = |since: i64| {
-                since.max(state.acknowledged.1).saturating_add(self.patience_ms) < now_ms && !state.is_blind
+                since.max(state.acknowledged.1).saturating_add(self.idle_timeout_ms) < now_ms
+                    && !state.is_blind
             };
             since.is_some_and(late)
         };
@@ -409,8 +410,8 @@ pub(crate) mod testing {
     }
 
     impl FakeQueue {
-        pub(crate) fn outlet(self: &Rc<Self>, patience_ms: i64) -> Rc<Outlet> {
-            Outlet::new(Rc::clone(self) as Rc<dyn Queue>, patience_ms)
+        pub(crate) fn outlet(self: &Rc<Self>, idle_timeout_ms: i64) -> Rc<Outlet> {
+            Outlet::new(Rc::clone(self) as Rc<dyn Queue>, idle_timeout_ms)
         }
 
         /// Gives the kernel this number of further bytes.

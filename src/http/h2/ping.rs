@@ -1,6 +1,6 @@
 //! Liveness of the peer of a connection, checked by PING with a time limit for the answer.
 
-use crate::http::timer::{Clock, Patience};
+use crate::http::timer::{Clock, IdleTimeout};
 use ::h2::{Ping, PingPong};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -25,13 +25,13 @@ pub struct Pings {
     pings: PingPong,
     /// Whether a PING is in flight.
     asked: bool,
-    patience: Patience,
+    idle_timeout: IdleTimeout,
 }
 
 impl Pings {
     /// Creates the PINGs of a connection: one after this long a silence, with the same time for the answer.
     pub fn new(pings: PingPong, clock: &Rc<Clock>, silence: Duration) -> Self {
-        Self { pings, asked: false, patience: Patience::new(clock, silence) }
+        Self { pings, asked: false, idle_timeout: IdleTimeout::new(clock, silence) }
     }
 
     /// Sends a PING now. The connection has to be polled for it to leave.
@@ -41,7 +41,7 @@ impl Pings {
     pub fn ask(&mut self) -> Result<(), Lost> {
         self.pings.send_ping(Ping::opaque())?;
         self.asked = true;
-        self.patience.rewarded();
+        self.idle_timeout.reset();
         Ok(())
     }
 
@@ -54,14 +54,14 @@ impl Pings {
     pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         ready!(self.pings.poll_pong(cx))?;
         self.asked = false;
-        self.patience.rewarded();
+        self.idle_timeout.reset();
         Poll::Ready(Ok(()))
     }
 
     /// Postpones the next PING because the peer has shown activity. A PING in flight must still be answered.
     pub fn excuse(&mut self) {
         if !self.asked {
-            self.patience.rewarded();
+            self.idle_timeout.reset();
         }
     }
 
@@ -73,7 +73,7 @@ impl Pings {
         {
             answer?;
         }
-        ready!(self.patience.poll_lost(cx));
+        ready!(self.idle_timeout.poll_expired(cx));
         if self.asked {
             return Poll::Ready(Err(Lost::Silent));
         }

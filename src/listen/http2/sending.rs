@@ -2,7 +2,7 @@
 //! that.
 
 use crate::http::h2::window::poll_room;
-use crate::http::timer::Patience;
+use crate::http::timer::IdleTimeout;
 use crate::proxy::body::ResponseBody;
 use crate::upstream::DownloadError;
 use ::h2::{Reason, SendStream};
@@ -20,7 +20,7 @@ pub(super) struct Sending<'b> {
     /// Whether `part` is the last one.
     ends: bool,
     /// The deadline for the client while a part is ready for it.
-    patience: Patience,
+    idle_timeout: IdleTimeout,
 }
 
 /// Why a response was not sent to its end.
@@ -41,8 +41,12 @@ pub(super) enum Unsent {
 }
 
 impl<'b> Sending<'b> {
-    pub(super) fn new(stream: SendStream<Bytes>, body: &'b mut ResponseBody, patience: Patience) -> Self {
-        Self { stream, body, part: Bytes::new(), ends: false, patience }
+    pub(super) fn new(
+        stream: SendStream<Bytes>,
+        body: &'b mut ResponseBody,
+        idle_timeout: IdleTimeout,
+    ) -> Self {
+        Self { stream, body, part: Bytes::new(), ends: false, idle_timeout }
     }
 
     /// Sends until all is handed on, or until the client or the body must be waited for.
@@ -87,10 +91,10 @@ impl<'b> Sending<'b> {
     /// Waits until the client's window has room, and returns for how many bytes of the part; at least one.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Unsent>> {
         let Poll::Ready(room) = poll_room(&mut self.stream, self.part.len(), cx) else {
-            ready!(self.patience.poll_lost(cx));
+            ready!(self.idle_timeout.poll_expired(cx));
             return Poll::Ready(Err(Unsent::Stalled));
         };
-        self.patience.rewarded();
+        self.idle_timeout.reset();
         Poll::Ready(Ok(room.ok_or(Unsent::Closed)??))
     }
 }

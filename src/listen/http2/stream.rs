@@ -7,7 +7,7 @@ use crate::base::with_causes;
 use crate::http::head::limits::HeadLimits;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::http::request_body::RequestBody;
-use crate::http::timer::Patience;
+use crate::http::timer::IdleTimeout;
 use crate::listen::connection::{Client, Connection};
 use crate::listen::watch::{Busy, Order};
 use crate::metrics::shard::Limit;
@@ -122,7 +122,7 @@ impl Stream {
         if ends {
             return Ok(());
         }
-        let mut sending = Sending::new(stream, body, Patience::new(&worker.clock, limits.write_timeout));
+        let mut sending = Sending::new(stream, body, IdleTimeout::new(&worker.clock, limits.write_timeout));
         poll_fn(|cx| sending.poll(cx)).await
     }
 }

@@ -86,8 +86,8 @@ pub async fn check(url: &str, args: &EdgeArgs) -> anyhow::Result<Checked> {
         );
         return Ok(checked);
     };
-    let patience = Duration::from_secs(args.wait);
-    let chain = Chain { url: url.to_string(), patience, client, visitor, site };
+    let wait = Duration::from_secs(args.wait);
+    let chain = Chain { url: url.to_string(), wait, client, visitor, site };
     chain.prove(&mut checked).await?;
     Ok(checked)
 }
@@ -111,7 +111,7 @@ async fn site_of(client: &Client, host: &str) -> anyhow::Result<Option<Site>> {
 struct Chain {
     url: String,
     /// The time limit for a purge, and again for its effect. CloudFront, the slowest CDN, names 25 s.
-    patience: Duration,
+    wait: Duration,
     client: Client,
     visitor: Visitor,
     site: Site,
@@ -159,7 +159,7 @@ impl Chain {
         let mut after = Vec::new();
         let fresh = match &purged {
             Ok(_) if is_kept => {
-                let tries = usize::try_from(self.patience.as_secs() / PAUSE.as_secs()).unwrap_or(VISITS);
+                let tries = usize::try_from(self.wait.as_secs() / PAUSE.as_secs()).unwrap_or(VISITS);
                 self.until(&mut after, tries, |look| is_fresh(look, since)).await
             }
             _ => None,
@@ -339,7 +339,7 @@ impl Chain {
         let body = serde_json::json!({ "urls": [self.url], "mode": "hard", "reason": "check --edge" });
         let path = ["v1", "sites", &self.site.name, "purges"];
         let began = Instant::now();
-        let answer = match self.client.post(&path, body.to_string(), Some(self.patience)).await {
+        let answer = match self.client.post(&path, body.to_string(), Some(self.wait)).await {
             Ok(answer) => answer,
             Err(error) => {
                 let advice = "The token in ORIGIN_SHIM_TOKEN needs the scope `purge` for this site.";
@@ -357,8 +357,7 @@ impl Chain {
             format!("{}: {}", job.cdn, message)
         };
         let jobs: Vec<String> = purge.jobs.iter().filter(|job| job.state != State::Done).map(state).collect();
-        let text =
-            format!("The page was not purged within {} s ({}).", self.patience.as_secs(), jobs.join("; "));
+        let text = format!("The page was not purged within {} s ({}).", self.wait.as_secs(), jobs.join("; "));
         let advice =
             format!("Run `origin-shim check --credentials`, and see `origin-shim purges {}`.", purge.id);
         Ok(Err((text, advice)))

@@ -21,7 +21,7 @@ use std::time::Instant;
 const CLIENT_LEFT: u16 = 499;
 
 /// A request in progress. Dropping it counts the request.
-pub struct Flight {
+pub struct RequestContext {
     worker: Rc<Worker>,
     routing: Rc<Snapshot>,
     site: Option<usize>,
@@ -40,7 +40,7 @@ pub struct Flight {
     noted: Option<Box<Noted>>,
 }
 
-impl Flight {
+impl RequestContext {
     /// Begins a request with this `X-Request-Id` from this peer.
     pub fn begin(worker: &Rc<Worker>, peer: &Peer, id: Single<'_>) -> Self {
         let routing = worker.routing();
@@ -97,13 +97,13 @@ impl Flight {
 
     /// Registers the response as in flight to a CDN of one of these dialects that may keep it, because purges must
     /// be able to find it.
-    pub(super) fn sets_out(&mut self, site: &Site, dialects: &[Dialect], provenance: Provenance) {
+    pub(super) fn register_response(&mut self, site: &Site, dialects: &[Dialect], provenance: Provenance) {
         let cdns = dialects.iter().map(|dialect| dialect.cdn).collect();
         self.register(site, (cdns, false), provenance);
     }
 
     /// Registers a response that will have none of our tags, so that it is unknown which purges cover it.
-    pub(super) fn sets_out_untagged(&mut self, site: &Site, cdns: CdnTypes) {
+    pub(super) fn register_untagged(&mut self, site: &Site, cdns: CdnTypes) {
         let (keys, generated_ms) = (Rc::clone(&self.worker.unknown), self.began_ms());
         self.register(site, (cdns, true), Provenance { keys, generated_ms });
     }
@@ -159,7 +159,7 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for RequestContext {
     fn drop(&mut self) {
         self.worker.counters.in_flight.sub(1);
         let shard = self.counters().shard(self.worker.index());
@@ -173,9 +173,9 @@ impl Drop for Flight {
     }
 }
 
-impl fmt::Debug for Flight {
+impl fmt::Debug for RequestContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flight")
+        f.debug_struct("RequestContext")
             .field("id", &self.id)
             .field("site", &self.site_name())
             .finish_non_exhaustive()

@@ -133,6 +133,9 @@ fn the_widest_is_the_cdns_purge_all() {
     assert_eq!(widest(&site.cdns[0], None), Some((ItemKind::Tag, site_tag())));
     assert_eq!(widest(&site.cdns[0], why()), purge_all);
     assert_eq!(widest(&site.cdns[1], why()), None, "it has no CP code");
+    // What `everything` means for a purge that asks for it makes no difference.
+    let all = Cdn { everything: Everything::Cdn, ..Cdn::clone(&site.cdns[0]) };
+    assert_eq!(widest(&all, None), Some((ItemKind::Tag, site_tag())));
 }
 
 /// Whether an item reaches a copy without tags at this target (path and query).

@@ -2,6 +2,7 @@
 
 mod imports;
 
+use imports::{House, circles};
 use origin_shim::rewrite::CdnType;
 use std::collections::BTreeSet;
 use std::fs;
@@ -234,6 +235,23 @@ fn dependencies_point_one_way() {
         }
     }
     insist(broken);
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let whole = |source: Source| (fs::read_to_string(root.join(&source.path)).unwrap(), source.path);
+    let files: Vec<_> = sources().into_iter().map(whole).collect();
+    let house = House::of(files.iter().map(|(text, path)| (path.as_str(), text.as_str())));
+    let arrows = house.arrows();
+    let told = |circle: Vec<&str>| {
+        let within = circle.iter().flat_map(|file| {
+            let next = arrows[file].iter().filter(|next| circle.contains(next));
+            next.map(move |next| format!("  {file} uses {next}"))
+        });
+        format!("a circle of {} files:\n{}", circle.len(), within.collect::<Vec<_>>().join("\n"))
+    };
+    insist(circles(&arrows).into_iter().map(told).collect());
 }
 
 #[test]

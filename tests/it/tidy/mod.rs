@@ -96,9 +96,6 @@ const ROOMS_OF_ONE_CDN: [(&str, &str, &str); 3] = [
 /// Without its tests. A longer file has more than one concern.
 const MAX_LINES: usize = 400;
 
-/// Lists of one kind, which reading does not make harder: with the reason.
-const LONG_BY_NATURE: [(&str, &str); 1] = [("src/config/mod.rs", "one struct per table of the file")];
-
 /// What waits to be done, or fails at run time.
 const UNFINISHED: [&str; 5] = ["TODO", "FIXME", "XXX", ".unwrap()", "unimplemented!"];
 
@@ -273,8 +270,7 @@ fn no_part_reaches_another_one_by_super() {
 #[test]
 fn files_have_one_concern() {
     let too_long = |source: &Source| {
-        let excused = LONG_BY_NATURE.iter().any(|(path, _)| *path == source.path);
-        (!excused && source.code.lines().count() > MAX_LINES)
+        (source.code.lines().count() > MAX_LINES)
             .then(|| format!("{}: {} lines, at most {MAX_LINES}", source.path, source.code.lines().count()))
     };
     insist(sources().iter().filter_map(too_long).collect());

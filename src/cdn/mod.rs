@@ -13,7 +13,6 @@ mod akamai;
 mod capabilities;
 mod cloudflare;
 mod cloudfront;
-mod configured;
 mod credentials;
 mod fastly;
 mod identity;
@@ -27,6 +26,7 @@ mod reply;
 mod request;
 mod row;
 mod send;
+mod settings;
 mod varnish;
 mod verdict;
 
@@ -51,7 +51,7 @@ pub use verdict::{Classified, Verdict};
 
 use crate::config;
 use crate::rewrite::CdnType;
-use configured::{Configured, Known};
+use settings::{Configured, Known};
 use std::sync::Arc;
 
 macro_rules! adapters {

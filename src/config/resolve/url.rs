@@ -1,5 +1,5 @@
-//! URLs of origins and of CDN APIs, and their authorities. They are parsed by hand and strictly: silent repairs by a URL
-//! library would change where requests and credentials are sent.
+//! URLs of origins and of CDN APIs, and their authorities. They are parsed by hand and strictly: silent repairs by a
+//! URL library would change where requests and credentials are sent.
 
 use super::host;
 use crate::config::OriginUrl;

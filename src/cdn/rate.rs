@@ -1,8 +1,8 @@
 //! The rate at which each CDN lets an account purge: as vendors publish it, and as the configuration overrides
 //! it.
 
-use super::{Counted, ItemKind, configured};
-use crate::config::Cdn;
+use super::{Counted, ItemKind};
+use crate::config::Rate;
 use std::time::Duration;
 
 /// The rates of an account.
@@ -51,21 +51,6 @@ pub(super) const ALL_BUT_URLS: &[ItemKind] = &[ItemKind::Tag, ItemKind::Prefix, 
 pub(super) const EVERYTHING: &[ItemKind] = &[ItemKind::Everything];
 pub(super) const WILDCARDS: &[ItemKind] = &[ItemKind::Prefix, ItemKind::Everything];
 
-/// Returns the rates of a CDN's account, a little below what is published or configured: the CDN's clock and
-/// the network's delays are not ours, and a call that arrives a millisecond too early is refused.
-pub fn rates(cdn: &Cdn) -> Rates {
-    const MARGIN: f64 = 0.95;
-    let mut rates = configured(&cdn.settings).published();
-    let rate = &cdn.rate;
-    adjust(&mut rates.limits, Counted::Calls, rate.calls_per_second, rate.call_burst);
-    adjust(&mut rates.limits, Counted::Items, rate.items_per_second, rate.item_burst);
-    for limit in &mut rates.limits {
-        limit.per_second *= MARGIN;
-        limit.burst = (limit.burst * MARGIN).max(1.0);
-    }
-    rates
-}
-
 /// Replaces every published rate of this sort by the configured one. If none is published, the configured rate
 /// counts all kinds.
 fn adjust(limits: &mut Vec<Limit>, counted: Counted, per_second: Option<f64>, burst: Option<u32>) {
@@ -104,6 +89,19 @@ impl Limit {
 }
 
 impl Rates {
+    /// Returns these published rates with those that are configured, all a little below: the CDN's clock and the
+    /// network's delays are not ours, and a call that arrives a millisecond too early is refused.
+    pub(super) fn adjusted(mut self, rate: &Rate) -> Self {
+        const MARGIN: f64 = 0.95;
+        adjust(&mut self.limits, Counted::Calls, rate.calls_per_second, rate.call_burst);
+        adjust(&mut self.limits, Counted::Items, rate.items_per_second, rate.item_burst);
+        for limit in &mut self.limits {
+            limit.per_second *= MARGIN;
+            limit.burst = (limit.burst * MARGIN).max(1.0);
+        }
+        self
+    }
+
     /// Returns the rates of CDNs that share an account: the strictest of their limits.
     pub fn strictest(mut self, other: Self) -> Self {
         for limit in other.limits {
@@ -122,8 +120,9 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cdn::{configured, rates};
     use crate::config::secret::Secret;
-    use crate::config::{CdnSettings, CloudflarePlan, Everything, Rate};
+    use crate::config::{Cdn, CdnSettings, CloudflarePlan, Everything};
     use crate::rewrite::{CdnType, Dialect};
 
     fn published(settings: &CdnSettings) -> Rates {

@@ -4,9 +4,11 @@ use super::*;
 use crate::config::secret::Secret;
 use crate::config::{AkamaiNetwork, CloudflarePlan};
 use crate::purge;
+use bytes::Bytes;
 use http::Request;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Builds an answer.
 pub fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Reply {

@@ -1,6 +1,6 @@
 //! `origin-shim completions`: prints a script for the user's shell.
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 use std::process::ExitCode;
 
@@ -11,10 +11,10 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Prints the script.
-pub fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
+/// Prints the script for `program`.
+pub fn run(args: &CompletionsArgs, program: &mut Command) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut super::Cli::command(), "origin-shim", &mut script);
+    clap_complete::generate(args.shell, program, "origin-shim", &mut script);
     crate::terminal::print_own(&String::from_utf8(script)?)?;
     Ok(ExitCode::SUCCESS)
 }

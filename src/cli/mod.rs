@@ -5,6 +5,7 @@
 mod check;
 mod client;
 mod completions;
+mod config_path;
 mod demo;
 mod explain;
 pub mod import;
@@ -13,19 +14,21 @@ mod pause;
 mod probe;
 mod purge;
 mod purges;
+mod runtime;
 mod schema;
 mod serve;
 pub mod systemd;
 
 use crate::config::ConfigError;
 use crate::terminal;
-use clap::{Parser, Subcommand};
-use std::path::{Path, PathBuf};
+use clap::{CommandFactory, Parser, Subcommand};
+use config_path::{ConfigPath, NoConfig};
+use runtime::block_on;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
 const EX_CONFIG: u8 = 78;
-const DEFAULT_CONFIG: &str = "origin-shim.toml";
 
 /// The version, with the commit if the build knew it.
 static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("ORIGIN_SHIM_COMMIT") {
@@ -73,7 +76,7 @@ impl Command {
             Self::Demo(options) => demo::run(options),
             Self::Import(args) => import::run(args),
             Self::Schema(args) => schema::run(&args),
-            Self::Completions(args) => completions::run(&args),
+            Self::Completions(args) => completions::run(&args, &mut Cli::command()),
         }
     }
 }
@@ -101,36 +104,11 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if is_config { EX_CONFIG } else { 1 }
 }
 
-/// The path of the configuration, for the subcommands that need one.
-struct ConfigPath(Option<PathBuf>);
-
-impl ConfigPath {
-    fn get(&self) -> Result<&Path, NoConfig> {
-        match &self.0 {
-            Some(path) => Ok(path),
-            None if Path::new(DEFAULT_CONFIG).exists() => Ok(Path::new(DEFAULT_CONFIG)),
-            None => Err(NoConfig),
-        }
-    }
-}
-
-/// The error that no file was named and that the default one does not exist.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "there is no {DEFAULT_CONFIG} in this directory: name a file with --config or ORIGIN_SHIM_CONFIG, or try `origin-shim demo`"
-)]
-struct NoConfig;
-
-/// Runs a future that waits for the network.
-fn block_on<F: Future>(future: F) -> std::io::Result<F::Output> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use anyhow::Context;
-    use clap::CommandFactory;
+    use std::path::Path;
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -27,6 +27,19 @@ pub struct Loaded {
     pub expiries: Vec<Expiry>,
 }
 
+impl Config {
+    /// Reads the file at `path`. [`load`] also returns the warnings.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        load(path).map(|loaded| loaded.config)
+    }
+
+    /// Reads a text. Problems name `path`, and relative paths are relative to its directory. [`parse`] also returns
+    /// the warnings.
+    pub fn parse(text: &str, path: &Path, env: Env<'_>) -> Result<Self, ConfigError> {
+        parse(text, path, env).map(|loaded| loaded.config)
+    }
+}
+
 /// Reads the file at `path` and the process's environment. Adds a warning for each certificate that has expired or
 /// soon will.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {

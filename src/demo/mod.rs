@@ -5,6 +5,7 @@
 
 mod cache;
 pub mod edge;
+mod error;
 mod freshness;
 mod http1;
 mod ports;
@@ -13,14 +14,14 @@ mod script;
 mod settings;
 mod shim;
 mod site;
+mod story;
 
+pub use error::DemoError;
 pub use ports::PortChoice;
 
-use crate::terminal;
-use ports::{Addresses, Ports, within_runtime};
+use ports::{Ports, within_runtime};
 use script::Script;
-use std::error::Error;
-use std::io;
+use story::{introduction, invitation, say};
 
 /// Options of `origin-shim demo`.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -32,42 +33,6 @@ pub struct Options {
     /// Show the sequence and exit: with 0 if the fresh page arrived, otherwise with 1
     #[arg(long)]
     pub once: bool,
-}
-
-/// Why the demo ended.
-#[derive(Debug, thiserror::Error)]
-pub enum DemoError {
-    /// The runtime, a port, the signal handler or the output failed.
-    #[error("cannot {action}")]
-    Io {
-        /// The action that failed.
-        action: &'static str,
-        /// The reason.
-        #[source]
-        source: io::Error,
-    },
-    /// The shim did not start.
-    #[error("the shim did not start")]
-    Start(#[source] Box<dyn Error + Send + Sync>),
-    /// A part of the chain did not answer.
-    #[error("{step}: no answer")]
-    Silent {
-        /// The step of the sequence.
-        step: &'static str,
-        /// The reason.
-        #[source]
-        source: http1::SendError,
-    },
-    /// A part of the chain gave an unexpected answer.
-    #[error("{step}: expected {expected}, got {got}")]
-    Unexpected {
-        /// The step of the sequence.
-        step: &'static str,
-        /// The expected answer.
-        expected: String,
-        /// The actual answer.
-        got: String,
-    },
 }
 
 /// Starts the chain, shows a publish, its purge and the fresh page, and serves until Ctrl-C.
@@ -101,54 +66,4 @@ pub fn run(options: Options) -> Result<(), DemoError> {
         }
         shim.stop().await
     })
-}
-
-/// Prints a step of the story. Parts of it may come from servers, so the terminal module cleans it.
-fn say(text: &str) -> Result<(), DemoError> {
-    terminal::print(&format!("{text}\n")).map_err(|source| DemoError::Io { action: "print", source })
-}
-
-fn introduction(Addresses { edge, shim, origin, admin }: Addresses) -> String {
-    format!(
-        "
-Origin Shim demo
-
-  visitor -> edge            -> shim            -> origin
-             {edge}    {shim}    {origin}
-               ^                |
-               '---- purges ----'  <- admin {admin}
-"
-    )
-}
-
-fn invitation(Addresses { edge, shim, origin, admin }: Addresses, token: &str) -> String {
-    let program = std::env::args().next().unwrap_or_else(|| "origin-shim".to_owned());
-    let editor = site::EDITOR;
-    format!(
-        "
-Now try it yourself.
-
-Open
-  the site, as visitors see it     http://{edge}/
-  the editor, at the origin        http://{origin}{editor}
-
-Type
-  export ORIGIN_SHIM_TOKEN={token}
-  curl -i http://{edge}/products/42
-  curl -X POST 'http://{origin}/publish?path=/products/42'
-  {program} purge --admin http://{admin} --site demo --path /products/42 --wait
-  {program} purge --admin http://{admin} --site demo --tag product-42 --wait
-  {program} purge --admin http://{admin} --site demo --everything --wait
-  {program} purges --admin http://{admin}
-
-What the shim tells a CDN, and what it tells everybody else
-  curl -sI -H 'X-Push-Invalidation: enabled' -H 'X-BYO-CDN-Type: varnish' http://{shim}/products/42
-  curl -sI http://{shim}/products/42
-
-What a CMS sends
-  curl -X POST http://{admin}/v1/sites/demo/purges -H \"Authorization: Bearer $ORIGIN_SHIM_TOKEN\" \\
-    -H 'Content-Type: application/json' -H 'Prefer: wait=10' -d '{{\"tags\": [\"product-42\"]}}'
-
-Ctrl-C ends it."
-    )
 }

@@ -1,6 +1,6 @@
 //! The only place where the demo starts the shim itself, in this process.
 
-use super::DemoError;
+use super::error::DemoError;
 use crate::app::App;
 use crate::config;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! A report in the making, and the findings that several CDNs share.
 
-use super::{Answers, CredentialReport, Finding, Level, Usable, clock_offset_ms};
+use super::questions::{Answers, clock_offset_ms};
+use super::report::{CredentialReport, Finding, Level, Usable};
 use crate::cdn::{Reply, scrub};
 use crate::config;
 use std::borrow::Cow;

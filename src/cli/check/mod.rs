@@ -7,7 +7,8 @@ mod edge;
 mod pending;
 mod summary;
 
-use super::ConfigPath;
+use crate::cli::config_path::ConfigPath;
+use crate::cli::runtime::block_on;
 use crate::config;
 use crate::terminal;
 use std::process::ExitCode;
@@ -54,7 +55,7 @@ pub fn run(args: &CheckArgs, config: &ConfigPath) -> anyhow::Result<ExitCode> {
             terminal::print(&certificates::describe(&loaded.expiries, now_s))?;
         }
         if args.credentials {
-            let checked = super::block_on(credentials::check(&loaded.config, args.probe, !args.json))??;
+            let checked = block_on(credentials::check(&loaded.config, args.probe, !args.json))??;
             good &= checked.usable;
             found.insert("credentials".to_owned(), serde_json::to_value(checked)?);
         } else if args.json {
@@ -69,7 +70,7 @@ pub fn run(args: &CheckArgs, config: &ConfigPath) -> anyhow::Result<ExitCode> {
         }
     }
     if let Some(url) = &args.edge.url {
-        let checked = super::block_on(edge::check(url, &args.edge))??;
+        let checked = block_on(edge::check(url, &args.edge))??;
         if !args.json {
             terminal::print(&checked.to_string())?;
         }

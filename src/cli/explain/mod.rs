@@ -4,6 +4,7 @@
 mod fetch;
 mod show;
 
+use crate::cli::runtime::block_on;
 use crate::config::Config;
 use crate::explain::{self, Case, Request};
 use crate::rewrite::CdnType;
@@ -114,7 +115,7 @@ fn explain(args: &ExplainArgs, config: &Config) -> anyhow::Result<String> {
             headers: &headers,
             opt_in: opt_in.believed,
         };
-        let answer = super::block_on(fetch::head(site, &config.server.limits, asked))??;
+        let answer = block_on(fetch::head(site, &config.server.limits, asked))??;
         origin = Some(show::Asked { url: answer.origin, version: answer.version });
         (answer.status, answer.headers)
     } else {

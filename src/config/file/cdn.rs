@@ -4,7 +4,6 @@
 //! loses the positions of values, and `flatten` disables `deny_unknown_fields`. With the table, the error for a
 //! misplaced key names its line, the CDN's type, and the types that accept the key.
 
-use crate::config::Everything;
 use crate::config::secret::SecretRef;
 use crate::config::text::DurationText;
 use crate::rewrite::CdnType;
@@ -148,6 +147,17 @@ pub enum PurgeMode {
     Hard,
     /// Marks copies stale.
     Soft,
+}
+
+/// The values of `sites.cdns.everything`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Everything {
+    /// Everything with the site's tag.
+    #[default]
+    SiteTag,
+    /// Everything, by the CDN's own purge-all.
+    Cdn,
 }
 
 /// The values of `sites.cdns.network`.

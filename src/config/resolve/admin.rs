@@ -1,6 +1,6 @@
 //! The `[admin]` table.
 
-use super::{check_name, host, server};
+use super::{host, name, server};
 use crate::config::at::At;
 use crate::config::file::admin as file;
 use crate::config::secret::{Secret, SecretRef};
@@ -25,7 +25,7 @@ pub(super) fn resolve(file: &file::Admin, at: &At<'_>) -> Admin {
 }
 
 fn token(file: &file::Token, at: &At<'_>) -> AdminToken {
-    check_name(&file.name, &at.key("name"));
+    name::check(&file.name, &at.key("name"));
     if file.scopes.is_empty() {
         at.key("scopes").error("at least one of read, purge, purge-everything, operate is needed");
     }

@@ -1,6 +1,6 @@
 //! The `[[sites.cdns]]` tables.
 
-use super::{check_name, host};
+use super::{host, name};
 use crate::config::at::At;
 use crate::config::cdns::{Account, Keys, account, base_url};
 use crate::config::file::File;
@@ -13,9 +13,9 @@ use std::time::Duration;
 
 pub(super) fn resolve(file: &file::Cdn, site_hosts: &[String], accounts: &Accounts, at: &At<'_>) -> Cdn {
     let name = file.name.clone().unwrap_or_else(|| file.cdn_type.as_str().to_owned());
-    check_name(&name, &at.key("name"));
+    name::check(&name, &at.key("name"));
     if let Some(account) = &file.account {
-        check_name(account, &at.key("account"));
+        name::check(account, &at.key("account"));
     }
     let settings = CdnSettings::resolve(Keys { file, at });
     if file.everything == Everything::Cdn

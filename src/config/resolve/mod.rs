@@ -8,6 +8,7 @@ mod events;
 pub(super) mod host;
 mod limits;
 mod log;
+mod name;
 mod origin;
 mod server;
 mod site;
@@ -62,12 +63,4 @@ fn store(file: &Store, at: &At<'_>) -> ResolvedStore {
         }
     };
     ResolvedStore { path, retention }
-}
-
-/// Checks the name of a site, CDN, token or account. Names become part of URLs, metrics and tags.
-fn check_name(name: &str, at: &At<'_>) {
-    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(legal) {
-        at.error("must be 1 to 64 of the letters a to z, digits, `.`, `_` and `-`");
-    }
 }

@@ -1,6 +1,6 @@
 //! The keys of `[[sites]]` with settings for its origins.
 
-use super::{host, server, site};
+use super::{host, server, url};
 use crate::config::at::At;
 use crate::config::file::site as file;
 use crate::config::{Certificate, OriginCheck, OriginSettings, OriginTls};
@@ -57,7 +57,7 @@ fn check(file: &file::OriginCheck, at: &At<'_>) -> OriginCheck {
     }
     OriginCheck {
         path: file.path.clone(),
-        host: file.host.as_ref().and_then(|host| at.key("host").ok(site::authority(host))),
+        host: file.host.as_ref().and_then(|host| at.key("host").ok(url::authority(host))),
         interval,
         status: file.status,
         rise: file.rise,

@@ -1,5 +1,6 @@
 //! The `[server]` table.
 
+use super::name;
 use crate::config::at::At;
 use crate::config::file::server as file;
 use crate::config::{Certificate, Limits, Server};
@@ -26,7 +27,7 @@ pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
         at.key("workers").error("must be 0 (one per core) to 1024");
     }
     if let Some(id) = &file.id {
-        super::check_name(id, &at.key("id"));
+        name::check(id, &at.key("id"));
         // The CDN of a request is identified by the traces that it leaves. This ID leaves one in `CDN-Loop`
         // (`proxy/opt_in/`).
         if CdnType::ALL.iter().any(|cdn| cdn.facts().leaves_trace(id)) {

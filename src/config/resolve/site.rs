@@ -2,7 +2,7 @@
 
 use super::admin::long_secret;
 use super::cdn::{self, Accounts};
-use super::{check_name, events, host, limits, origin, server, url};
+use super::{events, host, limits, name, origin, server, url};
 use crate::config::at::At;
 use crate::config::file::site as file;
 use crate::config::keys::nearest;
@@ -20,7 +20,7 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const AEM_BROWSER_TTL: Duration = Duration::from_secs(2 * 3_600);
 
 pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Site {
-    check_name(&file.name, &at.key("name"));
+    name::check(&file.name, &at.key("name"));
     if file.hosts.is_empty() && !file.default {
         at.key("hosts").error("at least one host is needed, or `default = true`");
     }
@@ -98,19 +98,12 @@ fn origin_host(text: &str, at: &At<'_>) -> OriginHost {
                 OriginHost::Origin
             }
             None => {
-                let name =
-                    authority(name).map_err(|error| format!("is neither origin nor preserve, and {error}"));
+                let name = url::authority(name)
+                    .map_err(|error| format!("is neither origin nor preserve, and {error}"));
                 at.ok(name).map_or(OriginHost::Origin, OriginHost::Literal)
             }
         },
     }
-}
-
-/// Parses a host name with an optional port.
-pub(super) fn authority(text: &str) -> Result<String, String> {
-    let (name, port) = url::split_port(text, 0)?;
-    let name = host::exact(name)?;
-    Ok(if port == 0 { name } else { format!("{name}:{port}") })
 }
 
 /// Returns the name of a protocol in lower case. HTTP and TLS themselves are refused, because the listeners handle

@@ -1,5 +1,5 @@
-//! URLs of origins and of CDN APIs. They are parsed by hand and strictly: silent repairs by a URL library would change
-//! where requests and credentials are sent.
+//! URLs of origins and of CDN APIs, and their authorities. They are parsed by hand and strictly: silent repairs by a
+//! URL library would change where requests and credentials are sent.
 
 use super::host;
 use crate::config::OriginUrl;
@@ -58,8 +58,15 @@ fn parse(text: &str) -> Result<(OriginUrl, &str), String> {
     Ok((OriginUrl { tls, host, port, authority }, path))
 }
 
+/// Parses a host name with an optional port.
+pub(super) fn authority(text: &str) -> Result<String, String> {
+    let (name, port) = split_port(text, 0)?;
+    let name = host::exact(name)?;
+    Ok(if port == 0 { name } else { format!("{name}:{port}") })
+}
+
 /// Splits `host:port`. Colons within the brackets of an IPv6 address are not separators.
-pub(super) fn split_port(authority: &str, default: u16) -> Result<(&str, u16), String> {
+fn split_port(authority: &str, default: u16) -> Result<(&str, u16), String> {
     let after_brackets = authority.rfind(']').map_or(0, |bracket| bracket + 1);
     let Some(colon) = authority[after_brackets..].find(':') else { return Ok((authority, default)) };
     let (name, port) = authority.split_at(after_brackets + colon);

@@ -1,9 +1,10 @@
 //! The sequence that the demo shows at its start: a page is cached, published, purged and fresh. Every step is
 //! checked, so `demo --once` is a test of the whole chain.
 
+use super::error::DemoError;
 use super::http1::{self, AnyBody};
 use super::ports::Addresses;
-use super::{DemoError, say};
+use super::story::say;
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use std::net::SocketAddr;

@@ -1,26 +1,10 @@
 //! Any form of AEM's file, read into keys and values: JSON by its schema (`cdn.prod` alone or within its
 //! context), the JSON of a sheet, or the rows themselves.
 
+use super::entry::Entry;
 use super::error::Problem;
 use super::rows;
 use serde_json::{Map, Value};
-
-/// One value and its place in the file.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
-    /// The path of the key, such as `["cdn", "prod", "host"]`.
-    pub(super) key: Vec<String>,
-    pub(super) value: Value,
-    /// The line, in files of rows.
-    pub(super) line: Option<usize>,
-}
-
-impl Entry {
-    /// Returns the key as people write it.
-    pub(super) fn name(&self) -> String {
-        self.key.join(".")
-    }
-}
 
 /// Returns every value of the file except tables, by its full key.
 pub(super) fn read(text: &str) -> Result<Vec<Entry>, Problem> {

@@ -6,8 +6,11 @@
 
 mod cdn;
 mod entries;
+mod entry;
 mod error;
+mod imports;
 mod origin;
+mod output;
 mod rows;
 mod site;
 mod write;
@@ -17,38 +20,10 @@ mod tests;
 
 pub use error::ImportError;
 pub use origin::{Origin, OriginError};
+pub use output::{Imported, Variable};
+pub use site::Options;
 
-use cdn::Imports;
-
-/// Settings that AEM's file does not contain.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The origin, `https://<ref>--<site>--<org>.aem.live`.
-    pub origin: Option<Origin>,
-    /// The name of the site in the new configuration.
-    pub site: Option<String>,
-}
-
-/// A configuration, and instructions for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Imported {
-    /// The text of the configuration file.
-    pub toml: String,
-    /// The environment variables that the file names, each with a description of its value, but without the
-    /// value itself.
-    pub variables: Vec<Variable>,
-    /// Notes on settings without an equivalent, and on settings to check.
-    pub notes: Vec<String>,
-}
-
-/// An environment variable that holds a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variable {
-    /// The variable's name.
-    pub name: &'static str,
-    /// The value that the variable must hold: a key of AEM's file, or a description.
-    pub holds: String,
-}
+use imports::Imports;
 
 /// Imports `text`, the content of the file `file`.
 ///

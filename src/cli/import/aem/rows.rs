@@ -1,7 +1,7 @@
 //! Keys and values as rows, as in `.helix/config`: CSV or TSV with or without a row of column names, or lines
 //! of `key: value`.
 
-use super::entries::Entry;
+use super::entry::Entry;
 use super::error::Problem;
 use serde_json::Value;
 

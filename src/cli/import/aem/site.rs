@@ -1,11 +1,19 @@
 //! The other facts about the site in AEM's file, if it is the whole configuration: the ids that cache keys are
-//! made of, metadata sheets, and folder mapping.
+//! made of, metadata sheets, and folder mapping; and what the file does not tell.
 
-use super::cdn::Imports;
-use super::origin::Origin;
-use super::{Options, OriginError};
+use super::imports::Imports;
+use super::origin::{Origin, OriginError};
 use crate::rewrite::aem::Partition;
 use serde_json::Value;
+
+/// Settings that AEM's file does not contain.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The origin, `https://<ref>--<site>--<org>.aem.live`.
+    pub origin: Option<Origin>,
+    /// The name of the site in the new configuration.
+    pub site: Option<String>,
+}
 
 /// The site in the shim's terms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

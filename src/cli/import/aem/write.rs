@@ -2,8 +2,8 @@
 
 use super::cdn::{Cdn, Settings};
 use super::origin::Origin;
+use super::output::{Imported, Variable};
 use super::site::Site;
-use super::{Imported, Variable};
 use crate::rewrite::aem::Partition;
 use std::fmt::Write;
 

@@ -1,0 +1,58 @@
+//! What the demo prints: the chain, the steps of the sequence, and what to try next.
+
+use super::error::DemoError;
+use super::ports::Addresses;
+use super::site;
+use crate::terminal;
+
+/// Prints a step of the story. Parts of it may come from servers, so the terminal module cleans it.
+pub fn say(text: &str) -> Result<(), DemoError> {
+    terminal::print(&format!("{text}\n")).map_err(|source| DemoError::Io { action: "print", source })
+}
+
+/// Returns a picture of the chain.
+pub fn introduction(Addresses { edge, shim, origin, admin }: Addresses) -> String {
+    format!(
+        "
+Origin Shim demo
+
+  visitor -> edge            -> shim            -> origin
+             {edge}    {shim}    {origin}
+               ^                |
+               '---- purges ----'  <- admin {admin}
+"
+    )
+}
+
+/// Returns what to try, in words and commands.
+pub fn invitation(Addresses { edge, shim, origin, admin }: Addresses, token: &str) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "origin-shim".to_owned());
+    let editor = site::EDITOR;
+    format!(
+        "
+Now try it yourself.
+
+Open
+  the site, as visitors see it     http://{edge}/
+  the editor, at the origin        http://{origin}{editor}
+
+Type
+  export ORIGIN_SHIM_TOKEN={token}
+  curl -i http://{edge}/products/42
+  curl -X POST 'http://{origin}/publish?path=/products/42'
+  {program} purge --admin http://{admin} --site demo --path /products/42 --wait
+  {program} purge --admin http://{admin} --site demo --tag product-42 --wait
+  {program} purge --admin http://{admin} --site demo --everything --wait
+  {program} purges --admin http://{admin}
+
+What the shim tells a CDN, and what it tells everybody else
+  curl -sI -H 'X-Push-Invalidation: enabled' -H 'X-BYO-CDN-Type: varnish' http://{shim}/products/42
+  curl -sI http://{shim}/products/42
+
+What a CMS sends
+  curl -X POST http://{admin}/v1/sites/demo/purges -H \"Authorization: Bearer $ORIGIN_SHIM_TOKEN\" \\
+    -H 'Content-Type: application/json' -H 'Prefer: wait=10' -d '{{\"tags\": [\"product-42\"]}}'
+
+Ctrl-C ends it."
+    )
+}

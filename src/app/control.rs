@@ -2,10 +2,10 @@
 //! of their work can delay a request.
 
 use super::beside::{self, Door};
+use super::error::{StartError, StopError};
 use super::glue::{self, Workers};
 use super::opening::{Waiting, open};
 use super::reload::Reloader;
-use super::{StartError, StopError};
 use crate::admin::reload::{NotReloaded, Reload, Reloaded};
 use crate::admin::{self, Events, Readiness, Untagged};
 use crate::cdn::Sender;

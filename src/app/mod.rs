@@ -2,24 +2,25 @@
 
 mod beside;
 mod control;
+mod error;
 mod glue;
 mod opening;
 mod reload;
 
 use crate::admin::reload::{NotReloaded, Reloaded};
 use crate::config::{Config, Expiry, Fingerprint, Loaded};
-use crate::listen::{self, DataPlane, ListenError, Pulse, WorkerPanicked};
+use crate::listen::{self, DataPlane, Pulse};
 use crate::metrics::Metrics;
 use crate::proxy::Shared;
 use crate::store::StoreVitals;
-use crate::upstream::SetupError;
 use crate::view::PurgeHealthView;
 pub(crate) use reload::tell_warnings;
 
 use beside::Door;
+pub use error::{StartError, StopError};
+
 use control::{ControlPlane, Given};
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -59,43 +60,6 @@ impl Vitals {
         let store = self.store.get().map(|store| store.quiet_for(now));
         pulses.map(|pulse| pulse.age(now)).chain(store).max().unwrap_or_default()
     }
-}
-
-/// The reason why the program did not start. Nothing of it is left running.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data plane did not start.
-    #[error("the proxy cannot start")]
-    Listen(#[from] ListenError),
-    /// The sites cannot be routed.
-    #[error("the sites cannot be routed")]
-    Routing(#[from] SetupError),
-    /// The admin address cannot be bound.
-    #[error("cannot listen on {address} for the admin API")]
-    AdminBind {
-        /// The address.
-        address: SocketAddr,
-        /// The reason.
-        #[source]
-        source: io::Error,
-    },
-    /// The system provides no thread or event queue.
-    #[error("the control plane cannot start")]
-    Control(#[source] io::Error),
-    /// Calls to CDNs cannot be made.
-    #[error("calls to CDNs cannot be made")]
-    Sender(#[source] crate::cdn::SendError),
-}
-
-/// The reason why the program did not end cleanly.
-#[derive(Debug, thiserror::Error)]
-pub enum StopError {
-    /// A thread of the data plane panicked.
-    #[error("the proxy did not end cleanly")]
-    Data(#[from] WorkerPanicked),
-    /// The control plane panicked.
-    #[error("the control plane panicked")]
-    Control,
 }
 
 impl fmt::Debug for App {

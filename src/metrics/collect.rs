@@ -1,7 +1,6 @@
 //! Folds the data plane's shards into metric families at scrape time.
 
-use super::LATENCY_BUCKETS;
-use super::shard::{FoldedLatency, Limit, Shards, SiteMetrics};
+use super::shard::{FoldedLatency, LATENCY_BUCKETS, Limit, Shards, SiteMetrics};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;

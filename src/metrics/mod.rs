@@ -5,6 +5,8 @@
 
 pub mod shard;
 
+pub use shard::LATENCY_BUCKETS;
+
 mod collect;
 mod labels;
 
@@ -28,10 +30,6 @@ use std::time::Duration;
 
 /// The `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Upper bounds, in seconds, of every latency histogram of the data plane and of CDN calls.
-pub const LATENCY_BUCKETS: [f64; 15] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// Upper bounds, in seconds, of the publish-to-purged histogram. They are large because a purge may wait for a
 /// CDN's rate.

@@ -1,12 +1,15 @@
 //! The counters of the request path: one shard per worker, written by that worker's thread alone and folded when
 //! metrics are scraped. Loads and stores are relaxed, without locked instructions or shared cache lines.
 
-use super::LATENCY_BUCKETS;
 use crate::rewrite::{Decision, Outcome, Reason};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+
+/// Upper bounds, in seconds, of every latency histogram of the data plane and of CDN calls.
+pub const LATENCY_BUCKETS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// A counter with a single writer, so that adding needs no locked instruction.
 #[derive(Debug, Default)]

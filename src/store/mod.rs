@@ -24,11 +24,12 @@ mod contract;
 mod model;
 
 pub use claim::{Claim, Claimed, ClaimedSend, Due, DueGroup, Lane, SavedRate};
-pub use settle::{Attempt, EndedJob, Left, NewWork, SendOutcome, Settled, Settlement, Wider, Work};
+pub use settle::{EndedJob, Left, NewWork, SendOutcome, Settled, Settlement, Wider, Work};
 pub use sqlite::{OpenError, SqliteStore, StoreVitals};
 pub use types::{
-    Boot, CdnKey, Enqueued, Filter, FollowUps, JobView, Listed, Moved, NewPurge, Now, Pause, PausedBy,
-    PurgeView, QueueStatus, RecentPurge, StoreError, Swept, UntaggedCopies, Verification, WAITING_MS,
+    Attempt, Boot, CdnKey, Enqueued, Filter, FollowUps, JobView, Listed, Moved, NewPurge, Now, Pause,
+    PausedBy, PurgeView, QueueStatus, RecentPurge, StoreError, Swept, UntaggedCopies, Verification,
+    WAITING_MS,
 };
 
 pub use watched::{StoreHealth, Watched};

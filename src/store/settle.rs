@@ -1,6 +1,6 @@
 //! How work ends: the outcome of a call, and what is remembered of it.
 
-use super::{CdnKey, SavedRate};
+use super::{Attempt, CdnKey, SavedRate};
 use crate::cdn::Item;
 use crate::purge::State;
 
@@ -20,23 +20,6 @@ pub enum SendOutcome {
     /// The call was split. The send is due again at once, together with those of the same number and nothing
     /// else. The number is the id of one of them.
     Together(i64),
-}
-
-/// One call to a CDN, as it is remembered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// When the call began, by the machine's clock.
-    pub at_ms: i64,
-    /// The HTTP status, if there was an answer.
-    pub status: Option<u16>,
-    /// The CDN's id of the call.
-    pub request_id: Option<String>,
-    /// How long the call took, in milliseconds.
-    pub duration_ms: i64,
-    /// The outcome: `done`, `partial`, `later`, `split`, `refused`, `bad-credentials` or `unreachable`.
-    pub outcome: String,
-    /// The CDN's message, at most 2 KiB, with secrets removed.
-    pub message: String,
 }
 
 /// The end of one call: each send's outcome, and what is remembered of it.

@@ -1,11 +1,27 @@
 //! Purges as they go into a store and as people see them.
 
-use super::Attempt;
 use crate::cdn::Identity;
 use crate::purge::{JobPlan, PurgeMode, PurgeRequest, State};
 use crate::rewrite::CdnType;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};
+
+/// One call to a CDN, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// When the call began, by the machine's clock.
+    pub at_ms: i64,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// The CDN's id of the call.
+    pub request_id: Option<String>,
+    /// How long the call took, in milliseconds.
+    pub duration_ms: i64,
+    /// The outcome: `done`, `partial`, `later`, `split`, `refused`, `bad-credentials` or `unreachable`.
+    pub outcome: String,
+    /// The CDN's message, at most 2 KiB, with secrets removed.
+    pub message: String,
+}
 
 /// One CDN of one site.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,9 +1,9 @@
 //! Absorption: a send that purges the whole site leases all other due sends that are no harder. They end with
 //! it, or become due again if it fails.
 
-use super::claim::lease;
 use super::codes::Code;
 use super::due::KINDS;
+use super::lease::lease;
 use crate::cdn::ItemKind;
 use crate::purge::SendReason;
 use crate::store::{Claim, Claimed, Lane, SendOutcome};

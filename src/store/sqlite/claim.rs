@@ -2,10 +2,11 @@
 
 use super::codes::Code;
 use super::due::{KINDS, sending};
+use super::lease::lease;
 use super::{absorb, rates};
 use crate::cdn::{Identity, Item, ItemKind};
 use crate::purge::{Cover, Filling, Fit};
-use crate::store::{Claim, Claimed, ClaimedSend, Lane};
+use crate::store::{Claim, Claimed, Lane};
 use rusqlite::{Connection, Row, params};
 use std::collections::HashSet;
 
@@ -197,42 +198,4 @@ fn lanes(claim: &Claim) -> impl Iterator<Item = Lane> {
 fn groups() -> impl Iterator<Item = (Lane, ItemKind, bool)> {
     let lanes = [Lane::Small, Lane::Bulk].into_iter();
     lanes.flat_map(|lane| KINDS.into_iter().flat_map(move |kind| [(lane, kind, true), (lane, kind, false)]))
-}
-
-pub(super) fn lease(
-    connection: &Connection,
-    id: i64,
-    batch: Option<i64>,
-    until_ms: i64,
-) -> rusqlite::Result<ClaimedSend> {
-    connection
-        .prepare_cached(
-            "UPDATE sends SET leased = 1, due_ms = ?2, attempt = attempt + 1, batch = coalesce(?3, batch),
-                    absorber = NULL, absorber_attempt = NULL WHERE id = ?1",
-        )?
-        .execute(params![id, until_ms, batch])?;
-    connection
-        .prepare_cached(
-            "SELECT sends.job, reason, attempt, items.kind, value, items.hard, purges.created_ms, sends.lane, since_ms
-             FROM sends
-             JOIN items ON items.job = sends.job AND items.n = sends.n
-             JOIN jobs ON jobs.id = sends.job
-             JOIN purges ON purges.n = jobs.purge
-             JOIN accepted ON accepted.purge = jobs.purge
-             WHERE sends.id = ?1",
-        )?
-        .query_row([id], |row| {
-            let (Code(reason), Code(kind), Code(lane)) = (row.get(1)?, row.get(3)?, row.get(7)?);
-            let item = Item { kind, value: row.get(4)?, hard: row.get(5)? };
-            Ok(ClaimedSend {
-                id,
-                job: row.get(0)?,
-                item,
-                lane,
-                reason,
-                attempt: row.get(2)?,
-                created_ms: row.get(6)?,
-                since_ms: row.get(8)?,
-            })
-        })
 }

@@ -2,7 +2,7 @@
 //! Until then they hold up the end of their job.
 
 use super::codes::Code;
-use super::enqueue::new_sends;
+use super::new_sends::new_sends;
 use crate::purge::SendReason;
 use crate::store::WAITING_MS;
 use rusqlite::{Connection, params};

@@ -4,7 +4,7 @@
 //! after SQLite's own, and a file that is already open here is not opened a second time, not even to find that
 //! it is locked.
 
-use super::open::OpenError;
+use super::files::OpenError;
 use super::place::{FileId, id, id_of};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;

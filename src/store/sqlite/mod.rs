@@ -6,12 +6,16 @@ mod claim;
 mod codes;
 mod due;
 mod enqueue;
+mod files;
 mod follow_up;
 mod guard;
 mod housekeeping;
+mod lease;
 mod list;
 mod mark;
+mod migrations;
 mod naming;
+mod new_sends;
 mod open;
 mod operate;
 mod place;
@@ -32,7 +36,7 @@ mod works;
 #[cfg(test)]
 mod tests;
 
-pub use open::OpenError;
+pub use files::OpenError;
 pub use vitals::StoreVitals;
 
 use super::{CdnKey, Moved, StoreError, StoreFuture};
@@ -43,7 +47,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use threads::{Command, Held, Kind, Writer};
+use threads::{Command, For, Held, Kind, Writer};
 use tokio::sync::mpsc;
 use vitals::Life;
 
@@ -80,13 +84,6 @@ struct Queues {
     write: mpsc::Sender<Box<dyn Command>>,
     read: mpsc::Sender<Box<dyn Command>>,
     browse: mpsc::Sender<Box<dyn Command>>,
-}
-
-/// The readers that a read is for.
-#[derive(Clone, Copy)]
-enum For {
-    Workers,
-    People,
 }
 
 impl SqliteStore {

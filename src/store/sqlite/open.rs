@@ -1,85 +1,17 @@
 //! Opening the file: one instance only, durable settings, the schema of this version.
 
+use super::files::{OpenError, beside, lock};
 use super::guard::Guard;
 use super::mark::Mark;
+use super::migrations::{APPLICATION, VERSION, migrate};
 use super::place::Place;
 use super::shrinking;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// The version of the schema that [`STEPS`] produce, kept in `user_version`.
-const VERSION: i32 = STEPS.len() as i32;
-/// "OShm", kept in `application_id`, which marks the file as ours.
-pub(super) const APPLICATION: i32 = 0x4f53_686d;
-
-/// Why a store could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The lock file cannot be written.
-    #[error("cannot create the lock file {path}")]
-    Lock {
-        /// The lock file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// The store's files cannot be opened or examined.
-    #[error("cannot open the files of the store {path}")]
-    Files {
-        /// The database.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// Another instance has the store open.
-    #[error("{path} is in use by another instance; each instance needs a store of its own")]
-    InUse {
-        /// The database.
-        path: PathBuf,
-    },
-    /// SQLite cannot open the database.
-    #[error("cannot open the store {path}")]
-    Database {
-        /// The database; `:memory:` if it has no file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: rusqlite::Error,
-    },
-    /// The database belongs to another program.
-    #[error("{path} is a database, but not a store of origin-shim")]
-    Foreign {
-        /// The database.
-        path: PathBuf,
-    },
-    /// A newer origin-shim wrote the database.
-    #[error(
-        "{path} has format {found}, but this version knows formats up to {VERSION}; use the newer version"
-    )]
-    Newer {
-        /// The database.
-        path: PathBuf,
-        /// The version of its format.
-        found: i32,
-    },
-    /// The file system has no shared memory (a network disk), which the write-ahead log needs.
-    #[error("{path} is on a file system without the locks that a write-ahead log needs; use a local disk")]
-    NoWal {
-        /// The database.
-        path: PathBuf,
-    },
-    /// The system cannot start another thread.
-    #[error("cannot start a thread of the store")]
-    Thread(#[source] io::Error),
-}
 
 /// The connections to a file, and the locks that keep others out while they exist.
 pub(super) struct Opened {
@@ -163,26 +95,6 @@ pub(super) fn memory() -> Result<(Connection, String), OpenError> {
     Ok((connection, installation))
 }
 
-/// Appends `ending` to the path.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-/// Locks a file beside the database. The lock ends with the process, however that ends. Older versions use no
-/// other lock. [`Guard`] still holds if this file is removed.
-pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
-    let name = beside(path, "-lock");
-    let failed = |source| OpenError::Lock { path: name.clone(), source };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&name).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
 fn check_ours(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let database = |source| OpenError::Database { path: path.to_owned(), source };
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
@@ -213,61 +125,4 @@ fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     // A bulk purge makes the log grow. It shrinks again at the next checkpoint.
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)
-}
-
-/// Version 2: the results of verification.
-const VERIFICATION: &str = "ALTER TABLE jobs ADD COLUMN verification TEXT;  -- fresh | stale | unknown
-    ALTER TABLE jobs ADD COLUMN verified_ms INTEGER;";
-
-/// Version 3: copies without our tags, and the jobs whose items reach them.
-const UNTAGGED: &str = "CREATE TABLE untagged (
-        site       TEXT NOT NULL,
-        type       TEXT NOT NULL,     -- of the CDNs
-        until_ms   INTEGER NOT NULL,  -- when the last of them ends
-        longest_ms INTEGER NOT NULL,  -- the longest lifetime that one of them had
-        PRIMARY KEY (site, type)
-    ) WITHOUT ROWID;
-    ALTER TABLE jobs ADD COLUMN untagged INTEGER NOT NULL DEFAULT 0;";
-
-/// Version 4: a random id for each file, which names the installation in `CDN-Loop`. Also, for each purge, the
-/// time of acceptance by the steady clock, which measures waiting.
-const INSTALLATION_AND_STEADY: &str = "CREATE TABLE installation (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        id  TEXT NOT NULL
-    );
-    INSERT INTO installation VALUES (1, lower(hex(randomblob(8))));
-    ALTER TABLE purges ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
-    UPDATE purges SET since_ms = created_ms;
-    ALTER TABLE heartbeat ADD COLUMN boot TEXT;      -- the machine's run
-    ALTER TABLE heartbeat ADD COLUMN up_ms INTEGER;  -- for how long it ran by then";
-
-/// Version 5: the times of acceptance move to a table of their own, because a claim would otherwise also read
-/// the purge's body of up to 8 MiB. Also the identity of each CDN, the purges that are being removed in parts,
-/// and an index of jobs with leased sends, newest first.
-const IDENTITY_AND_REMOVING: &str = "CREATE TABLE accepted (
-        purge    INTEGER PRIMARY KEY REFERENCES purges (n) ON DELETE CASCADE,
-        since_ms INTEGER NOT NULL
-    );
-    INSERT INTO accepted SELECT n, since_ms FROM purges;
-    ALTER TABLE purges DROP COLUMN since_ms;
-    ALTER TABLE cdns ADD COLUMN identity TEXT NOT NULL DEFAULT '';  -- '': not known, its name decides
-    CREATE TABLE removing (purge INTEGER PRIMARY KEY);
-    DROP INDEX sends_leased;
-    CREATE INDEX sends_leased ON sends (job) WHERE leased = 1;";
-
-/// The additions of each version. A step never changes after it was on the main branch, because files of its
-/// version exist.
-pub(super) const STEPS: [&str; 5] =
-    [include_str!("schema.sql"), VERIFICATION, UNTAGGED, INSTALLATION_AND_STEADY, IDENTITY_AND_REMOVING];
-
-/// Migrates an older file to this version. All of its steps are one transaction, and each runs one time.
-fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for step in STEPS.iter().skip(usize::try_from(version).unwrap_or_default()) {
-        transaction.execute_batch(step)?;
-    }
-    transaction.pragma_update(None, "application_id", APPLICATION)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()
 }

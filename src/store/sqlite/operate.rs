@@ -2,7 +2,8 @@
 
 use super::codes::{Code, HOLD_UP};
 use super::due::{KINDS, LANES};
-use super::enqueue::{new_sends, number};
+use super::enqueue::number;
+use super::new_sends::new_sends;
 use super::settle::end_purge;
 use super::sweep::SEEN;
 use crate::purge::{SendReason, State};

@@ -1,7 +1,7 @@
 //! The files as they were when they were opened. SQLite continues to write to a file that has been removed:
 //! commits succeed, but a restart finds nothing of them.
 
-use super::open;
+use super::files;
 use rusqlite::{Connection, ffi};
 use std::cell::RefCell;
 use std::fs::File;
@@ -35,7 +35,7 @@ impl Place {
     /// `lock` keeps other instances out.
     pub(super) fn of(path: &Path, lock: File) -> io::Result<Self> {
         let with_id = |path: PathBuf| id(&path).map(|id| (path, id));
-        let beside = [with_id(open::beside(path, "-wal"))?, with_id(open::beside(path, "-shm"))?];
+        let beside = [with_id(files::beside(path, "-wal"))?, with_id(files::beside(path, "-shm"))?];
         Ok(Self { database: with_id(path.to_owned())?, beside, lock: RefCell::new(lock) })
     }
 
@@ -70,7 +70,7 @@ impl Place {
     fn put_aside(&self) {
         let [(log, file), _] = &self.beside;
         if id(log).is_ok_and(|now| now != *file) {
-            let aside = open::beside(log, "-foreign");
+            let aside = files::beside(log, "-foreign");
             match std::fs::rename(log, &aside) {
                 Ok(()) => tracing::error!(
                     log = %log.display(), aside = %aside.display(),
@@ -86,12 +86,12 @@ impl Place {
 
     /// Creates a missing lock file again, so that no other instance can open the store.
     fn keep_others_out(&self) -> rusqlite::Result<()> {
-        let name = open::beside(&self.database.0, "-lock");
+        let name = files::beside(&self.database.0, "-lock");
         let held = id_of(&self.lock.borrow()).ok();
         if held.is_some() && id(&name).ok() == held {
             return Ok(());
         }
-        match open::lock(&self.database.0) {
+        match files::lock(&self.database.0) {
             Ok(lock) => {
                 tracing::warn!(lock = %name.display(), "the store's lock file was removed or replaced, and was created again");
                 drop(self.lock.replace(lock));

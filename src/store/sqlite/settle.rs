@@ -1,7 +1,7 @@
 //! Settling: sends end or wait for another attempt. The last send ends its job, and the last job ends its purge.
 
 use super::codes::{Code, HOLD_UP};
-use super::enqueue::new_sends;
+use super::new_sends::new_sends;
 use super::{absorb, follow_up, rates, widen, works};
 use crate::purge::{SendReason, State};
 use crate::store::{Attempt, CdnKey, EndedJob, SendOutcome, Settled, Settlement};

@@ -3,7 +3,6 @@
 //! that a failing one fails alone. No caller gets an answer before the commit. If that fails, all get its error.
 
 use super::super::StoreError;
-use super::For;
 use super::guard::Guard;
 use super::mark::{self, Mark};
 use super::place::Place;
@@ -20,6 +19,13 @@ use tokio::sync::{mpsc, oneshot};
 pub(super) const QUEUE: usize = 1_024;
 /// The most verbs in one transaction.
 const GROUP: usize = 1_024;
+
+/// The readers that a read is for.
+#[derive(Clone, Copy)]
+pub(super) enum For {
+    Workers,
+    People,
+}
 
 /// The relation of a verb to its commit.
 #[derive(Clone, Copy, PartialEq, Eq)]

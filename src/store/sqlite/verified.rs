@@ -1,7 +1,7 @@
 //! The results of verifying the copies of purged pages.
 
 use super::codes::Code;
-use super::enqueue::new_sends;
+use super::new_sends::new_sends;
 use super::sweep::SEEN;
 use crate::purge::{SendReason, State};
 use crate::store::{CdnKey, EndedJob, Verification};

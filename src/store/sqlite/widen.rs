@@ -2,7 +2,8 @@
 //! everything else.
 
 use super::codes::Code;
-use super::enqueue::{new_sends, number};
+use super::enqueue::number;
+use super::new_sends::new_sends;
 use crate::purge::SendReason;
 use crate::store::{CdnKey, Wider};
 use rusqlite::{Connection, OptionalExtension, params};

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::contract::claim_until;
 
 fn beside(path: &std::path::Path, ending: &str) -> PathBuf {
-    open::beside(path, ending)
+    super::super::files::beside(path, ending)
 }
 
 /// Returns a store of the files that a crash at this moment leaves.
@@ -136,9 +136,9 @@ async fn a_lock_file_that_is_gone_is_made_anew() {
     std::fs::remove_file(beside(&path, "-lock")).unwrap();
     enqueue(&store, "p1").await.unwrap();
     // An older version would try this.
-    assert!(matches!(open::lock(&path), Err(OpenError::InUse { .. })));
+    assert!(matches!(super::super::files::lock(&path), Err(OpenError::InUse { .. })));
     std::fs::remove_file(beside(&path, "-lock")).unwrap();
-    let theirs = open::lock(&path).unwrap();
+    let theirs = super::super::files::lock(&path).unwrap();
     let refused = why(&enqueue(&store, "p2").await.unwrap_err());
     assert!(refused.contains("in use by another instance"), "{refused}");
     drop(theirs);

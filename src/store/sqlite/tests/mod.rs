@@ -61,11 +61,11 @@ fn a_store_that_cannot_be_opened_says_why() {
 /// A file of each older version, with a purge that waits.
 #[tokio::test]
 async fn an_older_file_is_brought_to_this_version() {
-    for version in 1..open::STEPS.len() {
+    for version in 1..migrations::STEPS.len() {
         let (_directory, path) = file();
         let old = Connection::open(&path).unwrap();
-        open::STEPS[..version].iter().for_each(|step| old.execute_batch(step).unwrap());
-        old.pragma_update(None, "application_id", open::APPLICATION).unwrap();
+        migrations::STEPS[..version].iter().for_each(|step| old.execute_batch(step).unwrap());
+        old.pragma_update(None, "application_id", migrations::APPLICATION).unwrap();
         old.pragma_update(None, "user_version", version as i32).unwrap();
         old.execute_batch(
             "INSERT INTO cdns (id, site, name, jobs, pending) VALUES (1, 'www', 'fastly', 1, 1);

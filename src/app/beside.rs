@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) const REMIND: Duration = Duration::from_secs(60);
 
 /// The time within which another shim on the admin address would answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(2);
 /// The largest answer that is read from the other process, in bytes.
 const MOST: u64 = 1 << 20;
 
@@ -80,7 +80,7 @@ pub(super) async fn enter(
             Err(_) => {}
         }
         if waiting.is_none() {
-            waiting = Waiting::begin(config.load().store.path.as_deref());
+            waiting = Waiter::begin(config.load().store.path.as_deref());
         }
         if told.is_none_or(|told| told.elapsed() >= REMIND) {
             let other = tokio::task::spawn_blocking(move || who_has(address)).await;
@@ -134,9 +134,9 @@ pub(super) async fn look(config: Arc<ArcSwap<Config>>, readiness: Arc<Readiness>
 /// The mark of a process that waits for a store: a file beside the store, which the process keeps locked as long
 /// as it lives.
 #[derive(Debug)]
-pub(super) struct Waiting(#[expect(dead_code, reason = "it is locked")] File);
+pub(super) struct Waiter(#[expect(dead_code, reason = "it is locked")] File);
 
-impl Waiting {
+impl Waiter {
     /// Sets the mark. Returns `None` if another process has set it, if no file can be written, or if the store is
     /// in memory.
     pub(super) fn begin(store: Option<&Path>) -> Option<Self> {
@@ -172,7 +172,7 @@ fn own_name() -> String {
 }
 
 #[derive(Debug, Deserialize)]
-struct Answer {
+struct ReadyzBody {
     process: Process,
 }
 
@@ -196,14 +196,14 @@ fn ask(admin: SocketAddr) -> Option<Process> {
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(ip, admin.port()), PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.set_write_timeout(Some(PATIENCE)).ok()?;
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(ip, admin.port()), LONGEST).ok()?;
+    stream.set_read_timeout(Some(LONGEST)).ok()?;
+    stream.set_write_timeout(Some(LONGEST)).ok()?;
     stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.take(MOST).read_to_string(&mut answer).ok()?;
     let (_, body) = answer.split_once("\r\n\r\n")?;
-    serde_json::from_str::<Answer>(body).ok().map(|answer| answer.process)
+    serde_json::from_str::<ReadyzBody>(body).ok().map(|answer| answer.process)
 }
 
 #[cfg(test)]
@@ -216,13 +216,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = dir.path().join("store.db");
         assert_eq!(who_waits(&store), None);
-        let waiting = Waiting::begin(Some(&store)).unwrap();
+        let waiting = Waiter::begin(Some(&store)).unwrap();
         assert_eq!(who_waits(&store).unwrap(), own_name());
-        assert!(Waiting::begin(Some(&store)).is_none(), "two wait");
+        assert!(Waiter::begin(Some(&store)).is_none(), "two wait");
         drop(waiting);
         assert_eq!(who_waits(&store), None);
-        assert!(Waiting::begin(None).is_none());
-        assert!(Waiting::begin(Some(Path::new("/nowhere/store.db"))).is_none());
+        assert!(Waiter::begin(None).is_none());
+        assert!(Waiter::begin(Some(Path::new("/nowhere/store.db"))).is_none());
     }
 
     #[test]

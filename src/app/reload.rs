@@ -124,11 +124,11 @@ impl Reloader {
 }
 
 /// The time for the store's part of the answer to a reload. If it takes longer, the answer goes without that part.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Returns what is pending and was moved to another name, or has become an orphan.
 async fn moved(engine: &Engine) -> Vec<String> {
-    match timeout(PATIENCE, engine.moved()).await {
+    match timeout(LONGEST, engine.moved()).await {
         Ok(moved) => moved.iter().map(ToString::to_string).collect(),
         Err(_) => {
             vec!["the store has not reported yet what is pending for changed CDNs: see readyz".to_owned()]

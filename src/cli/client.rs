@@ -30,7 +30,7 @@ pub struct Client {
 
 /// A successful answer.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Success {
     /// The body.
     pub body: String,
 }
@@ -75,7 +75,7 @@ impl Client {
     }
 
     /// Gets a path and query as JSON.
-    pub async fn get(&self, path: &[&str], query: &[(&str, String)]) -> anyhow::Result<Answer> {
+    pub async fn get(&self, path: &[&str], query: &[(&str, String)]) -> anyhow::Result<Success> {
         self.call(self.request(Method::GET, path, query).timeout(Duration::from_secs(30))).await
     }
 
@@ -102,7 +102,7 @@ impl Client {
     }
 
     /// Posts a JSON body; the server may take `wait` to answer.
-    pub async fn post(&self, path: &[&str], body: String, wait: Option<Duration>) -> anyhow::Result<Answer> {
+    pub async fn post(&self, path: &[&str], body: String, wait: Option<Duration>) -> anyhow::Result<Success> {
         let mut request = self
             .request(Method::POST, path, &[])
             .header("content-type", "application/json")
@@ -115,7 +115,7 @@ impl Client {
     }
 
     /// Makes a call without a body that changes something.
-    pub async fn act(&self, method: Method, path: &[&str]) -> anyhow::Result<Answer> {
+    pub async fn act(&self, method: Method, path: &[&str]) -> anyhow::Result<Success> {
         self.call(self.request(method, path, &[]).timeout(Duration::from_secs(60))).await
     }
 
@@ -130,7 +130,7 @@ impl Client {
         self.http.request(method, url).bearer_auth(&self.token)
     }
 
-    async fn call(&self, request: RequestBuilder) -> anyhow::Result<Answer> {
+    async fn call(&self, request: RequestBuilder) -> anyhow::Result<Success> {
         let base = &self.base;
         let response =
             request.send().await.with_context(|| format!("the admin API at {base} does not answer"))?;
@@ -142,11 +142,11 @@ impl Client {
         if !status.is_success() {
             return Err(Refused { status, text: explain(status, &body) }.into());
         }
-        Ok(Answer { body })
+        Ok(Success { body })
     }
 }
 
-impl Answer {
+impl Success {
     /// Parses the body.
     pub fn json<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
         serde_json::from_str(&self.body).context("the admin API's answer is not what this version expects")

@@ -1,7 +1,7 @@
 //! `origin-shim purge`: turns items from arguments or from stdin into one purge. `--wait` shows its result, and
 //! with `--verify` whether copies are fresh.
 
-use super::client::{AdminArgs, Answer, Client, Refused};
+use super::client::{AdminArgs, Client, Refused, Success};
 use super::items::read_items;
 use super::purges::jobs_table;
 use crate::admin::json::{Job, Purge, state_word};
@@ -167,7 +167,7 @@ async fn purge(
 
 /// Returns the purge a moment later, or `None` when the time is up. A restarting shim does not lose the purge,
 /// so the wait ends early only if the call would always be refused.
-async fn look_again(client: &Client, id: &str, deadline: Instant) -> anyhow::Result<Option<Answer>> {
+async fn look_again(client: &Client, id: &str, deadline: Instant) -> anyhow::Result<Option<Success>> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

@@ -2,8 +2,8 @@
 
 use super::account::load_of_call;
 use super::account::{Load, Reservation};
-use super::answer::{Answer, send_all};
 use super::backoff::backoff;
+use super::call_result::{CallResult, send_all};
 use super::milliseconds;
 use super::target::Target;
 use crate::cdn::{ItemKind, Reply, Verdict};
@@ -159,14 +159,14 @@ impl Call {
     }
 
     /// Signs and sends the batch. If only the clock was wrong, the call is repeated at once, one time.
-    async fn send(&self, reservation: &mut Reservation) -> (Answer, Vec<Reply>) {
+    async fn send(&self, reservation: &mut Reservation) -> (CallResult, Vec<Reply>) {
         let (target, batch) = (&*self.target, &self.filled.batch);
         let deadline = Instant::now() + CALL_TIMEOUT;
         let mut again = true;
         loop {
             let requests = match target.adapter.requests(batch, &target.sign()) {
                 Ok(requests) => requests,
-                Err(error) => return (Answer::unwritten(&error, batch.items.len()), Vec::new()),
+                Err(error) => return (CallResult::unwritten(&error, batch.items.len()), Vec::new()),
             };
             let load = *reservation.load();
             reservation.spend();
@@ -179,7 +179,7 @@ impl Call {
             failpoint::reached(if self.is_repeat() { "repeating" } else { "sending" });
             let replies = send_all(target, requests, deadline).await;
             failpoint::reached(if self.is_repeat() { "repeated" } else { "replied" });
-            let answer = Answer::of(&*target.adapter, batch, &replies);
+            let answer = CallResult::of(&*target.adapter, batch, &replies);
             let replies: Vec<_> = replies.into_iter().flatten().collect();
             for reply in &replies {
                 target.account.heard(&target.adapter.rate_hints(reply), &load);

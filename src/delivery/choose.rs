@@ -53,8 +53,8 @@ pub(super) fn next(due: &Due, limits: &Capabilities, turn: u32, wait: impl Fn(&L
             wait => Next::Wait(wait),
         };
     }
-    for crowd in crowds(due, limits, turn) {
-        match crowd.call(limits, &wait) {
+    for group in grouped(due, limits, turn) {
+        match group.call(limits, &wait) {
             Ok(call) => return Next::Call(call),
             Err(wait) => held_up(wait),
         }
@@ -88,7 +88,7 @@ fn length(wait: &Wait) -> Duration {
 }
 
 /// Due sends that may share a call.
-struct Crowd {
+struct Group {
     hard: bool,
     small: [usize; 4],
     bulk: [usize; 4],
@@ -97,39 +97,39 @@ struct Crowd {
 }
 
 /// Groups the due sends by call, in the order in which they are sent.
-fn crowds(due: &Due, limits: &Capabilities, turn: u32) -> Vec<Crowd> {
-    let mut crowds: Vec<(bool, Option<ItemKind>, Crowd)> = Vec::new();
+fn grouped(due: &Due, limits: &Capabilities, turn: u32) -> Vec<Group> {
+    let mut grouped: Vec<(bool, Option<ItemKind>, Group)> = Vec::new();
     for group in due.groups.iter().filter(|group| group.lane != Lane::Site) {
         let alone = group.kind == ItemKind::Everything || !limits.mixed_kinds;
         let kind = alone.then_some(group.kind);
-        let known = crowds.iter().position(|(hard, of, _)| (*hard, *of) == (group.hard, kind));
+        let known = grouped.iter().position(|(hard, of, _)| (*hard, *of) == (group.hard, kind));
         let index = known.unwrap_or_else(|| {
-            let empty = Crowd {
+            let empty = Group {
                 hard: group.hard,
                 small: [0; 4],
                 bulk: [0; 4],
                 oldest_small_ms: None,
                 oldest_bulk_ms: None,
             };
-            crowds.push((group.hard, kind, empty));
-            crowds.len() - 1
+            grouped.push((group.hard, kind, empty));
+            grouped.len() - 1
         });
-        crowds[index].2.add(group);
+        grouped[index].2.add(group);
     }
-    let mut crowds: Vec<Crowd> = crowds.into_iter().map(|(.., crowd)| crowd).collect();
+    let mut grouped: Vec<Group> = grouped.into_iter().map(|(.., group)| group).collect();
     let is_turn_of_bulk = turn % BULK_TURN == BULK_TURN - 1;
-    crowds.sort_by_key(|crowd| {
+    grouped.sort_by_key(|group| {
         let (first, second) = if is_turn_of_bulk {
-            (crowd.oldest_bulk_ms, crowd.oldest_small_ms)
+            (group.oldest_bulk_ms, group.oldest_small_ms)
         } else {
-            (crowd.oldest_small_ms, crowd.oldest_bulk_ms)
+            (group.oldest_small_ms, group.oldest_bulk_ms)
         };
         (first.is_none(), first.or(second))
     });
-    crowds
+    grouped
 }
 
-impl Crowd {
+impl Group {
     fn add(&mut self, group: &DueGroup) {
         let (counts, oldest) = match group.lane {
             Lane::Bulk => (&mut self.bulk, &mut self.oldest_bulk_ms),

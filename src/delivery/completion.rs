@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// The delay from acceptance to the first question. Each later delay is half as long again, up to [`LONGEST`].
+/// The delay from acceptance to the first poll. Each later delay is half as long again, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(30);
-/// The delay between two questions. They count towards the rate of an API that publishes none.
+/// The delay between two polls. They count towards the rate of an API that publishes none.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The time limit for one reply.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ const GIVE_UP: Duration = Duration::from_secs(86_400);
 /// Polls until the engine stops.
 pub(super) async fn run(target: Arc<Target>) {
     let Some(completion) = target.adapter.completion() else { return };
-    let mut questions = HashMap::new();
+    let mut polls = HashMap::new();
     let mut store_failures = 0;
     while !target.stop.is_cancelled() {
         let works = target.shared.store.works(target.key.clone()).await;
@@ -36,7 +36,7 @@ pub(super) async fn run(target: Arc<Target>) {
                 store_failures = 0;
                 tokio::select! {
                     () = target.stop.cancelled() => return,
-                    again = ask_what_is_due(&target, completion, &works, &mut questions) => again,
+                    again = ask_what_is_due(&target, completion, &works, &mut polls) => again,
                 }
             }
             Err(_) => {
@@ -59,7 +59,7 @@ pub(super) async fn run(target: Arc<Target>) {
 }
 
 /// When to ask again about a work, and the delay after that.
-struct Question {
+struct Poll {
     at: Instant,
     next: Duration,
 }
@@ -69,20 +69,20 @@ async fn ask_what_is_due(
     target: &Target,
     completion: &dyn Completion,
     works: &[Work],
-    questions: &mut HashMap<i64, Question>,
+    polls: &mut HashMap<i64, Poll>,
 ) -> Option<Instant> {
-    questions.retain(|id, _| works.iter().any(|work| work.id == *id));
+    polls.retain(|id, _| works.iter().any(|work| work.id == *id));
     for work in works {
         // This includes work of a previous run.
         target.account.is_under_way(work.id, work.what.clone());
-        questions.entry(work.id).or_insert_with(|| Question { at: Instant::now() + FIRST, next: FIRST });
+        polls.entry(work.id).or_insert_with(|| Poll { at: Instant::now() + FIRST, next: FIRST });
     }
-    let work = works.iter().min_by_key(|work| questions.get(&work.id).map(|question| question.at))?;
-    let question = questions.get_mut(&work.id)?;
-    if question.at > Instant::now() {
-        return Some(question.at);
+    let work = works.iter().min_by_key(|work| polls.get(&work.id).map(|poll| poll.at))?;
+    let poll = polls.get_mut(&work.id)?;
+    if poll.at > Instant::now() {
+        return Some(poll.at);
     }
-    // A question costs as much as any other call.
+    // A poll costs as much as any other call.
     let load = Load { calls: 1, items: [0; 4] };
     match target.account.wait(&load) {
         Wait::No | Wait::Completion => target.account.take(&load),
@@ -101,15 +101,15 @@ async fn ask_what_is_due(
     };
     if let Some(completed_ms) = ended {
         let completed = target.shared.store.complete(work.id, completed_ms).await;
-        // If the store did not record this, the question is repeated.
+        // If the store did not record this, the poll is repeated.
         if completed.is_ok() {
             tracing::debug!(site, cdn, work = name, is_told = completed_ms.is_some(), "complete");
             target.account.completed(work.id);
             target.shared.changed();
         }
     }
-    question.next = question.next.mul_f64(1.5).min(LONGEST);
-    question.at = Instant::now() + question.next;
+    poll.next = poll.next.mul_f64(1.5).min(LONGEST);
+    poll.at = Instant::now() + poll.next;
     Some(Instant::now() + PAUSE)
 }
 

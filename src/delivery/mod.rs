@@ -9,10 +9,10 @@
 //! the next start.
 
 mod account;
-mod answer;
 mod backoff;
 mod bucket;
 mod call;
+mod call_result;
 mod check;
 mod choose;
 mod completion;

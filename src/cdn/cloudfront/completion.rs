@@ -1,7 +1,7 @@
 //! The completion of an invalidation, which is accepted at once and complete later, as `GetInvalidation`
 //! reports (<https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_GetInvalidation.html>).
 
-use super::answer::Answer;
+use super::response_body::ResponseBody;
 use super::{Cloudfront, Completion, Reply, RequestError, SignContext};
 use crate::cdn::Progress;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ impl Completion for Cloudfront {
     /// Returns the id, unless the answer reports completion already, as stand-ins for the API do.
     fn work(&self, reply: &Reply) -> Option<String> {
         let is_id = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let answer = Answer::read(&reply.text());
+        let answer = ResponseBody::read(&reply.text());
         let is_work = reply.status.is_success() && answer.root == "Invalidation";
         answer.id.filter(is_id).filter(|_| is_work)
     }
@@ -21,7 +21,7 @@ impl Completion for Cloudfront {
     }
 
     fn progress(&self, reply: &Reply) -> Progress {
-        let answer = Answer::read(&reply.text());
+        let answer = ResponseBody::read(&reply.text());
         let status = answer.status.as_deref().unwrap_or_default();
         if reply.status.is_success()
             && answer.root == "Invalidation"

@@ -5,7 +5,7 @@
 //! at all: without `CacheTagConfig`, CloudFront accepts them and does nothing
 //! (<https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/invalidation-by-tags.html>).
 
-use super::{Answer as Document, Cloudfront, config as facts, invalidation_batch};
+use super::{Cloudfront, ResponseBody as Document, config as facts, invalidation_batch};
 use crate::cdn::credentials::{Answers, CredentialReport, Credentials, Draft, Question};
 use crate::cdn::{Adapter, Reply, RequestError, SignContext, Verdict};
 use crate::config;

@@ -14,19 +14,19 @@ use super::{
 use crate::config::Cdn;
 use crate::config::secret::Secret;
 use crate::rewrite::CdnType;
-use answer::Answer;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request};
 use quick_xml::escape::escape;
+use response_body::ResponseBody;
 use std::sync::Arc;
 use std::time::Duration;
 
-mod answer;
 mod completion;
 mod config;
 mod credentials;
 mod names;
+mod response_body;
 mod sigv4;
 mod xml;
 
@@ -182,7 +182,7 @@ impl Cloudfront {
         std::iter::once(self.secret_access_key.expose()).chain(token).collect()
     }
 
-    fn classified(&self, verdict: Verdict, answer: &Answer, words: &str, reply: &Reply) -> Classified {
+    fn classified(&self, verdict: Verdict, answer: &ResponseBody, words: &str, reply: &Reply) -> Classified {
         let id = reply.header("x-amzn-requestid").or(answer.request_id.as_deref());
         message::classified(verdict, id, words, reply, &self.secrets())
     }
@@ -276,7 +276,7 @@ impl Adapter for Cloudfront {
     }
 
     fn classify(&self, reply: &Reply) -> Classified {
-        let answer = Answer::read(&reply.text());
+        let answer = ResponseBody::read(&reply.text());
         let is_proved = answer.root == "Invalidation" && answer.id.as_ref().is_some_and(|id| !id.is_empty());
         if reply.status.is_success() && is_proved {
             let words = format!(
@@ -304,7 +304,7 @@ impl Adapter for Cloudfront {
 
     fn classify_check(&self, replies: &[Reply]) -> Classified {
         let Some((list, rest)) = replies.split_first() else { return message::unanswered() };
-        let answer = Answer::read(&list.text());
+        let answer = ResponseBody::read(&list.text());
         // A configuration that may not be read is no fault of the key.
         if let Some(found) = rest.first().and_then(config::distribution)
             && let wrong @ (config::Tags::Missing | config::Tags::Differ(_)) =

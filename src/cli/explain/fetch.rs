@@ -8,7 +8,7 @@ use crate::upstream::{Roots, with_http2};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 
 /// The request to make.
-pub struct Asked<'a> {
+pub struct FetchRequest<'a> {
     /// The request's method.
     pub method: &'a Method,
     /// The URL, as visitors know it.
@@ -20,7 +20,7 @@ pub struct Asked<'a> {
 }
 
 /// An origin's answer.
-pub struct Answer {
+pub struct Fetched {
     /// The origin's URL.
     pub origin: String,
     /// The version of HTTP of the answer.
@@ -58,7 +58,7 @@ pub enum FetchError {
 }
 
 /// Returns the answer of the first origin that answers.
-pub async fn head(site: &Site, limits: &Limits, asked: Asked<'_>) -> Result<Answer, FetchError> {
+pub async fn head(site: &Site, limits: &Limits, asked: FetchRequest<'_>) -> Result<Fetched, FetchError> {
     let mut last = FetchError::NoOrigin;
     for origin in &site.origins {
         let path = asked.url.path_and_query().map_or("/", |path| path.as_str());
@@ -72,7 +72,7 @@ pub async fn head(site: &Site, limits: &Limits, asked: Asked<'_>) -> Result<Answ
         let headers = headers(origin, &asked, host, spoken)?;
         match client.request(asked.method.clone(), url).headers(headers).send().await {
             Ok(response) => {
-                return Ok(Answer {
+                return Ok(Fetched {
                     origin: base(origin),
                     version: response.version(),
                     status: response.status(),
@@ -150,7 +150,7 @@ fn base(origin: &OriginUrl) -> String {
 }
 
 /// Returns the host for which the origin is asked.
-fn host<'a>(site: &'a Site, origin: &'a OriginUrl, asked: &'a Asked<'_>) -> &'a str {
+fn host<'a>(site: &'a Site, origin: &'a OriginUrl, asked: &'a FetchRequest<'_>) -> &'a str {
     match &site.origin_host {
         OriginHost::Origin => &origin.authority,
         OriginHost::Preserve => visited(asked),
@@ -158,7 +158,7 @@ fn host<'a>(site: &'a Site, origin: &'a OriginUrl, asked: &'a Asked<'_>) -> &'a 
     }
 }
 
-fn visited<'a>(asked: &Asked<'a>) -> &'a str {
+fn visited<'a>(asked: &FetchRequest<'a>) -> &'a str {
     asked.url.authority().map_or("", |authority| authority.as_str())
 }
 
@@ -166,7 +166,7 @@ fn visited<'a>(asked: &Asked<'a>) -> &'a str {
 /// them.
 fn headers(
     origin: &OriginUrl,
-    asked: &Asked<'_>,
+    asked: &FetchRequest<'_>,
     host: &str,
     spoken: Spoken,
 ) -> Result<HeaderMap, FetchError> {

@@ -109,20 +109,20 @@ fn explain(args: &ExplainArgs, config: &Config) -> anyhow::Result<String> {
     let opt_in = case.opt_in(request.peer(site), &headers);
     let mut origin = None;
     let (status, response) = if args.fetch {
-        let asked = fetch::Asked {
+        let asked = fetch::FetchRequest {
             method: &request.method,
             url: &request.url,
             headers: &headers,
             opt_in: opt_in.believed,
         };
         let answer = block_on(fetch::head(site, &config.server.limits, asked))??;
-        origin = Some(show::Asked { url: answer.origin, version: answer.version });
+        origin = Some(show::AskedOrigin { url: answer.origin, version: answer.version });
         (answer.status, answer.headers)
     } else {
         (args.status, args.response_headers.iter().cloned().collect())
     };
     let explanation = case.explain(&request.method, &headers, opt_in, status, response);
-    let told = show::Told { explanation, origin };
+    let told = show::Shown { explanation, origin };
     Ok(if args.json { serde_json::to_string_pretty(&told)? + "\n" } else { told.to_string() })
 }
 

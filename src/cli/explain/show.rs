@@ -8,18 +8,18 @@ use std::fmt::{self, Display, Formatter};
 
 /// An explanation, and the origin whose answer it explains.
 #[derive(Serialize)]
-pub struct Told {
+pub struct Shown {
     /// The explanation.
     #[serde(flatten)]
     pub explanation: Explanation,
     /// The origin, if one was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Asked>,
+    pub origin: Option<AskedOrigin>,
 }
 
 /// An origin that was asked.
 #[derive(Serialize)]
-pub struct Asked {
+pub struct AskedOrigin {
     /// The origin's URL.
     pub url: String,
     /// The version of HTTP of the answer.
@@ -32,11 +32,11 @@ fn shown<S: Serializer>(version: &Version, serializer: S) -> Result<S::Ok, S::Er
     serializer.collect_str(&format_args!("{version:?}"))
 }
 
-impl Display for Told {
+impl Display for Shown {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let of = &self.explanation;
         writeln!(f, "{} {} -> {}", of.method, of.url, of.status)?;
-        if let Some(Asked { url, version }) = &self.origin {
+        if let Some(AskedOrigin { url, version }) = &self.origin {
             writeln!(f, "origin   {url} ({version:?})")?;
         }
         let mode = match of.mode {

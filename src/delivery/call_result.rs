@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 const REQUESTS: usize = 8;
 
 /// The result of a call.
-pub(super) struct Answer {
+pub(super) struct CallResult {
     pub(super) verdict: Verdict,
     pub(super) status: Option<u16>,
     pub(super) request_id: Option<String>,
@@ -22,12 +22,12 @@ pub(super) struct Answer {
     answered: bool,
 }
 
-impl Answer {
+impl CallResult {
     /// Returns the worst of the replies, because a call is done only when all its requests are.
     pub(super) fn of(adapter: &dyn Adapter, batch: &Batch, replies: &[Result<Reply, Unreachable>]) -> Self {
         let answers = replies.iter().enumerate().map(|(index, reply)| {
             let mut answer = match reply {
-                Ok(reply) => Self::judged(adapter, batch, reply),
+                Ok(reply) => Self::of_reply(adapter, batch, reply),
                 Err(unreachable) => Self::unreachable(unreachable.to_string()),
             };
             if replies.len() > 1 {
@@ -39,14 +39,14 @@ impl Answer {
         worst.unwrap_or_else(|| Self::unreachable("there was nothing to send it to".into()))
     }
 
-    fn judged(adapter: &dyn Adapter, batch: &Batch, reply: &Reply) -> Self {
-        let judged = adapter.judge(batch, reply);
+    fn of_reply(adapter: &dyn Adapter, batch: &Batch, reply: &Reply) -> Self {
+        let of_reply = adapter.judge(batch, reply);
         Self {
-            verdict: judged.verdict,
+            verdict: of_reply.verdict,
             answered: true,
             status: Some(reply.status.as_u16()),
-            request_id: judged.request_id,
-            message: judged.message,
+            request_id: of_reply.request_id,
+            message: of_reply.message,
         }
     }
 

@@ -8,7 +8,7 @@ use quick_xml::events::Event;
 /// The relevant parts of an answer: `<Invalidation>`, `<InvalidationList>`, `<ErrorResponse><Error>`, or
 /// `<Errors><Error>`, which other implementations of the API write.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct ResponseBody {
     pub(super) root: String,
     pub(super) id: Option<String>,
     pub(super) status: Option<String>,
@@ -17,7 +17,7 @@ pub(super) struct Answer {
     pub(super) request_id: Option<String>,
 }
 
-impl Answer {
+impl ResponseBody {
     /// Parses the answer as far as it is XML. An accepted call echoes its paths, which may exceed the part of
     /// the body that is kept.
     pub(super) fn read(text: &str) -> Self {

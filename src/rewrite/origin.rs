@@ -83,7 +83,6 @@ impl Origin {
     /// Whether the origin gives an explicit lifetime greater than zero.
     pub(super) fn has_positive_lifetime(&self) -> bool {
         self.edge_lifetime_given().is_some_and(|seconds| seconds > 0)
-            || self.cache_control.max_age.or(self.expires).is_some_and(|seconds| seconds > 0)
     }
 
     /// Whether the response to a request with `Authorization` may be shared (RFC 9111 §3.5).
@@ -111,8 +110,9 @@ impl Origin {
         let obeys_private = dialect.cdn.facts().storing.only_private_forbids;
         self.targeted.is_some_and(|targeted| {
             targeted.is_read_by(dialect)
+                // This includes a lifetime of zero.
                 && targeted.directives.forbids().is_none()
-                && targeted.directives.shared_lifetime().is_some_and(|seconds| seconds > 0)
+                && targeted.directives.shared_lifetime().is_some()
         }) && !(self.cache_control.private && obeys_private)
     }
 

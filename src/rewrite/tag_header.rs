@@ -29,7 +29,7 @@ pub(super) fn write(
     let dialect = fields.dialect();
     if never::is_unseen(status, fields) {
         keys.lack_some();
-        fields.among(&Field::TAGS).for_each(|field| edits.remove(field.name(dialect)));
+        present(fields).for_each(|field| edits.remove(field.name(dialect)));
         return Ok(());
     }
     let mut list = TagList::new(dialect.cdn);
@@ -100,6 +100,13 @@ struct TagList {
     unnameable: bool,
 }
 
+/// Returns the fields with tags that are present: the usual ones, and the site's own choice.
+fn present<'f>(fields: &'f Fields<'_, '_>) -> impl Iterator<Item = Field> + use<'f> {
+    let own = fields.own_tags;
+    let chosen = (!Field::TAGS.contains(&own) && fields.has(own)).then_some(own);
+    fields.among(&Field::TAGS).chain(chosen)
+}
+
 /// The number of tags from which on a set is used instead of a search.
 const MANY: usize = 128;
 
@@ -156,9 +163,7 @@ impl TagList {
 
     /// Appends every tag that the origin sent.
     fn push_fields(&mut self, fields: &Fields<'_, '_>) -> Result<(), Reason> {
-        let own = fields.own_tags;
-        let others = (!Field::TAGS.contains(&own)).then_some(own);
-        fields.among(&Field::TAGS).chain(others).try_for_each(|field| self.push_field(fields, field))
+        present(fields).try_for_each(|field| self.push_field(fields, field))
     }
 
     /// Appends the tags of a field. In every field, both spaces and commas separate tags: AEM's own Akamai output

@@ -139,6 +139,9 @@ fn how_certain_it_is() {
     assert_eq!(certainty(&["cache-control: max-age=60", "vary: *"], false), Some(Kept::InDoubt));
     assert_eq!(certainty(&["set-cookie: a=b"], false), Some(Kept::InDoubt));
     assert_eq!(certainty(&["cache-control: max-age=60", "set-cookie: a=b"], false), Some(Kept::Granted));
+    let own = "surrogate-control: max-age=60";
+    assert_eq!(certainty(&[own, "cache-control: s-maxage=0"], true), Some(Kept::InDoubt));
+    assert_eq!(certainty(&[own, "cache-control: s-maxage=1"], true), Some(Kept::Granted));
     // A field for other CDNs gives Varnish nothing, and the lifetime for all is zero.
     let others = "cloudflare-cdn-cache-control: max-age=60";
     assert_eq!(certainty(&[others, "cache-control: max-age=0"], false), Some(Kept::ByDefault));

@@ -117,6 +117,14 @@ fn requests_with_a_cookie() {
 }
 
 #[test]
+fn redirects() {
+    let exchange = |location: &str| get(&[&format!("location: {location}")]).path("/a").status(301);
+    let reason = |location| exchange(location).rewritten(&site(), &dialect(CdnType::Fastly)).0.reason;
+    assert_eq!(reason("/a"), Reason::RedirectLoop);
+    assert_eq!(reason("/b"), Reason::TtlTable);
+}
+
+#[test]
 fn vary() {
     check(&["vary: *"], Reason::Vary);
     check(&["vary: accept-encoding, *"], Reason::Vary);

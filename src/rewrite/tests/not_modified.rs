@@ -32,6 +32,21 @@ fn without_tags_it_brings_neither_tags_nor_lifetimes() {
     }
 }
 
+/// The site may choose any field for tags, and the origin may send it, too.
+#[test]
+fn a_field_of_the_sites_choice_is_one_of_tags() {
+    for cdn in CdnType::ALL {
+        let dialect = Dialect::new(cdn, None, Some(HeaderName::from_static("x-tags")));
+        for lines in [&["x-tags: ", "x-tags: ,"][..], &["x-tags: a", "x-tags: b"]] {
+            let (_, headers) = not_modified(lines).rewritten(&site(), &dialect);
+            let written = headers.get("x-tags").map(|value| value.to_str().unwrap());
+            let is_read = lines.contains(&"x-tags: a") && cdn.facts().tags.in_304;
+            assert_eq!(written.is_some(), is_read, "{cdn:?} {lines:?}");
+            assert!(headers.get_all("x-tags").count() <= 1);
+        }
+    }
+}
+
 #[test]
 fn with_tags_it_is_as_whole_as_a_200() {
     let lines = ["etag: e", "cache-control: max-age=60", "surrogate-key: product-42"];

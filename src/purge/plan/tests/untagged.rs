@@ -43,6 +43,12 @@ fn paths_by_their_tag_and_by_url() {
         &paths(&["/a"]),
         &format!("hard tag {tag}\n{url}\nhard prefix www.example.com/a?\n{note}"),
     );
+    // It has no soft bans.
+    check(
+        &site(&[Varnish]),
+        &PurgeRequest { mode: Some(PurgeMode::Soft), ..paths(&["/a"]) },
+        &format!("soft tag {tag}\nsoft url https://www.example.com/a\nhard prefix www.example.com/a?\n{note}"),
+    );
     check(&site(&[Cloudfront]), &paths(&["/a"]), "hard url /a\nhard url /a?*");
     let with_tags = with_cdn(Cloudfront, |cdn| {
         cdn.dialect.tag_header = Some(HeaderName::from_static("cache-tag"));

@@ -1,7 +1,7 @@
 //! The audit line: who changed what, from where. The lines have the log target `audit`, so that they can be kept
 //! apart. No change happens without its line: a place for the line is reserved before the change.
 
-use super::auth::Caller;
+use super::caller::Caller;
 use super::problem::{Kind, Problem};
 use crate::telemetry::{self, Place};
 use std::net::SocketAddr;

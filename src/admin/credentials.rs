@@ -1,10 +1,12 @@
 //! Checks of the credentials of a site's CDNs, as in `origin-shim check --credentials`.
 
-use super::auth::Caller;
+use super::audit;
+use super::caller::{Caller, Peer};
 use super::extract::{Segment, optional_json};
+use super::limits::CHECKS_PER_TOKEN;
 use super::problem::{Kind, Problem};
 use super::shares::Who;
-use super::{Peer, State, audit};
+use super::state::State;
 use crate::cdn::{self, CdnReport};
 use crate::guard::wall_ms;
 use axum::body::Body;
@@ -13,9 +15,6 @@ use axum::response::Json;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// The number of checks that one token may have waiting or running, so that other tokens get theirs.
-pub(super) const PER_TOKEN: usize = 2;
 
 /// Options of a credential check.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -47,8 +46,10 @@ pub(super) async fn check(
     let CheckRequest { probe } = optional_json(&state.limits, &caller, body).await?;
     // The calls count towards the accounts' rates, so the number of simultaneous checks is limited.
     let _place = state.limits.checkers.take(Who::is(&caller)).map_err(|_| {
-        let detail =
-            format!("{PER_TOKEN} checks with token `{}`, or many in all, are under way.", caller.name());
+        let detail = format!(
+            "{CHECKS_PER_TOKEN} checks with token `{}`, or many in all, are under way.",
+            caller.name()
+        );
         Problem::new(Kind::TooMany, detail)
     })?;
     let _turn = state.limits.credential_checks.acquire().await;

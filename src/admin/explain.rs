@@ -1,9 +1,10 @@
 //! Explains what the rewrite would do to a request and its response, by running the code that does it.
 
-use super::auth::Caller;
+use super::caller::Caller;
 use super::extract::{Segment, json as read_json};
 use super::problem::{BadItem, Kind, Problem};
-use super::{State, sites};
+use super::sites;
+use super::state::State;
 use crate::config::Site;
 use crate::explain::{self, Case, CaseError, Explanation, Request};
 use crate::rewrite::CdnType;

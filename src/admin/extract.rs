@@ -1,8 +1,8 @@
 //! Extractors of the parts of a request: path segments, query parameters, JSON bodies. Invalid input becomes a
 //! problem.
 
-use super::Limits;
-use super::auth::Caller;
+use super::caller::Caller;
+use super::limits::Limits;
 use super::problem::{Kind, Problem};
 use super::shares::Who;
 use super::turns::Turn;

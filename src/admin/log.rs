@@ -1,9 +1,10 @@
 //! `GET` and `PUT /v1/log-filter`: the filter of the log, until the configured filter changes or the process ends.
 
-use super::auth::Caller;
+use super::audit;
+use super::caller::{Caller, Peer};
 use super::extract::json;
 use super::problem::{BadItem, Kind, Problem};
-use super::{Peer, State, audit};
+use super::state::State;
 use crate::config::log_filter::LogFilterError;
 use crate::telemetry::{self, TelemetryError};
 use axum::body::Body;

@@ -2,8 +2,8 @@
 //! and then let its visitor's browser request what needs no token (DNS rebinding). The browser sends that name in
 //! `Host`.
 
-use super::State;
 use super::problem::{Kind, Problem};
+use super::state::State;
 use super::strict::Verdict;
 use crate::proxy::host::of_authority;
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -1,14 +1,11 @@
-//! The OpenAPI document, made from the table of routes and the types that the handlers read and write.
+//! The OpenAPI document, made from routes and the types that the handlers read and write.
 
-use super::auth::scope_name;
+use super::caller::scope_name;
 use super::problem::Document;
-use super::routes::{Answer, Route, routes};
-use axum::http::header;
-use axum::response::IntoResponse;
+use super::route::{Answer, Route};
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
-use std::sync::LazyLock;
 
 /// The OpenAPI version. From 3.1 on, OpenAPI accepts JSON Schema as it is.
 const VERSION: &str = "3.1.0";
@@ -17,19 +14,13 @@ const PROBLEMS: &[u16] = &[401, 403, 429];
 /// Problems of every call with a body.
 const BODY_PROBLEMS: &[u16] = &[400, 408, 413, 422];
 
-/// `GET /v1/openapi.json`
-pub(super) async fn get() -> impl IntoResponse {
-    static TEXT: LazyLock<String> = LazyLock::new(text);
-    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str())
-}
-
-/// Returns the document as in `config/openapi.json`.
-pub fn text() -> String {
+/// Returns the document of these routes, as in `config/openapi.json`.
+pub(super) fn text(routes: &[Route]) -> String {
     // Writing JSON values cannot fail.
-    serde_json::to_string_pretty(&document()).unwrap_or_default() + "\n"
+    serde_json::to_string_pretty(&document(routes)).unwrap_or_default() + "\n"
 }
 
-fn document() -> Value {
+fn document(routes: &[Route]) -> Value {
     let settings = || {
         SchemaSettings::draft2020_12().with(|settings| {
             settings.definitions_path = "/components/schemas".into();
@@ -41,8 +32,8 @@ fn document() -> Value {
     let mut written = settings().for_serialize().into_generator();
     let problem = written.subschema_for::<Document>();
     let mut paths: Map<String, Value> = Map::new();
-    for route in routes() {
-        let operation = operation(&route, &mut read, &mut written, problem.as_value());
+    for route in routes {
+        let operation = operation(route, &mut read, &mut written, problem.as_value());
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method] = operation;
     }

@@ -1,10 +1,13 @@
-//! Calls for operators: retry, acknowledge or cancel a purge; pause and resume a CDN.
+//! Calls for operators: retry, acknowledge or cancel a purge; pause and resume a CDN; reload the configuration.
 
-use super::auth::Caller;
+use super::ask::{ask, commit};
+use super::caller::{Caller, Peer};
 use super::extract::{Segment, optional_json};
-use super::json::{Extent, Purge};
+use super::json::{Extent, Purge, state_word};
 use super::problem::{BadItem, Kind, Problem};
-use super::{Peer, State, audit, commit, purges, sites};
+use super::reload::Reloaded;
+use super::state::State;
+use super::{audit, purges, sites};
 use crate::guard::wall_ms;
 use crate::purge::{State as PurgeState, is_too_long};
 use crate::store::{CdnKey, EndedJob, HURRIED, PausedBy, PurgeView};
@@ -202,13 +205,33 @@ impl Act {
     }
 }
 
+/// `POST /v1/reload`: reloads the configuration and the certificates, as SIGHUP does.
+pub(super) async fn reload(
+    extract::State(state): extract::State<Arc<State>>,
+    extract::Extension(caller): extract::Extension<Caller>,
+    extract::Extension(Peer(peer)): extract::Extension<Peer>,
+) -> Result<Json<Reloaded>, Problem> {
+    if caller.limited_to().is_some() {
+        let detail = format!("Token `{}` is for some sites only; a reload concerns all.", caller.name());
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    let place = audit::place().await?;
+    match state.reload.reload().await {
+        Ok(reloaded) => {
+            audit::changed(place, (&caller, peer), "", "", "configuration reloaded");
+            Ok(Json(reloaded))
+        }
+        Err(error) => Err(Problem::new(Kind::Configuration, error.detail).with_errors(error.problems)),
+    }
+}
+
 fn wrong(detail: &str) -> Problem {
     Problem::new(Kind::WrongState, detail)
 }
 
 /// Returns the purge as it is now, and sends it to the listeners.
 async fn show(state: &State, id: &str) -> Result<Json<Purge>, Problem> {
-    let view = super::ask("show the purge", state.store()?.get(id.to_owned())).await?;
+    let view = ask("show the purge", state.store()?.get(id.to_owned())).await?;
     let view = view.ok_or_else(|| Problem::new(Kind::NotFound, format!("There is no purge `{id}`.")))?;
     let purge = Purge::of(&view, state.freshness.clock, Extent::Brief);
     state.events.purge(&purge);
@@ -219,7 +242,7 @@ impl State {
     /// Counts the end of a job that no worker saw.
     fn count_end(&self, job: &EndedJob) {
         if let Some(state) = job.purge_ended {
-            self.metrics.purge(&job.key.site, super::json::state_word(state));
+            self.metrics.purge(&job.key.site, state_word(state));
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Calls for probes and scrapers: liveness, readiness, metrics. None of them needs a token, so none shows more
 //! than names.
 
-use super::State;
 use super::problem::{Kind, Problem};
+use super::readiness::Phase;
+use super::sites;
+use super::state::State;
 use crate::metrics::CONTENT_TYPE;
 use crate::telemetry::{self, Standing};
 use crate::view::OriginStatus;
@@ -11,65 +13,7 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Json};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
-
-/// The phase of the process: starting, then ready, then draining.
-#[derive(Debug)]
-pub struct Readiness {
-    phase: watch::Sender<Phase>,
-    /// The complaint about another process with the same configuration, if there is one.
-    beside: Mutex<Option<String>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Phase {
-    Starting,
-    Ready,
-    Draining,
-}
-
-impl Default for Readiness {
-    fn default() -> Self {
-        Self { phase: watch::Sender::new(Phase::Starting), beside: Mutex::default() }
-    }
-}
-
-impl Readiness {
-    /// Marks the process as ready, because everything is up.
-    pub fn set_ready(&self) {
-        self.advance(Phase::Ready);
-    }
-
-    /// Marks the process as about to stop: load balancers should go elsewhere, and waiting callers get their
-    /// answer.
-    pub fn set_draining(&self) {
-        self.advance(Phase::Draining);
-    }
-
-    /// Sets or clears the complaint about another process with the same configuration.
-    pub fn set_beside(&self, complaint: Option<String>) {
-        *self.beside.lock().unwrap_or_else(PoisonError::into_inner) = complaint;
-    }
-
-    /// Waits until the process drains.
-    pub async fn draining(&self) {
-        // This cannot fail while `self` holds the sender.
-        let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::Draining).await;
-    }
-
-    /// Moves to a later phase, never back: a late start must not make a draining process ready again.
-    fn advance(&self, to: Phase) {
-        self.phase.send_if_modified(|phase| {
-            let forwards = *phase < to;
-            if forwards {
-                *phase = to;
-            }
-            forwards
-        });
-    }
-}
+use std::sync::Arc;
 
 /// The answer of `GET /readyz`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -97,7 +41,7 @@ pub(super) async fn healthz() -> &'static str {
 /// `GET /readyz`. A degraded process stays ready: proxying goes on with the fallback TTL, and removing every
 /// instance from service because a CDN's API is down would be an outage of its own.
 pub(super) async fn readyz(extract::State(state): extract::State<Arc<State>>) -> impl IntoResponse {
-    let status = *state.readiness.phase.borrow();
+    let status = state.readiness.phase();
     let code = if status == Phase::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let process = Process { id: std::process::id(), version: env!("CARGO_PKG_VERSION") };
     (code, Json(Ready { status, degraded: degraded(&state), process }))
@@ -109,9 +53,9 @@ fn degraded(state: &State) -> Vec<String> {
         reasons.push("the store cannot be opened: purges get 503".to_owned());
     }
     reasons.extend(state.control.complaints());
-    reasons.extend(state.readiness.beside.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    reasons.extend(state.readiness.beside());
     for site in &state.config.load().sites {
-        for cdn in super::sites::health(state, site).into_iter().filter(|cdn| !cdn.healthy) {
+        for cdn in sites::health(state, site).into_iter().filter(|cdn| !cdn.healthy) {
             reasons.push(format!("{}/{}: {}", site.name, cdn.name, cdn.reasons.join("; ")));
         }
     }

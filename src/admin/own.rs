@@ -1,8 +1,8 @@
 //! Purges that the shim itself makes, without a call.
 
-use super::State;
-use super::auth::Caller;
+use super::caller::Caller;
 use super::purges::{self, Asked};
+use super::state::State;
 use crate::purge::PurgeRequest;
 use crate::store::Store;
 use axum::http::HeaderMap;

@@ -1,11 +1,12 @@
 //! Publish events: a caller reports what happened instead of what to purge. The result is handled like any other
 //! purge.
 
-use super::auth::Caller;
+use super::caller::{Caller, Peer};
 use super::extract::{Segment, json as read_json};
+use super::idempotency;
 use super::problem::{BadItem, Kind, Problem};
 use super::purges::{self, Asked};
-use super::{Peer, State, idempotency};
+use super::state::State;
 use crate::config::Site;
 use crate::purge::PurgeRequest;
 use crate::purge::publish;

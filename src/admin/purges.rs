@@ -1,13 +1,15 @@
 //! Calls that accept purges and show their progress.
 
 use super::aside::aside;
-use super::auth::Caller;
+use super::ask::{ask, commit};
+use super::caller::{Caller, Peer};
 use super::extract::{Query, Segment, json as read_json};
 use super::fresh::{self, Awaited};
 use super::json::{Extent, Page, Purge, state_word};
 use super::problem::{Kind, Problem};
 use super::shares::Who;
-use super::{Peer, State, ask, audit, commit, idempotency, wait};
+use super::state::State;
+use super::{audit, idempotency, wait};
 use crate::config::{Scope, Site};
 use crate::failpoint;
 use crate::guard::wall_ms;

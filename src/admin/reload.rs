@@ -1,15 +1,12 @@
-//! `POST /v1/reload`: reloads the configuration and the certificates, as SIGHUP does.
+//! Reloads of the configuration and the certificates: who makes them, and what they result in.
 
-use super::auth::Caller;
-use super::problem::{BadItem, Kind, Problem};
-use super::{Peer, State, audit};
-use axum::extract;
-use axum::response::Json;
+use super::json::rfc3339;
+use super::problem::BadItem;
+use crate::guard::wall_ms;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
 /// Reloads the configuration and puts it into effect, or changes nothing.
 pub trait Reload: Send + Sync {
@@ -77,30 +74,10 @@ pub struct ReloadEvent {
 impl ReloadEvent {
     /// Returns the event of a reload.
     pub fn of(result: &Result<Reloaded, NotReloaded>) -> Self {
-        let at = super::json::rfc3339(crate::guard::wall_ms());
+        let at = rfc3339(wall_ms());
         match result {
             Ok(reloaded) => Self { accepted: true, reloaded: Some(reloaded.clone()), detail: None, at },
             Err(error) => Self { accepted: false, reloaded: None, detail: Some(error.detail.clone()), at },
         }
-    }
-}
-
-/// `POST /v1/reload`
-pub(super) async fn reload(
-    extract::State(state): extract::State<Arc<State>>,
-    extract::Extension(caller): extract::Extension<Caller>,
-    extract::Extension(Peer(peer)): extract::Extension<Peer>,
-) -> Result<Json<Reloaded>, Problem> {
-    if caller.limited_to().is_some() {
-        let detail = format!("Token `{}` is for some sites only; a reload concerns all.", caller.name());
-        return Err(Problem::new(Kind::Forbidden, detail));
-    }
-    let place = audit::place().await?;
-    match state.reload.reload().await {
-        Ok(reloaded) => {
-            audit::changed(place, (&caller, peer), "", "", "configuration reloaded");
-            Ok(Json(reloaded))
-        }
-        Err(error) => Err(Problem::new(Kind::Configuration, error.detail).with_errors(error.problems)),
     }
 }

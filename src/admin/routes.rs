@@ -1,104 +1,20 @@
 //! The table of all calls of the admin API, from which both the router and the OpenAPI document are made.
 
-use super::auth::{require_scope, require_token};
 use super::feed::stream;
 use super::feed::{HealthEvent, JobEvent, LaggedEvent};
 use super::json::{Page, Purge};
 use super::reload::{ReloadEvent, Reloaded};
-use super::{
-    State, console, credentials, explain, log, openapi, operate, ops, publish, purges, reload, sites,
-};
-use crate::config::Scope::{self, Operate, Purge as MayPurge, PurgeEverything, Read};
+use super::route::{Route, Type, schema};
+use super::{console, credentials, explain, log, openapi, operate, ops, publish, purges, sites};
+use crate::config::Scope::{Operate, Purge as MayPurge, PurgeEverything, Read};
 use crate::explain::Explanation;
 use crate::purge::PurgeRequest;
 use crate::purge::publish::Event;
-use axum::Router;
-use axum::middleware;
-use axum::routing::{MethodRouter, delete, get, post, put};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use std::sync::Arc;
-
-/// A call.
-pub(super) struct Route {
-    /// The call's name, for generated clients.
-    pub(super) id: &'static str,
-    /// The method, in lower case.
-    pub(super) method: &'static str,
-    /// The path, in the notation that axum and OpenAPI share.
-    pub(super) path: &'static str,
-    /// A summary of what the call does.
-    pub(super) summary: &'static str,
-    /// The scopes of which the caller's token must have one; empty if no token is needed.
-    pub(super) scopes: &'static [Scope],
-    /// The query parameters: an object.
-    pub(super) query: Option<Type>,
-    /// The header fields that have a meaning here.
-    pub(super) headers: &'static [(&'static str, &'static str)],
-    /// The JSON body, and whether it is required.
-    pub(super) body: Option<(Type, bool)>,
-    /// The successful answers.
-    pub(super) answers: Vec<Answer>,
-    /// The problems, in addition to those of every call with a token or a body.
-    pub(super) problems: &'static [u16],
-    pub(super) handler: MethodRouter<Arc<State>>,
-}
-
-/// A successful answer.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) means: &'static str,
-    pub(super) media: &'static str,
-    pub(super) body: Option<Type>,
-}
-
-/// Writes the schema of a type.
-pub(super) type Type = fn(&mut SchemaGenerator) -> Schema;
-
-fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
-    generator.subschema_for::<T>()
-}
-
-impl Route {
-    fn new(
-        id: &'static str,
-        method: &'static str,
-        path: &'static str,
-        scopes: &'static [Scope],
-        handler: MethodRouter<Arc<State>>,
-        summary: &'static str,
-    ) -> Self {
-        Self {
-            id,
-            method,
-            path,
-            summary,
-            scopes,
-            query: None,
-            headers: &[],
-            body: None,
-            answers: Vec::new(),
-            problems: &[],
-            handler,
-        }
-    }
-
-    fn json<T: JsonSchema>(self, status: u16, means: &'static str) -> Self {
-        self.answer(status, means, "application/json", Some(schema::<T>))
-    }
-
-    fn answer(mut self, status: u16, means: &'static str, media: &'static str, body: Option<Type>) -> Self {
-        self.answers.push(Answer { status, means, media, body });
-        self
-    }
-
-    fn body<T: JsonSchema>(self, required: bool) -> Self {
-        Self { body: Some((schema::<T>, required)), ..self }
-    }
-
-    fn problems(self, problems: &'static [u16]) -> Self {
-        Self { problems, ..self }
-    }
-}
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::{delete, get, post, put};
+use schemars::Schema;
+use std::sync::LazyLock;
 
 const PURGE: &str = "/v1/sites/{site}/purges";
 const HEADERS: &[(&str, &str)] = &[
@@ -265,106 +181,100 @@ pub(super) fn routes() -> Vec<Route> {
         .json::<Explanation>(200, "The explanation.")
         .problems(&[404]),
     ];
-    let process =
-        vec![
-            Route::new(
-                "reload",
-                "post",
-                "/v1/reload",
-                &[Operate],
-                post(reload::reload),
-                "Reload the configuration and certificates",
-            )
-            .json::<Reloaded>(200, "Reloaded; lists the changed keys.")
-            .problems(&[422]),
-            Route::new(
-                "getLogFilter",
-                "get",
-                "/v1/log-filter",
-                &[Operate],
-                get(log::show),
-                "Show the log filter",
-            )
-            .json::<log::LogFilter>(200, "The current filter.")
-            .problems(&[503]),
-            Route::new(
-                "setLogFilter",
-                "put",
-                "/v1/log-filter",
-                &[Operate],
-                put(log::change),
-                "Set the log filter, until a reload changes the configured one or the process ends",
-            )
-            .body::<log::LogFilter>(true)
-            .json::<log::LogFilter>(200, "The new filter, which is in effect.")
-            .problems(&[503]),
-            Route::new(
-                "listen",
-                "get",
-                "/v1/events",
-                &[Read],
-                get(stream::events),
-                "Listen to events, as server-sent events",
-            )
-            .answer(
-                200,
-                "A stream of `purge`, `job`, `health`, `reload` and `lagged` events.",
-                "text/event-stream",
-                Some(|generator| {
-                    let events: Vec<Schema> = [
-                        schema::<Purge> as Type,
-                        schema::<JobEvent>,
-                        schema::<HealthEvent>,
-                        schema::<ReloadEvent>,
-                        schema::<LaggedEvent>,
-                    ]
-                    .into_iter()
-                    .map(|event| event(generator))
-                    .collect();
-                    schemars::json_schema!({ "description": "The `data` of an event.", "anyOf": events })
-                }),
-            ),
-            Route::new("getOpenapi", "get", "/v1/openapi.json", &[], get(openapi::get), "This document")
-                .answer(200, "This document.", "application/json", None),
-            Route::new("isAlive", "get", "/healthz", &[], get(ops::healthz), "Whether the process answers")
-                .answer(200, "The process answers.", "text/plain", None),
-            Route::new(
-                "isReady",
-                "get",
-                "/readyz",
-                &[],
-                get(ops::readyz),
-                "Whether the process serves, and what is degraded",
-            )
-            .json::<ops::Ready>(200, "The process serves requests.")
-            .json::<ops::Ready>(503, "The process is starting or draining."),
-            Route::new("getMetrics", "get", "/metrics", &[], get(ops::metrics), "Metrics").answer(
-                200,
-                "OpenMetrics text.",
-                "application/openmetrics-text",
-                None,
-            ),
-            Route::new("getConsole", "get", "/", &[], get(console::page), "The console, for people").answer(
-                200,
-                "A page.",
-                "text/html",
-                None,
-            ),
-        ];
+    let process = vec![
+        Route::new(
+            "reload",
+            "post",
+            "/v1/reload",
+            &[Operate],
+            post(operate::reload),
+            "Reload the configuration and certificates",
+        )
+        .json::<Reloaded>(200, "Reloaded; lists the changed keys.")
+        .problems(&[422]),
+        Route::new(
+            "getLogFilter",
+            "get",
+            "/v1/log-filter",
+            &[Operate],
+            get(log::show),
+            "Show the log filter",
+        )
+        .json::<log::LogFilter>(200, "The current filter.")
+        .problems(&[503]),
+        Route::new(
+            "setLogFilter",
+            "put",
+            "/v1/log-filter",
+            &[Operate],
+            put(log::change),
+            "Set the log filter, until a reload changes the configured one or the process ends",
+        )
+        .body::<log::LogFilter>(true)
+        .json::<log::LogFilter>(200, "The new filter, which is in effect.")
+        .problems(&[503]),
+        Route::new(
+            "listen",
+            "get",
+            "/v1/events",
+            &[Read],
+            get(stream::events),
+            "Listen to events, as server-sent events",
+        )
+        .answer(
+            200,
+            "A stream of `purge`, `job`, `health`, `reload` and `lagged` events.",
+            "text/event-stream",
+            Some(|generator| {
+                let events: Vec<Schema> = [
+                    schema::<Purge> as Type,
+                    schema::<JobEvent>,
+                    schema::<HealthEvent>,
+                    schema::<ReloadEvent>,
+                    schema::<LaggedEvent>,
+                ]
+                .into_iter()
+                .map(|event| event(generator))
+                .collect();
+                schemars::json_schema!({ "description": "The `data` of an event.", "anyOf": events })
+            }),
+        ),
+        Route::new("getOpenapi", "get", "/v1/openapi.json", &[], get(document), "This document").answer(
+            200,
+            "This document.",
+            "application/json",
+            None,
+        ),
+        Route::new("isAlive", "get", "/healthz", &[], get(ops::healthz), "Whether the process answers")
+            .answer(200, "The process answers.", "text/plain", None),
+        Route::new(
+            "isReady",
+            "get",
+            "/readyz",
+            &[],
+            get(ops::readyz),
+            "Whether the process serves, and what is degraded",
+        )
+        .json::<ops::Ready>(200, "The process serves requests.")
+        .json::<ops::Ready>(503, "The process is starting or draining."),
+        Route::new("getMetrics", "get", "/metrics", &[], get(ops::metrics), "Metrics").answer(
+            200,
+            "OpenMetrics text.",
+            "application/openmetrics-text",
+            None,
+        ),
+        Route::new("getConsole", "get", "/", &[], get(console::page), "The console, for people").answer(
+            200,
+            "A page.",
+            "text/html",
+            None,
+        ),
+    ];
     purges.into_iter().chain(sites).chain(process).collect()
 }
 
-/// Returns the router made from the table.
-pub(super) fn router(state: &Arc<State>) -> Router<Arc<State>> {
-    let (mut open, mut guarded) = (Router::new(), Router::new());
-    for Route { path, scopes, handler, .. } in routes() {
-        if scopes.is_empty() {
-            open = open.route(path, handler);
-        } else {
-            let scope = middleware::from_fn_with_state(scopes, require_scope);
-            guarded = guarded.route(path, handler.route_layer(scope));
-        }
-    }
-    let token = middleware::from_fn_with_state(state.clone(), require_token);
-    open.merge(guarded.route_layer(token))
+/// `GET /v1/openapi.json`: the document of this very table.
+async fn document() -> impl IntoResponse {
+    static TEXT: LazyLock<String> = LazyLock::new(|| openapi::text(&routes()));
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str())
 }

@@ -1,12 +1,14 @@
 //! The admin listener: HTTP/1.1 connections, with limits on their number, on their time, and on what they may
 //! send.
 
+use super::caller::Peer;
 use super::feed::poll::poll;
 use super::misdirected;
 use super::places::{Place, Places, Room};
+use super::router::{router, surrounded};
 use super::stall::WriteTimeout;
+use super::state::State;
 use super::strict::{HEADS, Strict, Verdicts};
-use super::{Peer, State, router, surrounded};
 use crate::telemetry::Sparse;
 use axum::Router;
 use axum::response::IntoResponse;

@@ -1,6 +1,6 @@
 //! Places that callers share, with a limit for each token and each address.
 
-use super::auth::Caller;
+use super::caller::Caller;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;

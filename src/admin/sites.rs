@@ -1,10 +1,12 @@
 //! The configured sites, without secrets, and the state of purging at each CDN.
 
-use super::auth::Caller;
+use super::ask::STORE_TIMEOUT;
+use super::caller::Caller;
 use super::extract::{Query, Segment};
 use super::json::rfc3339;
 use super::problem::{Kind, Problem};
-use super::{CdnHealth, State};
+use super::state::State;
+use super::workers::CdnHealth;
 use crate::config::duration::print as duration;
 use crate::config::{self, Mode, OriginHost, Trust};
 use crate::purge::PurgeMode;
@@ -241,7 +243,7 @@ impl Now {
 /// health.
 async fn queues(state: &State) -> Option<HashMap<CdnKey, QueueStatus>> {
     let store = state.store.get()?;
-    match tokio::time::timeout(super::STORE_TIMEOUT, store.survey()).await {
+    match tokio::time::timeout(STORE_TIMEOUT, store.survey()).await {
         Ok(Ok(queues)) => Some(queues.into_iter().map(|queue| (queue.key.clone(), queue)).collect()),
         Ok(Err(error)) => {
             tracing::warn!(%error, "cannot query the state of the queues");

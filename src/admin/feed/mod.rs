@@ -4,9 +4,10 @@
 pub(super) mod poll;
 pub(super) mod stream;
 
+mod health;
+
 use super::json::{Purge, rfc3339};
-use super::{CdnHealth, State, sites};
-use crate::config::Site;
+use super::reload::ReloadEvent;
 use crate::guard::wall_ms;
 use crate::purge::State as PurgeState;
 use crate::store::{EndedJob, Verification};
@@ -106,7 +107,7 @@ impl Events {
 
     /// Sends `event: reload`: the configuration was reloaded, or could not be. Only callers that may see all sites
     /// receive it.
-    pub fn reload(&self, reload: &super::reload::ReloadEvent) {
+    pub fn reload(&self, reload: &ReloadEvent) {
         self.tell(None, "reload", reload);
     }
 
@@ -140,30 +141,6 @@ impl Events {
                 self.ring.send(Arc::new(Event { site: site.map(str::to_owned), frame: frame(name, data) }));
         }
     }
-}
-
-impl HealthEvent {
-    fn of(site: &str, health: CdnHealth) -> Self {
-        Self {
-            site: site.to_owned(),
-            cdn: health.name,
-            healthy: health.healthy,
-            reasons: health.reasons,
-            at: rfc3339(wall_ms()),
-        }
-    }
-}
-
-/// Returns the current health of every CDN, in file order.
-pub(super) fn healths(state: &State) -> Vec<HealthEvent> {
-    let config = state.config.load();
-    let of_site = |site: &Arc<Site>| {
-        sites::health(state, site)
-            .into_iter()
-            .map(|health| HealthEvent::of(&site.name, health))
-            .collect::<Vec<_>>()
-    };
-    config.sites.iter().flat_map(of_site).collect()
 }
 
 /// Returns an event as the stream carries it (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).

@@ -1,9 +1,11 @@
 //! Polls for changes that are not reported: the health of each CDN and, while there are listeners, the state of
 //! the newest purges. The workers report the end of jobs (`Events::job_ended`).
 
-use super::{JobEvent, healths};
-use crate::admin::State;
+use super::JobEvent;
+use super::health::healths;
+use crate::admin::ask::STORE_TIMEOUT;
 use crate::admin::json::rfc3339;
+use crate::admin::state::State;
 use crate::guard::wall_ms;
 use crate::purge::State as PurgeState;
 use crate::store::Filter;
@@ -51,7 +53,7 @@ fn tell_changes(before: &Jobs, now: &Jobs, state: &State) {
 async fn jobs(state: &State) -> Option<Jobs> {
     let filter = Filter { limit: PURGES, ..Filter::default() };
     let listing = state.store().ok()?.list(filter);
-    let purges = tokio::time::timeout(crate::admin::STORE_TIMEOUT, listing).await.ok()?.ok()?.purges;
+    let purges = tokio::time::timeout(STORE_TIMEOUT, listing).await.ok()?.ok()?.purges;
     let at = rfc3339(wall_ms());
     let jobs = purges.into_iter().flat_map(|purge| {
         let at = at.clone();

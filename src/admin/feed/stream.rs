@@ -1,10 +1,12 @@
 //! `GET /v1/events`: one listener, from its first event to its last.
 
-use super::{Event, HealthEvent, LaggedEvent, frame, healths};
-use crate::admin::State;
-use crate::admin::auth::Caller;
+use super::health::healths;
+use super::{Event, HealthEvent, LaggedEvent, frame};
+use crate::admin::caller::Caller;
+use crate::admin::limits::{STREAMS, STREAMS_PER_ADDRESS, STREAMS_PER_TOKEN};
 use crate::admin::problem::{Kind, Problem};
 use crate::admin::shares::{Full, Share, Who};
+use crate::admin::state::State;
 use crate::config::Scope;
 use axum::body::{Body, Bytes};
 use axum::extract;
@@ -21,11 +23,6 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-/// The number of simultaneous streams.
-pub(in crate::admin) const STREAMS: usize = 32;
-/// The part of the streams that one token may have.
-pub(in crate::admin) const PER_TOKEN: usize = 8;
-pub(in crate::admin) const PER_ADDRESS: usize = 16;
 /// The number of events on their way to one client; further ones wait in the ring.
 const UNDER_WAY: usize = 16;
 /// The time without an event after which a comment is sent, so that no intermediary takes the connection for dead.
@@ -38,8 +35,10 @@ pub(in crate::admin) async fn events(
 ) -> Result<Response, Problem> {
     let place = state.limits.streams.take(Who::is(&caller)).map_err(|full| {
         let detail = match full {
-            Full::Token => format!("{PER_TOKEN} clients listen with token `{}` already.", caller.name()),
-            Full::Address => format!("{PER_ADDRESS} clients listen from this address already."),
+            Full::Token => {
+                format!("{STREAMS_PER_TOKEN} clients listen with token `{}` already.", caller.name())
+            }
+            Full::Address => format!("{STREAMS_PER_ADDRESS} clients listen from this address already."),
             Full::All => format!("{STREAMS} clients listen already."),
         };
         Problem::new(Kind::TooMany, detail)

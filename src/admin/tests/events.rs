@@ -211,7 +211,7 @@ async fn whoever_reads_too_slowly_is_told_what_was_missed() {
 async fn streams_are_limited_and_their_places_are_given_back() {
     let api = Api::new();
     let mut streams = Vec::new();
-    for _ in 0..crate::admin::feed::stream::PER_TOKEN {
+    for _ in 0..crate::admin::limits::STREAMS_PER_TOKEN {
         streams.push(Stream::open(&api, "cms", 0).await);
     }
     let refused = open(&api, "cms").await;

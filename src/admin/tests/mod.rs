@@ -21,7 +21,9 @@ pub(crate) use fake::{FakeControl, FakeStore};
 pub(crate) use listener::start;
 use log::Log;
 
-use super::{Limits, Peer, Readiness, State, router};
+use super::caller::Peer;
+use super::router::router;
+use super::{Limits, Readiness, State};
 use crate::admin::problem::BadItem;
 use crate::cdn::{Identity, Item, ItemKind};
 use crate::config::secret::Secret;

@@ -1,11 +1,11 @@
 //! Extractors of the parts of a request: path segments, query parameters, JSON bodies. Invalid input becomes a
 //! problem.
 
+use super::body_permits::BodyPermit;
 use super::caller::Caller;
 use super::limits::Limits;
 use super::problem::{Kind, Problem};
 use super::shares::Who;
-use super::turns::Turn;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Path, Query as AxumQuery};
 use axum::http::HeaderMap;
@@ -112,7 +112,7 @@ async fn read<'l>(
     limits: &'l Limits,
     caller: &Caller,
     mut body: Body,
-) -> Result<(Vec<u8>, Option<Turn<'l>>), Problem> {
+) -> Result<(Vec<u8>, Option<BodyPermit<'l>>), Problem> {
     let too_large = || Problem::new(Kind::TooLarge, "The body is larger than 8 MiB: send several purges.");
     if body.size_hint().lower() > BODY_BYTES {
         return Err(too_large());
@@ -136,7 +136,7 @@ async fn read<'l>(
 }
 
 /// Returns the next part of a body, as long as its turn lasts.
-async fn next(body: &mut Body, turn: Option<&Turn<'_>>) -> Result<Option<Frame<Bytes>>, Problem> {
+async fn next(body: &mut Body, turn: Option<&BodyPermit<'_>>) -> Result<Option<Frame<Bytes>>, Problem> {
     let lost = async {
         match turn {
             Some(turn) => turn.lost().await,

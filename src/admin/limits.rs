@@ -1,8 +1,8 @@
 //! The limits that callers share.
 
+use super::body_permits::BodyPermits;
 use super::shares::Shares;
 use super::throttle::Failures;
-use super::turns::Turns;
 use tokio::sync::Semaphore;
 
 /// The number of checks that one token may have waiting or running, so that other tokens get theirs.
@@ -19,8 +19,8 @@ pub struct Limits {
     /// Requests that may wait for the end of their purge at the same time. A further request is answered at once,
     /// as RFC 7240 allows for every preference.
     pub(super) waiters: Shares,
-    /// Turns for large bodies in memory.
-    pub(super) large_bodies: Turns,
+    /// BodyPermits for large bodies in memory.
+    pub(super) large_bodies: BodyPermits,
     /// Purges with all their items that are read and written as JSON at the same time.
     pub(super) whole_purges: Semaphore,
     /// Simultaneous checks of credentials.
@@ -38,7 +38,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             waiters: Shares::new(128, 32, 64),
-            large_bodies: Turns::default(),
+            large_bodies: BodyPermits::default(),
             whole_purges: Semaphore::new(4),
             credential_checks: Semaphore::new(1),
             without_token: Semaphore::new(1),

@@ -15,7 +15,7 @@
 //! | `explain.rs` | what the rewrite would do, and why |
 //! | `feed/` | server-sent events: the events, one listener's stream, polling for changes |
 //! | `serve.rs`, `strict/`, `misdirected.rs`, `stall.rs` | the listener: what is a request, and whether it is for us |
-//! | `places.rs`, `shares.rs`, `turns.rs`, `throttle.rs` | no caller takes the place of others |
+//! | `places.rs`, `shares.rs`, `body_permits.rs`, `throttle.rs` | no caller takes the place of others |
 //! | `log.rs` | the log filter |
 //! | `ops.rs`, `console/`, `routes.rs` | probes and metrics, the console, the OpenAPI document: no token needed |
 //!
@@ -32,6 +32,7 @@ mod aside;
 mod ask;
 mod audit;
 mod auth;
+mod body_permits;
 mod caller;
 mod console;
 mod credentials;
@@ -61,7 +62,6 @@ mod stall;
 mod state;
 mod strict;
 mod throttle;
-mod turns;
 mod untagged;
 mod wait;
 mod workers;

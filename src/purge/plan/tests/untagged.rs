@@ -47,7 +47,9 @@ fn paths_by_their_tag_and_by_url() {
     check(
         &site(&[Varnish]),
         &PurgeRequest { mode: Some(PurgeMode::Soft), ..paths(&["/a"]) },
-        &format!("soft tag {tag}\nsoft url https://www.example.com/a\nhard prefix www.example.com/a?\n{note}"),
+        &format!(
+            "soft tag {tag}\nsoft url https://www.example.com/a\nhard prefix www.example.com/a?\n{note}"
+        ),
     );
     check(&site(&[Cloudfront]), &paths(&["/a"]), "hard url /a\nhard url /a?*");
     let with_tags = with_cdn(Cloudfront, |cdn| {

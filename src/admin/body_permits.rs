@@ -1,7 +1,7 @@
-//! Turns for large bodies, so that they never fill the memory. While others wait, a body that makes no progress
-//! loses its turn. The last to come is the first to get a turn, because a client that has waited for long has
+//! Permits for large bodies, so that they never fill the memory. While others wait, a body that makes no progress
+//! loses its permit. The last to come is the first to get a permit, because a client that has waited for long has
 //! probably stopped sending (Maurer, "Fail at Scale", ACM Queue 13/8, 2015: adaptive LIFO). Before that, callers
-//! whose token, and then whose address, have the fewest turns come first.
+//! whose token, and then whose address, have the fewest permits come first.
 
 use super::shares::Who;
 use std::cmp::Reverse;
@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Turns at the same time, of 8 MiB each.
+/// BodyPermits at the same time, of 8 MiB each.
 const ALL: usize = 4;
-/// The part of the turns that one token may have.
+/// The part of the permits that one token may have.
 const PER_TOKEN: usize = 2;
 const PER_ADDRESS: usize = 3;
 /// The number of bytes that must come within [`STALL`] for progress. A body of the largest size that comes more
@@ -26,16 +26,16 @@ const STALL: Duration = Duration::from_millis(500);
 /// The pause between two checks for stalled bodies.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The holders of turns, and those who wait for one.
+/// The holders of permits, and those who wait for one.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct BodyPermits {
     state: Mutex<State>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The holders of turns, by number.
+    /// The holders of permits, by number.
     holders: BTreeMap<u64, Holder>,
     waiters: BTreeMap<u64, Who>,
     next: u64,
@@ -51,17 +51,17 @@ struct Holder {
     lost: CancellationToken,
 }
 
-/// A turn, or a place among the waiters; dropping it gives up both.
+/// A permit, or a place among the waiters; dropping it gives up both.
 #[derive(Debug)]
-pub(super) struct Turn<'t> {
-    turns: &'t Turns,
+pub(super) struct BodyPermit<'t> {
+    permits: &'t BodyPermits,
     number: u64,
     lost: CancellationToken,
 }
 
-impl Turns {
-    /// Waits for a turn.
-    pub(super) async fn take(&self, who: Who) -> Turn<'_> {
+impl BodyPermits {
+    /// Waits for a permit.
+    pub(super) async fn take(&self, who: Who) -> BodyPermit<'_> {
         let (number, lost) = {
             let mut state = self.state();
             let number = state.next;
@@ -69,12 +69,12 @@ impl Turns {
             state.waiters.insert(number, who);
             (number, CancellationToken::new())
         };
-        let mut turn = Turn { turns: self, number, lost };
+        let mut permit = BodyPermit { permits: self, number, lost };
         loop {
             let changed = self.changed.notified();
             if let Some(lost) = self.serve(number) {
-                turn.lost = lost;
-                return turn;
+                permit.lost = lost;
+                return permit;
             }
             tokio::select! {
                 () = changed => {}
@@ -83,7 +83,7 @@ impl Turns {
         }
     }
 
-    /// Gives turns to all waiters that can have one. Returns the token of turn `number`, if it is held now.
+    /// Gives permits to all waiters that can have one. Returns the token of permit `number`, if it is held now.
     fn serve(&self, number: u64) -> Option<CancellationToken> {
         let mut state = self.state();
         if state.serve(Instant::now()) {
@@ -98,10 +98,10 @@ impl Turns {
 }
 
 impl State {
-    /// Gives out turns, and returns whether any waiter got one.
+    /// Gives out permits, and returns whether any waiter got one.
     fn serve(&mut self, now: Instant) -> bool {
         let mut any = false;
-        while let Some((number, instead_of)) = self.next_turn(now) {
+        while let Some((number, instead_of)) = self.next_permit(now) {
             if let Some(holder) = instead_of.and_then(|number| self.holders.remove(&number)) {
                 holder.lost.cancel();
             }
@@ -114,8 +114,8 @@ impl State {
         any
     }
 
-    /// Returns the waiter that gets the next turn, and the holder that loses its turn to it if none is free.
-    fn next_turn(&self, now: Instant) -> Option<(u64, Option<u64>)> {
+    /// Returns the waiter that gets the next permit, and the holder that loses its permit to it if none is free.
+    fn next_permit(&self, now: Instant) -> Option<(u64, Option<u64>)> {
         let mut waiters: Vec<_> = self.waiters.iter().collect();
         let with_token = |who: &Who| self.count(|holder| holder.token == who.token);
         let from_address = |who: &Who| self.count(|holder| holder.network == who.network);
@@ -144,10 +144,10 @@ impl State {
     }
 }
 
-impl Turn<'_> {
+impl BodyPermit<'_> {
     /// Counts bytes of the body that have arrived.
     pub(super) fn received(&self, bytes: usize) {
-        if let Some(holder) = self.turns.state().holders.get_mut(&self.number) {
+        if let Some(holder) = self.permits.state().holders.get_mut(&self.number) {
             holder.bytes += bytes;
             if holder.bytes >= STEP {
                 (holder.bytes, holder.at) = (0, Instant::now());
@@ -155,18 +155,18 @@ impl Turn<'_> {
         }
     }
 
-    /// Waits until the turn has gone to another caller.
+    /// Waits until the permit has gone to another caller.
     pub(super) async fn lost(&self) {
         self.lost.cancelled().await;
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for BodyPermit<'_> {
     fn drop(&mut self) {
-        let mut state = self.turns.state();
+        let mut state = self.permits.state();
         state.waiters.remove(&self.number);
         if state.holders.remove(&self.number).is_some() {
-            self.turns.changed.notify_waiters();
+            self.permits.changed.notify_waiters();
         }
     }
 }
@@ -182,13 +182,13 @@ mod tests {
         Who { token: token.to_owned(), network: IpAddr::from([192, 0, 2, last]) }
     }
 
-    /// Starts a body that never makes progress. It reports `+` when it gets its turn, `-` when it loses it.
-    fn half_sent(turns: &Arc<Turns>, name: &str, who: Who, told: &UnboundedSender<String>) {
-        let (turns, name, told) = (turns.clone(), name.to_owned(), told.clone());
+    /// Starts a body that never makes progress. It reports `+` when it gets its permit, `-` when it loses it.
+    fn half_sent(permits: &Arc<BodyPermits>, name: &str, who: Who, told: &UnboundedSender<String>) {
+        let (permits, name, told) = (permits.clone(), name.to_owned(), told.clone());
         tokio::spawn(async move {
-            let turn = turns.take(who).await;
+            let permit = permits.take(who).await;
             told.send(format!("+{name}")).unwrap();
-            turn.lost().await;
+            permit.lost().await;
             told.send(format!("-{name}")).unwrap();
         });
     }
@@ -204,34 +204,34 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_stands_still_gives_up_its_turn_when_another_wants_it() {
-        let (turns, (told, mut heard)) = (Arc::new(Turns::default()), unbounded_channel());
+        let (permits, (told, mut heard)) = (Arc::new(BodyPermits::default()), unbounded_channel());
         for (name, token, last) in [("a", "x", 1), ("b", "x", 1), ("c", "y", 2), ("d", "y", 2)] {
-            half_sent(&turns, name, who(token, last), &told);
+            half_sent(&permits, name, who(token, last), &told);
         }
         assert_eq!(next(&mut heard, 4).await, ["+a", "+b", "+c", "+d"]);
-        // No caller waits, so the turns stay with their holders.
+        // No caller waits, so the permits stay with their holders.
         sleep(Duration::from_secs(20)).await;
         assert!(heard.is_empty());
         let began = Instant::now();
-        let turn = turns.take(who("z", 3)).await;
+        let permit = permits.take(who("z", 3)).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
         assert_eq!(next(&mut heard, 1).await, ["-a"]);
-        // A body that makes progress keeps its turn, and makes this progress while others wait.
+        // A body that makes progress keeps its permit, and makes this progress while others wait.
         for _ in 0..5 {
             sleep(STALL - Duration::from_millis(1)).await;
-            turn.received(STEP);
+            permit.received(STEP);
         }
-        half_sent(&turns, "e", who("x", 1), &told);
+        half_sent(&permits, "e", who("x", 1), &told);
         assert_eq!(next(&mut heard, 2).await, ["+e", "-b"]);
-        assert!(!turn.lost.is_cancelled());
+        assert!(!permit.lost.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]
     async fn trickling_is_standing_still() {
-        let (turns, (told, mut heard)) = (Arc::new(Turns::default()), unbounded_channel());
-        let first = turns.take(who("x", 1)).await;
-        let second = turns.take(who("x", 1)).await;
-        half_sent(&turns, "next", who("x", 1), &told);
+        let (permits, (told, mut heard)) = (Arc::new(BodyPermits::default()), unbounded_channel());
+        let first = permits.take(who("x", 1)).await;
+        let second = permits.take(who("x", 1)).await;
+        half_sent(&permits, "next", who("x", 1), &told);
         for _ in 0..20 {
             sleep(Duration::from_millis(25)).await;
             first.received(1_000);
@@ -241,43 +241,45 @@ mod tests {
         assert!(first.lost.is_cancelled() && !second.lost.is_cancelled());
     }
 
-    /// While 98 bodies of the same caller wait ahead and two hold its turns, an honest body gets a turn as soon as
+    /// While 98 bodies of the same caller wait ahead and two hold its permits, an honest body gets a permit as soon as
     /// they stall.
     #[tokio::test(start_paused = true)]
     async fn an_honest_body_waits_for_no_crowd() {
-        let (turns, (told, mut heard)) = (Arc::new(Turns::default()), unbounded_channel());
+        let (permits, (told, mut heard)) = (Arc::new(BodyPermits::default()), unbounded_channel());
         for index in 0..100 {
-            half_sent(&turns, &index.to_string(), who("x", 1), &told);
+            half_sent(&permits, &index.to_string(), who("x", 1), &told);
         }
         next(&mut heard, 2).await;
-        while turns.state().waiters.len() < 98 {
+        while permits.state().waiters.len() < 98 {
             tokio::task::yield_now().await;
         }
         for honest in [who("x", 1), who("y", 1), who("x", 2), who("y", 2)] {
             let began = Instant::now();
-            drop(turns.take(honest.clone()).await);
+            drop(permits.take(honest.clone()).await);
             assert!(began.elapsed() <= STALL + LOOK, "{honest:?}: {:?}", began.elapsed());
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_token_and_no_address_has_all_turns() {
-        let turns = Arc::new(Turns::default());
+        let permits = Arc::new(BodyPermits::default());
         let take = |who| {
-            let turns = turns.clone();
-            async move { tokio::time::timeout(STALL / 8, turns.take(who)).await.map(|turn| turn.number).ok() }
+            let permits = permits.clone();
+            async move {
+                tokio::time::timeout(STALL / 8, permits.take(who)).await.map(|permit| permit.number).ok()
+            }
         };
-        let held = [turns.take(who("x", 1)).await, turns.take(who("x", 1)).await];
+        let held = [permits.take(who("x", 1)).await, permits.take(who("x", 1)).await];
         assert_eq!(take(who("x", 2)).await, None);
-        let third = turns.take(who("y", 1)).await;
+        let third = permits.take(who("y", 1)).await;
         assert_eq!(take(who("z", 1)).await, None);
-        let fourth = turns.take(who("z", 2)).await;
+        let fourth = permits.take(who("z", 2)).await;
         assert_eq!(take(who("w", 3)).await, None);
-        // There are no waiters left, and a turn that is given back is available.
-        assert!(turns.state().waiters.is_empty());
+        // There are no waiters left, and a permit that is given back is available.
+        assert!(permits.state().waiters.is_empty());
         drop(third);
         assert!(take(who("w", 3)).await.is_some());
         drop((held, fourth));
-        assert!(turns.state().holders.is_empty());
+        assert!(permits.state().holders.is_empty());
     }
 }

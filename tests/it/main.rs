@@ -1,46 +1,47 @@
-//! Integration tests, in one binary for the sake of link time: the real program between a real origin (nginx) and a real
-//! CDN (Varnish), and the data plane alone between scripted sockets, byte by byte.
+//! Integration tests, in one binary to save link time. Some run the real program between a real origin (nginx) and a real
+//! CDN (Varnish). The others run the data plane alone between scripted sockets and check it byte by byte.
+//!
+//! | folder | what its tests are about |
+//! |---|---|
+//! | `client/` | what clients send and get |
+//! | `origin/` | what origins get and send |
+//! | `purging/` | purges, CDNs and what a cache may keep |
+//! | `process/` | the process: its configuration, admin API, reloads, end and costs |
+//! | `faults/` | purges while the process, the disk, the clock or a CDN fails |
+//! | `kit/` | documentation, deployment files, and rules for the source |
+//! | `harness/` | what the tests stand on, and no tests of the shim |
+//!
+//! Tests whose names begin with `rNN_` are the rows of a checklist of what a proxy meets that faces the internet. Each
+//! sends bytes and asserts the status **and** the bytes that reached the origin, or that none did.
+//!
+//! | rows | where |
+//! |---|---|
+//! | 1 to 14, 19, 21, 34 | `client/requests.rs`: framing, hosts, targets, sizes |
+//! | 15 to 18, 37, 38 | `client/headers.rs`: hop-by-hop, forwarding, aliases, loops, generated values |
+//! | 20, 26 to 33, 35 | `origin/misbehaving.rs`: hostile, slow and broken origins |
+//! | 20, 26 to 32, 35 over HTTP/2 | `origin/h2_origins.rs`; the connections in `origin/h2_connections.rs` |
+//! | 22 to 25 | `client/limits.rs`; floods of HTTP/2 frames in `client/floods.rs`, many slow clients in `client/slow.rs` |
+//! | 24 per origin, 27 with several | `origin/upstreams.rs`, with TLS towards origins; their names in `origin/resolving.rs` |
+//! | 33 | also in `client/upgrades.rs` |
+//! | 35, 36 | `client/interim.rs` and `client/trailers.rs`: what is passed on in each pair of versions |
+//! | 39 | `process/drain.rs` |
+//! | 40, 43, 46 to 50 | `client/trust.rs`: what a stranger cannot have lengthened, seen or stored |
+//! | 41, 42, 45 | `src/admin/tests/`: one answer for every stranger, constant-time comparison, batch limits |
+//! | 44 | `client/tls.rs`: certificates, client certificates and their reload; `process/reload.rs`: reloads under load |
+//! | 61 to 65 | `client/targets.rs`: forms of targets, fragments, default ports, `Max-Forwards` |
+//! | 66 | `origin/bound_auth.rs`: NTLM and Negotiate |
+//! | 67, 68 | `client/own_limits.rs`: limits of sites and rules, large heads |
+//! | 69 | `origin/descriptors.rs`: few descriptors |
+//! | 70 | `process/hand_over.rs`: two processes during an upgrade |
+//! | 71 | `process/certificates.rs`: the end of their validity |
 
 // A test that cannot go on has failed. Clippy excuses only the test functions themselves, not their helpers.
 #![allow(clippy::unwrap_used)]
 
-mod adapters;
-mod admin;
-mod bodies;
-mod budget;
-mod cache_model;
-mod cdn_contract;
-mod circles;
-mod cloudfront;
-mod configuration;
-mod crash;
-mod credentials;
-mod demo;
-mod early_hints;
-mod edge;
-mod events;
-mod fake_cdn;
+mod client;
 mod faults;
-mod fuzz_corpus;
-mod growth;
-mod grpc;
-mod guard_cost;
-mod hardening;
 mod harness;
-mod identity;
 mod kit;
-mod modes;
-mod passthrough;
-mod proof;
-mod proxy;
+mod origin;
+mod process;
 mod purging;
-mod races;
-mod real_origins;
-mod restored;
-mod send_queue;
-mod siege;
-mod spellings;
-mod stampede;
-mod support_proxy;
-mod tidy;
-mod verifying;

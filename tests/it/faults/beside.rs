@@ -1,4 +1,4 @@
-//! F12: files beside the store are removed or replaced while it is open.
+//! F12: files beside the store are removed or replaced while the store is open.
 
 use super::health::{Row, degraded, is_green, shim};
 use super::{Cdns, Checker, Client};

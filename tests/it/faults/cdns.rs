@@ -1,8 +1,9 @@
-//! One site with every CDN that there is an adapter for, each a stand-in: the second of the two logs is theirs.
+//! One site with a CDN for each adapter, all of them stand-ins. They keep the second of the two logs.
 
 use super::checker::Receipts;
-use crate::fake_cdn::bucket::Bucket;
-use crate::fake_cdn::{Akamai, Cloudflare, Cloudfront, FakeCdn, Fastly, Faults, Node, Vendor};
+use crate::harness::fake_cdn::bucket::Bucket;
+use crate::harness::fake_cdn::{Akamai, Cloudflare, Cloudfront, FakeCdn, Fastly, Faults, Node, Vendor};
+use crate::harness::site::Site;
 use std::net::SocketAddr;
 
 /// The CDNs of the site.
@@ -52,7 +53,7 @@ impl Cdns {
     }
 
     /// The site, with further keys of `[sites.cache]`; Fastly's repeat follows after this long.
-    pub fn site(&self, origin: SocketAddr, cache: &str, repeat_after: &str) -> String {
+    pub fn site(&self, origin: SocketAddr, cache: &str, repeat_after: &str) -> Site {
         let tables = [
             self.fastly.settings(),
             self.akamai.settings() + self.akamai_rate,
@@ -60,17 +61,10 @@ impl Cdns {
             self.cloudfront.settings(),
             self.varnish.settings(),
         ];
-        let tables = tables.map(|settings| {
+        tables.iter().fold(Site::www(origin).cache(cache), |site, settings| {
             let repeat_after = if settings.contains("\"fastly\"") { repeat_after } else { "0s" };
-            format!(
-                "[[sites.cdns]]\nhosts = [\"www.example.test\"]\nrepeat_after = \"{repeat_after}\"\n{settings}\n"
-            )
-        });
-        format!(
-            "[[sites]]\nname = \"www\"\nhosts = [\"www.example.test\"]\norigin = \"http://{origin}\"\n\
-             [sites.cache]\n{cache}\n{}",
-            tables.concat()
-        )
+            site.cdn(&format!("repeat_after = \"{repeat_after}\"\n{settings}"))
+        })
     }
 
     /// Each misbehaves in its own order.

@@ -1,4 +1,4 @@
-//! Compares what was promised with what each CDN received.
+//! The comparison of what was promised with what each CDN received.
 //!
 //! - I1: every purge that got a 202 was received by every CDN, as itself or as a purge of the site that came after it.
 //! - I2: nothing was received that nobody asked for; the site only if a purge says that it fell back to it.
@@ -8,7 +8,7 @@
 
 use super::cdns::Cdns;
 use super::client::{Asked, Client};
-use crate::fake_cdn::{Call, Fault, Purged};
+use crate::harness::fake_cdn::{Call, Fault, Purged};
 use crate::harness::http::Request;
 use crate::harness::shim::{Shim, TOKEN};
 use std::collections::{HashMap, HashSet};
@@ -259,7 +259,7 @@ impl std::fmt::Debug for Receipts {
 
 #[test]
 fn the_checker_finds_what_is_wrong() {
-    use crate::fake_cdn::{Answer, Kind};
+    use crate::harness::fake_cdn::{Answer, Kind};
     let started = Instant::now();
     let asked = |tag: &str, status| Asked { tag: tag.into(), at: started, status };
     let call = |at_ms, names: &[&str], status, fault| Call {

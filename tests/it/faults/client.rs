@@ -1,4 +1,4 @@
-//! Who hands in purges, and remembers what became of them: the first of the two logs.
+//! The client that requests purges and records what becomes of them. It keeps the first of the two logs.
 
 use crate::harness::http::Request;
 use crate::harness::shim::{Shim, TOKEN};

@@ -1,8 +1,9 @@
-//! F6: the CDNs' clocks differ from ours. Akamai allows 30 s, CloudFront 5 minutes. F9: our own clock is set.
+//! F6: the CDNs' clocks differ from that of the shim. Akamai allows 30 s, CloudFront 5 minutes. F9: the clock of the
+//! shim is set.
 
 use super::{Cdns, Checker, Client, count};
-use crate::fake_cdn::{Fault, Faults};
 use crate::harness::eventually;
+use crate::harness::fake_cdn::{Fault, Faults};
 use crate::harness::http::Request;
 use crate::harness::shim::Shim;
 use crate::harness::wall_clock::WallClock;
@@ -20,7 +21,7 @@ fn f6_a_clock_that_differs_costs_one_call_at_most() {
             cdns.akamai.skew_clock(skew_ms);
             cdns.cloudfront.skew_clock(skew_ms);
         };
-        let shim = Shim::start(&cdns.site(crate::harness::free_address(), "max_purge_lag = \"1h\"", "0s"));
+        let shim = Shim::start(cdns.site(crate::harness::free_address(), "max_purge_lag = \"1h\"", "0s"));
         shim.wait_until_healthy();
         let client = Client::of(&shim);
         let checker = Checker::new(&cdns, &client);
@@ -50,7 +51,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// A shim that looks at `clock`, with one CDN that signs by the time and one that does not.
 fn start(clock: &WallClock, cdns: &Cdns) -> Shim {
-    let mut shim = Shim::start(&cdns.site(crate::harness::free_address(), "max_purge_lag = \"1h\"", "0s"));
+    let mut shim = Shim::start(cdns.site(crate::harness::free_address(), "max_purge_lag = \"1h\"", "0s"));
     shim.kill();
     shim.start_again_as(|command| clock.show_to(command));
     shim.wait_until_healthy();

@@ -1,4 +1,4 @@
-//! F7: credentials are revoked, and new ones are put in by a reload.
+//! F7: credentials are revoked, and a reload brings new ones.
 
 use super::{Cdns, Checker, Client, count};
 use crate::harness::eventually;
@@ -42,7 +42,7 @@ fn is_told(shim: &Shim, cdn: &str) -> bool {
 fn f7_revoked_credentials_lose_nothing_and_new_ones_go_on() {
     let (rotations, revoked_for) = count((2, Duration::ZERO), (20, Duration::from_secs(60)));
     let cdns = Cdns::roomy();
-    let shim = Shim::start(&cdns.site(crate::harness::free_address(), "max_purge_lag = \"1h\"", "0s"));
+    let shim = Shim::start(cdns.site(crate::harness::free_address(), "max_purge_lag = \"1h\"", "0s"));
     shim.wait_until_healthy();
     let client = Client::of(&shim);
     let mut checker = Checker::new(&cdns, &client);

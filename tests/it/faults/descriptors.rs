@@ -1,4 +1,5 @@
-//! F10: few descriptors, and more connections than they are enough for. What must go on has its own.
+//! F10: few descriptors, and more connections than descriptors. The parts that must go on have descriptors of their
+//! own.
 
 use super::{Cdns, Checker, Client};
 use crate::harness::http::{Download, Request};
@@ -38,7 +39,7 @@ fn f10_few_descriptors_keep_visitors_waiting_and_neither_purges_nor_probes() {
     let page = Page::default();
     page.set(200, &[("cache-control", "max-age=60")], "page");
     let cdns = Cdns::roomy();
-    let mut shim = Shim::start(&cdns.site(page.serve(), "", "0s"));
+    let mut shim = Shim::start(cdns.site(page.serve(), "", "0s"));
     shim.kill();
     shim.start_again_as(|command| with_few_files(&command));
     shim.wait_until_healthy();

@@ -40,7 +40,7 @@ impl Disk {
         let page = Page::default();
         page.set(200, &[("cache-control", "max-age=60")], "page");
         let cdns = Cdns::roomy();
-        let shim = Shim::start(&cdns.site(page.serve(), "max_purge_lag = \"1h\"", "0s"));
+        let shim = Shim::start(cdns.site(page.serve(), "max_purge_lag = \"1h\"", "0s"));
         let client = Client::of(&shim);
         Self { cdns, shim, client, kills: 0 }
     }

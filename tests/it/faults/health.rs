@@ -1,4 +1,4 @@
-//! What everybody sees of a shim's health: the signs that are to be green only while purges are accepted and arrive.
+//! The signs of a shim's health. They are green only while purges are accepted and arrive.
 
 use super::Cdns;
 use crate::harness::http::Request;
@@ -39,7 +39,7 @@ pub fn settled(shim: &Shim) -> bool {
 pub fn shim(cdns: &Cdns, repeat_after: &str) -> Shim {
     let page = Page::default();
     page.set(200, &[("cache-control", "max-age=60")], "page");
-    Shim::start(&cdns.site(page.serve(), "max_purge_lag = \"1h\"", repeat_after))
+    Shim::start(cdns.site(page.serve(), "max_purge_lag = \"1h\"", repeat_after))
 }
 
 /// A row of the fault matrix.

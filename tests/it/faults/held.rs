@@ -1,4 +1,4 @@
-//! F13: another process holds the store's locks, and a disk that hangs.
+//! F13: another process holds the locks of the store, or the disk hangs.
 
 use super::health::{Row, degraded, is_green, settled, shim};
 use super::{Cdns, Checker, Client};

@@ -1,4 +1,4 @@
-//! F1: the process is killed again and again while purges come in.
+//! F1: the process is killed again and again while purges are requested.
 
 use super::{Cdns, Checker, Client, count};
 use crate::harness::shim::Shim;
@@ -9,7 +9,7 @@ use std::time::Duration;
 fn f1_what_was_accepted_survives_kills() {
     let (kills, longest_ms) = count((12, 600), (500, 2_000));
     let cdns = Cdns::roomy();
-    let mut shim = Shim::start(&cdns.site(crate::harness::free_address(), "max_purge_lag = \"1h\"", "0s"));
+    let mut shim = Shim::start(cdns.site(crate::harness::free_address(), "max_purge_lag = \"1h\"", "0s"));
     let client = Client::of(&shim);
     let mut dice = fastrand::Rng::with_seed(1);
     client.keep_asking(50, || {

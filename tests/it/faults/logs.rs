@@ -1,5 +1,5 @@
-//! F11: nobody reads the log, or its reader is gone. Nothing is done without its audit line, no visitor waits, and the probes
-//! tell it.
+//! F11: nobody reads the log, or its reader is gone. Nothing is done without an audit line, no visitor waits, and the
+//! probes report it.
 
 use super::{Cdns, Checker, Client};
 use crate::harness::http::Request;
@@ -41,7 +41,7 @@ impl Piped {
         page.set(200, &[("cache-control", "max-age=60")], "page");
         let cdns = Cdns::roomy();
         let site = cdns.site(page.serve(), "", "0s");
-        let mut shim = Shim::start(&format!("[log]\naccess = \"all\"\n{site}"));
+        let mut shim = Shim::start(format!("[log]\naccess = \"all\"\n{site}"));
         shim.kill();
         let path = shim.config.with_file_name("log.pipe");
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());

@@ -1,4 +1,5 @@
-//! F14: little memory, and a store full of purges that are old. They go a few at a time, so that nobody is killed for it.
+//! F14: little memory, and a store full of old purges. They are deleted a few at a time, so that the process is not
+//! killed for it.
 
 use super::Cdns;
 use crate::harness::http::Request;
@@ -103,7 +104,7 @@ fn f14_old_purges_go_within_little_memory() {
     let page = Page::default();
     page.set(200, &[("cache-control", "max-age=60")], "page");
     let cdns = Cdns::roomy();
-    let mut shim = Shim::start(&cdns.site(page.serve(), "", "0s"));
+    let mut shim = Shim::start(cdns.site(page.serve(), "", "0s"));
     shim.stop();
     shim.wait_until_ended();
     let store = shim.config.with_file_name("store.db");

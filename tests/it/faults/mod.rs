@@ -1,8 +1,17 @@
 //! The fault matrix: whatever happens to the process, the disk, the CDNs, the clocks and the credentials, every purge that
-//! got a 202 reaches every CDN, and nothing else does. Each test keeps two logs, what was asked for and what each CDN
-//! received, and `checker.rs` compares them. The store against its model is in `src/store/model`.
+//! got a 202 reaches every CDN, and nothing else does. Most tests keep two logs, of the requested purges and of what each
+//! CDN received, and `checker.rs` compares them. `src/store/model` tests the store against a model.
 //!
-//! Quick counts by default. The full ones, with their figures, in some hours:
+//! | file | fault |
+//! |---|---|
+//! | `kills.rs`, `points.rs`, `crash.rs` | the process dies |
+//! | `disk.rs`, `pages.rs`, `beside.rs`, `held.rs`, `restored.rs` | the disk fails, the store is damaged, locked or old |
+//! | `degraded.rs` | the store or every CDN is away |
+//! | `vendors.rs`, `clocks.rs`, `credentials.rs` | a CDN misbehaves, clocks differ, credentials are revoked |
+//! | `descriptors.rs`, `logs.rs`, `memory.rs` | descriptors, readers of the log, or memory are missing |
+//! | `client.rs`, `cdns.rs`, `checker.rs`, `health.rs` | none: the two logs, their comparison, and the signs of health |
+//!
+//! The default counts are small. The full ones, with their figures, take some hours:
 //!
 //! ```text
 //! ORIGIN_SHIM_LONG=1 cargo test --test it faults -- --nocapture --test-threads=1
@@ -13,7 +22,9 @@ mod cdns;
 mod checker;
 mod client;
 mod clocks;
+mod crash;
 mod credentials;
+mod degraded;
 mod descriptors;
 mod disk;
 mod health;
@@ -23,6 +34,7 @@ mod logs;
 mod memory;
 mod pages;
 mod points;
+mod restored;
 mod vendors;
 
 use crate::harness::is_long;

@@ -1,4 +1,4 @@
-//! F2: the process dies at each point of a purge's way. `src/failpoint.rs` says how.
+//! F2: the process dies at each failpoint that a purge passes. `src/failpoint.rs` describes them.
 
 use super::checker::carried;
 use super::{Cdns, Checker, Client, count};
@@ -28,7 +28,7 @@ const POINTS: [&str; 12] = [
 fn f2_what_was_accepted_survives_a_death_at_any_point() {
     let rounds = count(1, 20);
     let cdns = Cdns::roomy();
-    let mut shim = Shim::start(&cdns.site(crate::harness::free_address(), "max_purge_lag = \"1h\"", "100ms"));
+    let mut shim = Shim::start(cdns.site(crate::harness::free_address(), "max_purge_lag = \"1h\"", "100ms"));
     let client = Client::of(&shim);
     let mut checker = Checker::new(&cdns, &client);
     for _ in 0..rounds {

@@ -1,7 +1,7 @@
 //! F5: the CDNs' APIs misbehave under load.
 
 use super::{Cdns, Checker, Client, count};
-use crate::fake_cdn::Faults;
+use crate::harness::fake_cdn::Faults;
 use crate::harness::shim::Shim;
 use std::thread;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 fn f5_chaos_at_the_cdns_loses_nothing_and_keeps_to_their_rates() {
     let lasts = count(Duration::from_secs(6), Duration::from_secs(600));
     let cdns = Cdns::tight();
-    let shim = Shim::start(&cdns.site(crate::harness::free_address(), "max_purge_lag = \"60s\"", "0s"));
+    let shim = Shim::start(cdns.site(crate::harness::free_address(), "max_purge_lag = \"60s\"", "0s"));
     let client = Client::of(&shim);
     cdns.misbehave(Faults {
         too_many: 0.30,

@@ -1,11 +1,11 @@
-//! The whole chain: Varnish, a gate for its purges, the shim, nginx.
+//! The whole chain: Varnish, a gate for its purges, the shim, and nginx.
 
 use super::gate::Gate;
 use super::http::{Answer, Request};
 use super::nginx::Nginx;
 use super::shim::Shim;
+use super::site::Site;
 use super::varnish::Varnish;
-use super::{HOST, free_address};
 
 /// visitor -> Varnish -> shim -> nginx, and shim -> gate -> Varnish.
 pub struct Chain {
@@ -28,21 +28,14 @@ impl Chain {
     /// The same with further keys of the site.
     pub fn start_with(keys: &str, cache: &str) -> Self {
         let nginx = Nginx::start();
-        for _ in 0..5 {
-            let address = free_address();
+        let (shim, (gate, varnish)) = Shim::start_behind(|address| {
             let varnish = Varnish::start(address);
             let gate = Gate::to(varnish.address);
-            let site = site(&nginx, &gate, keys, cache);
-            match Shim::try_start(address, &site) {
-                Ok(shim) => {
-                    shim.wait_until_healthy();
-                    return Self { nginx, shim, gate, varnish };
-                }
-                // A stranger took the port in between.
-                Err(output) => assert!(output.to_lowercase().contains("address already in use"), "{output}"),
-            }
-        }
-        panic!("no ports for the shim");
+            let site = Site::www(nginx.address).keys(keys).cache(cache).varnish_at(gate.address);
+            ((gate, varnish), site)
+        });
+        shim.wait_until_healthy();
+        Self { nginx, shim, gate, varnish }
     }
 
     /// What a visitor gets.
@@ -56,24 +49,4 @@ impl Chain {
         assert_eq!(answer.status, 200, "{target}: {answer:?}");
         format!("{} {}", answer.header("x-cache"), answer.text())
     }
-}
-
-fn site(nginx: &Nginx, gate: &Gate, keys: &str, cache: &str) -> String {
-    format!(
-        r#"[[sites]]
-name = "www"
-hosts = ["{HOST}"]
-origin = "http://{}"
-{keys}
-
-[sites.cache]
-{cache}
-
-[[sites.cdns]]
-type = "varnish"
-hosts = ["{HOST}"]
-api_urls = ["http://{}"]
-"#,
-        nginx.address, gate.address
-    )
 }

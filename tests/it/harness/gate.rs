@@ -1,4 +1,4 @@
-//! A door between the shim and a CDN: closed, it accepts connections and lets nothing through.
+//! A gate between the shim and a CDN. While it is closed, it accepts connections and lets nothing through.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -1,16 +1,41 @@
-//! What the integration tests are made of: the real binary, nginx, Varnish, and small parts around them.
-//! Everything listens on free ports of the loopback, lives in a temporary directory and ends with its test.
+//! The parts that the integration tests stand on. Everything listens on free ports of the loopback, lives in a temporary
+//! directory and ends with its test.
+//!
+//! | file | what it starts or does |
+//! |---|---|
+//! | `in_process.rs` | the data plane alone, in the process of the test |
+//! | `shim.rs` | the real program with sites of the test, and calls of its admin API |
+//! | `program.rs` | the real program with a whole configuration of the test, its signals, memory and mounts |
+//! | `site.rs` | the sites of both |
+//! | `chain.rs`, `gate.rs` | Varnish, the program and nginx in a row, and a gate for purges |
+//! | `wire.rs`, `h2.rs`, `http.rs` | clients: HTTP/1 byte by byte, HTTP/2 frame by frame, whole requests |
+//! | `scripted.rs`, `h2_origin.rs`, `recorder.rs` | origins that play a script in HTTP/1 or HTTP/2, or record every byte |
+//! | `origin.rs`, `nginx.rs` | origins that answer whole requests |
+//! | `pairs.rs` | one exchange in each pair of versions of HTTP |
+//! | `fake_cdn/`, `moto.rs`, `varnish.rs` | CDNs: their APIs, AWS's, and Varnish |
+//! | `authority.rs`, `process.rs`, `wall_clock.rs` | certificates, processes, and a clock that the test sets |
 
+pub mod authority;
 pub mod chain;
+pub mod fake_cdn;
 pub mod gate;
+pub mod h2;
+pub mod h2_origin;
 pub mod http;
+pub mod in_process;
 pub mod moto;
 pub mod nginx;
 pub mod origin;
+pub mod pairs;
 pub mod process;
+pub mod program;
+pub mod recorder;
+pub mod scripted;
 pub mod shim;
+pub mod site;
 pub mod varnish;
 pub mod wall_clock;
+pub mod wire;
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

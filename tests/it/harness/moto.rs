@@ -1,5 +1,5 @@
-//! moto's server as CloudFront, STS and IAM: an implementation of AWS that is not ours. It verifies signatures and policies
-//! (<https://docs.getmoto.org/en/latest/docs/iam.html>); what it does not do is in `fake_cdn/cloudfront.rs`.
+//! moto's server as CloudFront, STS and IAM: an implementation of AWS by others. It verifies signatures and policies
+//! (<https://docs.getmoto.org/en/latest/docs/iam.html>). `fake_cdn/cloudfront.rs` does what it does not.
 
 use super::free_address;
 use super::http::{Answer, Request};

@@ -1,4 +1,4 @@
-//! nginx as origin: files that a test can change, with validators, a short lifetime and tags.
+//! nginx as the origin: files that a test can change, with validators, a short lifetime and tags.
 
 use super::process::Process;
 use super::{free_address, listens};

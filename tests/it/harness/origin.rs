@@ -1,4 +1,4 @@
-//! An origin whose answers a test decides, and that remembers what it was asked.
+//! An origin whose answers a test decides, and that records the requests.
 
 use super::PATIENCE;
 use std::io::{BufRead, BufReader, Read, Write};

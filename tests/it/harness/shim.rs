@@ -1,9 +1,10 @@
-//! The real binary, with a configuration of the test.
+//! The real program with the sites of a test.
 
 use super::http::{Answer, Download, Request};
 use super::process::Process;
 use super::{HOST, eventually, free_address};
 use serde_json::Value;
+use std::fmt::Display;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,28 +41,44 @@ fn is_foreign(name: &str) -> bool {
 }
 
 impl Shim {
-    /// Starts the shim with these `[[sites]]`, on free ports, and waits until it is ready.
-    pub fn start(sites: &str) -> Self {
+    /// Starts the shim with these sites, on free ports, and waits until it is ready. The sites may be followed by other
+    /// tables of the configuration.
+    pub fn start(sites: impl Display) -> Self {
+        Self::start_behind(|_| ((), &sites)).0
+    }
+
+    /// Starts the shim with the sites that `start` returns together with what it has started for them. `start` gets the
+    /// address of the data plane first, so that it can start a CDN in front of the shim.
+    pub fn start_behind<T, S: Display>(start: impl Fn(SocketAddr) -> (T, S)) -> (Self, T) {
+        Self::start_behind_in(&[], start)
+    }
+
+    /// As [`Self::start_behind`], in this environment.
+    pub fn start_behind_in<T, S: Display>(
+        environment: &[(&str, &str)],
+        start: impl Fn(SocketAddr) -> (T, S),
+    ) -> (Self, T) {
         for _ in 0..5 {
-            match Self::try_start(free_address(), sites) {
-                Ok(shim) => return shim,
-                // A stranger took a port in between.
+            let address = free_address();
+            let (started, sites) = start(address);
+            match Self::try_start_in(environment, address, &sites) {
+                Ok(shim) => return (shim, started),
+                // Another process took a port in between.
                 Err(output) => assert!(output.to_lowercase().contains("address already in use"), "{output}"),
             }
         }
         panic!("no ports for the shim");
     }
 
-    /// The same with the data plane at `address`; `Err` with its output if it ends instead.
-    pub fn try_start(address: SocketAddr, sites: &str) -> Result<Self, String> {
+    /// Starts the shim with its data plane at `address`. Returns its output as an error if it ends instead.
+    pub fn try_start(address: SocketAddr, sites: impl Display) -> Result<Self, String> {
         Self::try_start_in(&[], address, sites)
     }
 
-    /// The same in this environment.
-    pub fn try_start_in(
+    fn try_start_in(
         environment: &[(&str, &str)],
         address: SocketAddr,
-        sites: &str,
+        sites: impl Display,
     ) -> Result<Self, String> {
         let dir = TempDir::new().unwrap();
         let admin = free_address();
@@ -251,7 +268,7 @@ fn is_ready(admin: SocketAddr) -> bool {
     Request::get("/readyz").try_send(admin).is_ok_and(|answer| answer.status == 200)
 }
 
-fn configuration(address: SocketAddr, admin: SocketAddr, sites: &str) -> String {
+fn configuration(address: SocketAddr, admin: SocketAddr, sites: impl Display) -> String {
     format!(
         r#"[server]
 listen = ["{address}"]

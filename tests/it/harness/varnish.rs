@@ -1,4 +1,4 @@
-//! Varnish as CDN, with the VCL that we ship.
+//! Varnish as the CDN, with the VCL that the project ships.
 
 use super::process::Process;
 use super::{eventually, free_address, listens};

@@ -1,5 +1,5 @@
-//! A machine's clock that a test sets, for one process: `libfaketime` (<https://github.com/wolfcw/libfaketime>). Its monotonic
-//! clocks go on as they are, as they do on a machine.
+//! A wall clock that a test sets for one process, by `libfaketime` (<https://github.com/wolfcw/libfaketime>).
+//! Monotonic clocks stay as they are, as on a real machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,10 @@
-//! The documentation tells of nothing that is not there: its configurations can be used, its commands, keys, metrics,
-//! calls and files exist.
+//! Everything that the documentation names exists: its configurations are valid, and there are its commands, keys,
+//! metrics, calls and files.
 
 use super::{insist, load, metrics, read, repository};
 use crate::harness::http::Request;
 use crate::harness::shim::{Shim, program};
+use crate::harness::site::Site;
 use origin_shim::config;
 use origin_shim::rewrite::Reason;
 use std::collections::{BTreeMap, BTreeSet};
@@ -299,7 +300,7 @@ fn metrics_and_variables_exist() {
         read("config/origin-shim.toml"),
         read("Dockerfile"),
         // What tests read.
-        read("tests/it/hardening/slow.rs"),
+        read("tests/it/client/slow.rs"),
     ]
     .concat();
     let mut broken = Vec::new();
@@ -375,7 +376,7 @@ fn curled(words: &[String]) -> Option<(&str, String)> {
 
 #[test]
 fn calls_of_the_admin_api_exist() {
-    let shim = Shim::start("[[sites]]\nname = \"www\"\ndefault = true\norigin = \"http://127.0.0.1:9\"\n");
+    let shim = Shim::start(Site::named("www").default_site().origin("127.0.0.1:9"));
     // Without a token: what exists says 401, and nothing happens.
     let exists = |method: &str, path: &str| {
         let answer = Request::get(path).method(method).send(shim.admin);

@@ -1,9 +1,10 @@
-//! The manifests fit together, and fit the program. (No API server has seen them here: their schema is only what these
-//! tests and a careful reader know of it.)
+//! The manifests fit together, and fit the program. No API server checks them here: the only schema is that of these
+//! tests.
 
 use super::{load, read};
 use crate::harness::http::Request;
 use crate::harness::shim::Shim;
+use crate::harness::site::Site;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tempfile::TempDir;
@@ -141,7 +142,7 @@ fn the_placeholders_are_refused() {
 
 #[test]
 fn probes_and_scrapers_are_answered() {
-    let shim = Shim::start("[[sites]]\nname = \"www\"\ndefault = true\norigin = \"http://127.0.0.1:9\"\n");
+    let shim = Shim::start(Site::named("www").default_site().origin("127.0.0.1:9"));
     let container = container();
     let admin = object("Service", "origin-shim-admin");
     let annotations = &admin["metadata"]["annotations"];

@@ -1,4 +1,4 @@
-//! What `[log]` says is what is written.
+//! The log follows `[log]`.
 
 use crate::harness::http::Request;
 use crate::harness::process::Process;

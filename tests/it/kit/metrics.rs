@@ -1,4 +1,4 @@
-//! Dashboards and alerts ask for metrics that exist, with labels and values that exist.
+//! Dashboards and alerts query only metrics, labels and values that exist.
 
 use super::{insist, read, repository};
 use origin_shim::metrics::shard::{Limit, OriginErrorKind};

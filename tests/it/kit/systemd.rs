@@ -1,4 +1,4 @@
-//! systemd: what it is told, and the unit.
+//! systemd: the notifications that it gets, and the unit.
 
 use super::read;
 use crate::harness::PATIENCE;

@@ -1,0 +1,408 @@
+//! The house rules that no compiler checks: which way dependencies point, and how long a file may be.
+
+mod imports;
+
+use imports::{House, circles};
+use origin_shim::rewrite::CdnType;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Who may use whom (besides itself), from the bottom up. `app`, `cli`, `demo` and `main` stand on top of all.
+const MAY_USE: [(&str, &[&str]); 19] = [
+    ("base", &[]),
+    ("failpoint", &[]),
+    ("terminal", &[]),
+    ("http", &[]),
+    ("rewrite", &["http"]),
+    ("config", &["rewrite"]),
+    ("guard", &["base", "rewrite", "config"]),
+    ("view", &["guard", "rewrite", "config"]),
+    ("metrics", &["rewrite", "config"]),
+    ("telemetry", &["rewrite", "config"]),
+    ("upstream", &["base", "http", "config", "view", "metrics", "telemetry"]),
+    ("proxy", &["base", "http", "rewrite", "config", "guard", "view", "metrics", "telemetry", "upstream"]),
+    (
+        "listen",
+        &["base", "http", "rewrite", "config", "guard", "view", "metrics", "telemetry", "upstream", "proxy"],
+    ),
+    ("explain", &["http", "rewrite", "config", "guard", "view", "metrics", "upstream", "proxy"]),
+    ("cdn", &["base", "rewrite", "config", "metrics"]),
+    ("purge", &["base", "rewrite", "config", "metrics", "cdn"]),
+    ("store", &["base", "failpoint", "rewrite", "config", "metrics", "cdn", "purge"]),
+    (
+        "delivery",
+        &[
+            "base",
+            "failpoint",
+            "rewrite",
+            "config",
+            "guard",
+            "view",
+            "metrics",
+            "telemetry",
+            "cdn",
+            "purge",
+            "store",
+        ],
+    ),
+    (
+        "admin",
+        &[
+            "base",
+            "failpoint",
+            "rewrite",
+            "config",
+            "guard",
+            "view",
+            "metrics",
+            "telemetry",
+            // What is a request, and whom it is for, is judged by the same code.
+            "http",
+            "listen",
+            "proxy",
+            "explain",
+            "cdn",
+            "purge",
+            "store",
+            "delivery",
+        ],
+    ),
+];
+
+const ON_TOP: [&str; 5] = ["app", "cli", "demo", "lib", "main"];
+
+/// Files that may name any CDN, with the reason. All others ask the facts of its type, and what is peculiar to one CDN
+/// stands in the files that have its name.
+const ROOMS_OF_ALL_CDNS: [(&str, &str); 9] = [
+    ("src/rewrite/facts/mod.rs", "the list of the types"),
+    ("src/cdn/mod.rs", "the list of the adapters"),
+    ("src/config/cdns/mod.rs", "the list of the settings"),
+    ("src/config/file/cdn.rs", "the keys of the file: one struct, so that a wrong key has its line"),
+    ("src/config/mod.rs", "values of such keys are part of its interface"),
+    ("src/http/head/known.rs", "names of fields, whoever writes them"),
+    ("src/rewrite/field.rs", "names of fields, whoever reads them"),
+    ("src/rewrite/dialect.rs", "names of fields, whoever reads them"),
+    ("src/cli/import/aem/", "the CDNs that AEM can purge, in the words of its configuration"),
+];
+
+/// Files that may name one CDN more, with the reason.
+const ROOMS_OF_ONE_CDN: [(&str, &str, &str); 3] = [
+    ("src/rewrite/facts/fastly.rs", "varnish", "it leaves the same trace in `Via`"),
+    ("src/rewrite/facts/varnish.rs", "fastly", "it leaves the same trace in `Via`"),
+    ("src/demo/", "varnish", "the CDN that the demonstration plays"),
+];
+
+/// Without its tests. A longer file has more than one concern.
+const MAX_LINES: usize = 400;
+
+/// What waits to be done, or fails at run time.
+const UNFINISHED: [&str; 5] = ["TODO", "FIXME", "XXX", ".unwrap()", "unimplemented!"];
+
+/// A source file without its tests.
+struct Source {
+    /// From the root of the repository.
+    path: String,
+    /// Its lines.
+    code: String,
+}
+
+impl Source {
+    /// The part of the house: `src/cdn/akamai.rs` and `src/cdn.rs` belong to `cdn`.
+    fn module(&self) -> &str {
+        let inside = self.path.trim_start_matches("src/");
+        inside.split('/').next().unwrap().trim_end_matches(".rs")
+    }
+
+    fn lines_without_comments(&self) -> impl Iterator<Item = &str> {
+        self.code.lines().filter(|line| !line.trim_start().starts_with("//"))
+    }
+
+    /// The parts of the house that it names, as `crate::part` or in `crate::{part, other::thing}`.
+    fn uses(&self) -> BTreeSet<String> {
+        let code: Vec<&str> = self.lines_without_comments().collect();
+        let code = code.join("\n");
+        code.split("crate::").skip(1).flat_map(first_names).collect()
+    }
+}
+
+/// The first name of each path in what follows `crate::`.
+fn first_names(path: &str) -> Vec<String> {
+    let name = |text: &str| -> String {
+        text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    };
+    let Some(group) = path.strip_prefix('{') else { return vec![name(path)] };
+    let mut names = vec![name(group)];
+    let mut depth = 0;
+    for (index, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => names.push(name(&group[index + 1..])),
+            _ => {}
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    collect(&root.join("src"), &mut files);
+    let test_files: Vec<PathBuf> = files.iter().flat_map(|file| test_modules(file)).collect();
+    files.retain(|file| {
+        !test_files.iter().any(|test| file == test || file.starts_with(test.with_extension("")))
+    });
+    let read = |file: &PathBuf| {
+        let code = split_tests(&fs::read_to_string(file).unwrap()).0;
+        Source { path: file.strip_prefix(root).unwrap().display().to_string(), code }
+    };
+    files.iter().map(read).collect()
+}
+
+/// The code without its tests, and the names of the test modules that are files of their own. An inline test module
+/// is the last thing in its file.
+fn split_tests(text: &str) -> (String, Vec<String>) {
+    let mut code = String::new();
+    let mut modules = Vec::new();
+    let mut parts = text.split("#[cfg(test)]\n");
+    code += parts.next().unwrap();
+    for part in parts {
+        let (item, rest) = part.split_once(['{', ';']).unwrap();
+        match item.rsplit_once("mod ") {
+            Some((_, name)) if part[item.len()..].starts_with(';') => {
+                modules.push(name.to_owned());
+                code += rest;
+            }
+            Some(_) => break,
+            None => code += part,
+        }
+    }
+    (code, modules)
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+}
+
+/// The files of the test modules that `file` declares.
+fn test_modules(file: &Path) -> Vec<PathBuf> {
+    let dir = file.parent().unwrap();
+    let inside = match file.file_stem().unwrap().to_str().unwrap() {
+        "mod" | "lib" | "main" => dir.to_owned(),
+        stem => dir.join(stem),
+    };
+    let (_, names) = split_tests(&fs::read_to_string(file).unwrap());
+    names
+        .iter()
+        .flat_map(|name| [inside.join(name).with_extension("rs"), inside.join(name).join("mod.rs")])
+        .collect()
+}
+
+fn insist(broken: Vec<String>) {
+    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        let module = source.module();
+        if ON_TOP.contains(&module) {
+            continue;
+        }
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module) else {
+            broken.push(format!("{}: {module} has no place in tests/it/kit/tidy/mod.rs", source.path));
+            continue;
+        };
+        for used in source.uses() {
+            if used != module && !allowed.contains(&used.as_str()) {
+                broken.push(format!("{}: {module} must not use {used}", source.path));
+            }
+        }
+    }
+    insist(broken);
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let whole = |source: Source| (fs::read_to_string(root.join(&source.path)).unwrap(), source.path);
+    let files: Vec<_> = sources().into_iter().map(whole).collect();
+    let house = House::of(files.iter().map(|(text, path)| (path.as_str(), text.as_str())));
+    let arrows = house.arrows();
+    let told = |circle: Vec<&str>| {
+        let within = circle.iter().flat_map(|file| {
+            let next = arrows[file].iter().filter(|next| circle.contains(next));
+            next.map(move |next| format!("  {file} uses {next}"))
+        });
+        format!("a circle of {} files:\n{}", circle.len(), within.collect::<Vec<_>>().join("\n"))
+    };
+    insist(circles(&arrows).into_iter().map(told).collect());
+}
+
+#[test]
+fn no_part_reaches_another_one_by_super() {
+    // Only through `crate::`, where the rule above sees it.
+    let is_root = |path: &str| {
+        path.ends_with("/mod.rs") && path.matches('/').count() == 2 || path.matches('/').count() == 1
+    };
+    let sources = sources();
+    let roots = sources.iter().filter(|source| is_root(&source.path));
+    insist(
+        roots
+            .filter(|source| source.lines_without_comments().any(|line| line.contains("super::")))
+            .map(|source| format!("{}: super:: is another part of the house here", source.path))
+            .collect(),
+    );
+}
+
+#[test]
+fn files_have_one_concern() {
+    let too_long = |source: &Source| {
+        (source.code.lines().count() > MAX_LINES)
+            .then(|| format!("{}: {} lines, at most {MAX_LINES}", source.path, source.code.lines().count()))
+    };
+    insist(sources().iter().filter_map(too_long).collect());
+}
+
+#[test]
+fn files_say_what_they_are_for() {
+    let silent = |source: &&Source| {
+        let first = source.code.lines().next().unwrap_or_default();
+        !first.starts_with("//!") && !first.starts_with("#![doc")
+    };
+    let all = sources();
+    insist(all.iter().filter(silent).map(|source| format!("{}: begins without //!", source.path)).collect());
+}
+
+/// `terminal.rs` cleans what people see; whoever prints by another way prints what strangers wrote.
+#[test]
+fn all_output_leaves_by_one_way() {
+    const PRINTS: [&str; 4] = ["print!(", "println!(", "stdout()", "stderr().lock()"];
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| source.path != "src/terminal.rs") {
+        for line in source.lines_without_comments() {
+            broken.extend(
+                PRINTS
+                    .iter()
+                    .filter(|print| line.contains(**print))
+                    .map(|print| format!("{}: {print}", source.path)),
+            );
+        }
+    }
+    insist(broken);
+}
+
+/// In code and in texts, but not in comments, which may give an example.
+#[test]
+fn a_cdn_is_named_in_its_own_rooms_only() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        for line in source.lines_without_comments() {
+            for cdn in cdns_in(line).filter(|cdn| !may_name(&source.path, cdn)) {
+                broken.push(format!(
+                    "{}: ask the facts of the type instead of naming {cdn}: {line}",
+                    source.path
+                ));
+            }
+        }
+    }
+    insist(broken);
+}
+
+/// An entry that excuses nothing is gone from the list.
+#[test]
+fn every_room_of_cdns_is_needed() {
+    let all = sources();
+    let names = |room: &str, cdn: Option<&str>| {
+        let mut in_room = all.iter().filter(|source| source.path.starts_with(room));
+        in_room.any(|source| {
+            source.lines_without_comments().any(|line| {
+                cdns_in(line)
+                    .any(|named| cdn.is_none_or(|cdn| cdn == named) && !is_own_room(&source.path, named))
+            })
+        })
+    };
+    let all_cdns = ROOMS_OF_ALL_CDNS.iter().map(|(room, _)| (*room, None));
+    let one_cdn = ROOMS_OF_ONE_CDN.iter().map(|(room, cdn, _)| (*room, Some(*cdn)));
+    let idle = all_cdns.chain(one_cdn).filter(|(room, cdn)| !names(room, *cdn));
+    insist(idle.map(|(room, cdn)| format!("{room}: names no {}", cdn.unwrap_or("CDN"))).collect());
+}
+
+fn cdns_in(line: &str) -> impl Iterator<Item = &'static str> {
+    let line = line.to_ascii_lowercase();
+    CdnType::ALL.map(CdnType::as_str).into_iter().filter(move |cdn| line.contains(cdn))
+}
+
+/// A file or folder that has the CDN's name: `src/cdn/akamai/credentials.rs`.
+fn is_own_room(path: &str, cdn: &str) -> bool {
+    Path::new(path).with_extension("").iter().any(|part| part == cdn)
+}
+
+fn may_name(path: &str, cdn: &str) -> bool {
+    is_own_room(path, cdn)
+        || ROOMS_OF_ALL_CDNS.iter().any(|(room, _)| path.starts_with(room))
+        || ROOMS_OF_ONE_CDN.iter().any(|(room, other, _)| path.starts_with(room) && *other == cdn)
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        for (index, line) in source.code.lines().enumerate() {
+            for word in UNFINISHED.iter().filter(|word| line.contains(**word)) {
+                broken.push(format!("{}:{}: {word}", source.path, index + 1));
+            }
+        }
+    }
+    insist(broken);
+}
+
+#[test]
+fn the_checker_reads_paths() {
+    fn check(code: &str, expected: &[&str]) {
+        let source = Source { path: "src/proxy/mod.rs".to_owned(), code: code.to_owned() };
+        assert_eq!(source.module(), "proxy");
+        assert_eq!(source.uses().into_iter().collect::<Vec<_>>(), expected, "{code}");
+    }
+    check("use crate::rewrite::Policy;", &["rewrite"]);
+    check("use crate::{config::{Site, Cdn}, rewrite, view::PurgeHealth};", &["config", "rewrite", "view"]);
+    check("fn f(s: &crate::store::Store) -> crate::cdn::Item {}", &["cdn", "store"]);
+    check("// see crate::store\npub(crate) fn f() {}", &[]);
+}
+
+#[test]
+fn the_checker_knows_the_rooms_of_cdns() {
+    assert_eq!(cdns_in("CdnType::Fastly => \"x-varnish\"").collect::<Vec<_>>(), ["fastly", "varnish"]);
+    assert_eq!(cdns_in("cdn.facts()").count(), 0);
+    assert!(may_name("src/cdn/akamai.rs", "akamai") && may_name("src/cdn/akamai/credentials.rs", "akamai"));
+    assert!(!may_name("src/cdn/akamai.rs", "fastly") && !may_name("src/purge/plan.rs", "akamai"));
+    assert!(may_name("src/rewrite/facts/fastly.rs", "varnish"));
+    assert!(!may_name("src/rewrite/facts/fastly.rs", "akamai"));
+}
+
+#[test]
+fn the_checker_knows_tests() {
+    fn check(text: &str, code: &str, modules: &[&str]) {
+        let (got, names) = split_tests(text);
+        assert_eq!(
+            (got.as_str(), names.iter().map(String::as_str).collect::<Vec<_>>()),
+            (code, modules.to_vec())
+        );
+    }
+    check("a\n#[cfg(test)]\nmod tests {\n  b\n}\n", "a\n", &[]);
+    check("a\n#[cfg(test)]\nmod tests;\nb\n", "a\n\nb\n", &["tests"]);
+    check("#[cfg(test)]\npub(crate) mod fixture;\na\n#[cfg(test)]\nmod tests { b }", "\na\n", &["fixture"]);
+    check("#[cfg(test)]\nuse a;\nb", "use a;\nb", &[]);
+}

@@ -1,0 +1,21 @@
+//! What origins get and what they send.
+//!
+//! | file | what is tested |
+//! |---|---|
+//! | `misbehaving.rs`, `h2_origins.rs` | hostile, slow and broken origins, in HTTP/1 and in HTTP/2 |
+//! | `h2_connections.rs`, `upstreams.rs`, `resolving.rs`, `descriptors.rs` | versions, TLS, several origins, names |
+//! | `bound_auth.rs`, `early_hints.rs`, `grpc.rs` | uses of HTTP with rules of their own |
+//! | `real_origins.rs`, `stampede.rs`, `circles.rs` | a real cache, a crowd in front of it, loops of requests |
+
+mod bound_auth;
+mod circles;
+mod descriptors;
+mod early_hints;
+mod grpc;
+mod h2_connections;
+mod h2_origins;
+mod misbehaving;
+mod real_origins;
+mod resolving;
+mod stampede;
+mod upstreams;

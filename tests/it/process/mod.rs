@@ -1,0 +1,18 @@
+//! The shim as a process.
+//!
+//! | file | what is tested |
+//! |---|---|
+//! | `configuration.rs`, `certificates.rs` | what `check` and a start report about invalid configurations and old certificates |
+//! | `admin.rs`, `siege.rs` | the admin API, for operators and against enemies |
+//! | `reload.rs`, `drain.rs`, `hand_over.rs` | reloads, the end, and upgrades under load |
+//! | `budget.rs`, `growth.rs` | instructions per request, and per site |
+
+mod admin;
+mod budget;
+mod certificates;
+mod configuration;
+mod drain;
+mod growth;
+mod hand_over;
+mod reload;
+mod siege;

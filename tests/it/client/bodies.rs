@@ -1,4 +1,4 @@
-//! Bodies: they are streamed both ways, and their length never changes.
+//! Bodies are streamed in both directions, and their length never changes.
 
 use crate::harness::in_process::{Shim, config, site};
 use crate::harness::scripted::Origin;
@@ -22,7 +22,7 @@ fn a_response_streams() {
     client.send(get("/"));
     assert_eq!(header(&client.head(), "transfer-encoding"), Some("chunked"));
     assert_eq!(client.chunk(), "first");
-    // Only now does the origin send the rest.
+    // The origin sends the rest only after this.
     go.send(()).unwrap();
     assert_eq!(client.chunk(), "last");
     assert_eq!(client.exactly(5), "0\r\n\r\n");
@@ -83,7 +83,7 @@ fn responses_that_have_no_body() {
         let origin = Origin::answering(response);
         let shim = Shim::before(&origin);
         let mut client = shim.connect();
-        // Twice: the connection must be clean after each.
+        // The second round shows that the connection was clean after the first.
         for _ in 0..2 {
             client.send(format!("{method} / HTTP/1.1\r\nhost: www.example.com\r\n\r\n"));
             assert_eq!(client.head(), expected, "{method}");
@@ -200,7 +200,7 @@ fn an_early_response_is_relayed_and_its_connection_not_used_again() {
     client.send("PUT / HTTP/1.1\r\nhost: www.example.com\r\ncontent-length: 1000\r\n\r\npart");
     let (head, body) = client.response();
     assert_eq!((status(&head), body.as_str()), (403, "no"));
-    // Although the client is still there, with more of its body to come.
+    // The connection to the origin ends although the client is still connected and has more of its body to send.
     assert_eq!(after.recv_timeout(LIMIT).unwrap(), "");
     assert_eq!(shim.request(&get("/")).1, "ok");
     assert_eq!(origin.connections(), 2);
@@ -242,7 +242,7 @@ fn a_body_that_nobody_wanted_is_read_past() {
     assert_eq!(refused("content-length: 20000", &body).request(&get("/")).1, "ok");
     let chunks = format!("4e20\r\n{body}\r\n0\r\n\r\n");
     assert_eq!(refused("transfer-encoding: chunked", &chunks).request(&get("/")).1, "ok");
-    // But not where it would be long, is broken, or where the client has not decided whether to send it.
+    // The rest of a body is not read if it is long or broken, or if the client waits for permission to send it.
     let long = "x".repeat(100_000);
     assert_eq!(refused("content-length: 9000000", &long).rest(), "");
     assert_eq!(refused("transfer-encoding: chunked", &format!("x\r\n{}", get("/"))).rest(), "");

@@ -1,4 +1,4 @@
-//! Floods of HTTP/2 frames: the connection soon ends, the memory of the program does not grow, and other clients are
+//! Floods of HTTP/2 frames. The connection soon ends, the memory of the program does not grow, and other clients are
 //! served.
 
 use crate::harness::h2::*;
@@ -8,13 +8,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Far more units than any limit.
+/// The number of units in a flood. This is far above every limit.
 const UNITS: usize = 50_000;
-/// Units per write.
+/// The units of one write.
 const BATCH: usize = 100;
 const ALLOWED_GROWTH: u64 = 32 << 20;
 
-/// An origin that counts requests and answers them.
+/// Starts an origin that counts requests and answers them.
 fn counting() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
@@ -34,7 +34,7 @@ fn counting() -> (SocketAddr, Arc<AtomicUsize>) {
     (address, count)
 }
 
-/// A flood under way.
+/// A flood in progress.
 struct Flood {
     program: Program,
     client: Client,
@@ -62,7 +62,7 @@ impl Flood {
         assert!(self.client.request(1, &request("POST", "/", "www.example.com"), false));
     }
 
-    /// Sends units until the connection is gone; the error code of the GOAWAY, if one arrived.
+    /// Sends units until the connection is gone. Returns the error code of the GOAWAY, if one arrived.
     #[track_caller]
     fn ends(mut self, unit: impl Fn(u32) -> Vec<u8>) -> Option<u32> {
         let mut sent = 0;
@@ -73,7 +73,7 @@ impl Flood {
             }
             sent += BATCH;
         }
-        // The kernel may have taken all of it; a connection that stays open fails here.
+        // The kernel may have accepted all units. If the connection stays open, the test fails here.
         let code = self.client.ended();
         self.settles();
         code
@@ -106,7 +106,7 @@ fn requests_that_are_cancelled_at_once() {
     });
 }
 
-/// CVE-2025-8671: the client makes the server cancel.
+/// CVE-2025-8671: the client makes the server cancel the streams.
 #[test]
 fn requests_that_make_us_cancel_them() {
     let overflow = 0x7fff_ffff_u32.to_be_bytes();
@@ -123,7 +123,7 @@ fn requests_that_make_us_cancel_them() {
     });
 }
 
-/// CVE-2024-27316 and its like.
+/// CVE-2024-27316 and similar attacks.
 #[test]
 fn headers_without_an_end() {
     Flood::begin().ends(|n| match n {
@@ -157,7 +157,7 @@ fn settings() {
     Flood::begin().ends(|_| frame(SETTINGS, 0, 0, b""));
 }
 
-/// CVE-2019-9513, and frames of no known type (RFC 9113 §4.1: ignored).
+/// CVE-2019-9513, and frames of unknown types, which a receiver ignores (RFC 9113 §4.1).
 #[test]
 fn priorities_and_frames_that_mean_nothing() {
     const PRIORITY: u8 = 2;
@@ -165,7 +165,7 @@ fn priorities_and_frames_that_mean_nothing() {
     Flood::begin().ends(|_| frame(0xfa, 0, 0, b"nothing"));
 }
 
-/// A client that asks for much and takes nothing: its answers must not pile up.
+/// A client requests much and reads nothing. The replies for it must not pile up in memory.
 #[test]
 fn pings_whose_answers_are_not_read() {
     let flood = Flood::begin();
@@ -174,11 +174,11 @@ fn pings_whose_answers_are_not_read() {
         .ends(|_| [frame(PING, 0, 0, b"pingping"), frame(WINDOW_UPDATE, 0, 0, &1u32.to_be_bytes())].concat());
 }
 
-/// Many references to one large header: small on the wire, large in memory (CVE-2016-6581).
+/// Many references to one large header field are small on the wire and large in memory (CVE-2016-6581).
 #[test]
 fn compressed_bombs() {
     let mut flood = Flood::begin();
-    // The first request fills the table with one entry, the second refers to it again and again.
+    // The first request fills the table with one entry. The second one refers to it again and again.
     let mut first = block(&request("GET", "/", "www.example.com"));
     first.push(0x40);
     first.extend([1, b'x', 0x7f, 0xa1, 0x1e]);
@@ -198,14 +198,14 @@ fn compressed_bombs() {
     assert_eq!(flood.requests.load(Ordering::SeqCst), 2, "the first, and that of settles");
 }
 
-/// As many streams as are allowed, none of which ends or goes on.
+/// The client opens as many streams as are allowed. None of them ends or makes progress.
 #[test]
 fn streams_that_are_left_open() {
     let mut flood = Flood::begin();
     for stream in (1..200).step_by(2) {
         flood.client.request(stream, &request("POST", "/", "www.example.com"), false);
     }
-    // They get their answers in time, each on its own.
+    // Each stream gets its own response in time.
     for stream in (1..200).step_by(2) {
         assert!([200, 408].contains(&flood.client.status(stream)));
     }

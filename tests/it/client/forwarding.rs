@@ -1,4 +1,4 @@
-//! The data plane between a client and an origin, by the bytes that each of them gets.
+//! The data plane between a client and an origin, tested by the bytes that each of them receives.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// A head without the values that differ from run to run.
+/// Returns a head without the values that differ from run to run.
 fn fixed(head: &str) -> String {
     let lines = head.lines().map(|line| match line.split_once(": ") {
         Some(("x-request-id", id)) => {
@@ -112,7 +112,7 @@ fn pooled_connections_are_used_again() {
     for _ in 0..5 {
         assert_eq!(client.request(&get("/")).1, "ok");
     }
-    // Another client of the same worker shares them.
+    // Another client of the same worker uses the same pooled connections.
     assert_eq!(shim.request(&get("/")).1, "ok");
     assert_eq!(origin.connections(), 1);
     shim.counts(r#"origin_shim_origin_connections_total{site="www"} 1"#);
@@ -136,7 +136,7 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn a_stale_pooled_connection_is_replaced_once_and_only_for_requests_that_may_be_repeated() {
-    // The first connection answers once and dies on its second request.
+    // The first connection answers one request and ends at the second one.
     let script = |served: &mut Served| {
         let once = served.number == 0;
         served.request();
@@ -339,7 +339,7 @@ fn draining_finishes_what_was_begun_and_takes_nothing_new() {
 
     let address = shim.address();
     shim.plane.drain(LIMIT);
-    // The idle connection ends; the busy one is told to end with its response, and does.
+    // The idle connection ends at once. The busy one announces its end in its response, and then ends.
     assert_eq!(idle.rest(), "");
     go.send(()).unwrap();
     let (head, body) = busy.response();
@@ -353,7 +353,7 @@ fn draining_finishes_what_was_begun_and_takes_nothing_new() {
 fn draining_aborts_at_the_deadline() {
     let origin = Origin::playing(|served| {
         served.request();
-        // Never answers: waits for its connection to end.
+        // This origin never answers. It only waits for the end of its connection.
         served.wire.rest();
     });
     let shim = Shim::before(&origin);
@@ -372,7 +372,7 @@ fn an_address_in_use_is_named_before_anything_starts() {
     config.server.listen = vec![taken.local_addr().unwrap()];
     let metrics = std::sync::Arc::new(origin_shim::metrics::Metrics::new(1));
     let shared = origin_shim::proxy::Shared::new(&config, metrics, Default::default()).unwrap();
-    // On a runtime, as the caller may be.
+    // The caller may run on a runtime, so this call does, too.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let refused = runtime.block_on(async { origin_shim::listen::spawn(&config, shared).unwrap_err() });
     assert_eq!(refused.to_string(), format!("cannot listen on {}", taken.local_addr().unwrap()));

@@ -15,7 +15,7 @@ const HOST: &str = "www.example.com";
 const NO_ERROR: u32 = 0;
 const INTERNAL_ERROR: u32 = 2;
 const CANCEL: u32 = 8;
-/// The least window that a client of HTTP/2 begins with, and ours for each stream.
+/// The smallest initial window of an HTTP/2 client, which is also our window for each stream.
 const WINDOW: usize = 64 * 1024;
 
 fn get(client: &mut Client, stream: u32) {
@@ -30,7 +30,7 @@ fn window(stream: u32, more: usize) -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, stream, &(more as u32).to_be_bytes())
 }
 
-/// The frames of a stream up to its end.
+/// Returns the frames of a stream up to its end.
 fn frames(client: &mut Client, stream: u32) -> Vec<Frame> {
     let mut frames: Vec<Frame> = vec![];
     while frames.last().is_none_or(|last| last.kind != RST_STREAM && last.flags & END_STREAM == 0) {
@@ -43,7 +43,7 @@ fn kinds(frames: &[Frame]) -> Vec<(u8, bool)> {
     frames.iter().map(|frame| (frame.kind, frame.flags & END_STREAM != 0)).collect()
 }
 
-/// Plays `script` after each request head, and tells when the connection has ended after it.
+/// Starts an origin that plays `script` after each request head. The channel reports that a connection has ended.
 fn watched(script: impl Fn(&mut Served) + Send + Sync + 'static) -> (Origin, Receiver<()>) {
     let (ended, seen) = channel();
     let ended = Mutex::new(ended);
@@ -84,7 +84,7 @@ fn a_stream_that_its_client_resets_takes_its_origin_request_with_it() {
     client.send(rst(1, CANCEL));
     ended.recv_timeout(LIMIT).unwrap();
 
-    // The same while its request is still on its way, and while the response is.
+    // The same happens while the request is still on its way, and while the response is.
     client.request(3, &request("PUT", "/", HOST), false);
     origin.received();
     client.send(rst(3, CANCEL));
@@ -100,7 +100,7 @@ fn a_stream_that_its_client_resets_takes_its_origin_request_with_it() {
     client.send(rst(1, CANCEL));
     ended.recv_timeout(LIMIT).unwrap();
     shim.counts("origin_shim_requests_in_flight 0");
-    // The connection goes on.
+    // The connection stays open.
     client.request(3, &request("GET", "/", "other.test"), true);
     assert_eq!(client.status(3), 421);
 }
@@ -135,7 +135,8 @@ fn the_end_of_a_drain_takes_what_is_left_with_it() {
     assert!(client.next_of(1, |_| true).is_none(), "no answer is better than a wrong one");
 }
 
-/// What a client breaks off, with whatever reason, is no whole body: `NO_ERROR` would only suit a response.
+/// A request body that its client breaks off is incomplete, whatever the error code. `NO_ERROR` is only meaningful for
+/// a response.
 #[test]
 fn a_body_that_its_client_breaks_off_reaches_nobody_as_whole() {
     for reason in [NO_ERROR, CANCEL] {
@@ -151,7 +152,7 @@ fn a_body_that_its_client_breaks_off_reaches_nobody_as_whole() {
     }
 }
 
-/// RFC 9113 §8.1: the answer is whole, and the client need not send the rest.
+/// RFC 9113 §8.1: the response is complete, and the client need not send the rest of its request.
 #[test]
 fn a_body_that_nobody_wants_is_declined_without_an_error() {
     let origin = Origin::ok();
@@ -162,7 +163,7 @@ fn a_body_that_nobody_wants_is_declined_without_an_error() {
     let answer = frames(&mut client, 1);
     assert_eq!(kinds(&answer), [(HEADERS, false), (DATA, true)]);
     assert_eq!(client.reset(1), NO_ERROR);
-    // Nor does what came of it use up the connection's window, which is 1 MiB.
+    // The discarded data does not use up the window of the connection, which is 1 MiB.
     for stream in (3..203).step_by(2) {
         client.request(stream, &request("PUT", "/", "other.test"), false);
         client.send(frame(DATA, 0, stream, &[b'x'; 16_000]));
@@ -188,7 +189,7 @@ fn a_response_that_breaks_off_is_no_whole_one() {
     assert_eq!(response[2].payload, INTERNAL_ERROR.to_be_bytes());
 }
 
-/// A body goes as far as its client opens the window, and comes as far as its origin takes it.
+/// A response is sent as fast as its client opens the window, and a request is read as fast as its origin accepts it.
 #[test]
 fn windows_open_as_bodies_pass() {
     const LENGTH: usize = 3 * WINDOW;
@@ -197,10 +198,10 @@ fn windows_open_as_bodies_pass() {
         served.wire.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
     });
     let shim = Shim::before(&origin);
-    // 1,000 bytes of a response at a time, to begin with.
+    // The initial window admits 1,000 bytes of a response.
     let mut client = Client::with_settings(shim.address(), &[0, 4, 0, 0, 0x03, 0xe8]);
     client.request(1, &request("PUT", "/", HOST), false);
-    // No more of a request than the window that every stream begins with.
+    // The client sends no more of its request than the initial window of a stream admits.
     let (mut room, mut left) = (65_535, LENGTH);
     while left > 0 {
         let size = room.min(left).min(16_000);
@@ -227,7 +228,7 @@ fn windows_open_as_bodies_pass() {
     shim.counts("origin_shim_requests_in_flight 0");
 }
 
-/// Of the last part of a response, too, which waits for the window as all others do.
+/// The last part of a response waits for the window, too, as all other parts do.
 #[test]
 fn a_response_is_under_way_until_the_window_has_let_all_of_it_out() {
     let body = "x".repeat(7_000);
@@ -239,12 +240,12 @@ fn a_response_is_under_way_until_the_window_has_let_all_of_it_out() {
     let mut client = Client::with_settings(shim.address(), &[0, 4, 0, 0, 0, 100]);
     get(&mut client, 1);
     assert_eq!(client.next_of(1, |frame| frame.kind == DATA).unwrap().payload.len(), 100);
-    // It takes nothing more.
+    // The client accepts nothing more.
     assert_eq!(client.reset(1), CANCEL);
     shim.counts("origin_shim_limited_total{limit=\"write\"} 1");
     shim.counts("origin_shim_requests_in_flight 0");
 
-    // Who takes it slowly gets all of it, although the shim was told to stop.
+    // A client that reads slowly gets the whole response, although the shim is shutting down.
     config.server.limits.write_timeout = LIMIT;
     config.server.limits.header_timeout = Duration::from_millis(50);
     let shim = Shim::start(&config);
@@ -260,7 +261,8 @@ fn a_response_is_under_way_until_the_window_has_let_all_of_it_out() {
     assert_eq!(rest.last().map(|last| last.kind), Some(DATA));
 }
 
-/// RFC 9110 §10.1.1: `Expect` ends here, so it is for us to say that the body is wanted; and only when the origin takes it.
+/// RFC 9110 §10.1.1: `Expect` ends at this hop, so the shim itself requests the body, and only when the origin accepts
+/// it.
 #[test]
 fn who_waits_to_be_told_to_go_on_is_told() {
     let origin = Origin::playing(|served| {
@@ -276,7 +278,7 @@ fn who_waits_to_be_told_to_go_on_is_told() {
     assert_eq!(client.status(1), 100);
     client.send(frame(DATA, END_STREAM, 1, b"body"));
     assert_eq!(client.status(1), 200);
-    // Nobody is told to send what nobody wants.
+    // No client is asked for a body that is not needed.
     let mut head = request("PUT", "/", "other.test");
     head.push(("expect", "100-continue".to_owned()));
     client.request(3, &head, false);

@@ -1,4 +1,4 @@
-//! Header fields that end at this hop, that strangers may not set, and that the shim generates.
+//! Header fields that end at this hop, that untrusted clients may not set, and that the shim generates.
 
 use crate::harness::in_process::{Shim, cdn, config, site};
 use crate::harness::recorder::{Recorder, forwarded, recorded, refused, refused_kindly, sorted};
@@ -58,7 +58,7 @@ fn r16_who_the_client_is_strangers_do_not_say() {
     assert_eq!(shim.request(&get_with("/", FORGED)).1, "ok");
     assert_eq!(sorted(&origin.bytes()), sorted(&forwarded("GET /", "", "")));
 
-    // A hop that is trusted is believed, and we append to its list.
+    // The fields of a trusted hop are kept, and we append to its list.
     let origin = Recorder::start();
     let mut config = config(vec![site(&[origin.address])]);
     config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
@@ -108,7 +108,8 @@ fn r18_an_opt_in_is_one_word() {
     }
 }
 
-/// Tags come from the origin, rules and paths: whatever they hold, a header of ours is one line of its separator's words.
+/// Tags come from the origin, from rules and from paths. Whatever they contain, our header field is a single line of
+/// separated tags.
 #[test]
 fn r37_generated_values_split_nothing() {
     let origin = Origin::answering(
@@ -155,7 +156,7 @@ fn r38_via_and_loops() {
         refused_kindly(&get_with("/", &format!("cdn-loop: {seen}\r\n")), 508);
     }
     refused_kindly(&get_with("/", "cdn-loop: a\r\ncdn-loop: origin-shim-test\r\n"), 508);
-    // Another installation's shim on the way is no loop.
+    // The shim of another installation on the way is not a loop.
     for other in ["origin-shim-other", "origin-shim", "origin-shim-test-2"] {
         assert_eq!(shim.request(&get_with("/", &format!("cdn-loop: {other}\r\n"))).1, "ok", "{other}");
         assert!(origin.bytes().contains(&format!("cdn-loop: {other}\r\n")));

@@ -1,5 +1,5 @@
-//! Interim responses (RFC 9110 §15.2): each is passed on as soon as it arrives, in each pair of HTTP versions, and
-//! has no effect on the response that follows.
+//! Interim responses (RFC 9110 §15.2). Each is forwarded as soon as it arrives, in each pair of HTTP versions, and has
+//! no effect on the response that follows.
 
 use crate::harness::in_process::{Shim, cdn, config, site};
 use crate::harness::pairs::{Fields, Http1, Http2, PAIRS, Part, Played, request, whole};
@@ -37,7 +37,7 @@ fn r35_hints_arrive_before_the_origin_has_answered() {
             ("102", LINKS),
             "{client:?} {origin:?}"
         );
-        // Only now does the origin answer.
+        // The origin sends the rest only after this.
         played.goes_on();
         assert_eq!(whole(&response), ["104", "200 etag=1", "ok"], "{client:?} {origin:?}");
         let counted = r#"origin_shim_requests_total{site="www",status="2xx",decision="untouched",reason="not-opted-in"} 1"#;
@@ -57,8 +57,8 @@ fn r35_old_clients_get_none() {
     assert_eq!(client.rest(), "HTTP/1.0 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
 }
 
-/// What belongs to the origin's connection ends there, and no interim response is framed: whoever believed the length of one
-/// would take the response for its body.
+/// Hop-by-hop fields of the origin's connection are not forwarded, and no interim response is framed. A client that
+/// trusted the length of one would mistake the final response for its body.
 #[test]
 fn r35_nothing_of_the_connection_and_no_framing_goes_on() {
     let origin = Origin::answering(
@@ -80,7 +80,7 @@ fn r35_nothing_of_the_connection_and_no_framing_goes_on() {
     assert_eq!(whole(&response), ["103 link=</a>", "200", "ok"]);
 }
 
-/// The final response has lifetimes and tags of ours; the hints before it have neither the origin's nor ours.
+/// The final response has our lifetimes and tags. The hints before it have neither the origin's nor ours.
 #[test]
 fn r35_hints_have_no_part_in_the_rewriting() {
     const SAID: Fields = &[
@@ -103,7 +103,7 @@ fn r35_hints_have_no_part_in_the_rewriting() {
             panic!("{client:?} {origin:?}")
         };
         assert_eq!((hints.as_str(), body.as_str()), ("103 link=</a>", "ok"), "{client:?} {origin:?}");
-        // Whoever did not opt in gets what the origin says.
+        // A client that did not opt in gets the origin's fields.
         let plain = whole(&request(client, shim.address(), &[], &[]));
         let all: String = SAID.iter().map(|(name, value)| format!(" {name}={value}")).collect();
         assert_eq!(plain[0], format!("103{all}"), "{client:?} {origin:?}");
@@ -140,7 +140,7 @@ fn r35_too_many_and_too_large_are_no_response() {
     }
 }
 
-/// The 100 is ours, and comes when the body is wanted; the origin's hints follow it whole.
+/// The 100 is ours, and is sent when the body is wanted. The origin's hints follow it completely.
 #[test]
 fn r35_a_client_that_waits_for_100_gets_it_once() {
     let parts =
@@ -159,7 +159,8 @@ fn r35_a_client_that_waits_for_100_gets_it_once() {
     }
 }
 
-/// After a hint the origin is at work: nothing is sent to it, or to another one, again.
+/// After a hint the origin is processing the request, so the request is not sent again, neither to this origin nor to
+/// another one.
 #[test]
 fn r35_what_was_begun_is_not_tried_again() {
     let origin = Origin::playing(|served| {

@@ -1,4 +1,4 @@
-//! Limits of time and number: what slow, idle and many clients get.
+//! Limits of time and number for slow, idle and many clients.
 
 use crate::harness::h2;
 use crate::harness::in_process::{Shim, config, site};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(50);
 
-/// A shim with these limits before a recorder.
+/// Starts a shim with these limits in front of a recorder.
 fn limited(limit: impl FnOnce(&mut Limits)) -> (Recorder, Shim) {
     let origin = Recorder::start();
     let mut config = config(vec![site(&[origin.address])]);
@@ -27,11 +27,11 @@ fn r22_a_head_must_come_in_time() {
     for start in ["", "GET / HTTP/1.1\r\nhost: www", "P"] {
         assert_eq!(all_answers(&shim, start), "", "{start}");
     }
-    // A preface that does not end; what comes back are our own settings.
+    // The preface stays incomplete. The only bytes that come back are our own settings.
     let mut client = h2::Client::silent(shim.address());
     client.send("PRI * HTTP/2.0\r\n\r\nSM");
     assert_eq!(client.ended(), None);
-    // Dripping does not help.
+    // A head that arrives line by line has the same limit.
     let mut client = shim.connect();
     client.send("GET / HTTP/1.1\r\nhost: www.example.com\r\n");
     let mut dripper = std::net::TcpStream::connect(shim.address()).unwrap();
@@ -69,7 +69,7 @@ fn r22_a_body_must_come_in_time() {
     assert_eq!(client.status(3), 200);
 }
 
-/// One byte every few milliseconds never stalls; it is too slow all the same.
+/// A body of one byte every few milliseconds never stalls, but is still too slow.
 #[test]
 fn r22_a_body_must_keep_a_rate() {
     let (origin, shim) = limited(|limits| {
@@ -92,7 +92,7 @@ fn r22_a_body_must_keep_a_rate() {
     assert_eq!(origin.connections(), 2);
 }
 
-/// The origin notices that the client is gone: that is when the test ends.
+/// The test ends when the origin notices that the client is gone.
 #[test]
 fn r22_a_client_that_takes_nothing_is_cut_off() {
     let (gone, seen) = channel();
@@ -111,7 +111,7 @@ fn r22_a_client_that_takes_nothing_is_cut_off() {
     seen.recv_timeout(LIMIT).unwrap();
     shim.counts("origin_shim_limited_total{limit=\"write\"} 1");
 
-    // One stream of an HTTP/2 connection for which no window is opened; the others go on.
+    // Only the HTTP/2 stream whose window stays closed is reset. The other streams continue.
     let mut client = h2::Client::connect(shim.address());
     client.request(1, &h2::request("GET", "/", "www.example.com"), true);
     assert_eq!(client.status(1), 200);
@@ -121,7 +121,7 @@ fn r22_a_client_that_takes_nothing_is_cut_off() {
     client.request(3, &h2::request("GET", "/", "other.test"), true);
     assert_eq!(client.status(3), 421);
 
-    // No window from the start.
+    // This client's window is zero from the start.
     let mut client = h2::Client::with_settings(shim.address(), &[0, 4, 0, 0, 0, 0]);
     client.request(1, &h2::request("GET", "/", "www.example.com"), true);
     client.reset(1);
@@ -137,7 +137,7 @@ fn r23_idle_connections_end() {
     let mut client = h2::Client::connect(shim.address());
     client.request(1, &h2::request("GET", "/", "www.example.com"), true);
     assert_eq!(client.status(1), 200);
-    // GOAWAY without an error, then the end.
+    // The connection ends with a GOAWAY without an error.
     client.send(h2::frame(h2::SETTINGS, h2::ACK, 0, b""));
     assert_eq!(client.answer_pings_until_the_end(), Some(0));
 }
@@ -183,12 +183,12 @@ fn r24_connections_have_a_limit() {
     assert_eq!(multiplexed.answer_pings_until_the_end(), Some(0));
     assert_eq!(origin.bytes(), before);
     shim.counts("origin_shim_limited_total{limit=\"connections\"} 3");
-    // Beyond those that are told, connections are closed without a word.
+    // Some more connections get a response. All further ones are closed without one.
     let told: Vec<_> = (0..16).map(|_| shim.connect()).collect();
     shim.counts("origin_shim_connections{listener=\"plain\"} 18");
     assert_eq!(shim.connect().rest(), "");
     drop(told);
-    // Those that were there are served, and when one of them goes there is room.
+    // The accepted connections are served, and the end of one of them makes room.
     assert_eq!(first.request(&get("/")).1, "ok");
     drop(second);
     shim.counts("origin_shim_connections{listener=\"plain\"} 1");
@@ -212,7 +212,7 @@ fn r24_requests_in_flight_have_a_limit() {
     client.request(1, &h2::request("GET", "/", "www.example.com"), true);
     assert_eq!(client.status(1), 503);
     assert!(origin.received_nothing());
-    // Which of the two takes the first is up to the system.
+    // The operating system decides which of the two gets the first message.
     for _ in &busy {
         go.send(()).unwrap();
     }
@@ -236,7 +236,7 @@ fn r25_streams_of_a_connection_have_a_limit() {
     for stream in [1, 3, 5] {
         client.request(stream, &h2::request("GET", "/", "www.example.com"), true);
     }
-    // REFUSED_STREAM: it may be sent again (RFC 9113 §8.7).
+    // REFUSED_STREAM (7): the request may be sent again (RFC 9113 §8.7).
     assert_eq!(client.reset(5), 7);
     origin.received();
     origin.received();
@@ -267,8 +267,8 @@ fn r25_old_connections_end_without_losing_a_request() {
     assert_eq!(origin.bytes().matches("GET / HTTP/1.1").count(), requests + 1);
 }
 
-/// A client that shuts its sending side cannot be told from one that has gone, and whoever has gone must not hold up an
-/// origin: its request ends there, too, and what the origin answers reaches nobody else.
+/// A client that closes its sending side cannot be distinguished from one that has gone, and a client that has gone
+/// must not occupy an origin. Its request ends there, too, and the origin's response reaches no other client.
 #[test]
 fn a_client_that_closes_its_side_has_gone() {
     let (asked, received) = std::sync::mpsc::channel();
@@ -277,7 +277,7 @@ fn a_client_that_closes_its_side_has_gone() {
         while let Some(head) = served.head() {
             if head.starts_with("GET /gone ") {
                 asked.lock().unwrap().send(()).unwrap();
-                // Until the shim gives it up.
+                // The read ends when the shim gives up the request.
                 assert_eq!(served.wire.some(), None);
                 served.wire.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil");
                 return;
@@ -294,7 +294,7 @@ fn a_client_that_closes_its_side_has_gone() {
     assert_eq!(shim.request(&get("/after")).1, "ok");
     assert_eq!(origin.connections(), 2);
 
-    // All that was asked for is answered where the answer was there before.
+    // A response that was complete before the client closed its side reaches the client.
     let mut client = shim.connect();
     client.send(get("/a"));
     assert_eq!(client.response().1, "ok");

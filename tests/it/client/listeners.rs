@@ -1,5 +1,5 @@
-//! Reloads that change the addresses to listen on: new addresses are bound first, old ones are drained, and the
-//! others stay untouched.
+//! Reloads that change the addresses to listen on. New addresses are bound first, old ones are drained, and the others
+//! stay untouched.
 
 use crate::harness::h2;
 use crate::harness::in_process::{Shim, config, site};
@@ -35,7 +35,7 @@ fn listeners_change_without_a_restart() {
     let (head, _) = kept.request(&get("/"));
     assert_eq!(header(&head, "connection"), None);
 
-    // An HTTP/1.1 connection ends with its next response, an HTTP/2 one is told at once.
+    // An HTTP/1.1 connection ends with its next response. An HTTP/2 one gets a GOAWAY at once.
     let mut multiplexed = h2::Client::connect(real);
     multiplexed.request(1, &h2::request("GET", "/", "www.example.com"), true);
     assert_eq!(multiplexed.status(1), 200);

@@ -1,12 +1,12 @@
-//! What clients send and what they get.
+//! Tests of requests from clients and of the responses to them.
 //!
 //! | file | what is tested |
 //! |---|---|
 //! | `requests.rs`, `targets.rs`, `headers.rs` | the parts of a request, and which of them reach the origin |
-//! | `refusals.rs` | requests and responses that are refused, and the answer to the client |
-//! | `forwarding.rs`, `passthrough.rs` | what passes unchanged, reused connections, reloads and the end |
-//! | `rewriting.rs`, `trust.rs` | the lifetimes and tags of responses, and who may ask for them |
-//! | `bodies.rs`, `streaming.rs`, `trailers.rs`, `interim.rs`, `upgrades.rs` | bodies, what precedes and follows them, tunnels |
+//! | `refusals.rs` | requests and responses that are refused, and what the client gets instead |
+//! | `forwarding.rs`, `passthrough.rs` | what is forwarded unchanged, reused connections, reloads and shutdown |
+//! | `rewriting.rs`, `trust.rs` | the lifetimes and tags of responses, and which clients may opt in |
+//! | `bodies.rs`, `streaming.rs`, `trailers.rs`, `interim.rs`, `upgrades.rs` | bodies, interim responses, tunnels |
 //! | `protocols.rs`, `h2_clients.rs`, `vtc.rs` | versions of HTTP, and peers that share no code with the shim |
 //! | `tls.rs`, `listeners.rs`, `proxy_protocol.rs` | connections before their first request |
 //! | `limits.rs`, `own_limits.rs`, `slow.rs`, `floods.rs` | limits, and clients that try to exceed them |

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(100);
 
-/// One event, a pause that is longer than is allowed elsewhere, and another event; or only the pause, before the head. Who
-/// asks for silence gets no more than that.
+/// Starts an origin that sends one event, pauses for longer than the other limits allow, and sends another event. For
+/// `/polls` the pause comes before the head. A request with `silent` gets nothing after the pause begins.
 fn quiet() -> Origin {
     Origin::playing(|served| {
         while let Some((request, _)) = served.request() {
@@ -47,7 +47,7 @@ fn rule(path: &str) -> Rule {
     }
 }
 
-/// What a client gets that asks for `path`: the status, and the body as far as it came.
+/// Requests `path`. Returns the status, and the part of the body that arrived.
 fn got(shim: &Shim, path: &str) -> (u16, String) {
     let answer = all_answers(shim, get_with(path, "connection: close\r\n"));
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -63,7 +63,7 @@ fn r67_a_rule_may_have_its_own_timeouts() {
         origin_first_byte_timeout: Some(LIMIT),
         ..OtherLimits::default()
     };
-    // The first rule that matches decides, also where it says nothing.
+    // The first matching rule applies, even if it sets no limits.
     www.policy.rules = vec![rule("/live/none"), rule("/live/**"), rule("/polls")];
     www.rule_limits = vec![OtherLimits::default(), long, long];
     let mut config = config(vec![www]);
@@ -92,7 +92,7 @@ fn r67_a_site_may_have_its_own_timeouts() {
     www.limits.origin_body_timeout = Some(SOON);
     let shim = Shim::start(&config(vec![www, other]));
     assert_eq!(got(&shim, "/?silent"), (200, "4\r\none,\r\n".to_owned()));
-    // What a rule does not say the site does.
+    // A limit that a rule does not set comes from the site.
     assert_eq!(got(&shim, "/live/a?silent"), (200, "4\r\none,\r\n".to_owned()));
     let answer = all_answers(&shim, "GET / HTTP/1.1\r\nhost: other.test\r\nconnection: close\r\n\r\n");
     assert!(answer.ends_with("0\r\n\r\n"), "{answer}");
@@ -121,7 +121,7 @@ fn r67_a_slow_upload_has_the_time_that_its_rule_gives_it() {
     assert_eq!(put("/"), 408);
 }
 
-/// 250 KiB of tags, as Magento sends them in one head.
+/// Returns 250 KiB of tags, as Magento sends them in one head.
 fn many_tags() -> String {
     let tags: Vec<_> = (0..22_000).map(|n| format!("cat_p_{n}")).collect();
     let tags = tags.join(",");
@@ -150,20 +150,20 @@ fn r68_heads_of_many_tags() {
     config.server.limits.origin_header_bytes = 256 * 1024;
     let shim = Shim::start(&config);
     shim.health.cell("www", "cloudfront").set(true);
-    // Not opted in: every byte of it, in both versions.
+    // Without opt-in, every byte of the tags is forwarded, in both versions of HTTP.
     let (head, body) = shim.request(&get("/"));
     assert_eq!((header(&head, "x-magento-tags"), body.as_str()), (Some(tags.as_str()), "ok"));
     let mut client = h2::Client::connect(shim.address());
     client.request(1, &h2::request("GET", "/", "www.example.com"), true);
     assert_eq!(client.status(1), 200);
     client.next_of(1, |frame| frame.kind == h2::DATA).unwrap();
-    // Opted in: they do not fit, so the page lives shortly.
+    // With opt-in, the tags do not fit, so the page gets a short lifetime.
     let (head, _) = shim.request(&get_with("/", "x-push-invalidation: enabled\r\n"));
     assert!(header(&head, "x-magento-tags").is_some_and(|tags| tags.len() <= 8_192), "{}", head.len());
     shim.counts(
         r#"origin_shim_requests_total{site="www",status="2xx",decision="fallback",reason="tags-too-many"} 1"#,
     );
-    // The default limit is below that.
+    // The default limit is lower than the size of this head.
     let (head, _) = Shim::before(&origin).request(&get("/"));
     assert_eq!(status(&head), 502);
 }
@@ -189,6 +189,6 @@ fn r68_heads_of_many_tags_over_http2() {
     for _ in 0..2 {
         assert_eq!(status(&shim.request(&get("/")).0), 502);
     }
-    // Only that request fails, and the connection goes on.
+    // Only this request fails, and the connection stays open.
     assert_eq!(origin.connections(), 2);
 }

@@ -1,14 +1,14 @@
-//! A request that is not opted in gets the response of the origin, header for header.
+//! A request that does not opt in gets the response of the origin, header for header.
 
 use crate::harness::http::{Answer, Request};
 use crate::harness::nginx::Nginx;
 use crate::harness::shim::Shim;
 use crate::harness::site::Site;
 
-/// Headers that concern one connection only; and the second in which nginx answered.
+/// Header fields that concern one connection only, and `Date`, because nginx may answer in different seconds.
 const OF_ONE_EXCHANGE: [&str; 4] = ["connection", "keep-alive", "transfer-encoding", "date"];
 
-/// Everything that must be equal.
+/// Returns everything that must be equal.
 fn essence(answer: &Answer) -> (u16, Vec<(String, String)>, &[u8]) {
     let mut headers = answer.headers.clone();
     headers.retain(|(name, _)| !OF_ONE_EXCHANGE.contains(&name.as_str()));
@@ -18,7 +18,7 @@ fn essence(answer: &Answer) -> (u16, Vec<(String, String)>, &[u8]) {
 
 type Headers = Vec<(&'static str, String)>;
 
-/// Requests of every sort that nginx answers differently.
+/// Returns one request of every kind that nginx answers differently.
 fn requests(etag: &str) -> Vec<(&'static str, &'static str, Headers)> {
     let header = |name, value: &str| vec![(name, value.to_owned())];
     vec![
@@ -47,7 +47,7 @@ fn requests(etag: &str) -> Vec<(&'static str, &'static str, Headers)> {
     ]
 }
 
-/// Compares what the shim and nginx answer. `with` adds to a site that has a CDN.
+/// Compares the responses of the shim and of nginx. `with` changes a site that has a CDN.
 fn check_that_nothing_differs(with: impl Fn(Site) -> Site, extra: &[(&str, &str)]) {
     let nginx = Nginx::start();
     let shim = Shim::start(with(Site::www(nginx.address).varnish_at("127.0.0.1:9")));

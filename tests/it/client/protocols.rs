@@ -22,7 +22,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// An HTTP/2 client on any stream.
+/// Opens an HTTP/2 connection over any stream.
 async fn h2<S>(stream: S) -> hyper::client::conn::http2::SendRequest<Full<Bytes>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -65,12 +65,12 @@ fn http2_with_prior_knowledge() {
         assert_eq!(header(&received, "x-forwarded-host"), Some("www.example.com"));
         assert_eq!(header(&received, "content-length"), Some("4"));
 
-        // A body of no told length comes in chunks; no body at all with a length of none.
+        // A body of unknown length is sent in chunks. An empty body is sent with a length of zero.
         let head = request("POST", "http://www.example.com/", "").map(|_| Full::new(Bytes::new()));
         client.send_request(head).await.unwrap();
         assert_eq!(header(&origin.received(), "content-length"), Some("0"));
 
-        // Other sites on the same connection are other sites.
+        // A request for another host on the same connection is routed by its own host.
         let response = client.send_request(request("GET", "http://other.test/", "")).await.unwrap();
         assert_eq!(response.status(), 421);
         assert_eq!(response.headers()["cache-control"], "no-store");
@@ -103,7 +103,7 @@ fn many_streams_share_one_http2_connection() {
     shim.counts("origin_shim_requests_in_flight 0");
 }
 
-/// The worker remembers which names stand together; what one response says is never in another.
+/// The worker caches which field names occur together. Values of one response never appear in another.
 #[test]
 fn heads_of_http2_are_told_apart() {
     let answers = [
@@ -176,7 +176,7 @@ fn http2_connections_drain() {
         let get = Request::get("http://www.example.com/").body(Empty::new()).unwrap();
         sender.send_request(get).await.unwrap().into_body().collect().await.unwrap();
         shim.plane.drain(LIMIT);
-        // GOAWAY, and a clean end.
+        // The connection ends cleanly after a GOAWAY.
         connection.await.unwrap().unwrap();
     });
     shim.plane.join().unwrap();
@@ -187,7 +187,7 @@ fn the_first_bytes_may_come_one_by_one() {
     let origin = Origin::ok();
     let shim = Shim::before(&origin);
     let mut client = shim.connect();
-    // `P`, `PR` and `PRI` could all become HTTP/2; this becomes a method.
+    // `P`, `PR` and `PRI` could all be the start of HTTP/2. Here they are the start of a method.
     for part in ["P", "R", "I", "X / HTTP/1.1\r\nhost: www.example.com\r\n", "\r\n"] {
         client.send(part);
         std::thread::yield_now();
@@ -284,7 +284,7 @@ fn alpn_chooses_the_protocol_and_sni_the_certificate() {
         });
     }
     block_on(async {
-        // A name that no certificate is for gets the first, and its client's refusal.
+        // A name without a certificate gets the first certificate, and its client refuses it.
         let config = certificates.client(&[], &[&rustls::version::TLS13]);
         assert!(tls(address, &config, "unknown.test").await.is_err());
         assert!(tls(address, &config, "first.test").await.is_ok());
@@ -304,7 +304,7 @@ fn certificates_are_reloaded_and_bad_ones_change_nothing() {
     };
     assert!(served(&old, "old.test"));
 
-    // One bad file among good ones: nothing changes, the sites included.
+    // One invalid file among valid ones: nothing changes, not even the sites.
     let mut bad = config.clone();
     bad.server.certificates = new.files.clone();
     bad.server.certificates.push(Certificate { cert: "/nonexistent".into(), key: "/nonexistent".into() });
@@ -329,7 +329,7 @@ fn a_tls_handshake_has_a_limit() {
     assert_eq!(silent.rest(), "");
 }
 
-/// A TLS server with one certificate that answers one HTTP/1.1 request per connection.
+/// Starts a TLS server with one certificate that answers one HTTP/1.1 request per connection.
 fn https_origin(certificates: &Certificates) -> SocketAddr {
     use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
     let files = &certificates.files[0];
@@ -375,7 +375,7 @@ fn https_origins_are_checked() {
         Shim::with_roots(&config(vec![www]), Roots::given(Arc::new(client.clone())))
     };
     assert_eq!(shim("localhost").request(&get("/")).1, "secure");
-    // The same server under a name that its certificate is not for.
+    // This shim uses a name of the same server that the certificate does not cover.
     let shim = shim("127.0.0.1");
     let (head, _) = shim.request(&get("/"));
     assert_eq!(status(&head), 502);

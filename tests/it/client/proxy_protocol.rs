@@ -1,4 +1,4 @@
-//! Load balancers that speak the PROXY protocol: the address of their client replaces their own.
+//! Load balancers that use the PROXY protocol. The address of their client replaces their own.
 
 use crate::harness::h2;
 use crate::harness::in_process::{Shim, cdn, config, site};
@@ -107,7 +107,7 @@ fn trust_by_address_means_the_named_client() {
             origin.bytes().contains("for: 203.0.113.5, 192.0.2.7\r\n"),
         )
     };
-    // The load balancer's own address is no CDN's.
+    // The load balancer's own address is not the address of a CDN.
     assert_eq!(trusting("127.0.0.0/8", "127.0.0.0/8"), (false, false));
     assert_eq!(trusting("192.0.2.0/24", "192.0.2.0/24"), (true, true));
 }

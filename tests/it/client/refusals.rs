@@ -1,11 +1,11 @@
-//! Requests and responses that are not passed on, by the status and by what reached the origin.
+//! Requests and responses that are not forwarded, tested by the status and by the bytes that reached the origin.
 
 use crate::harness::in_process::{Shim, config, site};
 use crate::harness::scripted::Origin;
 use crate::harness::wire::{get, get_with, header, nowhere, status};
 use std::time::Duration;
 
-/// Sends raw bytes; expects this status, a line of text that no cache may keep, and nothing at the origin.
+/// Sends raw bytes. Expects this status, one line of text that no cache may store, and no request at the origin.
 #[track_caller]
 fn refused(request: &str, expected: u16) {
     let origin = Origin::ok();
@@ -87,7 +87,7 @@ fn a_refused_connection_is_not_used_again() {
     let (head, _) = client.request("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n");
     assert_eq!(header(&head, "connection"), Some("close"));
     assert_eq!(client.rest(), "");
-    // An unknown host is no sign of a confused connection.
+    // An unknown host does not indicate a confused connection.
     let mut client = shim.connect();
     assert_eq!(status(&client.request("GET / HTTP/1.1\r\nhost: other.test\r\n\r\n").0), 421);
     assert_eq!(client.request(&get("/")).1, "ok");
@@ -149,7 +149,7 @@ fn a_client_that_is_slow() {
     let shim = Shim::start(&config);
     let (head, _) = shim.request("PUT / HTTP/1.1\r\nhost: www.example.com\r\ncontent-length: 10\r\n\r\nhalf");
     assert_eq!(status(&head), 408);
-    // A head that never ends.
+    // This head never ends.
     let mut client = shim.connect();
     client.send("GET / HTTP/1.1\r\nhost:");
     assert_eq!(client.rest(), "");

@@ -9,7 +9,8 @@ fn post(headers: &str, body: &str) -> String {
     format!("POST / HTTP/1.1\r\nhost: www.example.com\r\n{headers}\r\n{body}")
 }
 
-/// RFC 9112 §6.3 would let us drop the length and close the connection afterwards; but whoever sends both means harm.
+/// RFC 9112 §6.3 would let us drop the length and close the connection afterwards. However, a client that sends both
+/// fields is probably an attacker.
 #[test]
 fn r01_length_and_chunks() {
     let smuggled = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: www.example.com\r\n\r\n";
@@ -37,7 +38,7 @@ fn r02_lengths_that_differ_or_are_no_number() {
     ] {
         refused(post(headers, "x"), 400);
     }
-    // Equal lines are one.
+    // Equal lines are merged into one.
     let (origin, shim) = recorded();
     assert_eq!(shim.request(&post("content-length: 1\r\ncontent-length: 1\r\n", "x")).1, "ok");
     let bytes = origin.bytes();
@@ -55,7 +56,7 @@ fn r03_transfer_codings_other_than_chunked() {
     ] {
         refused(post(headers, "0\r\n\r\n"), 501);
     }
-    // The last one is not chunked: where this body ends nobody can say.
+    // The last coding is not chunked, so the end of this body is unknown.
     for headers in [
         "transfer-encoding: chunked, gzip\r\n",
         "transfer-encoding: gzip\r\n",
@@ -96,7 +97,7 @@ fn r05_bare_line_feeds_are_written_anew() {
     assert_eq!(origin.bytes().matches('\n').count(), origin.bytes().matches("\r\n").count());
 }
 
-/// The origin never sees the end of such a body, and its connection is not used again.
+/// The origin never receives the end of such a body, and its connection is not used again.
 #[test]
 fn r06_broken_chunks() {
     for chunks in [
@@ -113,7 +114,7 @@ fn r06_broken_chunks() {
         "1\r\na\rx0\r\n\r\n",
     ] {
         let (origin, shim) = recorded();
-        // The first part is whole, so that the request is under way when the chunk comes.
+        // The first chunk is valid, so that the request is in progress when the broken one arrives.
         let request =
             post("transfer-encoding: chunked\r\n", &format!("2\r\nok\r\n{chunks}{}", get("/smuggled")));
         let answer = all_answers(&shim, request);
@@ -164,7 +165,7 @@ fn r08_hosts() {
         refused(hosts(&format!("host: {host}\r\n")), 400);
     }
     refused_kindly(&hosts("host: other.test\r\n"), 421);
-    // What names the same site is served.
+    // Other spellings of the host of the site are served.
     for host in ["WWW.Example.COM", "www.example.com:8080", "www.example.com."] {
         let (origin, shim) = recorded();
         assert_eq!(shim.request(&hosts(&format!("host: {host}\r\n"))).1, "ok");
@@ -181,7 +182,7 @@ fn r09_the_host_of_the_target() {
     refused("GET http://www.example.com/ HTTP/1.1\r\nhost: other.test\r\n\r\n", 400);
     refused("GET http://other.test/ HTTP/1.1\r\nhost: www.example.com\r\n\r\n", 400);
     refused("GET http://www.example.com/ HTTP/1.1\r\n\r\n", 400);
-    // HTTP/2: `:authority` and `host` that differ.
+    // In HTTP/2, `:authority` and `host` may differ.
     for (authority, host, expected) in [
         ("www.example.com", None, 200),
         ("www.example.com", Some("www.example.com"), 200),
@@ -208,7 +209,7 @@ fn r10_the_request_never_chooses_the_origin() {
     {
         refused(format!("GET {target} HTTP/1.1\r\nhost: www.example.com\r\n\r\n"), 400);
     }
-    // To a path that looks like an authority the origin is the same, and so are the bytes.
+    // A path that looks like an authority does not change the origin, and its bytes are forwarded unchanged.
     for target in ["//169.254.169.254/latest", "/http://169.254.169.254/", "/@other.test/"] {
         let (origin, shim) = recorded();
         assert_eq!(shim.request(&get(target)).1, "ok");
@@ -254,7 +255,7 @@ fn r13_targets_that_are_no_path() {
     }
 }
 
-/// The origin gets the path as it was written. Rules and tags see the one it means.
+/// The origin gets the path as it was written. Rules and tags use its normalised form.
 #[test]
 fn r14_paths_pass_unchanged_and_are_judged_by_their_meaning() {
     use origin_shim::rewrite::pattern::PathPattern;
@@ -296,7 +297,7 @@ fn r14_paths_pass_unchanged_and_are_judged_by_their_meaning() {
 #[test]
 fn r19_heads_have_limits() {
     let lines = |n: usize| (0..n).map(|n| format!("x-{n}: 1\r\n")).collect::<String>();
-    // `Host` counts.
+    // `Host` is one of the 100 permitted lines.
     let (origin, shim) = recorded();
     assert_eq!(shim.request(&get_with("/", &lines(99))).1, "ok");
     assert_eq!(origin.bytes().matches("\r\nx-").count(), 99 + 4);
@@ -313,7 +314,7 @@ fn r19_heads_have_limits() {
     refused(target(8 * 1024 + 1), 414);
     refused(get(&format!("/?{}", "x".repeat(8 * 1024))), 414);
 
-    // The same over HTTP/2.
+    // The same limits hold in HTTP/2.
     for (extra, bytes, path, expected) in
         [(95, 1, 1, 200), (101, 1, 1, 431), (1, 40 * 1024, 1, 431), (1, 1, 8 * 1024 + 1, 414)]
     {
@@ -338,14 +339,14 @@ fn r21_bodies_have_a_limit_where_one_is_set() {
         |last: &str| post("transfer-encoding: chunked\r\n", &format!("8\r\n01234567\r\n{last}0\r\n\r\n"));
     assert_eq!(shim.request(&chunks("2\r\n89\r\n")).1, "ok");
     let before = origin.bytes();
-    // By its own account: nothing reaches the origin.
+    // If the declared length is too large, nothing reaches the origin.
     let answer = all_answers(&shim, post("content-length: 11\r\n", "0123456789a"));
     assert_eq!(status(&answer), 413, "{answer}");
     assert_eq!(header(&answer, "cache-control"), Some("no-store"));
     let told = post("content-length: 11\r\nexpect: 100-continue\r\n", "");
     assert_eq!(status(&all_answers(&shim, told)), 413);
     assert_eq!(origin.bytes(), before);
-    // By surprise: the origin never sees its end, and its connection is not used again.
+    // If a chunked body grows too large, the origin never receives its end, and the connection is not used again.
     let answer = all_answers(&shim, chunks("3\r\n89a\r\n"));
     assert_eq!(status(&answer), 413, "{answer}");
     let connections = origin.connections();

@@ -34,11 +34,11 @@ fn a_healthy_cdn_gets_a_long_ttl_and_an_unhealthy_one_a_short() {
     assert!(short.contains("max-age=60") && !short.contains("172800"), "{short}");
     shim.health.cell("www", "fastly").set(true);
     assert!(edge(FASTLY).unwrap().contains("max-age=172800"));
-    // Named one CDN, seen another: the name decides, and that one is not healthy.
+    // The header names one CDN and the request came through another. The name applies, and the named CDN is unhealthy.
     let (head, _) = shim.request(&get_with("/", &format!("{FASTLY}x-byo-cdn-type: akamai\r\n")));
     assert!(header(&head, "edge-control").is_some_and(|edge| edge.contains("max-age=60s")), "{head}");
     assert_eq!(header(&head, "surrogate-control"), None);
-    // Not opted in.
+    // This request does not opt in.
     assert_eq!(edge("cdn-loop: Fastly\r\n"), None);
     shim.health.cell("www", "fastly").set(false);
     assert!(!edge(FASTLY).unwrap().contains("172800"));

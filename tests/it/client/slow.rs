@@ -1,5 +1,5 @@
-//! Hundreds of slow clients beside fast ones: slow heads, slow bodies, slow readers, and many clients that do nothing
-//! at all. `ORIGIN_SHIM_LONG=1` makes the test longer.
+//! Hundreds of slow clients beside fast ones: slow heads, slow bodies, slow readers, and many idle clients.
+//! `ORIGIN_SHIM_LONG=1` makes the test longer.
 
 use crate::harness::program::Program;
 use crate::harness::recorder::whole_request;
@@ -12,23 +12,25 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream as AsyncStream;
 
-/// Slow clients. Other tests beside it decide how much of their large downloads they are handed at once, so the normal run
-/// has fewer than the thousand for which the limit is meant.
+/// Returns the number of slow clients. Tests that run at the same time affect how much of their large downloads the
+/// clients receive at once. So the normal run has fewer clients than the thousand for which the limit is meant.
 fn crowd_size() -> usize {
     if is_long() { 1000 } else { 600 }
 }
 const ALLOWED_GROWTH: u64 = 64 << 20;
-/// Between two bytes of a slow client.
+/// The pause between two bytes of a slow client.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Requests of good clients per second, together.
+/// The requests per second of all fast clients together.
 const GOOD_PER_SECOND: u32 = 100;
-/// More than all buffers between the origin and a client hold.
+/// The size in bytes of a large response. This is more than all buffers between the origin and a client can hold.
 const LARGE: usize = 64 << 20;
 const PART: &[u8] = &[b'x'; 64 * 1024];
 
-/// An origin on one thread: `/large` is large, everything else `ok`, once the whole request is there.
+/// Starts an origin on one thread. It answers each complete request, `/large` with a large body and every other path
+/// with `ok`.
 fn origin() -> SocketAddr {
-    // Room for a crowd that comes at once: what the kernel turns away comes again only after a second, and then two.
+    // The backlog must hold a crowd that connects at once. The kernel makes a rejected client retry only after one
+    // second, and then after two.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     socket.listen(4096).unwrap();
@@ -71,7 +73,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// How a client is slow.
+/// The part that a slow client delays.
 #[derive(Clone, Copy)]
 enum Slow {
     Head,
@@ -90,7 +92,7 @@ async fn crawl(address: SocketAddr, how: Slow) {
             Slow::Read => get("/large"),
         };
         let mut going = stream.write_all(start.as_bytes()).await.is_ok();
-        // Until we are thrown out; then again.
+        // The client crawls until the shim disconnects it, and then begins again.
         while going {
             tokio::time::sleep(PAUSE).await;
             going = match how {
@@ -102,7 +104,8 @@ async fn crawl(address: SocketAddr, how: Slow) {
     }
 }
 
-/// Asks at a steady pace over a few kept connections, for `time`: how many were asked and how many of them answered.
+/// Sends requests at a steady pace over a few kept connections, for `time`. Returns how many were sent and how many of
+/// them were answered.
 fn good(address: SocketAddr, time: Duration) -> (u32, u32) {
     let started = Instant::now();
     let (mut asked, mut answered) = (0, 0);
@@ -124,7 +127,7 @@ fn good(address: SocketAddr, time: Duration) -> (u32, u32) {
     (asked, answered)
 }
 
-/// How many files this process may open: as many as it may ask for.
+/// Raises this process's limit of open files to its maximum, and returns it.
 fn files() -> u64 {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
@@ -154,7 +157,7 @@ fn a_crowd_of_slow_clients_hold_up_nobody() {
     });
     let (mut asked, mut answered) = good(program.address, Duration::from_secs(3));
     let (now, _) = program.memory();
-    // Until they begin to be thrown out, and come again.
+    // This lasts until the first slow clients are disconnected and connect again.
     let more = good(program.address, Duration::from_secs(if is_long() { 60 } else { 6 }));
     (asked, answered) = (asked + more.0, answered + more.1);
     let (_, highest) = program.memory();
@@ -167,7 +170,8 @@ fn a_crowd_of_slow_clients_hold_up_nobody() {
         warm > 0 && asked > 0 && u64::from(answered) * 1000 >= u64::from(asked) * 999,
         "{answered} of {asked}"
     );
-    // With the whole crowd there; while all of it goes and comes at once a little more.
+    // The growth is measured while the whole crowd is connected. The peak may be a little higher, because all clients
+    // may disconnect and reconnect at once.
     let (growth, peak) = (now.saturating_sub(before), highest.saturating_sub(before));
     println!("{slow} slow clients: the shim grew by {} KiB, {} KiB at most", growth / 1024, peak / 1024);
     assert!(growth < ALLOWED_GROWTH, "the shim grew by {} KiB", growth / 1024);
@@ -177,13 +181,13 @@ fn a_crowd_of_slow_clients_hold_up_nobody() {
     });
 }
 
-/// Idle connections take little: before their first request next to nothing, after it the room of their heads.
+/// Idle connections need little memory: almost none before their first request, and the size of their heads after it.
 #[test]
 fn ten_thousand_idle_connections_take_little_memory() {
     let program = Program::before(origin(), "header_timeout = \"10m\"\n");
     good(program.address, Duration::from_millis(500));
     let before = program.memory().0;
-    // The others' files are open at the same time.
+    // Other tests have files open at the same time.
     let count = (files().saturating_sub(2000) / 2).min(10_000) as usize;
     let mut idle: Vec<TcpStream> = vec![];
     for n in 0..count {

@@ -1,4 +1,4 @@
-//! Bodies are streamed: none is held in memory, and no download waits for another.
+//! Bodies are streamed. None is held in memory, and no download waits for another.
 
 use crate::harness::HOST;
 use crate::harness::http::{Download, Request};
@@ -18,7 +18,7 @@ fn shim_before(origin: SocketAddr) -> Shim {
     Shim::start(Site::www(origin))
 }
 
-/// Runs `exchange` once to warm up, and then checks what it adds to the shim's memory at its highest.
+/// Runs `exchange` a first time to warm up, and then checks how much it adds to the shim's peak memory.
 fn check_memory(shim: &Shim, mut exchange: impl FnMut(u64)) {
     exchange(1 << 20);
     let (before, _) = shim.memory();
@@ -62,7 +62,7 @@ fn an_upload_of_1_gib_passes_without_being_held_in_memory() {
     });
 }
 
-/// A door that opens once, for everybody.
+/// A door that opens one time, for all waiting threads.
 #[derive(Default)]
 struct Door {
     open: Mutex<bool>,
@@ -97,7 +97,7 @@ fn slow_downloads_do_not_wait_for_each_other() {
     });
     let shim = shim_before(origin);
 
-    // None can end before the door opens, and it opens only after all have begun.
+    // No download can end before the door opens, and it opens only after all have begun.
     let mut downloads: Vec<Download> =
         (0..PARALLEL).map(|_| Request::get("/slow").open(shim.address).unwrap()).collect();
     for download in &mut downloads {
@@ -124,7 +124,7 @@ fn visitors_who_do_not_read_hold_up_nobody() {
         assert_eq!(Request::get("/products/42.html").send(shim.address).text(), "/products/42.html 1");
     }
     drop(unread);
-    // Their connections to nginx end too.
+    // The connections of these downloads to nginx end, too.
     eventually("a page after all have gone", || {
         (Request::get("/").send(shim.address).text() == "home 1").then_some(())
     });

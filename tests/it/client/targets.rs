@@ -1,11 +1,11 @@
-//! Request targets: without a path, with a fragment, with a default port. And how far a request may go
+//! Request targets without a path, with a fragment or with a default port, and how far a request may be forwarded
 //! (`Max-Forwards`). The rules are the same in both versions of HTTP.
 
 use crate::harness::h2;
 use crate::harness::recorder::{Recorder, recorded};
 use crate::harness::wire::{get, header, status};
 
-/// The request line that the origin gets, or the status that the client gets instead.
+/// Returns the request line that the origin gets, or the status that the client gets instead.
 fn http1(line: &str, host: &str) -> Result<String, u16> {
     let (origin, shim) = recorded();
     let (head, _) = shim.request(&format!("{line} HTTP/1.1\r\nhost: {host}\r\n\r\n"));
@@ -17,7 +17,7 @@ fn first_line(origin: &Recorder) -> Option<String> {
     bytes.lines().next().map(|line| line.trim_end_matches(" HTTP/1.1").to_owned())
 }
 
-/// The same in HTTP/2, where 1 is a reset for a malformed request (PROTOCOL_ERROR).
+/// Does the same in HTTP/2. An error of 1 is a reset for a malformed request (PROTOCOL_ERROR).
 fn http2(method: &str, scheme: &str, path: &str, authority: &str, host: Option<&str>) -> Result<String, u16> {
     let (origin, shim) = recorded();
     let mut client = h2::Client::connect(shim.address());
@@ -30,7 +30,7 @@ fn http2(method: &str, scheme: &str, path: &str, authority: &str, host: Option<&
         h2::RST_STREAM => u16::from(answer.payload[3]),
         _ => h2::status_of(&answer.payload),
     };
-    // Whatever becomes of it, the connection goes on.
+    // The connection stays open in any case.
     client.request(3, &h2::request("GET", "/after", "www.example.com"), true);
     assert_eq!(client.status(3), 200);
     first_line(&origin).filter(|line| line != "GET /after").ok_or(answered)
@@ -61,7 +61,7 @@ fn r62_paths_that_are_none_in_http2() {
     for refused in ["?x=1", "*"] {
         assert_eq!(path("GET", refused), Err(400), "{refused}");
     }
-    // The library's own word for what is malformed.
+    // The library itself refuses these as malformed.
     for refused in ["", "a", "*?x", "www.example.com:80"] {
         assert_eq!(path("GET", refused), Err(1), "{refused}");
     }
@@ -70,7 +70,8 @@ fn r62_paths_that_are_none_in_http2() {
     assert_eq!(path("OPTIONS", "/"), Ok("OPTIONS /".to_owned()));
 }
 
-/// The library would drop it, and the origin would get another path than the one that everyone before us has judged.
+/// The library would drop the fragment. The origin would then get a different path than the one that all earlier hops
+/// have checked.
 #[test]
 fn r63_fragments() {
     for path in ["/private#.jpg", "/#", "/a?b#c", "#", "/a##", "*#"] {
@@ -81,13 +82,13 @@ fn r63_fragments() {
     assert_eq!(http2("GET", "http", "/a%23b", WWW, None), Ok("GET /a%23b".to_owned()));
 }
 
-/// A path that the client's table keeps is refused each time that it is named, in a block of several frames, too.
+/// A path in the client's dynamic table is refused each time it is referenced, also in a block of several frames.
 #[test]
 fn r63_fragments_in_the_table() {
     let (origin, shim) = recorded();
     let mut client = h2::Client::connect(shim.address());
     let end = h2::END_HEADERS;
-    // GET, http, and the path; RFC 7541 §6.2.1 and §6.1.
+    // The block has GET, http and the path (RFC 7541 §6.2.1 and §6.1).
     let kept = |path: &[u8]| [&[0x82, 0x86, 0x44, path.len() as u8][..], path].concat();
     let authority = [&[0x01, WWW.len() as u8][..], WWW.as_bytes()].concat();
     let first = kept(b"/private#.jpg");
@@ -156,7 +157,7 @@ fn r65_how_far_options_and_trace_go() {
     assert_eq!(left("OPTIONS", "1"), Ok("0".to_owned()));
     assert_eq!(left("OPTIONS", "-1"), Err(400));
     assert_eq!(left("OPTIONS", "x"), Err(400));
-    // To other methods it means nothing (RFC 9110 §7.6.2), and TRACE goes nowhere.
+    // For other methods the field has no meaning (RFC 9110 §7.6.2), and TRACE is never forwarded.
     assert_eq!(left("GET", "0"), Ok("0".to_owned()));
     assert_eq!(left("TRACE", "0"), Err(405));
     assert_eq!(left("TRACE", "5"), Err(405));

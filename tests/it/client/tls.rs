@@ -73,7 +73,7 @@ impl Secure {
         let connection =
             ClientConnection::new(Arc::new(config), ServerName::try_from(NAME).unwrap()).unwrap();
         let mut session = Session(StreamOwned::new(connection, stream));
-        // In TLS 1.3 a client hears that its certificate is refused only when it reads.
+        // In TLS 1.3 a client learns only when it reads that its certificate was refused.
         session.get("/first").map(|_| session)
     }
 }
@@ -84,7 +84,7 @@ const BOTH: [Versions; 2] = [&[&rustls::version::TLS12], &[&rustls::version::TLS
 struct Session(StreamOwned<ClientConnection, TcpStream>);
 
 impl Session {
-    /// The head of the answer to an opted-in request.
+    /// Returns the head of the response to an opted-in request.
     fn get(&mut self, path: &str) -> std::io::Result<String> {
         let request = get_with(path, "x-push-invalidation: enabled\r\n");
         self.0.write_all(request.as_bytes())?;
@@ -123,7 +123,7 @@ fn only_a_verified_certificate_is_believed_and_none_is_needed() {
         assert!(secure.connect(Some(&secure.edges), versions).unwrap().is_believed());
         let mut stranger = secure.connect(None, versions).unwrap();
         assert!(!stranger.is_believed());
-        // A certificate of another authority is a lie, and so is one that is for servers.
+        // A certificate of another authority is refused, and so is one for servers.
         let before = secure.origin.bytes();
         assert!(secure.connect(Some(&Authority::new()), versions).is_err());
         let for_servers = secure.edges.sign("edge.test", ExtendedKeyUsagePurpose::ServerAuth);
@@ -133,7 +133,7 @@ fn only_a_verified_certificate_is_believed_and_none_is_needed() {
     // Without TLS there is no certificate.
     let (head, _) = secure.shim.request(&get_with("/", "x-push-invalidation: enabled\r\n"));
     assert_eq!(header(&head, "surrogate-control"), None);
-    // The origin hears the opt-in of those who are believed alone.
+    // The origin receives an opt-in only from trusted clients.
     let believed = secure.origin.bytes().matches("x-push-invalidation: enabled").count();
     assert_eq!(believed, 2 * BOTH.len());
 }
@@ -151,7 +151,7 @@ fn r44_reloads_swap_certificates_and_authorities_and_drop_no_connection() {
     assert!(secure.connect(Some(&secure.edges), rustls::ALL_VERSIONS).is_err());
     assert!(secure.connect(Some(&newcomers), rustls::ALL_VERSIONS).unwrap().is_believed());
 
-    // What is bad changes nothing, and each kind of bad is named.
+    // An invalid file changes nothing, and each kind of error is named.
     let empty = file(&secure.dir, "empty.pem", "nothing");
     for (authority, message) in
         [(empty, "there is no certificate in "), ("/nonexistent.pem".into(), "cannot read ")]
@@ -164,7 +164,7 @@ fn r44_reloads_swap_certificates_and_authorities_and_drop_no_connection() {
         assert!(source.contains(message), "{source}");
         assert!(secure.connect(Some(&newcomers), rustls::ALL_VERSIONS).unwrap().is_believed());
     }
-    // Nobody is asked any more: trust is gone with the authority.
+    // Clients are no longer asked for a certificate: trust has gone with the authority.
     let mut config = secure.config.clone();
     config.server.client_ca = None;
     secure.shim.plane.reload(&config).unwrap();
@@ -172,7 +172,7 @@ fn r44_reloads_swap_certificates_and_authorities_and_drop_no_connection() {
     assert!(open.is_believed());
 }
 
-/// A ticket does not carry trust over the removal of the authority that it rests on.
+/// A session ticket does not preserve trust after its authority is removed.
 #[test]
 fn r44_a_session_does_not_outlive_its_authority() {
     let secure = Secure::start();
@@ -205,7 +205,7 @@ fn r44_a_session_does_not_outlive_its_authority() {
     assert!(session().is_err(), "its certificate is no longer one");
 }
 
-/// What an auditor calls a cipher order: ours holds, whatever the client likes best.
+/// Auditors call this the cipher order: the shim's preference applies, not the client's.
 #[test]
 fn the_strongest_cipher_is_taken() {
     let secure = Secure::start();

@@ -1,5 +1,5 @@
-//! Trailers (RFC 9110 §6.5), in both directions and in each pair of HTTP versions: which of them are passed on, which
-//! are dropped, and that none ever becomes a header field.
+//! Trailers (RFC 9110 §6.5), in both directions and in each pair of HTTP versions: which are forwarded, which are
+//! dropped, and that none ever becomes a header field.
 
 use crate::harness::in_process::{Shim, cdn};
 use crate::harness::pairs::{Fields, Http1, Http2, PAIRS, Part, Played, request, whole};
@@ -41,7 +41,7 @@ fn r36_trailers_go_on_in_both_directions() {
     }
 }
 
-/// Framing, routing, authentication, caching, and whatever else we read in heads.
+/// Fields for framing, routing, authentication and caching, and all others that we read in heads.
 const FORBIDDEN: Fields = &[
     ("content-length", "5"),
     ("host", "evil.test"),
@@ -88,7 +88,8 @@ fn r36_where_none_may_go_on_the_message_ends_without() {
     }
 }
 
-/// RFC 9110 §6.5.1: a client of HTTP/1.1 gets trailers only if it said that it takes some; in HTTP/2 there is always room.
+/// RFC 9110 §6.5.1: an HTTP/1.1 client gets trailers only if it has announced that it accepts them. HTTP/2 always has
+/// room for them.
 #[test]
 fn r36_who_does_not_ask_gets_none_in_http_1() {
     const SAID: Fields = &[("trailer", "x-sum")];
@@ -119,7 +120,7 @@ fn r36_what_connection_nominates_ends_here_wherever_it_is() {
     let mut client = shim.connect();
     assert_eq!(client.request(request).1, "ok");
     assert!(origin.bytes().ends_with("\r\n\r\n2\r\nok\r\n0\r\nx-end: 1\r\n\r\n"), "{}", origin.bytes());
-    // What follows is the next request.
+    // The next bytes on the connection are the next request.
     assert_eq!(client.request(&get("/")).1, "ok");
 
     let origin = Origin::answering(
@@ -136,7 +137,7 @@ fn r36_what_connection_nominates_ends_here_wherever_it_is() {
     assert_eq!(origin.connections(), 1);
 }
 
-/// A lengthened page without validators, as its head has it.
+/// The trailers of a lengthened page contain no validators, just as its head does not.
 #[test]
 fn r36_a_rewritten_response_gets_nothing_back_after_its_body() {
     const PAGE: Fields = &[("cache-control", "max-age=60"), ("etag", "1")];
@@ -158,7 +159,7 @@ fn r36_a_rewritten_response_gets_nothing_back_after_its_body() {
     }
 }
 
-/// As many, and as long, as the fields of a head.
+/// Trailers have the same limits of number and size as the fields of a head.
 #[test]
 fn r36_trailers_have_limits() {
     const FEW: [(&str, &str); 100] = [("x", "1"); 100];
@@ -182,14 +183,14 @@ fn r36_trailers_have_limits() {
         };
         let (body, _) = answered(&[Part::Head(200, &[]), Part::Data("ok"), Part::Trailers(&MOST)]);
         assert_eq!(body, Some(format!("ok{}", " +x=1".repeat(256))), "{client:?} {origin:?}");
-        // No end, so no cache takes it for the whole.
+        // The response has no end, so no cache can take it for complete.
         let (body, shim) = answered(&[Part::Head(200, &[]), Part::Data("ok"), Part::Trailers(&TOO_MANY)]);
         assert_eq!(body, None, "{client:?} {origin:?}");
         shim.counts(r#"origin_shim_origin_errors_total{site="www",kind="body"} 1"#);
     }
 }
 
-/// Asks the workers, as a purge of everything does, what is on its way to Fastly.
+/// Asks the workers, as a purge of everything does, which responses are on their way to Fastly.
 fn on_their_way(shim: &Shim) -> UnboundedReceiver<Report> {
     let (answers, mut reports) = unbounded_channel();
     let jobs = Arc::new([JobItems::new(CdnType::Fastly, [None].into_iter())]);
@@ -200,7 +201,7 @@ fn on_their_way(shim: &Shim) -> UnboundedReceiver<Report> {
     reports
 }
 
-/// A response is on its way until its trailers are written: a purge that comes before them has to come again.
+/// A response is in flight until its trailers are written. A purge that comes before them must be repeated.
 #[test]
 fn r36_a_response_ends_after_its_trailers() {
     const PAGE: Fields = &[("cache-control", "max-age=60"), ("surrogate-key", "a")];

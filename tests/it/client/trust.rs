@@ -1,4 +1,4 @@
-//! What a stranger cannot get: the admin API, a secret, a long lifetime, a private page from a cache.
+//! What an untrusted client cannot get: the admin API, a secret, a long lifetime, a private page from a cache.
 
 use crate::harness::http::Request;
 use crate::harness::in_process::{Shim, cdn, config, site};
@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 #[test]
 fn r40_the_admin_api_and_the_proxy_have_nothing_in_common() {
-    // Its paths are ordinary ones at the public port …
+    // The paths of the admin API are ordinary ones at the public port.
     let origin = Recorder::start();
     let program = Program::before(origin.address, "");
     let paths = ["/admin", "/v1/sites/www/purges", "/metrics", "/readyz", "/healthz", "/v1/reload", "/"];
@@ -20,7 +20,7 @@ fn r40_the_admin_api_and_the_proxy_have_nothing_in_common() {
         assert_eq!(program.get(path).text(), "ok");
         assert!(origin.bytes().contains(&format!("GET {path} HTTP/1.1\r\n")), "{}", origin.bytes());
     }
-    // … and the sites do not exist at its own, whatever the host says.
+    // The sites do not exist at the port of the admin API, whatever the host is.
     let before = origin.bytes();
     let answer = Request::get("/products/42.html").send(program.admin);
     assert!([401, 404].contains(&answer.status), "{answer:?}");
@@ -61,7 +61,7 @@ fn r43_the_secret_shows_nowhere() {
     assert!(!seen.contains(SECRET), "{seen}");
 }
 
-/// A page that may be lengthened, if who asks may ask.
+/// Starts an origin whose page may be lengthened if the client may opt in.
 fn page() -> Origin {
     Origin::answering("HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 2\r\n\r\nok")
 }
@@ -87,7 +87,7 @@ fn r46_an_opt_in_counts_only_from_those_who_prove_themselves() {
     assert!(header(&head, "surrogate-control").unwrap().contains("172800"), "{head}");
     assert_eq!(header(&origin.received(), "x-push-invalidation"), Some("enabled"));
 
-    // By address: that of the connection, not one that a header claims.
+    // A site that trusts addresses checks the address of the connection, not one that a header claims.
     let mut www = site(&[origin.address]);
     www.cdns = vec![cdn(CdnType::Fastly)];
     www.trust = Trust::Addresses(vec!["192.0.2.0/24".parse().unwrap()]);
@@ -97,7 +97,7 @@ fn r46_an_opt_in_counts_only_from_those_who_prove_themselves() {
     assert_eq!(shim.request(&get_with("/", lines)).0, untouched);
 }
 
-/// A shim in front of an origin with this response, for a healthy CDN that opts in.
+/// Returns the response head for a healthy CDN that opts in, from a shim in front of an origin with this response.
 fn opted_in(response: &'static str, lines: &str) -> String {
     let origin = Origin::answering(response);
     let mut www = site(&[origin.address]);
@@ -113,15 +113,15 @@ fn opted_in(response: &'static str, lines: &str) -> String {
     client.head()
 }
 
-/// The long lifetime is for the CDN alone; a cache that shares a URL between those who opt in and those who do not has no
-/// `Vary` to tell them apart, and needs none.
+/// The long lifetime is for the CDN alone. A cache that shares a URL between clients that opt in and clients that do
+/// not has no `Vary` to separate them, and needs none.
 #[test]
 fn r47_the_browser_gets_the_short_lifetime_and_no_vary() {
     let head = opted_in("HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 2\r\n\r\nok", "");
     assert_eq!(header(&head, "cache-control"), Some("max-age=60"), "{head}");
     assert_eq!(header(&head, "surrogate-control"), Some("max-age=172800"), "{head}");
     assert_eq!(header(&head, "vary"), None);
-    // Who does not opt in gets what the origin said.
+    // A client that does not opt in gets the origin's response.
     let origin = page();
     let mut www = site(&[origin.address]);
     www.cdns = vec![cdn(CdnType::Fastly)];
@@ -131,7 +131,7 @@ fn r47_the_browser_gets_the_short_lifetime_and_no_vary() {
     assert_eq!(head, "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 2\r\n\r\n");
 }
 
-/// No edge lifetime is added, and the origin's caching headers stay.
+/// Checks that no edge lifetime is added, and that the origin's caching headers stay.
 #[track_caller]
 fn not_lengthened(response: &'static str, lines: &str) {
     let head = opted_in(response, lines);
@@ -170,7 +170,7 @@ fn r48_what_is_never_lengthened() {
             format!("HTTP/1.1 {status}\r\ncache-control: max-age=60\r\ncontent-length: 2\r\n\r\nok");
         not_lengthened(response.leak(), "");
     }
-    // With the origin's permission it is.
+    // With the origin's permission the response is lengthened.
     let public = "HTTP/1.1 200 OK\r\ncache-control: public, max-age=60\r\ncontent-length: 2\r\n\r\nok";
     for lines in ["authorization: Basic eA==\r\n", "cookie: session=1\r\n"] {
         let head = opted_in(public, lines);
@@ -208,7 +208,7 @@ fn r49_errors_are_not_kept() {
             assert!(header(&head, "surrogate-key").is_some(), "a 404 that is kept must be purgeable: {head}");
         }
     }
-    // Errors of ours: no lifetime for anybody, opted in or not.
+    // Errors of ours have no lifetime, for opted-in requests and for others.
     let mut www = site(&[nowhere()]);
     www.cdns = vec![cdn(CdnType::Fastly)];
     let shim = Shim::start(&config(vec![www]));
@@ -220,7 +220,7 @@ fn r49_errors_are_not_kept() {
     }
 }
 
-/// Fastly reads neither word, and would keep the page for its fallback TTL.
+/// Fastly reads neither directive, and would store the page for its fallback TTL.
 #[test]
 fn r48_what_is_forbidden_is_said_in_the_words_of_the_cdn() {
     for word in ["no-store", "no-cache"] {
@@ -231,7 +231,7 @@ fn r48_what_is_forbidden_is_said_in_the_words_of_the_cdn() {
     }
 }
 
-/// `/account/x.css` is the account page to many an application: nothing is decided by how a path ends.
+/// Many applications serve the account page for `/account/x.css`, so the end of a path decides nothing.
 #[test]
 fn r50_an_extension_decides_nothing() {
     let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nok";

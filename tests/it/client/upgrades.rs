@@ -1,5 +1,5 @@
-//! Connections that switch to another protocol: only where the site allows it, only by a 101 of the origin, and
-//! without a byte from the client before that.
+//! Connections that switch to another protocol: only if the site allows it, only by a 101 of the origin, and without a
+//! byte from the client before that.
 
 use crate::harness::in_process::{Shim, config, site};
 use crate::harness::recorder::{Recorder, sorted};
@@ -20,8 +20,8 @@ fn allowing(origin: &Origin, protocols: &[&str]) -> Site {
     www
 }
 
-/// An origin that answers every request with 101 and `hello`, then sends back what it gets, and tells when its connection
-/// ends.
+/// Starts an origin that answers every request with 101 and `hello`, and then echoes all bytes. The channel reports
+/// the end of its connection.
 fn echoing() -> (Origin, Receiver<()>) {
     let (ended, seen) = channel();
     let ended = Mutex::new(ended);
@@ -57,18 +57,18 @@ fn r33_after_101_bytes_pass_both_ways() {
     client.shutdown();
     ended.recv_timeout(LIMIT).unwrap();
     shim.counts("origin_shim_connections{listener=\"plain\"} 0");
-    // The connection to the origin is not one for requests any more.
+    // The connection to the origin is no longer used for requests.
     let mut client = shim.connect();
     client.send(get_with("/chat", WISH));
     client.head();
     assert_eq!(origin.connections(), 2);
 }
 
-/// CVE-2026-2833: what a client sends before it has the answer is held until the answer is 101.
+/// CVE-2026-2833: bytes that a client sends before it has the response are held until the response is 101.
 #[test]
 fn r33_nothing_passes_before_101() {
     let smuggled = "GET /smuggled HTTP/1.1\r\nhost: origin.test\r\n\r\n";
-    // The origin grants nothing: what followed is the next request, and is judged as one.
+    // The origin refuses the upgrade. The bytes that follow are the next request, and are checked as one.
     let (origin, shim) = {
         let origin = Recorder::start();
         let mut www = site(&[origin.address]);
@@ -84,7 +84,7 @@ fn r33_nothing_passes_before_101() {
     assert_eq!(bytes.matches(" HTTP/1.1\r\n").count(), 1, "{bytes}");
     assert!(!bytes.contains("smuggled"), "{bytes}");
 
-    // It grants it: the origin has read nothing but the head when it answers.
+    // The origin grants the upgrade, and has read nothing but the head when it answers.
     let (go, gate) = channel::<()>();
     let gate = Mutex::new(gate);
     let origin = Origin::playing(move |served| {
@@ -137,7 +137,7 @@ fn r33_an_answer_that_is_no_switch_to_what_was_asked_for() {
         (SWITCH.replace("connection: Upgrade\r\n", ""), 502),
         (SWITCH.replace("sec-websocket-accept", "content-length: 4\r\nx"), 502),
         (SWITCH.replace("HTTP/1.1", "HTTP/1.0"), 502),
-        // CVE-2024-23326: a 200 is a response, whatever it says of an upgrade.
+        // CVE-2024-23326: a 200 is a response, whatever its fields claim about an upgrade.
         (SWITCH.replace("101 Switching Protocols", "200 OK\r\ncontent-length: 4"), 200),
         (SWITCH.replace("101 Switching Protocols", "403 Forbidden\r\ncontent-length: 4"), 403),
     ] {
@@ -155,7 +155,7 @@ fn r33_an_answer_that_is_no_switch_to_what_was_asked_for() {
         assert_eq!(header(&head, "upgrade"), None, "{head}");
         let body = client.body(&head);
         assert_eq!(body == "evil", expected < 500, "{shown}: {body}");
-        // The connection goes on in HTTP.
+        // The connection continues in HTTP.
         assert_eq!(status(&client.request("GET / HTTP/1.1\r\nhost: other.test\r\n\r\n").0), 421, "{shown}");
     }
 }

@@ -14,7 +14,7 @@ fn every_script_passes() {
     scripts.sort();
     assert!(!scripts.is_empty());
     for script in scripts {
-        // varnishtest's server listens where it is told, so it must be told first.
+        // The address of varnishtest's server is an argument, so it must be known first.
         let origin = free_address();
         let shim = Shim::start(&config(vec![site(&[origin])]));
         let output = Command::new("varnishtest")

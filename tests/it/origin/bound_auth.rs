@@ -1,4 +1,4 @@
-//! Authentication that is bound to a connection: no request may pass for one of the client that authenticated the
+//! Authentication that is bound to a connection. No request may be taken for one of the client that authenticated the
 //! connection.
 
 use crate::harness::in_process::{Shim, cdn, config, site};
@@ -6,7 +6,8 @@ use crate::harness::scripted::Origin;
 use crate::harness::wire::{get, get_with, header, status};
 use origin_shim::rewrite::CdnType;
 
-/// Greets whoever its connection was authenticated by, and says that all may keep that.
+/// Starts an origin that greets the user who authenticated the connection, and marks this response as cacheable for
+/// everyone.
 fn domain() -> Origin {
     Origin::playing(|served| {
         let mut visitor = None;
@@ -42,11 +43,11 @@ fn r66_a_connection_that_one_visitor_authenticated_serves_no_other() {
         assert_eq!((status(&head), body), (200, format!("hello {scheme} YWxpY2U=")));
         let (head, body) = shim.request(&get("/"));
         assert_eq!((status(&head), body.as_str()), (401, ""), "{scheme}");
-        // Nor is one kept on which such a handshake has begun.
+        // A connection on which such a handshake has begun is not kept either.
         assert_eq!(status(&shim.request(&get("/")).0), 401);
         assert_eq!(origin.connections(), 3);
     }
-    // What is said with each request binds nothing.
+    // Credentials that are sent with each request do not bind a connection.
     let origin = Origin::ok();
     let shim = Shim::before(&origin);
     for _ in 0..3 {
@@ -69,7 +70,7 @@ fn r66_and_no_cache_keeps_its_page() {
     shim.counts(
         r#"origin_shim_requests_total{site="www",status="2xx",decision="untouched",reason="private"} 1"#,
     );
-    // Whose request did not opt in, gets what the origin said.
+    // A request that does not opt in gets the origin's response.
     let (head, _) = shim.request(&get_with("/", "authorization: NTLM YWxpY2U=\r\n"));
     assert_eq!(header(&head, "cache-control"), Some("public, max-age=60, s-maxage=600"), "{head}");
 }

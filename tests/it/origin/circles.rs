@@ -1,4 +1,4 @@
-//! Requests that run in a loop, and requests that only pass several shims (RFC 8586). They go through the real
+//! Requests that run in a loop, and requests that only pass several shims (RFC 8586). They pass through the real
 //! program, and through Varnish with the VCL that the project ships, which drops `CDN-Loop` fields of visitors.
 
 use crate::harness::free_address;
@@ -14,7 +14,7 @@ fn before(origin: SocketAddr) -> Site {
     Site::www(origin).keys("origin_host = \"preserve\"")
 }
 
-/// The names of shims in the lines of `CDN-Loop` that reached the origin.
+/// Returns the names of shims in the `CDN-Loop` lines that reached the origin.
 fn names(received: &str) -> Vec<String> {
     let lines = received.lines().filter_map(|line| line.strip_prefix("cdn-loop: "));
     lines.flat_map(|line| line.split(',')).map(|name| name.trim().to_owned()).collect()
@@ -27,7 +27,7 @@ fn shims_of_several_installations_in_a_row_are_no_circle() {
     let edge = Varnish::start(inner.address);
     let outer = Shim::start(before(edge.address));
     let outermost = Shim::start(before(outer.address));
-    // Pages of their own, since Varnish would keep one.
+    // Each request is for another page, because Varnish would cache a repeated one.
     let passed = |page: &str| {
         let forged = [("cdn-loop", "Fastly, origin-shim, cloudflare; loops=1")];
         let answer = Request::get(page).headers(&forged).send(outermost.address);
@@ -38,11 +38,11 @@ fn shims_of_several_installations_in_a_row_are_no_circle() {
     assert_eq!(first.len(), 3, "{first:?}");
     assert!(first.iter().all(|name| name.starts_with("origin-shim-") && name.len() == 28), "{first:?}");
     assert!(first[0] != first[1] && first[1] != first[2] && first[0] != first[2], "{first:?}");
-    // The store keeps it.
+    // The store keeps the name of the shim.
     inner.kill();
     inner.start_again();
     assert_eq!(passed("/2"), first);
-    // Each knows itself, wherever it stands in the list.
+    // Each shim recognises its own name anywhere in the list.
     for name in &first {
         let looped = [("cdn-loop", format!("a, {name};x=y"))];
         let looped = [(looped[0].0, looped[0].1.as_str())];

@@ -1,5 +1,5 @@
-//! Few descriptors, and clients that need more connections to origins than there are. An HTTP/2 client needs one for
-//! each of its requests.
+//! Few file descriptors, and clients that need more connections to origins than there are. An HTTP/2 client needs one
+//! for each of its requests.
 
 use crate::harness::HOST;
 use crate::harness::eventually;
@@ -12,15 +12,15 @@ use crate::harness::wire::{Wire, get, status};
 use std::process::Command;
 
 const STREAMS: u32 = 100;
-/// What of 256 files is for connections to origins (`src/listen/files.rs`).
+/// The number of 256 files that are reserved for connections to origins (`src/listen/files.rs`).
 const ORIGINS: u64 = 56;
 
 fn few_files(_: &Place, program: Command) -> Command {
     after("ulimit -n 256", &program)
 }
 
-/// Without a descriptor for one more connection to the origin a request waits, and is then told to come again; and the
-/// origin is not blamed.
+/// Without a descriptor for one more connection to the origin, a request waits and then gets 503 with a request to
+/// retry. The origin is not blamed.
 #[test]
 fn r69_requests_without_a_descriptor_for_their_origin_wait_and_get_503() {
     let (origin, go) = gated();
@@ -48,7 +48,7 @@ fn r69_requests_without_a_descriptor_for_their_origin_wait_and_get_503() {
     statuses.sort_unstable();
     let ok = statuses.iter().filter(|status| **status == 200).count() as u64;
     assert_eq!((ok, statuses.last()), (u64::from(STREAMS) - refused, Some(&503)), "{statuses:?}");
-    // Nobody takes the origin for a bad one, and its idle connections are there for the next.
+    // The origin is not avoided, and its idle connections serve the next request.
     let mut other = Wire::connect(program.address);
     assert_eq!(status(&other.request(&get("/")).0), 200);
     let ready = crate::harness::http::Request::get("/readyz").send(program.admin);

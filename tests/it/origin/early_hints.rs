@@ -8,7 +8,7 @@ use crate::harness::varnish::Varnish;
 use std::io::Write;
 use std::net::SocketAddr;
 
-/// `Some` shim between them with Varnish as its CDN; none: Varnish alone.
+/// Starts Varnish in front of the origin. If `has_shim`, a shim stands between the two, with Varnish as its CDN.
 fn behind_varnish(origin: SocketAddr, has_shim: bool) -> (Varnish, Option<Shim>) {
     if !has_shim {
         return (Varnish::start(origin), None);
@@ -30,7 +30,7 @@ fn varnish_is_told_none_since_it_would_take_them_for_the_page() {
     let (varnish, _shim) = behind_varnish(origin, true);
     let answer = Request::get("/").send(varnish.address);
     assert_eq!((answer.status, answer.text()), (200, "page"));
-    // Where this fails, Varnish has learnt it, and its facts (`takes_interim`) can say so.
+    // If this fails, Varnish has learnt to handle interim responses, and its facts (`takes_interim`) can be changed.
     let (varnish, _) = behind_varnish(origin, false);
     assert_eq!(Request::get("/").send(varnish.address).status, 503);
 }

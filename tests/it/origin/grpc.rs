@@ -1,6 +1,6 @@
-//! gRPC through the shim, with a client and a server of others (<https://pypi.org/project/grpcio/>). It needs HTTP/2
-//! on both sides, bodies that stream both ways at once, `TE: trailers` in requests, and the status of a call in
-//! trailers.
+//! gRPC through the shim, with an independent client and server (<https://pypi.org/project/grpcio/>). gRPC needs
+//! HTTP/2 on both sides, bodies that stream in both directions at once, `TE: trailers` in requests, and the status of
+//! a call in trailers.
 
 use crate::harness::eventually;
 use crate::harness::process::Process;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Where `tests/run` has installed it.
+/// Returns the command that runs a script with the Python that `tests/run` has installed.
 fn python(script: &str) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(root.join("target/tools/grpc/bin/python"));
@@ -38,7 +38,7 @@ impl Server {
     }
 }
 
-/// What a client of the server at this address was told, call by call.
+/// Returns what a client of the server at this address received, call by call.
 fn calls(address: &str) -> Vec<Value> {
     let mut client = python("client.py");
     let program = PathBuf::from(client.get_program());
@@ -53,7 +53,8 @@ fn calls(address: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// One call: its messages, status and details, and whether the client saw headers and trailers of the application's.
+/// Summarises one call: its messages, status and details, and whether the client saw headers and trailers of the
+/// application.
 fn brief(call: &Value) -> String {
     let has = |part: &'static str| if call[part] == json!([]) { "" } else { part };
     let brief = json!([call["call"], call["messages"], call["status"], call["details"]]);
@@ -80,6 +81,6 @@ fn every_kind_of_call_ends_as_it_would_without_the_shim() {
         r#"["Unknown",[],"UNIMPLEMENTED","Method not found!"]"#,
     ];
     assert_eq!(briefs, expected);
-    // Metadata, too, to the last byte.
+    // The metadata is equal, too, to the last byte.
     assert_eq!(calls_through, calls(&format!("127.0.0.1:{}", server.port)));
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(50);
 
-/// An https origin that offers these versions, and answers with the one that it is talked to in.
+/// Starts an https origin that offers these versions, and answers in the version that the client uses.
 fn choosing(authority: &Authority, versions: &[&str]) -> (SocketAddr, Arc<AtomicUsize>) {
     let (certificate, key) = authority.sign("inner.test", ExtendedKeyUsagePurpose::ServerAuth);
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -100,7 +100,7 @@ fn an_https_origin_chooses() {
         }
         assert_eq!(connections.load(Ordering::SeqCst), 1, "{versions:?}");
         if versions.contains(&"http/1.1") {
-            // The origin does not grant the wish, but could.
+            // The origin does not grant the upgrade, but could.
             assert_eq!(answer("connection: upgrade\r\nupgrade: websocket\r\n"), "http/1", "{versions:?}");
         }
     };

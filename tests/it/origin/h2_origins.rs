@@ -1,4 +1,4 @@
-//! Origins that speak HTTP/2: correct ones (the server of the `h2` crate, nginx), and ones that send what no correct
+//! Origins that use HTTP/2: correct ones (the server of the `h2` crate, nginx), and ones that send what no correct
 //! origin would.
 
 use crate::harness::h2::{Client, DATA, END_STREAM, GOAWAY, HEADERS, RST_STREAM, WINDOW_UPDATE, frame};
@@ -25,7 +25,7 @@ fn before(origin: SocketAddr, limit: impl FnOnce(&mut Limits)) -> Shim {
     Shim::start(&config)
 }
 
-/// What a client gets of an origin that answers its first request with these frames.
+/// Returns what a client gets from an origin that answers its first request with these frames.
 #[track_caller]
 fn relayed(method: &str, answer: impl Fn(&mut Client, u32) + Send + Sync + 'static) -> String {
     let origin = Frames::playing(move |peer, _| {
@@ -109,7 +109,7 @@ fn responses_that_have_no_body() {
     check("GET", &[(":status", "304"), ("etag", "1")], not_modified);
 }
 
-/// A body that is not whole must not look as if it were, whatever the origin says of it.
+/// A truncated body must not look complete, whatever the origin declares about it.
 #[test]
 fn a_truncated_body_ends_the_client_connection_before_its_end() {
     type Death = fn(&mut Client, u32) -> bool;
@@ -121,7 +121,7 @@ fn a_truncated_body_ends_the_client_connection_before_its_end() {
         });
         assert!(answer.ends_with(expected), "{headers:?}: {answer}");
     };
-    // NO_ERROR, CANCEL, INTERNAL_ERROR.
+    // The error codes are NO_ERROR, CANCEL and INTERNAL_ERROR.
     let resets: [Death; 3] = [
         |peer, stream| peer.send(frame(RST_STREAM, 0, stream, &[0, 0, 0, 0])),
         |peer, stream| peer.send(frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])),
@@ -132,18 +132,18 @@ fn a_truncated_body_ends_the_client_connection_before_its_end() {
         check(&[(":status", "200"), ("content-length", "10")], death, "\r\n\r\nhalf");
     }
     let with_length: &[_] = &[(":status", "200"), ("content-length", "10")];
-    // Shorter and longer than it said.
+    // The body is shorter or longer than its declared length.
     check(with_length, |peer, stream| peer.send(frame(DATA, END_STREAM, stream, b"")), "\r\n\r\nhalf");
     check(with_length, |peer, stream| peer.send(frame(DATA, 0, stream, b"too much")), "\r\n\r\nhalf");
     // The connection ends.
     check(&OK, |peer, _| peer.shutdown(), "\r\n\r\n4\r\nhalf\r\n");
-    // An error of the connection.
+    // The origin reports a connection error.
     check(
         &OK,
         |peer, _| peer.send(frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 2])) && peer.shutdown(),
         "\r\n\r\n4\r\nhalf\r\n",
     );
-    // It says no more.
+    // The origin sends nothing more.
     let origin = Frames::playing(|peer, _| {
         let (stream, _) = peer.next_request().unwrap();
         peer.respond(stream, &OK, false);
@@ -162,7 +162,7 @@ fn origins_have_time_limits() {
     let shim = before(origin.address, |limits| limits.origin_first_byte_timeout = SOON);
     let (head, _) = shim.request(&get("/"));
     assert_eq!((status(&head), header(&head, "cache-control")), (504, Some("no-store")));
-    // What never speaks HTTP/2 has not even a connection.
+    // An origin that never sends HTTP/2 does not complete a connection, so the connect timeout applies.
     let mute = Origin::playing(|served| drop(served.wire.rest()));
     let shim = before(mute.address, |limits| limits.origin_connect_timeout = SOON);
     assert_eq!(status(&shim.request(&get("/")).0), 502);
@@ -178,7 +178,8 @@ fn origins_have_time_limits() {
     assert_eq!(status(&head), 502);
 }
 
-/// GOAWAY names the last stream that the origin works on: that one is answered, the next one goes elsewhere, even a POST.
+/// GOAWAY names the last stream that the origin processes. That stream is answered, and the next one is sent
+/// elsewhere, even a POST.
 #[test]
 fn what_goaway_leaves_out_is_sent_again() {
     for method in ["GET", "POST"] {
@@ -187,7 +188,7 @@ fn what_goaway_leaves_out_is_sent_again() {
             while let Some((stream, _)) = peer.next_request() {
                 served += 1;
                 if number == 0 && served == 3 {
-                    // The second request is not answered yet, the third one is not looked at.
+                    // The second request is not answered yet, and the third one is not processed.
                     let last = (stream - 2).to_be_bytes();
                     peer.send(frame(GOAWAY, 0, 0, &[&last[..], &[0; 4]].concat()));
                     ok(peer, stream - 2);
@@ -201,7 +202,8 @@ fn what_goaway_leaves_out_is_sent_again() {
         let mut second = shim.connect();
         second.send(get("/second"));
         let request = format!("{method} /third HTTP/1.1\r\nhost: www.example.com\r\n\r\n");
-        // Sent when the second one is certainly there: it has a higher number otherwise.
+        // The third request is sent only after the second one has arrived. Otherwise the second one could have the
+        // higher stream number.
         shim.counts("origin_shim_requests_in_flight 1");
         assert_eq!(shim.request(&request).1, "ok", "{method}");
         assert_eq!(second.response().1, "ok");
@@ -244,7 +246,7 @@ fn a_refused_stream_is_sent_again() {
         while let Some((stream, _)) = peer.next_request() {
             served += 1;
             if served == 2 {
-                // REFUSED_STREAM.
+                // The error code is REFUSED_STREAM.
                 peer.send(frame(RST_STREAM, 0, stream, &[0, 0, 0, 7]));
             } else {
                 ok(peer, stream);
@@ -293,7 +295,7 @@ fn as_many_streams_as_the_origin_takes() {
                 HEADERS => {
                     open.push(next.stream);
                     seen.fetch_max(open.len(), Ordering::SeqCst);
-                    // Answered when all that was sent with it has been read.
+                    // The request is answered after everything that was sent with it has been read.
                     peer.send(frame(crate::harness::h2::PING, 0, 0, b"all read"));
                 }
                 crate::harness::h2::PING if next.payload == b"all read" => {
@@ -335,13 +337,13 @@ fn a_burst_needs_few_connections() {
     shim.counts(r#"origin_shim_origin_connections_total{site="www"} 1"#);
 }
 
-/// What reached an origin of the `h2` crate.
+/// A request that reached an origin of the `h2` crate.
 struct Seen {
     head: http::request::Parts,
     body: usize,
 }
 
-/// An origin that takes whole requests and answers with so many bytes.
+/// Starts an origin that reads whole requests and answers with `length` bytes.
 fn good(length: usize) -> (SocketAddr, std::sync::mpsc::Receiver<Seen>, Arc<AtomicUsize>) {
     let (tell, told) = channel();
     let sent = Arc::new(AtomicUsize::new(0));
@@ -445,7 +447,7 @@ fn requests_say_the_same_as_in_http_1() {
     check(OriginHost::Origin, options, &format!("OPTIONS http://origin.test* 0\n{ours}"));
 }
 
-/// Much more than all windows and buffers between, in both directions.
+/// The bodies are much larger than all windows and buffers on the way, in both directions.
 #[test]
 fn large_bodies_stream() {
     const LARGE: usize = 48 << 20;
@@ -466,7 +468,7 @@ fn large_bodies_stream() {
     assert_eq!(told.recv_timeout(LIMIT).unwrap().body, LARGE);
 }
 
-/// A client that takes nothing holds up its own stream alone, and no more of it is in memory than its window.
+/// A client that reads nothing delays only its own stream, and no more of this stream is in memory than its window.
 #[test]
 fn a_client_that_takes_nothing_stops_its_origin() {
     let (address, told, sent) = good(32 << 20);
@@ -475,7 +477,7 @@ fn a_client_that_takes_nothing_stops_its_origin() {
     idle.send(get("/"));
     idle.head();
     told.recv_timeout(LIMIT).unwrap();
-    // Until nothing more comes: the kernel's buffers are full, and then the window.
+    // The loop ends when nothing more arrives: the kernel's buffers are full, and then the window.
     let mut before = usize::MAX;
     crate::harness::eventually("the origin waits", || {
         std::thread::sleep(Duration::from_millis(200));
@@ -547,7 +549,7 @@ fn places_are_limited_there_too() {
     });
 }
 
-/// nginx ends a connection with GOAWAY after ten requests; nobody notices.
+/// nginx ends a connection with GOAWAY after ten requests, and no client notices.
 #[test]
 fn nginx_in_http_2() {
     let nginx = Nginx::start_http2(10);

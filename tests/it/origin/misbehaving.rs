@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// What a client gets of an origin that answers with these bytes and closes.
+/// Returns what a client gets from an origin that sends these bytes and closes.
 fn relayed(response: impl Into<String>) -> String {
     let response = response.into();
     let origin = Origin::playing(move |served| {
@@ -57,7 +57,7 @@ fn r20_the_limits_of_response_heads_are_configuration() {
 
 #[test]
 fn r26_origins_have_time_limits() {
-    // Nobody listens.
+    // No origin listens at this address.
     let (head, _) = Shim::start(&config(vec![site(&[nowhere()])])).request(&get("/"));
     assert_eq!((status(&head), header(&head, "cache-control")), (502, Some("no-store")));
     let limited = |origin: &Origin, limit: fn(&mut origin_shim::config::Limits)| {
@@ -66,14 +66,14 @@ fn r26_origins_have_time_limits() {
         let shim = Shim::start(&config);
         all_answers(&shim, get_with("/", "connection: close\r\n"))
     };
-    // Takes the request and says nothing.
+    // This origin reads the request and sends nothing.
     let silent = Origin::playing(|served| {
         served.request();
         served.wire.rest();
     });
     let answer = limited(&silent, |limits| limits.origin_first_byte_timeout = Duration::from_millis(50));
     assert_eq!((status(&answer), header(&answer, "cache-control")), (504, Some("no-store")), "{answer}");
-    // Begins its head and says no more.
+    // This origin begins its head and sends no more.
     let half = Origin::playing(|served| {
         served.request();
         served.wire.send("HTTP/1.1 200 OK\r\ncontent-");
@@ -81,7 +81,7 @@ fn r26_origins_have_time_limits() {
     });
     let answer = limited(&half, |limits| limits.origin_first_byte_timeout = Duration::from_millis(50));
     assert_eq!(status(&answer), 504, "{answer}");
-    // Begins its body and says no more: what the client has is not whole, and it can tell.
+    // This origin begins its body and sends no more. The client can tell that its copy is incomplete.
     let idle = Origin::playing(|served| {
         served.request();
         served.wire.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
@@ -91,7 +91,7 @@ fn r26_origins_have_time_limits() {
     assert!(answer.ends_with("\r\n\r\nhalf"), "{answer}");
 }
 
-/// Plays one good exchange on the first connection, then lets it die as `death` has it.
+/// Plays one valid exchange on the first connection, and then ends it by `death`.
 fn dying(death: impl Fn(&mut Served) + Send + Sync + 'static) -> Origin {
     Origin::playing(move |served| {
         served.request();
@@ -139,7 +139,7 @@ fn r27_one_repetition_and_only_where_nothing_can_happen_twice() {
         origin.received();
         assert!(origin.received_nothing(), "{request}");
     }
-    // A fresh connection that fails is no stale one.
+    // A fresh connection that fails is not a stale one.
     let origin = Origin::playing(|served| {
         served.request();
         served.wire.shutdown();
@@ -148,7 +148,7 @@ fn r27_one_repetition_and_only_where_nothing_can_happen_twice() {
     assert_eq!(origin.connections(), 1);
 }
 
-/// Whatever the method: the origin is at work.
+/// The method makes no difference, because the origin is already processing the request.
 #[test]
 fn r27_nothing_is_repeated_after_a_byte_of_a_response() {
     let origin = dying(|served| {
@@ -183,7 +183,7 @@ fn r28_an_early_response_is_relayed_and_its_connection_closed() {
     assert_eq!((status(&head), body.as_str()), (403, "no"));
     let rest = after.recv_timeout(LIMIT).unwrap();
     assert!(["", "part"].contains(&rest.as_str()), "{rest}");
-    // What the client goes on sending is no request.
+    // Further bytes from the client are not a request.
     client.send(get("/smuggled"));
     assert_eq!(shim.request(&get("/")).1, "ok");
     assert_eq!(origin.connections(), 2);
@@ -233,7 +233,7 @@ fn r30_a_body_that_is_cut_off_ends_no_message() {
             relayed(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n{broken}"));
         assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
     }
-    // HTTP/2: the stream is reset.
+    // In HTTP/2 the stream is reset.
     let origin = Origin::playing(|served| {
         served.request();
         served.wire.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf");
@@ -279,12 +279,13 @@ fn r32_codings_statuses_and_versions() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok"), "{answer}");
 }
 
-/// A 101 that nobody asked for. What comes after it is no response.
+/// The origin sends a 101 that was not requested. The bytes after it are not a response.
 #[test]
 fn r33_protocols_are_not_switched_by_the_origin_alone() {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nevil";
     unusable(switch);
-    // Neither by a client alone: the wish is stripped, what it sends before an answer is its next request, if anything.
+    // A client alone cannot switch either. Its upgrade request is removed, and bytes that it sends before the response
+    // can only be its next request.
     let (origin, shim) = recorded();
     let wish = "connection: upgrade\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
     let mut client = shim.connect();
@@ -314,6 +315,6 @@ fn r35_interim_responses_are_not_the_response() {
         assert!(!head.contains("link") && !head.contains("max-age=99"), "{head}");
     }
     assert_eq!(origin.connections(), 1);
-    // Without end they are no response either.
+    // An endless series of interim responses is not a response either.
     unusable("HTTP/1.1 100 Continue\r\n\r\n".repeat(50) + "evil");
 }

@@ -1,4 +1,4 @@
-//! What origins get and what they send.
+//! Tests of requests to origins and of their responses.
 //!
 //! | file | what is tested |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Responses as real origins send them, requests as real visitors send them, and what a real cache makes of both:
+//! Responses as real origins send them, requests as real visitors send them, and the effect of both on a real cache:
 //! 304s, fields that a cache obeys although the shim left them alone, forged traces, redirects. Varnish runs the VCL
 //! that the project ships.
 
@@ -18,14 +18,14 @@ use std::time::Duration;
 const TWO_DAYS: u64 = 2 * 24 * 60 * 60;
 const PAGE: &str = "/page";
 
-/// What the origin says of a page: the fields of its 200, and those of its 304.
+/// The fields of a page's 200, and those of its 304.
 type Said = (&'static [&'static str], &'static [&'static str]);
 
-/// An origin with one version of all its pages, which answers conditional requests and remembers what it was asked.
+/// An origin with one version of all its pages. It answers conditional requests and records all requests.
 #[derive(Clone)]
 struct Origin {
     said: Said,
-    /// Before the first version is told, whatever is published meanwhile.
+    /// The delay before the first version is sent, whatever is published in the meantime.
     delay: Duration,
     version: Arc<Mutex<u32>>,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -61,7 +61,7 @@ impl Origin {
         *version
     }
 
-    /// How often it was asked, and how often on a condition.
+    /// Returns the number of requests, and of conditional ones among them.
     fn asked(&self) -> (usize, usize) {
         let asked = self.asked.lock().unwrap();
         (asked.len(), asked.iter().filter(|asked| !asked.header("if-none-match").is_empty()).count())
@@ -98,7 +98,7 @@ impl World {
         format!("{} {}", answer.header("x-cache"), answer.text())
     }
 
-    /// Marks the page stale and visits it, until the origin has been asked about it anew.
+    /// Marks the page stale and visits it, until the origin has got a new request for it.
     fn revalidate(&self) {
         let (before, _) = self.origin.asked();
         self.shim.purge(&json!({"paths": [PAGE], "mode": "soft"}));
@@ -109,7 +109,7 @@ impl World {
         eventually("the page is fresh again", || (self.see(PAGE) == fresh).then_some(()));
     }
 
-    /// A purge of each kind finds the page after as many revalidations.
+    /// Checks that a purge of each kind finds the page after this number of revalidations.
     fn is_found_after(&self, revalidations: usize, tags: &[&str]) {
         let url = format!("http://{HOST}{PAGE}");
         let kinds = [
@@ -141,7 +141,7 @@ fn by_default_the_origin_answers_whole() {
     assert_eq!(world.varnish.ttl_of(PAGE), TWO_DAYS);
     let (asked, on_condition) = world.origin.asked();
     assert!(asked > 15 && on_condition == 0, "{asked} {on_condition}");
-    // A visitor's own condition is the CDN's to answer.
+    // A visitor's own condition is answered by the CDN.
     let etag = world.visit(PAGE).header("etag").to_owned();
     let known = Request::get(PAGE).headers(&[("if-none-match", &etag)]).send(world.varnish.address);
     assert_eq!(known.status, 304);
@@ -174,7 +174,7 @@ fn a_304_with_tags_brings_those_of_today() {
 fn a_short_lived_page_stays_short_lived() {
     let short = &["surrogate-control: max-age=60, stale-while-revalidate=600"];
     for (cache, conditions) in [("", false), ("conditional = \"pass\"", true)] {
-        // As Django and Apache have it: `Date` and `ETag` only.
+        // Django and Apache send only `Date` and `ETag` in a 304.
         let world = World::start((short, &[]), 0, "", cache);
         assert_eq!(world.see(PAGE), "MISS version 1");
         for _ in 0..3 {
@@ -185,7 +185,8 @@ fn a_short_lived_page_stays_short_lived() {
     }
 }
 
-/// What a cache may keep is guarded, whatever the shim did to it: a purge while the origin works on the page.
+/// A response that a cache may store is guarded, even if the shim left it alone. The purge comes while the origin is
+/// processing the request.
 #[test]
 fn what_is_left_alone_is_guarded_if_a_cache_may_keep_it() {
     let many: &str = Box::leak(
@@ -219,7 +220,7 @@ fn what_is_left_alone_is_guarded_if_a_cache_may_keep_it() {
                     world.origin.publish();
                     world.shim.purge(&json!({"paths": [PAGE]}));
                 });
-                // The guard's lifetime is a second.
+                // The guard's lifetime is one second.
                 thread::sleep(Duration::from_secs(2));
                 assert_eq!(world.visit(PAGE).text(), "version 2", "{said:?}");
             });
@@ -227,7 +228,7 @@ fn what_is_left_alone_is_guarded_if_a_cache_may_keep_it() {
     });
 }
 
-/// In whatever words: Varnish by itself keeps most of these.
+/// The wording makes no difference. Varnish by itself stores most of these.
 #[test]
 fn what_the_origin_forbids_is_not_kept() {
     let table: [&[&str]; 8] = [
@@ -272,7 +273,7 @@ fn no_header_of_a_visitor_puts_an_untagged_page_into_the_cache() {
         world.shim.purge(&json!({"tags": ["product-42"]}));
         assert_eq!(world.see(PAGE), "MISS version 2", "{headers:?}");
 
-        // Nor where the CDN passes them on: what it says of itself decides.
+        // The forged fields have no effect even if the CDN forwards them, because the CDN's own field decides.
         let opted_in = [&[("x-push-invalidation", "enabled")], headers].concat();
         let told = Request::get(PAGE).headers(&opted_in).send(world.shim.address);
         let opted_in = opted_in.iter().filter(|(name, _)| *name == "x-push-invalidation").count() == 1;
@@ -324,7 +325,7 @@ fn a_redirect_to_itself_does_not_outlive_its_repair() {
     assert_ne!(public.header("surrogate-control"), "");
 }
 
-/// The conditional requests of every kind that a CDN sends are told from those that must go on.
+/// The shim withholds the conditional fields that a CDN sends to revalidate, and forwards all others.
 #[test]
 fn what_is_withheld_from_the_origin() {
     let table: HashMap<&str, bool> = HashMap::from([

@@ -1,5 +1,5 @@
-//! Names of origins. The real program resolves them by the resolver of the system, which here reads files that only
-//! the program sees.
+//! Names of origins. The real program resolves them with the system's resolver, which here reads files that only the
+//! program sees.
 
 use crate::harness::program::{Mounts, Program};
 use crate::harness::scripted::{Origin, Served};
@@ -8,7 +8,8 @@ use crate::harness::{HOST, eventually};
 use std::fs;
 use std::net::TcpListener;
 
-/// Two origins at different addresses and the same port, which say who they are on a connection of its own each time.
+/// Starts two origins at different addresses and the same port. Each response has the name of its origin, and ends its
+/// connection.
 fn origins() -> [Origin; 2] {
     let [first, second] = eventually("a port is free at both addresses", || {
         let first = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -34,7 +35,7 @@ fn traffic_follows_the_name_of_an_origin_and_stays_where_it_was_while_no_name_is
     let program = Program::start_with(
         |place, program| {
             fs::write(place.dir.join(hosts), "").unwrap();
-            // Nobody else is asked about what the file does not have.
+            // With this file, no other source is queried for names that the hosts file lacks.
             fs::write(place.dir.join(switch), "hosts: files\n").unwrap();
             let mount = |name| format!("--bind {} /etc/{name}", place.dir.join(name).display());
             mounts.launch(program, &[&mount(hosts), &mount(switch)])
@@ -49,7 +50,7 @@ fn traffic_follows_the_name_of_an_origin_and_stays_where_it_was_while_no_name_is
             )
         },
     );
-    // In place: what is mounted is this file, not its name.
+    // The file is written in place, because the mount refers to this file and not to its name.
     let resolver_says = |text: &str| fs::write(program.dir().join(hosts), text).unwrap();
     let is_answered_by = |name: &str| (program.get("/").text() == name).then_some(());
     let failures = || program.output().matches("the name of an origin cannot be resolved").count();

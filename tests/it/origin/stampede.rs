@@ -1,4 +1,4 @@
-//! A cold cache and a crowd: the refill after a purge of everything does not overload the origin, and purges of
+//! A cold cache and a crowd. The refill after a purge of everything does not overload the origin, and purges of
 //! everything that wait together become one call.
 
 use crate::harness::eventually;
@@ -14,12 +14,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// `origin_connections`.
+/// The value of `origin_connections`.
 const LIMIT: usize = 8;
 const VISITORS: usize = 500;
 const PAGES: usize = 125;
 
-/// An origin that takes its time, and counts.
+/// A slow origin that counts its requests.
 #[derive(Clone, Default)]
 struct Origin(Arc<Mutex<Counts>>);
 
@@ -42,13 +42,14 @@ impl Origin {
                 *counts.by_path.entry(path).or_default() += 1;
             }
             thread::sleep(Duration::from_millis(20));
-            // Before the answer: the shim may ask again as soon as it has that.
+            // The count falls before the response, because the shim may send its next request as soon as it has the
+            // response.
             origin.0.lock().unwrap().now -= 1;
             exchange.answer(200, &[], "a page");
         })
     }
 
-    /// What was counted since the last call.
+    /// Returns the counts since the last call.
     fn counts(&self) -> Counts {
         let mut counts = self.0.lock().unwrap();
         let now = counts.now;
@@ -78,7 +79,7 @@ impl World {
         Self { origin, shim, edge }
     }
 
-    /// All of them at once, each for one of the pages: how many got a copy.
+    /// Sends the requests of all visitors at once, each for one of the pages. Returns how many got a cached copy.
     fn crowd(&self) -> usize {
         let edge = self.edge.address;
         let visit = move |number: usize| {
@@ -90,7 +91,7 @@ impl World {
         visitors.into_iter().map(|visitor| visitor.join().unwrap()).filter(|is_copy| *is_copy).count()
     }
 
-    /// Calls that the CDN has accepted.
+    /// Returns the number of calls that the CDN has accepted.
     fn calls(&self) -> u64 {
         let metrics = Request::get("/metrics").send(self.shim.admin);
         let accepted = |line: &&str| {
@@ -120,7 +121,7 @@ fn a_cold_cache_does_not_run_the_origin_over() {
     world.shim.purge(&json!({"everything": true}));
     is_cold("after a purge of everything");
 
-    // Softly: there is a copy for everybody, and the origin is asked behind their backs.
+    // After a soft purge there is a copy for every visitor, and the pages are fetched in the background.
     world.shim.purge(&json!({"everything": true, "mode": "soft"}));
     assert_eq!(world.crowd(), VISITORS);
     eventually("every page is fetched again", || {
@@ -146,7 +147,7 @@ fn broad_purges_that_wait_together_are_one_call() {
         });
     };
 
-    // The same tag twenty times.
+    // The same tag is purged twenty times.
     hold();
     let before = world.calls();
     let tags: Vec<_> = (0..20).map(|_| world.shim.accept(&json!({"tags": ["all-products"]}))).collect();
@@ -154,7 +155,7 @@ fn broad_purges_that_wait_together_are_one_call() {
     done(&tags);
     assert_eq!(world.calls() - before, 1);
 
-    // Everything twenty times, and what it covers.
+    // Everything is purged twenty times, together with items that this covers.
     hold();
     let before = world.calls();
     let mut broad: Vec<_> = (0..20).map(|_| world.shim.accept(&json!({"everything": true}))).collect();

@@ -24,7 +24,7 @@ const SOON: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(3600);
 const PUT: &str = "PUT / HTTP/1.1\r\nhost: www.example.com\r\ncontent-length: 1\r\n\r\nx";
 
-/// Takes a request and ends the connection with these bytes.
+/// Starts an origin that reads a request, sends these bytes and ends the connection.
 fn ending_with(bytes: &'static str) -> Origin {
     Origin::playing(move |served| {
         served.request();
@@ -33,7 +33,7 @@ fn ending_with(bytes: &'static str) -> Origin {
     })
 }
 
-/// Takes requests and says nothing.
+/// Starts an origin that reads requests and sends nothing.
 fn silent() -> Origin {
     Origin::playing(|served| {
         served.request();
@@ -52,7 +52,7 @@ fn before(origins: &[&Origin], limit: impl FnOnce(&mut Limits)) -> Shim {
     Shim::start(&config)
 }
 
-/// Waits until so many addresses of an origin are in this state.
+/// Waits until `count` addresses of an origin are in this state.
 fn has(shim: &Shim, origin: &Origin, state: &str, count: usize) {
     let labels = format!("site=\"www\",origin=\"http://{}\",state=\"{state}\"", origin.address);
     shim.counts(&format!("origin_shim_origin_addresses{{{labels}}} {count}"));
@@ -74,11 +74,11 @@ fn what_got_no_answer_goes_to_one_more_origin_if_nothing_can_happen_twice() {
         assert_eq!(status(&shim.request(request).0), 502, "{request}");
         assert!(good.received_nothing(), "{request}");
     }
-    // A byte of a response has arrived.
+    // No other origin is tried after a byte of a response has arrived.
     let (begun, good) = (ending_with("HTTP/1.1 2"), Origin::ok());
     assert_eq!(status(&before(&[&begun, &good], |_| {}).request(&get("/")).0), 502);
     assert_eq!(good.connections(), 0);
-    // Twice, not more often.
+    // A request is sent at most twice.
     let (first, second, third) = (ending_with(""), ending_with(""), Origin::ok());
     assert_eq!(status(&before(&[&first, &second, &third], |_| {}).request(&get("/")).0), 502);
     assert_eq!((first.connections(), second.connections(), third.connections()), (1, 1, 0));
@@ -114,7 +114,7 @@ fn an_origin_that_does_not_answer_in_time_is_avoided_and_tried_again_later() {
     }
     has(&shim, &first, "avoided", 1);
     has(&shim, &second, "used", 1);
-    // From now on nobody waits for it, and requests that cannot be repeated are well off, too.
+    // No request waits for the first origin any more, so requests that cannot be repeated succeed, too.
     assert_eq!(shim.request(PUT).1, "ok");
     assert_eq!(first.connections(), 2);
 
@@ -140,7 +140,7 @@ fn the_last_one_is_used_however_it_does() {
     }
     assert_eq!(silent.connections(), 3);
     has(&shim, &silent, "avoided", 1);
-    // Of several that all fail, too: in their order.
+    // Several origins that all fail are used in their order.
     let mut www = site(&[nowhere(), nowhere()]);
     let good = Origin::ok();
     www.origins.extend(site(&[good.address]).origins);
@@ -185,7 +185,8 @@ fn checks_find_out_before_requests_do() {
     });
     let shim = Shim::start(&config(vec![www]));
     has(&shim, &first, "avoided", 1);
-    // The second one answers 200, which is not what was asked for; the first one is not better, so it is its turn.
+    // The second origin answers 200, which is not the expected status. The first one is no better, so requests go to
+    // it again.
     has(&shim, &second, "avoided", 1);
     assert_eq!(status(&shim.request(&get("/")).0), 204);
     let check = asked.recv_timeout(LIMIT).unwrap();
@@ -253,7 +254,7 @@ fn whoever_waits_too_long_for_an_origin_is_told_to_come_back() {
     let mut first = shim.connect();
     first.send(get("/"));
     let head = first.head();
-    // Its body is not whole, so the origin is still at it.
+    // The response is incomplete, so its request still occupies the origin.
     let (refused, _) = shim.request(&get("/"));
     assert_eq!((status(&refused), header(&refused, "retry-after")), (503, Some("1")));
     assert_eq!(header(&refused, "proxy-status"), Some("origin-shim; error=connection_limit_reached"));
@@ -261,7 +262,7 @@ fn whoever_waits_too_long_for_an_origin_is_told_to_come_back() {
     shim.counts(r#"origin_shim_origin_errors_total{site="www",kind="full"} 1"#);
     go.send(()).unwrap();
     assert_eq!(first.body(&head), "ok");
-    // One that goes away makes room, too.
+    // A client that leaves makes room, too.
     let mut second = shim.connect();
     second.send(get("/"));
     second.head();
@@ -282,7 +283,8 @@ fn an_origin_that_closes_its_connections_gets_new_ones() {
     assert!(!shim.metrics.render().contains("origin_retries_total{"));
 }
 
-/// The names that clients ask for, and whether they show a certificate of `clients`.
+/// Starts an https origin that requires a certificate of `clients`. Returns its address, and the server names that
+/// clients requested.
 fn secure_origin(servers: &Authority, clients: &Authority) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let (certificate, key) = servers.sign("inner.test", ExtendedKeyUsagePurpose::ServerAuth);
     let mut roots = RootCertStore::empty();
@@ -352,20 +354,20 @@ fn https_origins_of_an_own_authority_with_a_client_certificate_and_another_name(
     let mut wrong = www.clone();
     wrong.origin.tls.server_name = Some("other.test".to_owned());
     assert_eq!(answer(&wrong), refused);
-    // By its address, which the certificate is not for.
+    // Without a server name, the address is verified, which the certificate does not cover.
     wrong.origin.tls.server_name = None;
     assert_eq!(answer(&wrong), refused);
     let mut wrong = www.clone();
     wrong.origin.tls.ca = Some(file("strangers.pem", strangers.pem()));
     assert_eq!(answer(&wrong), refused);
-    // In TLS 1.3 a client hears only later that its certificate is not liked.
+    // In TLS 1.3 a client learns only later that its certificate is refused.
     for certificate in [None, Some(certificate("stranger", &strangers))] {
         let mut wrong = www.clone();
         wrong.origin.tls.certificate = certificate;
         assert_eq!(answer(&wrong).0, 502);
     }
 
-    // A reload uses another certificate for new connections, and refuses files that cannot be used.
+    // A reload uses another certificate for new connections, and refuses unusable files.
     let shim = Shim::start(&config(vec![wrong]));
     assert_eq!(status(&shim.request(&get("/")).0), 502);
     shim.plane.reload(&config(vec![www.clone()])).unwrap();

@@ -1,4 +1,4 @@
-//! What an untrusted client cannot get: the admin API, a secret, a long lifetime, a private page from a cache.
+//! Untrusted clients cannot get any of these: the admin API, a secret, a long lifetime, a private page from a cache.
 
 use crate::harness::http::Request;
 use crate::harness::in_process::{Shim, cdn, config, site};

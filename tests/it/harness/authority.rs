@@ -2,7 +2,7 @@
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 
-/// An authority, and what it signs.
+/// A certificate authority that signs certificates.
 pub struct Authority {
     pub issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -18,7 +18,7 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// A certificate for `name` and its key.
+    /// Returns a certificate for `name`, and its key.
     pub fn sign(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();

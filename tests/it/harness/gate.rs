@@ -7,7 +7,7 @@ use std::thread;
 
 /// A TCP relay that can be closed.
 pub struct Gate {
-    /// Where it listens.
+    /// The address on which the gate listens.
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
@@ -25,14 +25,14 @@ enum Door {
 #[derive(Default)]
 struct State {
     door: Door,
-    /// Connections that came while it was closed: never forwarded, not even when it opens again.
+    /// Connections that came while the gate was closed. They are never forwarded, even if the gate opens again.
     held: Vec<TcpStream>,
-    /// Connections that came while it was open.
+    /// Connections that came while the gate was open.
     relayed: Vec<TcpStream>,
 }
 
 impl Gate {
-    /// An open gate to `to`.
+    /// Creates an open gate to `to`.
     pub fn to(to: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let gate = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
@@ -53,17 +53,17 @@ impl Gate {
         gate
     }
 
-    /// Ends what is relayed, and lets nothing more through: who connects waits for ever.
+    /// Ends all relayed connections, and lets no further ones through. New clients wait forever.
     pub fn close(&self) {
         self.turn(Door::Closed);
     }
 
-    /// Ends what is relayed, and ends every connection that comes.
+    /// Ends all relayed connections, and every new one.
     pub fn refuse(&self) {
         self.turn(Door::Refusing);
     }
 
-    /// Lets through what connects from now on.
+    /// Lets connections through from now on.
     pub fn open(&self) {
         self.turn(Door::Open);
     }
@@ -72,12 +72,12 @@ impl Gate {
         let mut state = self.state.lock().unwrap();
         state.door = door;
         for stream in state.relayed.drain(..) {
-            // It may have ended already.
+            // The connection may have ended already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// How many connections came while it was closed.
+    /// Returns how many connections came while the gate was closed.
     pub fn held(&self) -> usize {
         self.state.lock().unwrap().held.len()
     }

@@ -1,4 +1,4 @@
-//! Origins that play a script on each connection of HTTP/2, frame by frame.
+//! Origins that play a script on each HTTP/2 connection, frame by frame.
 
 use super::h2::{Client, DATA, END_STREAM, frame};
 use super::in_process::{config, site};
@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A configuration with the site `www` before these origins, which speak HTTP/2 without TLS.
+/// Returns a configuration with the site `www` in front of these origins, which use HTTP/2 without TLS.
 pub fn http2(origins: &[SocketAddr]) -> Config {
     let mut www = site(origins);
     www.origin.protocol = OriginProtocol::Http2;
@@ -57,7 +57,7 @@ pub fn ok(peer: &mut Client, stream: u32) {
     peer.send(frame(DATA, END_STREAM, stream, b"ok"));
 }
 
-/// Reads on until the peer ends the connection.
+/// Reads until the peer ends the connection.
 pub fn to_the_end(peer: &mut Client) {
     while peer.next_answering().is_some() {}
 }

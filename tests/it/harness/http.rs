@@ -1,32 +1,32 @@
-//! A client that changes nothing: one connection per request, every header as it came.
+//! A client that changes nothing: one connection per request, and every header as it was received.
 
 use super::PATIENCE;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// An answer, header for header.
+/// A response, header for header.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Its status.
+    /// The status.
     pub status: u16,
-    /// Lower-case names, values as sent, in order.
+    /// Lower-case names, and values as sent, in order.
     pub headers: Vec<(String, String)>,
     /// The body, without its framing.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The first line of a header; empty if there is none.
+    /// Returns the first line of a header, or an empty text if there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self))
     }
@@ -48,27 +48,27 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// A GET of the test site.
+    /// Returns a GET of the test site.
     pub fn get(target: &'a str) -> Self {
         Self { method: "GET", host: super::HOST, target, headers: &[], body: b"" }
     }
 
-    /// The same with another method.
+    /// Replaces the method.
     pub fn method(self, method: &'a str) -> Self {
         Self { method, ..self }
     }
 
-    /// The same with these headers.
+    /// Replaces the further headers.
     pub fn headers(self, headers: &'a [(&'a str, &'a str)]) -> Self {
         Self { headers, ..self }
     }
 
-    /// Sends it; a test that gets no answer has failed.
+    /// Sends the request. A test that gets no response fails.
     pub fn send(self, to: SocketAddr) -> Answer {
         self.try_send(to).unwrap_or_else(|error| panic!("no answer from {to} to {self:?}: {error}"))
     }
 
-    /// Sends it.
+    /// Sends the request.
     pub fn try_send(self, to: SocketAddr) -> io::Result<Answer> {
         let mut download = self.open(to)?;
         let mut body = Vec::new();
@@ -76,7 +76,7 @@ impl<'a> Request<'a> {
         Ok(Answer { body, ..download.head })
     }
 
-    /// Sends it and reads only the head of the answer.
+    /// Sends the request and reads only the head of the response.
     pub fn open(self, to: SocketAddr) -> io::Result<Download> {
         let mut stream = TcpStream::connect(to)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -97,9 +97,9 @@ impl<'a> Request<'a> {
     }
 }
 
-/// An answer whose body is still to be read.
+/// A response whose body is still to be read.
 pub struct Download {
-    /// The head; its body is empty.
+    /// The head. Its body is empty.
     pub head: Answer,
     reader: BufReader<TcpStream>,
     framing: Framing,
@@ -112,7 +112,7 @@ enum Framing {
 }
 
 impl Download {
-    /// Reads an answer's head.
+    /// Reads the head of a response.
     pub fn new(mut reader: BufReader<TcpStream>, to_head: bool) -> io::Result<Self> {
         let status_line = line(&mut reader)?;
         let status = status_line

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A running data plane and what it shares with a control plane.
+/// A running data plane, and what it shares with a control plane.
 pub struct Shim {
     pub plane: DataPlane,
     pub metrics: Arc<Metrics>,
@@ -33,7 +33,7 @@ impl Shim {
         Self { plane: listen::spawn(config, shared).unwrap(), metrics, health }
     }
 
-    /// In front of one origin, with the site `www.example.com`.
+    /// Starts the data plane in front of one origin, with the site `www.example.com`.
     pub fn before(origin: &Origin) -> Self {
         Self::start(&config(vec![site(&[origin.address])]))
     }
@@ -46,13 +46,13 @@ impl Shim {
         Wire::connect(self.address())
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on its own connection.
     pub fn request(&self, request: &str) -> (String, String) {
         self.connect().request(request)
     }
 
-    /// Waits until a line of the metrics is there: a request is counted when its response has been dropped,
-    /// which the client may see before.
+    /// Waits until a line appears in the metrics. A request is counted when its response has been dropped, and the
+    /// client may see the response earlier.
     pub fn counts(&self, line: &str) {
         let started = Instant::now();
         loop {
@@ -68,7 +68,7 @@ impl Shim {
 
 pub fn limits() -> Limits {
     Limits {
-        // Debug builds on busy machines.
+        // Debug builds on busy machines need this long.
         origin_connect_timeout: Duration::from_secs(5),
         ..Limits::default()
     }
@@ -90,12 +90,12 @@ pub fn config(sites: Vec<config::Site>) -> Config {
     }
 }
 
-/// The site `www` with the host `www.example.com` and these origins, whose authority is `origin.test`.
+/// Returns the site `www` with the host `www.example.com` and these origins, whose authority is `origin.test`.
 pub fn site(origins: &[SocketAddr]) -> config::Site {
     origins.iter().fold(Site::named("www").host("www.example.com"), Site::origin).build()
 }
 
-/// A CDN named by its type.
+/// Returns a CDN named by its type.
 pub fn cdn(cdn: CdnType) -> Arc<Cdn> {
     Arc::new(Cdn {
         name: cdn.as_str().into(),

@@ -1,18 +1,18 @@
-//! The parts that the integration tests stand on. Everything listens on free ports of the loopback, lives in a temporary
-//! directory and ends with its test.
+//! The parts that the integration tests share. Everything listens on free ports of the loopback interface, lives in a
+//! temporary directory and ends with its test.
 //!
 //! | file | what it starts or does |
 //! |---|---|
 //! | `in_process.rs` | the data plane alone, in the process of the test |
 //! | `shim.rs` | the real program with sites of the test, and calls of its admin API |
 //! | `program.rs` | the real program with a whole configuration of the test, its signals, memory and mounts |
-//! | `site.rs` | the sites of both |
+//! | `site.rs` | the sites of the program and of the data plane alone |
 //! | `chain.rs`, `gate.rs` | Varnish, the program and nginx in a row, and a gate for purges |
-//! | `wire.rs`, `h2.rs`, `http.rs` | clients: HTTP/1 byte by byte, HTTP/2 frame by frame, whole requests |
-//! | `scripted.rs`, `h2_origin.rs`, `recorder.rs` | origins that play a script in HTTP/1 or HTTP/2, or record every byte |
+//! | `wire.rs`, `h2.rs`, `http.rs` | clients: HTTP/1 by bytes, HTTP/2 by frames, whole requests |
+//! | `scripted.rs`, `h2_origin.rs`, `recorder.rs` | origins that play a script, or record every byte |
 //! | `origin.rs`, `nginx.rs` | origins that answer whole requests |
-//! | `pairs.rs` | one exchange in each pair of versions of HTTP |
-//! | `fake_cdn/`, `moto.rs`, `varnish.rs` | CDNs: their APIs, AWS's, and Varnish |
+//! | `pairs.rs` | one exchange in each pair of HTTP versions |
+//! | `fake_cdn/`, `moto.rs`, `varnish.rs` | CDNs: fakes of their APIs, an AWS, and Varnish |
 //! | `authority.rs`, `process.rs`, `wall_clock.rs` | certificates, processes, and a clock that the test sets |
 
 pub mod authority;
@@ -42,18 +42,19 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// The host that every test site has.
+/// The host of every test site.
 pub const HOST: &str = "www.example.test";
 
-/// A safety net for what must happen some time; no test passes or fails by being faster than this.
+/// The time limit for anything that must happen eventually. This is a safety net: no test passes or fails by being
+/// faster.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether the long variants run: those with the counts that a release is to survive.
+/// Whether the long variants of tests run, with the counts that a release must survive.
 pub fn is_long() -> bool {
     std::env::var_os("ORIGIN_SHIM_LONG").is_some()
 }
 
-/// Asks again and again until there is an answer; panics with `what` when patience ends.
+/// Calls `ask` repeatedly until it returns a value. Panics with `what` after [`PATIENCE`].
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -65,8 +66,8 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A loopback address whose port is free, and that no other test of this run gets. A stranger may still take it
-/// before it is used: whoever starts something there tries again elsewhere.
+/// Returns a loopback address whose port is free, and that no other test of this run gets. Another process may still
+/// take the port first, so a caller that starts something there retries with another address.
 pub fn free_address() -> SocketAddr {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     let mut given = GIVEN.lock().unwrap();
@@ -80,7 +81,7 @@ pub fn free_address() -> SocketAddr {
     }
 }
 
-/// Whether something listens there.
+/// Whether something listens at this address.
 pub fn listens(address: SocketAddr) -> bool {
     TcpStream::connect(address).is_ok()
 }

@@ -1,5 +1,5 @@
-//! moto's server as CloudFront, STS and IAM: an implementation of AWS by others. It verifies signatures and policies
-//! (<https://docs.getmoto.org/en/latest/docs/iam.html>). `fake_cdn/cloudfront.rs` does what it does not.
+//! moto's server as CloudFront, STS and IAM: an independent implementation of AWS. moto verifies signatures and
+//! policies (<https://docs.getmoto.org/en/latest/docs/iam.html>). `fake_cdn/cloudfront.rs` has what moto lacks.
 
 use super::free_address;
 use super::http::{Answer, Request};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 /// A running moto with one distribution, whose tag header is `Cache-Tag`.
 pub struct Moto {
-    /// The distribution.
+    /// The id of the distribution.
     pub distribution_id: String,
     address: SocketAddr,
     _process: Process,
@@ -20,13 +20,14 @@ pub struct Moto {
 
 /// An access key.
 pub struct Key {
-    /// Its id.
+    /// The id of the key.
     pub id: String,
-    /// Its secret.
+    /// The secret of the key.
     pub secret: String,
 }
 
-/// moto 5.2.5 takes the headers of a call without query and body for its body, and then no signature of a GET is right.
+/// The program that starts moto. moto 5.2.5 mistakes the headers of a call without query and body for its body, and
+/// then no signature of a GET is valid. The patch removes this.
 const SERVER: &str = "
 import moto.iam.access_control as access
 verified = access.IAMRequestBase._create_aws_request
@@ -48,7 +49,7 @@ const DISTRIBUTION: &str = "<DistributionConfig xmlns=\"http://cloudfront.amazon
     <Enabled>true</Enabled><CacheTagConfig><HeaderName>Cache-Tag</HeaderName></CacheTagConfig></DistributionConfig>";
 
 impl Moto {
-    /// Starts it, where `tests/run` has installed it. Nothing is verified before [`Moto::guard`].
+    /// Starts moto, which `tests/run` has installed. Nothing is verified before [`Moto::guard`].
     pub fn start() -> Self {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/moto/bin/python");
         for _ in 0..5 {
@@ -66,14 +67,14 @@ impl Moto {
                     moto.distribution_id = element(made.text(), "Id");
                     return moto;
                 }
-                // A stranger took the port in between.
+                // Another process took the port in between.
                 Err(output) => assert!(output.contains("in use"), "{output}"),
             }
         }
         panic!("no port for moto");
     }
 
-    /// A new user's key, whose policy allows these actions of CloudFront.
+    /// Creates a user. Returns the user's key, whose policy allows these actions of CloudFront.
     pub fn key(&self, user: &str, actions: &[&str]) -> Key {
         let actions: Vec<String> = actions.iter().map(|action| format!("\"cloudfront:{action}\"")).collect();
         let policy = format!(
@@ -89,12 +90,12 @@ impl Moto {
         Key { id: element(made.text(), "AccessKeyId"), secret: element(made.text(), "SecretAccessKey") }
     }
 
-    /// From now on every call is verified.
+    /// Verifies every call from now on.
     pub fn guard(&self) {
         self.allow("0");
     }
 
-    /// The lines of a `[[sites.cdns]]` table.
+    /// Returns the lines of a `[[sites.cdns]]` table.
     pub fn settings(&self, key: &Key) -> String {
         format!(
             "type = \"cloudfront\"\ndistribution_id = \"{}\"\naccess_key_id = \"{}\"\n\
@@ -103,7 +104,7 @@ impl Moto {
         )
     }
 
-    /// The paths of every invalidation, in the order of time. Nothing is verified afterwards.
+    /// Returns the paths of every invalidation in chronological order. Nothing is verified afterwards.
     pub fn invalidated(&self) -> Vec<Vec<String>> {
         self.allow("1000000");
         let path = format!("/2020-05-31/distribution/{}/invalidation", self.distribution_id);

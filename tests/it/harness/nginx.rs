@@ -1,4 +1,4 @@
-//! nginx as the origin: files that a test can change, with validators, a short lifetime and tags.
+//! nginx as the origin, with files that a test can change, validators, a short lifetime and tags.
 
 use super::process::Process;
 use super::{free_address, listens};
@@ -19,19 +19,19 @@ const TAGS: [(&str, &str); 4] = [
 
 /// A running nginx.
 pub struct Nginx {
-    /// Where it listens.
+    /// The address on which nginx listens.
     pub address: SocketAddr,
     _process: Process,
     dir: TempDir,
 }
 
 impl Nginx {
-    /// Starts it with a home page, two products and a post.
+    /// Starts nginx with a home page, two products and a post.
     pub fn start() -> Self {
         Self::listening("", "")
     }
 
-    /// The same in HTTP/2 without TLS, and at most so many requests on a connection.
+    /// Starts nginx with HTTP/2 without TLS, and with at most `requests` requests per connection.
     pub fn start_http2(requests: usize) -> Self {
         Self::listening("http2", &format!("keepalive_requests {requests};"))
     }
@@ -40,7 +40,7 @@ impl Nginx {
         for _ in 0..5 {
             match Self::try_start(protocol, directives) {
                 Ok(nginx) => return nginx,
-                // A stranger took the port in between.
+                // Another process took the port in between.
                 Err(output) => assert!(output.contains("Address already in use"), "{output}"),
             }
         }
@@ -65,14 +65,14 @@ impl Nginx {
         Ok(nginx)
     }
 
-    /// Writes a page. Each version is a second newer than the last one, since nginx makes its validators from the
+    /// Writes a page. Each version is a second newer than the last one, because nginx makes its validators from the
     /// time in seconds and the length.
     pub fn publish(&self, path: &str, body: &str) {
         let file = self.file(path);
         let last = fs::metadata(&file).and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
         let floor = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
-        // Renamed into place, so that no reader sees half a page.
+        // The file is renamed into place, so that no reader sees half a page.
         let new = file.with_extension("new");
         fs::write(&new, body).unwrap();
         File::options()
@@ -84,7 +84,7 @@ impl Nginx {
         fs::rename(new, file).unwrap();
     }
 
-    /// Makes a file of `bytes` zeros that takes no room on the disk.
+    /// Creates a file of `bytes` zeros that takes no space on the disk.
     pub fn publish_zeros(&self, path: &str, bytes: u64) {
         File::create(self.file(path)).unwrap().set_len(bytes).unwrap();
     }
@@ -96,7 +96,7 @@ impl Nginx {
 
 fn configuration(address: SocketAddr, protocol: &str, directives: &str) -> String {
     let tags: String = TAGS.iter().map(|(path, tags)| format!("    {path} \"{tags}\";\n")).collect();
-    // One process, which is the one that the test ends. `absolute_redirect off`: a redirect must not name the port.
+    // nginx runs as one process, which the test ends. With `absolute_redirect off`, redirects do not name the port.
     format!(
         "daemon off;
 master_process off;

@@ -1,4 +1,4 @@
-//! An origin whose answers a test decides, and that records the requests.
+//! An origin whose responses a test decides, and that records the requests.
 
 use super::PATIENCE;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What the origin was asked.
+/// A request that the origin got.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     /// The request line.
@@ -16,41 +16,41 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The first line of a header; empty if there is none.
+    /// Returns the first line of a header, or an empty text if there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 }
 
-/// The connection of one request, its head already read.
+/// The connection of one request whose head has been read.
 pub struct Exchange {
-    /// The head.
+    /// The head of the request.
     pub asked: Asked,
-    /// For the body of the request.
+    /// The reader for the body of the request.
     pub reader: BufReader<TcpStream>,
-    /// For the answer.
+    /// The writer for the response.
     pub writer: TcpStream,
 }
 
 impl Exchange {
-    /// Answers with a whole body and ends the connection.
+    /// Sends a response with a whole body and ends the connection.
     pub fn answer(&mut self, status: u16, headers: &[(String, String)], body: &str) {
         let mut head =
             format!("HTTP/1.1 {status} Said\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
-        // Whoever asked may have gone.
+        // The client may have gone.
         let _ = self.writer.write_all((head + "\r\n" + body).as_bytes());
     }
 
-    /// Reads and forgets `length` bytes of the request's body.
+    /// Reads and discards `length` bytes of the request's body.
     pub fn swallow(&mut self, length: u64) -> u64 {
         std::io::copy(&mut (&mut self.reader).take(length), &mut std::io::sink()).unwrap()
     }
 }
 
-/// Starts an origin; each connection is one exchange, on a thread of its own.
+/// Starts an origin. Each connection is one exchange, on its own thread.
 pub fn serve(handler: impl Fn(Exchange) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -87,7 +87,7 @@ fn read(stream: TcpStream) -> Option<Exchange> {
     }
 }
 
-/// One page that says the same at every path until the test changes it.
+/// A page that is the same at every path until the test changes it.
 #[derive(Clone, Default)]
 pub struct Page(Arc<Mutex<PageState>>);
 
@@ -100,7 +100,7 @@ struct PageState {
 }
 
 impl Page {
-    /// Starts an origin that serves it.
+    /// Starts an origin that serves this page.
     pub fn serve(&self) -> SocketAddr {
         let page = self.clone();
         serve(move |mut exchange| {
@@ -113,7 +113,7 @@ impl Page {
         })
     }
 
-    /// What it says from now on.
+    /// Sets the response from now on.
     pub fn set(&self, status: u16, headers: &[(&str, &str)], body: &str) {
         let mut state = self.0.lock().unwrap();
         state.status = status;
@@ -122,7 +122,7 @@ impl Page {
         state.body = body.to_owned();
     }
 
-    /// What it was asked since the last call.
+    /// Returns the requests since the last call.
     pub fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.0.lock().unwrap().asked)
     }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-/// `command` in a process in which the shell has done `first`.
+/// Returns a command that lets a shell run `first`, and then becomes `command`.
 pub fn after(first: &str, command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(format!("{first} && exec \"$0\" \"$@\""));
@@ -19,7 +19,7 @@ pub fn after(first: &str, command: &Command) -> Command {
     shell
 }
 
-/// A running child.
+/// A running child process.
 pub struct Process {
     name: &'static str,
     child: Child,
@@ -27,7 +27,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; its output goes to a file in `dir`.
+    /// Starts `command`. Its output goes to a file in `dir`.
     pub fn start(name: &'static str, mut command: Command, dir: &Path) -> Self {
         let log = dir.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log).unwrap();
@@ -38,7 +38,7 @@ impl Process {
         Self { name, child, log }
     }
 
-    /// Waits until `ready`; `Err` with its output if the process ends before.
+    /// Waits until `ready`. If the process ends before, returns its output as an error.
     pub fn wait_until(&mut self, ready: impl Fn() -> bool) -> Result<(), String> {
         eventually(&format!("{} is ready (within {PATIENCE:?})", self.name), || {
             if ready() {
@@ -49,31 +49,31 @@ impl Process {
         })
     }
 
-    /// What it has written so far.
+    /// Returns the output of the process so far.
     pub fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// SIGTERM, and waits for the end.
+    /// Sends SIGTERM, and waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         eventually(&format!("{} ends", self.name), || self.child.try_wait().unwrap())
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the process has ended by itself.
     pub fn wait_until_ended(&mut self) -> ExitStatus {
         eventually(&format!("{} ends", self.name), || self.child.try_wait().unwrap())
     }
 
-    /// SIGKILL: no chance to say anything.
+    /// Sends SIGKILL, which leaves the process no time for a last message.
     pub fn kill(&mut self) -> ExitStatus {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         self.child.wait().unwrap()
     }

@@ -1,4 +1,4 @@
-//! The real program, for what only a process has: memory, signals, two listeners.
+//! The real program, for tests of what only a process has: memory, signals, two listeners.
 
 use super::http::{Answer, Request};
 use super::shim::program;
@@ -10,22 +10,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use tempfile::TempDir;
 
-/// A running shim with one site before one origin.
+/// A running shim with one site in front of one origin.
 pub struct Program {
     pub address: SocketAddr,
     pub admin: SocketAddr,
-    /// Its configuration file.
+    /// The configuration file of the shim.
     pub config: PathBuf,
     child: Child,
     log: PathBuf,
     dir: TempDir,
 }
 
-/// How a program gets mounts that only it sees.
+/// The method by which a program gets private mounts.
 pub struct Mounts(&'static str);
 
 impl Mounts {
-    /// In a user namespace, else as root; nothing, and a line that says so, where the system allows neither.
+    /// Chooses a user namespace, or root's rights if that fails. If the system allows neither, prints a line about
+    /// that and returns `None`.
     pub fn allowed() -> Option<Self> {
         let allowed = ["-rm", "-m"].into_iter().find(|how| {
             let tried = Command::new("unshare").args([how, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
@@ -37,7 +38,7 @@ impl Mounts {
         allowed.map(Self)
     }
 
-    /// A command that mounts these, each as the arguments of mount(8), and becomes `program`.
+    /// Returns a command that makes these mounts, each given as the arguments of mount(8), and becomes `program`.
     pub fn launch(&self, program: Command, mounts: &[&str]) -> Command {
         let mounts: String = mounts.iter().map(|mount| format!("mount {mount} && ")).collect();
         let mut command = Command::new("unshare");
@@ -49,16 +50,16 @@ impl Mounts {
     }
 }
 
-/// Where a program is to be.
+/// The addresses and the directory of a program that is about to start.
 pub struct Place {
     pub address: SocketAddr,
     pub admin: SocketAddr,
-    /// Of its configuration and its store.
+    /// The directory of the configuration and the store.
     pub dir: PathBuf,
 }
 
 impl Program {
-    /// Starts it with `limits` as the content of `[server.limits]`.
+    /// Starts the program with `limits` as the content of `[server.limits]`.
     pub fn before(origin: SocketAddr, limits: &str) -> Self {
         Self::start(|Place { address, admin, .. }| {
             format!(
@@ -69,12 +70,12 @@ impl Program {
         })
     }
 
-    /// Starts it with the configuration that is written for a place.
+    /// Starts the program with the configuration that is written for a place.
     pub fn start(configuration: impl Fn(&Place) -> String) -> Self {
         Self::start_with(|_, program| program, configuration)
     }
 
-    /// The same by a command that becomes the program.
+    /// Starts the program by a command that becomes it.
     pub fn start_with(
         launch: impl Fn(&Place, Command) -> Command,
         configuration: impl Fn(&Place) -> String,
@@ -111,7 +112,7 @@ impl Program {
             if Request::get("/readyz").try_send(admin).is_ok_and(|answer| answer.status == 200) {
                 return Some(true);
             }
-            // A stranger took a port in between.
+            // Another process took a port in between.
             program.child.try_wait().unwrap().map(|_| false)
         });
         if !ready {
@@ -124,17 +125,17 @@ impl Program {
         ready.then_some(program)
     }
 
-    /// A request of the site; the connection is closed after it.
+    /// Sends a request for the site. The connection is closed after it.
     pub fn get(&self, target: &str) -> Answer {
         Request::get(target).send(self.address)
     }
 
-    /// Where it keeps what it keeps.
+    /// Returns the directory of the configuration, the store and the log.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The path of what the program has at `path`, where it has mounted something.
+    /// Returns the path at which this process sees the program's `path`, if the program has mounted something there.
     pub fn seen(&self, path: &Path) -> PathBuf {
         Path::new("/proc")
             .join(self.child.id().to_string())
@@ -142,12 +143,12 @@ impl Program {
             .join(path.strip_prefix("/").unwrap())
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal("-TERM");
     }
 
-    /// SIGHUP.
+    /// Sends SIGHUP.
     pub fn hang_up(&self) {
         self.signal("-HUP");
     }
@@ -157,17 +158,17 @@ impl Program {
         assert!(status.success());
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the program has ended by itself.
     pub fn ended(&mut self) -> ExitStatus {
         eventually(&format!("the shim ends within {PATIENCE:?}"), || self.child.try_wait().unwrap())
     }
 
-    /// What it wrote.
+    /// Returns the output of the program.
     pub fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Resident memory in bytes: now, and at most so far.
+    /// Returns the resident memory in bytes: the present value and the highest so far.
     pub fn memory(&self) -> (u64, u64) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let bytes = |name: &str| {
@@ -177,7 +178,7 @@ impl Program {
         (bytes("VmRSS:"), bytes("VmHWM:"))
     }
 
-    /// The value of a metric without labels, or with these.
+    /// Returns the value of a metric, whose name may include labels.
     pub fn metric(&self, name: &str) -> u64 {
         let text = Request::get("/metrics").send(self.admin);
         let line = text.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -187,7 +188,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The program may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

@@ -1,4 +1,4 @@
-//! An origin that records every byte that reaches it, and checks of what a request does to it.
+//! An origin that records every byte that reaches it, and checks of a request's effect on it.
 
 use super::in_process::{Shim, config, site};
 use super::wire::{get, header, status};
@@ -32,7 +32,7 @@ impl Recorder {
         Self { address, connections }
     }
 
-    /// What reached it, without the values that differ from run to run. Connections are told apart by `----`.
+    /// Returns the received bytes without the values that differ from run to run. `----` separates connections.
     pub fn bytes(&self) -> String {
         let connections = self.connections.lock().unwrap();
         let texts = connections.iter().map(|bytes| without_id(std::str::from_utf8(bytes).unwrap()));
@@ -58,7 +58,7 @@ fn record(mut stream: TcpStream, number: usize, all: &Mutex<Vec<Vec<u8>>>) {
     }
 }
 
-/// The length of the first request, once all of it is there.
+/// Returns the length of the first request, if it is complete.
 pub fn whole_request(bytes: &[u8]) -> Option<usize> {
     let head = 4 + bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let text = std::str::from_utf8(&bytes[..head]).unwrap();
@@ -71,14 +71,15 @@ pub fn whole_request(bytes: &[u8]) -> Option<usize> {
             let at = bytes[from..].windows(what.len()).position(|window| window == what)?;
             Some(from + at + what.len())
         };
-        // The last chunk, and the empty line after the trailers, of which it may be the first one.
+        // The body ends with the last chunk, the trailers and an empty line. Without trailers this empty line follows
+        // the last chunk directly.
         let last = find(head - 2, b"\r\n0\r\n")?;
         return find(last - 2, b"\r\n\r\n");
     }
     Some(head)
 }
 
-/// The value of `x-request-id` is different each time.
+/// Replaces the value of `x-request-id`, which differs each time.
 fn without_id(text: &str) -> String {
     let lines = text.split_inclusive('\n').map(|line| match line.strip_prefix("x-request-id: ") {
         Some(id) => {
@@ -90,8 +91,8 @@ fn without_id(text: &str) -> String {
     lines.collect()
 }
 
-/// What the origin sees of a request line and these header lines, where the request is passed on: the forwarding headers
-/// added.
+/// Returns what the origin receives when a request with this request line and these header lines is forwarded: the
+/// same lines and the forwarding headers.
 pub fn forwarded(line: &str, headers: &str, body: &str) -> String {
     format!(
         "{line} HTTP/1.1\r\n{headers}host: origin.test\r\nvia: 1.1 origin-shim\r\ncdn-loop: origin-shim-test\r\n\
@@ -100,8 +101,8 @@ pub fn forwarded(line: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// The lines of a head in the order of the alphabet, the request line first: an order among headers of different names
-/// means nothing.
+/// Returns the lines of a head in alphabetical order, after the request line. The order of headers with different
+/// names has no meaning.
 pub fn sorted(head: &str) -> Vec<&str> {
     let mut lines: Vec<_> = head.lines().collect();
     if let Some((_, rest)) = lines.split_first_mut() {
@@ -110,21 +111,22 @@ pub fn sorted(head: &str) -> Vec<&str> {
     lines
 }
 
-/// A shim before a recorder.
+/// Starts a shim in front of a recorder.
 pub fn recorded() -> (Recorder, Shim) {
     let origin = Recorder::start();
     let shim = Shim::start(&config(vec![site(&[origin.address])]));
     (origin, shim)
 }
 
-/// Everything a client gets that sends these bytes and then waits for the end of the connection.
+/// Sends these bytes and returns everything that the client gets before the end of the connection.
 pub fn all_answers(shim: &Shim, bytes: impl AsRef<[u8]>) -> String {
     let mut client = shim.connect();
     client.send(bytes);
     client.rest()
 }
 
-/// The request is refused with this status, the connection is closed, and the origin hears nothing.
+/// Checks that the request is refused with this status, that the connection is closed, and that nothing reaches the
+/// origin.
 #[track_caller]
 pub fn refused(request: impl AsRef<[u8]>, expected: u16) {
     let (origin, shim) = recorded();
@@ -135,7 +137,7 @@ pub fn refused(request: impl AsRef<[u8]>, expected: u16) {
     assert_eq!(origin.connections(), 0, "{shown:?}: {}", origin.bytes());
 }
 
-/// The same for requests that leave the connection usable.
+/// Checks that the request is refused with this status, and that the connection stays usable.
 #[track_caller]
 pub fn refused_kindly(request: &str, expected: u16) {
     let (origin, shim) = recorded();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-/// An origin that plays a script on each connection, and tells every request head that reached it.
+/// An origin that plays a script on each connection, and reports every request head that reached it.
 pub struct Origin {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -16,13 +16,13 @@ pub struct Origin {
 /// An origin's side of one connection.
 pub struct Served {
     pub wire: Wire,
-    /// Of the connection, from 0.
+    /// The number of the connection, from 0.
     pub number: usize,
     heads: Sender<String>,
 }
 
 impl Served {
-    /// The next request head, or nothing at the end of the connection.
+    /// Reads the next request head. Returns `None` at the end of the connection.
     pub fn head(&mut self) -> Option<String> {
         let head = self.wire.head();
         if head.is_empty() {
@@ -32,7 +32,7 @@ impl Served {
         Some(head)
     }
 
-    /// Reads a whole request.
+    /// Reads a whole request: head and body.
     pub fn request(&mut self) -> Option<(String, String)> {
         let head = self.head()?;
         let body = self.wire.body(&head);
@@ -46,7 +46,7 @@ impl Origin {
         Self::playing_on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
 
-    /// The same on a socket that is bound already.
+    /// Plays `script` on a socket that is bound already.
     pub fn playing_on(listener: TcpListener, script: impl Fn(&mut Served) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -73,28 +73,28 @@ impl Origin {
         })
     }
 
-    /// Answers `ok`.
+    /// Answers every request with `ok`.
     pub fn ok() -> Self {
         Self::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
     }
 
-    /// Connections that were accepted so far.
+    /// Returns the number of connections accepted so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// The next request head that reached it.
+    /// Returns the next request head that reached the origin.
     pub fn received(&self) -> String {
         self.heads.lock().unwrap().recv_timeout(LIMIT).unwrap()
     }
 
-    /// Whether no (further) request has reached it.
+    /// Whether no (further) request has reached the origin.
     pub fn received_nothing(&self) -> bool {
         self.heads.lock().unwrap().try_recv().is_err()
     }
 }
 
-/// An origin that reads each request and answers `ok` to it when the test sends on the channel, or drops it.
+/// Starts an origin that reads each request, and answers `ok` to it when the test sends on the channel or drops it.
 pub fn gated() -> (Origin, Sender<()>) {
     let (go, gate) = channel::<()>();
     let gate = Mutex::new(gate);

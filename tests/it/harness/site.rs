@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct Site {
     name: String,
     hosts: Vec<String>,
-    /// `host:port`, of origins that speak plain HTTP.
+    /// The `host:port` of origins that use plain HTTP.
     origins: Vec<String>,
     keys: String,
     tables: String,
@@ -20,14 +20,15 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site with this name, without hosts, origins and CDNs. Everything else has the defaults of the program.
+    /// Creates a site with this name, without hosts, origins and CDNs. Everything else has the defaults of the
+    /// program.
     pub fn named(name: &str) -> Self {
         let (hosts, origins) = (Vec::new(), Vec::new());
         let [keys, tables, cdns] = Default::default();
         Self { name: name.to_owned(), hosts, origins, keys, tables, cdns }
     }
 
-    /// The site `www` for [`HOST`] in front of this origin.
+    /// Creates the site `www` for [`HOST`] in front of this origin.
     pub fn www(origin: impl Display) -> Self {
         Self::named("www").host(HOST).origin(origin)
     }
@@ -50,7 +51,7 @@ impl Site {
         self
     }
 
-    /// Makes it the site of hosts that no site has.
+    /// Makes this site the one for hosts that no other site has.
     pub fn default_site(self) -> Self {
         self.keys("default = true")
     }
@@ -72,18 +73,18 @@ impl Site {
         self
     }
 
-    /// Adds a CDN that is this Varnish.
+    /// Adds this Varnish as a CDN.
     pub fn varnish(self, varnish: &Varnish) -> Self {
         self.varnish_at(varnish.address)
     }
 
-    /// Adds a CDN that takes the purges of a Varnish at this address.
+    /// Adds a CDN whose purges go to a Varnish at this address.
     pub fn varnish_at(self, address: impl Display) -> Self {
         self.cdn(&format!("type = \"varnish\"\napi_urls = [\"http://{address}\"]"))
     }
 
-    /// The site as the data plane gets it. Its origins have the authority `origin.test` wherever they listen, and all
-    /// are IP addresses.
+    /// Returns the site as the data plane gets it. Its origins have the authority `origin.test` whatever their
+    /// addresses, and all are IP addresses.
     pub fn build(&self) -> config::Site {
         let text = self.clone_with_origins(&["origin.test"]).to_string();
         let mut parsed = Config::parse(&text, Path::new("test.toml"), &|_| None)

@@ -10,24 +10,24 @@ use tempfile::TempDir;
 
 /// A running varnishd.
 pub struct Varnish {
-    /// Where it listens.
+    /// The address on which Varnish listens.
     pub address: SocketAddr,
     _process: Process,
     dir: TempDir,
 }
 
 impl Varnish {
-    /// Starts it in front of `backend`, which need not listen yet.
+    /// Starts Varnish in front of `backend`, which need not listen yet.
     pub fn start(backend: SocketAddr) -> Self {
         Self::start_with(backend, "")
     }
 
-    /// The same with these lines at the end of `vcl_backend_response`.
+    /// Starts Varnish with these lines at the end of `vcl_backend_response`.
     pub fn start_with(backend: SocketAddr, on_response: &str) -> Self {
         for _ in 0..5 {
             match Self::try_start(backend, on_response) {
                 Ok(varnish) => return varnish,
-                // A stranger took the port in between.
+                // Another process took the port in between.
                 Err(output) => assert!(output.contains("Address already in use"), "{output}"),
             }
         }
@@ -38,12 +38,12 @@ impl Varnish {
         let dir = TempDir::new().unwrap();
         let address = free_address();
         let vcl = dir.path().join("test.vcl");
-        // What stands behind is run behind.
+        // VCL runs subroutines of the same name in the order of the file, so these lines run last.
         let on_response = format!("sub vcl_backend_response {{\n{on_response}\n}}\n");
         fs::write(&vcl, shipped(backend) + &on_response).unwrap();
 
         let mut command = Command::new("varnishd");
-        // No jail: the test's user is enough, and a temporary directory is closed to others.
+        // Varnish needs no jail: the test's user is enough, and a temporary directory is closed to others.
         command.args(["-F", "-j", "none", "-T", "127.0.0.1:0", "-s", "malloc,64m"]);
         command
             .arg("-n")
@@ -57,7 +57,7 @@ impl Varnish {
         Ok(Self { address, _process: process, dir })
     }
 
-    /// Replaces the VCL, as an operator does; what is stored stays.
+    /// Replaces the VCL, as an operator does. Stored objects stay.
     pub fn use_vcl(&self, text: &str) {
         let name = format!("v{}", fs::read_dir(self.dir.path()).unwrap().count());
         let file = self.dir.path().join(format!("{name}.vcl"));
@@ -68,14 +68,14 @@ impl Varnish {
 
     fn manage(&self, arguments: &[&str]) {
         let mut command = Command::new("varnishadm");
-        // A busy machine compiles a VCL for longer than the usual 5 s.
+        // A busy machine needs longer than the default of 5 s to compile a VCL.
         command.args(["-t", "60", "-n"]).arg(self.dir.path().join("varnish")).args(arguments);
         let output = command.output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said));
     }
 
-    /// The edge TTL in seconds that our VCL gave to the last response for `target`, from Varnish's own log.
+    /// Returns the edge TTL in seconds that our VCL gave to the last response for `target`, from Varnish's own log.
     pub fn ttl_of(&self, target: &str) -> u64 {
         eventually("Varnish logs the TTL", || {
             let mut command = Command::new("varnishlog");
@@ -83,14 +83,14 @@ impl Varnish {
             let log = String::from_utf8(command.output().unwrap().stdout).unwrap();
             let is_target = |entry: &&str| entry.split_whitespace().next() == Some(target);
             let of_target = log.split("BereqURL").filter(is_target).last()?;
-            // "- TTL VCL 172800 …": what was set last, by the headers (RFC) or by the VCL.
+            // In "- TTL VCL 172800 …", the last line has the final value, from the headers (RFC) or from the VCL.
             let set = of_target.lines().rfind(|line| line.contains(" TTL "))?;
             set.split_whitespace().nth(3)?.parse().ok()
         })
     }
 }
 
-/// The VCL that we ship, before this backend.
+/// Returns the VCL that we ship, with this backend.
 pub fn shipped(backend: SocketAddr) -> String {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/varnish.vcl")).unwrap();
     assert_eq!(text.matches(".port = \"8080\"").count(), 1);

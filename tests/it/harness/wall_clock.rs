@@ -1,22 +1,22 @@
 //! A wall clock that a test sets for one process, by `libfaketime` (<https://github.com/wolfcw/libfaketime>).
-//! Monotonic clocks stay as they are, as on a real machine.
+//! Monotonic clocks do not change, as on a real machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Debian's package `libfaketime`, the variant for programs with threads.
+/// The library of Debian's package `libfaketime`, in the variant for programs with threads.
 const LIBRARY: &str = "libfaketimeMT.so.1";
 
-/// The clock.
+/// A wall clock that a test can set.
 pub struct WallClock {
     library: PathBuf,
-    /// By how much it is ahead; read anew at every look at the clock.
+    /// The file with the clock's offset. The library reads it again each time the program reads the clock.
     setting: PathBuf,
 }
 
 impl WallClock {
-    /// One that is right so far; `dir` is where its setting is kept.
+    /// Creates a clock that shows the true time. Its setting is kept in `dir`.
     pub fn new(dir: &Path) -> Self {
         let found = fs::read_dir("/usr/lib").into_iter().flatten().filter_map(Result::ok);
         let found = found.map(|entry| entry.path().join("faketime").join(LIBRARY)).find(|path| path.exists());
@@ -26,15 +26,15 @@ impl WallClock {
         clock
     }
 
-    /// Somebody sets it so many seconds ahead of the true time.
+    /// Sets the clock this many seconds ahead of the true time.
     pub fn set(&self, ahead_seconds: i64) {
-        // In one step: a half-written file would be another setting.
+        // The file is replaced in one step, because a half-written file would be a different setting.
         let new = self.setting.with_extension("new");
         fs::write(&new, format!("{ahead_seconds:+}")).unwrap();
         fs::rename(new, &self.setting).unwrap();
     }
 
-    /// The program that `command` starts looks at this clock.
+    /// Makes the program that `command` starts use this clock.
     pub fn show_to(&self, mut command: Command) -> Command {
         command.env("LD_PRELOAD", &self.library).env("FAKETIME_TIMESTAMP_FILE", &self.setting);
         command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");

@@ -12,39 +12,39 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 
-/// The largest body.
+/// The largest body of a call in bytes.
 const BODY_BYTES: usize = 50_000;
-/// How far a signature's time may be away.
+/// The largest permitted difference between a signature's time and the clock, in milliseconds.
 const WINDOW_MS: i64 = 30_000;
 
 /// One API client, and the account's rates.
 #[derive(Debug)]
 pub struct Akamai {
-    /// EdgeGrid.
+    /// The client token of EdgeGrid.
     pub client_token: String,
-    /// EdgeGrid.
+    /// The client secret of EdgeGrid.
     pub client_secret: String,
-    /// EdgeGrid.
+    /// The access token of EdgeGrid.
     pub access_token: String,
-    /// The client is not active.
+    /// Whether the client is no longer active.
     pub revoked: bool,
     /// Whether the client may use Fast Purge at all.
     pub granted: bool,
-    /// Objects that are not ours: a call with one of them is refused as a whole.
+    /// Objects of other accounts. A call with one of them is refused as a whole.
     pub poison: HashSet<String>,
-    /// The CP codes that `everything` needs.
+    /// The CP codes that a purge of everything needs.
     pub cp_codes: Vec<u64>,
-    /// Calls.
+    /// The rate of calls.
     pub calls: Bucket,
-    /// URLs.
+    /// The rate of URLs.
     pub urls: Bucket,
-    /// Tags.
+    /// The rate of tags.
     pub tags: Bucket,
-    /// CP codes.
+    /// The rate of CP codes.
     pub codes: Bucket,
-    /// Of every signature so far.
+    /// The nonces of every signature so far.
     pub nonces: HashSet<String>,
-    /// Numbers the answers.
+    /// The serial number of responses.
     pub serial: u64,
 }
 
@@ -266,7 +266,7 @@ impl Akamai {
     }
 }
 
-/// The gateway before every API.
+/// Returns a response of the gateway in front of every API.
 fn gateway(status: u16, kind: &str, title: &str, detail: &str) -> Answer {
     let problem = json!({
         "type": format!("https://problems.luna.akamaiapis.net/-/{kind}"),

@@ -12,17 +12,17 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket.
+    /// Creates a full bucket.
     pub fn full(size: f64, per_second: f64) -> Self {
         Self { size, per_second, level: size, since: None }
     }
 
-    /// One that is never empty.
+    /// Creates a bucket that is never empty.
     pub fn endless() -> Self {
         Self::full(f64::MAX, 0.0)
     }
 
-    /// Takes `count` tokens, if there are as many.
+    /// Takes `count` tokens. If there are fewer, takes none and returns `false`.
     pub fn take(&mut self, count: f64, now: Instant) -> bool {
         self.fill(now);
         let enough = self.level >= count;
@@ -32,29 +32,29 @@ impl Bucket {
         enough
     }
 
-    /// What is in it.
+    /// Returns the number of tokens in the bucket.
     pub fn level(&mut self, now: Instant) -> f64 {
         self.fill(now);
         self.level
     }
 
-    /// Until it holds `count`.
+    /// Returns the time until the bucket holds `count` tokens.
     pub fn until(&mut self, count: f64, now: Instant) -> Duration {
         let missing = count - self.level(now);
         Duration::try_from_secs_f64(missing.max(0.0) / self.per_second).unwrap_or_default()
     }
 
-    /// Until it is full.
+    /// Returns the time until the bucket is full.
     pub fn until_full(&mut self, now: Instant) -> Duration {
         self.until(self.size, now)
     }
 
-    /// Its size.
+    /// Returns the size of the bucket in tokens.
     pub fn size(&self) -> f64 {
         self.size
     }
 
-    /// What comes in.
+    /// Returns how many tokens are added per second.
     pub fn per_second(&self) -> f64 {
         self.per_second
     }

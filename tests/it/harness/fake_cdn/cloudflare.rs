@@ -7,37 +7,38 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
 
-/// The most tags, hosts or prefixes of one call.
+/// The maximum number of tags, hosts or prefixes in one call.
 const ITEMS: usize = 100;
 
 /// One zone, and one token for it.
 #[derive(Debug)]
 pub struct Cloudflare {
-    /// The zone.
+    /// The id of the zone.
     pub zone_id: String,
-    /// Its name.
+    /// The name of the zone.
     pub zone: String,
-    /// `free`, `pro`, `business` or `enterprise`.
+    /// The plan of the zone: `free`, `pro`, `business` or `enterprise`.
     pub plan: String,
     /// The account that owns the zone.
     pub account_id: String,
     /// The token.
     pub token: String,
-    /// Whether it belongs to the account, not to a user: only the account's own address knows it then.
+    /// Whether the token belongs to the account and not to a user. Only the API address of the account accepts such a
+    /// token.
     pub account_owned: bool,
-    /// `active`, `disabled` or `expired`.
+    /// The status of the token: `active`, `disabled` or `expired`.
     pub status: String,
-    /// When it ends, RFC 3339.
+    /// The time at which the token expires, RFC 3339.
     pub expires_on: Option<String>,
-    /// Cache Purge.
+    /// Whether the token has the permission Cache Purge.
     pub may_purge: bool,
-    /// Zone Read.
+    /// Whether the token has the permission Zone Read.
     pub may_read_zone: bool,
-    /// Calls of the account.
+    /// The account's rate of calls.
     pub calls: Bucket,
-    /// URLs of the account.
+    /// The account's rate of URLs.
     pub urls: Bucket,
-    /// URLs of one call: 100, Enterprise 500.
+    /// The maximum number of URLs in one call: 100, or 500 for Enterprise.
     pub urls_per_call: usize,
 }
 
@@ -62,7 +63,7 @@ impl Default for Cloudflare {
 }
 
 impl Cloudflare {
-    /// A zone of a larger plan.
+    /// Creates a zone of a larger plan.
     pub fn enterprise() -> Self {
         Self {
             plan: "enterprise".to_owned(),
@@ -112,7 +113,7 @@ impl Vendor for Cloudflare {
             .with("ratelimit", "\"default\";r=0;t=1")
     }
 
-    /// A 200 that is no success.
+    /// Answers with a 200 that is not a success.
     fn partly(&mut self, call: &Request<Bytes>, now: Now) -> Answer {
         let answer = self.answer(call, now);
         if answer.status != 200 {
@@ -161,7 +162,7 @@ impl Cloudflare {
             "prefixes" => (Kind::Prefix, ITEMS),
             _ => return failed(400, 1012, "unknown field"),
         };
-        // The code for too many is not published.
+        // The error code for too many items is not published.
         if (kind != Kind::Everything && names.is_empty()) || names.len() > most {
             return failed(400, 1013, "too many items");
         }

@@ -1,5 +1,5 @@
-//! Amazon CloudFront's API, for what moto's server (`tests/it/harness/moto.rs`) does not do: throttling, limits on
-//! what is in progress, completion, `CallerReference`, and the wording of real refusals
+//! Amazon CloudFront's API, for the features that moto's server (`tests/it/harness/moto.rs`) lacks: throttling, limits
+//! on what is in progress, completion, `CallerReference`, and the wording of real refusals
 //! (<https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_CreateInvalidation.html>).
 
 use super::bucket::Bucket;
@@ -14,42 +14,42 @@ const ARN: &str = "arn:aws:iam::123456789012:user/origin-shim";
 /// One distribution, and one key for it.
 #[derive(Debug)]
 pub struct Cloudfront {
-    /// The distribution.
+    /// The id of the distribution.
     pub distribution_id: String,
-    /// Its alternate domain names.
+    /// The alternate domain names of the distribution.
     pub aliases: Vec<String>,
-    /// The header of its `CacheTagConfig`.
+    /// The header of the distribution's `CacheTagConfig`.
     pub tag_header: Option<String>,
-    /// What our configuration says.
+    /// The tag header in our configuration.
     pub configured_tag_header: Option<String>,
-    /// The key.
+    /// The id of the key.
     pub access_key_id: String,
-    /// The key.
+    /// The secret of the key.
     pub secret_access_key: String,
-    /// The key does not exist any more.
+    /// Whether the key no longer exists.
     pub revoked: bool,
     /// The actions that the key's policy allows, without `cloudfront:`.
     pub allowed: Vec<&'static str>,
-    /// Calls. No rate is published: full for ever unless a test says otherwise.
+    /// The rate of calls. AWS publishes none, so the bucket is always full unless a test sets a rate.
     pub rate: Bucket,
-    /// Paths and tags that may be in progress.
+    /// The number of paths and tags that may be in progress.
     pub paths_in_progress: usize,
-    /// Wildcards that may be in progress.
+    /// The number of wildcards that may be in progress.
     pub wildcards_in_progress: usize,
-    /// What it takes in no path.
+    /// A text that no path may contain.
     pub refused: Option<&'static str>,
-    /// When an invalidation is completed.
+    /// The condition that completes an invalidation.
     pub completion: Completion,
     /// Every invalidation so far.
     pub invalidations: Vec<Invalidation>,
 }
 
-/// When an invalidation is completed.
+/// The condition that completes an invalidation.
 #[derive(Clone, Copy, Debug)]
 pub enum Completion {
-    /// This long after it was made.
+    /// The time since the invalidation was created.
     After(Duration),
-    /// When it was asked for this often.
+    /// The number of times its status was requested.
     AfterPolls(u32),
 }
 
@@ -165,7 +165,7 @@ impl Vendor for Cloudfront {
 }
 
 impl Cloudfront {
-    /// `CreateInvalidation`
+    /// Handles `CreateInvalidation`.
     pub fn create(&mut self, call: &Request<Bytes>, now: Instant) -> Answer {
         let body = std::str::from_utf8(call.body()).unwrap_or_default();
         let paths = elements(body, "Path");
@@ -190,7 +190,7 @@ impl Cloudfront {
             Some(tag) => {
                 self.tag_header.is_some() && !tag.is_empty() && tag.len() <= 256 && !tag.contains([',', '#'])
             }
-            // RFC 1738, section 2.2.
+            // The legal characters are those of RFC 1738, section 2.2.
             None => {
                 path.starts_with('/')
                     && !path[..path.len() - 1].contains('*')
@@ -222,7 +222,7 @@ impl Cloudfront {
         answer.purging(paths.into_iter().map(purged).collect())
     }
 
-    /// `GetInvalidation`
+    /// Handles `GetInvalidation`.
     pub fn get(&mut self, id: &str, now: Instant) -> Answer {
         let Some(index) = self.invalidations.iter().position(|known| known.id == id) else {
             return failed(404, "NoSuchInvalidation", "The specified invalidation does not exist.");
@@ -313,7 +313,7 @@ fn failed(status: u16, code: &str, message: &str) -> Answer {
     Answer::new(status, body).with("content-type", "text/xml")
 }
 
-/// The texts of every element of this name.
+/// Returns the texts of every element of this name.
 fn elements(body: &str, name: &str) -> Vec<String> {
     let (start, end) = (format!("<{name}>"), format!("</{name}>"));
     let texts = body.split(&start).skip(1).filter_map(|rest| rest.split_once(&end));

@@ -7,38 +7,38 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Map, Value, json};
 
-/// The most keys of one call.
+/// The maximum number of keys in one call.
 const KEYS: usize = 256;
 
 /// One service, and one token for it.
 #[derive(Debug)]
 pub struct Fastly {
-    /// The service.
+    /// The id of the service.
     pub service_id: String,
     /// The token.
     pub token: Token,
-    /// The answer to every other token.
+    /// Whether the token is revoked. It is then refused like every unknown token.
     pub revoked: bool,
-    /// Keys and URLs: 100,000 an hour.
+    /// The rate of keys and URLs: 100,000 an hour.
     pub rate: Bucket,
-    /// Purge-alls, with every other call that is not a read: 1,000 an hour.
+    /// The rate of purge-alls, together with every other call that is not a read: 1,000 an hour.
     pub other_rate: Bucket,
-    /// Numbers the answers.
+    /// The serial number of responses.
     pub serial: u64,
 }
 
-/// What `GET /tokens/self` tells.
+/// The token that `GET /tokens/self` describes.
 #[derive(Debug)]
 pub struct Token {
-    /// Itself.
+    /// The token itself.
     pub value: String,
-    /// Its name.
+    /// The name of the token.
     pub name: String,
-    /// Separated by spaces.
+    /// The scopes, separated by spaces.
     pub scope: String,
-    /// Empty: all.
+    /// The services that the token covers. Empty means all.
     pub services: Vec<String>,
-    /// When it ends, RFC 3339.
+    /// The time at which the token expires, RFC 3339.
     pub expires_at: Option<String>,
 }
 
@@ -77,7 +77,7 @@ impl Vendor for Fastly {
         Answer::json(429, &json!({ "msg": "Rate limit exceeded" })).with("retry-after", 1)
     }
 
-    /// Half of the keys.
+    /// Purges half of the keys.
     fn partly(&mut self, call: &Request<Bytes>, now: Now) -> Answer {
         let keys = keys(call).map_or(0, |keys| keys.len());
         match keys {
@@ -206,7 +206,7 @@ impl Fastly {
     }
 }
 
-/// The keys of a batch.
+/// Returns the keys of a batch.
 fn keys(call: &Request<Bytes>) -> Option<Vec<String>> {
     let body: Value = serde_json::from_slice(call.body()).ok()?;
     serde_json::from_value(body.get("surrogate_keys")?.clone()).ok()

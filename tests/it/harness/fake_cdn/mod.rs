@@ -1,5 +1,5 @@
-//! Stand-ins for the CDNs' APIs. Each stores objects and purges them, checks its own credentials, signatures, sizes and
-//! rates, answers in the wording of its vendor, misbehaves on request, and records every call.
+//! Stand-ins for the CDNs' APIs. Each stores objects and purges them, checks its own credentials, signatures, sizes
+//! and rates, answers in the wording of its vendor, misbehaves on request, and records every call.
 //!
 //! ```text
 //! let fastly = FakeCdn::start(Fastly::default());
@@ -11,7 +11,7 @@
 //! fastly.change(|fastly| fastly.token.scope = "purge_select".into());
 //! ```
 //!
-//! They are written from the vendors' pages, not from our adapters: nothing here calls the code under test.
+//! The fakes are written from the vendors' pages, not from our adapters. Nothing here calls the code under test.
 
 pub mod akamai;
 pub mod bucket;
@@ -40,186 +40,186 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
-/// What a vendor's API does with a call.
+/// The behaviour of a vendor's API.
 pub trait Vendor: Send + 'static {
-    /// Its lines of a `[[sites.cdns]]` table, with the API at `url`.
+    /// Returns the lines of a `[[sites.cdns]]` table, with the API at `url`.
     fn settings(&self, url: &str) -> String;
 
-    /// The answer to a call, and what it purged.
+    /// Returns the response to a call, with the items that it purged.
     fn answer(&mut self, call: &http::Request<Bytes>, now: Now) -> Answer;
 
-    /// The answer to a call that was one too many, without having looked at it.
+    /// Returns the response to a call that exceeds the rate. The call itself is not read.
     fn too_many(&mut self) -> Answer;
 
-    /// The answer of a part that is down.
+    /// Returns the response of an unavailable part of the service.
     fn unavailable(&mut self) -> Answer {
         Answer::new(503, "<html>Service Unavailable</html>")
     }
 
-    /// What the API does when it does only part of its work; unless it has a way of its own, all of it, in an answer
-    /// that breaks off.
+    /// Does only part of the work of a call. A vendor without a way of its own does all of it, and the response breaks
+    /// off.
     fn partly(&mut self, call: &http::Request<Bytes>, now: Now) -> Answer {
         Answer { broken_off: true, ..self.answer(call, now) }
     }
 }
 
-/// When a call came.
+/// The time at which a call came.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// For rates.
+    /// The monotonic time, for rates.
     pub instant: Instant,
-    /// By the fake's own clock, in milliseconds since the epoch.
+    /// The time on the fake's own clock, in milliseconds since the epoch.
     pub unix_ms: i64,
 }
 
-/// An answer before it is sent.
+/// A response before it is sent.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Its status.
+    /// The status.
     pub status: u16,
-    /// Its headers, without `Date` and framing.
+    /// The headers, without `Date` and framing.
     pub headers: Vec<(&'static str, String)>,
-    /// Its body.
+    /// The body.
     pub body: String,
-    /// What took effect.
+    /// The items that took effect.
     pub purged: Vec<Purged>,
-    /// The call was over the vendor's rate: a mistake of whoever made it.
+    /// Whether the call exceeded the vendor's rate, which is a mistake of the caller.
     pub over_rate: bool,
-    /// Only half of the body is sent, and then the connection ends.
+    /// Whether only half of the body is sent before the connection ends.
     pub broken_off: bool,
 }
 
 impl Answer {
-    /// An answer that purged nothing.
+    /// Creates a response that purged nothing.
     pub fn new(status: u16, body: impl Into<String>) -> Self {
         let body = body.into();
         Self { status, headers: Vec::new(), body, purged: Vec::new(), over_rate: false, broken_off: false }
     }
 
-    /// One of JSON.
+    /// Creates a response with a JSON body.
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         Self::new(status, body.to_string()).with("content-type", "application/json")
     }
 
-    /// With one more header.
+    /// Adds a header.
     pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         self.headers.push((name, value.to_string()));
         self
     }
 
-    /// After this took effect.
+    /// Adds the items that took effect.
     pub fn purging(mut self, purged: Vec<Purged>) -> Self {
         self.purged = purged;
         self
     }
 }
 
-/// What an item is at a CDN.
+/// The kind of an item at a CDN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// A URL, or at CloudFront a path; a `*` at its end stands for anything.
+    /// A URL, or at CloudFront a path. A `*` at its end stands for anything.
     Url,
     /// A tag.
     Tag,
     /// Host and path of everything below.
     Prefix,
-    /// All there is.
+    /// All objects.
     Everything,
 }
 
 /// An item that took effect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Purged {
-    /// What it is.
+    /// The kind of the item.
     pub kind: Kind,
-    /// As the call named it, without encodings of the API.
+    /// The name in the call, without encodings of the API.
     pub name: String,
-    /// Deleted, or marked stale.
+    /// Whether the copies were deleted. Otherwise they were marked stale.
     pub hard: bool,
 }
 
 impl Purged {
-    /// Items of one kind.
+    /// Creates items of one kind.
     pub fn all<S: Into<String>>(kind: Kind, hard: bool, names: impl IntoIterator<Item = S>) -> Vec<Self> {
         names.into_iter().map(|name| Self { kind, name: name.into(), hard }).collect()
     }
 }
 
-/// A call, and what became of it.
+/// A call and its outcome.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Since the fake started.
+    /// The time since the fake started.
     pub at: Duration,
-    /// Method, target, headers and body.
+    /// The method.
     pub method: String,
-    /// Path and query.
+    /// The path and query.
     pub target: String,
-    /// Lower-case names.
+    /// The headers, with lower-case names.
     pub headers: http::HeaderMap,
     /// The body.
     pub body: Bytes,
-    /// What was answered, whether or not it arrived. None for a connection that was reset before the call was looked at.
+    /// The response, whether or not it arrived. `None` if the connection was reset before the call was read.
     pub answer: Option<Answer>,
-    /// What went wrong on purpose.
+    /// The deliberate fault.
     pub fault: Option<Fault>,
 }
 
 impl Call {
-    /// The status of the answer, if it was sent.
+    /// Returns the status of the response, if it was sent.
     pub fn status(&self) -> Option<u16> {
         let arrived = !matches!(self.fault, Some(Fault::LostAnswer | Fault::Hang));
         self.answer.as_ref().filter(|_| arrived).map(|answer| answer.status)
     }
 
-    /// Whether it was refused because it came too fast by the vendor's own rates, not on purpose.
+    /// Whether the call was refused because it exceeded the vendor's own rates. Deliberate faults do not count.
     pub fn is_over_rate(&self) -> bool {
         self.fault.is_none() && self.answer.as_ref().is_some_and(|answer| answer.over_rate)
     }
 }
 
-/// What can go wrong on purpose.
+/// The faults that can happen on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// 429 or what stands for it; nothing took effect.
+    /// The response is 429 or the vendor's equivalent. Nothing took effect.
     TooMany,
-    /// 503; nothing took effect.
+    /// The response is 503. Nothing took effect.
     Unavailable,
-    /// It took effect, and then the connection ended without an answer.
+    /// The call took effect, and then the connection ended without a response.
     LostAnswer,
-    /// It took effect, and no answer ever comes.
+    /// The call took effect, and no response ever comes.
     Hang,
-    /// The connection was reset; nothing took effect.
+    /// The connection was reset. Nothing took effect.
     Reset,
-    /// Only part of it worked: see [`Vendor::partly`].
+    /// Only part of the call succeeded: see [`Vendor::partly`].
     Partly,
 }
 
-/// How often each of them happens, from 0 to 1; the sum is at most 1.
+/// The probability of each fault, from 0 to 1. The sum is at most 1.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// Which dice are thrown.
+    /// The seed of the random numbers.
     pub seed: u64,
-    /// [`Fault::TooMany`]
+    /// The probability of [`Fault::TooMany`].
     pub too_many: f64,
-    /// [`Fault::Unavailable`]
+    /// The probability of [`Fault::Unavailable`].
     pub unavailable: f64,
-    /// [`Fault::LostAnswer`]
+    /// The probability of [`Fault::LostAnswer`].
     pub lost_answer: f64,
-    /// [`Fault::Hang`]
+    /// The probability of [`Fault::Hang`].
     pub hang: f64,
-    /// [`Fault::Reset`]
+    /// The probability of [`Fault::Reset`].
     pub reset: f64,
-    /// [`Fault::Partly`]
+    /// The probability of [`Fault::Partly`].
     pub partly: f64,
 }
 
 impl Faults {
-    /// None yet, with these dice.
+    /// Returns no faults, with this seed for those that are added.
     pub fn seed(seed: u64) -> Self {
         Self { seed, ..Self::default() }
     }
 
-    /// Always this one.
+    /// Returns a certain fault on every call.
     pub fn always(fault: Fault) -> Self {
         let mut faults = Self::default();
         *faults.of(fault) = 1.0;
@@ -250,7 +250,7 @@ impl Faults {
 
 /// A running fake.
 pub struct FakeCdn<V> {
-    /// Where it listens.
+    /// The address on which the fake listens.
     pub address: SocketAddr,
     state: Arc<Mutex<State<V>>>,
     stop: CancellationToken,
@@ -267,7 +267,7 @@ struct State<V> {
 }
 
 impl<V: Vendor> FakeCdn<V> {
-    /// Starts it on a free port of the loopback.
+    /// Starts the fake on a free port of the loopback interface.
     pub fn start(vendor: V) -> Self {
         let state = State {
             vendor,
@@ -284,12 +284,12 @@ impl<V: Vendor> FakeCdn<V> {
         Self { address, state, stop }
     }
 
-    /// The API's base.
+    /// Returns the base URL of the API.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Its lines of a `[[sites.cdns]]` table.
+    /// Returns the lines of a `[[sites.cdns]]` table.
     pub fn settings(&self) -> String {
         let url = self.url();
         lock(&self.state).vendor.settings(&url)
@@ -300,34 +300,34 @@ impl<V: Vendor> FakeCdn<V> {
         change(&mut lock(&self.state).vendor)
     }
 
-    /// From now on this goes wrong.
+    /// Makes these faults happen from now on.
     pub fn misbehave(&self, faults: Faults) {
         let mut state = lock(&self.state);
         state.dice = fastrand::Rng::with_seed(faults.seed);
         state.faults = faults;
     }
 
-    /// From now on nothing goes wrong on purpose.
+    /// Ends all deliberate faults.
     pub fn behave(&self) {
         self.misbehave(Faults::default());
     }
 
-    /// Its clock is ahead of the machine's by this much.
+    /// Sets the fake's clock ahead of the machine's by this much.
     pub fn skew_clock(&self, milliseconds: i64) {
         lock(&self.state).skew_ms = milliseconds;
     }
 
-    /// When it started: what [`Call::at`] counts from.
+    /// Returns the time at which the fake started, from which [`Call::at`] counts.
     pub fn started(&self) -> Instant {
         lock(&self.state).started
     }
 
-    /// Every call so far, oldest first.
+    /// Returns every call so far, oldest first.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.state).log.clone()
     }
 
-    /// Every item that took effect so far, oldest first.
+    /// Returns every item that took effect so far, oldest first.
     pub fn purged(&self) -> Vec<Purged> {
         let state = lock(&self.state);
         let answers = state.log.iter().filter_map(|call| call.answer.as_ref());
@@ -339,12 +339,12 @@ impl<V: Vendor> FakeCdn<V> {
         lock(&self.state).log.clear();
     }
 
-    /// Holds a fresh copy of `url` from now on.
+    /// Stores a fresh copy of `url`.
     pub fn put(&self, url: &str, tags: &[&str]) {
         lock(&self.state).objects.put(url, tags);
     }
 
-    /// What it holds of `url`.
+    /// Returns the state of the copy of `url`.
     pub fn holds(&self, url: &str) -> Stored {
         lock(&self.state).objects.look(url)
     }
@@ -357,7 +357,7 @@ impl<V> Drop for FakeCdn<V> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A fake that panicked in one call still tells what it has seen.
+    // A fake that panicked in one call still reports what it has recorded.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -392,17 +392,17 @@ impl<V: Vendor> State<V> {
     }
 }
 
-/// The `Host` of a call.
+/// Returns the `Host` of a call.
 fn host(call: &http::Request<Bytes>) -> &str {
     header(call, "host")
 }
 
-/// The first line of a header; empty if there is none.
+/// Returns the first line of a header, or an empty text if there is none.
 fn header<'a>(call: &'a http::Request<Bytes>, name: &str) -> &'a str {
     call.headers().get(name).map_or("", |value| value.to_str().unwrap_or("not ASCII"))
 }
 
-/// A status as the fakes write it.
+/// Converts a status as the fakes write it.
 fn status(answer: &Answer) -> StatusCode {
     StatusCode::from_u16(answer.status).unwrap()
 }

@@ -3,14 +3,14 @@
 use super::{Kind, Purged};
 use std::collections::BTreeMap;
 
-/// How a copy stands.
+/// The state of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// May be served.
+    /// The copy may be served.
     Fresh,
-    /// May be served while it is fetched again.
+    /// The copy may be served while it is fetched again.
     Stale,
-    /// There is none.
+    /// There is no copy.
     Gone,
 }
 
@@ -25,18 +25,18 @@ struct Object {
 }
 
 impl Objects {
-    /// Holds a fresh copy.
+    /// Stores a fresh copy.
     pub fn put(&mut self, url: &str, tags: &[&str]) {
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
         self.0.insert(url.to_owned(), Object { tags, stored: Stored::Fresh });
     }
 
-    /// How the copy of `url` stands.
+    /// Returns the state of the copy of `url`.
     pub fn look(&self, url: &str) -> Stored {
         self.0.get(url).map_or(Stored::Gone, |object| object.stored)
     }
 
-    /// Purges what the item names.
+    /// Purges the copies that the item names.
     pub fn purge(&mut self, item: &Purged) {
         for (url, object) in &mut self.0 {
             if object.stored != Stored::Gone && names(item, url, object) {
@@ -57,7 +57,7 @@ fn names(item: &Purged, url: &str, object: &Object) -> bool {
         Kind::Everything => true,
         Kind::Tag => object.tags.contains(&item.name),
         Kind::Prefix => without_scheme.starts_with(&item.name),
-        // With a scheme, without one (Fastly), or only the path (CloudFront).
+        // An item may name a URL with a scheme, without one (Fastly), or only by the path (CloudFront).
         Kind::Url => [url, without_scheme, path].into_iter().any(matches),
     }
 }

@@ -1,4 +1,4 @@
-//! The sockets of a fake CDN: HTTP/1.1 on a thread of its own.
+//! The sockets of a fake CDN: HTTP/1.1 on its own thread.
 
 use super::{Answer, Fault, status};
 use bytes::Bytes;
@@ -16,17 +16,17 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
-/// What becomes of a call.
+/// The outcome of a call.
 pub struct Exchange {
-    /// What is answered.
+    /// The response.
     pub answer: Option<Answer>,
-    /// What goes wrong.
+    /// The deliberate fault.
     pub fault: Option<Fault>,
-    /// The fake's clock, for `Date`.
+    /// The time on the fake's clock, for `Date`.
     pub unix_ms: i64,
 }
 
-/// Serves on a free port of the loopback until `stop`.
+/// Serves on a free port of the loopback interface until `stop`.
 pub fn start(
     stop: CancellationToken,
     handler: impl Fn(Request<Bytes>) -> Exchange + Send + Sync + 'static,
@@ -69,7 +69,7 @@ where
             answer(exchange, &socket).await
         }
     });
-    // It ends when the client has gone, or as an exchange wants it.
+    // The connection ends when the client has gone, or when an exchange ends it.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -78,7 +78,7 @@ async fn answer(exchange: Exchange, socket: &TcpStream) -> io::Result<Response<B
         Some(Fault::Hang) => return pending().await,
         Some(Fault::LostAnswer) => return Err(io::Error::other("lost")),
         Some(Fault::Reset) => {
-            // Closed with unsent time left of zero: the kernel resets it.
+            // With a linger time of zero, the kernel resets the connection when it is closed.
             socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO))?;
             return Err(io::Error::other("reset"));
         }
@@ -101,7 +101,7 @@ async fn answer(exchange: Exchange, socket: &TcpStream) -> io::Result<Response<B
     Ok(response.body(body).unwrap())
 }
 
-/// Up to two frames, the first one first.
+/// A body of up to two frames, in order.
 struct Body([Option<io::Result<Bytes>>; 2]);
 
 impl http_body::Body for Body {

@@ -7,20 +7,20 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::Request;
 use sha2::{Digest, Sha256};
 
-/// How far a signature's time may be away.
+/// The largest permitted difference between a signature's time and the clock, in milliseconds.
 const WINDOW_MS: i64 = 300_000;
 
-/// What the service knows of a key.
+/// The service's record of a key.
 pub struct Key<'a> {
-    /// Its id.
+    /// The id of the key.
     pub id: &'a str,
-    /// The secret.
+    /// The secret of the key.
     pub secret: &'a str,
-    /// Of temporary credentials.
+    /// The session token of temporary credentials.
     pub session_token: Option<&'a str>,
 }
 
-/// Checks the signature; `Err` is the code and the message of the refusal.
+/// Checks the signature. The error is the code and the message of the refusal.
 pub fn verify(
     call: &Request<Bytes>,
     service: &str,

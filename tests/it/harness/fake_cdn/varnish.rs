@@ -1,16 +1,16 @@
-//! One Varnish node with the VCL that the project ships (`config/varnish.vcl`), as far as purging goes. The tests of
-//! the real Varnish check the VCL itself. This node refuses when a test requests it.
+//! One Varnish node with the VCL that the project ships (`config/varnish.vcl`), limited to purging. The tests with the
+//! real Varnish check the VCL itself. This node refuses purges when a test requests it.
 
 use super::{Answer, Kind, Now, Purged, Vendor, header, host};
 use bytes::Bytes;
 use http::Request;
 
-/// A node.
+/// A Varnish node.
 #[derive(Debug)]
 pub struct Node {
-    /// Whether the shim's address is in its ACL.
+    /// Whether the shim's address is in the node's ACL.
     pub allowed: bool,
-    /// Whether it runs the VCL that we ship; another one passes a `PURGE` to the origin.
+    /// Whether the node runs the VCL that we ship. Another VCL passes a `PURGE` to the origin.
     pub knows_purge: bool,
 }
 

@@ -1,7 +1,7 @@
 //! The ways in which a request can fail, who is responsible, and the resulting status.
 //!
-//! A `Display` here states one fact and leaves its cause to `source`. The client receives [`ErrorResponse::public`] and
-//! never a cause.
+//! A `Display` here states one fact and leaves its cause to `source`. The client receives
+//! [`ErrorResponse::public`] and never a cause.
 
 use crate::http::h1::encode::EncodeError;
 use crate::http::head::limits::HeadError;

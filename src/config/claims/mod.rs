@@ -1,5 +1,5 @@
-//! Which site owns a host and a tag. Requests (`proxy/routing.rs`) and purges (`purge/check.rs`) use the same table, so
-//! that no site can purge what another one serves.
+//! The owner of each host and tag. Requests (`proxy/routing.rs`) and purges (`purge/check.rs`) use the same table,
+//! so that no site can purge what another one serves.
 
 use super::Site;
 use crate::rewrite::tags::{self, OwnForm};

@@ -37,7 +37,7 @@ struct Order {
     noted: i64,
     /// The worker was asked which responses are in flight.
     asked: i64,
-    /// For how many steps after `noted` the origin might still serve the old version.
+    /// The number of steps after `noted` in which the origin might still serve the old version.
     settle: i64,
     /// The CDN received the first call.
     called: i64,

@@ -19,7 +19,7 @@ const KERNEL_TICK_MS: i64 = 10;
 pub struct Sent {
     /// The number of bytes that have reached the client's kernel.
     pub acknowledged: u64,
-    /// For how long nothing was heard from the client's kernel, in milliseconds.
+    /// The time since the client's kernel last sent anything, in milliseconds.
     pub quiet_ms: i64,
     /// Whether no more bytes will reach it.
     pub over: bool,
@@ -102,7 +102,7 @@ impl Ended {
 #[derive(Debug)]
 pub struct Outlet {
     queue: Rc<dyn Queue>,
-    /// For how long its client may take nothing.
+    /// How long the client may take nothing, in milliseconds.
     idle_timeout_ms: i64,
     overdue: Cell<bool>,
     state: RefCell<State>,

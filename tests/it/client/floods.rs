@@ -198,7 +198,7 @@ fn compressed_bombs() {
     assert_eq!(flood.requests.load(Ordering::SeqCst), 2, "the first, and that of settles");
 }
 
-/// As many streams as are allowed, none of which ends or goes on.
+/// The client opens as many streams as are allowed, and none of them ends or goes on.
 #[test]
 fn streams_that_are_left_open() {
     let mut flood = Flood::begin();

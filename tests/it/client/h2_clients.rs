@@ -135,7 +135,7 @@ fn the_end_of_a_drain_takes_what_is_left_with_it() {
     assert!(client.next_of(1, |_| true).is_none(), "no answer is better than a wrong one");
 }
 
-/// What a client breaks off, with whatever reason, is no whole body: `NO_ERROR` would only suit a response.
+/// A body that a client breaks off is incomplete, whatever the error code. `NO_ERROR` would suit only a response.
 #[test]
 fn a_body_that_its_client_breaks_off_reaches_nobody_as_whole() {
     for reason in [NO_ERROR, CANCEL] {
@@ -227,7 +227,7 @@ fn windows_open_as_bodies_pass() {
     shim.counts("origin_shim_requests_in_flight 0");
 }
 
-/// Of the last part of a response, too, which waits for the window as all others do.
+/// The last part of a response waits for the window, too, as all others do.
 #[test]
 fn a_response_is_under_way_until_the_window_has_let_all_of_it_out() {
     let body = "x".repeat(7_000);
@@ -260,7 +260,8 @@ fn a_response_is_under_way_until_the_window_has_let_all_of_it_out() {
     assert_eq!(rest.last().map(|last| last.kind), Some(DATA));
 }
 
-/// RFC 9110 §10.1.1: `Expect` ends here, so it is for us to say that the body is wanted; and only when the origin takes it.
+/// RFC 9110 §10.1.1: `Expect` ends here, so it is for us to say that the body is wanted; and only when the origin
+/// takes it.
 #[test]
 fn who_waits_to_be_told_to_go_on_is_told() {
     let origin = Origin::playing(|served| {

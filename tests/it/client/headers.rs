@@ -108,7 +108,8 @@ fn r18_an_opt_in_is_one_word() {
     }
 }
 
-/// Tags come from the origin, rules and paths: whatever they hold, a header of ours is one line of its separator's words.
+/// Tags come from the origin, rules and paths: whatever they hold, a header of ours is one line of its separator's
+/// words.
 #[test]
 fn r37_generated_values_split_nothing() {
     let origin = Origin::answering(

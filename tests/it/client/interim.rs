@@ -57,8 +57,8 @@ fn r35_old_clients_get_none() {
     assert_eq!(client.rest(), "HTTP/1.0 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
 }
 
-/// What belongs to the origin's connection ends there, and no interim response is framed: whoever believed the length of one
-/// would take the response for its body.
+/// What belongs to the origin's connection ends there, and no interim response is framed: whoever believed the length
+/// of one would take the response for its body.
 #[test]
 fn r35_nothing_of_the_connection_and_no_framing_goes_on() {
     let origin = Origin::answering(

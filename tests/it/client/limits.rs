@@ -267,8 +267,8 @@ fn r25_old_connections_end_without_losing_a_request() {
     assert_eq!(origin.bytes().matches("GET / HTTP/1.1").count(), requests + 1);
 }
 
-/// A client that shuts its sending side cannot be told from one that has gone, and whoever has gone must not hold up an
-/// origin: its request ends there, too, and what the origin answers reaches nobody else.
+/// A client that shuts its sending side cannot be told from one that has gone, and whoever has gone must not hold up
+/// an origin: its request ends there, too, and what the origin answers reaches nobody else.
 #[test]
 fn a_client_that_closes_its_side_has_gone() {
     let (asked, received) = std::sync::mpsc::channel();

@@ -6,7 +6,7 @@
 //! | `refusals.rs` | requests and responses that are refused, and the answer to the client |
 //! | `forwarding.rs`, `passthrough.rs` | what passes unchanged, reused connections, reloads and the end |
 //! | `rewriting.rs`, `trust.rs` | the lifetimes and tags of responses, and who may ask for them |
-//! | `bodies.rs`, `streaming.rs`, `trailers.rs`, `interim.rs`, `upgrades.rs` | bodies, what precedes and follows them, tunnels |
+//! | `bodies.rs`, `streaming.rs`, `trailers.rs`, `interim.rs`, `upgrades.rs` | bodies, interim responses, tunnels |
 //! | `protocols.rs`, `h2_clients.rs`, `vtc.rs` | versions of HTTP, and peers that share no code with the shim |
 //! | `tls.rs`, `listeners.rs`, `proxy_protocol.rs` | connections before their first request |
 //! | `limits.rs`, `own_limits.rs`, `slow.rs`, `floods.rs` | limits, and clients that try to exceed them |

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(100);
 
-/// One event, a pause that is longer than is allowed elsewhere, and another event; or only the pause, before the head. Who
-/// asks for silence gets no more than that.
+/// One event, a pause that is longer than is allowed elsewhere, and another event; or only the pause, before the head.
+/// Who asks for silence gets no more than that.
 fn quiet() -> Origin {
     Origin::playing(|served| {
         while let Some((request, _)) = served.request() {
@@ -47,7 +47,7 @@ fn rule(path: &str) -> Rule {
     }
 }
 
-/// What a client gets that asks for `path`: the status, and the body as far as it came.
+/// The status of the response for `path`, and the body as far as it arrived.
 fn got(shim: &Shim, path: &str) -> (u16, String) {
     let answer = all_answers(shim, get_with(path, "connection: close\r\n"));
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

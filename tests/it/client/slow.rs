@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream as AsyncStream;
 
-/// Slow clients. Other tests beside it decide how much of their large downloads they are handed at once, so the normal run
-/// has fewer than the thousand for which the limit is meant.
+/// Slow clients. Other tests beside it decide how much of their large downloads they are handed at once, so the normal
+/// run has fewer than the thousand for which the limit is meant.
 fn crowd_size() -> usize {
     if is_long() { 1000 } else { 600 }
 }
@@ -71,7 +71,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// How a client is slow.
+/// The ways in which a client is slow.
 #[derive(Clone, Copy)]
 enum Slow {
     Head,
@@ -124,7 +124,7 @@ fn good(address: SocketAddr, time: Duration) -> (u32, u32) {
     (asked, answered)
 }
 
-/// How many files this process may open: as many as it may ask for.
+/// Raises the limit of open files of this process to the highest that it may have. Returns the limit.
 fn files() -> u64 {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();

@@ -205,7 +205,7 @@ fn r44_a_session_does_not_outlive_its_authority() {
     assert!(session().is_err(), "its certificate is no longer one");
 }
 
-/// What an auditor calls a cipher order: ours holds, whatever the client likes best.
+/// The cipher order of the server holds, whatever the client prefers.
 #[test]
 fn the_strongest_cipher_is_taken() {
     let secure = Secure::start();

@@ -88,7 +88,8 @@ fn r36_where_none_may_go_on_the_message_ends_without() {
     }
 }
 
-/// RFC 9110 §6.5.1: a client of HTTP/1.1 gets trailers only if it said that it takes some; in HTTP/2 there is always room.
+/// RFC 9110 §6.5.1: a client of HTTP/1.1 gets trailers only if it said that it takes some; in HTTP/2 there is always
+/// room.
 #[test]
 fn r36_who_does_not_ask_gets_none_in_http_1() {
     const SAID: Fields = &[("trailer", "x-sum")];
@@ -158,7 +159,7 @@ fn r36_a_rewritten_response_gets_nothing_back_after_its_body() {
     }
 }
 
-/// As many, and as long, as the fields of a head.
+/// Trailers have the limits of the fields of a head.
 #[test]
 fn r36_trailers_have_limits() {
     const FEW: [(&str, &str); 100] = [("x", "1"); 100];

@@ -113,8 +113,8 @@ fn opted_in(response: &'static str, lines: &str) -> String {
     client.head()
 }
 
-/// The long lifetime is for the CDN alone; a cache that shares a URL between those who opt in and those who do not has no
-/// `Vary` to tell them apart, and needs none.
+/// The long lifetime is for the CDN alone; a cache that shares a URL between those who opt in and those who do not has
+/// no `Vary` to tell them apart, and needs none.
 #[test]
 fn r47_the_browser_gets_the_short_lifetime_and_no_vary() {
     let head = opted_in("HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 2\r\n\r\nok", "");

@@ -20,8 +20,8 @@ fn allowing(origin: &Origin, protocols: &[&str]) -> Site {
     www
 }
 
-/// An origin that answers every request with 101 and `hello`, then sends back what it gets, and tells when its connection
-/// ends.
+/// An origin that answers every request with 101 and `hello`, then sends back what it gets, and tells when its
+/// connection ends.
 fn echoing() -> (Origin, Receiver<()>) {
     let (ended, seen) = channel();
     let ended = Mutex::new(ended);

@@ -13,19 +13,19 @@ pub struct Chain {
     pub nginx: Nginx,
     /// The proxy under test.
     pub shim: Shim,
-    /// What purges pass.
+    /// The gate that purges pass.
     pub gate: Gate,
     /// The CDN.
     pub varnish: Varnish,
 }
 
 impl Chain {
-    /// Starts it and waits until the shim knows that it can purge. `cache` is the content of `[sites.cache]`.
+    /// Starts the chain and waits until the CDN is healthy. `cache` is the content of `[sites.cache]`.
     pub fn start(cache: &str) -> Self {
         Self::start_with("", cache)
     }
 
-    /// The same with further keys of the site.
+    /// As [`Self::start`], with further keys of the site.
     pub fn start_with(keys: &str, cache: &str) -> Self {
         let nginx = Nginx::start();
         let (shim, (gate, varnish)) = Shim::start_behind(|address| {
@@ -38,12 +38,12 @@ impl Chain {
         Self { nginx, shim, gate, varnish }
     }
 
-    /// What a visitor gets.
+    /// Sends a GET as a visitor.
     pub fn visit(&self, target: &str) -> Answer {
         Request::get(target).send(self.varnish.address)
     }
 
-    /// The same, in one word and the body: `HIT home 1`.
+    /// As [`Self::visit`]. Returns `x-cache` and the body: `HIT home 1`.
     pub fn see(&self, target: &str) -> String {
         let answer = self.visit(target);
         assert_eq!(answer.status, 200, "{target}: {answer:?}");

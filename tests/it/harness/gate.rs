@@ -7,7 +7,7 @@ use std::thread;
 
 /// A TCP relay that can be closed.
 pub struct Gate {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
@@ -77,7 +77,7 @@ impl Gate {
         }
     }
 
-    /// How many connections came while it was closed.
+    /// The number of connections that came while it was closed.
     pub fn held(&self) -> usize {
         self.state.lock().unwrap().held.len()
     }

@@ -19,7 +19,7 @@ pub const END_STREAM: u8 = 0x1;
 pub const ACK: u8 = 0x1;
 pub const END_HEADERS: u8 = 0x4;
 
-/// A frame's bytes.
+/// The bytes of a frame.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     bytes.extend([kind, flags]);
@@ -67,7 +67,7 @@ fn integer(bytes: &mut Vec<u8>, mut n: usize) {
     bytes.push(n as u8);
 }
 
-/// A frame that came.
+/// A received frame.
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub kind: u8,
@@ -76,9 +76,9 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-/// What a connection is over.
+/// The transport of a connection.
 pub trait Wired: Read + Write {
-    /// Ends it.
+    /// Ends the connection.
     fn shutdown(&self) -> bool;
 }
 
@@ -107,19 +107,20 @@ pub struct Client {
 }
 
 impl Client {
-    /// Preface and settings: no table for header compression, so that each block can be read by itself.
+    /// Connects, and sends the preface and settings. They permit no table for header compression, so that each block
+    /// can be read by itself.
     pub fn connect(address: SocketAddr) -> Self {
         Self::with_settings(address, &[0, 1, 0, 0, 0, 0])
     }
 
-    /// The same with other settings.
+    /// As [`Self::connect`], with these settings.
     pub fn with_settings(address: SocketAddr, settings: &[u8]) -> Self {
         let mut client = Self::silent(address);
         client.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, settings)].concat());
         client
     }
 
-    /// Nothing sent yet.
+    /// Connects, and sends nothing yet.
     pub fn silent(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
@@ -128,7 +129,7 @@ impl Client {
         Self::over(stream)
     }
 
-    /// The server's side of a connection, after the client's preface; it says these settings.
+    /// The side of the server of a connection, with these settings. Reads the preface of the client first.
     pub fn serving(stream: TcpStream, settings: &[u8]) -> Self {
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.set_write_timeout(Some(LIMIT)).unwrap();
@@ -141,18 +142,17 @@ impl Client {
         server
     }
 
-    /// One end of what is open already.
-    /// One end of what is open already.
+    /// One end of an open connection.
     pub fn over(stream: impl Wired + 'static) -> Self {
         Self::over_any(Box::new(stream))
     }
 
-    /// The same, whatever it is over.
+    /// As [`Self::over`], with any transport.
     pub fn over_any(stream: Box<dyn Wired>) -> Self {
         Self { stream, frames: HashMap::new() }
     }
 
-    /// The stream of the next request, and whether it has no body; none at the end of the connection.
+    /// Waits for the next request. Returns its stream, and true if it has no body; none at the end of the connection.
     pub fn next_request(&mut self) -> Option<(u32, bool)> {
         loop {
             let frame = self.next_answering()?;
@@ -162,7 +162,7 @@ impl Client {
         }
     }
 
-    /// The next frame, with PING and SETTINGS answered.
+    /// Reads the next frame, and answers PING and SETTINGS.
     pub fn next_answering(&mut self) -> Option<Frame> {
         let frame = self.next()?;
         if matches!(frame.kind, PING | SETTINGS) && frame.flags & ACK == 0 {
@@ -177,18 +177,18 @@ impl Client {
         self.stream.shutdown()
     }
 
-    /// The head of a response on a stream.
+    /// Sends the head of a response.
     pub fn respond(&mut self, stream: u32, headers: &[(&'static str, &str)], ends: bool) {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         self.request(stream, &headers, ends);
     }
 
-    /// Whether the bytes went out. A write that blocks is one that the peer does not take.
+    /// Sends the bytes. Returns false if that failed: the peer does not read when a write blocks.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
-    /// A request's HEADERS and as many CONTINUATION frames as it takes.
+    /// Sends a request as HEADERS and as many CONTINUATION frames as it takes.
     pub fn request(&mut self, stream: u32, headers: &Headers, ends: bool) -> bool {
         let block = block(headers);
         let parts: Vec<_> = block.chunks(16_000).collect();
@@ -204,7 +204,7 @@ impl Client {
         self.send(bytes)
     }
 
-    /// The next frame; none at the end of the connection.
+    /// Reads the next frame. Returns none at the end of the connection.
     pub fn next(&mut self) -> Option<Frame> {
         let mut header = [0; 9];
         match self.stream.read_exact(&mut header) {
@@ -219,7 +219,7 @@ impl Client {
         Some(Frame { kind: header[3], flags: header[4], stream, payload })
     }
 
-    /// Frames of other streams are kept until they are asked for.
+    /// Reads until a frame of this stream is wanted. Frames of other streams are kept until a test asks for them.
     pub fn next_of(&mut self, stream: u32, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
         loop {
             let kept = self.frames.entry(stream).or_default();
@@ -231,7 +231,7 @@ impl Client {
         }
     }
 
-    /// The status of the response on a stream.
+    /// Waits for the response on a stream. Returns its status.
     pub fn status(&mut self, stream: u32) -> u16 {
         let wanted = |frame: &Frame| matches!(frame.kind, HEADERS | RST_STREAM | GOAWAY);
         let frame = self.next_of(stream, wanted).unwrap_or_else(|| panic!("no response on stream {stream}"));
@@ -239,20 +239,21 @@ impl Client {
         status_of(&frame.payload)
     }
 
-    /// Waits until a stream is reset; its error code.
+    /// Waits until a stream is reset. Returns the error code.
     pub fn reset(&mut self, stream: u32) -> u32 {
         let frame = self.next_of(stream, |frame| frame.kind == RST_STREAM).unwrap();
         u32::from_be_bytes(frame.payload.try_into().unwrap())
     }
 
-    /// Waits until a PING sent now is answered: everything before it has been seen.
+    /// Sends a PING and waits for its answer. The peer has then read everything that was sent before.
     pub fn settle(&mut self) {
         self.send(frame(PING, 0, 0, b"settled?"));
         let answer = |frame: &Frame| frame.kind == PING && frame.flags & ACK != 0;
         self.next_of(0, answer).unwrap();
     }
 
-    /// Does what a peer must to be let go well: a server waits for the answer to the PING that follows its first GOAWAY.
+    /// Answers PINGs until the end of the connection. A server that drains waits for the answer to the PING that
+    /// follows its first GOAWAY.
     pub fn answer_pings_until_the_end(&mut self) -> Option<u32> {
         let mut code = None;
         while let Some(frame) = self.next() {
@@ -267,7 +268,7 @@ impl Client {
         code
     }
 
-    /// Reads to the end of the connection; the error code of its GOAWAY, if one came.
+    /// Reads to the end of the connection. Returns the error code of the GOAWAY, if one came.
     pub fn ended(&mut self) -> Option<u32> {
         let mut code = None;
         while let Some(frame) = self.next() {

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A running data plane and what it shares with a control plane.
+/// A running data plane and the parts that it shares with a control plane.
 pub struct Shim {
     pub plane: DataPlane,
     pub metrics: Arc<Metrics>,
@@ -33,7 +33,7 @@ impl Shim {
         Self { plane: listen::spawn(config, shared).unwrap(), metrics, health }
     }
 
-    /// In front of one origin, with the site `www.example.com`.
+    /// Starts it in front of one origin, with the site of [`site`].
     pub fn before(origin: &Origin) -> Self {
         Self::start(&config(vec![site(&[origin.address])]))
     }
@@ -46,13 +46,13 @@ impl Shim {
         Wire::connect(self.address())
     }
 
-    /// One request on a connection of its own.
+    /// Sends a request on a connection of its own. Returns the head and the body of the response.
     pub fn request(&self, request: &str) -> (String, String) {
         self.connect().request(request)
     }
 
-    /// Waits until a line of the metrics is there: a request is counted when its response has been dropped,
-    /// which the client may see before.
+    /// Waits for this line of the metrics. A request is counted when its response has been dropped, and the client may
+    /// get the response before that.
     pub fn counts(&self, line: &str) {
         let started = Instant::now();
         loop {
@@ -95,7 +95,7 @@ pub fn site(origins: &[SocketAddr]) -> config::Site {
     origins.iter().fold(Site::named("www").host("www.example.com"), Site::origin).build()
 }
 
-/// A CDN named by its type.
+/// A CDN whose name is its type.
 pub fn cdn(cdn: CdnType) -> Arc<Cdn> {
     Arc::new(Cdn {
         name: cdn.as_str().into(),

@@ -1,5 +1,5 @@
-//! The parts that the integration tests stand on. Everything listens on free ports of the loopback, lives in a temporary
-//! directory and ends with its test.
+//! The parts that the integration tests stand on. Everything listens on free ports of the loopback, lives in a
+//! temporary directory and ends with its test.
 //!
 //! | file | what it starts or does |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | `site.rs` | the sites of both |
 //! | `chain.rs`, `gate.rs` | Varnish, the program and nginx in a row, and a gate for purges |
 //! | `wire.rs`, `h2.rs`, `http.rs` | clients: HTTP/1 byte by byte, HTTP/2 frame by frame, whole requests |
-//! | `scripted.rs`, `h2_origin.rs`, `recorder.rs` | origins that play a script in HTTP/1 or HTTP/2, or record every byte |
+//! | `scripted.rs`, `h2_origin.rs`, `recorder.rs` | origins that play a script, or record every byte |
 //! | `origin.rs`, `nginx.rs` | origins that answer whole requests |
 //! | `pairs.rs` | one exchange in each pair of versions of HTTP |
 //! | `fake_cdn/`, `moto.rs`, `varnish.rs` | CDNs: their APIs, AWS's, and Varnish |
@@ -45,15 +45,15 @@ use std::time::{Duration, Instant};
 /// The host that every test site has.
 pub const HOST: &str = "www.example.test";
 
-/// A safety net for what must happen some time; no test passes or fails by being faster than this.
+/// The time limit of everything that must happen sometime. No test passes or fails by being faster.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether the long variants run: those with the counts that a release is to survive.
+/// Whether the long variants run, with the counts that a release must survive.
 pub fn is_long() -> bool {
     std::env::var_os("ORIGIN_SHIM_LONG").is_some()
 }
 
-/// Asks again and again until there is an answer; panics with `what` when patience ends.
+/// Calls `ask` until it returns a value. Panics with `what` after [`PATIENCE`].
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -65,8 +65,8 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A loopback address whose port is free, and that no other test of this run gets. A stranger may still take it
-/// before it is used: whoever starts something there tries again elsewhere.
+/// A loopback address whose port is free, and that no other test of this run gets. Another process may still take it
+/// before it is used, so a caller that starts something there tries again elsewhere.
 pub fn free_address() -> SocketAddr {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     let mut given = GIVEN.lock().unwrap();
@@ -80,7 +80,7 @@ pub fn free_address() -> SocketAddr {
     }
 }
 
-/// Whether something listens there.
+/// Whether something listens at the address.
 pub fn listens(address: SocketAddr) -> bool {
     TcpStream::connect(address).is_ok()
 }

@@ -26,7 +26,8 @@ pub struct Key {
     pub secret: String,
 }
 
-/// moto 5.2.5 takes the headers of a call without query and body for its body, and then no signature of a GET is right.
+/// moto 5.2.5 takes the headers of a call without query and body for its body, and then no signature of a GET is
+/// right.
 const SERVER: &str = "
 import moto.iam.access_control as access
 verified = access.IAMRequestBase._create_aws_request

@@ -19,7 +19,7 @@ const TAGS: [(&str, &str); 4] = [
 
 /// A running nginx.
 pub struct Nginx {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     _process: Process,
     dir: TempDir,
@@ -31,7 +31,7 @@ impl Nginx {
         Self::listening("", "")
     }
 
-    /// The same in HTTP/2 without TLS, and at most so many requests on a connection.
+    /// As [`Self::start`], in HTTP/2 without TLS, and with at most this number of requests on a connection.
     pub fn start_http2(requests: usize) -> Self {
         Self::listening("http2", &format!("keepalive_requests {requests};"))
     }
@@ -40,7 +40,7 @@ impl Nginx {
         for _ in 0..5 {
             match Self::try_start(protocol, directives) {
                 Ok(nginx) => return nginx,
-                // A stranger took the port in between.
+                // Another process took the port in between.
                 Err(output) => assert!(output.contains("Address already in use"), "{output}"),
             }
         }

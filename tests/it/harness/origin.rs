@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What the origin was asked.
+/// The head of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     /// The request line.
@@ -113,7 +113,7 @@ impl Page {
         })
     }
 
-    /// What it says from now on.
+    /// Sets the response from now on.
     pub fn set(&self, status: u16, headers: &[(&str, &str)], body: &str) {
         let mut state = self.0.lock().unwrap();
         state.status = status;
@@ -122,7 +122,7 @@ impl Page {
         state.body = body.to_owned();
     }
 
-    /// What it was asked since the last call.
+    /// The requests since the last call.
     pub fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.0.lock().unwrap().asked)
     }

@@ -23,23 +23,23 @@ pub enum Version {
 
 pub use Version::{Http1, Http2};
 
-/// Each version of a client with each of an origin.
+/// Each version of a client with each version of an origin.
 pub const PAIRS: [(Version, Version); 4] = [(Http1, Http1), (Http1, Http2), (Http2, Http1), (Http2, Http2)];
 
 /// A part of a message.
 #[derive(Clone, Copy, Debug)]
 pub enum Part {
-    /// Of a response.
+    /// The head of a response.
     Head(u16, Fields),
     Data(&'static str),
     Trailers(Fields),
     /// The end of a body without trailers.
     End,
-    /// Nothing more before the test says so.
+    /// A pause until [`Played::goes_on`].
     Wait,
 }
 
-/// An origin that plays parts to each request, and tells what it got.
+/// An origin that answers each request with parts, and records the requests.
 pub struct Played {
     pub address: SocketAddr,
     received: Receiver<String>,
@@ -65,17 +65,17 @@ impl Played {
         Self { address, received, gate }
     }
 
-    /// The next request that reached it, whole.
+    /// Waits for the next whole request.
     pub fn received(&self) -> String {
         self.received.recv_timeout(LIMIT).unwrap()
     }
 
-    /// Lets it go on.
+    /// Ends a [`Part::Wait`].
     pub fn goes_on(&self) {
         self.gate.send(()).unwrap();
     }
 
-    /// A configuration with the site `www.example.com` on it.
+    /// A configuration with the site `www.example.com` in front of this origin.
     pub fn config(&self, version: Version) -> Config {
         match version {
             Http1 => config(vec![site(&[self.address])]),
@@ -112,13 +112,13 @@ fn lines(fields: Fields) -> String {
     fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
 }
 
-/// What a request says of trailers.
+/// The fields of a request that concern trailers.
 fn asked(head: &str) -> String {
     let said = |name: &str| header(head, name).map(|value| format!("{name}={value} ")).unwrap_or_default();
     ["connection", "te", "trailer"].map(said).concat()
 }
 
-/// Data, and then the trailers.
+/// Reads the data of a body, and then its trailers.
 fn http1_body(wire: &mut Wire, head: &str) -> String {
     if header(head, "transfer-encoding").is_none() {
         return wire.body(head);
@@ -227,7 +227,7 @@ async fn http2_answer(
     }
 }
 
-/// Data, and then the trailers; none where it breaks off.
+/// Reads the data of a body, and then its trailers. Returns none if the body breaks off.
 async fn http2_body(body: &mut ::h2::RecvStream) -> Option<String> {
     let mut whole = String::new();
     while let Some(part) = body.data().await {
@@ -239,8 +239,8 @@ async fn http2_body(body: &mut ::h2::RecvStream) -> Option<String> {
     Some(whole + &trailers.map(|trailers| text("+", &trailers)).unwrap_or_default())
 }
 
-/// Sends a request with these fields and parts, a GET where there are none, and tells the parts of its response as they come: heads, each part of the
-/// data, and the end with the trailers.
+/// Sends a request with these fields and parts, or a GET if there are none. The channel gets the parts of the response
+/// as they arrive: heads, each part of the data, and the end with the trailers.
 pub fn request(
     version: Version,
     address: SocketAddr,

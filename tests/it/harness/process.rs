@@ -49,7 +49,7 @@ impl Process {
         })
     }
 
-    /// What it has written so far.
+    /// The output so far.
     pub fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }

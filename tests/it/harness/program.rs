@@ -10,22 +10,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use tempfile::TempDir;
 
-/// A running shim with one site before one origin.
+/// A running shim.
 pub struct Program {
     pub address: SocketAddr,
     pub admin: SocketAddr,
-    /// Its configuration file.
+    /// The configuration file.
     pub config: PathBuf,
     child: Child,
     log: PathBuf,
     dir: TempDir,
 }
 
-/// How a program gets mounts that only it sees.
+/// A way to give a program mounts that only it sees.
 pub struct Mounts(&'static str);
 
 impl Mounts {
-    /// In a user namespace, else as root; nothing, and a line that says so, where the system allows neither.
+    /// Finds a way: in a user namespace, or as root. If the system allows neither, prints that and returns none.
     pub fn allowed() -> Option<Self> {
         let allowed = ["-rm", "-m"].into_iter().find(|how| {
             let tried = Command::new("unshare").args([how, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
@@ -49,16 +49,16 @@ impl Mounts {
     }
 }
 
-/// Where a program is to be.
+/// The addresses and the directory of a program.
 pub struct Place {
     pub address: SocketAddr,
     pub admin: SocketAddr,
-    /// Of its configuration and its store.
+    /// The directory of its configuration and its store.
     pub dir: PathBuf,
 }
 
 impl Program {
-    /// Starts it with `limits` as the content of `[server.limits]`.
+    /// Starts it in front of this origin, with `limits` as the content of `[server.limits]`.
     pub fn before(origin: SocketAddr, limits: &str) -> Self {
         Self::start(|Place { address, admin, .. }| {
             format!(
@@ -69,12 +69,12 @@ impl Program {
         })
     }
 
-    /// Starts it with the configuration that is written for a place.
+    /// Starts it with the configuration that `configuration` writes for a place.
     pub fn start(configuration: impl Fn(&Place) -> String) -> Self {
         Self::start_with(|_, program| program, configuration)
     }
 
-    /// The same by a command that becomes the program.
+    /// As [`Self::start`], by a command of `launch` that becomes the program.
     pub fn start_with(
         launch: impl Fn(&Place, Command) -> Command,
         configuration: impl Fn(&Place) -> String,
@@ -124,17 +124,17 @@ impl Program {
         ready.then_some(program)
     }
 
-    /// A request of the site; the connection is closed after it.
+    /// Sends a GET on a connection of its own.
     pub fn get(&self, target: &str) -> Answer {
         Request::get(target).send(self.address)
     }
 
-    /// Where it keeps what it keeps.
+    /// The directory of its configuration and its store.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The path of what the program has at `path`, where it has mounted something.
+    /// The path of the file that the program sees at `path`, if something is mounted there.
     pub fn seen(&self, path: &Path) -> PathBuf {
         Path::new("/proc")
             .join(self.child.id().to_string())
@@ -142,12 +142,12 @@ impl Program {
             .join(path.strip_prefix("/").unwrap())
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal("-TERM");
     }
 
-    /// SIGHUP.
+    /// Sends SIGHUP.
     pub fn hang_up(&self) {
         self.signal("-HUP");
     }
@@ -162,12 +162,12 @@ impl Program {
         eventually(&format!("the shim ends within {PATIENCE:?}"), || self.child.try_wait().unwrap())
     }
 
-    /// What it wrote.
+    /// Its output so far.
     pub fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Resident memory in bytes: now, and at most so far.
+    /// The resident memory in bytes: now, and at its highest.
     pub fn memory(&self) -> (u64, u64) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let bytes = |name: &str| {
@@ -177,7 +177,7 @@ impl Program {
         (bytes("VmRSS:"), bytes("VmHWM:"))
     }
 
-    /// The value of a metric without labels, or with these.
+    /// The value of the metric with this name and labels.
     pub fn metric(&self, name: &str) -> u64 {
         let text = Request::get("/metrics").send(self.admin);
         let line = text.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

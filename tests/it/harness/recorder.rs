@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// An origin that answers every whole request with `ok`, and keeps every byte that reached it, by connection.
+/// An origin that answers every whole request with `ok`, and records every byte by connection.
 pub struct Recorder {
     pub address: SocketAddr,
     connections: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -32,7 +32,7 @@ impl Recorder {
         Self { address, connections }
     }
 
-    /// What reached it, without the values that differ from run to run. Connections are told apart by `----`.
+    /// The recorded bytes, without the values that differ from run to run. Lines of `----` separate the connections.
     pub fn bytes(&self) -> String {
         let connections = self.connections.lock().unwrap();
         let texts = connections.iter().map(|bytes| without_id(std::str::from_utf8(bytes).unwrap()));
@@ -58,7 +58,7 @@ fn record(mut stream: TcpStream, number: usize, all: &Mutex<Vec<Vec<u8>>>) {
     }
 }
 
-/// The length of the first request, once all of it is there.
+/// The length of the first request, if all of it has arrived.
 pub fn whole_request(bytes: &[u8]) -> Option<usize> {
     let head = 4 + bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let text = std::str::from_utf8(&bytes[..head]).unwrap();
@@ -78,7 +78,7 @@ pub fn whole_request(bytes: &[u8]) -> Option<usize> {
     Some(head)
 }
 
-/// The value of `x-request-id` is different each time.
+/// Replaces the value of `x-request-id`, which is different each time.
 fn without_id(text: &str) -> String {
     let lines = text.split_inclusive('\n').map(|line| match line.strip_prefix("x-request-id: ") {
         Some(id) => {
@@ -90,8 +90,7 @@ fn without_id(text: &str) -> String {
     lines.collect()
 }
 
-/// What the origin sees of a request line and these header lines, where the request is passed on: the forwarding headers
-/// added.
+/// What the origin gets of a request with this line and these header lines: the same with the forwarding headers.
 pub fn forwarded(line: &str, headers: &str, body: &str) -> String {
     format!(
         "{line} HTTP/1.1\r\n{headers}host: origin.test\r\nvia: 1.1 origin-shim\r\ncdn-loop: origin-shim-test\r\n\
@@ -100,8 +99,8 @@ pub fn forwarded(line: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// The lines of a head in the order of the alphabet, the request line first: an order among headers of different names
-/// means nothing.
+/// The lines of a head in alphabetical order after the request line. The order of headers with different names has no
+/// meaning.
 pub fn sorted(head: &str) -> Vec<&str> {
     let mut lines: Vec<_> = head.lines().collect();
     if let Some((_, rest)) = lines.split_first_mut() {
@@ -110,21 +109,22 @@ pub fn sorted(head: &str) -> Vec<&str> {
     lines
 }
 
-/// A shim before a recorder.
+/// A shim in front of a recorder.
 pub fn recorded() -> (Recorder, Shim) {
     let origin = Recorder::start();
     let shim = Shim::start(&config(vec![site(&[origin.address])]));
     (origin, shim)
 }
 
-/// Everything a client gets that sends these bytes and then waits for the end of the connection.
+/// Sends these bytes and reads until the end of the connection.
 pub fn all_answers(shim: &Shim, bytes: impl AsRef<[u8]>) -> String {
     let mut client = shim.connect();
     client.send(bytes);
     client.rest()
 }
 
-/// The request is refused with this status, the connection is closed, and the origin hears nothing.
+/// Checks that the request is refused with this status, that the connection is closed, and that the origin gets
+/// nothing.
 #[track_caller]
 pub fn refused(request: impl AsRef<[u8]>, expected: u16) {
     let (origin, shim) = recorded();
@@ -135,7 +135,8 @@ pub fn refused(request: impl AsRef<[u8]>, expected: u16) {
     assert_eq!(origin.connections(), 0, "{shown:?}: {}", origin.bytes());
 }
 
-/// The same for requests that leave the connection usable.
+/// Checks that the request is refused with this status, that the origin gets nothing, and that the connection stays
+/// usable.
 #[track_caller]
 pub fn refused_kindly(request: &str, expected: u16) {
     let (origin, shim) = recorded();

@@ -6,23 +6,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-/// An origin that plays a script on each connection, and tells every request head that reached it.
+/// An origin that plays a script on each connection, and records every request head.
 pub struct Origin {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
     heads: Mutex<Receiver<String>>,
 }
 
-/// An origin's side of one connection.
+/// The side of the origin of one connection.
 pub struct Served {
     pub wire: Wire,
-    /// Of the connection, from 0.
+    /// The number of the connection, from 0.
     pub number: usize,
     heads: Sender<String>,
 }
 
 impl Served {
-    /// The next request head, or nothing at the end of the connection.
+    /// Reads the next request head. Returns none at the end of the connection.
     pub fn head(&mut self) -> Option<String> {
         let head = self.wire.head();
         if head.is_empty() {
@@ -32,7 +32,7 @@ impl Served {
         Some(head)
     }
 
-    /// Reads a whole request.
+    /// Reads the head and the body of the next request. Returns none at the end of the connection.
     pub fn request(&mut self) -> Option<(String, String)> {
         let head = self.head()?;
         let body = self.wire.body(&head);
@@ -46,7 +46,7 @@ impl Origin {
         Self::playing_on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
 
-    /// The same on a socket that is bound already.
+    /// As [`Self::playing`], on a socket that is already bound.
     pub fn playing_on(listener: TcpListener, script: impl Fn(&mut Served) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -64,7 +64,7 @@ impl Origin {
         Self { address, connections, heads: Mutex::new(received) }
     }
 
-    /// Answers every request with these bytes, and keeps the connection.
+    /// Answers every request with these bytes, and keeps the connection open.
     pub fn answering(response: &'static str) -> Self {
         Self::playing(move |served| {
             while served.request().is_some() {
@@ -73,22 +73,22 @@ impl Origin {
         })
     }
 
-    /// Answers `ok`.
+    /// Answers every request with `ok`.
     pub fn ok() -> Self {
         Self::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
     }
 
-    /// Connections that were accepted so far.
+    /// The number of connections that were accepted so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// The next request head that reached it.
+    /// Waits for the next request head.
     pub fn received(&self) -> String {
         self.heads.lock().unwrap().recv_timeout(LIMIT).unwrap()
     }
 
-    /// Whether no (further) request has reached it.
+    /// Returns true if no further request has arrived.
     pub fn received_nothing(&self) -> bool {
         self.heads.lock().unwrap().try_recv().is_err()
     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// What the test may do at the admin API: everything.
+/// The token of the tests, which may use all of the admin API.
 pub const TOKEN: &str = "integration-test-token";
 
 /// A running shim.
@@ -20,13 +20,13 @@ pub struct Shim {
     pub address: SocketAddr,
     /// The admin API.
     pub admin: SocketAddr,
-    /// Its configuration file.
+    /// The configuration file.
     pub config: PathBuf,
     process: Process,
     dir: TempDir,
 }
 
-/// The program under test, without what this machine's environment would tell it.
+/// The program under test, without the variables of this machine's environment that it would read.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_origin-shim"));
     for (name, _) in std::env::vars().filter(|(name, _)| is_foreign(name)) {
@@ -41,14 +41,14 @@ fn is_foreign(name: &str) -> bool {
 }
 
 impl Shim {
-    /// Starts the shim with these sites, on free ports, and waits until it is ready. The sites may be followed by other
-    /// tables of the configuration.
+    /// Starts the shim with these sites, on free ports, and waits until it is ready. The sites may be followed by
+    /// other tables of the configuration.
     pub fn start(sites: impl Display) -> Self {
         Self::start_behind(|_| ((), &sites)).0
     }
 
-    /// Starts the shim with the sites that `start` returns together with what it has started for them. `start` gets the
-    /// address of the data plane first, so that it can start a CDN in front of the shim.
+    /// Starts the shim with the sites that `start` returns together with what it has started for them. `start` gets
+    /// the address of the data plane first, so that it can start a CDN in front of the shim.
     pub fn start_behind<T, S: Display>(start: impl Fn(SocketAddr) -> (T, S)) -> (Self, T) {
         Self::start_behind_in(&[], start)
     }
@@ -91,30 +91,30 @@ impl Shim {
         Ok(Self { address, admin, config, process, dir })
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL and waits for the end.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// SIGKILL, while others use it.
+    /// Sends SIGKILL through a shared reference, while other threads use the shim.
     pub fn kill_now(&self) {
         let status = Command::new("kill").args(["-KILL", &self.process.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
-    /// SIGHUP.
+    /// Sends SIGHUP.
     pub fn hang_up(&self) {
         let status = Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub fn stop(&self) {
         let status = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
-    /// Replaces this part of its configuration file, which must be there once.
+    /// Replaces this part of the configuration file, which must occur exactly once.
     pub fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(&self.config).unwrap();
         assert_eq!(text.matches(from).count(), 1, "{from}");
@@ -126,10 +126,10 @@ impl Shim {
         self.start_again_as(|command| command);
     }
 
-    /// The same with another environment, or under another program.
+    /// As [`Self::start_again`], with another environment, or under another program.
     pub fn start_again_as(&mut self, change: impl Fn(Command) -> Command) {
         let admin = self.admin;
-        // While it was away, somebody's connection may have got one of its ports.
+        // While the shim was down, a connection of another process may have got one of its ports.
         eventually("its ports are free again", || {
             self.process = Process::start("origin-shim", change(serve(&self.config)), self.dir.path());
             match self.process.wait_until(|| is_ready(admin)) {
@@ -140,14 +140,15 @@ impl Shim {
         });
     }
 
-    /// Starts another one with the same configuration, which is to take its place; `notify` is told what a service manager is.
+    /// Starts another process with the same configuration, which is to take over. `notify` gets the notifications of a
+    /// service manager.
     pub fn successor(&self, notify: &std::path::Path) -> Process {
         let mut command = serve(&self.config);
         command.arg("--take-over").env("NOTIFY_SOCKET", notify);
         Process::start("successor", command, self.dir.path())
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
@@ -157,7 +158,7 @@ impl Shim {
         self.process.wait_until_ended();
     }
 
-    /// Everything that it has written: its log, and its store with the files beside it.
+    /// Everything that the shim has written: its log, and its store with the files beside it.
     pub fn written(&self) -> Vec<u8> {
         let files = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path());
         let files = files.filter(|path| *path != self.config);
@@ -173,13 +174,13 @@ impl Shim {
         });
     }
 
-    /// What the shim tells a CDN of this type: an opted-in GET, not through any CDN.
+    /// Sends an opted-in GET as a CDN of this type does, but directly to the shim.
     pub fn as_cdn(&self, cdn: &str, target: &str) -> Answer {
         let headers = [("x-push-invalidation", "enabled"), ("x-byo-cdn-type", cdn)];
         Request::get(target).headers(&headers).send(self.address)
     }
 
-    /// Purges, waits, and insists that the CDN took it.
+    /// Requests a purge and waits until it is done.
     pub fn purge(&self, body: &Value) -> Value {
         let answer = self.post_purge(body, &[("prefer", "wait=30")]);
         assert_eq!(answer.status, 200, "{body}: {}", answer.text());
@@ -188,7 +189,7 @@ impl Shim {
         purge
     }
 
-    /// Reports a publish event, waits, and insists that the CDN took its purge.
+    /// Reports a publish event and waits until its purge is done.
     pub fn publish(&self, event: &Value) -> Value {
         let headers = [("content-type", "application/json"), ("prefer", "wait=30")];
         let body = event.to_string();
@@ -200,7 +201,7 @@ impl Shim {
         purge
     }
 
-    /// Hands in a purge; returns its id.
+    /// Requests a purge. Returns its id.
     pub fn accept(&self, body: &Value) -> String {
         let answer = self.post_purge(body, &[]);
         assert_eq!(answer.status, 202, "{body}: {}", answer.text());
@@ -209,7 +210,7 @@ impl Shim {
         id
     }
 
-    /// Hands in a purge; its id if it was accepted.
+    /// Requests a purge. Returns its id if it was accepted.
     pub fn try_accept(&self, body: &Value) -> Option<String> {
         let (bearer, body) = (format!("Bearer {TOKEN}"), body.to_string());
         let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
@@ -218,7 +219,7 @@ impl Shim {
         (answer.status == 202).then(|| answer.json()["id"].as_str().unwrap().to_owned())
     }
 
-    /// `POST /v1/sites/www/purges`.
+    /// Sends `POST /v1/sites/www/purges`.
     pub fn post_purge(&self, body: &Value, headers: &[(&str, &str)]) -> Answer {
         let headers = [&[("content-type", "application/json")], headers].concat();
         let body = body.to_string();
@@ -226,28 +227,28 @@ impl Shim {
         self.call(request.method("POST").headers(&headers))
     }
 
-    /// The purge `id`.
+    /// Reads the purge `id`.
     pub fn look_up(&self, id: &str) -> Value {
         let answer = self.call(Request::get(&format!("/v1/purges/{id}")));
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
     }
 
-    /// An authorised call of the admin API.
+    /// Sends an authorised call of the admin API.
     pub fn call(&self, request: Request<'_>) -> Answer {
         let bearer = format!("Bearer {TOKEN}");
         let headers = [&[("authorization", bearer.as_str())], request.headers].concat();
         request.headers(&headers).send(self.admin)
     }
 
-    /// An authorised call whose answer is read as it comes.
+    /// Sends an authorised call whose answer is read as it comes.
     pub fn open(&self, request: Request<'_>) -> Download {
         let bearer = format!("Bearer {TOKEN}");
         let headers = [&[("authorization", bearer.as_str())], request.headers].concat();
         request.headers(&headers).open(self.admin).unwrap()
     }
 
-    /// Resident memory in bytes: now, and at most so far.
+    /// The resident memory in bytes: now, and at its highest.
     pub fn memory(&self) -> (u64, u64) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let kilobytes = |name: &str| -> u64 {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 /// A running varnishd.
 pub struct Varnish {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     _process: Process,
     dir: TempDir,
@@ -22,12 +22,12 @@ impl Varnish {
         Self::start_with(backend, "")
     }
 
-    /// The same with these lines at the end of `vcl_backend_response`.
+    /// As [`Self::start`], with these lines at the end of `vcl_backend_response`.
     pub fn start_with(backend: SocketAddr, on_response: &str) -> Self {
         for _ in 0..5 {
             match Self::try_start(backend, on_response) {
                 Ok(varnish) => return varnish,
-                // A stranger took the port in between.
+                // Another process took the port in between.
                 Err(output) => assert!(output.contains("Address already in use"), "{output}"),
             }
         }
@@ -38,7 +38,7 @@ impl Varnish {
         let dir = TempDir::new().unwrap();
         let address = free_address();
         let vcl = dir.path().join("test.vcl");
-        // What stands behind is run behind.
+        // A subroutine that is defined later runs later.
         let on_response = format!("sub vcl_backend_response {{\n{on_response}\n}}\n");
         fs::write(&vcl, shipped(backend) + &on_response).unwrap();
 
@@ -57,7 +57,7 @@ impl Varnish {
         Ok(Self { address, _process: process, dir })
     }
 
-    /// Replaces the VCL, as an operator does; what is stored stays.
+    /// Replaces the VCL, as an operator does. Stored objects stay.
     pub fn use_vcl(&self, text: &str) {
         let name = format!("v{}", fs::read_dir(self.dir.path()).unwrap().count());
         let file = self.dir.path().join(format!("{name}.vcl"));
@@ -75,7 +75,7 @@ impl Varnish {
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said));
     }
 
-    /// The edge TTL in seconds that our VCL gave to the last response for `target`, from Varnish's own log.
+    /// The edge TTL in seconds that the VCL gave to the last response for `target`, from the log of Varnish.
     pub fn ttl_of(&self, target: &str) -> u64 {
         eventually("Varnish logs the TTL", || {
             let mut command = Command::new("varnishlog");
@@ -83,14 +83,14 @@ impl Varnish {
             let log = String::from_utf8(command.output().unwrap().stdout).unwrap();
             let is_target = |entry: &&str| entry.split_whitespace().next() == Some(target);
             let of_target = log.split("BereqURL").filter(is_target).last()?;
-            // "- TTL VCL 172800 …": what was set last, by the headers (RFC) or by the VCL.
+            // "- TTL VCL 172800 …": the last value, set by the headers (RFC) or by the VCL.
             let set = of_target.lines().rfind(|line| line.contains(" TTL "))?;
             set.split_whitespace().nth(3)?.parse().ok()
         })
     }
 }
 
-/// The VCL that we ship, before this backend.
+/// The VCL that the project ships, in front of this backend.
 pub fn shipped(backend: SocketAddr) -> String {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/varnish.vcl")).unwrap();
     assert_eq!(text.matches(".port = \"8080\"").count(), 1);

@@ -11,12 +11,12 @@ const LIBRARY: &str = "libfaketimeMT.so.1";
 /// The clock.
 pub struct WallClock {
     library: PathBuf,
-    /// By how much it is ahead; read anew at every look at the clock.
+    /// The file with the lead over the true time. It is read at every reading of the clock.
     setting: PathBuf,
 }
 
 impl WallClock {
-    /// One that is right so far; `dir` is where its setting is kept.
+    /// A clock with the true time. Its setting is a file in `dir`.
     pub fn new(dir: &Path) -> Self {
         let found = fs::read_dir("/usr/lib").into_iter().flatten().filter_map(Result::ok);
         let found = found.map(|entry| entry.path().join("faketime").join(LIBRARY)).find(|path| path.exists());
@@ -26,15 +26,15 @@ impl WallClock {
         clock
     }
 
-    /// Somebody sets it so many seconds ahead of the true time.
+    /// Sets the clock this number of seconds ahead of the true time.
     pub fn set(&self, ahead_seconds: i64) {
-        // In one step: a half-written file would be another setting.
+        // By renaming, because a half-written file would be another setting.
         let new = self.setting.with_extension("new");
         fs::write(&new, format!("{ahead_seconds:+}")).unwrap();
         fs::rename(new, &self.setting).unwrap();
     }
 
-    /// The program that `command` starts looks at this clock.
+    /// Makes the program of `command` use this clock.
     pub fn show_to(&self, mut command: Command) -> Command {
         command.env("LD_PRELOAD", &self.library).env("FAKETIME_TIMESTAMP_FILE", &self.setting);
         command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");

@@ -1,12 +1,12 @@
-//! HTTP/1 on raw TCP, so that a test sees bytes and not what a library makes of them. Every read has a time limit: a test
-//! that would hang fails instead.
+//! HTTP/1 on raw TCP, so that a test sees bytes and not what a library makes of them. Every read has a time limit: a
+//! test that would hang fails instead.
 
 use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// No read of a test waits longer.
+/// The time limit of each read.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// One end of a connection.
@@ -25,22 +25,22 @@ impl Wire {
         Self::new(TcpStream::connect(address).unwrap())
     }
 
-    /// Writes; a peer that is gone is noticed by the next read.
+    /// Writes the bytes. The next read notices it if the peer is gone.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.reader.get_mut().write_all(bytes.as_ref());
     }
 
-    /// Writes; whether the peer still takes bytes.
+    /// Writes the bytes. Returns false if the peer takes none any more.
     pub fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.reader.get_mut().write_all(bytes).is_ok()
     }
 
-    /// The same connection, to write from another thread.
+    /// A handle of the same connection, to write from another thread.
     pub fn another_end(&self) -> TcpStream {
         self.reader.get_ref().try_clone().unwrap()
     }
 
-    /// A head with its empty line, or what came instead before the end.
+    /// Reads a head with its empty line, or everything up to the end of the connection.
     pub fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -52,14 +52,14 @@ impl Wire {
         String::from_utf8(head).unwrap()
     }
 
-    /// Whatever comes next; nothing at the end of the connection.
+    /// Reads some bytes. Returns none at the end of the connection.
     pub fn some(&mut self) -> Option<Vec<u8>> {
         let bytes = self.reader.fill_buf().unwrap_or_default().to_vec();
         self.reader.consume(bytes.len());
         (!bytes.is_empty()).then_some(bytes)
     }
 
-    /// Whether anything is there to be read now.
+    /// Returns true if bytes can be read now.
     pub fn has_more(&mut self) -> bool {
         if !self.reader.buffer().is_empty() {
             return true;
@@ -83,7 +83,7 @@ impl Wire {
         line
     }
 
-    /// One chunk's data; empty at the end of the body.
+    /// Reads one chunk and returns its data, which is empty at the end of the body.
     pub fn chunk(&mut self) -> String {
         let size = usize::from_str_radix(self.line().trim(), 16).unwrap();
         let data = self.exactly(size);
@@ -91,7 +91,7 @@ impl Wire {
         data
     }
 
-    /// A body as `head` delimits it.
+    /// Reads a body as `head` delimits it.
     pub fn body(&mut self, head: &str) -> String {
         if let Some(length) = header(head, "content-length") {
             return self.exactly(length.parse().unwrap());
@@ -108,7 +108,7 @@ impl Wire {
         body
     }
 
-    /// Everything up to the end of the connection; a reset is an end too.
+    /// Reads everything up to the end of the connection. A reset is an end, too.
     pub fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         match self.reader.read_to_end(&mut rest) {
@@ -117,7 +117,7 @@ impl Wire {
         }
     }
 
-    /// A response's head and body.
+    /// Reads the head and the body of a response.
     pub fn response(&mut self) -> (String, String) {
         let head = self.head();
         let body = self.body(&head);
@@ -134,7 +134,7 @@ impl Wire {
     }
 }
 
-/// A header's value in the text of a head.
+/// The value of a header in the text of a head.
 pub fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     head.lines().skip(1).find_map(|line| {
         let (n, value) = line.split_once(':')?;
@@ -146,17 +146,17 @@ pub fn status(head: &str) -> u16 {
     head.split(' ').nth(1).unwrap_or_else(|| panic!("no status in {head:?}")).parse().unwrap()
 }
 
-/// `GET path` for the site.
+/// A GET of this path for the host `www.example.com`.
 pub fn get(path: &str) -> String {
     get_with(path, "")
 }
 
-/// The same with more header lines, each with its end.
+/// As [`get`], with more header lines, each with its line end.
 pub fn get_with(path: &str, lines: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: www.example.com\r\n{lines}\r\n")
 }
 
-/// An address where nobody listens, nor will: its port stays taken until the tests end.
+/// An address where nobody listens. Its port stays bound until the tests end, so that nobody else gets it.
 pub fn nowhere() -> SocketAddr {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();

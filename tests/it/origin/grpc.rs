@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Where `tests/run` has installed it.
+/// A command that runs a script with the gRPC that `tests/run` has installed.
 fn python(script: &str) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(root.join("target/tools/grpc/bin/python"));
@@ -38,7 +38,7 @@ impl Server {
     }
 }
 
-/// What a client of the server at this address was told, call by call.
+/// The results of a client of the server at this address, call by call.
 fn calls(address: &str) -> Vec<Value> {
     let mut client = python("client.py");
     let program = PathBuf::from(client.get_program());

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// What a client gets of an origin that answers with these bytes and closes.
+/// The bytes that a client gets of an origin that answers with these bytes and closes.
 fn relayed(response: impl Into<String>) -> String {
     let response = response.into();
     let origin = Origin::playing(move |served| {
@@ -284,7 +284,8 @@ fn r32_codings_statuses_and_versions() {
 fn r33_protocols_are_not_switched_by_the_origin_alone() {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nevil";
     unusable(switch);
-    // Neither by a client alone: the wish is stripped, what it sends before an answer is its next request, if anything.
+    // Neither by a client alone: the wish is stripped, what it sends before an answer is its next request, if
+    // anything.
     let (origin, shim) = recorded();
     let wish = "connection: upgrade\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
     let mut client = shim.connect();

@@ -18,7 +18,7 @@ use std::time::Duration;
 const TWO_DAYS: u64 = 2 * 24 * 60 * 60;
 const PAGE: &str = "/page";
 
-/// What the origin says of a page: the fields of its 200, and those of its 304.
+/// The responses of the origin for a page: the fields of its 200, and those of its 304.
 type Said = (&'static [&'static str], &'static [&'static str]);
 
 /// An origin with one version of all its pages, which answers conditional requests and remembers what it was asked.
@@ -61,7 +61,7 @@ impl Origin {
         *version
     }
 
-    /// How often it was asked, and how often on a condition.
+    /// The number of requests, and of conditional requests among them.
     fn asked(&self) -> (usize, usize) {
         let asked = self.asked.lock().unwrap();
         (asked.len(), asked.iter().filter(|asked| !asked.header("if-none-match").is_empty()).count())
@@ -185,7 +185,8 @@ fn a_short_lived_page_stays_short_lived() {
     }
 }
 
-/// What a cache may keep is guarded, whatever the shim did to it: a purge while the origin works on the page.
+/// A response that a cache may keep is guarded, whatever the shim did to it. The purge comes while the origin works on
+/// the page.
 #[test]
 fn what_is_left_alone_is_guarded_if_a_cache_may_keep_it() {
     let many: &str = Box::leak(
@@ -227,7 +228,7 @@ fn what_is_left_alone_is_guarded_if_a_cache_may_keep_it() {
     });
 }
 
-/// In whatever words: Varnish by itself keeps most of these.
+/// The prohibition holds in any form. Varnish by itself keeps most of these responses.
 #[test]
 fn what_the_origin_forbids_is_not_kept() {
     let table: [&[&str]; 8] = [

@@ -48,7 +48,7 @@ impl Origin {
         })
     }
 
-    /// What was counted since the last call.
+    /// The counts since the last call.
     fn counts(&self) -> Counts {
         let mut counts = self.0.lock().unwrap();
         let now = counts.now;

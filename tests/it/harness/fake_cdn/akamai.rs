@@ -14,7 +14,7 @@ use std::collections::HashSet;
 
 /// The largest body.
 const BODY_BYTES: usize = 50_000;
-/// How far a signature's time may be away.
+/// The greatest difference between the clock and the time of a signature.
 const WINDOW_MS: i64 = 30_000;
 
 /// One API client, and the account's rates.
@@ -42,7 +42,7 @@ pub struct Akamai {
     pub tags: Bucket,
     /// CP codes.
     pub codes: Bucket,
-    /// Of every signature so far.
+    /// The nonces of all signatures so far.
     pub nonces: HashSet<String>,
     /// Numbers the answers.
     pub serial: u64,

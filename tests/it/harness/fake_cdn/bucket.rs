@@ -32,7 +32,7 @@ impl Bucket {
         enough
     }
 
-    /// What is in it.
+    /// The number of tokens in the bucket.
     pub fn level(&mut self, now: Instant) -> f64 {
         self.fill(now);
         self.level
@@ -54,7 +54,7 @@ impl Bucket {
         self.size
     }
 
-    /// What comes in.
+    /// The number of tokens that are added per second.
     pub fn per_second(&self) -> f64 {
         self.per_second
     }

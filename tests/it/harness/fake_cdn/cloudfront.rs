@@ -20,7 +20,7 @@ pub struct Cloudfront {
     pub aliases: Vec<String>,
     /// The header of its `CacheTagConfig`.
     pub tag_header: Option<String>,
-    /// What our configuration says.
+    /// The tag header in the configuration of the shim.
     pub configured_tag_header: Option<String>,
     /// The key.
     pub access_key_id: String,
@@ -36,7 +36,7 @@ pub struct Cloudfront {
     pub paths_in_progress: usize,
     /// Wildcards that may be in progress.
     pub wildcards_in_progress: usize,
-    /// What it takes in no path.
+    /// A text that it refuses in paths.
     pub refused: Option<&'static str>,
     /// When an invalidation is completed.
     pub completion: Completion,

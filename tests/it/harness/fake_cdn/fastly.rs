@@ -27,7 +27,7 @@ pub struct Fastly {
     pub serial: u64,
 }
 
-/// What `GET /tokens/self` tells.
+/// The properties of a token that `GET /tokens/self` returns.
 #[derive(Debug)]
 pub struct Token {
     /// Itself.

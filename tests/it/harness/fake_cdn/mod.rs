@@ -1,5 +1,5 @@
-//! Stand-ins for the CDNs' APIs. Each stores objects and purges them, checks its own credentials, signatures, sizes and
-//! rates, answers in the wording of its vendor, misbehaves on request, and records every call.
+//! Stand-ins for the CDNs' APIs. Each stores objects and purges them, checks its own credentials, signatures, sizes
+//! and rates, answers in the wording of its vendor, misbehaves on request, and records every call.
 //!
 //! ```text
 //! let fastly = FakeCdn::start(Fastly::default());
@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
-/// What a vendor's API does with a call.
+/// The API of a vendor.
 pub trait Vendor: Send + 'static {
     /// Its lines of a `[[sites.cdns]]` table, with the API at `url`.
     fn settings(&self, url: &str) -> String;
@@ -68,7 +68,7 @@ pub trait Vendor: Send + 'static {
 pub struct Now {
     /// For rates.
     pub instant: Instant,
-    /// By the fake's own clock, in milliseconds since the epoch.
+    /// The time of the fake's own clock, in milliseconds since the epoch.
     pub unix_ms: i64,
 }
 
@@ -81,11 +81,11 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     /// Its body.
     pub body: String,
-    /// What took effect.
+    /// The items that were purged.
     pub purged: Vec<Purged>,
     /// The call was over the vendor's rate: a mistake of whoever made it.
     pub over_rate: bool,
-    /// Only half of the body is sent, and then the connection ends.
+    /// If true, only half of the body is sent, and then the connection ends.
     pub broken_off: bool,
 }
 
@@ -101,7 +101,7 @@ impl Answer {
         Self::new(status, body.to_string()).with("content-type", "application/json")
     }
 
-    /// With one more header.
+    /// Adds a header.
     pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         self.headers.push((name, value.to_string()));
         self
@@ -114,7 +114,7 @@ impl Answer {
     }
 }
 
-/// What an item is at a CDN.
+/// The kinds of items at a CDN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// A URL, or at CloudFront a path; a `*` at its end stands for anything.
@@ -130,9 +130,9 @@ pub enum Kind {
 /// An item that took effect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Purged {
-    /// What it is.
+    /// The kind of the item.
     pub kind: Kind,
-    /// As the call named it, without encodings of the API.
+    /// The name in the call, without encodings of the API.
     pub name: String,
     /// Deleted, or marked stale.
     pub hard: bool,
@@ -158,9 +158,10 @@ pub struct Call {
     pub headers: http::HeaderMap,
     /// The body.
     pub body: Bytes,
-    /// What was answered, whether or not it arrived. None for a connection that was reset before the call was looked at.
+    /// What was answered, whether or not it arrived. None for a connection that was reset before the call was looked
+    /// at.
     pub answer: Option<Answer>,
-    /// What went wrong on purpose.
+    /// The injected fault.
     pub fault: Option<Fault>,
 }
 
@@ -177,27 +178,27 @@ impl Call {
     }
 }
 
-/// What can go wrong on purpose.
+/// The faults that can be injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// 429 or what stands for it; nothing took effect.
     TooMany,
     /// 503; nothing took effect.
     Unavailable,
-    /// It took effect, and then the connection ended without an answer.
+    /// The call took effect, and then the connection ended without an answer.
     LostAnswer,
-    /// It took effect, and no answer ever comes.
+    /// The call took effect, and no answer ever comes.
     Hang,
     /// The connection was reset; nothing took effect.
     Reset,
-    /// Only part of it worked: see [`Vendor::partly`].
+    /// Only part of the call took effect: see [`Vendor::partly`].
     Partly,
 }
 
-/// How often each of them happens, from 0 to 1; the sum is at most 1.
+/// The probability of each fault. The sum is at most 1.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// Which dice are thrown.
+    /// The seed of the random numbers.
     pub seed: u64,
     /// [`Fault::TooMany`]
     pub too_many: f64,
@@ -214,7 +215,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// None yet, with these dice.
+    /// No faults yet, with this seed.
     pub fn seed(seed: u64) -> Self {
         Self { seed, ..Self::default() }
     }
@@ -250,7 +251,7 @@ impl Faults {
 
 /// A running fake.
 pub struct FakeCdn<V> {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     state: Arc<Mutex<State<V>>>,
     stop: CancellationToken,
@@ -344,7 +345,7 @@ impl<V: Vendor> FakeCdn<V> {
         lock(&self.state).objects.put(url, tags);
     }
 
-    /// What it holds of `url`.
+    /// The state of its copy of `url`.
     pub fn holds(&self, url: &str) -> Stored {
         lock(&self.state).objects.look(url)
     }

@@ -3,7 +3,7 @@
 use super::{Kind, Purged};
 use std::collections::BTreeMap;
 
-/// How a copy stands.
+/// The state of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
     /// May be served.
@@ -31,7 +31,7 @@ impl Objects {
         self.0.insert(url.to_owned(), Object { tags, stored: Stored::Fresh });
     }
 
-    /// How the copy of `url` stands.
+    /// The state of the copy of `url`.
     pub fn look(&self, url: &str) -> Stored {
         self.0.get(url).map_or(Stored::Gone, |object| object.stored)
     }

@@ -16,11 +16,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
-/// What becomes of a call.
+/// The result of a call.
 pub struct Exchange {
-    /// What is answered.
+    /// The answer, if there is one.
     pub answer: Option<Answer>,
-    /// What goes wrong.
+    /// The fault that is injected.
     pub fault: Option<Fault>,
     /// The fake's clock, for `Date`.
     pub unix_ms: i64,

@@ -7,16 +7,16 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::Request;
 use sha2::{Digest, Sha256};
 
-/// How far a signature's time may be away.
+/// The greatest difference between the clock and the time of a signature.
 const WINDOW_MS: i64 = 300_000;
 
-/// What the service knows of a key.
+/// A key as the service has it.
 pub struct Key<'a> {
     /// Its id.
     pub id: &'a str,
     /// The secret.
     pub secret: &'a str,
-    /// Of temporary credentials.
+    /// The token of temporary credentials.
     pub session_token: Option<&'a str>,
 }
 

@@ -1,5 +1,5 @@
-//! Integration tests, in one binary to save link time. Some run the real program between a real origin (nginx) and a real
-//! CDN (Varnish). The others run the data plane alone between scripted sockets and check it byte by byte.
+//! Integration tests, in one binary to save link time. Some run the real program between a real origin (nginx) and a
+//! real CDN (Varnish). The others run the data plane alone between scripted sockets and check it byte by byte.
 //!
 //! | folder | what its tests are about |
 //! |---|---|
@@ -19,15 +19,15 @@
 //! | 1 to 14, 19, 21, 34 | `client/requests.rs`: framing, hosts, targets, sizes |
 //! | 15 to 18, 37, 38 | `client/headers.rs`: hop-by-hop, forwarding, aliases, loops, generated values |
 //! | 20, 26 to 33, 35 | `origin/misbehaving.rs`: hostile, slow and broken origins |
-//! | 20, 26 to 32, 35 over HTTP/2 | `origin/h2_origins.rs`; the connections in `origin/h2_connections.rs` |
-//! | 22 to 25 | `client/limits.rs`; floods of HTTP/2 frames in `client/floods.rs`, many slow clients in `client/slow.rs` |
-//! | 24 per origin, 27 with several | `origin/upstreams.rs`, with TLS towards origins; their names in `origin/resolving.rs` |
+//! | 20, 26 to 32, 35 over HTTP/2 | `origin/h2_origins.rs`, `origin/h2_streams.rs`, `origin/h2_connections.rs` |
+//! | 22 to 25 | `client/limits.rs`; floods in `client/floods.rs`, many slow clients in `client/slow.rs` |
+//! | 24 per origin, 27 with several | `origin/upstreams.rs`; names of origins in `origin/resolving.rs` |
 //! | 33 | also in `client/upgrades.rs` |
 //! | 35, 36 | `client/interim.rs` and `client/trailers.rs`: what is passed on in each pair of versions |
 //! | 39 | `process/drain.rs` |
 //! | 40, 43, 46 to 50 | `client/trust.rs`: what a stranger cannot have lengthened, seen or stored |
 //! | 41, 42, 45 | `src/admin/tests/`: one answer for every stranger, constant-time comparison, batch limits |
-//! | 44 | `client/tls.rs`: certificates, client certificates and their reload; `process/reload.rs`: reloads under load |
+//! | 44 | `client/tls.rs`: certificates of both sides and their reload; `process/reload.rs`: reloads under load |
 //! | 61 to 65 | `client/targets.rs`: forms of targets, fragments, default ports, `Max-Forwards` |
 //! | 66 | `origin/bound_auth.rs`: NTLM and Negotiate |
 //! | 67, 68 | `client/own_limits.rs`: limits of sites and rules, large heads |

@@ -14,8 +14,8 @@ pub fn degraded(shim: &Shim) -> Vec<String> {
     reasons.iter().map(|reason| reason.as_str().unwrap().to_owned()).collect()
 }
 
-/// Whether `/readyz`, the metric and the lifetimes say that every CDN can be purged. They are asked one after the other, so one that
-/// says otherwise is enough.
+/// Whether `/readyz`, the metric and the lifetimes say that every CDN can be purged. They are asked one after the
+/// other, so one that says otherwise is enough.
 pub fn is_green(shim: &Shim) -> bool {
     let metrics = Request::get("/metrics").send(shim.admin);
     let unhealthy = |line: &str| line.starts_with("origin_shim_purge_healthy{") && line.ends_with(" 0");
@@ -35,7 +35,8 @@ pub fn settled(shim: &Shim) -> bool {
     })
 }
 
-/// A shim in front of a page, with every CDN and room for a store that is to be harmed. Fastly gets repeats after this long.
+/// A shim in front of a page, with every CDN and room for a store that is to be harmed. Fastly gets repeats after this
+/// long.
 pub fn shim(cdns: &Cdns, repeat_after: &str) -> Shim {
     let page = Page::default();
     page.set(200, &[("cache-control", "max-age=60")], "page");

@@ -1,15 +1,15 @@
-//! The fault matrix: whatever happens to the process, the disk, the CDNs, the clocks and the credentials, every purge that
-//! got a 202 reaches every CDN, and nothing else does. Most tests keep two logs, of the requested purges and of what each
-//! CDN received, and `checker.rs` compares them. `src/store/model` tests the store against a model.
+//! The fault matrix: whatever happens to the process, the disk, the CDNs, the clocks and the credentials, every purge
+//! that got a 202 reaches every CDN, and nothing else does. Most tests keep two logs, of the requested purges and of
+//! what each CDN received, and `checker.rs` compares them. `src/store/model` tests the store against a model.
 //!
 //! | file | fault |
 //! |---|---|
 //! | `kills.rs`, `points.rs`, `crash.rs` | the process dies |
-//! | `disk.rs`, `pages.rs`, `beside.rs`, `held.rs`, `restored.rs` | the disk fails, the store is damaged, locked or old |
+//! | `disk.rs`, `pages.rs`, `beside.rs`, `held.rs`, `restored.rs` | the disk fails; the store is damaged or old |
 //! | `degraded.rs` | the store or every CDN is away |
 //! | `vendors.rs`, `clocks.rs`, `credentials.rs` | a CDN misbehaves, clocks differ, credentials are revoked |
 //! | `descriptors.rs`, `logs.rs`, `memory.rs` | descriptors, readers of the log, or memory are missing |
-//! | `client.rs`, `cdns.rs`, `checker.rs`, `health.rs` | none: the two logs, their comparison, and the signs of health |
+//! | `client.rs`, `cdns.rs`, `checker.rs`, `health.rs` | no fault: the two logs, their comparison, health |
 //!
 //! The default counts are small. The full ones, with their figures, take some hours:
 //!

@@ -7,8 +7,8 @@ use crate::harness::http::Request;
 use crate::harness::shim::Shim;
 use std::time::Duration;
 
-/// On the way: asked for, in the transaction, committed, answered; in the transaction of the claim, claimed, signed, the
-/// CDN's answer is there, in the transaction of the settlement, settled; and the same of the repeat.
+/// On the way: asked for, in the transaction, committed, answered; in the transaction of the claim, claimed, signed,
+/// the CDN's answer is there, in the transaction of the settlement, settled; and the same of the repeat.
 const POINTS: [&str; 12] = [
     "accepting",
     "writing",

@@ -1,8 +1,8 @@
 //! Origins that play a script on each HTTP/2 connection, frame by frame.
 
 use super::h2::{Client, DATA, END_STREAM, frame};
-use super::in_process::{config, site};
-use origin_shim::config::{Config, OriginProtocol};
+use super::in_process::{Shim, config, site};
+use origin_shim::config::{Config, Limits, OriginProtocol};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +12,13 @@ pub fn http2(origins: &[SocketAddr]) -> Config {
     let mut www = site(origins);
     www.origin.protocol = OriginProtocol::Http2;
     config(vec![www])
+}
+
+/// A shim in front of this origin, with these limits.
+pub fn before(origin: SocketAddr, limit: impl FnOnce(&mut Limits)) -> Shim {
+    let mut config = http2(&[origin]);
+    limit(&mut config.server.limits);
+    Shim::start(&config)
 }
 
 /// An origin that plays a script on each connection, frame by frame.

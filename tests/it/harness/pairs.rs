@@ -23,7 +23,7 @@ pub enum Version {
 
 pub use Version::{Http1, Http2};
 
-/// Each version of a client with each of an origin.
+/// Each version of a client with each version of an origin.
 pub const PAIRS: [(Version, Version); 4] = [(Http1, Http1), (Http1, Http2), (Http2, Http1), (Http2, Http2)];
 
 /// A part of a message.

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// An origin that answers every whole request with `ok`, and keeps every byte that reached it, by connection.
+/// An origin that answers every whole request with `ok`, and records every byte by connection.
 pub struct Recorder {
     pub address: SocketAddr,
     connections: Arc<Mutex<Vec<Vec<u8>>>>,

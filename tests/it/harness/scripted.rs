@@ -13,7 +13,7 @@ pub struct Origin {
     heads: Mutex<Receiver<String>>,
 }
 
-/// An origin's side of one connection.
+/// The side of the origin of one connection.
 pub struct Served {
     pub wire: Wire,
     /// The number of the connection, from 0.
@@ -64,7 +64,7 @@ impl Origin {
         Self { address, connections, heads: Mutex::new(received) }
     }
 
-    /// Answers every request with these bytes, and keeps the connection.
+    /// Answers every request with these bytes, and keeps the connection open.
     pub fn answering(response: &'static str) -> Self {
         Self::playing(move |served| {
             while served.request().is_some() {

@@ -102,8 +102,8 @@ fn configurations_can_be_used() {
             (false, false) => format!("{}\n{site}", block.text),
         };
         let loaded = load(&whole, &block.place, dir.path());
-        // A page does not recommend what `check` warns of. (What is not about tokens or CDNs has none; Varnish has nodes
-        // that speak plain HTTP, and its page says what follows from that.)
+        // A page does not recommend what `check` warns of. (What is not about tokens or CDNs has none; Varnish has
+        // nodes that speak plain HTTP, and its page says what follows from that.)
         let left_out = |key: &str| {
             key == "admin.tokens" && !block.text.contains("[admin")
                 || key.ends_with("].cdns") && !block.text.contains("[[sites.cdns]]")

@@ -1,5 +1,5 @@
-//! Documentation, deployment files, the demo, and rules for the source: every name in the documentation and the deployment
-//! files exists, and every configuration in them is valid.
+//! Documentation, deployment files, the demo, and rules for the source: every name in the documentation and the
+//! deployment files exists, and every configuration in them is valid.
 //!
 //! | file | what is tested |
 //! |---|---|
@@ -36,8 +36,8 @@ fn placeholder(name: &str) -> String {
     format!("placeholder-of-{name}")
 }
 
-/// Loads a configuration as `origin-shim check` does, with a placeholder for every secret and a certificate of its own for
-/// every other; their files are in `dir`.
+/// Loads a configuration as `origin-shim check` does, with a placeholder for every secret and a certificate of its own
+/// for every other; their files are in `dir`.
 fn load(text: &str, file: &str, dir: &Path) -> Loaded {
     let certified = rcgen::generate_simple_self_signed(vec!["www.example.com".to_owned()]).unwrap();
     fs::write(dir.join("cert.pem"), certified.cert.pem()).unwrap();

@@ -1,20 +1,11 @@
 //! Origins that use HTTP/2: correct ones (the server of the `h2` crate, nginx), and ones that send what no correct
 //! origin would.
 
-use crate::harness::h2::{Client, DATA, END_STREAM, GOAWAY, HEADERS, RST_STREAM, WINDOW_UPDATE, frame};
-use crate::harness::h2_origin::{Frames, OK, http2, ok, to_the_end};
-use crate::harness::in_process::Shim;
-use crate::harness::nginx::Nginx;
+use crate::harness::h2::{Client, DATA, END_STREAM, GOAWAY, RST_STREAM, frame};
+use crate::harness::h2_origin::{Frames, OK, before, ok, to_the_end};
 use crate::harness::recorder::all_answers;
 use crate::harness::scripted::Origin;
-use crate::harness::wire::{LIMIT, get, get_with, header, nowhere, status};
-use bytes::Bytes;
-use origin_shim::config::{Limits, OriginHost};
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use crate::harness::wire::{get, get_with, header, nowhere, status};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(50);

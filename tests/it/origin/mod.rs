@@ -3,7 +3,8 @@
 //! | file | what is tested |
 //! |---|---|
 //! | `misbehaving.rs`, `h2_origins.rs` | hostile, slow and broken origins, in HTTP/1 and in HTTP/2 |
-//! | `h2_connections.rs`, `upstreams.rs`, `resolving.rs`, `descriptors.rs` | versions, TLS, several origins, names |
+//! | `h2_connections.rs`, `h2_streams.rs` | connections and streams of HTTP/2 |
+//! | `upstreams.rs`, `resolving.rs`, `descriptors.rs` | several origins, TLS, names, few descriptors |
 //! | `bound_auth.rs`, `early_hints.rs`, `grpc.rs` | uses of HTTP with rules of their own |
 //! | `real_origins.rs`, `stampede.rs`, `circles.rs` | a real cache, a crowd in front of it, loops of requests |
 
@@ -14,6 +15,7 @@ mod early_hints;
 mod grpc;
 mod h2_connections;
 mod h2_origins;
+mod h2_streams;
 mod misbehaving;
 mod real_origins;
 mod resolving;

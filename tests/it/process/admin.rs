@@ -16,7 +16,7 @@ use std::time::Instant;
 /// A node that speaks the purge protocol of the VCL that we ship.
 struct Node {
     address: SocketAddr,
-    /// What it answers to purges; its checks always succeed, unless this is 403.
+    /// The status of its answers to purges. Its checks always succeed, unless this is 403.
     status: Arc<AtomicU16>,
     /// The tags of each purge.
     purged: Arc<Mutex<Vec<String>>>,

@@ -92,13 +92,14 @@ fn the_budget_is_read_as_it_is_written() {
 }
 
 struct Run {
-    /// Of the thread that serves.
+    /// The instructions of the thread that serves.
     instructions: i64,
     /// How often the rewritten page was asked for: the first times it waits for the CDN's health.
     asked: i64,
 }
 
-/// A run with so many requests that opt in, that do not, and that opt in each for a page of its own, beyond the first ones.
+/// A run with so many requests that opt in, that do not, and that opt in each for a page of its own, beyond the first
+/// ones.
 fn run([rewritten, untouched, new]: [i64; 3]) -> Run {
     let page = RESPONSE.to_owned() + &"x".repeat(1024);
     let origin = Origin::playing(move |served| {

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 
 const DAY: u64 = 86_400;
 
-/// Writes a certificate that ends so many days from now, and half a day more: so the number of whole days stays the same for
-/// as long as a test takes.
+/// Writes a certificate that ends so many days from now, and half a day more: so the number of whole days stays the
+/// same for as long as a test takes.
 fn certificate(dir: &Path, name: &str, days: i64) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();

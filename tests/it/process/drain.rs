@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 const CLIENTS: usize = 8;
 const DOWNLOADS: usize = 20;
-/// Of each client, so that all together ask 200 times in a second.
+/// The pause of each client between requests, so that all together send 200 requests a second.
 const PAUSE: Duration = Duration::from_millis(40);
 const PARTS: usize = 40;
-/// A connection that is idle for this long after the signal is closed, and a busy machine may keep a client from asking.
+/// A connection that is idle for this long after the signal is closed, and a busy machine may keep a client from
+/// asking.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 /// `/long` comes in parts over some seconds, everything else at once.
@@ -47,8 +48,8 @@ fn origin() -> SocketAddr {
     address
 }
 
-/// Asks over one connection for as long as the shim keeps it, then over the next, until none is accepted. The number of
-/// requests, and how one failed if one did.
+/// Asks over one connection for as long as the shim keeps it, then over the next, until none is accepted. The number
+/// of requests, and how one failed if one did.
 fn keeps_asking(address: SocketAddr, terminated: &AtomicBool) -> Result<u32, String> {
     let mut asked = 0;
     loop {

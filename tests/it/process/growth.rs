@@ -13,11 +13,11 @@ use std::{env, fs, thread};
 
 /// Twice, and what ordered maps add.
 const GROWTH: f64 = 2.25;
-/// How many sites the run has that is counted.
+/// The variable with the number of sites of the counted run.
 const COUNT: &str = "ORIGIN_SHIM_TEST_SITES";
 
-/// Each site has what a site mostly has, and deserves the warnings that it mostly gets. The CDN of every second one has its API at
-/// `port`.
+/// Each site has what a site mostly has, and deserves the warnings that it mostly gets. The CDN of every second one
+/// has its API at `port`.
 fn configuration(sites: usize, port: u16) -> String {
     let mut text = "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n\
                     [store]\nurl = \"sqlite::memory:\"\n"

@@ -45,7 +45,8 @@ impl Visitors {
         Self { stop, again, threads }
     }
 
-    /// How many requests were answered, and how many connections were asked again; a request that failed is the test's end.
+    /// How many requests were answered, and how many connections were asked again; a request that failed is the test's
+    /// end.
     fn leave(self) -> (u32, u32) {
         self.stop.store(true, Ordering::SeqCst);
         let asked = self.threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).sum();
@@ -203,7 +204,7 @@ fn r70_an_upgrade_has_no_moment_in_which_nobody_serves() {
     );
 }
 
-/// Nothing shares a port by mistake.
+/// Two processes do not share a port by mistake.
 #[test]
 fn r70_a_second_process_serves_beside_the_first_only_where_it_is_told_to() {
     let World { shim, node: _node } = world();
@@ -229,7 +230,7 @@ fn r70_a_second_process_serves_beside_the_first_only_where_it_is_told_to() {
     }
 }
 
-/// As a unit does that is always started like this.
+/// A unit may always start the program with `--take-over`.
 #[test]
 fn r70_who_is_to_take_over_and_finds_nobody_just_starts() {
     let World { mut shim, node: _node } = world();

@@ -2,7 +2,7 @@
 //!
 //! | file | what is tested |
 //! |---|---|
-//! | `configuration.rs`, `certificates.rs` | what `check` and a start report about invalid configurations and old certificates |
+//! | `configuration.rs`, `certificates.rs` | reports of `check` and at the start |
 //! | `admin.rs`, `siege.rs` | the admin API, for operators and against enemies |
 //! | `reload.rs`, `drain.rs`, `hand_over.rs` | reloads, the end, and upgrades under load |
 //! | `budget.rs`, `growth.rs` | instructions per request, and per site |

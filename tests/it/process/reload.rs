@@ -24,7 +24,7 @@ use std::time::Duration;
 
 const NAME: &str = "www.example.com";
 const TOKEN: &str = "reload-test-token-0123";
-/// Of each client, so that all together ask about 200 times in a second.
+/// The pause of each client between requests, so that all together send about 200 requests a second.
 const PAUSE: Duration = Duration::from_millis(40);
 const PARTS: usize = 20;
 
@@ -125,7 +125,7 @@ const BREAKS: [fn(&Path, String); 6] = [
     |file, text| fs::write(file, [text.as_bytes(), b"\xff\xfe"].concat()).unwrap(),
 ];
 
-/// What the clients and the one who reloads tell each other.
+/// The state that the clients and the reloading thread share.
 #[derive(Default)]
 struct Shared {
     /// The generation that surely counts, and the newest that may.

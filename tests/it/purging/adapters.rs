@@ -9,7 +9,8 @@ use crate::harness::site::Site;
 use serde_json::{Value, json};
 use std::fs;
 
-/// A site whose origin nobody asks, with two CDNs at the same API: `tags`, and `all`, where everything is the CDN's own.
+/// A site whose origin nobody asks, with two CDNs at the same API: `tags`, and `all`, where everything is the CDN's
+/// own.
 fn site(settings: &str) -> Site {
     let cdn = |name: &str, everything: &str| {
         format!("name = \"{name}\"\neverything = \"{everything}\"\nrepeat_after = \"0s\"\n{settings}")
@@ -18,8 +19,8 @@ fn site(settings: &str) -> Site {
     site.cdn(&cdn("tags", "site-tag")).cdn(&cdn("all", "cdn"))
 }
 
-/// What a purge by URL, by tag, by path, by prefix, of everything by tag and of everything of the CDN becomes, and whether
-/// it may be soft; a name may end in `…`, where what follows is a hash.
+/// What a purge by URL, by tag, by path, by prefix, of everything by tag and of everything of the CDN becomes, and
+/// whether it may be soft; a name may end in `…`, where what follows is a hash.
 type Expected<'a> = [(Kind, &'a str, bool); 6];
 
 fn every_kind<V: Vendor>(vendor: V, expected: Expected<'_>) {
@@ -145,7 +146,8 @@ fn varnish_takes_every_kind() {
     every_kind(Node::default(), expected);
 }
 
-/// Starts with credentials that `spoil` made bad, and starts again after `mend`; both change the vendor and the settings.
+/// Starts with credentials that `spoil` made bad, and starts again after `mend`; both change the vendor and the
+/// settings.
 fn bad_credentials<V: Vendor>(vendor: V, spoil: impl Fn(&mut V, &mut String), mend: impl Fn(&mut V)) {
     let cdn = FakeCdn::start(vendor);
     let good = site(&cdn.settings()).to_string();

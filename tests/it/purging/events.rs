@@ -54,8 +54,8 @@ const AEM: &str = r#"
 /// Two pages, one without its frame, a script, and a page that is not there yet.
 const PAGES: [&str; 5] = ["/docs/a", "/docs/b", "/docs/a.plain.html", "/scripts/s.js", "/docs/new"];
 
-/// The origin knows nothing of AEM, and the site has no tags for paths: whatever no URL names is reached by the keys that both
-/// sides compute.
+/// The origin knows nothing of AEM, and the site has no tags for paths: whatever no URL names is reached by the keys
+/// that both sides compute.
 #[test]
 fn the_keys_of_aem_reach_what_they_name() {
     let chain = Chain::start_with(AEM, "");

@@ -140,7 +140,8 @@ impl World {
         (0..self.edges.len()).filter(is_stale).count() > 0
     }
 
-    /// The paths of `trials` publishes after which an old page stays: at moments spread over fetches of different length.
+    /// The paths of `trials` publishes after which an old page stays: at moments spread over fetches of different
+    /// length.
     fn stale_after(&self, trials: usize, longest_ms: usize) -> Vec<String> {
         let numbers: Vec<_> = (0..trials).collect();
         let mut stale = Vec::new();
@@ -252,8 +253,8 @@ fn a_follow_up_survives_a_crash() {
     eventually("the page is fresh", || (world.sees(0, path) == "version 2").then_some(()));
 }
 
-/// A crowd of publishes is under way when the program is killed. Whoever got a 202 gets what it promises, whoever did not
-/// asks again; in the end nothing old is at the edge.
+/// A crowd of publishes is under way when the program is killed. Whoever got a 202 gets what it promises, whoever did
+/// not asks again; in the end nothing old is at the edge.
 #[test]
 fn nothing_old_stays_after_a_crash_among_publishes() {
     let mut world = World::start(1, &[]);

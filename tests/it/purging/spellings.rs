@@ -32,7 +32,8 @@ const FOO: Page = (
 );
 const OTHERS: [&str; 3] = ["/blog/first.html", "/cafe/b.html", "/foo%20(2),a.html"];
 
-/// Brings each name into the cache, publishes a new version, purges, and insists that none is old and nothing else was purged.
+/// Brings each name into the cache, publishes a new version, purges, and insists that none is old and nothing else was
+/// purged.
 fn check(chain: &Chain, (file, names): Page, query: &str, version: &mut u32, purge: &Value) {
     *version += 1;
     chain.nginx.publish(file, &format!("old {version}"));

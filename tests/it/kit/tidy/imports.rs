@@ -53,7 +53,8 @@ impl House {
             .collect()
     }
 
-    /// The file that defines what `path` names within `module`; none if that is not of this crate, or a module as a whole.
+    /// The file that defines what `path` names within `module`; none if that is not of this crate, or a module as a
+    /// whole.
     fn file(&self, module: &[String], path: &[String], depth: usize) -> Option<&str> {
         // Imports may go in circles; those that mean something are short.
         if depth > 16 {

@@ -107,9 +107,9 @@ impl<B> Cache<B> {
         self.copies.last_mut()
     }
 
-    /// A 304 has come for a copy that was asked about: its fields replace those that were stored (RFC 9111 §3.2), and what they
-    /// say then holds anew (§4.3.4). A copy that was purged since comes back that way: Varnish, for one, holds what it
-    /// asks about until it is answered.
+    /// A 304 has come for a copy that was asked about: its fields replace those that were stored (RFC 9111 §3.2), and
+    /// what they say then holds anew (§4.3.4). A copy that was purged since comes back that way: Varnish, for one,
+    /// holds what it asks about until it is answered.
     pub fn confirm(
         &mut self,
         mut copy: Copy<B>,

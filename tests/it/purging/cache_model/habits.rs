@@ -66,9 +66,9 @@ fn is_heuristic(status: u16) -> bool {
     matches!(status, 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// "HTTP caching semantics", "Cache control tutorial" and "Surrogate-Key" in Fastly's documentation: of `Cache-Control`
-/// only lifetimes and `private` count, a response with `Set-Cookie` is passed by the boilerplate VCL; 3,600 s is the default of services
-/// made with the panel.
+/// "HTTP caching semantics", "Cache control tutorial" and "Surrogate-Key" in Fastly's documentation: of
+/// `Cache-Control` only lifetimes and `private` count, a response with `Set-Cookie` is passed by the boilerplate VCL;
+/// 3,600 s is the default of services made with the panel.
 pub static FASTLY: Habits = Habits {
     name: "Fastly",
     targeted: &["surrogate-control"],
@@ -94,8 +94,8 @@ pub static FASTLY: Habits = Habits {
     has_wildcards: false,
 };
 
-/// A property that honours the origin's fields ("Caching", "Targeted cache control" and "Assign cache tags" in Akamai's TechDocs:
-/// tags come from a 200 only).
+/// A property that honours the origin's fields ("Caching", "Targeted cache control" and "Assign cache tags" in
+/// Akamai's TechDocs: tags come from a 200 only).
 pub static AKAMAI: Habits = Habits {
     name: "Akamai",
     targeted: &["edge-control", "akamai-cache-control", "cdn-cache-control"],
@@ -125,8 +125,9 @@ pub static AKAMAI: Habits = Habits {
 pub static STUBBORN_AKAMAI: Habits =
     Habits { name: "Akamai (stubborn)", reads_cache_control: false, ..AKAMAI };
 
-/// "Origin Cache Control", "CDN-Cache-Control", "Default cache behavior" and "Purge cache by cache-tags" in Cloudflare's
-/// documentation, with a rule that caches everything. A targeted field that is broken is read for what can be read of it.
+/// "Origin Cache Control", "CDN-Cache-Control", "Default cache behavior" and "Purge cache by cache-tags" in
+/// Cloudflare's documentation, with a rule that caches everything. A targeted field that is broken is read for what
+/// can be read of it.
 pub static CLOUDFLARE: Habits = Habits {
     name: "Cloudflare",
     targeted: &["cloudflare-cdn-cache-control", "cdn-cache-control"],
@@ -157,8 +158,9 @@ pub static CLOUDFLARE: Habits = Habits {
     has_wildcards: false,
 };
 
-/// "Manage how long content stays in the cache", "Control how long CloudFront caches errors" and "Invalidate by tags" in the Developer
-/// Guide: a response with `Set-Cookie` is kept, `Vary` counts only by the cache policy, and errors stay for 10 s.
+/// "Manage how long content stays in the cache", "Control how long CloudFront caches errors" and "Invalidate by tags"
+/// in the Developer Guide: a response with `Set-Cookie` is kept, `Vary` counts only by the cache policy, and errors
+/// stay for 10 s.
 pub static CLOUDFRONT: Habits = Habits {
     name: "CloudFront",
     targeted: &[],
@@ -187,7 +189,8 @@ pub static CLOUDFRONT: Habits = Habits {
 /// A distribution without a tag header.
 pub static BARE_CLOUDFRONT: Habits = Habits { name: "CloudFront (bare)", tag_header: None, ..CLOUDFRONT };
 
-/// Varnish 7 with `config/varnish.vcl`; its built-in rules (`builtin.vcl`) and `RFC2616_Ttl` in `cache_rfc2616.c` follow that.
+/// Varnish 7 with `config/varnish.vcl`; its built-in rules (`builtin.vcl`) and `RFC2616_Ttl` in `cache_rfc2616.c`
+/// follow that.
 pub static VARNISH: Habits = Habits {
     name: "Varnish",
     targeted: &["surrogate-control"],

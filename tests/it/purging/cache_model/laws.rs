@@ -113,7 +113,8 @@ fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
     let row = if sample.status == 404 { NOT_FOUND } else { EDGE };
     let shares_field = habits.targeted.is_empty() && said.status == 304;
     if !fits && world.healthy && shares_field {
-        // Where browsers and CDN share a field a 304 may bring back the origin's own lifetime, and nobody saw the tags.
+        // Where browsers and CDN share a field a 304 may bring back the origin's own lifetime, and nobody saw the
+        // tags.
         return at_most(fallback.min(row).max(by_itself), LIFETIMES);
     }
     if !fits || !world.healthy {
@@ -137,8 +138,8 @@ fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
     Limit { exactly, ..at_most(row, LIFETIMES) }
 }
 
-/// Law 2 for browsers: what nobody can purge has the origin's own lifetime, never a longer one; nor a shorter one, where all
-/// is well.
+/// Law 2 for browsers: what nobody can purge has the origin's own lifetime, never a longer one; nor a shorter one,
+/// where all is well.
 pub fn browsers(flight: &Flight, said: &Said, sent: &Fields) -> Lawful {
     if said.status == 304 || !flight.compiled.is_on() {
         return Ok(());
@@ -162,7 +163,8 @@ pub fn browsers(flight: &Flight, said: &Said, sent: &Fields) -> Lawful {
     Ok(())
 }
 
-/// Laws 2, 3 and 4 for a copy that has just come or was confirmed; `before_ms` is for how long it was kept before that.
+/// Laws 2, 3 and 4 for a copy that has just come or was confirmed; `before_ms` is for how long it was kept before
+/// that.
 pub fn kept(body: &Body, before_ms: Option<i64>, name: &str) -> Lawful {
     let (limit, kept_ms) = (&body.limit, body.kept_ms);
     let most_ms = limit.seconds as i64 * 1_000;
@@ -176,7 +178,8 @@ pub fn kept(body: &Body, before_ms: Option<i64>, name: &str) -> Lawful {
     Ok(())
 }
 
-/// Law 1: what is older than a purge that is done is not served, but for the moment that the guard allows to what comes late.
+/// Law 1: what is older than a purge that is done is not served, but for the moment that the guard allows to what
+/// comes late.
 pub fn hold(world: &World) -> Lawful {
     for (cache, kind) in world.caches.iter().zip(&world.kinds) {
         for copy in cache.copies.iter().filter(|copy| copy.is_fresh(world.now_ms)) {

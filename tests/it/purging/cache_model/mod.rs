@@ -1,5 +1,6 @@
-//! The promise, held against a model of the caches: random origins, visitors, purges, reloads and modes, driven through the real
-//! opt-in, rewriting, guard and register. Time is simulated. `cache.rs`, with `habits.rs` and `fields.rs`, stands by itself.
+//! The promise, held against a model of the caches: random origins, visitors, purges, reloads and modes, driven
+//! through the real opt-in, rewriting, guard and register. Time is simulated. `cache.rs`, with `habits.rs` and
+//! `fields.rs`, stands by itself.
 //!
 //! The model must find each fault of the list when its mend is taken out; see `faults.rs`.
 

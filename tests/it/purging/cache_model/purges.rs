@@ -191,8 +191,8 @@ impl Purge {
         self.wanted == Wanted::Tag
     }
 
-    /// Whether the guard may take this response for an older one: it was asked for before the origin decided, `Age` is in whole
-    /// seconds, and may be unreadable.
+    /// Whether the guard may take this response for an older one: it was asked for before the origin decided, `Age` is
+    /// in whole seconds, and may be unreadable.
     pub fn may_be_later(&self, Flight { body, request, .. }: &Flight) -> bool {
         body.has_unreadable_age || self.accepted_ms + 1_000 >= body.generated_ms.min(request.began_ms)
     }

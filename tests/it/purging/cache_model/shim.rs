@@ -160,8 +160,8 @@ impl Shim {
     }
 }
 
-/// As before: whatever trace comes first names the CDN, and one that the site lacks is answered as if nobody had asked. Whether
-/// the response is rewritten.
+/// As before: whatever trace comes first names the CDN, and one that the site lacks is answered as if nobody had
+/// asked. Whether the response is rewritten.
 fn believe_first_trace(compiled: &Compiled, asked: &mut Headers) -> bool {
     let has = |name: &str, word: &str| {
         asked.get_all(name).any(|value| value.to_str().is_ok_and(|v| v.to_ascii_lowercase().contains(word)))

@@ -1,5 +1,5 @@
-//! The real program against each CDN's API, which checks tokens, signatures and sizes. Purges of every kind arrive,
-//! and purges that invalid credentials hold up arrive once the credentials are valid.
+//! The real program against each CDN's API, which checks tokens, signatures and sizes. Purges of every kind
+//! arrive. Purges that invalid credentials hold up arrive once the credentials are valid.
 
 use crate::harness::eventually;
 use crate::harness::fake_cdn::{Akamai, Cloudflare, Cloudfront, FakeCdn, Fastly, Kind, Node, Vendor};
@@ -9,7 +9,8 @@ use crate::harness::site::Site;
 use serde_json::{Value, json};
 use std::fs;
 
-/// A site whose origin nobody asks, with two CDNs at the same API: `tags`, and `all`, where everything is the CDN's own.
+/// A site whose origin receives no requests, with two CDNs at the same API: `tags`, and `all`, which purges
+/// everything with the CDN's own call.
 fn site(settings: &str) -> Site {
     let cdn = |name: &str, everything: &str| {
         format!("name = \"{name}\"\neverything = \"{everything}\"\nrepeat_after = \"0s\"\n{settings}")
@@ -18,8 +19,8 @@ fn site(settings: &str) -> Site {
     site.cdn(&cdn("tags", "site-tag")).cdn(&cdn("all", "cdn"))
 }
 
-/// What a purge by URL, by tag, by path, by prefix, of everything by tag and of everything of the CDN becomes, and whether
-/// it may be soft; a name may end in `…`, where what follows is a hash.
+/// The calls for a purge by URL, by tag, by path, by prefix, of everything by tag, and of everything with the
+/// CDN's own call, and whether each may be soft. A name that ends in `…` continues with a hash.
 type Expected<'a> = [(Kind, &'a str, bool); 6];
 
 fn every_kind<V: Vendor>(vendor: V, expected: Expected<'_>) {
@@ -145,7 +146,8 @@ fn varnish_takes_every_kind() {
     every_kind(Node::default(), expected);
 }
 
-/// Starts with credentials that `spoil` made bad, and starts again after `mend`; both change the vendor and the settings.
+/// Starts with credentials that `spoil` made invalid, and starts again after `mend`. Both change the vendor and
+/// the settings.
 fn bad_credentials<V: Vendor>(vendor: V, spoil: impl Fn(&mut V, &mut String), mend: impl Fn(&mut V)) {
     let cdn = FakeCdn::start(vendor);
     let good = site(&cdn.settings()).to_string();
@@ -181,13 +183,14 @@ fn bad_credentials<V: Vendor>(vendor: V, spoil: impl Fn(&mut V, &mut String), me
     shim.wait_until_healthy();
 }
 
-/// The last attempt of the only job of a purge. A CDN is paused before what was refused is given back.
+/// Returns the last attempt of a purge's only job. A refused call is returned to the queue only after its CDN
+/// is paused.
 fn attempt(shim: &Shim, id: &str) -> Option<Value> {
     let purge = shim.look_up(id);
     purge["jobs"][0]["attempts"].as_array()?.last().cloned()
 }
 
-/// Puts `to` in the place of `from` in the settings.
+/// Returns a function that replaces `from` with `to` in the settings.
 fn replace(from: &'static str, to: &'static str) -> impl Fn(&mut String) {
     move |settings| {
         assert!(settings.contains(from), "{settings}");

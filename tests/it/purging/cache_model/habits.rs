@@ -1,49 +1,49 @@
-//! What each CDN makes of the responses that it gets. Where the documentation leaves a doubt, the model takes the
-//! more dangerous habit: the CDN keeps copies for longer, and obeys fewer prohibitions.
+//! How each CDN treats the responses that it gets. Where its documentation leaves a doubt, the model assumes
+//! the more dangerous habit: the CDN keeps copies for longer, and obeys fewer prohibitions.
 
-/// Whether a response with `Set-Cookie` is kept.
+/// The treatment of a response with `Set-Cookie`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cookies {
-    /// Never.
+    /// It is never kept.
     NotKept,
-    /// Where a lifetime is given.
+    /// It is kept if it has a lifetime.
     KeptIfGiven,
-    /// Like any other.
+    /// It is kept like any other response.
     Kept,
 }
 
 /// The habits of one CDN.
 #[derive(Debug)]
 pub struct Habits {
-    /// For people.
+    /// A name for messages.
     pub name: &'static str,
-    /// Fields that it reads instead of `Cache-Control` (RFC 9213 §2.2), the first that says something decides.
+    /// Fields that it reads instead of `Cache-Control` (RFC 9213 §2.2). The first usable one decides.
     pub targeted: &'static [&'static str],
-    /// Whether prohibitions in those are obeyed, or lifetimes only.
+    /// Whether prohibitions in those fields are obeyed, in addition to lifetimes.
     pub obeys_targeted_prohibitions: bool,
-    /// Whether `private` in `Cache-Control` is obeyed beside a targeted lifetime, too.
+    /// Whether `private` in `Cache-Control` is obeyed even if there is a targeted lifetime.
     pub private_is_above_all: bool,
     /// Whether `no-store` and `no-cache` in `Cache-Control` are obeyed.
     pub obeys_no_store: bool,
     /// Whether a prohibition is found anywhere in the text of `Cache-Control`.
     pub finds_prohibitions_anywhere: bool,
-    /// Whether `Cache-Control` is read at all, as its configuration has it.
+    /// Whether its configuration makes it read `Cache-Control` at all.
     pub reads_cache_control: bool,
-    /// Whether `Surrogate-Control`, whatever it says, hides `Cache-Control`.
+    /// Whether `Surrogate-Control`, with any value, hides `Cache-Control`.
     pub surrogate_hides_cache_control: bool,
-    /// What becomes of `Set-Cookie`.
+    /// The treatment of `Set-Cookie`.
     pub set_cookie: Cookies,
-    /// Whether requests with `Cookie` or `Authorization` go past the cache.
+    /// Whether requests with `Cookie` or `Authorization` bypass the cache.
     pub passes_credentials: bool,
-    /// Seconds for which a response of this status is kept where the origin says nothing.
+    /// Seconds for which a response of this status is kept if the origin gives no lifetime.
     pub default_seconds: fn(u16) -> Option<u64>,
-    /// Whether a response of this status is kept where a lifetime is given in `Cache-Control` or `Expires`.
+    /// Whether a response of this status is kept if `Cache-Control` or `Expires` gives a lifetime.
     pub keeps_given: fn(u16) -> bool,
-    /// Seconds for which errors are kept, whatever the origin says.
+    /// Seconds for which errors are kept at least, whatever lifetime the origin gives.
     pub error_seconds: u64,
     /// The header of its tags.
     pub tag_header: Option<&'static str>,
-    /// What stands between them.
+    /// The separators of tags.
     pub tag_separators: &'static [char],
     /// Whether `A` and `a` are one tag.
     pub tags_ignore_case: bool,
@@ -51,11 +51,11 @@ pub struct Habits {
     pub takes_tags_of_304: bool,
     /// Whether `Vary` selects among copies (RFC 9111 §4.1).
     pub reads_vary: bool,
-    /// Whether URLs are kept under a name with upper-case hex digits.
+    /// Whether URLs are stored with upper-case hex digits.
     pub writes_upper_hex: bool,
-    /// The header by which it learns another name of the page, for purges.
+    /// The header that gives it another name of the page, for purges.
     pub page_header: Option<&'static str>,
-    /// Whether a prefix is a regular expression that whoever purges makes to match each of its spellings.
+    /// Whether a prefix is a regular expression, which the purging side makes match each spelling.
     pub expresses_prefixes: bool,
     /// Whether `*` at the end of a purged URL is a wildcard.
     pub has_wildcards: bool,
@@ -66,9 +66,9 @@ fn is_heuristic(status: u16) -> bool {
     matches!(status, 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// "HTTP caching semantics", "Cache control tutorial" and "Surrogate-Key" in Fastly's documentation: of `Cache-Control`
-/// only lifetimes and `private` count, a response with `Set-Cookie` is passed by the boilerplate VCL; 3,600 s is the default of services
-/// made with the panel.
+/// Follows "HTTP caching semantics", "Cache control tutorial" and "Surrogate-Key" in Fastly's documentation. Of
+/// `Cache-Control`, only lifetimes and `private` are obeyed. The boilerplate VCL passes a response with
+/// `Set-Cookie`. 3,600 s is the default of services made with the panel.
 pub static FASTLY: Habits = Habits {
     name: "Fastly",
     targeted: &["surrogate-control"],
@@ -94,8 +94,8 @@ pub static FASTLY: Habits = Habits {
     has_wildcards: false,
 };
 
-/// A property that honours the origin's fields ("Caching", "Targeted cache control" and "Assign cache tags" in Akamai's TechDocs:
-/// tags come from a 200 only).
+/// A property that honours the origin's fields ("Caching", "Targeted cache control" and "Assign cache tags" in
+/// Akamai's TechDocs). Tags are taken from a 200 only.
 pub static AKAMAI: Habits = Habits {
     name: "Akamai",
     targeted: &["edge-control", "akamai-cache-control", "cdn-cache-control"],
@@ -121,12 +121,13 @@ pub static AKAMAI: Habits = Habits {
     has_wildcards: false,
 };
 
-/// A property whose behaviour "Caching" is "Cache", with a lifetime of its own: `Cache-Control` is not read.
+/// A property whose behaviour "Caching" is "Cache", with a lifetime of its own. `Cache-Control` is not read.
 pub static STUBBORN_AKAMAI: Habits =
     Habits { name: "Akamai (stubborn)", reads_cache_control: false, ..AKAMAI };
 
-/// "Origin Cache Control", "CDN-Cache-Control", "Default cache behavior" and "Purge cache by cache-tags" in Cloudflare's
-/// documentation, with a rule that caches everything. A targeted field that is broken is read for what can be read of it.
+/// Follows "Origin Cache Control", "CDN-Cache-Control", "Default cache behavior" and "Purge cache by
+/// cache-tags" in Cloudflare's documentation, with a rule that caches everything. The readable part of a
+/// malformed targeted field is obeyed.
 pub static CLOUDFLARE: Habits = Habits {
     name: "Cloudflare",
     targeted: &["cloudflare-cdn-cache-control", "cdn-cache-control"],
@@ -157,8 +158,9 @@ pub static CLOUDFLARE: Habits = Habits {
     has_wildcards: false,
 };
 
-/// "Manage how long content stays in the cache", "Control how long CloudFront caches errors" and "Invalidate by tags" in the Developer
-/// Guide: a response with `Set-Cookie` is kept, `Vary` counts only by the cache policy, and errors stay for 10 s.
+/// Follows "Manage how long content stays in the cache", "Control how long CloudFront caches errors" and
+/// "Invalidate by tags" in the Developer Guide. A response with `Set-Cookie` is kept, `Vary` has an effect only
+/// through the cache policy, and errors stay for 10 s.
 pub static CLOUDFRONT: Habits = Habits {
     name: "CloudFront",
     targeted: &[],
@@ -187,7 +189,8 @@ pub static CLOUDFRONT: Habits = Habits {
 /// A distribution without a tag header.
 pub static BARE_CLOUDFRONT: Habits = Habits { name: "CloudFront (bare)", tag_header: None, ..CLOUDFRONT };
 
-/// Varnish 7 with `config/varnish.vcl`; its built-in rules (`builtin.vcl`) and `RFC2616_Ttl` in `cache_rfc2616.c` follow that.
+/// Varnish 7 with `config/varnish.vcl`, followed by its built-in rules (`builtin.vcl`) and `RFC2616_Ttl` in
+/// `cache_rfc2616.c`.
 pub static VARNISH: Habits = Habits {
     name: "Varnish",
     targeted: &["surrogate-control"],

@@ -1,6 +1,7 @@
-//! The fault matrix: whatever happens to the process, the disk, the CDNs, the clocks and the credentials, every purge that
-//! got a 202 reaches every CDN, and nothing else does. Most tests keep two logs, of the requested purges and of what each
-//! CDN received, and `checker.rs` compares them. `src/store/model` tests the store against a model.
+//! The fault matrix. Whatever happens to the process, the disk, the CDNs, the clocks and the credentials, every
+//! purge that got a 202 reaches every CDN, and nothing else does. Most tests keep two logs, of the requested
+//! purges and of what each CDN received, and `checker.rs` compares them. `src/store/model` tests the store
+//! against a model.
 //!
 //! | file | fault |
 //! |---|---|
@@ -42,7 +43,7 @@ use cdns::Cdns;
 use checker::Checker;
 use client::Client;
 
-/// One count for the normal run, one for the full.
+/// Returns the count of the normal run or that of the full run.
 fn count<T>(quick: T, full: T) -> T {
     if is_long() { full } else { quick }
 }

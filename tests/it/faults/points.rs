@@ -7,8 +7,9 @@ use crate::harness::http::Request;
 use crate::harness::shim::Shim;
 use std::time::Duration;
 
-/// On the way: asked for, in the transaction, committed, answered; in the transaction of the claim, claimed, signed, the
-/// CDN's answer is there, in the transaction of the settlement, settled; and the same of the repeat.
+/// The failpoints in the order of a purge: it is requested, in its transaction, committed and answered. Its
+/// send is in the claim's transaction, claimed, signed, answered by the CDN, in the settlement's transaction,
+/// and settled. The last two are the same for the repeat.
 const POINTS: [&str; 12] = [
     "accepting",
     "writing",
@@ -33,7 +34,8 @@ fn f2_what_was_accepted_survives_a_death_at_any_point() {
     let mut checker = Checker::new(&cdns, &client);
     for _ in 0..rounds {
         for point in POINTS {
-            // Else what is left of an earlier purge, a repeat perhaps, reaches the point before this one is asked for.
+            // Otherwise the rest of an earlier purge, perhaps a repeat, would reach the point before this purge
+            // is requested.
             eventually("nothing is left to be sent", || {
                 let site = shim.call(Request::get("/v1/sites/www")).json();
                 site["cdns"].as_array()?.iter().all(|cdn| cdn["pending"] == 0).then_some(())
@@ -60,7 +62,7 @@ fn f2_what_was_accepted_survives_a_death_at_any_point() {
             (calls.iter().filter(|call| carried(call).contains(&asked.tag)).count() >= 2).then_some(())
         });
     }
-    // CloudFront knows a call that is made again by its reference, and does nothing a second time.
+    // CloudFront recognises a repeated call by its reference, and does nothing a second time.
     let receipts = cdns.receipts();
     let cloudfront = receipts.iter().find(|receipts| receipts.cdn == "cloudfront").unwrap();
     assert_eq!(checker.duplicates(cloudfront), 0);

@@ -6,11 +6,11 @@
 //! | file | fault |
 //! |---|---|
 //! | `kills.rs`, `points.rs`, `crash.rs` | the process dies |
-//! | `disk.rs`, `pages.rs`, `beside.rs`, `held.rs`, `restored.rs` | the disk fails, the store is damaged, locked or old |
+//! | `disk.rs`, `pages.rs`, `beside.rs`, `held.rs`, `restored.rs` | the disk fails, or the store is damaged or old |
 //! | `degraded.rs` | the store or every CDN is away |
 //! | `vendors.rs`, `clocks.rs`, `credentials.rs` | a CDN misbehaves, clocks differ, credentials are revoked |
 //! | `descriptors.rs`, `logs.rs`, `memory.rs` | descriptors, readers of the log, or memory are missing |
-//! | `client.rs`, `cdns.rs`, `checker.rs`, `health.rs` | none: the two logs, their comparison, and the signs of health |
+//! | `client.rs`, `cdns.rs`, `checker.rs`, `health.rs` | none: the two logs, their comparison, the signs of health |
 //!
 //! The default counts are small. The full ones, with their figures, take some hours:
 //!

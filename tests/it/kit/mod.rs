@@ -1,5 +1,5 @@
-//! Documentation, deployment files, the demo, and rules for the source: every name in the documentation and the deployment
-//! files exists, and every configuration in them is valid.
+//! Documentation, deployment files, the demo, and rules for the source. Every name in the documentation and the
+//! deployment files exists, and every configuration in them is valid.
 //!
 //! | file | what is tested |
 //! |---|---|
@@ -22,7 +22,7 @@ use origin_shim::config::{self, Loaded};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A file or folder of the repository.
+/// Returns the path of a file or folder of the repository.
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -31,13 +31,13 @@ fn read(path: &str) -> String {
     fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A stand-in for the secret of this name: long enough, and no two are alike.
+/// Returns a stand-in for the secret of this name, which is long enough and different from all others.
 fn placeholder(name: &str) -> String {
     format!("placeholder-of-{name}")
 }
 
-/// Loads a configuration as `origin-shim check` does, with a placeholder for every secret and a certificate of its own for
-/// every other; their files are in `dir`.
+/// Loads a configuration as `origin-shim check` does. Every secret is a placeholder, and every other file is a
+/// certificate made for the test. All files are in `dir`.
 fn load(text: &str, file: &str, dir: &Path) -> Loaded {
     let certified = rcgen::generate_simple_self_signed(vec!["www.example.com".to_owned()]).unwrap();
     fs::write(dir.join("cert.pem"), certified.cert.pem()).unwrap();

@@ -6,7 +6,7 @@
 //! | file | fault |
 //! |---|---|
 //! | `kills.rs`, `points.rs`, `crash.rs` | the process dies |
-//! | `disk.rs`, `pages.rs`, `beside.rs`, `held.rs`, `restored.rs` | the disk fails, or the store is damaged or old |
+//! | `disk.rs`, `pages.rs`, `beside.rs`, `held.rs`, `restored.rs` | a failing disk, a damaged, locked or old store |
 //! | `degraded.rs` | the store or every CDN is away |
 //! | `vendors.rs`, `clocks.rs`, `credentials.rs` | a CDN misbehaves, clocks differ, credentials are revoked |
 //! | `descriptors.rs`, `logs.rs`, `memory.rs` | descriptors, readers of the log, or memory are missing |

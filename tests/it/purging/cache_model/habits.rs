@@ -4,11 +4,11 @@
 /// The treatment of a response with `Set-Cookie`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cookies {
-    /// It is never kept.
+    /// The response is never kept.
     NotKept,
-    /// It is kept if it has a lifetime.
+    /// The response is kept if it has a lifetime.
     KeptIfGiven,
-    /// It is kept like any other response.
+    /// The response is kept like any other.
     Kept,
 }
 

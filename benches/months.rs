@@ -1,8 +1,9 @@
-//! What a store costs that has lived for long: removing what is old, and looking at what waits.
+//! The costs of a store that has been in use for long: removing old purges, and listing pending ones.
 //!
-//! `cargo bench --bench months`. It fails if the sweep of purges of 50,000 tags of 120 characters on four CDNs takes 200 MiB, if a
-//! commit waits for more than 500 ms meanwhile or the space does not come back; or if what somebody looks at with 300,000 purges
-//! pending delays a claim by more than 100 ms. `ORIGIN_SHIM_LONG=1` sweeps 100 purges instead of 4, which takes minutes and 5 GB.
+//! `cargo bench --bench months`. It fails if the sweep of purges of 50,000 tags of 120 characters on four CDNs
+//! takes 200 MiB, if a commit waits for more than 500 ms during the sweep, or if the space is not released. It
+//! also fails if lists delay a claim by more than 100 ms with 300,000 purges pending. `ORIGIN_SHIM_LONG=1`
+//! sweeps 100 purges instead of 4, which takes minutes and 5 GB.
 
 use origin_shim::cdn::{Identity, Item, ItemKind};
 use origin_shim::purge::{JobPlan, PurgeRequest, Room, State};
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     if all_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What was measured, its value, and the most that it may be.
+/// The name of a measurement, its value, and the highest permitted value.
 type Check = (&'static str, f64, f64);
 
 async fn sweeping() -> Vec<Check> {
@@ -54,7 +55,7 @@ async fn sweeping() -> Vec<Check> {
     drop(store);
     println!("{purges} purges made in {:?}: {} MiB", began.elapsed(), mib(&path));
     let store = Arc::new(SqliteStore::open(&path).expect("a store"));
-    // From here on the highest counts (proc_pid_clear_refs(5)).
+    // This resets the peak of memory use (proc_pid_clear_refs(5)).
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     println!("{:.0} MiB resident before", status("VmRSS"));
 
@@ -98,8 +99,8 @@ async fn sweeping() -> Vec<Check> {
     ]
 }
 
-/// With 300,000 purges pending: what lists take, and by how much ten at once delay claims. And what those verbs take that are
-/// not bounded.
+/// Measures, with 300,000 purges pending, the time of lists, the delay that ten concurrent lists cause to
+/// claims, and the time of unbounded verbs.
 async fn looking() -> Vec<Check> {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Arc::new(SqliteStore::open(&directory.path().join("store.db")).expect("a store"));
@@ -156,7 +157,7 @@ async fn looking() -> Vec<Check> {
     )]
 }
 
-/// How long some rounds of what a worker does take.
+/// Measures some rounds of a worker's calls.
 async fn claims(store: &SqliteStore) -> Took {
     let mut took = Vec::new();
     for _ in 0..500 {
@@ -171,7 +172,7 @@ async fn claims(store: &SqliteStore) -> Took {
     Took::of(took)
 }
 
-/// How long something took again and again. The longest is what the machine does beside it.
+/// The times of repeated work. The longest includes other work of the machine.
 struct Took {
     rounds: usize,
     p50: Duration,
@@ -211,7 +212,7 @@ async fn claim(store: &SqliteStore, items: usize) -> Vec<(i64, u32)> {
     claimed.sends.into_iter().map(|send| (send.id, send.attempt)).collect()
 }
 
-/// What cannot be done by halves.
+/// Measures the verbs that cannot be split into steps.
 async fn unbounded(store: &SqliteStore) {
     let tell = |what: &str, began: Instant| {
         println!("{what}: {:?}, {:.0} MiB at most", began.elapsed(), status("VmHWM"));
@@ -293,7 +294,7 @@ fn mib(path: &Path) -> u64 {
     std::fs::metadata(path).map(|file| file.len() >> 20).unwrap_or_default()
 }
 
-/// A line of `/proc/self/status`, in MiB; 0 where there is none.
+/// Returns a line of `/proc/self/status` in MiB, or 0 if there is none.
 fn status(name: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();

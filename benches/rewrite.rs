@@ -1,5 +1,5 @@
-//! What the pure parts of one request cost: whether it opted in, the rewriting of its response, and the tag encoding and path
-//! functions inside that.
+//! The cost of the pure parts of one request: the opt-in check, the rewriting of the response, and the tag
+//! encoding and path functions within the rewriting.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -58,7 +58,7 @@ fn policy() -> Policy {
     }
 }
 
-/// What an nginx in front of a CMS sends.
+/// The response of an nginx in front of a CMS.
 fn page(surrogate_key: Option<&'static str>, cache_control: &'static str) -> Headers {
     let mut headers = Headers::with_capacity(24);
     for (name, value) in [
@@ -118,7 +118,7 @@ fn decision(c: &mut Criterion) {
     bench("fallback", CdnType::Fastly, Some(Reason::PurgingUnhealthy), page(tags, "public, max-age=60"));
 }
 
-/// The same for a page that came before.
+/// Measures the same for a page that was requested before.
 fn remembered(c: &mut Criterion) {
     let (policy, dialect) = (policy(), Dialect::new(CdnType::Fastly, None, None));
     let headers = page(Some("product-42 category-7 home author-13 block-5"), "public, max-age=60");

@@ -1,8 +1,8 @@
-//! What group commit is worth, and what a long backlog costs: ratios within one run, and memory.
+//! The benefit of group commit and the cost of a long backlog, as ratios within one run, and memory.
 //!
-//! `cargo bench --bench store`. It fails if 256 callers that share commits do not get five times as many purges accepted a
-//! second as one `fsync` per purge allows, if at that rate their 99th percentile is more than three times that of a lone
-//! commit, or if 1,000,000 pending items take 200 MiB.
+//! `cargo bench --bench store`. It fails in three cases: 256 callers that share commits do not reach five times
+//! as many accepted purges a second as one `fsync` per purge allows; at that rate, their 99th percentile is
+//! more than three times that of a lone commit; or 1,000,000 pending items take 200 MiB.
 
 use origin_shim::cdn::{Identity, Item, ItemKind};
 use origin_shim::purge::{JobPlan, PurgeRequest, Room};
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 const CALLERS: u64 = 256;
 const MEASURED: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 5;
-/// Accepted purges a second, of many callers to one.
+/// The required ratio of accepted purges a second, of many callers to one.
 const WANTED_RATIO: f64 = 5.0;
 const BACKLOG: usize = 1_000_000;
 const PER_PURGE: usize = 50_000;
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     if all_met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// How a number of callers fared.
+/// The results of a number of callers.
 struct Run {
     per_second: f64,
     p50: Duration,
@@ -50,22 +50,22 @@ struct Run {
     purges: usize,
 }
 
-/// When callers ask.
+/// The times at which callers send requests.
 #[derive(Clone, Copy)]
 enum Pace {
-    /// Each again as soon as it was answered.
+    /// Each caller continues as soon as it has its answer.
     AtOnce,
-    /// All together so many times a second.
+    /// All callers together send this number of requests a second.
     PerSecond(f64),
 }
 
-/// Of 256 callers to one: accepted purges a second where each asks again at once, and latency where all together ask
-/// five times as often as one caller can. (Where each asks at once they mostly wait for each other, and latency says no
-/// more than the rate does.)
+/// Returns two ratios of 256 callers to one. The first is of accepted purges a second if each caller continues
+/// at once. The second is of latency if all together send five times as many requests as one caller can. (If
+/// all continue at once, they mostly wait for each other, and the latency shows no more than the rate.)
 async fn commits() -> (f64, f64) {
     let directory = tempfile::tempdir().expect("a directory");
     let (mut lone, mut paced, mut full) = (Vec::new(), Vec::new(), Vec::new());
-    // Taking turns, so that a disk that slows down or speeds up meanwhile counts for all.
+    // The runs alternate, so that a disk that becomes slower or faster affects all of them.
     for round in 0..ROUNDS {
         let store = |name: &str| directory.path().join(format!("{name}-{round}.db"));
         let one = measure(&store("lone"), 1, Pace::AtOnce).await;
@@ -82,7 +82,7 @@ async fn commits() -> (f64, f64) {
             );
         }
     }
-    // Of the runs of one round, which saw the same machine.
+    // Only runs of the same round are compared, because they saw the machine in the same state.
     let ratio = |runs: &[Run], value: fn(&Run) -> f64| {
         let mut ratios: Vec<f64> =
             runs.iter().zip(&lone).map(|(run, lone)| value(run) / value(lone)).collect();
@@ -104,7 +104,7 @@ async fn measure(path: &Path, callers: u64, pace: Pace) -> Run {
             let mut took = Vec::new();
             let mut turn = 0;
             while began.elapsed() < MEASURED {
-                // A caller that is late for its turn waits from when that was.
+                // The wait of a late caller starts at the time of its turn.
                 let mut asked = Instant::now();
                 if let Pace::PerSecond(rate) = pace {
                     let due = began + Duration::from_secs_f64((turn * callers + caller) as f64 / rate);
@@ -131,7 +131,8 @@ async fn measure(path: &Path, callers: u64, pace: Pace) -> Run {
     }
 }
 
-/// Resident memory in MiB at its highest, with a million items pending of which some are claimed and settled.
+/// Returns the highest resident memory in MiB, with a million items pending of which some are claimed and
+/// settled.
 async fn backlog() -> f64 {
     let directory = tempfile::tempdir().expect("a directory");
     let store = SqliteStore::open(&directory.path().join("backlog.db")).expect("a store");
@@ -212,7 +213,7 @@ fn purge(n: u64, items: usize) -> NewPurge {
     }
 }
 
-/// A line of `/proc/self/status`, in MiB; 0 where there is none.
+/// Returns a line of `/proc/self/status` in MiB, or 0 if there is none.
 fn resident(name: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();

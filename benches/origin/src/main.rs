@@ -1,7 +1,7 @@
-//! `bench-origin ADDRESS`: answers every request with fixed bytes, as cheaply as it can, on one thread.
+//! `bench-origin ADDRESS`: answers every request with fixed bytes, as cheaply as possible, on one thread.
 //!
-//! `/small` is 1 KiB and `/large` 100 KiB of body behind twelve header fields; everything else is what Cloudflare's API
-//! says when all is well, so that a proxy under test finds its CDN healthy.
+//! `/small` has 1 KiB and `/large` 100 KiB of body behind twelve header fields. All other paths return the
+//! success response of Cloudflare's API, so that a proxy under test finds its CDN healthy.
 
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,7 +60,7 @@ fn page(size: usize) -> String {
     )
 }
 
-/// Requests follow each other; one with a body is read past its `Content-Length`.
+/// Answers requests one after the other. A request body is skipped by its `Content-Length`.
 async fn serve(mut stream: TcpStream, responses: &'static Responses) -> io::Result<()> {
     let mut buf = vec![0; 16 * 1024];
     let mut filled = 0;

@@ -1,10 +1,10 @@
-//! What an operator writes.
+//! Configurations from operators.
 
 use origin_shim::cli::import::aem::{self as import, Options};
 use origin_shim::config::{self, Loaded, duration};
 use std::path::Path;
 
-/// A configuration file, whose secrets are all the same. Nothing is read that it names.
+/// A configuration file, in which all secrets are the same. The files that it names are not read.
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(span) = duration::parse(text) {
@@ -42,7 +42,8 @@ pub fn aem(data: &[u8]) {
         let options = Options { origin: origin.map(|origin| origin.parse().unwrap()), site: None };
         match import::import(text, "cdn.json", &options) {
             Ok(imported) => {
-                // A value may be none that the CDN could have; then it is named. What AEM says never becomes syntax.
+                // A value may be invalid for the CDN, and then the error names it. No text from AEM ever
+                // becomes syntax.
                 for problem in load(&imported.toml).err().iter().flat_map(|error| error.problems()) {
                     let names_a_value = !problem.key.is_empty() && !problem.message.contains("unknown");
                     assert!(names_a_value, "{problem:?}\n{}", imported.toml);

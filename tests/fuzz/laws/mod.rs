@@ -1,4 +1,4 @@
-//! What must hold for our parsers, whatever they are fed. Each input is one file of the corpus.
+//! The laws of the program's parsers, which hold for any input. Each input is one file of the corpus.
 #![allow(dead_code)]
 
 mod configuration;
@@ -16,7 +16,7 @@ pub use wire::{chunked, frames, head, proxy_header, request};
 /// A law of this module.
 pub type Law = fn(&[u8]);
 
-/// Every target by its name, which is that of its corpus.
+/// Every target by its name, which is also the name of its corpus.
 pub const ALL: [(&str, Law); 14] = [
     ("aem", aem),
     ("cache_control", cache_control),
@@ -34,7 +34,7 @@ pub const ALL: [(&str, Law); 14] = [
     ("rewrite", rewrite),
 ];
 
-/// The lines of an input that is text.
+/// Returns the lines of a text input.
 fn lines(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     data.split(|byte| *byte == b'\n')
 }

@@ -1,4 +1,4 @@
-//! What callers ask of us.
+//! Requests of the admin API's callers.
 
 use origin_shim::cdn::{self, Adapter, Batch, SignContext};
 use origin_shim::config::{self, Cdn, Config, Site};
@@ -7,7 +7,7 @@ use origin_shim::purge::{self, PurgeRequest};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-/// Of every CDN that has one.
+/// The secret of every CDN that has one.
 pub const SECRET: &str = "canary-0123456789abcdef";
 
 const SITES: &str = r#"
@@ -58,7 +58,7 @@ type = "varnish"
 api_urls = ["http://127.0.0.1:6081/", "http://127.0.0.1:6082"]
 "#;
 
-/// The configuration above, and the adapter of each CDN.
+/// Returns the configuration above, and the adapter of each CDN.
 pub fn sites() -> &'static (Config, Vec<Arc<dyn Adapter>>) {
     static SITES_: OnceLock<(Config, Vec<Arc<dyn Adapter>>)> = OnceLock::new();
     SITES_.get_or_init(|| {
@@ -75,12 +75,12 @@ fn adapter(cdn: &Cdn) -> &'static Arc<dyn Adapter> {
     adapters.iter().find(|adapter| adapter.cdn_type() == cdn.dialect.cdn).unwrap()
 }
 
-/// Noon, and a nonce that is always the same.
+/// Returns a context with a fixed time, noon, and a fixed nonce.
 pub fn sign() -> SignContext {
     SignContext { now_ms: 1_795_435_200_000, nonce: "00000000-0000-4000-8000-000000000000".to_owned() }
 }
 
-/// The body of a purge: what is planned can be written as calls of each CDN, and nothing is planned that is empty.
+/// The body of a purge. The plan can be written as calls of each CDN, and contains nothing empty.
 pub fn purge(data: &[u8]) {
     let Ok(request) = serde_json::from_slice::<PurgeRequest>(data) else { return };
     let written = serde_json::to_vec(&request).unwrap();
@@ -106,7 +106,7 @@ fn planned(site: &Site, request: &PurgeRequest) -> Result<(), Vec<purge::ItemErr
     Ok(())
 }
 
-/// The body of an event: whatever it purges can be planned.
+/// The body of an event. Every purge that it causes can be planned.
 pub fn event(data: &[u8]) {
     let Ok(event) = serde_json::from_slice::<Event>(data) else { return };
     let event = Event { cdns: None, ..event };

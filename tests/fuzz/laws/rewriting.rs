@@ -1,4 +1,4 @@
-//! What an origin's answer becomes.
+//! The rewriting of an origin's response.
 
 use http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -37,7 +37,8 @@ const FIELDS: [&str; 20] = [
     "edge-cache-tag",
 ];
 
-/// Four bytes choose the CDN, the request and the status; each line after them is a field's number and its value.
+/// Four bytes choose the CDN, the request and the status. Each line after them is the number of a field and its
+/// value.
 pub fn rewrite(data: &[u8]) {
     let Some(([cdn, flags, status, path], lines)) = data.split_first_chunk::<4>() else { return };
     let dialect = Dialect::new(CdnType::ALL[usize::from(*cdn) % CdnType::ALL.len()], None, None);
@@ -85,7 +86,7 @@ pub fn rewrite(data: &[u8]) {
         assert!(!before.get_all(&VARY).any(|line| line.as_bytes().trim_ascii() == b"*"));
         assert!(edge.fallback.is_none());
     }
-    // A prohibition is said again where the CDN may overlook it, and a 304 must not take a stored lifetime away.
+    // A prohibition is repeated if the CDN could overlook it, and a 304 must not remove a stored lifetime.
     let is_said_again = origin.private
         || origin.no_store
         || origin.no_cache
@@ -98,7 +99,7 @@ pub fn rewrite(data: &[u8]) {
 
     let mut twice = once.clone();
     let (again, _) = rewrite::rewrite(&policy, request, edge, status, &mut twice);
-    // The exceptions that `rewrite` names.
+    // The exceptions that `rewrite` documents.
     let unfit =
         |reason| matches!(reason, Reason::TagsTooMany | Reason::TagsTooLarge | Reason::TagsUnnameable);
     let shared = decision.reason == Reason::OriginTargeted && dialect.ttl_header == "cache-control";
@@ -113,12 +114,12 @@ pub fn rewrite(data: &[u8]) {
     }
 }
 
-/// Without the tags and the page's name, which every opted-in response carries.
+/// Returns the fields without the tags and the page's name, which every opted-in response carries.
 fn fields(headers: &Headers) -> Vec<(&HeaderName, &HeaderValue)> {
     sorted(headers, |name| !FIELDS[15..].contains(&name) && name != "x-origin-shim-path")
 }
 
-/// The order among lines of different names means nothing.
+/// Sorts the lines by name, because the order among lines of different names has no meaning.
 fn sorted(headers: &Headers, wanted: impl Fn(&str) -> bool) -> Vec<(&HeaderName, &HeaderValue)> {
     let mut lines: Vec<_> = headers.iter().filter(|(name, _)| wanted(name.as_str())).collect();
     lines.sort_by_key(|(name, _)| name.as_str());
@@ -149,7 +150,7 @@ fn policy(profile: Profile) -> Policy {
     }
 }
 
-/// Each line is one of a `Cache-Control` field.
+/// Each input line is one line of a `Cache-Control` field.
 pub fn cache_control(data: &[u8]) {
     let lines: Vec<_> = super::lines(data).filter_map(|line| HeaderValue::from_bytes(line).ok()).collect();
     let all = CacheControl::parse(&lines);
@@ -166,7 +167,7 @@ pub fn cache_control(data: &[u8]) {
     assert!(all.shared_lifetime().is_none_or(|seconds| seconds <= 1 << 31));
 }
 
-/// Each line is a path, the first one also a pattern; and a host, and a tag.
+/// Each line is a path, a host and a tag. The first one is also a pattern.
 pub fn names(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let pattern = text.lines().next().and_then(|first| PathPattern::new(first).ok());

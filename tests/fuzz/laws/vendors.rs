@@ -1,4 +1,4 @@
-//! What CDNs answer.
+//! Answers of CDNs.
 
 use super::purging::{SECRET, sign, sites};
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use origin_shim::cdn::{
 use origin_shim::rewrite::CdnType;
 use std::time::Duration;
 
-/// A CDN's answer: two bytes choose the CDN and the status; header lines, an empty line, the body.
+/// A CDN's answer. Two bytes choose the CDN and the status. Header lines, an empty line and the body follow.
 pub fn reply(data: &[u8]) {
     const STATUSES: [u16; 16] =
         [200, 201, 202, 204, 301, 400, 401, 403, 404, 408, 413, 422, 429, 500, 503, 507];
@@ -45,7 +45,8 @@ pub fn reply(data: &[u8]) {
     if let Some(completion) = adapter.completion() {
         if let Some(work) = completion.work(&reply) {
             assert!(status.is_success());
-            // Whatever the CDN names its work, asking for it is a valid call or a clear error.
+            // Whatever name the CDN gives its work, a request for its progress is a valid call or a clear
+            // error.
             let _ = completion.ask(&work, &sign());
         }
         let complete = completion.progress(&reply) == Progress::Complete;
@@ -53,14 +54,14 @@ pub fn reply(data: &[u8]) {
     }
 }
 
-/// What a CDN answers to all that is asked about its credentials: two bytes choose the CDN and whether a purge may be among
-/// the questions; then the answers, with a line `----` between them: a line with the status (none: nobody answered), header
-/// lines, an empty line, the body.
+/// A CDN's answers to all questions about its credentials. Two bytes choose the CDN and whether a purge may be
+/// among the questions. The answers follow, with a line `----` between them. Each has a line with the status
+/// (or none, for no answer), header lines, an empty line and the body.
 ///
-/// However it answers, the questions come to an end, go to its API alone, and ask; the report keeps the secret, is fit to be
-/// shown, and promises nothing that no answer said.
+/// Whatever the answers, the questions end, go to the CDN's API only, and change nothing. The report contains
+/// no secret, can be shown to people, and calls credentials usable only if an answer was successful.
 pub fn credentials(data: &[u8]) {
-    /// More than any report needs.
+    /// More turns than any report needs.
     const TURNS: usize = 5;
     let Some(([index, probe], rest)) = data.split_first_chunk::<2>() else { return };
     let cdns = &sites().0.sites[0].cdns;
@@ -70,7 +71,7 @@ pub fn credentials(data: &[u8]) {
     let mut answers: Vec<Answer> = Vec::new();
     let mut authorities: Vec<String> = Vec::new();
     for turn in 0.. {
-        // Nothing that is known too early may be in its way.
+        // A report can be made at any time, even from a part of the answers.
         report_of(cdn, &*asked, &answers);
         let Ok(questions) = asked.questions(Answers(&answers), probe, &sign()) else { break };
         if questions.is_empty() {
@@ -86,7 +87,8 @@ pub fn credentials(data: &[u8]) {
             }
             let is_harmless = match name {
                 "probe" => probe,
-                // A purge of a key that nothing carries, a ban of a host that nobody has, and questions that are POSTs.
+                // A purge of a key that no response carries, a ban of a host that does not exist, and questions
+                // that are POSTs.
                 "node" | "ban" | "grant" | "identity" => true,
                 _ => request.method() == Method::GET,
             };
@@ -115,7 +117,7 @@ fn report_of(
     report
 }
 
-/// The answers of an input.
+/// Returns the answers of an input.
 fn outcomes(data: &[u8]) -> Vec<Option<Reply>> {
     let lines: Vec<&[u8]> = super::lines(data).collect();
     let outcome = |lines: &[&[u8]]| {
@@ -127,7 +129,7 @@ fn outcomes(data: &[u8]) -> Vec<Option<Reply>> {
     lines.split(|line| *line == b"----").map(outcome).collect()
 }
 
-/// Header lines, an empty line, the body.
+/// Reads header lines, an empty line and the body.
 fn headers_and_body(data: &[u8]) -> (HeaderMap, Bytes) {
     let mut headers = HeaderMap::new();
     let mut used = 0;
@@ -145,7 +147,7 @@ fn headers_and_body(data: &[u8]) -> (HeaderMap, Bytes) {
     (headers, data[used.min(data.len())..].to_vec().into())
 }
 
-/// On one line, of bounded length, and without a secret.
+/// Checks that a text is on one line, of bounded length, and without a secret.
 fn is_fit_to_be_shown(text: &str, has_secret: bool) {
     assert!(text.len() <= MESSAGE_BYTES, "{text}");
     assert!(!text.chars().any(char::is_control), "{text}");

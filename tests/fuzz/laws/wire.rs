@@ -1,4 +1,4 @@
-//! What the network sends.
+//! Bytes from the network.
 
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -13,7 +13,7 @@ use origin_shim::listen::proxy_protocol;
 use origin_shim::upstream::h1::head::{Head, HeadReader};
 use std::time::Instant;
 
-/// The first byte chooses the method and the size of the pieces; the rest is what an origin sends.
+/// The first byte chooses the method and the size of the pieces. The rest is sent by an origin.
 pub fn head(data: &[u8]) {
     let Some((choice, response)) = data.split_first() else { return };
     let method = if choice & 1 == 0 { Method::GET } else { Method::HEAD };
@@ -21,7 +21,7 @@ pub fn head(data: &[u8]) {
     let mut cache = LineCache::default();
 
     let whole = decode_head(&method, [response], &mut cache);
-    // Remembered lines mean the same as parsed ones: they are by the third time.
+    // Remembered lines have the same meaning as parsed ones. They are remembered by the third time.
     for _ in 0..2 {
         let again = decode_head(&method, [response], &mut cache);
         assert_eq!(format!("{whole:?}"), format!("{again:?}"), "remembered");
@@ -54,7 +54,7 @@ fn decode_head<'a>(
     Ok((head, buf.to_vec()))
 }
 
-/// The end of an accepted message has one meaning, and another parser sees the same fields.
+/// The end of an accepted message has one meaning, and another parser finds the same fields.
 fn check_head(head: &Head, method: &Method, bytes: &[u8]) {
     let lengths = head.headers.get_all(&CONTENT_LENGTH).count();
     let codings = head.headers.get_all(&TRANSFER_ENCODING).count();
@@ -87,18 +87,19 @@ fn check_head(head: &Head, method: &Method, bytes: &[u8]) {
     }
 }
 
-/// The first byte is the size of the pieces; the rest is what a client sends. Requests are read until one has a body.
+/// The first byte is the size of the pieces. The rest is sent by a client. Requests are read until one has a
+/// body.
 pub fn request(data: &[u8]) {
     let Some((piece, bytes)) = data.split_first() else { return };
     let mut cache = LineCache::default();
     let whole = decode_requests([bytes], &mut cache);
-    // Remembered lines mean the same as parsed ones: they are by the third time.
+    // Remembered lines have the same meaning as parsed ones. They are remembered by the third time.
     for _ in 0..2 {
         let again = decode_requests([bytes], &mut cache);
         assert_eq!(format!("{whole:?}"), format!("{again:?}"), "remembered");
     }
     let pieces = decode_requests(bytes.chunks(usize::from(*piece) + 1), &mut cache);
-    // What trickles in may be refused no sooner than at its end, but for the same.
+    // Pieces may be refused later than the whole, but only if the whole is refused, too.
     assert_eq!(format!("{:?}", whole.0), format!("{:?}", pieces.0));
     assert!(whole.1.is_some() || pieces.1.is_none(), "{whole:?} in pieces {pieces:?}");
 
@@ -111,7 +112,7 @@ pub fn request(data: &[u8]) {
     }
 }
 
-/// The requests that were read, and the status with which what followed was refused.
+/// Returns the requests that were read, and the status with which the bytes after them were refused.
 fn decode_requests<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     cache: &mut LineCache,
@@ -137,7 +138,8 @@ fn decode_requests<'a>(
     (requests, None)
 }
 
-/// The end of an accepted request has one meaning, and another parser sees the same in it. What follows it.
+/// The end of an accepted request has one meaning, and another parser finds the same fields. Returns the bytes
+/// after it.
 fn check_request<'a>(request: &Request, bytes: &'a [u8]) -> &'a [u8] {
     let headers = &request.head.headers;
     let number = |value: &HeaderValue| value.to_str().ok()?.parse::<u64>().ok();
@@ -163,8 +165,8 @@ fn check_request<'a>(request: &Request, bytes: &'a [u8]) -> &'a [u8] {
     &bytes[length..]
 }
 
-/// Everything is what a load balancer and its client send. However it comes in pieces, a header is the same and ends at
-/// the same byte, and what has been refused stays so.
+/// All bytes are sent by a load balancer and its client. Whatever the pieces, a header is the same and ends at
+/// the same byte, and a refused one stays refused.
 pub fn proxy_header(data: &[u8]) {
     let mut before = Ok(None);
     for length in 0..=data.len() {
@@ -178,7 +180,7 @@ pub fn proxy_header(data: &[u8]) {
     }
 }
 
-/// The first byte is the size of the pieces; the rest is what follows a head.
+/// The first byte is the size of the pieces. The rest follows a head.
 pub fn chunked(data: &[u8]) {
     let Some((piece, body)) = data.split_first() else { return };
     let whole = decode_chunked([body]);
@@ -206,8 +208,8 @@ fn decode_chunked<'a>(
     Ok((body, buf.to_vec(), decoder.is_end()))
 }
 
-/// The first byte is the size of the pieces; the rest is what an HTTP/2 client sends at once: however it comes in pieces,
-/// it is a flood or none.
+/// The first byte is the size of the pieces. The rest is sent by an HTTP/2 client at once. Whether it is a
+/// flood does not depend on the pieces.
 pub fn frames(data: &[u8]) {
     let Some((piece, sent)) = data.split_first() else { return };
     let now = Instant::now();

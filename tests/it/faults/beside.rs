@@ -14,7 +14,7 @@ fn beside(shim: &Shim, ending: &str) -> PathBuf {
     shim.config.with_file_name(format!("store.db{ending}"))
 }
 
-/// Stops or restarts all sending.
+/// Pauses or resumes all sending.
 fn operate(shim: &Shim, verb: &str) {
     for cdn in ["fastly", "akamai", "cloudflare", "cloudfront", "varnish"] {
         let target = format!("/v1/sites/www/cdns/{cdn}/{verb}");

@@ -18,19 +18,20 @@ pub struct Cdns {
     pub cloudfront: FakeCdn<Cloudfront>,
     /// A Varnish node.
     pub varnish: FakeCdn<Node>,
-    /// Further lines of each table.
+    /// A further line of Akamai's table, which sets its rate.
     akamai_rate: &'static str,
 }
 
 impl Cdns {
-    /// With rates that nothing here comes near.
+    /// Starts the CDNs with rates that no test reaches.
     pub fn roomy() -> Self {
         let akamai = Akamai { tags: Bucket::full(5_000.0, 1_000.0), ..Akamai::default() };
         let cdns = Self::new(akamai, Cloudflare::enterprise());
         Self { akamai_rate: "items_per_second = 1000.0\n", ..cdns }
     }
 
-    /// With Akamai's published rate, and Cloudflare's of the plan Pro: 5 calls a second, 25 at once.
+    /// Starts the CDNs with Akamai's published rate and that of Cloudflare's plan Pro: 5 calls a second, 25 at
+    /// once.
     pub fn tight() -> Self {
         let pro = Cloudflare {
             plan: "pro".to_owned(),
@@ -52,7 +53,7 @@ impl Cdns {
         }
     }
 
-    /// The site, with further keys of `[sites.cache]`; Fastly's repeat follows after this long.
+    /// Returns the site, with further keys of `[sites.cache]`. Fastly's repeat follows after `repeat_after`.
     pub fn site(&self, origin: SocketAddr, cache: &str, repeat_after: &str) -> Site {
         let tables = [
             self.fastly.settings(),
@@ -67,7 +68,7 @@ impl Cdns {
         })
     }
 
-    /// Each misbehaves in its own order.
+    /// Makes all CDNs misbehave, each in its own order.
     pub fn misbehave(&self, faults: Faults) {
         let seeded = |seed| Faults { seed, ..faults };
         self.fastly.misbehave(seeded(faults.seed));
@@ -76,7 +77,7 @@ impl Cdns {
         self.cloudfront.misbehave(seeded(faults.seed + 3));
     }
 
-    /// What each of them received.
+    /// Returns the log of each CDN.
     pub fn receipts(&self) -> Vec<Receipts> {
         fn of<V: Vendor>(name: &'static str, cdn: &FakeCdn<V>) -> Receipts {
             Receipts { cdn: name, calls: cdn.calls(), started: cdn.started() }

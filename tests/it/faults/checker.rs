@@ -1,10 +1,11 @@
-//! The comparison of what was promised with what each CDN received.
+//! The comparison of the accepted purges with the calls that each CDN received.
 //!
-//! - I1: every purge that got a 202 was received by every CDN, as itself or as a purge of the site that came after it.
-//! - I2: nothing was received that nobody asked for; the site only if a purge says that it fell back to it.
+//! - I1: every purge that got a 202 was received by every CDN, as itself or as a later purge of the site.
+//! - I2: no CDN received anything that was not requested. The site was purged only if a purge reports that
+//! fallback.
 //! - I3: no secret is in any output.
-//! - I5: what was received twice has a reason: an answer that did not arrive whole, or a killed process.
-//! - No call was over the CDN's rate, and nothing was sent again before its `Retry-After`.
+//! - I5: each duplicate has a reason: an answer that did not arrive whole, or a killed process.
+//! - No call exceeded the CDN's rate, and nothing was sent again before its `Retry-After`.
 
 use super::cdns::Cdns;
 use super::client::{Asked, Client};
@@ -17,42 +18,42 @@ use std::time::{Duration, Instant};
 
 /// The tag of the whole site, to which purges fall back.
 const SITE_TAG: &str = "site-www";
-/// What a credential check purges begins so.
+/// The prefix of the names that credential checks purge.
 const CHECK: &str = "origin-shim-check-";
-/// Akamai sends no `Retry-After`; its pages say to wait this long.
+/// The wait that Akamai's documentation demands, because its answers have no `Retry-After`.
 const AKAMAI_WAITS: Duration = Duration::from_secs(5);
 
-/// What one CDN received.
+/// The calls that one CDN received.
 pub struct Receipts {
-    /// Its name.
+    /// The CDN's name.
     pub cdn: &'static str,
     /// Every call.
     pub calls: Vec<Call>,
-    /// What the calls' times count from.
+    /// The start of the calls' times.
     pub started: Instant,
 }
 
-/// Compares the two logs.
+/// The comparison of the two logs.
 pub struct Checker<'a> {
-    /// Whose CDNs.
+    /// The CDNs, with the second log.
     pub cdns: &'a Cdns,
-    /// Who asked.
+    /// The client, with the first log.
     pub client: &'a Client,
     /// Every secret that the configuration has or had.
     pub secrets: Vec<String>,
-    /// How often the process was killed.
+    /// The number of times the process was killed.
     pub kills: usize,
 }
 
 impl<'a> Checker<'a> {
-    /// With the secrets of the CDNs as they are now.
+    /// Returns a checker with the present secrets of the CDNs.
     pub fn new(cdns: &'a Cdns, client: &'a Client) -> Self {
         let mut checker = Self { cdns, client, secrets: vec![TOKEN.to_owned()], kills: 0 };
         checker.learn_secrets();
         checker
     }
 
-    /// Looks for the present credentials, too, from now on.
+    /// Adds the present credentials to the secrets.
     pub fn learn_secrets(&mut self) {
         let cdns = self.cdns;
         self.secrets.push(cdns.fastly.change(|fastly| fastly.token.value.clone()));
@@ -63,7 +64,7 @@ impl<'a> Checker<'a> {
         }));
     }
 
-    /// Waits until all that was promised has arrived and its purges are done; how long that took.
+    /// Waits until every accepted purge has arrived and is done. Returns how long that took.
     pub fn wait(&self, shim: &Shim, patience: Duration) -> Duration {
         let began = Instant::now();
         loop {
@@ -78,12 +79,12 @@ impl<'a> Checker<'a> {
             }
             let lost = missing.iter().take(5).collect::<Vec<_>>();
             assert!(began.elapsed() < patience, "I1: {} missing: {lost:?}; open: {open:?}", missing.len());
-            // Long logs are looked at less often, so that looking is not most of the load.
+            // Long logs are compared less often, so that the comparison is not most of the load.
             thread::sleep(looked.elapsed().max(Duration::from_millis(25)) * 4);
         }
     }
 
-    /// The same; but it may be in vain as soon as not all is well any more.
+    /// Waits in the same way, but gives up as soon as `is_well` is false.
     pub fn wait_while(&self, shim: &Shim, patience: Duration, is_well: impl Fn(&Shim) -> bool) {
         let began = Instant::now();
         while is_well(shim) {
@@ -96,7 +97,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Everything else, once all has arrived; the figures in a line.
+    /// Checks everything else after all has arrived. Returns a line of figures.
     pub fn check(&self, shim: &Shim) -> String {
         let (asked, receipts) = (self.client.asked(), self.cdns.receipts());
         assert_eq!(missing(&asked, &receipts), [], "I1");
@@ -119,7 +120,7 @@ impl<'a> Checker<'a> {
         format!("{} asked, {accepted} accepted, 0 lost; {}", asked.len(), figures.join("; "))
     }
 
-    /// What took effect more than once, and was entitled to.
+    /// Returns the number of purges that took effect more than once. Each must have a reason.
     pub fn duplicates(&self, receipts: &Receipts) -> usize {
         let mut seen: HashMap<String, (usize, usize)> = HashMap::new();
         for call in &receipts.calls {
@@ -158,7 +159,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// What was promised and has not been received, by CDN.
+/// Returns the accepted purges that have not been received, by CDN.
 fn missing(asked: &[Asked], receipts: &[Receipts]) -> Vec<(&'static str, String)> {
     let mut missing = Vec::new();
     for receipts in receipts {
@@ -174,7 +175,7 @@ fn missing(asked: &[Asked], receipts: &[Receipts]) -> Vec<(&'static str, String)
     missing
 }
 
-/// How often the site was purged; or what was that nobody asked for.
+/// Returns how often the site was purged, or an error if something was purged that was not requested.
 fn only_what_was_asked(asked: &[Asked], receipts: &Receipts) -> Result<usize, String> {
     let asked: HashSet<&str> = asked.iter().map(|asked| asked.tag.as_str()).collect();
     let mut sites = 0;
@@ -189,7 +190,7 @@ fn only_what_was_asked(asked: &[Asked], receipts: &Receipts) -> Result<usize, St
     Ok(sites)
 }
 
-/// Nothing that was refused for its rate was tried again before the CDN said so.
+/// Checks that no call refused for its rate was repeated before the time that the CDN gave.
 fn waited_as_told(receipts: &Receipts) -> Result<(), String> {
     let mut not_before: HashMap<String, Duration> = HashMap::new();
     for call in &receipts.calls {
@@ -213,12 +214,12 @@ fn waited_as_told(receipts: &Receipts) -> Result<(), String> {
     Ok(())
 }
 
-/// What took effect by a call.
+/// Returns the purges that took effect by a call.
 fn effects(call: &Call) -> impl Iterator<Item = &Purged> {
     call.answer.iter().flat_map(|answer| &answer.purged)
 }
 
-/// The tags that a call carried, whatever became of it.
+/// Returns the tags that a call contained, whatever its result.
 pub fn carried(call: &Call) -> Vec<String> {
     let keys = call.headers.get_all("xkey-purge").iter().filter_map(|keys| keys.to_str().ok());
     let text = keys.fold(String::from_utf8_lossy(&call.body).into_owned(), |text, keys| text + " " + keys);
@@ -230,13 +231,13 @@ fn is_tag(name: &str) -> bool {
     name.starts_with("tag-")
 }
 
-/// Purges in this state.
+/// Returns purges in this state.
 fn purges(shim: &Shim, state: &str, limit: usize) -> Vec<serde_json::Value> {
     let answer = shim.call(Request::get(&format!("/v1/purges?state={state}&limit={limit}")));
     answer.json()["purges"].as_array().unwrap().clone()
 }
 
-/// Whether a purge says that it fell back at this CDN.
+/// Whether a purge reports that it fell back at this CDN.
 fn fell_back(shim: &Shim, cdn: &str) -> bool {
     let mut target = "/v1/purges?limit=100".to_owned();
     loop {

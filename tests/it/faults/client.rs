@@ -1,4 +1,4 @@
-//! The client that requests purges and records what becomes of them. It keeps the first of the two logs.
+//! The client that requests purges and records their results. It keeps the first of the two logs.
 
 use crate::harness::http::Request;
 use crate::harness::shim::{Shim, TOKEN};
@@ -8,46 +8,46 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A purge that was asked for, of one tag that no other purge names.
+/// A requested purge of one tag that no other purge names.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The tag.
     pub tag: String,
-    /// When.
+    /// The time of the request.
     pub at: Instant,
-    /// What was answered; none if the answer did not come.
+    /// The status of the answer, or `None` if no answer came.
     pub status: Option<u16>,
 }
 
 impl Asked {
-    /// Whether it was promised.
+    /// Whether the purge was accepted.
     pub fn is_accepted(&self) -> bool {
         self.status == Some(202)
     }
 }
 
-/// Hands in purges.
+/// A client that requests purges.
 #[derive(Clone)]
 pub struct Client {
     admin: SocketAddr,
     log: Arc<Mutex<Vec<Asked>>>,
 }
 
-/// Who ask at the same time.
+/// The number of callers at the same time.
 const CALLERS: u32 = 4;
 
 impl Client {
-    /// A client of this shim, also after it was started again.
+    /// Returns a client of this shim, which also works after a restart.
     pub fn of(shim: &Shim) -> Self {
         Self::at(shim.admin)
     }
 
-    /// A client of the shim with this admin API.
+    /// Returns a client of the shim with this admin API.
     pub fn at(admin: SocketAddr) -> Self {
         Self { admin, log: Arc::default() }
     }
 
-    /// Asks for the purge of one more tag; the status of the answer, if there is one.
+    /// Requests the purge of one more tag. Returns the status of the answer, if there is one.
     pub fn purge(&self) -> Option<u16> {
         let index = {
             let mut log = self.log();
@@ -64,16 +64,16 @@ impl Client {
         status
     }
 
-    /// Asks for so many purges, one after the other.
+    /// Requests this number of purges, one after the other.
     pub fn purges(&self, count: usize) -> Vec<Option<u16>> {
         (0..count).map(|_| self.purge()).collect()
     }
 
-    /// Asks as often as this in a second, for as long as `work` takes.
+    /// Requests `per_second` purges a second for as long as `work` takes.
     pub fn keep_asking<T>(&self, per_second: u32, work: impl FnOnce() -> T) -> T {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
-            // Several, so that an answer that is slow to come does not hold up the load.
+            // There are several callers, so that a slow answer does not delay the load.
             for _ in 0..CALLERS {
                 scope.spawn(|| {
                     while !stop.load(Ordering::Relaxed) {
@@ -88,7 +88,7 @@ impl Client {
         })
     }
 
-    /// What was asked for so far.
+    /// Returns all purges requested so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.log().clone()
     }

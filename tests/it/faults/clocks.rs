@@ -1,5 +1,5 @@
-//! F6: the CDNs' clocks differ from that of the shim. Akamai allows 30 s, CloudFront 5 minutes. F9: the clock of the
-//! shim is set.
+//! F6: the CDNs' clocks differ from that of the shim. Akamai allows 30 s, CloudFront 5 minutes. F9: the clock
+//! of the shim is set.
 
 use super::{Cdns, Checker, Client, count};
 use crate::harness::eventually;
@@ -25,7 +25,7 @@ fn f6_a_clock_that_differs_costs_one_call_at_most() {
         shim.wait_until_healthy();
         let client = Client::of(&shim);
         let checker = Checker::new(&cdns, &client);
-        // The clocks are set while it runs; the first call after that learns it.
+        // The clocks change while the shim runs, and its next call detects the difference.
         skew(skew_ms);
         client.purge();
         checker.wait(&shim, Duration::from_secs(60));
@@ -43,13 +43,13 @@ fn f6_a_clock_that_differs_costs_one_call_at_most() {
 }
 
 const HOUR: i64 = 3_600;
-/// What somebody sets the machine's clock by, in seconds.
+/// Changes of the machine's clock by an administrator, in seconds.
 const SETTINGS: [i64; 6] = [-HOUR, HOUR, -24 * HOUR, 24 * HOUR, -30 * 24 * HOUR, 30 * 24 * HOUR];
 
-/// Long after the retry that is due by then.
+/// A limit far beyond the time at which the retry is due.
 const SOON: Duration = Duration::from_secs(60);
 
-/// A shim that looks at `clock`, with one CDN that signs by the time and one that does not.
+/// Returns a shim that uses `clock`, with one CDN whose signatures depend on the time and one without.
 fn start(clock: &WallClock, cdns: &Cdns) -> Shim {
     let mut shim = Shim::start(cdns.site(crate::harness::free_address(), "max_purge_lag = \"1h\"", "0s"));
     shim.kill();

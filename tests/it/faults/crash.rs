@@ -12,7 +12,7 @@ fn a_purge_accepted_before_a_kill_arrives_after_the_restart() {
     }
     chain.nginx.publish("/index.html", "home 2");
 
-    // No answer of the CDN, so that the shim cannot finish; killed at whatever it was doing.
+    // The CDN does not answer, so the shim cannot finish. The kill may interrupt any step.
     chain.gate.close();
     let id = chain.shim.accept(&json!({"tags": ["home"]}));
     chain.shim.kill();
@@ -53,7 +53,7 @@ fn ended_purges_are_not_sent_again_by_a_restart() {
     chain.shim.start_again();
     chain.shim.wait_until_healthy();
     assert_eq!(chain.see("/"), "MISS home 1");
-    // A purge that is sent now is the only one: everything before it would have been sent first.
+    // This purge is the only one sent, because earlier ones would have been sent first.
     chain.shim.purge(&json!({"tags": ["blog"]}));
     assert_eq!(chain.see("/"), "HIT home 1");
 }

@@ -7,10 +7,10 @@ use crate::harness::shim::Shim;
 use std::thread;
 use std::time::Duration;
 
-/// Those with credentials.
+/// The CDNs that have credentials.
 const GUARDED: [&str; 4] = ["fastly", "akamai", "cloudflare", "cloudfront"];
 
-/// Every API knows only new credentials; the old and the new ones.
+/// Makes every API accept only new credentials. Returns the old and the new ones.
 fn rotate(cdns: &Cdns, round: usize) -> Vec<(String, String)> {
     let mut changed = Vec::new();
     let mut replace = |secret: &mut String, prefix: &str| {
@@ -30,7 +30,7 @@ fn paused(shim: &Shim) -> Vec<String> {
     cdns.map(|cdn| cdn["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Whether those who watch would know that this CDN is paused.
+/// Whether metrics and readiness report that this CDN is paused.
 fn is_told(shim: &Shim, cdn: &str) -> bool {
     let metrics = shim.call(Request::get("/metrics"));
     let ready = Request::get("/readyz").send(shim.admin);

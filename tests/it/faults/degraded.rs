@@ -1,6 +1,6 @@
-//! The store cannot be opened, its disk is full, its file is gone, or every CDN is down. Proxying goes on without a
-//! failed request, the responses have short lifetimes, no purge is accepted that could be lost, and the shim recovers
-//! by itself.
+//! The store cannot be opened, its disk is full, its file is gone, or every CDN is down. Proxying goes on
+//! without a failed request, the responses have short lifetimes, no purge is accepted that could be lost, and
+//! the shim recovers by itself.
 
 use crate::harness::fake_cdn::{Akamai, Cloudflare, Cloudfront, FakeCdn, Fastly, Fault, Faults, Node};
 use crate::harness::http::{Answer, Request};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const TOKEN: &str = "degraded-test-token-0123";
 const EDGE: &str = "max-age=172800";
-/// What the origin says, which fallback never exceeds.
+/// The origin's lifetime, which the fallback never exceeds.
 const FALLBACK: &str = "max-age=60";
 const OPT_IN: &str = "x-push-invalidation: enabled\r\nx-byo-cdn-type: varnish\r\n";
 
@@ -34,7 +34,7 @@ fn configuration(place: &Place, store: &str, origin: SocketAddr, cdns: &[String]
     )
 }
 
-/// Visitors who never stop asking, over kept connections, whatever else happens.
+/// Visitors who send requests over kept connections without a pause, whatever else happens.
 struct Visitors {
     answered: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -60,7 +60,7 @@ impl Visitors {
         Self { threads: threads.collect(), answered, stop }
     }
 
-    /// Returns once this many more were answered.
+    /// Returns after this many more requests were answered.
     fn go_on(&self, more: u64) {
         let target = self.answered.load(Ordering::SeqCst) + more;
         eventually("visitors are answered", || {
@@ -83,7 +83,7 @@ fn purge(program: &Program) -> Answer {
     request.method("POST").headers(&headers).send(program.admin)
 }
 
-/// What `/readyz` names; it never turns off proxying.
+/// Returns the reasons that `/readyz` reports. None of them turns off proxying.
 fn degraded(program: &Program) -> Vec<String> {
     let ready = Request::get("/readyz").send(program.admin);
     assert_eq!(ready.status, 200, "{}", ready.text());
@@ -102,7 +102,7 @@ fn is_well(program: &Program) {
     assert_eq!(purge(program).status, 202);
 }
 
-/// The store fails: whatever is asked for in all this time, nothing is promised.
+/// Waits until the store fails, and checks that no purge is accepted for as long as that lasts.
 fn store_fails(program: &Program, visitors: &Visitors, why: &str) {
     eventually("a purge is refused", || {
         let answer = purge(program);
@@ -125,7 +125,7 @@ fn store_fails(program: &Program, visitors: &Visitors, why: &str) {
 fn a_store_that_cannot_be_opened_costs_long_lifetimes_and_nothing_else() {
     let (origin, cdn) = (origin(), FakeCdn::start(Node::default()));
     let program = Program::start(|place| {
-        // In the place of its directory there is a file.
+        // A file is in the place of the store's directory.
         fs::write(place.dir.join("data"), "").unwrap();
         configuration(place, "data/store.db", origin.address, &[cdn.settings()])
     });
@@ -151,7 +151,7 @@ fn a_store_whose_file_is_gone_promises_nothing_until_it_is_back() {
     visitors.end();
 }
 
-/// On a disk of its own, which is full of something else for a while.
+/// The store is on a disk of its own, which is temporarily full of something else.
 #[test]
 fn a_full_disk_costs_long_lifetimes_and_nothing_else() {
     let Some(mounts) = Mounts::allowed() else { return };
@@ -167,7 +167,7 @@ fn a_full_disk_costs_long_lifetimes_and_nothing_else() {
     let visitors = Visitors::of(&program);
     is_well(&program);
     let filler = program.seen(&program.dir().join("disk/filler"));
-    // As much as there is room for.
+    // This fills all the space that is left.
     assert!(fs::write(&filler, vec![0; 4 << 20]).is_err());
     store_fails(&program, &visitors, "full");
     fs::remove_file(&filler).unwrap();

@@ -1,5 +1,5 @@
-//! F10: few descriptors, and more connections than descriptors. The parts that must go on have descriptors of their
-//! own.
+//! F10: few descriptors, and more connections than descriptors. The parts that must go on have descriptors of
+//! their own.
 
 use super::{Cdns, Checker, Client};
 use crate::harness::http::{Download, Request};
@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 const FILES: u32 = 256;
 const CROWD: usize = 600;
 
-/// `command` with so few open files.
+/// Wraps `command` so that it may have only `FILES` open files.
 fn with_few_files(command: &Command) -> Command {
     after(&format!("ulimit -n {FILES}"), command)
 }
 
-/// How long this call of the admin API took, which must be answered.
+/// Makes a call of the admin API, which must be answered. Returns how long it took.
 fn takes(shim: &Shim, target: &str) -> Duration {
     let began = Instant::now();
     let answer = Request::get(target).send(shim.admin);
@@ -45,7 +45,7 @@ fn f10_few_descriptors_keep_visitors_waiting_and_neither_purges_nor_probes() {
     shim.wait_until_healthy();
     let client = Client::of(&shim);
 
-    // A crowd that says nothing holds all places.
+    // A silent crowd occupies all places.
     let limited = "origin_shim_limited_total{limit=\"connections\"}";
     let silent: Vec<_> = (0..CROWD).map(|_| TcpStream::connect(shim.address).unwrap()).collect();
     eventually("it is told", || (metric(&shim, limited) > 0).then_some(()));
@@ -59,7 +59,8 @@ fn f10_few_descriptors_keep_visitors_waiting_and_neither_purges_nor_probes() {
     let served = || Request::get("/").try_send(shim.address).is_ok_and(|answer| answer.status == 200);
     eventually("visitors are served again", || served().then_some(()));
 
-    // Each of a crowd that asks gets an answer, though all keep their connections: who is idle gives way.
+    // Each client of a crowd that sends requests gets an answer, although all keep their connections, because
+    // idle ones are closed.
     let ask = |mut stream: TcpStream| {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n").as_bytes()).unwrap();
@@ -84,7 +85,7 @@ fn f10_few_descriptors_keep_visitors_waiting_and_neither_purges_nor_probes() {
     let checker = Checker::new(&cdns, &client);
     checker.wait(&shim, PATIENCE);
     let log = String::from_utf8_lossy(&shim.written()).into_owned();
-    // Some lines for each reason, however many connections there were.
+    // There are a few lines for each reason, however many connections there were.
     let lines =
         log.lines().filter(|line| line.contains("(ulimit -n)") || line.contains("not accepted")).count();
     assert!((1..20).contains(&lines), "{lines} lines");

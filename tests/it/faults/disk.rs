@@ -7,10 +7,10 @@ use crate::harness::shim::Shim;
 use std::process::Command;
 use std::time::Duration;
 
-/// `command` under `strace`, which makes calls of this kind fail: `when` as in `strace(1)`.
+/// Wraps `command` in `strace`, which makes calls of this kind fail. `when` is as in `strace(1)`.
 fn failing(command: &Command, log: &std::path::Path, calls: &str, error: &str, when: &str) -> Command {
     let mut strace = Command::new("strace");
-    // As a grandchild, so that our child is the program itself.
+    // strace runs as a grandchild, so that the child is the program itself.
     strace.args(["-D", "-f", "-qq", "--seccomp-bpf", "-e", "signal=none", "-o"]).arg(log);
     strace.args([
         "-e",
@@ -45,7 +45,8 @@ impl Disk {
         Self { cdns, shim, client, kills: 0 }
     }
 
-    /// Starts again with a disk that fails so, and asks for purges while visitors come; how many calls failed.
+    /// Restarts the shim with a disk that fails in this way, and requests purges and pages. Returns the number
+    /// of failed calls.
     fn fail(&mut self, calls: &str, error: &str, when: &str, purges: usize) -> usize {
         let log = self.shim.config.with_file_name("strace.log");
         self.shim.kill();
@@ -61,7 +62,7 @@ impl Disk {
         log.matches("(INJECTED)").count()
     }
 
-    /// The disk is good again after a restart: what had been promised arrives.
+    /// Restarts the shim with a working disk, and waits until every accepted purge has arrived.
     fn recover(&mut self) {
         self.shim.kill();
         self.shim.start_again();
@@ -96,7 +97,7 @@ fn f4_a_failing_disk_never_makes_a_false_promise() {
 fn f4_a_disk_that_stays_full_refuses_purges_and_nothing_else() {
     let mut disk = Disk::new();
     disk.client.purges(5);
-    // From the first write of the store on.
+    // Writes fail from the store's first one on.
     let injected = disk.fail("pwrite64", "ENOSPC", "1+", 5);
     assert!(injected > 0, "nothing was made to fail");
     let asked = disk.client.asked();

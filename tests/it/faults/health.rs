@@ -6,7 +6,7 @@ use crate::harness::shim::Shim;
 use crate::harness::{eventually, origin::Page};
 use std::fmt;
 
-/// What `/readyz` names as degraded; none: all is green.
+/// Returns the reasons for which `/readyz` reports a degraded state, or none if all is green.
 pub fn degraded(shim: &Shim) -> Vec<String> {
     let ready = Request::get("/readyz").send(shim.admin);
     assert_eq!(ready.status, 200, "the proxy goes on: {}", ready.text());
@@ -25,7 +25,7 @@ pub fn is_green(shim: &Shim) -> bool {
         && degraded(shim).is_empty()
 }
 
-/// Waits until all is green, or the store is known to fail; whether it is green.
+/// Waits until all is green, or the store is reported to fail. Returns whether it is green.
 pub fn settled(shim: &Shim) -> bool {
     eventually("it is known how the store stands", || {
         if is_green(shim) {
@@ -46,18 +46,18 @@ pub fn shim(cdns: &Cdns, repeat_after: &str) -> Shim {
 /// A row of the fault matrix.
 #[derive(Default)]
 pub struct Row {
-    /// Purges that got a 202, and that got something else.
+    /// Purges that got a 202.
     pub accepted: usize,
-    /// The others.
+    /// Purges that got another answer or none.
     pub refused: usize,
-    /// Looks at health while purges were refused at which all was green.
+    /// The number of refused purges after which all was green.
     pub green_while_refused: usize,
     /// Whether all was green before the first purge, and after the last.
     pub green: (bool, bool),
 }
 
 impl Row {
-    /// Asks for purges while visitors come, and looks at health after each that is refused.
+    /// Requests purges and pages, and checks the health after each refused purge.
     pub fn watch(shim: &Shim, client: &super::Client, purges: usize) -> Self {
         let mut row = Self { green: (is_green(shim), false), ..Self::default() };
         for _ in 0..purges {

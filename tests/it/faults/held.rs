@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Holds SQLite's write lock until its input ends, and says so.
+/// A program that takes SQLite's write lock, reports that, and holds the lock until its input ends.
 const HOLDER: &str = "import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute('BEGIN IMMEDIATE')
@@ -56,7 +56,7 @@ fn run(command: &[&str], paths: &[&Path]) -> bool {
 }
 
 impl Frozen {
-    /// None where the system does not allow it.
+    /// Mounts it, or returns `None` if the system does not allow that.
     fn mounted(within: &Path) -> Option<Self> {
         let (disk, directory) = (within.join("disk"), within.join("mount"));
         std::fs::create_dir(&directory).unwrap();
@@ -64,7 +64,7 @@ impl Frozen {
             && run(&["mkfs.ext4", "-q"], &[&disk])
             && run(&["mount", "-o", "loop"], &[&disk, &directory]);
         let mut disk = is_mounted.then_some(Self { directory, is_frozen: false })?;
-        // Whether it can be frozen at all is known only by trying.
+        // Only an attempt shows whether it can be frozen at all.
         (disk.freeze("--freeze") && disk.freeze("--unfreeze")).then_some(disk)
     }
 
@@ -84,7 +84,7 @@ impl Drop for Frozen {
     }
 }
 
-/// Hears three more signs of life than there were so far.
+/// Waits for three more signs of life.
 fn still_alive(manager: &UnixDatagram) {
     let mut message = [0; 512];
     manager.set_nonblocking(true).unwrap();
@@ -121,7 +121,7 @@ fn f13_a_disk_that_hangs_ends_health_and_nothing_else() {
     eventually("the store is known to hang", || {
         degraded(&shim).iter().any(|reason| reason.contains("has not answered")).then_some(())
     });
-    // A restart would cure no disk: the watchdog is told that all threads live.
+    // A restart would not repair a disk, so the watchdog still gets its signs of life.
     still_alive(&manager);
     let row = Row::watch(&shim, &client, 1);
     assert_eq!(

@@ -1,5 +1,5 @@
-//! F11: nobody reads the log, or its reader is gone. Nothing is done without an audit line, no visitor waits, and the
-//! probes report it.
+//! F11: nobody reads the log, or its reader is gone. Every change still has an audit line, no visitor waits,
+//! and the probes report the problem.
 
 use super::{Cdns, Checker, Client};
 use crate::harness::http::Request;
@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-/// `command` with its log on the other side of a pipe.
+/// Wraps `command` so that its log goes into a pipe.
 fn into_pipe(command: &Command, pipe: &std::path::Path) -> Command {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(format!("exec \"$0\" \"$@\" 2> '{}'", pipe.display()));
@@ -31,7 +31,7 @@ fn into_pipe(command: &Command, pipe: &std::path::Path) -> Command {
 struct Piped {
     cdns: Cdns,
     shim: Shim,
-    /// The reading end, and as long as nobody writes, what keeps it open.
+    /// The reading end. It is open for writing, too, which keeps the pipe open while nobody else writes.
     pipe: File,
 }
 
@@ -51,7 +51,7 @@ impl Piped {
         Self { cdns, shim, pipe }
     }
 
-    /// So many visits over one connection, each answered.
+    /// Sends this number of requests over one connection. Each must be answered.
     fn visits(&self, count: usize) {
         const AT_ONCE: usize = 50;
         let mut stream = TcpStream::connect(self.shim.address).unwrap();
@@ -94,7 +94,7 @@ impl Piped {
     }
 }
 
-/// The lines of a pipe, as they come.
+/// Returns the lines of a pipe as they arrive.
 fn lines(mut pipe: File) -> Receiver<Value> {
     let (found, lines) = channel();
     thread::spawn(move || {
@@ -115,7 +115,7 @@ fn lines(mut pipe: File) -> Receiver<Value> {
 #[test]
 fn f11_nothing_is_done_without_an_audit_line_that_nobody_reads() {
     let piped = Piped::start();
-    // Until the pipe is full, and more than fits into the queue.
+    // These requests fill the pipe, and more lines than fit into the queue.
     piped.visits(10_000);
     let dropped = "origin_shim_log_lines_dropped_total";
     assert!(piped.metric(dropped) > 0);
@@ -134,7 +134,7 @@ fn f11_nothing_is_done_without_an_audit_line_that_nobody_reads() {
     piped.complains("nobody reads the log");
     piped.probes();
     piped.visits(100);
-    // A stranger is refused without an answer to wait for.
+    // A caller without a valid token is refused without waiting for the log.
     let wrong = [("authorization", "Bearer of-nobody")];
     let strangers: Vec<_> =
         (0..100).map(|_| Request::get("/v1/sites").headers(&wrong).send(piped.shim.admin).status).collect();
@@ -150,7 +150,7 @@ fn f11_nothing_is_done_without_an_audit_line_that_nobody_reads() {
         });
     }
 
-    // Its reader is back: each of them has its line, in their order, and what was refused has none.
+    // The reader is back. Each accepted purge has its line, in their order, and the refused one has none.
     let lines = lines(piped.pipe.try_clone().unwrap());
     let mut told = Vec::new();
     while told.len() < accepted.len() {
@@ -185,7 +185,7 @@ fn f11_nothing_is_done_without_an_audit_line_that_nobody_reads() {
 fn f11_a_closed_log_ends_and_blocks_nothing_and_is_told() {
     let Piped { cdns, shim, pipe } = Piped::start();
     drop(pipe);
-    // The one that is used from now on is nobody's.
+    // A placeholder for the closed pipe.
     let pipe = File::open("/dev/null").unwrap();
     let piped = Piped { cdns, shim, pipe };
     let client = Client::of(&piped.shim);

@@ -1,5 +1,5 @@
-//! F14: little memory, and a store full of old purges. They are deleted a few at a time, so that the process is not
-//! killed for it.
+//! F14: little memory, and a store full of old purges. They are deleted a few at a time, so that the process
+//! does not run out of memory.
 
 use super::Cdns;
 use crate::harness::http::Request;
@@ -15,17 +15,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the program may have: enough for its own needs, and not for one large purge at four CDNs at once.
+/// The program's memory limit: enough for its own needs, and not for one large purge at four CDNs at once.
 const MEMORY: u64 = 200 << 20;
 const TAGS: usize = 50_000;
-/// The file gives back all but this.
+/// The size below which the store's file must shrink.
 const LEFT: u64 = 32 << 20;
 
-/// A group of processes with a limit on their memory.
+/// A control group that limits the memory of its processes.
 struct Group(PathBuf);
 
 impl Group {
-    /// None where this machine has none, of either version, or does not let us make one.
+    /// Makes the group, or returns `None` if this machine supports neither version of control groups or does
+    /// not permit it.
     fn new() -> Option<Self> {
         let name = format!("origin-shim-test-{}", std::process::id());
         [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
@@ -38,12 +39,12 @@ impl Group {
             })
     }
 
-    /// `command` within the group.
+    /// Wraps `command` so that it runs within the group.
     fn holds(&self, command: &Command) -> Command {
         after(&format!("echo $$ > {}", self.0.join("cgroup.procs").display()), command)
     }
 
-    /// The most that it had, page cache included.
+    /// Returns the group's highest memory use, page cache included.
     fn highest(&self) -> Option<u64> {
         let files = ["memory.max_usage_in_bytes", "memory.peak"];
         files.iter().find_map(|file| fs::read_to_string(self.0.join(file)).ok()?.trim().parse().ok())
@@ -83,7 +84,7 @@ fn large(id: usize) -> NewPurge {
     }
 }
 
-/// Puts so many purges into a store that ended long ago.
+/// Adds this number of purges that ended long ago to a store.
 fn fill(store: &Path, purges: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -42,7 +42,7 @@ use cdns::Cdns;
 use checker::Checker;
 use client::Client;
 
-/// One count for the normal run, one for the full.
+/// Returns the count of the normal run or that of the full run.
 fn count<T>(quick: T, full: T) -> T {
     if is_long() { full } else { quick }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const PAGE: u64 = 4_096;
 
-/// The pages of each table and index, its root first.
+/// Returns the pages of each table and index, its root first.
 fn pages(store: &Path) -> BTreeMap<String, Vec<i64>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let connection = Connection::open_with_flags(store, flags).unwrap();
@@ -26,7 +26,7 @@ fn pages(store: &Path) -> BTreeMap<String, Vec<i64>> {
     pages
 }
 
-/// Every byte of the page is another.
+/// Changes every byte of the page.
 fn flip(store: &Path, page: i64) {
     let file = File::options().read(true).write(true).open(store).unwrap();
     let mut bytes = [0; PAGE as usize];
@@ -44,7 +44,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// With some purges done, whose repeats are to come.
+    /// Starts a shim with some finished purges whose repeats are still to come.
     fn new() -> Self {
         let cdns = Cdns::roomy();
         let mut shim = shim(&cdns, "5m");
@@ -59,24 +59,24 @@ impl Bench {
         Self { cdns, shim, store, whole }
     }
 
-    /// The shim has ended; its store is whole again.
+    /// Kills the shim and restores its store.
     fn restore(&mut self) {
         self.shim.kill();
         for ending in ["-wal", "-shm"] {
-            // There may be none.
+            // The file may not exist.
             let _ = fs::remove_file(self.shim.config.with_file_name(format!("store.db{ending}")));
         }
         fs::copy(&self.whole, &self.store).unwrap();
     }
 
-    /// What is seen, and what became of what was accepted.
+    /// Observes the shim, and checks the fate of accepted purges.
     fn watch(&self, name: &str, when: &str) -> Row {
         let client = Client::of(&self.shim);
         let row = Row::watch(&self.shim, &client, 5);
         assert_eq!(row.green_while_refused, 0, "{name}, {when}: {row}");
         assert!(row.refused == 0 || !row.green.1, "{name}, {when}: {row}");
         if row.green.1 {
-            // Then what was accepted arrives, or it does not stay green.
+            // Accepted purges arrive, or the shim does not stay green.
             Checker::new(&self.cdns, &client).wait_while(
                 &self.shim,
                 Duration::from_secs(60),
@@ -93,7 +93,7 @@ fn f11_a_damaged_page_is_never_green_while_purges_fail() {
     let pages = pages(&bench.whole);
     let (mut rows, mut refusing) = (0, 0);
     for (name, pages) in &pages {
-        // Its root; in the long run every page.
+        // The root page, or every page in the long run.
         for page in &pages[..count(1, pages.len())] {
             bench.restore();
             flip(&bench.store, *page);
@@ -123,7 +123,8 @@ fn f11_a_page_damaged_meanwhile_is_never_green_while_purges_fail() {
         bench.shim.start_again();
         assert!(settled(&bench.shim), "it starts with a whole store");
         let other = Connection::open(&bench.store).unwrap();
-        // So that what is damaged is what the shim reads: not in its log, and no longer in its memory.
+        // The checkpoint makes the shim read the damaged pages, because they are neither in the log nor in its
+        // memory.
         other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
         pages[*name].iter().for_each(|page| flip(&bench.store, *page));
         other.execute("UPDATE heartbeat SET at_ms = at_ms", []).unwrap();

@@ -33,7 +33,8 @@ fn f2_what_was_accepted_survives_a_death_at_any_point() {
     let mut checker = Checker::new(&cdns, &client);
     for _ in 0..rounds {
         for point in POINTS {
-            // Else what is left of an earlier purge, a repeat perhaps, reaches the point before this one is asked for.
+            // Otherwise the rest of an earlier purge, perhaps a repeat, would reach the point before this purge
+            // is requested.
             eventually("nothing is left to be sent", || {
                 let site = shim.call(Request::get("/v1/sites/www")).json();
                 site["cdns"].as_array()?.iter().all(|cdn| cdn["pending"] == 0).then_some(())
@@ -60,7 +61,7 @@ fn f2_what_was_accepted_survives_a_death_at_any_point() {
             (calls.iter().filter(|call| carried(call).contains(&asked.tag)).count() >= 2).then_some(())
         });
     }
-    // CloudFront knows a call that is made again by its reference, and does nothing a second time.
+    // CloudFront recognises a repeated call by its reference, and does nothing a second time.
     let receipts = cdns.receipts();
     let cloudfront = receipts.iter().find(|receipts| receipts.cdn == "cloudfront").unwrap();
     assert_eq!(checker.duplicates(cloudfront), 0);

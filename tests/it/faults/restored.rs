@@ -1,4 +1,4 @@
-//! A store that was restored from a backup lacks the purges that were accepted since, so everything is purged.
+//! A store that was restored from a backup lacks the purges accepted after the backup, so everything is purged.
 
 use crate::harness::fake_cdn::{FakeCdn, Fastly};
 use crate::harness::http::Request;
@@ -32,7 +32,7 @@ impl World {
         eventually("it is done", || (self.shim.look_up(&id)["state"] == "done").then_some(()));
     }
 
-    /// Ends it and starts it again, with what `meanwhile` does to its files in between.
+    /// Stops the shim and starts it again. `meanwhile` changes its files in between.
     fn restart(&mut self, meanwhile: impl FnOnce(&Self)) {
         self.shim.stop();
         self.shim.wait_until_ended();
@@ -45,11 +45,11 @@ impl World {
         self.shim.start_again();
     }
 
-    /// What the shim asked for by itself.
+    /// Returns the purges that the shim requested by itself.
     fn own(&self) -> Vec<Value> {
         let list =
             || self.shim.call(Request::get("/v1/purges?limit=100")).json()["purges"].as_array().cloned();
-        // Only once the store is open.
+        // The list is available only after the store is open.
         let mut purges = eventually("purges are listed", list);
         purges.retain(|purge| purge["reason"].as_str().is_some_and(|why| why.contains("restored")));
         purges
@@ -78,7 +78,7 @@ fn what_a_backup_does_not_know_is_made_up_for_once() {
         Some(world.own()).filter(|own| own.iter().any(|purge| purge["state"] == "done"))
     });
     assert_eq!(own.len(), 1);
-    // A purge of all is repeated, since Fastly advises so.
+    // A purge of everything is repeated, because Fastly advises this.
     let times =
         eventually("and at the CDN", || Some(world.times_everything_was_purged()).filter(|times| *times > 0));
     assert!(times <= 2);

@@ -23,7 +23,7 @@ fn f5_chaos_at_the_cdns_loses_nothing_and_keeps_to_their_rates() {
     client.keep_asking(100, || thread::sleep(lasts));
     cdns.misbehave(Faults::default());
     let checker = Checker::new(&cdns, &client);
-    // The last failure may have asked for a minute's pause.
+    // The last failure may have requested a pause of one minute.
     let took = checker.wait(&shim, Duration::from_secs(300));
     println!("F5: {lasts:?} of chaos; drained {took:?} after it; {}", checker.check(&shim));
 }

@@ -17,7 +17,7 @@ fn the_demo_shows_a_publish_its_purge_and_the_fresh_page() {
     assert!(said.contains("Surrogate-Control: max-age=172800"), "{said}");
 }
 
-/// `MISS  42.00 EUR` at the end of a line.
+/// Returns the end of a line from its verdict on, for instance `MISS  42.00 EUR`.
 fn verdict(line: &str) -> &str {
     let start = line.rfind("MISS").or_else(|| line.rfind("HIT")).unwrap_or_default();
     &line[start..]

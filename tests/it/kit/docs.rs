@@ -1,5 +1,5 @@
-//! Everything that the documentation names exists: its configurations are valid, and there are its commands, keys,
-//! metrics, calls and files.
+//! Everything that the documentation names exists: its configurations are valid, and its commands, keys,
+//! metrics, calls and files exist.
 
 use super::{insist, load, metrics, read, repository};
 use crate::harness::http::Request;
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use tempfile::TempDir;
 
-/// A page: its path from the root of the repository, and its text.
+/// A page, as its path from the root of the repository and its text.
 struct Page {
     path: String,
     text: String,
@@ -52,7 +52,7 @@ impl Page {
         blocks
     }
 
-    /// Its lines outside of blocks, with their numbers.
+    /// Returns the lines outside of blocks, with their numbers.
     fn prose(&self) -> Vec<(usize, &str)> {
         let mut inside = false;
         let mut prose = Vec::new();
@@ -66,7 +66,7 @@ impl Page {
         prose
     }
 
-    /// `code` within lines, with its place.
+    /// Returns each `code` span within lines, with its place.
     fn code(&self) -> Vec<(String, &str)> {
         let spans = self.prose().into_iter().flat_map(|(number, line)| {
             let place = format!("{}:{number}", self.path);
@@ -76,7 +76,7 @@ impl Page {
         spans.collect()
     }
 
-    /// As GitHub makes them of its headings.
+    /// Returns the anchors that GitHub makes of the headings.
     fn anchors(&self) -> BTreeSet<String> {
         let headings = self.prose().into_iter().filter_map(|(_, line)| line.strip_prefix('#'));
         let slug = |heading: &str| {
@@ -116,7 +116,7 @@ fn configurations_can_be_used() {
     assert!(count >= 7, "{count}");
 }
 
-/// The commands of a shell line, each as its words.
+/// Returns the commands of a shell line, each as its words.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let mut commands = vec![vec![]];
     let mut quote = None;
@@ -143,7 +143,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// The arguments if these words run the program.
+/// Returns the arguments if these words run the program.
 fn arguments(words: &[String]) -> Option<&[String]> {
     let cargo: [&str; 5] = ["cargo", "run", "--release", "--", ""];
     if words.len() >= 4 && words.iter().zip(&cargo[..4]).all(|(word, expected)| word == expected) {
@@ -153,7 +153,7 @@ fn arguments(words: &[String]) -> Option<&[String]> {
     (first == "origin-shim" || first.ends_with("/origin-shim")).then_some(rest)
 }
 
-/// What `--help` of a subcommand says, asked once.
+/// The `--help` output of the subcommands, each requested one time.
 struct Help(BTreeMap<String, Option<String>>);
 
 impl Help {
@@ -165,10 +165,10 @@ impl Help {
         self.0.entry(subcommand.to_owned()).or_insert_with(ask).as_deref()
     }
 
-    /// What is wrong with arguments.
+    /// Returns an error for invalid arguments.
     fn complain(&mut self, arguments: &[String]) -> Option<String> {
         let words = arguments.iter().map(String::as_str);
-        // Global options may stand before the subcommand, with a value.
+        // A global option with a value may come before the subcommand.
         let subcommand = match arguments {
             [option, _, subcommand, ..] if option == "--config" => subcommand,
             [subcommand, ..] if !subcommand.starts_with('-') => subcommand,
@@ -211,7 +211,7 @@ fn commands_exist() {
     insist(broken);
 }
 
-/// Every key of the configuration: `sites.cache.edge_ttl`.
+/// Returns every key of the configuration, for instance `sites.cache.edge_ttl`.
 fn keys() -> BTreeSet<String> {
     fn collect(schema: &serde_json::Value, prefix: &str, keys: &mut BTreeSet<String>) {
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
@@ -236,7 +236,7 @@ fn keys_exist() {
     let mut count = 0;
     for page in pages() {
         for (place, code) in page.code() {
-            // `sites.cache.vary`, `[sites.cache]`, and `key = value`.
+            // The code is `sites.cache.vary`, `[sites.cache]`, or `key = value`.
             let code = code.trim_start_matches('[').trim_end_matches(']');
             let (name, is_setting) = match code.split_once(" = ") {
                 Some((name, _)) => (name, true),
@@ -260,7 +260,7 @@ fn keys_exist() {
     insist(broken);
 }
 
-/// `server.limits.connections` (16384): the value after a key is its default.
+/// The value after a key is its default, as in `server.limits.connections` (16384).
 #[test]
 fn defaults_are_the_defaults() {
     let schema = config::schema();
@@ -299,7 +299,7 @@ fn metrics_and_variables_exist() {
         read("src/cli/client.rs"),
         read("config/origin-shim.toml"),
         read("Dockerfile"),
-        // What tests read.
+        // Sources of the variables that tests read.
         read("tests/it/client/slow.rs"),
     ]
     .concat();
@@ -338,7 +338,7 @@ fn every_symptom_has_its_line() {
             broken.push(format!("docs/troubleshooting.md does not tell of the reason {reason}"));
         }
     }
-    // The reasons of a CDN, quoted: what stands there is what the program says.
+    // The quoted reasons of a CDN are those that the program reports.
     let health = read("src/delivery/health.rs");
     let (_, section) = page.split_once("## A CDN is not healthy").unwrap();
     let rows = section.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| `"));
@@ -352,7 +352,7 @@ fn every_symptom_has_its_line() {
     insist(broken);
 }
 
-/// A call of the admin API that a text names: `POST /v1/sites/{site}/purges`.
+/// Returns the call of the admin API that a text names, for instance `POST /v1/sites/{site}/purges`.
 fn call(code: &str) -> Option<(&str, String)> {
     let (method, path) = code.split_once(' ')?;
     let is_ours = ["/v1/", "/healthz", "/readyz", "/metrics"].iter().any(|start| path.starts_with(start));
@@ -366,7 +366,7 @@ fn concrete(path: &str) -> String {
         .replace("{cdn}", "fastly")
 }
 
-/// The same of a `curl`.
+/// Returns the call that a `curl` command makes.
 fn curled(words: &[String]) -> Option<(&str, String)> {
     (words.first()? == "curl").then_some(())?;
     let path = words.iter().find_map(|word| word.split_once(":9180")).map(|(_, path)| concrete(path))?;
@@ -377,7 +377,7 @@ fn curled(words: &[String]) -> Option<(&str, String)> {
 #[test]
 fn calls_of_the_admin_api_exist() {
     let shim = Shim::start(Site::named("www").default_site().origin("127.0.0.1:9"));
-    // Without a token: what exists says 401, and nothing happens.
+    // Without a token, an existing call answers 401, and nothing happens.
     let exists = |method: &str, path: &str| {
         let answer = Request::get(path).method(method).send(shim.admin);
         answer.status != 405 && !answer.text().contains("There is nothing at")

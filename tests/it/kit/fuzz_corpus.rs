@@ -1,4 +1,4 @@
-//! The corpus of the fuzzers, replayed: each input keeps the laws.
+//! A replay of the fuzzers' corpus: each input keeps the laws.
 
 #[path = "../../fuzz/laws/mod.rs"]
 mod laws;

@@ -1,5 +1,5 @@
-//! The manifests fit together, and fit the program. No API server checks them here: the only schema is that of these
-//! tests.
+//! The manifests fit together, and fit the program. No API server checks them here, so the only schema is that
+//! of these tests.
 
 use super::{load, read};
 use crate::harness::http::Request;
@@ -65,7 +65,7 @@ fn every_object_is_named_and_known() {
 fn its_configuration_can_be_used_and_its_ports_are_the_pods() {
     let secrets = TempDir::new().unwrap();
     let loaded = load(&config(), MANIFESTS, secrets.path());
-    // Anything else deserves a second look.
+    // No other warning is acceptable.
     assert!(loaded.warnings.iter().all(|warning| warning.key == "admin.listen"), "{:?}", loaded.warnings);
     let server = &loaded.config.server;
     let listen =
@@ -89,7 +89,7 @@ fn its_configuration_can_be_used_and_its_ports_are_the_pods() {
     for rule in list(&policy["spec"]["ingress"]) {
         let ports = strings(list(&rule["ports"]).iter().map(|port| &port["port"]));
         assert!(ports.is_subset(&names), "{rule}");
-        // Nobody but those who are named reaches the admin API.
+        // Only the named peers reach the admin API.
         assert_eq!(ports.contains("admin"), !rule["from"].is_null(), "{rule}");
     }
 }
@@ -106,7 +106,7 @@ fn what_is_mounted_is_there() {
     let args: Vec<_> = list(&container["args"]).iter().map(text).collect();
     assert_eq!(args, ["serve", "--config", &format!("{CONFIG_DIR}/origin-shim.toml")]);
 
-    // Every path of the configuration is below a mount, and every secret in the Secret.
+    // Every path of the configuration is below a mount, and every secret is in the Secret.
     let config = config();
     let secret = object("Secret", "origin-shim");
     let paths = strings(mounts.iter().map(|mount| &mount["mountPath"]));
@@ -124,7 +124,7 @@ fn what_is_mounted_is_there() {
     assert_eq!(secret["stringData"].as_object().unwrap().len(), 3);
 }
 
-/// Or somebody's shim would run with a token that everybody can read.
+/// Otherwise a shim could run with a token that is public.
 #[test]
 fn the_placeholders_are_refused() {
     let secret = object("Secret", "origin-shim");
@@ -162,7 +162,7 @@ fn the_admin_api_goes_by_the_names_of_its_service() {
     let hosts = load(&config(), MANIFESTS, secrets.path()).config.admin.hosts;
     let service = object("Service", "origin-shim-admin");
     let name = text(&service["metadata"]["name"]);
-    // Probes name none, and so ask for the pod's address.
+    // Probes name no host, so they use the pod's address.
     assert!(
         ["startupProbe", "livenessProbe", "readinessProbe"]
             .iter()
@@ -175,7 +175,7 @@ fn the_admin_api_goes_by_the_names_of_its_service() {
 #[test]
 fn it_runs_alone_and_with_few_rights() {
     let set = object("StatefulSet", "origin-shim");
-    // A second one would have a store of its own, and not know of the first one's purges.
+    // A second replica would have a store of its own, without the purges of the first.
     assert_eq!(set["spec"]["replicas"], 1);
     let (pod, container) = (pod(), container());
     assert_eq!(pod["automountServiceAccountToken"], false);
@@ -187,6 +187,6 @@ fn it_runs_alone_and_with_few_rights() {
     assert_eq!(rights["capabilities"]["drop"][0], "ALL");
     let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
     let wait = container["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
-    // drain_timeout, and the longest call to a CDN.
+    // The two terms are `drain_timeout` and the longest call to a CDN.
     assert!(grace > wait + 30 + 60);
 }

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A shim without an origin, with this `[log]`, on a data plane of its own.
+/// A shim without an origin, with this `[log]` and a data plane of its own.
 struct Logging {
     process: Process,
     address: SocketAddr,
@@ -69,7 +69,7 @@ impl Logging {
         (answer.status, answer.text().to_owned())
     }
 
-    /// The lines with this target, once there are `count`.
+    /// Returns the lines with this target as soon as there are `count`.
     fn lines(&self, target: &str, count: usize) -> Vec<Value> {
         eventually(&format!("{count} lines of {target}"), || {
             let output = self.process.output();
@@ -100,7 +100,7 @@ fn requests_are_logged_without_their_queries_if_that_is_asked_for() {
     assert_eq!((&lines[1]["site"], &lines[1]["status"]), (&"".into(), &421.into()));
     assert!(!shim.process.output().contains("hush"));
 
-    // A reload changes which, and the filter.
+    // A reload changes which requests are logged, and the filter.
     shim.reload(r#"format = "json", filter = "info", access = "errors""#);
     assert_eq!(visit("/c", "www.example.invalid"), 421);
     assert_eq!(visit("/d", "www.example.test"), 502);

@@ -11,14 +11,14 @@ use tempfile::TempDir;
 
 const ALERTS: &str = "config/deploy/alerts.yaml";
 const DASHBOARD: &str = "config/deploy/dashboard.json";
-/// Held against `Metrics::render` by the metrics' own tests.
+/// The list of metrics. The metrics' own tests compare it with `Metrics::render`.
 const NAMES: &str =
     "src/metrics/snapshots/origin_shim__metrics__tests__names_types_and_labels_are_a_contract.snap";
 
-/// What Prometheus itself adds to every series.
+/// The labels that Prometheus itself adds to every series.
 const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 
-/// Every series' name with its labels.
+/// Returns the name of every series with its labels.
 pub(super) fn known() -> BTreeMap<String, BTreeSet<String>> {
     let mut known = BTreeMap::new();
     for line in read(NAMES).lines() {
@@ -40,7 +40,7 @@ pub(super) fn known() -> BTreeMap<String, BTreeSet<String>> {
     known
 }
 
-/// The values of the labels that the program itself makes up.
+/// Returns the values of a label, if the program itself defines them.
 fn values(label: &str) -> Option<Vec<&'static str>> {
     Some(match label {
         "decision" => Outcome::ALL.map(Outcome::as_str).to_vec(),
@@ -59,10 +59,10 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
     })
 }
 
-/// A metric in a query, and its matchers: label and value.
+/// A metric in a query, and its matchers as pairs of label and value.
 type Use<'q> = (&'q str, Vec<(&'q str, &'q str)>);
 
-/// The metrics of ours that a query uses.
+/// Returns the shim's metrics in a query.
 fn uses(query: &str) -> Vec<Use<'_>> {
     let mut uses = Vec::new();
     for (start, _) in query.match_indices("origin_shim_") {
@@ -79,13 +79,13 @@ fn uses(query: &str) -> Vec<Use<'_>> {
     uses
 }
 
-/// The labels after `by`.
+/// Returns the labels after `by`.
 fn grouped(query: &str) -> impl Iterator<Item = &str> {
     let groups = query.split(" by (").skip(1).filter_map(|rest| rest.split(')').next());
     groups.flat_map(|labels| labels.split(',')).map(str::trim)
 }
 
-/// What is wrong with a query, and with a text about it (`shown` finds labels in it).
+/// Collects the errors of a query and of a text about it (`shown` finds labels in the text).
 fn check(place: &str, query: &str, shown: &[String], broken: &mut Vec<String>) {
     let known = known();
     let mut labels: BTreeSet<&str> = TARGET_LABELS.into();
@@ -123,7 +123,7 @@ fn check(place: &str, query: &str, shown: &[String], broken: &mut Vec<String>) {
     }
 }
 
-/// The labels that a text shows as `{{label}}` or `{{ $labels.label }}`.
+/// Returns the labels that a text shows as `{{label}}` or `{{ $labels.label }}`.
 fn shown(text: &str) -> Vec<String> {
     let templates = text.split("{{").skip(1).filter_map(|rest| rest.split("}}").next()).map(str::trim);
     let labels = templates.filter_map(|template| match template.strip_prefix("$labels.") {
@@ -144,7 +144,7 @@ fn panels() -> Vec<Value> {
     file["panels"].as_array().unwrap().clone()
 }
 
-/// The queries of the dashboard: title of the panel, query, legend.
+/// Returns the queries of the dashboard, as the panel's title, the query and the legend.
 fn queries() -> Vec<(String, String, String)> {
     let mut queries = Vec::new();
     for panel in panels() {
@@ -188,7 +188,7 @@ fn the_dashboard_asks_for_what_exists() {
             check("variables", query, &[], &mut broken);
         }
     }
-    // What is measured can be seen.
+    // Every metric appears on the dashboard.
     for name in known().keys().filter(|name| !name.ends_with("_sum") && !name.ends_with("_count")) {
         if !queries.iter().any(|(_, query, _)| uses(query).iter().any(|(used, _)| used == name)) {
             broken.push(format!("no panel shows {name}"));
@@ -216,8 +216,8 @@ fn panels_have_a_place_of_their_own() {
     }
 }
 
-/// Prometheus's own opinion of the alerts, of what they do, and of the dashboard's queries. Only where promtool is
-/// installed: it comes with all of Prometheus.
+/// Tests the alerts, their effect, and the dashboard's queries with Prometheus's own tool. It runs only if
+/// promtool is installed, which comes with all of Prometheus.
 #[test]
 fn promtool_agrees() {
     if Command::new("promtool").arg("--version").output().is_err() {

@@ -22,7 +22,7 @@ use origin_shim::config::{self, Loaded};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A file or folder of the repository.
+/// Returns the path of a file or folder of the repository.
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -31,7 +31,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A stand-in for the secret of this name: long enough, and no two are alike.
+/// Returns a stand-in for the secret of this name, which is long enough and different from all others.
 fn placeholder(name: &str) -> String {
     format!("placeholder-of-{name}")
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 struct Manager(UnixDatagram);
 
 impl Manager {
-    /// Waits for a message that says `line`.
+    /// Waits for a message that contains `line`.
     fn hear(&self, line: &str) -> String {
         let mut message = [0; 512];
         loop {
@@ -58,7 +58,7 @@ fn systemd_hears_of_start_life_reloads_and_end() {
     manager.hear("READY=1");
     manager.hear("WATCHDOG=1");
     manager.hear("WATCHDOG=1");
-    // As the unit's ExecReload does it: whatever comes of it, it is ready again.
+    // The reload of the unit's `ExecReload`. The shim is ready again, whatever the result.
     for (text, status) in
         [(text.to_owned(), ""), ("nonsense".to_owned(), "; the last configuration was refused")]
     {
@@ -88,16 +88,17 @@ fn the_unit_fits_the_program() {
         directive("ExecStart"),
         "/usr/local/bin/origin-shim serve --config /etc/origin-shim/origin-shim.toml"
     );
-    // What `systemd_hears_of_start_life_reloads_and_end` does.
+    // `systemd_hears_of_start_life_reloads_and_end` tests this command.
     assert_eq!(directive("ExecReload"), "/bin/kill -HUP $MAINPID");
-    // The user exists, and a wrong configuration does not restart for ever.
+    // The user exists, and an invalid configuration does not cause endless restarts.
     let user = directive("User");
     assert!(read("config/deploy/sysusers.conf").lines().any(|line| line.starts_with(&format!("u {user} "))));
     let wrong = program().args(["check", "--config", "/nonexistent/shim.toml"]).output().unwrap();
     assert_eq!(wrong.status.code().unwrap().to_string(), directive("RestartPreventExitStatus"));
 }
 
-/// What systemd itself says of the unit. Only where it is installed; it need not run.
+/// Tests systemd's own assessment of the unit. It runs only if systemd is installed. systemd need not be
+/// running.
 #[test]
 fn systemd_takes_the_unit_for_safe() {
     let analyze = || {
@@ -122,7 +123,7 @@ fn systemd_takes_the_unit_for_safe() {
     let (right, said) = run(analyze().args(["verify", "--man=no"]));
     assert!(right && !said.contains("origin-shim.service:"), "{said}");
 
-    // Hundredths of an exposure of 1.0 to 10.0; up to 2.0 systemd calls it fine.
+    // The threshold in hundredths of an exposure from 1.0 to 10.0. Up to 2.0, systemd calls the unit fine.
     let (safe, said) = run(analyze().args(["security", "--offline=true", "--threshold=20", "--no-pager"]));
     if said.contains("unrecognized option") {
         eprintln!("not checked: this systemd-analyze cannot judge a file");

@@ -1,4 +1,5 @@
-//! What operators do with a running shim. The program is real; a CDN node answers as the test requests.
+//! The operations that administrators perform on a running shim. The program is real. A CDN node answers as the
+//! test chooses.
 
 use crate::harness::http::{Download, Request};
 use crate::harness::origin::{self, Exchange};
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// A node that speaks the purge protocol of the VCL that we ship.
+/// A node with the purge protocol of the VCL that the project ships.
 struct Node {
     address: SocketAddr,
     /// The status of its answers to purges. Its checks always succeed, unless this is 403.
@@ -44,7 +45,7 @@ impl Node {
         self.status.store(status, Ordering::SeqCst);
     }
 
-    /// Whether a purge of this tag came.
+    /// Whether a purge of this tag arrived.
     fn saw(&self, tag: &str) -> bool {
         self.purged.lock().unwrap().iter().any(|tags| tags.split(' ').any(|seen| seen == tag))
     }
@@ -55,7 +56,7 @@ fn start() -> (Shim, Node) {
     start_with("")
 }
 
-/// The same with a further line of `[sites.cache]`.
+/// Does the same with a further line in `[sites.cache]`.
 fn start_with(cache: &str) -> (Shim, Node) {
     let node = Node::start();
     let shim = Shim::start(site(node.address).cache(&format!("edge_ttl = \"1d\"\n{cache}")));
@@ -129,7 +130,7 @@ fn a_signal_or_a_call_reloads_and_a_broken_file_changes_nothing() {
     assert_eq!(edge_ttl(&shim), "max-age=432000");
     assert_eq!(metric(&shim, "origin_shim_config_reloads_total{result=\"accepted\"}"), "2");
 
-    // Listeners need no restart.
+    // Changed listeners need no restart.
     let (known, more) = (shim.address.to_string(), free_address());
     shim.edit(&format!("listen = [\"{known}\"]"), &format!("listen = [\"{known}\", \"{more}\"]"));
     let (status, answer) = act(&shim, "POST", "/v1/reload");
@@ -145,7 +146,7 @@ fn refused_credentials_keep_the_queue_until_a_reload_brings_good_ones() {
     wait_for(&shim, &id, "paused");
     assert_eq!(cdn(&shim)["healthy"], false);
 
-    // Another node besides leaves the CDN what it is; another one in its place would be another CDN.
+    // An additional node does not change the identity of the CDN. A replaced node would.
     let good = Node::start();
     node.answer(200);
     let nodes = format!("http://{}\", \"http://{}", node.address, good.address);
@@ -230,7 +231,7 @@ fn events_show_the_life_of_a_purge() {
     let id = shim.accept(&json!({"tags": ["followed"]}));
     let purge = events.find("purge", |_| true);
     assert_eq!((&purge["id"], &purge["state"]), (&json!(id), &json!("pending")));
-    // In either order.
+    // The events may come in either order.
     let (mut unhealthy, mut retrying) = (false, false);
     while !unhealthy || !retrying {
         let (name, data) = events.next();
@@ -258,11 +259,11 @@ impl Events {
         Self(BufReader::new(download))
     }
 
-    /// The next event: its name and its data.
+    /// Returns the next event, as its name and its data.
     fn next(&mut self) -> (String, Value) {
         let (mut event, started) = (String::new(), Instant::now());
         loop {
-            // There is a comment now and then, so that a read always ends.
+            // The stream contains a comment now and then, so that a read always ends.
             assert!(started.elapsed() < PATIENCE, "no event came");
             let mut line = String::new();
             assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream ended");
@@ -274,7 +275,7 @@ impl Events {
         }
     }
 
-    /// The data of the next event of this name that is wanted; others are passed over.
+    /// Returns the data of the next matching event of this name, and skips all others.
     fn find(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {

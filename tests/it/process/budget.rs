@@ -1,9 +1,9 @@
-//! The cost of a request: instructions in user space, counted by valgrind. Unlike time, the count is steady from run
-//! to run, so that a growth of a few per cent is noticed. `benches/BUDGET` holds the previous counts; `UPDATE=1 cargo
-//! test budget` writes it anew.
+//! The cost of a request: instructions in user space, counted by valgrind. Unlike time, the count is steady
+//! from run to run, so that a growth of a few per cent is noticed. `benches/BUDGET` holds the previous counts.
+//! `UPDATE=1 cargo test budget` writes it anew.
 //!
-//! The counted program is the unoptimised binary of the tests. An optimised build would take longer than all tests,
-//! and its count would depend on the processor, whose widest instructions it chooses at the start.
+//! The counted program is the unoptimised binary of the tests. An optimised build would take longer than all
+//! tests, and its count would depend on the processor, whose widest instructions it chooses at the start.
 //! `benches/compare.sh` counts the instructions of an optimised build.
 
 use crate::harness::fake_cdn::{Cloudflare, FakeCdn};
@@ -18,11 +18,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, thread};
 
-/// A count may be this many times what it was.
+/// The limit of a count, as a multiple of the previous one.
 const GROWTH: f64 = 1.05;
-/// Requests of each kind in every run: connections are open and caches are filled after these …
+/// Requests of each kind in every run, after which connections are open and caches are filled.
 const FIRST: i64 = 20;
-/// … and so many more in a longer one: the difference is what these cost, without start and end.
+/// Additional requests in a longer run. The difference between the runs is their cost, without start and end.
 const MORE: i64 = 200;
 
 const RESPONSE: &str = "HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Tue, 24 Nov 2026 10:00:00 GMT\r\n\
@@ -35,7 +35,7 @@ const OPT_IN: &str = "x-push-invalidation: enabled\r\nx-byo-cdn-type: cloudflare
 
 #[test]
 fn a_request_costs_what_it_did() {
-    // Beside each other: what counts does not depend on the time that it takes.
+    // The runs are parallel, because the counts do not depend on time.
     let [short, rewritten, untouched, new] = thread::scope(|scope| {
         let runs =
             [[0, 0, 0], [MORE, 0, 0], [0, MORE, 0], [0, 0, MORE]].map(|more| scope.spawn(move || run(more)));
@@ -94,7 +94,7 @@ fn the_budget_is_read_as_it_is_written() {
 struct Run {
     /// The instructions of the thread that serves.
     instructions: i64,
-    /// How often the rewritten page was asked for: the first times it waits for the CDN's health.
+    /// The number of requests for the rewritten page, including those that wait for the CDN to become healthy.
     asked: i64,
 }
 
@@ -149,7 +149,7 @@ fn run([rewritten, untouched, new]: [i64; 3]) -> Run {
     Run { instructions: instructions_of_the_worker(dir.path()), asked }
 }
 
-/// The instructions of the one worker's thread: the only one that answers clients.
+/// Returns the instructions of the only worker's thread, which is the only one that answers clients.
 fn instructions_of_the_worker(dir: &Path) -> i64 {
     let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let profiles = files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("out."));

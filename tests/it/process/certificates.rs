@@ -1,4 +1,4 @@
-//! The end of certificates: `check`, the log and the metrics report it before clients do.
+//! The expiry of certificates: `check`, the log and the metrics report it before clients notice it.
 
 use crate::harness::eventually;
 use crate::harness::program::{Place, Program};
@@ -46,7 +46,7 @@ fn configuration(place: &Place, certificates: &[(&str, i64)]) -> String {
     )
 }
 
-/// The exit code and the output of `check`.
+/// Returns the exit code and the output of `check`.
 fn check(config: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let output = program().args(["check", "--config"]).arg(config).args(arguments).output().unwrap();
     (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
@@ -73,7 +73,7 @@ fn r71_certificates_say_when_they_end() {
     };
     assert_eq!([(ends("soon") - now) / DAY, (ends("late") - now) / DAY], [6, 400]);
 
-    // A reload takes the new one, and forgets what is gone.
+    // A reload loads the new certificate and forgets the removed one.
     let text = fs::read_to_string(&shim.config).unwrap();
     fs::write(&shim.config, text.replace("soon.", "new.")).unwrap();
     certificate(shim.dir(), "new", 90);

@@ -19,7 +19,7 @@ service_id = "abc"
 auth_token = "literal:abc"
 "#;
 
-/// Exit code, and everything it said.
+/// Returns the exit code and the whole output.
 fn run(command: &str, config: &str) -> (Option<i32>, String) {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("wrong.toml");
@@ -50,7 +50,7 @@ fn the_readmes_configuration_passes() {
 
 #[test]
 fn every_mistake_is_named_with_file_line_and_key() {
-    // What replaces what, and the key that must be named.
+    // The replaced text, its replacement, and the key that must be named.
     let table = [
         ("[server]\n", "[server]\nworker = 2\n", "worker"),
         ("\"127.0.0.1:8080\"", "\"127.0.0.1\"", "listen"),
@@ -65,7 +65,7 @@ fn every_mistake_is_named_with_file_line_and_key() {
     for (from, to, key) in table {
         assert_eq!(GOOD.matches(from).count(), 1, "{from}");
         let config = GOOD.replace(from, to);
-        // The key's own line.
+        // The line of the key itself.
         let line = 1 + config.lines().position(|line| line.trim_start().starts_with(key)).unwrap();
         for command in ["serve", "check"] {
             let (code, said) = run(command, &config);

@@ -1,5 +1,5 @@
-//! SIGTERM under load: every accepted request gets its whole response. `ORIGIN_SHIM_LONG=1` repeats the test fifty
-//! times.
+//! SIGTERM under load: every accepted request gets its whole response. `ORIGIN_SHIM_LONG=1` repeats the test
+//! fifty times.
 
 use crate::harness::h2;
 use crate::harness::program::Program;
@@ -18,7 +18,7 @@ const PARTS: usize = 40;
 /// asking.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
-/// `/long` comes in parts over some seconds, everything else at once.
+/// `/long` is sent in parts over some seconds, everything else at once.
 fn origin() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -60,8 +60,9 @@ fn keeps_asking(address: SocketAddr, terminated: &AtomicBool) -> Result<u32, Str
                 Err("refused before the end".into())
             };
         };
-        // The kernel accepts on behalf of a listener that the shim is about to close, and takes it back: only what was
-        // connected before the signal was certainly accepted, and so is what has been answered once.
+        // The kernel may accept a connection for a listener that the shim is about to close, and then reset it.
+        // A connection was certainly accepted only if it was made before the signal, or if a request on it has
+        // been answered.
         let mut accepted = !terminated.load(Ordering::SeqCst);
         let mut wire = Wire::new(stream);
         let mut answered = Instant::now();
@@ -86,7 +87,7 @@ fn keeps_asking(address: SocketAddr, terminated: &AtomicBool) -> Result<u32, Str
     }
 }
 
-/// A connection for each request.
+/// Sends each request over a connection of its own.
 fn asks_anew(address: SocketAddr, terminated: &AtomicBool) -> Result<u32, String> {
     let mut asked = 0;
     loop {
@@ -134,7 +135,7 @@ fn r39_no_accepted_request_fails_when_we_are_told_to_stop() {
         crate::harness::eventually("the downloads are under way", || {
             (program.metric("origin_shim_requests_in_flight") >= DOWNLOADS as u64).then_some(())
         });
-        // Each round at another moment of the load.
+        // Each round is at another moment of the load.
         std::thread::sleep(Duration::from_millis(200 + 37 * round));
         terminated.store(true, Ordering::SeqCst);
         let started = Instant::now();
@@ -152,7 +153,7 @@ fn r39_no_accepted_request_fails_when_we_are_told_to_stop() {
     println!("{rounds} SIGTERMs, each over {DOWNLOADS} downloads: {total} requests, none failed");
 }
 
-/// HTTP/2 has a word for it: GOAWAY, twice, and nothing that was sent before the second is lost.
+/// HTTP/2 connections end with two GOAWAY frames, and no request that was sent before the second is lost.
 #[test]
 fn r39_http2_connections_are_told() {
     let origin = origin();
@@ -168,7 +169,7 @@ fn r39_http2_connections_are_told() {
             h2::GOAWAY => {
                 goaways.push(u32::from_be_bytes(frame.payload[..4].try_into().unwrap()));
                 if goaways.len() == 1 {
-                    // Not told yet which was the last one: this one must be served.
+                    // The first GOAWAY does not name the last stream yet, so this request must be served.
                     client.request(3, &h2::request("GET", "/", "www.example.com"), true);
                 }
             }

@@ -1,6 +1,7 @@
-//! The cost of many sites: reading, checking, starting and reloading are linear in their number. The tests count
-//! instructions in user space by valgrind instead of measuring time. The step from 2n to 4n sites may cost twice the
-//! step from n to 2n. It would cost four times as much if something went through all sites for each of them.
+//! The cost of many sites: reading, checking, starting and reloading are linear in their number. The tests
+//! count instructions in user space by valgrind instead of measuring time. The step from 2n to 4n sites may
+//! cost twice the step from n to 2n. It would cost four times as much if each site required a pass over all
+//! sites.
 
 use crate::harness::eventually;
 use crate::harness::http::Request;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, thread};
 
-/// Twice, and what ordered maps add.
+/// The factor two, and some more for ordered maps.
 const GROWTH: f64 = 2.25;
 /// The variable with the number of sites of the counted run.
 const COUNT: &str = "ORIGIN_SHIM_TEST_SITES";
@@ -41,9 +42,9 @@ fn configuration(sites: usize, port: u16) -> String {
     text
 }
 
-/// Insists that the work is linear from `sites` on. `count` gives the instructions for a number of sites.
+/// Asserts that the work is linear from `sites` on. `count` returns the instructions for a number of sites.
 fn check(what: &str, sites: usize, count: impl Fn(usize) -> i64 + Sync) {
-    // Beside each other: what counts does not depend on the time that it takes.
+    // The runs are parallel, because the counts do not depend on time.
     let [one, two, four] = thread::scope(|scope| {
         let count = &count;
         let runs = [1, 2, 4].map(|times| scope.spawn(move || count(times * sites)));
@@ -72,7 +73,7 @@ fn starting_and_reloading_are_linear() {
     check("start and reload", 40, |sites| {
         let dir = tempfile::tempdir().unwrap();
         let mut program = Command::new("valgrind");
-        // The parts that see all sites. What is awaited meanwhile is not counted.
+        // Only the parts that see all sites are counted, without the time that they wait.
         program.args(["--tool=callgrind", "--collect-atstart=no"]);
         for part in ["Engine::reload", "Routing::compile", "Fingerprint::differences"] {
             program.arg(format!("--toggle-collect=*{part}*"));
@@ -93,7 +94,7 @@ fn starting_and_reloading() {
     fs::write(&file, configuration(sites, 1)).unwrap();
     let app = App::start_with(config::load(&file).unwrap(), &file).unwrap();
     fs::write(&file, configuration(sites, 2)).unwrap();
-    // The workers have begun before the first call is answered.
+    // The workers are running before the first call is answered.
     let admin = app.addresses().admin;
     eventually("it answers", || Request::get("/healthz").try_send(admin).ok());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -19,10 +19,10 @@ use std::time::Duration;
 const VISITORS: usize = 8;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Those who keep their connection for as long as they are let, and those who make one for each request.
+/// Visitors who keep their connection for as long as possible, and visitors who open one for each request.
 struct Visitors {
     stop: Arc<AtomicBool>,
-    /// Connections that were reset before the first byte of an answer, and asked again at once, as CDNs do.
+    /// Connections that were reset before the first byte of an answer, and replaced at once, as CDNs do.
     again: Arc<AtomicU32>,
     threads: Vec<JoinHandle<Result<u32, String>>>,
 }
@@ -54,7 +54,7 @@ impl Visitors {
     }
 }
 
-/// One connection; how many requests were answered on it.
+/// Sends requests over one connection. Returns the number of answers.
 fn visit(address: SocketAddr, keeps: bool, stop: &AtomicBool, again: &AtomicU32) -> Result<u32, String> {
     let connect = || {
         let stream = TcpStream::connect(address).map_err(|error| format!("not connected: {error}"))?;
@@ -66,7 +66,7 @@ fn visit(address: SocketAddr, keeps: bool, stop: &AtomicBool, again: &AtomicU32)
     loop {
         let closes = match ask(&mut connection, keeps) {
             Ok(closes) => closes,
-            // The kernel had accepted it on behalf of a listener that closed (without `tcp_migrate_req`).
+            // The kernel had accepted the connection for a listener that closed (without `tcp_migrate_req`).
             Err(Failed::Unheard(_)) if asked == 0 => {
                 again.fetch_add(1, Ordering::SeqCst);
                 connection = connect()?;
@@ -84,12 +84,12 @@ fn visit(address: SocketAddr, keeps: bool, stop: &AtomicBool, again: &AtomicU32)
 
 #[derive(Debug)]
 enum Failed {
-    /// Before the first byte.
+    /// The connection failed before the first byte of an answer.
     Unheard(#[expect(dead_code, reason = "for the message")] String),
     Answer(#[expect(dead_code, reason = "for the message")] String),
 }
 
-/// Whether the answer is the last one of its connection.
+/// Sends a request. Returns whether the answer is the last one of its connection.
 fn ask(connection: &mut BufReader<TcpStream>, keeps: bool) -> Result<bool, Failed> {
     let close = if keeps { "" } else { "connection: close\r\n" };
     let request = format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n{close}\r\n");
@@ -114,7 +114,7 @@ fn ask(connection: &mut BufReader<TcpStream>, keeps: bool) -> Result<bool, Faile
     Ok(!keeps || head.to_ascii_lowercase().contains("\r\nconnection: close\r\n"))
 }
 
-/// Whether the kernel gives what a closing listener had accepted to another one.
+/// Whether the kernel gives connections that it accepted for a closing listener to another one.
 fn migrates() -> bool {
     std::fs::read_to_string("/proc/sys/net/ipv4/tcp_migrate_req").is_ok_and(|text| text.trim() == "1")
 }
@@ -154,8 +154,8 @@ fn r70_an_upgrade_has_no_moment_in_which_nobody_serves() {
     let length = manager.recv(&mut message).unwrap();
     let message = std::str::from_utf8(&message[..length]).unwrap();
     assert!(message.starts_with("READY=1"), "{message}");
-    // Both serve, and tell of each other; purges go to the one that has the store.
-    // It does not hear of purges, so nothing of its is to stay.
+    // Both processes serve and report each other. Purges go to the one that has the store. The new process does
+    // not see purges, so its responses must not stay cached.
     eventually("the new one serves", || (lifetime(&shim) == "max-age=1").then_some(()));
     let waits = format!("process {} (version {})", successor.id(), env!("CARGO_PKG_VERSION"));
     eventually("the old one knows that another waits", || {
@@ -168,7 +168,7 @@ fn r70_an_upgrade_has_no_moment_in_which_nobody_serves() {
     });
     shim.purge(&json!({ "tags": ["between"] }));
 
-    // Purges go on coming while the one takes the place of the other.
+    // Purges continue to arrive while one process takes the place of the other.
     let mut accepted = Vec::new();
     for number in 0..5 {
         accepted.push(shim.accept(&json!({ "tags": [format!("late-{number}")] })));
@@ -218,7 +218,8 @@ fn r70_a_second_process_serves_beside_the_first_only_where_it_is_told_to() {
         assert!(process.output().to_lowercase().contains("address already in use"), "{}", process.output());
     };
     refused(&[], &shim.config);
-    // The visitors' port alone, whatever is asked for: the one that has it has another admin address.
+    // The visitors' port alone is never shared, whatever the arguments, because the process that has it uses
+    // another admin address.
     let other = dir.path().join("other.toml");
     let text = std::fs::read_to_string(&shim.config).unwrap();
     std::fs::write(&other, text.replace(&shim.admin.to_string(), &free_address().to_string())).unwrap();
@@ -241,7 +242,7 @@ fn r70_who_is_to_take_over_and_finds_nobody_just_starts() {
     });
     shim.wait_until_healthy();
     shim.purge(&json!({ "tags": ["alone"] }));
-    // And where the first one was killed, its place is free at once.
+    // The place of a killed process is free at once.
     let socket = shim.config.with_file_name("notify");
     let _manager = UnixDatagram::bind(&socket).unwrap();
     let mut successor = shim.successor(&socket);

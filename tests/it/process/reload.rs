@@ -1,5 +1,5 @@
-//! Reloads under load, some of them of broken files: no request fails, no connection is dropped, and each request has
-//! one configuration from its start to its end. `ORIGIN_SHIM_LONG=1` makes a hundred reloads.
+//! Reloads under load, some of them of invalid files: no request fails, no connection is dropped, and each
+//! request has one configuration from its start to its end. `ORIGIN_SHIM_LONG=1` makes a hundred reloads.
 
 use crate::harness::authority::Authority;
 use crate::harness::fake_cdn::{FakeCdn, Node};
@@ -28,7 +28,7 @@ const TOKEN: &str = "reload-test-token-0123";
 const PAUSE: Duration = Duration::from_millis(40);
 const PARTS: usize = 20;
 
-/// Tells the `Host` that it saw; `/long` comes in parts over most of a second.
+/// An origin that returns the `Host` of the request. `/long` is sent in parts over most of a second.
 fn origin() -> Origin {
     Origin::playing(|served| {
         while let Some((head, _)) = served.request() {
@@ -48,7 +48,7 @@ fn origin() -> Origin {
     })
 }
 
-/// Generations of a configuration, and what they have in common.
+/// The common parts of all generations of a configuration.
 struct Generations {
     origin: Origin,
     cdn: FakeCdn<Node>,
@@ -61,7 +61,8 @@ impl Generations {
         Self { origin: origin(), cdn, servers }
     }
 
-    /// The configuration of this number, and its certificate. Every part of it that a response shows has the number.
+    /// Returns the configuration of this generation, and writes its certificate. Every value that a response
+    /// shows contains the number.
     fn configuration(&self, n: u64, place: &Place, secure: SocketAddr) -> String {
         let (certificate, key) = self.servers.sign(NAME, ExtendedKeyUsagePurpose::ServerAuth);
         fs::write(place.dir.join(format!("{n}.pem")), certificate.pem()).unwrap();
@@ -96,7 +97,7 @@ url = "sqlite:store.db"
         )
     }
 
-    /// A client that trusts the site's authority.
+    /// Returns the configuration of a client that trusts the site's authority.
     fn client(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.servers.issuer.der().clone()).unwrap();
@@ -110,12 +111,12 @@ url = "sqlite:store.db"
 const EDGE: u64 = 100_000;
 const BROWSER: u64 = 1_000;
 
-/// Ways to break a configuration file; what is there is that of the next generation.
+/// Ways to break a configuration file. The given text is that of the next generation.
 const BREAKS: [fn(&Path, String); 6] = [
     |file, text| fs::write(file, &text[..text.len() / 2]).unwrap(),
     |file, text| fs::write(file, text.replace("edge_ttl", "edge_tll")).unwrap(),
     |file, text| fs::write(file, text.replace(".pem\"", ".pem.missing\"")).unwrap(),
-    // Good in itself, but the key is another certificate's.
+    // The file is valid, but the key belongs to another certificate.
     |file, text| {
         let (at, _) = text.match_indices("key = \"").next().unwrap();
         let end = at + text[at..].find('\n').unwrap();
@@ -128,7 +129,7 @@ const BREAKS: [fn(&Path, String); 6] = [
 /// The state that the clients and the reloading thread share.
 #[derive(Default)]
 struct Shared {
-    /// The generation that surely counts, and the newest that may.
+    /// The generation that is certainly in effect, and the newest that may be.
     counts: AtomicU64,
     announced: AtomicU64,
     answered: AtomicU64,
@@ -136,7 +137,8 @@ struct Shared {
 }
 
 impl Shared {
-    /// One request; the answer must be all of one generation, which counted at some time during the request.
+    /// Sends one request. The whole answer must be of one generation, which was in effect at some time during
+    /// the request.
     fn ask(&self, wire: &mut impl ReadWrite, path: &str) -> Result<(), String> {
         let counts = self.counts.load(Ordering::SeqCst);
         wire.write_all(get_with(path, OPT_IN).as_bytes()).map_err(|error| format!("{path}: {error}"))?;
@@ -165,7 +167,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Asks over the connections that `connect` makes: over each once, or over one for ever.
+    /// Sends requests over connections that `connect` makes: one for each request, or one for all.
     fn keeps_asking<S: ReadWrite>(
         &self,
         connect: impl Fn() -> S,
@@ -185,7 +187,7 @@ impl Shared {
 }
 
 impl Shared {
-    /// The same over one HTTP/2 connection, whose responses show only that they are there.
+    /// Does the same over one HTTP/2 connection. Only the arrival of its responses is checked.
     fn keeps_asking_http2(&self, address: SocketAddr) -> Result<(), String> {
         let mut client = h2::Client::connect(address);
         for stream in (1..).step_by(2) {
@@ -226,7 +228,7 @@ fn read_until(wire: &mut impl Read, end: &[u8]) -> std::io::Result<String> {
     Ok(String::from_utf8(bytes).unwrap())
 }
 
-/// The first number that follows these characters in a header.
+/// Returns the first number that follows these characters in a header.
 fn number_in(head: &str, name: &str, before: &str) -> Option<u64> {
     header(head, name)?.match_indices(before).find_map(|(at, _)| {
         let digits = &header(head, name)?[at + before.len()..];
@@ -291,7 +293,7 @@ fn r44_reloads_under_load_fail_no_request_and_mix_no_configurations() {
             fs::write(&program.config, text).unwrap();
             good += 1;
         }
-        // Either way to ask for it.
+        // The reload is requested in both ways in turn.
         if n % 2 == 0 {
             program.hang_up();
         } else {
@@ -307,7 +309,7 @@ fn r44_reloads_under_load_fail_no_request_and_mix_no_configurations() {
         if !is_broken {
             shared.counts.store(n, Ordering::SeqCst);
         }
-        // Whatever came of it, all of the load goes on over it.
+        // The load continues over all connections, whatever the result of the reload.
         let answered = shared.answered.load(Ordering::SeqCst);
         eventually("the load goes on", || {
             let ended = clients.iter().any(|client| client.is_finished());

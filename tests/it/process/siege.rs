@@ -1,5 +1,5 @@
-//! The admin API and its enemies: clients without a token, clients whose token permits less, and web pages whose own
-//! name resolves to the API.
+//! The admin API and its enemies: clients without a token, clients whose token permits less, and web pages
+//! whose own name resolves to the API.
 
 use crate::harness::http::Request;
 use crate::harness::origin::{self, Exchange};
@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 const OTHER: &str = "b.example.test";
-/// For the site `a` alone.
+/// A token for the site `a` only.
 const TENANT: &str = "tenant-of-site-a-0123456789";
 
-/// A shim with the sites `a`, which is the default, and `b`, at one Varnish; and what that was asked to purge.
+/// A shim with the default site `a` and the site `b` at one Varnish, and the purges which that received.
 fn start() -> (Shim, Arc<Mutex<Vec<String>>>) {
     let purged: Arc<Mutex<Vec<String>>> = Arc::default();
     let seen = purged.clone();
@@ -46,7 +46,7 @@ fn start() -> (Shim, Arc<Mutex<Vec<String>>>) {
     (shim, purged)
 }
 
-/// A call by a token; the status and the body.
+/// Makes a call with a token. Returns the status and the body.
 fn call(admin: SocketAddr, token: &str, site: &str, body: &str) -> (u16, String) {
     let (target, bearer) = (format!("/v1/sites/{site}/purges"), format!("Bearer {token}"));
     let request = Request { body: body.as_bytes(), ..Request::get(&target).method("POST") };
@@ -114,7 +114,7 @@ fn a_name_that_leads_here_reads_nothing() {
         assert!(answer.starts_with("HTTP/1.1 421 ") && answer.contains("`admin.hosts`"), "{answer}");
         assert!(!answer.contains("origin_shim_"), "{answer}");
     }
-    // A probe of Kubernetes, a scrape by address, an operator's tunnel.
+    // A Kubernetes probe, a scrape by address, and an operator's tunnel.
     for host in ["10.1.2.3:9180", "[fd00::1]:9180", "localhost:9180", HOST] {
         assert!(get("/metrics", host).starts_with("HTTP/1.1 200 "), "{host}");
     }
@@ -158,7 +158,7 @@ fn what_the_proxy_refuses_the_admin_api_refuses() {
         let head = format!("POST /v1/sites/a/purges HTTP/1.1\r\nConnection: close\r\n{lines}\r\n");
         for address in [shim.admin, shim.address] {
             let answer = raw(address, &format!("{head}{purge}"));
-            // A lone LF is an end of line to the proxy, as RFC 9112 §2.2 allows; there is no origin here.
+            // A lone LF ends a line for the proxy, as RFC 9112 §2.2 allows. There is no origin here.
             let lenient = address == shim.address && lines.contains("localhost\n");
             let status = if lenient { 502 } else { status };
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{lines}: {answer}");
@@ -170,7 +170,7 @@ fn what_the_proxy_refuses_the_admin_api_refuses() {
     assert_eq!(purges.json()["purges"], json!([]));
 }
 
-/// As much of a body of 8 MiB as the shim takes, and no more than half.
+/// Sends as much of a body of 8 MiB as the shim accepts, and at most half.
 fn half_sent(admin: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(admin).unwrap();
     let length = 8 << 20;
@@ -184,14 +184,14 @@ fn half_sent(admin: SocketAddr) -> TcpStream {
         match stream.write(&part) {
             Ok(written) => left -= written.min(left),
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            // It may have had to make room already.
+            // The shim may already have closed the connection to make room.
             Err(_) => break,
         }
     }
     stream
 }
 
-/// `cargo test --test it -- siege --nocapture` shows the times.
+/// `cargo test --test it -- siege --nocapture` prints the times.
 #[test]
 fn a_purge_gets_through_a_siege() {
     let ((shim, _), (at_peace, _)) = (start(), start());

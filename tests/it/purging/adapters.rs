@@ -1,5 +1,5 @@
-//! The real program against each CDN's API, which checks tokens, signatures and sizes. Purges of every kind arrive,
-//! and purges that invalid credentials hold up arrive once the credentials are valid.
+//! The real program against each CDN's API, which checks tokens, signatures and sizes. Purges of every kind
+//! arrive. Purges that invalid credentials hold up arrive once the credentials are valid.
 
 use crate::harness::eventually;
 use crate::harness::fake_cdn::{Akamai, Cloudflare, Cloudfront, FakeCdn, Fastly, Kind, Node, Vendor};
@@ -183,13 +183,14 @@ fn bad_credentials<V: Vendor>(vendor: V, spoil: impl Fn(&mut V, &mut String), me
     shim.wait_until_healthy();
 }
 
-/// The last attempt of the only job of a purge. A CDN is paused before what was refused is given back.
+/// Returns the last attempt of a purge's only job. A refused call is returned to the queue only after its CDN
+/// is paused.
 fn attempt(shim: &Shim, id: &str) -> Option<Value> {
     let purge = shim.look_up(id);
     purge["jobs"][0]["attempts"].as_array()?.last().cloned()
 }
 
-/// Puts `to` in the place of `from` in the settings.
+/// Returns a function that replaces `from` with `to` in the settings.
 fn replace(from: &'static str, to: &'static str) -> impl Fn(&mut String) {
     move |settings| {
         assert!(settings.contains(from), "{settings}");

@@ -1,5 +1,5 @@
-//! What the shim's `varnish` dialect and adapter rely on, required of both implementations: Varnish with the VCL that
-//! the project ships, and the edge of the demo. No shim is involved.
+//! The contract that the shim's `varnish` dialect and adapter rely on, checked for both implementations:
+//! Varnish with the VCL that the project ships, and the edge of the demo. No shim is involved.
 
 use crate::harness::http::{Answer, Request};
 use crate::harness::origin::Page;
@@ -8,14 +8,14 @@ use crate::harness::{HOST, eventually};
 use origin_shim::demo::edge::Edge;
 use std::net::SocketAddr;
 
-/// A CDN before a page whose headers and text the test decides.
+/// A CDN in front of a page whose headers and text the test chooses.
 struct Cdn {
     address: SocketAddr,
     page: Page,
     _varnish: Option<Varnish>,
 }
 
-/// Surrogate-Control and tags, as the shim sends them for `varnish`.
+/// `Surrogate-Control` and tags, as the shim sends them for `varnish`.
 const LONG: [(&str, &str); 3] =
     [("surrogate-control", "max-age=3600"), ("cache-control", "max-age=60"), ("xkey", "page site")];
 
@@ -45,17 +45,17 @@ impl Cdn {
         Request::get(target).send(self.address)
     }
 
-    /// Status, cache verdict and body.
+    /// Returns the status, the cache verdict and the body.
     fn see(&self, target: &str) -> String {
         let answer = self.get(target);
         format!("{} {} {}", answer.status, answer.header("x-cache"), answer.text())
     }
 
-    /// A purge that must be taken.
+    /// Sends a purge that must be accepted.
     fn purge(&self, method: &str, target: &str, headers: &[(&str, &str)]) {
         let answer = Request::get(target).method(method).headers(headers).send(self.address);
         assert_eq!((answer.status, answer.text()), (200, "Purged\n"), "{headers:?}");
-        // The adapter believes nobody who does not prove that it is this VCL that answers.
+        // The adapter trusts an answer only if it proves that this VCL sent it.
         match method {
             "PURGE" => assert!(answer.header("x-purged").parse::<u32>().is_ok(), "{answer:?}"),
             _ => assert_eq!(answer.header("x-purged"), "ban", "{answer:?}"),
@@ -141,7 +141,8 @@ fn every_purge_takes_what_it_names_and_nothing_else() {
     ];
     for cdn in Cdn::both() {
         for (version, (method, target, headers, gone)) in table.iter().enumerate() {
-            // One version for all before each purge, then the next one.
+            // The same version is cached for every page before each purge, and the next version is published
+            // after it.
             cdn.purge("BAN", "/", &[("x-ban-everything", "1")]);
             cdn.page.set(200, &LONG, &format!("old {version}"));
             targets.iter().for_each(|target| drop(cdn.get(target)));
@@ -163,7 +164,7 @@ fn every_purge_takes_what_it_names_and_nothing_else() {
     }
 }
 
-/// Copies of which the shim did not name the page are compared by the name under which they were asked for.
+/// Copies whose page the shim did not name are compared by the request target under which they were cached.
 #[test]
 fn a_ban_takes_every_spelling_of_a_prefix() {
     let ban = [("x-ban-host", HOST), ("x-ban-prefix", r"/caf(?:%[cC]3|\xC3)(?:%[aA]9|\xA9)(?:\(|%28)/")];

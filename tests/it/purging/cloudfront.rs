@@ -56,7 +56,7 @@ fn keys_that_may_not_are_told_apart() {
     expect(&wrong(&good.id, "wrong-secret"), "no", "SignatureDoesNotMatch");
     expect(&wrong("AKIAUNKNOWNUNKNOWN12", &good.secret), "no", "InvalidClientTokenId");
 
-    // A purge that is refused so pauses the CDN.
+    // A purge that is refused in this way pauses the CDN.
     let shim = Shim::start(site(&moto, &reader));
     let id = shim.accept(&json!({"tags": ["product-42"]}));
     eventually("the CDN is paused", || {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::fs;
 use tempfile::TempDir;
 
-/// One of each.
+/// One CDN of each type.
 struct Cdns {
     fastly: FakeCdn<Fastly>,
     akamai: FakeCdn<Akamai>,
@@ -38,7 +38,7 @@ impl Cdns {
         ]
     }
 
-    /// Every item that took effect at one of them.
+    /// Returns the items that took effect, by CDN.
     fn purged(&self) -> [Vec<Purged>; 5] {
         [
             self.fastly.purged(),
@@ -50,7 +50,7 @@ impl Cdns {
     }
 }
 
-/// Exit code and output of a check of a site with these CDNs.
+/// Checks a site with these CDNs. Returns the exit code and the output.
 fn run(settings: &[String], arguments: &[&str]) -> (Option<i32>, String) {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("shim.toml");
@@ -67,7 +67,7 @@ fn run(settings: &[String], arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(said).unwrap())
 }
 
-/// The same as JSON: the exit code, and for each CDN whether it is usable and everything else.
+/// Does the same with `--json`. Returns the exit code, whether each CDN is usable, and the other findings.
 pub fn check(settings: &[String], arguments: &[&str]) -> (Option<i32>, Vec<String>, Vec<Value>) {
     let (code, said) = run(settings, &[&["--json"], arguments].concat());
     let found: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
@@ -215,7 +215,7 @@ fn the_admin_api_tells_the_same() {
     assert_eq!(ask("nowhere", "").status, 404);
 }
 
-/// Sends a call that was seen once more, with this body.
+/// Repeats a recorded call with this body.
 fn replay<V: Vendor>(cdn: &FakeCdn<V>, call: &Call, body: &[u8]) -> u16 {
     let known = |name: &str| call.headers.get(name).map_or("", |value| value.to_str().unwrap());
     let names = ["authorization", "x-amz-date", "content-type"];

@@ -1,11 +1,11 @@
-//! `check --edge`: the chain is proved where it works, and where it does not the broken link is named.
+//! `check --edge` passes for a working chain, and names the broken link of any other.
 
 use crate::harness::chain::Chain;
 use crate::harness::shim::{TOKEN, program};
 use serde_json::Value;
 use std::net::SocketAddr;
 
-/// Exit code, each step's state, and all that was said.
+/// Returns the exit code, the state of each step, and the whole output.
 fn check(chain: &Chain, connect: SocketAddr, url: &str) -> (Option<i32>, Vec<String>, Value) {
     let mut command = program();
     command.args(["check", "--json", "--wait", "2", "--edge", url, "--connect", &connect.to_string()]);
@@ -31,7 +31,7 @@ fn a_chain_that_works_is_proved() {
         assert_eq!((code, states), (Some(0), all.map(str::to_owned).to_vec()), "{found}");
         assert!(found.to_string().contains("came through varnish"), "{found}");
     }
-    // The last visit brought a fresh copy.
+    // The last request of the check brought a fresh copy into the cache.
     assert_eq!(chain.see("/products/42.html"), "HIT /products/42.html 1");
 }
 
@@ -50,10 +50,10 @@ fn the_broken_link_is_named() {
     let varnish = chain.varnish.address;
     expect(varnish, "http://nowhere.example.test/", &["site failed"], "has the host nowhere.example.test");
     expect(varnish, "http://www.example.test/missing", &["reached failed"], "answers 404");
-    // Past the CDN.
+    // The requests bypass the CDN.
     let past = ["reached ok", "opt-in failed", "cached failed", "purged ok", "fresh skipped"];
     expect(chain.shim.address, PAGE, &past, "X-Push-Invalidation: enabled");
-    // A CDN that cannot be purged.
+    // This CDN cannot be purged.
     chain.gate.refuse();
     let stuck = ["reached ok", "opt-in unclear", "cached ok", "purged failed", "fresh skipped"];
     chain.see("/products/42.html");

@@ -1,5 +1,5 @@
-//! Publish events: after one call with an event, exactly the pages that it concerns are fresh. And the conversion of
-//! AEM's configuration.
+//! Publish events: one call with an event makes exactly the affected pages fresh. The conversion of AEM's
+//! configuration is tested here, too.
 
 use crate::harness::chain::Chain;
 use crate::harness::shim::program;
@@ -28,7 +28,7 @@ fn a_page_its_forms_and_its_lists_are_fresh() {
     chain.nginx.publish("/index.html", "home 2");
     chain.nginx.publish("/blog/first.html", "post 2");
     chain.nginx.publish("/products/42.html", "product 2");
-    // By another of its forms.
+    // The event names another form of the page.
     let purge = chain.shim.publish(&json!({"event": "publish", "paths": ["/blog/first"]}));
     assert_eq!(purge["reason"], "publish");
     see(["MISS home 2", "MISS post 2", "HIT /products/42.html 1"]);
@@ -51,7 +51,7 @@ const AEM: &str = r#"
     bulk_threshold = 2
     "#;
 
-/// Two pages, one without its frame, a script, and a page that is not there yet.
+/// Two pages, one of them also without its frame, a script, and a page that does not exist yet.
 const PAGES: [&str; 5] = ["/docs/a", "/docs/b", "/docs/a.plain.html", "/scripts/s.js", "/docs/new"];
 
 /// The origin knows nothing of AEM, and the site has no tags for paths: whatever no URL names is reached by the keys
@@ -126,7 +126,7 @@ fn aems_configuration_becomes_ours() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("https://main--website--acme.aem.live"));
 
-    // What someone may have edited is not overwritten.
+    // A file that may have been edited is not overwritten.
     let output = import(&dir, ROWS, &origin);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write shim.toml"));

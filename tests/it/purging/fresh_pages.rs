@@ -1,4 +1,5 @@
-//! The main promise: the CDN gets a long TTL, and the new page after a purge. Varnish, the shim and nginx are real.
+//! The main promise: the CDN gets a long TTL, and the new page after a purge. Varnish, the shim and nginx are
+//! real.
 
 use crate::harness::chain::Chain;
 use crate::harness::eventually;
@@ -131,7 +132,7 @@ fn without_working_purges_no_page_lives_long() {
     let id = chain.shim.accept(&json!({"tags": ["product-42"]}));
     eventually("the failing purge shows in the health", || {
         let ttl = chain.shim.as_cdn("varnish", "/products/42.html").header("surrogate-control").to_owned();
-        // What nginx allowed is shorter than the fallback.
+        // The lifetime that nginx allows is shorter than the fallback.
         (ttl == "max-age=1").then_some(())
     });
     assert_ne!(chain.shim.look_up(&id)["state"], "done");

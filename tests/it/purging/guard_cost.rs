@@ -1,5 +1,5 @@
-//! The cost of comparing a response with past purges: it is the same for one purged page and for 100,000. valgrind
-//! counts the instructions of the rewriting only.
+//! The cost of comparing a response with past purges, which is the same for one purged page and for 100,000.
+//! valgrind counts the instructions of the rewriting only.
 
 use crate::harness::site::Site;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -14,19 +14,19 @@ use std::process::Command;
 use std::slice;
 
 const RESPONSES: i64 = 100;
-/// How many pages were purged lately; absent: there is no guard at all.
+/// The number of recently purged pages. If the variable is absent, there is no guard.
 const PURGES: &str = "ORIGIN_SHIM_TEST_PURGES";
 
 #[test]
 fn many_purges_cost_a_response_no_more_than_one() {
     let [off, none, one, many] = ["", "0", "1", "100000"].map(instructions);
     eprintln!("instructions: {off} without guard, {none} with it, {one} after a purge, {many} after 100,000");
-    // A key whose first place is taken by another looks at its second.
+    // A key whose first slot is taken by another needs a second lookup.
     assert!(many <= one + one / 50, "{one} after one purge, {many} after 100,000");
     assert!(none <= off + off / 50, "{off} without guard, {none} with it while nothing was purged");
 }
 
-/// For each response, by a run of [`rewriting`] alone.
+/// Returns the instructions per response, of a run of [`rewriting`] alone.
 fn instructions(purges: &str) -> i64 {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
@@ -73,11 +73,11 @@ fn rewriting() {
             cookie: false,
             asked: Asked::default(),
         };
-        // Just before the purges were accepted.
+        // The response began just before the purges were accepted.
         let guard = purges.map(|_| Guard { purged: &purged, began_ms: 999 });
         let edge = Edge { dialects: slice::from_ref(&site.cdns[0].dialect), fallback: None, guard };
         let (decision, _) = rewrite(&site.policy, request, edge, StatusCode::OK, &mut headers);
-        // Among 100,000 it may share its places with one that was purged.
+        // Among 100,000 pages it may share its slots with a purged one.
         let is_alone = purges.is_none_or(|count| count <= 1);
         assert!(decision.outcome == Outcome::Lengthened || !is_alone);
     }

@@ -1,5 +1,5 @@
-//! Waiting purges belong to a service, whatever the configuration calls it: over reloads and restarts, with two
-//! services of Fastly.
+//! Pending purges belong to a service, whatever its name in the configuration, and stay with it over reloads
+//! and restarts. The CDNs are two services of Fastly.
 
 use crate::harness::fake_cdn::{FakeCdn, Fastly, Fault, Faults};
 use crate::harness::http::Request;
@@ -8,7 +8,8 @@ use crate::harness::site::Site;
 use crate::harness::{eventually, origin};
 use serde_json::{Value, json};
 
-/// A shim with `fastly`, which is the service `OLD` and is down, a purge that waits for it, and what was configured.
+/// Returns a shim with the CDN `fastly`, both services, and the configuration. The CDN is the service `OLD`,
+/// which is down, and a purge is waiting for it.
 fn waiting() -> (Shim, FakeCdn<Fastly>, FakeCdn<Fastly>, String) {
     let origin = origin::serve(|mut exchange| exchange.answer(200, &[], "a page"));
     let service = |id: &str| FakeCdn::start(Fastly { service_id: id.to_owned(), ..Fastly::default() });
@@ -32,7 +33,7 @@ fn reload(shim: &Shim) -> Vec<String> {
     serde_json::from_value(answer.json()["warnings"].clone()).unwrap()
 }
 
-/// What `check` says of this configuration while the shim runs.
+/// Returns what `check` reports about this configuration while the shim runs.
 fn check(shim: &Shim) -> String {
     let done = program().args(["check", "--config"]).arg(&shim.config).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -94,11 +95,11 @@ fn another_service_gets_nothing_of_it_and_it_is_seen() {
         let metric = metric(&shim, "origin_shim_purge_orphaned_jobs").unwrap();
         assert_eq!(metric, "origin_shim_purge_orphaned_jobs{site=\"www\",cdn=\"fastly:OLD\"} 1");
         assert!(purged(&old).is_empty() && purged(&new).is_empty());
-        // A restart is no difference.
+        // A restart makes no difference.
         shim.kill();
         shim.start_again();
     }
-    // Somebody takes care of it.
+    // An administrator cancels the purge.
     let answer = shim.call(Request::get(&format!("/v1/purges/{id}")).method("DELETE"));
     assert_eq!(answer.status, 200, "{}", answer.text());
     eventually("nothing of it is left", || (!degraded(&shim).contains("fastly:OLD")).then_some(()));

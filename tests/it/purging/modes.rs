@@ -1,6 +1,6 @@
-//! Copies without tags: those of the modes `observe` and `off`, and those of opt-ins that were not trusted. A real
-//! Varnish with the VCL that the project ships keeps them for as long as the origin allows, and every kind of purge
-//! reaches them.
+//! Copies without tags: those of the modes `observe` and `off`, and those of opt-ins that were not trusted. A
+//! real Varnish with the VCL that the project ships keeps them for as long as the origin allows, and every kind
+//! of purge removes them.
 
 use crate::harness::http::Request;
 use crate::harness::origin::{self, Exchange};
@@ -15,12 +15,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// What every answer of a purge says that did not rely on tags.
+/// The note in the response to every purge that did not rely on tags.
 const WITHOUT_TAGS: &str = "copies without tags may be in this CDN";
-/// The store is told once a second.
+/// The time after which the store has the news, which it gets once a second.
 const TOLD: Duration = Duration::from_millis(2_500);
 
-/// The version that every page has.
+/// The version of every page.
 #[derive(Clone, Default)]
 struct Pages(Arc<AtomicU32>);
 
@@ -30,7 +30,7 @@ impl Pages {
         origin::serve(move |mut exchange: Exchange| {
             let path = exchange.asked.line.split(' ').nth(1).unwrap().to_owned();
             let version = pages.0.load(Ordering::Relaxed);
-            // Decided now, told later.
+            // The origin chooses the response now and sends it later.
             if path.starts_with("/slow/") && version == 0 {
                 thread::sleep(Duration::from_secs(2));
             }
@@ -65,7 +65,7 @@ impl World {
         Self { pages, shim, varnish }
     }
 
-    /// `HIT 3`: where the page comes from, and its version.
+    /// Returns the source of the page and its version, for instance `HIT 3`.
     fn sees(&self, target: &str) -> String {
         let answer = Request::get(target).send(self.varnish.address);
         assert_eq!(answer.status, 200, "{target}: {answer:?}");
@@ -79,7 +79,8 @@ impl World {
         assert_eq!(self.sees(target), format!("HIT {version}"), "{target}");
     }
 
-    /// Publishes, purges, and insists that these pages are new and that the answer says how it was done.
+    /// Publishes and purges. Asserts that these pages are new, and that the response reports how they were
+    /// purged.
     fn refreshes(&self, purge: &Value, targets: &[&str]) -> Value {
         for target in targets {
             self.cache(target);
@@ -107,13 +108,13 @@ impl World {
         for (purge, targets) in table {
             self.shim.purge(&json!({"everything": true}));
             let purged = self.refreshes(&purge, targets);
-            // Of a URL and a native prefix there is nothing to say.
+            // A purge by URL or native prefix relies on no tags, so it needs no note.
             let relies_on_tags = ["paths", "tags", "everything"].iter().any(|kind| purge.get(kind).is_some());
             assert_eq!(says_so(&purged), relies_on_tags, "{purge}: {purged}");
         }
     }
 
-    /// Until when copies without tags may be there, if they may.
+    /// Returns the time until which copies without tags may exist, or `None` if there are none.
     fn until(&self) -> Option<String> {
         let site = self.shim.call(Request::get("/v1/sites/www")).json();
         site["cdns"][0]["copies_without_tags_until"].as_str().map(str::to_owned)
@@ -129,7 +130,7 @@ impl World {
     }
 }
 
-/// Whether the answer says that copies without tags were thought of.
+/// Whether the response reports that copies without tags were taken into account.
 fn says_so(purge: &Value) -> bool {
     let notes = purge["jobs"][0]["fallback"].as_array().unwrap();
     notes.iter().any(|note| note.as_str().unwrap().contains(WITHOUT_TAGS))
@@ -180,7 +181,7 @@ fn after_a_switch_to_on_and_after_a_restart() {
         world.shim.purge(&json!({"tags": ["product"]}));
         assert_eq!(world.sees("/r"), format!("MISS {version}"));
 
-        // That was everything, so there are none any more; now, and after a restart.
+        // Everything was purged, so no copies without tags are left, neither now nor after a restart.
         for again in [false, true] {
             if again {
                 thread::sleep(TOLD);
@@ -221,7 +222,7 @@ fn an_opt_in_that_is_not_believed() {
     assert!(world.until().is_some());
 }
 
-/// A request without the opt-in header is nobody's who purges.
+/// A request without the opt-in header comes from a cache that nobody purges.
 #[test]
 fn where_every_copy_has_tags_purges_rely_on_them() {
     let world = World::start("", "");
@@ -239,7 +240,7 @@ fn what_is_on_its_way_is_purged_again() {
         let world = World::start(keys, more);
         thread::scope(|scope| {
             scope.spawn(|| world.sees("/slow/p"));
-            // The origin has decided, and nobody knows yet how long the response will live.
+            // The origin has chosen its response, and the shim does not have its lifetime yet.
             thread::sleep(Duration::from_millis(700));
             world.pages.publish();
             let purged = world.shim.purge(&json!({"paths": ["/slow/p"]}));

@@ -1,5 +1,6 @@
-//! The shim checks that a CDN purges: a 200 of a node that has not purged is not enough. The node is a real Varnish
-//! whose VCL is replaced while the shim runs. Its origin answers every method with a page.
+//! Checks that a CDN really purges. A 200 is not enough, because a node that has not purged may also answer
+//! 200. The node is a real Varnish whose VCL is replaced while the shim runs. Its origin answers every method
+//! with a page.
 
 use crate::harness::fake_cdn::{FakeCdn, Fastly};
 use crate::harness::http::Request;
@@ -24,7 +25,7 @@ fn start(vcl: impl Fn(SocketAddr) -> String) -> (Shim, Varnish) {
     })
 }
 
-/// A VCL that knows nothing of purging: what it does not know goes to the origin.
+/// A VCL without any purging. Requests of unknown methods go to the origin.
 fn foreign(backend: SocketAddr) -> String {
     format!(
         "vcl 4.1;\nbackend shim {{ .host = \"127.0.0.1\"; .port = \"{}\"; }}\nsub vcl_recv {{ return (pass); }}\n",
@@ -32,7 +33,7 @@ fn foreign(backend: SocketAddr) -> String {
     )
 }
 
-/// What was shipped before bans were proved.
+/// The VCL that the project shipped before it proved its bans.
 fn older(backend: SocketAddr) -> String {
     let text = shipped(backend);
     let proof = "set req.http.x-purged = \"ban\";";
@@ -132,7 +133,7 @@ fn a_token_that_is_refused_from_the_start_is_logged() {
     });
     assert!(line.contains("WARN"), "{line}");
     assert!(line.contains("Provided credentials are missing or invalid"), "{line}");
-    // Once: it is no news that it stays so.
+    // The message is logged one time only, because the state does not change.
     eventually("it was checked again", || (cdn.calls().len() > 2).then_some(()));
     let log = String::from_utf8_lossy(&shim.written()).into_owned();
     assert_eq!(log.matches("the CDN is unhealthy").count(), 1);

@@ -1,6 +1,6 @@
-//! Publishes at every moment of a fetch. The origin decides on its response when it gets the request, delays it, and
-//! sends the body slowly; the CDN stores the response when all of it has arrived. Once a purge is done, nothing older
-//! stays in the cache, whatever the moment.
+//! Publishes at every moment of a fetch. The origin chooses its response when it gets the request, delays it,
+//! and sends the body slowly. The CDN stores the response when all of it has arrived. After a purge is done,
+//! nothing older stays in the cache, whatever the moment.
 
 use crate::harness::http::Request;
 use crate::harness::origin::{self, Exchange};
@@ -16,12 +16,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Trials at the same time.
+/// The number of trials that run at the same time.
 const CROWD: usize = 30;
-/// The guard's lifetime is over by then.
+/// A time by which the guard's lifetime is over.
 const LASTING: Duration = Duration::from_secs(4);
 
-/// Pages that are told to change, and who is being answered.
+/// The pages' versions, which the tests change, and the requests that are being answered.
 #[derive(Clone, Default)]
 struct Pages(Arc<Mutex<HashMap<String, u32>>>);
 
@@ -41,10 +41,10 @@ impl Pages {
         let pages = self.clone();
         origin::serve(move |mut exchange: Exchange| {
             let path = exchange.asked.line.split(' ').nth(1).unwrap().to_owned();
-            // Decided now, told later.
+            // The origin chooses the response now and sends it later.
             let version = pages.version(&path);
             let body = format!("version {version} ") + &".".repeat(4_000);
-            // Only the first version is slow: it is the one that races.
+            // Only the first version is slow, because only that one races.
             let Some((delay, trickle)) = times_of(&path).filter(|_| version == 1) else {
                 let tag = ("surrogate-key".to_owned(), tag_of(&path));
                 return exchange.answer(200, &[tag], &body);
@@ -66,7 +66,8 @@ impl Pages {
     }
 }
 
-/// Milliseconds until the head, and of the body, as the path says: `/slow/300/500/name`.
+/// Returns the time until the head and the duration of the body, which the path has in milliseconds:
+/// `/slow/300/500/name`.
 fn times_of(path: &str) -> Option<(Duration, Duration)> {
     let mut parts =
         path.strip_prefix("/slow/")?.split('/').map(|part| part.parse().map(Duration::from_millis));
@@ -84,7 +85,7 @@ impl World {
         let pages = Pages::default();
         let origin = pages.serve();
         let (shim, edges) = Shim::start_behind_in(environment, |address| {
-            // As most CDNs that have a shield: stored when it is whole.
+            // Varnish stores a response when it is complete, as most CDNs with a shield do.
             let start = |_| Varnish::start_with(address, "set beresp.do_stream = false;");
             let edges: Vec<_> = (0..edges).map(start).collect();
             let cdn = |(number, edge): (usize, &Varnish)| {
@@ -99,7 +100,7 @@ impl World {
         Self { pages, shim, edges }
     }
 
-    /// The shim has decided upon the first response, and the CDN has not stored it.
+    /// Waits until the shim has rewritten the first response and the CDN has not stored it.
     fn until_one_is_on_its_way(&self) {
         eventually("the response is under way", || {
             let metrics = Request::get("/metrics").send(self.shim.admin);
@@ -114,7 +115,7 @@ impl World {
         answer.text().split('.').next().unwrap().trim().to_owned()
     }
 
-    /// One publish, this long after everybody asked for the page; whether an old page stays.
+    /// Publishes one time, this long after all edges requested the page. Returns whether an old page stays.
     fn stays_stale(&self, path: &str, after: Duration, purge: &serde_json::Value) -> bool {
         thread::scope(|scope| {
             for edge in 0..self.edges.len() {
@@ -125,7 +126,7 @@ impl World {
             self.shim.purge(purge);
             version
         });
-        // Those who asked before have their answer.
+        // All earlier requests have been answered.
         let fresh = format!("version {}", self.pages.version(path));
         let since = Instant::now();
         let is_stale = |edge: &usize| {
@@ -176,7 +177,7 @@ fn tag_of(path: &str) -> String {
     path.replace('/', "-")
 }
 
-/// The proof that the other tests could fail.
+/// Proves that the other tests can fail.
 #[test]
 fn without_the_guard_old_pages_stay() {
     if !cfg!(debug_assertions) {
@@ -201,7 +202,7 @@ fn nothing_old_stays_at_two_cdns() {
     assert_eq!(world.stale_after(trials, longest_ms), Vec::<String>::new());
 }
 
-/// Calls to the CDN of a purge that is done.
+/// Returns the number of calls to the CDN for a purge that is done.
 fn calls(purge: &serde_json::Value, shim: &Shim) -> usize {
     let purge = shim.look_up(purge["id"].as_str().unwrap());
     purge["jobs"][0]["attempts"].as_array().unwrap().len()
@@ -264,7 +265,7 @@ fn nothing_old_stays_after_a_crash_among_publishes() {
     let (pages, shim) = (&world.pages, &world.shim);
     let accepted: Vec<Option<String>> = thread::scope(|scope| {
         for path in &paths {
-            // Their connections may break off with the shim.
+            // These connections may break when the shim is killed.
             scope.spawn(move || Request::get(path).try_send(edge).is_ok());
         }
         let publish = |(number, path): (usize, &String)| {
@@ -276,7 +277,7 @@ fn nothing_old_stays_after_a_crash_among_publishes() {
             })
         };
         let publishes: Vec<_> = paths.iter().enumerate().map(publish).collect();
-        // In the midst: some have been accepted, and some have not.
+        // The kill comes in the middle: some publishes have been accepted, and some have not.
         thread::sleep(Duration::from_millis(25 * CROWD as u64 / 2));
         shim.kill_now();
         publishes.into_iter().map(|publish| publish.join().unwrap()).collect()

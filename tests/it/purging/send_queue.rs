@@ -1,5 +1,6 @@
-//! An edge that asks for a page and does not read it. The whole page lies in the send queue of the shim's kernel. A
-//! purge that is accepted meanwhile is not done before the edge has read the page, and is then sent again.
+//! An edge that requests a page and does not read it. The whole page then lies in the send queue of the shim's
+//! kernel. A purge that is accepted meanwhile is not done before the edge has read the page, and is sent again
+//! afterwards.
 
 use crate::harness::fake_cdn::{Cloudflare, FakeCdn};
 use crate::harness::h2::{self, Client, Wired, frame};
@@ -22,14 +23,14 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// More than the edge's kernel has room for, and less than ours has.
+/// Larger than the buffers of the edge's kernel, and smaller than those of the shim's.
 const PAGE: usize = 98 * 1024;
 const ROOM: usize = 8 * 1024;
 const MARGIN: Duration = Duration::from_millis(500);
-/// Well beyond the margin, the kernel's answer included.
+/// A time well beyond the margin, including the kernel's answer.
 const LONG: Duration = Duration::from_millis(1_200);
 
-/// The shim between an origin with large pages and a CDN whose edges the test plays.
+/// The shim between an origin with large pages and a CDN whose edges are played by the test.
 struct World {
     shim: Shim,
     tls: SocketAddr,
@@ -39,7 +40,7 @@ struct World {
 }
 
 impl World {
-    /// With these lines of `[server]`.
+    /// Starts the shim with these lines in `[server]`.
     fn start(settings: &str) -> Self {
         let origin = origin::serve(|mut exchange: Exchange| exchange.answer(200, &[], &"x".repeat(PAGE)));
         let cdn = FakeCdn::start(Cloudflare::default());
@@ -67,7 +68,7 @@ impl World {
         Self { shim, tls, roots, _cdn: cdn, _certificates: certificates }
     }
 
-    /// An edge that has asked for a page, and reads nothing.
+    /// Returns an edge that has requested a page and reads nothing.
     fn asks(&self, tls: bool, version: u8, path: &str, lines: &str) -> Edge {
         let to = if tls { self.tls } else { self.shim.address };
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
@@ -93,7 +94,7 @@ impl World {
         StreamOwned::new(connection, stream)
     }
 
-    /// The origin has given the page, and the shim has written it.
+    /// Waits until the origin has sent the page and the shim has written it.
     fn until_written(&self, pages: usize) {
         eventually("the page is written", || {
             let metrics = Request::get("/metrics").send(self.shim.admin);
@@ -117,7 +118,7 @@ impl World {
     }
 }
 
-/// An edge, as far as it reads.
+/// An edge, reduced to the reading side.
 enum Edge {
     One(Box<dyn Wired>),
     Two(Client),
@@ -134,7 +135,7 @@ impl Edge {
             return Self::One(stream);
         }
         let mut client = Client::over_any(stream);
-        // No table for header compression, and windows that the page fits into.
+        // No table for header compression, and windows as large as the page.
         let settings = [&[0, 1, 0, 0, 0, 0, 0, 4][..], &(1u32 << 20).to_be_bytes()].concat();
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         let wide = frame(h2::WINDOW_UPDATE, 0, 0, &(1u32 << 20).to_be_bytes());
@@ -180,7 +181,7 @@ impl Edge {
 }
 
 impl Edge {
-    /// Reads until its connection breaks off; how much of the page that was, at most.
+    /// Reads until the connection breaks. Returns an upper limit of the page's bytes that arrived.
     fn rest(self) -> usize {
         match self {
             Self::One(mut stream) => {
@@ -197,7 +198,7 @@ impl Edge {
     }
 }
 
-/// Every way in which a page can leave.
+/// Every kind of connection on which a page can leave.
 const WAYS: [(bool, u8, &str); 5] =
     [(false, 1, ""), (false, 1, "connection: close\r\n"), (true, 1, ""), (false, 2, ""), (true, 2, "")];
 
@@ -208,7 +209,7 @@ fn a_page_in_the_send_queue_is_on_its_way() {
         let path = format!("/{number}");
         let mut edge = world.asks(tls, version, &path, lines);
         world.until_written(number + 1);
-        // For longer than the margin: it counts all the same.
+        // The edge waits for longer than the margin, and the response is still in flight.
         sleep(LONG);
         let id = world.shim.accept(&json!({"paths": [path]}));
         let since = Instant::now();
@@ -221,7 +222,7 @@ fn a_page_in_the_send_queue_is_on_its_way() {
         edge.read();
         let read = Instant::now();
         assert_eq!(world.until_done(&id), 2, "{tls} {version} {lines}");
-        // The margin is that of the CDN; the kernel tells within a tick of the worker's clock.
+        // The margin is the CDN's. The kernel's answer is at most one tick of the worker's clock late.
         assert!(read.elapsed() >= MARGIN - Duration::from_millis(100), "{:?}", read.elapsed());
     }
 }
@@ -250,7 +251,7 @@ fn an_edge_that_never_reads_holds_up_a_purge_for_so_long_and_gets_no_page() {
         let since = Instant::now();
         assert_eq!(world.until_done(&id), 2, "{tls} {version} {lines}");
         assert!(since.elapsed() >= Duration::from_millis(1_500), "{:?}", since.elapsed());
-        // What it has not read is lost, and it sees that.
+        // The unread part is lost, and the edge can detect that.
         let length = edge.rest();
         assert!(length < PAGE, "{tls} {version} {lines}: {length} bytes");
         let metrics = Request::get("/metrics").send(world.shim.admin);
@@ -259,7 +260,7 @@ fn an_edge_that_never_reads_holds_up_a_purge_for_so_long_and_gets_no_page() {
     }
 }
 
-/// What a kernel delivers after the end of its program nobody could wait for.
+/// A kernel goes on delivering after its program has ended, and no purge could wait for that.
 #[test]
 fn a_stop_waits_until_the_edges_have_what_was_written() {
     let mut world = World::start("");
@@ -271,16 +272,16 @@ fn a_stop_waits_until_the_edges_have_what_was_written() {
     world.shim.wait_until_ended();
 }
 
-/// `command` with a log of what it asks the kernel about its connections.
+/// Wraps `command` so that its queries to the kernel about connections are logged.
 fn watched(command: &Command, log: &Path) -> Command {
     let mut strace = Command::new("strace");
-    // As a grandchild, so that our child is the program itself.
+    // strace runs as a grandchild, so that the child is the program itself.
     strace.args(["-D", "-f", "-qq", "--seccomp-bpf", "-e", "signal=none", "-e", "trace=getsockopt", "-o"]);
     strace.arg(log).arg(command.get_program()).args(command.get_args());
     strace
 }
 
-/// Many requests on one connection, and many of which each has its own that it keeps.
+/// Sends many requests on one connection, and one each on many connections that stay open.
 #[test]
 fn requests_ask_the_kernel_nothing_while_nobody_purges() {
     const REQUESTS: usize = 1_000;
@@ -303,7 +304,7 @@ fn requests_ask_the_kernel_nothing_while_nobody_purges() {
     for client in &mut clients {
         assert_eq!(client.request(&request).1.len(), PAGE);
     }
-    // Once a second about the busy one.
+    // The busy connection is queried at most once a second.
     let (seconds, kept) = (since.elapsed().as_secs() as usize + 1, asked());
     assert!(kept <= seconds && kept <= REQUESTS / 16, "asked {kept} times in {seconds} s");
     let purge = world.shim.purge(&json!({"paths": ["/page"]}));

@@ -1,17 +1,17 @@
-//! One page under several names: the page is purged whichever spelling the visitor used and whichever the purge uses.
-//! Varnish with the VCL that the project ships, the shim and nginx are real.
+//! One page under several names. A purge removes the page whichever spelling the visitor used and whichever the
+//! purge uses. Varnish with the VCL that the project ships, the shim and nginx are real.
 
 use crate::harness::chain::Chain;
 use crate::harness::http::Request;
 use serde_json::{Value, json};
 
-/// A page of nginx, and names under which Varnish keeps it apart.
+/// A page of nginx, and the names under which Varnish stores it separately.
 type Page = (&'static str, &'static [&'static str]);
 
 const CAFE: Page = (
     "/café/b.html",
     &[
-        // The bytes of the second name are not escaped at all.
+        // The bytes of the second name are not percent-encoded.
         "/caf%C3%A9/b.html",
         "/café/b.html",
         "/caf%c3%a9/b.html",
@@ -107,7 +107,7 @@ fn a_purge_of_one_url_is_counted() {
         assert_eq!(answer.status, 200);
         answer.header("x-purged").to_owned()
     };
-    // Each name of its own; and by the canonical one all others.
+    // Any other name purges its own copy only. The canonical name purges all remaining ones.
     assert_eq!(purge("/caf%c3%a9/b.html"), "1");
     assert_eq!(purge("/caf%C3%A9/b.html"), "5");
     assert_eq!(purge("/caf%C3%A9/b.html"), "0");

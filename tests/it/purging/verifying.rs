@@ -1,4 +1,4 @@
-//! Purges are verified at the edge. This exposes a CDN that reports a purge and has not purged.
+//! Purges are verified at the edge, which exposes a CDN that reports a purge without having purged.
 
 use crate::harness::eventually;
 use crate::harness::http::{Answer, Request};
@@ -15,7 +15,7 @@ struct World {
     page: Page,
     shim: Shim,
     edge: Varnish,
-    /// The CDN's API says yes and does nothing.
+    /// Whether the CDN's API reports success and does nothing.
     lies: Arc<AtomicBool>,
 }
 
@@ -51,7 +51,7 @@ impl World {
         line.parse().ok()
     }
 
-    /// The job of a purge as soon as this was seen.
+    /// Returns the job of a purge as soon as the verification has this result.
     fn seen(&self, id: &str, what: &str) -> Value {
         eventually(what, || {
             let job = self.shim.look_up(id)["jobs"][0].clone();
@@ -60,7 +60,7 @@ impl World {
     }
 }
 
-/// Varnish's, but for the lies.
+/// Serves Varnish's API, except while `lies` is set.
 fn serve_api(edge: SocketAddr, lies: Arc<AtomicBool>) -> SocketAddr {
     origin::serve(move |mut exchange: Exchange| {
         if lies.load(Ordering::SeqCst) {
@@ -109,7 +109,7 @@ fn a_purge_that_did_not_take_is_found_retried_and_told() {
     assert!(seen("stale").is_some_and(|count| count > 0));
     assert!(String::from_utf8_lossy(&world.shim.written()).contains("older than its purge"));
 
-    // Once the CDN does what it says, the next try takes.
+    // As soon as the CDN really purges, the next attempt takes effect.
     world.lies.store(false, Ordering::SeqCst);
     let job = world.seen(id, "fresh");
     assert!(job["verified_at"].is_string(), "{job}");
@@ -130,7 +130,7 @@ fn a_restart_takes_up_what_was_being_verified() {
     let id = purge["id"].as_str().unwrap();
     world.seen(id, "stale");
     world.shim.kill();
-    // Nobody but the next run can find out that the page is still old, and purge it again.
+    // Only the next run can detect that the page is still old, and purge it again.
     world.lies.store(false, Ordering::SeqCst);
     world.shim.start_again();
     world.seen(id, "fresh");
@@ -144,7 +144,7 @@ fn only_what_is_wished_for_is_verified() {
     world.page.set(200, &[], "old");
     assert_eq!(world.visit().header("x-origin-shim-stamp"), "");
     let purge = world.shim.purge(&json!({"paths": ["/page"]}));
-    // A page without a stamp is told by its age, which a fresh one has too little of for a second or two.
+    // A page without a stamp is judged by its `Age`, and a fresh one's is too small for a second or two.
     let admin = format!("http://{}", world.shim.admin);
     let command = program()
         .args(["purge", "--admin", &admin, "--path", "/page", "--verify", "--wait"])

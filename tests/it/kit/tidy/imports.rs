@@ -1,12 +1,12 @@
-//! The uses of each file: the paths in its code, followed through imports and re-exports to the file that defines
-//! what they name.
+//! The uses of each file: the paths in its code, followed through imports and re-exports to the file that
+//! defines the named item.
 
 use proc_macro2::{TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet};
 use syn::visit::{self, Visit};
 use syn::{Attribute, File, Item, ItemUse, Meta, UseTree};
 
-/// The files of the crate by their module path, each with what a path may lead through.
+/// The files of the crate by their module path, each with its modules, imports and paths.
 pub struct House {
     rooms: BTreeMap<Vec<String>, Room>,
 }
@@ -16,20 +16,20 @@ struct Room {
     file: String,
     /// The modules that are files of their own.
     children: BTreeSet<String>,
-    /// What `use` gives a name to, whether it is handed on or not.
+    /// The names that `use` introduces, re-exported or not, and their paths.
     imports: BTreeMap<String, Vec<String>>,
-    /// Modules of which everything is imported.
+    /// The modules of which everything is imported.
     globs: Vec<Vec<String>>,
-    /// Imports that are not handed on: each is a use in itself.
+    /// Imports without a re-export. Each is a use in itself.
     private: Vec<Vec<String>>,
     /// Every path in the code.
     paths: BTreeSet<Vec<String>>,
 }
 
 impl House {
-    /// Reads files, each a path from the root of the repository and its text.
+    /// Reads files, each given as its path from the root of the repository and its text.
     pub fn of<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        // A crate of its own, which uses the library as any other would.
+        // `main.rs` is a crate of its own, which uses the library like any other crate.
         let library = files.into_iter().filter(|(file, _)| *file != "src/main.rs");
         let rooms = library.map(|(file, text)| {
             let parsed = syn::parse_file(text).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -38,7 +38,7 @@ impl House {
         Self { rooms: rooms.collect() }
     }
 
-    /// For each file the files that it uses.
+    /// Returns the files that each file uses.
     pub fn arrows(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let used = |(module, room): (&Vec<String>, &'_ Room)| {
             let paths = room.paths.iter().chain(&room.private);
@@ -56,7 +56,7 @@ impl House {
     /// The file that defines what `path` names within `module`; none if that is not of this crate, or a module as a
     /// whole.
     fn file(&self, module: &[String], path: &[String], depth: usize) -> Option<&str> {
-        // Imports may go in circles; those that mean something are short.
+        // Imports may be circular, but chains of valid imports are short.
         if depth > 16 {
             return None;
         }
@@ -86,13 +86,13 @@ impl House {
                 let whole: Vec<_> = glob.iter().chain(&rest[index..]).cloned().collect();
                 self.file(&at, &whole, depth + 1).filter(|_| self.defines(&at, glob, name))
             });
-            // A first name that is neither a module nor imported is another crate's, or of this very file.
+            // A first name that is neither a module nor imported belongs to another crate or to this file.
             return globbed.or((!(is_relative && index == 0)).then_some(room.file.as_str()));
         }
         None
     }
 
-    /// Whether the module that `glob` names hands on `name`.
+    /// Whether the module that `glob` names re-exports `name`.
     fn defines(&self, at: &[String], glob: &[String], name: &str) -> bool {
         let probe: Vec<_> = glob.iter().cloned().chain([String::new()]).collect();
         let Some(file) = self.file(at, &probe, 0) else { return false };
@@ -100,7 +100,7 @@ impl House {
     }
 }
 
-/// The circles of a graph: groups of files of which each reaches every other.
+/// Returns the circles of a graph: groups of files of which each reaches every other.
 pub fn circles<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<Vec<&'a str>> {
     let reach = |from: &'a str| {
         let (mut seen, mut waiting) = (BTreeSet::new(), vec![from]);
@@ -170,13 +170,13 @@ impl Room {
         if is_private {
             self.private.push(path.clone());
         }
-        // `use config` for a crate of that name would lead back here.
+        // For a crate named `config`, `use config` would lead back here.
         if path.len() > 1 || path.first() != Some(&name) {
             self.imports.insert(name, path);
         }
     }
 
-    /// The paths in what a macro gets, which is not parsed: names with `::` between them.
+    /// Collects the paths in the unparsed tokens of a macro call: names with `::` between them.
     fn scan(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
@@ -234,7 +234,7 @@ impl<'ast> Visit<'ast> for Room {
     }
 
     fn visit_attribute(&mut self, attribute: &'ast Attribute) {
-        // As in `#[serde(with = "…")]` paths in texts are not looked for.
+        // Paths in strings, as in `#[serde(with = "…")]`, are ignored.
         visit::visit_attribute(self, attribute);
     }
 }
@@ -256,7 +256,8 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// `#[cfg(test)]`, and `#[cfg(doc)]`, which only gives a name to links of documentation.
+/// Whether the attribute is `#[cfg(test)]`, or `#[cfg(doc)]`, which only introduces names for documentation
+/// links.
 fn is_for_tests(attribute: &Attribute) -> bool {
     let Meta::List(list) = &attribute.meta else { return false };
     list.path.is_ident("cfg") && matches!(list.tokens.to_string().as_str(), "test" | "doc")

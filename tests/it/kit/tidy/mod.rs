@@ -1,4 +1,4 @@
-//! The house rules that no compiler checks: which way dependencies point, and how long a file may be.
+//! The house rules that no compiler checks, for instance the direction of dependencies and the length of files.
 
 mod imports;
 
@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Who may use whom (besides itself), from the bottom up. `app`, `cli`, `demo` and `main` stand on top of all.
+/// The parts that each part may use in addition to itself, from the bottom up. `app`, `cli`, `demo`, `lib` and
+/// `main` are on top of all.
 const MAY_USE: [(&str, &[&str]); 19] = [
     ("base", &[]),
     ("failpoint", &[]),
@@ -57,7 +58,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
             "view",
             "metrics",
             "telemetry",
-            // What is a request, and whom it is for, is judged by the same code.
+            // The same code decides what a request is, and which site it is for.
             "http",
             "listen",
             "proxy",
@@ -72,8 +73,8 @@ const MAY_USE: [(&str, &[&str]); 19] = [
 
 const ON_TOP: [&str; 5] = ["app", "cli", "demo", "lib", "main"];
 
-/// Files that may name any CDN, with the reason. All others ask the facts of its type, and what is peculiar to one CDN
-/// stands in the files that have its name.
+/// Files that may name any CDN, with the reason. All other files use the facts of the CDN's type, and code for
+/// one CDN is in the files with its name.
 const ROOMS_OF_ALL_CDNS: [(&str, &str); 9] = [
     ("src/rewrite/facts/mod.rs", "the list of the types"),
     ("src/cdn/mod.rs", "the list of the adapters"),
@@ -86,29 +87,29 @@ const ROOMS_OF_ALL_CDNS: [(&str, &str); 9] = [
     ("src/cli/import/aem/", "the CDNs that AEM can purge, in the words of its configuration"),
 ];
 
-/// Files that may name one CDN more, with the reason.
+/// Files that may name one additional CDN, with the reason.
 const ROOMS_OF_ONE_CDN: [(&str, &str, &str); 3] = [
     ("src/rewrite/facts/fastly.rs", "varnish", "it leaves the same trace in `Via`"),
     ("src/rewrite/facts/varnish.rs", "fastly", "it leaves the same trace in `Via`"),
     ("src/demo/", "varnish", "the CDN that the demonstration plays"),
 ];
 
-/// Without its tests. A longer file has more than one concern.
+/// The most lines of a file without its tests. A longer file has more than one concern.
 const MAX_LINES: usize = 400;
 
-/// What waits to be done, or fails at run time.
+/// Marks of unfinished work, and code that can fail at run time.
 const UNFINISHED: [&str; 5] = ["TODO", "FIXME", "XXX", ".unwrap()", "unimplemented!"];
 
 /// A source file without its tests.
 struct Source {
-    /// From the root of the repository.
+    /// The path from the root of the repository.
     path: String,
-    /// Its lines.
+    /// The text.
     code: String,
 }
 
 impl Source {
-    /// The part of the house: `src/cdn/akamai.rs` and `src/cdn.rs` belong to `cdn`.
+    /// Returns the part of the house: `src/cdn/akamai.rs` and `src/cdn.rs` belong to `cdn`.
     fn module(&self) -> &str {
         let inside = self.path.trim_start_matches("src/");
         inside.split('/').next().unwrap().trim_end_matches(".rs")
@@ -118,7 +119,8 @@ impl Source {
         self.code.lines().filter(|line| !line.trim_start().starts_with("//"))
     }
 
-    /// The parts of the house that it names, as `crate::part` or in `crate::{part, other::thing}`.
+    /// Returns the parts of the house that the file names, as `crate::part` or in `crate::{part,
+    /// other::thing}`.
     fn uses(&self) -> BTreeSet<String> {
         let code: Vec<&str> = self.lines_without_comments().collect();
         let code = code.join("\n");
@@ -126,7 +128,7 @@ impl Source {
     }
 }
 
-/// The first name of each path in what follows `crate::`.
+/// Returns the first name of each path in the text after `crate::`.
 fn first_names(path: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
@@ -162,8 +164,8 @@ fn sources() -> Vec<Source> {
     files.iter().map(read).collect()
 }
 
-/// The code without its tests, and the names of the test modules that are files of their own. An inline test module
-/// is the last thing in its file.
+/// Returns the code without its tests, and the names of the test modules that are files of their own. An inline
+/// test module is the last item of its file.
 fn split_tests(text: &str) -> (String, Vec<String>) {
     let mut code = String::new();
     let mut modules = Vec::new();
@@ -195,7 +197,7 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
     files.sort();
 }
 
-/// The files of the test modules that `file` declares.
+/// Returns the files of the test modules that `file` declares.
 fn test_modules(file: &Path) -> Vec<PathBuf> {
     let dir = file.parent().unwrap();
     let inside = match file.file_stem().unwrap().to_str().unwrap() {
@@ -253,7 +255,7 @@ fn no_files_use_each_other_in_a_circle() {
 
 #[test]
 fn no_part_reaches_another_one_by_super() {
-    // Only through `crate::`, where the rule above sees it.
+    // Other parts are reached only through `crate::`, which the dependency rule checks.
     let is_root = |path: &str| {
         path.ends_with("/mod.rs") && path.matches('/').count() == 2 || path.matches('/').count() == 1
     };
@@ -286,7 +288,7 @@ fn files_say_what_they_are_for() {
     insist(all.iter().filter(silent).map(|source| format!("{}: begins without //!", source.path)).collect());
 }
 
-/// `terminal.rs` cleans what people see; whoever prints by another way prints what strangers wrote.
+/// `terminal.rs` cleans all output for people. Any other output could contain unfiltered text from strangers.
 #[test]
 fn all_output_leaves_by_one_way() {
     const PRINTS: [&str; 4] = ["print!(", "println!(", "stdout()", "stderr().lock()"];
@@ -304,7 +306,7 @@ fn all_output_leaves_by_one_way() {
     insist(broken);
 }
 
-/// In code and in texts, but not in comments, which may give an example.
+/// The rule applies to code and texts, but not to comments, which may give an example.
 #[test]
 fn a_cdn_is_named_in_its_own_rooms_only() {
     let mut broken = Vec::new();
@@ -321,7 +323,7 @@ fn a_cdn_is_named_in_its_own_rooms_only() {
     insist(broken);
 }
 
-/// An entry that excuses nothing is gone from the list.
+/// An entry that is no longer needed must be removed from the list.
 #[test]
 fn every_room_of_cdns_is_needed() {
     let all = sources();
@@ -345,7 +347,7 @@ fn cdns_in(line: &str) -> impl Iterator<Item = &'static str> {
     CdnType::ALL.map(CdnType::as_str).into_iter().filter(move |cdn| line.contains(cdn))
 }
 
-/// A file or folder that has the CDN's name: `src/cdn/akamai/credentials.rs`.
+/// Whether the file or a folder has the CDN's name, as `src/cdn/akamai/credentials.rs` does.
 fn is_own_room(path: &str, cdn: &str) -> bool {
     Path::new(path).with_extension("").iter().any(|part| part == cdn)
 }

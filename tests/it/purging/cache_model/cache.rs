@@ -1,30 +1,30 @@
-//! A shared cache by RFC 9111, with the habits of a CDN. It shares nothing with the shim: what it keeps, and for how
-//! long, is written here a second time, from other documents.
+//! A shared cache by RFC 9111, with the habits of a CDN. It shares no code with the shim: the rules of what it
+//! keeps, and for how long, are written here a second time, from other documents.
 
 use super::fields::{Directives, Fields, age, expires, first, has, joined};
 use super::habits::{Cookies, Habits};
 
-/// A copy of a response. `B` is whatever the cache's owner knows of its body.
+/// A copy of a response. `B` is the model's knowledge of its body.
 #[derive(Clone, Debug)]
 pub struct Copy<B> {
-    /// The path and query under which it is kept.
+    /// The path and query under which it is stored.
     pub target: String,
     /// The values of the request's fields that `Vary` names.
     selected: Vec<(String, Option<String>)>,
     pub status: u16,
     pub fields: Fields,
     pub tags: Vec<String>,
-    /// The path by which purges know it, where it was told another one.
+    /// The path that purges use for it, if the response gave another one.
     page: Option<String>,
-    /// It is fresh until then, in milliseconds.
+    /// The end of its freshness, in milliseconds.
     pub fresh_until_ms: i64,
-    /// When it came or was last confirmed.
+    /// The time at which it arrived or was last confirmed.
     pub stored_ms: i64,
     pub body: B,
 }
 
 impl<B> Copy<B> {
-    /// Whether it is served without asking the origin.
+    /// Whether it is served without a request to the origin.
     pub fn is_fresh(&self, now_ms: i64) -> bool {
         now_ms < self.fresh_until_ms
     }
@@ -35,7 +35,7 @@ impl<B> Copy<B> {
     }
 }
 
-/// What is to be purged, as the CDN's API names it.
+/// The object of a purge, in the terms of the CDN's API.
 #[derive(Clone, Copy, Debug)]
 pub enum Purge<'a> {
     Tag(&'a str),
@@ -56,7 +56,7 @@ impl<B> Cache<B> {
         Self { habits, copies: Vec::new() }
     }
 
-    /// What it has for this request, fresh or stale. A request that goes past the cache finds nothing.
+    /// Returns the copy for this request, fresh or stale. A request that bypasses the cache finds nothing.
     pub fn find(&self, target: &str, request: &Fields) -> Option<&Copy<B>> {
         let target = self.habits.name_of(target);
         if self.habits.passes(request) {
@@ -65,7 +65,7 @@ impl<B> Cache<B> {
         self.copies.iter().find(|copy| copy.is_of(&target, request))
     }
 
-    /// The fields that ask whether a stale copy is still good (RFC 9111 §4.3.1).
+    /// Returns the fields that revalidate a stale copy (RFC 9111 §4.3.1).
     pub fn conditions(copy: &Copy<B>) -> Fields {
         let validator =
             |name: &str, asks: &str| Some((asks.to_owned(), first(&copy.fields, name)?.to_owned()));
@@ -75,7 +75,7 @@ impl<B> Cache<B> {
             .collect()
     }
 
-    /// A response has come; the copy of it, if it is kept. One that was kept for the same request goes.
+    /// Takes a response. Returns the copy of it, if it is kept. A copy for the same request is replaced.
     pub fn take(
         &mut self,
         (target, request): (&str, &Fields),
@@ -133,7 +133,7 @@ impl<B> Cache<B> {
         self.copies.last_mut()
     }
 
-    /// Deletes what is meant, or marks it stale.
+    /// Deletes the purged copies, or marks them stale.
     pub fn purge(&mut self, purge: Purge<'_>, hard: bool, now_ms: i64) {
         let habits = self.habits;
         let is_meant = |copy: &Copy<B>| habits.means(purge, copy);
@@ -151,7 +151,8 @@ impl Habits {
         self.passes_credentials && (has(request, "cookie") || has(request, "authorization"))
     }
 
-    /// For how many seconds from now on the answer to this request is served again; none where it is not kept.
+    /// Returns for how many seconds from now on the answer to this request is served again, or `None` if it is
+    /// not kept.
     pub fn keeps_for(&self, request: &Fields, status: u16, fields: &Fields) -> Option<u64> {
         if self.passes(request) || matches!(status, 100..200 | 206 | 304) {
             return None;
@@ -176,7 +177,7 @@ impl Habits {
             return None;
         }
         match self.targeted.iter().find_map(|field| self.targeted_word(fields, field)) {
-            // Whatever is written there is meant for this cache, and new when it comes.
+            // A targeted field is meant for this cache, and its lifetime starts at the arrival.
             Some(Word::For(seconds)) => return Some(seconds.saturating_sub(age(fields))),
             Some(Word::Not) => return None,
             None => {}
@@ -203,7 +204,7 @@ impl Habits {
         }
     }
 
-    /// What a targeted field says, if it decides.
+    /// Returns the verdict of a targeted field, if it decides.
     fn targeted_word(&self, fields: &Fields, field: &str) -> Option<Word> {
         let said = Directives::of(fields, field)?;
         let stores_anyway = said.has("!no-store");
@@ -225,7 +226,7 @@ impl Habits {
         first(fields, self.page_header?).map(str::to_owned)
     }
 
-    /// The name under which a target is kept.
+    /// Returns the name under which a target is stored.
     fn name_of(&self, target: &str) -> String {
         if !self.writes_upper_hex {
             return target.to_owned();
@@ -238,7 +239,7 @@ impl Habits {
         name
     }
 
-    /// Whether a purge means this copy.
+    /// Whether a purge covers this copy.
     fn means<B>(&self, purge: Purge<'_>, copy: &Copy<B>) -> bool {
         let query = copy.target.find('?').map_or("", |at| &copy.target[at..]);
         let by_page = copy.page.as_ref().map(|page| format!("{page}{query}"));
@@ -266,13 +267,13 @@ impl Habits {
     }
 }
 
-/// What follows the host, if there is one.
+/// Returns the URL without its scheme and host, if it has them.
 fn without_host(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
     url[start..].find('/').map_or(url, |at| &url[start + at..])
 }
 
-/// The bytes that percent-encoding stands for.
+/// Decodes percent-encoding.
 fn decoded(path: &str) -> Vec<u8> {
     let (bytes, mut decoded, mut at) = (path.as_bytes(), Vec::new(), 0);
     while at < bytes.len() {

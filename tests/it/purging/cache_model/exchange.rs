@@ -1,5 +1,5 @@
-//! One exchange, step by step: a visitor asks a CDN, the CDN asks the shim, the shim asks the origin, and the
-//! response comes back.
+//! One exchange, step by step: a visitor sends a request to a CDN, the CDN to the shim, and the shim to the
+//! origin, and the response comes back.
 
 use super::cache::{Cache, Copy};
 use super::faults::Fault;
@@ -13,22 +13,22 @@ use super::world::{Lawful, World};
 use origin_shim::guard::in_flight::{Number, outlet::Outlet};
 use std::rc::Rc;
 
-/// For how long a client may take nothing.
+/// How long an edge may read nothing before its connection is closed.
 const PATIENCE_MS: i64 = 60_000;
 
-/// How a visitor asks.
+/// The kind of a visitor's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visitor {
     Plain,
     Cookie,
     Login,
     French,
-    /// With the traces of another CDN.
+    /// A request with the traces of another CDN.
     Worker,
     Ghost,
 }
 
-/// Until where an exchange goes on at once.
+/// The stage up to which an exchange proceeds at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     Asked,
@@ -38,7 +38,7 @@ pub enum Stage {
     Left,
 }
 
-/// What is known of a response, wherever it is.
+/// The model's knowledge of a response, wherever the response is.
 #[derive(Clone, Debug)]
 pub struct Body {
     pub page: usize,
@@ -48,21 +48,21 @@ pub struct Body {
     version: u32,
     pub generated_ms: i64,
     pub has_unreadable_age: bool,
-    /// Whether the shim put tags on it.
+    /// Whether the shim added tags to it.
     pub is_tagged: bool,
-    /// Whether the response that brought or confirmed it was held against purges.
+    /// Whether the response that brought or confirmed it was compared with past purges.
     pub is_guarded: bool,
-    /// How long it may be kept.
+    /// The limit of its lifetime.
     pub limit: Limit,
-    /// For how long it was kept.
+    /// The lifetime that the cache gave it.
     pub kept_ms: i64,
 }
 
-/// What the origin said.
+/// The origin's response.
 pub struct Said {
     pub status: u16,
     pub fields: Fields,
-    /// The same as a whole response; of a 304 it is not sent.
+    /// The fields of the whole response. A 304 does not send them.
     pub whole: Fields,
     pub age: Option<(u64, AgeForm)>,
 }
@@ -75,7 +75,7 @@ pub struct Flight {
     pub request: Request,
     pub age: Option<(u64, AgeForm)>,
     pub body: Body,
-    /// The stale copy that is asked about.
+    /// The stale copy that the CDN revalidates.
     asked_about: Option<Copy<Body>>,
     said: Option<Said>,
     answer: Option<Answer>,
@@ -87,7 +87,7 @@ pub struct Flight {
 }
 
 impl World {
-    /// A visitor asks a CDN, which answers from its cache or asks the shim.
+    /// Sends a visitor's request to a CDN, which answers from its cache or asks the shim.
     pub fn visit(
         &mut self,
         (cdn, page, spelling, query): (usize, usize, usize, bool),
@@ -152,7 +152,7 @@ impl World {
             stage: Stage::Asked,
             arrives_ms: i64::MAX,
         });
-        // What is on its way without tags nobody keeps in view yet (see `purges::planned`).
+        // Responses in flight without tags are not followed yet (see `purges::planned`).
         let until = if self.compiled.is_on() { until } else { Stage::Left };
         let at = self.flights.len() - 1;
         while self.flights[at].stage < until {
@@ -165,7 +165,7 @@ impl World {
         Ok(())
     }
 
-    /// One step further.
+    /// Advances an exchange by one step.
     pub fn advance(&mut self, at: usize) -> Lawful {
         let mut flight = self.flights.remove(at);
         let result = match flight.stage {
@@ -189,7 +189,7 @@ impl World {
             Stage::Written => {
                 flight.stage = Stage::Left;
                 flight.kernel.take_all();
-                // The edge has it within the margin: at once, or as late as it may be.
+                // The response reaches the edge within the margin: at once, or as late as possible.
                 let late = (self.now_ms / 10 + flight.body.page as i64) % 2 == 0;
                 flight.arrives_ms = self.now_ms + if late { MARGIN_MS } else { 0 };
                 Ok(())
@@ -200,7 +200,7 @@ impl World {
         result
     }
 
-    /// The origin decides what it answers.
+    /// Chooses the origin's response.
     fn decide(&self, flight: &mut Flight) {
         let seconds = flight.age.map_or(0, |(seconds, _)| seconds);
         let body = &mut flight.body;
@@ -243,7 +243,7 @@ impl World {
         flight.said = Some(Said { status, fields: said, whole, age: flight.age });
     }
 
-    /// The head goes out.
+    /// Sends the rewritten head.
     fn rewrite(&mut self, flight: &mut Flight) -> Lawful {
         let said = flight.said.take().unwrap();
         let mut answer = self.shim.answer(&flight.compiled, &flight.request, said.status, &said.fields);
@@ -271,7 +271,7 @@ impl World {
         lawful
     }
 
-    /// The CDN has all of it.
+    /// Delivers the complete response to the CDN.
     pub fn arrive(&mut self, flight: Flight) -> Lawful {
         let Flight { cdn, visitor, request, mut body, asked_about, said, answer, compiled, .. } = flight;
         let (said, answer) = (said.unwrap(), answer.unwrap());
@@ -287,23 +287,23 @@ impl World {
             known.generated_ms = known.generated_ms.max(body.generated_ms);
             let (was_tagged, is_on) = (known.is_tagged, compiled.is_on());
             known.is_guarded = is_on;
-            // One that repeats the tags brings them to a copy that had none.
+            // A 304 that repeats the tags brings them to a copy that had none.
             let tells_tags = matches!(self.setup.repeats, Repeats::Everything);
             known.is_tagged |= is_on && tells_tags && cache.habits.takes_tags_of_304;
             let is_told = !matches!(self.setup.repeats, Repeats::Nothing);
             let is_retold = !std::ptr::eq(known.sample, body.sample);
             let now = body.limit;
             known.limit = match (was_tagged, is_on) {
-                // What is forbidden now must be obeyed if it is told; what is not told again goes on being stored.
+                // A prohibition must be obeyed if the 304 repeats it. Otherwise the stored fields stay valid.
                 (true, true) if is_retold && is_told && now.forbids() => now,
-                // What confirms it to others tells no lifetime.
+                // A 304 that confirms the page to other visitors repeats no lifetime.
                 (true, true) if is_retold || known.limit.is_somebodys => {
                     known.limit.clone().or_of_untagged(&now)
                 }
                 (true, true) => now,
-                // A page that has its tags goes on as it is where nothing is changed.
+                // A page with tags stays as it is if nothing is rewritten.
                 (true, false) => known.limit.clone().or_of_untagged(&now),
-                // Nobody rewrote what is stored of it.
+                // The stored part was never rewritten.
                 (false, _) if is_retold => known.limit.clone().or_of_untagged(&now),
                 (false, _) => now.of_untagged(known.is_tagged),
             };
@@ -321,7 +321,7 @@ impl World {
     }
 }
 
-/// Without the tags that fill a header.
+/// Shortens the values, because the tags can fill a header.
 fn brief(fields: &Fields) -> Vec<String> {
     fields.iter().map(|(name, value)| format!("{name}: {}", &value[..value.len().min(90)])).collect()
 }

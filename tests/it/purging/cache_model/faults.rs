@@ -1,5 +1,5 @@
-//! The corrections of past faults, each of which can be undone at the boundary of the model. None of the faults is in
-//! the program.
+//! The corrections of past faults, each of which can be undone at the boundary of the model. None of the faults
+//! is in the program.
 
 use super::fields::Fields;
 use super::shim::{Request, is_untouched, says_no_lifetime};
@@ -12,11 +12,12 @@ use origin_shim::rewrite::{Decision, Outcome, Reason, tags};
 pub enum Fault {
     /// The CDN's conditions reach the origin, and its 304 is rewritten as if it were the page.
     NotModifiedAsPage,
-    /// A 304 of a page that was not seen counts as carrying our own tags only.
+    /// A 304 of an unseen page is treated as if it carried only the shim's own tags.
     UnseenWithoutTags,
-    /// Guard and register know only what was lengthened, or left alone for its status, a cookie or `Vary`.
+    /// Guard and register apply only to responses that were lengthened, or left untouched for their status, a
+    /// cookie or `Vary`.
     GuardOfFew,
-    /// Nothing is written where the origin gave no lifetime.
+    /// The guard writes nothing if the origin gave no lifetime.
     GuardUnwritten,
     /// Browsers keep pages for two hours.
     BrowsersForTwoHours,
@@ -24,38 +25,38 @@ pub enum Fault {
     TracesFirst,
     /// Copies without tags are purged by tag.
     ModesByTags,
-    /// What was written has arrived.
+    /// A response is treated as arrived when it has been written.
     WrittenIsArrived,
-    /// Spellings are compared as they are.
+    /// Spellings are compared without normalisation.
     RawSpellings,
-    /// `public private` is public.
+    /// `public private` is read as public.
     PublicPrivate,
-    /// A quoted string that does not end hides what follows.
+    /// A quoted string that does not end hides the rest of the field.
     UnendedQuote,
-    /// A directive in quotes is none.
+    /// A directive in quotes is ignored.
     QuotedWord,
-    /// The last member of `Age` counts, and `+60` is none.
+    /// The last member of `Age` is read, and `+60` is not a number.
     LenientAge,
     /// `Connection: age` strips the age.
     AgeNominated,
-    /// A targeted field that is broken decides.
+    /// A malformed targeted field decides.
     BrokenTargeted,
-    /// What is not lengthened stays as the origin said it, prohibitions included.
+    /// Responses that are not lengthened keep the origin's fields, prohibitions included.
     Untranslated,
-    /// The rewriting does not know which URL was asked for.
+    /// The rewriting does not get the requested URL.
     RedirectFactsWithheld,
     /// Tags that do not fit are dropped.
     TagsDropped,
     /// A tag with a space is purged, and reaches nothing.
     SpaceInTag,
-    /// Older than the list: nothing is known of what is on its way.
+    /// There is no register of responses in flight. This fault is older than the list.
     NoRegister,
-    /// Older than the list: nothing is guarded.
+    /// There is no guard. This fault is older than the list.
     NoGuard,
 }
 
 impl Fault {
-    /// The origin's fields as the program read them before.
+    /// Changes the origin's fields to what the former program made of them.
     pub fn before(self, said: &mut Fields) {
         let replace = |said: &mut Fields, name: &str, from: &str, to: &str| {
             for (_, value) in said.iter_mut().filter(|(known, value)| known == name && value == from) {
@@ -89,7 +90,7 @@ impl Fault {
         }
     }
 
-    /// Whether a response that the guard is for goes out as if nothing had been purged.
+    /// Whether a response that the guard covers is sent as if nothing had been purged.
     pub fn overlooks(self, decision: Decision, without: Decision, said: &Headers) -> bool {
         decision.outcome == Outcome::Guarded
             && match self {
@@ -100,14 +101,14 @@ impl Fault {
             }
     }
 
-    /// Whether the register is not told of a response that would get this without a purge.
+    /// Whether the register misses a response that would get this decision without a purge.
     pub fn forgets(self, without: Decision) -> bool {
         self == Self::GuardOfFew
             && is_untouched(without)
             && !matches!(without.reason, Reason::Status | Reason::Cookie | Reason::Vary)
     }
 
-    /// What is sent as the program wrote it before.
+    /// Changes the sent fields to what the former program wrote.
     pub fn after(self, decision: Decision, said: &Headers, sent: &mut Headers, request: &Request) {
         match self {
             Self::Untranslated if is_untouched(decision) => {

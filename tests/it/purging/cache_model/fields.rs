@@ -6,7 +6,7 @@ use std::time::SystemTime;
 /// Header lines: lower-case names and their values, in their order.
 pub type Fields = Vec<(String, String)>;
 
-/// Fields of these lines.
+/// Makes fields of these lines.
 pub fn fields(lines: &[(&str, &str)]) -> Fields {
     lines.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
@@ -16,12 +16,12 @@ pub fn has(fields: &Fields, name: &str) -> bool {
     fields.iter().any(|(known, _)| known == name)
 }
 
-/// The first line of this name.
+/// Returns the value of the first line of this name.
 pub fn first<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
     fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
-/// All lines of this name as one (RFC 9110 §5.3).
+/// Joins all lines of this name into one value (RFC 9110 §5.3).
 pub fn joined(fields: &Fields, name: &str) -> Option<String> {
     let lines: Vec<&str> =
         fields.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect();
@@ -32,7 +32,7 @@ pub fn joined(fields: &Fields, name: &str) -> Option<String> {
 pub struct Directives(Vec<(String, Option<String>)>);
 
 impl Directives {
-    /// None where there is no such field.
+    /// Reads the directives, or returns `None` if there is no such field.
     pub fn of(fields: &Fields, name: &str) -> Option<Self> {
         let text = joined(fields, name)?;
         let split = |directive: &str| match directive.split_once('=') {
@@ -44,12 +44,13 @@ impl Directives {
         Some(Self(members(&text).into_iter().map(split).collect()))
     }
 
-    /// Whether it is there, by itself or with an argument.
+    /// Whether the directive is present, with or without an argument.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| known == name)
     }
 
-    /// Its seconds; the first of several. What follows the digits is overlooked, as by `strtoul`; but for a unit.
+    /// Returns the directive's seconds, the first if there are several. Characters after the digits are
+    /// ignored, as by `strtoul`, except for a unit.
     pub fn seconds(&self, name: &str) -> Option<u64> {
         let (_, argument) = self.0.iter().find(|(known, _)| known == name)?;
         let text = argument.as_deref()?;
@@ -64,7 +65,8 @@ impl Directives {
     }
 }
 
-/// The members of a list. A quoted string hides its commas, and one that does not end hides all that follows.
+/// Returns the members of a list. A quoted string hides its commas, and one that does not end hides all that
+/// follows.
 fn members(text: &str) -> Vec<&str> {
     let (mut members, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
     for (at, byte) in text.bytes().enumerate() {
@@ -82,14 +84,15 @@ fn members(text: &str) -> Vec<&str> {
     members
 }
 
-/// Seconds since it was generated: the first member of `Age` (RFC 9111 §5.1); what is no number is taken for none.
+/// Returns the seconds since the response was generated: the first member of `Age` (RFC 9111 §5.1), or 0 if
+/// that is not a number.
 pub fn age(fields: &Fields) -> u64 {
     let said = first(fields, "age").unwrap_or_default();
     let member = said.split(',').next().unwrap_or_default().trim();
     if member.bytes().all(|b| b.is_ascii_digit()) { member.parse().unwrap_or(0) } else { 0 }
 }
 
-/// `Expires` minus `Date` (RFC 9111 §4.2.1); what is no date is over.
+/// Returns `Expires` minus `Date` (RFC 9111 §4.2.1). An invalid date has already expired.
 pub fn expires(fields: &Fields) -> Option<u64> {
     let date = |text: &str| httpdate::parse_http_date(text).ok();
     let at = first(fields, "expires")?;
@@ -107,7 +110,7 @@ fn directives_are_read_by_the_letter() {
     assert_eq!(read("!no-store, max-age=2d").seconds("max-age"), Some(172_800));
     assert_eq!(read("max-age=86400;").seconds("max-age"), Some(86_400));
     assert!(read("private=\"a\", x").has("private") && read("x=\", private\", no-store").has("no-store"));
-    // Nothing of this is a directive.
+    // None of these is a directive.
     assert!(!read("public private").has("private") && !read("\"private\"").has("private"));
     assert!(!read("max-age=60, ext=\"oops, no-store").has("no-store"));
 }

@@ -1,49 +1,49 @@
-//! What each CDN makes of the responses that it gets. Where the documentation leaves a doubt, the model takes the
-//! more dangerous habit: the CDN keeps copies for longer, and obeys fewer prohibitions.
+//! How each CDN treats the responses that it gets. Where its documentation leaves a doubt, the model assumes
+//! the more dangerous habit: the CDN keeps copies for longer, and obeys fewer prohibitions.
 
-/// Whether a response with `Set-Cookie` is kept.
+/// The treatment of a response with `Set-Cookie`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cookies {
-    /// Never.
+    /// The response is never kept.
     NotKept,
-    /// Where a lifetime is given.
+    /// The response is kept if it has a lifetime.
     KeptIfGiven,
-    /// Like any other.
+    /// The response is kept like any other.
     Kept,
 }
 
 /// The habits of one CDN.
 #[derive(Debug)]
 pub struct Habits {
-    /// For people.
+    /// A name for messages.
     pub name: &'static str,
-    /// Fields that it reads instead of `Cache-Control` (RFC 9213 §2.2), the first that says something decides.
+    /// Fields that it reads instead of `Cache-Control` (RFC 9213 §2.2). The first usable one decides.
     pub targeted: &'static [&'static str],
-    /// Whether prohibitions in those are obeyed, or lifetimes only.
+    /// Whether prohibitions in those fields are obeyed, in addition to lifetimes.
     pub obeys_targeted_prohibitions: bool,
-    /// Whether `private` in `Cache-Control` is obeyed beside a targeted lifetime, too.
+    /// Whether `private` in `Cache-Control` is obeyed even if there is a targeted lifetime.
     pub private_is_above_all: bool,
     /// Whether `no-store` and `no-cache` in `Cache-Control` are obeyed.
     pub obeys_no_store: bool,
     /// Whether a prohibition is found anywhere in the text of `Cache-Control`.
     pub finds_prohibitions_anywhere: bool,
-    /// Whether `Cache-Control` is read at all, as its configuration has it.
+    /// Whether its configuration makes it read `Cache-Control` at all.
     pub reads_cache_control: bool,
-    /// Whether `Surrogate-Control`, whatever it says, hides `Cache-Control`.
+    /// Whether `Surrogate-Control`, with any value, hides `Cache-Control`.
     pub surrogate_hides_cache_control: bool,
-    /// What becomes of `Set-Cookie`.
+    /// The treatment of `Set-Cookie`.
     pub set_cookie: Cookies,
-    /// Whether requests with `Cookie` or `Authorization` go past the cache.
+    /// Whether requests with `Cookie` or `Authorization` bypass the cache.
     pub passes_credentials: bool,
-    /// Seconds for which a response of this status is kept where the origin says nothing.
+    /// Seconds for which a response of this status is kept if the origin gives no lifetime.
     pub default_seconds: fn(u16) -> Option<u64>,
-    /// Whether a response of this status is kept where a lifetime is given in `Cache-Control` or `Expires`.
+    /// Whether a response of this status is kept if `Cache-Control` or `Expires` gives a lifetime.
     pub keeps_given: fn(u16) -> bool,
-    /// Seconds for which errors are kept, whatever the origin says.
+    /// Seconds for which errors are kept at least, whatever lifetime the origin gives.
     pub error_seconds: u64,
     /// The header of its tags.
     pub tag_header: Option<&'static str>,
-    /// What stands between them.
+    /// The separators of tags.
     pub tag_separators: &'static [char],
     /// Whether `A` and `a` are one tag.
     pub tags_ignore_case: bool,
@@ -51,11 +51,11 @@ pub struct Habits {
     pub takes_tags_of_304: bool,
     /// Whether `Vary` selects among copies (RFC 9111 §4.1).
     pub reads_vary: bool,
-    /// Whether URLs are kept under a name with upper-case hex digits.
+    /// Whether URLs are stored with upper-case hex digits.
     pub writes_upper_hex: bool,
-    /// The header by which it learns another name of the page, for purges.
+    /// The header that gives it another name of the page, for purges.
     pub page_header: Option<&'static str>,
-    /// Whether a prefix is a regular expression that whoever purges makes to match each of its spellings.
+    /// Whether a prefix is a regular expression, which the purging side makes match each spelling.
     pub expresses_prefixes: bool,
     /// Whether `*` at the end of a purged URL is a wildcard.
     pub has_wildcards: bool,
@@ -121,7 +121,7 @@ pub static AKAMAI: Habits = Habits {
     has_wildcards: false,
 };
 
-/// A property whose behaviour "Caching" is "Cache", with a lifetime of its own: `Cache-Control` is not read.
+/// A property whose behaviour "Caching" is "Cache", with a lifetime of its own. `Cache-Control` is not read.
 pub static STUBBORN_AKAMAI: Habits =
     Habits { name: "Akamai (stubborn)", reads_cache_control: false, ..AKAMAI };
 

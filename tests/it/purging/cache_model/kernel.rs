@@ -1,4 +1,5 @@
-//! The send queue of a connection: what the kernel of the shim was given, and what the edge has read of it.
+//! The send queue of a connection: the bytes that the shim's kernel was given, and those that the edge has
+//! read.
 
 use origin_shim::guard::in_flight::outlet::{Queue, Sent};
 use std::cell::Cell;
@@ -7,7 +8,7 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub struct Kernel {
     clock: Rc<Cell<i64>>,
-    /// For the fault: what it was given has left.
+    /// For the fault: whether bytes leave as soon as they are given.
     lies: bool,
     given: Cell<u64>,
     taken: Cell<u64>,

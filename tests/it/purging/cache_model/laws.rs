@@ -1,4 +1,5 @@
-//! The laws that the caches must keep. They go by what the origin meant, never by what the code under test reports.
+//! The laws that the caches must keep. They follow from the origin's intent, never from reports of the code
+//! under test.
 
 use super::exchange::{Body, Flight, Said};
 use super::fields::{Directives, Fields, expires, has};
@@ -6,39 +7,41 @@ use super::origin::{AgeForm, MANY, Sharing};
 use super::site::{EDGE, FALLBACK, GUARD_MS, NOT_FOUND};
 use super::world::{Lawful, World};
 
-/// How long a copy may be kept.
+/// The limit of a copy's lifetime.
 #[derive(Clone, Debug, Default)]
 pub struct Limit {
     pub seconds: u64,
-    /// It is to be kept for just so long: all is well, and nothing forbids it.
+    /// Whether the copy must be kept for exactly this long, because everything is healthy and nothing forbids
+    /// it.
     pub exactly: bool,
-    /// The shim left it as it was, since it answers somebody's own request.
+    /// Whether the shim left the response untouched because it answers one visitor's own request.
     pub is_somebodys: bool,
-    /// The law that would be broken.
+    /// The law that a longer lifetime would break.
     law: &'static str,
-    /// Seconds for which this CDN would keep it without a shim.
+    /// Seconds for which this CDN would keep the copy without a shim.
     by_itself: u64,
-    /// Seconds for which it may be kept where it is rewritten.
+    /// Seconds for which the copy may be kept if it is rewritten.
     if_rewritten: u64,
-    /// Seconds for which what is stored of it may give it anew, once it is confirmed by something without an age.
+    /// Seconds that its stored fields may give it anew, when a response without an age confirms it.
     anew: u64,
 }
 
 impl Limit {
-    /// That of a copy which the shim never rewrote, when it is confirmed, perhaps by something with tags.
+    /// Returns the limit of a copy that the shim never rewrote, when a response confirms it, perhaps one with
+    /// tags.
     pub fn of_untagged(self, is_tagged_now: bool) -> Self {
-        // What confirms it may be guarded, whether its lifetime is told again or not.
+        // The confirming response may be guarded, whether or not it repeats the lifetime.
         let most = if is_tagged_now { u64::MAX } else { GUARD_MS as u64 / 1_000 };
         let rewritten = self.if_rewritten.min(most);
         Self { seconds: self.by_itself.max(rewritten), exactly: false, ..self }
     }
 
-    /// Whether it must not be shared at all.
+    /// Whether the response must not be shared at all.
     pub fn forbids(&self) -> bool {
         self.law == PRIVATE
     }
 
-    /// That of a copy which it rewrote, when it is confirmed where nothing is changed.
+    /// Returns the limit of a rewritten copy that is confirmed while nothing is rewritten.
     pub fn or_of_untagged(self, now: &Self) -> Self {
         let seconds = self.seconds.max(self.anew).max(now.by_itself).max(now.if_rewritten);
         Self { seconds, exactly: false, ..self }
@@ -49,25 +52,25 @@ const LIFETIMES: &str = "law 2: kept for longer than allowed";
 const PRIVATE: &str = "law 3: shared although the origin forbids it";
 const LOOP: &str = "law 4: a redirect to itself, kept beyond what the origin said";
 
-/// How long the CDN may keep a response that leaves now.
+/// Returns how long the CDN may keep a response that leaves now.
 pub fn limit(world: &World, flight: &Flight, said: &Said) -> Limit {
     let rewritten = of_rewritten(world, flight, said);
     if flight.compiled.is_on() {
         return rewritten;
     }
-    // A 304 need not repeat what makes the page somebody's, and then its lifetime counts.
+    // A 304 need not repeat the fields that make a page private, and then its lifetime takes effect.
     let is_confirmed = said.status == 304;
     let told = flight.body.sample.edge.filter(|_| is_confirmed).unwrap_or(0);
     let by_itself = rewritten.by_itself.max(told);
     Limit { seconds: by_itself, exactly: false, law: LIFETIMES, by_itself, ..rewritten }
 }
 
-/// The same where responses are rewritten. What the shim does not lengthen may be kept as long as this CDN would keep
-/// it without a shim.
+/// Does the same for a site that rewrites responses. Responses that the shim does not lengthen may be kept for
+/// as long as this CDN would keep them without a shim.
 fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
     let kind = world.kinds[flight.cdn];
     let (habits, body, sample) = (kind.habits, &flight.body, flight.body.sample);
-    // Who asks whether a copy is still good does not change whose it is.
+    // A visitor whose request revalidates a copy does not make the page their own.
     let nobody = Fields::new();
     let visitor = if said.status == 304 { &nobody } else { &flight.visitor };
     let by_itself = habits.keeps_for(visitor, sample.status, &said.whole).unwrap_or(0);
@@ -79,7 +82,7 @@ fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
         let seconds = seconds.max(of_errors);
         Limit { seconds, law, by_itself, if_rewritten: seconds, anew, ..Limit::default() }
     };
-    // A guard for a page whose lifetime is not told again.
+    // A page whose lifetime is not repeated can still be guarded.
     let of_guard = if said.status == 304 { GUARD_MS as u64 / 1_000 } else { 0 };
     let is_forbidden = match sample.sharing {
         Sharing::Free => false,
@@ -87,16 +90,16 @@ fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
         Sharing::Forbidden => true,
     };
     if is_forbidden {
-        // A property that was told not to read `Cache-Control` does so with or without a shim.
+        // A property that is configured to ignore `Cache-Control` does so with or without a shim.
         let stubborn = by_itself.max((habits.default_seconds)(sample.status).unwrap_or(0));
-        // Nor does a 304 say it again of a page that was stored while nothing was rewritten.
+        // A 304 does not repeat the prohibition either, for a page that was stored while nothing was rewritten.
         return at_most(if habits.reads_cache_control { of_guard } else { stubborn.max(of_guard) }, PRIVATE);
     }
     let at_most = |seconds: u64, law| at_most(seconds.max(of_guard), law);
     if sample.status >= 500 {
         return at_most(0, LIFETIMES);
     }
-    // An age that no cache can read it does not count, whoever passes it on.
+    // An age that no cache can read has no effect, whoever passes it on.
     let readable = said.age.filter(|(_, form)| !matches!(form, AgeForm::Signed));
     let age = readable.map_or(0, |(seconds, _)| seconds);
     let fallback = sample.edge.map_or(FALLBACK, |edge| edge.saturating_sub(age)).min(FALLBACK);
@@ -104,7 +107,7 @@ fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
     let needs_public = has(visitor, "authorization") && !sample.is_said_to_be_shared();
     let needs_lifetime = has(visitor, "cookie") && sample.edge.unwrap_or(0) == 0;
     if !sample.may_be_long || needs_public || needs_lifetime || sample.edge == Some(0) {
-        // A copy may be guarded, or fall back, where the CDN would by itself decide otherwise.
+        // A copy may be guarded, or get the fallback, even if the CDN would choose another lifetime.
         let least = if fits && world.healthy { GUARD_MS as u64 / 1_000 } else { fallback };
         let law = if sample.status == 301 { LOOP } else { LIFETIMES };
         let is_somebodys = needs_public || needs_lifetime;
@@ -125,14 +128,14 @@ fn of_rewritten(world: &World, flight: &Flight, said: &Said) -> Limit {
     }
     let is_past_cache =
         habits.passes_credentials && (has(visitor, "cookie") || has(visitor, "authorization"));
-    // Of a page with too many tags not all are known, so any purge may be meant for it.
+    // Some tags of a page with too many are unknown, so any purge may cover it.
     let exactly = sample.status == 200
         && body.page != MANY
         && world.setup.names
         && !shares_field
         && !is_past_cache
         && !world.purges.iter().any(|purge| purge.may_cover(body))
-        // A page that was only confirmed may have any tag, and what confirms it may be as old as it says.
+        // A page that was only confirmed may have any tag, and its confirmation may be as old as its `Age`.
         && !(said.status == 304
             && (said.age.is_some() || world.purges.iter().any(|purge| purge.may_be_later(flight))));
     Limit { exactly, ..at_most(row, LIFETIMES) }
@@ -187,12 +190,12 @@ pub fn hold(world: &World) -> Lawful {
             let of_errors = if copy.status >= 400 { kind.habits.error_seconds as i64 * 1_000 } else { 0 };
             for (number, purge) in world.purges.iter().enumerate() {
                 let Some(done_ms) = purge.done_ms else { continue };
-                // Tags that do not fit cannot be purged: that is what the fallback is for.
+                // Tags that do not fit cannot be purged, which is the reason for the fallback.
                 let fits = body.page != MANY || !purge.is_of_tag();
                 let of_fallback = if fits { 0 } else { FALLBACK as i64 * 1_000 };
                 let grace_ms = GUARD_MS.max(of_errors).max(of_fallback);
                 let is_over = world.now_ms > done_ms.max(copy.stored_ms) + grace_ms;
-                // What mode `observe` lets through is not guarded, since nothing is changed.
+                // Responses in mode `observe` are not guarded, because nothing is changed.
                 let counts = body.is_guarded || copy.stored_ms < purge.accepted_ms;
                 if body.generated_ms <= purge.accepted_ms && is_over && counts && purge.covers(body) {
                     return Err(format!(

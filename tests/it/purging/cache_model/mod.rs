@@ -2,7 +2,7 @@
 //! through the real opt-in, rewriting, guard and register. Time is simulated. `cache.rs`, with `habits.rs` and
 //! `fields.rs`, stands by itself.
 //!
-//! The model must find each fault of the list when its mend is taken out; see `faults.rs`.
+//! The model must find each fault of the list when its correction is undone. See `faults.rs`.
 
 mod cache;
 mod exchange;
@@ -30,7 +30,7 @@ use site::{Choice, KINDS};
 use std::collections::BTreeMap;
 use world::{Command, Setup, World};
 
-/// Which worlds.
+/// The kind of worlds to generate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Focus {
     Any,
@@ -103,7 +103,7 @@ fn command(focus: Focus) -> impl Strategy<Value = Command> {
     ]
 }
 
-/// A history that breaks a law, the shortest that was found, if one of so many does.
+/// Returns the shortest history found that breaks a law, if one of `cases` does.
 fn broken(fault: Option<Fault>, focus: Focus, cases: u32) -> Option<(Setup, Vec<Command>, String)> {
     let config = Config { cases, max_shrink_iters: 2_000, failure_persistence: None, ..Config::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
@@ -133,7 +133,7 @@ fn the_laws_hold() {
     }
 }
 
-/// Laws hold easily where little happens.
+/// Guards against histories in which little happens, because laws hold easily there.
 #[test]
 fn much_happens() {
     let mut tally: BTreeMap<&str, u32> = BTreeMap::new();
@@ -163,7 +163,8 @@ fn much_happens() {
     }
 }
 
-/// Where a mend is taken out a law is broken, one of these, in few histories; and it is the fault that breaks it.
+/// Asserts that an undone correction breaks one of these laws within few histories, and that the fault is the
+/// cause.
 fn is_found(fault: Fault, focus: Focus, laws: &[u8]) {
     let Some((setup, commands, story)) = broken(Some(fault), focus, 6_000) else {
         panic!("{fault:?} breaks no law")
@@ -177,7 +178,7 @@ fn is_found(fault: Fault, focus: Focus, laws: &[u8]) {
     assert_eq!(mended, Ok(()), "{fault:?} is not what breaks the law: {story}");
 }
 
-/// Each by itself: they run side by side, and say by their names which mend is missed.
+/// Makes a test of each fault, so that they run in parallel and each name shows which correction is missing.
 macro_rules! faults {
     ($($name:ident: $fault:ident in $focus:ident breaks $($law:literal)or+;)+) => {$(
         #[test]

@@ -1,17 +1,17 @@
-//! The origin: a few pages, and the headers that it may send with them. The meaning of the headers is written beside
-//! them by hand, so that the laws never derive it from the headers.
+//! The origin: a few pages, and the headers that it may send with them. The meaning of the headers is written
+//! next to them by hand, so that the laws never derive it from the headers.
 
 use super::fields::{Fields, fields};
 use origin_shim::rewrite::CdnType;
 
-/// A page, however it is spelt.
+/// A page, in all its spellings.
 #[derive(Debug)]
 pub struct Page {
-    /// Paths that are one page; the first is the usual one.
+    /// Paths of the same page. The first is the usual one.
     pub spellings: &'static [&'static str],
-    /// What the application labels it with. A label with a space is two tags to whoever reads the header.
+    /// The application's labels. A label with a space is two tags for every reader of the header.
     pub labels: &'static [&'static str],
-    /// A folder that it is in, in some spelling; and how a person may write that.
+    /// A folder of the page in some spelling, and the form in which a person may write it.
     pub folder: Option<(&'static str, &'static str)>,
 }
 
@@ -30,32 +30,32 @@ pub static PAGES: [Page; 4] = [
     Page { spellings: &["/long"], labels: &["t3", "last"], folder: None },
 ];
 
-/// The page of `/long` has as many tags as no header carries.
+/// The page `/long`, which has more tags than any header can carry.
 pub const MANY: usize = 3;
 
 /// Whether the origin lets a response be shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
     Free,
-    /// It must not be.
+    /// Sharing is forbidden.
     Forbidden,
-    /// It must not be, but for the CDNs that the origin addresses in their own field.
+    /// Sharing is forbidden, except for the CDNs that the origin addresses in their own field.
     ForbiddenBut(&'static [CdnType]),
 }
 
-/// Something that an origin says.
+/// A response that an origin may send.
 #[derive(Debug)]
 pub struct Sample {
     pub status: u16,
     lines: &'static [(&'static str, &'static str)],
     pub sharing: Sharing,
-    /// The lifetime that it gives to shared caches, in seconds, in whatever field.
+    /// The lifetime for shared caches, in seconds, in whatever field.
     pub edge: Option<u64>,
-    /// Whether that is in a field for CDNs, and so decides.
+    /// Whether that lifetime is in a field for CDNs, and therefore decides.
     pub is_targeted: bool,
-    /// The lifetime that it gives to browsers.
+    /// The lifetime for browsers.
     pub browser: Option<u64>,
-    /// Whether a lifetime may be lengthened, as far as the response itself is concerned.
+    /// Whether the response itself permits a longer lifetime.
     pub may_be_long: bool,
 }
 
@@ -98,7 +98,7 @@ const DATE: (&str, &str) = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
 const IN_AN_HOUR: (&str, &str) = ("expires", "Sun, 06 Nov 1994 09:49:37 GMT");
 use Sharing::{Forbidden, ForbiddenBut};
 
-/// What is said of pages. `{self}` in a `Location` is the very URL that was asked for.
+/// The possible responses. `{self}` in a `Location` is the URL that was requested.
 pub static SAMPLES: [Sample; 46] = [
     page(&[]),
     given(60, &[(CC, "max-age=60")]),
@@ -107,7 +107,7 @@ pub static SAMPLES: [Sample; 46] = [
     given(3_600, &[DATE, IN_AN_HOUR]),
     given(0, &[(CC, "max-age=0")]),
     short(Sample { browser: Some(0), ..given(3_600, &[(CC, "public, max-age=0, s-maxage=3600")]) }),
-    // What is not lengthened, and kept all the same by some.
+    // Responses that are never lengthened, and that some CDNs keep nevertheless.
     short(page(&[("set-cookie", "lang=en")])),
     short(given(3_600, &[("set-cookie", "lang=en"), (CC, "max-age=3600")])),
     short(page(&[("vary", "Accept-Language")])),
@@ -158,19 +158,19 @@ pub static SAMPLES: [Sample; 46] = [
     status(302, short(page(&[("location", "/elsewhere")]))),
 ];
 
-/// How the origin tells that it has an answer from a cache of its own.
+/// The form in which the origin reports that a response comes from its own cache.
 #[derive(Clone, Copy, Debug)]
 pub enum AgeForm {
     Plain,
-    /// A list, of which the first member counts.
+    /// A list, of which the first member is valid.
     List,
-    /// No number.
+    /// Not a number.
     Signed,
-    /// `Connection: age` beside it.
+    /// A plain number, together with `Connection: age`.
     Nominated,
 }
 
-/// How much of its 200 a 304 repeats.
+/// The part of its 200 that a 304 repeats.
 #[derive(Clone, Copy, Debug)]
 pub enum Repeats {
     Nothing,
@@ -178,12 +178,12 @@ pub enum Repeats {
     Everything,
 }
 
-/// In which field tags are sent.
+/// The fields in which tags are sent, and their separators.
 pub static TAG_FIELDS: [(&str, &str); 4] =
     [("surrogate-key", " "), ("xkey", " "), ("cache-tag", ","), ("edge-cache-tag", ",")];
 
 impl Sample {
-    /// The origin's fields for a page.
+    /// Returns the origin's fields for a page.
     pub fn fields(&self, page: usize, path: &str, tag_field: usize) -> Fields {
         let mut said = fields(self.lines);
         for (_, value) in &mut said {
@@ -197,14 +197,14 @@ impl Sample {
         said
     }
 
-    /// Whether it says that it is meant for others, too, whoever asked (RFC 9111 §3.5).
+    /// Whether the response is explicitly meant for other visitors, too, whoever requested it (RFC 9111 §3.5).
     pub fn is_said_to_be_shared(&self) -> bool {
         self.lines
             .iter()
             .any(|(name, value)| *name == CC && (value.contains("public") || value.contains("s-maxage")))
     }
 
-    /// The lines that speak of lifetimes.
+    /// Whether the field is about lifetimes.
     pub fn is_of_lifetime(name: &str) -> bool {
         name.ends_with("control") || matches!(name, "expires" | "date" | "vary")
     }

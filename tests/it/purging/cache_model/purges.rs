@@ -1,5 +1,5 @@
-//! Purges from their acceptance to `done`: what the admin side does around the real planner, guard and register
-//! (`src/admin/fresh.rs`), without its store and workers.
+//! Purges from their acceptance to `done`. This is the admin side's work around the real planner, guard and
+//! register (`src/admin/fresh.rs`), without its store and workers.
 
 use super::exchange::{Body, Flight};
 use super::faults::Fault;
@@ -14,7 +14,7 @@ use origin_shim::rewrite::CdnType;
 use std::fmt;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
-/// What somebody wants to be gone.
+/// The scope of a requested purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// The page at one URL, with or without the query.
@@ -29,13 +29,13 @@ pub enum Wanted {
 pub struct Purge {
     wanted: Wanted,
     page: usize,
-    /// The label or the query that is meant.
+    /// The number of the label or query.
     number: usize,
     jobs: Vec<(CdnType, Vec<Item>)>,
     pub soft: bool,
     pub accepted_ms: i64,
     call_ms: Option<i64>,
-    /// What comes again: job and item.
+    /// The follow-up's items, as job and item.
     found: Vec<(usize, u32)>,
     reports: UnboundedReceiver<Report>,
     arrived_ms: i64,
@@ -43,7 +43,7 @@ pub struct Purge {
     pub done_ms: Option<i64>,
 }
 
-/// What the CDNs are asked to purge, or none where the purge is refused.
+/// Returns the items to purge at each CDN, or `None` if the purge is refused.
 fn planned(
     compiled: &Compiled,
     request: &PurgeRequest,
@@ -75,7 +75,7 @@ impl fmt::Debug for Purge {
 }
 
 impl Purge {
-    /// From now on what it covers counts as old; none where it is refused.
+    /// Accepts a purge. Every response that it covers is old from now on. Returns `None` if it is refused.
     pub fn accepted(
         world: &World,
         untagged: &[bool],
@@ -133,17 +133,17 @@ impl Purge {
         })
     }
 
-    /// When the next call leaves, if that is known.
+    /// Returns the time of the next call, if it is known.
     pub fn due_ms(&self) -> Option<i64> {
         self.call_ms.or(self.follow_up_ms)
     }
 
-    /// Whether it waits for what is on its way.
+    /// Whether the purge waits for responses in flight.
     pub fn waits(&self) -> bool {
         self.done_ms.is_none() && self.due_ms().is_none()
     }
 
-    /// The items that are purged at this moment.
+    /// Returns the items that are purged at this moment.
     pub fn calls(&mut self, now_ms: i64) -> Vec<(CdnType, Item)> {
         let is_due = |at_ms: Option<i64>| at_ms.is_some_and(|at_ms| at_ms <= now_ms);
         let mut calls = Vec::new();
@@ -181,12 +181,12 @@ impl Purge {
         calls
     }
 
-    /// Whether something that it covers was on its way when it was accepted.
+    /// Whether a response that the purge covers was in flight when it was accepted.
     pub fn comes_again(&self) -> bool {
         !self.found.is_empty()
     }
 
-    /// Whether it names a label.
+    /// Whether the purge names a label.
     pub fn is_of_tag(&self) -> bool {
         self.wanted == Wanted::Tag
     }
@@ -197,12 +197,13 @@ impl Purge {
         body.has_unreadable_age || self.accepted_ms + 1_000 >= body.generated_ms.min(request.began_ms)
     }
 
-    /// Whether the guard may take this response for covered: a URL stands for its page with every query.
+    /// Whether the guard may treat this response as covered. A URL stands for its page with every query.
     pub fn may_cover(&self, body: &Body) -> bool {
         self.covers(body) || self.wanted == Wanted::Url && body.page == self.page
     }
 
-    /// Whether it means this response. A purge of paths that goes by URL leaves copies with a query, as the plan says.
+    /// Whether the purge covers this response. A purge of paths that is sent by URL leaves copies with a query,
+    /// as the plan reports.
     pub fn covers(&self, body: &Body) -> bool {
         let page = &PAGES[body.page];
         match self.wanted {
@@ -220,7 +221,7 @@ fn label(page: usize, number: usize) -> &'static str {
     labels[number % labels.len()]
 }
 
-/// The purge as a caller writes it; none where the page is in no folder.
+/// Returns the purge as a caller writes it, or `None` if the page is in no folder.
 fn request(wanted: Wanted, page: usize, number: usize, soft: bool) -> Option<PurgeRequest> {
     let mode = Some(if soft { PurgeMode::Soft } else { PurgeMode::Hard });
     let mut request = PurgeRequest { mode, ..PurgeRequest::default() };
@@ -242,7 +243,7 @@ fn request(wanted: Wanted, page: usize, number: usize, soft: bool) -> Option<Pur
     Some(request)
 }
 
-/// As before: the one spelling that was given.
+/// The former behaviour: only the given spelling is purged.
 fn as_spelt(job: &mut JobPlan) {
     let first = job.items.first().cloned();
     job.items.retain(|item| {

@@ -1,5 +1,5 @@
-//! The real shim for the model: opt-in, rewriting, guard and register are those of the program. The model adds only
-//! the [`Fault`]s, each of which undoes one correction at this boundary.
+//! The real shim for the model: opt-in, rewriting, guard and register are those of the program. The model adds
+//! only the [`Fault`]s, each of which undoes one correction at this boundary.
 
 use super::faults::Fault;
 use super::fields::{Fields, first};
@@ -17,20 +17,20 @@ use origin_shim::rewrite::{
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// What the shim makes of a response.
+/// The shim's version of a response.
 pub struct Answer {
     pub fields: Fields,
     pub decision: Option<Decision>,
-    /// What the register is told; none where the CDN will not keep the response.
+    /// The response for the register, or `None` if the CDN will not keep it.
     pub response: Option<Response>,
 }
 
-/// One process: what it knows survives reloads.
+/// One process, whose state survives reloads.
 #[derive(Default)]
 pub struct Shim {
     pub purged: Purged,
     pub in_flight: InFlight,
-    /// By configuration.
+    /// The decisions of each configuration, by its number.
     decisions: HashMap<usize, DecisionCache>,
     pub fault: Option<Fault>,
 }
@@ -59,12 +59,12 @@ fn text(headers: &Headers) -> Fields {
 }
 
 impl Shim {
-    /// One that just started.
+    /// Returns a shim that has just started.
     pub fn new(fault: Option<Fault>) -> Self {
         Self { fault, ..Self::default() }
     }
 
-    /// Whether the origin is asked without the CDN's conditions.
+    /// Whether the CDN's conditions are withheld from the origin.
     pub fn withholds_conditions(&self, compiled: &Compiled, request: &Request) -> bool {
         let (site, fields) = (compiled.site(), headers(&request.fields));
         let withholds =
@@ -72,7 +72,7 @@ impl Shim {
         withholds && self.fault != Some(Fault::NotModifiedAsPage)
     }
 
-    /// The response on its way back.
+    /// Rewrites a response on its way back.
     pub fn answer(&mut self, compiled: &Compiled, request: &Request, status: u16, said: &Fields) -> Answer {
         let fault = self.fault;
         let site = compiled.site();
@@ -140,7 +140,7 @@ impl Shim {
             }
             fault.after(decision, &before, &mut response, request);
             if fault == Fault::LenientAge && response.contains("age") {
-                // The CDN reads what the origin said.
+                // The CDN reads the origin's own value.
                 let said = first(said, "age").unwrap_or_default();
                 response.insert(&http::header::AGE, HeaderValue::from_str(said).unwrap());
             }
@@ -177,7 +177,7 @@ fn believe_first_trace(compiled: &Compiled, asked: &mut Headers) -> bool {
     compiled.site().edges.has(cdn)
 }
 
-/// Whether nothing was said of a lifetime.
+/// Whether the response gives no lifetime.
 pub fn says_no_lifetime(headers: &Headers) -> bool {
     !headers.iter().any(|(name, value)| {
         name == "expires"
@@ -185,7 +185,7 @@ pub fn says_no_lifetime(headers: &Headers) -> bool {
     })
 }
 
-/// A decision without one.
+/// Whether the decision leaves the response untouched.
 pub fn is_untouched(decision: Decision) -> bool {
     decision.outcome == Outcome::Untouched
 }

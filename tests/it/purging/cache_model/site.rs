@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Lifetimes of the site, in seconds; those of `[sites.cache]`.
+/// Lifetimes of the site's `[sites.cache]`, in seconds.
 pub const EDGE: u64 = 172_800;
 pub const FALLBACK: u64 = 300;
 pub const NOT_FOUND: u64 = 240;
@@ -28,7 +28,7 @@ pub struct Kind {
     pub cdn: CdnType,
     pub habits: &'static Habits,
     settings: &'static str,
-    /// Whether it says who it is; else it leaves its traces alone.
+    /// The fields that it adds to each request, by which it can be recognised without `X-BYO-CDN-Type`.
     pub traces: &'static [(&'static str, &'static str)],
     /// Whether it drops the traces that a visitor sends.
     pub drops_traces: bool,
@@ -90,15 +90,15 @@ pub static KINDS: [Kind; 7] = [
 const AKAMAI: &str = "type = \"akamai\"\nendpoint = \"x.purge.akamaiapis.net\"\nclient_token = \"literal:t\"\n\
                       client_secret = \"literal:t\"\naccess_token = \"literal:t\"\ncp_codes = [1]";
 
-/// What is chosen of a configuration.
+/// The variable part of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Choice {
-    /// Numbers of [`KINDS`].
+    /// Indices into [`KINDS`].
     pub cdns: (usize, Option<usize>),
     pub mode: u8,
     /// Whether conditional requests reach the origin.
     pub passes_conditions: bool,
-    /// A fixed lifetime in browsers, which only a fault has.
+    /// Whether browsers get a fixed lifetime, which only a fault does.
     pub fixed_browser: bool,
 }
 
@@ -114,7 +114,7 @@ impl Choice {
 /// A configuration as both planes have it.
 #[derive(Debug)]
 pub struct Compiled {
-    /// Tells configurations apart.
+    /// The number that distinguishes configurations.
     pub number: usize,
     pub config: Arc<config::Site>,
     routing: Routing,
@@ -122,7 +122,7 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// The same choice is compiled once for each thread.
+    /// Compiles a choice, one time per thread.
     pub fn of(choice: Choice) -> Rc<Self> {
         thread_local! {
             static KNOWN: RefCell<HashMap<Choice, Rc<Compiled>>> = RefCell::default();
@@ -160,7 +160,7 @@ impl Compiled {
         Self { number, config: Arc::clone(&config.sites[0]), routing, health }
     }
 
-    /// The site as the request path has it.
+    /// Returns the site as the request path has it.
     pub fn site(&self) -> &origin_shim::proxy::routing::Site {
         self.routing.site(0)
     }
@@ -169,7 +169,7 @@ impl Compiled {
         self.config.mode == Mode::On
     }
 
-    /// Whether purges get through, as far as the request path knows.
+    /// Sets whether the request path considers the CDNs healthy.
     pub fn set_healthy(&self, healthy: bool) {
         for cdn in &self.config.cdns {
             self.health.cell("www", &cdn.name).set(healthy);

@@ -1,5 +1,5 @@
-//! A small world: an origin, the shim, CDNs, visitors and purges, in simulated milliseconds. A history is a list of
-//! [`Command`]s. After each of them the laws hold ([`super::laws`]).
+//! A small world: an origin, the shim, CDNs, visitors and purges, in simulated milliseconds. A history is a
+//! list of [`Command`]s. The laws ([`super::laws`]) hold after each of them.
 
 use super::cache::{Cache, Purge as Call};
 use super::exchange::{Body, Flight, Stage, Visitor};
@@ -14,24 +14,25 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Between two looks at what purges wait for.
+/// The interval at which the shim checks what purges wait for.
 const TICK_MS: i64 = 1_000;
 
-/// What does not change in a history.
+/// The part of a history that does not change.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub choice: Choice,
-    /// What is said of each page at the start, as numbers of [`SAMPLES`].
+    /// The initial response of each page, as an index into [`SAMPLES`].
     pub samples: [usize; PAGES.len()],
-    /// The page that is asked for as often as all of them together; numbers of pages beyond the last mean this one.
+    /// The page that is requested as often as all others together. Page numbers beyond the last stand for this
+    /// one.
     pub favourite: usize,
     pub tag_field: usize,
     pub repeats: Repeats,
-    /// Whether CDNs say who they are.
+    /// Whether the CDNs name their type in `X-BYO-CDN-Type`.
     pub names: bool,
 }
 
-/// What happens.
+/// An event of a history.
 #[derive(Clone, Debug)]
 pub enum Command {
     Wait(i64),
@@ -42,26 +43,26 @@ pub enum Command {
         query: bool,
         visitor: Visitor,
         until: Stage,
-        /// Seconds for which the origin's own cache had the answer, and how it says so.
+        /// How many seconds the origin's own cache has had the response, and the form in which it reports them.
         age: Option<(u64, AgeForm)>,
     },
-    /// One of the exchanges under way gets one step further.
+    /// Advances one of the exchanges under way by one step.
     Advance(usize),
-    /// A page changes, and perhaps what is said of it.
+    /// Changes a page, and perhaps its response fields.
     Edit(usize, Option<usize>),
-    /// Only what is said of a page changes.
+    /// Changes only the response fields of a page.
     Retell(usize, usize),
     Purge {
         wanted: Wanted,
         page: usize,
         number: usize,
         soft: bool,
-        /// The first call leaves so much later.
+        /// The delay of the first call.
         delay_ms: i64,
     },
     Health(bool),
     Reload(u8),
-    /// The CDNs ask about all that they have before they serve it again, as they may at any time.
+    /// Makes the CDNs revalidate all their copies before they serve them again, as they may do at any time.
     Expire,
 }
 
@@ -74,19 +75,19 @@ pub struct World {
     pub kinds: Vec<&'static Kind>,
     pub shim: Shim,
     pub caches: Vec<Cache<Body>>,
-    /// Of each page: since when it is so, its version, and what is said of it.
+    /// The states of each page: the start of each, the version, and the response fields.
     pub versions: Vec<Vec<(i64, u32, usize)>>,
     pub flights: Vec<Flight>,
     pub purges: Vec<Purge>,
-    /// By CDN: whether copies without tags may be there.
+    /// Whether copies without tags may exist, by CDN.
     pub untagged: Vec<bool>,
     pub healthy: bool,
     trace: Option<Vec<String>>,
-    /// How often what happened.
+    /// The number of occurrences of each event.
     pub tally: BTreeMap<&'static str, u32>,
 }
 
-/// What a law says when it is broken.
+/// The result of a check. The error describes the law that was broken.
 pub type Lawful = Result<(), String>;
 
 impl World {
@@ -114,7 +115,7 @@ impl World {
         }
     }
 
-    /// The whole history, to its end: everything arrives, and every purge is done.
+    /// Runs the whole history to its end, when everything has arrived and every purge is done.
     pub fn run(&mut self, commands: &[Command]) -> Lawful {
         for command in commands {
             self.note(|| format!("{command:?}"));
@@ -133,7 +134,7 @@ impl World {
         laws::hold(self)
     }
 
-    /// What happened, line by line.
+    /// Returns what happened, line by line.
     pub fn story(&self) -> String {
         self.trace.as_ref().map(|lines| lines.join("\n")).unwrap_or_default()
     }
@@ -198,12 +199,12 @@ impl World {
             }
             Command::Health(healthy) => {
                 self.healthy = healthy;
-                // Whatever configuration a request began with.
+                // The change applies to every configuration that a request began with.
                 let under_way = self.flights.iter().map(|flight| &flight.compiled);
                 under_way.chain([&self.compiled]).for_each(|compiled| compiled.set_healthy(healthy));
             }
             Command::Reload(mode) => {
-                // Those under way keep their configuration.
+                // Exchanges under way keep their configuration.
                 self.setup.choice.mode = mode;
                 self.compiled = Compiled::of(self.setup.choice);
                 self.compiled.set_healthy(self.healthy);
@@ -215,7 +216,7 @@ impl World {
         Ok(())
     }
 
-    /// Time passes, and what is due happens.
+    /// Lets time pass and does everything that becomes due.
     fn pass(&mut self, ms: i64) -> Lawful {
         let until_ms = self.now_ms + ms;
         loop {
@@ -235,7 +236,7 @@ impl World {
         }
     }
 
-    /// What is due at this moment.
+    /// Does everything that is due at this moment.
     fn settle(&mut self, ticks: bool) -> Lawful {
         while let Some(at) = self.flights.iter().position(|flight| flight.arrives_ms <= self.now_ms) {
             let flight = self.flights.remove(at);
@@ -243,7 +244,7 @@ impl World {
         }
         if ticks {
             self.shim.in_flight.tick(self.now_ms);
-            // Whoever takes nothing for too long is cut off.
+            // An edge that reads nothing for too long is cut off.
             self.flights.retain(|flight| {
                 if flight.outlet.is_overdue() {
                     flight.kernel.abort();

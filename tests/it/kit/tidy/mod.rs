@@ -368,7 +368,7 @@ const NO_SUBJECT: [&str; 7] = ["It ", "They ", "Its ", "Their ", "Whose ", "Whoe
 fn comments_fit_and_begin_with_their_subject() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    collect(&root.join("src"), &mut files);
+    ["src", "tests/it", "tests/fuzz/laws"].iter().for_each(|folder| collect(&root.join(folder), &mut files));
     let mut broken = Vec::new();
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
@@ -380,8 +380,11 @@ fn comments_fit_and_begin_with_their_subject() {
                 broken.push(format!("{}: longer than {MAX_COLUMNS} columns", place()));
             }
             let begins = !before.trim_start().starts_with("//");
-            let words = ["///", "//!"].iter().find_map(|mark| comment.strip_prefix(mark)).map(str::trim_start);
-            if let Some(words) = words.filter(|words| begins && NO_SUBJECT.iter().any(|word| words.starts_with(word))) {
+            let words =
+                ["///", "//!"].iter().find_map(|mark| comment.strip_prefix(mark)).map(str::trim_start);
+            if let Some(words) =
+                words.filter(|words| begins && NO_SUBJECT.iter().any(|word| words.starts_with(word)))
+            {
                 broken.push(format!("{}: lacks its subject: {words}", place()));
             }
             before = line;

@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-peers=(nginx haproxy h2o varnish caddy wrk nghttp2-client valgrind strace openssl python3)
+peers=(nginx haproxy h2o varnish caddy nghttp2-client valgrind strace openssl python3)
 missing=()
 for package in "${peers[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
@@ -26,6 +26,7 @@ if ((${#missing[@]})); then
 fi
 
 cargo build --quiet --release --manifest-path benches/origin/Cargo.toml
+cargo build --quiet --release --manifest-path benches/load/Cargo.toml
 case " $* " in
     *" --pingora "*) cargo build --quiet --release --manifest-path benches/pingora/Cargo.toml ;;
 esac

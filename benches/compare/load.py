@@ -1,6 +1,5 @@
 """Load on one proxy, and what it costs the proxy: CPU time, system calls, memory, instructions."""
 
-import os
 import re
 import resource
 import signal
@@ -15,6 +14,7 @@ from peers import EDGE_TTL, HOST, Proxy
 
 OPT_IN = {"X-Push-Invalidation": "enabled", "X-BYO-CDN-Type": "cloudflare"}
 CONNECTIONS = 64
+GENERATOR = Path(__file__).resolve().parents[1] / "load/target/release/bench-load"
 LOAD_CORE = "1"
 # The clients offer this one alone, so that every proxy does the same cryptography.
 CIPHER = "TLS_AES_256_GCM_SHA384"
@@ -25,8 +25,8 @@ class Sample:
     requests: int
     seconds: float
     cpu_us: float
-    # Milliseconds; absent where the load generator does not say.
-    p99: float | None = None
+    # Milliseconds.
+    p99: float
 
     @property
     def cpu_per_request(self) -> float:
@@ -37,10 +37,12 @@ class Sample:
 class Case:
     key: str
     title: str
-    path: str = "/small"
+    kind: str = "small"
     tls: bool = False
     http2: bool = False
     opt_in: bool = True
+    # Distinct pages, of which each request gets any; 1: one hot page.
+    pages: int = 100_000
 
 
 def cpu_us(proxy: Proxy) -> float:
@@ -60,53 +62,24 @@ def fields(opt_in: bool, **more: str) -> list[str]:
     return [part for name, value in pairs.items() for part in ("-H", f"{name}: {value}")]
 
 
-def sample(proxy: Proxy, case: Case, folder: Path, seconds: int) -> Sample:
+def sample(proxy: Proxy, case: Case, seconds: float, rate: float | None = None, connections: int | None = None) -> Sample:
+    """Ours is the load generator: it has made all requests beforehand, and it checks the body of every response."""
     port = proxy.tls if case.tls else proxy.plain
-    scheme = "https" if case.tls else "http"
-    if case.http2:
-        command = ["h2load", "-c16", "-m8", "-t1", f"-D{seconds}", f"--connect-to=127.0.0.1:{port}",
-                   f"--tls13-ciphers={CIPHER}", *fields(case.opt_in), f"{scheme}://{HOST}{case.path}"]
-    else:
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout=20s", "--latency",
-                   *fields(case.opt_in, Host=HOST), f"{scheme}://127.0.0.1:{port}{case.path}"]
-    environment = {**os.environ, "OPENSSL_CONF": str(folder / "openssl.cnf")}
+    connections = connections or (16 if case.http2 else CONNECTIONS)
+    command = [str(GENERATOR), "--address", f"127.0.0.1:{port}", "--host", HOST, "--kind", case.kind,
+               "--pages", str(case.pages), "--connections", str(connections), "--seconds", str(seconds),
+               "--seed", str(time.time_ns() % 1_000_000)]
+    command += ["--tls"] * case.tls + ["--http2"] * case.http2
+    command += ["--rate", f"{rate:.1f}"] if rate else []
+    command += [part for name, value in (OPT_IN if case.opt_in else {}).items() for part in ("--field", f"{name}: {value}")]
     before, start = cpu_us(proxy), time.monotonic()
-    done = subprocess.run(["taskset", "-c", LOAD_CORE, *command], capture_output=True, text=True, env=environment)
+    done = subprocess.run(["taskset", "-c", LOAD_CORE, *command], capture_output=True, text=True)
     elapsed = time.monotonic() - start
     cpu = cpu_us(proxy) - before
-    requests, p99 = (read_h2load if case.http2 else read_wrk)(done.stdout + done.stderr, f"{proxy.name}, {case.key}")
-    return Sample(requests, elapsed, cpu, p99)
-
-
-def read_wrk(output: str, what: str) -> tuple[int, float | None]:
-    requests = re.search(r"(\d+) requests in", output)
-    if not requests or "Non-2xx" in output or "Socket errors" in output:
-        raise SystemExit(f"{what}: wrk says\n{output}")
-    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", output)
-    scale = {"us": 0.001, "ms": 1, "s": 1000}
-    return int(requests[1]), float(p99[1]) * scale[p99[2]] if p99 else None
-
-
-def read_h2load(output: str, what: str) -> tuple[int, float | None]:
-    counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", output)
-    statuses = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
-    bad = not counts or not statuses or any(int(n) for n in [*counts.groups()[1:], *statuses.groups()[1:]])
-    if bad or int(counts[1]) == 0:
-        raise SystemExit(f"{what}: h2load says\n{output}")
-    return int(counts[1]), None
-
-
-def latency_at_rate(proxy: Proxy, folder: Path, rate: float, seconds: int) -> float:
-    """The 99th percentile in milliseconds of plain HTTP/1.1 at a fixed rate."""
-    log = folder / "latency.tsv"
-    log.unlink(missing_ok=True)
-    command = ["h2load", "--h1", f"-c{CONNECTIONS}", "-t1", f"-D{seconds}", "--warm-up-time=1",
-               f"--rps={rate / CONNECTIONS:.3f}", f"--log-file={log}", f"--connect-to=127.0.0.1:{proxy.plain}",
-               *fields(True), f"http://{HOST}/small"]
-    done = subprocess.run(["taskset", "-c", LOAD_CORE, *command], capture_output=True, text=True)
-    read_h2load(done.stdout + done.stderr, f"{proxy.name}, latency")
-    times = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
-    return times[int(len(times) * 0.99)] / 1000
+    told = re.match(r"requests (\d+) p50 (\d+) p99 (\d+)", done.stdout)
+    if not told or int(told[1]) == 0:
+        raise SystemExit(f"{proxy.name}, {case.key}: the load generator says\n{done.stdout}{done.stderr}")
+    return Sample(int(told[1]), elapsed, cpu, int(told[3]) / 1000)
 
 
 def syscalls_per_request(proxy: Proxy, case: Case, folder: Path) -> float:
@@ -115,7 +88,7 @@ def syscalls_per_request(proxy: Proxy, case: Case, folder: Path) -> float:
     strace = subprocess.Popen(["taskset", "-c", LOAD_CORE, "strace", "-c", "-f", "-o", log, *attach],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(1)
-    requests = sample(proxy, case, folder, 4).requests
+    requests = sample(proxy, case, 4).requests
     strace.send_signal(signal.SIGINT)
     strace.wait(20)
     calls = re.search(r"([\d.]+)\s+[\d.]+\s+\d*\s+(\d+)\s+\d*\s*total", log.read_text())
@@ -163,7 +136,7 @@ def unverified() -> ssl.SSLContext:
     return context
 
 
-def request(connection: socket.socket, path: str = "/small", opt_in: bool = True) -> tuple[str, bytes]:
+def request(connection: socket.socket, path: str = "/small/000000", opt_in: bool = True) -> tuple[str, bytes]:
     """The head and the body of the response to one GET."""
     pairs = {"Host": HOST, **(OPT_IN if opt_in else {})}
     head = "".join(f"{name}: {value}\r\n" for name, value in pairs.items())
@@ -203,7 +176,7 @@ def is_open(port: int) -> bool:
         return False
 
 
-def instructions_per_request(proxy: Proxy, folder: Path, opt_in: bool = True, new_pages: bool = False) -> float:
+def instructions_per_request(proxy: Proxy, folder: Path, opt_in: bool = True, new_pages: bool = True) -> float:
     """Of user space, on one connection; of ours by the thread that serves it, since what others do varies, by millions where
     they collect entropy. The difference of two runs, so that start and end do not count."""
     instructions, requests = [], []
@@ -215,7 +188,7 @@ def instructions_per_request(proxy: Proxy, folder: Path, opt_in: bool = True, ne
         with socket.create_connection(("127.0.0.1", proxy.plain), timeout=30) as connection:
             extra = wait_until_rewriting(connection)
             for number in range(count):
-                head, _ = request(connection, f"/small/{number:06}" if new_pages else "/small", opt_in)
+                head, _ = request(connection, f"/small/{number if new_pages else 0:06}", opt_in)
             if opt_in and EDGE_TTL not in head:
                 raise SystemExit(f"{proxy.name} rewrites no more:\n{head}")
         proxy.stop()

@@ -392,6 +392,23 @@ mod tests {
     }
 
     #[test]
+    fn a_reload_changes_the_limits() {
+        let waiting = |ms| QueueStatus { oldest_due_ms: Some(NOW - ms), ..queue() };
+        let mut health = healthy();
+        health.queued(waiting(61_000), NOW);
+        check(&health, &["the oldest job waits for 61 s; max_purge_lag is 60 s"]);
+        health.set_terms(Duration::from_secs(200), Duration::from_secs(3_600));
+        health.queued(waiting(61_000), NOW);
+        check(&health, &[]);
+        // A purge that is sent in an hour is not ahead of its time.
+        health.queued(waiting(-3_600_000), NOW);
+        check(&health, &[]);
+        health.set_terms(Duration::from_secs(200), Duration::from_secs(10));
+        health.queued(waiting(-3_600_000), NOW);
+        assert!(!health.reasons(None, NOW).is_empty());
+    }
+
+    #[test]
     fn an_age_that_is_not_known_counts() {
         let mut health = healthy();
         let mut check_due = |due_ms: i64, expected: &[&str]| {

@@ -2,7 +2,7 @@
 //!
 //! - I1: every purge that got a 202 was received by every CDN, as itself or as a later purge of the site.
 //! - I2: no CDN received anything that was not requested. The site was purged only if a purge reports that
-//! fallback.
+//!   fallback.
 //! - I3: no secret is in any output.
 //! - I5: each duplicate has a reason: an answer that did not arrive whole, or a killed process.
 //! - No call exceeded the CDN's rate, and nothing was sent again before its `Retry-After`.

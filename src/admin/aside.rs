@@ -1,5 +1,5 @@
-//! Work that grows with what a caller sends or requests. The admin API and the workers share one thread, which no
-//! single task may occupy for more than a few milliseconds.
+//! Work that grows with what a caller sends or requests. The admin API and the delivery tasks share one thread, the
+//! control plane's, which no single task may occupy for more than a few milliseconds.
 
 use super::problem::{Kind, Problem};
 

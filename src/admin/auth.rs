@@ -36,7 +36,9 @@ pub(super) async fn require_token(
     }
 }
 
-/// Returns the same answer for every unknown caller, and after a few of them an answer that there were too many.
+/// Refuses a caller without a known token. The answer is a 401, which is the same for all such callers, or a 429 if
+/// there were too many failures from the caller's address. Of the calls that get a 429, only the first one in each
+/// minute is logged.
 fn refuse(state: &State, peer: SocketAddr) -> Problem {
     let refusal = state.limits.failures.note(peer.ip(), Instant::now());
     let said = match refusal {

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// BodyPermits at the same time, of 8 MiB each.
+/// The number of permits, each for one body of at most 8 MiB.
 const ALL: usize = 4;
 /// The part of the permits that one token may have.
 const PER_TOKEN: usize = 2;

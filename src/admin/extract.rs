@@ -18,7 +18,8 @@ use std::time::Duration;
 
 /// The largest body, in bytes.
 const BODY_BYTES: u64 = 8 << 20;
-/// The number of bytes of a body that are read without waiting. Larger bodies take turns.
+/// The number of bytes of a body that are read without a permit. A larger body must wait for a permit
+/// (`body_permits.rs`), which is called its turn here.
 const FREE_BYTES: u64 = 64 << 10;
 /// The time within which a body must arrive, including the wait for its turn.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -92,7 +93,7 @@ async fn take<T: Send + 'static>(
         if turn.is_none() {
             return parse(&bytes);
         }
-        // Parsing a large body takes time, and this thread is also that of the workers.
+        // Parsing a large body takes time, and the delivery tasks run on this thread, too.
         let parsing = tokio::task::spawn_blocking(move || parse(&bytes));
         parsing.await.unwrap_or_else(|panic| {
             Err(Problem::new(Kind::Internal, "The body cannot be read.").because(panic))
@@ -107,7 +108,7 @@ async fn take<T: Send + 'static>(
     }
 }
 
-/// Returns the whole body and, if it is a large one, its turn.
+/// Returns the whole body and, if it is a large one, its turn (a permit).
 async fn read<'l>(
     limits: &'l Limits,
     caller: &Caller,

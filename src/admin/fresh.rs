@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// The time that workers have to answer, which takes them microseconds. A worker that has not answered by then may
-/// have any response in flight.
+/// The time that the workers of the data plane have to answer, which takes them microseconds. A worker that has not
+/// answered by then may have any response in flight.
 const ANSWER: Duration = Duration::from_millis(500);
 /// The number of items of past purges that are recalled at the start.
 const RECALLED: u64 = 65_536;
@@ -32,7 +32,7 @@ pub(super) struct Awaited {
     purge_alls: Vec<Mark>,
     /// The workers' reports; `None` if no response is in flight.
     reports: Option<mpsc::UnboundedReceiver<Report>>,
-    /// The time by which the responses that have ended have arrived.
+    /// The time by which the responses that have ended so far have arrived; `i64::MIN` if no worker has reported one.
     arrived_ms: i64,
 }
 
@@ -90,8 +90,8 @@ pub(super) async fn guard(
     (FollowUps { items, margin_ms }, awaited)
 }
 
-/// Whether the plan relies on tags at a CDN that may hold copies without them, because some were in flight when
-/// the plan was made.
+/// Whether the plan relies on tags at a CDN that may hold copies without them. This happens if the plan was made while
+/// a response without tags was in flight, of which only the guard learned.
 pub(super) fn is_outrun(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) -> bool {
     let is_outrun = |job: &JobPlan| {
         !job.untagged && freshness.without_tags(&site.name, site.mode, job.cdn_type).is_some()
@@ -106,7 +106,8 @@ fn expect_untagged(freshness: &Freshness, site: &Site, cdns: CdnTypes) {
     CdnType::ALL.into_iter().filter(|cdn| cdns.contains(*cdn)).for_each(|cdn| untagged.expect(cdn, now_ms));
 }
 
-/// Returns a mark for each type of CDN whose entire content the plan removes.
+/// Marks this moment for each type of CDN if the plan removes the entire content of all CDNs of that type, and returns
+/// the marks.
 fn purge_alls(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) -> Vec<Mark> {
     let is_emptied = |cdn: &Cdn| {
         // Copies that are only marked stale can become fresh again by a 304.
@@ -121,8 +122,8 @@ fn purge_alls(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) -> Vec<Mark>
     CdnType::ALL.into_iter().filter(is_meant).map(mark).collect()
 }
 
-/// Notes that responses without our tags may be in flight wherever some were sent before, because no worker
-/// reported.
+/// Notes that responses without our tags may be in flight wherever some were sent before, because not all workers
+/// reported in time.
 fn expect_more_untagged(freshness: &Freshness, site: &Site) {
     let untagged = &freshness.site(&site.name).untagged;
     let known = CdnType::ALL.into_iter().filter(|cdn| untagged.copies(*cdn).is_some());
@@ -162,8 +163,8 @@ pub fn recall_nothing(freshness: &Freshness, config: &Config, error: &StoreError
     guard_everything(freshness, config, freshness.clock.now_ms());
 }
 
-/// Treats every response that is requested before `until_ms` as old, because another process may accept purges
-/// that this one does not see.
+/// Treats every response that is requested before `until_ms` as old. This is for purges whose items this process does
+/// not know: those of former runs that cannot be recalled, and those that another process may accept.
 pub fn guard_everything(freshness: &Freshness, config: &Config, until_ms: i64) {
     for site in &config.sites {
         freshness.site(&site.name).purged.note_everything(until_ms);

@@ -19,7 +19,7 @@ pub struct Limits {
     /// Requests that may wait for the end of their purge at the same time. A further request is answered at once,
     /// as RFC 7240 allows for every preference.
     pub(super) waiters: Shares,
-    /// BodyPermits for large bodies in memory.
+    /// Permits for large bodies in memory.
     pub(super) large_bodies: BodyPermits,
     /// Purges with all their items that are read and written as JSON at the same time.
     pub(super) whole_purges: Semaphore,

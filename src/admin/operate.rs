@@ -239,7 +239,7 @@ async fn show(state: &State, id: &str) -> Result<Json<Purge>, Problem> {
 }
 
 impl State {
-    /// Counts the end of a job that no worker saw.
+    /// Counts the end of a purge, if this was its last job. A cancelled job ends here, so no delivery task counts it.
     fn count_end(&self, job: &EndedJob) {
         if let Some(state) = job.purge_ended {
             self.metrics.purge(&job.key.site, state_word(state));

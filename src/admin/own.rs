@@ -37,7 +37,7 @@ pub async fn make_up_for_lost_purges(state: &Arc<State>, store: &Arc<dyn Store>)
     }
 }
 
-/// Returns whether all purges were accepted.
+/// Purges everything at each site that has a CDN. Returns whether all of these purges were accepted.
 async fn purge_all_sites(state: &Arc<State>, store: &Arc<dyn Store>) -> bool {
     let caller = Caller::itself(state.config.load_full());
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

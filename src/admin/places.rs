@@ -1,7 +1,7 @@
-//! The places of connections. A connection is a stranger until a valid token has come over it. Strangers share a
-//! room in which the next one always finds a place: if the room is full, the stranger leaves that has been idle
-//! there for longest. So a client with a token can always present it, whatever others do. From then on the
-//! connection has a place of its own, within its token's share.
+//! The places of connections. A connection is a stranger until a valid token has come over it. Strangers share a room
+//! in which the next one always finds a place: if the room is full, another stranger leaves ([`Places::enter`] chooses
+//! it). So a client with a token can always present it, whatever others do. From then on the connection has a place of
+//! its own, within its token's share.
 
 use super::throttle::network;
 use std::cmp::Reverse;
@@ -132,8 +132,8 @@ impl Place {
         self.0.cut.cancelled().await;
     }
 
-    /// Reports that a valid token came over the connection. From now on no stranger takes its place, if the
-    /// token's share has room.
+    /// Reports that a valid token came over the connection. From now on no stranger takes its place, if there is room
+    /// for it in the token's share and among all known connections. Otherwise it stays a stranger.
     pub(super) fn known_as(&self, token: &str) {
         let Held { places, number, token: own, .. } = &*self.0;
         let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);

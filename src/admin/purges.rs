@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The largest and the default number of purges on a page.
+/// The largest number of purges on a page, and (`PAGE`) the default number.
 const MAX_PAGE: usize = 100;
 const PAGE: usize = 20;
 
@@ -156,7 +156,7 @@ fn plan(
     }
 }
 
-/// Commits the purge, then wakes the workers and informs the listeners.
+/// Commits the purge, then wakes the site's delivery tasks and informs the listeners of events.
 async fn enqueue(
     state: &Arc<State>,
     store: Arc<dyn Store>,
@@ -291,7 +291,7 @@ pub(super) async fn get(
     let clock = state.freshness.clock;
     let write = move || serde_json::to_vec(&Purge::of(&view, clock, Extent::Full));
     let cannot = || Problem::new(Kind::Internal, "The purge cannot be written as JSON.");
-    // Writing a large purge takes time, and this thread is also that of the workers.
+    // Writing a large purge takes time, and the delivery tasks run on this thread, too.
     let written = tokio::task::spawn_blocking(write).await.map_err(|panic| cannot().because(panic))?;
     let json = written.map_err(|error| cannot().because(error))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())

@@ -21,7 +21,7 @@ pub struct State {
     pub config: Arc<ArcSwap<Config>>,
     /// The store; empty as long as it cannot be opened, and purges get 503 until then.
     pub store: Arc<OnceLock<Arc<dyn Store>>>,
-    /// The workers.
+    /// The delivery tasks.
     pub control: Arc<dyn Control>,
     /// The guard, which keeps old responses out of caches.
     pub freshness: Arc<Freshness>,

@@ -95,7 +95,7 @@ impl Untagged {
         let row = |((site, cdn_type), copies): &((String, CdnType), Copies)| UntaggedCopies {
             site: site.clone(),
             cdn_type: *cdn_type,
-            // Copies that are gone have no meaningful time, so the epoch is as suitable as any.
+            // Copies that are gone have no meaningful time (theirs is `i64::MIN`), so the epoch stands for it.
             until_ms: copies.until_ms.saturating_add(ahead_ms).max(0),
             longest_ms: copies.longest_ms,
         };

@@ -77,7 +77,7 @@ fn is_paused(purge: &PurgeView) -> bool {
     purge.jobs.iter().all(|job| job.state.is_end() || job.state == State::Paused)
 }
 
-/// Waits for a change. After the workers have ended there is none, so the wait never ends.
+/// Waits for a change. After the delivery tasks have ended there is none, so the wait never ends.
 async fn changed(changes: &mut watch::Receiver<u64>) {
     if changes.changed().await.is_err() {
         std::future::pending().await

@@ -1,4 +1,5 @@
-//! The admin API's view of the workers and of the plans for them.
+//! The admin API's view of the delivery tasks (`delivery/`), and of the planner whose jobs they send. These are not
+//! the worker threads of the data plane.
 
 use super::problem::BadItem;
 use crate::config::{Config, Site};
@@ -10,9 +11,9 @@ use tokio::sync::watch;
 pub type Planner =
     dyn Fn(&Arc<Config>, &Site, &PurgeRequest) -> Result<Vec<JobPlan>, Vec<BadItem>> + Send + Sync;
 
-/// The admin API's view of the workers.
+/// The admin API's view of the delivery tasks.
 pub trait Control: Send + Sync {
-    /// Wakes the workers of a site, because there is something new to send to its CDNs.
+    /// Wakes the delivery tasks of a site, because there is something new to send to its CDNs.
     fn wake(&self, site: &str);
 
     /// Sends jobs at once that wait for another attempt at this CDN.

@@ -1,5 +1,5 @@
-//! The control plane: one thread with its own runtime for the admin API and the workers of the CDNs, so that none
-//! of their work can delay a request.
+//! The control plane: one thread with its own runtime for the admin API and the delivery tasks of the CDNs, so that
+//! none of their work can delay a request.
 
 use super::beside::{self, Door};
 use super::error::{StartError, StopError};
@@ -167,7 +167,7 @@ impl ControlPlane {
         let _ = (&mut self.ended).await;
     }
 
-    /// Ends the admin API, then the workers. Blocks the thread.
+    /// Ends the admin API, then the delivery tasks. Blocks the thread.
     pub(super) fn stop(self) -> Result<(), StopError> {
         self.stop.cancel();
         self.thread.join().map_err(|_panic| StopError::Control)
@@ -289,8 +289,8 @@ impl Plane {
         })
     }
 
-    /// Restores what a former run left, before any response gets a long lifetime: until the workers have started,
-    /// all CDNs are unhealthy.
+    /// Restores what a former run left, before any response gets a long lifetime: until the delivery tasks have
+    /// started, all CDNs are unhealthy.
     async fn recall(&self, store: &dyn Store) -> Option<Left> {
         let (freshness, config) = (&self.view.freshness, self.config.load_full());
         let now = Now { steady_ms: freshness.clock.steady_ms(), boot: machine() };
@@ -309,7 +309,7 @@ impl Plane {
         }
     }
 
-    /// Starts the workers with the store, as soon as it can be opened.
+    /// Starts the delivery tasks with the store, as soon as it can be opened.
     async fn open(
         self,
         first: Result<Arc<dyn Store>, OpenError>,

@@ -58,7 +58,7 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Sets the engine when the workers have started.
+    /// Sets the engine when its delivery tasks have started.
     pub(super) fn began(&self, engine: Engine) {
         // Only the one task that opens the store calls this.
         let _ = self.engine.set(Arc::new(engine));

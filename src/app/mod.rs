@@ -147,7 +147,8 @@ impl App {
         }
     }
 
-    /// Waits until the control plane has ended, which happens only if it panics.
+    /// Waits until the control plane has ended. Before [`App::stop`], this happens only if it panics or cannot serve
+    /// the admin API.
     pub async fn failed(&mut self) {
         self.control.ended().await;
     }

@@ -1,7 +1,7 @@
 //! Reloading: the file is read again, and takes effect everywhere or nowhere.
 //!
 //! Everything that can fail happens before anything is replaced: the file is read and checked, certificates are
-//! loaded, and the sites are compiled. Then the proxy, the workers and the admin API take over, in this order,
+//! loaded, and the sites are compiled. Then the proxy, the delivery tasks and the admin API take over, in this order,
 //! without waiting.
 
 use super::glue::Workers;

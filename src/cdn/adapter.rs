@@ -22,7 +22,9 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// An item cannot be purged by any call of the CDN, or is invalid on every CDN. A retry cannot succeed.
+    /// An item cannot be purged by any call of the CDN, or is invalid on every CDN; a retry cannot succeed then. Or
+    /// the clock or the configuration allows no valid request ([`RequestError::Clock`], [`RequestError::Http`]), which
+    /// can be mended.
     fn requests(&self, batch: &Batch, sign: &SignContext) -> Result<Vec<http::Request<Bytes>>, RequestError>;
 
     /// Returns the meaning of an answer by itself, without the batch.

@@ -60,10 +60,10 @@ impl From<&str> for Identity {
     }
 }
 
-/// Returns the CDN of the site that gets the purges that wait for `former`, which was called `name`: a CDN of
-/// the same type that has every part of `former` that the site still has. `None` if the site has none of these
-/// parts any more, or has them in several places: then the purges may go to no CDN. If `former` is unknown, its
-/// successor is the CDN with its name, provided that this has the type of the pending purges (`waits_for`).
+/// Returns the CDN of the site that gets the purges that wait for `former`, which was called `name`: a CDN of the same
+/// type that has every part of `former` that the site still has. `None` if the site has none of these parts any more,
+/// or if no single CDN has all of them: then the purges may go to no CDN. If `former` is unknown, its successor is the
+/// CDN with its name, provided that this has the type of the pending purges (`waits_for`).
 pub fn successor<'a>(
     (name, former): (&str, &Identity),
     waits_for: Option<&str>,
@@ -80,7 +80,7 @@ pub fn successor<'a>(
         former.parts.iter().filter(|part| of_type().any(|(_, is)| is.parts.contains(*part))).collect();
     let heirs = of_type()
         .filter(|(_, is)| !still_there.is_empty() && still_there.iter().all(|part| is.parts.contains(*part)));
-    // If there are several, the nearest one is taken.
+    // Of several, the one with the same name is preferred, then one with an equal identity.
     heirs.min_by_key(|(known, is)| (*known != name, *is != former)).map(|(name, _)| *name)
 }
 

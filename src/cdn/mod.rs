@@ -62,7 +62,7 @@ macro_rules! adapters {
             }
         }
 
-        /// Returns the facts about a type of CDN.
+        /// Returns the row of a type of CDN: what purging knows of it in addition to `rewrite/facts/`.
         pub fn row(cdn: CdnType) -> &'static Row {
             match cdn {
                 $(CdnType::$name => &$module::ROW,)+

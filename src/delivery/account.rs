@@ -14,7 +14,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The time within which a reservation must be spent. It bounds how much saved capacity a crash can cost.
+/// The time within which a reservation must be spent. The store keeps each bucket as if its reservations were spent at
+/// the end of this time, so a longer time would let a crash cost more tokens.
 const GOOD_FOR: Duration = Duration::from_secs(5);
 /// The name under which the store keeps how long the CDN asked for silence.
 const SILENCE: &str = "silence";
@@ -54,7 +55,8 @@ pub(super) struct Account {
 struct State {
     buckets: Vec<(Limit, Bucket)>,
     ceilings: Vec<Ceiling>,
-    /// Items of calls that may be accepted at any moment, by scheduling kind.
+    /// Items of all calls that are reserved or under way, by scheduling kind. Each of these calls may become accepted
+    /// work at any moment.
     leaving: [u64; 4],
     /// Work that was accepted and is not complete, by its number in the store.
     works: HashMap<i64, NewWork>,
@@ -221,7 +223,7 @@ impl Account {
         is_news.then_some(offset_ms)
     }
 
-    /// Returns what a store must keep before anything reserved is sent. The machine's clock shows `now_ms`.
+    /// Returns what a store must keep before anything reserved is sent. The steady clock shows `now_ms`.
     pub(super) fn saved(&self, now_ms: i64) -> Vec<SavedRate> {
         let (state, now) = (self.state(), self.now());
         let latest = now.saturating_add(microseconds(GOOD_FOR));
@@ -238,7 +240,7 @@ impl Account {
             .collect()
     }
 
-    /// Restores what a previous run saved.
+    /// Restores what a previous run saved. The steady clock shows `now_ms`.
     pub(super) fn restore(&self, saved: &[SavedRate], now_ms: i64) {
         const LONGEST_SILENCE: i64 = 3_600_000_000;
         let (mut state, now) = (self.state(), self.now());

@@ -1,8 +1,10 @@
-//! A token bucket that takes the time as an argument. Its state is one moment, at which the bucket is full again
-//! (the generic cell rate algorithm). This number only grows when tokens are taken, and is easy to store.
+//! A token bucket that takes the time as an argument. Its state is one moment, at which the bucket is full again (the
+//! generic cell rate algorithm). This moment moves on only when tokens are taken and not as time passes, so it is easy
+//! to store.
 //!
-//! Tokens are *reserved* before a call is prepared and *spent* when it leaves. Reserved tokens are not refilled in
-//! between. Otherwise a delayed call would leave together with others that use the tokens refilled meanwhile.
+//! Tokens are *reserved* before a call is prepared and *spent* when it leaves. The refill of a token begins when it is
+//! spent, not when it is reserved. Otherwise a delayed call would leave together with other calls that use the tokens
+//! refilled meanwhile.
 
 use crate::base::from_microseconds;
 use std::time::Duration;

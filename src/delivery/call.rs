@@ -240,7 +240,8 @@ impl Call {
 
     async fn pause(&self, began: Instant, why: &str) {
         let Target { key, shared, stop, .. } = &*self.target;
-        // A reload may have brought new credentials, or the next start will. Those are checked anew.
+        // A reload has replaced this target, or the program ends. The credentials of its successor, or those at the
+        // next start, are checked anew.
         if stop.is_cancelled() {
             return;
         }
@@ -251,14 +252,15 @@ impl Call {
             "the CDN refuses the credentials: paused, nothing is lost"
         );
         let _ = shared.store.set_paused(key.clone(), PausedBy::Credentials, Some(why.to_owned())).await;
-        // This also covers calls in flight and the case that the store did not commit the pause.
+        // The pace also holds back calls that were claimed already, and all calls if the store did not commit the
+        // pause.
         self.target.pace.failed(began, None);
         self.target.report(|health| health.refused(why));
         self.target.recheck.notify_one();
     }
 
-    /// Reports the outcome of each send, by its position, to the store. While the store does not respond, the
-    /// sends' lease protects them. After it, they are sent again, which does no harm.
+    /// Reports the outcome of each send, by its position, to the store. While the store does not respond, their lease
+    /// keeps the sends from being claimed again. When it has ended, they are sent again, which does no harm.
     async fn settle(&self, settlement: Settlement, outcome: impl Fn(usize, &ClaimedSend) -> SendOutcome) {
         let Target { shared, account, .. } = &*self.target;
         let sends = self.sends.iter().enumerate();

@@ -55,8 +55,8 @@ impl CallResult {
         Self { verdict: Verdict::Later(None), answered: false, status: None, request_id: None, message }
     }
 
-    /// One of the items cannot be encoded, and is found by halving the batch. Parts that make no valid HTTP
-    /// request prove nothing about the items.
+    /// Returns the result of a call that could not be written. If one of the items cannot be encoded, it is found by
+    /// halving the batch. Any other error proves nothing about the items, so the call is retried.
     pub(super) fn unwritten(error: &RequestError, items: usize) -> Self {
         let message = with_causes(error);
         let verdict = match error {

@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(600);
 /// The time limit for one reply.
 const TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Checks until the engine stops.
+/// Checks until the engine stops, or a reload replaces the target.
 pub(super) async fn run(target: Arc<Target>) {
     let mut failures = 0;
     loop {

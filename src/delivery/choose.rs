@@ -29,7 +29,8 @@ pub(super) struct Call {
     pub(super) site: bool,
     pub(super) hard: bool,
     pub(super) room: Room,
-    /// The part of the room that bulk purges may take.
+    /// The part of the room that is reserved for bulk purges while small ones are due as well; see `bulk` in
+    /// [`crate::store::Claim`].
     pub(super) bulk: [usize; 4],
     /// The most that the call can cost.
     pub(super) load: Load,

@@ -1,6 +1,6 @@
-//! Asks a CDN that completes purges later about what it accepted, until that is complete. Nothing waits for this
-//! except purges of a kind of which the CDN limits the number in flight. The work in flight is read from the
-//! store, so polling continues after a restart.
+//! Asks a CDN that completes purges later about what it accepted, until that is complete. Only two things wait for
+//! this: purges of a kind of which the CDN limits the number in flight, and the verification of the purge
+//! (`verify.rs`). The work in flight is read from the store, so polling continues after a restart.
 
 use super::account::{Load, Wait};
 use super::backoff::backoff;
@@ -15,16 +15,16 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// The delay from acceptance to the first poll. Each later delay is half as long again, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(30);
-/// The delay between two polls. They count towards the rate of an API that publishes none.
+/// The delay between two polls. Polls count towards the rate of the CDN's API, and that rate is not published.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The time limit for one reply.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The age at which work counts as complete if the CDN does not report its progress.
+/// The age at which work counts as ended if the CDN will never report its progress. It is not recorded as complete.
 const USUALLY: Duration = Duration::from_secs(60);
 /// The age at which polling stops.
 const GIVE_UP: Duration = Duration::from_secs(86_400);
 
-/// Polls until the engine stops.
+/// Polls until the engine stops, or a reload replaces the target.
 pub(super) async fn run(target: Arc<Target>) {
     let Some(completion) = target.adapter.completion() else { return };
     let mut polls = HashMap::new();

@@ -56,7 +56,7 @@ pub struct Parts {
     pub boot: TellBoot,
 }
 
-/// The workers of all CDNs.
+/// The delivery tasks of all CDNs.
 pub struct Engine {
     /// The current targets; a reload replaces some.
     targets: Arc<ArcSwap<Targets>>,
@@ -91,9 +91,9 @@ pub struct CdnStatus {
 }
 
 impl Engine {
-    /// Starts the workers on the current tokio runtime. They continue what a previous run left, so a previous
-    /// engine on the same store must be stopped first. A CDN is not healthy until its credentials are checked and
-    /// its queue is read.
+    /// Starts the delivery tasks on the current tokio runtime. They continue what a previous run left, so a previous
+    /// engine on the same store must be stopped first. A CDN is not healthy until its credentials are checked and its
+    /// queue is read.
     pub fn start(config: &Config, parts: Parts) -> Self {
         let shared = Arc::new(Shared::new(
             (parts.store, parts.store_health),
@@ -230,7 +230,7 @@ impl Engine {
         target
     }
 
-    /// CDNs that share an account together obey the strictest of their rates.
+    /// Sets the rates of all accounts. CDNs that share an account together obey the strictest of their rates.
     fn set_rates(&self, config: &Config) {
         let mut all: HashMap<&str, Rates> = HashMap::new();
         for cdn in config.sites.iter().flat_map(|site| &site.cdns) {

@@ -1,6 +1,6 @@
-//! Gives the store the configured names of the CDNs, so that pending purges of a service continue under its
-//! current name. Until the store has the names, nothing new is claimed under a name that may have belonged to
-//! another CDN.
+//! Gives the store the configured names of the CDNs, so that pending purges of a service (that is, of an [`Identity`])
+//! continue under its current name. Until the store has the names, nothing new is claimed under a name that may have
+//! belonged to another CDN.
 
 use super::target::{Shared, Target};
 use crate::cdn::Identity;
@@ -14,10 +14,10 @@ use tokio::time::sleep;
 /// The interval between two reads of the queues.
 pub(super) const WATCH: Duration = Duration::from_secs(1);
 
-/// The names of a configuration's CDNs, each with its service.
+/// The names of a configuration's CDNs, each with its identity.
 type Names = Vec<(CdnKey, Identity)>;
 
-/// Returns the names of the CDNs in `config`, each with its service.
+/// Returns the names of the CDNs in `config`, each with its identity.
 pub fn queue_names(config: &Config) -> Vec<(CdnKey, Identity)> {
     let cdns = config.sites.iter().flat_map(|site| site.cdns.iter().map(move |cdn| (site, cdn)));
     let key = |site: &str, cdn: &str| CdnKey { site: site.to_owned(), cdn: cdn.to_owned() };

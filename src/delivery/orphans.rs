@@ -1,7 +1,8 @@
-//! Purges for services that no CDN of their site stands for any more, whatever CDN now has that name. The CDN may
-//! have been removed by mistake, so its purges are kept for as long as retries would last. Meanwhile they appear
-//! as paused, each with an attempt that gives the reason. Then they fail, and the failure has to be acknowledged.
-//! If the CDN comes back under any name, its purges continue after its first successful check.
+//! Orphans: queues whose identity (the service to which their purges belong) no configured CDN of their site has any
+//! more. Another CDN may have their former name by now. The CDN may have been removed from the configuration by
+//! mistake, so its purges are kept for as long as retries would last. Meanwhile they appear as paused, each with an
+//! attempt that gives the reason. Then they fail, and the failure has to be acknowledged. If the CDN comes back under
+//! any name, its purges continue after its first successful check.
 
 use super::milliseconds;
 use super::target::{HASHED_MEDIA, Orphan, Shared, Target};

@@ -26,7 +26,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// When to read the queue again if the time until there is room is unknown.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Works until the engine stops, then completes the calls in flight.
+/// Works until the engine stops or a reload replaces the target, then completes the calls in flight.
 pub(super) async fn run(target: Arc<Target>) {
     let (freed, calls, escalation) = (target.account.freed(), JoinSet::new(), Escalation::new());
     let mut queue = Queue { target, freed, calls, turn: 0, escalation, store_failures: 0 };

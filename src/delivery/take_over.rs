@@ -43,7 +43,8 @@ pub(super) fn begin_with(left: &SetOnce<Left>, taken: Left) {
     let _ = left.set(taken);
 }
 
-/// The longest time from now until any send is due, unless the clock was ahead when the send was postponed.
+/// The longest time from now until any send is due, unless the clock was ahead when the send was postponed. A wait
+/// that a CDN asked for may be longer; it is kept by the account's silence, which is stored as well.
 fn longest_wait(config: &Config) -> Duration {
     let settle = config.sites.iter().map(|site| site.origin_settle);
     let repeat = config.sites.iter().flat_map(|site| &site.cdns).map(|cdn| cdn.repeat_after);

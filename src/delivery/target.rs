@@ -189,8 +189,8 @@ impl Target {
         self.terms.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the item that purges the whole site, if that is possible. The site's tag does not reach copies
-    /// without tags.
+    /// Returns the item that purges the whole site, if that is possible. While copies without our tags may exist, this
+    /// is not the site's tag, which does not reach them.
     pub(super) fn wider(&self, hard: bool) -> Option<Item> {
         let terms = self.terms();
         let untagged = self.freshness.without_tags(&self.key.site, terms.mode, self.cdn_type).is_some();

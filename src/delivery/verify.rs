@@ -30,7 +30,7 @@ const GIVE_UP: Duration = Duration::from_secs(900);
 /// Verification is resumed only for jobs that ended within this time, in milliseconds. After it, the last repeated
 /// purge has already been sent.
 const TAKEN_UP_MS: i64 = 3_600_000;
-/// Verifies until the engine stops.
+/// Verifies until the engine stops, or a reload replaces the target.
 pub(super) async fn run(target: Arc<Target>) {
     let mut open: Vec<Verifying> = Vec::new();
     loop {

@@ -26,8 +26,9 @@ pub struct Filled {
 
 impl Filled {
     /// Builds one call for all of `wanted`, which must fit into it. An item that is wanted several times is included
-    /// one time, hard if any send wants it hard. An item that another one covers is left out. `also` identifies what
-    /// the call covers in addition; 0: nothing.
+    /// one time, hard if any send wants it hard. An item that another one covers is left out. `also` becomes part of
+    /// the reference: it is a digest of the sends that the call covers without carrying them (`absorbed_digest` of the
+    /// claim), or 0 if there are none.
     pub fn of(wanted: &[Wanted<'_>], also: u64) -> Self {
         let mut known: HashMap<(ItemKind, &str), usize> = HashMap::new();
         let mut items: Vec<Item> = Vec::new();

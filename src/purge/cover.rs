@@ -55,12 +55,14 @@ impl<'a> Cover<'a> {
     }
 }
 
-/// Returns the beginning that all names below an item share. A prefix that does not end a segment may mean the segment
-/// or the characters, depending on the CDN, so it covers nothing but itself.
+/// Returns the beginning that all names below an item share. Depending on the CDN, a prefix without a slash at its end
+/// (`/blog`) may stand for a whole segment or for the first characters of one (`/blog-2`), so it covers nothing but
+/// itself.
 fn prefix(item: &Item) -> Option<&str> {
     match item.kind {
         ItemKind::Prefix => Some(item.value.as_str()).filter(|value| value.ends_with('/')),
-        // A path is a wildcard of CloudFront. The URLs for other CDNs begin with a scheme.
+        // An item that begins with a slash is a path of CloudFront, and a `*` at its end is a wildcard. The URLs for
+        // other CDNs begin with a scheme.
         ItemKind::Url if item.value.starts_with('/') => item.value.strip_suffix('*'),
         _ => None,
     }

@@ -4,7 +4,7 @@ use crate::cdn::{Item, ItemKind};
 use crate::rewrite::CdnType;
 use std::collections::HashSet;
 
-/// The limits of one call.
+/// The room in one call: what may be added to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
     /// Distinct items of each scheduling kind, in the order of [`ItemKind`]'s declaration.

@@ -18,7 +18,8 @@ pub fn keys_of(site: &Site, request: &PurgeRequest) -> Option<HashSet<Key>> {
     }
     let mut keys = HashSet::new();
     let tag = |keys: &mut HashSet<Key>, tag: &str| {
-        // There is one key, or a second one for the hash that replaces the tag on a CDN that cannot carry it.
+        // The CDNs share one key. Only for CDNs that cannot carry the tag there is a second one, of the hash that
+        // replaces it.
         keys.extend(CdnType::ALL.map(|cdn| tag_key(cdn, tag)));
     };
     for path in &request.paths {

@@ -7,20 +7,22 @@ use crate::purge::{Room, SendReason};
 /// The urgency of a send. Each lane goes ahead of the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {
-    /// A purge of the whole site, which absorbs everything else that is due.
+    /// A send that purges the whole site and absorbs all other due sends that are no harder. `store/sqlite/absorb.rs`
+    /// has an exception.
     Site,
-    /// A send of a purge with few items.
+    /// A send of a job with at most [`super::BULK_ITEMS`] items.
     Small,
-    /// A send of a purge with more items than [`super::BULK_ITEMS`].
+    /// A send of a job with more items than that.
     Bulk,
 }
 
 /// The part of one CDN's queue that can be claimed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {
-    /// The groups of sends that may share a call. Empty while the CDN is paused, or if nothing is due.
+    /// The due sends, by lane, scheduling kind and hardness. Empty while the CDN is paused, or if nothing is due.
     pub groups: Vec<DueGroup>,
-    /// When the next send or the end of a lease is due after that, by the steady clock. `None` while paused.
+    /// The first moment after the present one at which a send becomes due or a lease ends, by the steady clock. `None`
+    /// while paused, or if there is none.
     pub next_ms: Option<i64>,
     /// Items that the CDN has not accepted yet, due or not.
     pub pending: u64,
@@ -31,7 +33,7 @@ pub struct Due {
 pub struct DueGroup {
     /// The lane.
     pub lane: Lane,
-    /// The scheduling kind.
+    /// The scheduling kind ([`crate::purge::scheduling_kind`]).
     pub kind: ItemKind,
     /// Whether the sends are hard.
     pub hard: bool,
@@ -54,7 +56,7 @@ pub struct Claim {
     pub lease_until_ms: i64,
     /// Whether to claim a send of [`Lane::Site`]. Otherwise sends of the other lanes are claimed.
     pub site: bool,
-    /// Whether to claim hard sends.
+    /// Whether to claim hard sends. Otherwise soft ones are claimed.
     pub hard: bool,
     /// How many different items there is room for.
     pub room: Room,
@@ -123,13 +125,14 @@ pub struct ClaimedSend {
     pub since_ms: i64,
 }
 
-/// A token bucket of an account. Of two values, the store keeps the later one.
+/// A token bucket of an account, or the silence that its CDN asked for (`delivery/account.rs`). Of two values, the
+/// store keeps the later one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedRate {
     /// The account.
     pub account: String,
     /// The bucket's name within the account.
     pub name: String,
-    /// When the bucket is full again, by the steady clock, but in microseconds.
+    /// When the bucket is full again, or the silence ends, by the steady clock, but in microseconds.
     pub full_us: i64,
 }

@@ -1,10 +1,10 @@
 //! The store, which keeps accepted purges until every CDN has them. The trait is the contract: each verb is one
-//! transaction, no handle leaks out, and an answered verb is on stable storage. `contract.rs` is the test that
-//! every store must pass.
+//! transaction, no handle leaks out, and an answered verb is on stable storage. `contract/` is the test that every
+//! store must pass.
 //!
-//! A purge is enqueued with its items and a *send* per item. A worker claims due sends under a lease, calls the
-//! CDN, and settles them. A send whose lease ran out can be claimed again. Its `attempt` is then higher, which
-//! is the fence that keeps a late settlement from touching it.
+//! A purge is enqueued with its items and a *send* per item. A delivery task (`delivery/queue.rs`) claims due sends
+//! under a lease, calls the CDN, and settles them. A send whose lease ran out can be claimed again. Its `attempt` is
+//! then higher, which is the fence that keeps a late settlement from touching it.
 //!
 //! There are two clocks. Everything that waits uses a steady one ([`crate::guard::Clock::steady_ms`]): due
 //! times, leases, ages. Times for people use the machine's own, which an administrator may set. Both count
@@ -81,24 +81,25 @@ pub trait Store: Send + Sync {
     /// sends to claim.
     fn claim(&self, claim: Claim) -> StoreFuture<'_, Claimed>;
 
-    /// Records the outcome of leased sends. The outcome of a send also ends everything that it absorbed, or
-    /// makes it due again. A send whose lease was taken over meanwhile (its attempt differs) is left alone. A
-    /// send that got through queues its job's repeat, if there is one.
+    /// Records the outcome of leased sends. The outcome of a send also ends everything that it absorbed, or makes it
+    /// due again. A send whose lease was taken over meanwhile (its attempt differs) is left alone. A send that got
+    /// through queues the repeat of its item, if its job has repeats.
     fn settle(&self, settlement: Settlement) -> StoreFuture<'_, Settled>;
 
     /// Puts a broader item ahead of everything that is due at this CDN (by the steady clock). Returns the number
     /// of jobs that it covers: 0 if such an item waits already, or if nothing is due.
     fn widen(&self, key: CdnKey, wider: Wider, now_ms: i64) -> StoreFuture<'_, u64>;
 
-    /// Returns the works that this CDN has accepted and not reported complete.
+    /// Returns the works (`settle.rs`) that this CDN has accepted and not reported complete.
     fn works(&self, key: CdnKey) -> StoreFuture<'_, Vec<Work>>;
 
     /// Ends a work: the CDN has reported it complete (`completed_ms`, by the machine's clock), or its completion
     /// will never be known.
     fn complete(&self, work: i64, completed_ms: Option<i64>) -> StoreFuture<'_, ()>;
 
-    /// Records the result of checking the copies of a job's purged pages, and when they were checked, by the
-    /// machine's clock. At the steady moment `again_ms` all its items are purged again, as its repeat.
+    /// Records the result of checking the copies of a job's purged pages, and when they were checked, by the machine's
+    /// clock. If `again_ms` is given, all planned items of the job are purged again at this steady moment, as its
+    /// repeat.
     fn verified(
         &self,
         key: CdnKey,
@@ -125,7 +126,7 @@ pub trait Store: Send + Sync {
     /// Returns the status of each CDN that ever had work.
     fn status(&self) -> StoreFuture<'_, Vec<QueueStatus>>;
 
-    /// Like [`Store::status`], but for people: the call may wait for other people's reads, and no worker waits
+    /// Like [`Store::status`], but for people: the call may wait for other people's reads, and no delivery task waits
     /// for it.
     fn survey(&self) -> StoreFuture<'_, Vec<QueueStatus>>;
 
@@ -149,12 +150,11 @@ pub trait Store: Send + Sync {
     /// them. Settling their leased sends then has no effect.
     fn cancel(&self, id: String, at_ms: i64) -> StoreFuture<'_, Vec<EndedJob>>;
 
-    /// Takes over from a former run. Its leases end, and its follow-ups only wait for their margin. All its
-    /// moments are converted to this run's clock. If the machine has not been restarted meanwhile, the
-    /// conversion is exact. Otherwise it relies on the last probe, and the time since then is unknown: waits get
-    /// no longer and purges under way no older, but purges that have ended count as accepted now. Nothing is due
-    /// later than `furthest_ms`, because no wait is that long. Called at start, before anything is accepted or
-    /// claimed.
+    /// Takes over from a former run. Its leases end, and its follow-ups only wait for their margin. All its moments
+    /// are converted to this run's clock. If the machine has not been restarted meanwhile, the conversion is exact.
+    /// Otherwise it relies on the last probe, and the time since then is unknown: waits get no longer and purges under
+    /// way no older, but purges that have ended count as accepted now. Nothing is due later than `furthest_ms`
+    /// (`delivery/take_over.rs`). Called at start, before anything is accepted or claimed.
     fn take_over(&self, now: Now, furthest_ms: i64) -> StoreFuture<'_, Left>;
 
     /// Removes purges that ended before `ended_before_ms`, oldest first, and idempotency keys older than 24 h.

@@ -17,7 +17,7 @@ pub struct Attempt {
     pub request_id: Option<String>,
     /// How long the call took, in milliseconds.
     pub duration_ms: i64,
-    /// The outcome: `done`, `partial`, `later`, `split`, `refused`, `bad-credentials` or `unreachable`.
+    /// The outcome: `done`, `partial`, `later`, `unproven`, `split`, `refused`, `bad-credentials` or `unreachable`.
     pub outcome: String,
     /// The CDN's message, at most 2 KiB, with secrets removed.
     pub message: String,
@@ -47,11 +47,12 @@ pub struct NewPurge {
     pub now_ms: i64,
     /// When the purge is accepted, by the steady clock.
     pub since_ms: i64,
-    /// When the sends become due, by the steady clock (`origin_settle` later than now).
+    /// When the sends become due, by the steady clock (`origin_settle` later than `since_ms`).
     pub due_ms: i64,
     /// The jobs, one for each CDN.
     pub jobs: Vec<JobPlan>,
-    /// The caller's `Idempotency-Key` and a hash of site and body.
+    /// The key by which a repeated call is recognised (the names of token and site, and the `Idempotency-Key`), and a
+    /// hash of the body.
     pub idempotency: Option<(String, String)>,
     /// The items that are purged again when responses in flight have arrived.
     pub follow_ups: FollowUps,

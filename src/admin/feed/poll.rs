@@ -1,5 +1,5 @@
-//! Polls for changes that are not reported: the health of each CDN and, while there are listeners, the state of
-//! the newest purges. The workers report the end of jobs (`Events::job_ended`).
+//! Polls for changes that are not reported: the health of each CDN and, while there are listeners, the state of the
+//! newest purges. The delivery tasks report the end of jobs (`Events::job_ended`).
 
 use super::JobEvent;
 use super::health::healths;

@@ -4,7 +4,7 @@
 //! [`report()`] makes the calls and writes the report. The questions ([`Credentials::questions`]) and the meaning
 //! of the answers ([`Credentials::report`]) are pure, and in the `credentials.rs` of each adapter.
 //!
-//! The worker's own check ([`super::Adapter::check_requests`]) makes fewer calls, because it runs every ten
+//! The check by a delivery task ([`super::Adapter::check_requests`]) makes fewer calls, because it runs every ten
 //! minutes.
 
 mod check;

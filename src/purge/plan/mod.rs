@@ -131,7 +131,8 @@ impl<'a> Planner<'a> {
             self.prefixes(wanted.prefixes, &mut errors);
         }
         if self.everything {
-            // A purge of everything absorbs the rest, which is no harder, with all its errors.
+            // A purge of everything takes the place of all other items, of which none is harder. So their errors do
+            // not matter, either.
             errors.clear();
             self.items.clear();
             self.seen.clear();
@@ -339,8 +340,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Whether to purge hard, because that was requested or because the CDN cannot purge softly. Both are equally
-    /// fresh, but a hard purge costs more.
+    /// Whether to purge hard, because that was requested or because the CDN cannot purge softly. After both, visitors
+    /// get equally fresh content, but after a hard purge the origin has more to serve.
     fn hardness(&mut self, can_soft: bool, what: &str) -> bool {
         if !self.hard && !can_soft {
             self.note(&format!("{what}: this CDN cannot mark them stale, so they are purged hard"));

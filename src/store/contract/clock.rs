@@ -65,7 +65,7 @@ pub(super) async fn a_restart_within_the_machines_run_moves_nothing(store: Share
     retrying(&*store).await;
     store.probe(now(START + 10_000, 500_000)).await.unwrap();
     for set_by in [-HOUR, 1_000 * HOUR, 0] {
-        // Two seconds have passed by the machine's uptime. The workers may take over a second time.
+        // Two seconds have passed by the machine's uptime. The delivery tasks may take over a second time.
         let then_ms = START + 12_000 + set_by;
         for _ in 0..2 {
             store.take_over(now(then_ms, 502_000), then_ms + FURTHEST).await.unwrap();

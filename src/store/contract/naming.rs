@@ -22,7 +22,7 @@ async fn configure(store: &dyn Store, cdns: &[(&str, &str)]) -> Vec<String> {
     moved.iter().map(told).collect()
 }
 
-/// Returns the number of sends that a worker of this service may claim under this name.
+/// Returns the number of sends that a delivery task of this identity may claim under this name.
 async fn claimed(store: &dyn Store, cdn: &str, service: &str) -> usize {
     let claim = Claim { identity: identity(service), ..Claim::of(key(cdn), START, LEASE, 9) };
     store.claim(claim).await.unwrap().sends.len()

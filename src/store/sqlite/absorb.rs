@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 /// the next such claim, if there is one, or sent.
 const MOST: i64 = 100_000;
 
-/// Leases the first send of the lane, and all sends that it absorbs.
+/// Leases the first due send of the lane of the site ([`Lane::Site`]), and all sends that it absorbs.
 pub(super) fn claim(connection: &Connection, cdn: i64, claim: &Claim) -> rusqlite::Result<Claimed> {
     let mut first: Option<(i64, i64)> = None;
     for kind in KINDS.into_iter().filter(|kind| claim.room.items[*kind as usize] > 0) {
@@ -75,12 +75,13 @@ pub(super) struct OfJob {
     pub(super) job: i64,
     pub(super) cdn: i64,
     pub(super) items: i64,
-    /// The number of sends without repeats.
+    /// The number of these sends that hold up the job: all except repeats.
     pub(super) holding_up: i64,
 }
 
-/// Ends the sends that a send absorbed when it was claimed for the `attempt`th time: they are done with it, or
-/// become due again. Its repeat is theirs, too. If the absorber is `gone`, they get repeats of their own.
+/// Ends the sends that a send absorbed when it was claimed for the `attempt`th time: they are done with it, or become
+/// due again. Its repeat is theirs, too. If the absorber is `gone`, for example because its purge was cancelled, it
+/// has no repeat, so they get repeats of their own.
 pub(super) fn settle(
     connection: &Connection,
     (absorber, attempt): (i64, u32),

@@ -33,7 +33,8 @@ pub(super) fn status(connection: &Connection) -> rusqlite::Result<Vec<QueueStatu
         .collect()
 }
 
-/// Ends all leases. Their sends were due before, so they are due now.
+/// Converts the former run's moments to this run's clock, and ends all leases. The leased sends were due before, so
+/// they are due now, ahead of all others.
 pub(super) fn take_over(connection: &Connection, now: &Now, furthest_ms: i64) -> rusqlite::Result<Left> {
     resume_time(connection, now)?;
     follow_up::nobody_waits(connection, now.steady_ms)?;
@@ -74,8 +75,9 @@ fn resume_time(connection: &Connection, now: &Now) -> rusqlite::Result<()> {
         }
     }
     connection.execute("UPDATE untagged SET until_ms = until_ms + ?1", [ahead_ms])?;
-    // A purge that seems too old is given up. A purge that has ended covers older copies, and which copies are
-    // older is unknown.
+    // If the time since is unknown, a purge under way gets no older by it, because a purge that seems too old is given
+    // up. A purge that has ended counts as accepted now: it concerns all copies from before it, and which copies these
+    // are is unknown.
     connection.execute(
         "UPDATE accepted SET since_ms =
              CASE WHEN ?3 OR EXISTS (SELECT 1 FROM purges WHERE n = purge AND outcome IS NULL)

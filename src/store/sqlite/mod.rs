@@ -1,5 +1,5 @@
-//! The store of one instance: an SQLite file, one thread that writes, one that reads for the workers, and two
-//! that read for people. Reads for people may take long, and no claim waits for them.
+//! The store of one instance: an SQLite file, one thread that writes, one that reads for the delivery tasks
+//! (`For::Workers`), and two that read for people. Reads for people may take long, and no claim waits for them.
 
 mod absorb;
 mod claim;

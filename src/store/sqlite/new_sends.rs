@@ -2,9 +2,10 @@
 
 use crate::rewrite::CdnType;
 
-/// Returns a statement that inserts sends for items of job ?1, with reason ?2, due at ?3. `condition` may
-/// restrict the items. An item that was not planned covers the whole site and absorbs all due sends, unless it
-/// is a URL or prefix. The kind is that of [`crate::purge::scheduling_kind`].
+/// Returns a statement that inserts sends for items of job ?1, with reason ?2, due at ?3. `condition` may restrict the
+/// items. An item that was added by widening (its number is at least the job's number of planned items) covers the
+/// whole site, so its send gets the lane of the site, unless it is a URL or prefix. The kind is that of
+/// [`crate::purge::scheduling_kind`].
 pub(super) fn new_sends(condition: &str) -> String {
     let by_path = CdnType::ALL.into_iter().filter(|cdn| cdn.facts().purging.paths);
     let by_path: Vec<_> = by_path.map(|cdn| format!("'{}'", cdn.as_str())).collect();

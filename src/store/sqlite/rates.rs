@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 const ABSURD_US: i64 = 2 * 60 * 60 * 1_000_000;
 
 pub(super) fn save(connection: &Connection, rates: &[SavedRate]) -> rusqlite::Result<()> {
-    // Workers that share an account write in any order. Taking tokens only makes a bucket emptier, so the later
+    // Delivery tasks that share an account write in any order. Taking tokens only makes a bucket emptier, so the later
     // moment holds.
     let mut save = connection.prepare_cached(
         "INSERT INTO rates (account, name, full_us) VALUES (?1, ?2, ?3)

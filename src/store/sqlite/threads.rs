@@ -20,7 +20,7 @@ pub(super) const QUEUE: usize = 1_024;
 /// The most verbs in one transaction.
 const GROUP: usize = 1_024;
 
-/// The readers that a read is for.
+/// For whom a read is: the delivery tasks (`Workers`), or people who use the admin API.
 #[derive(Clone, Copy)]
 pub(super) enum For {
     Workers,

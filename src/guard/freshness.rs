@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
-/// The purges of one site.
+/// The purges of one site, and the copies that tags cannot purge.
 #[derive(Debug)]
 pub struct PurgedSite {
     /// A number that identifies the site as long as the program runs.

@@ -1,6 +1,6 @@
-//! The guarantee that nothing old is served after a purge: recent purges, responses in flight to a CDN, and
-//! until when copies without our tags may live. The control plane records purges here, and the request path
-//! checks them before a response leaves.
+//! The guarantee that no cache keeps content from before a purge: recent purges, responses in flight to a CDN, and
+//! until when copies without our tags may live. The control plane records purges here, and the request path checks
+//! them before a response leaves.
 
 mod clock;
 mod freshness;

@@ -7,7 +7,7 @@ use crate::rewrite::CdnType;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The latest such purge for each site and CDN type.
+/// The latest mark for each site and CDN type, and the purge that it is for.
 #[derive(Debug, Default)]
 pub struct PurgeAlls(Mutex<HashMap<(String, CdnType), Latest>>);
 
@@ -40,7 +40,8 @@ impl PurgeAlls {
         untagged.mark(cdn);
         let mut all = self.all();
         let latest = all.entry((site.to_owned(), cdn)).or_default();
-        // Copies made before this mark may be newer than an earlier purge.
+        // An earlier purge is forgotten even if it is still under way. Its end would not show that copies are gone
+        // that were made after it and before this mark.
         *latest = Latest { mark: latest.mark + 1, ..Latest::default() };
         Mark { cdn, number: latest.mark }
     }

@@ -26,10 +26,12 @@ pub struct Untagged([Cell; CdnType::ALL.len()]);
 
 #[derive(Debug)]
 struct Cell {
-    /// The end of the copies from before the last mark. Only the control plane writes it.
+    /// The moment until which copies from before the last call of [`Untagged::mark`] may live. Only the control plane
+    /// writes it.
     older_ms: AtomicI64,
-    /// The end of the copies since the last mark.
+    /// The moment until which copies since that call may live.
     newer_ms: AtomicI64,
+    /// The longest lifetime of any copy.
     longest_ms: AtomicI64,
 }
 

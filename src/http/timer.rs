@@ -48,7 +48,8 @@ impl Clock {
     }
 }
 
-/// A time limit for each part of something. A limit costs nothing while no task has to wait.
+/// A limit on the time until the next part of something that arrives or leaves in parts, such as a body. It costs
+/// nothing while no task has to wait.
 #[derive(Debug)]
 pub struct IdleTimeout {
     clock: Rc<Clock>,
@@ -58,7 +59,7 @@ pub struct IdleTimeout {
 }
 
 impl IdleTimeout {
-    /// Creates a limit for a reader that allows each part this long.
+    /// Creates a limit that allows each part this long.
     pub fn new(clock: &Rc<Clock>, limit: Duration) -> Self {
         Self { clock: Rc::clone(clock), limit, place: None }
     }
@@ -73,14 +74,14 @@ impl IdleTimeout {
         self.with_limit(self.limit)
     }
 
-    /// Restarts the limit because a part has arrived.
+    /// Restarts the limit because a part has arrived or left.
     pub fn reset(&mut self) {
         if let Some(place) = self.place.take() {
             self.clock.waiting.borrow_mut().remove(place);
         }
     }
 
-    /// Returns ready if nothing has arrived for the whole limit.
+    /// Becomes ready when the limit has passed since the first call after the last [`reset`](Self::reset).
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut all = self.clock.waiting.borrow_mut();
         let now = self.clock.now();

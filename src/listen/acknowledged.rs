@@ -1,11 +1,11 @@
 //! Reads from the kernel what became of the bytes sent to a client (`TCP_INFO`). `SIOCOUTQ` would return how many
-//! bytes are left, but not since when there are none. Every page that was ever served would then have to be purged
-//! twice.
+//! bytes are left, but not since when there are none. A response would then count as arrived only when a purge asks
+//! for the first time, so every page that was served before would have to be purged twice.
 
 use crate::guard::in_flight::outlet::Sent;
 use std::os::fd::BorrowedFd;
 
-/// The number of bytes read of the kernel's answer, which has only ever grown at its end.
+/// The number of bytes of the kernel's answer that are read. The answer has only ever grown at its end.
 const LENGTH: usize = 140;
 /// The offsets of the fields: the state of the connection, the milliseconds since the last acknowledgement, the
 /// number of acknowledged bytes (since Linux 4.1), and the number of segments sent.

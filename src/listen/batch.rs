@@ -1,6 +1,6 @@
-//! Gathers all that an HTTP/2 connection writes in one turn into one write. The h2 crate flushes after every DATA
-//! frame, and each of these flushes would be a TLS record and a system call of its own. The batch also prevents
-//! needless reads.
+//! Gathers all that an HTTP/2 connection writes in one turn, that is, in one poll of its task, into one write. The h2
+//! crate flushes after every DATA frame, and each of these flushes would be a TLS record and a system call of its own.
+//! The batch also prevents needless reads.
 
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The most that is gathered: a full TLS record (RFC 8446 §5.1).
 const ROOM: usize = 16 * 1024;
 
-/// A stream that keeps written bytes until the end of a turn. Clones share one state: the library's connection has
-/// one clone, and the task that drives the connection has the other.
+/// A stream that keeps written bytes until the end of a turn. Clones share one state: the connection of the `h2` crate
+/// has one clone, and the task that drives the connection has the other.
 #[derive(Debug)]
 pub(super) struct Batch<S>(Rc<RefCell<Inner<S>>>);
 
@@ -25,8 +25,8 @@ struct Inner<S> {
     /// Usually empty between two turns, so that idle connections use no memory for it. Bytes remain only if the
     /// client does not take them.
     gathered: BytesMut,
-    /// Whether there is nothing to read until the turn is woken again. The library tries to read again for every
-    /// request.
+    /// Whether a read in this turn has found nothing, so that there is nothing to read before the next turn. The `h2`
+    /// crate tries to read again for every request.
     dry: bool,
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Hub {
     pub(super) connections: Rc<Connections>,
 }
 
-/// An accepted connection, which is drained and counted from now on.
+/// An accepted connection. As long as it exists, it counts as open, and draining waits for it.
 pub(super) struct Connection {
     pub(super) worker: Rc<Worker>,
     pub(super) address: IpAddr,
@@ -40,7 +40,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Opens a connection from `address` to this listener. With `turned_away`, the client gets only a 503.
+    /// Opens a connection that this listener has accepted `from` a socket and its address. With `turned_away`, the
+    /// client gets only a 503.
     pub(super) fn open(
         hub: &Hub,
         listener: u64,
@@ -127,8 +128,9 @@ impl Connection {
         }
     }
 
-    /// Returns the result of `future`, unless the connection must be closed first. A client that is only beginning
-    /// may still send one request during draining.
+    /// Returns the result of `future`, unless the connection is ordered to drain or to close first. After the stop,
+    /// this order comes a second later (`LAST_REQUESTS` in `worker.rs`), and until then a client that is only
+    /// beginning may still send one request.
     async fn unless_ordered<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
@@ -155,7 +157,7 @@ impl Connection {
     }
 }
 
-/// A connection whose client is known.
+/// A connection whose client is known, after the PROXY header and the TLS handshake if there are any.
 pub(super) struct Client {
     pub(super) connection: Connection,
     pub(super) peer: Peer,

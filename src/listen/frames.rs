@@ -39,13 +39,15 @@ impl Allowance {
     /// Creates an allowance that also notes malformed requests. `header_bytes` is the size limit of a request
     /// head.
     pub(super) fn noting(now: Instant, malformed: Malformed, header_bytes: usize) -> Self {
-        // This is the library's own bound on the frames of a block, and the most that they can contain.
+        // The `h2` crate limits the number of frames of a header block. No block within that limit has more bytes than
+        // this.
         let most = header_bytes + header_bytes / 4 + 8 * FRAME;
         let frames = Frames::new(HeaderBlocks::new(malformed, most));
         Self { frames, left: BURST, since: now, sent: 0 }
     }
 
-    /// Counts received bytes. Returns whether they are within the allowance.
+    /// Counts the charged frames in the received bytes. Returns false if they exceed the allowance, or if a header
+    /// block is too long.
     pub fn received(&mut self, bytes: &[u8], now: Instant) -> bool {
         let Some(charged) = self.frames.read(bytes) else { return false };
         if charged == 0 {

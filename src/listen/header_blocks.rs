@@ -1,5 +1,5 @@
-//! Follows the header blocks of an HTTP/2 client, and finds requests that must be refused for something that the
-//! library does not expose: a `:path` with a fragment is malformed (RFC 9113 §8.3.1).
+//! Follows the header blocks of an HTTP/2 client, and finds requests that must be refused for something that the `h2`
+//! crate ("the library" below) does not expose: a `:path` with a fragment is malformed (RFC 9113 §8.3.1).
 
 use super::hpack::Hpack;
 use std::cell::RefCell;
@@ -16,12 +16,13 @@ const PRIORITY: u8 = 0x20;
 pub(super) struct Malformed(Rc<RefCell<Vec<u32>>>);
 
 impl Malformed {
-    /// Whether the request of this stream is malformed. Must be called exactly one time per stream, in the order
-    /// of the streams.
+    /// Whether the request of this stream is malformed. Must be called one time for each request that the library
+    /// accepts, in the order of the streams.
     pub(super) fn take(&self, stream: u32) -> bool {
         let mut streams = self.0.borrow_mut();
         let found = streams.contains(&stream);
-        // The library refused earlier ones for another reason.
+        // Earlier streams that are still here will not be taken, because the library has refused them for another
+        // reason.
         streams.retain(|other| *other > stream);
         found
     }
@@ -36,7 +37,7 @@ pub(super) struct HeaderBlocks {
     most: usize,
     /// The current frame: its kind, its flags and its stream.
     frame: (u8, u8, u32),
-    /// The received part of the current frame, if the frame does not come at once.
+    /// The received part of the current frame, if the frame arrives in several reads.
     part: Vec<u8>,
     /// The received frames of a block that consists of several.
     block: Vec<u8>,

@@ -1,10 +1,11 @@
 //! The part of HPACK (RFC 7541) that is needed to detect a fragment in `:path`. The h2 crate reads paths with the
-//! `http` crate, which silently drops a fragment. The remaining path then differs from the one that other systems
-//! on the way have seen.
+//! `http` crate, which silently drops a fragment. ("The library" below is the h2 crate.) The remaining path then
+//! differs from the one that other systems on the way have seen.
 
 use std::collections::VecDeque;
 
-/// The size of the client's table, which is the default because we announce no other (RFC 9113 §6.5.2).
+/// The maximum size in bytes of the client's dynamic table ("table" below), which is the default because we announce
+/// no other (RFC 9113 §6.5.2).
 const TABLE: usize = 4096;
 /// The size of an entry in addition to its bytes (RFC 7541 §4.1).
 const OVERHEAD: usize = 32;
@@ -15,8 +16,9 @@ pub(super) struct Hpack {
     /// The client's table, newest entry first.
     table: VecDeque<Entry>,
     size: usize,
+    /// The maximum size of the table in bytes, which the client may lower.
     most: usize,
-    /// Whether something was malformed, for which the library ends the connection.
+    /// Whether a block was malformed. The table is then unknown, but the library ends the connection anyway.
     lost: bool,
 }
 
@@ -227,8 +229,8 @@ const LONGEST: u32 = 30;
 
 /// The Huffman code. It is canonical: codes of the same length follow each other in the order of their symbols.
 struct Codes {
-    /// Codes of at most 8 bits with their lengths, by the 8 bits that begin with the code; a length of 0 means
-    /// that the code is longer.
+    /// The symbols whose codes have at most 8 bits, with the lengths of the codes. The index is any 8 bits that begin
+    /// with the code. A length of 0 means that the code is longer.
     short: [(u8, u8); 256],
     /// By length: the first code, the number of codes, and where their symbols start.
     first: [u32; LONGEST as usize + 1],

@@ -71,6 +71,7 @@ const PARTING_BYTES: usize = 1024 * 1024;
 pub(super) struct Io<S> {
     stream: S,
     prefix: Prefix,
+    /// How many bytes of the prefix the reader has been given.
     given: u8,
     watch: Rc<Watch>,
     counters: Arc<WorkerShard>,
@@ -197,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A flush is requested after all that was handed over has been passed to the stream.
+        // Callers flush only after they have written everything, so with this flush all responses so far are written.
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         if flushed.is_ready() {
             self.watch.written();

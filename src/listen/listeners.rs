@@ -101,8 +101,9 @@ impl Listeners {
         let plain = server.listen.iter().map(|&address| Wanted { address, tls: false });
         let secure = server.tls_listen.iter().map(|&address| Wanted { address, tls: true });
         let all: Vec<_> = plain.chain(secure).collect();
-        // All are checked before any is bound, because an address for all interfaces may include another.
-        // Addresses on one of our own ports change their kind.
+        // All are checked before any is bound, because an address for all interfaces may include another. An address
+        // on a port on which we already listen is not checked, because it would seem to be taken: a reload may have
+        // changed it from plain to TLS.
         let is_ours = |wanted: &&Wanted| {
             self.bound.iter().any(|bound| {
                 [bound.wanted.address, bound.real].map(|of| of.port()).contains(&wanted.address.port())

@@ -1,5 +1,6 @@
-//! The data plane: N workers, each a thread with its own single-threaded runtime, its own
-//! listeners and its own origin connections. Workers share only the immutable routing.
+//! The data plane: N workers, each a thread with its own single-threaded runtime, its own listeners and its own origin
+//! connections. Workers share the routing (immutable; a reload replaces it as a whole), counters, and the state of the
+//! origins (`upstream/address.rs`).
 
 pub mod frames;
 pub mod tls;
@@ -49,6 +50,7 @@ pub struct DataPlane {
     /// The deadline for draining; `None` means to serve.
     stop: Sender<Option<Instant>>,
     workers: Vec<JoinHandle<()>>,
+    /// The thread of the origins' monitor; `None` after it was joined.
     keeping: Option<JoinHandle<()>>,
     pulses: Vec<Arc<Pulse>>,
 }
@@ -80,7 +82,7 @@ fn start(config: &Config, shared: Arc<Shared>, sharing: bool) -> Result<DataPlan
     let prepared = listeners.prepare(&config.server, certificates)?;
     listeners.take_over(prepared);
 
-    // If one worker fails, the others that have started end with this channel.
+    // If one thread cannot start, this function returns and drops `stop`, which ends the workers that have started.
     let (stop, stopped) = channel(None);
     let (started, starts) = std::sync::mpsc::channel();
     let mut workers = Vec::with_capacity(count);
@@ -113,7 +115,7 @@ impl DataPlane {
         self.serving.listeners.lock().unwrap_or_else(PoisonError::into_inner).addresses()
     }
 
-    /// Returns the pulses of the workers, which beat several times a second.
+    /// Returns the pulses of the workers and of the origins' monitor, which beat several times a second.
     pub fn pulses(&self) -> &[Arc<Pulse>] {
         &self.pulses
     }
@@ -134,7 +136,8 @@ impl DataPlane {
         self.stop.send_replace(Some(Instant::now() + deadline));
     }
 
-    /// Blocks the thread until every worker has ended, which happens only after [`DataPlane::drain`].
+    /// Blocks the caller's thread until every worker and the origins' monitor have ended, which happens only after
+    /// [`DataPlane::drain`].
     pub fn join(mut self) -> Result<(), WorkerPanicked> {
         let workers = std::mem::take(&mut self.workers);
         let mut result = Ok(());

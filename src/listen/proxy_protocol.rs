@@ -19,7 +19,8 @@ const V2_REST: usize = 4096;
 /// A parsed header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The client; `None` if the sender connects for itself, as in its health checks.
+    /// The client; `None` if the header does not name one, because the sender connects for itself (as in its health
+    /// checks) or does not know the client's address.
     pub client: Option<IpAddr>,
     /// The length of the header in bytes.
     pub length: usize,

@@ -31,13 +31,14 @@ pub(super) struct ClientSocket {
 struct Kept {
     /// The connection; `None` after it was closed.
     stream: RefCell<Option<TcpStream>>,
+    /// The number of bytes that the kernel was given.
     given: Cell<u64>,
     /// The last known state before the close.
     last: Cell<Option<Sent>>,
 }
 
 impl ClientSocket {
-    /// Wraps a client's connection. The client may accept no bytes for at most `write_timeout`.
+    /// Wraps a client's connection. `write_timeout` is the longest time for which the client may accept no bytes.
     pub(super) fn new(stream: TcpStream, worker: &Rc<Worker>, write_timeout: Duration) -> Self {
         let stream = RefCell::new(Some(stream));
         let kept = Rc::new(Kept { stream, given: Cell::new(0), last: Cell::new(None) });

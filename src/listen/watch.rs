@@ -57,17 +57,21 @@ pub(super) struct Watch {
     listener: u64,
     opened: Instant,
     phase: Cell<Phase>,
+    /// When the phase began.
     since: Cell<Instant>,
+    /// Since when bytes wait for the client to take them.
     stalled: Cell<Option<Instant>>,
+    /// The number of requests that are being answered.
     requests: Cell<u32>,
+    /// Whether this is HTTP/2, and the client has begun to use it.
     multiplexed: Cell<bool>,
-    /// Whether bytes have arrived since the last query.
+    /// Whether bytes have arrived since the last call of `take_heard`.
     heard: Cell<bool>,
     /// Whether the client may be sending something that nothing will read.
     unread: Cell<bool>,
     /// Whether the response in flight is the last one.
     last_request: Cell<bool>,
-    /// Responses that were handed over completely but not yet written completely.
+    /// HTTP/2 responses that the `h2` crate has completely, but of which it may not have written everything yet.
     unwritten: RefCell<Vec<Ticket>>,
     /// The outlet through which responses leave.
     outlet: Rc<Outlet>,
@@ -119,9 +123,9 @@ impl Watch {
         self.common.clock.now()
     }
 
-    /// Records that this is HTTP/2 and that the client has begun to use it. From now on, bytes that arrive while
-    /// the connection is idle need not be a head: a PING must not prolong the connection, nor may a late one end
-    /// it.
+    /// Records that this is HTTP/2 and that the client has begun to use it. From now on, bytes that arrive while the
+    /// connection is idle do not begin the phase `Head`. They may be a PING, which must neither restart the keep-alive
+    /// timeout nor start the timeout of a head.
     pub(super) fn multiplexed(&self) {
         if !self.multiplexed.replace(true) {
             self.enter(Phase::Idle);
@@ -235,8 +239,8 @@ impl Watch {
         }
     }
 
-    /// Lets the connection end without harm to its client: HTTP/2 announces the end at once, HTTP/1.1 with its
-    /// next response.
+    /// Lets the connection end without the loss of a request: HTTP/2 announces the end at once, HTTP/1.1 with its next
+    /// response.
     fn retire(&self) {
         if self.multiplexed.get() {
             self.give(Order::Drain);
@@ -342,7 +346,7 @@ impl Connections {
         }
     }
 
-    /// Lets every connection of a listener end without harm to its client.
+    /// Lets every connection of a listener end without the loss of a request.
     pub(super) fn retire_from(&self, listener: u64) {
         for watch in self.open.borrow().values().filter(|watch| watch.listener == listener) {
             watch.retire();

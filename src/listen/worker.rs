@@ -34,9 +34,10 @@ static PAUSED: Sparse = Sparse::new();
 /// in transit. Clients of HTTP/1.1 learn of the end only from their last response.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
-/// The longest duration of an answer that needs no pause after it.
+/// The longest duration of an answer to a purge (see `answer`) that needs no pause after it.
 const ANSWER: Duration = Duration::from_micros(100);
-/// The maximum number of answers without a pause.
+/// The maximum number of answers to purges without a pause, and of idle connections that one sweep ends if descriptors
+/// are scarce.
 const CROWD: usize = 16;
 
 /// A worker before its thread starts, with the channel that tells it where to listen.
@@ -175,8 +176,9 @@ async fn serve(
     answering.abort();
 }
 
-/// Answers purges that ask which responses are in flight. An answer takes longer the more there are. Purges that
-/// come in large numbers wait for each other, so that answers never take more than a tenth of the thread's time.
+/// Answers purges that ask which responses are in flight. An answer takes longer the more there are. After answers
+/// that took long, there is a pause of nine times that duration, so that they never take more than a tenth of the
+/// thread's time.
 async fn answer(hub: Rc<Hub>) {
     let Some(mut inbox) = hub.worker.take_inbox() else { return };
     while let Some(question) = inbox.next().await {
@@ -334,7 +336,9 @@ fn start(hub: &Hub, listener: u64, tls: Option<&Tls>, stream: TcpStream, address
     }
     let (limit, most) = (hub.worker.routing().limits.connections as u64, hub.worker.client_descriptors());
     let room = match Room::of(hub.worker.open_connections(), limit.min(most)) {
-        // Other listeners may have accepted at the same time, at most one connection each. The next one waits.
+        // Descriptors, not the configured limit, are the limit here. `room` lets listeners wait for descriptors, so
+        // only those that accepted at the same time can exceed it, by one connection each. These are still told that
+        // there is no room.
         Room::None if most < limit => Room::TurnedAway,
         room => room,
     };

@@ -13,7 +13,7 @@ pub struct Edges {
     by_type: Vec<OfType>,
     /// The different dialects of all the site's CDNs.
     all: Vec<Dialect>,
-    /// Whether purges of at least one CDN are verified.
+    /// Whether purges of at least one CDN are verified, so that responses need the stamp (`proxy/stamp.rs`).
     stamped: bool,
 }
 
@@ -55,7 +55,8 @@ impl Edges {
                 }),
             }
         }
-        // An edge that shares `Cache-Control` with browsers comes last, so that its value remains.
+        // An edge that shares `Cache-Control` with browsers comes last: if several dialects set the same field of
+        // lifetimes, the last value remains.
         all.sort_by_key(|dialect| dialect.ttl_header == http::header::CACHE_CONTROL);
         let stamped = by_type.iter().any(|known| known.stamped);
         Self { by_type, all, stamped }

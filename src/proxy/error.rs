@@ -105,7 +105,7 @@ impl From<SendError> for ProxyError {
 }
 
 impl ProxyError {
-    /// Converts the failure of a client's body, or a body that differs from its announced length.
+    /// Converts the failure of a client's body. A body that differs from its announced length fails, too.
     fn upload(source: ExchangeError) -> Self {
         let cause = match &source.cause {
             Cause::RequestBody(cause) => cause.downcast_ref(),

@@ -17,7 +17,8 @@ pub fn check<'h>(
     fields: &KeyFields<'h>,
     limits: &Limits,
 ) -> Result<Cow<'h, HeaderValue>, ProxyError> {
-    // A proxy to a fixed origin does not need tunnels, and TRACE would show an origin's fields to anyone.
+    // A proxy to a fixed origin does not need tunnels, and TRACE would show anyone the fields with which the request
+    // reached the origin.
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(ProxyError::MethodNotAllowed);
     }

@@ -54,7 +54,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Whether a field is withheld because the final response will carry our lifetimes and tags: the edge must not
+    /// Whether a field is withheld because the final response will carry our lifetimes and tags: the CDN must not
     /// receive others before.
     fn withholds(&self, name: &HeaderName) -> bool {
         self.rewrites && tells_of_caching(self.site, name)

@@ -74,7 +74,8 @@ pub fn turn_away(worker: &Rc<Worker>, peer: &Peer, head: &RequestHead) -> (Respo
     respond::refuse(&ProxyError::Full, &head.method, head.version, context)
 }
 
-/// Answers a request of whose head only the method and the version can be read.
+/// Answers bytes that are not an acceptable request. The caller chooses the method and the version that the answer is
+/// made for, because those of the request may be unreadable.
 pub fn refuse(
     worker: &Rc<Worker>,
     peer: &Peer,

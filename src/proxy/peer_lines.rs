@@ -24,7 +24,7 @@ pub(super) struct PeerLines {
 }
 
 impl PeerLines {
-    /// Builds the lines of a peer at `address`, which `text` is the textual form of.
+    /// Builds the lines of a peer at `address`, whose textual form is `text`.
     pub(super) fn new(address: IpAddr, text: &str, tls: bool, host: &HeaderValue) -> Self {
         let (text, host) = (text.as_bytes(), host.as_bytes());
         // A token cannot contain colons and brackets (RFC 7239 §4), hence the quotes.

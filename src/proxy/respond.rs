@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-/// In seconds. Requests end quickly, so there is room again soon.
+/// The seconds after which a refused client may try again. Requests end quickly, so there is room again soon.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 

@@ -1,4 +1,4 @@
-//! The stamp on responses for CDNs whose purges are verified.
+//! The stamp on responses for CDNs whose purges are verified. `rewrite/stamp.rs` defines its form and meaning.
 
 use crate::http::head::Headers;
 use crate::rewrite::stamp::{self, STAMP};
@@ -14,8 +14,9 @@ thread_local! {
     static LAST: RefCell<Option<(i64, HeaderValue)>> = const { RefCell::new(None) };
 }
 
-/// Stamps a response that the CDN may keep, even if only for a second. `began_ms` is when its request arrived.
-/// Otherwise removes any stamp, because that of another instance or an origin would have a different meaning.
+/// Stamps a response that the CDN may keep (`is_kept`), even if only for a second. `began_ms` is when its request
+/// arrived. If the CDN may not keep it, removes any stamp: one that the origin or another instance has written would
+/// not be the time of our request.
 pub(super) fn put(headers: &mut Headers, is_kept: bool, began_ms: i64) {
     match value(began_ms).filter(|_| is_kept) {
         Some(value) => headers.insert(&STAMP, value),

@@ -54,7 +54,7 @@ mod tests {
         check(method, &uri).ok().map(|()| origin_form(&uri).to_owned())
     }
 
-    /// Returns the same for a `:path` without a fragment, as the library reads it.
+    /// Returns the same for a `:path` without a fragment, as the `h2` crate reads it.
     fn http2(method: &Method, path: &str) -> Option<String> {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(Scheme::HTTP);

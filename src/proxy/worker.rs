@@ -1,5 +1,5 @@
-//! The state of one worker thread. Nothing here is locked, and only the immutable routing is shared with other
-//! workers.
+//! The state of one worker thread. No request takes a lock here. Workers share the routing (immutable; a reload
+//! replaces it as a whole) and some atomics: counters, limits, and the state of CDNs and origins.
 
 use super::routing::Routing;
 use crate::config::Config;
@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The state that all workers share and that a reload replaces.
+/// The state that all workers share. A reload replaces its routing.
 #[derive(Debug)]
 pub struct Shared {
     routing: Arc<ArcSwap<Routing>>,
@@ -135,7 +135,7 @@ pub struct Worker {
     pub time: guard::Clock,
     inbox: RefCell<Option<Inbox>>,
     metrics: Arc<Metrics>,
-    /// The counters of connections.
+    /// The worker's own counters of connections, of requests in flight, of bytes, and of limits that were reached.
     pub counters: Arc<WorkerShard>,
     descriptors: Arc<Descriptors>,
 }
@@ -183,9 +183,9 @@ impl Worker {
         self.descriptors.clients()
     }
 
-    /// Whether more requests are in progress than `limit` allows. A worker within its own share does not read the
-    /// counters of the others, so that these stay in their caches. Together, the workers may exceed the limit by
-    /// half.
+    /// Whether more requests are in progress than `limit` allows. A worker within its own share, which is half of the
+    /// limit divided by the number of workers, does not read the counters of the others, so that each counter stays in
+    /// the cache of its worker's processor. Together, the workers may thus exceed the limit by half.
     pub(super) fn is_full(&self, limit: usize) -> bool {
         let (own, limit) = (self.counters.in_flight.get(), limit as u64);
         let share = limit.div_ceil(2 * self.metrics.workers() as u64);

@@ -55,9 +55,10 @@ impl CacheControl {
         all
     }
 
-    /// Whether the lines forbid shared caches to keep the response in a way that all caches read alike. This
-    /// excludes broken fields, one of two lifetimes, and directives that name fields: "many caches treat the
-    /// qualified form as if the unqualified form was received" (RFC 9111 §5.2.2.4), and others do not.
+    /// Whether the lines forbid shared caches to keep the response, and do so in a way that all caches read alike. Not
+    /// counted are broken fields, a zero next to a longer lifetime of the same directive, and directives that name
+    /// fields: "many caches treat the qualified form as if the unqualified form was received" (RFC 9111 §5.2.2.4), and
+    /// others do not.
     pub(super) fn forbids_beyond_doubt<'a>(
         lines: impl IntoIterator<Item = &'a HeaderValue>,
         syntax: Syntax,

@@ -139,7 +139,7 @@ impl Rewriting {
                 }
             });
         }
-        // Without any CDN there is none to write for.
+        // A site without CDNs has no candidate.
         let nobodys = || {
             let decision = Decision { outcome: Outcome::Untouched, reason: Reason::NoCdn };
             Verdict { decision, kept: true, lasts: false }.with(Edits::default(), keys)
@@ -191,7 +191,8 @@ struct Response<'a> {
 }
 
 impl Response<'_> {
-    /// Writes the page and its tags for the CDN. An error means that the tags do not fit.
+    /// Adds the name of the page, if the CDN needs one, and the tags to `edits`, and the tags to `keys`. An error
+    /// means that not all tags fit, or that no purge can name one of them.
     fn tag(
         self,
         policy: &Policy,
@@ -311,7 +312,7 @@ fn leave(
     let kept = kept::as_sent(dialect, request, status, origin, writer.fields);
     let guarded = Decision { outcome: Outcome::Guarded, reason: Reason::Purged };
     let as_it_is = match short {
-        // Tags that do not fit are always reported.
+        // The reason `short` is reported even if the response is then left as it is.
         Some(short) => Decision { outcome: Outcome::Fallback, reason: short },
         None => Decision { outcome: Outcome::Untouched, reason },
     };

@@ -1,6 +1,6 @@
-//! A cache of decisions. A page that is fetched one time is soon fetched again by the other edges of its CDN, and
-//! by all of them after a purge. The decision is then the same, as long as the origin sends the same caching
-//! fields and the configuration of the site is the same. Purges are checked each time.
+//! A cache of decisions. A page that is fetched one time is soon fetched again by other servers of its CDN, and by all
+//! of them after a purge. The decision is then the same, as long as the origin sends the same caching fields and the
+//! configuration of the site is the same. Purges are checked each time.
 
 use super::decide::{Edge, Provenance, Rewriting};
 use super::field::Field;

@@ -16,9 +16,9 @@ pub(super) struct Fields<'h, 'd> {
     there: u32,
     /// Bits of the fields that have more than one line.
     repeated: u32,
-    /// The place of the dialect's `ttl_header`.
+    /// The field that the dialect's `ttl_header` is.
     pub(super) own_ttl: Field,
-    /// The place of the dialect's `tag_header`, meaningless if there is none.
+    /// The field that the dialect's `tag_header` is; meaningless if there is none.
     pub(super) own_tags: Field,
 }
 

@@ -1,4 +1,4 @@
-//! The responses that are never lengthened unless a rule overrides that.
+//! The responses that are never lengthened, either regardless of any rule or unless a rule overrides that.
 
 use super::field::Field;
 use super::fields::Fields;
@@ -23,9 +23,9 @@ pub(super) fn reason_beyond_rules(
     redirect::reason(policy, request, status, fields.headers())
 }
 
-/// Whether the response only confirms a page that the shim did not see: a 304 that does not repeat the tags. A
-/// cache overwrites stored fields by those of the 304 (RFC 9111 §3.2), so the 304 must not contain anything
-/// unknown. Some CDNs ignore the tags of a 304.
+/// Whether the response only confirms a page that the shim did not see: a 304 that does not repeat the tags. A cache
+/// overwrites stored fields by those of the 304 (RFC 9111 §3.2), so the 304 must not contain anything unknown. For a
+/// CDN that ignores the tags of a 304, this holds for every 304.
 pub(super) fn is_unseen(status: StatusCode, fields: &Fields<'_, '_>) -> bool {
     let says_tags = || {
         let own = Some(fields.own_tags).filter(|_| fields.dialect().tag_header.is_some());

@@ -20,7 +20,7 @@ pub enum Outcome {
     Untouched,
     /// The response gets a short lifetime or none, because a long one could not be revoked or because it is an error.
     Fallback,
-    /// The response was produced before a purge that covers it.
+    /// The response may have been produced before a purge that covers it, so the CDN may keep it for a moment only.
     Guarded,
 }
 

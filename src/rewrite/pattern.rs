@@ -36,7 +36,8 @@ struct Wild {
     stay_in_segment: u128,
     /// States that persist whatever follows, because of `**`.
     stay: u128,
-    /// States that advance as soon as they are entered, because the second slash of `/**/` may be the first.
+    /// States from which the next one is entered at once, because `/**/` also matches a single `/`: its first slash
+    /// then stands for the second, too.
     skip: u128,
 }
 

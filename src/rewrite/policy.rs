@@ -5,7 +5,7 @@ use super::path::normalise;
 use super::pattern::PathPattern;
 use std::time::Duration;
 
-/// The TTL table that applies (DESIGN §3; the AEM table is that of the original service).
+/// The TTL table that applies (`rewrite/table.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Profile {
     /// This project's own table.

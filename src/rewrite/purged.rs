@@ -9,9 +9,8 @@ use super::keys::{Key, Keys};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// The number of places in each of two rows. A key has a place in each row, and a response is old only if both
-/// rows agree. With 1,000 purges in the seconds that a response takes, one in 270 other responses is taken for
-/// purged.
+/// The number of places in each of two rows. A key has a place in each row, and a response is old only if both rows
+/// agree. If 1,000 keys are purged in the seconds that a response takes, one in 270 other keys is taken for purged.
 const PLACES: usize = 16_384;
 const NEVER: i64 = i64::MIN;
 
@@ -84,7 +83,8 @@ fn places(key: Key) -> [usize; 2] {
 pub struct Guard<'a> {
     /// The purges of the site.
     pub purged: &'a Purged,
-    /// The latest time at which the request to the origin began, in milliseconds since the epoch.
+    /// A time before which the request to the origin certainly did not begin: the arrival of the client's request, in
+    /// milliseconds since the epoch.
     pub began_ms: i64,
 }
 

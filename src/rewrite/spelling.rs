@@ -43,8 +43,8 @@ pub(super) fn of_normal(normal: &str) -> Cow<'_, str> {
     Cow::Owned(written(normal, leaves::BROWSER))
 }
 
-/// Returns the normal forms that one page usually has, beginning with that of `path`. Copies that have only a tag
-/// of their own normal form have one made from these. Most paths have only one form.
+/// Returns the normal forms that one page usually has, beginning with that of `path`. Copies made by older versions
+/// carry only the tag of their own normal form, and the usual ones are among these. Most paths have only one form.
 pub fn normal_forms(path: &str) -> Vec<String> {
     let normal = normalise(path);
     let canonical = of_normal(&normal);

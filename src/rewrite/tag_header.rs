@@ -15,10 +15,11 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::rc::Rc;
 
-/// Replaces the tag fields of a response by the one of the dialect. `paths` are the response's path and its
-/// canonical form. An error means that not all tags fit: then the field has those that do, the most important ones
-/// first. A CDN without tags gets no field, but `keys` always gets the tags. A response that only confirms a page
-/// that the shim did not see gets no tags, and may have any keys.
+/// Replaces the tag fields of a response by the one of the dialect. `paths` are the response's path and its canonical
+/// form. An error means that not all tags fit (then the field has those that do, the most important ones first), or
+/// that no purge can name one of them. A CDN without tags gets no field, but `keys` always gets the tags. A response
+/// that only confirms a page that the shim did not see gets no tags, and its keys are marked as incomplete, so that
+/// every purge covers it.
 pub(super) fn write(
     policy: &Policy,
     rule: Option<&Rule>,

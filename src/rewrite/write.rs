@@ -173,7 +173,7 @@ impl<'d> Writer<'_, '_, 'd> {
         let syntax = self.syntax();
         let by_private = self.dialect.cdn.facts().storing.only_private_forbids;
         if syntax == Syntax::CacheControl && !by_private && self.origin.tells_all_to_forget() {
-            // No other directive expresses this.
+            // The origin's own `Cache-Control` or `Expires` already says so in a form that every cache reads.
             return;
         }
         let mut line = self.line(Field::CacheControl);

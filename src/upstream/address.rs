@@ -30,6 +30,7 @@ pub struct Upstream {
     port: u16,
     /// In the order of the resolver. Empty if the name is not resolved yet.
     addresses: ArcSwap<Vec<Arc<Address>>>,
+    /// The addresses that the name no longer resolves to, and since when.
     former: Mutex<Vec<(Arc<Address>, Instant)>>,
     /// The places for concurrent requests, if these are limited.
     pub(super) places: Option<Arc<Semaphore>>,
@@ -171,7 +172,7 @@ pub struct Address {
     /// The number of consecutive failed requests.
     fails: AtomicU32,
     born: Instant,
-    /// The end of the time for which failed requests exclude the address, in milliseconds after `born`.
+    /// Until when the address is avoided because of failed requests, in milliseconds after `born`.
     ejected_until: AtomicU64,
 }
 
@@ -231,8 +232,8 @@ impl Address {
         }
     }
 
-    /// Ends the exclusion of an address when its time is over. One more failure then excludes it again, while a
-    /// new address has `max` attempts.
+    /// Ends the avoidance of an address whose requests failed when its time is over. One more failure then makes it
+    /// avoided again, while a new address has `max` attempts.
     pub(super) fn pardon(&self, max: u32, now: Instant) {
         let is_ejected = self.avoided.load(Ordering::Relaxed) & EJECTED != 0;
         let age = millis(now.saturating_duration_since(self.born));

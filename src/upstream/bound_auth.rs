@@ -17,7 +17,8 @@ pub fn is_in_request(headers: &Headers) -> bool {
     headers.all(Known::Authorization).any(names_scheme)
 }
 
-/// Whether a response requests such authentication, or reports that it was done.
+/// Whether a response requests such authentication, or reports with a 401 or 407 that it was done (`Persistent-Auth`).
+/// Other statuses are not examined.
 pub(super) fn is_in_response(status: StatusCode, headers: &Headers) -> bool {
     let challenged = match status {
         StatusCode::UNAUTHORIZED => headers.get_all(&header::WWW_AUTHENTICATE).any(names_scheme),

@@ -24,7 +24,7 @@ pub struct Client {
     metrics: Arc<Metrics>,
     counters: Arc<WorkerShard>,
     descriptors: Arc<Descriptors>,
-    /// The number of requests for descriptors that this worker has handled so far.
+    /// The number of requests for descriptors, of all workers, at the last tick of this one.
     noticed: Cell<u64>,
 }
 
@@ -63,8 +63,8 @@ impl Client {
         self.descriptors.want();
     }
 
-    /// Closes connections that have been idle for `max_idle`. Also closes one idle connection for each request for
-    /// a descriptor by another worker, but not all at the same time. Must be called at each tick.
+    /// Closes connections that have been idle for `max_idle`. Also closes one idle connection for each request for a
+    /// descriptor since the last tick, at most `AT_ONCE`. Must be called at each tick.
     pub fn sweep(&self, max_idle: Duration) {
         self.pool.sweep(max_idle);
         let wanted = self.descriptors.wanted();

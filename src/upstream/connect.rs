@@ -25,9 +25,9 @@ const AGAIN: Duration = Duration::from_millis(20);
 
 static NO_ROOM: Sparse = Sparse::new();
 
-/// Returns a connection for a request if none is free in the pool. All requests that need an HTTP/2 connection
-/// wait for the one that is being made and share it, so that a burst needs a few connections and not one for each
-/// request.
+/// Returns a connection for a request for which the pool had none: a new one, or an HTTP/2 connection that was made
+/// meanwhile. All requests that need an HTTP/2 connection wait for the one that is being made and share it, so that a
+/// burst needs a few connections and not one for each request.
 pub(super) async fn connect(
     client: &Client,
     limits: &Limits,
@@ -48,9 +48,9 @@ pub(super) async fn connect(
     }
 }
 
-/// Connects to the first address of `origin` that accepts a connection within the limit. `but` is used only if
-/// there is no other. Each address gets an equal share of the remaining time, so that an address that swallows
-/// packets does not use up the time of the next.
+/// Connects to the first address of `origin` that accepts a connection within the limit. `but` is used only if there
+/// is no other. Each address that is not avoided gets an equal share of the remaining time, so that an address that
+/// swallows packets does not use up the time of the next. Avoided addresses come last and may use all that is left.
 async fn make(
     client: &Client,
     limits: &Limits,
@@ -72,7 +72,8 @@ async fn make(
     for (index, address) in addresses.into_iter().enumerate() {
         let left = limits.origin_connect_timeout.saturating_sub(started.elapsed());
         let share = left / u32::try_from(preferred.saturating_sub(index)).unwrap_or(u32::MAX).max(1);
-        // A connection that was established has taken the descriptor with it.
+        // The last address accepted a connection, on which HTTP/2 then did not begin. It has taken the descriptor with
+        // it.
         if counted.is_none() {
             counted = Some(descriptor(client, left).await?);
         }

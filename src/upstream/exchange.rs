@@ -58,8 +58,8 @@ impl Fault {
         };
         match &failure.cause {
             Cause::Io(_) | Cause::Closed => Ok(OriginError::Closed(failure)),
-            // If the library refuses something, the origin has answered. If the origin refuses the stream, it has
-            // not.
+            // If the `h2` crate itself found the fault, the origin has sent something that is not acceptable.
+            // Otherwise the stream or the connection ended without an answer.
             Cause::Http2(error) if !error.is_library() => Ok(OriginError::Closed(failure)),
             Cause::Head(_) | Cause::Chunked(_) | Cause::Trailers(_) | Cause::Http2(_) => {
                 Ok(OriginError::Head(failure))
@@ -128,9 +128,9 @@ pub(super) fn begin<'a, F: Fields>(
 /// A response: its head, and its streamed body.
 pub type Response = (ResponseHead, OriginBody);
 
-/// Waits for the response head. The time limit runs from the end of the request. While the next part of the
-/// client's body has not arrived, the client's limit applies instead. An origin that accepts no more of the body
-/// has the same limit as one that does not answer.
+/// Waits for the response head. The time limit restarts with each part of the request that is sent, so after the last
+/// part it runs from the end of the request. While the next part of the client's body has not arrived, the client's
+/// limit applies instead. An origin that accepts no more of the body has the same limit as one that does not answer.
 ///
 /// This is a struct because an `async fn` would hold the exchange twice, and every client connection has room for
 /// this.
@@ -296,6 +296,7 @@ impl Recycle<Stream> for Lease {
 pub struct OriginBody {
     body: Received,
     idle_timeout: IdleTimeout,
+    /// The error that the next read returns.
     failed: Option<Box<DownloadError>>,
     /// The request's place at an origin with a limit of concurrent requests, held until the body is dropped.
     pub(super) place: Option<OwnedSemaphorePermit>,

@@ -89,9 +89,9 @@ impl Checks {
 }
 
 impl OriginMonitor {
-    /// Does the work that is due at `now` for these origins, each with the name of its site. Must be called
-    /// several times a second, within a local set of tasks. The state of the origins goes to `metrics` and to
-    /// `view`.
+    /// Does the work that is due at `now` for these origins, each with the name of its site. Must be called several
+    /// times a second, in a runtime with local tasks (`spawn_local`). The state of the origins goes to `metrics` and
+    /// to `view`.
     pub fn run<'o>(
         &mut self,
         origins: impl Iterator<Item = (&'o str, &'o Origin)> + Clone,

@@ -94,7 +94,7 @@ impl Pool {
         }
     }
 
-    /// Whether an origin prefers HTTP/1.1, so that there is nothing to share.
+    /// Whether an origin has chosen HTTP/1.1 for its latest connection, so that there is nothing to share.
     pub(super) fn prefers_http1(&self, origin: OriginId) -> bool {
         self.shared.borrow().get(&origin).is_some_and(|shared| shared.prefers_http1)
     }

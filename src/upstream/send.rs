@@ -32,8 +32,8 @@ pub async fn send<F: Fields>(
     request: &mut Outgoing<'_, F>,
 ) -> Result<Response, SendError> {
     let Destination { site, origins, limits, counters } = destination;
-    // A request that may have reached an origin is sent to at most one more, and only if repeating it has no
-    // effect.
+    // A request that may have reached an origin is sent to at most one more (or to another address of the same one),
+    // and only if it has no body and a safe method.
     let mut may_be_repeated = request.body.is_none() && is_safe(&request.head.method);
     let mut order = Order::of(origins);
     let mut current = order.next(origins);
@@ -107,8 +107,8 @@ impl Order {
     }
 }
 
-/// Sends `request` to one origin: on a pooled connection, and again on a new one if the pooled one was stale.
-/// `silent` is an address that has already received the request.
+/// Sends `request` to one origin: on a pooled connection, and again on a new one if the origin had meanwhile closed
+/// the pooled one. `silent` is an address that has already received the request without a usable answer.
 async fn attempt<F: Fields>(
     client: &Rc<Client>,
     Destination { limits, counters, .. }: Destination<'_>,

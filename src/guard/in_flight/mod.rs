@@ -27,8 +27,8 @@ const MOST: usize = 65_536;
 /// When this many responses have ended, the kernel is asked about all connections. The next such round takes at
 /// least twice as many as were left then.
 const CROWD: usize = 8_192;
-/// The kernel is asked about a connection when this many responses have ended on it. Its latest answer only
-/// covers the last of them, and the moments at which the others left would otherwise be unknown.
+/// The kernel is asked about a connection when this many responses have ended on it. An answer says only when the last
+/// of them left. If it came seldom, the others would count as in flight for longer than they were.
 const OFTEN: usize = 16;
 /// The least time between two rounds of such questions, in milliseconds.
 const SELDOM_MS: i64 = 1_000;
@@ -87,8 +87,8 @@ impl Ticket {
         Self { register: Rc::clone(register), time, number: register.begin(response), outlet: None }
     }
 
-    /// Assigns the response to the connection by which it leaves; none of its bytes may have been written
-    /// before. The ticket is dropped when the kernel has all of them.
+    /// Assigns the response to the connection by which it leaves; none of its bytes may have been written before. The
+    /// ticket must be dropped when the kernel has all of them.
     pub fn leaves_by(mut self, outlet: &Rc<Outlet>) -> Self {
         outlet.begin();
         self.outlet = Some(Rc::clone(outlet));

@@ -1,6 +1,6 @@
-//! The outlet of one client's connection: which responses have ended on it, and which of these have left its
-//! send queue. A response that was written has not necessarily left: if an edge does not read, the bytes stay in
-//! our kernel for as long as the edge likes.
+//! The outlet of one client's connection: which responses have ended on it, and which of these have left its send
+//! queue. A response that was written has not necessarily left: if a CDN does not read, the bytes stay in our kernel
+//! for as long as the CDN likes.
 
 use super::response::Response;
 use super::waiting::Waiting;
@@ -36,12 +36,12 @@ pub trait Queue: fmt::Debug {
     /// Ends the sending: nothing more will be given, and what was given is still delivered.
     fn finish(&self);
 
-    /// Gives the connection back. Undelivered bytes are still delivered, unless it is `aborted`: the client then
-    /// notices that the response is incomplete.
+    /// Gives the connection back to the kernel, which closes it. Undelivered bytes are still delivered, unless it is
+    /// `aborted`: the client then notices that the response is incomplete.
     fn close(&self, aborted: bool);
 }
 
-/// What has ended.
+/// One or several responses that have ended.
 #[derive(Debug)]
 pub(super) enum Left {
     /// One tracked response.
@@ -194,7 +194,7 @@ impl Outlet {
         let state = &mut *self.state.borrow_mut();
         let left = state.ended.partition_point(|ended| ended.left_ms.is_some());
         state.unseen = 0;
-        // A kernel that fails to report one time never will.
+        // A kernel that has failed to report one time is not asked again.
         let sent = if state.is_blind { None } else { self.queue.ask() };
         state.asked_ms = Some(now_ms);
         state.is_blind = sent.is_none();
@@ -206,7 +206,7 @@ impl Outlet {
         }
         for ended in state.ended.range_mut(left..) {
             match sent {
-                // The kernel last heard from the client's about this byte, or about a later one.
+                // The client's kernel has acknowledged the byte, at the latest when ours last heard from it.
                 Some(sent) if sent.acknowledged >= ended.at => {
                     ended.leave(now_ms - (sent.quiet_ms - KERNEL_TICK_MS).max(0));
                 }
@@ -235,8 +235,8 @@ impl Outlet {
         }
     }
 
-    /// Returns whether the kernel has to be asked now: a purge waits for its answer, or `often` responses have
-    /// ended since the last time.
+    /// Returns whether the kernel has to be asked now: a purge waits for its answer, the connection is no longer
+    /// served, or `often` responses have ended since the last time.
     pub(super) fn wants_look(&self, often: usize) -> bool {
         let state = self.state.borrow();
         state.is_awaited || state.let_go_ms.is_some() || state.unseen >= often
@@ -269,9 +269,9 @@ impl Outlet {
         is_let_go
     }
 
-    /// Ends the service of the connection, which is given back unless its kernel still holds bytes of tracked
-    /// responses. Those are then waited for if there is `room` for one more such connection, or else aborted.
-    /// Returns whether the connection is waited for.
+    /// Ends the service of the connection. It is given back at once, unless the kernel may still hold bytes of tracked
+    /// responses. These are waited for if there is `room` for one more such connection, or else aborted. Returns
+    /// whether the connection is waited for.
     pub(super) fn let_go(&self, room: bool, now_ms: i64) -> bool {
         let counts = {
             let state = self.state.borrow();
@@ -353,8 +353,8 @@ impl Outlet {
         self.state.borrow_mut().place = place;
     }
 
-    /// Subscribes `answers` to the ended responses that may not have arrived and that `is_meant`. There, `None`
-    /// stands for any response.
+    /// Subscribes `answers` to the ended responses that may not have arrived and that `is_meant`. `is_meant` gets
+    /// `None` for an entry whose responses are not tracked.
     pub(super) fn await_each(
         &self,
         answers: &UnboundedSender<Report>,

@@ -1,5 +1,6 @@
-//! Conversion of heads to the maps that the `h2` crate takes. Most heads have the same names in the same order as
-//! an earlier one. For these, no name is hashed or looked up.
+//! Conversion of heads to the maps that the `h2` crate takes. Most heads have the same names in the same order as an
+//! earlier one. For these, no name is hashed or looked up: a map with the same names (a shape) is copied, and its
+//! values are set.
 
 use super::FieldLine;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -63,7 +64,7 @@ fn mixed(before: u64, name: &HeaderName) -> u64 {
 }
 
 fn made<'l>(lines: impl Iterator<Item = &'l FieldLine> + Clone) -> HeaderMap {
-    // Room for one more field.
+    // The response may get a `Content-Length` in addition.
     let mut map = HeaderMap::with_capacity(lines.clone().count() + 1);
     for line in lines {
         map.append(line.name(), line.value().clone());

@@ -171,7 +171,7 @@ impl Headers {
         self.0.retain(|line| stays(line));
     }
 
-    /// Applies `edit` to each line whose name is one of these [bits](Known::bit), which are few.
+    /// Applies `edit` to each line whose name is in this set of [bits](Known::bit), which few lines are.
     pub fn edit(&mut self, names: u64, mut edit: impl FnMut(&FieldLine) -> Edit) {
         let mut number = 0;
         while let Some(line) = self.0.get_mut(number) {

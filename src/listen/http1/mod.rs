@@ -222,13 +222,14 @@ impl Client {
         }
     }
 
-    /// Closes the connection after the client has had time to read to its end.
+    /// Ends the sending, and gives the client time to read everything before the connection is closed.
     async fn part<S>(&self, wire: &RefCell<Wire<S>>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         if !self.connection.open.parting() && !self.connection.tls {
-            // The close itself tells the client, and saves a system call.
+            // The client learns of the end when the socket is closed, so a shutdown before that would be a needless
+            // system call.
             return;
         }
         poll_fn(|cx| match wire.borrow_mut().poll_shutdown(cx) {

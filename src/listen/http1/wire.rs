@@ -38,7 +38,7 @@ pub(super) struct Wire<S> {
     /// Interim responses on their way to the client. One that was begun is completed before anything else is
     /// written.
     interim: BytesMut,
-    /// Whether some are not written, or are held back by TLS.
+    /// Whether some interim responses are not written yet, or are held back by TLS.
     informs: bool,
 }
 

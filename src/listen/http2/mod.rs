@@ -30,7 +30,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// The bytes taken of a response before its client's window has room for them.
+/// The maximum number of bytes of a response that the `h2` crate holds until they are written to the connection.
 const SEND_BUFFER: usize = 64 * 1024;
 const FRAME: u32 = 16 * 1024;
 /// After this time without bytes, a client is asked (PING) whether it is still there. If it does not answer within
@@ -75,7 +75,7 @@ async fn begin<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    // The library limits how many streams a client may have reset, by itself or by its errors.
+    // The `h2` crate itself limits how many streams a client may have reset, by itself or by its errors.
     let mut handshake = server::Builder::new()
         .max_concurrent_streams(limits.http2_streams)
         .initial_window_size(STREAM_WINDOW)

@@ -1,5 +1,5 @@
-//! A request as the library delivers it: its head in our form, and its body, read from its stream as the origin
-//! takes it.
+//! A request as the `h2` crate ("the library" below) delivers it: its head in our form, and its body, read from its
+//! stream as the origin takes it.
 
 use crate::http::h1::framing::content_length;
 use crate::http::h2::parts::Parts;
@@ -17,7 +17,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// Whether the body was requested; `None` if the client does not wait for that (`Expect: 100-continue`).
+/// Whether a 100 has to be sent because the body is wanted and has not begun to arrive; `None` if the client does not
+/// wait for one (`Expect: 100-continue`).
 pub(super) type Continue = Option<Rc<Cell<bool>>>;
 
 /// Converts the head of a request.
@@ -38,8 +39,8 @@ fn join_cookies(headers: &mut Headers) {
     }
 }
 
-/// Returns the body of a request with this head, whose trailers have these limits. A tunnel has no body, and none
-/// is granted.
+/// Returns the body of a request with this head, whose trailers have these limits. CONNECT asks for a tunnel, which
+/// has no body. It is refused later (`proxy/inbound.rs`).
 pub(super) fn body(head: &RequestHead, stream: RecvStream, limits: HeadLimits) -> (RequestBody, Continue) {
     if stream.is_end_stream() || head.method == Method::CONNECT {
         return (RequestBody::Empty, None);
@@ -58,7 +59,7 @@ pub(super) fn body(head: &RequestHead, stream: RecvStream, limits: HeadLimits) -
 /// the stream.
 struct Incoming {
     parts: Parts,
-    /// Cleared when the client was told to send.
+    /// Taken at the first read, which decides whether a 100 has to be sent.
     asked: Continue,
 }
 

@@ -7,7 +7,8 @@ use http::{HeaderValue, Response};
 
 /// Converts the head of a response. Its body, if it has one, is `size` bytes long if that is known.
 ///
-/// Connection-specific fields are removed, because the library would refuse all of them.
+/// Connection-specific fields are removed, because the `h2` crate refuses a response that has any. `Trailer` stays,
+/// which has a meaning in HTTP/2, too.
 pub(super) fn head(head: &ResponseHead, size: Option<u64>, maps: &mut MapCache) -> Response<()> {
     let is_of_the_connection = |known| hop::is_fixed(known) && known != Known::Trailer;
     let lines = head.headers.lines().filter(|line| !is_of_the_connection(line.known()));

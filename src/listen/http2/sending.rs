@@ -52,7 +52,7 @@ impl<'b> Sending<'b> {
     /// Sends until all is handed on, or until the client or the body must be waited for.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
         loop {
-            // Never more than the window has room for is handed on. Bytes that wait for room in the library would
+            // Never more than the window has room for is handed on. Bytes that wait for room in the `h2` crate would
             // have no deadline, and the response would count as sent.
             while !self.part.is_empty() {
                 let room = ready!(self.poll_room(cx))?;

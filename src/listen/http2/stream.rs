@@ -51,7 +51,7 @@ impl Stream {
                 let outlet = client.connection.open.outlet();
                 let ticket = body.take_ticket().map(|ticket| ticket.leaves_by(outlet));
                 let sent = self.send(head, &mut body).await;
-                // The bytes that were handed over may not be written yet.
+                // The `h2` crate may not have written all of its bytes yet.
                 if let Some(ticket) = ticket {
                     self.busy.unwritten(ticket);
                 }
@@ -90,7 +90,7 @@ impl Stream {
         poll_fn(|cx| {
             let answer = answer.as_mut().poll(cx);
             for head in interim.take().into_iter().flatten() {
-                // If the library refuses an interim response, it is left out.
+                // If the `h2` crate refuses an interim response, it is left out.
                 let _ = self.respond.send_informational(response::interim(head));
             }
             if let Poll::Ready(answer) = answer {

@@ -50,7 +50,8 @@ where
         .await
     }
 
-    /// Runs the connection to its end, which comes with the last request when no other one can be sent.
+    /// Runs the connection to its end. If nothing fails, that is when the last request has ended and the pool no
+    /// longer holds the connection.
     pub(super) async fn run(mut self, streams: Rc<Streams>) {
         let ended = poll_fn(|cx| self.poll(cx, &streams)).await;
         if let Err(error) = ended {

@@ -1,6 +1,5 @@
-//! Heads in HTTP/2 (RFC 9113 §8.2, §8.3). The library refuses what is malformed there: connection-specific fields,
-//! invalid pseudo-fields, and lengths that contradict the data. This module refuses everything else that `h1`
-//! refuses.
+//! Heads in HTTP/2 (RFC 9113 §8.2, §8.3). The `h2` crate refuses what is malformed there: connection-specific fields,
+//! invalid pseudo-fields, and lengths that contradict the data. This module refuses everything else that `h1` refuses.
 
 use crate::http::h1::encode::EncodeError;
 use crate::http::h1::framing::{Framing, content_length};

@@ -1,4 +1,4 @@
-//! The interim responses of one stream (RFC 9113 §8.1). The library keeps each of them until it is taken. So they
+//! The interim responses of one stream (RFC 9113 §8.1). The `h2` crate keeps each of them until it is taken. So they
 //! are taken and bounded here, whether they are wanted or not.
 
 use crate::http::h2::parts::measure;

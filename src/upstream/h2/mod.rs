@@ -46,11 +46,11 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 /// The same for the connection, with all of its streams, so that clients that take nothing do not block the
 /// others.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
-/// The number of bytes that are taken of a client's body before the origin's window has room for them.
+/// The maximum number of bytes of a client's body that the `h2` crate holds until they are written to the connection.
 const SEND_BUFFER: usize = 64 * 1024;
 /// The number of bytes that RFC 9113 §6.5.2 adds for a field in addition to its name and value.
 const FIELD_OVERHEAD: usize = 32;
-/// The multiple of the limit of a head up to which the library accepts it. A larger head ends the connection, and
+/// The multiple of the limit of a head up to which the `h2` crate accepts it. A larger head ends the connection, and
 /// with it other requests. A head between the limit and this multiple fails alone.
 const HEAD_EXCESS: usize = 4;
 
@@ -62,7 +62,7 @@ pub struct Connection {
     reused: bool,
 }
 
-/// One request. Hop-by-hop fields are left out here.
+/// One request. [`Connection::send`] leaves out its hop-by-hop fields.
 #[derive(Debug)]
 pub struct Request<'a, B, H> {
     /// Any method except CONNECT.
@@ -82,8 +82,8 @@ pub struct Request<'a, B, H> {
 }
 
 /// Begins HTTP/2 on `io`, and waits until the origin has proved that it supports it. The origin's settings have
-/// arrived then, including the number of concurrent requests that it accepts. Must be called within a local set of
-/// tasks.
+/// arrived then, including the number of concurrent requests that it accepts. Must be called in a runtime with local
+/// tasks (`spawn_local`).
 ///
 /// # Errors
 /// Returns an error if the connection ends, or if the origin does not use HTTP/2.

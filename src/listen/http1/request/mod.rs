@@ -33,7 +33,7 @@ pub struct HeadLimits {
     pub fields: usize,
     /// The size of the whole head in bytes.
     pub bytes: usize,
-    /// The size of the target in bytes. A longer target is not refused here if it is valid.
+    /// The size of the target in bytes. A longer target is not refused here if it is valid, but in `proxy/inbound.rs`.
     pub target: usize,
 }
 

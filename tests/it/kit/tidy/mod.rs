@@ -1,9 +1,10 @@
 //! The house rules that no compiler checks, for instance the direction of dependencies and the length of files.
 
+mod cdns;
+mod comments;
 mod imports;
 
 use imports::{House, circles};
-use origin_shim::rewrite::CdnType;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,27 +73,6 @@ const MAY_USE: [(&str, &[&str]); 19] = [
 ];
 
 const ON_TOP: [&str; 5] = ["app", "cli", "demo", "lib", "main"];
-
-/// Files that may name any CDN, with the reason. All other files use the facts of the CDN's type, and code for
-/// one CDN is in the files with its name.
-const ROOMS_OF_ALL_CDNS: [(&str, &str); 9] = [
-    ("src/rewrite/facts/mod.rs", "the list of the types"),
-    ("src/cdn/mod.rs", "the list of the adapters"),
-    ("src/config/cdns/mod.rs", "the list of the settings"),
-    ("src/config/file/cdn.rs", "the keys of the file: one struct, so that a wrong key has its line"),
-    ("src/config/mod.rs", "values of such keys are part of its interface"),
-    ("src/http/head/known.rs", "names of fields, whoever writes them"),
-    ("src/rewrite/field.rs", "names of fields, whoever reads them"),
-    ("src/rewrite/dialect.rs", "names of fields, whoever reads them"),
-    ("src/cli/import/aem/", "the CDNs that AEM can purge, in the words of its configuration"),
-];
-
-/// Files that may name one additional CDN, with the reason.
-const ROOMS_OF_ONE_CDN: [(&str, &str, &str); 3] = [
-    ("src/rewrite/facts/fastly.rs", "varnish", "it leaves the same trace in `Via`"),
-    ("src/rewrite/facts/varnish.rs", "fastly", "it leaves the same trace in `Via`"),
-    ("src/demo/", "varnish", "the CDN that the demonstration plays"),
-];
 
 /// The most lines of a file without its tests. A longer file has more than one concern.
 const MAX_LINES: usize = 400;
@@ -306,93 +286,6 @@ fn all_output_leaves_by_one_way() {
     insist(broken);
 }
 
-/// The rule applies to code and texts, but not to comments, which may give an example.
-#[test]
-fn a_cdn_is_named_in_its_own_rooms_only() {
-    let mut broken = Vec::new();
-    for source in sources() {
-        for line in source.lines_without_comments() {
-            for cdn in cdns_in(line).filter(|cdn| !may_name(&source.path, cdn)) {
-                broken.push(format!(
-                    "{}: ask the facts of the type instead of naming {cdn}: {line}",
-                    source.path
-                ));
-            }
-        }
-    }
-    insist(broken);
-}
-
-/// An entry that is no longer needed must be removed from the list.
-#[test]
-fn every_room_of_cdns_is_needed() {
-    let all = sources();
-    let names = |room: &str, cdn: Option<&str>| {
-        let mut in_room = all.iter().filter(|source| source.path.starts_with(room));
-        in_room.any(|source| {
-            source.lines_without_comments().any(|line| {
-                cdns_in(line)
-                    .any(|named| cdn.is_none_or(|cdn| cdn == named) && !is_own_room(&source.path, named))
-            })
-        })
-    };
-    let all_cdns = ROOMS_OF_ALL_CDNS.iter().map(|(room, _)| (*room, None));
-    let one_cdn = ROOMS_OF_ONE_CDN.iter().map(|(room, cdn, _)| (*room, Some(*cdn)));
-    let idle = all_cdns.chain(one_cdn).filter(|(room, cdn)| !names(room, *cdn));
-    insist(idle.map(|(room, cdn)| format!("{room}: names no {}", cdn.unwrap_or("CDN"))).collect());
-}
-
-fn cdns_in(line: &str) -> impl Iterator<Item = &'static str> {
-    let line = line.to_ascii_lowercase();
-    CdnType::ALL.map(CdnType::as_str).into_iter().filter(move |cdn| line.contains(cdn))
-}
-
-/// Whether the file or a folder has the CDN's name, as `src/cdn/akamai/credentials.rs` does.
-fn is_own_room(path: &str, cdn: &str) -> bool {
-    Path::new(path).with_extension("").iter().any(|part| part == cdn)
-}
-
-fn may_name(path: &str, cdn: &str) -> bool {
-    is_own_room(path, cdn)
-        || ROOMS_OF_ALL_CDNS.iter().any(|(room, _)| path.starts_with(room))
-        || ROOMS_OF_ONE_CDN.iter().any(|(room, other, _)| path.starts_with(room) && *other == cdn)
-}
-
-/// The longest line of a comment, indentation included. rustfmt holds code to its own width, but not comments.
-const MAX_COLUMNS: usize = 119;
-
-/// A comment that begins with one of these lacks its subject: rustdoc shows it without the name above which it stands.
-const NO_SUBJECT: [&str; 7] = ["It ", "They ", "Its ", "Their ", "Whose ", "Whoever ", "For how "];
-
-#[test]
-fn comments_fit_and_begin_with_their_subject() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = Vec::new();
-    ["src", "tests/it", "tests/fuzz/laws"].iter().for_each(|folder| collect(&root.join(folder), &mut files));
-    let mut broken = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
-        let mut before = "";
-        for (index, line) in text.lines().enumerate() {
-            let comment = line.trim_start();
-            let place = || format!("{}:{}", file.strip_prefix(root).unwrap().display(), index + 1);
-            if comment.starts_with("//") && line.chars().count() > MAX_COLUMNS {
-                broken.push(format!("{}: longer than {MAX_COLUMNS} columns", place()));
-            }
-            let begins = !before.trim_start().starts_with("//");
-            let words =
-                ["///", "//!"].iter().find_map(|mark| comment.strip_prefix(mark)).map(str::trim_start);
-            if let Some(words) =
-                words.filter(|words| begins && NO_SUBJECT.iter().any(|word| words.starts_with(word)))
-            {
-                broken.push(format!("{}: lacks its subject: {words}", place()));
-            }
-            before = line;
-        }
-    }
-    insist(broken);
-}
-
 #[test]
 fn nothing_is_left_for_later() {
     let mut broken = Vec::new();
@@ -417,16 +310,6 @@ fn the_checker_reads_paths() {
     check("use crate::{config::{Site, Cdn}, rewrite, view::PurgeHealth};", &["config", "rewrite", "view"]);
     check("fn f(s: &crate::store::Store) -> crate::cdn::Item {}", &["cdn", "store"]);
     check("// see crate::store\npub(crate) fn f() {}", &[]);
-}
-
-#[test]
-fn the_checker_knows_the_rooms_of_cdns() {
-    assert_eq!(cdns_in("CdnType::Fastly => \"x-varnish\"").collect::<Vec<_>>(), ["fastly", "varnish"]);
-    assert_eq!(cdns_in("cdn.facts()").count(), 0);
-    assert!(may_name("src/cdn/akamai.rs", "akamai") && may_name("src/cdn/akamai/credentials.rs", "akamai"));
-    assert!(!may_name("src/cdn/akamai.rs", "fastly") && !may_name("src/purge/plan.rs", "akamai"));
-    assert!(may_name("src/rewrite/facts/fastly.rs", "varnish"));
-    assert!(!may_name("src/rewrite/facts/fastly.rs", "akamai"));
 }
 
 #[test]

@@ -1,7 +1,9 @@
-//! Helpers for all parts of the program: errors on one line, times as whole numbers, and the digest of a secret.
+//! Helpers for all parts of the program: errors on one line, times as whole numbers, paths of
+//! neighbouring files, and the digest of a secret.
 
 use sha2::{Digest, Sha256};
 use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Formats an error and all its causes, separated by colons.
@@ -25,6 +27,13 @@ pub fn microseconds(duration: Duration) -> i64 {
 /// Returns a duration of this many microseconds, or zero if the number is negative.
 pub fn from_microseconds(microseconds: i64) -> Duration {
     Duration::from_micros(u64::try_from(microseconds).unwrap_or_default())
+}
+
+/// Returns the path of a file beside this one: its name with `ending` after it.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 /// The SHA-256 of a secret or a file, for comparing it.

@@ -15,8 +15,16 @@ pub(super) async fn aside<T: Send + 'static>(
     if items <= FEW {
         return Ok(work());
     }
+    on_another_thread("The request could not be processed.", work).await
+}
+
+/// Runs work on another thread. `failure` is the detail of the problem if it panics.
+pub(super) async fn on_another_thread<T: Send + 'static>(
+    failure: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|panic| Problem::new(Kind::Internal, "The request could not be processed.").because(panic))
+    done.map_err(|panic| Problem::new(Kind::Internal, failure).because(panic))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Extractors of the parts of a request: path segments, query parameters, JSON bodies. Invalid input becomes a
 //! problem.
 
+use super::aside::on_another_thread;
 use super::body_permits::BodyPermit;
 use super::caller::Caller;
 use super::limits::Limits;
@@ -19,9 +20,9 @@ use std::time::Duration;
 /// The largest body, in bytes.
 const BODY_BYTES: u64 = 8 << 20;
 /// The number of bytes of a body that are read without a permit. A larger body must wait for a permit
-/// (`body_permits.rs`), which is called its turn here.
+/// (`body_permits.rs`).
 const FREE_BYTES: u64 = 64 << 10;
-/// The time within which a body must arrive, including the wait for its turn.
+/// The time within which a body must arrive, including the wait for its permit.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The variable segments of the path, decoded: one, or a tuple of several.
@@ -89,15 +90,12 @@ async fn take<T: Send + 'static>(
     parse: impl FnOnce(&[u8]) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     let reading = async {
-        let (bytes, turn) = read(limits, caller, body).await?;
-        if turn.is_none() {
+        let (bytes, permit) = read(limits, caller, body).await?;
+        if permit.is_none() {
             return parse(&bytes);
         }
         // Parsing a large body takes time, and the delivery tasks run on this thread, too.
-        let parsing = tokio::task::spawn_blocking(move || parse(&bytes));
-        parsing.await.unwrap_or_else(|panic| {
-            Err(Problem::new(Kind::Internal, "The body cannot be read.").because(panic))
-        })
+        on_another_thread("The body cannot be read.", move || parse(&bytes)).await?
     };
     match tokio::time::timeout(BODY_TIMEOUT, reading).await {
         Ok(result) => result,
@@ -108,7 +106,7 @@ async fn take<T: Send + 'static>(
     }
 }
 
-/// Returns the whole body and, if it is a large one, its turn (a permit).
+/// Returns the whole body and, if it is a large one, its permit.
 async fn read<'l>(
     limits: &'l Limits,
     caller: &Caller,
@@ -118,29 +116,29 @@ async fn read<'l>(
     if body.size_hint().lower() > BODY_BYTES {
         return Err(too_large());
     }
-    let (mut bytes, mut turn) = (Vec::new(), None);
-    while let Some(frame) = next(&mut body, turn.as_ref()).await? {
+    let (mut bytes, mut permit) = (Vec::new(), None);
+    while let Some(frame) = next(&mut body, permit.as_ref()).await? {
         let Ok(data) = frame.into_data() else { continue };
         let length = bytes.len() as u64 + data.len() as u64;
         if length > BODY_BYTES {
             return Err(too_large());
         }
-        if turn.is_none() && length > FREE_BYTES {
-            turn = Some(limits.large_bodies.take(Who::is(caller)).await);
+        if permit.is_none() && length > FREE_BYTES {
+            permit = Some(limits.large_bodies.take(Who::is(caller)).await);
         }
-        if let Some(turn) = &turn {
-            turn.received(data.len());
+        if let Some(permit) = &permit {
+            permit.received(data.len());
         }
         bytes.extend_from_slice(&data);
     }
-    Ok((bytes, turn))
+    Ok((bytes, permit))
 }
 
-/// Returns the next part of a body, as long as its turn lasts.
-async fn next(body: &mut Body, turn: Option<&BodyPermit<'_>>) -> Result<Option<Frame<Bytes>>, Problem> {
+/// Returns the next part of a body, as long as its permit lasts.
+async fn next(body: &mut Body, permit: Option<&BodyPermit<'_>>) -> Result<Option<Frame<Bytes>>, Problem> {
     let lost = async {
-        match turn {
-            Some(turn) => turn.lost().await,
+        match permit {
+            Some(permit) => permit.lost().await,
             None => std::future::pending().await,
         }
     };

@@ -1,6 +1,6 @@
 //! Calls that accept purges and show their progress.
 
-use super::aside::aside;
+use super::aside::{aside, on_another_thread};
 use super::ask::{ask, commit};
 use super::caller::{Caller, Peer};
 use super::extract::{Query, Segment, json as read_json};
@@ -290,10 +290,10 @@ pub(super) async fn get(
     let view = visible(&state, &caller, &id).await?;
     let clock = state.freshness.clock;
     let write = move || serde_json::to_vec(&Purge::of(&view, clock, Extent::Full));
-    let cannot = || Problem::new(Kind::Internal, "The purge cannot be written as JSON.");
+    const CANNOT: &str = "The purge cannot be written as JSON.";
     // Writing a large purge takes time, and the delivery tasks run on this thread, too.
-    let written = tokio::task::spawn_blocking(write).await.map_err(|panic| cannot().because(panic))?;
-    let json = written.map_err(|error| cannot().because(error))?;
+    let written = on_another_thread(CANNOT, write).await?;
+    let json = written.map_err(|error| Problem::new(Kind::Internal, CANNOT).because(error))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 

@@ -3,6 +3,7 @@
 //! must not last.
 
 use crate::admin::{Readiness, guard_everything};
+use crate::base::beside;
 use crate::config::Config;
 use crate::guard::Freshness;
 use arc_swap::ArcSwap;
@@ -161,10 +162,9 @@ pub(super) fn who_waits(store: &Path) -> Option<String> {
     Some(name)
 }
 
+/// Returns the path of the mark.
 fn mark(store: &Path) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push("-next");
-    PathBuf::from(name)
+    beside(store, "-next")
 }
 
 fn own_name() -> String {

@@ -3,6 +3,7 @@
 #[cfg(doc)]
 use super::guard::Guard;
 use super::migrations::VERSION;
+use crate::base::beside;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -68,13 +69,6 @@ pub enum OpenError {
     /// The system cannot start another thread.
     #[error("cannot start a thread of the store")]
     Thread(#[source] io::Error),
-}
-
-/// Appends `ending` to the path.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
 }
 
 /// Locks a file beside the database. The lock ends with the process, however that ends. Older versions use no

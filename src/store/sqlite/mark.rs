@@ -2,7 +2,7 @@
 //! backup, or that replaced the one in which purges were accepted, contains fewer purges than the mark states.
 //! The missing ones were lost.
 
-use super::files;
+use crate::base::beside;
 use rusqlite::{Connection, OptionalExtension};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -31,7 +31,7 @@ type Said = (String, i64);
 impl Mark {
     /// Opens or creates the mark of the database in `path`.
     pub(super) fn open(path: &Path, connection: &Connection, installation: &str) -> io::Result<Self> {
-        let path = files::beside(path, "-mark");
+        let path = beside(path, "-mark");
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;

@@ -1,11 +1,12 @@
 //! Opening the file: one instance only, durable settings, the schema of this version.
 
-use super::files::{OpenError, beside, lock};
+use super::files::{OpenError, lock};
 use super::guard::Guard;
 use super::mark::Mark;
 use super::migrations::{APPLICATION, VERSION, migrate};
 use super::place::Place;
 use super::shrinking;
+use crate::base::beside;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};

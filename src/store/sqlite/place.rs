@@ -2,6 +2,7 @@
 //! commits succeed, but a restart finds nothing of them.
 
 use super::files;
+use crate::base::beside;
 use rusqlite::{Connection, ffi};
 use std::cell::RefCell;
 use std::fs::File;
@@ -35,7 +36,7 @@ impl Place {
     /// `lock` keeps other instances out.
     pub(super) fn of(path: &Path, lock: File) -> io::Result<Self> {
         let with_id = |path: PathBuf| id(&path).map(|id| (path, id));
-        let beside = [with_id(files::beside(path, "-wal"))?, with_id(files::beside(path, "-shm"))?];
+        let beside = [with_id(beside(path, "-wal"))?, with_id(beside(path, "-shm"))?];
         Ok(Self { database: with_id(path.to_owned())?, beside, lock: RefCell::new(lock) })
     }
 
@@ -70,7 +71,7 @@ impl Place {
     fn put_aside(&self) {
         let [(log, file), _] = &self.beside;
         if id(log).is_ok_and(|now| now != *file) {
-            let aside = files::beside(log, "-foreign");
+            let aside = beside(log, "-foreign");
             match std::fs::rename(log, &aside) {
                 Ok(()) => tracing::error!(
                     log = %log.display(), aside = %aside.display(),
@@ -86,7 +87,7 @@ impl Place {
 
     /// Creates a missing lock file again, so that no other instance can open the store.
     fn keep_others_out(&self) -> rusqlite::Result<()> {
-        let name = files::beside(&self.database.0, "-lock");
+        let name = beside(&self.database.0, "-lock");
         let held = id_of(&self.lock.borrow()).ok();
         if held.is_some() && id(&name).ok() == held {
             return Ok(());

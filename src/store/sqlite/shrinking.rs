@@ -2,7 +2,7 @@
 //! file is written beside the old one, not in a directory for temporary files, which may be memory. The old one
 //! stays until the new one is complete.
 
-use super::files;
+use crate::base::beside;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::File;
 use std::io;
@@ -29,7 +29,7 @@ enum Unchanged {
 /// Rewrites the file if it cannot shrink. Returns whether the file may have been replaced. No connection may be
 /// open. Whatever fails, no data is lost.
 pub(super) fn enable(path: &Path) -> bool {
-    let new = files::beside(path, "-new");
+    let new = beside(path, "-new");
     match written_anew(path, &new) {
         Ok(false) => false,
         Ok(true) => {

@@ -1,11 +1,8 @@
 //! Tests of the store's files: missing, replaced and old ones.
 
 use super::*;
+use crate::base::beside;
 use crate::store::contract::claim_until;
-
-fn beside(path: &std::path::Path, ending: &str) -> PathBuf {
-    super::super::files::beside(path, ending)
-}
 
 /// Returns a store of the files that a crash at this moment leaves.
 async fn after_a_crash(path: &std::path::Path) -> (TempDir, SqliteStore) {

@@ -6,11 +6,11 @@ use super::connection::{Connection, Route};
 use super::descriptors::{self, Counted};
 use super::error::OriginError;
 use super::origin::{Origin, OriginTls};
+use super::request::Destination;
 use super::stream::Stream;
 use super::{h1, h2};
 use crate::config::{Limits, OriginProtocol};
 use crate::http::head::limits::HeadLimits;
-use crate::metrics::shard::SiteShard;
 use crate::telemetry::Sparse;
 use std::io;
 use std::net::SocketAddr;
@@ -30,21 +30,21 @@ static NO_ROOM: Sparse = Sparse::new();
 /// burst needs a few connections and not one for each request.
 pub(super) async fn connect(
     client: &Client,
-    limits: &Limits,
-    counters: &SiteShard,
+    destination: Destination<'_>,
     origin: &Origin,
     protocol: OriginProtocol,
     but: Option<&Address>,
 ) -> Result<(Connection, Route), OriginError> {
     let id = origin.upstream.id;
     if protocol == OriginProtocol::Http1 || client.pool.prefers_http1(id) {
-        return make(client, limits, counters, origin, protocol, but).await;
+        return make(client, destination, origin, protocol, but).await;
     }
-    let turn = tokio::time::timeout(limits.origin_connect_timeout, client.pool.turn(id).acquire_owned());
+    let turn =
+        tokio::time::timeout(destination.limits.origin_connect_timeout, client.pool.turn(id).acquire_owned());
     let _turn = turn.await.map_err(|_| OriginError::ConnectTimeout)?;
     match client.pool.share(id, but) {
         Some((connection, route)) => Ok((Connection::Http2(connection), route)),
-        None => make(client, limits, counters, origin, protocol, but).await,
+        None => make(client, destination, origin, protocol, but).await,
     }
 }
 
@@ -53,8 +53,7 @@ pub(super) async fn connect(
 /// swallows packets does not use up the time of the next. Avoided addresses come last and may use all that is left.
 async fn make(
     client: &Client,
-    limits: &Limits,
-    counters: &SiteShard,
+    Destination { limits, counters, .. }: Destination<'_>,
     origin: &Origin,
     protocol: OriginProtocol,
     but: Option<&Address>,

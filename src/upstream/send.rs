@@ -111,11 +111,12 @@ impl Order {
 /// the pooled one. `silent` is an address that has already received the request without a usable answer.
 async fn attempt<F: Fields>(
     client: &Rc<Client>,
-    Destination { limits, counters, .. }: Destination<'_>,
+    destination: Destination<'_>,
     origin: &Origin,
     silent: Option<&Arc<Address>>,
     request: &mut Outgoing<'_, F>,
 ) -> Result<Response, Failure> {
+    let Destination { limits, counters, .. } = destination;
     let place = match &origin.upstream.places {
         None => None,
         // Boxed because few sites have such a limit.
@@ -138,7 +139,7 @@ async fn attempt<F: Fields>(
     }
     // Boxed, because otherwise the future of every client connection would have room for a TLS handshake.
     let but = silent.map(|silent| &**silent);
-    let connecting = Box::pin(connect::connect(client, limits, counters, origin, protocol, but));
+    let connecting = Box::pin(connect::connect(client, destination, origin, protocol, but));
     let connected = connecting.await.map_err(Failure::Unsent)?;
     let since = Instant::now();
     let result = exchange::begin(client, limits, origin, connected, request)?.await;

@@ -412,6 +412,20 @@ proptest! {
         }
     }
 
+    /// A 304 replaces stored fields (RFC 9111 §3.2). A CDN that reads no tags from it gets none, in whatever field
+    /// the site has them.
+    #[test]
+    fn a_304_has_no_tags_for_a_cdn_that_reads_none_from_it(
+        policy in policy(weighted()), dialect in any_dialect(), exchange in exchange(prop_oneof![line(), wild_line()]),
+    ) {
+        let (_, after) = exchange.status(304).rewritten(&policy, &dialect);
+        if !dialect.cdn.facts().tags.in_304 {
+            let own = dialect.tag_header.as_ref().map(HeaderName::as_str);
+            let left = TAG_FIELDS[..5].iter().copied().chain(own).find(|name| after.contains(*name));
+            prop_assert_eq!(left, None);
+        }
+    }
+
     #[test]
     fn a_response_carries_the_encoding_of_each_of_its_tags(
         policy in policy(weighted()), dialect in any_dialect(), exchange in exchange(line()),

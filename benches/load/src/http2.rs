@@ -23,8 +23,8 @@ where
     let (sender, connection) = handshake.await.map_err(io::Error::other)?;
     let driver = tokio::task::spawn_local(connection);
     let (order, measured) = (RefCell::new(order), RefCell::new(Measured::default()));
-    let streams = (0..options.streams).map(|_| {
-        let pace = Pace { ..pace };
+    let streams = (0..options.streams).map(|number| {
+        let pace = pace.of_stream(number, options.streams);
         one_at_a_time(sender.clone(), options, pages, &order, &measured, pace)
     });
     let mut result = Ok(());

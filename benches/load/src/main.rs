@@ -53,6 +53,13 @@ struct Pace {
 }
 
 impl Pace {
+    /// Returns the share of one of a connection's streams.
+    fn of_stream(&self, number: u32, streams: u32) -> Self {
+        let offset = self.interval.unwrap_or_default() * number;
+        let interval = self.interval.map(|interval| interval * streams);
+        Self { interval, next: self.next + offset, ..*self }
+    }
+
     /// Waits until the next request is due. Returns when its time begins, or `None` at the end of the run. A request that is
     /// late because the one before took long counts from when it was due.
     async fn next(&mut self) -> Option<Instant> {

@@ -2,7 +2,7 @@
 //! old from now on and reports which responses are in flight. After the commit, the follow-up purge becomes due
 //! when these have arrived.
 
-use super::workers::Control;
+use super::control::Control;
 use crate::base::milliseconds;
 use crate::cdn::{Item, ItemKind};
 use crate::config::{Cdn, Config, Site};

@@ -19,7 +19,7 @@
 //! | `log.rs` | the log filter |
 //! | `ops.rs`, `console/`, `routes.rs` | probes and metrics, the console, the OpenAPI document: no token needed |
 //!
-//! All calls share the parts of the program in `state.rs`, with the interfaces of `workers.rs` and `reload.rs`. They
+//! All calls share the parts of the program in `state.rs`, with the interfaces of `control.rs` and `reload.rs`. They
 //! know who calls from `caller.rs`, and reach the store through `ask.rs`. Every error is a problem document (RFC
 //! 9457, `problem.rs`). A caller sees only its own sites: purges of other sites are 404. The JSON of all answers is
 //! in `json.rs`.
@@ -35,6 +35,7 @@ mod auth;
 mod body_permits;
 mod caller;
 mod console;
+mod control;
 mod credentials;
 mod explain;
 mod extract;
@@ -64,11 +65,11 @@ mod strict;
 mod throttle;
 mod untagged;
 mod wait;
-mod workers;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use control::{CdnHealth, Control, Planner};
 pub use feed::{Events, HealthEvent, JobEvent, LaggedEvent};
 pub use fresh::{guard_everything, recall, recall_nothing};
 pub use limits::Limits;
@@ -77,4 +78,3 @@ pub use readiness::Readiness;
 pub use serve::serve;
 pub use state::State;
 pub use untagged::Untagged;
-pub use workers::{CdnHealth, Control, Planner};

@@ -2,11 +2,11 @@
 
 use super::ask::STORE_TIMEOUT;
 use super::caller::Caller;
+use super::control::CdnHealth;
 use super::extract::{Query, Segment};
 use super::json::rfc3339;
 use super::problem::{Kind, Problem};
 use super::state::State;
-use super::workers::CdnHealth;
 use crate::config::duration::print as duration;
 use crate::config::{self, Mode, OriginHost, Trust};
 use crate::purge::PurgeMode;

@@ -1,11 +1,11 @@
 //! The parts of the program that the admin API uses, shared by all its calls.
 
+use super::control::{Control, Planner};
 use super::feed::Events;
 use super::limits::Limits;
 use super::problem::{Kind, Problem};
 use super::readiness::Readiness;
 use super::reload::Reload;
-use super::workers::{Control, Planner};
 use crate::cdn::Sender;
 use crate::config::Config;
 use crate::guard::Freshness;

@@ -1,7 +1,7 @@
 //! `Prefer: wait=SECONDS` (RFC 7240): the caller prefers the result of its purge to an immediate answer.
 
+use super::control::Control;
 use super::readiness::Readiness;
-use super::workers::Control;
 use crate::purge::State;
 use crate::store::{PurgeView, Store};
 use axum::http::HeaderMap;

@@ -3,7 +3,7 @@
 
 use super::beside::{self, Door};
 use super::error::{StartError, StopError};
-use super::glue::{self, Workers};
+use super::glue::{self, Delivery};
 use super::opening::{Waiting, open};
 use super::reload::Reloader;
 use crate::admin::reload::{NotReloaded, Reload, Reloaded};
@@ -178,7 +178,7 @@ impl ControlPlane {
 struct Plane {
     config: Arc<ArcSwap<Config>>,
     store: Arc<OnceLock<Arc<dyn Store>>>,
-    workers: Arc<Workers>,
+    delivery: Arc<Delivery>,
     reloader: Arc<Reloader>,
     readiness: Arc<Readiness>,
     metrics: Arc<Metrics>,
@@ -198,14 +198,14 @@ impl Plane {
         let Given { config, source: (file, fingerprint), serving, metrics, view, origins } = given;
         let started = config.clone();
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let (workers, events) = (Arc::new(Workers::default()), Arc::new(Events::default()));
+        let (delivery, events) = (Arc::new(Delivery::default()), Arc::new(Events::default()));
         let reloader = Reloader {
             file,
             current: Mutex::new(Arc::new(fingerprint)),
             started,
             serving,
             config: config.clone(),
-            workers: workers.clone(),
+            delivery: delivery.clone(),
             metrics: metrics.clone(),
             events: events.clone(),
         };
@@ -213,7 +213,7 @@ impl Plane {
         Self {
             config,
             store,
-            workers,
+            delivery,
             reloader: Arc::new(reloader),
             readiness,
             metrics,
@@ -256,7 +256,7 @@ impl Plane {
             let state = Arc::new(admin::State {
                 config: self.config.clone(),
                 store: self.store.clone(),
-                control: self.workers.clone(),
+                control: self.delivery.clone(),
                 freshness: self.view.freshness.clone(),
                 planner: glue::planner(self.view.freshness.clone()),
                 sender: self.sender.clone(),
@@ -267,7 +267,7 @@ impl Plane {
                 readiness: self.readiness.clone(),
                 limits: admin::Limits::default(),
             });
-            let (workers, untagged) = (self.workers.clone(), self.untagged.clone());
+            let (delivery, untagged) = (self.delivery.clone(), self.untagged.clone());
             let _looking = AbortOnDropHandle::new(tokio::spawn(beside::look(
                 self.config.clone(),
                 self.readiness.clone(),
@@ -282,7 +282,7 @@ impl Plane {
                 let tell = async { untagged.lock().await.tell(&**store).await };
                 let _ = tokio::time::timeout(LAST_WORD, tell).await;
             }
-            if let Some(engine) = workers.engine() {
+            if let Some(engine) = delivery.engine() {
                 engine.stop().await;
             }
             Ok(())
@@ -359,7 +359,7 @@ impl Plane {
         // No reload can come in between, because nothing here waits and both run on this thread.
         let engine = Engine::start(&self.config.load(), parts);
         let taken_over = engine.taken_over();
-        self.workers.began(engine);
+        self.delivery.began(engine);
         // A purge that is accepted before this must not be mistaken for one that a former run left.
         taken_over.await;
         let _ = self.store.set(store.clone());

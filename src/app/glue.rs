@@ -51,13 +51,13 @@ impl Known {
 
 /// The engine as the admin API sees it: there is none before the store could be opened.
 #[derive(Default)]
-pub(super) struct Workers {
+pub(super) struct Delivery {
     engine: OnceLock<Arc<Engine>>,
     /// The changes before there is an engine, of which there are none.
     nothing: watch::Sender<u64>,
 }
 
-impl Workers {
+impl Delivery {
     /// Sets the engine when its delivery tasks have started.
     pub(super) fn began(&self, engine: Engine) {
         // Only the one task that opens the store calls this.
@@ -69,7 +69,7 @@ impl Workers {
     }
 }
 
-impl Control for Workers {
+impl Control for Delivery {
     fn called(&self, site: &str, cdn: &str, calls: u64, probe: bool) {
         if let Some(engine) = self.engine() {
             engine.called(site, cdn, calls, probe);

@@ -4,7 +4,7 @@
 //! loaded, and the sites are compiled. Then the proxy, the delivery tasks and the admin API take over, in this order,
 //! without waiting.
 
-use super::glue::Workers;
+use super::glue::Delivery;
 use crate::admin::Events;
 use crate::admin::problem::BadItem;
 use crate::admin::reload::{Change, ChangeKind, NotReloaded, Reload, ReloadEvent, Reloaded};
@@ -36,7 +36,7 @@ pub(super) struct Reloader {
     pub(super) started: Config,
     pub(super) serving: Serving,
     pub(super) config: Arc<ArcSwap<Config>>,
-    pub(super) workers: Arc<Workers>,
+    pub(super) delivery: Arc<Delivery>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: Arc<Events>,
 }
@@ -82,7 +82,7 @@ impl Reloader {
         let (Loaded { config, warnings, fingerprint, expiries }, changes) = replaced?;
         self.metrics.certificates(expiries.iter().map(|expiry| (&*expiry.path, expiry.ends_s)));
 
-        let engine = self.workers.engine();
+        let engine = self.delivery.engine();
         if let Some(engine) = engine {
             engine.reload(&config);
         }
@@ -111,7 +111,7 @@ impl Reloader {
     fn restart_needed(&self, config: &Config) -> Vec<String> {
         let (then, now) = (&self.started, config);
         // A store that is not open yet will be opened as configured now.
-        let store = self.workers.engine().is_some() && then.store.path != now.store.path;
+        let store = self.delivery.engine().is_some() && then.store.path != now.store.path;
         let keys = [
             ("server.workers", then.server.workers != now.server.workers),
             ("admin.listen", then.admin.listen != now.admin.listen),

@@ -1,10 +1,10 @@
 //! The health of the CDNs, as events.
 
 use super::HealthEvent;
+use crate::admin::control::CdnHealth;
 use crate::admin::json::rfc3339;
 use crate::admin::sites;
 use crate::admin::state::State;
-use crate::admin::workers::CdnHealth;
 use crate::config::Site;
 use crate::guard::wall_ms;
 use std::sync::Arc;

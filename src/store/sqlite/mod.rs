@@ -1,5 +1,5 @@
 //! The store of one instance: an SQLite file, one thread that writes, one that reads for the delivery tasks
-//! (`For::Workers`), and two that read for people. Reads for people may take long, and no claim waits for them.
+//! (`For::Delivery`), and two that read for people. Reads for people may take long, and no claim waits for them.
 
 mod absorb;
 mod claim;
@@ -109,7 +109,7 @@ impl SqliteStore {
         })?;
         for (number, reader) in readers.into_iter().enumerate() {
             let (name, queue, whom) = match number {
-                0 => ("store-read", &to_read, For::Workers),
+                0 => ("store-read", &to_read, For::Delivery),
                 _ => ("store-browse", &to_browse, For::People),
             };
             let (reader, queue) = (held(reader), Arc::clone(queue));
@@ -189,7 +189,7 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.look(For::Workers, verb, work)
+        self.look(For::Delivery, verb, work)
     }
 
     fn browse<T, F>(&self, verb: &'static str, work: F) -> StoreFuture<'_, T>
@@ -228,7 +228,7 @@ impl Threads {
     async fn read(&self, whom: For, command: Box<dyn Command>) -> Result<(), StoreError> {
         let queues = self.queues.as_ref().ok_or(StoreError::Closed)?;
         let queue = match whom {
-            For::Workers => &queues.read,
+            For::Delivery => &queues.read,
             For::People => &queues.browse,
         };
         queue.send(command).await.map_err(|_| StoreError::Closed)

@@ -20,10 +20,10 @@ pub(super) const QUEUE: usize = 1_024;
 /// The most verbs in one transaction.
 const GROUP: usize = 1_024;
 
-/// For whom a read is: the delivery tasks (`Workers`), or people who use the admin API.
+/// For whom a read is: the delivery tasks (`Delivery`), or people who use the admin API.
 #[derive(Clone, Copy)]
 pub(super) enum For {
-    Workers,
+    Delivery,
     People,
 }
 

@@ -1,5 +1,4 @@
-//! The admin API's view of the delivery tasks (`delivery/`), and of the planner whose jobs they send. These are not
-//! the worker threads of the data plane.
+//! The admin API's view of the delivery tasks (`delivery/`), and of the planner whose jobs they send.
 
 use super::problem::BadItem;
 use crate::config::{Config, Site};

@@ -13,8 +13,8 @@ use origin_shim::rewrite::path::normalise;
 use origin_shim::rewrite::pattern::PathPattern;
 use origin_shim::rewrite::tags::{encode, path_tag};
 use origin_shim::rewrite::{
-    Asked, BrowserTtl, CdnType, Conditional, DecisionCache, Dialect, Edge, Policy, Profile, Reason,
-    RequestFacts, Rule, TagPolicy, Ttls, rewrite,
+    Asked, BrowserTtl, CdnType, Conditional, Dialect, Edge, Policy, Profile, Reason, RequestFacts, Rule,
+    TagPolicy, Ttls, rewrite,
 };
 use origin_shim::upstream::Roots;
 use origin_shim::upstream::Upstreams;
@@ -73,10 +73,10 @@ fn page(surrogate_key: Option<&'static str>, cache_control: &'static str) -> Hea
         ("strict-transport-security", "max-age=31536000"),
         ("cache-control", cache_control),
     ] {
-        headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.append(&HeaderName::from_static(name), &HeaderValue::from_static(value));
     }
     if let Some(tags) = surrogate_key {
-        headers.append(SURROGATE_KEY, HeaderValue::from_static(tags));
+        headers.append(&SURROGATE_KEY, &HeaderValue::from_static(tags));
     }
     headers
 }
@@ -116,32 +116,6 @@ fn decision(c: &mut Criterion) {
     bench("without-tags", CdnType::Fastly, None, page(None, "max-age=60"));
     bench("untouched", CdnType::Fastly, None, page(tags, "private, no-store"));
     bench("fallback", CdnType::Fastly, Some(Reason::PurgingUnhealthy), page(tags, "public, max-age=60"));
-}
-
-/// Measures the same for a page that was requested before.
-fn remembered(c: &mut Criterion) {
-    let (policy, dialect) = (policy(), Dialect::new(CdnType::Fastly, None, None));
-    let headers = page(Some("product-42 category-7 home author-13 block-5"), "public, max-age=60");
-    let mut cache = DecisionCache::default();
-    c.bench_function("decision/remembered", |b| {
-        b.iter_batched_ref(
-            || headers.clone(),
-            |headers| {
-                let path = black_box(PATH);
-                let request = RequestFacts {
-                    method: &Method::GET,
-                    path,
-                    authorization: false,
-                    bound: false,
-                    cookie: false,
-                    asked: Asked::default(),
-                };
-                let edge = Edge { dialects: slice::from_ref(&dialect), fallback: None, guard: None };
-                cache.rewrite((1, &policy), request, edge, StatusCode::OK, headers)
-            },
-            BatchSize::SmallInput,
-        );
-    });
 }
 
 /// One site behind two CDNs.
@@ -210,5 +184,5 @@ fn paths(c: &mut Criterion) {
     c.bench_function("path/pattern", |b| b.iter(|| pattern.matches(black_box(PATH))));
 }
 
-criterion_group!(benches, opt_in, decision, remembered, tags, paths);
+criterion_group!(benches, opt_in, decision, tags, paths);
 criterion_main!(benches);

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Mode, Site};
 use crate::guard::{Freshness, PurgedSite};
-use crate::http::head::Headers;
+use crate::http::head::{Headers, Value};
 use crate::metrics::Metrics;
 use crate::proxy::fields::KeyFields;
 use crate::proxy::host;
@@ -157,7 +157,7 @@ impl<'c> Case<'c> {
         if self.site.policy.rewrite_location
             && let Some(location) = public_location(&self.site.policy, facts, &after)
         {
-            after.insert(&header::LOCATION, location);
+            after.insert(&header::LOCATION, &location);
         }
         if opt_in.edge.is_ok() && bound_auth::is_in_request(request) {
             bound_auth::make_private(&mut after);
@@ -212,11 +212,11 @@ fn no_roots() -> Result<Roots, rustls::Error> {
 /// Splits tags at the separators of all dialects, because no tag contains any of them.
 fn tags(header: Option<&http::HeaderName>, headers: &Headers) -> Vec<String> {
     let values = header.map(|name| headers.get_all(name)).into_iter().flatten();
-    let texts = values.filter_map(|value| value.to_str().ok());
+    let texts = values.filter_map(Value::to_str);
     texts.flat_map(|text| text.split([' ', ','])).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
 }
 
 fn lines(headers: &Headers) -> Vec<(String, String)> {
-    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let text = |value: Value<'_>| String::from_utf8_lossy(value.as_bytes()).into_owned();
     headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
 }

@@ -69,20 +69,20 @@ impl Request {
     pub fn headers(&self, site: &Site) -> Headers {
         let mut headers = Headers::new();
         if !self.visitor {
-            headers.append(OPT_IN, HeaderValue::from_static("enabled"));
+            headers.append(&OPT_IN, &HeaderValue::from_static("enabled"));
             if let Some(cdn) = self.cdn {
-                headers.append(CDN_TYPE, HeaderValue::from_static(cdn.as_str()));
+                headers.append(&CDN_TYPE, &HeaderValue::from_static(cdn.as_str()));
             }
             if let Trust::Secret(secret) = &site.trust
                 && let Ok(secret) = HeaderValue::from_str(secret.expose())
             {
-                headers.append(SECRET, secret);
+                headers.append(&SECRET, &secret);
             }
         }
         for (name, _) in &self.headers {
             headers.remove(name);
         }
-        for (name, value) in self.headers.iter().cloned() {
+        for (name, value) in &self.headers {
             headers.append(name, value);
         }
         headers

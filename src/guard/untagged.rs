@@ -156,7 +156,7 @@ mod tests {
     fn lifetime(status: u16, cache_control: Option<&str>) -> Lifetime {
         let mut headers = Headers::new();
         if let Some(value) = cache_control {
-            headers.append(header::CACHE_CONTROL, HeaderValue::from_str(value).unwrap());
+            headers.append(&header::CACHE_CONTROL, &HeaderValue::from_str(value).unwrap());
         }
         Lifetime::of(StatusCode::from_u16(status).unwrap(), &headers, |_| false, 0)
     }

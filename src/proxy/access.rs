@@ -2,7 +2,7 @@
 //! and then costs one comparison per request.
 
 use crate::config::{Access, Log};
-use crate::http::head::RequestHead;
+use crate::http::head::{RequestHead, Value};
 use crate::rewrite::Decision;
 use crate::telemetry;
 use http::{HeaderValue, Method, Uri, header};
@@ -30,7 +30,7 @@ impl AccessLog {
         Some(Box::new(Noted {
             peer,
             method: request.method.clone(),
-            host: request.headers.get(&header::HOST).cloned(),
+            host: request.headers.get(&header::HOST).map(Value::to_owned),
             uri: request.uri.clone(),
         }))
     }

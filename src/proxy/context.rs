@@ -9,10 +9,9 @@ use crate::base::with_causes;
 use crate::guard::in_flight::{Response, Ticket, Waiting};
 use crate::http::head::RequestHead;
 use crate::metrics::shard::{OriginErrorKind, SiteMetrics};
-use crate::rewrite::{CdnTypes, Decision, DecisionCache, Dialect, Outcome, Provenance, Reason};
+use crate::rewrite::{CdnTypes, Decision, Dialect, Outcome, Provenance, Reason};
 use crate::upstream::DownloadError;
 use http::StatusCode;
-use std::cell::RefMut;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
@@ -68,11 +67,6 @@ impl RequestContext {
     /// Returns the configuration of this request, which stays the same from its start to its end.
     pub fn routing(&self) -> Rc<Snapshot> {
         Rc::clone(&self.routing)
-    }
-
-    /// Returns the earlier decisions under this configuration.
-    pub(super) fn decisions(&self) -> RefMut<'_, DecisionCache> {
-        self.routing.decisions.borrow_mut()
     }
 
     /// Assigns the request to the site of this number.

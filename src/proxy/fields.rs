@@ -2,8 +2,7 @@
 //! because a lookup for each of them would cost more than reading all lines.
 
 use crate::http::h1::framing::has_token;
-use crate::http::head::{FieldLine, Headers, Known};
-use http::HeaderValue;
+use crate::http::head::{Headers, Known, Line, Value};
 
 /// A field that may occur at most one time, because two hops may interpret a repeated one differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,21 +11,21 @@ pub enum Single<'h> {
     #[default]
     Absent,
     /// The field occurs exactly one time.
-    Once(&'h HeaderValue),
+    Once(Value<'h>),
     /// The field is repeated.
     Repeated,
 }
 
 impl<'h> Single<'h> {
     /// Returns the value if the field occurs exactly one time.
-    pub fn once(self) -> Option<&'h HeaderValue> {
+    pub fn once(self) -> Option<Value<'h>> {
         match self {
             Self::Once(value) => Some(value),
             Self::Absent | Self::Repeated => None,
         }
     }
 
-    fn note(&mut self, value: &'h HeaderValue) {
+    fn note(&mut self, value: Value<'h>) {
         *self = if *self == Self::Absent { Self::Once(value) } else { Self::Repeated };
     }
 }
@@ -50,7 +49,7 @@ pub struct KeyFields<'h> {
     /// `X-Origin-Shim-Secret`.
     pub secret: Single<'h>,
     /// `Content-Length`. The connection's parser has already refused values that differ, so this is the first one.
-    pub content_length: Option<&'h HeaderValue>,
+    pub content_length: Option<Value<'h>>,
     te: bool,
     trailer: bool,
     connection: bool,
@@ -94,7 +93,7 @@ impl<'h> KeyFields<'h> {
         found
     }
 
-    fn note(&mut self, line: &'h FieldLine) {
+    fn note(&mut self, line: Line<'h>) {
         let value = line.value();
         match line.known() {
             Known::Te => self.te = true,
@@ -119,7 +118,7 @@ impl<'h> KeyFields<'h> {
     }
 
     /// Returns every line of `Connection`.
-    pub fn connection(&self) -> impl Iterator<Item = &'h HeaderValue> {
+    pub fn connection(&self) -> impl Iterator<Item = Value<'h>> {
         self.all(self.connection, Known::Connection)
     }
 
@@ -134,22 +133,22 @@ impl<'h> KeyFields<'h> {
     }
 
     /// Returns every line of `Trailer`.
-    pub fn trailer(&self) -> impl Iterator<Item = &'h HeaderValue> {
+    pub fn trailer(&self) -> impl Iterator<Item = Value<'h>> {
         self.all(self.trailer, Known::Trailer)
     }
 
     /// Returns every line of `Expect`.
-    pub fn expect(&self) -> impl Iterator<Item = &'h HeaderValue> {
+    pub fn expect(&self) -> impl Iterator<Item = Value<'h>> {
         self.all(self.expect, Known::Expect)
     }
 
     /// Returns every line of `Via`.
-    pub fn via(&self) -> impl Iterator<Item = &'h HeaderValue> {
+    pub fn via(&self) -> impl Iterator<Item = Value<'h>> {
         self.all(self.via, Known::Via)
     }
 
     /// Returns every line of `CDN-Loop`.
-    pub fn cdn_loop(&self) -> impl Iterator<Item = &'h HeaderValue> {
+    pub fn cdn_loop(&self) -> impl Iterator<Item = Value<'h>> {
         self.all(self.cdn_loop, Known::CdnLoop)
     }
 
@@ -158,7 +157,7 @@ impl<'h> KeyFields<'h> {
         self.via || self.cdn_loop || self.cf_worker
     }
 
-    fn all(&self, found: bool, known: Known) -> impl Iterator<Item = &'h HeaderValue> + use<'h> {
+    fn all(&self, found: bool, known: Known) -> impl Iterator<Item = Value<'h>> + use<'h> {
         found.then(|| self.headers.all(known)).into_iter().flatten()
     }
 }

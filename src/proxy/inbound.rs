@@ -6,17 +6,16 @@ use super::error::ProxyError;
 use super::fields::{KeyFields, Single};
 use super::{host, target};
 use crate::config::Limits;
-use crate::http::head::{RequestHead, origin_form};
-use http::{HeaderValue, Method, Version};
-use std::borrow::Cow;
+use crate::http::head::{RequestHead, Value, origin_form};
+use http::{Method, Version};
 
 /// Checks a request's head. Returns the host that the request is for: that of its target, otherwise that of its
 /// `Host`.
 pub fn check<'h>(
-    head: &RequestHead,
+    head: &'h RequestHead,
     fields: &KeyFields<'h>,
     limits: &Limits,
-) -> Result<Cow<'h, HeaderValue>, ProxyError> {
+) -> Result<Value<'h>, ProxyError> {
     // A proxy to a fixed origin does not need tunnels, and TRACE would show anyone the fields with which the request
     // reached the origin.
     if head.method == Method::CONNECT || head.method == Method::TRACE {
@@ -46,13 +45,13 @@ fn codings(fields: &KeyFields<'_>) -> Result<(), ProxyError> {
         _ => return Err(ProxyError::TransferCoding),
     }
     let mut expected = fields.expect();
-    let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    let known = |value: Value<'_>| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if expected.all(known) { Ok(()) } else { Err(ProxyError::Expectation) }
 }
 
 /// Refuses a body that is too long by its `Content-Length` before any of it is read.
 fn length(fields: &KeyFields<'_>, limits: &Limits) -> Result<(), ProxyError> {
-    let told = fields.content_length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let told = fields.content_length.and_then(|length| length.to_str()?.parse::<u64>().ok());
     let within = |length| limits.request_body_bytes == 0 || length <= limits.request_body_bytes;
     if told.is_none_or(within) { Ok(()) } else { Err(ProxyError::BodyTooLarge) }
 }
@@ -60,7 +59,7 @@ fn length(fields: &KeyFields<'_>, limits: &Limits) -> Result<(), ProxyError> {
 /// Returns the host. The target's authority takes precedence (RFC 9112 §3.2.2). A `Host` that differs from it is
 /// refused, because two recipients could see two sites. The default port of the target's scheme is not a
 /// difference (RFC 9110 §4.2.3).
-fn host_of<'h>(head: &RequestHead, host: Single<'h>) -> Result<Cow<'h, HeaderValue>, ProxyError> {
+fn host_of<'h>(head: &'h RequestHead, host: Single<'h>) -> Result<Value<'h>, ProxyError> {
     if host == Single::Repeated {
         return Err(ProxyError::BadRequest("more than one Host"));
     }
@@ -68,7 +67,7 @@ fn host_of<'h>(head: &RequestHead, host: Single<'h>) -> Result<Cow<'h, HeaderVal
     match (head.uri.authority(), host) {
         (None, None) => Err(ProxyError::BadRequest("no Host")),
         (Some(_), None) if head.version < Version::HTTP_2 => Err(ProxyError::BadRequest("no Host")),
-        (None, Some(host)) => Ok(Cow::Borrowed(host)),
+        (None, Some(host)) => Ok(host),
         (Some(authority), Some(host)) => {
             let (host_text, authority) = (host.as_bytes(), authority.as_str().as_bytes());
             let default_port = host::default_port(head.uri.scheme_str() == Some("https"));
@@ -76,13 +75,11 @@ fn host_of<'h>(head: &RequestHead, host: Single<'h>) -> Result<Cow<'h, HeaderVal
             match host_text.eq_ignore_ascii_case(authority)
                 || bare(host_text).eq_ignore_ascii_case(bare(authority))
             {
-                true => Ok(Cow::Borrowed(host)),
+                true => Ok(host),
                 false => Err(ProxyError::BadRequest("Host differs from the target")),
             }
         }
-        (Some(authority), None) => HeaderValue::from_str(authority.as_str())
-            .map(Cow::Owned)
-            .map_err(|_| ProxyError::BadRequest("the target's authority is not legal")),
+        (Some(authority), None) => Ok(Value::from(authority)),
     }
 }
 

@@ -6,7 +6,6 @@ use super::routing::Site;
 use crate::http::head::{Known, ResponseHead};
 use crate::http::hop;
 use crate::rewrite::Dialect;
-use http::HeaderName;
 use std::cell::{Cell, RefCell};
 
 /// The interim responses that the client's connection has not taken yet. Their number and size are bounded where
@@ -56,7 +55,7 @@ impl<'a> Relay<'a> {
 
     /// Whether a field is withheld because the final response will carry our lifetimes and tags: the CDN must not
     /// receive others before.
-    fn withholds(&self, name: &HeaderName) -> bool {
+    fn withholds(&self, name: &str) -> bool {
         self.rewrites && tells_of_caching(self.site, name)
     }
 }
@@ -70,15 +69,12 @@ pub(super) fn are_understood(site: &Site, opt_in: &OptIn<'_>) -> bool {
 }
 
 /// Whether a field defines how long a response may be kept, or by which tags it is purged.
-pub(super) fn tells_of_caching(site: &Site, name: &HeaderName) -> bool {
+pub(super) fn tells_of_caching(site: &Site, name: &str) -> bool {
     Dialect::carries_lifetimes(name)
         || Dialect::carries_tags(name)
         || site.edges.reads(name)
-        || matches!(
-            Known::of(name.as_str()),
-            Known::Age | Known::Expires | Known::Pragma | Known::XOriginShimStamp
-        )
-        || name.as_str().ends_with("cache-control")
+        || matches!(Known::of(name), Known::Age | Known::Expires | Known::Pragma | Known::XOriginShimStamp)
+        || name.ends_with("cache-control")
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ async fn fetch(
 
     // Find the site.
     let host = inbound::check(head, key_fields, &routing.limits)?;
-    let site = routing.site_of(&host)?;
+    let site = routing.site_of(host)?;
     context.enter(site);
     let site = routing.site(site);
 
@@ -120,7 +120,7 @@ async fn fetch(
     let forwarding = Forwarding {
         peer,
         trusted: context.trusted,
-        host: &host,
+        host,
         id: context.id(),
         opted_in: opt_in.believed,
         unconditional: opt_in.withholds_conditions(site, &head.method),
@@ -149,7 +149,7 @@ async fn fetch(
         trailers.announce(site, head.version, &mut response);
     }
     let trailers = trailers.filter(|_| body.may_have_trailers()).map(Box::new);
-    let facts = respond::facts(head, (key_fields, binds), &host, context.trusted, response.status);
+    let facts = respond::facts(head, (key_fields, binds), host, context.trusted, response.status);
     respond::locate(&mut response, site, facts);
     context.status = Some(response.status);
     if let Some(untagged) = untagged {

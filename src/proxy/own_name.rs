@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
-/// The names of an installation under one configuration, stored as lines that are fast to write.
+/// The names of an installation under one configuration, stored as lines that are ready to be written.
 #[derive(Debug)]
 pub struct OwnName {
     configured: Option<FieldLine>,
@@ -45,7 +45,7 @@ impl OwnName {
 }
 
 fn line(name: &HeaderValue) -> FieldLine {
-    FieldLine::new(CDN_LOOP, name.clone()).kept()
+    FieldLine::new(&CDN_LOOP, name)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::fields::Single;
 use super::peer_lines::PeerLines;
-use crate::http::head::{Known, Line};
-use http::{HeaderName, HeaderValue};
+use crate::http::head::{FieldLine, Known, Line, Value};
+use http::HeaderName;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -52,7 +52,7 @@ impl Peer {
     }
 
     /// Returns the lines about this peer that the origin receives in a request for `host`.
-    pub(super) fn lines(&self, host: &HeaderValue) -> Rc<PeerLines> {
+    pub(super) fn lines(&self, host: Value<'_>) -> Rc<PeerLines> {
         let mut last = self.lines.borrow_mut();
         match &*last {
             Some(lines) if lines.asked_for() == host.as_bytes() => Rc::clone(lines),
@@ -70,13 +70,14 @@ pub struct RequestId(Id);
 
 #[derive(Clone, Debug)]
 enum Id {
-    Sent(HeaderValue),
+    Sent(FieldLine),
     /// The whole header line.
     Minted([u8; LINE.len()]),
 }
 
 /// The line of an id, with zeros in place of the digits.
 const LINE: &[u8; 48] = b"x-request-id: 00000000000000000000000000000000\r\n";
+const NAME_LENGTH: u16 = 12;
 const DIGITS: Range<usize> = 14..46;
 
 /// The two hexadecimal digits of every byte.
@@ -96,7 +97,9 @@ impl RequestId {
     /// Otherwise creates an id of 128 random bits.
     pub fn of(sent: Single<'_>, trusted: bool, random: impl FnOnce() -> u128) -> Self {
         match sent {
-            Single::Once(id) if trusted && is_id(id.as_bytes()) => Self(Id::Sent(id.clone())),
+            Single::Once(id) if trusted && is_id(id.as_bytes()) => {
+                Self(Id::Sent(FieldLine::new(&X_REQUEST_ID, &id.to_owned())))
+            }
             _ => Self::minted(random()),
         }
     }
@@ -113,14 +116,14 @@ impl RequestId {
     /// Returns the id as a header line.
     pub(super) fn line(&self) -> Line<'_> {
         match &self.0 {
-            Id::Sent(id) => Line::of(Known::XRequestId, &X_REQUEST_ID, id),
-            Id::Minted(line) => Line::written(Known::XRequestId, &X_REQUEST_ID, line),
+            Id::Sent(line) => line.line(),
+            Id::Minted(line) => Line::of(Known::XRequestId, NAME_LENGTH, line),
         }
     }
 
     /// Returns the id as text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(self.line().value_bytes()).unwrap_or_default()
+        std::str::from_utf8(self.line().value().as_bytes()).unwrap_or_default()
     }
 }
 
@@ -133,18 +136,19 @@ mod tests {
     use super::*;
     use crate::proxy::fields::KeyFields;
     use crate::proxy::fixture;
+    use http::HeaderValue;
 
     #[test]
     fn lines_are_of_the_host_that_is_asked_for() {
         let peer = Peer::new("::ffff:192.0.2.1".parse().unwrap(), true);
-        let lines = |host: &'static str| peer.lines(&HeaderValue::from_static(host));
+        let lines = |host: &'static str| peer.lines(Value::from(&HeaderValue::from_static(host)));
         let first = lines("a.test");
         assert!(Rc::ptr_eq(&first, &lines("a.test")));
         for host in ["b.test", "a.test", "A.test", "a.test:8443"] {
             assert_eq!(lines(host).asked_for(), host.as_bytes());
         }
         // The lines are kept while a request is still in progress.
-        assert_eq!(*first.forwarded().value(), "for=192.0.2.1;host=a.test;proto=https");
+        assert_eq!(first.forwarded().value(), "for=192.0.2.1;host=a.test;proto=https");
     }
 
     #[test]

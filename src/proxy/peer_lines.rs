@@ -1,13 +1,7 @@
 //! The header lines about a peer and the requested host, ready to be written to an origin.
 
-use crate::http::head::{Known, Line};
-use http::{HeaderName, HeaderValue, header};
+use crate::http::head::{Known, Line, Value};
 use std::net::IpAddr;
-
-static HOST: HeaderName = header::HOST;
-static FORWARDED: HeaderName = header::FORWARDED;
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 const BEFORE_HOST: &str = "x-forwarded-";
 
@@ -25,7 +19,7 @@ pub(super) struct PeerLines {
 
 impl PeerLines {
     /// Builds the lines of a peer at `address`, whose textual form is `text`.
-    pub(super) fn new(address: IpAddr, text: &str, tls: bool, host: &HeaderValue) -> Self {
+    pub(super) fn new(address: IpAddr, text: &str, tls: bool, host: Value<'_>) -> Self {
         let (text, host) = (text.as_bytes(), host.as_bytes());
         // A token cannot contain colons and brackets (RFC 7239 §4), hence the quotes.
         let (before, after): (&[u8], &[u8]) = if address.is_ipv6() { (b"\"[", b"]\"") } else { (b"", b"") };
@@ -44,45 +38,46 @@ impl PeerLines {
 
     /// Returns the requested host.
     pub(super) fn asked_for(&self) -> &[u8] {
-        self.host().value_bytes()
+        self.host().value().as_bytes()
     }
 
     /// Returns `Host`.
     pub(super) fn host(&self) -> Line<'_> {
         // The line is the end of `X-Forwarded-Host`, which has the same value.
         let written = &self.written[self.host + BEFORE_HOST.len()..self.forwarded];
-        Line::written(Known::Host, &HOST, written)
+        Line::of(Known::Host, 4, written)
     }
 
     /// Returns `X-Forwarded-For`.
     pub(super) fn forwarded_for(&self) -> Line<'_> {
-        Line::written(Known::XForwardedFor, &X_FORWARDED_FOR, &self.written[..self.host])
+        Line::of(Known::XForwardedFor, 15, &self.written[..self.host])
     }
 
     /// Returns `X-Forwarded-Host`.
     pub(super) fn forwarded_host(&self) -> Line<'_> {
         let written = &self.written[self.host..self.forwarded];
-        Line::written(Known::XForwardedHost, &X_FORWARDED_HOST, written)
+        Line::of(Known::XForwardedHost, 16, written)
     }
 
     /// Returns `Forwarded` (RFC 7239 §4).
     pub(super) fn forwarded(&self) -> Line<'_> {
-        Line::written(Known::Forwarded, &FORWARDED, &self.written[self.forwarded..])
+        Line::of(Known::Forwarded, 9, &self.written[self.forwarded..])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     #[test]
     fn lines() {
         let check = |address: &str, tls, host: &str, expected: [&str; 4]| {
             let host = HeaderValue::from_str(host).unwrap();
-            let lines = PeerLines::new(address.parse().unwrap(), address, tls, &host);
+            let lines = PeerLines::new(address.parse().unwrap(), address, tls, Value::from(&host));
             let lines = [lines.host(), lines.forwarded_for(), lines.forwarded_host(), lines.forwarded()];
             assert_eq!(lines.map(|line| line.value().to_str().unwrap().to_owned()), expected);
-            let names = lines.map(|line| line.name.as_str());
+            let names = lines.map(Line::name);
             assert_eq!(names, ["host", "x-forwarded-for", "x-forwarded-host", "forwarded"]);
         };
         let forwarded = "for=192.0.2.1;host=a.test;proto=http";

@@ -9,7 +9,7 @@ use super::routing::Site;
 use super::stamp;
 use crate::base::with_causes;
 use crate::config::Mode;
-use crate::http::head::{Headers, Known, RequestHead, ResponseHead};
+use crate::http::head::{Headers, Known, RequestHead, ResponseHead, Value};
 use crate::http::hop;
 use crate::rewrite::{self, Asked, Decision, Edge, Guard, Outcome, Reason, RequestFacts};
 use crate::upstream::OriginError;
@@ -26,15 +26,15 @@ const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// `Trailer` stays for a client that accepts trailers.
 pub(super) fn head(
     head: &mut ResponseHead,
-    upgrade: Option<&HeaderValue>,
+    upgrade: Option<Value<'_>>,
     takes_trailers: bool,
     site: &Site,
 ) -> Vec<HeaderName> {
     let kept = takes_trailers.then_some(Known::Trailer);
     let nominated = hop::strip_response_but(kept, &mut head.headers, |name| tells_of_caching(site, name));
     if let Some(protocol) = upgrade.filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS) {
-        head.headers.append(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        head.headers.append(header::UPGRADE, protocol.clone());
+        head.headers.append(&header::CONNECTION, &HeaderValue::from_static("upgrade"));
+        head.headers.append(&header::UPGRADE, &protocol.to_owned());
     }
     nominated
 }
@@ -43,7 +43,7 @@ pub(super) fn head(
 pub(super) fn facts<'a>(
     request: &'a RequestHead,
     (key_fields, bound): (&KeyFields<'_>, bool),
-    host: &'a HeaderValue,
+    host: Value<'a>,
     trusted: bool,
     status: StatusCode,
 ) -> RequestFacts<'a> {
@@ -74,7 +74,7 @@ pub(super) fn locate(head: &mut ResponseHead, site: &Site, request: RequestFacts
     if site.policy.rewrite_location
         && let Some(location) = rewrite::public_location(&site.policy, request, &head.headers)
     {
-        head.headers.insert(&header::LOCATION, location);
+        head.headers.insert(&header::LOCATION, &location);
     }
 }
 
@@ -90,9 +90,8 @@ pub(super) fn rewrite(
     let edge = Edge { guard: Some(Guard { purged: &site.purged.purged, began_ms }), ..edge };
     match site.mode {
         Mode::On => {
-            let site_policy = (site.purged.number, &site.policy);
             let (decision, provenance) =
-                context.decisions().rewrite(site_policy, request, edge, head.status, &mut head.headers);
+                rewrite::rewrite(&site.policy, request, edge, head.status, &mut head.headers);
             if site.edges.are_stamped(edge.dialects) {
                 stamp::put(&mut head.headers, provenance.is_some(), began_ms);
             }
@@ -130,9 +129,9 @@ pub(super) fn options(mut context: RequestContext) -> (ResponseHead, ResponseBod
     context.status = Some(StatusCode::OK);
     context.decision = untouched(Reason::ShimError);
     let mut head = ResponseHead::new(StatusCode::OK);
-    head.headers.append(header::ALLOW, HeaderValue::from_static(ALLOW));
-    head.headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    head.headers.append(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    head.headers.append(&header::ALLOW, &HeaderValue::from_static(ALLOW));
+    head.headers.append(&header::CACHE_CONTROL, &HeaderValue::from_static("no-store"));
+    head.headers.append(&header::CONTENT_LENGTH, &HeaderValue::from_static("0"));
     (head, ResponseBody::text(None, context))
 }
 
@@ -162,23 +161,23 @@ pub(super) fn refuse(
     let length = text.len();
     let body = (*method != Method::HEAD).then(|| Bytes::from(text));
     let mut headers = Headers::with_capacity(6);
-    headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.append(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.append(header::CONTENT_LENGTH, HeaderValue::from(length));
+    headers.append(&header::CACHE_CONTROL, &HeaderValue::from_static("no-store"));
+    headers.append(&header::CONTENT_TYPE, &HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.append(&header::CONTENT_LENGTH, &HeaderValue::from(length));
     if let Ok(value) = HeaderValue::try_from(format!("origin-shim; error={}", answer.proxy_status)) {
-        headers.append(PROXY_STATUS, value);
+        headers.append(&PROXY_STATUS, &value);
     }
     match answer.status {
         StatusCode::METHOD_NOT_ALLOWED => {
-            headers.append(header::ALLOW, HeaderValue::from_static(ALLOW));
+            headers.append(&header::ALLOW, &HeaderValue::from_static(ALLOW));
         }
         StatusCode::SERVICE_UNAVAILABLE => {
-            headers.append(header::RETRY_AFTER, RETRY_AFTER);
+            headers.append(&header::RETRY_AFTER, &RETRY_AFTER);
         }
         _ => {}
     }
     if answer.close && version < Version::HTTP_2 {
-        headers.append(header::CONNECTION, HeaderValue::from_static("close"));
+        headers.append(&header::CONNECTION, &HeaderValue::from_static("close"));
     }
     (ResponseHead { status: answer.status, reason: None, headers }, ResponseBody::text(body, context))
 }

@@ -9,12 +9,12 @@ use super::own_name::OwnName;
 use crate::base::digest;
 use crate::config::{Claims, Config, Limits, Mode, Trust};
 use crate::guard::PurgedSite;
+use crate::http::head::Value;
 use crate::metrics::Metrics;
 use crate::metrics::shard::SiteMetrics;
 use crate::rewrite::Policy;
 use crate::upstream::{Origin, Roots, SetupError, Upstreams};
 use crate::view::PurgeHealthView;
-use http::HeaderValue;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -111,8 +111,8 @@ impl Routing {
     }
 
     /// Returns the number of the site that a request with this `Host` belongs to.
-    pub(super) fn site_of(&self, host: &HeaderValue) -> Result<usize, ProxyError> {
-        let text = host.to_str().ok();
+    pub(super) fn site_of(&self, host: Value<'_>) -> Result<usize, ProxyError> {
+        let text = host.to_str();
         // Sites are indexed by valid hosts in their normal form, so most requests need no parsing.
         if let Some(site) = text.and_then(|host| self.claims.exact(host)) {
             return Ok(site);

@@ -19,8 +19,8 @@ thread_local! {
 /// not be the time of our request.
 pub(super) fn put(headers: &mut Headers, is_kept: bool, began_ms: i64) {
     match value(began_ms).filter(|_| is_kept) {
-        Some(value) => headers.insert(&STAMP, value),
-        None => headers.remove(&STAMP),
+        Some(value) => headers.insert(&STAMP, &value),
+        None => headers.remove(STAMP),
     }
 }
 
@@ -43,9 +43,9 @@ mod tests {
     fn only_what_may_be_kept_is_stamped() {
         let stamped = |is_kept, began_ms| {
             let mut headers = Headers::new();
-            headers.insert(&STAMP, HeaderValue::from_static("1-00000001"));
+            headers.insert(&STAMP, &HeaderValue::from_static("1-00000001"));
             put(&mut headers, is_kept, began_ms);
-            headers.get(&STAMP).map(|value| stamp::read(value).unwrap())
+            headers.get(STAMP).map(|value| stamp::read(&value.to_owned()).unwrap())
         };
         assert_eq!(stamped(true, 1_000), Some(1_000));
         assert_eq!(stamped(true, 1_000), Some(1_000));

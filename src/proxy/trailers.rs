@@ -4,7 +4,7 @@
 
 use super::interim::tells_of_caching;
 use super::routing::Site;
-use crate::http::head::{Known, ResponseHead};
+use crate::http::head::{Known, ResponseHead, Value};
 use crate::http::hop;
 use crate::rewrite::Dialect;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
@@ -50,7 +50,7 @@ fn may_go_to_origin(name: &HeaderName) -> bool {
         let known = Known::of(name);
         means_something_in_a_head(name) || known == Known::XRequestId || known.tells_of_the_peer()
     };
-    if Dialect::carries_lifetimes(name) || Dialect::carries_tags(name) {
+    if Dialect::carries_lifetimes(name.as_str()) || Dialect::carries_tags(name.as_str()) {
         return false;
     }
     let name = name.as_str();
@@ -75,7 +75,7 @@ pub(super) fn to_origin(trailers: HeaderMap, nominated: &[HeaderName]) -> Option
 
 /// Returns the members of `Trailer` whose fields may be forwarded, as one line.
 fn announced<'h>(
-    lines: impl Iterator<Item = &'h HeaderValue>,
+    lines: impl Iterator<Item = Value<'h>>,
     may_go_on: impl Fn(&HeaderName) -> bool,
 ) -> Option<HeaderValue> {
     let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -88,7 +88,7 @@ fn announced<'h>(
 
 /// Returns the `Trailer` field of a request for its origin.
 pub(super) fn announced_to_origin<'h>(
-    lines: impl Iterator<Item = &'h HeaderValue>,
+    lines: impl Iterator<Item = Value<'h>>,
     nominated: &[HeaderName],
 ) -> Option<HeaderValue> {
     announced(lines, |name| may_go_to_origin(name) && !nominated.contains(name))
@@ -111,7 +111,7 @@ impl ToClient {
     fn lets_pass(&self, site: &Site, name: &HeaderName) -> bool {
         let is_validator = matches!(Known::of(name.as_str()), Known::Etag | Known::LastModified);
         let stays = means_something_in_a_head(name.as_str())
-            || tells_of_caching(site, name)
+            || tells_of_caching(site, name.as_str())
             || self.nominated.contains(name)
             || self.rewrites && is_validator;
         !stays
@@ -131,8 +131,8 @@ impl ToClient {
         let has_room = version == Version::HTTP_2 || head.headers.all(Known::ContentLength).next().is_none();
         let names = announced(head.headers.all(Known::Trailer), |name| self.lets_pass(site, name));
         match names.filter(|_| has_room) {
-            Some(names) => head.headers.insert(&header::TRAILER, names),
-            None => head.headers.remove(&header::TRAILER),
+            Some(names) => head.headers.insert(&header::TRAILER, &names),
+            None => head.headers.remove(header::TRAILER),
         }
     }
 }
@@ -141,12 +141,13 @@ impl ToClient {
 mod tests {
     use super::super::fixture;
     use super::*;
+    use crate::http::head::MapCache;
     use crate::rewrite::CdnType;
     use crate::view::PurgeHealthView;
     use http::StatusCode;
 
     fn map(fields: &[(&str, &str)]) -> HeaderMap {
-        fixture::headers(fields).into()
+        fixture::headers(fields).into_map(&mut MapCache::default(), |_| true)
     }
 
     fn names(trailers: Option<HeaderMap>) -> String {

@@ -52,7 +52,7 @@ impl Untagged {
     /// Evaluates the response: records how long it may be kept, or drops the ticket if it may not be kept.
     pub(super) fn answered(self, site: &Site, response: &ResponseHead, context: &mut RequestContext) {
         let now_ms = context.now_ms();
-        let is_own = |name: &http::HeaderName| site.edges.read_lifetimes_in(name);
+        let is_own = |name: &str| site.edges.read_lifetimes_in(name);
         let lifetime = Lifetime::of(response.status, &response.headers, is_own, now_ms);
         // If the CDN is unknown, the lifetime is recorded for all types, because the CDN may be one that the site
         // does not have yet.

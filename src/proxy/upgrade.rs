@@ -3,9 +3,9 @@
 //! origin. Otherwise the origin could read it as a request that was never checked (CVE-2026-2833).
 
 use super::fields::KeyFields;
-use crate::http::head::RequestHead;
+use crate::http::head::{RequestHead, Value};
 use crate::upstream::has_upgrade;
-use http::{HeaderValue, Method, Version};
+use http::{Method, Version};
 
 /// Returns the protocol that a request asks for, if the site allows it. Any other protocol is not forwarded, and
 /// the request remains an ordinary one.
@@ -13,7 +13,7 @@ pub(super) fn wanted<'h>(
     head: &RequestHead,
     fields: &KeyFields<'h>,
     allowed: &[String],
-) -> Option<&'h HeaderValue> {
+) -> Option<Value<'h>> {
     let protocol = fields.upgrade.once()?;
     let is_allowed = |name: &String| protocol.as_bytes().eq_ignore_ascii_case(name.as_bytes());
     let has_body = fields.content_length.is_some_and(|length| length.as_bytes() != b"0")

@@ -10,7 +10,7 @@ use crate::http::head::MapCache;
 use crate::http::timer::Clock;
 use crate::metrics::Metrics;
 use crate::metrics::shard::WorkerShard;
-use crate::rewrite::{DecisionCache, Keys};
+use crate::rewrite::Keys;
 use crate::upstream::{Client, Descriptors, OriginMonitor, Roots, SetupError, Upstreams};
 use crate::view::{OriginsView, PurgeHealthView};
 use arc_swap::{ArcSwap, Cache};
@@ -84,18 +84,16 @@ impl Shared {
     }
 }
 
-/// A worker's view of the routing, and what the worker remembers under it and drops with it. References are
-/// counted without atomics, so that workers do not contend for one counter.
+/// A worker's view of the routing. References are counted without atomics, so that workers do not contend for one
+/// counter.
 #[derive(Debug)]
 pub struct Snapshot {
     routing: Arc<Routing>,
-    /// The earlier decisions about responses.
-    pub(super) decisions: RefCell<DecisionCache>,
 }
 
 impl Snapshot {
     fn of(routing: &Arc<Routing>) -> Rc<Self> {
-        Rc::new(Self { routing: Arc::clone(routing), decisions: RefCell::default() })
+        Rc::new(Self { routing: Arc::clone(routing) })
     }
 }
 
@@ -197,8 +195,6 @@ impl Worker {
         let Newest { cache, snapshot } = &mut *self.routing.borrow_mut();
         let newest = cache.load();
         if !Arc::ptr_eq(newest, &snapshot.routing) {
-            // Long requests keep their snapshot, but its remembered decisions are no longer of use.
-            snapshot.decisions.take();
             *snapshot = Snapshot::of(newest);
         }
         Rc::clone(snapshot)

@@ -3,7 +3,7 @@
 //! differently. If one of them would not share a page, the page is not lengthened for the other.
 
 use super::field::Syntax;
-use http::HeaderValue;
+use crate::http::head::Value;
 use std::time::Duration;
 
 /// The longest lifetime, in seconds, that a cache needs to distinguish (RFC 9111 §1.2.2).
@@ -29,12 +29,12 @@ pub struct CacheControl {
 
 impl CacheControl {
     /// Reads all lines of a `Cache-Control` field as one list (RFC 9110 §5.3).
-    pub fn parse<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
+    pub fn parse<'a>(lines: impl IntoIterator<Item = Value<'a>>) -> Self {
         Self::read(lines, Syntax::CacheControl)
     }
 
     /// Reads all lines of a field in `syntax`.
-    pub(super) fn read<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>, syntax: Syntax) -> Self {
+    pub(super) fn read<'a>(lines: impl IntoIterator<Item = Value<'a>>, syntax: Syntax) -> Self {
         let mut all = Self::default();
         for line in lines {
             for directive in directives(line.as_bytes(), syntax) {
@@ -60,7 +60,7 @@ impl CacheControl {
     /// fields: "many caches treat the qualified form as if the unqualified form was received" (RFC 9111 §5.2.2.4), and
     /// others do not.
     pub(super) fn forbids_beyond_doubt<'a>(
-        lines: impl IntoIterator<Item = &'a HeaderValue>,
+        lines: impl IntoIterator<Item = Value<'a>>,
         syntax: Syntax,
     ) -> bool {
         let (mut max_age, mut s_maxage) = (None, None);
@@ -340,10 +340,11 @@ fn duration(text: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     fn check(lines: &[&str], expected: CacheControl) {
         let lines: Vec<_> = lines.iter().map(|l| HeaderValue::from_bytes(l.as_bytes()).unwrap()).collect();
-        assert_eq!(CacheControl::parse(&lines), expected, "{lines:?}");
+        assert_eq!(CacheControl::parse(lines.iter().map(Value::from)), expected, "{lines:?}");
     }
 
     fn max_age(seconds: u32) -> CacheControl {
@@ -425,7 +426,11 @@ mod tests {
     fn what_forbids_beyond_doubt() {
         let check = |line: &str, syntax: Syntax, expected: bool| {
             let line = HeaderValue::from_str(line).unwrap();
-            assert_eq!(CacheControl::forbids_beyond_doubt([&line], syntax), expected, "{line:?} {syntax:?}");
+            assert_eq!(
+                CacheControl::forbids_beyond_doubt([Value::from(&line)], syntax),
+                expected,
+                "{line:?} {syntax:?}"
+            );
         };
         let cache_control = |line, expected| check(line, Syntax::CacheControl, expected);
         cache_control("private", true);
@@ -450,7 +455,7 @@ mod tests {
     fn what_is_broken_grants_and_shortens_nothing() {
         let check_lifetime = |line: &str, expected: Option<u32>| {
             let line = HeaderValue::from_str(line).unwrap();
-            assert_eq!(CacheControl::parse([&line]).shared_lifetime(), expected, "{line:?}");
+            assert_eq!(CacheControl::parse([Value::from(&line)]).shared_lifetime(), expected, "{line:?}");
         };
         check_lifetime("public, x=\"max-age=60", None);
         check_lifetime("public, x=\"max-age=00", Some(0));
@@ -477,7 +482,7 @@ mod tests {
     fn edge_control() {
         let check = |line: &str, expected: CacheControl| {
             let line = HeaderValue::from_str(line).unwrap();
-            assert_eq!(CacheControl::read([&line], Syntax::EdgeControl), expected, "{line:?}");
+            assert_eq!(CacheControl::read([Value::from(&line)], Syntax::EdgeControl), expected, "{line:?}");
         };
         check("!no-store, max-age=7d", max_age(604_800));
         check("max-age=90", max_age(90));

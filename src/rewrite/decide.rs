@@ -7,7 +7,6 @@ use super::fields::Fields;
 use super::kept::{self, Kept};
 use super::origin::{Obeyed, Origin};
 use super::outcome::{Decision, Outcome, Reason};
-use super::policy::BrowserTtl;
 use super::request::RequestFacts;
 use super::table::{self, Row, Treatment};
 use super::write::Writer;
@@ -70,34 +69,27 @@ pub fn rewrite(
     status: StatusCode,
     headers: &mut Headers,
 ) -> (Decision, Option<Provenance>) {
-    let (rewriting, age) = Rewriting::of(policy, request, edge, status, headers);
-    rewriting.edits.make(headers);
-    (rewriting.decision, rewriting.provenance(age, edge))
+    let Rewriting { decision, edits, provenance } = Rewriting::of(policy, request, edge, status, headers);
+    edits.make(headers);
+    (decision, provenance)
 }
 
 /// The changes to make to a response.
-#[derive(Clone, Debug)]
-pub(super) struct Rewriting {
-    pub(super) decision: Decision,
-    pub(super) edits: Edits,
-    /// The keys by which the response can be purged.
-    pub(super) keys: Rc<Keys>,
-    /// Whether the CDN may keep the response.
-    kept: bool,
-    /// Whether the same response to the same request will be rewritten alike at any time and at any age, unless it
-    /// is purged.
-    pub(super) lasts: bool,
+struct Rewriting<'d> {
+    decision: Decision,
+    edits: Edits<'d>,
+    /// The facts that purges need, if the CDN may keep the response.
+    provenance: Option<Provenance>,
 }
 
-impl Rewriting {
-    /// Makes the decision. Also returns the seconds that the response has spent in caches, if it comes from one.
-    pub(super) fn of(
+impl<'d> Rewriting<'d> {
+    fn of(
         policy: &Policy,
         request: RequestFacts<'_>,
-        edge: Edge<'_>,
+        edge: Edge<'d>,
         status: StatusCode,
         headers: &Headers,
-    ) -> (Self, Option<u32>) {
+    ) -> Self {
         let path = path::normalise(request.path);
         let canonical = spelling::of_normal(&path);
         let response =
@@ -107,9 +99,9 @@ impl Rewriting {
         let [dialect] = edge.dialects else { return Self::for_each(policy, response, edge, headers, keys) };
         let (fields, mut edits) = (Fields::of(headers, dialect), Edits::default());
         let tags = response.tag(policy, &fields, &mut edits, &mut keys);
-        let keys = Rc::new(keys);
-        let (verdict, age) = response.decide(policy, edge, (tags, &keys), &fields, &mut edits);
-        (verdict.with(edits, keys), age)
+        let (verdict, provenance) =
+            response.decide(policy, edge, (tags, &Rc::new(keys)), &fields, &mut edits);
+        Self { decision: verdict.0, edits, provenance: verdict.1.then_some(provenance) }
     }
 
     /// Does the same if it is unknown which CDN sent the request: decides for each candidate, and adds the tags of
@@ -117,64 +109,35 @@ impl Rewriting {
     fn for_each(
         policy: &Policy,
         response: Response<'_>,
-        edge: Edge<'_>,
+        edge: Edge<'d>,
         headers: &Headers,
         mut keys: Keys,
-    ) -> (Self, Option<u32>) {
+    ) -> Self {
         let mut tagged = Vec::with_capacity(edge.dialects.len());
         for dialect in edge.dialects {
             let (fields, mut edits) = (Fields::of(headers, dialect), Edits::default());
             let tags = response.tag(policy, &fields, &mut edits, &mut keys);
             tagged.push((fields, edits, tags));
         }
-        let (keys, mut whole, mut age) = (Rc::new(keys), None::<Self>, None);
+        let (keys, mut whole) = (Rc::new(keys), None::<Self>);
         for (fields, mut edits, tags) in tagged {
-            let (verdict, seconds) = response.decide(policy, edge, (tags, &keys), &fields, &mut edits);
-            age = seconds;
+            let ((decision, is_kept), provenance) =
+                response.decide(policy, edge, (tags, &keys), &fields, &mut edits);
+            let provenance = is_kept.then_some(provenance);
             whole = Some(match whole {
-                None => verdict.with(edits, Rc::clone(&keys)),
+                None => Self { decision, edits, provenance },
                 Some(mut whole) => {
                     whole.edits.join(edits, fields.dialect());
-                    Self { kept: whole.kept || verdict.kept, lasts: false, ..whole }
+                    Self { provenance: whole.provenance.or(provenance), ..whole }
                 }
             });
         }
         // A site without CDNs has no candidate.
-        let nobodys = || {
-            let decision = Decision { outcome: Outcome::Untouched, reason: Reason::NoCdn };
-            Verdict { decision, kept: true, lasts: false }.with(Edits::default(), keys)
-        };
-        (whole.unwrap_or_else(nobodys), age)
-    }
-
-    /// Returns the same rewriting in a form to be kept.
-    pub(super) fn lasting(self) -> Self {
-        Self { edits: self.edits.lasting(), ..self }
-    }
-
-    /// Returns the facts that purges need about the response at this age, or `None` if the CDN will not keep it.
-    pub(super) fn provenance(&self, age: Option<u32>, edge: Edge<'_>) -> Option<Provenance> {
-        self.kept.then(|| Provenance::of(&self.keys, age, edge))
-    }
-
-    /// Returns the same if no purge covers the response. Otherwise (outer `None`) the response has to be decided anew.
-    pub(super) fn if_not_purged(&self, age: Option<u32>, edge: Edge<'_>) -> Option<Option<Provenance>> {
-        let provenance = Provenance::of(&self.keys, age, edge);
-        (!edge.has_purged(&provenance)).then(|| self.kept.then_some(provenance))
-    }
-}
-
-/// The decision without the edits.
-struct Verdict {
-    decision: Decision,
-    kept: bool,
-    lasts: bool,
-}
-
-impl Verdict {
-    fn with(self, edits: Edits, keys: Rc<Keys>) -> Rewriting {
-        let Self { decision, kept, lasts } = self;
-        Rewriting { decision, edits, keys, kept, lasts }
+        whole.unwrap_or_else(|| Self {
+            decision: Decision { outcome: Outcome::Untouched, reason: Reason::NoCdn },
+            edits: Edits::default(),
+            provenance: Some(Provenance::of(&keys, None, edge)),
+        })
     }
 }
 
@@ -193,11 +156,11 @@ struct Response<'a> {
 impl Response<'_> {
     /// Adds the name of the page, if the CDN needs one, and the tags to `edits`, and the tags to `keys`. An error
     /// means that not all tags fit, or that no purge can name one of them.
-    fn tag(
+    fn tag<'d>(
         self,
         policy: &Policy,
-        fields: &Fields<'_, '_>,
-        edits: &mut Edits,
+        fields: &Fields<'_, 'd>,
+        edits: &mut Edits<'d>,
         keys: &mut Keys,
     ) -> Result<(), Reason> {
         let dialect = fields.dialect();
@@ -206,37 +169,22 @@ impl Response<'_> {
         tag_header::write(policy, rule, ([path, canonical], status), fields, (edits, keys))
     }
 
-    fn decide(
+    /// Decides and writes the lifetimes. Returns the decision and whether the CDN may then keep the response, and the
+    /// facts that purges need if it does.
+    fn decide<'d>(
         self,
         policy: &Policy,
         edge: Edge<'_>,
         (tags, keys): (Result<(), Reason>, &Rc<Keys>),
-        fields: &Fields<'_, '_>,
-        edits: &mut Edits,
-    ) -> (Verdict, Option<u32>) {
+        fields: &Fields<'_, 'd>,
+        edits: &mut Edits<'d>,
+    ) -> ((Decision, bool), Provenance) {
         let origin = Origin::read(fields);
-        let is_old = edge.has_purged(&Provenance::of(keys, origin.age, edge));
+        let provenance = Provenance::of(keys, origin.age, edge);
+        let is_old = edge.has_purged(&provenance);
         let writer = Writer { policy, dialect: fields.dialect(), origin: &origin, fields, edits };
         let Self { path, rule, request, status, .. } = self;
-        let (decision, kept) = decide((path, rule, status), request, edge.fallback, (tags, is_old), writer);
-        let lasts = self.lasts(policy, &origin, decision.outcome);
-        (Verdict { decision, kept, lasts }, origin.age)
-    }
-
-    /// Whether the same response to the same request is rewritten alike at any time and at any age.
-    fn lasts(self, policy: &Policy, origin: &Origin, outcome: Outcome) -> bool {
-        let Self { rule, request, status, .. } = self;
-        // The origin's own lifetime shrinks with the age of the response, and dates refer to a moment.
-        let browser_ttl = rule.and_then(|rule| rule.browser_ttl).unwrap_or(policy.ttls.browser);
-        let is_of_its_age = match outcome {
-            Outcome::Fallback => origin.age.is_some(),
-            Outcome::Lengthened => origin.age.is_some() && browser_ttl == BrowserTtl::Origin,
-            Outcome::Untouched => false,
-            Outcome::Guarded => true,
-        };
-        // The decision on a redirect depends on the whole URL, and for other methods on the name of the method.
-        let is_get = matches!(*request.method, Method::GET | Method::HEAD);
-        is_get && !status.is_redirection() && !is_of_its_age && origin.expires.is_none()
+        (decide((path, rule, status), request, edge.fallback, (tags, is_old), writer), provenance)
     }
 }
 

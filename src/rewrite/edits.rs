@@ -1,98 +1,95 @@
 //! Changes to a response's head, collected while it is read and made after everything is decided.
 
 use super::Dialect;
-use crate::http::head::{Edit, FieldLine, Headers, Known};
-use http::{HeaderName, HeaderValue};
+use crate::http::head::{Edit, Headers, Known, Line};
+use http::HeaderName;
 use smallvec::SmallVec;
-use std::rc::Rc;
+use std::ops::Range;
 
 /// A list of changes, at most one per field.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Edits {
-    changes: SmallVec<[Change; 8]>,
+pub(super) struct Edits<'n> {
+    changes: SmallVec<[Change<'n>; 8]>,
+    /// The lines that are set, one after the other.
+    text: Vec<u8>,
     /// Bits of the changed fields.
     fields: u64,
 }
 
 /// The change of one field.
 #[derive(Clone, Debug)]
-enum Change {
-    /// Set this line as the only one of the field.
-    Set(Rc<FieldLine>),
-    /// Remove the field.
-    Remove(Known, HeaderName),
+struct Change<'n> {
+    known: Known,
+    name: &'n HeaderName,
+    /// The place of the line that is set as the only one of the field; `None` if the field is removed.
+    line: Option<Range<usize>>,
 }
 
-impl Change {
-    fn name(&self) -> (Known, &HeaderName) {
-        match self {
-            Self::Set(line) => (line.known(), line.name()),
-            Self::Remove(known, name) => (*known, name),
+impl Change<'_> {
+    fn is_of(&self, known: Known, name: &str) -> bool {
+        self.known == known && (known.is_one_name() || self.name.as_str() == name)
+    }
+}
+
+impl<'n> Edits<'n> {
+    /// Sets a line with this name as the only one of its field. `write` appends the value, which must be legal. If it
+    /// appends nothing, the field is left as it is.
+    pub(super) fn set<T>(&mut self, name: &'n HeaderName, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        if self.text.capacity() == 0 {
+            self.text.reserve(512);
         }
-    }
-
-    fn is_of(&self, (known, name): (Known, &HeaderName)) -> bool {
-        let own = self.name();
-        own.0 == known && (known.is_one_name() || own.1 == name)
-    }
-}
-
-impl Edits {
-    /// Sets this line as the only one of its field.
-    pub(super) fn set(&mut self, line: Rc<FieldLine>) {
-        self.note(Change::Set(line));
+        let start = self.text.len();
+        self.text.extend_from_slice(name.as_str().as_bytes());
+        self.text.extend_from_slice(b": ");
+        let value = self.text.len();
+        let told = write(&mut self.text);
+        if self.text.len() == value {
+            self.text.truncate(start);
+        } else {
+            self.text.extend_from_slice(b"\r\n");
+            self.note(name, Some(start..self.text.len()));
+        }
+        told
     }
 
     /// Removes the field.
-    pub(super) fn remove(&mut self, name: &HeaderName) {
-        self.note(Change::Remove(Known::of(name.as_str()), name.clone()));
+    pub(super) fn remove(&mut self, name: &'n HeaderName) {
+        self.note(name, None);
     }
 
     /// Adds a change, replacing an earlier one of the same field.
-    fn note(&mut self, change: Change) {
-        self.fields |= change.name().0.bit();
-        match self.changes.iter_mut().find(|earlier| earlier.is_of(change.name())) {
-            Some(earlier) => *earlier = change,
-            None => self.changes.push(change),
+    fn note(&mut self, name: &'n HeaderName, line: Option<Range<usize>>) {
+        let known = Known::of(name.as_str());
+        self.fields |= known.bit();
+        match self.changes.iter_mut().find(|earlier| earlier.is_of(known, name.as_str())) {
+            Some(earlier) => earlier.line = line,
+            None => self.changes.push(Change { known, name, line }),
         }
     }
 
     /// Adds the changes for another CDN. A field that one CDN gets is not removed for another. If both set the
     /// same field, the later line stands, but two lines of tags are joined, in this dialect.
     pub(super) fn join(&mut self, other: Self, dialect: &Dialect) {
-        for change in other.changes {
-            let earlier = self.changes.iter().find(|earlier| earlier.is_of(change.name()));
-            match (earlier, change) {
-                (Some(Change::Set(_)), Change::Remove(..)) => {}
-                (Some(Change::Set(before)), Change::Set(line))
-                    if dialect.tag_header.as_ref() == Some(line.name()) =>
-                {
-                    let joined = [before.value().as_bytes(), line.value().as_bytes()];
-                    let joined = joined.join(&dialect.separator());
-                    let value = HeaderValue::from_bytes(&joined).unwrap_or_else(|_| line.value().clone());
-                    self.set(Rc::new(FieldLine::new(line.name().clone(), value)));
+        for change in &other.changes {
+            let earlier =
+                self.changes.iter().find(|earlier| earlier.is_of(change.known, change.name.as_str()));
+            let before = earlier.and_then(|earlier| earlier.line.clone());
+            match (&change.line, before) {
+                (None, Some(_)) => {}
+                (None, None) => self.remove(change.name),
+                (Some(line), before) => {
+                    let value = change.value_in(line);
+                    let joined = before.filter(|_| dialect.tag_header.as_ref() == Some(change.name));
+                    self.set(change.name, |text| {
+                        if let Some(before) = joined {
+                            text.extend_from_within(change.value_in(&before));
+                            text.push(dialect.separator());
+                        }
+                        text.extend_from_slice(&other.text[value]);
+                    });
                 }
-                (_, change) => self.note(change),
             }
         }
-    }
-
-    /// Iterates over the lines that will be set.
-    pub(super) fn lines(&self) -> impl Iterator<Item = &Rc<FieldLine>> {
-        self.changes.iter().filter_map(|change| match change {
-            Change::Set(line) => Some(line),
-            Change::Remove(..) => None,
-        })
-    }
-
-    /// Returns the same changes in a form to be kept.
-    pub(super) fn lasting(mut self) -> Self {
-        for change in &mut self.changes {
-            if let Change::Set(line) = change {
-                *line = line.lasting();
-            }
-        }
-        self
     }
 
     /// Makes the changes in one pass over the lines. The first line of a field is replaced, further ones are removed.
@@ -100,25 +97,42 @@ impl Edits {
         if self.changes.is_empty() {
             return;
         }
+        headers.reserve(self.text.len());
         // One bit per change whose line is in place.
         let mut placed = 0u64;
         headers.edit(self.fields, |line| {
-            let is_of = |change: &Change| change.is_of((line.known(), line.name()));
-            match self.changes.iter().position(is_of).map(|number| (1 << number, &self.changes[number])) {
-                Some((bit, Change::Set(line))) if placed & bit == 0 => {
-                    placed |= bit;
-                    Edit::Replace(Rc::clone(line))
+            let is_of = |change: &Change<'_>| change.is_of(line.known(), line.name());
+            let Some(number) = self.changes.iter().position(is_of) else { return Edit::Keep };
+            match self.line(&self.changes[number]) {
+                Some(line) if placed & (1 << number) == 0 => {
+                    placed |= 1 << number;
+                    Edit::Replace(line)
                 }
-                Some(_) => Edit::Remove,
-                None => Edit::Keep,
+                _ => Edit::Remove,
             }
         });
         for (number, change) in self.changes.iter().enumerate() {
-            if let Change::Set(line) = change
+            if let Some(line) = self.line(change)
                 && placed & (1 << number) == 0
             {
-                headers.push(Rc::clone(line));
+                headers.push(line);
             }
         }
+    }
+
+    fn line(&self, change: &Change<'_>) -> Option<Line<'_>> {
+        let text = &self.text[change.line.clone()?];
+        Some(Line::of(change.known, change.name_length(), text))
+    }
+}
+
+impl Change<'_> {
+    fn name_length(&self) -> u16 {
+        u16::try_from(self.name.as_str().len()).unwrap_or(u16::MAX)
+    }
+
+    /// The place of the value in a line of this field.
+    fn value_in(&self, line: &Range<usize>) -> Range<usize> {
+        line.start + self.name.as_str().len() + 2..line.end - 2
     }
 }

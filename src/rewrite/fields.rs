@@ -3,15 +3,15 @@
 
 use super::Dialect;
 use super::field::Field;
-use crate::http::head::Headers;
-use http::HeaderValue;
+use crate::http::head::{Headers, Value};
+use http::HeaderName;
 
 /// The fields of one response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'h, 'd> {
     headers: &'h Headers,
     dialect: &'d Dialect,
-    first: [Option<&'h HeaderValue>; Field::COUNT],
+    first: [Option<Value<'h>>; Field::COUNT],
     /// Bits of the fields that are present.
     there: u32,
     /// Bits of the fields that have more than one line.
@@ -24,19 +24,21 @@ pub(super) struct Fields<'h, 'd> {
 
 impl<'h, 'd> Fields<'h, 'd> {
     pub(super) fn of(headers: &'h Headers, dialect: &'d Dialect) -> Self {
-        let tag_header = dialect.tag_header.as_ref();
-        let own_ttl = Field::named(&dialect.ttl_header).unwrap_or(Field::OwnTtl);
+        let tag_header = dialect.tag_header.as_ref().map(HeaderName::as_str);
+        let own_ttl = Field::named(dialect.ttl_header.as_str()).unwrap_or(Field::OwnTtl);
         let own_tags = tag_header.and_then(Field::named).unwrap_or(Field::OwnTags);
         let others = own_ttl == Field::OwnTtl || own_tags == Field::OwnTags;
         let first = [None; Field::COUNT];
         let mut found = Self { headers, dialect, first, there: 0, repeated: 0, own_ttl, own_tags };
         for line in headers.lines() {
-            let (name, value) = (line.name(), line.value());
+            let value = line.value();
             match Field::of(line.known()) {
                 Some(field) => found.note(field, value),
                 None if !others => {}
-                None if *name == dialect.ttl_header => found.note(Field::OwnTtl, value),
-                None if tag_header == Some(name) => found.note(Field::OwnTags, value),
+                None if line.is_named(dialect.ttl_header.as_str()) => found.note(Field::OwnTtl, value),
+                None if tag_header.is_some_and(|name| line.is_named(name)) => {
+                    found.note(Field::OwnTags, value)
+                }
                 None => {}
             }
         }
@@ -53,7 +55,7 @@ impl<'h, 'd> Fields<'h, 'd> {
         self.headers
     }
 
-    fn note(&mut self, field: Field, value: &'h HeaderValue) {
+    fn note(&mut self, field: Field, value: Value<'h>) {
         if self.has(field) {
             self.repeated |= field.bit();
         } else {
@@ -68,12 +70,12 @@ impl<'h, 'd> Fields<'h, 'd> {
     }
 
     /// The first line of the field.
-    pub(super) fn first(&self, field: Field) -> Option<&'h HeaderValue> {
+    pub(super) fn first(&self, field: Field) -> Option<Value<'h>> {
         self.first[field as usize]
     }
 
     /// Every line of the field.
-    pub(super) fn lines(&self, field: Field) -> impl Iterator<Item = &'h HeaderValue> + use<'h, 'd> {
+    pub(super) fn lines(&self, field: Field) -> impl Iterator<Item = Value<'h>> + use<'h, 'd> {
         let repeated = self.repeated & field.bit() != 0;
         let more = repeated.then(|| self.headers.get_all(field.name(self.dialect)).skip(1));
         self.first(field).into_iter().chain(more.into_iter().flatten())
@@ -90,7 +92,7 @@ impl<'h, 'd> Fields<'h, 'd> {
 mod tests {
     use super::*;
     use crate::rewrite::CdnType;
-    use http::HeaderName;
+    use http::HeaderValue;
     use http::header::CACHE_CONTROL;
 
     fn cloudfront() -> Dialect {
@@ -137,7 +139,7 @@ mod tests {
     fn repeated_fields_have_all_their_lines() {
         let mut headers = Headers::new();
         for line in ["1", "2", "3"] {
-            headers.append(CACHE_CONTROL, HeaderValue::from_static(line));
+            headers.append(&CACHE_CONTROL, &HeaderValue::from_static(line));
         }
         let dialect = cloudfront();
         let found = Fields::of(&headers, &dialect);

@@ -44,9 +44,9 @@ impl Keys {
         }
     }
 
-    /// Adds the key of a tag in the form that the CDN gets.
-    pub(super) fn add_tag(&mut self, tag: &[u8]) {
-        self.list.push(of_tag(tag));
+    /// Adds a key.
+    pub(super) fn add(&mut self, key: Key) {
+        self.list.push(key);
     }
 
     /// The keys of a response about which nothing is known.
@@ -57,11 +57,6 @@ impl Keys {
     /// Marks the list as incomplete.
     pub(super) fn lack_some(&mut self) {
         self.incomplete = true;
-    }
-
-    /// The memory that the keys take, in bytes.
-    pub(super) fn size(&self) -> usize {
-        size_of::<Self>() + if self.list.spilled() { size_of::<Key>() * self.list.capacity() } else { 0 }
     }
 
     /// Whether a purge with the keys for which `is_purged` holds covers the response.
@@ -87,7 +82,7 @@ pub fn prefix_key(prefix: &str) -> Key {
 
 /// The key of the tag in the form that `cdn` gets.
 pub fn tag_key(cdn: CdnType, tag: &str) -> Key {
-    of_tag(encode(cdn, tag).as_bytes())
+    tag_bytes_key(encode(cdn, tag).as_bytes())
 }
 
 const PATH: u64 = 0x70;
@@ -118,8 +113,9 @@ impl Bytes {
     }
 }
 
-/// The key of a tag, ignoring case because Cloudflare and CloudFront do. In ASCII, one bit is the case of a letter.
-fn of_tag(tag: &[u8]) -> Key {
+/// The key of a tag in the form that the CDN gets, ignoring case because Cloudflare and CloudFront do. In ASCII, one
+/// bit is the case of a letter.
+pub(super) fn tag_bytes_key(tag: &[u8]) -> Key {
     const CASE: u64 = 0x2020_2020_2020_2020;
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
     let add = |hash: u64, word: u64| (hash.rotate_left(5) ^ (word | CASE)).wrapping_mul(MIX);
@@ -208,10 +204,10 @@ mod tests {
         for at in 0..base.len() {
             let mut other = *base;
             other[at] ^= 1;
-            assert_ne!(of_tag(base), of_tag(&other), "{at}");
+            assert_ne!(tag_bytes_key(base), tag_bytes_key(&other), "{at}");
         }
-        assert_ne!(of_tag(b"aaaaaaaa"), of_tag(b"aaaaaaaaaaaaaaaa"));
-        assert_ne!(of_tag(b"ab"), of_tag(b"ba"));
+        assert_ne!(tag_bytes_key(b"aaaaaaaa"), tag_bytes_key(b"aaaaaaaaaaaaaaaa"));
+        assert_ne!(tag_bytes_key(b"ab"), tag_bytes_key(b"ba"));
     }
 
     #[test]

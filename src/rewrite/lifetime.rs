@@ -6,8 +6,8 @@ use super::CdnType;
 use super::cache_control::{Directive, Name, delta_seconds, directives};
 use super::field::Field;
 use super::field::Syntax;
-use crate::http::head::{Headers, Known};
-use http::{HeaderName, HeaderValue, StatusCode};
+use crate::http::head::{Headers, Known, Value};
+use http::StatusCode;
 use smallvec::SmallVec;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,12 +39,7 @@ pub struct Lifetime {
 impl Lifetime {
     /// Reads the lifetime of a response that arrives at `now_ms`, in milliseconds since the epoch. `is_own`
     /// identifies the non-standard fields from which the site's CDNs read their lifetimes.
-    pub fn of(
-        status: StatusCode,
-        headers: &Headers,
-        is_own: impl Fn(&HeaderName) -> bool,
-        now_ms: i64,
-    ) -> Self {
+    pub fn of(status: StatusCode, headers: &Headers, is_own: impl Fn(&str) -> bool, now_ms: i64) -> Self {
         let not_modified = status == StatusCode::NOT_MODIFIED;
         let mut lifetime =
             Self { general: None, targeted: None, private: false, not_reused: false, not_modified };
@@ -69,7 +64,7 @@ impl Lifetime {
         lifetime
     }
 
-    fn read(&mut self, line: &HeaderValue) {
+    fn read(&mut self, line: Value<'_>) {
         for directive in directives(line.as_bytes(), Syntax::CacheControl) {
             match directive.name {
                 Name::Private => self.private = true,
@@ -106,7 +101,7 @@ fn default_seconds(cdn: CdnType) -> u32 {
 }
 
 /// The longest lifetime that a line gives to a shared cache, fresh and stale together, ignoring prohibitions.
-fn seconds(line: &HeaderValue, syntax: Syntax) -> Option<u32> {
+fn seconds(line: Value<'_>, syntax: Syntax) -> Option<u32> {
     let (mut fresh, mut stale) = (None, 0);
     for directive in directives(line.as_bytes(), syntax) {
         match directive.name {
@@ -127,7 +122,7 @@ fn at_most(directive: &Directive<'_>, syntax: Syntax) -> u32 {
 }
 
 /// The seconds until `Expires`, by the origin's clock or by ours, whichever gives more. An invalid date has passed.
-fn left(expires: &HeaderValue, date: Option<&HeaderValue>, now_ms: i64) -> Option<u32> {
+fn left(expires: Value<'_>, date: Option<Value<'_>>, now_ms: i64) -> Option<u32> {
     let now = UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(now_ms).ok()?))?;
     let Some(expires) = parse(expires) else { return Some(0) };
     let since = |moment: SystemTime| expires.duration_since(moment).unwrap_or_default();
@@ -136,14 +131,15 @@ fn left(expires: &HeaderValue, date: Option<&HeaderValue>, now_ms: i64) -> Optio
     Some(u32::try_from(rounded_up).unwrap_or(u32::MAX))
 }
 
-fn parse(value: &HeaderValue) -> Option<SystemTime> {
-    httpdate::parse_http_date(value.to_str().ok()?).ok()
+fn parse(value: Value<'_>) -> Option<SystemTime> {
+    httpdate::parse_http_date(value.to_str()?).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
+    use http::{HeaderName, HeaderValue};
 
     const NOW_MS: i64 = 784_111_777_000; // Sun, 06 Nov 1994 08:49:37 GMT
 

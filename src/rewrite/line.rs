@@ -5,47 +5,34 @@ use super::field::Field;
 use super::field::Syntax;
 use super::fields::Fields;
 use super::origin::is_dictionary;
-use crate::http::head::{FieldLine, LineCache};
-use http::{HeaderName, HeaderValue};
-use std::cell::RefCell;
-use std::rc::Rc;
+use smallvec::SmallVec;
 
-thread_local! {
-    /// The lines written before. There are few lifetimes, so there are few different lines.
-    static WRITTEN: RefCell<LineCache> = RefCell::default();
-}
-
-/// A field under construction: directives separated by `, `.
-pub(super) struct Line<'d> {
-    name: &'d HeaderName,
-    /// The name, a colon and a blank, and the value so far.
-    whole: Vec<u8>,
+/// The value of a field under construction: directives separated by `, `.
+pub(super) struct Line {
+    value: SmallVec<[u8; 128]>,
     /// Whether the field is a dictionary of structured fields, which caches ignore entirely if one member is
     /// invalid (RFC 9213 §2.1).
     is_structured: bool,
 }
 
-impl<'d> Line<'d> {
-    pub(super) fn new(name: &'d HeaderName, is_structured: bool) -> Self {
-        let mut whole = Vec::with_capacity(128);
-        whole.extend_from_slice(name.as_str().as_bytes());
-        whole.extend_from_slice(b": ");
-        Self { name, whole, is_structured }
+impl Line {
+    pub(super) fn new(is_structured: bool) -> Self {
+        Self { value: SmallVec::new(), is_structured }
     }
 
     pub(super) fn value(&self) -> &[u8] {
-        &self.whole[self.name.as_str().len() + 2..]
+        &self.value
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.value().is_empty()
+        self.value.is_empty()
     }
 
     pub(super) fn directive(&mut self, raw: &[u8]) {
         if !self.is_empty() {
-            self.whole.extend_from_slice(b", ");
+            self.value.extend_from_slice(b", ");
         }
-        self.whole.extend_from_slice(raw);
+        self.value.extend_from_slice(raw);
     }
 
     pub(super) fn lifetime(&mut self, name: &str, seconds: u32) {
@@ -63,8 +50,8 @@ impl<'d> Line<'d> {
             digits[start] = b'0' + (left % 10) as u8;
             left /= 10;
         }
-        self.whole.push(b'=');
-        self.whole.extend_from_slice(&digits[start..]);
+        self.value.push(b'=');
+        self.value.extend_from_slice(&digits[start..]);
     }
 
     /// Writes how long browsers may reuse the response. `None` makes them revalidate each time; if the CDN reads
@@ -79,7 +66,7 @@ impl<'d> Line<'d> {
     /// Writes Akamai's lifetime, which has a unit.
     pub(super) fn edge_lifetime(&mut self, edge: u32) {
         self.lifetime("max-age", edge);
-        self.whole.push(b's');
+        self.value.push(b's');
     }
 
     /// Writes Akamai's directives. `!no-store` makes the edge store the response regardless of the `Cache-Control`
@@ -89,7 +76,7 @@ impl<'d> Line<'d> {
         self.edge_lifetime(edge);
         if let Some(browser) = browser {
             self.lifetime("downstream-ttl", browser);
-            self.whole.push(b's');
+            self.value.push(b's');
         }
     }
 
@@ -103,15 +90,5 @@ impl<'d> Line<'d> {
                 self.directive(directive.raw);
             }
         }
-    }
-
-    pub(super) fn finished(&self) -> Rc<FieldLine> {
-        let line = WRITTEN.with_borrow_mut(|lines| {
-            lines.find(&self.whole).or_else(|| {
-                let value = HeaderValue::from_bytes(self.value()).ok()?;
-                Some(lines.learn(&self.whole, FieldLine::new(self.name.clone(), value)))
-            })
-        });
-        line.expect("made of parts of other header values and of ASCII")
     }
 }

@@ -8,7 +8,7 @@
 //! [`path`] and [`pattern`] find the rule, `fields` finds the relevant fields, `tag_header` writes the [`tags`]
 //! (with the keys of [`aem`] for AEM sites), `page_header` names the page for Varnish, `origin` reads the origin's
 //! caching fields, `kept` decides whether the CDN may keep the response, `never` (with `redirect`) and `table`
-//! decide what it gets, and `write` writes that. A [`DecisionCache`] remembers the result for repeated responses.
+//! decide what it gets, and `write` writes that.
 //! `keys` identifies the purges that may cover a response, `purged` checks whether one of them came after the
 //! response was made, and a `stamp` shows that for a copy. `lifetime` computes how long copies of responses that
 //! are not rewritten may live.
@@ -29,7 +29,6 @@ pub mod stamp;
 pub mod tags;
 
 mod decide;
-mod decision_cache;
 mod edits;
 mod field;
 mod fields;
@@ -49,7 +48,6 @@ mod write;
 mod tests;
 
 pub use decide::{Edge, Provenance, rewrite};
-pub use decision_cache::DecisionCache;
 pub use dialect::{CdnTypes, Dialect};
 pub use facts::CdnType;
 pub use keys::Keys;

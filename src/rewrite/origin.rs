@@ -6,7 +6,7 @@ use super::field::Field;
 use super::field::Syntax;
 use super::fields::Fields;
 use super::outcome::Reason;
-use http::HeaderValue;
+use crate::http::head::Value;
 use sfv::Parser;
 use sfv::visitor::Ignored;
 use std::time::SystemTime;
@@ -237,7 +237,7 @@ impl CacheControl {
 
 /// Reads a line of `Age`. The first member of a list applies (RFC 9111 §5.1). An invalid number means old, because
 /// a response that may predate a purge must not pass for a new one.
-pub(super) fn age_seconds(age: &HeaderValue) -> u32 {
+pub(super) fn age_seconds(age: Value<'_>) -> u32 {
     let first = age.as_bytes().split(|b| *b == b',').next().unwrap_or_default().trim_ascii();
     if first.is_empty() || !first.iter().all(u8::is_ascii_digit) { OLD } else { delta_seconds(first) }
 }
@@ -309,13 +309,13 @@ fn expires_after(fields: &Fields<'_, '_>) -> Option<u32> {
 
 /// Whether `Expires` and `Date` are valid dates. Without `Date`, caches use their own clock.
 fn is_dated_clearly(fields: &Fields<'_, '_>) -> bool {
-    let is_date = |value: &HeaderValue| date(value).is_some();
+    let is_date = |value: Value<'_>| date(value).is_some();
     fields.lines(Field::Expires).all(is_date) && fields.first(Field::Date).is_some_and(is_date)
 }
 
 /// Parses a date in any of the three forms of RFC 9110 §5.6.7, with letters in any case (RFC 9111 §4.2).
-fn date(value: &HeaderValue) -> Option<SystemTime> {
-    let text = value.to_str().ok()?;
+fn date(value: Value<'_>) -> Option<SystemTime> {
+    let text = value.to_str()?;
     let parse = httpdate::parse_http_date;
     parse(text).or_else(|_| parse(&in_standard_case(text))).ok()
 }

@@ -5,12 +5,10 @@
 
 use super::Dialect;
 use super::edits::Edits;
-use crate::http::head::FieldLine;
-use http::{HeaderName, HeaderValue};
-use std::rc::Rc;
+use http::HeaderName;
 
 /// The name of the header. The included VCL keeps it with the object and hides it from visitors.
-const PAGE: HeaderName = HeaderName::from_static("x-origin-shim-path");
+static PAGE: HeaderName = HeaderName::from_static("x-origin-shim-path");
 
 /// The maximum number of bytes of a header line that Varnish reads (`http_resp_hdr_len` is 8k by default). A
 /// longer line would turn the response into a 503. The page then has only the name from the request.
@@ -18,15 +16,13 @@ const MOST: usize = 8_000;
 
 /// Names the page of a request for `raw`, whose canonical form is `canonical`. A header of the origin is always
 /// replaced or removed because it would name another page.
-pub(super) fn write(raw: &str, canonical: &str, dialect: &Dialect, edits: &mut Edits) {
+pub(super) fn write(raw: &str, canonical: &str, dialect: &Dialect, edits: &mut Edits<'_>) {
     if !dialect.cdn.facts().is_told_the_page {
         return;
     }
-    let told = (raw != canonical && PAGE.as_str().len() + 2 + canonical.len() <= MOST)
-        .then(|| HeaderValue::from_str(canonical).ok())
-        .flatten();
-    match told {
-        Some(value) => edits.set(Rc::new(FieldLine::new(PAGE, value))),
-        None => edits.remove(&PAGE),
+    match raw != canonical && PAGE.as_str().len() + 2 + canonical.len() <= MOST {
+        // A canonical path has only characters that a path may have (RFC 3986 §3.3).
+        true => edits.set(&PAGE, |text| text.extend_from_slice(canonical.as_bytes())),
+        false => edits.remove(&PAGE),
     }
 }

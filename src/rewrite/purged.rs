@@ -107,7 +107,7 @@ mod tests {
     fn page(path: &str, tags: &[&str]) -> Keys {
         let mut keys = Keys::default();
         keys.of_page(path);
-        tags.iter().for_each(|tag| keys.add_tag(tag.as_bytes()));
+        tags.iter().for_each(|tag| keys.add(tag_key(CdnType::Fastly, tag)));
         keys
     }
 

@@ -3,7 +3,7 @@
 use super::outcome::Reason;
 use super::path::normalise;
 use super::{Policy, RequestFacts};
-use crate::http::head::Headers;
+use crate::http::head::{Headers, Value};
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use url::{Position, Url};
@@ -51,7 +51,7 @@ fn url_of(request: RequestFacts<'_>) -> Option<Url> {
 }
 
 /// The target of a redirect, resolved against the requested URL (RFC 9110 §10.2.2).
-fn target(asked: &Url, location: &HeaderValue) -> Option<Url> {
+fn target(asked: &Url, location: Value<'_>) -> Option<Url> {
     asked.join(&String::from_utf8_lossy(location.as_bytes())).ok().filter(Url::has_host)
 }
 

@@ -5,27 +5,26 @@ use super::edits::Edits;
 use super::facts::TagFacts;
 use super::field::Field;
 use super::fields::Fields;
+use super::keys::{Key, tag_bytes_key};
 use super::outcome::Reason;
 use super::tags::{encode_bytes, path_tag_bytes, section_tag_bytes, sections};
 use super::{CdnType, Keys, Policy, Rule, nameable, never};
-use crate::http::head::FieldLine;
-use http::{HeaderValue, StatusCode};
+use foldhash::fast::FixedState;
+use http::StatusCode;
 use smallvec::SmallVec;
-use std::borrow::Cow;
-use std::collections::HashSet;
-use std::rc::Rc;
+use std::collections::HashMap;
 
 /// Replaces the tag fields of a response by the one of the dialect. `paths` are the response's path and its canonical
 /// form. An error means that not all tags fit (then the field has those that do, the most important ones first), or
 /// that no purge can name one of them. A CDN without tags gets no field, but `keys` always gets the tags. A response
 /// that only confirms a page that the shim did not see gets no tags, and its keys are marked as incomplete, so that
 /// every purge covers it.
-pub(super) fn write(
+pub(super) fn write<'d>(
     policy: &Policy,
     rule: Option<&Rule>,
     (paths, status): ([&str; 2], StatusCode),
-    fields: &Fields<'_, '_>,
-    (edits, keys): (&mut Edits, &mut Keys),
+    fields: &Fields<'_, 'd>,
+    (edits, keys): (&mut Edits<'d>, &mut Keys),
 ) -> Result<(), Reason> {
     let dialect = fields.dialect();
     if never::is_unseen(status, fields) {
@@ -33,35 +32,42 @@ pub(super) fn write(
         present(fields).for_each(|field| edits.remove(field.name(dialect)));
         return Ok(());
     }
-    let mut list = TagList::new(dialect.cdn);
-    let mut fits = fill_with_ours(&mut list, policy, rule, paths)
+    let Some(own) = &dialect.tag_header else {
+        fields.among(&Field::TAGS).for_each(|field| edits.remove(field.name(dialect)));
+        // Without a field, nothing has to fit.
+        let _ = fill(&mut Vec::new(), policy, rule, (paths, status), fields, keys);
+        return Ok(());
+    };
+    for field in fields.among(&Field::TAGS).chain(fields.has(fields.own_tags).then_some(fields.own_tags)) {
+        edits.remove(field.name(dialect));
+    }
+    edits.set(own, |line| fill(line, policy, rule, (paths, status), fields, keys))
+}
+
+/// Appends the list of tags to `line`, and adds them to `keys`. An error is that of [`write`].
+fn fill(
+    line: &mut Vec<u8>,
+    policy: &Policy,
+    rule: Option<&Rule>,
+    (paths, status): ([&str; 2], StatusCode),
+    fields: &Fields<'_, '_>,
+    keys: &mut Keys,
+) -> Result<(), Reason> {
+    let mut list = TagList::new(fields.dialect().cdn, line);
+    let fits = fill_with_ours(&mut list, policy, rule, paths)
         .and_then(|()| list.push_fields(fields))
         .and_then(|()| list.push_aem_keys(policy, paths[0], status));
-    list.tags().for_each(|tag| keys.add_tag(tag));
+    list.tags.iter().for_each(|tag| keys.add(tag.key));
     if fits.is_err() {
         keys.lack_some();
     }
     // A tag that fits but cannot be named does not keep the others from being sent.
-    fits = fits.and(if list.unnameable { Err(Reason::TagsUnnameable) } else { Ok(()) });
-    if dialect.tag_header.is_none() {
-        fits = Ok(());
-    }
-    let value = list.value().filter(|_| dialect.tag_header.is_some());
-    let is_ours = |field: Field| dialect.tag_header.is_some() && field == fields.own_tags;
-    for field in fields.among(&Field::TAGS).filter(|field| !is_ours(*field)) {
-        edits.remove(field.name(dialect));
-    }
-    match (&dialect.tag_header, value) {
-        (Some(own), Some(value)) => edits.set(Rc::new(FieldLine::new(own.clone(), value))),
-        (Some(own), None) if fields.has(fields.own_tags) => edits.remove(own),
-        _ => {}
-    }
-    fits
+    fits.and(if list.unnameable { Err(Reason::TagsUnnameable) } else { Ok(()) })
 }
 
 /// Adds the tags of the site and of the rule, the most important ones first.
 fn fill_with_ours(
-    list: &mut TagList,
+    list: &mut TagList<'_>,
     policy: &Policy,
     rule: Option<&Rule>,
     [path, canonical]: [&str; 2],
@@ -85,16 +91,18 @@ fn fill_with_ours(
     Ok(())
 }
 
-/// A tag field under construction.
-struct TagList {
+/// The value of a tag field under construction.
+struct TagList<'l> {
     cdn: CdnType,
-    line: Vec<u8>,
+    /// The line of the field, of which the value begins at `start`.
+    line: &'l mut Vec<u8>,
+    start: usize,
     tags: SmallVec<[Tag; 16]>,
     /// The limits of the CDN for the field.
     limits: &'static TagFacts,
-    /// The tags in the form in which they are compared, if there are many. Searching the list for each of
-    /// thousands of tags would take longer than everything else.
-    many: HashSet<Vec<u8>>,
+    /// The number of the last tag with each key, if there are many. Searching the list for each of thousands of tags
+    /// would take longer than everything else.
+    many: HashMap<Key, usize, FixedState>,
     /// Whether the origin sent any tag, including tags that the shim adds as well.
     has_origin_tags: bool,
     /// Whether the origin sent a tag that a purge cannot name.
@@ -108,22 +116,24 @@ fn present<'f>(fields: &'f Fields<'_, '_>) -> impl Iterator<Item = Field> + use<
     fields.among(&Field::TAGS).chain(chosen)
 }
 
-/// The number of tags from which on a set is used instead of a search.
-const MANY: usize = 128;
+/// The number of tags from which on a map is used instead of a search.
+const MANY: usize = 32;
 
-/// A tag of the line: its place, and a fingerprint that differs from that of most others.
+/// A tag of the line.
 struct Tag {
-    fingerprint: u32,
-    start: u32,
-    end: u32,
+    /// The key by which purges name the tag, the same for tags that differ in case only.
+    key: Key,
+    start: usize,
+    end: usize,
+    /// The number of the tag before it with the same key.
+    before: Option<usize>,
 }
 
-impl TagList {
-    fn new(cdn: CdnType) -> Self {
-        let limits = &cdn.facts().tags;
-        let (line, tags) = (Vec::with_capacity(256), SmallVec::new());
-        let many = HashSet::new();
-        Self { cdn, line, tags, limits, many, has_origin_tags: false, unnameable: false }
+impl<'l> TagList<'l> {
+    fn new(cdn: CdnType, line: &'l mut Vec<u8>) -> Self {
+        let (start, limits) = (line.len(), &cdn.facts().tags);
+        let (tags, many) = (SmallVec::new(), HashMap::default());
+        Self { cdn, line, start, tags, limits, many, has_origin_tags: false, unnameable: false }
     }
 
     /// Appends the encoded form of a tag unless it is already in the list.
@@ -135,7 +145,7 @@ impl TagList {
     /// Does the same as [`TagList::push`] for a tag that the CDN can carry unchanged, given in parts.
     fn add(&mut self, parts: &[&[u8]]) -> Result<(), Reason> {
         let end = self.line.len();
-        if end > 0 {
+        if end > self.start {
             self.line.push(self.limits.separator);
         }
         let start = self.line.len();
@@ -143,23 +153,51 @@ impl TagList {
             self.line.extend_from_slice(part);
         }
         let tag = &self.line[start..];
-        let fingerprint = fingerprint(tag);
-        let result = if self.contains(tag, fingerprint) {
+        let key = tag_bytes_key(tag);
+        let before = self.last_with(key);
+        let result = if self.is_among(before, tag) {
             Ok(())
         } else if self.tags.len() == self.limits.most {
             Err(Reason::TagsTooMany)
-        } else if self.line.len() > self.limits.bytes {
+        } else if self.line.len() - self.start > self.limits.bytes {
             Err(Reason::TagsTooLarge)
         } else {
-            // The casts are safe because the limits are at most 16 KiB.
-            self.tags.push(Tag { fingerprint, start: start as u32, end: self.line.len() as u32 });
-            if self.tags.len() >= MANY {
-                self.note_many();
-            }
+            self.tags.push(Tag { key, start, end: self.line.len(), before });
+            self.note_many();
             return Ok(());
         };
         self.line.truncate(end);
         result
+    }
+
+    /// Returns the number of the last tag with this key.
+    fn last_with(&self, key: Key) -> Option<usize> {
+        match self.tags.len() < MANY {
+            true => self.tags.iter().rposition(|tag| tag.key == key),
+            false => self.many.get(&key).copied(),
+        }
+    }
+
+    /// Whether the tag is the one of this number, or one of those before it with the same key.
+    fn is_among(&self, mut number: Option<usize>, tag: &[u8]) -> bool {
+        while let Some(other) = number.and_then(|number| self.tags.get(number)) {
+            let text = &self.line[other.start..other.end];
+            if text == tag || self.limits.ignores_case && text.eq_ignore_ascii_case(tag) {
+                return true;
+            }
+            number = other.before;
+        }
+        false
+    }
+
+    /// Adds the last tag to the map, and all earlier ones when there are many for the first time.
+    fn note_many(&mut self) {
+        let known = match self.tags.len() {
+            ..MANY => return,
+            MANY => 0,
+            more => more - 1,
+        };
+        self.many.extend(self.tags.iter().enumerate().skip(known).map(|(number, tag)| (tag.key, number)));
     }
 
     /// Appends every tag that the origin sent.
@@ -191,47 +229,4 @@ impl TagList {
         };
         project.response_keys(path, status).iter().try_for_each(|key| self.push(key.as_bytes()))
     }
-
-    /// Adds the last tag to the set, and all earlier ones the first time.
-    fn note_many(&mut self) {
-        let known = if self.many.is_empty() { 0 } else { self.tags.len() - 1 };
-        let new: Vec<_> = self.tags().skip(known).map(|tag| self.told_apart(tag).into_owned()).collect();
-        self.many.extend(new);
-    }
-
-    /// The form of the tag in which the CDN compares it.
-    fn told_apart<'t>(&self, tag: &'t [u8]) -> Cow<'t, [u8]> {
-        if self.limits.ignores_case { tag.to_ascii_lowercase().into() } else { tag.into() }
-    }
-
-    fn contains(&self, tag: &[u8], fingerprint: u32) -> bool {
-        if !self.many.is_empty() {
-            return self.many.contains(&*self.told_apart(tag));
-        }
-        self.tags.iter().filter(|known| known.fingerprint == fingerprint).any(|known| {
-            let known = &self.line[known.start as usize..known.end as usize];
-            known == tag || self.limits.ignores_case && known.eq_ignore_ascii_case(tag)
-        })
-    }
-
-    fn tags(&self) -> impl Iterator<Item = &[u8]> {
-        self.tags.iter().map(|tag| &self.line[tag.start as usize..tag.end as usize])
-    }
-
-    fn value(&self) -> Option<HeaderValue> {
-        let value =
-            || HeaderValue::from_bytes(&self.line).expect("encoded tags and separators are visible ASCII");
-        (!self.line.is_empty()).then(value)
-    }
-}
-
-/// Returns a number that is equal for equal tags, ignoring case. It differs for most others, which differ in
-/// length or in their end.
-fn fingerprint(tag: &[u8]) -> u32 {
-    let end = match tag.last_chunk::<4>() {
-        Some(end) => u32::from_le_bytes(*end),
-        None => tag.iter().fold(0, |end, b| end << 8 | u32::from(*b)),
-    };
-    // In ASCII, this bit is the case of a letter.
-    (end | 0x2020_2020) ^ (tag.len() as u32).rotate_right(8)
 }

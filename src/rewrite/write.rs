@@ -22,10 +22,10 @@ pub(super) struct Writer<'a, 'h, 'd> {
     pub(super) dialect: &'d Dialect,
     pub(super) origin: &'a Origin,
     pub(super) fields: &'a Fields<'h, 'd>,
-    pub(super) edits: &'a mut Edits,
+    pub(super) edits: &'a mut Edits<'d>,
 }
 
-impl<'d> Writer<'_, '_, 'd> {
+impl Writer<'_, '_, '_> {
     /// Sets the lifetimes of `row`.
     pub(super) fn lengthen(mut self, row: Row) {
         let syntax = self.syntax();
@@ -203,7 +203,7 @@ impl<'d> Writer<'_, '_, 'd> {
     }
 
     /// Returns `no-store` in the CDN's own field, if it has one.
-    fn no_store_line(&self) -> Line<'d> {
+    fn no_store_line(&self) -> Line {
         let mut edge = self.line(self.fields.own_ttl);
         match self.syntax() {
             Syntax::CacheControl => {}
@@ -230,7 +230,7 @@ impl<'d> Writer<'_, '_, 'd> {
     }
 
     /// Adds the site's `stale-*` directives for the CDN.
-    fn add_stale(&self, line: &mut Line<'_>, row: Row) {
+    fn add_stale(&self, line: &mut Line, row: Row) {
         let ttls = &self.policy.ttls;
         for (name, ttl) in
             [("stale-while-revalidate", ttls.stale_while_revalidate), ("stale-if-error", ttls.stale_if_error)]
@@ -247,7 +247,7 @@ impl<'d> Writer<'_, '_, 'd> {
     }
 
     /// Keeps the origin's directives for this CDN that are not lifetimes, such as `content="ESI/1.0"`.
-    fn keep_own_directives(&self, edge: &mut Line<'_>) {
+    fn keep_own_directives(&self, edge: &mut Line) {
         let own = self.fields.own_ttl;
         if self.syntax() != Syntax::CacheControl && self.fields.has(own) && is_valid(self.fields, own) {
             edge.keep(self.fields, self.fields.own_ttl, |name| matches!(name, Name::Other | Name::Public));
@@ -256,15 +256,15 @@ impl<'d> Writer<'_, '_, 'd> {
 
     /// Sets `Cache-Control` (an empty one is left as it is) and the CDN's own field, and removes the other CDNs'
     /// fields.
-    fn replace(&mut self, cache_control: &Line<'d>, edge: &Line<'d>) {
+    fn replace(&mut self, cache_control: &Line, edge: &Line) {
         if !cache_control.is_empty() {
-            self.set(cache_control);
+            self.set(Field::CacheControl, cache_control);
         }
         for field in self.fields.among(&Field::TARGETED).filter(|field| *field != self.fields.own_ttl) {
             self.remove(field);
         }
         if !edge.is_empty() {
-            self.set(edge);
+            self.set(self.fields.own_ttl, edge);
         }
     }
 
@@ -283,12 +283,12 @@ impl<'d> Writer<'_, '_, 'd> {
     }
 
     /// Returns an empty line of this field.
-    fn line(&self, field: Field) -> Line<'d> {
-        Line::new(field.name(self.dialect), field.is_structured())
+    fn line(&self, field: Field) -> Line {
+        Line::new(field.is_structured())
     }
 
-    fn set(&mut self, line: &Line<'d>) {
-        self.edits.set(line.finished());
+    fn set(&mut self, field: Field, line: &Line) {
+        self.edits.set(field.name(self.dialect), |text| text.extend_from_slice(line.value()));
     }
 
     fn remove(&mut self, field: Field) {

@@ -5,7 +5,7 @@
 //! belong to one visitor: after such an exchange, the connection to the origin is closed, and the response is made
 //! private.
 
-use crate::http::head::{Headers, Known};
+use crate::http::head::{Headers, Known, Value};
 use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
@@ -25,17 +25,17 @@ pub(super) fn is_in_response(status: StatusCode, headers: &Headers) -> bool {
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => headers.all(Known::ProxyAuthenticate).any(names_scheme),
         _ => return false,
     };
-    challenged || headers.contains(&PERSISTENT_AUTH)
+    challenged || headers.contains(PERSISTENT_AUTH)
 }
 
 /// Makes the response private, whatever its other directives are, so that shared caches do not keep it.
 pub fn make_private(headers: &mut Headers) {
-    headers.append(CACHE_CONTROL, PRIVATE);
+    headers.append(&CACHE_CONTROL, &PRIVATE);
 }
 
 /// Whether credentials or challenges are of such a scheme. Only the beginning is compared, as in HAProxy, because
 /// there is also `Nego2`.
-fn names_scheme(value: &HeaderValue) -> bool {
+fn names_scheme(value: Value<'_>) -> bool {
     let schemes = value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii_start);
     let begins = |text: &[u8], scheme: &[u8]| {
         text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))

@@ -10,7 +10,7 @@ use super::origin::{Origin, OriginTls};
 use crate::base::with_causes;
 use crate::config::{Limits, OriginCheck, OriginProtocol};
 use crate::http::h1::scratch::Scratch;
-use crate::http::head::Line;
+use crate::http::head::Headers;
 use crate::http::head::limits::HeadLimits;
 use crate::http::timer::Clock;
 use crate::metrics::Metrics;
@@ -220,12 +220,12 @@ impl Checking {
         let stream = stream.await.map_err(NotWell::Origin)?;
         let host = self.check.host.as_deref().and_then(|host| HeaderValue::from_str(host).ok());
         let host = host.unwrap_or(HeaderValue::from_static(""));
-        let fields = [
+        let fields = Headers::from_iter([
             (header::HOST, host),
             (header::USER_AGENT, HeaderValue::from_static("origin-shim")),
             (header::CONNECTION, HeaderValue::from_static("close")),
-        ];
-        let headers = fields.iter().map(|(name, value)| Line::from((name, value)));
+        ]);
+        let headers = fields.lines();
         let limits =
             HeadLimits { fields: self.limits.origin_headers, bytes: self.limits.origin_header_bytes };
         let (method, path, body) = (&Method::GET, self.check.path.as_str(), None::<Empty<Bytes>>);

@@ -86,7 +86,7 @@ impl Origin {
         upstreams: &Upstreams,
     ) -> Result<Self, SetupError> {
         let line = |host: &str| match HeaderValue::from_str(host) {
-            Ok(value) => Ok(FieldLine::new(header::HOST, value).kept()),
+            Ok(value) => Ok(FieldLine::new(&header::HOST, &value)),
             Err(source) => Err(SetupError::Host { site: site.name.clone(), host: host.to_owned(), source }),
         };
         let host_header = match &site.origin_host {
@@ -97,7 +97,7 @@ impl Origin {
         let settings = &site.origin;
         let check = settings.check.clone().map(|check| OriginCheck {
             host: check.host.or_else(|| match &host_header {
-                Some(line) => line.value().to_str().ok().map(str::to_owned),
+                Some(line) => line.value().to_str().map(str::to_owned),
                 // Any host that the site serves is suitable.
                 None => {
                     let host = site.hosts.first().map(|host| host.replace('*', "www"));

@@ -4,9 +4,8 @@
 use super::origin::Origin;
 use super::upload::Upload;
 use crate::config::Limits;
-use crate::http::head::{FieldLine, Line, RequestHead, ResponseHead};
+use crate::http::head::{FieldLine, Line, RequestHead, ResponseHead, Value};
 use crate::metrics::shard::SiteShard;
-use http::HeaderValue;
 use std::time::Instant;
 
 /// The fields of a request as an origin receives them, except for the framing.
@@ -27,7 +26,7 @@ pub struct Outgoing<'a, F> {
     /// The body, taken by the first origin to which there is a connection.
     pub body: Option<Upload>,
     /// The protocol to which the client requests a switch.
-    pub upgrade: Option<&'a HeaderValue>,
+    pub upgrade: Option<Value<'a>>,
     /// The destination of interim responses, or `None` if they are not wanted.
     pub interim: Option<&'a InterimSink<'a>>,
     /// Whether the request may authenticate its connection ([`bound_auth`](super::bound_auth)).

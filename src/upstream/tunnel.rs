@@ -3,10 +3,10 @@
 
 use super::stream::Stream;
 use crate::http::h1::framing::has_token;
-use crate::http::head::Headers;
+use crate::http::head::{Headers, Value};
 use crate::http::timer::IdleTimeout;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, header};
+use http::header;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
@@ -18,16 +18,16 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 const BUFFER: usize = 16 * 1024;
 
 /// Whether a 101 switches to the protocol that was requested.
-pub(super) fn is_granted(headers: &Headers, wanted: &HeaderValue) -> bool {
+pub(super) fn is_granted(headers: &Headers, wanted: Value<'_>) -> bool {
     let mut protocols = headers.get_all(&header::UPGRADE);
-    let is_wanted = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(wanted.as_bytes());
+    let is_wanted = |value: Value<'_>| value.as_bytes().eq_ignore_ascii_case(wanted.as_bytes());
     protocols.next().is_some_and(is_wanted)
         && protocols.next().is_none()
         && has_upgrade(headers.get_all(&header::CONNECTION))
 }
 
 /// Whether one of these `Connection` fields has the option `upgrade`.
-pub fn has_upgrade<'h>(mut connection: impl Iterator<Item = &'h HeaderValue>) -> bool {
+pub fn has_upgrade<'h>(mut connection: impl Iterator<Item = Value<'h>>) -> bool {
     connection.any(|line| has_token(line.as_bytes(), b"upgrade"))
 }
 
@@ -123,8 +123,9 @@ mod tests {
     #[test]
     fn which_answers_grant_one() {
         let check = |lines: &[(&str, &str)], expected| {
-            let wanted = HeaderValue::from_static("websocket");
-            assert_eq!(is_granted(&fixture::headers(lines), &wanted), expected, "{lines:?}");
+            let wanted = fixture::headers(&[("upgrade", "websocket")]);
+            let wanted = wanted.get(&header::UPGRADE).unwrap();
+            assert_eq!(is_granted(&fixture::headers(lines), wanted), expected, "{lines:?}");
         };
         check(&[("connection", "Upgrade"), ("upgrade", "WebSocket")], true);
         check(&[("upgrade", "websocket")], false);

@@ -8,7 +8,6 @@
 use crate::config::Limits;
 use crate::http::h1::chunked::{ChunkedError, Decoded};
 use crate::http::h1::decoder::BodyDecoder;
-use crate::http::head::LineCache;
 use crate::http::head::limits;
 use crate::listen::http1::request::{HeadLimits, Reader};
 use crate::proxy::error::ProxyError;
@@ -146,7 +145,7 @@ fn head(
         None => input.clone(),
     };
     let mut rest = head.clone();
-    let request = Reader::default().decode(&mut rest, HEADS, &mut LineCache::default())?;
+    let request = Reader::default().decode(&mut rest, HEADS)?;
     let request = match request {
         Some(request) if end.is_some() && rest.is_empty() => request,
         None if end.is_none() => {
@@ -157,7 +156,7 @@ fn head(
         Some(_) | None => return Err(ProxyError::BadRequest("the head does not end where it seems to")),
     };
     let host = inbound::check(&request.head, &KeyFields::of(&request.head.headers), &LIMITS)?;
-    let host = host.to_str().map_err(|_| ProxyError::BadRequest("the Host is not legal"))?.to_owned();
+    let host = host.to_str().ok_or(ProxyError::BadRequest("the Host is not legal"))?.to_owned();
     let trailers = limits::HeadLimits { fields: HEADS.fields, bytes: HEADS.bytes };
     Ok(Some((head, host, BodyDecoder::new(request.framing, trailers))))
 }

@@ -163,7 +163,7 @@ impl World {
             let mut headers = Headers::new();
             if let Some(seconds) = seconds {
                 let value = HeaderValue::try_from(format!("max-age={seconds}")).unwrap();
-                headers.append(header::CACHE_CONTROL, value);
+                headers.append(&header::CACHE_CONTROL, &value);
             }
             self.note(cdn, Lifetime::of(StatusCode::OK, &headers, |_| false, self.now_ms), lives_ms).await;
         }

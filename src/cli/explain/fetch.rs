@@ -1,7 +1,7 @@
 //! `--fetch`: gets the head of the origin's own response.
 
 use crate::config::{Limits, OriginHost, OriginProtocol, OriginTls, OriginUrl, Site};
-use crate::http::head::Headers;
+use crate::http::head::{Headers, MapCache};
 use crate::http::tls::TlsError;
 use crate::proxy::opt_in::{CDN_TYPE, OPT_IN, SECRET};
 use crate::upstream::{Roots, with_http2};
@@ -76,7 +76,7 @@ pub async fn head(site: &Site, limits: &Limits, asked: FetchRequest<'_>) -> Resu
                     origin: base(origin),
                     version: response.version(),
                     status: response.status(),
-                    headers: response.headers().clone().into(),
+                    headers: Headers::from(response.headers()),
                 });
             }
             Err(source) => last = FetchError::Origin { origin: base(origin), source: source.without_url() },
@@ -170,7 +170,7 @@ fn headers(
     host: &str,
     spoken: Spoken,
 ) -> Result<HeaderMap, FetchError> {
-    let mut headers = HeaderMap::from(asked.headers.clone());
+    let mut headers = asked.headers.clone().into_map(&mut MapCache::default(), |_| true);
     headers.remove(SECRET);
     if !asked.opt_in {
         headers.remove(OPT_IN);

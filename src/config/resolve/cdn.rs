@@ -141,11 +141,11 @@ fn dialect(file: &file::Cdn, at: &At<'_>) -> Dialect {
     let ttl_header = header("ttl_header", &file.ttl_header);
     let dialect = Dialect::new(file.cdn_type, ttl_header, header("tag_header", &file.tag_header));
     let carries_lifetimes =
-        |name: &HeaderName| *name == dialect.ttl_header || Dialect::carries_lifetimes(name);
+        |name: &HeaderName| *name == dialect.ttl_header || Dialect::carries_lifetimes(name.as_str());
     if dialect.tag_header.as_ref().is_some_and(carries_lifetimes) {
         at.key("tag_header").error("must not be a header that carries lifetimes");
     }
-    if Dialect::carries_tags(&dialect.ttl_header) {
+    if Dialect::carries_tags(dialect.ttl_header.as_str()) {
         at.key("ttl_header").error("must not be a header that carries tags");
     }
     dialect

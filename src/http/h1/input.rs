@@ -3,7 +3,6 @@
 
 use super::scratch::{Scratch, Size};
 use super::{MAX_READ_BYTES, READ_BYTES};
-use crate::http::head::LineCache;
 use bytes::BytesMut;
 use std::io;
 use std::pin::pin;
@@ -41,12 +40,6 @@ impl Input {
     /// Whether there are no unused bytes.
     pub fn is_empty(&self) -> bool {
         self.buf.is_empty()
-    }
-
-    /// Calls `run` with the unused bytes and the remembered field lines.
-    pub fn with_lines<T>(&mut self, run: impl FnOnce(&mut BytesMut, &mut LineCache) -> T) -> T {
-        let Self { scratch, buf, .. } = self;
-        scratch.with_lines(|lines| run(buf, lines))
     }
 
     /// Returns an empty buffer to write a head into.

@@ -1,8 +1,6 @@
-//! Buffers and field lines that the connections of one worker share, so that an exchange allocates little and
-//! parses nothing twice.
+//! Buffers that the connections of one worker share, so that an exchange allocates little.
 
 use super::{MAX_READ_BYTES, READ_BYTES};
-use crate::http::head::LineCache;
 use bytes::BytesMut;
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
@@ -19,7 +17,6 @@ pub struct Scratch(Rc<Inner>);
 struct Inner {
     small: RefCell<VecDeque<BytesMut>>,
     large: RefCell<VecDeque<BytesMut>>,
-    lines: RefCell<LineCache>,
 }
 
 /// The purpose of a buffer.
@@ -84,11 +81,6 @@ impl Scratch {
             buffer.clear();
             buffers.push_back(buffer);
         }
-    }
-
-    /// Calls `run` with the remembered lines.
-    pub(super) fn with_lines<T>(&self, run: impl FnOnce(&mut LineCache) -> T) -> T {
-        run(&mut self.0.lines.borrow_mut())
     }
 }
 

@@ -17,5 +17,5 @@ pub fn request(version: Version, method: &str, target: &str, lines: &[(&str, &st
 
 /// The lines of a head, in their order.
 pub fn lines(headers: &Headers) -> Vec<(&str, &str)> {
-    headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
+    headers.iter().map(|(name, value)| (name, value.to_str().unwrap())).collect()
 }

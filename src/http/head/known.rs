@@ -22,11 +22,18 @@ macro_rules! known {
         impl Known {
             /// Classifies a name, which must be in lower case.
             pub fn of(name: &str) -> Self {
+                Self::of_bytes(name.as_bytes())
+            }
+
+            /// Does the same for the bytes of a name.
+            #[expect(non_upper_case_globals, reason = "each constant is named as the variant that it stands for")]
+            pub fn of_bytes(name: &[u8]) -> Self {
+                $(const $name: &[u8] = $text.as_bytes();)*
                 // The length comes first because it alone distinguishes most names.
                 match (name.len(), name) {
-                    $(($length, $text) => Self::$name,)*
-                    _ if name.contains('_') => Self::Underscored,
-                    _ if name.starts_with("x-forwarded-") => Self::OtherForwarded,
+                    $(($length, $name) => Self::$name,)*
+                    _ if name.contains(&b'_') => Self::Underscored,
+                    _ if name.starts_with(b"x-forwarded-") => Self::OtherForwarded,
                     _ => Self::Other,
                 }
             }

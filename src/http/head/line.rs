@@ -1,198 +1,169 @@
-//! A field line: its value, the meaning of its name, and optionally its encoded form.
+//! A field line: its text, and the meaning of its name.
 
 use super::Known;
-use bytes::BytesMut;
+use http::uri::Authority;
 use http::{HeaderName, HeaderValue};
-use std::borrow::Cow;
 use std::fmt;
-use std::rc::Rc;
 
-/// One line of a head (RFC 9110 §5.2). Lines are immutable: an edit replaces a line by another one.
-#[derive(Clone)]
-pub struct FieldLine {
-    name: HeaderName,
-    value: HeaderValue,
+pub(super) const COLON: &[u8] = b": ";
+pub(super) const END: &[u8] = b"\r\n";
+
+/// A line of a head (RFC 9110 §5.2), in the form in which it is written to HTTP/1.1: the name in lower case, a colon,
+/// one space, the value without surrounding blanks, and CRLF (RFC 9112 §5).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Line<'a> {
+    text: &'a [u8],
+    name_length: u16,
     known: Known,
-    /// The encoded line, if it is kept long enough to be worth the memory.
-    written: Option<Box<[u8]>>,
+}
+
+impl<'a> Line<'a> {
+    /// Creates a line from its text, the length of its name, and the meaning of the name. The caller vouches for
+    /// the form.
+    pub const fn of(known: Known, name_length: u16, text: &'a [u8]) -> Self {
+        Self { text, name_length, known }
+    }
+
+    /// The name of the field, in lower case.
+    pub fn name(self) -> &'a str {
+        std::str::from_utf8(&self.text[..usize::from(self.name_length)]).unwrap_or_default()
+    }
+
+    /// Whether the field has this name, given in lower case.
+    pub fn is_named(self, name: &str) -> bool {
+        &self.text[..usize::from(self.name_length)] == name.as_bytes()
+    }
+
+    /// The value of the line.
+    pub fn value(self) -> Value<'a> {
+        Value(&self.text[usize::from(self.name_length) + COLON.len()..self.text.len() - END.len()])
+    }
+
+    /// The meaning of the name.
+    pub fn known(self) -> Known {
+        self.known
+    }
+
+    /// The whole line with its end.
+    pub fn text(self) -> &'a [u8] {
+        self.text
+    }
+
+    /// The length of the name.
+    pub(super) fn name_length(self) -> u16 {
+        self.name_length
+    }
+}
+
+impl fmt::Debug for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.name(), self.value()).fmt(f)
+    }
+}
+
+/// The value of a line: bytes without controls, except tabs (RFC 9110 §5.5).
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Value<'a>(pub(super) &'a [u8]);
+
+impl<'a> Value<'a> {
+    /// The bytes of the value.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The value as text if all of it is visible ASCII, spaces and tabs.
+    pub fn to_str(self) -> Option<&'a str> {
+        std::str::from_utf8(self.0).ok().filter(|text| text.is_ascii())
+    }
+
+    /// A copy of the value.
+    pub fn to_owned(self) -> HeaderValue {
+        HeaderValue::from_bytes(self.0).expect("a line has a legal value")
+    }
+}
+
+impl<'a> From<&'a HeaderValue> for Value<'a> {
+    fn from(value: &'a HeaderValue) -> Self {
+        Self(value.as_bytes())
+    }
+}
+
+impl<'a> From<&'a Authority> for Value<'a> {
+    // Controls are not legal in an authority (RFC 3986 §3.2).
+    fn from(authority: &'a Authority) -> Self {
+        Self(authority.as_str().as_bytes())
+    }
+}
+
+impl PartialEq<&str> for Value<'_> {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        String::from_utf8_lossy(self.0).fmt(f)
+    }
+}
+
+/// A line with memory of its own.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FieldLine {
+    text: Box<[u8]>,
+    name_length: u16,
+    known: Known,
 }
 
 impl FieldLine {
     /// Creates a line with this name and value.
-    pub fn new(name: HeaderName, value: HeaderValue) -> Self {
-        Self { known: Known::of(name.as_str()), name, value, written: None }
+    pub fn new(name: &HeaderName, value: &HeaderValue) -> Self {
+        let text = [name.as_str().as_bytes(), COLON, value.as_bytes(), END].concat();
+        Self { text: text.into(), name_length: name_length(name), known: Known::of(name.as_str()) }
     }
 
-    /// Returns a copy to be kept: it has memory of its own and is quick to write.
-    pub fn kept(&self) -> Self {
-        let value = HeaderValue::from_bytes(self.value.as_bytes()).expect("a copy of a value is one");
-        let mut written = BytesMut::new();
-        self.line().write(&mut written);
-        Self { name: self.name.clone(), value, known: self.known, written: Some(written[..].into()) }
-    }
-
-    /// Returns the same line in a form to be kept: not a slice of a read buffer, and quick to write.
-    pub fn lasting(self: &Rc<Self>) -> Rc<Self> {
-        if self.written.is_some() { Rc::clone(self) } else { Rc::new(self.kept()) }
-    }
-
-    /// Returns the same field with another value.
-    pub fn with(&self, value: HeaderValue) -> Self {
-        Self { name: self.name.clone(), value, known: self.known, written: None }
-    }
-
-    /// The name of the field.
-    pub fn name(&self) -> &HeaderName {
-        &self.name
+    /// Borrows the line.
+    pub fn line(&self) -> Line<'_> {
+        Line::of(self.known, self.name_length, &self.text)
     }
 
     /// The value of the line.
-    pub fn value(&self) -> &HeaderValue {
-        &self.value
-    }
-
-    /// The meaning of the name.
-    pub fn known(&self) -> Known {
-        self.known
-    }
-
-    /// Borrows the whole line.
-    pub fn line(&self) -> Line<'_> {
-        let form = match &self.written {
-            Some(written) => Form::Kept(&self.value, written),
-            None => Form::Value(&self.value),
-        };
-        Line { name: &self.name, known: self.known, form }
-    }
-}
-
-impl From<FieldLine> for (HeaderName, HeaderValue) {
-    fn from(line: FieldLine) -> Self {
-        (line.name, line.value)
+    pub fn value(&self) -> Value<'_> {
+        self.line().value()
     }
 }
 
 impl fmt::Debug for FieldLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (&self.name, &self.value).fmt(f)
+        self.line().fmt(f)
     }
 }
 
-impl PartialEq for FieldLine {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.value == other.value
-    }
-}
-
-impl Eq for FieldLine {}
-
-/// A line to be written, either one of a head or one added to it.
-#[derive(Clone, Copy, Debug)]
-pub struct Line<'a> {
-    /// The name of the field.
-    pub name: &'a HeaderName,
-    /// The meaning of the name.
-    pub known: Known,
-    form: Form<'a>,
-}
-
-/// The form in which a line is available, apart from its name.
-#[derive(Clone, Copy, Debug)]
-enum Form<'a> {
-    /// The value.
-    Value(&'a HeaderValue),
-    /// The value and the encoded line.
-    Kept(&'a HeaderValue, &'a [u8]),
-    /// The encoded line, which contains the value.
-    Written(&'a [u8]),
-}
-
-const COLON: &[u8] = b": ";
-const END: &[u8] = b"\r\n";
-
-impl<'a> Line<'a> {
-    /// Creates a line whose name is known to be `known`.
-    pub fn of(known: Known, name: &'a HeaderName, value: &'a HeaderValue) -> Self {
-        debug_assert_eq!(Known::of(name.as_str()), known);
-        Self { name, known, form: Form::Value(value) }
-    }
-
-    /// Creates a line from the output of [`write`](Self::write), with a legal value.
-    pub fn written(known: Known, name: &'a HeaderName, written: &'a [u8]) -> Self {
-        debug_assert_eq!(Known::of(name.as_str()), known);
-        debug_assert!(written.starts_with(name.as_str().as_bytes()) && written.ends_with(END));
-        Self { name, known, form: Form::Written(written) }
-    }
-
-    /// Creates a line that never changes, from both its value and its encoded form.
-    pub const fn fixed(
-        known: Known,
-        name: &'static HeaderName,
-        value: &'static HeaderValue,
-        written: &'static [u8],
-    ) -> Self {
-        Self { name, known, form: Form::Kept(value, written) }
-    }
-
-    /// The value of the line.
-    pub fn value(&self) -> Cow<'a, HeaderValue> {
-        match self.form {
-            Form::Value(value) | Form::Kept(value, _) => Cow::Borrowed(value),
-            Form::Written(_) => {
-                let value = HeaderValue::from_bytes(self.value_bytes());
-                Cow::Owned(value.expect("only lines with a legal value are written"))
-            }
-        }
-    }
-
-    /// The bytes of the value.
-    pub fn value_bytes(&self) -> &'a [u8] {
-        match self.form {
-            Form::Value(value) | Form::Kept(value, _) => value.as_bytes(),
-            Form::Written(line) => &line[self.name.as_str().len() + COLON.len()..line.len() - END.len()],
-        }
-    }
-
-    /// Appends the line in the form of HTTP/1.1 (RFC 9112 §5), with the name in lower case and exactly one space.
-    #[inline]
-    pub fn write(&self, out: &mut BytesMut) {
-        match self.form {
-            Form::Kept(_, written) | Form::Written(written) => out.extend_from_slice(written),
-            Form::Value(value) => self.compose(value, out),
-        }
-    }
-
-    fn compose(&self, value: &HeaderValue, out: &mut BytesMut) {
-        for part in [self.name.as_str().as_bytes(), COLON, value.as_bytes(), END] {
-            out.extend_from_slice(part);
-        }
-    }
-}
-
-impl<'a> From<(&'a HeaderName, &'a HeaderValue)> for Line<'a> {
-    fn from((name, value): (&'a HeaderName, &'a HeaderValue)) -> Self {
-        Self::of(Known::of(name.as_str()), name, value)
-    }
+/// The length of a name. The `http` crate accepts at most 65,535 bytes.
+pub(super) fn name_length(name: &HeaderName) -> u16 {
+    u16::try_from(name.as_str().len()).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::VARY;
 
     #[test]
-    fn a_line_that_is_kept_is_written_alike() {
-        for (name, value) in [("etag", "\"1\""), ("x-Other", " caf\u{e9} "), ("via", "")] {
-            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            let line = FieldLine::new(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-            let kept = line.kept();
-            assert_eq!((&kept, kept.known()), (&line, line.known()));
-            let written = [&line, &kept, &kept.with(line.value().clone())].map(|line| {
-                let mut out = BytesMut::new();
-                line.line().write(&mut out);
-                out
-            });
-            assert_eq!(written[0], format!("{}: {value}\r\n", line.name()));
-            assert!(written.iter().all(|other| *other == written[0]));
-        }
+    fn a_line_has_the_parts_that_it_was_made_of() {
+        let line = FieldLine::new(&VARY, &HeaderValue::from_static("Cookie\t x"));
+        let line = line.line();
+        assert_eq!((line.name(), line.value(), line.known()), ("vary", Value(b"Cookie\t x"), Known::Vary));
+        assert_eq!(line.text(), b"vary: Cookie\t x\r\n");
+        assert!(line.is_named("vary") && !line.is_named("var"));
+        assert_eq!(line.value().to_owned(), "Cookie\t x");
+    }
+
+    #[test]
+    fn what_is_text() {
+        let text = |bytes: &'static [u8]| Value(bytes).to_str();
+        assert_eq!(text(b"a b"), Some("a b"));
+        assert_eq!(text("caf\u{e9}".as_bytes()), None);
+        assert_eq!(text(b"\xff"), None);
     }
 }

@@ -2,7 +2,6 @@
 //! earlier one. For these, no name is hashed or looked up: a map with the same names (a shape) is copied, and its
 //! values are set.
 
-use super::FieldLine;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The number of shapes remembered.
@@ -20,22 +19,26 @@ pub struct MapCache {
 }
 
 impl MapCache {
-    /// Returns a map of these lines.
-    pub fn map<'l>(&mut self, lines: impl Iterator<Item = &'l FieldLine> + Clone) -> HeaderMap {
-        let names = lines.clone().map(FieldLine::name);
-        let Some(found) = self.shapes.iter().position(|shape| shape.keys().eq(names.clone())) else {
+    /// Returns a map of these lines, each a name in lower case and a function that makes the value.
+    pub fn map<'l, V: FnOnce() -> HeaderValue>(
+        &mut self,
+        lines: impl Iterator<Item = (&'l str, V)> + Clone,
+    ) -> HeaderMap {
+        let names = || lines.clone().map(|(name, _)| name);
+        let is_of_these = |shape: &HeaderMap| shape.keys().map(HeaderName::as_str).eq(names());
+        let Some(found) = self.shapes.iter().position(is_of_these) else {
             let map = made(lines.clone());
-            self.note(&map, names);
+            self.note(&map, names());
             return map;
         };
         self.shapes[..=found].rotate_right(1);
         let mut map = self.shapes[0].clone();
-        map.iter_mut().zip(lines).for_each(|((_, value), line)| *value = line.value().clone());
+        map.values_mut().zip(lines).for_each(|(place, (_, value))| *place = value());
         map
     }
 
     /// Takes note of a head that was not remembered. It is remembered if it comes again.
-    fn note<'l>(&mut self, map: &HeaderMap, names: impl Iterator<Item = &'l HeaderName> + Clone) {
+    fn note<'l>(&mut self, map: &HeaderMap, names: impl Iterator<Item = &'l str> + Clone) {
         // Repeated names are stored apart in a map, so such a head has no shape.
         if map.is_empty() || map.len() > MAX_LINES || map.keys_len() < map.len() {
             return;
@@ -48,7 +51,7 @@ impl MapCache {
         }
         let mut shape = map.clone();
         shape.values_mut().for_each(|value| *value = HeaderValue::from_static(""));
-        if shape.iter_mut().map(|(name, _)| name).eq(names) {
+        if shape.keys().map(HeaderName::as_str).eq(names) {
             self.shapes.truncate(SHAPES - 1);
             self.shapes.insert(0, shape);
         }
@@ -56,18 +59,20 @@ impl MapCache {
 }
 
 /// Mixes one more name into a fingerprint. Different names may give the same result.
-fn mixed(before: u64, name: &HeaderName) -> u64 {
-    let name = name.as_str().as_bytes();
+fn mixed(before: u64, name: &str) -> u64 {
+    let name = name.as_bytes();
     let ends = [name.first(), name.last()].map(|byte| u64::from(*byte.unwrap_or(&0)));
     let name = (name.len() as u64) << 16 | ends[0] << 8 | ends[1];
     (before ^ name).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
 }
 
-fn made<'l>(lines: impl Iterator<Item = &'l FieldLine> + Clone) -> HeaderMap {
+fn made<'l, V: FnOnce() -> HeaderValue>(lines: impl Iterator<Item = (&'l str, V)> + Clone) -> HeaderMap {
     // The response may get a `Content-Length` in addition.
     let mut map = HeaderMap::with_capacity(lines.clone().count() + 1);
-    for line in lines {
-        map.append(line.name(), line.value().clone());
+    for (name, value) in lines {
+        if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+            map.append(name, value());
+        }
     }
     map
 }
@@ -77,19 +82,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn lines(fields: &[(&str, &str)]) -> Vec<FieldLine> {
-        let line = |(name, value): &(&str, &str)| {
-            FieldLine::new(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
-        };
-        fields.iter().map(line).collect()
+    fn lines<'f>(
+        fields: &'f [(&'f str, &'f str)],
+    ) -> impl Iterator<Item = (&'f str, impl FnOnce() -> HeaderValue)> + Clone {
+        fields.iter().map(|(name, value)| (*name, || HeaderValue::from_str(value).unwrap()))
     }
 
     #[test]
     fn what_comes_twice_is_remembered() {
         let mut cache = MapCache::default();
         let mut check = |fields: &[(&str, &str)], expected| {
-            let lines = lines(fields);
-            assert_eq!(cache.map(lines.iter()), made(lines.iter()), "{fields:?}");
+            assert_eq!(cache.map(lines(fields)), made(lines(fields)), "{fields:?}");
             assert_eq!(cache.shapes.len(), expected, "{fields:?}");
         };
         check(&[("etag", "1"), ("x-a", "1")], 0);
@@ -107,9 +110,8 @@ mod tests {
         for name in
             ["a", "b", "c"].map(|start| (0..SHAPES).map(move |n| format!("{start}{n}"))).into_iter().flatten()
         {
-            let lines = lines(&[(&name, "1")]);
             for _ in 0..2 {
-                cache.map(lines.iter());
+                cache.map(lines(&[(&name, "1")]));
             }
         }
         assert_eq!(cache.shapes.len(), SHAPES);
@@ -117,12 +119,12 @@ mod tests {
 
     #[test]
     fn names_that_look_alike_are_told_apart() {
-        let (one, other) = (lines(&[("x-abc-x", "1")]), lines(&[("x-xyz-x", "2")]));
-        assert_eq!(mixed(1, one[0].name()), mixed(1, other[0].name()));
+        let (one, other) = ([("x-abc-x", "1")], [("x-xyz-x", "2")]);
+        assert_eq!(mixed(1, one[0].0), mixed(1, other[0].0));
         let mut cache = MapCache::default();
         for _ in 0..3 {
-            for lines in [&one, &one, &other, &other] {
-                assert_eq!(cache.map(lines.iter()), made(lines.iter()));
+            for fields in [&one, &one, &other, &other] {
+                assert_eq!(cache.map(lines(fields)), made(lines(fields)));
             }
         }
     }
@@ -135,8 +137,7 @@ mod tests {
             let mut cache = MapCache::default();
             for head in &heads {
                 let fields: Vec<_> = head.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-                let lines = lines(&fields);
-                let (map, expected) = (cache.map(lines.iter()), made(lines.iter()));
+                let (map, expected) = (cache.map(lines(&fields)), made(lines(&fields)));
                 prop_assert!(map.iter().eq(expected.iter()));
                 prop_assert_eq!(map, expected);
             }

@@ -36,24 +36,20 @@ pub fn encode(out: &mut BytesMut, head: &ResponseHead, asked: Asked, size: Optio
     status_line(out, head, asked.version);
     let mut declared = None;
     let mut closes = false;
-    for line in head.headers.lines() {
-        match line.known() {
-            Known::Connection if !switches => {
-                closes = true;
-                continue;
-            }
-            Known::ContentLength => {
-                let length = content_length(line.value().as_bytes());
-                if has_no_length || length.is_none() || declared.is_some() {
-                    continue;
-                }
-                declared = length;
-            }
-            Known::TransferEncoding => continue,
-            _ => {}
+    head.headers.write(out, |line| match line.known() {
+        Known::Connection if !switches => {
+            closes = true;
+            false
         }
-        line.line().write(out);
-    }
+        Known::ContentLength => {
+            let length = content_length(line.value().as_bytes());
+            let stays = !has_no_length && length.is_some() && declared.is_none();
+            declared = if stays { length } else { declared };
+            stays
+        }
+        Known::TransferEncoding => false,
+        _ => true,
+    });
 
     let framing = if asked.to_head || has_no_body {
         Framing::Empty
@@ -84,9 +80,7 @@ pub fn encode(out: &mut BytesMut, head: &ResponseHead, asked: Asked, size: Optio
 /// Appends the head of an interim response, which has no body. Clients of HTTP/1.0 must not receive any.
 pub fn encode_interim(out: &mut BytesMut, head: &ResponseHead) {
     status_line(out, head, Version::HTTP_11);
-    for line in head.headers.lines() {
-        line.line().write(out);
-    }
+    head.headers.write(out, |_| true);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -122,7 +116,7 @@ mod tests {
     ) {
         let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
         for (name, value) in lines {
-            head.headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            head.headers.append(&HeaderName::from_static(name), &HeaderValue::from_static(value));
         }
         let mut out = BytesMut::new();
         let written = encode(&mut out, &head, asked, size);
@@ -178,7 +172,7 @@ mod tests {
     #[test]
     fn interim_responses_are_heads_alone() {
         let mut head = ResponseHead::new(StatusCode::EARLY_HINTS);
-        head.headers.append(HeaderName::from_static("link"), HeaderValue::from_static("</a.css>"));
+        head.headers.append(&HeaderName::from_static("link"), &HeaderValue::from_static("</a.css>"));
         let mut out = BytesMut::new();
         encode_interim(&mut out, &head);
         encode_interim(&mut out, &ResponseHead::new(StatusCode::PROCESSING));

@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         loop {
             if !self.input.is_empty() {
                 let reader = &mut self.reader;
-                let request = self.input.with_lines(|buf, lines| reader.decode(buf, limits, lines))?;
+                let request = reader.decode(self.input.buffer(), limits)?;
                 if let Some(request) = request {
                     let HeadLimits { fields, bytes, .. } = limits;
                     self.body = BodyDecoder::new(request.framing, limits::HeadLimits { fields, bytes });

@@ -4,7 +4,7 @@
 use crate::http::h1::framing::content_length;
 use crate::http::h2::parts::Parts;
 use crate::http::head::limits::HeadLimits;
-use crate::http::head::{Headers, Known, RequestHead};
+use crate::http::head::{Headers, Known, RequestHead, Value};
 use crate::http::request_body::BoxError;
 use crate::http::request_body::RequestBody;
 use ::h2::RecvStream;
@@ -31,11 +31,11 @@ pub(super) fn head(parts: http::request::Parts) -> RequestHead {
 /// Joins the cookie fields into one: HTTP/2 lets a client split the field, but other versions do not (RFC 9113
 /// §8.2.3).
 fn join_cookies(headers: &mut Headers) {
-    let crumbs: Vec<_> = headers.all(Known::Cookie).map(HeaderValue::as_bytes).collect();
+    let crumbs: Vec<_> = headers.all(Known::Cookie).map(Value::as_bytes).collect();
     if crumbs.len() > 1
         && let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
     {
-        headers.insert(&COOKIE, cookie);
+        headers.insert(&COOKIE, &cookie);
     }
 }
 

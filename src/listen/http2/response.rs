@@ -9,26 +9,23 @@ use http::{HeaderValue, Response};
 ///
 /// Connection-specific fields are removed, because the `h2` crate refuses a response that has any. `Trailer` stays,
 /// which has a meaning in HTTP/2, too.
-pub(super) fn head(head: &ResponseHead, size: Option<u64>, maps: &mut MapCache) -> Response<()> {
+pub(super) fn head(head: ResponseHead, size: Option<u64>, maps: &mut MapCache) -> Response<()> {
     let is_of_the_connection = |known| hop::is_fixed(known) && known != Known::Trailer;
-    let lines = head.headers.lines().filter(|line| !is_of_the_connection(line.known()));
-    let mut map = maps.map(lines);
-    if let Some(size) = size
-        && head.headers.all(Known::ContentLength).next().is_none()
-    {
-        map.insert(CONTENT_LENGTH, HeaderValue::from(size));
-    }
+    let size = size.filter(|_| head.headers.all(Known::ContentLength).next().is_none());
     let mut response = Response::new(());
     *response.status_mut() = head.status;
-    *response.headers_mut() = map;
+    *response.headers_mut() = head.headers.into_map(maps, |line| !is_of_the_connection(line.known()));
+    if let Some(size) = size {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(size));
+    }
     response
 }
 
 /// Converts the head of an interim response.
-pub(super) fn interim(head: ResponseHead) -> Response<()> {
+pub(super) fn interim(head: ResponseHead, maps: &mut MapCache) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers.into();
+    *response.headers_mut() = head.headers.into_map(maps, |_| true);
     response
 }
 
@@ -42,7 +39,7 @@ mod tests {
     fn check(fields: &[(&str, &str)], size: Option<u64>, expected: &[(&str, &str)]) {
         let mut response = ResponseHead::new(StatusCode::NOT_FOUND);
         response.headers = fixture::headers(fields);
-        let sent = head(&response, size, &mut MapCache::default());
+        let sent = head(response, size, &mut MapCache::default());
         assert_eq!(sent.status(), StatusCode::NOT_FOUND);
         let lines: Vec<_> =
             sent.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();

@@ -91,7 +91,8 @@ impl Stream {
             let answer = answer.as_mut().poll(cx);
             for head in interim.take().into_iter().flatten() {
                 // If the `h2` crate refuses an interim response, it is left out.
-                let _ = self.respond.send_informational(response::interim(head));
+                let head = response::interim(head, &mut worker.maps.borrow_mut());
+                let _ = self.respond.send_informational(head);
             }
             if let Poll::Ready(answer) = answer {
                 return Poll::Ready(Ok(answer));
@@ -111,7 +112,7 @@ impl Stream {
         let Connection { worker, limits, .. } = &self.client.connection;
         let ends = body.is_end_stream();
         let size = body.size_hint().exact().filter(|_| !ends);
-        let head = response::head(&head, size, &mut worker.maps.borrow_mut());
+        let head = response::head(head, size, &mut worker.maps.borrow_mut());
         let stream = match self.respond.send_response(head, ends) {
             Ok(stream) => stream,
             Err(error) => {

@@ -7,7 +7,7 @@ use super::own_name::OwnName;
 use super::peer::{Peer, RequestId};
 use super::peer_lines::PeerLines;
 use super::trailers;
-use crate::http::head::{FieldLine, Headers, Known, Line, RequestHead};
+use crate::http::head::{FieldLine, Headers, Known, Line, RequestHead, Value};
 use crate::http::hop;
 use crate::upstream;
 use http::{HeaderName, HeaderValue, Method, Version, header};
@@ -17,9 +17,8 @@ use std::rc::Rc;
 macro_rules! fixed {
     ($line:ident: $known:ident, $name:literal, $value:literal) => {
         static $line: Line<'static> = {
-            static NAME: HeaderName = HeaderName::from_static($name);
-            static VALUE: HeaderValue = HeaderValue::from_static($value);
-            Line::fixed(Known::$known, &NAME, &VALUE, concat!($name, ": ", $value, "\r\n").as_bytes())
+            const TEXT: &str = concat!($name, ": ", $value, "\r\n");
+            Line::of(Known::$known, $name.len() as u16, TEXT.as_bytes())
         };
     };
 }
@@ -34,10 +33,7 @@ fixed!(TE_OPTION: Connection, "connection", "te");
 fixed!(UPGRADE_AND_TE: Connection, "connection", "upgrade, te");
 fixed!(TE_TRAILERS: Te, "te", "trailers");
 
-static UPGRADE: HeaderName = header::UPGRADE;
-static TRAILER: HeaderName = header::TRAILER;
 static MAX_FORWARDS: HeaderName = header::MAX_FORWARDS;
-static FORWARDED: HeaderName = header::FORWARDED;
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The fields of this hop, in the order in which they follow the client's. `Other` is `Max-Forwards`. The last two
@@ -65,7 +61,7 @@ pub struct Forwarding<'a> {
     /// Whether that peer's forwarding fields are trusted.
     pub trusted: bool,
     /// The host that the request is for.
-    pub host: &'a HeaderValue,
+    pub host: Value<'a>,
     /// The request's id.
     pub id: &'a RequestId,
     /// Whether the request's opt-in is trusted and is therefore forwarded.
@@ -73,7 +69,7 @@ pub struct Forwarding<'a> {
     /// Whether conditional fields are withheld from the origin because the CDN accepts no tags from a 304.
     pub unconditional: bool,
     /// The protocol that the connection is to be switched to.
-    pub upgrade: Option<&'a HeaderValue>,
+    pub upgrade: Option<Value<'a>>,
     /// Whether the client announces that it accepts trailers.
     pub takes_trailers: bool,
     /// The name in `CDN-Loop` by which our own requests are recognised.
@@ -89,12 +85,14 @@ pub struct Fields<'a> {
     version: Version,
     peer: Rc<PeerLines>,
     /// The list that a trusted peer sent, with our element appended.
-    forwarded_for: Option<HeaderValue>,
-    forwarded: Option<HeaderValue>,
+    forwarded_for: Option<FieldLine>,
+    forwarded: Option<FieldLine>,
+    /// The protocol that the connection is to be switched to.
+    upgrade: Option<FieldLine>,
     /// The trailers that are announced.
-    trailer: Option<HeaderValue>,
+    trailer: Option<FieldLine>,
     /// The number of hops that may follow this one, if it is limited.
-    max_forwards: Option<HeaderValue>,
+    max_forwards: Option<FieldLine>,
 }
 
 /// Selects the fields of a client's head that are forwarded.
@@ -119,13 +117,15 @@ pub fn fields<'a>(
     let peer = request.peer.lines(request.host);
     let (mut forwarded_for, mut forwarded) = (None, None);
     if request.trusted {
-        forwarded_for = appended(client, peer.forwarded_for());
-        forwarded = appended(client, peer.forwarded());
+        forwarded_for = appended(client, &X_FORWARDED_FOR, peer.forwarded_for());
+        forwarded = appended(client, &header::FORWARDED, peer.forwarded());
     }
     let trailer = match key_fields.announces_trailers() {
         true => trailers::announced_to_origin(key_fields.trailer(), &nominated),
         false => None,
     };
+    let trailer = trailer.map(|names| FieldLine::new(&header::TRAILER, &names));
+    let upgrade = request.upgrade.map(|protocol| FieldLine::new(&header::UPGRADE, &protocol.to_owned()));
     Ok(Fields {
         client,
         nominated,
@@ -134,6 +134,7 @@ pub fn fields<'a>(
         peer,
         forwarded_for,
         forwarded,
+        upgrade,
         trailer,
         max_forwards,
     })
@@ -142,7 +143,7 @@ pub fn fields<'a>(
 impl upstream::Fields for Fields<'_> {
     fn lines<'f>(&'f self, host: Option<&'f FieldLine>) -> impl Iterator<Item = Line<'f>> {
         let host = host.map_or_else(|| self.peer.host(), FieldLine::line);
-        let clients = self.client.lines().filter(|line| self.passes(line)).map(FieldLine::line);
+        let clients = self.client.lines().filter(|line| self.passes(*line));
         let has_trailers = self.request.takes_trailers || self.trailer.is_some();
         let ours = if has_trailers { &OURS[..] } else { &OURS[..OURS.len() - 2] };
         let ours = ours.iter().filter_map(|known| self.ours(*known));
@@ -167,7 +168,7 @@ impl Fields<'_> {
             Known::CdnLoop => request.own_name.line().line(),
             Known::XRequestId => request.id.line(),
             Known::XForwardedFor => match &self.forwarded_for {
-                Some(value) => Line::of(known, &X_FORWARDED_FOR, value),
+                Some(line) => line.line(),
                 None => self.peer.forwarded_for(),
             },
             Known::XForwardedHost if !is_told() => self.peer.forwarded_host(),
@@ -176,7 +177,7 @@ impl Fields<'_> {
                 false => PROTO_HTTP,
             },
             Known::Forwarded => match &self.forwarded {
-                Some(value) => Line::of(known, &FORWARDED, value),
+                Some(line) => line.line(),
                 None => self.peer.forwarded(),
             },
             Known::Connection => match (request.upgrade, request.takes_trailers) {
@@ -188,17 +189,17 @@ impl Fields<'_> {
             // The other members of `TE` are about transfer codings, which concern only this hop. `trailers` is
             // about the message.
             Known::Te if request.takes_trailers => TE_TRAILERS,
-            Known::Trailer => Line::of(known, &TRAILER, self.trailer.as_ref()?),
-            Known::Upgrade => Line::of(known, &UPGRADE, request.upgrade?),
-            Known::Other => Line::of(known, &MAX_FORWARDS, self.max_forwards.as_ref()?),
+            Known::Trailer => self.trailer.as_ref()?.line(),
+            Known::Upgrade => self.upgrade.as_ref()?.line(),
+            Known::Other => self.max_forwards.as_ref()?.line(),
             _ => return None,
         })
     }
 
     /// Whether a client's field is forwarded unchanged.
-    fn passes(&self, line: &FieldLine) -> bool {
+    fn passes(&self, line: Line<'_>) -> bool {
         let known = line.known();
-        if hop::is_fixed(known) || self.nominated.contains(line.name()) {
+        if hop::is_fixed(known) || hop::is_among(&self.nominated, line) {
             return false;
         }
         match known {
@@ -207,8 +208,8 @@ impl Fields<'_> {
             Known::Expect | Known::XOriginShimSecret => false,
             Known::XPushInvalidation => self.request.opted_in,
             Known::IfNoneMatch | Known::IfModifiedSince => !self.request.unconditional,
-            Known::Underscored => !is_alias(line.name().as_str()),
-            Known::Other => self.max_forwards.is_none() || *line.name() != MAX_FORWARDS,
+            Known::Underscored => !is_alias(line.name()),
+            Known::Other => self.max_forwards.is_none() || !line.is_named(MAX_FORWARDS.as_str()),
             known => self.request.trusted || !known.tells_of_the_peer(),
         }
     }
@@ -229,17 +230,18 @@ fn has_been_here(key_fields: &KeyFields<'_>, own_name: &OwnName) -> bool {
 /// # Errors
 /// Returns [`ProxyError::LastHop`] if no hop is left, so that the request is answered here, or another error if
 /// the field is malformed.
-fn hops_left(client: &Headers) -> Result<Option<HeaderValue>, ProxyError> {
+fn hops_left(client: &Headers) -> Result<Option<FieldLine>, ProxyError> {
     let mut told = client.get_all(&MAX_FORWARDS);
     let Some(hops) = told.next() else { return Ok(None) };
-    let hops = hops.to_str().ok().filter(|hops| !hops.is_empty() && hops.bytes().all(|b| b.is_ascii_digit()));
+    let hops = hops.to_str().filter(|hops| !hops.is_empty() && hops.bytes().all(|b| b.is_ascii_digit()));
     let (Some(hops), None) = (hops, told.next()) else {
         return Err(ProxyError::BadRequest("malformed Max-Forwards"));
     };
     // A number that is too large for us is capped. A client that allows so many hops does not need the exact
     // number.
     let hops: u64 = hops.parse().unwrap_or(u64::MAX);
-    hops.checked_sub(1).map(|left| Some(left.into())).ok_or(ProxyError::LastHop)
+    let left = hops.checked_sub(1).ok_or(ProxyError::LastHop)?;
+    Ok(Some(FieldLine::new(&MAX_FORWARDS, &left.into())))
 }
 
 /// Whether a CGI-like origin could not distinguish this field from one that we check: `x_forwarded_for` and
@@ -261,18 +263,18 @@ fn via(version: Version) -> Line<'static> {
 
 /// Appends an element to a list field and joins everything in one line, because many origins read only the first
 /// line of `X-Forwarded-For`. Returns `None` if there is no list yet.
-fn appended(headers: &Headers, element: Line<'_>) -> Option<HeaderValue> {
+fn appended(headers: &Headers, name: &HeaderName, element: Line<'_>) -> Option<FieldLine> {
     let mut joined = Vec::new();
-    for value in headers.all(element.known) {
+    for value in headers.all(element.known()) {
         joined.extend_from_slice(value.as_bytes());
         joined.extend_from_slice(b", ");
     }
     if joined.is_empty() {
         return None;
     }
-    joined.extend_from_slice(element.value_bytes());
+    joined.extend_from_slice(element.value().as_bytes());
     // The value is joined from legal values and is therefore legal.
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok()
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok().map(|value| FieldLine::new(name, &value))
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use super::peer::Peer;
 use super::routing::{Site, SiteTrust};
 use crate::base::digest;
 use crate::config::Mode;
+use crate::http::head::Value;
 use crate::rewrite::facts::Trace;
 use crate::rewrite::{CdnType, Conditional, Edge, Reason};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, Method};
 use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 
@@ -111,7 +112,7 @@ fn named(request: &KeyFields<'_>) -> Option<CdnType> {
 }
 
 /// Whether a field has this value in any case. An exact match is tried first because other cases are rare.
-fn says(value: &HeaderValue, word: &[u8]) -> bool {
+fn says(value: Value<'_>, word: &[u8]) -> bool {
     value.as_bytes() == word || value.as_bytes().eq_ignore_ascii_case(word)
 }
 
@@ -148,11 +149,11 @@ impl Traces {
     }
 }
 
-fn begins(value: &HeaderValue, word: &str) -> bool {
+fn begins(value: Value<'_>, word: &str) -> bool {
     value.as_bytes().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-fn contains(value: &HeaderValue, needle: &str) -> bool {
+fn contains(value: Value<'_>, needle: &str) -> bool {
     value.as_bytes().windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle.as_bytes()))
 }
 

@@ -84,10 +84,10 @@ fn what_its_tags_may_be() {
                 get(&[&format!("cache-tag: {}", list.join(","))]).rewritten(&site(), &dialect(cdn));
             let line = headers.get(&dialect(cdn).tag_header.unwrap()).unwrap();
             let count = line.as_bytes().split(|b| matches!(b, b' ' | b',')).count();
-            format!("{count} tags, {} bytes, {}", line.len(), decision.reason)
+            format!("{count} tags, {} bytes, {}", line.as_bytes().len(), decision.reason)
         };
         let cases = get(&["cache-tag: A,a"]).rewritten(&site(), &dialect(cdn)).1;
-        let cases = cases.get(&dialect(cdn).tag_header.unwrap()).cloned().unwrap();
+        let cases = cases.get(&dialect(cdn).tag_header.unwrap()).unwrap();
         writeln!(
             text,
             "{}: {legal}\n    longest {longest}\n    short ones: {}\n    long ones: {}\n    A and a: {}",

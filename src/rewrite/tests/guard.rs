@@ -169,7 +169,7 @@ fn only_what_a_purge_covers() {
     }
     // An origin that is a cache generated the response earlier.
     let mut old = page();
-    old.headers.insert(&http::header::AGE, HeaderValue::from_static("60"));
+    old.headers.insert(&http::header::AGE, &HeaderValue::from_static("60"));
     assert!(is_guarded(path_key("/blog/first"), old.clone(), 1_060_000));
     assert!(!is_guarded(path_key("/blog/first"), old, 1_061_000));
 }

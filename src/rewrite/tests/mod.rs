@@ -9,7 +9,6 @@ mod kept;
 mod laws;
 mod never;
 mod not_modified;
-mod remembered;
 mod rows;
 mod tag_headers;
 mod targeted;
@@ -84,8 +83,10 @@ fn get(lines: &[&str]) -> Exchange {
     let mut headers = Headers::new();
     for line in lines {
         let (name, value) = line.split_once(": ").unwrap();
-        headers
-            .append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        headers.append(
+            &name.parse::<HeaderName>().unwrap(),
+            &HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+        );
     }
     Exchange {
         method: Method::GET,

@@ -1,6 +1,7 @@
 //! Tags of responses: collecting, translating, encoding and limiting them.
 
 use super::*;
+use crate::http::head::Value;
 use crate::rewrite::aem::{ComputeKeys, Ids, Partition, Project};
 use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
 
@@ -18,7 +19,7 @@ fn tagging_site() -> Policy {
 fn tags(exchange: Exchange, policy: &Policy, dialect: &Dialect) -> Option<String> {
     let (_, mut headers) = exchange.rewritten(policy, dialect);
     let tags = dialect.tag_header.as_ref().and_then(|name| {
-        let tags = headers.get(name).cloned();
+        let tags = headers.get(name).map(Value::to_owned);
         headers.remove(name);
         tags
     });
@@ -263,8 +264,8 @@ fn tags_that_no_purge_can_name_mean_fallback() {
     let check = |tags: &[u8], cdn, expected: Reason| {
         let mut exchange = get(&[]);
         exchange.headers.append(
-            http::HeaderName::from_static("surrogate-key"),
-            http::HeaderValue::from_bytes(tags).unwrap(),
+            &http::HeaderName::from_static("surrogate-key"),
+            &http::HeaderValue::from_bytes(tags).unwrap(),
         );
         assert_eq!(exchange.rewritten(&tagging_site(), &dialect(cdn)).0.reason, expected, "{tags:?}");
     };
@@ -278,8 +279,8 @@ fn tags_that_no_purge_can_name_mean_fallback() {
     // The tags that can be named are sent all the same.
     let mut exchange = get(&[]);
     exchange.headers.append(
-        http::HeaderName::from_static("xkey"),
-        http::HeaderValue::from_bytes(b"a caf\xe9 b").unwrap(),
+        &http::HeaderName::from_static("xkey"),
+        &http::HeaderValue::from_bytes(b"a caf\xe9 b").unwrap(),
     );
     let policy = Policy { tags: TagPolicy { path: false, site: false, sections: 0 }, ..site() };
     let sent = tags(exchange, &policy, &dialect(Varnish)).unwrap();

@@ -66,10 +66,7 @@ where
     }
 
     pub(super) fn decode_head(&mut self, reader: &mut HeadReader) -> Result<Option<Head>, HeadError> {
-        if self.0.input.is_empty() {
-            return Ok(None);
-        }
-        self.0.input.with_lines(|buf, lines| reader.decode(buf, lines))
+        if self.0.input.is_empty() { Ok(None) } else { reader.decode(self.0.input.buffer()) }
     }
 
     /// Reads one time, with room for at least `room` bytes. 0 is the end of the stream.

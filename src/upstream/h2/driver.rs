@@ -79,11 +79,11 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::head::Line;
+    use crate::http::head::Headers;
     use crate::http::head::limits::HeadLimits;
     use crate::upstream::h2::{self, Request};
     use http::uri::Scheme;
-    use http::{HeaderName, HeaderValue, Method, header};
+    use http::{HeaderValue, Method, header};
     use http_body_util::Empty;
     use std::time::Instant;
     use tokio::io::{DuplexStream, duplex};
@@ -120,15 +120,14 @@ mod tests {
                 let start = Instant::now();
                 let clock = Clock::new(start);
                 let mut connection = h2::open(ours, &clock, HeadLimits::default()).await.unwrap();
-                let host: [(HeaderName, HeaderValue); 1] =
-                    [(header::HOST, HeaderValue::from_static("a.test"))];
+                let host = Headers::from_iter([(header::HOST, HeaderValue::from_static("a.test"))]);
                 let exchange = connection
                     .again()
                     .send(Request {
                         method: &Method::GET,
                         target: &"/".parse().unwrap(),
                         scheme: Scheme::HTTP,
-                        headers: host.iter().map(|(name, value)| Line::from((name, value))),
+                        headers: host.lines(),
                         body: None::<Empty<Bytes>>,
                         limits: HeadLimits::default(),
                         interim: false,

@@ -6,8 +6,8 @@ use super::interim::Interim;
 use super::streams::Place;
 use super::upload::Upload;
 use crate::http::h1::framing::Framing;
-use crate::http::head::ResponseHead;
 use crate::http::head::limits::HeadLimits;
+use crate::http::head::{Headers, ResponseHead};
 use crate::upstream::error::{Cause, ExchangeError, Phase};
 use ::h2::RecvStream;
 use ::h2::client::ResponseFuture;
@@ -110,7 +110,8 @@ where
         let is_success = response.status().is_success();
         let upload = self.upload.take().filter(|_| is_success).map(Box::new);
         let (parts, stream) = response.into_parts();
-        let head = ResponseHead { status: parts.status, reason: None, headers: parts.headers.into() };
+        let head =
+            ResponseHead { status: parts.status, reason: None, headers: Headers::from(&parts.headers) };
         let body = match framing {
             Framing::Empty => ResponseBody::empty(),
             Framing::Length(length) => {

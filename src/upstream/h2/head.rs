@@ -9,7 +9,7 @@ use crate::http::head::{Known, Line};
 use crate::http::hop;
 use http::header::CONTENT_LENGTH;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
 /// A request that can be sent.
 pub(super) struct Encoded {
@@ -33,22 +33,22 @@ pub(super) fn request<'a>(
     let mut declared = None;
     let mut headers = HeaderMap::with_capacity(32);
     for line in lines {
-        match line.known {
-            Known::Host => authority = Authority::try_from(line.value_bytes()).ok(),
+        match line.known() {
+            Known::Host => authority = Authority::try_from(line.value().as_bytes()).ok(),
             Known::ContentLength => {
-                let length = content_length(line.value_bytes()).ok_or(EncodeError::ContentLength)?;
+                let length = content_length(line.value().as_bytes()).ok_or(EncodeError::ContentLength)?;
                 if declared.replace(length).is_some_and(|earlier| earlier != length) {
                     return Err(EncodeError::ContentLength);
                 }
-                headers.insert(line.name, line.value().into_owned());
+                headers.insert(name_of(line), line.value().to_owned());
             }
             // Both have the same meaning in HTTP/2 (RFC 9113 §8.2.2).
             Known::Te | Known::Trailer => {
-                headers.append(line.name, line.value().into_owned());
+                headers.append(name_of(line), line.value().to_owned());
             }
             known if hop::is_fixed(known) => {}
             _ => {
-                headers.append(line.name, line.value().into_owned());
+                headers.append(name_of(line), line.value().to_owned());
             }
         }
     }
@@ -75,6 +75,11 @@ pub(super) fn request<'a>(
     *head.version_mut() = Version::HTTP_2;
     *head.headers_mut() = headers;
     Ok(Encoded { head, length })
+}
+
+/// The name of a line, in the form that the `h2` crate takes.
+fn name_of(line: Line<'_>) -> HeaderName {
+    HeaderName::from_bytes(line.name().as_bytes()).expect("a line has a legal name")
 }
 
 /// Returns where the body of a final response ends, or the reason why the response is refused.
@@ -106,7 +111,7 @@ pub(super) fn check<T>(
 mod tests {
     use super::*;
     use crate::http::head::fixture;
-    use crate::http::head::{FieldLine, Headers};
+    use crate::http::head::{Headers, MapCache};
 
     /// Returns the target and the fields of the request that is sent.
     fn sent(
@@ -116,9 +121,8 @@ mod tests {
     ) -> Result<String, EncodeError> {
         let fields = fixture::headers(&[&[("host", "a.test")], fields].concat());
         let target = "/a?b".parse().unwrap();
-        let Encoded { head, length } =
-            request(method, &target, Scheme::HTTPS, fields.lines().map(FieldLine::line), body)?;
-        let fields = Headers::from(head.headers().clone());
+        let Encoded { head, length } = request(method, &target, Scheme::HTTPS, fields.lines(), body)?;
+        let fields = Headers::from(head.headers());
         let lines = fixture::lines(&fields);
         Ok(format!("{} {length:?} {lines:?}", head.uri()))
     }
@@ -159,7 +163,7 @@ mod tests {
         let check = |status: u16, fields: &[(&str, &str)], to_head, expected| {
             let mut response = Response::new(());
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
-            *response.headers_mut() = fixture::headers(fields).into();
+            *response.headers_mut() = fixture::headers(fields).into_map(&mut MapCache::default(), |_| true);
             let limits = HeadLimits { fields: 2, bytes: 30 };
             assert_eq!(super::check(&response, to_head, limits), expected, "{status} {fields:?}");
         };

@@ -2,8 +2,8 @@
 //! are taken and bounded here, whether they are wanted or not.
 
 use crate::http::h2::parts::measure;
-use crate::http::head::ResponseHead;
 use crate::http::head::limits::{HeadError, HeadLimits, MAX_INTERIM};
+use crate::http::head::{Headers, ResponseHead};
 use ::h2::client::ResponseFuture;
 use http::StatusCode;
 use std::task::{Context, Poll};
@@ -53,7 +53,7 @@ impl Interim {
             self.limits.bytes -= measure(interim.headers(), self.limits)?;
             if self.wanted && interim.status() != StatusCode::CONTINUE {
                 let (parts, ()) = interim.into_parts();
-                let headers = parts.headers.into();
+                let headers = Headers::from(&parts.headers);
                 self.kept.push(ResponseHead { status: parts.status, reason: None, headers });
             }
         }

@@ -59,11 +59,11 @@ fn rewriting() {
     for number in 0..RESPONSES {
         let path = format!("/blog/2026/page-{:03}.html", number);
         let mut headers = Headers::new();
-        headers.append(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-        headers.append(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
+        headers.append(&CONTENT_TYPE, &HeaderValue::from_static("text/html"));
+        headers.append(&CACHE_CONTROL, &HeaderValue::from_static("max-age=60"));
         headers.append(
-            HeaderName::from_static("surrogate-key"),
-            HeaderValue::from_static("product-42 category-7"),
+            &HeaderName::from_static("surrogate-key"),
+            &HeaderValue::from_static("product-42 category-7"),
         );
         let request = RequestFacts {
             method: &Method::GET,

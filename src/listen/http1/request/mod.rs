@@ -6,7 +6,7 @@
 
 use crate::http::h1::framing::{Framing, Persistence, content_length};
 use crate::http::h1::lines::Lines;
-use crate::http::head::{Beginning, FieldLine, Headers, Known, LineCache, RequestHead};
+use crate::http::head::{Known, Line, RequestHead};
 use crate::proxy::error::ProxyError;
 use crate::proxy::target;
 use bytes::{Buf, Bytes, BytesMut};
@@ -50,12 +50,7 @@ impl Reader {
     /// # Errors
     ///
     /// Fails if the request must be refused. Nothing that follows on the connection can be trusted.
-    pub fn decode(
-        &mut self,
-        buf: &mut BytesMut,
-        limits: HeadLimits,
-        cache: &mut LineCache,
-    ) -> Result<Option<Request>, ProxyError> {
+    pub fn decode(&mut self, buf: &mut BytesMut, limits: HeadLimits) -> Result<Option<Request>, ProxyError> {
         if matches!(buf.first(), Some(b'\r' | b'\n')) {
             skip_empty_lines(buf);
             self.searched = 0;
@@ -64,7 +59,7 @@ impl Reader {
             return self.unfinished(buf, limits);
         }
         let mut lines = Lines::default();
-        match lines.find(buf, limits.fields, (Beginning::Request, &mut *cache)) {
+        match lines.find(buf, limits.fields) {
             Ok(true) => {}
             Ok(false) => return self.unfinished(buf, limits),
             Err(_) => return Err(ProxyError::TooManyHeaders),
@@ -74,8 +69,7 @@ impl Reader {
             return Err(too_large(buf, limits));
         }
         self.searched = 0;
-        let block = buf.split_to(length).freeze();
-        parse(&block, &mut lines, limits, cache).map(Some)
+        parse(buf.split_to(length), &lines, limits).map(Some)
     }
 
     fn unfinished(&mut self, buf: &[u8], limits: HeadLimits) -> Result<Option<Request>, ProxyError> {
@@ -113,26 +107,18 @@ fn too_large(buf: &[u8], limits: HeadLimits) -> ProxyError {
     if target > limits.target + MAX_METHOD { ProxyError::TargetTooLong } else { ProxyError::HeadTooLarge }
 }
 
-fn parse(
-    block: &Bytes,
-    lines: &mut Lines,
-    limits: HeadLimits,
-    cache: &mut LineCache,
-) -> Result<Request, ProxyError> {
+fn parse(block: BytesMut, lines: &Lines, limits: HeadLimits) -> Result<Request, ProxyError> {
     let (method, target, version) =
-        request_line(block, lines.first()).ok_or(ProxyError::BadRequest("malformed request line"))?;
+        request_line(&block, lines.first()).ok_or(ProxyError::BadRequest("malformed request line"))?;
     let long = target.len() > limits.target;
-    let uri = target::of_http1(&method, block.slice(target)).ok_or(match long {
+    let target = Bytes::copy_from_slice(&block[target]);
+    let uri = target::of_http1(&method, target).ok_or(match long {
         true => ProxyError::TargetTooLong,
         false => ProxyError::BadRequest("malformed target"),
     })?;
-    let mut headers = Headers::with_capacity(lines.fields());
+    let headers = lines.fields(block, 0).map_err(|_| ProxyError::BadRequest("malformed header field"))?;
     let mut semantics = Semantics::default();
-    for line in lines.read(block, cache) {
-        let line = line.map_err(|_| ProxyError::BadRequest("malformed header field"))?;
-        semantics.note(&line)?;
-        headers.push(line);
-    }
+    headers.lines().try_for_each(|line| semantics.note(line))?;
     let framing = semantics.framing(version)?;
     Ok(Request {
         persistent: semantics.persistence.holds(version),
@@ -177,7 +163,7 @@ struct Semantics {
 }
 
 impl Semantics {
-    fn note(&mut self, line: &FieldLine) -> Result<(), ProxyError> {
+    fn note(&mut self, line: Line<'_>) -> Result<(), ProxyError> {
         let value = line.value().as_bytes();
         match line.known() {
             Known::Expect => self.expects_continue = value.eq_ignore_ascii_case(b"100-continue"),

@@ -6,10 +6,9 @@
 use crate::http::h1::framing::{Framing, Persistence, content_length};
 use crate::http::h1::lines::{Lines, TooMany};
 use crate::http::head::limits::{HeadError, HeadLimits, MAX_HEAD_BYTES, MAX_HEADERS, MAX_INTERIM};
-use crate::http::head::{Beginning, FieldLine, Headers, Known, LineCache, ResponseHead};
+use crate::http::head::{Headers, Known, Line, ResponseHead};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
-use std::ops::Range;
 
 /// The number of fields that a rewrite may add before the list has to grow.
 const SPARE_FIELDS: usize = 4;
@@ -94,23 +93,21 @@ impl HeadReader {
     ///
     /// # Errors
     /// Returns an error if the connection cannot be trusted any more.
-    pub fn decode(&mut self, buf: &mut BytesMut, cache: &mut LineCache) -> Result<Option<Head>, HeadError> {
+    pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Head>, HeadError> {
         while self.may_be_complete(buf) {
             // Input that is not HTTP may never contain an empty line.
             if !buf.iter().zip(VERSION).all(|(byte, expected)| byte == expected) {
                 return Err(HeadError::StatusLine);
             }
-            let beginning = (Beginning::Response, &mut *cache);
             let mut lines = Lines::default();
-            if !lines.find(buf, self.limits.fields, beginning)? {
+            if !lines.find(buf, self.limits.fields)? {
                 break;
             }
             let length = lines.length();
             if self.interim_bytes + length > self.limits.bytes {
                 return Err(HeadError::TooLarge);
             }
-            let block = buf.split_to(length).freeze();
-            if let Some(head) = parse(&block, &mut lines, self, cache)? {
+            if let Some(head) = parse(buf.split_to(length), &lines, self)? {
                 return Ok(Some(head));
             }
             self.scanned = 0;
@@ -139,41 +136,30 @@ impl From<TooMany> for HeadError {
 }
 
 /// Parses one head. Returns `None` for an interim response, which the reader keeps if it is wanted.
-fn parse(
-    block: &Bytes,
-    lines: &mut Lines,
-    reader: &mut HeadReader,
-    cache: &mut LineCache,
-) -> Result<Option<Head>, HeadError> {
-    let (version, status, reason) = status_line(block, lines.first())?;
+fn parse(block: BytesMut, lines: &Lines, reader: &mut HeadReader) -> Result<Option<Head>, HeadError> {
+    let (version, status, reason) = status_line(&block[lines.first()])?;
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
     if switches && !reader.upgradable {
         return Err(HeadError::Upgrade);
     }
     let interim = status.is_informational() && !switches;
-    let mut headers = Headers::with_capacity(lines.fields() + SPARE_FIELDS);
-    let mut semantics = Semantics::default();
-    for line in lines.read(block, cache) {
-        let line = line.map_err(HeadError::Field)?;
-        if !interim {
-            semantics.note(&line)?;
-        }
-        headers.push(line);
-    }
+    let headers = lines.fields(block, SPARE_FIELDS).map_err(HeadError::Field)?;
     if interim {
         if reader.keeps_interim && status != StatusCode::CONTINUE {
             reader.kept.push(ResponseHead { status, reason, headers });
         }
         return Ok(None);
     }
+    let mut semantics = Semantics::default();
+    headers.lines().try_for_each(|line| semantics.note(line))?;
     let framing = semantics.framing(status, version, reader.to_head)?;
     let persistent = semantics.persistence.holds(version);
     Ok(Some(Head { status, version, headers, reason, framing, persistent }))
 }
 
 /// Parses `HTTP/1.1 200 OK`. The reason and the space before it may be absent.
-fn status_line(block: &Bytes, line: Range<usize>) -> Result<(Version, StatusCode, Option<Bytes>), HeadError> {
-    let rest = block[line.clone()].strip_prefix(VERSION).ok_or(HeadError::StatusLine)?;
+fn status_line(line: &[u8]) -> Result<(Version, StatusCode, Option<Bytes>), HeadError> {
+    let rest = line.strip_prefix(VERSION).ok_or(HeadError::StatusLine)?;
     let [minor @ (b'0' | b'1'), b' ', hundreds, tens, ones, rest @ ..] = rest else {
         return Err(HeadError::StatusLine);
     };
@@ -194,7 +180,7 @@ fn status_line(block: &Bytes, line: Range<usize>) -> Result<(Version, StatusCode
         _ => return Err(HeadError::Status(code)),
     };
     let usual = reason.is_empty() || status.canonical_reason().map(str::as_bytes) == Some(reason);
-    let reason = (!usual).then(|| block.slice(line.end - reason.len()..line.end));
+    let reason = (!usual).then(|| Bytes::copy_from_slice(reason));
     let version = if *minor == b'1' { Version::HTTP_11 } else { Version::HTTP_10 };
     Ok((version, status, reason))
 }
@@ -209,7 +195,7 @@ struct Semantics {
 
 impl Semantics {
     /// Evaluates one field.
-    fn note(&mut self, line: &FieldLine) -> Result<(), HeadError> {
+    fn note(&mut self, line: Line<'_>) -> Result<(), HeadError> {
         let value = line.value().as_bytes();
         match line.known() {
             Known::ContentLength => {

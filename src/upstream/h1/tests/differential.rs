@@ -2,7 +2,8 @@
 //! equal.
 
 use super::script::{Origin, Pool, poll, read, send, write_trailers};
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use crate::http::head::{Headers, Value};
+use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::ext::ReasonPhrase;
 use proptest::prelude::*;
@@ -21,7 +22,7 @@ impl Understood {
     fn new<'h>(
         status: StatusCode,
         reason: Option<&[u8]>,
-        headers: impl Iterator<Item = (&'h HeaderName, &'h HeaderValue)>,
+        headers: impl Iterator<Item = (&'h str, Value<'h>)>,
         body: Vec<u8>,
     ) -> Self {
         // hyper keeps an absent phrase as an empty one, and drops one that is not ASCII.
@@ -32,7 +33,7 @@ impl Understood {
 
 /// Returns the fields in the order of their names, because hyper uses a map. Fields of the same name keep their
 /// order. Equal `Content-Length` fields are reduced to one.
-fn fields<'h>(headers: impl Iterator<Item = (&'h HeaderName, &'h HeaderValue)>) -> Vec<(String, Vec<u8>)> {
+fn fields<'h>(headers: impl Iterator<Item = (&'h str, Value<'h>)>) -> Vec<(String, Vec<u8>)> {
     let mut fields: Vec<_> =
         headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
     fields.sort_by(|one, other| one.0.cmp(&other.0));
@@ -84,7 +85,7 @@ fn hypers(method: &Method, bytes: &[u8]) -> Option<Understood> {
         let mut body = body.to_bytes().to_vec();
         write_trailers(&mut body, &trailers);
         let reason = parts.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
-        Some(Understood::new(parts.status, reason, parts.headers.iter(), body))
+        Some(Understood::new(parts.status, reason, Headers::from(&parts.headers).iter(), body))
     })
 }
 

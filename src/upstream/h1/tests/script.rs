@@ -2,7 +2,7 @@
 
 use crate::http::h1::scratch::Scratch;
 use crate::http::head::limits::HeadLimits;
-use crate::http::head::{Line, ResponseHead};
+use crate::http::head::{Headers, ResponseHead};
 use crate::upstream::h1::{Connection, Exchange, Request, ResponseBody};
 use crate::upstream::{Cause, ExchangeError};
 use bytes::Bytes;
@@ -238,11 +238,11 @@ pub type TestBody = ResponseBody<Io, Upload, Pool>;
 
 /// Begins an exchange for `/`.
 pub fn send(connection: Connection<Io>, method: &Method, body: Option<Upload>, pool: &Pool) -> TestExchange {
-    let host = HeaderValue::from_static("a.example");
+    let headers = Headers::from_iter([(header::HOST, HeaderValue::from_static("a.example"))]);
     let request = Request {
         method,
         target: b"/",
-        headers: [Line::from((&header::HOST, &host))],
+        headers: headers.lines(),
         body,
         limits: HeadLimits::default(),
         upgrade: false,

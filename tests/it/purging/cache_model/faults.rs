@@ -4,7 +4,7 @@
 use super::fields::Fields;
 use super::shim::{Request, is_untouched, says_no_lifetime};
 use http::{HeaderName, HeaderValue};
-use origin_shim::http::head::Headers;
+use origin_shim::http::head::{Headers, Line};
 use origin_shim::rewrite::spelling::canonical;
 use origin_shim::rewrite::{Decision, Outcome, Reason, tags};
 
@@ -112,11 +112,9 @@ impl Fault {
     pub fn after(self, decision: Decision, said: &Headers, sent: &mut Headers, request: &Request) {
         match self {
             Self::Untranslated if is_untouched(decision) => {
-                let is_of_lifetime = |name: &HeaderName| name.as_str().ends_with("control");
-                sent.retain(|line| !is_of_lifetime(line.name()));
-                for (name, value) in said.iter().filter(|(name, _)| is_of_lifetime(name)) {
-                    sent.append(name.clone(), value.clone());
-                }
+                let is_of_lifetime = |line: &Line<'_>| line.name().ends_with("control");
+                sent.retain(|line| !is_of_lifetime(&line));
+                said.lines().filter(is_of_lifetime).for_each(|line| sent.push(line));
             }
             Self::RawSpellings => {
                 sent.remove("x-origin-shim-path");
@@ -124,13 +122,13 @@ impl Fault {
                     [&*request.path, &*canonical(&request.path)].map(|path| tags::path_tag("www", path));
                 if own != other {
                     let lines: Vec<_> =
-                        sent.iter().map(|(n, v)| (n.clone(), v.to_str().unwrap().to_owned())).collect();
+                        sent.iter().map(|(n, v)| (n.to_owned(), v.to_str().unwrap().to_owned())).collect();
                     *sent = lines
                         .into_iter()
                         .map(|(name, value)| {
                             let value =
                                 value.replace(&format!(" {other}"), "").replace(&format!(",{other}"), "");
-                            (name, HeaderValue::try_from(value).unwrap())
+                            (name.parse::<HeaderName>().unwrap(), HeaderValue::try_from(value).unwrap())
                         })
                         .collect();
                 }

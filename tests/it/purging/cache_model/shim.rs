@@ -12,9 +12,8 @@ use origin_shim::http::hop;
 use origin_shim::proxy::fields::KeyFields;
 use origin_shim::proxy::opt_in::{self, Caller};
 use origin_shim::rewrite::{
-    Asked, CdnType, Decision, DecisionCache, Guard, Outcome, Provenance, Purged, RequestFacts, rewrite,
+    Asked, CdnType, Decision, Guard, Outcome, Provenance, Purged, RequestFacts, rewrite,
 };
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The shim's version of a response.
@@ -30,8 +29,6 @@ pub struct Answer {
 pub struct Shim {
     pub purged: Purged,
     pub in_flight: InFlight,
-    /// The decisions of each configuration, by its number.
-    decisions: HashMap<usize, DecisionCache>,
     pub fault: Option<Fault>,
 }
 
@@ -109,10 +106,7 @@ impl Shim {
         let status = StatusCode::from_u16(status).unwrap();
         let as_page = fault == Some(Fault::NotModifiedAsPage) && status == StatusCode::NOT_MODIFIED;
         let taken_for = if as_page { StatusCode::OK } else { status };
-        let decisions = self.decisions.entry(compiled.number).or_default();
-        let policy = (0, &site.policy);
-        let (mut decision, mut provenance) =
-            decisions.rewrite(policy, facts, guarded, taken_for, &mut response);
+        let (mut decision, mut provenance) = rewrite(&site.policy, facts, guarded, taken_for, &mut response);
 
         if let Some(fault) = fault {
             let mut unguarded = before.clone();
@@ -142,7 +136,7 @@ impl Shim {
             if fault == Fault::LenientAge && response.contains("age") {
                 // The CDN reads the origin's own value.
                 let said = first(said, "age").unwrap_or_default();
-                response.insert(&http::header::AGE, HeaderValue::from_str(said).unwrap());
+                response.insert(&http::header::AGE, &HeaderValue::from_str(said).unwrap());
             }
         }
         let cdns: Vec<CdnType> = edge.dialects.iter().map(|dialect| dialect.cdn).collect();
@@ -164,7 +158,7 @@ impl Shim {
 /// asked. Whether the response is rewritten.
 fn believe_first_trace(compiled: &Compiled, asked: &mut Headers) -> bool {
     let has = |name: &str, word: &str| {
-        asked.get_all(name).any(|value| value.to_str().is_ok_and(|v| v.to_ascii_lowercase().contains(word)))
+        asked.get_all(name).any(|value| value.to_str().is_some_and(|v| v.to_ascii_lowercase().contains(word)))
     };
     let traces = [
         (CdnType::Akamai, has("via", "akamai")),
@@ -173,7 +167,7 @@ fn believe_first_trace(compiled: &Compiled, asked: &mut Headers) -> bool {
         (CdnType::Cloudfront, has("via", "cloudfront")),
     ];
     let Some((cdn, _)) = traces.into_iter().find(|(_, seen)| *seen) else { return true };
-    asked.insert(&opt_in::CDN_TYPE, HeaderValue::from_static(cdn.as_str()));
+    asked.insert(&opt_in::CDN_TYPE, &HeaderValue::from_static(cdn.as_str()));
     compiled.site().edges.has(cdn)
 }
 
@@ -181,7 +175,7 @@ fn believe_first_trace(compiled: &Compiled, asked: &mut Headers) -> bool {
 pub fn says_no_lifetime(headers: &Headers) -> bool {
     !headers.iter().any(|(name, value)| {
         name == "expires"
-            || name.as_str().ends_with("control") && value.to_str().is_ok_and(|v| v.contains("max-age"))
+            || name.ends_with("control") && value.to_str().is_some_and(|v| v.contains("max-age"))
     })
 }
 

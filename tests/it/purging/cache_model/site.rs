@@ -114,8 +114,6 @@ impl Choice {
 /// A configuration as both planes have it.
 #[derive(Debug)]
 pub struct Compiled {
-    /// The number that distinguishes configurations.
-    pub number: usize,
     pub config: Arc<config::Site>,
     routing: Routing,
     health: Arc<PurgeHealthView>,
@@ -128,12 +126,11 @@ impl Compiled {
             static KNOWN: RefCell<HashMap<Choice, Rc<Compiled>>> = RefCell::default();
         }
         KNOWN.with_borrow_mut(|known| {
-            let number = known.len();
-            Rc::clone(known.entry(choice).or_insert_with(|| Rc::new(Self::compile(number, choice))))
+            Rc::clone(known.entry(choice).or_insert_with(|| Rc::new(Self::compile(choice))))
         })
     }
 
-    fn compile(number: usize, choice: Choice) -> Self {
+    fn compile(choice: Choice) -> Self {
         let mode = ["on", "observe", "off"][usize::from(choice.mode)];
         let conditional = if choice.passes_conditions { "pass" } else { "strip" };
         let browser = if choice.fixed_browser { "2h" } else { "origin" };
@@ -157,7 +154,7 @@ impl Compiled {
         let shared = Shared::new(&config, Arc::new(Metrics::new(1)), Arc::clone(&health)).unwrap();
         let routing = shared.compile(&config).unwrap();
         assert_eq!(config.sites[0].follow_up_margin, Duration::from_millis(MARGIN_MS as u64));
-        Self { number, config: Arc::clone(&config.sites[0]), routing, health }
+        Self { config: Arc::clone(&config.sites[0]), routing, health }
     }
 
     /// Returns the site as the request path has it.

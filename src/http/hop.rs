@@ -3,22 +3,22 @@
 use super::head::{Headers, Known, Line, Value};
 use http::HeaderName;
 
+/// [Bits](Known::bit) of the fields that belong to their connection regardless of `Connection`.
+const FIXED: u64 = Known::Te.bit()
+    | Known::Trailer.bit()
+    | Known::Upgrade.bit()
+    | Known::Connection.bit()
+    | Known::KeepAlive.bit()
+    | Known::Http2Settings.bit()
+    | Known::ProxyConnection.bit()
+    | Known::TransferEncoding.bit()
+    | Known::ProxyAuthenticate.bit()
+    | Known::ProxyAuthorization.bit()
+    | Known::ProxyAuthenticationInfo.bit();
+
 /// Whether a field belongs to its connection regardless of `Connection`.
 pub fn is_fixed(known: Known) -> bool {
-    matches!(
-        known,
-        Known::Te
-            | Known::Trailer
-            | Known::Upgrade
-            | Known::Connection
-            | Known::KeepAlive
-            | Known::Http2Settings
-            | Known::ProxyConnection
-            | Known::TransferEncoding
-            | Known::ProxyAuthenticate
-            | Known::ProxyAuthorization
-            | Known::ProxyAuthenticationInfo
-    )
+    FIXED & known.bit() != 0
 }
 
 /// Returns the fields that the lines of `Connection` nominate, except the fixed ones. Allocates only if there are any.
@@ -81,6 +81,10 @@ pub fn strip_response_but(
     headers: &mut Headers,
     is_read: impl Fn(&str) -> bool,
 ) -> Vec<HeaderName> {
+    // Only `Connection`, which is fixed itself, nominates others.
+    if !headers.may_have(FIXED) {
+        return Vec::new();
+    }
     let mut nominated = nominated(headers.all(Known::Connection));
     nominated.retain(|name| !is_protected_in_response(name.as_str()) && !is_read(name.as_str()));
     headers.retain(|line| {

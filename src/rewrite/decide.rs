@@ -301,6 +301,6 @@ fn leave_stored_lifetime(writer: &mut Writer<'_, '_, '_>) {
     let own = writer.fields.own_ttl;
     let decides = writer.origin.targeted.is_some_and(|targeted| targeted.field == own);
     if own != Field::CacheControl && !decides && writer.fields.has(own) {
-        writer.edits.remove(own.name(writer.dialect));
+        writer.edits.remove(own.of_dialect(writer.dialect));
     }
 }

@@ -5,6 +5,7 @@ use super::field::{
     AKAMAI_CACHE_CONTROL, ANY_CDN_CACHE_CONTROL, CACHE_TAG, CLOUDFLARE_CDN_CACHE_CONTROL, EDGE_CACHE_TAG,
     EDGE_CONTROL, Field, SURROGATE_CONTROL, SURROGATE_KEY, X_SURROGATE_KEY, XKEY,
 };
+use crate::http::head::Known;
 use http::HeaderName;
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA, SET_COOKIE, VARY};
 
@@ -68,7 +69,20 @@ impl Dialect {
     }
 }
 
+/// The name of a field, and its meaning.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FieldName<'n> {
+    pub(super) name: &'n HeaderName,
+    pub(super) known: Known,
+}
+
 impl Field {
+    /// The name of the field and its meaning.
+    pub(super) fn of_dialect(self, dialect: &Dialect) -> FieldName<'_> {
+        let name = self.name(dialect);
+        FieldName { name, known: self.known().unwrap_or_else(|| Known::of(name.as_str())) }
+    }
+
     /// The name of the field. The names of `OwnTtl` and `OwnTags` depend on the dialect.
     pub(super) fn name(self, dialect: &Dialect) -> &HeaderName {
         static STANDARD: [HeaderName; 7] = [CACHE_CONTROL, PRAGMA, EXPIRES, DATE, AGE, SET_COOKIE, VARY];

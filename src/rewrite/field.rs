@@ -76,6 +76,49 @@ impl Field {
         })
     }
 
+    /// [Bits](Known::bit) of the names of all fields, apart from a dialect's own.
+    pub(super) const NAMES: u64 = Known::CacheControl.bit()
+        | Known::Pragma.bit()
+        | Known::Expires.bit()
+        | Known::Date.bit()
+        | Known::Age.bit()
+        | Known::SetCookie.bit()
+        | Known::Vary.bit()
+        | Known::CdnCacheControl.bit()
+        | Known::SurrogateControl.bit()
+        | Known::CloudflareCdnCacheControl.bit()
+        | Known::AkamaiCacheControl.bit()
+        | Known::EdgeControl.bit()
+        | Known::SurrogateKey.bit()
+        | Known::XSurrogateKey.bit()
+        | Known::Xkey.bit()
+        | Known::CacheTag.bit()
+        | Known::EdgeCacheTag.bit();
+
+    /// The meaning of the field's name; `None` if the name depends on the dialect.
+    pub(super) fn known(self) -> Option<Known> {
+        Some(match self {
+            Self::CacheControl => Known::CacheControl,
+            Self::Pragma => Known::Pragma,
+            Self::Expires => Known::Expires,
+            Self::Date => Known::Date,
+            Self::Age => Known::Age,
+            Self::SetCookie => Known::SetCookie,
+            Self::Vary => Known::Vary,
+            Self::CdnCacheControl => Known::CdnCacheControl,
+            Self::SurrogateControl => Known::SurrogateControl,
+            Self::CloudflareCdnCacheControl => Known::CloudflareCdnCacheControl,
+            Self::AkamaiCacheControl => Known::AkamaiCacheControl,
+            Self::EdgeControl => Known::EdgeControl,
+            Self::SurrogateKey => Known::SurrogateKey,
+            Self::XSurrogateKey => Known::XSurrogateKey,
+            Self::Xkey => Known::Xkey,
+            Self::CacheTag => Known::CacheTag,
+            Self::EdgeCacheTag => Known::EdgeCacheTag,
+            Self::OwnTtl | Self::OwnTags => return None,
+        })
+    }
+
     /// The field with this name, if it is a standard one.
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::of(Known::of(name))

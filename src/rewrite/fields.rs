@@ -30,7 +30,8 @@ impl<'h, 'd> Fields<'h, 'd> {
         let others = own_ttl == Field::OwnTtl || own_tags == Field::OwnTags;
         let first = [None; Field::COUNT];
         let mut found = Self { headers, dialect, first, there: 0, repeated: 0, own_ttl, own_tags };
-        for line in headers.lines() {
+        let names = if others { u64::MAX } else { Field::NAMES };
+        for line in headers.among(names) {
             let value = line.value();
             match Field::of(line.known()) {
                 Some(field) => found.note(field, value),

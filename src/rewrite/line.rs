@@ -5,11 +5,10 @@ use super::field::Field;
 use super::field::Syntax;
 use super::fields::Fields;
 use super::origin::is_dictionary;
-use smallvec::SmallVec;
 
 /// The value of a field under construction: directives separated by `, `.
 pub(super) struct Line {
-    value: SmallVec<[u8; 128]>,
+    value: Vec<u8>,
     /// Whether the field is a dictionary of structured fields, which caches ignore entirely if one member is
     /// invalid (RFC 9213 §2.1).
     is_structured: bool,
@@ -17,7 +16,7 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(is_structured: bool) -> Self {
-        Self { value: SmallVec::new(), is_structured }
+        Self { value: Vec::with_capacity(128), is_structured }
     }
 
     pub(super) fn value(&self) -> &[u8] {

@@ -4,7 +4,9 @@
 //! query is a page of its own.
 
 use super::Dialect;
+use super::dialect::FieldName;
 use super::edits::Edits;
+use crate::http::head::Known;
 use http::HeaderName;
 
 /// The name of the header. The included VCL keeps it with the object and hides it from visitors.
@@ -20,9 +22,10 @@ pub(super) fn write(raw: &str, canonical: &str, dialect: &Dialect, edits: &mut E
     if !dialect.cdn.facts().is_told_the_page {
         return;
     }
+    let field = FieldName { name: &PAGE, known: Known::Other };
     match raw != canonical && PAGE.as_str().len() + 2 + canonical.len() <= MOST {
         // A canonical path has only characters that a path may have (RFC 3986 §3.3).
-        true => edits.set(&PAGE, |text| text.extend_from_slice(canonical.as_bytes())),
-        false => edits.remove(&PAGE),
+        true => edits.set(field, |text| text.extend_from_slice(canonical.as_bytes())),
+        false => edits.remove(field),
     }
 }

@@ -29,19 +29,21 @@ pub(super) fn write<'d>(
     let dialect = fields.dialect();
     if never::is_unseen(status, fields) {
         keys.lack_some();
-        present(fields).for_each(|field| edits.remove(field.name(dialect)));
+        present(fields).for_each(|field| edits.remove(field.of_dialect(dialect)));
         return Ok(());
     }
-    let Some(own) = &dialect.tag_header else {
-        fields.among(&Field::TAGS).for_each(|field| edits.remove(field.name(dialect)));
+    if dialect.tag_header.is_none() {
+        fields.among(&Field::TAGS).for_each(|field| edits.remove(field.of_dialect(dialect)));
         // Without a field, nothing has to fit.
         let _ = fill(&mut Vec::new(), policy, rule, (paths, status), fields, keys);
         return Ok(());
-    };
-    for field in fields.among(&Field::TAGS).chain(fields.has(fields.own_tags).then_some(fields.own_tags)) {
-        edits.remove(field.name(dialect));
     }
-    edits.set(own, |line| fill(line, policy, rule, (paths, status), fields, keys))
+    for field in fields.among(&Field::TAGS).chain(fields.has(fields.own_tags).then_some(fields.own_tags)) {
+        edits.remove(field.of_dialect(dialect));
+    }
+    edits.set(fields.own_tags.of_dialect(dialect), |line| {
+        fill(line, policy, rule, (paths, status), fields, keys)
+    })
 }
 
 /// Appends the list of tags to `line`, and adds them to `keys`. An error is that of [`write`].
@@ -102,7 +104,7 @@ struct TagList<'l> {
     limits: &'static TagFacts,
     /// The number of the last tag with each key, if there are many. Searching the list for each of thousands of tags
     /// would take longer than everything else.
-    many: HashMap<Key, usize, FixedState>,
+    many: HashMap<Key, Number, FixedState>,
     /// Whether the origin sent any tag, including tags that the shim adds as well.
     has_origin_tags: bool,
     /// Whether the origin sent a tag that a purge cannot name.
@@ -123,11 +125,15 @@ const MANY: usize = 32;
 struct Tag {
     /// The key by which purges name the tag, the same for tags that differ in case only.
     key: Key,
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
     /// The number of the tag before it with the same key.
-    before: Option<usize>,
+    before: Number,
 }
+
+/// The number of a tag in the list; [`NONE`] if there is none.
+type Number = u32;
+const NONE: Number = Number::MAX;
 
 impl<'l> TagList<'l> {
     fn new(cdn: CdnType, line: &'l mut Vec<u8>) -> Self {
@@ -162,7 +168,8 @@ impl<'l> TagList<'l> {
         } else if self.line.len() - self.start > self.limits.bytes {
             Err(Reason::TagsTooLarge)
         } else {
-            self.tags.push(Tag { key, start, end: self.line.len(), before });
+            // The casts are safe because the limits are at most 16 KiB.
+            self.tags.push(Tag { key, start: start as u32, end: self.line.len() as u32, before });
             self.note_many();
             return Ok(());
         };
@@ -171,17 +178,18 @@ impl<'l> TagList<'l> {
     }
 
     /// Returns the number of the last tag with this key.
-    fn last_with(&self, key: Key) -> Option<usize> {
-        match self.tags.len() < MANY {
-            true => self.tags.iter().rposition(|tag| tag.key == key),
+    fn last_with(&self, key: Key) -> Number {
+        let number = match self.tags.len() < MANY {
+            true => self.tags.iter().rposition(|tag| tag.key == key).map(|number| number as Number),
             false => self.many.get(&key).copied(),
-        }
+        };
+        number.unwrap_or(NONE)
     }
 
     /// Whether the tag is the one of this number, or one of those before it with the same key.
-    fn is_among(&self, mut number: Option<usize>, tag: &[u8]) -> bool {
-        while let Some(other) = number.and_then(|number| self.tags.get(number)) {
-            let text = &self.line[other.start..other.end];
+    fn is_among(&self, mut number: Number, tag: &[u8]) -> bool {
+        while let Some(other) = self.tags.get(number as usize) {
+            let text = &self.line[other.start as usize..other.end as usize];
             if text == tag || self.limits.ignores_case && text.eq_ignore_ascii_case(tag) {
                 return true;
             }
@@ -197,7 +205,8 @@ impl<'l> TagList<'l> {
             MANY => 0,
             more => more - 1,
         };
-        self.many.extend(self.tags.iter().enumerate().skip(known).map(|(number, tag)| (tag.key, number)));
+        let new = self.tags.iter().enumerate().skip(known);
+        self.many.extend(new.map(|(number, tag)| (tag.key, number as Number)));
     }
 
     /// Appends every tag that the origin sent.
@@ -210,13 +219,29 @@ impl<'l> TagList<'l> {
     /// contains either ([`nameable::tag`]).
     fn push_field(&mut self, fields: &Fields<'_, '_>, field: Field) -> Result<(), Reason> {
         for line in fields.lines(field) {
-            // Most lines are plain, and then all of their tags are.
-            let is_plain = nameable::are_tags(line.as_bytes());
-            let tags = line.as_bytes().split(|b| matches!(b, b' ' | b'\t' | b','));
-            for tag in tags.filter(|tag| !tag.is_empty()) {
+            let mut rest = line.as_bytes();
+            while !rest.is_empty() {
+                // Most tags are legal, and a purge can name them.
+                let (mut length, mut is_legal, mut is_plain) = (0, true, true);
+                for byte in rest {
+                    if matches!(byte, b' ' | b'\t' | b',') {
+                        break;
+                    }
+                    is_legal &= self.limits.alphabet[usize::from(*byte)];
+                    is_plain &= nameable::is_plain(*byte);
+                    length += 1;
+                }
+                let (tag, after) = rest.split_at(length);
+                rest = after.get(1..).unwrap_or_default();
+                if tag.is_empty() {
+                    continue;
+                }
                 self.has_origin_tags = true;
-                self.unnameable |= !is_plain && !nameable::is_tag(tag);
-                self.push(tag)?;
+                self.unnameable |= !(is_plain && nameable::is_short(tag)) && !nameable::is_tag(tag);
+                match is_legal && tag.len() <= self.limits.longest {
+                    true => self.add(&[tag])?,
+                    false => self.push(tag)?,
+                }
             }
         }
         Ok(())

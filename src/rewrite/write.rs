@@ -2,6 +2,7 @@
 
 use super::cache_control::Name;
 use super::cache_control::seconds;
+use super::dialect::FieldName;
 use super::edits::Edits;
 use super::field::Field;
 use super::field::Syntax;
@@ -10,11 +11,16 @@ use super::line::Line;
 use super::origin::{Origin, Targeted, is_valid};
 use super::table::Row;
 use super::{Dialect, Policy};
-use http::HeaderName;
-use http::header::{ETAG, LAST_MODIFIED};
+use crate::http::head::Known;
+use http::{HeaderName, header};
 use std::time::Duration;
 
-static VALIDATORS: [HeaderName; 2] = [ETAG, LAST_MODIFIED];
+static ETAG: HeaderName = header::ETAG;
+static LAST_MODIFIED: HeaderName = header::LAST_MODIFIED;
+static VALIDATORS: [FieldName<'static>; 2] = [
+    FieldName { name: &ETAG, known: Known::Etag },
+    FieldName { name: &LAST_MODIFIED, known: Known::LastModified },
+];
 
 /// A response whose caching fields are to be edited.
 pub(super) struct Writer<'a, 'h, 'd> {
@@ -272,7 +278,7 @@ impl Writer<'_, '_, '_> {
     fn after_rewriting(mut self, row: Row) {
         self.remove_lifetimes();
         if row.drops_validators {
-            VALIDATORS.iter().for_each(|name| self.edits.remove(name));
+            VALIDATORS.iter().for_each(|field| self.edits.remove(*field));
         }
     }
 
@@ -288,11 +294,11 @@ impl Writer<'_, '_, '_> {
     }
 
     fn set(&mut self, field: Field, line: &Line) {
-        self.edits.set(field.name(self.dialect), |text| text.extend_from_slice(line.value()));
+        self.edits.set(field.of_dialect(self.dialect), |text| text.extend_from_slice(line.value()));
     }
 
     fn remove(&mut self, field: Field) {
-        self.edits.remove(field.name(self.dialect));
+        self.edits.remove(field.of_dialect(self.dialect));
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Headers {
     received: Bytes,
     added: Vec<u8>,
     lines: Vec<Span>,
+    /// [Bits](Known::bit) of the names of the lines, and perhaps of lines that were removed.
+    names: u64,
 }
 
 /// The place of a line.
@@ -37,7 +39,7 @@ impl Span {
 impl Headers {
     /// Creates an empty list.
     pub const fn new() -> Self {
-        Self { received: Bytes::new(), added: Vec::new(), lines: Vec::new() }
+        Self { received: Bytes::new(), added: Vec::new(), lines: Vec::new(), names: 0 }
     }
 
     /// Creates an empty list with room for this many lines.
@@ -46,12 +48,13 @@ impl Headers {
     }
 
     /// Returns the same lines, with the text to which the places of the received ones refer.
-    pub(super) fn of(self, received: Bytes) -> Self {
+    pub fn with_text(self, received: Bytes) -> Self {
         Self { received, ..self }
     }
 
     /// Adds the line at this place of the text that is received, whose form must be that of [`Line`].
     pub(super) fn push_received(&mut self, known: Known, name_length: u16, place: Range<usize>) {
+        self.names |= known.bit();
         self.lines.push(Span {
             start: offset(place.start),
             end: offset(place.end),
@@ -68,6 +71,7 @@ impl Headers {
             self.added.extend_from_slice(part);
         }
         let name_length = u16::try_from(name.len()).unwrap_or(u16::MAX);
+        self.names |= known.bit();
         self.lines.push(Span {
             start: offset(start),
             end: offset(self.added.len()),
@@ -123,13 +127,28 @@ impl Headers {
     }
 
     fn named<'h, 'n>(&'h self, known: Known, name: &'n str) -> impl Iterator<Item = Value<'h>> + use<'h, 'n> {
-        let lines = self.lines.iter().filter(move |span| span.known == known).map(|span| self.line(*span));
-        lines.filter(move |line| known.is_one_name() || line.is_named(name)).map(Line::value)
+        self.of(known).filter(move |line| known.is_one_name() || line.is_named(name)).map(Line::value)
     }
 
     /// Iterates over the values of all lines whose name has this meaning.
     pub fn all(&self, known: Known) -> impl Iterator<Item = Value<'_>> {
-        self.lines.iter().filter(move |span| span.known == known).map(|span| self.line(*span).value())
+        self.of(known).map(Line::value)
+    }
+
+    fn of(&self, known: Known) -> impl Iterator<Item = Line<'_>> {
+        let lines = if self.names & known.bit() == 0 { &[][..] } else { &self.lines };
+        lines.iter().filter(move |span| span.known == known).map(|span| self.line(*span))
+    }
+
+    /// Iterates over the lines whose names are in this set of [bits](Known::bit).
+    pub fn among(&self, names: u64) -> impl Iterator<Item = Line<'_>> {
+        let lines = if self.may_have(names) { &self.lines } else { &[][..] };
+        lines.iter().filter(move |span| names & span.known.bit() != 0).map(|span| self.line(*span))
+    }
+
+    /// Whether there may be a line whose name is in this set of [bits](Known::bit).
+    pub fn may_have(&self, names: u64) -> bool {
+        self.names & names != 0
     }
 
     /// Whether there is a line with this name, given in lower case.
@@ -149,6 +168,7 @@ impl Headers {
 
     /// Adds a line after all others.
     pub fn push(&mut self, line: Line<'_>) {
+        self.names |= line.known().bit();
         let span = self.add(line);
         self.lines.push(span);
     }
@@ -190,7 +210,7 @@ impl Headers {
 
     /// Keeps the lines for which `stays` returns `true`.
     pub fn retain(&mut self, mut stays: impl FnMut(Line<'_>) -> bool) {
-        let Self { received, added, lines } = self;
+        let Self { received, added, lines, .. } = self;
         lines.retain(|span| {
             let text: &[u8] = if span.is_added { added } else { received };
             stays(Line::of(span.known, span.name_length, &text[span.range()]))
@@ -199,6 +219,9 @@ impl Headers {
 
     /// Applies `edit` to each line whose name is in this set of [bits](Known::bit), which few lines are.
     pub fn edit<'e>(&mut self, names: u64, mut edit: impl FnMut(Line<'_>) -> Edit<'e>) {
+        if !self.may_have(names) {
+            return;
+        }
         let mut kept = 0;
         for number in 0..self.lines.len() {
             let mut span = self.lines[number];
@@ -215,12 +238,12 @@ impl Headers {
         self.lines.truncate(kept);
     }
 
-    /// Appends the lines for which `stays` returns `true`, as HTTP/1.1 has them. Lines that follow each other in the
-    /// received text are copied together.
-    pub fn write(&self, out: &mut BytesMut, mut stays: impl FnMut(Line<'_>) -> bool) {
+    /// Appends all lines as HTTP/1.1 has them, except those whose names are in this set of [bits](Known::bit) and for
+    /// which `stays` returns `false`. Lines that follow each other in the received text are copied together.
+    pub fn write(&self, out: &mut BytesMut, names: u64, mut stays: impl FnMut(Line<'_>) -> bool) {
         let (mut is_added, mut run) = (false, 0..0);
         for span in &self.lines {
-            if !stays(self.line(*span)) {
+            if names & span.known.bit() != 0 && !stays(self.line(*span)) {
                 continue;
             }
             let place = span.range();
@@ -236,7 +259,7 @@ impl Headers {
 
     /// Returns a map of the lines for which `stays` returns `true`. The values are slices of the text, not copies.
     pub fn into_map(self, maps: &mut MapCache, stays: impl Fn(Line<'_>) -> bool) -> HeaderMap {
-        let Self { received, added, mut lines } = self;
+        let Self { received, added, mut lines, .. } = self;
         let added = Bytes::from(added);
         let text = |span: &Span| if span.is_added { &added } else { &received };
         let line = |span: &Span| Line::of(span.known, span.name_length, &text(span)[span.range()]);
@@ -343,10 +366,10 @@ mod tests {
         ] {
             list.push_received(known, name_length, place);
         }
-        let mut list = list.of(Bytes::from_static(b"vary: 1\r\nage: 2\r\nvary: 3\r\naccept: 4\r\n"));
+        let mut list = list.with_text(Bytes::from_static(b"vary: 1\r\nage: 2\r\nvary: 3\r\naccept: 4\r\n"));
         let written = |list: &Headers, without: Known| {
             let mut out = BytesMut::new();
-            list.write(&mut out, |line| line.known() != without);
+            list.write(&mut out, without.bit(), |_| false);
             String::from_utf8(out.to_vec()).unwrap().replace("\r\n", "|")
         };
         assert_eq!(written(&list, Known::Te), "vary: 1|age: 2|vary: 3|accept: 4|");

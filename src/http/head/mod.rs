@@ -9,6 +9,7 @@ pub mod known;
 pub mod limits;
 pub mod line;
 pub mod map_cache;
+mod names;
 pub mod read;
 
 #[cfg(test)]

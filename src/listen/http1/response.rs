@@ -36,7 +36,8 @@ pub fn encode(out: &mut BytesMut, head: &ResponseHead, asked: Asked, size: Optio
     status_line(out, head, asked.version);
     let mut declared = None;
     let mut closes = false;
-    head.headers.write(out, |line| match line.known() {
+    let of_the_message = Known::Connection.bit() | Known::ContentLength.bit() | Known::TransferEncoding.bit();
+    head.headers.write(out, of_the_message, |line| match line.known() {
         Known::Connection if !switches => {
             closes = true;
             false
@@ -80,7 +81,7 @@ pub fn encode(out: &mut BytesMut, head: &ResponseHead, asked: Asked, size: Optio
 /// Appends the head of an interim response, which has no body. Clients of HTTP/1.0 must not receive any.
 pub fn encode_interim(out: &mut BytesMut, head: &ResponseHead) {
     status_line(out, head, Version::HTTP_11);
-    head.headers.write(out, |_| true);
+    head.headers.write(out, 0, |_| true);
     out.extend_from_slice(b"\r\n");
 }
 

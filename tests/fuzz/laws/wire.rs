@@ -41,7 +41,9 @@ fn decode_head<'a>(method: &Method, pieces: impl IntoIterator<Item = &'a [u8]>) 
             head = reader.decode(&mut buf)?;
         }
     }
-    Ok((head, buf.to_vec()))
+    // Names may be in lower case before a head is complete.
+    let rest = if head.is_some() { buf.to_vec() } else { buf.to_ascii_lowercase() };
+    Ok((head, rest))
 }
 
 /// The end of an accepted message has one meaning, and another parser finds the same fields.

@@ -5,13 +5,13 @@
 //! checked later, in `proxy/inbound.rs`.
 
 use crate::http::h1::framing::{Framing, Persistence, content_length};
-use crate::http::h1::lines::Lines;
+use crate::http::h1::lines;
+use crate::http::head::read::{self, Refused};
 use crate::http::head::{Known, Line, RequestHead};
 use crate::proxy::error::ProxyError;
 use crate::proxy::target;
 use bytes::{Buf, Bytes, BytesMut};
-use http::{Method, Version};
-use std::ops::Range;
+use http::{Method, Uri, Version};
 
 /// A request whose body has not been read yet.
 #[derive(Debug)]
@@ -55,21 +55,20 @@ impl Reader {
             skip_empty_lines(buf);
             self.searched = 0;
         }
-        if self.searched > 0 && !Lines::may_have_ended(buf, self.searched) {
+        if self.searched > 0 && !lines::may_have_ended(buf, self.searched) {
             return self.unfinished(buf, limits);
         }
-        let mut lines = Lines::default();
-        match lines.find(buf, limits.fields) {
-            Ok(true) => {}
-            Ok(false) => return self.unfinished(buf, limits),
-            Err(_) => return Err(ProxyError::TooManyHeaders),
-        }
-        let length = lines.length();
+        let Some((_, start)) = lines::first(buf) else { return self.unfinished(buf, limits) };
+        let Some((headers, length)) = read::fields(buf, start, limits.fields)? else {
+            return self.unfinished(buf, limits);
+        };
         if length > limits.bytes {
             return Err(too_large(buf, limits));
         }
         self.searched = 0;
-        parse(buf.split_to(length), &lines, limits).map(Some)
+        let (method, uri, version) = asked_for(&buf[..start], limits)?;
+        let headers = headers.with_text(buf.split_to(length).freeze());
+        end(RequestHead { method, uri, version, headers }).map(Some)
     }
 
     fn unfinished(&mut self, buf: &[u8], limits: HeadLimits) -> Result<Option<Request>, ProxyError> {
@@ -82,6 +81,15 @@ impl Reader {
         }
         self.searched = buf.len();
         Ok(None)
+    }
+}
+
+impl From<Refused> for ProxyError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooMany => Self::TooManyHeaders,
+            Refused::Malformed(_) => Self::BadRequest("malformed header field"),
+        }
     }
 }
 
@@ -107,18 +115,26 @@ fn too_large(buf: &[u8], limits: HeadLimits) -> ProxyError {
     if target > limits.target + MAX_METHOD { ProxyError::TargetTooLong } else { ProxyError::HeadTooLarge }
 }
 
-fn parse(block: BytesMut, lines: &Lines, limits: HeadLimits) -> Result<Request, ProxyError> {
+/// Parses the first line, with its end.
+fn asked_for(line: &[u8], limits: HeadLimits) -> Result<(Method, Uri, Version), ProxyError> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     let (method, target, version) =
-        request_line(&block, lines.first()).ok_or(ProxyError::BadRequest("malformed request line"))?;
-    let long = target.len() > limits.target;
-    let target = Bytes::copy_from_slice(&block[target]);
-    let uri = target::of_http1(&method, target).ok_or(match long {
-        true => ProxyError::TargetTooLong,
-        false => ProxyError::BadRequest("malformed target"),
-    })?;
-    let headers = lines.fields(block, 0).map_err(|_| ProxyError::BadRequest("malformed header field"))?;
+        request_line(line).ok_or(ProxyError::BadRequest("malformed request line"))?;
+    let uri = target::of_http1(&method, Bytes::copy_from_slice(target)).ok_or(
+        match target.len() > limits.target {
+            true => ProxyError::TargetTooLong,
+            false => ProxyError::BadRequest("malformed target"),
+        },
+    )?;
+    Ok((method, uri, version))
+}
+
+/// Finds out where the request ends.
+fn end(head: RequestHead) -> Result<Request, ProxyError> {
+    let version = head.version;
     let mut semantics = Semantics::default();
-    headers.lines().try_for_each(|line| semantics.note(line))?;
+    head.headers.among(Semantics::FIELDS).try_for_each(|line| semantics.note(line))?;
     let framing = semantics.framing(version)?;
     Ok(Request {
         persistent: semantics.persistence.holds(version),
@@ -126,31 +142,29 @@ fn parse(block: BytesMut, lines: &Lines, limits: HeadLimits) -> Result<Request, 
             && framing != Framing::Empty
             && version == Version::HTTP_11,
         framing,
-        head: RequestHead { method, uri, version, headers },
+        head,
     })
 }
 
 /// Parses `GET /path HTTP/1.1`, with one space between the parts.
-fn request_line(block: &[u8], line: Range<usize>) -> Option<(Method, Range<usize>, Version)> {
-    let bytes = &block[line.clone()];
-    let version = match bytes.last_chunk::<9>()? {
+fn request_line(line: &[u8]) -> Option<(Method, &[u8], Version)> {
+    let version = match line.last_chunk::<9>()? {
         b" HTTP/1.1" => Version::HTTP_11,
         b" HTTP/1.0" => Version::HTTP_10,
         _ => return None,
     };
-    let target_end = bytes.len() - 9;
-    let space = memchr::memchr(b' ', bytes)?;
-    let target = bytes.get(space + 1..target_end)?;
+    let space = memchr::memchr(b' ', line)?;
+    let target = line.get(space + 1..line.len() - 9)?;
     // A fragment is not part of a target (RFC 9112 §3.2). Servers that accepted one disagreed on the path
     // (CVE-2023-45539).
     if target.is_empty() || target.iter().any(|byte| matches!(byte, 0..=b' ' | b'#' | 0x7f)) {
         return None;
     }
-    let method = match &bytes[..space] {
+    let method = match &line[..space] {
         b"GET" => Method::GET,
         other => Method::from_bytes(other).ok()?,
     };
-    Some((method, line.start + space + 1..line.start + target_end, version))
+    Some((method, target, version))
 }
 
 /// The fields that determine the end of the message and of the connection.
@@ -163,6 +177,12 @@ struct Semantics {
 }
 
 impl Semantics {
+    /// [Bits](Known::bit) of the fields that are evaluated.
+    const FIELDS: u64 = Known::Expect.bit()
+        | Known::Connection.bit()
+        | Known::ContentLength.bit()
+        | Known::TransferEncoding.bit();
+
     fn note(&mut self, line: Line<'_>) -> Result<(), ProxyError> {
         let value = line.value().as_bytes();
         match line.known() {

@@ -14,7 +14,9 @@ fn read_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Read {
             request = read.map_err(|refused| refused.answer().status.as_u16())?.map(words);
         }
     }
-    Ok((request, buf.to_vec()))
+    // Names may be in lower case before a head is complete.
+    let rest = if request.is_some() { buf.to_vec() } else { buf.to_ascii_lowercase() };
+    Ok((request, rest))
 }
 
 fn words(request: Request) -> String {

@@ -4,14 +4,13 @@
 //! that of the next request. Everything else stays as the origin sent it. Hop-by-hop fields are removed elsewhere.
 
 use crate::http::h1::framing::{Framing, Persistence, content_length};
-use crate::http::h1::lines::{Lines, TooMany};
+use crate::http::h1::lines;
 use crate::http::head::limits::{HeadError, HeadLimits, MAX_HEAD_BYTES, MAX_HEADERS, MAX_INTERIM};
+use crate::http::head::read::{self, Refused};
 use crate::http::head::{Headers, Known, Line, ResponseHead};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version};
 
-/// The number of fields that a rewrite may add before the list has to grow.
-const SPARE_FIELDS: usize = 4;
 /// The beginning of every response.
 const VERSION: &[u8] = b"HTTP/1.";
 
@@ -99,16 +98,19 @@ impl HeadReader {
             if !buf.iter().zip(VERSION).all(|(byte, expected)| byte == expected) {
                 return Err(HeadError::StatusLine);
             }
-            let mut lines = Lines::default();
-            if !lines.find(buf, self.limits.fields)? {
-                break;
-            }
-            let length = lines.length();
+            let Some((line, start)) = lines::first(buf) else { break };
+            let (version, status, reason) = status_line(line)?;
+            let Some((headers, length)) = read::fields(buf, start, self.limits.fields)? else { break };
             if self.interim_bytes + length > self.limits.bytes {
                 return Err(HeadError::TooLarge);
             }
-            if let Some(head) = parse(buf.split_to(length), &lines, self)? {
-                return Ok(Some(head));
+            let headers = headers.with_text(buf.split_to(length).freeze());
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                let head = ResponseHead { status, reason, headers };
+                return self.end(version, head).map(Some);
+            }
+            if self.keeps_interim && status != StatusCode::CONTINUE {
+                self.kept.push(ResponseHead { status, reason, headers });
             }
             self.scanned = 0;
             self.interim_bytes += length;
@@ -125,36 +127,30 @@ impl HeadReader {
     }
 
     fn may_be_complete(&self, buf: &[u8]) -> bool {
-        if self.scanned < VERSION.len() { !buf.is_empty() } else { Lines::may_have_ended(buf, self.scanned) }
+        if self.scanned < VERSION.len() { !buf.is_empty() } else { lines::may_have_ended(buf, self.scanned) }
     }
-}
 
-impl From<TooMany> for HeadError {
-    fn from(_: TooMany) -> Self {
-        Self::TooManyHeaders
-    }
-}
-
-/// Parses one head. Returns `None` for an interim response, which the reader keeps if it is wanted.
-fn parse(block: BytesMut, lines: &Lines, reader: &mut HeadReader) -> Result<Option<Head>, HeadError> {
-    let (version, status, reason) = status_line(&block[lines.first()])?;
-    let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-    if switches && !reader.upgradable {
-        return Err(HeadError::Upgrade);
-    }
-    let interim = status.is_informational() && !switches;
-    let headers = lines.fields(block, SPARE_FIELDS).map_err(HeadError::Field)?;
-    if interim {
-        if reader.keeps_interim && status != StatusCode::CONTINUE {
-            reader.kept.push(ResponseHead { status, reason, headers });
+    /// Finds out where the body of the final response ends.
+    fn end(&self, version: Version, head: ResponseHead) -> Result<Head, HeadError> {
+        let ResponseHead { status, reason, headers } = head;
+        if status == StatusCode::SWITCHING_PROTOCOLS && !self.upgradable {
+            return Err(HeadError::Upgrade);
         }
-        return Ok(None);
+        let mut semantics = Semantics::default();
+        headers.among(Semantics::FIELDS).try_for_each(|line| semantics.note(line))?;
+        let framing = semantics.framing(status, version, self.to_head)?;
+        let persistent = semantics.persistence.holds(version);
+        Ok(Head { status, version, headers, reason, framing, persistent })
     }
-    let mut semantics = Semantics::default();
-    headers.lines().try_for_each(|line| semantics.note(line))?;
-    let framing = semantics.framing(status, version, reader.to_head)?;
-    let persistent = semantics.persistence.holds(version);
-    Ok(Some(Head { status, version, headers, reason, framing, persistent }))
+}
+
+impl From<Refused> for HeadError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooMany => Self::TooManyHeaders,
+            Refused::Malformed(number) => Self::Field(number),
+        }
+    }
 }
 
 /// Parses `HTTP/1.1 200 OK`. The reason and the space before it may be absent.
@@ -194,6 +190,9 @@ struct Semantics {
 }
 
 impl Semantics {
+    /// [Bits](Known::bit) of the fields that are evaluated.
+    const FIELDS: u64 = Known::ContentLength.bit() | Known::TransferEncoding.bit() | Known::Connection.bit();
+
     /// Evaluates one field.
     fn note(&mut self, line: Line<'_>) -> Result<(), HeadError> {
         let value = line.value().as_bytes();

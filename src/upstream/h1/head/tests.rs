@@ -15,7 +15,9 @@ fn decode_pieces<'a>(
             head = reader.decode(&mut buf)?;
         }
     }
-    Ok((head, buf.to_vec()))
+    // Names may be in lower case before a head is complete.
+    let rest = if head.is_some() { buf.to_vec() } else { buf.to_ascii_lowercase() };
+    Ok((head, rest))
 }
 
 /// Checks that whole and bytewise delivery have the same result. Bytewise input may be refused later, at its end.
@@ -330,17 +332,16 @@ proptest! {
     /// The grammar is that of httparse, except for empty lines before the response.
     #[test]
     fn the_grammar_is_httparses(input in lines()) {
-        let mut lines = Lines::default();
-        let complete = lines.find(input.as_bytes(), MAX_HEADERS) == Ok(true);
-        let parsed = complete.then(|| {
-            let block = BytesMut::from(&input.as_bytes()[..lines.length()]);
-            let (_, status, _) = status_line(&block[lines.first()]).ok()?;
-            let headers = lines.fields(block, 0).ok()?;
+        let mut text = input.clone().into_bytes();
+        let parsed = lines::first(input.as_bytes()).and_then(|(line, start)| {
+            let (_, status, _) = status_line(line).ok()?;
+            let (headers, length) = read::fields(&mut text, start, MAX_HEADERS).ok()??;
+            let headers = headers.with_text(Bytes::from(text));
             let fields = headers.lines().map(|line| (line.name().to_owned(), line.value().as_bytes().to_vec()));
-            Some((status.as_u16(), fields.collect(), lines.length()))
+            Some((status.as_u16(), fields.collect(), length))
         });
         let expected = httparse_decode(input.as_bytes()).filter(|_| input.starts_with('H'));
-        prop_assert_eq!(parsed.flatten(), expected);
+        prop_assert_eq!(parsed, expected);
     }
 
     /// No input causes a panic, and the boundaries never matter.

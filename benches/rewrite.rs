@@ -113,6 +113,12 @@ fn decision(c: &mut Criterion) {
     for cdn in CdnType::ALL {
         bench(cdn.as_str(), cdn, None, page(tags, "public, max-age=60"));
     }
+    for count in [1_000, 2_000] {
+        let tags: Vec<String> = (0..count).map(|number| format!("node:{number}")).collect();
+        let mut headers = page(None, "public, max-age=60");
+        headers.append(&SURROGATE_KEY, &HeaderValue::try_from(tags.join(" ")).expect("legal tags"));
+        bench(&format!("{count}-tags"), CdnType::Fastly, None, headers);
+    }
     bench("without-tags", CdnType::Fastly, None, page(None, "max-age=60"));
     bench("untouched", CdnType::Fastly, None, page(tags, "private, no-store"));
     bench("fallback", CdnType::Fastly, Some(Reason::PurgingUnhealthy), page(tags, "public, max-age=60"));

@@ -237,7 +237,8 @@ impl<'l> TagList<'l> {
                     continue;
                 }
                 self.has_origin_tags = true;
-                self.unnameable |= !(is_plain && nameable::is_short(tag)) && !nameable::is_tag(tag);
+                let is_nameable = is_plain && nameable::is_short(tag) || nameable::is_tag(tag);
+                self.unnameable |= !is_nameable;
                 match is_legal && tag.len() <= self.limits.longest {
                     true => self.add(&[tag])?,
                     false => self.push(tag)?,

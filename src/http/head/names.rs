@@ -141,11 +141,11 @@ pub(super) fn find(text: &mut [u8]) -> Option<(u16, Known)> {
     let mut last = 0;
     let length = loop {
         let word = u64::from_le_bytes(*bytes.as_chunks::<8>().0.get(last)?);
-        let no_colon = word ^ ONES * b':' as u64;
+        let no_colon = word ^ (ONES * b':' as u64);
         let colons = no_colon.wrapping_sub(ONES) & !no_colon & HIGH;
         if colons != 0 {
             // The bits below the lowest one that is set, in whole bytes.
-            let before = (colons & colons.wrapping_neg()) - 1 >> 7;
+            let before = ((colons & colons.wrapping_neg()) - 1) >> 7;
             received[last] = word & before;
             break 8 * last + colons.trailing_zeros() as usize / 8;
         }
@@ -181,8 +181,8 @@ fn differs_in_case_only(received: &[u64; WORDS], lower: &[u64; WORDS]) -> bool {
     received.iter().zip(lower).all(|(received, lower)| {
         let differ = received ^ lower;
         // A letter in lower case has the two bits 0x60.
-        let letters = *lower & lower << 1 & ONES * 0x40;
-        differ << 1 & !letters == 0
+        let letters = *lower & (lower << 1) & (ONES * 0x40);
+        (differ << 1) & !letters == 0
     })
 }
 

@@ -1,7 +1,7 @@
 //! Reading of field lines from the text of a head in one pass, strictly (RFC 9110 §5, RFC 9112 §5).
 //!
-//! Most bytes are looked at eight at a time: in a name, whether they are letters, digits or dashes; in a value, whether
-//! there is a control among them, which is how its line ends, too.
+//! Most bytes are looked at eight at a time: in a name, whether they are letters, digits or dashes; in a value,
+//! whether there is a control among them, which is how its line ends, too.
 
 use super::line::END;
 use super::{Headers, Known, names};
@@ -20,8 +20,8 @@ pub enum Refused {
     Malformed(usize),
 }
 
-/// Reads the lines of `text` from `start` to the empty line, and returns them and the place after it, or `None` if
-/// the text ends before it. [`Headers::with_text`] must be given the text then. Lines end with CRLF, or with a lone LF as
+/// Reads the lines of `text` from `start` to the empty line, and returns them and the place after it, or `None` if the
+/// text ends before it. [`Headers::with_text`] must be given the text then. Lines end with CRLF, or with a lone LF as
 /// RFC 9112 §2.2 allows.
 ///
 /// A name is a token, so blanks before the colon and folded lines are refused. A value has no controls except tabs.
@@ -111,7 +111,7 @@ fn token(text: &mut [u8], start: usize) -> usize {
     let mut place = start;
     while let Some(bytes) = text[place..].first_chunk_mut::<8>() {
         let word = u64::from_le_bytes(*bytes);
-        let letters = between(word | ONES * 0x20, b'a', b'z') & !word;
+        let letters = between(word | (ONES * 0x20), b'a', b'z') & !word;
         let usual = letters | between(word, b'0', b'9') | between(word, b'-', b'-');
         let count = (!usual & HIGH).trailing_zeros() / 8;
         let counted = 1_u64.checked_shl(count * 8).unwrap_or_default().wrapping_sub(1);
@@ -146,7 +146,7 @@ fn control(text: &[u8], start: usize) -> usize {
     let mut place = start;
     while let Some(bytes) = text[place..].first_chunk::<8>() {
         let word = u64::from_le_bytes(*bytes);
-        let no_del = word ^ ONES * 0x7f;
+        let no_del = word ^ (ONES * 0x7f);
         // The lowest of these bits is exact, and that is the one that counts.
         let found = (word.wrapping_sub(ONES * 0x20) & !word | no_del.wrapping_sub(ONES) & !no_del) & HIGH;
         if found == 0 {

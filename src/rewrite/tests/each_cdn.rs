@@ -82,12 +82,12 @@ fn what_its_tags_may_be() {
             let list: Vec<_> = (0..count).map(|n| format!("{n:0length$}")).collect();
             let (decision, headers) =
                 get(&[&format!("cache-tag: {}", list.join(","))]).rewritten(&site(), &dialect(cdn));
-            let line = headers.get(&dialect(cdn).tag_header.unwrap()).unwrap();
+            let line = headers.get(dialect(cdn).tag_header.unwrap()).unwrap();
             let count = line.as_bytes().split(|b| matches!(b, b' ' | b',')).count();
             format!("{count} tags, {} bytes, {}", line.as_bytes().len(), decision.reason)
         };
         let cases = get(&["cache-tag: A,a"]).rewritten(&site(), &dialect(cdn)).1;
-        let cases = cases.get(&dialect(cdn).tag_header.unwrap()).unwrap();
+        let cases = cases.get(dialect(cdn).tag_header.unwrap()).unwrap();
         writeln!(
             text,
             "{}: {legal}\n    longest {longest}\n    short ones: {}\n    long ones: {}\n    A and a: {}",

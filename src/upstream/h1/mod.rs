@@ -7,8 +7,8 @@
 //! Strictness protects the pool: if a message could end at two places, the response is refused (RFC 9112 §6.3,
 //! §11.2). [`head`] decides that with [`crate::http::h1`]. Both are pure and are fuzzed (`tests/fuzz`).
 //!
-//! The read buffer exists only during an exchange. Header values and body frames are slices of it. [`Scratch`]
-//! keeps spare buffers, and the header lines that origins repeat, for all connections of a worker.
+//! The read buffer exists only during an exchange. Header lines and body frames are slices of it. [`Scratch`] keeps
+//! spare buffers for all connections of a worker.
 
 mod body;
 mod connection;

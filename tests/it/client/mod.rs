@@ -3,6 +3,7 @@
 //! | file | what is tested |
 //! |---|---|
 //! | `requests.rs`, `targets.rs`, `headers.rs` | the parts of a request, and which of them reach the origin |
+//! | `heads.rs` | the bytes of a response head, against a slow model |
 //! | `refusals.rs` | requests and responses that are refused, and what the client gets instead |
 //! | `forwarding.rs`, `passthrough.rs` | what is forwarded unchanged, reused connections, reloads and shutdown |
 //! | `rewriting.rs`, `trust.rs` | the lifetimes and tags of responses, and which clients may opt in |
@@ -16,6 +17,7 @@ mod floods;
 mod forwarding;
 mod h2_clients;
 mod headers;
+mod heads;
 mod interim;
 mod limits;
 mod listeners;

@@ -59,8 +59,14 @@ impl Reader {
             return self.unfinished(buf, limits);
         }
         let Some((_, start)) = lines::first(buf) else { return self.unfinished(buf, limits) };
-        let Some((headers, length)) = read::fields(buf, start, limits.fields)? else {
-            return self.unfinished(buf, limits);
+        let (headers, length) = match read::fields(buf, start, limits.fields) {
+            Ok(Some(read)) => read,
+            Ok(None) => return self.unfinished(buf, limits),
+            // A head is judged when it is complete, wherever its parts are divided.
+            Err(Refused::Malformed(_)) if !lines::may_have_ended(buf, 0) => {
+                return self.unfinished(buf, limits);
+            }
+            Err(refused) => return Err(refused.into()),
         };
         if length > limits.bytes {
             return Err(too_large(buf, limits));

@@ -100,7 +100,13 @@ impl HeadReader {
             }
             let Some((line, start)) = lines::first(buf) else { break };
             let (version, status, reason) = status_line(line)?;
-            let Some((headers, length)) = read::fields(buf, start, self.limits.fields)? else { break };
+            let (headers, length) = match read::fields(buf, start, self.limits.fields) {
+                Ok(Some(read)) => read,
+                Ok(None) => break,
+                // A head is judged when it is complete, wherever its parts are divided.
+                Err(Refused::Malformed(_)) if !lines::may_have_ended(buf, 0) => break,
+                Err(refused) => return Err(refused.into()),
+            };
             if self.interim_bytes + length > self.limits.bytes {
                 return Err(HeadError::TooLarge);
             }

@@ -77,7 +77,6 @@ enum Id {
 
 /// The line of an id, with zeros in place of the digits.
 const LINE: &[u8; 48] = b"x-request-id: 00000000000000000000000000000000\r\n";
-const NAME_LENGTH: u16 = 12;
 const DIGITS: Range<usize> = 14..46;
 
 /// The two hexadecimal digits of every byte.
@@ -117,7 +116,7 @@ impl RequestId {
     pub(super) fn line(&self) -> Line<'_> {
         match &self.0 {
             Id::Sent(line) => line.line(),
-            Id::Minted(line) => Line::of(Known::XRequestId, NAME_LENGTH, line),
+            Id::Minted(line) => Line::written(Known::XRequestId, X_REQUEST_ID.as_str(), line),
         }
     }
 

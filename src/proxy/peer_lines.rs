@@ -45,23 +45,23 @@ impl PeerLines {
     pub(super) fn host(&self) -> Line<'_> {
         // The line is the end of `X-Forwarded-Host`, which has the same value.
         let written = &self.written[self.host + BEFORE_HOST.len()..self.forwarded];
-        Line::of(Known::Host, 4, written)
+        Line::written(Known::Host, "host", written)
     }
 
     /// Returns `X-Forwarded-For`.
     pub(super) fn forwarded_for(&self) -> Line<'_> {
-        Line::of(Known::XForwardedFor, 15, &self.written[..self.host])
+        Line::written(Known::XForwardedFor, "x-forwarded-for", &self.written[..self.host])
     }
 
     /// Returns `X-Forwarded-Host`.
     pub(super) fn forwarded_host(&self) -> Line<'_> {
         let written = &self.written[self.host..self.forwarded];
-        Line::of(Known::XForwardedHost, 16, written)
+        Line::written(Known::XForwardedHost, "x-forwarded-host", written)
     }
 
     /// Returns `Forwarded` (RFC 7239 §4).
     pub(super) fn forwarded(&self) -> Line<'_> {
-        Line::of(Known::Forwarded, 9, &self.written[self.forwarded..])
+        Line::written(Known::Forwarded, "forwarded", &self.written[self.forwarded..])
     }
 }
 

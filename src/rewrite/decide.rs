@@ -99,9 +99,9 @@ impl<'d> Rewriting<'d> {
         let [dialect] = edge.dialects else { return Self::for_each(policy, response, edge, headers, keys) };
         let (fields, mut edits) = (Fields::of(headers, dialect), Edits::default());
         let tags = response.tag(policy, &fields, &mut edits, &mut keys);
-        let (verdict, provenance) =
+        let (decision, provenance) =
             response.decide(policy, edge, (tags, &Rc::new(keys)), &fields, &mut edits);
-        Self { decision: verdict.0, edits, provenance: verdict.1.then_some(provenance) }
+        Self { decision, edits, provenance }
     }
 
     /// Does the same if it is unknown which CDN sent the request: decides for each candidate, and adds the tags of
@@ -121,9 +121,7 @@ impl<'d> Rewriting<'d> {
         }
         let (keys, mut whole) = (Rc::new(keys), None::<Self>);
         for (fields, mut edits, tags) in tagged {
-            let ((decision, is_kept), provenance) =
-                response.decide(policy, edge, (tags, &keys), &fields, &mut edits);
-            let provenance = is_kept.then_some(provenance);
+            let (decision, provenance) = response.decide(policy, edge, (tags, &keys), &fields, &mut edits);
             whole = Some(match whole {
                 None => Self { decision, edits, provenance },
                 Some(mut whole) => {
@@ -169,8 +167,8 @@ impl Response<'_> {
         tag_header::write(policy, rule, ([path, canonical], status), fields, (edits, keys))
     }
 
-    /// Decides and writes the lifetimes. Returns the decision and whether the CDN may then keep the response, and the
-    /// facts that purges need if it does.
+    /// Decides and writes the lifetimes. Returns the decision and, if the CDN may then keep the response, the facts that
+    /// purges need.
     fn decide<'d>(
         self,
         policy: &Policy,
@@ -178,13 +176,15 @@ impl Response<'_> {
         (tags, keys): (Result<(), Reason>, &Rc<Keys>),
         fields: &Fields<'_, 'd>,
         edits: &mut Edits<'d>,
-    ) -> ((Decision, bool), Provenance) {
+    ) -> (Decision, Option<Provenance>) {
         let origin = Origin::read(fields);
         let provenance = Provenance::of(keys, origin.age, edge);
         let is_old = edge.has_purged(&provenance);
         let writer = Writer { policy, dialect: fields.dialect(), origin: &origin, fields, edits };
         let Self { path, rule, request, status, .. } = self;
-        (decide((path, rule, status), request, edge.fallback, (tags, is_old), writer), provenance)
+        let (decision, is_kept) =
+            decide((path, rule, status), request, edge.fallback, (tags, is_old), writer);
+        (decision, is_kept.then_some(provenance))
     }
 }
 

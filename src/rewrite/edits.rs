@@ -124,16 +124,12 @@ impl<'n> Edits<'n> {
     }
 
     fn line(&self, change: &Change<'_>) -> Option<Line<'_>> {
-        let text = &self.text[change.line.clone()?];
-        Some(Line::of(change.field.known, change.name_length(), text))
+        let FieldName { known, name } = change.field;
+        Some(Line::written(known, name.as_str(), &self.text[change.line.clone()?]))
     }
 }
 
 impl Change<'_> {
-    fn name_length(&self) -> u16 {
-        u16::try_from(self.field.name.as_str().len()).unwrap_or(u16::MAX)
-    }
-
     /// The place of the value in a line of this field.
     fn value_in(&self, line: &Range<usize>) -> Range<usize> {
         line.start + self.field.name.as_str().len() + 2..line.end - 2

@@ -53,70 +53,57 @@ impl Field {
     pub(super) const TAGS: [Self; 5] =
         [Self::SurrogateKey, Self::XSurrogateKey, Self::Xkey, Self::CacheTag, Self::EdgeCacheTag];
 
-    pub(super) fn of(known: Known) -> Option<Self> {
-        Some(match known {
-            Known::Age => Self::Age,
-            Known::Vary => Self::Vary,
-            Known::Date => Self::Date,
-            Known::Xkey => Self::Xkey,
-            Known::Pragma => Self::Pragma,
-            Known::Expires => Self::Expires,
-            Known::CacheTag => Self::CacheTag,
-            Known::SetCookie => Self::SetCookie,
-            Known::EdgeControl => Self::EdgeControl,
-            Known::CacheControl => Self::CacheControl,
-            Known::SurrogateKey => Self::SurrogateKey,
-            Known::EdgeCacheTag => Self::EdgeCacheTag,
-            Known::XSurrogateKey => Self::XSurrogateKey,
-            Known::CdnCacheControl => Self::CdnCacheControl,
-            Known::SurrogateControl => Self::SurrogateControl,
-            Known::AkamaiCacheControl => Self::AkamaiCacheControl,
-            Known::CloudflareCdnCacheControl => Self::CloudflareCdnCacheControl,
-            _ => return None,
-        })
-    }
+    /// The fields whose names do not depend on the dialect, in the order of declaration, with what their names mean.
+    const STANDARD: [(Self, Known); 17] = [
+        (Self::CacheControl, Known::CacheControl),
+        (Self::Pragma, Known::Pragma),
+        (Self::Expires, Known::Expires),
+        (Self::Date, Known::Date),
+        (Self::Age, Known::Age),
+        (Self::SetCookie, Known::SetCookie),
+        (Self::Vary, Known::Vary),
+        (Self::CdnCacheControl, Known::CdnCacheControl),
+        (Self::SurrogateControl, Known::SurrogateControl),
+        (Self::CloudflareCdnCacheControl, Known::CloudflareCdnCacheControl),
+        (Self::AkamaiCacheControl, Known::AkamaiCacheControl),
+        (Self::EdgeControl, Known::EdgeControl),
+        (Self::SurrogateKey, Known::SurrogateKey),
+        (Self::XSurrogateKey, Known::XSurrogateKey),
+        (Self::Xkey, Known::Xkey),
+        (Self::CacheTag, Known::CacheTag),
+        (Self::EdgeCacheTag, Known::EdgeCacheTag),
+    ];
 
-    /// [Bits](Known::bit) of the names of all fields, apart from a dialect's own.
-    pub(super) const NAMES: u64 = Known::CacheControl.bit()
-        | Known::Pragma.bit()
-        | Known::Expires.bit()
-        | Known::Date.bit()
-        | Known::Age.bit()
-        | Known::SetCookie.bit()
-        | Known::Vary.bit()
-        | Known::CdnCacheControl.bit()
-        | Known::SurrogateControl.bit()
-        | Known::CloudflareCdnCacheControl.bit()
-        | Known::AkamaiCacheControl.bit()
-        | Known::EdgeControl.bit()
-        | Known::SurrogateKey.bit()
-        | Known::XSurrogateKey.bit()
-        | Known::Xkey.bit()
-        | Known::CacheTag.bit()
-        | Known::EdgeCacheTag.bit();
+    /// [Bits](Known::bit) of the names of these.
+    pub(super) const NAMES: u64 = {
+        let (mut names, mut number) = (0, 0);
+        while number < Self::STANDARD.len() {
+            let (field, known) = Self::STANDARD[number];
+            assert!(field as usize == number, "the fields are in their order");
+            names |= known.bit();
+            number += 1;
+        }
+        names
+    };
+
+    /// The field whose name has this meaning, if it is a standard one.
+    pub(super) fn of(known: Known) -> Option<Self> {
+        // A name is looked up for each line, and most lines are none of these.
+        static FIELDS: [Option<Field>; u64::BITS as usize] = {
+            let (mut fields, mut number) = ([None; u64::BITS as usize], 0);
+            while number < Field::STANDARD.len() {
+                let (field, known) = Field::STANDARD[number];
+                fields[known as usize] = Some(field);
+                number += 1;
+            }
+            fields
+        };
+        FIELDS[known as usize]
+    }
 
     /// The meaning of the field's name; `None` if the name depends on the dialect.
     pub(super) fn known(self) -> Option<Known> {
-        Some(match self {
-            Self::CacheControl => Known::CacheControl,
-            Self::Pragma => Known::Pragma,
-            Self::Expires => Known::Expires,
-            Self::Date => Known::Date,
-            Self::Age => Known::Age,
-            Self::SetCookie => Known::SetCookie,
-            Self::Vary => Known::Vary,
-            Self::CdnCacheControl => Known::CdnCacheControl,
-            Self::SurrogateControl => Known::SurrogateControl,
-            Self::CloudflareCdnCacheControl => Known::CloudflareCdnCacheControl,
-            Self::AkamaiCacheControl => Known::AkamaiCacheControl,
-            Self::EdgeControl => Known::EdgeControl,
-            Self::SurrogateKey => Known::SurrogateKey,
-            Self::XSurrogateKey => Known::XSurrogateKey,
-            Self::Xkey => Known::Xkey,
-            Self::CacheTag => Known::CacheTag,
-            Self::EdgeCacheTag => Known::EdgeCacheTag,
-            Self::OwnTtl | Self::OwnTags => return None,
-        })
+        Self::STANDARD.get(self as usize).map(|(_, known)| *known)
     }
 
     /// The field with this name, if it is a standard one.
@@ -127,10 +114,8 @@ impl Field {
     /// Iterates over all fields.
     #[cfg(test)]
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        let standard =
-            [Self::CacheControl, Self::Pragma, Self::Expires, Self::Date, Self::Age, Self::SetCookie];
-        let own = [Self::Vary, Self::OwnTtl, Self::OwnTags];
-        standard.into_iter().chain(own).chain(Self::TARGETED).chain(Self::TAGS)
+        let standard = Self::STANDARD.into_iter().map(|(field, _)| field);
+        standard.chain([Self::OwnTtl, Self::OwnTags])
     }
 
     /// Whether the field is a dictionary of structured fields (RFC 9213 §2.1). `Surrogate-Control` and

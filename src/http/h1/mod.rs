@@ -7,7 +7,6 @@ pub mod decoder;
 pub mod encode;
 pub mod framing;
 pub mod input;
-pub mod lines;
 pub mod scratch;
 pub mod sending;
 pub mod trailers;

@@ -1,6 +1,6 @@
 //! The fields of a head, as ranges of the text in which they arrived.
 
-use super::line::{COLON, END, FieldLine, Line, Value};
+use super::line::{COLON, END, FieldLine, Line, Value, length_of};
 use super::{Known, MapCache};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -31,6 +31,10 @@ struct Span {
 }
 
 impl Span {
+    fn of(known: Known, name_length: u16, place: Range<usize>, is_added: bool) -> Self {
+        Self { start: offset(place.start), end: offset(place.end), name_length, known, is_added }
+    }
+
     fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
@@ -55,13 +59,7 @@ impl Headers {
     /// Adds the line at this place of the text that is received, whose form must be that of [`Line`].
     pub(super) fn push_received(&mut self, known: Known, name_length: u16, place: Range<usize>) {
         self.names |= known.bit();
-        self.lines.push(Span {
-            start: offset(place.start),
-            end: offset(place.end),
-            name_length,
-            known,
-            is_added: false,
-        });
+        self.lines.push(Span::of(known, name_length, place, false));
     }
 
     /// Adds a line with this name and value, which must be legal, the name in lower case.
@@ -70,15 +68,8 @@ impl Headers {
         for part in [name, COLON, value, END] {
             self.added.extend_from_slice(part);
         }
-        let name_length = u16::try_from(name.len()).unwrap_or(u16::MAX);
         self.names |= known.bit();
-        self.lines.push(Span {
-            start: offset(start),
-            end: offset(self.added.len()),
-            name_length,
-            known,
-            is_added: true,
-        });
+        self.lines.push(Span::of(known, length_of(name), start..self.added.len(), true));
     }
 
     /// The number of lines.
@@ -175,10 +166,9 @@ impl Headers {
 
     /// Adds the text of a line.
     fn add(&mut self, line: Line<'_>) -> Span {
-        let start = offset(self.added.len());
+        let start = self.added.len();
         self.added.extend_from_slice(line.text());
-        let (known, name_length) = (line.known(), line.name_length());
-        Span { start, end: offset(self.added.len()), name_length, known, is_added: true }
+        Span::of(line.known(), line.name_length(), start..self.added.len(), true)
     }
 
     /// Makes this the only line of its name, in the place of the first one if there was any.

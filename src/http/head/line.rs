@@ -18,8 +18,14 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Creates a line from its text, the length of its name, and the meaning of the name. The caller vouches for
-    /// the form.
+    /// Creates a line from its text, whose form the caller vouches for, and from its name and what that means.
+    pub fn written(known: Known, name: &str, text: &'a [u8]) -> Self {
+        debug_assert_eq!(Known::of(name), known);
+        debug_assert!(text.starts_with(name.as_bytes()) && text.ends_with(END));
+        Self::of(known, length_of(name.as_bytes()), text)
+    }
+
+    /// Does the same with the length of the name instead of the name.
     pub const fn of(known: Known, name_length: u16, text: &'a [u8]) -> Self {
         Self { text, name_length, known }
     }
@@ -119,7 +125,11 @@ impl FieldLine {
     /// Creates a line with this name and value.
     pub fn new(name: &HeaderName, value: &HeaderValue) -> Self {
         let text = [name.as_str().as_bytes(), COLON, value.as_bytes(), END].concat();
-        Self { text: text.into(), name_length: name_length(name), known: Known::of(name.as_str()) }
+        Self {
+            text: text.into(),
+            name_length: length_of(name.as_str().as_bytes()),
+            known: Known::of(name.as_str()),
+        }
     }
 
     /// Borrows the line.
@@ -139,9 +149,9 @@ impl fmt::Debug for FieldLine {
     }
 }
 
-/// The length of a name. The `http` crate accepts at most 65,535 bytes.
-pub(super) fn name_length(name: &HeaderName) -> u16 {
-    u16::try_from(name.as_str().len()).unwrap_or(u16::MAX)
+/// The length of a name, which has at most 65,535 bytes in the `http` crate and in `read.rs`.
+pub(super) fn length_of(name: &[u8]) -> u16 {
+    u16::try_from(name.len()).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! line one time and writes nearly all of them again. Hashing every name or copying every value for that would cost
 //! more than everything else that is done to a head. The limits on heads keep the list short.
 
+mod eight;
 pub mod headers;
 pub mod known;
 pub mod limits;

@@ -2,13 +2,12 @@
 //! characters, and its meaning is known.
 
 use super::Known;
+use super::eight::{ONES, before, first_equal};
 
 /// The number of words of a name that is found, and of its bytes.
 const WORDS: usize = 4;
 const BYTES: usize = 8 * WORDS;
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
 /// The bit in which a letter differs from its other case.
 const CASE: u64 = ONES * 0x20;
 
@@ -141,13 +140,11 @@ pub(super) fn find(text: &mut [u8]) -> Option<(u16, Known)> {
     let mut last = 0;
     let length = loop {
         let word = u64::from_le_bytes(*bytes.as_chunks::<8>().0.get(last)?);
-        let no_colon = word ^ (ONES * b':' as u64);
-        let colons = no_colon.wrapping_sub(ONES) & !no_colon & HIGH;
+        let colons = first_equal(word, b':');
         if colons != 0 {
-            // The bits below the lowest one that is set, in whole bytes.
-            let before = ((colons & colons.wrapping_neg()) - 1) >> 7;
-            received[last] = word & before;
-            break 8 * last + colons.trailing_zeros() as usize / 8;
+            // The bits below the first colon, in whole bytes.
+            received[last] = word & (((colons & colons.wrapping_neg()) - 1) >> 7);
+            break 8 * last + before(colons);
         }
         received[last] = word;
         last += 1;

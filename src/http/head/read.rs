@@ -1,15 +1,35 @@
-//! Reading of field lines from the text of a head in one pass, strictly (RFC 9110 §5, RFC 9112 §5).
+//! Reading of a head in HTTP/1.1: where it begins and ends, and its field lines in one pass, strictly (RFC 9110 §5,
+//! RFC 9112 §5).
 //!
 //! Most bytes are looked at eight at a time: in a name, whether they are letters, digits or dashes; in a value,
 //! whether there is a control among them, which is how its line ends, too.
 
+use super::eight::{HIGH, ONES, before, between, first_below, first_equal};
 use super::line::END;
 use super::{Headers, Known, names};
+use std::ops::Range;
 
 /// The longest name, as in the `http` crate.
 const MAX_NAME: usize = u16::MAX as usize;
+/// The control that is not below a space.
+const DEL: u8 = 0x7f;
 /// The number of lines for which a list has room from the start.
 const USUAL_LINES: usize = 24;
+
+/// Returns the place of the first line without its end, and the place after that, or `None` if the line is incomplete.
+/// It ends with CRLF, or with a lone LF as RFC 9112 §2.2 allows.
+pub fn first_line(text: &[u8]) -> Option<(Range<usize>, usize)> {
+    let end = memchr::memchr(b'\n', text)?;
+    let line = &text[..end];
+    Some((0..line.strip_suffix(b"\r").unwrap_or(line).len(), end + 1))
+}
+
+/// Whether the bytes after `searched` may complete an empty line, if there was none before. A head that trickles in
+/// must not be read from its start at each byte.
+pub fn may_have_ended(text: &[u8], searched: usize) -> bool {
+    let new = &text[searched.saturating_sub(2)..];
+    new.windows(2).any(|end| end == b"\n\n") || new.windows(3).any(|end| end == b"\n\r\n")
+}
 
 /// The reason why the lines of a head are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +48,16 @@ pub enum Refused {
 /// The text belongs to this head alone, so names are brought into lower case where they are.
 ///
 /// # Errors
-/// Returns an error if there are more than `most` lines, or if one is malformed.
+/// Returns an error if there are more than `most` lines, or if one is malformed. The latter is said of a complete head
+/// only, so that it does not matter where the parts of a head are divided.
 pub fn fields(text: &mut [u8], start: usize, most: usize) -> Result<Option<(Headers, usize)>, Refused> {
+    match read_fields(text, start, most) {
+        Err(Refused::Malformed(_)) if !may_have_ended(text, 0) => Ok(None),
+        read => read,
+    }
+}
+
+fn read_fields(text: &mut [u8], start: usize, most: usize) -> Result<Option<(Headers, usize)>, Refused> {
     let mut headers = Headers::with_capacity(USUAL_LINES);
     let mut start = start;
     loop {
@@ -103,9 +131,6 @@ fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
-
 /// Brings the token at `start` into lower case, and returns the place after it.
 fn token(text: &mut [u8], start: usize) -> usize {
     let mut place = start;
@@ -113,11 +138,11 @@ fn token(text: &mut [u8], start: usize) -> usize {
         let word = u64::from_le_bytes(*bytes);
         let letters = between(word | (ONES * 0x20), b'a', b'z') & !word;
         let usual = letters | between(word, b'0', b'9') | between(word, b'-', b'-');
-        let count = (!usual & HIGH).trailing_zeros() / 8;
-        let counted = 1_u64.checked_shl(count * 8).unwrap_or_default().wrapping_sub(1);
+        let count = before(!usual & HIGH);
+        let counted = 1_u64.checked_shl(8 * count as u32).unwrap_or_default().wrapping_sub(1);
         // The bit that makes a letter lower case is two below the highest one.
         *bytes = (word | letters >> 2 & counted).to_le_bytes();
-        place += count as usize;
+        place += count;
         if count < 8 {
             break;
         }
@@ -132,28 +157,17 @@ fn token(text: &mut [u8], start: usize) -> usize {
     place
 }
 
-/// The high bits of those of eight bytes that are ASCII and from `low` to `high`.
-fn between(word: u64, low: u8, high: u8) -> u64 {
-    let ascii = word | HIGH;
-    let at_least = ascii - ONES * u64::from(low);
-    let above = ascii - ONES * u64::from(high + 1);
-    at_least & !above & !word & HIGH
-}
-
 /// Returns the place of the first control that is not a tab, from `start` on, or the end of the text.
 fn control(text: &[u8], start: usize) -> usize {
-    let is_one = |byte: u8| byte < b' ' && byte != b'\t' || byte == 0x7f;
+    let is_one = |byte: u8| byte < b' ' && byte != b'\t' || byte == DEL;
     let mut place = start;
     while let Some(bytes) = text[place..].first_chunk::<8>() {
         let word = u64::from_le_bytes(*bytes);
-        let no_del = word ^ (ONES * 0x7f);
-        // The lowest of these bits is exact, and that is the one that counts.
-        let found = (word.wrapping_sub(ONES * 0x20) & !word | no_del.wrapping_sub(ONES) & !no_del) & HIGH;
+        let found = first_below(word, b' ') | first_equal(word, DEL);
+        place += before(found);
         if found == 0 {
-            place += 8;
             continue;
         }
-        place += found.trailing_zeros() as usize / 8;
         if text[place] != b'\t' {
             return place;
         }

@@ -5,7 +5,6 @@
 //! checked later, in `proxy/inbound.rs`.
 
 use crate::http::h1::framing::{Framing, Persistence, content_length};
-use crate::http::h1::lines;
 use crate::http::head::read::{self, Refused};
 use crate::http::head::{Known, Line, RequestHead};
 use crate::proxy::error::ProxyError;
@@ -55,24 +54,18 @@ impl Reader {
             skip_empty_lines(buf);
             self.searched = 0;
         }
-        if self.searched > 0 && !lines::may_have_ended(buf, self.searched) {
+        if self.searched > 0 && !read::may_have_ended(buf, self.searched) {
             return self.unfinished(buf, limits);
         }
-        let Some((_, start)) = lines::first(buf) else { return self.unfinished(buf, limits) };
-        let (headers, length) = match read::fields(buf, start, limits.fields) {
-            Ok(Some(read)) => read,
-            Ok(None) => return self.unfinished(buf, limits),
-            // A head is judged when it is complete, wherever its parts are divided.
-            Err(Refused::Malformed(_)) if !lines::may_have_ended(buf, 0) => {
-                return self.unfinished(buf, limits);
-            }
-            Err(refused) => return Err(refused.into()),
+        let Some((line, start)) = read::first_line(buf) else { return self.unfinished(buf, limits) };
+        let Some((headers, length)) = read::fields(buf, start, limits.fields)? else {
+            return self.unfinished(buf, limits);
         };
         if length > limits.bytes {
             return Err(too_large(buf, limits));
         }
         self.searched = 0;
-        let (method, uri, version) = asked_for(&buf[..start], limits)?;
+        let (method, uri, version) = asked_for(&buf[line], limits)?;
         let headers = headers.with_text(buf.split_to(length).freeze());
         end(RequestHead { method, uri, version, headers }).map(Some)
     }
@@ -121,10 +114,8 @@ fn too_large(buf: &[u8], limits: HeadLimits) -> ProxyError {
     if target > limits.target + MAX_METHOD { ProxyError::TargetTooLong } else { ProxyError::HeadTooLarge }
 }
 
-/// Parses the first line, with its end.
+/// Parses the first line.
 fn asked_for(line: &[u8], limits: HeadLimits) -> Result<(Method, Uri, Version), ProxyError> {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
     let (method, target, version) =
         request_line(line).ok_or(ProxyError::BadRequest("malformed request line"))?;
     let uri = target::of_http1(&method, Bytes::copy_from_slice(target)).ok_or(

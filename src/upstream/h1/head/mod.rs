@@ -4,7 +4,6 @@
 //! that of the next request. Everything else stays as the origin sent it. Hop-by-hop fields are removed elsewhere.
 
 use crate::http::h1::framing::{Framing, Persistence, content_length};
-use crate::http::h1::lines;
 use crate::http::head::limits::{HeadError, HeadLimits, MAX_HEAD_BYTES, MAX_HEADERS, MAX_INTERIM};
 use crate::http::head::read::{self, Refused};
 use crate::http::head::{Headers, Known, Line, ResponseHead};
@@ -98,15 +97,9 @@ impl HeadReader {
             if !buf.iter().zip(VERSION).all(|(byte, expected)| byte == expected) {
                 return Err(HeadError::StatusLine);
             }
-            let Some((line, start)) = lines::first(buf) else { break };
-            let (version, status, reason) = status_line(line)?;
-            let (headers, length) = match read::fields(buf, start, self.limits.fields) {
-                Ok(Some(read)) => read,
-                Ok(None) => break,
-                // A head is judged when it is complete, wherever its parts are divided.
-                Err(Refused::Malformed(_)) if !lines::may_have_ended(buf, 0) => break,
-                Err(refused) => return Err(refused.into()),
-            };
+            let Some((line, start)) = read::first_line(buf) else { break };
+            let (version, status, reason) = status_line(&buf[line])?;
+            let Some((headers, length)) = read::fields(buf, start, self.limits.fields)? else { break };
             if self.interim_bytes + length > self.limits.bytes {
                 return Err(HeadError::TooLarge);
             }
@@ -133,7 +126,7 @@ impl HeadReader {
     }
 
     fn may_be_complete(&self, buf: &[u8]) -> bool {
-        if self.scanned < VERSION.len() { !buf.is_empty() } else { lines::may_have_ended(buf, self.scanned) }
+        if self.scanned < VERSION.len() { !buf.is_empty() } else { read::may_have_ended(buf, self.scanned) }
     }
 
     /// Finds out where the body of the final response ends.

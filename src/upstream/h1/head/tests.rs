@@ -333,8 +333,8 @@ proptest! {
     #[test]
     fn the_grammar_is_httparses(input in lines()) {
         let mut text = input.clone().into_bytes();
-        let parsed = lines::first(input.as_bytes()).and_then(|(line, start)| {
-            let (_, status, _) = status_line(line).ok()?;
+        let parsed = read::first_line(input.as_bytes()).and_then(|(line, start)| {
+            let (_, status, _) = status_line(&input.as_bytes()[line]).ok()?;
             let (headers, length) = read::fields(&mut text, start, MAX_HEADERS).ok()??;
             let headers = headers.with_text(Bytes::from(text));
             let fields = headers.lines().map(|line| (line.name().to_owned(), line.value().as_bytes().to_vec()));

@@ -167,8 +167,8 @@ impl Response<'_> {
         tag_header::write(policy, rule, ([path, canonical], status), fields, (edits, keys))
     }
 
-    /// Decides and writes the lifetimes. Returns the decision and, if the CDN may then keep the response, the facts that
-    /// purges need.
+    /// Decides and writes the lifetimes. Returns the decision and, if the CDN may then keep the response, the facts
+    /// that purges need.
     fn decide<'d>(
         self,
         policy: &Policy,

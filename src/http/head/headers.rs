@@ -260,7 +260,7 @@ impl Headers {
             HeaderValue::from_maybe_shared(text(span).slice(start..place.end - END.len()))
                 .expect("a line has a legal value")
         };
-        maps.map(lines.iter().map(|span| (line(span).name(), || value(span))))
+        maps.map(lines.iter().map(|span| (line(span).name_bytes(), || value(span))))
     }
 }
 
@@ -306,6 +306,10 @@ impl FromIterator<(HeaderName, HeaderValue)> for Headers {
 impl From<&HeaderMap> for Headers {
     fn from(map: &HeaderMap) -> Self {
         let mut headers = Self::with_capacity(map.len());
+        let bytes = |(name, value): (&HeaderName, &HeaderValue)| {
+            name.as_str().len() + COLON.len() + value.len() + END.len()
+        };
+        headers.reserve(map.iter().map(bytes).sum());
         map.iter().for_each(|(name, value)| headers.append(name, value));
         headers
     }

@@ -32,12 +32,17 @@ impl<'a> Line<'a> {
 
     /// The name of the field, in lower case.
     pub fn name(self) -> &'a str {
-        std::str::from_utf8(&self.text[..usize::from(self.name_length)]).unwrap_or_default()
+        std::str::from_utf8(self.name_bytes()).unwrap_or_default()
+    }
+
+    /// The bytes of the name.
+    pub(super) fn name_bytes(self) -> &'a [u8] {
+        &self.text[..usize::from(self.name_length)]
     }
 
     /// Whether the field has this name, given in lower case.
     pub fn is_named(self, name: &str) -> bool {
-        &self.text[..usize::from(self.name_length)] == name.as_bytes()
+        self.name_bytes() == name.as_bytes()
     }
 
     /// The value of the line.

@@ -22,10 +22,10 @@ impl MapCache {
     /// Returns a map of these lines, each a name in lower case and a function that makes the value.
     pub fn map<'l, V: FnOnce() -> HeaderValue>(
         &mut self,
-        lines: impl Iterator<Item = (&'l str, V)> + Clone,
+        lines: impl Iterator<Item = (&'l [u8], V)> + Clone,
     ) -> HeaderMap {
         let names = || lines.clone().map(|(name, _)| name);
-        let is_of_these = |shape: &HeaderMap| shape.keys().map(HeaderName::as_str).eq(names());
+        let is_of_these = |shape: &HeaderMap| shape.keys().map(bytes).eq(names());
         let Some(found) = self.shapes.iter().position(is_of_these) else {
             let map = made(lines.clone());
             self.note(&map, names());
@@ -38,7 +38,7 @@ impl MapCache {
     }
 
     /// Takes note of a head that was not remembered. It is remembered if it comes again.
-    fn note<'l>(&mut self, map: &HeaderMap, names: impl Iterator<Item = &'l str> + Clone) {
+    fn note<'l>(&mut self, map: &HeaderMap, names: impl Iterator<Item = &'l [u8]> + Clone) {
         // Repeated names are stored apart in a map, so such a head has no shape.
         if map.is_empty() || map.len() > MAX_LINES || map.keys_len() < map.len() {
             return;
@@ -51,26 +51,30 @@ impl MapCache {
         }
         let mut shape = map.clone();
         shape.values_mut().for_each(|value| *value = HeaderValue::from_static(""));
-        if shape.keys().map(HeaderName::as_str).eq(names) {
+        if shape.keys().map(bytes).eq(names) {
             self.shapes.truncate(SHAPES - 1);
             self.shapes.insert(0, shape);
         }
     }
 }
 
+/// The bytes of a name. To compare them costs less than to compare text.
+fn bytes(name: &HeaderName) -> &[u8] {
+    name.as_str().as_bytes()
+}
+
 /// Mixes one more name into a fingerprint. Different names may give the same result.
-fn mixed(before: u64, name: &str) -> u64 {
-    let name = name.as_bytes();
+fn mixed(before: u64, name: &[u8]) -> u64 {
     let ends = [name.first(), name.last()].map(|byte| u64::from(*byte.unwrap_or(&0)));
     let name = (name.len() as u64) << 16 | ends[0] << 8 | ends[1];
     (before ^ name).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
 }
 
-fn made<'l, V: FnOnce() -> HeaderValue>(lines: impl Iterator<Item = (&'l str, V)> + Clone) -> HeaderMap {
+fn made<'l, V: FnOnce() -> HeaderValue>(lines: impl Iterator<Item = (&'l [u8], V)> + Clone) -> HeaderMap {
     // The response may get a `Content-Length` in addition.
     let mut map = HeaderMap::with_capacity(lines.clone().count() + 1);
     for (name, value) in lines {
-        if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+        if let Ok(name) = HeaderName::from_bytes(name) {
             map.append(name, value());
         }
     }
@@ -84,8 +88,8 @@ mod tests {
 
     fn lines<'f>(
         fields: &'f [(&'f str, &'f str)],
-    ) -> impl Iterator<Item = (&'f str, impl FnOnce() -> HeaderValue)> + Clone {
-        fields.iter().map(|(name, value)| (*name, || HeaderValue::from_str(value).unwrap()))
+    ) -> impl Iterator<Item = (&'f [u8], impl FnOnce() -> HeaderValue)> + Clone {
+        fields.iter().map(|(name, value)| (name.as_bytes(), || HeaderValue::from_str(value).unwrap()))
     }
 
     #[test]
@@ -120,7 +124,7 @@ mod tests {
     #[test]
     fn names_that_look_alike_are_told_apart() {
         let (one, other) = ([("x-abc-x", "1")], [("x-xyz-x", "2")]);
-        assert_eq!(mixed(1, one[0].0), mixed(1, other[0].0));
+        assert_eq!(mixed(1, one[0].0.as_bytes()), mixed(1, other[0].0.as_bytes()));
         let mut cache = MapCache::default();
         for _ in 0..3 {
             for fields in [&one, &one, &other, &other] {

@@ -54,10 +54,9 @@ impl Client {
         let wire = Rc::new(RefCell::new(Wire::new(io, &self.connection.worker.scratch)));
         loop {
             let next = match self.next_request(&wire).await {
-                // The memory of an exchange is free again when the connection is idle.
-                Ok(Some(request)) => Box::pin(self.exchange(&wire, request)).await,
+                Ok(Some(request)) => self.exchange(&wire, request).await,
                 Ok(None) => return self.part(&wire).await,
-                Err(Unread::Refused(refused)) => Box::pin(self.refuse(&wire, &refused)).await,
+                Err(Unread::Refused(refused)) => self.refuse(&wire, &refused).await,
                 Err(Unread::Io(error)) => return self.connection.ended(&error),
             };
             match next {

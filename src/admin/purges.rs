@@ -172,7 +172,17 @@ async fn enqueue(
         new.follow_ups.items.iter().for_each(|(job, _)| follow_ups[*job] += 1);
         failpoint::reached("accepting");
         awaited.counts_for(&new.site, &new.id, &new.jobs);
-        let enqueued = store.enqueue(new).await?;
+        let enqueued = match store.enqueue(new).await {
+            Ok(enqueued) => enqueued,
+            Err(error) => {
+                // If the purge was committed nevertheless, its follow-ups must not wait for ever.
+                if error.is_in_doubt() {
+                    let (id, site) = (accepted.id, accepted.site);
+                    tokio::spawn(awaited.then_follow_up(store, state.control.clone(), id, site));
+                }
+                return Err(error);
+            }
+        };
         failpoint::reached("committed");
         if enqueued == Enqueued::Created {
             let (id, site) = (accepted.id.clone(), accepted.site.clone());

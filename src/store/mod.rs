@@ -6,6 +6,9 @@
 //! under a lease, calls the CDN, and settles them. A send whose lease ran out can be claimed again. Its `attempt` is
 //! then higher, which is the fence that keeps a late settlement from touching it.
 //!
+//! Several instances may share a store. Then their moments are converted where they enter and leave it, since each
+//! instance has a clock of its own, and only those of the store itself can be compared.
+//!
 //! There are two clocks. Everything that waits uses a steady one ([`crate::guard::Clock::steady_ms`]): due
 //! times, leases, ages. Times for people use the machine's own, which an administrator may set. Both count
 //! milliseconds since the epoch, and each moment states its clock. A run's steady clock begins at the machine's
@@ -13,8 +16,11 @@
 //! converts them.
 
 mod claim;
+mod names;
+mod postgres;
 mod settle;
 mod sqlite;
+mod stored;
 mod types;
 mod watched;
 
@@ -24,6 +30,7 @@ mod contract;
 mod model;
 
 pub use claim::{Claim, Claimed, ClaimedSend, Due, DueGroup, Lane, SavedRate};
+pub use postgres::{Certificates, PostgresError, PostgresStore, Settings};
 pub use settle::{EndedJob, Left, NewWork, SendOutcome, Settled, Settlement, Wider, Work};
 pub use sqlite::{OpenError, SqliteStore, StoreVitals};
 pub use types::{
@@ -63,8 +70,12 @@ pub trait Store: Send + Sync {
     /// jobs under way.
     fn name_queues(&self, cdns: Vec<(CdnKey, Identity)>) -> StoreFuture<'_, Vec<Moved>>;
 
+    /// Adds follow-ups to a committed purge, because of responses that turned out to be in flight at this instance
+    /// only afterwards. A job that has ended is under way again, unless it was cancelled. Returns their number.
+    fn follow_up(&self, id: String, follow_ups: FollowUps) -> StoreFuture<'_, u64>;
+
     /// Makes the follow-ups of a purge due at this steady moment, because the responses that they wait for have
-    /// arrived. Returns their number.
+    /// arrived. Only those of this instance are concerned. Returns their number.
     fn arrived(&self, id: String, due_ms: i64) -> StoreFuture<'_, u64>;
 
     /// Returns the latest purges, newest first: as many as together have at most this many items, and one more.
@@ -150,7 +161,7 @@ pub trait Store: Send + Sync {
     /// them. Settling their leased sends then has no effect.
     fn cancel(&self, id: String, at_ms: i64) -> StoreFuture<'_, Vec<EndedJob>>;
 
-    /// Takes over from a former run. Its leases end, and its follow-ups only wait for their margin. All its moments
+    /// Takes over from a former run of this instance, and from instances that take part no more. Their leases end, and their follow-ups only wait for their margin. All moments
     /// are converted to this run's clock. If the machine has not been restarted meanwhile, the conversion is exact.
     /// Otherwise it relies on the last probe, and the time since then is unknown: waits get no longer and purges under
     /// way no older, but purges that have ended count as accepted now. Nothing is due later than `furthest_ms`

@@ -345,7 +345,11 @@ pub enum StoreError {
         verb: &'static str,
         /// The cause.
         #[source]
-        source: std::sync::Arc<rusqlite::Error>,
+        source: std::sync::Arc<dyn std::error::Error + Send + Sync>,
+        /// Whether the data is corrupt, which no later success can repair.
+        is_corrupt: bool,
+        /// Whether the verb may have had its effect nevertheless: the answer to a commit was lost.
+        in_doubt: bool,
     },
     /// The store's thread has ended.
     #[error("the store is closed")]
@@ -353,20 +357,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Returns whether the data on the disk is corrupt, which no later success can repair.
+    /// Returns whether the data is corrupt, which no later success can repair.
     pub fn is_corruption(&self) -> bool {
-        let Self::Database { source, .. } = self else { return false };
-        // The extended codes have the same primary code (<https://sqlite.org/rescode.html>).
-        let is_corrupt =
-            |code| matches!(code, rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase);
-        source.sqlite_error_code().is_some_and(is_corrupt)
-            // These are values that SQLite read without an error but that this program cannot have written.
-            || matches!(
-                **source,
-                rusqlite::Error::FromSqlConversionFailure(..)
-                    | rusqlite::Error::InvalidColumnType(..)
-                    | rusqlite::Error::IntegralValueOutOfRange(..)
-                    | rusqlite::Error::Utf8Error(..)
-            )
+        matches!(self, Self::Database { is_corrupt: true, .. })
+    }
+
+    /// Returns whether the verb may have had its effect nevertheless.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Database { in_doubt: true, .. })
     }
 }

@@ -2,9 +2,9 @@
 //! failed. No long lifetime may be given while the store cannot accept the purge that would end it.
 
 use super::{
-    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, Listed, Moved, NewPurge, Now, PausedBy,
-    PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture, Swept,
-    UntaggedCopies, Verification, Wider, Work,
+    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, FollowUps, Left, Listed, Moved, NewPurge, Now,
+    PausedBy, PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError, StoreFuture,
+    Swept, UntaggedCopies, Verification, Wider, Work,
 };
 use crate::base::with_causes;
 use crate::cdn::Identity;
@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Instructions for a corrupt file.
 const CORRUPT: &str = "the store is corrupt, and purges that it still accepts are not safe: stop the shim, \
-     restore a backup or move the file away, start again, and purge everything";
+     restore a backup or begin with an empty store, start again, and purge everything";
 
 /// The health of the store, according to its last answers.
 #[derive(Default)]
@@ -163,6 +163,10 @@ impl Store for Watched {
 
     fn name_queues(&self, cdns: Vec<(CdnKey, Identity)>) -> StoreFuture<'_, Vec<Moved>> {
         self.write(self.store.name_queues(cdns))
+    }
+
+    fn follow_up(&self, id: String, follow_ups: FollowUps) -> StoreFuture<'_, u64> {
+        self.write(self.store.follow_up(id, follow_ups))
     }
 
     fn arrived(&self, id: String, due_ms: i64) -> StoreFuture<'_, u64> {
@@ -339,27 +343,18 @@ mod tests {
 
     #[tokio::test]
     async fn corruption_is_remembered_whatever_works_afterwards() {
-        let of = |code| StoreError::Database {
+        let of = |is_corrupt| StoreError::Database {
             verb: "read a purge",
-            source: Arc::new(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)),
+            source: Arc::new(std::io::Error::other("as it happens")),
+            is_corrupt,
+            in_doubt: false,
         };
-        for code in [
-            rusqlite::ffi::SQLITE_CORRUPT,
-            rusqlite::ffi::SQLITE_NOTADB,
-            rusqlite::ffi::SQLITE_CORRUPT_INDEX,
-            rusqlite::ffi::SQLITE_CORRUPT_SEQUENCE,
-        ] {
-            let health = StoreHealth::default();
-            let _ = health.watch(Does::Read, Box::pin(ready(Err::<(), _>(of(code))))).await;
+        let health = StoreHealth::default();
+        for (is_corrupt, is_remembered) in [(false, false), (true, true)] {
+            let _ = health.watch(Does::Read, Box::pin(ready(Err::<(), _>(of(is_corrupt))))).await;
             health.watch(Does::Read, done()).await.unwrap();
             health.watch(Does::Write, done()).await.unwrap();
-            let failure = health.failure().unwrap();
-            assert!(failure.starts_with(CORRUPT), "{failure}");
-        }
-        for code in
-            [rusqlite::ffi::SQLITE_FULL, rusqlite::ffi::SQLITE_IOERR_WRITE, rusqlite::ffi::SQLITE_BUSY]
-        {
-            assert!(!of(code).is_corruption());
+            assert_eq!(health.failure().is_some_and(|why| why.starts_with(CORRUPT)), is_remembered);
         }
     }
 

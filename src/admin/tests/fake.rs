@@ -5,14 +5,14 @@ use crate::admin::{CdnHealth, Control};
 use crate::cdn::Identity;
 use crate::purge::State;
 use crate::store::{
-    Attempt, CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, JobView, Left, Listed, Moved, NewPurge,
-    Now, Pause, PausedBy, PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreError,
-    StoreFuture, Swept, UntaggedCopies, Verification, Wider, Work,
+    Attempt, CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, FollowUps, JobView, Left, Listed,
+    Moved, NewPurge, Now, Pause, PausedBy, PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store,
+    StoreError, StoreFuture, Swept, UntaggedCopies, Verification, Wider, Work,
 };
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore, watch};
 
 /// A store that keeps purges in memory. They move on only when the test requests it.
@@ -150,8 +150,13 @@ impl FakeStore {
     fn answer<'a, T: Send + 'a>(&'a self, answer: impl FnOnce() -> T + Send + 'a) -> StoreFuture<'a, T> {
         Box::pin(async move {
             if self.broken.load(Ordering::Relaxed) {
-                let source = rusqlite::Error::InvalidPath("canary: the inner message".into());
-                return Err(StoreError::Database { verb: "fake", source: source.into() });
+                let source = Arc::new(std::io::Error::other("canary: the inner message"));
+                return Err(StoreError::Database {
+                    verb: "fake",
+                    source,
+                    is_corrupt: false,
+                    in_doubt: false,
+                });
             }
             Ok(answer())
         })
@@ -169,6 +174,10 @@ impl Store for FakeStore {
 
     fn name_queues(&self, _cdns: Vec<(CdnKey, Identity)>) -> StoreFuture<'_, Vec<Moved>> {
         self.answer(Vec::new)
+    }
+
+    fn follow_up(&self, _: String, _: FollowUps) -> StoreFuture<'_, u64> {
+        self.answer(|| 0)
     }
 
     fn arrived(&self, _: String, _: i64) -> StoreFuture<'_, u64> {

@@ -50,6 +50,30 @@ pub(super) async fn a_follow_up_that_is_due_goes_along(store: Shared) {
     assert_eq!(settle_all(&*store, &claimed, SendOutcome::Done).await.len(), 1);
 }
 
+pub(super) async fn a_follow_up_can_be_added_to_a_purge_that_is_done(store: Shared) {
+    store.enqueue(purge_with(&[])).await.unwrap();
+    settle_all(&*store, &claim(&*store, "fastly", START).await, SendOutcome::Done).await;
+    settle_all(&*store, &claim(&*store, "varnish", START).await, SendOutcome::Done).await;
+    assert_eq!(view(&*store, "p1").await.state, State::Done);
+    let more = |items| FollowUps { items, margin_ms: 500 };
+    assert_eq!(store.follow_up("other".into(), more(vec![(0, 0)])).await.unwrap(), 0);
+    assert_eq!(store.follow_up("p1".into(), more(vec![(0, 0), (0, 2)])).await.unwrap(), 2);
+    let seen = view(&*store, "p1").await;
+    assert_eq!((seen.state, seen.finished_ms), (State::Pending, None));
+    assert_eq!((seen.jobs[0].waits, seen.jobs[1].state), (true, State::Done));
+    let waiting = status(&*store, "fastly").await;
+    assert_eq!((waiting.jobs, waiting.pending), (1, 2));
+
+    assert_eq!(store.arrived("p1".into(), START + 700).await.unwrap(), 2);
+    let again = claim(&*store, "fastly", START + 700).await;
+    assert_eq!(settle_all(&*store, &again, SendOutcome::Done).await[0].purge_ended, Some(State::Done));
+    // What a person has cancelled stays so.
+    store.enqueue(NewPurge { id: "p2".into(), ..purge_with(&[]) }).await.unwrap();
+    store.cancel("p2".into(), START).await.unwrap();
+    assert_eq!(store.follow_up("p2".into(), more(vec![(0, 0)])).await.unwrap(), 0);
+    assert_eq!(view(&*store, "p2").await.state, State::Cancelled);
+}
+
 pub(super) async fn a_follow_up_is_retried_and_repeated_like_its_purge(store: Shared) {
     let mut new = purge_with(&[(0, 0)]);
     new.jobs[0].repeat_after_ms = 50;

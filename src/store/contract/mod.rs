@@ -21,6 +21,8 @@ use std::sync::Arc;
 use untagged::*;
 use wider::*;
 
+use super::postgres::tests::a_database;
+
 type Shared = Arc<dyn Store>;
 
 const DAY: i64 = 24 * 60 * 60 * 1_000;
@@ -588,9 +590,18 @@ async fn a_probe_commits(store: Shared) {
     store.probe((START + 1).into()).await.unwrap();
 }
 
-/// Runs every rule against a file and in memory.
+/// Runs every rule against a file and in memory, and those for any store against a database that others share.
 macro_rules! contract {
-    ($($rule:ident)+) => {
+    (any store: $($rule:ident)+; a store whose clock is its own: $($own:ident)+) => {
+        contract! { @sqlite $($rule)+ $($own)+ }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $rule() {
+                super::$rule(std::sync::Arc::new(super::a_database())).await;
+            })+
+        }
+    };
+    (@sqlite $($rule:ident)+) => {
         mod file {
             $(#[tokio::test]
             async fn $rule() {
@@ -609,6 +620,7 @@ macro_rules! contract {
 }
 
 contract! {
+    any store:
     an_accepted_purge_is_readable_as_it_was
     a_purge_without_anything_to_send_is_done_at_once
     an_id_is_accepted_once
@@ -631,6 +643,7 @@ contract! {
     an_unsent_send_is_due_again_as_it_was
     a_follow_up_holds_up_its_job_until_it_is_sent
     a_follow_up_that_is_due_goes_along
+    a_follow_up_can_be_added_to_a_purge_that_is_done
     what_stays_stale_is_purged_again
     a_follow_up_is_retried_and_repeated_like_its_purge
     a_refused_follow_up_is_widened_too
@@ -671,6 +684,13 @@ contract! {
     many_callers_at_once_are_all_served
     a_probe_commits
     what_the_machines_clock_says_is_only_shown
+    what_is_not_verified_is_told
+    what_waits_for_another_try_can_be_hurried
+    what_waits_follows_its_service
+    what_nobody_has_is_an_orphan
+    queues_of_one_service_become_one
+    what_was_known_by_its_name_keeps_it;
+    a store whose clock is its own:
     a_clock_that_was_set_back_between_two_runs_holds_up_nothing
     a_clock_that_was_set_forward_between_two_runs_ages_nothing
     a_restart_within_the_machines_run_moves_nothing
@@ -678,10 +698,4 @@ contract! {
     copies_without_tags_live_as_long_whatever_the_clock_says
     nothing_is_due_later_than_any_wait
     follow_ups_wait_for_no_former_run
-    what_is_not_verified_is_told
-    what_waits_for_another_try_can_be_hurried
-    what_waits_follows_its_service
-    what_nobody_has_is_an_orphan
-    queues_of_one_service_become_one
-    what_was_known_by_its_name_keeps_it
 }

@@ -3,12 +3,10 @@
 use super::codes::Code;
 use super::new_sends::new_sends;
 use super::{follow_up, naming};
-use crate::purge::{JobPlan, PurgeRequest, SendReason, State};
-use crate::store::{BULK_ITEMS, CdnKey, Enqueued, Lane, NewPurge};
+use crate::purge::{JobPlan, SendReason, State};
+use crate::store::stored::{IDEMPOTENCY_MS, body, head, lane};
+use crate::store::{CdnKey, Enqueued, NewPurge};
 use rusqlite::{Connection, OptionalExtension, params};
-
-/// How long an idempotency key is remembered.
-pub(super) const IDEMPOTENCY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 pub(super) fn enqueue(connection: &Connection, purge: &NewPurge) -> rusqlite::Result<Enqueued> {
     if let Some(earlier) = earlier(connection, purge)? {
@@ -29,8 +27,8 @@ pub(super) fn enqueue(connection: &Connection, purge: &NewPurge) -> rusqlite::Re
             done.then_some(purge.now_ms),
             done.then_some(Code(State::Done)),
             count(request.item_count()),
-            head(request)?,
-            body(request)?,
+            json(head(request))?,
+            json(body(request))?,
         ])?;
     let n = connection.last_insert_rowid();
     connection
@@ -85,7 +83,7 @@ fn insert_job(connection: &Connection, purge: &NewPurge, n: i64, job: &JobPlan) 
             cdn,
             Code(job.cdn_type),
             count(job.items.len()),
-            json(&job.fallback)?,
+            json(serde_json::to_string(&job.fallback))?,
             job.repeat_after_ms,
             Code(lane(job)),
             purge.due_ms,
@@ -109,14 +107,6 @@ fn insert_job(connection: &Connection, purge: &NewPurge, n: i64, job: &JobPlan) 
     Ok(id)
 }
 
-fn lane(job: &JobPlan) -> Lane {
-    match job.items.len() {
-        _ if job.everything => Lane::Site,
-        items if items > BULK_ITEMS => Lane::Bulk,
-        _ => Lane::Small,
-    }
-}
-
 /// Returns the id of a CDN, if it was ever used.
 pub(super) fn number(connection: &Connection, key: &CdnKey) -> rusqlite::Result<Option<i64>> {
     connection
@@ -125,28 +115,9 @@ pub(super) fn number(connection: &Connection, key: &CdnKey) -> rusqlite::Result<
         .optional()
 }
 
-/// Returns the request without its items, which is how a list shows a large one.
-fn head(request: &PurgeRequest) -> rusqlite::Result<String> {
-    json(&PurgeRequest {
-        urls: Vec::new(),
-        paths: Vec::new(),
-        tags: Vec::new(),
-        prefixes: Vec::new(),
-        everything: request.everything,
-        mode: request.mode,
-        cdns: request.cdns.clone(),
-        verify: request.verify,
-        reason: request.reason.clone(),
-    })
-}
-
-/// Returns only the items. [`super::read`] joins both parts again.
-fn body(request: &PurgeRequest) -> rusqlite::Result<String> {
-    json(&(&request.urls, &request.paths, &request.tags, &request.prefixes))
-}
-
-fn json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
-    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+/// Converts JSON for a parameter.
+fn json(written: serde_json::Result<String>) -> rusqlite::Result<String> {
+    written.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
 /// Converts a count to SQLite's `i64`, whose limit no count of ours approaches.

@@ -3,8 +3,8 @@
 
 use super::codes::Code;
 use super::new_sends::new_sends;
-use crate::purge::SendReason;
-use crate::store::WAITING_MS;
+use crate::purge::{SendReason, State};
+use crate::store::{FollowUps, WAITING_MS};
 use rusqlite::{Connection, params};
 
 /// Inserts a follow-up for each of these items of a new job.
@@ -26,6 +26,46 @@ pub(super) fn insert(
                 "UPDATE cdns SET pending = pending + ?2 WHERE id = (SELECT cdn FROM jobs WHERE id = ?1)",
             )?
             .execute([job, count])?;
+    }
+    Ok(())
+}
+
+/// Adds follow-ups to a purge that is committed. A job that has ended is under way again, unless it was cancelled.
+/// Returns the number of follow-ups.
+pub(super) fn add(connection: &Connection, id: &str, follow_ups: &FollowUps) -> rusqlite::Result<u64> {
+    let jobs: Vec<(i64, Option<Code<State>>)> = connection
+        .prepare_cached(
+            "SELECT jobs.id, jobs.outcome FROM jobs JOIN purges ON purges.n = jobs.purge
+             WHERE purges.id = ?1 ORDER BY jobs.id",
+        )?
+        .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut added = 0;
+    for (number, (job, outcome)) in jobs.into_iter().enumerate() {
+        let items = follow_ups.items.iter().filter(|(of, _)| *of == number).map(|(_, item)| *item);
+        let items: Vec<u32> = items.collect();
+        if items.is_empty() || matches!(outcome, Some(Code(State::Cancelled))) {
+            continue;
+        }
+        added += items.len() as u64;
+        insert(connection, job, items.into_iter(), follow_ups.margin_ms)?;
+        if outcome.is_some() {
+            reopen(connection, job, WAITING_MS + follow_ups.margin_ms)?;
+        }
+    }
+    Ok(added)
+}
+
+/// Puts a job that has ended under way again.
+fn reopen(connection: &Connection, job: i64, due_ms: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE jobs SET outcome = NULL, accepted_ms = NULL, due_ms = ?2 WHERE id = ?1")?
+        .execute([job, due_ms])?;
+    for statement in [
+        "UPDATE cdns SET jobs = jobs + 1 WHERE id = (SELECT cdn FROM jobs WHERE id = ?1)",
+        "UPDATE purges SET outcome = NULL, finished_ms = NULL WHERE n = (SELECT purge FROM jobs WHERE id = ?1)",
+    ] {
+        connection.prepare_cached(statement)?.execute([job])?;
     }
     Ok(())
 }

@@ -1,72 +1,19 @@
-//! The owners of queues. A queue's name is what the configuration calls its CDN today, and its identity decides
-//! where its purges go.
+//! The names of queues ([`crate::store::names`]) in the database.
 
 use super::codes::Code;
-use crate::cdn::{Identity, successor};
+use crate::cdn::Identity;
 use crate::rewrite::CdnType;
+use crate::store::names::{Named, Queue, named};
 use crate::store::{CdnKey, Moved};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::{BTreeMap, HashMap};
-
-/// A queue under its last name.
-struct Queue {
-    id: i64,
-    key: CdnKey,
-    identity: Identity,
-    jobs: i64,
-    /// The type of CDN for which its jobs under way were planned.
-    waits_for: Option<CdnType>,
-}
-
-/// A queue, its new name, and whether it has that name because no configured CDN matches it.
-struct Named {
-    queue: Queue,
-    to: CdnKey,
-    orphaned: bool,
-}
-
-/// The configured CDNs.
-struct Configured<'a> {
-    of_site: HashMap<&'a str, Vec<(&'a str, &'a Identity)>>,
-    identities: HashMap<&'a CdnKey, &'a Identity>,
-}
-
-impl<'a> Configured<'a> {
-    fn new(cdns: &'a [(CdnKey, Identity)]) -> Self {
-        let mut of_site: HashMap<_, Vec<_>> = HashMap::new();
-        for (key, identity) in cdns {
-            of_site.entry(key.site.as_str()).or_default().push((key.cdn.as_str(), identity));
-        }
-        Self { of_site, identities: cdns.iter().map(|(key, identity)| (key, identity)).collect() }
-    }
-
-    fn name(&self, queue: Queue) -> Named {
-        let of_site = self.of_site.get(queue.key.site.as_str()).map(Vec::as_slice).unwrap_or_default();
-        let waits_for = queue.waits_for.map(CdnType::as_str);
-        let heir = successor((&queue.key.cdn, &queue.identity), waits_for, of_site);
-        let cdn = heir.map_or_else(|| orphan(&queue, of_site), str::to_owned);
-        let to = CdnKey { site: queue.key.site.clone(), cdn };
-        Named { queue, to, orphaned: heir.is_none() }
-    }
-}
-
-impl Named {
-    /// Returns the renaming if the name changes and jobs are waiting.
-    fn moved(&self) -> Option<Moved> {
-        let jobs = u64::try_from(self.queue.jobs).unwrap_or_default();
-        let Self { queue, to, orphaned } = self;
-        let moved = || Moved { from: queue.key.clone(), to: to.clone(), orphaned: *orphaned, jobs };
-        (queue.key != *to && jobs > 0).then(moved)
-    }
-}
 
 /// Returns what [`name`] would return.
 pub(super) fn would_move(
     connection: &Connection,
     configured: &[(CdnKey, Identity)],
 ) -> rusqlite::Result<Vec<Moved>> {
-    let configured = Configured::new(configured);
-    Ok(queues(connection)?.into_iter().filter_map(|queue| configured.name(queue).moved()).collect())
+    let named = named(queues(connection)?, configured);
+    Ok(named.iter().flat_map(Named::moved).collect())
 }
 
 /// Gives every queue its configured name, or that of an orphan. Returns the renamed queues that have jobs
@@ -75,44 +22,23 @@ pub(super) fn name(
     connection: &Connection,
     configured: &[(CdnKey, Identity)],
 ) -> rusqlite::Result<Vec<Moved>> {
-    let configured = Configured::new(configured);
-    // Several queues may turn out to be the same.
-    let mut by_name: BTreeMap<CdnKey, Vec<Named>> = BTreeMap::new();
-    for queue in queues(connection)? {
-        let named = configured.name(queue);
-        by_name.entry(named.to.clone()).or_default().push(named);
-    }
+    let named = named(queues(connection)?, configured);
     // All old names are freed before the first new one is given, because two queues may swap names.
     let mut free = connection.prepare_cached("UPDATE cdns SET name = ' ' || id WHERE id = ?1")?;
-    for named in by_name.values().flatten().filter(|named| named.queue.key != named.to) {
-        free.execute([named.queue.id])?;
+    for queue in named.iter().flat_map(Named::renamed) {
+        free.execute([queue.id])?;
     }
     let mut give = connection.prepare_cached(
         "UPDATE cdns SET name = ?2, identity = ?3 WHERE id = ?1 AND (name <> ?2 OR identity <> ?3)",
     )?;
     let mut moved = Vec::new();
-    for (to, mut queues) in by_name {
-        moved.extend(queues.iter().filter_map(Named::moved));
-        // The queue that has the name already keeps its row.
-        queues.sort_by_key(|named| (named.queue.key != to, named.queue.id));
-        let mut queues = queues.iter().map(|named| &named.queue);
-        let Some(first) = queues.next() else { continue };
-        queues.try_for_each(|other| merge(connection, other.id, first.id))?;
-        let identity = configured.identities.get(&to).copied().unwrap_or(&first.identity);
-        give.execute(params![first.id, to.cdn, identity.to_string()])?;
+    for of_name in &named {
+        moved.extend(of_name.moved());
+        let [first, others @ ..] = of_name.queues.as_slice() else { continue };
+        others.iter().try_for_each(|other| merge(connection, other.id, first.id))?;
+        give.execute(params![first.id, of_name.name.cdn, of_name.identity.to_string()])?;
     }
     Ok(moved)
-}
-
-/// Returns the name of an orphan: its identity, which no configured CDN has as its name. An orphan of unknown
-/// identity keeps its name unless a configured CDN has it.
-fn orphan(queue: &Queue, of_site: &[(&str, &Identity)]) -> String {
-    let name = &queue.key.cdn;
-    match queue.identity.is_unknown() {
-        true if of_site.iter().any(|(known, _)| known == name) => format!("former:{name}"),
-        true => name.clone(),
-        false => queue.identity.to_string(),
-    }
 }
 
 fn queues(connection: &Connection) -> rusqlite::Result<Vec<Queue>> {

@@ -3,6 +3,7 @@
 use super::codes::{Code, HOLD_UP};
 use super::sweep::SEEN;
 use crate::purge::{PurgeRequest, SendReason, State};
+use crate::store::stored::{self, liveliest};
 use crate::store::{Attempt, JobView, LISTED_ITEMS, PurgeView, RecentPurge, Verification, WAITING_MS};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -53,8 +54,7 @@ pub(super) fn recent(connection: &Connection, most_items: u64) -> rusqlite::Resu
         && let Some(row) = rows.next()?
     {
         items += row.get::<_, i64>(2)? as u64;
-        let mut request: PurgeRequest = json(row, 3)?;
-        (request.urls, request.paths, request.tags, request.prefixes) = json(row, 4)?;
+        let request = request(row, 3)?;
         recent.push(RecentPurge { site: row.get(0)?, since_ms: row.get(1)?, request });
     }
     Ok(recent)
@@ -63,10 +63,7 @@ pub(super) fn recent(connection: &Connection, most_items: u64) -> rusqlite::Resu
 /// Reads a purge without its jobs.
 fn purge(row: &Row<'_>) -> rusqlite::Result<PurgeView> {
     let outcome: Option<Code<State>> = row.get(5)?;
-    let mut request: PurgeRequest = json(row, 7)?;
-    if row.get_ref(8)?.as_str_or_null()?.is_some() {
-        (request.urls, request.paths, request.tags, request.prefixes) = json(row, 8)?;
-    }
+    let request = request(row, 7)?;
     Ok(PurgeView {
         id: row.get(1)?,
         site: row.get(2)?,
@@ -81,10 +78,19 @@ fn purge(row: &Row<'_>) -> rusqlite::Result<PurgeView> {
     })
 }
 
+/// Reads the request whose head is in this column, and its body, if that is to be shown, in the next one.
+fn request(row: &Row<'_>, head: usize) -> rusqlite::Result<PurgeRequest> {
+    let body = row.get_ref(head + 1)?.as_str_or_null()?;
+    stored::request(row.get_ref(head)?.as_str()?, body).map_err(|error| not_json(head, error))
+}
+
+fn not_json(column: usize, error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+}
+
 fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
+    serde_json::from_str(text).map_err(|error| not_json(column, error))
 }
 
 fn with_jobs(
@@ -117,14 +123,6 @@ pub(super) fn state(connection: &Connection, n: i64) -> rusqlite::Result<State> 
         .query_map([n], |row| under_way(connection, row.get(0)?, row.get(1)?))?
         .collect::<Result<_, _>>()?;
     Ok(liveliest(states.into_iter()))
-}
-
-/// Returns the state of a purge whose jobs are in these states.
-fn liveliest(jobs: impl Iterator<Item = State> + Clone) -> State {
-    [State::Sending, State::Retrying, State::Paused]
-        .into_iter()
-        .find(|state| jobs.clone().any(|job| job == *state))
-        .unwrap_or(State::Pending)
 }
 
 fn job(connection: &Connection, row: &Row<'_>, attempts: i64) -> rusqlite::Result<JobView> {

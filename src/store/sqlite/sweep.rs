@@ -1,8 +1,8 @@
 //! Removal of old purges, a limited number of rows at a time: no verb waits long for the writer, and the data
 //! that a savepoint keeps in memory to undo its verb stays small. A purge in `removing` is no longer visible.
 
-use super::enqueue::IDEMPOTENCY_MS;
 use super::settle::forget_call;
+use crate::store::stored::IDEMPOTENCY_MS;
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// The most purges that are being removed at the same time.

@@ -88,7 +88,10 @@ where
 
     fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>) {
         let verb = self.verb;
-        let database = |source| StoreError::Database { verb, source };
+        let database = |source: Arc<rusqlite::Error>| {
+            let is_corrupt = is_corruption(&source);
+            StoreError::Database { verb, source, is_corrupt, in_doubt: false }
+        };
         let answer = match (commit, self.result) {
             // A verb's own failure is more specific than that of its group.
             (_, Some(Err(own))) => Err(database(Arc::new(own))),
@@ -99,6 +102,22 @@ where
         // The caller may no longer be waiting.
         let _ = self.sender.send(answer);
     }
+}
+
+/// Returns whether the data on the disk is corrupt.
+fn is_corruption(error: &rusqlite::Error) -> bool {
+    // The extended codes have the same primary code (<https://sqlite.org/rescode.html>).
+    let is_corrupt =
+        |code| matches!(code, rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase);
+    error.sqlite_error_code().is_some_and(is_corrupt)
+        // These are values that SQLite read without an error but that this program cannot have written.
+        || matches!(
+            error,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::Utf8Error(..)
+        )
 }
 
 fn savepoint<T>(
@@ -281,5 +300,24 @@ fn finish(connection: &Connection, result: rusqlite::Result<()>, commands: VecDe
     }
     for command in commands {
         command.answer(result.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn corruption_is_told_by_the_primary_code() {
+        let of = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        for code in
+            [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB, ffi::SQLITE_CORRUPT_INDEX, ffi::SQLITE_CORRUPT_SEQUENCE]
+        {
+            assert!(is_corruption(&of(code)), "{code}");
+        }
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_BUSY] {
+            assert!(!is_corruption(&of(code)), "{code}");
+        }
     }
 }

@@ -8,9 +8,9 @@ use super::{
 use crate::cdn::Identity;
 use crate::failpoint;
 use crate::store::{
-    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, Left, Listed, Moved, NewPurge, Now, PausedBy,
-    PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreFuture, Swept, UntaggedCopies,
-    Verification, Wider, Work,
+    CdnKey, Claim, Claimed, Due, EndedJob, Enqueued, Filter, FollowUps, Left, Listed, Moved, NewPurge, Now,
+    PausedBy, PurgeView, QueueStatus, RecentPurge, Settled, Settlement, Store, StoreFuture, Swept,
+    UntaggedCopies, Verification, Wider, Work,
 };
 use rusqlite::Connection;
 use std::future::ready;
@@ -26,6 +26,10 @@ impl Store for SqliteStore {
 
     fn name_queues(&self, cdns: Vec<(CdnKey, Identity)>) -> StoreFuture<'_, Vec<Moved>> {
         self.write("rename its queues", move |connection| naming::name(connection, &cdns))
+    }
+
+    fn follow_up(&self, id: String, follow_ups: FollowUps) -> StoreFuture<'_, u64> {
+        self.write("add follow-ups", move |connection| follow_up::add(connection, &id, &follow_ups))
     }
 
     fn arrived(&self, id: String, due_ms: i64) -> StoreFuture<'_, u64> {

@@ -277,6 +277,7 @@ async fn a_full_disk_is_never_a_success() {
     let big = || store.enqueue(purge("big", vec![job("fastly", 20_000)]));
     match big().await {
         Err(StoreError::Database { source, .. }) => {
+            let source = source.downcast_ref::<rusqlite::Error>().unwrap();
             assert_eq!(source.sqlite_error_code(), Some(ErrorCode::DiskFull));
         }
         other => panic!("{other:?}"),

@@ -183,7 +183,7 @@ enum Home {
     Memory,
     /// The directory of the file.
     File(TempDir),
-    Database(tokio_postgres::Config),
+    Database(Box<tokio_postgres::Config>),
 }
 
 fn is_long() -> bool {
@@ -524,7 +524,7 @@ proptest! {
 
     #[test]
     fn whatever_happens_a_database_does_what_it_should(ops in prop::collection::vec(op(), 1..50)) {
-        run(Home::Database(database()), &ops);
+        run(Home::Database(database().into()), &ops);
     }
 }
 

@@ -29,9 +29,9 @@ async fn steps(db: &Db) -> Result<(), Error> {
     if version > VERSION + 1 {
         return Err(Error::Newer { found: version, known: VERSION });
     }
-    for (number, step) in (1..).zip(STEPS).skip_while(|(number, _)| *number <= version) {
+    for (number, step) in (1_i64..).zip(STEPS).skip_while(|(number, _)| *number <= version) {
         db.batch(step).await?;
-        db.execute("INSERT INTO schema_version VALUES ($1)", &[&(number as i64)]).await?;
+        db.execute("INSERT INTO schema_version VALUES ($1)", &[&number]).await?;
     }
     Ok(())
 }

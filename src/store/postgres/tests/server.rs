@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio_postgres::{Config, NoTls};
@@ -31,8 +31,16 @@ const SCRIPT: &str = r#"
 /// A server, which ends when this is dropped.
 pub(super) struct Server {
     directory: PathBuf,
+    script: Child,
     /// The server ends when this is closed.
-    _input: ChildStdin,
+    input: Option<ChildStdin>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.script.wait();
+    }
 }
 
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -87,7 +95,8 @@ impl Server {
         let mut line = String::new();
         BufReader::new(script.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n", "the server does not start");
-        Self { directory, _input: script.stdin.take().unwrap() }
+        let input = script.stdin.take();
+        Self { directory, script, input }
     }
 }
 

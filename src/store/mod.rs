@@ -161,11 +161,12 @@ pub trait Store: Send + Sync {
     /// them. Settling their leased sends then has no effect.
     fn cancel(&self, id: String, at_ms: i64) -> StoreFuture<'_, Vec<EndedJob>>;
 
-    /// Takes over from a former run of this instance, and from instances that take part no more. Their leases end, and their follow-ups only wait for their margin. All moments
-    /// are converted to this run's clock. If the machine has not been restarted meanwhile, the conversion is exact.
-    /// Otherwise it relies on the last probe, and the time since then is unknown: waits get no longer and purges under
-    /// way no older, but purges that have ended count as accepted now. Nothing is due later than `furthest_ms`
-    /// (`delivery/take_over.rs`). Called at start, before anything is accepted or claimed.
+    /// Takes over from a former run of this instance, and from instances that take part no more. Their leases end,
+    /// and their follow-ups only wait for their margin. All moments are converted to this run's clock. If the
+    /// machine has not been restarted meanwhile, the conversion is exact. Otherwise it relies on the last probe, and
+    /// the time since then is unknown: waits get no longer and purges under way no older, but purges that have ended
+    /// count as accepted now. Nothing is due later than `furthest_ms` (`delivery/take_over.rs`). Called at start,
+    /// before anything is accepted or claimed.
     fn take_over(&self, now: Now, furthest_ms: i64) -> StoreFuture<'_, Left>;
 
     /// Removes purges that ended before `ended_before_ms`, oldest first, and idempotency keys older than 24 h.

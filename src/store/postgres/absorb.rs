@@ -1,9 +1,9 @@
 //! Absorption: a send that purges the whole site leases all other due sends that are no harder. They end with
 //! it, or become due again if it fails.
 
-use super::claim::kind_codes;
-use super::codes::code;
+use super::codes::{Coded, code};
 use super::db::{Db, get};
+use super::due::kinds;
 use super::error::Error;
 use super::lease::lease;
 use crate::cdn::ItemKind;
@@ -23,7 +23,7 @@ pub(super) async fn claim(db: &Db, cdn: i64, claim: &Claim, run: Uuid) -> Result
             "SELECT id FROM sends
              WHERE cdn = $1 AND lane = 0 AND kind = ANY ($2) AND hard = $3 AND due_ms <= $4
              ORDER BY due_ms, id LIMIT 1",
-            &[&cdn, &kind_codes(claim), &claim.hard, &claim.now_ms],
+            &[&cdn, &kinds(claim).map(Coded::code).collect::<Vec<i64>>(), &claim.hard, &claim.now_ms],
         )
         .await?;
     let Some(id) = first.map(|row| get(&row, 0)).transpose()? else { return Ok(Claimed::default()) };

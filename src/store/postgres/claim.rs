@@ -1,8 +1,8 @@
 //! Claims: sends are leased, one call's worth at a time.
 
-use super::codes::{Coded, code, coded};
+use super::codes::{code, coded};
 use super::db::{Db, count, get};
-use super::due::GROUPS;
+use super::due::{GROUPS, kinds};
 use super::error::Error;
 use super::lease::lease;
 use super::{absorb, locks, rates};
@@ -242,11 +242,6 @@ fn has(heads: &[Head], group: Group) -> bool {
     heads.iter().any(|head| head.group == group)
 }
 
-fn kinds(claim: &Claim) -> impl Iterator<Item = ItemKind> {
-    let kinds = [ItemKind::Url, ItemKind::Tag, ItemKind::Prefix, ItemKind::Everything].into_iter();
-    kinds.filter(|kind| claim.room.items[*kind as usize] > 0)
-}
-
 fn lanes(claim: &Claim) -> impl Iterator<Item = Lane> {
     let bulk = claim.bulk.iter().any(|bulk| *bulk > 0);
     [Lane::Small, Lane::Bulk].into_iter().filter(move |lane| bulk || *lane == Lane::Small)
@@ -258,9 +253,4 @@ fn groups() -> impl Iterator<Item = Group> {
     let of_lane =
         move |lane| kinds.into_iter().flat_map(move |kind| [(lane, kind, true), (lane, kind, false)]);
     [Lane::Small, Lane::Bulk].into_iter().flat_map(of_lane)
-}
-
-/// Returns the codes of the kinds for which a claim has room.
-pub(super) fn kind_codes(claim: &Claim) -> Vec<i64> {
-    kinds(claim).map(Coded::code).collect()
 }

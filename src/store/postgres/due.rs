@@ -5,7 +5,7 @@ use super::codes::coded;
 use super::db::{Db, count, counted, get};
 use super::error::Error;
 use crate::cdn::ItemKind;
-use crate::store::{CdnKey, Due, DueGroup, Lane};
+use crate::store::{CdnKey, Claim, Due, DueGroup, Lane};
 
 /// Every lane, kind and hardness, hard ones first, in the order of claims.
 pub(super) const GROUPS: &str = "(SELECT lane, kind, hard
@@ -44,4 +44,10 @@ pub(super) async fn due(db: &Db, key: &CdnKey, now_ms: i64, most: usize) -> Resu
         due.next_ms = due.next_ms.into_iter().chain(get::<Option<i64>>(row, 6)?).min();
     }
     Ok(due)
+}
+
+/// Returns the kinds for which a claim has room.
+pub(super) fn kinds(claim: &Claim) -> impl Iterator<Item = ItemKind> {
+    let kinds = [ItemKind::Url, ItemKind::Tag, ItemKind::Prefix, ItemKind::Everything].into_iter();
+    kinds.filter(|kind| claim.room.items[*kind as usize] > 0)
 }

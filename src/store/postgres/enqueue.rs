@@ -107,7 +107,7 @@ struct Job<'p> {
     id: i64,
     cdn: i64,
     of: &'p NewPurge,
-    /// Its number within the purge.
+    /// The job's number within the purge.
     number: usize,
     plan: &'p JobPlan,
 }

@@ -42,8 +42,8 @@ async fn jobs(db: &Db, id: &str) -> Result<Vec<(i64, i64)>, Error> {
     rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect()
 }
 
-/// Adds follow-ups to a purge that is committed. A job that has ended is under way again, unless it was cancelled. Returns the number of
-/// follow-ups.
+/// Adds follow-ups to a purge that is committed. A job that has ended is under way again, unless it was cancelled.
+/// Returns the number of follow-ups.
 pub(super) async fn add(db: &Db, id: &str, follow_ups: &FollowUps, run: Uuid) -> Result<u64, Error> {
     let known = jobs(db, id).await?;
     locks::queues(db, &known.iter().map(|(_, cdn)| *cdn).collect::<Vec<_>>()).await?;

@@ -1,6 +1,6 @@
-//! Locks of the database that verbs take for the time of their transaction. All changes of one queue are made one after
-//! the other, as SQLite's only writer makes them; those of different queues are not held up. Locks are taken in one
-//! order: names, queues by number, purges by number, counters.
+//! Locks of the database that verbs take for the time of their transaction. All changes of one queue are made one
+//! after the other, as SQLite's only writer makes them; those of different queues are not held up. Locks are taken
+//! in one order: names, queues by number, purges by number, counters.
 
 use super::db::{Db, get};
 use super::error::Error;

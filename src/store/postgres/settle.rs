@@ -367,8 +367,8 @@ async fn finish(db: &Db, ended: &[(i64, i64, State)], at_ms: i64) -> Result<Vec<
     Ok(result)
 }
 
-/// Ends those of the purges whose jobs have all ended. Returns their final states. Two transactions may end the last two
-/// jobs of a purge at the same time, so the purges are locked first.
+/// Ends those of the purges whose jobs have all ended. Returns their final states. Two transactions may end the last
+/// two jobs of a purge at the same time, so the purges are locked first.
 pub(super) async fn end_purges(db: &Db, purges: &[i64], at_ms: i64) -> Result<HashMap<i64, State>, Error> {
     let purges = purges.to_vec();
     db.execute("SELECT 1 FROM purges WHERE key = ANY ($1) ORDER BY key FOR UPDATE", &[&purges]).await?;

@@ -1,5 +1,5 @@
-//! Transactions on a lane's connection. A transaction is run by the lane and never dropped midway, which would leave it
-//! open.
+//! Transactions on a lane's connection. A transaction is run by the lane and never dropped midway, which would leave
+//! it open.
 
 use super::db::Db;
 use super::error::Error;
@@ -29,13 +29,13 @@ pub(super) type Step<'t, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Se
 /// What a transaction does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It writes.
+    /// A change.
     Write,
-    /// It writes, and nothing of it may remain.
+    /// A change of which nothing may remain.
     Rehearsal,
-    /// It reads, and all of it sees one state.
+    /// Statements that read, and that all see one state.
     Read,
-    /// It is a single statement that reads.
+    /// A single statement that reads.
     Statement,
 }
 

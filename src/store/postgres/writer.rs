@@ -1,5 +1,5 @@
-//! Accepting purges with group commit: all that wait at the same time share one transaction, because a commit waits for
-//! disks and standbys, however much it carries.
+//! Accepting purges with group commit: all that wait at the same time share one transaction, because a commit waits
+//! for disks and standbys, however much it carries.
 
 use super::db::Db;
 use super::enqueue::enqueue;

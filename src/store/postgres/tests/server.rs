@@ -1,5 +1,5 @@
-//! A PostgreSQL server for the tests of this process. It runs under an account of its own, because it refuses root, and
-//! ends with the process.
+//! A PostgreSQL server for the tests of this process. It runs under an account of its own, because it refuses root,
+//! and ends with the process.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use origin_shim::proxy::opt_in::{Caller, decide};
 use origin_shim::proxy::routing::Routing;
 use origin_shim::rewrite::path::normalise;
 use origin_shim::rewrite::pattern::PathPattern;
-use origin_shim::rewrite::tags::{encode, path_tag};
+use origin_shim::rewrite::tags::{TagForm, encode, path_tag};
 use origin_shim::rewrite::{
     Asked, BrowserTtl, CdnType, Conditional, Dialect, Edge, Policy, Profile, Reason, RequestFacts, Rule,
     TagPolicy, Ttls, rewrite,
@@ -50,7 +50,7 @@ fn policy() -> Policy {
             allow_override: false,
             tags: vec![],
         }],
-        tags: TagPolicy { path: true, site: true, sections: 0 },
+        tags: TagPolicy { path: true, site: true, sections: 0, ..TagPolicy::default() },
         aem: None,
         conditional: Conditional::Strip,
         origins: vec![],
@@ -178,8 +178,12 @@ fn opt_in(c: &mut Criterion) {
 }
 
 fn tags(c: &mut Criterion) {
-    c.bench_function("tags/legal", |b| b.iter(|| encode(CdnType::Akamai, black_box("product-42"))));
-    c.bench_function("tags/hashed", |b| b.iter(|| encode(CdnType::Akamai, black_box("node:42"))));
+    c.bench_function("tags/legal", |b| {
+        b.iter(|| encode(CdnType::Akamai, TagForm::Full, black_box("product-42")))
+    });
+    c.bench_function("tags/hashed", |b| {
+        b.iter(|| encode(CdnType::Akamai, TagForm::Full, black_box("node:42")))
+    });
     c.bench_function("tags/path", |b| b.iter(|| path_tag("www", black_box(PATH))));
 }
 

@@ -10,6 +10,7 @@ use super::state::State;
 use crate::config::duration::print as duration;
 use crate::config::{self, Mode, OriginHost, Trust};
 use crate::purge::PurgeMode;
+use crate::rewrite::tags::TagForm;
 use crate::rewrite::{BrowserTtl, CdnType, Conditional, Profile};
 use crate::store::{CdnKey, QueueStatus};
 use crate::view::OriginStatus;
@@ -113,6 +114,8 @@ struct Tags {
     path: bool,
     site: bool,
     sections: u8,
+    read: Vec<String>,
+    broad: Vec<String>,
 }
 
 /// A CDN: its health and its settings without secrets.
@@ -143,6 +146,7 @@ pub(super) struct Cdn {
     verify: bool,
     ttl_header: String,
     tag_header: Option<String>,
+    tag_form: TagForm,
 }
 
 impl Cdn {
@@ -307,7 +311,13 @@ fn show(state: &State, site: &config::Site, now: &Now) -> Site {
             vary: policy.vary.clone(),
             max_purge_lag: duration(site.max_purge_lag),
         },
-        tags: Tags { path: policy.tags.path, site: policy.tags.site, sections: policy.tags.sections },
+        tags: Tags {
+            path: policy.tags.path,
+            site: policy.tags.site,
+            sections: policy.tags.sections,
+            read: policy.tags.fields.read().map(|(name, _)| name.to_string()).collect(),
+            broad: policy.tags.broad.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+        },
         rules: policy.rules.len(),
         cdns: show_cdns(state, site, now.queues.as_ref()),
     }
@@ -365,6 +375,7 @@ fn show_cdn(
         verify: cdn.verify,
         ttl_header: cdn.dialect.ttl_header.to_string(),
         tag_header: cdn.dialect.tag_header.as_ref().map(ToString::to_string),
+        tag_form: cdn.dialect.tag_form,
     }
 }
 

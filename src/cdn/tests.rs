@@ -338,6 +338,7 @@ fn adapters_are_built_from_the_configuration() {
         cdn: CdnType::Cloudfront,
         ttl_header: http::header::CACHE_CONTROL,
         tag_header,
+        tag_form: Default::default(),
     };
     let cdn = |settings, tag_header| config::Cdn {
         name: "cdn".to_owned(),

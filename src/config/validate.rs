@@ -154,6 +154,9 @@ fn dialects(site: &Site, at: &At<'_>) {
         if first.dialect.tag_header != cdn.dialect.tag_header {
             differs("tag_header");
         }
+        if first.dialect.tag_form != cdn.dialect.tag_form {
+            differs("tag_form");
+        }
     }
 }
 

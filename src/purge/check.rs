@@ -193,7 +193,7 @@ fn is_host_of(cdn: &Cdn, url: &Url) -> bool {
 }
 
 /// Quotes a name from the caller in a message, shortened if necessary.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     let mut short: String = name.chars().take(100).collect();
     if short.len() < name.len() {
         short.push('…');

@@ -4,7 +4,7 @@
 use super::PurgeRequest;
 use crate::cdn::{Item, ItemKind};
 use crate::config::Site;
-use crate::rewrite::keys::{Key, path_key, prefix_key, tag_key};
+use crate::rewrite::keys::{Key, path_key, prefix_key, tag_key, tag_keys};
 use crate::rewrite::path::normalise;
 use crate::rewrite::{CdnType, tags};
 use std::collections::HashSet;
@@ -16,22 +16,20 @@ pub fn keys_of(site: &Site, request: &PurgeRequest) -> Option<HashSet<Key>> {
     if request.purges_everything(site) {
         return None;
     }
+    if request.tags.iter().any(|tag| site.policy.tags.is_broad(tag.as_bytes())) {
+        return None;
+    }
     let mut keys = HashSet::new();
-    let tag = |keys: &mut HashSet<Key>, tag: &str| {
-        // The CDNs share one key. Only for CDNs that cannot carry the tag there is a second one, of the hash that
-        // replaces it.
-        keys.extend(CdnType::ALL.map(|cdn| tag_key(cdn, tag)));
-    };
     for path in &request.paths {
         keys.insert(path_key(path));
-        tags::path_tags(&site.name, path).iter().for_each(|own| tag(&mut keys, own));
+        tags::path_tags(&site.name, path).iter().for_each(|own| keys.extend(tag_keys(own)));
     }
     for prefix in &request.prefixes {
         keys.insert(prefix_key(prefix));
-        tags::section_tags(&site.name, prefix).iter().for_each(|own| tag(&mut keys, own));
+        tags::section_tags(&site.name, prefix).iter().for_each(|own| keys.extend(tag_keys(own)));
     }
     for name in &request.tags {
-        tag(&mut keys, name);
+        keys.extend(tag_keys(name));
     }
     for url in &request.urls {
         keys.insert(path_key(Url::parse(url).ok()?.path()));

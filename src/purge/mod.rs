@@ -87,9 +87,7 @@ impl PurgeRequest {
 fn is_site_tag(tag: &str, site: &Site) -> bool {
     let own = tags::site_tag(&site.name);
     tag.eq_ignore_ascii_case(&own)
-        || site.cdns.iter().any(|cdn| {
-            tags::encode(cdn.dialect.cdn, tag).eq_ignore_ascii_case(&tags::encode(cdn.dialect.cdn, &own))
-        })
+        || site.cdns.iter().any(|cdn| cdn.dialect.encode(tag).eq_ignore_ascii_case(&cdn.dialect.encode(&own)))
 }
 
 /// How a purge treats copies in a CDN.

@@ -76,6 +76,7 @@ pub(crate) fn cdn(cdn_type: CdnType) -> Cdn {
             cdn: cdn_type,
             ttl_header: HeaderName::from_static("surrogate-control"),
             tag_header,
+            tag_form: Default::default(),
         },
         settings,
     }

@@ -60,8 +60,9 @@ impl Provenance {
 /// Rewrites `headers` of an opted-in response in place: the tags always, the caching fields as decided. Returns
 /// the decision and, if the CDN may keep the response, the facts that purges need.
 ///
-/// A second rewriting changes nothing, except for facts that leave no trace in the headers: tags that did not fit
-/// or that no purge can name, and a lifetime targeted at a CDN that reads it from `Cache-Control`.
+/// A second rewriting changes nothing, except for facts that leave no trace in the headers: tags that did not fit,
+/// that are broad or that no purge can name, and a lifetime targeted at a CDN that reads it from `Cache-Control`. Tags
+/// in short form would become shorter forms of these.
 pub fn rewrite(
     policy: &Policy,
     request: RequestFacts<'_>,
@@ -84,7 +85,7 @@ struct Rewriting<'d> {
 
 impl<'d> Rewriting<'d> {
     fn of(
-        policy: &Policy,
+        policy: &'d Policy,
         request: RequestFacts<'_>,
         edge: Edge<'d>,
         status: StatusCode,
@@ -107,7 +108,7 @@ impl<'d> Rewriting<'d> {
     /// Does the same if it is unknown which CDN sent the request: decides for each candidate, and adds the tags of
     /// each.
     fn for_each(
-        policy: &Policy,
+        policy: &'d Policy,
         response: Response<'_>,
         edge: Edge<'d>,
         headers: &Headers,
@@ -156,7 +157,7 @@ impl Response<'_> {
     /// means that not all tags fit, or that no purge can name one of them.
     fn tag<'d>(
         self,
-        policy: &Policy,
+        policy: &'d Policy,
         fields: &Fields<'_, 'd>,
         edits: &mut Edits<'d>,
         keys: &mut Keys,

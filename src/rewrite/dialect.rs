@@ -2,12 +2,15 @@
 
 use super::CdnType;
 use super::field::{
-    AKAMAI_CACHE_CONTROL, ANY_CDN_CACHE_CONTROL, CACHE_TAG, CLOUDFLARE_CDN_CACHE_CONTROL, EDGE_CACHE_TAG,
-    EDGE_CONTROL, Field, SURROGATE_CONTROL, SURROGATE_KEY, X_SURROGATE_KEY, XKEY,
+    AKAMAI_CACHE_CONTROL, ANY_CDN_CACHE_CONTROL, CLOUDFLARE_CDN_CACHE_CONTROL, EDGE_CONTROL, Field,
+    FieldName, SURROGATE_CONTROL,
 };
+use super::tag_field::{Separator, carries_tags};
+use super::tags::{self, TagForm};
 use crate::http::head::Known;
 use http::HeaderName;
 use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, PRAGMA, SET_COOKIE, VARY};
+use std::borrow::Cow;
 
 /// A set of CDN types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,19 +42,37 @@ pub struct Dialect {
     pub ttl_header: HeaderName,
     /// The header field that carries the tags; `None` if the CDN takes no tags.
     pub tag_header: Option<HeaderName>,
+    /// The form of the tags.
+    pub tag_form: TagForm,
 }
 
 impl Dialect {
-    /// The dialect of `cdn`. A field that is not given is the CDN's default, if it has one.
+    /// The dialect of `cdn`. A field that is not given is the CDN's default, if it has one. Tags are sent
+    /// in full.
     pub fn new(cdn: CdnType, ttl_header: Option<HeaderName>, tag_header: Option<HeaderName>) -> Self {
         let facts = cdn.facts();
         let ttl_header = ttl_header.unwrap_or_else(|| facts.ttl_header.clone());
         let tag_header = tag_header.or_else(|| facts.tag_header.cloned());
-        Self { cdn, ttl_header, tag_header }
+        Self { cdn, ttl_header, tag_header, tag_form: TagForm::Full }
     }
 }
 
 impl Dialect {
+    /// Returns a tag as the CDN gets it; see [`tags::encode`].
+    pub fn encode<'t>(&self, tag: &'t str) -> Cow<'t, str> {
+        tags::encode(self.cdn, self.tag_form, tag)
+    }
+
+    /// The field that carries the tags, if there is one.
+    pub(super) fn tag_field(&self) -> Option<FieldName<'_>> {
+        self.tag_header.as_ref().map(|name| FieldName { name, known: Known::of(name.as_str()) })
+    }
+
+    /// The same field with its separator.
+    pub(super) fn tag_list(&self) -> Option<(FieldName<'_>, Separator)> {
+        self.tag_field().map(|field| (field, Separator::Byte(self.separator())))
+    }
+
     /// The separator of tags in the tag field.
     pub(super) fn separator(&self) -> u8 {
         self.cdn.facts().tags.separator
@@ -63,17 +84,10 @@ impl Dialect {
             .is_some_and(|field| field == Field::CacheControl || Field::TARGETED.contains(&field))
     }
 
-    /// Whether a field of this name carries tags of any CDN. A lifetime in such a field would be lost.
+    /// Whether a field of this name usually carries tags. A lifetime in such a field would be lost.
     pub fn carries_tags(name: &str) -> bool {
-        Field::named(name).is_some_and(|field| Field::TAGS.contains(&field))
+        carries_tags(name)
     }
-}
-
-/// The name of a field, and its meaning.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FieldName<'n> {
-    pub(super) name: &'n HeaderName,
-    pub(super) known: Known,
 }
 
 impl Field {
@@ -83,7 +97,7 @@ impl Field {
         FieldName { name, known: self.known().unwrap_or_else(|| Known::of(name.as_str())) }
     }
 
-    /// The name of the field. The names of `OwnTtl` and `OwnTags` depend on the dialect.
+    /// The name of the field. The name of `OwnTtl` depends on the dialect.
     pub(super) fn name(self, dialect: &Dialect) -> &HeaderName {
         static STANDARD: [HeaderName; 7] = [CACHE_CONTROL, PRAGMA, EXPIRES, DATE, AGE, SET_COOKIE, VARY];
         match self {
@@ -92,13 +106,7 @@ impl Field {
             Self::CloudflareCdnCacheControl => &CLOUDFLARE_CDN_CACHE_CONTROL,
             Self::AkamaiCacheControl => &AKAMAI_CACHE_CONTROL,
             Self::EdgeControl => &EDGE_CONTROL,
-            Self::SurrogateKey => &SURROGATE_KEY,
-            Self::XSurrogateKey => &X_SURROGATE_KEY,
-            Self::Xkey => &XKEY,
-            Self::CacheTag => &CACHE_TAG,
-            Self::EdgeCacheTag => &EDGE_CACHE_TAG,
             Self::OwnTtl => &dialect.ttl_header,
-            Self::OwnTags => dialect.tag_header.as_ref().unwrap_or(&CACHE_TAG),
             standard => &STANDARD[standard as usize],
         }
     }
@@ -134,7 +142,7 @@ mod tests {
         for name in ["cache-control", "surrogate-control", "cdn-cache-control", "edge-control"] {
             check(name, true, false);
         }
-        for name in ["surrogate-key", "xkey", "cache-tag", "edge-cache-tag"] {
+        for name in ["surrogate-key", "xkey", "cache-tag", "edge-cache-tag", "x-magento-tags"] {
             check(name, false, true);
         }
         for name in ["age", "expires", "x-tags"] {

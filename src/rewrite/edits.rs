@@ -1,7 +1,7 @@
 //! Changes to a response's head, collected while it is read and made after everything is decided.
 
 use super::Dialect;
-use super::dialect::FieldName;
+use super::field::FieldName;
 use crate::http::head::{Edit, Headers, Line};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -20,8 +20,11 @@ pub(super) struct Edits<'n> {
 #[derive(Clone, Debug)]
 struct Change<'n> {
     field: FieldName<'n>,
-    /// The place of the line that is set as the only one of the field; `None` if the field is removed.
+    /// The place of the line that is set as the only one of the field, or of the lines of a list; `None` if the field
+    /// is removed.
     line: Option<Range<usize>>,
+    /// Whether it may be several lines.
+    is_list: bool,
 }
 
 impl Change<'_> {
@@ -52,22 +55,33 @@ impl<'n> Edits<'n> {
             self.text.truncate(start);
         } else {
             self.text.extend_from_slice(b"\r\n");
-            self.note(field, Some(start..self.text.len()));
+            self.note(field, Some(start..self.text.len()), false);
+        }
+        told
+    }
+
+    /// Does the same for a list, of which `write` may append several lines: each but the first after a CRLF and the
+    /// name of the field.
+    pub(super) fn set_list<T>(&mut self, field: FieldName<'n>, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let told = self.set(field, write);
+        if let Some(list) = self.changes.iter_mut().find(|change| change.is_of(field)) {
+            let text = list.line.clone().map(|line| &self.text[line]);
+            list.is_list = text.is_some_and(|text| lines(text).count() > 1);
         }
         told
     }
 
     /// Removes the field.
     pub(super) fn remove(&mut self, field: FieldName<'n>) {
-        self.note(field, None);
+        self.note(field, None, false);
     }
 
     /// Adds a change, replacing an earlier one of the same field.
-    fn note(&mut self, field: FieldName<'n>, line: Option<Range<usize>>) {
+    fn note(&mut self, field: FieldName<'n>, line: Option<Range<usize>>, is_list: bool) {
         self.fields |= field.known.bit();
         match self.changes.iter_mut().find(|earlier| earlier.is_of(field)) {
-            Some(earlier) => earlier.line = line,
-            None => self.changes.push(Change { field, line }),
+            Some(earlier) => (earlier.line, earlier.is_list) = (line, is_list),
+            None => self.changes.push(Change { field, line, is_list }),
         }
     }
 
@@ -77,9 +91,16 @@ impl<'n> Edits<'n> {
         for change in &other.changes {
             let earlier = self.changes.iter().find(|earlier| earlier.is_of(change.field));
             let before = earlier.and_then(|earlier| earlier.line.clone());
+            let is_list = change.is_list || earlier.is_some_and(|earlier| earlier.is_list);
             match (&change.line, before) {
                 (None, Some(_)) => {}
                 (None, None) => self.remove(change.field),
+                (Some(line), before) if is_list => {
+                    let start = self.text.len();
+                    self.text.extend_from_within(before.unwrap_or_default());
+                    self.text.extend_from_slice(&other.text[line.clone()]);
+                    self.note(change.field, Some(start..self.text.len()), true);
+                }
                 (Some(line), before) => {
                     let value = change.value_in(line);
                     let joined = before.filter(|_| dialect.tag_header.as_ref() == Some(change.field.name));
@@ -106,7 +127,7 @@ impl<'n> Edits<'n> {
         headers.edit(self.fields, |line| {
             let is_of_line = |change: &Change<'_>| change.is_of_line(line);
             let Some(number) = self.changes.iter().position(is_of_line) else { return Edit::Keep };
-            match self.line(&self.changes[number]) {
+            match self.lines_of(&self.changes[number]).next() {
                 Some(line) if placed & (1 << number) == 0 => {
                     placed |= 1 << number;
                     Edit::Replace(line)
@@ -115,18 +136,24 @@ impl<'n> Edits<'n> {
             }
         });
         for (number, change) in self.changes.iter().enumerate() {
-            if let Some(line) = self.line(change)
-                && placed & (1 << number) == 0
-            {
-                headers.push(line);
-            }
+            let placed = usize::from(placed & (1 << number) != 0);
+            self.lines_of(change).skip(placed).for_each(|line| headers.push(line));
         }
     }
 
-    fn line(&self, change: &Change<'_>) -> Option<Line<'_>> {
+    /// Iterates over the lines that a change sets.
+    fn lines_of(&self, change: &Change<'_>) -> impl Iterator<Item = Line<'_>> {
         let FieldName { known, name } = change.field;
-        Some(Line::written(known, name.as_str(), &self.text[change.line.clone()?]))
+        let text = change.line.clone().map(|line| &self.text[line]);
+        let (one, several) = if change.is_list { (None, text) } else { (text, None) };
+        let all = one.into_iter().chain(several.into_iter().flat_map(lines));
+        all.map(move |line| Line::written(known, name.as_str(), line))
     }
+}
+
+/// Splits a text at the ends of its lines.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n')
 }
 
 impl Change<'_> {

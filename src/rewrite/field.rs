@@ -20,19 +20,12 @@ pub(super) enum Field {
     CloudflareCdnCacheControl,
     AkamaiCacheControl,
     EdgeControl,
-    SurrogateKey,
-    XSurrogateKey,
-    Xkey,
-    CacheTag,
-    EdgeCacheTag,
     /// The dialect's `ttl_header`, if it is none of these.
     OwnTtl,
-    /// The dialect's `tag_header`, if it is none of these.
-    OwnTags,
 }
 
 impl Field {
-    pub(super) const COUNT: usize = Self::OwnTags as usize + 1;
+    pub(super) const COUNT: usize = Self::OwnTtl as usize + 1;
 
     /// The bit of this field in a set of fields.
     pub(super) fn bit(self) -> u32 {
@@ -49,12 +42,8 @@ impl Field {
         Self::EdgeControl,
     ];
 
-    /// The fields in which origins send tags, in the order in which their tags are joined.
-    pub(super) const TAGS: [Self; 5] =
-        [Self::SurrogateKey, Self::XSurrogateKey, Self::Xkey, Self::CacheTag, Self::EdgeCacheTag];
-
     /// The fields whose names do not depend on the dialect, in the order of declaration, with what their names mean.
-    const STANDARD: [(Self, Known); 17] = [
+    const STANDARD: [(Self, Known); 12] = [
         (Self::CacheControl, Known::CacheControl),
         (Self::Pragma, Known::Pragma),
         (Self::Expires, Known::Expires),
@@ -67,11 +56,6 @@ impl Field {
         (Self::CloudflareCdnCacheControl, Known::CloudflareCdnCacheControl),
         (Self::AkamaiCacheControl, Known::AkamaiCacheControl),
         (Self::EdgeControl, Known::EdgeControl),
-        (Self::SurrogateKey, Known::SurrogateKey),
-        (Self::XSurrogateKey, Known::XSurrogateKey),
-        (Self::Xkey, Known::Xkey),
-        (Self::CacheTag, Known::CacheTag),
-        (Self::EdgeCacheTag, Known::EdgeCacheTag),
     ];
 
     /// [Bits](Known::bit) of the names of these.
@@ -115,7 +99,7 @@ impl Field {
     #[cfg(test)]
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let standard = Self::STANDARD.into_iter().map(|(field, _)| field);
-        standard.chain([Self::OwnTtl, Self::OwnTags])
+        standard.chain([Self::OwnTtl])
     }
 
     /// Whether the field is a dictionary of structured fields (RFC 9213 §2.1). `Surrogate-Control` and
@@ -123,6 +107,13 @@ impl Field {
     pub(super) fn is_structured(self) -> bool {
         matches!(self, Self::CdnCacheControl | Self::CloudflareCdnCacheControl | Self::AkamaiCacheControl)
     }
+}
+
+/// The name of a field, and its meaning.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FieldName<'n> {
+    pub(super) name: &'n HeaderName,
+    pub(super) known: Known,
 }
 
 /// The syntax of a field that carries lifetimes.

@@ -4,7 +4,6 @@
 use super::Dialect;
 use super::field::Field;
 use crate::http::head::{Headers, Value};
-use http::HeaderName;
 
 /// The fields of one response.
 #[derive(Clone, Copy, Debug)]
@@ -18,18 +17,14 @@ pub(super) struct Fields<'h, 'd> {
     repeated: u32,
     /// The field that the dialect's `ttl_header` is.
     pub(super) own_ttl: Field,
-    /// The field that the dialect's `tag_header` is; meaningless if there is none.
-    pub(super) own_tags: Field,
 }
 
 impl<'h, 'd> Fields<'h, 'd> {
     pub(super) fn of(headers: &'h Headers, dialect: &'d Dialect) -> Self {
-        let tag_header = dialect.tag_header.as_ref().map(HeaderName::as_str);
         let own_ttl = Field::named(dialect.ttl_header.as_str()).unwrap_or(Field::OwnTtl);
-        let own_tags = tag_header.and_then(Field::named).unwrap_or(Field::OwnTags);
-        let others = own_ttl == Field::OwnTtl || own_tags == Field::OwnTags;
+        let others = own_ttl == Field::OwnTtl;
         let first = [None; Field::COUNT];
-        let mut found = Self { headers, dialect, first, there: 0, repeated: 0, own_ttl, own_tags };
+        let mut found = Self { headers, dialect, first, there: 0, repeated: 0, own_ttl };
         let names = if others { u64::MAX } else { Field::NAMES };
         for line in headers.among(names) {
             let value = line.value();
@@ -37,9 +32,6 @@ impl<'h, 'd> Fields<'h, 'd> {
                 Some(field) => found.note(field, value),
                 None if !others => {}
                 None if line.is_named(dialect.ttl_header.as_str()) => found.note(Field::OwnTtl, value),
-                None if tag_header.is_some_and(|name| line.is_named(name)) => {
-                    found.note(Field::OwnTags, value)
-                }
                 None => {}
             }
         }
@@ -93,8 +85,8 @@ impl<'h, 'd> Fields<'h, 'd> {
 mod tests {
     use super::*;
     use crate::rewrite::CdnType;
-    use http::HeaderValue;
     use http::header::CACHE_CONTROL;
+    use http::{HeaderName, HeaderValue};
 
     fn cloudfront() -> Dialect {
         Dialect::new(CdnType::Cloudfront, None, Some(HeaderName::from_static("x-tags")))
@@ -118,22 +110,19 @@ mod tests {
     }
 
     #[test]
-    fn a_dialects_own_fields_are_found_whatever_their_names() {
-        let check = |ttl: &'static str, tags: &'static str, own: (Field, Field)| {
-            let names = [ttl, tags].map(HeaderName::from_static);
-            let dialect = Dialect::new(CdnType::Fastly, Some(names[0].clone()), Some(names[1].clone()));
-            let headers = Headers::from_iter(names.map(|name| (name, HeaderValue::from_static("x"))));
+    fn a_dialects_own_field_is_found_whatever_its_name() {
+        let check = |name: &'static str, own: Field| {
+            let name = HeaderName::from_static(name);
+            let dialect = Dialect::new(CdnType::Fastly, Some(name.clone()), None);
+            let headers = Headers::from_iter([(name.clone(), HeaderValue::from_static("x"))]);
             let found = Fields::of(&headers, &dialect);
-            assert_eq!((found.own_ttl, found.own_tags), own);
-            assert!(found.has(own.0) && found.has(own.1));
-            assert_eq!(
-                (own.0.name(&dialect), own.1.name(&dialect)),
-                (&dialect.ttl_header, &dialect.tag_header.clone().unwrap())
-            );
+            assert_eq!(found.own_ttl, own);
+            assert!(found.has(own));
+            assert_eq!(own.name(&dialect), name);
         };
-        check("surrogate-control", "surrogate-key", (Field::SurrogateControl, Field::SurrogateKey));
-        check("cache-control", "xkey", (Field::CacheControl, Field::Xkey));
-        check("x-ttl", "x-tags", (Field::OwnTtl, Field::OwnTags));
+        check("surrogate-control", Field::SurrogateControl);
+        check("cache-control", Field::CacheControl);
+        check("x-ttl", Field::OwnTtl);
     }
 
     #[test]

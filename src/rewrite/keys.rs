@@ -4,7 +4,7 @@
 //! Things with the same number are not distinguished, and neither are tags that differ only in case. Both make a
 //! purge cover more, never less. The numbers do not outlive the process.
 
-use super::tags::encode;
+use super::tags::{TagForm, encode, forms};
 use super::{CdnType, spelling};
 use smallvec::SmallVec;
 
@@ -80,9 +80,14 @@ pub fn prefix_key(prefix: &str) -> Key {
     whole(&spelling::canonical(prefix), PREFIX)
 }
 
-/// The key of the tag in the form that `cdn` gets.
+/// The key of the tag in full as `cdn` gets it. A tag that is encoded already, in whichever form, has its own key.
 pub fn tag_key(cdn: CdnType, tag: &str) -> Key {
-    tag_bytes_key(encode(cdn, tag).as_bytes())
+    tag_bytes_key(encode(cdn, TagForm::Full, tag).as_bytes())
+}
+
+/// The keys of the tag in every form that some CDN may have.
+pub fn tag_keys(tag: &str) -> impl Iterator<Item = Key> {
+    forms(tag).into_iter().map(|form| tag_bytes_key(form.as_bytes()))
 }
 
 const PATH: u64 = 0x70;
@@ -177,7 +182,7 @@ mod tests {
         // Encoding is idempotent, so a purge by the form that the CDN shows names the same tag.
         assert_eq!(
             tag_key(CdnType::Akamai, "a b"),
-            tag_key(CdnType::Fastly, &encode(CdnType::Akamai, "a b"))
+            tag_key(CdnType::Fastly, &encode(CdnType::Akamai, TagForm::Full, "a b"))
         );
         assert_ne!(tag_key(CdnType::Fastly, "a"), tag_key(CdnType::Fastly, "b"));
     }

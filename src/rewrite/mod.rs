@@ -14,6 +14,7 @@
 //! are not rewritten may live.
 
 pub mod aem;
+pub mod broad;
 pub mod cache_control;
 pub mod dialect;
 pub mod facts;
@@ -26,6 +27,7 @@ pub mod policy;
 pub mod purged;
 pub mod spelling;
 pub mod stamp;
+pub mod tag_field;
 pub mod tags;
 
 mod decide;
@@ -42,6 +44,7 @@ mod redirect;
 mod request;
 mod table;
 mod tag_header;
+mod tag_list;
 mod write;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub(super) fn reason_beyond_rules(
     status: StatusCode,
     fields: &Fields<'_, '_>,
 ) -> Option<Reason> {
-    if is_unseen(status, fields) {
+    if is_unseen(policy, status, fields) {
         return Some(Reason::NotModified);
     }
     if request.bound {
@@ -26,13 +26,14 @@ pub(super) fn reason_beyond_rules(
 /// Whether the response only confirms a page that the shim did not see: a 304 that does not repeat the tags. A cache
 /// overwrites stored fields by those of the 304 (RFC 9111 §3.2), so the 304 must not contain anything unknown. For a
 /// CDN that ignores the tags of a 304, this holds for every 304.
-pub(super) fn is_unseen(status: StatusCode, fields: &Fields<'_, '_>) -> bool {
+pub(super) fn is_unseen(policy: &Policy, status: StatusCode, fields: &Fields<'_, '_>) -> bool {
+    let dialect = fields.dialect();
     let says_tags = || {
-        let own = Some(fields.own_tags).filter(|_| fields.dialect().tag_header.is_some());
-        let lines = Field::TAGS.into_iter().chain(own).flat_map(|field| fields.lines(field));
-        lines.into_iter().any(|line| line.as_bytes().iter().any(|b| !matches!(b, b' ' | b'\t' | b',')))
+        let lines = policy.tags.fields.lines(fields.headers(), dialect.tag_list());
+        let mut read = lines.iter().filter(|line| line.separator.is_some());
+        read.any(|line| line.value.as_bytes().iter().any(|b| !matches!(b, b' ' | b'\t' | b',')))
     };
-    status == StatusCode::NOT_MODIFIED && (!fields.dialect().cdn.facts().tags.in_304 || !says_tags())
+    status == StatusCode::NOT_MODIFIED && (!dialect.cdn.facts().tags.in_304 || !says_tags())
 }
 
 /// Returns why the response must keep the origin's lifetime unless a rule overrides that, if it must.

@@ -4,8 +4,8 @@
 //! query is a page of its own.
 
 use super::Dialect;
-use super::dialect::FieldName;
 use super::edits::Edits;
+use super::field::FieldName;
 use crate::http::head::Known;
 use http::HeaderName;
 

@@ -1,8 +1,10 @@
 //! A site's compiled rewriting policy: TTLs, rules (the first match applies), and the tags that the site adds.
 
 use super::aem::Project;
+use super::broad::TagPattern;
 use super::path::normalise;
 use super::pattern::PathPattern;
+use super::tag_field::TagFields;
 use std::time::Duration;
 
 /// The TTL table that applies (`rewrite/table.rs`).
@@ -74,7 +76,7 @@ pub struct Rule {
     pub tags: Vec<String>,
 }
 
-/// The tags that the site adds by itself.
+/// The tags of responses: those that the site adds by itself, and how those of the origin are treated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagPolicy {
     /// Whether to add a tag for the path.
@@ -83,6 +85,24 @@ pub struct TagPolicy {
     pub site: bool,
     /// The number of leading path segments that get a tag.
     pub sections: u8,
+    /// The fields in which the origin lists tags.
+    pub fields: TagFields,
+    /// The tags that stand for most of the site; see [`super::broad`].
+    pub broad: Vec<TagPattern>,
+}
+
+impl Default for TagPolicy {
+    fn default() -> Self {
+        Self { path: true, site: true, sections: 0, fields: TagFields::default(), broad: Vec::new() }
+    }
+}
+
+impl TagPolicy {
+    /// Whether a tag stands for most of the site, so that responses do not carry it and a purge of it purges
+    /// everything.
+    pub fn is_broad(&self, tag: &[u8]) -> bool {
+        self.broad.iter().any(|pattern| pattern.matches(tag))
+    }
 }
 
 /// All facts about a site that rewriting needs.
@@ -98,7 +118,7 @@ pub struct Policy {
     pub vary: Vec<String>,
     /// The rules, of which the first match applies.
     pub rules: Vec<Rule>,
-    /// The tags that the site adds by itself.
+    /// The tags of responses.
     pub tags: TagPolicy,
     /// The AEM project whose keys are added to responses if the origin sends none.
     pub aem: Option<Project>,

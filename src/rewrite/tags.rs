@@ -9,24 +9,68 @@ use super::spelling::normal_forms;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
-/// Returns a tag in the form that the CDN can carry: unchanged if legal, else the first 32 hex digits of its
-/// SHA-256, in lower case (Cloudflare and CloudFront ignore case). Encoding is idempotent.
-pub fn encode(cdn: CdnType, tag: &str) -> Cow<'_, str> {
-    if is_legal(cdn, tag.as_bytes()) {
-        Cow::Borrowed(tag)
-    } else {
-        Cow::Owned(text(&digest(&[tag.as_bytes()])))
+/// The form in which a CDN gets its tags.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum TagForm {
+    /// As the origin wrote them, if the CDN can carry that.
+    #[default]
+    Full,
+    /// As the first 8 characters of their hash, so that more of them fit.
+    Short,
+}
+
+/// Returns a tag as the CDN gets it. In full, a tag that the CDN can carry is unchanged, and any other becomes the
+/// first 32 hex digits of its SHA-256, in lower case because Cloudflare and CloudFront ignore case; encoding such a
+/// tag again changes nothing. In short, every tag becomes 8 characters of base32 (RFC 4648 §6, in lower case), which
+/// are 40 bits of its SHA-256: two tags that share them are purged together.
+pub fn encode(cdn: CdnType, form: TagForm, tag: &str) -> Cow<'_, str> {
+    let mut space = [0; 32];
+    match encode_bytes(cdn, form, tag.as_bytes(), &mut space) {
+        same if same == tag.as_bytes() => Cow::Borrowed(tag),
+        other => Cow::Owned(text(other)),
     }
 }
 
 /// Does the same as [`encode`] for the bytes of a header, without allocation. A digest, if needed, is written to
 /// `space`.
-pub(super) fn encode_bytes<'a>(cdn: CdnType, tag: &'a [u8], space: &'a mut Hex) -> &'a [u8] {
-    if is_legal(cdn, tag) {
-        return tag;
+pub(super) fn encode_bytes<'a>(cdn: CdnType, form: TagForm, tag: &'a [u8], space: &'a mut Hex) -> &'a [u8] {
+    match form {
+        TagForm::Full if is_legal(cdn, tag) => tag,
+        TagForm::Full => {
+            *space = digest(&[tag]);
+            space
+        }
+        TagForm::Short => {
+            let (short, _) = space.split_at_mut(SHORT);
+            short.copy_from_slice(&self::short(tag));
+            short
+        }
     }
-    *space = digest(&[tag]);
-    &*space
+}
+
+/// Every form in which some CDN may have a tag, without repetition.
+pub fn forms(tag: &str) -> Vec<Cow<'_, str>> {
+    let mut forms = vec![Cow::Owned(text(&short(tag.as_bytes())))];
+    for form in CdnType::ALL.map(|cdn| encode(cdn, TagForm::Full, tag)) {
+        if !forms.contains(&form) {
+            forms.push(form);
+        }
+    }
+    forms
+}
+
+/// The length of a short tag.
+const SHORT: usize = 8;
+
+/// The first 40 bits of a tag's SHA-256 in base32.
+fn short(tag: &[u8]) -> [u8; SHORT] {
+    const DIGITS: [u8; 32] = *b"abcdefghijklmnopqrstuvwxyz234567";
+    let hash = Sha256::digest(tag);
+    let bits = hash.iter().take(5).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+    std::array::from_fn(|at| DIGITS[(bits >> (35 - 5 * at)) as usize % DIGITS.len()])
 }
 
 /// The tag that every response of the site carries.
@@ -146,11 +190,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn full(cdn: CdnType, tag: &str) -> Cow<'_, str> {
+        encode(cdn, TagForm::Full, tag)
+    }
+
     /// Checks the encoding of `tag` for Fastly, Akamai, Cloudflare, CloudFront and Varnish.
     fn check(tag: &str, expected: [&str; 5]) {
         use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
         let cdns = [Fastly, Akamai, Cloudflare, Cloudfront, Varnish];
-        assert_eq!(cdns.map(|cdn| encode(cdn, tag).into_owned()), expected, "{tag:?}");
+        assert_eq!(cdns.map(|cdn| full(cdn, tag).into_owned()), expected, "{tag:?}");
     }
 
     // The literals below are the format. If one of them has to change, purges miss the copies that CDNs already hold.
@@ -174,6 +222,21 @@ mod tests {
     }
 
     #[test]
+    fn short_tags_are_pinned() {
+        let pinned = [
+            ("product-42", "4ag5ebtb"),
+            ("node:1", "ya4wxfhn"),
+            ("a b", "zbuhucfk"),
+            ("site-www", "pfapmlrf"),
+        ];
+        for (tag, expected) in pinned {
+            for cdn in CdnType::ALL {
+                assert_eq!(encode(cdn, TagForm::Short, tag), expected, "{tag}");
+            }
+        }
+    }
+
+    #[test]
     fn long_tags_are_hashed() {
         let (x128, x256, x1024) = ("x".repeat(128), "x".repeat(256), "x".repeat(1_024));
         let (x129, x257, x1025) = ("x".repeat(129), "x".repeat(257), "x".repeat(1_025));
@@ -186,8 +249,8 @@ mod tests {
         check(&x129, [&x129, h129, &x129, &x129, &x129]);
         check(&x257, [&x257, h257, &x257, h257, &x257]);
         check(&x1025, [h1025; 5]);
-        assert_eq!(encode(CdnType::Cloudfront, &x256), x256);
-        assert_eq!(encode(CdnType::Varnish, &x1024), x1024);
+        assert_eq!(full(CdnType::Cloudfront, &x256), x256);
+        assert_eq!(full(CdnType::Varnish, &x1024), x1024);
     }
 
     #[test]
@@ -246,17 +309,23 @@ mod tests {
     proptest! {
         #[test]
         fn an_encoded_tag_is_legal_and_stays(cdn in any_cdn(), tag in prop_oneof!["\\PC{0,40}", "[!-~ ]{0,300}"]) {
-            let encoded = encode(cdn, &tag).into_owned();
+            let encoded = full(cdn, &tag).into_owned();
             prop_assert!(is_legal(cdn, encoded.as_bytes()));
-            prop_assert_eq!(encode(cdn, &encoded), &*encoded);
-            let mut space = [0; 32];
-            prop_assert_eq!(encode_bytes(cdn, tag.as_bytes(), &mut space), encoded.as_bytes());
+            prop_assert_eq!(full(cdn, &encoded), &*encoded);
+            let short = encode(cdn, TagForm::Short, &tag).into_owned();
+            prop_assert!(is_legal(cdn, short.as_bytes()) && short.len() == SHORT);
+            prop_assert_eq!(&short, &short.to_ascii_lowercase());
+            for (form, encoded) in [(TagForm::Full, &encoded), (TagForm::Short, &short)] {
+                let mut space = [0; 32];
+                prop_assert_eq!(encode_bytes(cdn, form, tag.as_bytes(), &mut space), encoded.as_bytes());
+                prop_assert!(forms(&tag).iter().any(|one| one == encoded));
+            }
         }
 
         #[test]
         fn own_tags_are_legal_everywhere(cdn in any_cdn(), site in "[a-z0-9._-]{1,64}", path in "\\PC{0,60}") {
             for tag in [site_tag(&site), path_tag(&site, &path), section_tag(&site, &path)] {
-                prop_assert_eq!(encode(cdn, &tag), &*tag);
+                prop_assert_eq!(full(cdn, &tag), &*tag);
             }
         }
 

@@ -2,9 +2,9 @@
 
 use super::cache_control::Name;
 use super::cache_control::seconds;
-use super::dialect::FieldName;
 use super::edits::Edits;
 use super::field::Field;
+use super::field::FieldName;
 use super::field::Syntax;
 use super::fields::Fields;
 use super::line::Line;

@@ -245,6 +245,7 @@ fn cdn(name: &str, cdn: CdnType, tag_header: &'static str, settings: CdnSettings
         cdn,
         ttl_header: HeaderName::from_static("surrogate-control"),
         tag_header: Some(HeaderName::from_static(tag_header)),
+        tag_form: Default::default(),
     };
     Cdn {
         name: name.to_owned(),

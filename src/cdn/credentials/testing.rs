@@ -24,6 +24,7 @@ pub fn cdn(settings: config::CdnSettings) -> config::Cdn {
             cdn: crate::rewrite::CdnType::Cloudflare,
             ttl_header: http::header::CACHE_CONTROL,
             tag_header: None,
+            tag_form: Default::default(),
         },
         settings,
     }

@@ -7,6 +7,7 @@
 use crate::config::secret::SecretRef;
 use crate::config::text::DurationText;
 use crate::rewrite::CdnType;
+use crate::rewrite::tags::TagForm;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -76,6 +77,11 @@ pub struct Cdn {
     /// configuration names; without one every tag purge becomes `everything`). All CDNs of one type in a site must
     /// agree.
     pub tag_header: Option<String>,
+    /// The form of the tags. `full`: as the origin writes them, if the CDN can carry that. `short`: as 8 characters of
+    /// their hash, so that more of them fit. All CDNs of one type in a site must agree. After a change, purge
+    /// everything: copies that CDNs already hold carry the other form.
+    #[serde(default)]
+    pub tag_form: TagForm,
     /// The base URL of the CDN's API, for private endpoints and tests. Default: `https://api.fastly.com`,
     /// `https://api.cloudflare.com/client/v4`, `https://cloudfront.amazonaws.com`, and for Akamai `https://` and
     /// `endpoint`.

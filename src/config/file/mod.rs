@@ -8,6 +8,7 @@ pub mod events;
 pub mod log;
 pub mod server;
 pub mod site;
+pub mod tags;
 
 use super::text::DurationText;
 use schemars::generate::SchemaSettings;

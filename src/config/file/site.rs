@@ -2,6 +2,7 @@
 
 use super::cdn::Cdn;
 use super::events::{Aem, EventRule};
+use super::tags::Tags;
 use crate::config::secret::SecretRef;
 use crate::config::text::{BrowserTtlText, DurationText, OneOrMany};
 use crate::config::{Mode, OriginProtocol};
@@ -106,7 +107,7 @@ pub struct Site {
     /// Settings for paths. The first rule that matches wins.
     #[serde(default)]
     pub rules: Vec<Rule>,
-    /// The tags that the site adds to those of the origin.
+    /// The tags of responses: those that the site adds, and those that the origin sends.
     #[serde(default)]
     pub tags: Tags,
     /// Endings under which the origin serves the same page. Publish events purge a path in each of these forms. `""`
@@ -348,23 +349,4 @@ pub struct Rule {
     /// be silent need more.
     #[serde(default)]
     pub origin_body_timeout: Option<DurationText>,
-}
-
-/// The tags that the site adds to those of the origin.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Tags {
-    /// Whether each path has a tag, by which `paths` are purged with every query.
-    pub path: bool,
-    /// Whether the whole site has a tag, by which `everything` purges this site only.
-    pub site: bool,
-    /// The number of leading path segments with a tag each, by which `prefixes` are purged: 0 to 16.
-    #[schemars(range(max = 16))]
-    pub sections: u8,
-}
-
-impl Default for Tags {
-    fn default() -> Self {
-        Self { path: true, site: true, sections: 0 }
-    }
 }

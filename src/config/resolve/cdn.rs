@@ -128,18 +128,24 @@ const TAKEN: [&str; 30] = [
     "www-authenticate",
 ];
 
+/// Whether a response header of this name already means something else.
+pub(super) fn has_another_meaning(name: &HeaderName) -> bool {
+    TAKEN.contains(&name.as_str())
+}
+
 fn dialect(file: &file::Cdn, at: &At<'_>) -> Dialect {
     let header = |name: &str, text: &Option<String>| {
         let at = at.key(name);
         let header =
             at.ok(text.as_ref()?.parse::<HeaderName>().map_err(|_| "must be the name of a header"))?;
-        if TAKEN.contains(&header.as_str()) {
+        if has_another_meaning(&header) {
             at.error("has another meaning in every response");
         }
         Some(header)
     };
     let ttl_header = header("ttl_header", &file.ttl_header);
     let dialect = Dialect::new(file.cdn_type, ttl_header, header("tag_header", &file.tag_header));
+    let dialect = Dialect { tag_form: file.tag_form, ..dialect };
     let carries_lifetimes =
         |name: &HeaderName| *name == dialect.ttl_header || Dialect::carries_lifetimes(name.as_str());
     if dialect.tag_header.as_ref().is_some_and(carries_lifetimes) {

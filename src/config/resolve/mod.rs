@@ -12,6 +12,7 @@ mod name;
 mod origin;
 mod server;
 mod site;
+mod tags;
 pub(super) mod url;
 
 use super::at::At;

@@ -2,7 +2,7 @@
 
 use super::admin::long_secret;
 use super::cdn::{self, Accounts};
-use super::{events, host, limits, name, origin, server, url};
+use super::{events, host, limits, name, origin, server, tags, url};
 use crate::config::at::At;
 use crate::config::file::site as file;
 use crate::config::keys::nearest;
@@ -10,7 +10,7 @@ use crate::config::text::{BrowserTtlText, DurationText, OneOrMany};
 use crate::config::{MAX_ORIGINS, OriginHost, OriginUrl, Site, Trust};
 use crate::rewrite::nameable;
 use crate::rewrite::pattern::PathPattern;
-use crate::rewrite::{BrowserTtl, OriginName, Policy, Rule, TagPolicy, Ttls};
+use crate::rewrite::{BrowserTtl, OriginName, Policy, Rule, Ttls};
 use http::HeaderName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,9 +152,6 @@ fn policy(file: &file::Site, origins: &[OriginUrl], origin_host: &OriginHost, at
     let cache = at.key("cache");
     let ttl = |name: &str, text: &DurationText| lifetime(text, &cache.key(name));
     let browser = file.cache.browser_ttl.as_ref().map(|text| browser_ttl(text, &cache.key("browser_ttl")));
-    if file.tags.sections > 16 {
-        at.key("tags").key("sections").error("must be 0 to 16");
-    }
     Policy {
         site: file.name.clone(),
         profile: file.profile.into(),
@@ -172,7 +169,7 @@ fn policy(file: &file::Site, origins: &[OriginUrl], origin_host: &OriginHost, at
         },
         vary: cache.key("vary").each(&file.cache.vary).filter_map(|(at, name)| vary(name, &at)).collect(),
         rules: at.key("rules").each(&file.rules).filter_map(|(at, file)| rule(file, &at)).collect(),
-        tags: TagPolicy { path: file.tags.path, site: file.tags.site, sections: file.tags.sections },
+        tags: tags::resolve(&file.tags, &at.key("tags")),
         aem: events::project(file, at),
         conditional: file.cache.conditional,
         origins: origin_names(origins, origin_host),

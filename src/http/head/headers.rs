@@ -117,7 +117,12 @@ impl Headers {
         self.named(Known::of(name.as_ref()), name.as_ref())
     }
 
-    fn named<'h, 'n>(&'h self, known: Known, name: &'n str) -> impl Iterator<Item = Value<'h>> + use<'h, 'n> {
+    /// Does the same with a name whose meaning is known.
+    pub fn named<'h, 'n>(
+        &'h self,
+        known: Known,
+        name: &'n str,
+    ) -> impl Iterator<Item = Value<'h>> + use<'h, 'n> {
         self.of(known).filter(move |line| known.is_one_name() || line.is_named(name)).map(Line::value)
     }
 

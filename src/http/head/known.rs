@@ -2,7 +2,7 @@
 //! lookups compare numbers.
 
 macro_rules! known {
-    ($($length:literal $text:literal $name:ident,)*) => {
+    ($($length:literal $text:literal $name:ident,)* kinds: $($of_length:literal $of_kind:literal $kind:ident,)*) => {
         /// The meaning of a field's name to the proxy.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
@@ -11,6 +11,11 @@ macro_rules! known {
                 #[doc = concat!("`", $text, "`.")]
                 $name,
             )*
+            /// A field in which proxies and CDNs report the address of the visitor.
+            ClientAddress,
+            /// A field in which content management systems and other CDNs list tags. The fields that the proxy itself
+            /// writes have a meaning of their own.
+            TagList,
             /// Another name that begins with `x-forwarded-`.
             OtherForwarded,
             /// Another name with an underscore, which a CGI-like origin takes for a dash.
@@ -32,6 +37,7 @@ macro_rules! known {
                 // The length comes first because it alone distinguishes most names.
                 match (name.len(), name) {
                     $(($length, $name) => Self::$name,)*
+                    $(($of_length, $of_kind) => Self::$kind,)*
                     _ if name.contains(&b'_') => Self::Underscored,
                     _ if name.starts_with(b"x-forwarded-") => Self::OtherForwarded,
                     _ => Self::Other,
@@ -46,11 +52,19 @@ macro_rules! known {
 
             /// Whether this stands for exactly one name.
             pub fn is_one_name(self) -> bool {
-                !matches!(self, Self::OtherForwarded | Self::Underscored | Self::Other)
+                !matches!(
+                    self,
+                    Self::ClientAddress
+                        | Self::TagList
+                        | Self::OtherForwarded
+                        | Self::Underscored
+                        | Self::Other
+                )
             }
 
-            /// Every name that has a meaning of its own.
-            pub(super) const NAMES: &[(&str, Self)] = &[$(($text, Self::$name),)*];
+            /// Every name that is looked up.
+            pub(super) const NAMES: &[(&[u8], Self)] =
+                &[$(($text.as_bytes(), Self::$name),)* $(($of_kind, Self::$kind),)*];
         }
     };
 }
@@ -75,13 +89,11 @@ known! {
     9 "cache-tag" CacheTag,
     9 "cf-worker" CfWorker,
     9 "forwarded" Forwarded,
-    9 "x-real-ip" XRealIp,
     10 "connection" Connection,
     10 "keep-alive" KeepAlive,
     10 "set-cookie" SetCookie,
     10 "tracestate" Tracestate,
     11 "traceparent" Traceparent,
-    11 "x-client-ip" XClientIp,
     12 "edge-control" EdgeControl,
     12 "x-request-id" XRequestId,
     13 "authorization" Authorization,
@@ -89,16 +101,12 @@ known! {
     13 "if-none-match" IfNoneMatch,
     13 "last-modified" LastModified,
     13 "surrogate-key" SurrogateKey,
-    14 "cf-pseudo-ipv4" CfPseudoIpv4,
     14 "content-length" ContentLength,
     14 "edge-cache-tag" EdgeCacheTag,
     14 "http2-settings" Http2Settings,
-    14 "true-client-ip" TrueClientIp,
     14 "x-byo-cdn-type" XByoCdnType,
     15 "x-forwarded-for" XForwardedFor,
     15 "x-surrogate-key" XSurrogateKey,
-    16 "cf-connecting-ip" CfConnectingIp,
-    16 "fastly-client-ip" FastlyClientIp,
     16 "proxy-connection" ProxyConnection,
     16 "x-forwarded-host" XForwardedHost,
     17 "cdn-cache-control" CdnCacheControl,
@@ -106,17 +114,33 @@ known! {
     17 "surrogate-control" SurrogateControl,
     17 "transfer-encoding" TransferEncoding,
     17 "x-forwarded-proto" XForwardedProto,
-    18 "cf-connecting-ipv6" CfConnectingIpv6,
     18 "proxy-authenticate" ProxyAuthenticate,
     19 "proxy-authorization" ProxyAuthorization,
-    19 "x-cluster-client-ip" XClusterClientIp,
     19 "x-origin-shim-stamp" XOriginShimStamp,
     19 "x-push-invalidation" XPushInvalidation,
     20 "akamai-cache-control" AkamaiCacheControl,
     20 "x-origin-shim-secret" XOriginShimSecret,
-    25 "cloudfront-viewer-address" CloudfrontViewerAddress,
     25 "proxy-authentication-info" ProxyAuthenticationInfo,
     28 "cloudflare-cdn-cache-control" CloudflareCdnCacheControl,
+    kinds:
+    7 b"cdn-tag" TagList,
+    9 b"x-real-ip" ClientAddress,
+    10 b"cache-tags" TagList,
+    11 b"x-client-ip" ClientAddress,
+    12 b"cache-groups" TagList,
+    12 b"x-cache-tags" TagList,
+    14 b"cf-pseudo-ipv4" ClientAddress,
+    14 b"true-client-ip" ClientAddress,
+    14 b"x-magento-tags" TagList,
+    16 b"cf-connecting-ip" ClientAddress,
+    16 b"fastly-client-ip" ClientAddress,
+    16 b"purge-cache-tags" TagList,
+    16 b"vercel-cache-tag" TagList,
+    17 b"netlify-cache-tag" TagList,
+    18 b"cf-connecting-ipv6" ClientAddress,
+    19 b"x-cluster-client-ip" ClientAddress,
+    19 b"x-drupal-cache-tags" TagList,
+    25 b"cloudfront-viewer-address" ClientAddress,
 }
 
 impl Known {
@@ -129,15 +153,7 @@ impl Known {
                 | Self::XForwardedProto
                 | Self::OtherForwarded
                 | Self::Forwarded
-                | Self::XRealIp
-                | Self::XClientIp
-                | Self::XClusterClientIp
-                | Self::TrueClientIp
-                | Self::FastlyClientIp
-                | Self::CfConnectingIp
-                | Self::CfConnectingIpv6
-                | Self::CfPseudoIpv4
-                | Self::CloudfrontViewerAddress
+                | Self::ClientAddress
                 | Self::Baggage
                 | Self::Traceparent
                 | Self::Tracestate
@@ -150,10 +166,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_known_by_itself() {
+    fn every_name_is_known() {
         for (name, known) in Known::NAMES {
-            assert_eq!(Known::of(name), *known, "{name}");
-            assert!(known.is_one_name());
+            assert_eq!(Known::of_bytes(name), *known, "{name:?}");
+            let of_kind = matches!(known, Known::ClientAddress | Known::TagList);
+            assert_eq!(known.is_one_name(), !of_kind);
         }
     }
 

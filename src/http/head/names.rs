@@ -87,9 +87,9 @@ static NAMES: [Name; COUNT] = {
     while number < COUNT {
         let (text, known) = match number < Known::NAMES.len() {
             true => Known::NAMES[number],
-            false => (OTHERS[number - Known::NAMES.len()], Known::Other),
+            false => (OTHERS[number - Known::NAMES.len()].as_bytes(), Known::Other),
         };
-        names[number] = Name { words: words(text.as_bytes()), length: text.len() as u8, known };
+        names[number] = Name { words: words(text), length: text.len() as u8, known };
         number += 1;
     }
     names
@@ -196,8 +196,8 @@ mod tests {
     }
 
     fn all() -> impl Iterator<Item = (&'static str, Known)> {
-        let others = OTHERS.iter().map(|name| (*name, Known::Other));
-        Known::NAMES.iter().copied().chain(others)
+        let known = Known::NAMES.iter().map(|(name, known)| (std::str::from_utf8(name).unwrap(), *known));
+        known.chain(OTHERS.iter().map(|name| (*name, Known::Other)))
     }
 
     #[test]

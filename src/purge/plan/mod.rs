@@ -2,7 +2,7 @@
 //! narrower one, and the plan states what was widened and why. A CDN that may have copies without the shim's tags is
 //! planned both as one without tags and as one with tags, because it may have both kinds of copies.
 
-use super::check::{Checked, ItemError, check, takes};
+use super::check::{Checked, ItemError, check, shown, takes};
 use super::{JobPlan, PurgeMode, PurgeRequest, spellings};
 use crate::base::milliseconds;
 use crate::cdn::{Capabilities, Identity, Item, ItemKind};
@@ -144,6 +144,12 @@ impl<'a> Planner<'a> {
     fn tags(&mut self, tags: &[String], paths: &[String]) {
         if tags.is_empty() {
             return;
+        }
+        if let Some(broad) = tags.iter().find(|tag| self.site.policy.tags.is_broad(tag.as_bytes())) {
+            return self.widen(&format!(
+                "tags: responses do not carry {} because `sites.tags.broad` names it, so everything is purged",
+                shown(broad)
+            ));
         }
         let why = match &self.untagged {
             _ if !self.can.tags => Some("tags: this CDN takes none here, so everything is purged".to_owned()),
@@ -316,7 +322,7 @@ impl<'a> Planner<'a> {
 
     fn push_tag(&mut self, tag: &str) {
         let hard = self.hardness(self.can.soft, "tags");
-        let value = tags::encode(self.cdn.dialect.cdn, tag).into_owned();
+        let value = self.cdn.dialect.encode(tag).into_owned();
         self.push(Item { kind: ItemKind::Tag, value, hard });
     }
 

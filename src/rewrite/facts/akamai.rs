@@ -16,6 +16,7 @@ pub(super) static FACTS: Facts = Facts {
         // "Assign cache tags": 128 tags of the first line; the byte limit is reported by users.
         most: 128,
         bytes: 8_192,
+        line_bytes: None,
         separator: b',',
         ignores_case: false,
         // Tags of a 304 are ignored ("Assign cache tags").

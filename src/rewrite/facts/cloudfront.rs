@@ -18,6 +18,7 @@ pub(super) static FACTS: Facts = Facts {
         alphabet: visible_but(b",*"),
         most: 50,
         bytes: 8_192,
+        line_bytes: None,
         separator: b',',
         ignores_case: true,
         in_304: true,

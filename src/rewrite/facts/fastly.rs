@@ -15,6 +15,7 @@ pub(super) static FACTS: Facts = Facts {
         alphabet: visible_but(b""),
         most: usize::MAX,
         bytes: 16_384,
+        line_bytes: None,
         separator: b' ',
         ignores_case: false,
         in_304: true,

@@ -38,8 +38,10 @@ pub struct TagFacts {
     pub(in crate::rewrite) alphabet: [bool; 256],
     /// The maximum number of tags of a response.
     pub(in crate::rewrite) most: usize,
-    /// The maximum number of bytes of the header's value.
+    /// The maximum number of bytes of the field's values.
     pub(in crate::rewrite) bytes: usize,
+    /// The maximum number of bytes of the value of each line; `None` if all tags must be in one line.
+    pub(in crate::rewrite) line_bytes: Option<usize>,
     /// The separator between tags.
     pub(in crate::rewrite) separator: u8,
     /// Whether `A` and `a` are one tag.

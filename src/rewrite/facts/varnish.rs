@@ -16,8 +16,10 @@ pub(super) static FACTS: Facts = Facts {
         // vmod xkey splits at commas and at spaces.
         alphabet: visible_but(b","),
         most: usize::MAX,
-        // `http_resp_hdr_len` is 8k by default.
-        bytes: 8_000,
+        // By default, a line has at most 8k (`http_resp_hdr_len`), and a head 32k (`http_resp_size`), of which the
+        // other fields need some. The included VCL reads every line.
+        bytes: 24_000,
+        line_bytes: Some(8_000 - "xkey: ".len()),
         separator: b' ',
         ignores_case: false,
         in_304: true,

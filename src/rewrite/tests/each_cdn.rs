@@ -1,6 +1,7 @@
 //! The complete results for each type of CDN and the same responses. A change to a CDN's facts shows here.
 
 use super::*;
+use crate::http::head::Value;
 use std::fmt::Write;
 
 /// Responses for which the types differ: prohibitions, lifetimes for CDNs, statuses and methods.
@@ -46,7 +47,8 @@ fn exchanges() -> Vec<Exchange> {
 
 #[test]
 fn what_it_gets() {
-    let policy = Policy { tags: TagPolicy { path: true, site: true, sections: 1 }, ..site() };
+    let policy =
+        Policy { tags: TagPolicy { path: true, site: true, sections: 1, ..TagPolicy::default() }, ..site() };
     let old = Purged::default();
     old.note_everything(1_000);
     let mut text = String::new();
@@ -75,16 +77,18 @@ fn what_it_gets() {
 fn what_its_tags_may_be() {
     let mut text = String::new();
     for cdn in CdnType::ALL {
-        let is_legal = |tag: &str| tags::encode(cdn, tag) == tag;
+        let is_legal = |tag: &str| dialect(cdn).encode(tag) == tag;
         let legal: String = (0_u8..128).map(char::from).filter(|c| is_legal(&c.to_string())).collect();
         let longest = (1..2_000).filter(|length| is_legal(&"x".repeat(*length))).max().unwrap();
         let many = |count: usize, length: usize| {
             let list: Vec<_> = (0..count).map(|n| format!("{n:0length$}")).collect();
             let (decision, headers) =
                 get(&[&format!("cache-tag: {}", list.join(","))]).rewritten(&site(), &dialect(cdn));
-            let line = headers.get(dialect(cdn).tag_header.unwrap()).unwrap();
-            let count = line.as_bytes().split(|b| matches!(b, b' ' | b',')).count();
-            format!("{count} tags, {} bytes, {}", line.as_bytes().len(), decision.reason)
+            let name = dialect(cdn).tag_header.unwrap();
+            let lines: Vec<_> = headers.get_all(name.as_str()).map(Value::as_bytes).collect();
+            let count = lines.iter().flat_map(|line| line.split(|b| matches!(b, b' ' | b','))).count();
+            let bytes: usize = lines.iter().map(|line| line.len()).sum();
+            format!("{count} tags, {bytes} bytes in {} lines, {}", lines.len(), decision.reason)
         };
         let cases = get(&["cache-tag: A,a"]).rewritten(&site(), &dialect(cdn)).1;
         let cases = cases.get(dialect(cdn).tag_header.unwrap()).unwrap();

@@ -137,7 +137,8 @@ fn whatever_else_would_be_done() {
 
 #[test]
 fn only_what_a_purge_covers() {
-    let policy = Policy { tags: TagPolicy { path: true, site: true, sections: 1 }, ..site() };
+    let policy =
+        Policy { tags: TagPolicy { path: true, site: true, sections: 1, ..TagPolicy::default() }, ..site() };
     let is_guarded = |key: u64, exchange: Exchange, generated_ms: i64| {
         let purged = Purged::default();
         purged.note([key], 1_000_000);

@@ -16,8 +16,16 @@ const TARGETED: [&str; 5] = [
     "akamai-cache-control",
     "edge-control",
 ];
-const TAG_FIELDS: [&str; 6] =
-    ["surrogate-key", "x-surrogate-key", "xkey", "cache-tag", "edge-cache-tag", "x-tags"];
+const TAG_FIELDS: [&str; 8] = [
+    "surrogate-key",
+    "x-surrogate-key",
+    "xkey",
+    "cache-tag",
+    "edge-cache-tag",
+    "x-magento-tags",
+    "purge-cache-tags",
+    "x-tags",
+];
 
 fn joined(pieces: &'static [&'static str], separator: &'static str) -> impl Strategy<Value = Vec<u8>> {
     vec(select(pieces), 0..4).prop_map(move |pieces| pieces.join(separator).into_bytes())
@@ -139,10 +147,10 @@ pub(super) fn policy(allow_override: impl Strategy<Value = bool>) -> impl Strate
         stale_if_error: f,
         ..site().ttls
     });
-    let tags = (any::<bool>(), any::<bool>(), 0..4u8).prop_map(|(path, site, sections)| TagPolicy {
-        path,
-        site,
-        sections,
+    let broad = prop::option::weighted(0.2, select(&["a", "t*", "t1*5"]));
+    let tags = (any::<bool>(), any::<bool>(), 0..4u8, broad).prop_map(|(path, site, sections, broad)| {
+        let broad = broad.into_iter().map(|pattern| TagPattern::new(pattern).unwrap()).collect();
+        TagPolicy { path, site, sections, broad, ..TagPolicy::default() }
     });
     let profile = select(&[Profile::Generic, Profile::Generic, Profile::Aem]);
     let vary = select(vec![vec![], vec!["accept-language".to_owned()]]);
@@ -290,6 +298,8 @@ proptest! {
     fn rewriting_twice_is_rewriting_once(
         policy in policy(weighted()), dialect in any_dialect(), exchange in exchange(prop_oneof![line(), wild_line()]),
     ) {
+        // A broad tag leaves no trace.
+        let policy = Policy { tags: TagPolicy { broad: vec![], ..policy.tags.clone() }, ..policy };
         let (decision, once) = exchange.clone().rewritten(&policy, &dialect);
         // These are the exceptions that `rewrite` documents.
         let targeted_and_shared =
@@ -411,7 +421,7 @@ proptest! {
         if decision.outcome == Outcome::Lengthened || decision.reason == Reason::ErrorStatus {
             prop_assert_eq!(others(&TARGETED, Some(&dialect.ttl_header)), None);
         }
-        prop_assert_eq!(others(&TAG_FIELDS[..5], dialect.tag_header.as_ref()), None);
+        prop_assert_eq!(others(&TAG_FIELDS[..7], dialect.tag_header.as_ref()), None);
         if let Some(own) = &dialect.tag_header {
             prop_assert!(after.get_all(own).count() <= 1);
         }
@@ -433,13 +443,16 @@ proptest! {
 
     #[test]
     fn a_response_carries_the_encoding_of_each_of_its_tags(
-        policy in policy(weighted()), dialect in any_dialect(), exchange in exchange(line()),
+        policy in policy(weighted()), dialect in any_dialect(), form in select(&[TagForm::Full, TagForm::Short]),
+        exchange in exchange(line()),
     ) {
+        let dialect = Dialect { tag_form: form, ..dialect };
         let path = normalise(&exchange.path).into_owned();
         let mut tags = vec![];
         tags.extend(policy.tags.site.then(|| site_tag(&policy.site)));
         tags.extend(policy.tags.path.then(|| path_tag(&policy.site, &exchange.path)));
         tags.extend(sections(&path, policy.tags.sections).map(|section| section_tag(&policy.site, section)));
+        let own = tags.len();
         tags.extend(policy.rule(&path).into_iter().flat_map(|rule| rule.tags.clone()));
         for field in TAG_FIELDS {
             let lines = exchange.headers.get_all(field).map(|line| line.to_str().unwrap());
@@ -454,13 +467,19 @@ proptest! {
         }
         let written = written_tags(&after, &dialect);
         let ignores_case = matches!(dialect.cdn, CdnType::Cloudflare | CdnType::Cloudfront);
-        for tag in tags {
-            let purged = encode(dialect.cdn, &tag);
+        let (carried, broad): (Vec<_>, Vec<_>) =
+            tags.into_iter().enumerate().partition(|(number, tag)| *number < own || !policy.tags.is_broad(tag.as_bytes()));
+        for (_, tag) in broad {
+            let purged = dialect.encode(&tag);
+            prop_assert!(carried.iter().any(|(_, other)| *other == tag) || !written.iter().any(|tag| *tag == purged));
+        }
+        for (_, tag) in carried {
+            let purged = dialect.encode(&tag);
             let found = written.iter().any(|tag| *tag == purged || ignores_case && tag.eq_ignore_ascii_case(&purged));
             prop_assert!(found, "{} ({}) is not in {:?}", tag, purged, written);
         }
         for tag in written {
-            prop_assert_eq!(encode(dialect.cdn, &tag), &*tag);
+            prop_assert_eq!(encode(dialect.cdn, TagForm::Full, &tag), &*tag);
         }
     }
 

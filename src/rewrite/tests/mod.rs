@@ -13,7 +13,10 @@ mod rows;
 mod tag_headers;
 mod targeted;
 
+use super::broad::TagPattern;
 use super::pattern::PathPattern;
+use super::tag_field::{Separator, TagFields};
+use super::tags::TagForm;
 use super::*;
 use crate::http::head::Headers;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -36,7 +39,7 @@ pub(super) fn site() -> Policy {
         },
         vary: vec![],
         rules: vec![],
-        tags: TagPolicy { path: false, site: false, sections: 0 },
+        tags: TagPolicy { path: false, site: false, sections: 0, ..TagPolicy::default() },
         aem: None,
         conditional: Conditional::Strip,
         origins: vec![],

@@ -7,7 +7,7 @@ use CdnType::{Akamai, Cloudflare, Cloudfront, Fastly, Varnish};
 
 /// A site with tags of its own, which an untagged 304 must not get either.
 fn tagging() -> Policy {
-    Policy { tags: TagPolicy { path: true, site: true, sections: 1 }, ..site() }
+    Policy { tags: TagPolicy { path: true, site: true, sections: 1, ..TagPolicy::default() }, ..site() }
 }
 
 fn not_modified(lines: &[&str]) -> Exchange {

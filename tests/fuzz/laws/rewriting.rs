@@ -136,7 +136,7 @@ fn policy(profile: Profile) -> Policy {
         },
         vary: vec![],
         rules: vec![],
-        tags: TagPolicy { path: true, site: true, sections: 2 },
+        tags: TagPolicy { path: true, site: true, sections: 2, ..TagPolicy::default() },
         aem: None,
         conditional: Conditional::Strip,
         origins: vec![],
@@ -180,8 +180,8 @@ pub fn names(data: &[u8]) {
             assert!(!host.contains(['/', '@', ' ', ',', '#', '?']), "{host:?}");
         }
         for cdn in CdnType::ALL {
-            let tag = tags::encode(cdn, line);
-            assert_eq!(tags::encode(cdn, &tag), tag);
+            let tag = tags::encode(cdn, tags::TagForm::Full, line);
+            assert_eq!(tags::encode(cdn, tags::TagForm::Full, &tag), tag);
             assert!(!tag.is_empty() && tag.bytes().all(|byte| byte.is_ascii_graphic()), "{tag:?}");
         }
     }

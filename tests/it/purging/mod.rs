@@ -21,6 +21,7 @@ mod events;
 mod fresh_pages;
 mod guard_cost;
 mod identity;
+mod long_lists;
 mod modes;
 mod proof;
 mod races;

@@ -1,3 +1,4 @@
+mod tags;
 mod untagged;
 
 use super::super::testing::{capabilities, site};

@@ -40,7 +40,7 @@ pub(super) fn find(tokens: &[AdminToken], presented: &[u8]) -> Option<usize> {
 static ITSELF: LazyLock<AdminToken> = LazyLock::new(|| AdminToken {
     name: "origin-shim".to_owned(),
     token: Secret::new(""),
-    scopes: vec![Scope::PurgeEverything],
+    scopes: vec![Scope::Purge, Scope::PurgeEverything],
     sites: None,
 });
 

@@ -9,6 +9,7 @@
 //! | `fresh.rs` | what is old after a purge, and what must be purged again |
 //! | `untagged.rs` | copies without our tags, over restarts |
 //! | `publish.rs` | accept the purge of a publish event |
+//! | `header_purges.rs`, `own.rs` | purges that nobody calls for: those of origins, and the shim's own |
 //! | `operate.rs` | retry, acknowledge and cancel a purge; pause and resume a CDN; reload the configuration |
 //! | `credentials.rs` | check the CDNs' credentials |
 //! | `sites.rs` | configuration without secrets, and the state of each CDN |
@@ -41,6 +42,7 @@ mod explain;
 mod extract;
 mod feed;
 mod fresh;
+mod header_purges;
 mod idempotency;
 mod limits;
 mod log;
@@ -72,6 +74,7 @@ pub(crate) mod tests;
 pub use control::{CdnHealth, Control, Planner};
 pub use feed::{Events, HealthEvent, JobEvent, LaggedEvent};
 pub use fresh::{guard_everything, recall, recall_nothing};
+pub use header_purges::commit_header_purges;
 pub use limits::Limits;
 pub use own::make_up_for_lost_purges;
 pub use readiness::Readiness;

@@ -126,6 +126,11 @@ impl Problem {
         &self.detail
     }
 
+    /// Returns the invalid items.
+    pub fn errors(&self) -> &[BadItem] {
+        &self.errors
+    }
+
     /// Returns a problem with the outer message `detail`: a sentence, without secrets or internals.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let retry_after = matches!(kind, Kind::Unavailable | Kind::TooMany).then_some(5);

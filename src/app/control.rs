@@ -272,10 +272,21 @@ impl Plane {
                 self.config.clone(),
                 self.readiness.clone(),
             )));
+            let header_purges = self.view.header_purges.clone();
+            let _committing = header_purges.take_receiver().map(|queues| {
+                AbortOnDropHandle::new(tokio::spawn(admin::commit_header_purges(state.clone(), queues)))
+            });
             let store = self.store.clone();
             let opening = AbortOnDropHandle::new(tokio::spawn(self.open(opened, left, state.clone())));
             admin::serve(listener, state, stop.cancelled_owned()).await;
             drop(opening);
+            if tokio::time::timeout(LAST_WORD, header_purges.emptied()).await.is_err() {
+                let sites = header_purges.pending();
+                tracing::error!(
+                    ?sites,
+                    "purges that origins asked for are lost: the store did not commit them"
+                );
+            }
             if let Some(store) = store.get() {
                 // This stores the times of the last responses. The store already has most of them, and if it
                 // hangs, the end of the program must not wait for the rest.

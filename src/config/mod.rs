@@ -20,6 +20,7 @@ mod load;
 mod locate;
 mod log;
 mod origin;
+mod purge_headers;
 mod resolve;
 mod server;
 mod site;
@@ -47,6 +48,7 @@ pub use log::{Access, Log, LogFormat};
 pub use origin::{
     MAX_ORIGINS, OriginCheck, OriginHost, OriginProtocol, OriginSettings, OriginTls, OriginUrl,
 };
+pub use purge_headers::{HeaderItems, ItemSeparator, PurgeHeader, PurgeHeaders};
 pub use server::{Certificate, Server};
 pub use site::{Mode, Site, Trust};
 

@@ -4,6 +4,7 @@ use super::cdn::Cdn;
 use super::events::Events;
 use super::limits::OtherLimits;
 use super::origin::{OriginHost, OriginSettings, OriginUrl};
+use super::purge_headers::PurgeHeaders;
 use super::secret::Secret;
 use crate::rewrite::Policy;
 use ipnet::IpNet;
@@ -43,6 +44,8 @@ pub struct Site {
     pub policy: Policy,
     /// The settings for publish events.
     pub events: Events,
+    /// How the origin asks for purges in its responses; `None` if it cannot.
+    pub purge_headers: Option<PurgeHeaders>,
     /// The age at which an unsent job makes its CDN unhealthy.
     pub max_purge_lag: Duration,
     /// The CDNs of the site.

@@ -56,6 +56,14 @@ impl Collector for DataPlane {
             }
         }
 
+        let help = "Purges that the origin asked for in a response, by result";
+        let mut family = counter(&mut encoder, "header_purges", help)?;
+        for site in &sites {
+            for (result, total) in site.header_purges() {
+                count(&mut family, &[("site", site.name()), ("result", result.as_str())], total)?;
+            }
+        }
+
         let mut family = counter(&mut encoder, "origin_connections", "Connections made to origins")?;
         per_site(&mut family, &sites, SiteMetrics::origin_connections)?;
         let help = "Requests sent again because a pooled origin connection was stale";

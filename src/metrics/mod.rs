@@ -5,9 +5,11 @@
 
 pub mod shard;
 
+pub use header_purge::HeaderPurge;
 pub use shard::LATENCY_BUCKETS;
 
 mod collect;
+mod header_purge;
 mod labels;
 
 use labels::{

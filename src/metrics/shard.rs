@@ -1,6 +1,7 @@
 //! The counters of the request path: one shard per worker, written by that worker's thread alone and folded when
 //! metrics are scraped. Loads and stores are relaxed, without locked instructions or shared cache lines.
 
+use super::header_purge::HeaderPurge;
 use crate::rewrite::{Decision, Outcome, Reason};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -136,6 +137,7 @@ pub struct SiteShard {
     request_seconds: Latency,
     origin_seconds: Latency,
     origin_errors: [Count; OriginErrorKind::ALL.len()],
+    header_purges: [Count; HeaderPurge::ALL.len()],
     /// Connections made to the site's origins.
     pub origin_connections: Count,
     /// Requests sent again on a fresh connection because a pooled one was stale.
@@ -163,6 +165,11 @@ impl SiteShard {
     /// Counts a failure on the way to an origin.
     pub fn origin_error(&self, kind: OriginErrorKind) {
         self.origin_errors[kind as usize].add(1);
+    }
+
+    /// Counts a purge that the origin asked for in a response.
+    pub fn header_purge(&self, result: HeaderPurge) {
+        self.header_purges[result as usize].add(1);
     }
 }
 
@@ -338,6 +345,14 @@ impl SiteMetrics {
         OriginErrorKind::ALL.into_iter().filter_map(move |kind| {
             let total = self.total(|shard| &shard.origin_errors[kind as usize]);
             (total > 0).then_some((kind, total))
+        })
+    }
+
+    /// Returns the nonzero counts of purges that the origin asked for.
+    pub(super) fn header_purges(&self) -> impl Iterator<Item = (HeaderPurge, u64)> {
+        HeaderPurge::ALL.into_iter().filter_map(|result| {
+            let total = self.total(|shard| &shard.header_purges[result as usize]);
+            (total > 0).then_some((result, total))
         })
     }
 

@@ -13,6 +13,7 @@ fn touched() -> Metrics {
         shard.observed(decision);
         shard.origin_answered(Duration::from_micros(900));
         shard.origin_error(OriginErrorKind::Connect);
+        shard.header_purge(HeaderPurge::Late);
         shard.origin_connections.add(1);
         shard.origin_retries.add(1);
         metrics.worker(worker).plain_connections.add(1);

@@ -16,7 +16,9 @@ pub mod peer;
 pub mod routing;
 pub mod target;
 
+mod asking;
 mod peer_lines;
+mod purge_header;
 mod respond;
 mod stamp;
 mod trailers;
@@ -140,6 +142,13 @@ async fn fetch(
     let counters = site.metrics.shard(worker.index());
     let destination = Destination { site: &site.name, origins: &site.origins, limits, counters };
     let (mut response, body) = upstream::send(&worker.client, destination, &mut request).await?;
+
+    // Commit what the response asks to purge. Few do, so the others keep no room for it.
+    if asking::may_change(&head.method)
+        && let Some(items) = purge_header::take(site, &mut response, context)
+    {
+        Box::pin(purge_header::commit(site, items, context)).await;
+    }
 
     // Return the response. HTTP/2 clients accept trailers even if they do not announce it.
     let takes_trailers = forwarding.takes_trailers || head.version == Version::HTTP_2;

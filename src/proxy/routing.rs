@@ -2,6 +2,7 @@
 //! replaces as a whole, so that a request sees one configuration from its start to its end.
 
 use super::access::AccessLog;
+use super::asking::Asking;
 use super::edge::Edges;
 use super::error::ProxyError;
 use super::host;
@@ -51,6 +52,8 @@ pub struct Site {
     pub edges: Edges,
     /// The rules for rewriting responses.
     pub policy: Policy,
+    /// The headers by which the origin asks for purges; `None` if it cannot.
+    pub asking: Option<Asking>,
     /// The record of what was purged of the site.
     pub purged: Arc<PurgedSite>,
     /// The site's limits if they differ from the general ones.
@@ -182,6 +185,10 @@ impl Site {
             upgrades: site.upgrades.clone(),
             edges: Edges::compile(&site.name, &site.cdns, health),
             policy: site.policy.clone(),
+            asking: site.purge_headers.clone().map(|headers| {
+                let queue = health.header_purges.queue(&site.name);
+                Asking { headers, queue }
+            }),
             purged: health.freshness.site(&site.name),
             rule_limits: rule_limits(site, limits.as_deref().unwrap_or(general)),
             limits,

@@ -2,9 +2,11 @@
 //! be purged and what was purged lately. The proxy writes which responses are in flight, until when copies without
 //! our tags may live, and the state of the origins.
 
+mod header_purges;
 mod installation;
 mod origins;
 
+pub use header_purges::{AskedItems, HeaderPurges, PurgeQueue};
 pub use installation::{Installation, name as installation_name};
 pub use origins::{OriginStatus, OriginsView};
 
@@ -36,6 +38,8 @@ pub struct PurgeHealthView {
     cells: Mutex<HashMap<(String, String), Arc<PurgeHealth>>>,
     /// Past purges, and the responses in flight.
     pub freshness: Arc<Freshness>,
+    /// The purges that origins asked for in their responses.
+    pub header_purges: Arc<HeaderPurges>,
     /// The name by which the installation recognizes its own requests.
     pub installation: Arc<Installation>,
 }

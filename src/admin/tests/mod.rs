@@ -6,6 +6,7 @@ mod confined;
 mod events;
 mod explain;
 pub(crate) mod fake;
+mod header_purges;
 mod listener;
 mod log;
 mod log_filter;

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod cdn;
 pub mod events;
 pub mod log;
+pub mod purge_header;
 pub mod server;
 pub mod site;
 pub mod tags;

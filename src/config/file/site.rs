@@ -2,6 +2,7 @@
 
 use super::cdn::Cdn;
 use super::events::{Aem, EventRule};
+use super::purge_header::PurgeHeader;
 use super::tags::Tags;
 use crate::config::secret::SecretRef;
 use crate::config::text::{BrowserTtlText, DurationText, OneOrMany};
@@ -118,6 +119,16 @@ pub struct Site {
     /// Rules for what publish events purge in addition to their own paths. Every rule that matches applies.
     #[serde(default)]
     pub events: Vec<EventRule>,
+    /// Response headers by which the origin asks for purges, in addition to `Cache-Group-Invalidation` (RFC 9875),
+    /// which lists groups and is always read. They count in successful responses (2xx and 3xx) to requests that may
+    /// change something, such as POST, PUT, PATCH and DELETE, in every mode of the site. They are not passed on. An
+    /// empty list: none is read, not even `Cache-Group-Invalidation`, and all are passed on.
+    #[serde(default)]
+    pub purge_headers: Option<Vec<PurgeHeader>>,
+    /// How long a response with such a header waits until its purge is committed, at most 10s. A purge that takes
+    /// longer is still made; it is tried again until the store commits it.
+    #[serde(default = "purge_header_wait")]
+    pub purge_header_wait: DurationText,
     /// The site of AEM Edge Delivery that the origin serves. Default: none, and with `profile = "aem"` no publish
     /// events.
     pub aem: Option<Aem>,
@@ -132,6 +143,10 @@ fn origin_host() -> String {
 
 fn page_forms() -> Vec<String> {
     ["", "/", "/index.html", ".html"].map(str::to_owned).to_vec()
+}
+
+fn purge_header_wait() -> DurationText {
+    "250ms".into()
 }
 
 fn no_time() -> DurationText {

@@ -10,6 +10,7 @@ mod limits;
 mod log;
 mod name;
 mod origin;
+mod purge_headers;
 mod server;
 mod site;
 mod tags;

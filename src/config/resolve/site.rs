@@ -2,7 +2,7 @@
 
 use super::admin::long_secret;
 use super::cdn::{self, Accounts};
-use super::{events, host, limits, name, origin, server, tags, url};
+use super::{events, host, limits, name, origin, purge_headers, server, tags, url};
 use crate::config::at::At;
 use crate::config::file::site as file;
 use crate::config::keys::nearest;
@@ -58,6 +58,7 @@ pub(super) fn resolve(file: &file::Site, accounts: &Accounts, at: &At<'_>) -> Si
         trust: trust(&file.opt_in, &at.key("opt_in")),
         policy: policy(file, &origins, &origin_host, at),
         events: events::resolve(file, at),
+        purge_headers: purge_headers::resolve(file, at),
         max_purge_lag: at.key("cache").key("max_purge_lag").positive_duration(&file.cache.max_purge_lag),
         cdns: at
             .key("cdns")

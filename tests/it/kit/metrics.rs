@@ -1,6 +1,7 @@
 //! Dashboards and alerts query only metrics, labels and values that exist.
 
 use super::{insist, read, repository};
+use origin_shim::metrics::HeaderPurge;
 use origin_shim::metrics::shard::{Limit, OriginErrorKind};
 use origin_shim::rewrite::{Outcome, Reason};
 use serde_json::Value;
@@ -51,7 +52,9 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
         }
         "state" => vec!["done", "failed", "cancelled", "used", "avoided"],
         "status" => vec!["1xx", "2xx", "3xx", "4xx", "5xx"],
-        "result" => vec!["accepted", "refused"],
+        "result" => {
+            HeaderPurge::ALL.map(HeaderPurge::as_str).into_iter().chain(["accepted", "refused"]).collect()
+        }
         "seen" => vec!["fresh", "stale", "unknown"],
         "limit" => Limit::ALL.map(Limit::as_str).to_vec(),
         "listener" => vec!["plain", "tls"],

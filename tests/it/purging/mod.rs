@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `fresh_pages.rs`, `events.rs`, `spellings.rs` | pages are fresh after purges and publish events |
 //! | `races.rs`, `send_queue.rs` | purges while a response is on its way |
+//! | `header_purges.rs` | purges that the origin asks for in a response |
 //! | `modes.rs` | copies that have no tags |
 //! | `verifying.rs`, `proof.rs`, `edge.rs` | whether the CDN really purges |
 //! | `adapters.rs`, `cloudfront.rs`, `cdn_contract.rs` | the API of each CDN |
@@ -20,6 +21,7 @@ mod edge;
 mod events;
 mod fresh_pages;
 mod guard_cost;
+mod header_purges;
 mod identity;
 mod long_lists;
 mod modes;

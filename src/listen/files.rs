@@ -4,13 +4,14 @@
 
 use super::worker::turned_away;
 use crate::config::Server;
+use crate::http::h1::pipe;
 use crate::upstream::Descriptors;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors for everything except connections: the store, the log, admin calls, and calls to CDNs.
 const OTHERS: u64 = 200;
-/// Descriptors of an event queue and its wakers.
-const PER_THREAD: u64 = 4;
+/// Descriptors of an event queue and its wakers, and of the pipes for large bodies.
+const PER_THREAD: u64 = 4 + 2 * pipe::MOST as u64;
 
 /// Raises the limit on open files to the maximum that the process may request, and divides it. Warns if the
 /// configured limits exceed the result.

@@ -5,6 +5,7 @@ use super::frames::Allowance;
 use super::header_blocks::Malformed;
 use super::socket::ClientSocket;
 use super::watch::{Order, Watch};
+use crate::http::h1::pipe::Pipe;
 use crate::metrics::shard::{Limit, WorkerShard};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -49,17 +50,28 @@ impl Prefix {
 pub(super) trait Carrier {
     /// Returns the socket below.
     fn socket(&self) -> &ClientSocket;
+
+    /// Whether the bytes of the socket are those of the stream, which TLS prevents.
+    fn is_plain(&self) -> bool;
 }
 
 impl Carrier for ClientSocket {
     fn socket(&self) -> &ClientSocket {
         self
     }
+
+    fn is_plain(&self) -> bool {
+        true
+    }
 }
 
 impl Carrier for Box<TlsStream<ClientSocket>> {
     fn socket(&self) -> &ClientSocket {
         self.get_ref().0
+    }
+
+    fn is_plain(&self) -> bool {
+        false
     }
 }
 
@@ -105,6 +117,23 @@ impl<S> Io<S> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
         (self.prefix.len, self.given) = (buf.filled().len() as u8, 0);
         Poll::Ready(Ok(self.prefix.len > 0))
+    }
+
+    /// Whether the kernel can move bytes into the stream.
+    pub(super) fn is_plain(&self) -> bool
+    where
+        S: Carrier,
+    {
+        self.stream.is_plain()
+    }
+
+    /// Moves bytes from a pipe into a plain stream, and returns how many.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>>
+    where
+        S: Carrier,
+    {
+        let drained = self.stream.socket().poll_drain(cx, pipe);
+        self.noted(drained)
     }
 
     /// Whether bytes have arrived, even if no reader has been woken yet.

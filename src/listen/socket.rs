@@ -3,6 +3,7 @@
 
 use super::acknowledged;
 use crate::guard::in_flight::outlet::{Outlet, Queue, Sent};
+use crate::http::h1::pipe::Pipe;
 use crate::proxy::Worker;
 use socket2::SockRef;
 use std::cell::{Cell, RefCell};
@@ -13,9 +14,9 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// The socket as the task that serves the client uses it.
@@ -50,6 +51,19 @@ impl ClientSocket {
     /// Returns the outlet through which responses leave.
     pub(super) fn outlet(&self) -> Rc<Outlet> {
         Rc::clone(&self.outlet)
+    }
+
+    /// Moves bytes from a pipe into the send queue, and returns how many.
+    pub(super) fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        self.kept.write(|stream| {
+            loop {
+                ready!(stream.poll_write_ready(cx))?;
+                match stream.try_io(Interest::WRITABLE, || pipe.drain(&*stream)) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    drained => return Poll::Ready(drained),
+                }
+            }
+        })
     }
 
     /// Reads without consuming.

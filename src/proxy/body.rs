@@ -3,6 +3,7 @@
 use super::context::RequestContext;
 use super::trailers::ToClient;
 use crate::guard::in_flight::Ticket;
+use crate::http::h1::pipe::Pipe;
 use crate::upstream::{DownloadError, OriginBody, Tunnel};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -43,6 +44,29 @@ impl ResponseBody {
             Content::Origin { body, .. } => body.take_tunnel(),
             Content::Text(_) => None,
         }
+    }
+
+    /// The number of bytes that the kernel could move from the origin's socket to the client's.
+    pub fn spliceable_bytes(&self) -> u64 {
+        match &self.content {
+            Content::Origin { body, .. } => body.spliceable_bytes(),
+            Content::Text(_) => 0,
+        }
+    }
+
+    /// Moves some of these bytes into an empty pipe, and returns how many. Everything taken before must have been
+    /// written.
+    pub fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<Result<usize, DownloadError>> {
+        let Content::Origin { body, .. } = &mut self.content else { return Poll::Ready(Ok(0)) };
+        let moved = ready!(body.poll_splice(cx, pipe));
+        if let Err(error) = &moved {
+            self.context.download_failed(error);
+        }
+        Poll::Ready(moved)
     }
 
     /// Returns the ticket of a response in flight, to be dropped when the last byte has been written.

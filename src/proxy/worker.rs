@@ -5,6 +5,7 @@ use super::routing::Routing;
 use crate::config::Config;
 use crate::guard::in_flight::InFlight;
 use crate::guard::{self, Inbox};
+use crate::http::h1::pipe::Pipes;
 use crate::http::h1::scratch::Scratch;
 use crate::http::head::MapCache;
 use crate::http::timer::Clock;
@@ -123,6 +124,8 @@ pub struct Worker {
     pub client: Rc<Client>,
     /// The spare buffers.
     pub scratch: Scratch,
+    /// Pipes for large bodies.
+    pub pipes: Pipes,
     /// The heads that were converted to maps.
     pub maps: RefCell<MapCache>,
     /// The responses in flight that a CDN may keep.
@@ -150,6 +153,7 @@ impl Worker {
             client: Client::new(index, &clock, &scratch, &shared.metrics, &shared.descriptors),
             clock,
             scratch,
+            pipes: Pipes::default(),
             maps: RefCell::default(),
             in_flight: Rc::default(),
             unknown: Rc::new(Keys::unknown()),

@@ -13,6 +13,7 @@ use super::stream::Stream;
 use super::tunnel::Tunnel;
 use super::upload::{Progress, Upload};
 use crate::config::Limits;
+use crate::http::h1::pipe::Pipe;
 use crate::http::head::limits::HeadLimits;
 use crate::http::head::{ResponseHead, origin_form};
 use crate::http::timer::IdleTimeout;
@@ -309,6 +310,30 @@ impl OriginBody {
             Received::Http1(body) => !body.is_end_stream() && body.size_hint().exact().is_none(),
             Received::Http2(body) => !body.is_end_stream(),
         }
+    }
+
+    /// The number of bytes that the kernel could move from the origin's socket to another one.
+    pub fn spliceable_bytes(&self) -> u64 {
+        match &self.body {
+            Received::Http1(body) if self.failed.is_none() => body.spliceable_bytes(),
+            Received::Http1(_) | Received::Http2(_) => 0,
+        }
+    }
+
+    /// Moves some of these bytes into an empty pipe, and returns how many. Everything taken before must have been
+    /// written, because a failure is not delayed.
+    pub fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<Result<usize, DownloadError>> {
+        let Received::Http1(body) = &mut self.body else { return Poll::Ready(Ok(0)) };
+        let Poll::Ready(moved) = body.poll_splice(cx, pipe) else {
+            ready!(self.idle_timeout.poll_expired(cx));
+            return Poll::Ready(Err(DownloadError::Stalled));
+        };
+        self.idle_timeout.reset();
+        Poll::Ready(moved.map_err(DownloadError::Origin))
     }
 
     /// Returns the connection after 101, when it carries another protocol.

@@ -3,10 +3,11 @@
 use super::descriptors::Counted;
 use super::tls::ALPN_HTTP2;
 use crate::config::OriginProtocol;
+use crate::http::h1::pipe::Pipe;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -33,6 +34,30 @@ impl Stream {
     /// Creates a stream with TLS.
     pub(super) fn tls(stream: TlsStream<TcpStream>, counted: Option<Counted>) -> Self {
         Self { bytes: Bytes::Tls(Box::new(stream)), _counted: counted }
+    }
+
+    /// Whether the kernel can move the bytes of the connection into a pipe, which TLS prevents.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.bytes, Bytes::Plain(_))
+    }
+
+    /// Moves at most this many bytes that have arrived into an empty pipe. A result of 0 means the end of the stream.
+    pub(super) fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        most: u64,
+    ) -> Poll<io::Result<usize>> {
+        let Bytes::Plain(stream) = &self.bytes else {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        };
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_io(Interest::READABLE, || pipe.fill(stream, most)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                filled => return Poll::Ready(filled),
+            }
+        }
     }
 
     /// Whether the connection uses HTTP/2: with TLS if the origin chose it, and without TLS if it is `wanted`.

@@ -59,6 +59,13 @@ impl BodyDecoder {
         }
     }
 
+    /// Records that this many bytes of a body of known length were taken by another way.
+    pub fn skip(&mut self, bytes: usize) {
+        if let Self::Length(left) = self {
+            *left = left.saturating_sub(bytes as u64);
+        }
+    }
+
     /// The room that the next read should have: one byte more than is still to come. A read that does not fill its
     /// room tells the runtime that the socket is empty, which saves the next attempt.
     pub fn room(&self, usual: usize) -> usize {

@@ -18,6 +18,8 @@ pub struct Input {
     usual_room: usize,
     /// Bytes received so far of the current message.
     received: usize,
+    /// Whether the kernel moved a part of the current message past this buffer.
+    was_spliced: bool,
 }
 
 impl Input {
@@ -29,6 +31,7 @@ impl Input {
             size: Size::Small,
             usual_room: READ_BYTES,
             received: 0,
+            was_spliced: false,
         }
     }
 
@@ -70,7 +73,7 @@ impl Input {
     where
         IO: AsyncRead + Unpin,
     {
-        let Self { buf, size, usual_room, scratch, received } = self;
+        let Self { buf, size, usual_room, scratch, received, .. } = self;
         if buf.is_empty() {
             if room > READ_BYTES && !buf.try_reclaim(room) {
                 scratch.keep(std::mem::replace(buf, scratch.buffer(Size::Large)), *size);
@@ -111,11 +114,18 @@ impl Input {
         self.rest();
     }
 
+    /// Records that the kernel moved a part of the current message past this buffer. The less of the next one is read
+    /// together with its head, the more can be moved, too.
+    pub fn note_spliced(&mut self) {
+        self.was_spliced = true;
+    }
+
     /// Ends a message. The next one is likely to have a similar size.
     pub fn end_message(&mut self) {
         self.rest();
         let was_large = std::mem::take(&mut self.received) > READ_BYTES;
-        self.usual_room = if was_large { MAX_READ_BYTES } else { READ_BYTES };
+        let is_read = was_large && !std::mem::take(&mut self.was_spliced);
+        self.usual_room = if is_read { MAX_READ_BYTES } else { READ_BYTES };
     }
 
     /// Returns the unused bytes to the code that takes over the connection.

@@ -7,6 +7,7 @@ pub mod decoder;
 pub mod encode;
 pub mod framing;
 pub mod input;
+pub mod pipe;
 pub mod scratch;
 pub mod sending;
 pub mod trailers;

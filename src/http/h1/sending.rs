@@ -69,11 +69,31 @@ where
     where
         IO: AsyncWrite + Unpin,
     {
+        self.poll_until(cx, io, |_| false)
+    }
+
+    /// Does the same, but takes no more from a body of known length once `stop` says so. Then everything taken before
+    /// is written, and [`Self::body`] has the rest.
+    pub fn poll_until<IO>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut IO,
+        stop: impl Fn(&B) -> bool,
+    ) -> Poll<Result<(), Unsent<B::Error>>>
+    where
+        IO: AsyncWrite + Unpin,
+    {
+        let stops =
+            |this: &Self| matches!(this.framing, Framing::Length(_)) && this.body.as_ref().is_some_and(&stop);
         loop {
             // A head waits for the start of its body. After that, each part waits until the bytes taken before it
             // are written.
             if self.is_written() || !self.consumed {
-                while self.is_small() && self.small.len() < GATHERED && self.take_frame(cx)? {}
+                while self.is_small() && self.small.len() < GATHERED && !stops(self) && self.take_frame(cx)? {
+                }
+            }
+            if self.is_written() && stops(self) {
+                return Poll::Ready(Ok(()));
             }
             if self.is_written() {
                 ready!(Pin::new(&mut *io).poll_flush(cx)).map_err(Unsent::Io)?;
@@ -84,6 +104,24 @@ where
                 return Poll::Ready(Err(Unsent::Closed));
             }
             self.advance(written);
+        }
+    }
+
+    /// The body, unless all of it was taken.
+    pub fn body(&mut self) -> Option<&mut B> {
+        self.body.as_mut()
+    }
+
+    /// Records that this many bytes of the body have left it by another way.
+    ///
+    /// # Errors
+    /// Returns an error if the body has another length than its head says.
+    pub fn note_spliced(&mut self, bytes: usize) -> Result<(), Unsent<B::Error>> {
+        let Framing::Length(left) = &mut self.framing else { return Err(Unsent::Length) };
+        *left = left.checked_sub(bytes as u64).ok_or(Unsent::Length)?;
+        match self.body.as_ref().is_none_or(Body::is_end_stream) {
+            true => self.end(b""),
+            false => Ok(()),
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub mod request;
 pub mod response;
+mod splice;
 mod wire;
 
 use super::connection::{Client, Connection};
@@ -13,6 +14,7 @@ use super::io::{Carrier, Io};
 use super::watch::Order;
 use crate::base::with_causes;
 use crate::http::h1::framing::Framing;
+use crate::http::h1::pipe::{Pipe, Pipes};
 use crate::http::h1::sending::{Sending, Unsent};
 use crate::http::head::ResponseHead;
 use crate::http::request_body::RequestBody;
@@ -20,7 +22,7 @@ use crate::proxy;
 use crate::proxy::Interim;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::error::ProxyError;
-use crate::upstream::Tunnel;
+use crate::upstream::{DownloadError, Tunnel};
 use http::{Method, Version};
 use http_body::Body;
 use request::{HeadLimits, Request};
@@ -29,7 +31,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 use wire::{Unread, Wire, Writing};
 
@@ -103,7 +105,7 @@ impl Client {
     /// Answers one request.
     async fn exchange<S>(&self, wire: &Rc<RefCell<Wire<S>>>, request: Request) -> Next
     where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
+        S: AsyncRead + AsyncWrite + Carrier + Unpin + 'static,
     {
         let Connection { worker, open, turned_away, .. } = &self.connection;
         let Request { head, framing, persistent, .. } = request;
@@ -145,7 +147,7 @@ impl Client {
     /// Answers bytes that are not a valid request.
     async fn refuse<S>(&self, wire: &RefCell<Wire<S>>, refused: &ProxyError) -> Next
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Carrier + Unpin,
     {
         let Connection { worker, open, .. } = &self.connection;
         let _busy = open.begin(true);
@@ -162,7 +164,7 @@ impl Client {
         (head, mut body): (ResponseHead, ResponseBody),
     ) -> Next
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Carrier + Unpin,
     {
         let open = &self.connection.open;
         let tunnel = body.take_tunnel();
@@ -178,11 +180,13 @@ impl Client {
         if asked.persistent && !persistent {
             open.ends();
         }
+        let pipes = wire.borrow().is_plain().then_some(&self.connection.worker.pipes);
         let mut sending = Sending::new(out, framing, Some(body));
+        let mut pipe = None;
         let sent = poll_fn(|cx| {
             let before = wire.borrow_mut().poll_interim(cx);
             let sent = match before {
-                Poll::Ready(Ok(())) => sending.poll(cx, &mut Writing(wire)),
+                Poll::Ready(Ok(())) => send(cx, &mut sending, (pipes, &mut pipe), wire),
                 Poll::Ready(Err(error)) => Poll::Ready(Err(Unsent::Io(error))),
                 Poll::Pending => Poll::Pending,
             };
@@ -238,4 +242,26 @@ impl Client {
         })
         .await;
     }
+}
+
+/// Sends a response, the rest of a large body by the kernel where that is possible.
+fn send<S>(
+    cx: &mut Context<'_>,
+    sending: &mut Sending<ResponseBody>,
+    (pipes, pipe): (Option<&Pipes>, &mut Option<Pipe>),
+    wire: &RefCell<Wire<S>>,
+) -> Poll<Result<(), Unsent<DownloadError>>>
+where
+    S: AsyncRead + AsyncWrite + Carrier + Unpin,
+{
+    if let Some(pipes) = pipes {
+        if pipe.is_none() {
+            ready!(sending.poll_until(cx, &mut Writing(wire), splice::is_worth_it))?;
+            if sending.body().is_none() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        ready!(splice::poll(cx, sending, (pipes, pipe), wire))?;
+    }
+    sending.poll(cx, &mut Writing(wire))
 }

@@ -5,6 +5,7 @@ use super::response;
 use crate::http::h1::chunked::{ChunkedError, Decoded};
 use crate::http::h1::decoder::BodyDecoder;
 use crate::http::h1::input::Input;
+use crate::http::h1::pipe::Pipe;
 use crate::http::h1::scratch::Scratch;
 use crate::http::head::ResponseHead;
 use crate::http::head::limits;
@@ -111,6 +112,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         S: Carrier,
     {
         !self.input.is_empty() || self.io.has_bytes()
+    }
+
+    /// Whether the kernel can move bytes to the client.
+    pub(super) fn is_plain(&self) -> bool
+    where
+        S: Carrier,
+    {
+        self.io.is_plain()
+    }
+
+    /// Moves bytes from a pipe to the client, and returns how many.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>>
+    where
+        S: Carrier,
+    {
+        self.io.poll_drain(cx, pipe)
     }
 
     /// Whether bytes of the next request were read.

@@ -4,9 +4,11 @@ use super::connection::{Connection, Recycle};
 use crate::http::h1::chunked::Decoded;
 use crate::http::h1::decoder::BodyDecoder;
 use crate::http::h1::framing::Framing;
+use crate::http::h1::pipe::Pipe;
 use crate::http::h1::sending::Sending;
 use crate::http::head::limits::HeadLimits;
 use crate::upstream::error::{Cause, ExchangeError, Phase};
+use crate::upstream::stream::Stream;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
@@ -77,11 +79,50 @@ where
     }
 
     fn fail(&mut self, cause: Cause) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
+        Poll::Ready(Some(Err(self.error(cause))))
+    }
+
+    fn error(&mut self, cause: Cause) -> ExchangeError {
         self.upload = None;
         let reused = self.reading.take().is_some_and(|reading| reading.connection.is_reused());
-        let error =
-            ExchangeError { phase: Phase::Body, reused, body_consumed: true, response_started: true, cause };
-        Poll::Ready(Some(Err(error)))
+        ExchangeError { phase: Phase::Body, reused, body_consumed: true, response_started: true, cause }
+    }
+}
+
+impl<B, P: Recycle<Stream>> ResponseBody<Stream, B, P> {
+    /// The number of bytes that the kernel could move: all that is left of a body of known length, if no byte of it
+    /// was read ahead.
+    pub fn spliceable_bytes(&self) -> u64 {
+        match &self.reading {
+            Some(reading)
+                if self.upload.is_none()
+                    && reading.connection.is_drained()
+                    && reading.connection.io().is_plain() =>
+            {
+                reading.decoder.left().unwrap_or_default()
+            }
+            _ => 0,
+        }
+    }
+
+    /// Moves bytes into an empty pipe, and returns how many, or 0 at the end.
+    pub fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<Result<usize, ExchangeError>> {
+        let left = self.spliceable_bytes();
+        let Some(reading) = self.reading.as_mut().filter(|_| left > 0) else { return Poll::Ready(Ok(0)) };
+        Poll::Ready(match ready!(reading.connection.io_mut().poll_splice(cx, pipe, left)) {
+            Err(error) => Err(self.error(Cause::Io(error))),
+            Ok(0) => Err(self.error(Cause::Closed)),
+            Ok(moved) => {
+                reading.decoder.skip(moved);
+                reading.connection.input().note_spliced();
+                self.end_if_complete();
+                Ok(moved)
+            }
+        })
     }
 }
 

@@ -57,6 +57,15 @@ where
         self.0.reused
     }
 
+    pub(super) fn io(&self) -> &IO {
+        &self.0.io
+    }
+
+    /// Whether everything that was read is used.
+    pub(super) fn is_drained(&self) -> bool {
+        self.0.input.is_empty()
+    }
+
     pub(super) fn io_mut(&mut self) -> &mut IO {
         &mut self.0.io
     }

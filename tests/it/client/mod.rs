@@ -19,6 +19,7 @@ mod h2_clients;
 mod headers;
 mod heads;
 mod interim;
+mod large_bodies;
 mod limits;
 mod listeners;
 mod own_limits;

@@ -25,7 +25,7 @@ const RECALLED: u64 = 65_536;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// The in-flight responses that a purge waits for.
-pub(super) struct Awaited {
+pub struct Awaited {
     freshness: Arc<Freshness>,
     margin_ms: i64,
     /// The purges of everything that take effect with this purge.
@@ -39,7 +39,7 @@ pub(super) struct Awaited {
 /// Treats everything that `request` purges as old from now on: responses that leave later are not kept for long.
 /// Returns the items of `jobs` that must be purged again because of responses that are in flight, and what to wait
 /// for.
-pub(super) async fn guard(
+pub async fn guard(
     freshness: &Arc<Freshness>,
     site: &Site,
     request: &PurgeRequest,
@@ -92,7 +92,7 @@ pub(super) async fn guard(
 
 /// Whether the plan relies on tags at a CDN that may hold copies without them. This happens if the plan was made while
 /// a response without tags was in flight, of which only the guard learned.
-pub(super) fn is_outrun(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) -> bool {
+pub fn is_outrun(freshness: &Freshness, site: &Site, jobs: &[JobPlan]) -> bool {
     let is_outrun = |job: &JobPlan| {
         !job.untagged && freshness.without_tags(&site.name, site.mode, job.cdn_type).is_some()
     };
@@ -195,7 +195,7 @@ impl Awaited {
 
     /// Waits until all responses have arrived, as far as this can be known, and then makes the follow-ups of the
     /// purge due.
-    pub(super) async fn then_follow_up(
+    pub async fn then_follow_up(
         mut self,
         store: Arc<dyn Store>,
         control: Arc<dyn Control>,

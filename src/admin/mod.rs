@@ -73,10 +73,10 @@ pub(crate) mod tests;
 
 pub use control::{CdnHealth, Control, Planner};
 pub use feed::{Events, HealthEvent, JobEvent, LaggedEvent};
-pub use fresh::{guard_everything, recall, recall_nothing};
+pub use fresh::{Awaited, guard, guard_everything, is_outrun, recall, recall_nothing};
 pub use header_purges::commit_header_purges;
 pub use limits::Limits;
-pub use own::make_up_for_lost_purges;
+pub use own::{make_up_for_lost_purges, purge_again};
 pub use readiness::Readiness;
 pub use serve::serve;
 pub use state::State;

@@ -59,3 +59,27 @@ async fn purge_all_sites(state: &Arc<State>, store: &Arc<dyn Store>) -> bool {
     }
     all
 }
+
+/// Purges at one site what another instance purged, because copies that its plan does not reach may be in the site's
+/// CDNs. This is tried until the store commits.
+pub async fn purge_again(state: Arc<State>, store: Arc<dyn Store>, site: String, request: PurgeRequest) {
+    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    loop {
+        let caller = Caller::itself(state.config.load_full());
+        let Some(site) = caller.config().sites.iter().find(|known| known.name == site).cloned() else {
+            return;
+        };
+        let asked = Asked { request: request.clone(), idempotency: Ok(None) };
+        let accepted =
+            purges::accept(&state, store.clone(), (&caller, peer), &site, asked, &HeaderMap::new()).await;
+        match accepted {
+            Ok(_) => return,
+            Err(problem) => tracing::error!(
+                site = site.name,
+                problem = problem.detail(),
+                "a purge of another instance could not be extended to copies without tags; tried again"
+            ),
+        }
+        sleep(AGAIN).await;
+    }
+}

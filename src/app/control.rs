@@ -3,18 +3,20 @@
 
 use super::beside::{self, Door};
 use super::error::{StartError, StopError};
+use super::fleet;
 use super::glue::{self, Delivery};
-use super::opening::{Waiting, open};
+use super::life::{beat, machine};
+use super::opening::{NotOpen, Opened, Waiting, open};
 use super::reload::Reloader;
 use crate::admin::reload::{NotReloaded, Reload, Reloaded};
 use crate::admin::{self, Events, Readiness, Untagged};
 use crate::cdn::Sender;
 use crate::config::{Config, Fingerprint};
 use crate::delivery::{Engine, Parts, take_over};
-use crate::guard::{boot, wall_ms};
+use crate::guard::wall_ms;
 use crate::listen::{Pulse, Serving};
 use crate::metrics::Metrics;
-use crate::store::{Boot, Left, Now, OpenError, SqliteStore, Store, StoreHealth, StoreVitals, Watched};
+use crate::store::{Left, Now, PostgresStore, Store, StoreHealth, StoreVitals, Watched};
 use crate::view::{OriginsView, PurgeHealthView};
 use arc_swap::ArcSwap;
 use std::error::Error;
@@ -23,7 +25,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::sleep;
@@ -32,9 +34,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// The time for the last update of the store at the end.
 const LAST_WORD: Duration = Duration::from_secs(2);
-
-/// The pause between two beats of the pulse.
-const BEAT: Duration = Duration::from_millis(250);
 
 /// The running control plane.
 pub(super) struct ControlPlane {
@@ -190,6 +189,9 @@ struct Plane {
     pulse: Arc<OnceLock<Pulse>>,
     store_vitals: Arc<OnceLock<StoreVitals>>,
     store_health: Arc<StoreHealth>,
+    /// The store, if several instances may share it.
+    fleet: Arc<OnceLock<Arc<PostgresStore>>>,
+    config_hash: Vec<u8>,
     has_admin: watch::Sender<bool>,
 }
 
@@ -197,6 +199,7 @@ impl Plane {
     fn new(given: Given, sender: Sender) -> Self {
         let Given { config, source: (file, fingerprint), serving, metrics, view, origins } = given;
         let started = config.clone();
+        let config_hash = fingerprint.of_sites().to_vec();
         let config = Arc::new(ArcSwap::from_pointee(config));
         let (delivery, events) = (Arc::new(Delivery::default()), Arc::new(Events::default()));
         let reloader = Reloader {
@@ -225,16 +228,24 @@ impl Plane {
             pulse,
             store_vitals: Arc::default(),
             store_health: Arc::default(),
+            fleet: Arc::default(),
+            config_hash,
             has_admin: watch::Sender::new(false),
         }
     }
 
     /// Wraps the opened store so that the result of every verb becomes part of its health, beginning with the
     /// restore at the start.
-    fn watched(&self, opened: Result<SqliteStore, OpenError>) -> Result<Arc<dyn Store>, OpenError> {
-        let store = opened?;
-        let _ = self.store_vitals.set(store.vitals().clone());
-        Ok(Arc::new(Watched::new(Arc::new(store), self.store_health.clone())))
+    fn watched(&self, opened: Result<Opened, NotOpen>) -> Result<Arc<dyn Store>, NotOpen> {
+        let Opened { store, vitals, fleet } = opened?;
+        if let Some(vitals) = vitals {
+            let _ = self.store_vitals.set(vitals);
+        }
+        if let Some(fleet) = fleet {
+            // The store is opened once.
+            let _ = self.fleet.set(fleet);
+        }
+        Ok(Arc::new(Watched::new(store, self.store_health.clone())))
     }
 
     fn run(self, runtime: &Runtime, door: Door, stop: CancellationToken) -> io::Result<()> {
@@ -245,7 +256,8 @@ impl Plane {
         };
         self.has_admin.send_replace(true);
         // The store is opened before the first call is answered, so that no early call gets a 503.
-        let opened = self.watched(open(&self.config.load(), &self.view.installation));
+        let (clock, config_hash) = (self.view.freshness.clock, self.config_hash.clone());
+        let opened = self.watched(open(&self.config.load(), &self.view.installation, clock, &config_hash));
         runtime.block_on(async {
             tokio::spawn(beat(Arc::clone(&self.pulse)));
             let left = match &opened {
@@ -268,6 +280,7 @@ impl Plane {
                 limits: admin::Limits::default(),
             });
             let (delivery, untagged) = (self.delivery.clone(), self.untagged.clone());
+            let fleet = self.fleet.clone();
             let _looking = AbortOnDropHandle::new(tokio::spawn(beside::look(
                 self.config.clone(),
                 self.readiness.clone(),
@@ -276,7 +289,7 @@ impl Plane {
             let _committing = header_purges.take_receiver().map(|queues| {
                 AbortOnDropHandle::new(tokio::spawn(admin::commit_header_purges(state.clone(), queues)))
             });
-            let store = self.store.clone();
+            let (store, config) = (self.store.clone(), self.config.clone());
             let opening = AbortOnDropHandle::new(tokio::spawn(self.open(opened, left, state.clone())));
             admin::serve(listener, state, stop.cancelled_owned()).await;
             drop(opening);
@@ -295,6 +308,9 @@ impl Plane {
             }
             if let Some(engine) = delivery.engine() {
                 engine.stop().await;
+            }
+            if let Some(fleet) = fleet.get() {
+                fleet::leave(fleet, &config.load()).await;
             }
             Ok(())
         })
@@ -323,7 +339,7 @@ impl Plane {
     /// Starts the delivery tasks with the store, as soon as it can be opened.
     async fn open(
         self,
-        first: Result<Arc<dyn Store>, OpenError>,
+        first: Result<Arc<dyn Store>, NotOpen>,
         mut left: Option<Left>,
         state: Arc<admin::State>,
     ) {
@@ -334,7 +350,7 @@ impl Plane {
             match attempt {
                 Ok(store) => break store,
                 Err(error) => {
-                    if let OpenError::InUse { .. } = error {
+                    if error.is_in_use() {
                         beside::guard(&self.view.freshness, &self.config.load());
                     }
                     pause = waiting.failed(&error, &self.config.load(), &self.view.installation);
@@ -342,7 +358,10 @@ impl Plane {
             }
             sleep(pause).await;
             let (config, installation) = (self.config.load_full(), Arc::clone(&self.view.installation));
-            let opening = tokio::task::spawn_blocking(move || open(&config, &installation)).await;
+            let (clock, config_hash) = (self.view.freshness.clock, self.config_hash.clone());
+            let opening =
+                tokio::task::spawn_blocking(move || open(&config, &installation, clock, &config_hash));
+            let opening = opening.await;
             // A panic in that task has been logged, and the store is not open.
             let Ok(opened) = opening else { return };
             let opened = self.watched(opened);
@@ -366,6 +385,7 @@ impl Plane {
                 let clock = self.view.freshness.clock;
                 Arc::new(move || clock.steady_ms())
             },
+            shares_accounts: self.fleet.get().is_some(),
         };
         // No reload can come in between, because nothing here waits and both run on this thread.
         let engine = Engine::start(&self.config.load(), parts);
@@ -374,21 +394,9 @@ impl Plane {
         // A purge that is accepted before this must not be mistaken for one that a former run left.
         taken_over.await;
         let _ = self.store.set(store.clone());
+        let shared = (self.view.freshness.clone(), self.config.clone(), self.delivery.clone());
+        let fleet = fleet::take_part(self.fleet.get(), store.clone(), shared, state.clone());
         let untagged = async { self.untagged.lock().await.keep(&*store).await };
-        tokio::join!(admin::make_up_for_lost_purges(&state, &store), untagged);
-    }
-}
-
-/// Identifies the current run of the machine.
-fn machine() -> Option<Boot> {
-    boot().map(|(id, up_ms)| Boot { id, up_ms })
-}
-
-/// Shows that the thread is alive, until its runtime ends.
-async fn beat(pulse: Arc<OnceLock<Pulse>>) {
-    let pulse = pulse.get_or_init(|| Pulse::new(Instant::now()));
-    loop {
-        pulse.beat(Instant::now());
-        tokio::time::sleep(BEAT).await;
+        tokio::join!(admin::make_up_for_lost_purges(&state, &store), untagged, fleet);
     }
 }

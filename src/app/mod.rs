@@ -3,7 +3,9 @@
 mod beside;
 mod control;
 mod error;
+mod fleet;
 mod glue;
+mod life;
 mod opening;
 mod reload;
 
@@ -103,6 +105,10 @@ impl App {
         // This is for the test that proves what the guard prevents; it is not in release builds.
         if cfg!(debug_assertions) && std::env::var_os("ORIGIN_SHIM_TEST_WITHOUT_GUARD").is_some() {
             view.freshness.turn_off();
+        }
+        if config.store.database.is_some() {
+            // A member of a fleet gives no long lifetime before it takes part.
+            view.freshness.fence.close();
         }
         let shared = Shared::new(&config, Arc::clone(&metrics), Arc::clone(&view))?;
         let admin = ControlPlane::bind(&config, takes_over)?;

@@ -111,11 +111,13 @@ impl Reloader {
     fn restart_needed(&self, config: &Config) -> Vec<String> {
         let (then, now) = (&self.started, config);
         // A store that is not open yet will be opened as configured now.
-        let store = self.delivery.engine().is_some() && then.store.path != now.store.path;
+        let store = self.delivery.engine().is_some()
+            && (&then.store.path, &then.store.database) != (&now.store.path, &now.store.database);
         let keys = [
             ("server.workers", then.server.workers != now.server.workers),
             ("admin.listen", then.admin.listen != now.admin.listen),
             ("store.url", store),
+            ("fleet", then.fleet != now.fleet),
             ("log.format", then.log.format != now.log.format),
             ("store.retention", then.store.retention != now.store.retention),
         ];

@@ -143,6 +143,11 @@ impl<'c> At<'c> {
         }
     }
 
+    /// Returns the content of an environment variable.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        (self.context.env)(name)
+    }
+
     /// Resolves a path relative to the directory of the file.
     pub fn path(&self, text: &str) -> PathBuf {
         self.context.directory().join(text)

@@ -47,6 +47,16 @@ impl Fingerprint {
         all.into_iter().map(|(key, difference)| (key.join("."), difference)).collect()
     }
 
+    /// Returns a digest of what concerns the sites, in which all instances of a fleet should agree.
+    pub fn of_sites(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for (key, hash) in self.0.iter().filter(|(key, _)| key.first().is_some_and(|top| top == "sites")) {
+            digest.update(key.join("\0"));
+            digest.update(hash);
+        }
+        digest.finalize().into()
+    }
+
     /// Returns the topmost keys below which `other` has no key.
     fn beyond(&self, other: &Self) -> BTreeSet<Key> {
         let known: BTreeSet<&[String]> =

@@ -5,6 +5,7 @@
 use super::bucket::Bucket;
 use crate::base::{from_microseconds, microseconds};
 use crate::cdn::{Ceiling, Item, ItemKind, Limit, RateHint, Rates};
+use crate::guard::Fence;
 use crate::purge::scheduling_kind;
 use crate::rewrite::CdnType;
 use crate::store::{NewWork, SavedRate};
@@ -49,6 +50,8 @@ pub(super) struct Account {
     state: Mutex<State>,
     /// Signals that tokens or room came back early.
     freed: watch::Sender<()>,
+    /// Until when this instance is the one that sends for the account.
+    pub(super) ownership: Fence,
 }
 
 #[derive(Debug)]
@@ -80,6 +83,7 @@ impl Account {
             began: Instant::now(),
             state: Mutex::new(state),
             freed: watch::Sender::new(()),
+            ownership: Fence::default(),
         }
     }
 

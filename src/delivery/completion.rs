@@ -4,13 +4,14 @@
 
 use super::account::{Load, Wait};
 use super::backoff::backoff;
+use super::naming::WATCH;
 use super::target::Target;
 use crate::cdn::{Completion, Progress};
 use crate::store::Work;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// The delay from acceptance to the first poll. Each later delay is half as long again, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(5);
@@ -30,6 +31,14 @@ pub(super) async fn run(target: Arc<Target>) {
     let mut polls = HashMap::new();
     let mut store_failures = 0;
     while !target.stop.is_cancelled() {
+        if !target.account.ownership.is_open() {
+            // The member that sends for the account asks.
+            tokio::select! {
+                () = target.stop.cancelled() => {}
+                () = sleep(WATCH) => {}
+            }
+            continue;
+        }
         let works = target.shared.store.works(target.key.clone()).await;
         let again = match works {
             Ok(works) => {

@@ -54,20 +54,23 @@ pub struct Parts {
     pub steady: TellTime,
     /// Identifies the current boot of the machine.
     pub boot: TellBoot,
+    /// Whether other instances send for the same accounts, so that this one sends only for those that it owns.
+    pub shares_accounts: bool,
 }
 
 /// The delivery tasks of all CDNs.
 pub struct Engine {
     /// The current targets; a reload replaces some.
-    targets: Arc<ArcSwap<Targets>>,
-    shared: Arc<Shared>,
+    pub(super) targets: Arc<ArcSwap<Targets>>,
+    pub(super) shared: Arc<Shared>,
     adapter: MakeAdapter,
     view: Arc<PurgeHealthView>,
-    accounts: Mutex<HashMap<String, Arc<Account>>>,
+    pub(super) accounts: Mutex<HashMap<String, Arc<Account>>>,
     /// The state that the previous run left, after it has been taken over.
     left: Arc<SetOnce<Left>>,
     naming: Arc<Naming>,
     tasks: TaskTracker,
+    shares_accounts: bool,
 }
 
 /// The state of one CDN.
@@ -111,6 +114,7 @@ impl Engine {
             left: Arc::default(),
             naming: Arc::new(Naming::new()),
             tasks: TaskTracker::new(),
+            shares_accounts: parts.shares_accounts,
         };
         // The reference is weak because the engine has the store, and the store keeps its listeners.
         let targets = Arc::downgrade(&engine.targets);
@@ -245,10 +249,17 @@ impl Engine {
         }
     }
 
-    fn account(&self, name: &str, rates: impl FnOnce() -> Rates) -> Arc<Account> {
+    pub(super) fn account(&self, name: &str, rates: impl FnOnce() -> Rates) -> Arc<Account> {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let account = accounts.entry(name.to_owned());
-        account.or_insert_with(|| Arc::new(Account::new(name, rates()))).clone()
+        let new = || {
+            let account = Account::new(name, rates());
+            if self.shares_accounts {
+                account.ownership.close();
+            }
+            Arc::new(account)
+        };
+        account.or_insert_with(new).clone()
     }
 
     /// Wakes the CDNs of `site`, because something new is pending.

@@ -21,6 +21,7 @@ mod escalate;
 mod health;
 mod naming;
 mod orphans;
+mod owning;
 mod pace;
 mod queue;
 mod sample;

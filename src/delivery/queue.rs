@@ -82,6 +82,10 @@ impl Queue {
     /// Begins a call if one can leave. Otherwise returns how long to wait.
     async fn step(&mut self) -> Option<Duration> {
         let Target { key, shared, limits, account, .. } = &*self.target;
+        // Another member of the fleet sends for this account. This one is woken when it is its turn.
+        if !account.ownership.is_open() {
+            return Some(WATCH);
+        }
         let now_ms = shared.now_ms();
         let due = shared.store.due(key.clone(), now_ms, choose::full_call(limits)).await;
         let Ok(due) = due else { return Some(self.store_failed()) };

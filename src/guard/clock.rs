@@ -49,7 +49,7 @@ impl Clock {
 
 /// Returns the milliseconds since the machine was started, including those in which it was suspended
 /// (clock_gettime(2)).
-fn booted_ms() -> i64 {
+pub(super) fn booted_ms() -> i64 {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
     tv_sec.saturating_mul(1_000).saturating_add(tv_nsec / 1_000_000)
 }

@@ -1,6 +1,7 @@
 //! The purges of each site, and the workers that can report which responses are in flight.
 
 use super::clock::Clock;
+use super::fence::Fence;
 use super::purge_alls::{Mark, PurgeAlls};
 use super::question::{Inbox, Question};
 use super::untagged::{Untagged, WithoutTags};
@@ -20,6 +21,8 @@ pub struct PurgedSite {
     pub purged: Purged,
     /// The copies without our tags that may be in the site's CDNs.
     pub untagged: Untagged,
+    /// Until when this instance may give long lifetimes.
+    pub fence: Arc<Fence>,
 }
 
 /// The shared state that keeps old responses out of caches.
@@ -27,6 +30,8 @@ pub struct PurgedSite {
 pub struct Freshness {
     /// The clock by which requests and purges are compared.
     pub clock: Clock,
+    /// Until when this instance may give long lifetimes.
+    pub fence: Arc<Fence>,
     /// Purges of everything, which remove copies without our tags.
     purge_alls: PurgeAlls,
     sites: Mutex<HashMap<String, Arc<PurgedSite>>>,
@@ -42,8 +47,10 @@ impl Freshness {
     pub fn site(&self, name: &str) -> Arc<PurgedSite> {
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         let number = u32::try_from(sites.len()).unwrap_or(u32::MAX);
-        let new =
-            || Arc::new(PurgedSite { number, purged: Purged::default(), untagged: Untagged::default() });
+        let new = || {
+            let fence = self.fence.clone();
+            Arc::new(PurgedSite { number, purged: Purged::default(), untagged: Untagged::default(), fence })
+        };
         sites.entry(name.to_owned()).or_insert_with(new).clone()
     }
 

@@ -3,6 +3,7 @@
 //! them before a response leaves.
 
 mod clock;
+mod fence;
 mod freshness;
 pub mod in_flight;
 mod purge_alls;
@@ -10,6 +11,7 @@ mod question;
 mod untagged;
 
 pub use clock::{Clock, boot, wall_ms};
+pub use fence::{Fence, Since};
 pub use freshness::{Freshness, PurgedSite};
 pub use purge_alls::Mark;
 pub use question::{Found, Inbox, Job, JobItems, Question, Report};

@@ -20,7 +20,8 @@ pub fn config(sites: Vec<Site>) -> Config {
     Config {
         server: Server { workers: 1, ..Server::default() },
         admin: Admin { listen: ([127, 0, 0, 1], 0).into(), hosts: vec![], tokens: vec![] },
-        store: Store { path: None, retention: Duration::from_secs(60) },
+        store: Store { path: None, database: None, retention: Duration::from_secs(60) },
+        fleet: crate::config::Fleet::default(),
         log: crate::config::Log::default(),
         sites: sites.into_iter().map(Arc::new).collect(),
     }

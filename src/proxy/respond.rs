@@ -87,7 +87,10 @@ pub(super) fn rewrite(
     context: &mut RequestContext,
 ) -> Decision {
     let began_ms = context.began_ms();
-    let edge = Edge { guard: Some(Guard { purged: &site.purged.purged, began_ms }), ..edge };
+    let mut edge = Edge { guard: Some(Guard { purged: &site.purged.purged, began_ms }), ..edge };
+    if edge.fallback.is_none() && !site.purged.fence.is_open() {
+        edge.fallback = Some(Reason::Fenced);
+    }
     match site.mode {
         Mode::On => {
             let (decision, provenance) =

@@ -85,6 +85,7 @@ reasons! {
     OriginTargeted "origin-targeted" "The origin sent a lifetime for CDNs itself; it was translated, not replaced."
     // Fallback
     ErrorStatus "error-status" "Server errors and authorisation errors are never cached."
+    Fenced "fenced" "This instance may not learn of every purge at present, because it cannot renew its lease."
     PurgingUnhealthy "purging-unhealthy" "Purges may not reach this CDN, so a long TTL could not be revoked."
     CdnInDispute "cdn-in-dispute" "It is unknown which of the site's CDNs sent the request, so the response carries the tags of each and a short TTL."
     TagsTooMany "tags-too-many" "The response has more tags than this CDN takes, so some purges would miss it."

@@ -30,7 +30,9 @@ mod contract;
 mod model;
 
 pub use claim::{Claim, Claimed, ClaimedSend, Due, DueGroup, Lane, SavedRate};
-pub use postgres::{Certificates, PostgresError, PostgresStore, Settings};
+pub use postgres::{
+    Certificates, Entry, Head, Member, Membership, PostgresError, PostgresStore, Settings, TellTime,
+};
 pub use settle::{EndedJob, Left, NewWork, SendOutcome, Settled, Settlement, Wider, Work};
 pub use sqlite::{OpenError, SqliteStore, StoreVitals};
 pub use types::{

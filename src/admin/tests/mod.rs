@@ -194,7 +194,8 @@ fn config() -> Config {
                 admin_token("operator", &[Read, Operate], Some("www")),
             ],
         },
-        store: StoreConfig { path: None, retention: Duration::from_secs(86_400) },
+        store: StoreConfig { path: None, database: None, retention: Duration::from_secs(86_400) },
+        fleet: crate::config::Fleet::default(),
         log: crate::config::Log::default(),
         sites: vec![
             Arc::new(site("www", vec![fastly(), varnish()])),

@@ -35,7 +35,11 @@ fn global(config: &Config, f: &mut Formatter<'_>) -> fmt::Result {
     writeln!(f, "listen    {}, {}", listen.join(", "), count(server.workers, "worker"))?;
     let tokens: Vec<_> = config.admin.tokens.iter().map(|token| token.name.as_str()).collect();
     writeln!(f, "admin     http://{}, tokens: {}", config.admin.listen, list(&tokens))?;
-    let store = config.store.path.as_ref().map_or("in memory".to_owned(), |path| path.display().to_string());
+    let store = match (&config.store.path, &config.store.database) {
+        (Some(path), _) => path.display().to_string(),
+        (None, Some(database)) => format!("in PostgreSQL ({})", database.name()),
+        (None, None) => "in memory".to_owned(),
+    };
     writeln!(f, "store     {store}, ended purges are kept for {}", duration(config.store.retention))?;
     let log = &config.log;
     let format = match log.format {

@@ -11,6 +11,7 @@ pub mod server;
 pub mod site;
 pub mod tags;
 
+use super::secret::SecretRef;
 use super::text::DurationText;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -31,6 +32,8 @@ pub struct File {
     pub admin: admin::Admin,
     /// The store of accepted purges. It keeps them until every CDN has accepted them.
     pub store: Store,
+    /// The fleet, if several instances share a PostgreSQL database.
+    pub fleet: Fleet,
     /// The log, which is written to stderr.
     pub log: log::Log,
     /// The sites; at least one.
@@ -42,16 +45,60 @@ pub struct File {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
-    /// The location of the store. `sqlite:PATH`: a file on a local disk, created if it is missing. `sqlite::memory:`:
-    /// memory, so accepted purges are lost when the process ends. Only one instance may use a store.
+    /// The location of the store. `sqlite:PATH`: a file on a local disk, created if it is missing, which only one
+    /// instance may use. `sqlite::memory:`: memory, so accepted purges are lost when the process ends.
+    /// `postgres://USER@HOST[:PORT][,HOST…]/DATABASE`: a PostgreSQL database, version 14 or newer, with the parameters
+    /// of libpq that matter here (`target_session_attrs`, `connect_timeout`, `options`, `application_name`). Several
+    /// hosts are tried in turn.
     pub url: String,
+    /// The password of the database's user. Only with `postgres`.
+    pub password: Option<SecretRef>,
+    /// The certificates, in PEM, of the authorities that may sign the database's certificate. Default: those of the
+    /// system. The connection is encrypted and verified unless all hosts are on this machine. Only with `postgres`.
+    pub ca: Option<String>,
+    /// The certificate, in PEM, that the instance shows to the database. Needs `key`. Only with `postgres`.
+    pub cert: Option<String>,
+    /// The private key of `cert`, in PEM. Only with `postgres`.
+    pub key: Option<String>,
+    /// Like `url`, but directly to the database, if `url` leads through a pooler in transaction mode, which does not
+    /// pass on what wakes the instances. Only with `postgres`.
+    pub listen_url: Option<String>,
     /// How long ended purges are kept for `origin-shim purges`; at least 1d.
     pub retention: DurationText,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { url: "sqlite:origin-shim.db".to_owned(), retention: "14d".into() }
+        Self {
+            url: "sqlite:origin-shim.db".to_owned(),
+            password: None,
+            ca: None,
+            cert: None,
+            key: None,
+            listen_url: None,
+            retention: "14d".into(),
+        }
+    }
+}
+
+/// The fleet: the instances that share a PostgreSQL database.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fleet {
+    /// The name of this instance, which is unique in the fleet and stays the same when it is started again, or
+    /// `env:NAME`: the name is the content of an environment variable. Default: the host's name and a random part.
+    pub instance: Option<String>,
+    /// How long an instance takes part without renewing this, which it does every second; 3s to 1m. An instance that
+    /// cannot renew it gives short lifetimes.
+    pub lease: DurationText,
+    /// How long the first call of a purge to a CDN may wait for other instances to learn of the purge. If this is not
+    /// enough, what they had on its way is purged once more later.
+    pub barrier_wait: DurationText,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self { instance: None, lease: "5s".into(), barrier_wait: "100ms".into() }
     }
 }
 

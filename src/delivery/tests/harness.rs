@@ -281,6 +281,7 @@ impl Shim {
                 })
             },
             boot: Arc::new(|| None),
+            shares_accounts: false,
             steady: Arc::new(move || START + began.elapsed().as_millis() as i64),
         };
         (Engine::start(&self.config, parts), store)
@@ -375,7 +376,12 @@ fn config(site: Site) -> Config {
     Config {
         server: Server::default(),
         admin: Admin { listen: ([127, 0, 0, 1], 0).into(), hosts: vec![], tokens: vec![] },
-        store: crate::config::Store { path: None, retention: Duration::from_secs(14 * 86_400) },
+        store: crate::config::Store {
+            path: None,
+            database: None,
+            retention: Duration::from_secs(14 * 86_400),
+        },
+        fleet: crate::config::Fleet::default(),
         log: crate::config::Log::default(),
         sites: vec![Arc::new(site)],
     }

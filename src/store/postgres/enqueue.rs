@@ -4,7 +4,7 @@ use super::codes::{Coded, code};
 use super::db::{Db, count, get};
 use super::error::Error;
 use super::new_sends::{GIVEN, new_sends};
-use super::{locks, naming};
+use super::{awaited, locks, naming};
 use crate::purge::{JobPlan, SendReason, State};
 use crate::rewrite::CdnType;
 use crate::store::stored::{IDEMPOTENCY_MS, body, head, lane};
@@ -15,11 +15,12 @@ use uuid::Uuid;
 /// The most items that one statement inserts.
 const CHUNK: usize = 20_000;
 
-/// Accepts the purges for a member's run. Returns what became of each, and the last log number.
+/// Accepts the purges for a member's run. The first sends may wait `wait_ms` for other members. Returns what became of
+/// each purge, and the last log number.
 pub(super) async fn enqueue(
     db: &Db,
     purges: &[&NewPurge],
-    run: Uuid,
+    (run, wait_ms): (Uuid, i64),
 ) -> Result<(Vec<Enqueued>, Option<i64>), Error> {
     let mut enqueued = Vec::with_capacity(purges.len());
     for purge in purges {
@@ -39,7 +40,9 @@ pub(super) async fn enqueue(
     insert_items(db, &jobs).await?;
     insert_follow_ups(db, &jobs, run).await?;
     count_up(db, &jobs).await?;
-    let n = log(db, &keys).await?;
+    let n = log(db, &keys, run).await?;
+    let under_way = jobs.iter().filter(|job| !job.plan.items.is_empty()).map(|job| job.id);
+    awaited::begin(db, &under_way.collect::<Vec<_>>(), run, wait_ms).await?;
     Ok((enqueued, Some(n)))
 }
 
@@ -226,9 +229,9 @@ async fn count_up(db: &Db, jobs: &[Job<'_>]) -> Result<(), Error> {
     naming::count(db, &cdns).await
 }
 
-/// Gives the purges their numbers in the log. This is the last statement: the row of the last number stays locked
-/// until the commit, so numbers have no gaps and become visible in order. Returns the last number.
-async fn log(db: &Db, purges: &[i64]) -> Result<i64, Error> {
+/// Gives the purges their numbers in the log. This comes last: the row of the last number stays locked until the
+/// commit, so numbers have no gaps and become visible in order, and nobody joins meanwhile. Returns the last number.
+async fn log(db: &Db, purges: &[i64], run: Uuid) -> Result<i64, Error> {
     let entries: Vec<Uuid> = purges.iter().map(|_| Uuid::new_v4()).collect();
     let Some(last) = entries.last().copied() else {
         return Err(Error::Strange("no purge to log".to_owned()));
@@ -236,11 +239,11 @@ async fn log(db: &Db, purges: &[i64]) -> Result<i64, Error> {
     let row = db
         .one(
             "WITH head AS (UPDATE log_head SET n = n + cardinality($1), entry = $3 RETURNING n),
-                  logged AS (INSERT INTO log (n, entry, purge)
-                             SELECT head.n - cardinality($1) + place, entry, purge
+                  logged AS (INSERT INTO log (n, entry, purge, run)
+                             SELECT head.n - cardinality($1) + place, entry, purge, $4
                              FROM head, unnest($1, $2) WITH ORDINALITY AS new (entry, purge, place))
              SELECT n FROM head",
-            &[&entries, &purges.to_vec(), &last],
+            &[&entries, &purges.to_vec(), &last, &run],
         )
         .await?;
     get(&row, 0)

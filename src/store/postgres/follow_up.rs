@@ -29,7 +29,7 @@ pub(super) async fn arrived(db: &Db, id: &str, due_ms: i64, run: Uuid) -> Result
 }
 
 /// Returns the jobs of a purge, in their order, with their queues.
-async fn jobs(db: &Db, id: &str) -> Result<Vec<(i64, i64)>, Error> {
+pub(super) async fn jobs(db: &Db, id: &str) -> Result<Vec<(i64, i64)>, Error> {
     let rows = db
         .query(
             &format!(
@@ -113,7 +113,7 @@ pub(super) async fn nobody_waits(db: &Db, now_ms: i64, gone: &[Uuid], after_ms: 
 }
 
 /// Gives jobs that only waited a due time again, if nothing of them waits any more.
-async fn is_late_again(db: &Db, jobs: &[i64]) -> Result<(), Error> {
+pub(super) async fn is_late_again(db: &Db, jobs: &[i64]) -> Result<(), Error> {
     db.execute(
         "UPDATE jobs SET due_ms = least.due_ms
          FROM unnest($1) AS of, LATERAL (SELECT min(due_ms) AS due_ms FROM sends WHERE job = of) AS least
@@ -124,13 +124,18 @@ async fn is_late_again(db: &Db, jobs: &[i64]) -> Result<(), Error> {
     .map(drop)
 }
 
-/// Moves the due time of jobs that have only follow-ups left, so that they are not late while they wait.
+/// Moves the due time of jobs that have only follow-ups left, or only wait for members, so that they are not late
+/// while they wait.
 pub(super) async fn only_wait(db: &Db, jobs: &[i64]) -> Result<(), Error> {
     db.execute(
-        "UPDATE jobs SET due_ms = (SELECT min(due_ms) FROM sends WHERE job = jobs.id AND reason = $2)
-         WHERE id = ANY ($1) AND EXISTS (SELECT 1 FROM sends WHERE job = jobs.id AND reason = $2 AND NOT leased)
+        "UPDATE jobs
+         SET due_ms = coalesce((SELECT min(due_ms) FROM sends WHERE job = jobs.id AND reason = $2), $3)
+         WHERE id = ANY ($1)
+           AND (EXISTS (SELECT 1 FROM sends WHERE job = jobs.id AND reason = $2 AND NOT leased)
+                OR EXISTS (SELECT 1 FROM awaited WHERE awaited.job = jobs.id)
+                   AND NOT EXISTS (SELECT 1 FROM sends WHERE job = jobs.id AND reason = $2))
            AND NOT EXISTS (SELECT 1 FROM sends WHERE job = jobs.id AND reason IN (0, 1))",
-        &[&jobs.to_vec(), &code(SendReason::FollowUp)],
+        &[&jobs.to_vec(), &code(SendReason::FollowUp), &WAITING_MS],
     )
     .await
     .map(drop)

@@ -4,7 +4,7 @@ use super::codes::{Coded, code};
 use super::db::{Db, counted, get};
 use super::error::Error;
 use super::naming::{intern, number};
-use super::{follow_up, locks, rates};
+use super::{follow_up, locks, members, rates};
 use crate::cdn::Identity;
 use crate::store::{CdnKey, Left, Pause, PausedBy, QueueStatus, WAITING_MS};
 use uuid::Uuid;
@@ -38,6 +38,9 @@ pub(super) async fn status(db: &Db) -> Result<Vec<QueueStatus>, Error> {
         .collect()
 }
 
+/// How long bytes may be on their way that a process had sent before it ended, in milliseconds.
+const ARRIVED_MS: i64 = 1_000;
+
 /// Ends the leases of this instance's former runs, of instances that take part no more, and of this run. These sends
 /// were due before, so they are due now, ahead of all others. All moments are by the database's clock, which went on
 /// meanwhile, so nothing has to be converted.
@@ -57,6 +60,7 @@ pub(super) async fn take_over(
             &[&gone],
         )
         .await?;
+    members::succeed(db, (run, instance), (now_ms, now_ms.saturating_add(ARRIVED_MS))).await?;
     db.execute(
         "UPDATE sends SET due_ms = $1 WHERE due_ms > $1 AND due_ms < $2 AND NOT leased",
         &[&furthest_ms, &WAITING_MS],

@@ -6,7 +6,7 @@ use super::db::{Db, get};
 use super::error::Error;
 
 /// The steps. A step never changes after it was on the main branch, because databases of its version exist.
-const STEPS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const STEPS: [&str; 2] = [include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 /// The version of the schema that [`STEPS`] produce.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 

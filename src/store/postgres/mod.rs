@@ -7,22 +7,27 @@
 //! clock of its own (`clock.rs`).
 
 mod absorb;
+mod awaited;
 mod claim;
 mod clock;
 mod codes;
 mod db;
 mod due;
 mod enqueue;
+mod entries;
 mod error;
+mod fleet;
 mod follow_up;
 mod housekeeping;
 mod lease;
 mod list;
 mod locks;
+mod members;
 mod migrations;
 mod naming;
 mod new_sends;
 mod operate;
+mod owners;
 mod probe;
 mod rates;
 mod read;
@@ -42,6 +47,8 @@ mod writer;
 pub(super) mod tests;
 
 pub use clock::TellTime;
+pub use entries::Entry;
+pub use members::{Head, Member, Membership};
 pub use tls::Certificates;
 
 use super::{StoreError, StoreFuture};
@@ -50,10 +57,10 @@ use db::{Db, get};
 use error::Error;
 use server::{Link, Server};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use tls::Tls;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use transaction::{Kind, Step};
 use uuid::Uuid;
 
@@ -64,10 +71,16 @@ const QUEUE: usize = 1_024;
 pub struct Settings {
     /// The database's hosts, name and user, as in a URL of libpq.
     pub config: tokio_postgres::Config,
+    /// The way around a pooler that passes on no notifications.
+    pub listen: Option<tokio_postgres::Config>,
     /// TLS, unless the connection stays on this machine.
     pub certificates: Option<Certificates>,
     /// The instance's name, unique within the fleet.
     pub instance: String,
+    /// How the instance takes part in a fleet.
+    pub membership: Membership,
+    /// How long first sends may wait for the other members, in milliseconds.
+    pub barrier_wait_ms: i64,
     /// The instance's steady clock; `None` in tests, whose moments count as the database's own.
     pub steady: Option<TellTime>,
 }
@@ -90,6 +103,11 @@ pub struct PostgresStore {
     installation: String,
     run: Uuid,
     instance: Arc<str>,
+    membership: Membership,
+    /// Whether the log lacks purges that this instance knows.
+    is_behind: AtomicBool,
+    /// Notified when another member has accepted a purge.
+    woken: Arc<Notify>,
 }
 
 struct Lanes {
@@ -97,6 +115,8 @@ struct Lanes {
     write: mpsc::Sender<Job>,
     read: mpsc::Sender<Job>,
     browse: mpsc::Sender<Job>,
+    /// The member's own renewals, on the connection that listens: if one works, so does the other.
+    member: mpsc::Sender<Job>,
 }
 
 /// Work for a lane's connection.
@@ -111,13 +131,19 @@ impl PostgresStore {
 
     fn begin(settings: Settings) -> Result<Self, Error> {
         let tls = settings.certificates.as_ref().map(Tls::new).transpose()?;
-        let server = Arc::new(Server::new(settings.config, tls, Clock::new(settings.steady)));
+        let clock = Arc::new(Clock::new(settings.steady));
+        let listen = settings.listen.unwrap_or_else(|| settings.config.clone());
+        let listen = Arc::new(Server::new(listen, tls.clone(), clock.clone()));
+        let server = Arc::new(Server::new(settings.config, tls, clock));
         let run = Uuid::new_v4();
         let commits = Arc::<AtomicU64>::default();
         let (accept, to_accept) = mpsc::channel(QUEUE);
         let (write, to_write) = mpsc::channel(QUEUE);
         let (read, to_read) = mpsc::channel(QUEUE);
         let (browse, to_browse) = mpsc::channel(QUEUE);
+        let (member, to_member) = mpsc::channel(QUEUE);
+        let (woken, wait_ms) = (Arc::<Notify>::default(), settings.barrier_wait_ms);
+        let to_wake = woken.clone();
         let (opened, opening) = std::sync::mpsc::channel();
         let (of_thread, counter) = (server.clone(), commits.clone());
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || {
@@ -134,24 +160,34 @@ impl PostgresStore {
                     Err(error) => return drop(opened.send(Err(error))),
                 };
                 let link = |db| Link::new(of_thread.clone(), db);
+                let (heard, mut hearing) = mpsc::unbounded_channel();
+                tokio::spawn(async move {
+                    while hearing.recv().await.is_some() {
+                        to_wake.notify_one();
+                    }
+                });
                 tokio::join!(
-                    writer::run(link(Some(first)), to_accept, run, counter),
+                    writer::run(link(Some(first)), to_accept, (run, wait_ms), counter),
                     work(link(None), to_write),
                     work(link(None), to_read),
                     work(link(None), to_browse),
+                    work(Link::listening(listen, heard), to_member),
                 );
             });
         });
         let thread = thread.map_err(Error::Thread)?;
         let installation = opening.recv().map_err(|_| Error::Closed)??;
         Ok(Self {
-            lanes: Some(Lanes { accept, write, read, browse }),
+            lanes: Some(Lanes { accept, write, read, browse, member }),
             thread: Some(thread),
             server,
             commits,
             installation,
             run,
             instance: settings.instance.into(),
+            membership: settings.membership,
+            is_behind: AtomicBool::new(false),
+            woken,
         })
     }
 

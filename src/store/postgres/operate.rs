@@ -78,6 +78,7 @@ pub(super) async fn cancel(db: &Db, id: &str, at_ms: i64) -> Result<Vec<EndedJob
         let (job, cdn): (i64, i64) = (get(row, 0)?, get(row, 1)?);
         let removed =
             db.execute(&format!("DELETE FROM sends WHERE job = $1 AND {HOLDS_UP}"), &[&job]).await?;
+        db.execute("DELETE FROM awaited WHERE job = $1", &[&job]).await?;
         let (under_way, pending) = counters.entry(cdn).or_default();
         *under_way -= 1;
         *pending -= i64::try_from(removed).unwrap_or(i64::MAX);

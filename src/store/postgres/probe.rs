@@ -16,7 +16,7 @@ pub(super) async fn accept(db: &Db, now_ms: i64, run: Uuid) -> Result<(), Error>
     let rows = db.query("SELECT site, name FROM cdns ORDER BY id DESC LIMIT $1", &[&MOST]).await?;
     let keys = rows.iter().map(|row| Ok(CdnKey { site: get(row, 0)?, cdn: get(row, 1)? }));
     let purges = rehearsal(keys.collect::<Result<_, Error>>()?, now_ms);
-    enqueue(db, &purges.iter().collect::<Vec<_>>(), run).await.map(drop)
+    enqueue(db, &purges.iter().collect::<Vec<_>>(), (run, 0)).await.map(drop)
 }
 
 /// Commits a row.

@@ -122,8 +122,9 @@ async fn jobs(db: &Db, purges: &[i64], shown: Shown) -> Result<HashMap<i64, Vec<
                 "SELECT jobs.id, purge, cdns.name, type, items, fallback, accepted_ms, completed_ms, outcome,
                         acknowledged, verification, verified_ms,
                         (SELECT min(due_ms) FROM sends WHERE job = jobs.id AND NOT leased AND due_ms < $2),
-                        EXISTS (SELECT 1 FROM sends WHERE job = jobs.id AND reason = 3 AND NOT leased
-                                    AND due_ms >= $2)
+                        (EXISTS (SELECT 1 FROM sends WHERE job = jobs.id AND reason = 3 AND NOT leased
+                                     AND due_ms >= $2)
+                                OR EXISTS (SELECT 1 FROM awaited WHERE awaited.job = jobs.id))
                             AND NOT EXISTS (SELECT 1 FROM sends WHERE job = jobs.id AND reason IN (0, 1)),
                         {UNDER_WAY}
                  FROM jobs JOIN cdns ON cdns.id = jobs.cdn WHERE purge = ANY ($1) ORDER BY jobs.id"

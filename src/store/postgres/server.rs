@@ -19,6 +19,11 @@ const READY: Duration = Duration::from_secs(8);
 /// How long a connection is silent before the system asks the peer whether it is still there, and how long the peer
 /// may leave what was sent unacknowledged.
 const SILENT: Duration = Duration::from_secs(5);
+/// The channel on which the members of a fleet wake each other.
+pub(super) const CHANNEL: &str = "origin_shim";
+/// Makes commits of a session durable, whatever is configured for the role or the database.
+const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') IN ('off', 'local')";
 /// The oldest supported version, as the server writes it.
 const OLDEST: i64 = 140_000;
 
@@ -26,12 +31,12 @@ const OLDEST: i64 = 140_000;
 pub(super) struct Server {
     config: Config,
     tls: Option<Tls>,
-    pub(super) clock: Clock,
+    pub(super) clock: Arc<Clock>,
 }
 
 impl Server {
     /// Adds what the configuration does not say. `tls` is `None` where the connection stays on this machine.
-    pub(super) fn new(mut config: Config, tls: Option<Tls>, clock: Clock) -> Self {
+    pub(super) fn new(mut config: Config, tls: Option<Tls>, clock: Arc<Clock>) -> Self {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT);
         }
@@ -57,17 +62,22 @@ impl Server {
             let client = match &self.tls {
                 Some(tls) => {
                     let (client, connection) = self.config.connect(tls.clone()).await?;
-                    tokio::spawn(drive(connection, warnings.clone(), heard));
+                    tokio::spawn(drive(connection, warnings.clone(), heard.clone()));
                     client
                 }
                 None => {
                     let (client, connection) = self.config.connect(NoTls).await?;
-                    tokio::spawn(drive(connection, warnings.clone(), heard));
+                    tokio::spawn(drive(connection, warnings.clone(), heard.clone()));
                     client
                 }
             };
             let db = Db::new(client, warnings);
             self.read_clock(&db).await?;
+            if let Some(heard) = heard {
+                db.batch(&format!("LISTEN {CHANNEL}; {DURABLE}")).await?;
+                // What was said before is lost.
+                let _ = heard.send(());
+            }
             Ok(db)
         };
         timeout(READY, ready).await.unwrap_or(Err(Error::Undecided(READY)))
@@ -119,6 +129,8 @@ async fn drive<S, T>(
 /// A lane's connection, which is made when it is needed.
 pub(super) struct Link {
     server: Arc<Server>,
+    /// Where notifications go, if the connection listens.
+    heard: Option<mpsc::UnboundedSender<()>>,
     db: Option<Db>,
     failed: Option<(tokio::time::Instant, Arc<Error>)>,
 }
@@ -128,7 +140,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 impl Link {
     pub(super) fn new(server: Arc<Server>, db: Option<Db>) -> Self {
-        Self { server, db, failed: None }
+        Self { server, heard: None, db, failed: None }
+    }
+
+    /// Returns a link whose connection listens.
+    pub(super) fn listening(server: Arc<Server>, heard: mpsc::UnboundedSender<()>) -> Self {
+        Self { server, heard: Some(heard), db: None, failed: None }
     }
 
     /// Takes the connection, or makes one.
@@ -141,7 +158,7 @@ impl Link {
         {
             return Err(Error::Unreachable(error.clone()));
         }
-        match self.server.connect(None).await {
+        match self.server.connect(self.heard.clone()).await {
             Ok(db) => {
                 self.failed = None;
                 Ok(db)

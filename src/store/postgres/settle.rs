@@ -287,7 +287,7 @@ pub(super) async fn forget_calls(db: &Db, calls: &[i64]) -> Result<(), Error> {
     .map(drop)
 }
 
-/// Ends the jobs that have nothing left to send except repeats.
+/// Ends the jobs that have nothing left to send except repeats, and wait for no member.
 async fn end_jobs(db: &Db, jobs: &BTreeMap<i64, Touched>, at_ms: i64) -> Result<Vec<EndedJob>, Error> {
     let touched = || jobs.iter().filter(|(_, touched)| touched.ended > 0);
     let ids: Vec<i64> = touched().map(|(job, _)| *job).collect();
@@ -298,7 +298,8 @@ async fn end_jobs(db: &Db, jobs: &BTreeMap<i64, Touched>, at_ms: i64) -> Result<
         .query(
             "SELECT id, cdn, purge,
                     EXISTS (SELECT 1 FROM sends WHERE job = jobs.id AND reason IN (0, 1)),
-                    EXISTS (SELECT 1 FROM sends WHERE job = jobs.id AND reason = 3),
+                    EXISTS (SELECT 1 FROM sends WHERE job = jobs.id AND reason = 3)
+                        OR EXISTS (SELECT 1 FROM awaited WHERE awaited.job = jobs.id),
                     EXISTS (SELECT 1 FROM items WHERE job = jobs.id AND failed)
              FROM jobs WHERE id = ANY ($1) AND outcome IS NULL ORDER BY id",
             &[&ids],

@@ -18,6 +18,7 @@ use crate::store::{
 };
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 /// Makes a step of a transaction out of a block that uses the connection and shared values.
@@ -263,11 +264,11 @@ impl Store for PostgresStore {
     }
 
     fn is_behind(&self) -> StoreFuture<'_, bool> {
-        // What a promotion lost is told by the log, of which the members know the last entry.
-        Box::pin(ready(Ok(false)))
+        Box::pin(ready(Ok(self.is_behind.load(Ordering::Relaxed))))
     }
 
     fn caught_up(&self) -> StoreFuture<'_, ()> {
+        self.is_behind.store(false, Ordering::Relaxed);
         Box::pin(ready(Ok(())))
     }
 

@@ -4,7 +4,7 @@
 use super::db::Db;
 use super::enqueue::enqueue;
 use super::error::Error;
-use super::server::Link;
+use super::server::{CHANNEL, Link};
 use super::transaction::{self, Kind};
 use crate::failpoint;
 use crate::store::{Enqueued, NewPurge};
@@ -18,20 +18,18 @@ const GROUP: usize = 256;
 /// The most items in one transaction, unless a single purge has more.
 const ITEMS: usize = 50_000;
 
-/// The channel on which the members of a fleet wake each other.
-pub(super) const CHANNEL: &str = "origin_shim";
-
 /// A purge that waits for its commit.
 pub(super) struct Waiting {
     pub(super) purge: NewPurge,
     pub(super) tell: oneshot::Sender<Result<Enqueued, Error>>,
 }
 
-/// Accepts purges until every sender is gone and the queue is empty.
+/// Accepts purges until every sender is gone and the queue is empty. `run` is that of this member, with the time in
+/// milliseconds that first sends may wait for the others.
 pub(super) async fn run(
     mut link: Link,
     mut queue: mpsc::Receiver<Waiting>,
-    run: Uuid,
+    run: (Uuid, i64),
     commits: Arc<AtomicU64>,
 ) {
     while let Some(first) = queue.recv().await {
@@ -53,7 +51,7 @@ fn size(waiting: &Waiting) -> usize {
 }
 
 /// Accepts a group, and answers.
-async fn accept(link: &mut Link, group: Vec<Waiting>, run: Uuid, commits: &AtomicU64) {
+async fn accept(link: &mut Link, group: Vec<Waiting>, run: (Uuid, i64), commits: &AtomicU64) {
     let (purges, tells): (Vec<_>, Vec<_>) =
         group.into_iter().map(|waiting| (waiting.purge, waiting.tell)).unzip();
     let purges = Arc::new(purges);
@@ -85,7 +83,7 @@ async fn accept(link: &mut Link, group: Vec<Waiting>, run: Uuid, commits: &Atomi
 async fn together(
     link: &mut Link,
     purges: Arc<Vec<NewPurge>>,
-    run: Uuid,
+    run: (Uuid, i64),
 ) -> Result<(Vec<Enqueued>, Option<i64>), Error> {
     transaction::run(link, Kind::Write, &move |db: &Db| {
         let purges = purges.clone();

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `kills.rs`, `points.rs`, `crash.rs` | the process dies |
 //! | `disk.rs`, `pages.rs`, `beside.rs`, `held.rs`, `restored.rs` | the disk fails; the store is damaged or old |
+//! | `fleet.rs` | instances of a fleet end, are stopped, or lose their database |
 //! | `degraded.rs` | the store or every CDN is away |
 //! | `vendors.rs`, `clocks.rs`, `credentials.rs` | a CDN misbehaves, clocks differ, credentials are revoked |
 //! | `descriptors.rs`, `logs.rs`, `memory.rs` | descriptors, readers of the log, or memory are missing |
@@ -27,6 +28,7 @@ mod credentials;
 mod degraded;
 mod descriptors;
 mod disk;
+mod fleet;
 mod health;
 mod held;
 mod kills;

@@ -85,7 +85,8 @@ pub fn config(sites: Vec<config::Site>) -> Config {
             ..Server::default()
         },
         admin: Admin { listen: ([127, 0, 0, 1], 0).into(), hosts: vec![], tokens: vec![] },
-        store: Store { path: None, retention: Duration::from_secs(60) },
+        store: Store { path: None, database: None, retention: Duration::from_secs(60) },
+        fleet: origin_shim::config::Fleet::default(),
         sites: sites.into_iter().map(Arc::new).collect(),
     }
 }

@@ -13,6 +13,7 @@
 //! | `origin.rs`, `nginx.rs` | origins that answer whole requests |
 //! | `pairs.rs` | one exchange in each pair of HTTP versions |
 //! | `fake_cdn/`, `moto.rs`, `varnish.rs` | CDNs: fakes of their APIs, an AWS, and Varnish |
+//! | `postgres.rs` | a PostgreSQL server and databases on it |
 //! | `authority.rs`, `process.rs`, `wall_clock.rs` | certificates, processes, and a clock that the test sets |
 
 pub mod authority;
@@ -27,6 +28,7 @@ pub mod moto;
 pub mod nginx;
 pub mod origin;
 pub mod pairs;
+pub mod postgres;
 pub mod process;
 pub mod program;
 pub mod recorder;

@@ -148,6 +148,16 @@ impl Program {
         self.signal("-TERM");
     }
 
+    /// Stops all threads of the program, until [`Self::go_on`].
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a paused program go on.
+    pub fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
     /// Sends SIGHUP.
     pub fn hang_up(&self) {
         self.signal("-HUP");

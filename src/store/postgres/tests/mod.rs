@@ -1,16 +1,18 @@
 //! Tests against a real server. `store/contract/` and `store/model/` test what every store does; here is what is
 //! special about this one.
 
+mod fleet;
 mod server;
 
 use super::migrations::VERSION;
-use super::{PostgresStore, Settings};
+use super::{Membership, PostgresStore, Settings};
 use crate::store::contract::{call, job, purge, settle_all};
 use crate::store::{CdnKey, Enqueued, FollowUps, NewPurge, SendOutcome, Store, WAITING_MS};
 pub(crate) use server::database;
 use server::{Server, execute};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_postgres::NoTls;
 
@@ -23,11 +25,23 @@ pub(crate) fn a_database() -> PostgresStore {
 pub(crate) fn member(database: &tokio_postgres::Config, instance: &str) -> PostgresStore {
     let settings = Settings {
         config: database.clone(),
+        listen: None,
         certificates: None,
+        membership: membership(),
+        barrier_wait_ms: 100,
         instance: instance.to_owned(),
         steady: None,
     };
     PostgresStore::open(settings).unwrap()
+}
+
+fn membership() -> Membership {
+    Membership {
+        lease: Duration::from_secs(5),
+        version: "1.0.0",
+        config_hash: vec![1],
+        max_response_ms: 60_000,
+    }
 }
 
 const START: i64 = 1_700_000_000_000;
@@ -203,7 +217,15 @@ fn a_schema_of_the_next_version_is_used_and_one_beyond_is_refused() {
     execute(&database, &format!("INSERT INTO schema_version VALUES ({})", VERSION + 1));
     drop(member(&database, "a"));
     execute(&database, &format!("INSERT INTO schema_version VALUES ({})", VERSION + 2));
-    let settings = Settings { config: database, certificates: None, instance: "a".into(), steady: None };
+    let settings = Settings {
+        config: database,
+        listen: None,
+        certificates: None,
+        membership: membership(),
+        barrier_wait_ms: 100,
+        instance: "a".into(),
+        steady: None,
+    };
     let error = PostgresStore::open(settings).err().unwrap();
     assert!(crate::base::with_causes(&error).contains("use the newer version"));
 }
@@ -215,7 +237,10 @@ async fn the_clock_of_a_member_does_not_matter() {
         let steady: super::TellTime = Box::new(move || crate::guard::wall_ms() + by_ms);
         let settings = Settings {
             config: database.clone(),
+            listen: None,
             certificates: None,
+            membership: membership(),
+            barrier_wait_ms: 100,
             instance: by_ms.to_string(),
             steady: Some(steady),
         };

@@ -47,7 +47,7 @@ static SERVER: OnceLock<Server> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 /// Returns the way to a new database.
-pub(crate) fn database() -> Config {
+pub fn database() -> Config {
     SERVER.get_or_init(Server::start).database()
 }
 
@@ -64,7 +64,7 @@ impl Server {
 }
 
 /// Runs a statement on a connection of its own.
-pub(super) fn execute(config: &Config, sql: &str) {
+pub fn execute(config: &Config, sql: &str) {
     let (config, sql) = (config.clone(), sql.to_owned());
     // The caller may be on a runtime, on which nothing may block.
     let running = std::thread::spawn(move || {

@@ -238,13 +238,9 @@ impl Plane {
     /// restore at the start.
     fn watched(&self, opened: Result<Opened, NotOpen>) -> Result<Arc<dyn Store>, NotOpen> {
         let Opened { store, vitals, fleet } = opened?;
-        if let Some(vitals) = vitals {
-            let _ = self.store_vitals.set(vitals);
-        }
-        if let Some(fleet) = fleet {
-            // The store is opened once.
-            let _ = self.fleet.set(fleet);
-        }
+        // The store is opened once.
+        vitals.into_iter().for_each(|vitals| drop(self.store_vitals.set(vitals)));
+        fleet.into_iter().for_each(|fleet| drop(self.fleet.set(fleet)));
         Ok(Arc::new(Watched::new(store, self.store_health.clone())))
     }
 

@@ -313,11 +313,14 @@ mod tests {
         check(&health, &["the credentials are valid again, but no purge got through yet"]);
         health.purged();
         check(&health, &[]);
-        // The purge was cancelled, as the queue shows.
+        // The refused purge waits as long as the queue is not empty.
         health.refused("401");
+        assert!(!health.queued(QueueStatus { pending: 1, ..queue() }, NOW));
         health.checked(Checked::Good);
         check(&health, &["the credentials are valid again, but no purge got through yet"]);
-        health.queued(queue(), NOW);
+        // The purge was cancelled, as the queue shows. A check decides again, once.
+        assert!(health.queued(queue(), NOW));
+        assert!(!health.queued(queue(), NOW));
         health.checked(Checked::Good);
         check(&health, &[]);
     }

@@ -114,4 +114,18 @@ mod tests {
         // The star is not a wildcard in this URL.
         check(Url, "https://www.example.com/star/a", true, None);
     }
+
+    #[test]
+    fn what_covers_the_names_below_it() {
+        let check = |kind, value, expected| {
+            assert_eq!(Cover::of([&item(kind, value, true)]).has_prefixes(), expected, "{kind:?} {value}");
+        };
+        check(Prefix, "www.example.com/blog/", true);
+        check(Prefix, "www.example.com/blog", false);
+        check(Url, "/blog/*", true);
+        check(Url, "/blog/", false);
+        check(Url, "https://www.example.com/blog/*", false);
+        check(Tag, "blog/", false);
+        assert!(!Cover::of([]).has_prefixes());
+    }
 }

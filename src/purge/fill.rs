@@ -133,6 +133,8 @@ mod tests {
         let room = |total, bytes| Room { items: [9; 4], total, bytes };
         assert_eq!(fill(room(2, 100), &["a", "b", "c"]), [Carried, Carried, Full]);
         assert_eq!(fill(room(9, 10), &["aaaa", "bb", "c"]), [Carried, Full, Full]);
+        // The last item may fill the call to the last byte.
+        assert_eq!(fill(room(9, 2 * cost("a")), &["a", "b", "c"]), [Carried, Carried, Full]);
         // The item is too long for any call.
         assert_eq!(fill(room(9, 10), &["aaaaaaaaaaaaaa", "b"]), [Carried, Full]);
         assert_eq!(fill(room(9, 10), &["a", "aaaaaaaaaaaaaa"]), [Carried, Full]);

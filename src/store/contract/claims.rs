@@ -121,6 +121,35 @@ pub(super) async fn a_claim_takes_what_its_items_cover(store: Shared) {
     assert_eq!(values(&claim_call(&*store, |_| ()).await), ["https://h/2"]);
 }
 
+pub(super) async fn what_is_soft_covers_nothing_hard(store: Shared) {
+    let items = [
+        (ItemKind::Prefix, "h/blog/", false),
+        (ItemKind::Url, "https://h/blog/soft", false),
+        (ItemKind::Url, "https://h/blog/hard", true),
+    ];
+    enqueue(&*store, &[named("p1", &items)]).await;
+    let room = Room { items: [0, 0, 9, 0], total: 9, bytes: 1_000 };
+    let claimed = claim_call(&*store, |call| (call.hard, call.room) = (false, room)).await;
+    assert_eq!(values(&claimed), ["h/blog/", "https://h/blog/soft"]);
+    assert_eq!(values(&claim_call(&*store, |_| ()).await), ["https://h/blog/hard"]);
+}
+
+/// However many purges name one page, a claim ends, and the rest goes out with the next one.
+pub(super) async fn a_crowd_for_one_item_goes_out_in_parts(store: Shared) {
+    for (kind, value) in [(ItemKind::Tag, "tag"), (ItemKind::Url, "https://h/")] {
+        for hard in [true, false] {
+            let id = |number| format!("{kind:?}-{hard}-{number}");
+            let purges: Vec<_> = (0..40).map(|number| named(&id(number), &[(kind, value, hard)])).collect();
+            enqueue(&*store, &purges).await;
+            let room = Room { items: [1; 4], total: 1, bytes: 1_000 };
+            for expected in [16, 16, 8, 0] {
+                let claimed = claim_call(&*store, |call| (call.hard, call.room) = (hard, room.clone())).await;
+                assert_eq!(claimed.sends.len(), expected, "{kind:?} {hard}");
+            }
+        }
+    }
+}
+
 pub(super) async fn the_purge_of_a_site_absorbs_what_is_due_and_no_harder(store: Shared) {
     enqueue(&*store, &[tags("hard", &["a", "b"]), named("soft", &[(ItemKind::Tag, "c", false)])]).await;
     enqueue(&*store, &[NewPurge { due_ms: START + 9, ..named("later", &[(ItemKind::Tag, "d", false)]) }])
@@ -153,6 +182,8 @@ pub(super) async fn what_was_absorbed_stands_again_unless_it_was_purged(store: S
         }
         let again = store.claim(call("fastly", now_ms, LEASE, 9)).await.unwrap();
         assert_eq!(values(&again), ["a", "b"], "{outcome:?}");
+        let reason = if outcome == SendOutcome::Unsent { SendReason::First } else { SendReason::Retry };
+        assert!(again.sends.iter().all(|send| send.reason == reason), "{outcome:?}");
         settle_all(&*store, &again.sends, SendOutcome::Done).await;
         let site = store.claim(Claim { site: true, ..call("fastly", now_ms, LEASE, 9) }).await.unwrap();
         settle_all(&*store, &site.sends, SendOutcome::Done).await;
@@ -266,11 +297,58 @@ pub(super) async fn kept_calls_are_made_again_as_they_were(store: Shared) {
     assert_eq!(ids(&rest[0]), ids(&first));
 }
 
+pub(super) async fn a_kept_call_counts_a_soft_twin_as_its_hard_one(store: Shared) {
+    let room = |call: &mut Claim| {
+        call.keep_together = true;
+        call.room = Room { items: [1; 4], total: 1, bytes: 1_000 };
+    };
+    enqueue(&*store, &[named("p1", &[(ItemKind::Tag, "a", true), (ItemKind::Tag, "a", false)])]).await;
+    let first = claim_call(&*store, room).await;
+    assert_eq!(values(&first), ["a", "a"]);
+    settle_all(&*store, &first.sends, SendOutcome::RetryAt(START)).await;
+    assert_eq!(values(&claim_call(&*store, room).await), ["a", "a"]);
+}
+
+pub(super) async fn a_kept_call_for_which_there_is_no_share_holds_up_nothing(store: Shared) {
+    let keep = |call: &mut Claim| call.keep_together = true;
+    enqueue(&*store, &[named("url", &[(ItemKind::Url, "https://h/", true)])]).await;
+    let url = claim_call(&*store, keep).await;
+    settle_all(&*store, &url.sends, SendOutcome::RetryAt(START)).await;
+    enqueue(&*store, &[tags("tags", &["a", "b"])]).await;
+    let only_tags = |call: &mut Claim| {
+        keep(call);
+        call.room.items = [0, 9, 0, 0];
+    };
+    // The call with the URL is older, but this claim is for tags.
+    let first = claim_call(&*store, only_tags).await;
+    assert_eq!(values(&first), ["a", "b"]);
+    settle_all(&*store, &first.sends, SendOutcome::RetryAt(START)).await;
+    assert_eq!(values(&claim_call(&*store, only_tags).await), ["a", "b"]);
+    assert_eq!(values(&claim_call(&*store, keep).await), ["https://h/"]);
+    // Neither is a call of a bulk purge repeated by a claim without a share for such purges.
+    enqueue(&*store, &[purge("bulk", vec![job("fastly", BULK_ITEMS + 1)])]).await;
+    let bulk = claim_call(&*store, keep).await;
+    assert_eq!(bulk.sends.len(), 10);
+    settle_all(&*store, &bulk.sends, SendOutcome::RetryAt(START)).await;
+    let none = claim_call(&*store, |call| (call.keep_together, call.bulk) = (true, [0; 4])).await;
+    assert_eq!(values(&none), [""; 0]);
+    let ids = |claimed: &Claimed| claimed.sends.iter().map(|send| send.id).collect::<Vec<_>>();
+    assert_eq!(ids(&claim_call(&*store, keep).await), ids(&bulk));
+}
+
 pub(super) async fn an_absorber_that_is_kept_names_what_it_absorbed(store: Shared) {
     let keep = |call: &mut Claim| (call.site, call.keep_together) = (true, true);
+    enqueue(&*store, &[everything("alone", true)]).await;
+    let alone = claim_call(&*store, keep).await;
+    assert_eq!((values(&alone), alone.absorbed_digest), (vec!["site"], 0));
+    settle_all(&*store, &alone.sends, SendOutcome::Done).await;
     enqueue(&*store, &[tags("p1", &["a"]), everything("site", true)]).await;
+    let unkept = claim_site(&*store, true).await;
+    assert_eq!((unkept.absorbed, unkept.absorbed_digest), (1, 0));
+    settle_all(&*store, &unkept.sends, SendOutcome::RetryAt(START)).await;
     let first = claim_call(&*store, keep).await;
-    assert_ne!(first.absorbed_digest, 0);
+    // The digest has the whole width of its type, so that no two calls have the same one by chance.
+    assert!(first.absorbed_digest > u64::from(u32::MAX));
     settle_all(&*store, &first.sends, SendOutcome::RetryAt(START)).await;
     let second = claim_call(&*store, keep).await;
     assert_eq!(second.absorbed_digest, first.absorbed_digest);

@@ -656,6 +656,8 @@ contract! {
     a_claim_counts_the_same_item_once
     a_claim_keeps_to_bytes_kinds_and_hardness
     a_claim_takes_what_its_items_cover
+    what_is_soft_covers_nothing_hard
+    a_crowd_for_one_item_goes_out_in_parts
     the_purge_of_a_site_absorbs_what_is_due_and_no_harder
     what_reaches_copies_without_tags_is_absorbed_by_the_cdns_purge_all_alone
     copies_without_tags_are_remembered
@@ -666,6 +668,8 @@ contract! {
     only_the_cdns_purge_all_absorbs_another
     split_calls_go_out_in_their_parts
     kept_calls_are_made_again_as_they_were
+    a_kept_call_counts_a_soft_twin_as_its_hard_one
+    a_kept_call_for_which_there_is_no_share_holds_up_nothing
     an_absorber_that_is_kept_names_what_it_absorbed
     what_is_due_can_be_widened
     a_refused_item_is_widened_once_for_its_job

@@ -35,6 +35,7 @@ mod failpoint;
 pub mod admin;
 pub mod cdn;
 pub mod delivery;
+pub mod inbound;
 pub mod purge;
 pub mod store;
 

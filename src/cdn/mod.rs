@@ -34,6 +34,7 @@ mod verdict;
 mod tests;
 
 pub use adapter::{Adapter, Completion, Progress};
+pub use akamai::edgegrid;
 pub use capabilities::Capabilities;
 pub use credentials::{
     Answer, Answers, CdnReport, CredentialReport, Credentials, Finding, Level, Question, Usable, report,

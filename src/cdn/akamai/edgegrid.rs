@@ -35,15 +35,28 @@ impl Signer<'_> {
     /// Returns the `Authorization` of a request. The timestamp is valid for some 30 seconds, the nonce for one
     /// request.
     pub fn authorization(&self, request: &Request<Bytes>, timestamp: &str, nonce: &str) -> String {
-        let unsigned = format!(
+        let unsigned = self.unsigned(timestamp, nonce);
+        let signature = self.signed(request, &unsigned, timestamp);
+        format!("{unsigned}signature={signature}")
+    }
+
+    /// Returns the signature that the `Authorization` of a request must have.
+    pub fn signature(&self, request: &Request<Bytes>, timestamp: &str, nonce: &str) -> String {
+        self.signed(request, &self.unsigned(timestamp, nonce), timestamp)
+    }
+
+    fn unsigned(&self, timestamp: &str, nonce: &str) -> String {
+        format!(
             "EG1-HMAC-SHA256 client_token={};access_token={};timestamp={timestamp};nonce={nonce};",
             self.client_token, self.access_token,
-        );
-        let data = self.data_to_sign(request) + &unsigned;
+        )
+    }
+
+    fn signed(&self, request: &Request<Bytes>, unsigned: &str, timestamp: &str) -> String {
+        let data = self.data_to_sign(request) + unsigned;
         // The key is the base64 text itself, not the decoded bytes.
         let key = self.signing_key(timestamp);
-        let signature = STANDARD.encode(hmac_sha256(key.as_bytes(), data.as_bytes()));
-        format!("{unsigned}signature={signature}")
+        STANDARD.encode(hmac_sha256(key.as_bytes(), data.as_bytes()))
     }
 
     fn signing_key(&self, timestamp: &str) -> String {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod credentials;
-mod edgegrid;
+pub mod edgegrid;
 
 #[cfg(test)]
 mod tests;

@@ -2,12 +2,14 @@
 #![allow(dead_code)]
 
 mod configuration;
+mod inbound;
 mod purging;
 mod rewriting;
 mod vendors;
 mod wire;
 
 pub use configuration::{aem, config};
+pub use inbound::{signature, template};
 pub use purging::{event, purge};
 pub use rewriting::{cache_control, names, rewrite};
 pub use vendors::{credentials, reply};
@@ -17,7 +19,7 @@ pub use wire::{chunked, frames, head, proxy_header, request};
 pub type Law = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its corpus.
-pub const ALL: [(&str, Law); 14] = [
+pub const ALL: [(&str, Law); 16] = [
     ("aem", aem),
     ("cache_control", cache_control),
     ("chunked", chunked),
@@ -32,6 +34,8 @@ pub const ALL: [(&str, Law); 14] = [
     ("reply", reply),
     ("request", request),
     ("rewrite", rewrite),
+    ("signature", signature),
+    ("template", template),
 ];
 
 /// Returns the lines of a text input.

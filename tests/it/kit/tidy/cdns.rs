@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Files that may name any CDN, with the reason. All other files use the facts of the CDN's type, and code for
 /// one CDN is in the files with its name.
-const ROOMS_OF_ALL_CDNS: [(&str, &str); 9] = [
+const ROOMS_OF_ALL_CDNS: [(&str, &str); 10] = [
     ("src/rewrite/facts/mod.rs", "the list of the types"),
     ("src/cdn/mod.rs", "the list of the adapters"),
     ("src/config/cdns/mod.rs", "the list of the settings"),
@@ -15,6 +15,7 @@ const ROOMS_OF_ALL_CDNS: [(&str, &str); 9] = [
     ("src/http/head/known.rs", "names of fields, whoever writes them"),
     ("src/rewrite/field.rs", "names of fields, whoever reads them"),
     ("src/rewrite/dialect.rs", "names of fields, whoever reads them"),
+    ("src/inbound/mod.rs", "the list of the protocols"),
     ("src/cli/import/aem/", "the CDNs that AEM can purge, in the words of its configuration"),
 ];
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// The parts that each part may use in addition to itself, from the bottom up. `app`, `cli`, `demo`, `lib` and
 /// `main` are on top of all.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("base", &[]),
     ("failpoint", &[]),
     ("terminal", &[]),
@@ -48,6 +48,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
             "store",
         ],
     ),
+    ("inbound", &["config", "cdn", "purge"]),
     (
         "admin",
         &[

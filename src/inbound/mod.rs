@@ -1,0 +1,15 @@
+//! The purge APIs that clients of CDNs already speak, and the webhooks of content management systems. Everything here
+//! is pure: a request becomes a purge, and the result becomes the answer that the client expects. No listener serves
+//! these protocols yet.
+//!
+//! | file | who speaks it |
+//! |---|---|
+//! | `fastly/`, `cloudflare.rs`, `akamai.rs` | clients of these CDNs' APIs |
+//! | `webhook/` | content management systems that report what changed |
+//! | `refused.rs` | a request that no API would accept |
+
+pub mod akamai;
+pub mod cloudflare;
+pub mod fastly;
+pub mod refused;
+pub mod webhook;

@@ -189,7 +189,7 @@ impl Purge {
 }
 
 impl Items {
-    fn of(request: &PurgeRequest, total: usize, extent: Extent) -> Self {
+    pub(super) fn of(request: &PurgeRequest, total: usize, extent: Extent) -> Self {
         let shown = |items: &[String]| match extent {
             Extent::Full => items.to_vec(),
             Extent::Brief => items.iter().take(FIRST).cloned().collect(),

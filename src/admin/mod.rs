@@ -6,6 +6,7 @@
 //! | file | calls |
 //! |---|---|
 //! | `purges.rs`, `wait.rs` | accept a purge, `Prefer: wait`, show and list purges |
+//! | `dry_run.rs` | what a purge would send, without accepting it |
 //! | `fresh.rs` | what is old after a purge, and what must be purged again |
 //! | `untagged.rs` | copies without our tags, over restarts |
 //! | `publish.rs` | accept the purge of a publish event |
@@ -13,6 +14,7 @@
 //! | `operate.rs` | retry, acknowledge and cancel a purge; pause and resume a CDN; reload the configuration |
 //! | `credentials.rs` | check the CDNs' credentials |
 //! | `sites.rs` | configuration without secrets, and the state of each CDN |
+//! | `history.rs` | the recent past of a site |
 //! | `explain.rs` | what the rewrite would do, and why |
 //! | `feed/` | server-sent events: the events, one listener's stream, polling for changes |
 //! | `serve.rs`, `strict/`, `misdirected.rs`, `stall.rs` | the listener: what is a request, and whether it is for us |
@@ -25,6 +27,7 @@
 //! 9457, `problem.rs`). A caller sees only its own sites: purges of other sites are 404. The JSON of all answers is
 //! in `json.rs`.
 
+pub mod dry_run;
 pub mod json;
 pub mod problem;
 pub mod reload;
@@ -43,6 +46,7 @@ mod extract;
 mod feed;
 mod fresh;
 mod header_purges;
+mod history;
 mod idempotency;
 mod limits;
 mod log;
@@ -75,6 +79,7 @@ pub use control::{CdnHealth, Control, Planner};
 pub use feed::{Events, HealthEvent, JobEvent, LaggedEvent};
 pub use fresh::{Awaited, guard, guard_everything, is_outrun, recall, recall_nothing};
 pub use header_purges::commit_header_purges;
+pub use history::record;
 pub use limits::Limits;
 pub use own::{make_up_for_lost_purges, purge_again};
 pub use readiness::Readiness;

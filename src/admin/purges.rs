@@ -3,6 +3,7 @@
 use super::aside::{aside, on_another_thread};
 use super::ask::{ask, commit};
 use super::caller::{Caller, Peer};
+use super::dry_run::DryRun;
 use super::extract::{Query, Segment, json as read_json};
 use super::fresh::{self, Awaited};
 use super::json::{Extent, Page, Purge, state_word};
@@ -79,6 +80,11 @@ pub(super) async fn accept(
     caller.require(&[scope_of(&request, site)])?;
     let idempotency = idempotency?;
     let (mut request, mut jobs) = planned(state, caller, site, request).await?;
+    if request.dry_run {
+        let of = site.clone();
+        let shown = aside(items, move || DryRun::of(&of, &request, &jobs)).await?;
+        return Ok(Json(shown).into_response());
+    }
     let place = audit::place().await?;
 
     // The guard starts before the commit, so that it covers every accepted purge. An unnecessary guard costs the

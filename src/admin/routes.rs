@@ -1,11 +1,12 @@
 //! The table of all calls of the admin API, from which both the router and the OpenAPI document are made.
 
+use super::dry_run::DryRun;
 use super::feed::stream;
 use super::feed::{HealthEvent, JobEvent, LaggedEvent};
 use super::json::{Page, Purge};
 use super::reload::{ReloadEvent, Reloaded};
 use super::route::{Route, Type, schema};
-use super::{console, credentials, explain, log, openapi, operate, ops, publish, purges, sites};
+use super::{console, credentials, explain, history, log, openapi, operate, ops, publish, purges, sites};
 use crate::config::Scope::{Operate, Purge as MayPurge, PurgeEverything, Read};
 use crate::explain::Explanation;
 use crate::purge::PurgeRequest;
@@ -37,7 +38,7 @@ pub(super) fn routes() -> Vec<Route> {
             )
         }
         .body::<PurgeRequest>(true)
-        .json::<Purge>(200, "Every job ended while the caller waited.")
+        .json::<Settled>(200, "Every job ended while the caller waited; or, with `dry_run`, what would be sent.")
         .json::<Purge>(202, "Accepted: it is on disk, and will reach every CDN. `Location` names it.")
         .problems(&[404, 409, 503]),
         Route {
@@ -52,7 +53,10 @@ pub(super) fn routes() -> Vec<Route> {
             )
         }
         .body::<Event>(true)
-        .json::<Purge>(200, "Every job of the event's purge ended while the caller waited.")
+        .json::<Settled>(
+            200,
+            "Every job of the event's purge ended while the caller waited; or, with `dry_run`, what would be sent.",
+        )
         .json::<Purge>(
             202,
             "The event's purge is accepted: it is on disk, and will reach every CDN. `Location` names it.",
@@ -136,6 +140,19 @@ pub(super) fn routes() -> Vec<Route> {
         )
         .json::<sites::Site>(200, "The site, without secrets.")
         .problems(&[404]),
+        Route {
+            query: Some(schema::<history::HistoryQuery>),
+            ..Route::new(
+                "getHistory",
+                "get",
+                "/v1/sites/{site}/history",
+                &[Read],
+                get(history::get),
+                "Show the recent past of a site, as this instance saw it",
+            )
+        }
+        .json::<history::History>(200, "The points of the window.")
+        .problems(&[400, 404]),
         Route::new(
             "pauseCdn",
             "post",
@@ -271,6 +288,17 @@ pub(super) fn routes() -> Vec<Route> {
         ),
     ];
     purges.into_iter().chain(sites).chain(process).collect()
+}
+
+/// The answer with status 200 to a call that purges. Only the document uses this type.
+#[derive(serde::Serialize, schemars::JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is a schema")]
+enum Settled {
+    /// The purge has ended.
+    Purge(Purge),
+    /// Nothing was accepted.
+    DryRun(DryRun),
 }
 
 /// `GET /v1/openapi.json`: the document of this very table.

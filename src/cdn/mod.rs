@@ -46,7 +46,7 @@ pub use message::{MESSAGE_BYTES, scrub};
 pub use rate::{Ceiling, Limit, Rates};
 pub use reply::{Counted, RateHint, Reply};
 pub use request::{RequestError, SignContext};
-pub use row::{Mark, NotKept, PrefixNames, ResponseTraces, Row};
+pub use row::{Mark, NotKept, PrefixNames, Price, ResponseTraces, Row};
 pub use send::{SendError, Sender};
 pub use verdict::{Classified, Verdict};
 

@@ -10,6 +10,17 @@ pub struct Row {
     pub prefixes: PrefixNames,
     /// The traces of the CDN in its answers to visitors.
     pub responses: ResponseTraces,
+    /// What the CDN charges for purges, if it does.
+    pub price: Option<Price>,
+}
+
+/// What a CDN charges for purges.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Price {
+    /// The number of items a month that cost nothing.
+    pub free_per_month: u64,
+    /// The price of each further item, in US dollars.
+    pub dollars_per_item: f64,
 }
 
 /// The names of a prefix under which a CDN is purged.

@@ -283,6 +283,7 @@ impl PurgeArgs {
             verify: self.verify.then_some(true),
             cdns: Some(self.cdns.clone()).filter(|cdns| !cdns.is_empty()),
             reason: self.reason.clone(),
+            dry_run: false,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The request path writes into per-worker shards ([`shard`]) that are folded at scrape time, so that workers
 //! share no cache line. Everything else is a family of `prometheus-client`, updated through methods.
 
+pub mod history;
 pub mod shard;
 
 pub use header_purge::HeaderPurge;
@@ -12,6 +13,7 @@ mod collect;
 mod header_purge;
 mod labels;
 
+use history::History;
 use labels::{
     File, OriginState, ReloadResult, SiteCdn, SiteCdnOutcome, SiteCdnSeen, SiteState, site_cdn,
     site_cdn_outcome,
@@ -43,6 +45,8 @@ const PUBLISH_BUCKETS: [f64; 15] =
 pub struct Metrics {
     registry: Registry,
     shards: Arc<Shards>,
+    /// The recent past of the sites.
+    pub history: History,
     purges: Family<SiteState, Counter>,
     purge_fallbacks: Family<SiteCdn, Counter>,
     purge_follow_ups: Family<SiteCdn, Counter>,
@@ -75,6 +79,7 @@ impl Metrics {
         let metrics = Self {
             registry: Registry::with_prefix("origin_shim"),
             shards: Arc::clone(&shards),
+            history: History::new(Arc::clone(&shards)),
             purges: Family::default(),
             purge_fallbacks: Family::default(),
             purge_follow_ups: Family::default(),
@@ -238,6 +243,7 @@ impl Metrics {
     /// Counts a purge of `site` that reached `state`.
     pub fn purge(&self, site: &str, state: &str) {
         self.purges.get_or_create_owned(&SiteState { site: site.into(), state: state.into() }).inc();
+        self.history.purge(site, state);
     }
 
     /// Counts a purge that was widened for `cdn`.
@@ -326,11 +332,13 @@ impl Metrics {
     /// Records how long after the acceptance of a purge a CDN accepted the last item of its job.
     pub fn publish_to_purged(&self, site: &str, cdn: &str, took: Duration) {
         self.publish_to_purged.get_or_create_owned(&site_cdn(site, cdn)).observe(took.as_secs_f64());
+        self.history.purged(site, took);
     }
 
     /// Records how long after the acceptance of a purge the CDN's copies were found to be fresh.
     pub fn publish_to_verified(&self, site: &str, cdn: &str, took: Duration) {
         self.publish_to_verified.get_or_create_owned(&site_cdn(site, cdn)).observe(took.as_secs_f64());
+        self.history.verified(site, took);
     }
 
     /// Counts a check of purged copies, with the result `fresh`, `stale` or `unknown`.

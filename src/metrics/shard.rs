@@ -35,7 +35,8 @@ impl Count {
     }
 }
 
-const BUCKETS: usize = LATENCY_BUCKETS.len() + 1;
+/// The number of buckets of a latency histogram; the last one is above every bound.
+pub(super) const BUCKETS: usize = LATENCY_BUCKETS.len() + 1;
 
 /// A latency histogram over [`LATENCY_BUCKETS`] with a single writer.
 #[derive(Debug, Default)]
@@ -54,7 +55,8 @@ impl Latency {
     }
 }
 
-const BOUNDS_MICROS: [u64; LATENCY_BUCKETS.len()] = {
+/// [`LATENCY_BUCKETS`] in microseconds.
+pub(super) const BOUNDS_MICROS: [u64; LATENCY_BUCKETS.len()] = {
     let mut bounds = [0; LATENCY_BUCKETS.len()];
     let mut i = 0;
     while i < bounds.len() {

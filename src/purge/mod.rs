@@ -5,6 +5,7 @@
 //! `batch.rs`), at the account's rate (`delivery/account.rs`).
 
 mod batch;
+mod calls;
 mod check;
 mod cover;
 mod fill;
@@ -17,6 +18,7 @@ mod spellings;
 pub(crate) mod testing;
 
 pub use batch::{Filled, Wanted};
+pub use calls::calls_of;
 pub use check::{ItemError, MAX_ITEMS, MAX_REASON, is_too_long};
 pub use cover::Cover;
 pub use fill::{Filling, Fit, Room, scheduling_kind};
@@ -61,6 +63,9 @@ pub struct PurgeRequest {
     /// The reason for the purge, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether to answer only with what would be sent: nothing is accepted, and nothing is purged.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 impl PurgeRequest {

@@ -21,6 +21,7 @@ pub(super) fn head(request: &PurgeRequest) -> serde_json::Result<String> {
         cdns: request.cdns.clone(),
         verify: request.verify,
         reason: request.reason.clone(),
+        dry_run: false,
     })
 }
 

@@ -177,9 +177,8 @@ fn body(id: &str, call: &Call) -> String {
         "pauseCdn" => r#"{"reason": "x"}"#.to_owned(),
         // These calls are made without a body.
         "checkCredentials" | "resumeCdn" | "cancelPurge" | "retryPurge" | "acknowledgePurge"
-        | "listPurges" | "getPurge" | "listSites" | "getSite" | "reload" | "getLogFilter" | "listen" => {
-            String::new()
-        }
+        | "listPurges" | "getPurge" | "listSites" | "getSite" | "getHistory" | "reload" | "getLogFilter"
+        | "listen" => String::new(),
         _ => panic!("what may a limited token do with {id}?"),
     }
 }

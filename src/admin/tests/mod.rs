@@ -3,10 +3,12 @@
 mod accept;
 mod auth;
 mod confined;
+mod dry_run;
 mod events;
 mod explain;
 pub(crate) mod fake;
 mod header_purges;
+mod history;
 mod listener;
 mod log;
 mod log_filter;

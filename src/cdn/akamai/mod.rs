@@ -44,6 +44,7 @@ pub(super) static ROW: Row = Row {
         ids: None,
         not_kept: None,
     },
+    price: None,
 };
 
 const CAPABILITIES: Capabilities = Capabilities {

@@ -54,6 +54,7 @@ pub(super) static ROW: Row = Row {
                      cache, with the edge TTL “Use cache-control header if present”.",
         }),
     },
+    price: None,
 };
 
 /// The adapter of one zone.

@@ -6,7 +6,7 @@
 
 use super::names as shared;
 use super::pack::{Group, cost, pack};
-use super::row::{Mark, PrefixNames, ResponseTraces, Row};
+use super::row::{Mark, PrefixNames, Price, ResponseTraces, Row};
 use super::{
     Adapter, Batch, Capabilities, Ceiling, Classified, Completion, Configured, Item, ItemKind, Known, Rates,
     Reply, RequestError, SignContext, Verdict, message, rate,
@@ -55,6 +55,8 @@ pub(super) static ROW: Row = Row {
         ids: None,
         not_kept: None,
     },
+    // <https://aws.amazon.com/cloudfront/pricing/>: a wildcard and a tag each count as one path.
+    price: Some(Price { free_per_month: 1_000, dollars_per_item: 0.005 }),
 };
 
 /// The adapter of one distribution.

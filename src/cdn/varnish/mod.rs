@@ -30,6 +30,7 @@ pub(super) static ROW: Row = Row {
         ids: Some("x-varnish"),
         not_kept: None,
     },
+    price: None,
 };
 
 const CAPABILITIES: Capabilities = Capabilities {

@@ -30,6 +30,9 @@ pub struct Event {
     /// The reason for the purge, for people; by default the name of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether to answer only with what would be sent: nothing is accepted, and nothing is purged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// IDs of AEM that a site had before.

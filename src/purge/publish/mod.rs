@@ -60,6 +60,7 @@ pub fn purge_of(site: &Site, event: &Event) -> Result<PurgeRequest, Vec<ItemErro
     let is_gone = matches!(event.event.as_str(), "unpublish" | "branch-deleted");
     request.mode = if is_gone { Some(PurgeMode::Hard) } else { event.mode };
     request.cdns = event.cdns.clone();
+    request.dry_run = event.dry_run;
     request.reason = event.reason.clone().or_else(|| Some(event.event.clone()));
     Ok(request)
 }

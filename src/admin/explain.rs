@@ -3,10 +3,13 @@
 use super::caller::Caller;
 use super::extract::{Segment, json as read_json};
 use super::problem::{BadItem, Kind, Problem};
+use super::shares::Who;
 use super::sites;
 use super::state::State;
-use crate::config::Site;
-use crate::explain::{self, Case, CaseError, Explanation, Request};
+use crate::base::with_causes;
+use crate::config::{Scope, Site};
+use crate::explain::{self, Case, CaseError, Explanation, FetchRequest, Request};
+use crate::http::head::Headers;
 use crate::rewrite::CdnType;
 use axum::body::Body;
 use axum::extract;
@@ -16,6 +19,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an origin may take to answer a page that is fetched to be explained.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request and the origin's response to it. Omitted fields are filled in as a CDN of the site would send them
 /// that opts in and is trusted.
@@ -39,6 +46,10 @@ pub(super) struct Question {
     peer: Option<IpAddr>,
     /// Whether purges reach the CDN; by default the current state.
     healthy: Option<bool>,
+    /// Whether to request the page from the origin now and explain its response, instead of the one that the next
+    /// two fields describe. Needs the scope `operate`.
+    #[serde(default)]
+    fetch: bool,
     /// The status of the origin's response.
     #[serde(default = "ok")]
     status: u16,
@@ -64,10 +75,27 @@ pub(super) async fn explain(
 ) -> Result<Json<Explanation>, Problem> {
     let site = caller.site(&site)?;
     let question: Question = read_json(&state.limits, &caller, body).await?;
-    let healthy = question.healthy;
+    let (healthy, fetch) = (question.healthy, question.fetch);
     let Understood { request, status, response } = understand(question)?;
+    let (status, response) = if fetch {
+        fetched(&state, &caller, site, &request).await?
+    } else {
+        (status, response.into_iter().collect())
+    };
+    let case = case(&state, &caller, site, &request, healthy)?;
+    let headers = request.headers(site);
+    let opt_in = case.opt_in(request.peer(site), &headers);
+    Ok(Json(case.explain(&request.method, &headers, opt_in, status, response)))
+}
 
-    let now = sites::health(&state, site);
+fn case<'c>(
+    state: &State,
+    caller: &'c Caller,
+    site: &Site,
+    request: &'c Request,
+    healthy: Option<bool>,
+) -> Result<Case<'c>, Problem> {
+    let now = sites::health(state, site);
     let healthy = |_: &str, cdn: &str| {
         healthy.unwrap_or_else(|| now.iter().any(|health| health.name == cdn && health.healthy))
     };
@@ -83,10 +111,33 @@ pub(super) async fn explain(
     if request.is_ambiguous(site) {
         return Err(invalid("cdn", "the site has CDNs of several types: specify one".to_owned()));
     }
+    Ok(case)
+}
+
+/// Requests the page from the site's origin, as the proxy would.
+async fn fetched(
+    state: &State,
+    caller: &Caller,
+    site: &Site,
+    request: &Request,
+) -> Result<(StatusCode, Headers), Problem> {
+    caller.require(&[Scope::Operate])?;
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return Err(invalid("method", "must be GET or HEAD if the page is fetched".to_owned()));
+    }
     let headers = request.headers(site);
-    let opt_in = case.opt_in(request.peer(site), &headers);
-    let response = response.into_iter().collect();
-    Ok(Json(case.explain(&request.method, &headers, opt_in, status, response)))
+    let opt_in =
+        case(state, caller, site, request, Some(true))?.opt_in(request.peer(site), &headers).believed;
+    let _place = state.limits.checkers.take(Who::is(caller)).map_err(|_| {
+        Problem::new(Kind::TooMany, "Many pages are being fetched, or credentials checked; try again soon.")
+    })?;
+    let asked = FetchRequest { method: &request.method, url: &request.url, headers: &headers, opt_in };
+    let answer = explain::head(site, &caller.config().server.limits, asked);
+    match tokio::time::timeout(FETCH_TIMEOUT, answer).await {
+        Ok(Ok(answer)) => Ok((answer.status, answer.headers)),
+        Ok(Err(error)) => Err(invalid("fetch", with_causes(&error))),
+        Err(_) => Err(invalid("fetch", "the origin does not answer in time".to_owned())),
+    }
 }
 
 struct Understood {

@@ -12,6 +12,7 @@
 //! | `publish.rs` | accept the purge of a publish event |
 //! | `header_purges.rs`, `own.rs` | purges that nobody calls for: those of origins, and the shim's own |
 //! | `operate.rs` | retry, acknowledge and cancel a purge; pause and resume a CDN; reload the configuration |
+//! | `copies.rs` | the copies of a page at the CDNs |
 //! | `credentials.rs` | check the CDNs' credentials |
 //! | `sites.rs` | configuration without secrets, and the state of each CDN |
 //! | `history.rs` | the recent past of a site |
@@ -40,6 +41,7 @@ mod body_permits;
 mod caller;
 mod console;
 mod control;
+mod copies;
 mod credentials;
 mod explain;
 mod extract;

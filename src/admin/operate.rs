@@ -5,7 +5,7 @@ use super::caller::{Caller, Peer};
 use super::extract::{Segment, optional_json};
 use super::json::{Extent, Purge, state_word};
 use super::problem::{BadItem, Kind, Problem};
-use super::reload::Reloaded;
+use super::reload::{NotReloaded, ReloadRequest, Reloaded};
 use super::state::State;
 use super::{audit, purges, sites};
 use crate::guard::wall_ms;
@@ -210,10 +210,15 @@ pub(super) async fn reload(
     extract::State(state): extract::State<Arc<State>>,
     extract::Extension(caller): extract::Extension<Caller>,
     extract::Extension(Peer(peer)): extract::Extension<Peer>,
+    body: Body,
 ) -> Result<Json<Reloaded>, Problem> {
     if caller.limited_to().is_some() {
         let detail = format!("Token `{}` is for some sites only; a reload concerns all.", caller.name());
         return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    let ReloadRequest { dry_run } = optional_json(&state.limits, &caller, body).await?;
+    if dry_run {
+        return state.reload.compare().await.map(Json).map_err(not_reloaded);
     }
     let place = audit::place().await?;
     match state.reload.reload().await {
@@ -221,8 +226,12 @@ pub(super) async fn reload(
             audit::changed(place, (&caller, peer), "", "", "configuration reloaded");
             Ok(Json(reloaded))
         }
-        Err(error) => Err(Problem::new(Kind::Configuration, error.detail).with_errors(error.problems)),
+        Err(error) => Err(not_reloaded(error)),
     }
+}
+
+fn not_reloaded(error: NotReloaded) -> Problem {
+    Problem::new(Kind::Configuration, error.detail).with_errors(error.problems)
 }
 
 fn wrong(detail: &str) -> Problem {

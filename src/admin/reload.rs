@@ -12,6 +12,17 @@ use std::pin::Pin;
 pub trait Reload: Send + Sync {
     /// Returns what changed, or what is invalid.
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, NotReloaded>> + Send + '_>>;
+
+    /// Returns what a reload would change, and changes nothing.
+    fn compare(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, NotReloaded>> + Send + '_>>;
+}
+
+/// Options of a reload.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default, expecting = "an object with options for the reload")]
+pub struct ReloadRequest {
+    /// Whether to answer only with what a reload would change: nothing takes effect.
+    pub dry_run: bool,
 }
 
 /// The result of a reload. It shows keys only, because their values may be secrets.

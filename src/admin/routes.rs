@@ -4,9 +4,11 @@ use super::dry_run::DryRun;
 use super::feed::stream;
 use super::feed::{HealthEvent, JobEvent, LaggedEvent};
 use super::json::{Page, Purge};
-use super::reload::{ReloadEvent, Reloaded};
+use super::reload::{ReloadEvent, ReloadRequest, Reloaded};
 use super::route::{Route, Type, schema};
-use super::{console, credentials, explain, history, log, openapi, operate, ops, publish, purges, sites};
+use super::{
+    console, copies, credentials, explain, history, log, openapi, operate, ops, publish, purges, sites,
+};
 use crate::config::Scope::{Operate, Purge as MayPurge, PurgeEverything, Read};
 use crate::explain::Explanation;
 use crate::purge::PurgeRequest;
@@ -187,6 +189,17 @@ pub(super) fn routes() -> Vec<Route> {
         .json::<credentials::CheckedCredentials>(200, "The result for each CDN.")
         .problems(&[404]),
         Route::new(
+            "lookAtCopies",
+            "post",
+            "/v1/sites/{site}/freshness",
+            &[Operate],
+            post(copies::look),
+            "Request a page from the site's CDNs as a visitor does, and tell how old their copies are",
+        )
+        .body::<copies::PageOfSite>(true)
+        .json::<copies::Copies>(200, "The copies.")
+        .problems(&[404]),
+        Route::new(
             "explain",
             "post",
             "/v1/sites/{site}/explain",
@@ -207,7 +220,8 @@ pub(super) fn routes() -> Vec<Route> {
             post(operate::reload),
             "Reload the configuration and certificates",
         )
-        .json::<Reloaded>(200, "Reloaded; lists the changed keys.")
+        .body::<ReloadRequest>(false)
+        .json::<Reloaded>(200, "Reloaded; lists the changed keys. With `dry_run`, those that would change.")
         .problems(&[422]),
         Route::new(
             "getLogFilter",

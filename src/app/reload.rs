@@ -58,17 +58,31 @@ impl Reload for Reloader {
             result
         })
     }
+
+    fn compare(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, NotReloaded>> + Send + '_>> {
+        Box::pin(self.compared())
+    }
 }
 
 impl Reloader {
+    /// Reads the file, and returns how it differs from what runs.
+    async fn compared(&self) -> Result<Reloaded, NotReloaded> {
+        let known = Arc::clone(&*self.current.lock().await);
+        let file = self.file.clone().ok_or_else(no_file)?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let loaded = config::load(&file).map_err(|error| wrong(&error))?;
+            let changes = known.differences(&loaded.fingerprint).into_iter().map(change).collect();
+            Ok((loaded, changes))
+        });
+        let (Loaded { config, warnings, .. }, changes) =
+            reading.await.map_err(|error| unusable(&error))??;
+        let restart_needed = self.restart_needed(&config);
+        Ok(Reloaded { changes, restart_needed, warnings: warnings.iter().map(ToString::to_string).collect() })
+    }
+
     async fn take_over(&self) -> Result<Reloaded, NotReloaded> {
         let mut current = self.current.lock().await;
-        let Some(file) = self.file.clone() else {
-            return Err(refused(
-                "The configuration did not come from a file that could be read again.",
-                Vec::new(),
-            ));
-        };
+        let file = self.file.clone().ok_or_else(no_file)?;
         let (serving, known) = (self.serving.clone(), Arc::clone(&current));
         // Reading files, and compiling and comparing sites that may be many, must not block the thread that
         // purges.
@@ -182,6 +196,10 @@ fn change((key, difference): (String, Difference)) -> Change {
         Difference::Removed => ChangeKind::Removed,
     };
     Change { key, change }
+}
+
+fn no_file() -> NotReloaded {
+    refused("The configuration did not come from a file that could be read again.", Vec::new())
 }
 
 fn refused(detail: &str, problems: Vec<BadItem>) -> NotReloaded {

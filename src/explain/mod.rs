@@ -4,7 +4,9 @@
 //! A [`Case`] finds the site of a described [`Request`] and returns an [`Explanation`].
 
 mod case;
+mod fetch;
 mod request;
 
 pub use case::{Case, CaseError, Explanation, MatchedRule};
+pub use fetch::{FetchError, FetchRequest, Fetched, head};
 pub use request::{Request, RequestError, header, url};

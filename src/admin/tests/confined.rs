@@ -172,6 +172,7 @@ fn body(id: &str, call: &Call) -> String {
             _ => r#"{"everything": true}"#.to_owned(),
         },
         "publish" => format!(r#"{{"event": "publish", "paths": ["{page}"]}}"#),
+        "lookAtCopies" => format!(r#"{{"url": "ftp://{host}{page}"}}"#),
         "explain" => format!(r#"{{"url": "https://{host}{page}", "cdn": "fastly"}}"#),
         "setLogFilter" => r#"{"filter": "debug"}"#.to_owned(),
         "pauseCdn" => r#"{"reason": "x"}"#.to_owned(),

@@ -11,7 +11,7 @@ use crate::store::{
 };
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -327,6 +327,8 @@ pub(crate) struct FakeControl {
     woken: Mutex<Vec<String>>,
     /// The result of the next reload; by default, nothing changes.
     pub(crate) reload: Mutex<Option<Result<Reloaded, NotReloaded>>>,
+    /// How often a reload was only tried.
+    pub(crate) compared: AtomicUsize,
     /// The reasons why the CDN `varnish` of `www` is unhealthy.
     pub(crate) varnish: Mutex<Vec<String>>,
     /// CDNs whose purges were to be sent at once.
@@ -391,5 +393,10 @@ impl Reload for FakeControl {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, NotReloaded>> + Send + '_>> {
         let result = self.reload.lock().unwrap().clone().unwrap_or_else(|| Ok(Reloaded::default()));
         Box::pin(async move { result })
+    }
+
+    fn compare(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, NotReloaded>> + Send + '_>> {
+        self.compared.fetch_add(1, Ordering::Relaxed);
+        self.reload()
     }
 }

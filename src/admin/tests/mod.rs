@@ -3,6 +3,7 @@
 mod accept;
 mod auth;
 mod confined;
+mod copies;
 mod dry_run;
 mod events;
 mod explain;

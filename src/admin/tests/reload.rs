@@ -25,3 +25,13 @@ async fn a_reload_tells_what_changed_or_what_is_wrong() {
     }
     insta::assert_snapshot!(text);
 }
+
+#[tokio::test]
+async fn a_reload_can_be_tried() {
+    let api = Api::new();
+    let reply = api.call(post("/v1/reload", "root", r#"{"dry_run": true}"#)).await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
+    assert_eq!(api.control.compared.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(api.call(post("/v1/reload", "root", "")).await.status, StatusCode::OK);
+    assert_eq!(api.control.compared.load(std::sync::atomic::Ordering::Relaxed), 1);
+}

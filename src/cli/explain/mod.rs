@@ -1,7 +1,6 @@
 //! `origin-shim explain`: shows what would happen to a request and its response, and why. The result comes from
 //! the code that serves requests, so it cannot differ from what is done.
 
-mod fetch;
 mod show;
 
 use crate::cli::runtime::block_on;
@@ -109,13 +108,13 @@ fn explain(args: &ExplainArgs, config: &Config) -> anyhow::Result<String> {
     let opt_in = case.opt_in(request.peer(site), &headers);
     let mut origin = None;
     let (status, response) = if args.fetch {
-        let asked = fetch::FetchRequest {
+        let asked = explain::FetchRequest {
             method: &request.method,
             url: &request.url,
             headers: &headers,
             opt_in: opt_in.believed,
         };
-        let answer = block_on(fetch::head(site, &config.server.limits, asked))??;
+        let answer = block_on(explain::head(site, &config.server.limits, asked))??;
         origin = Some(show::AskedOrigin { url: answer.origin, version: answer.version });
         (answer.status, answer.headers)
     } else {

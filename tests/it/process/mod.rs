@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `configuration.rs`, `certificates.rs` | reports of `check` and at the start |
 //! | `admin.rs`, `siege.rs` | the admin API, for operators and against enemies |
+//! | `console.rs` | the console in a real browser |
 //! | `reload.rs`, `drain.rs`, `hand_over.rs` | reloads, the end, and upgrades under load |
 //! | `budget.rs`, `growth.rs` | instructions per request, and per site |
 
@@ -11,6 +12,7 @@ mod admin;
 mod budget;
 mod certificates;
 mod configuration;
+mod console;
 mod drain;
 mod growth;
 mod hand_over;

@@ -1,4 +1,4 @@
-//! `--fetch`: gets the head of the origin's own response.
+//! Gets the head of the origin's own response, so that it can be explained.
 
 use crate::config::{Limits, OriginHost, OriginProtocol, OriginTls, OriginUrl, Site};
 use crate::http::head::{Headers, MapCache};

@@ -26,7 +26,8 @@ struct Block {
 
 fn pages() -> Vec<Page> {
     let docs = fs::read_dir(repository("docs")).unwrap().map(|entry| entry.unwrap().file_name());
-    let docs = docs.map(|name| format!("docs/{}", name.to_str().unwrap()));
+    let docs =
+        docs.map(|name| format!("docs/{}", name.to_str().unwrap())).filter(|path| path.ends_with(".md"));
     let mut paths: Vec<_> = docs.chain(["README.md".to_owned()]).collect();
     paths.sort();
     assert!(paths.len() >= 10, "{paths:?}");

@@ -285,10 +285,8 @@ impl Plane {
             let _committing = header_purges.take_receiver().map(|queues| {
                 AbortOnDropHandle::new(tokio::spawn(admin::commit_header_purges(state.clone(), queues)))
             });
-            let _recording = AbortOnDropHandle::new(tokio::spawn(admin::record(
-                self.metrics.clone(),
-                self.view.freshness.clock,
-            )));
+            let recording = admin::record(self.metrics.clone(), self.view.freshness.clock);
+            let _recording = AbortOnDropHandle::new(tokio::spawn(recording));
             let (store, config) = (self.store.clone(), self.config.clone());
             let opening = AbortOnDropHandle::new(tokio::spawn(self.open(opened, left, state.clone())));
             admin::serve(listener, state, stop.cancelled_owned()).await;

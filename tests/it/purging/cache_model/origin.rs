@@ -190,7 +190,7 @@ impl Sample {
             *value = value.replace("{self}", &format!("https://www.example.com{path}"));
         }
         let (name, separator) = TAG_FIELDS[tag_field];
-        let many = if page == MANY { 250 } else { 0 };
+        let many = if page == MANY { 400 } else { 0 };
         let filler = (0..many).map(|n| format!("filler-{n}-{}", "x".repeat(70)));
         let tags: Vec<String> = filler.chain(PAGES[page].labels.iter().map(|l| (*l).to_owned())).collect();
         said.push((name.to_owned(), tags.join(separator)));

@@ -66,7 +66,7 @@ impl<'n> Edits<'n> {
         let told = self.set(field, write);
         if let Some(list) = self.changes.iter_mut().find(|change| change.is_of(field)) {
             let text = list.line.clone().map(|line| &self.text[line]);
-            list.is_list = text.is_some_and(|text| lines(text).count() > 1);
+            list.is_list = text.and_then(|text| memchr::memchr(b'\n', &text[..text.len() - 1])).is_some();
         }
         told
     }

@@ -27,6 +27,8 @@ pub(super) struct TagList<'l> {
     /// The number of bytes of the values before the last.
     bytes_before: usize,
     tags: SmallVec<[Tag; 16]>,
+    /// A bit for each tag, chosen by its key: most tags are new, and their bits show it.
+    seen: u64,
     /// The limits of the CDN for the field.
     limits: &'static TagFacts,
     /// The number of the last tag with each key, if there are many. Searching the list for each of thousands of tags
@@ -51,6 +53,11 @@ struct Tag {
     before: Number,
 }
 
+/// One of 64 bits, chosen by a key.
+fn bit(key: Key) -> u64 {
+    1 << (key % 64)
+}
+
 /// The number of a tag in the list; [`NONE`] if there is none.
 type Number = u32;
 const NONE: Number = Number::MAX;
@@ -68,6 +75,7 @@ impl<'l> TagList<'l> {
             last,
             bytes_before: 0,
             tags: SmallVec::new(),
+            seen: 0,
             limits: &cdn.facts().tags,
             many: HashMap::default(),
             has_origin_tags: false,
@@ -185,6 +193,7 @@ impl<'l> TagList<'l> {
             Err(Reason::TagsTooLarge)
         } else {
             // The casts are safe because the limits of all fields are below 1 MiB.
+            self.seen |= bit(key);
             self.tags.push(Tag { key, start: start as u32, end: self.lines.len() as u32, before });
             self.note_many();
             return Ok(());
@@ -205,6 +214,9 @@ impl<'l> TagList<'l> {
 
     /// Returns the number of the last tag with this key.
     fn last_with(&self, key: Key) -> Number {
+        if self.seen & bit(key) == 0 {
+            return NONE;
+        }
         let number = match self.tags.len() < MANY {
             true => self.tags.iter().rposition(|tag| tag.key == key).map(|number| number as Number),
             false => self.many.get(&key).copied(),

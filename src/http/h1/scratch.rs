@@ -61,8 +61,11 @@ impl Scratch {
         let (mut buffers, bytes) = (self.0.spare(size), size.bytes());
         // The buffer used last is still in the processor's cache. The oldest one is the most likely to have no
         // slices in use.
-        let last = buffers.back_mut().is_some_and(|buffer| buffer.try_reclaim(bytes));
-        match if last { buffers.pop_back() } else { buffers.pop_front() } {
+        let last = buffers.pop_back_if(|buffer| buffer.try_reclaim(bytes));
+        if let Some(buffer) = last {
+            return buffer;
+        }
+        match buffers.pop_front() {
             Some(mut buffer) => {
                 // This reuses the memory if all slices of it are gone, and allocates otherwise.
                 buffer.reserve(bytes);

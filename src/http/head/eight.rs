@@ -13,6 +13,7 @@ pub(super) fn first_equal(word: u64, byte: u8) -> u64 {
 }
 
 /// Which bytes are less than this one, which is at most 128. Only the first of the result is exact.
+#[cfg(any(test, not(target_arch = "x86_64")))]
 pub(super) fn first_below(word: u64, byte: u8) -> u64 {
     word.wrapping_sub(ONES * u64::from(byte)) & !word & HIGH
 }

@@ -12,6 +12,7 @@ pub mod line;
 pub mod map_cache;
 mod names;
 pub mod read;
+mod sixteen;
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -75,6 +75,8 @@ const OTHERS: &[&str] = &[
 #[derive(Clone, Copy)]
 struct Name {
     words: [u64; WORDS],
+    /// The bits in which letters of the other case differ.
+    cases: [u64; WORDS],
     length: u8,
     known: Known,
 }
@@ -82,14 +84,16 @@ struct Name {
 const COUNT: usize = Known::NAMES.len() + OTHERS.len();
 
 static NAMES: [Name; COUNT] = {
-    let mut names = [Name { words: [0; WORDS], length: 0, known: Known::Other }; COUNT];
+    let none = Name { words: [0; WORDS], cases: [0; WORDS], length: 0, known: Known::Other };
+    let mut names = [none; COUNT];
     let mut number = 0;
     while number < COUNT {
         let (text, known) = match number < Known::NAMES.len() {
             true => Known::NAMES[number],
             false => (OTHERS[number - Known::NAMES.len()].as_bytes(), Known::Other),
         };
-        names[number] = Name { words: words(text), length: text.len() as u8, known };
+        let words = words(text);
+        names[number] = Name { words, cases: cases(&words), length: text.len() as u8, known };
         number += 1;
     }
     names
@@ -105,7 +109,8 @@ static SLOT_NAMES: [u8; SLOTS] = {
     let mut slots = [EMPTY; SLOTS];
     let mut number = 0;
     while number < COUNT {
-        let mut slot = slot(&NAMES[number].words);
+        let Name { words, length, .. } = NAMES[number];
+        let mut slot = slot(words[0], words[(length as usize - 1) / 8]);
         while slots[slot] != EMPTY {
             slot = (slot + 1) % SLOTS;
         }
@@ -125,21 +130,46 @@ const fn words(text: &[u8]) -> [u64; WORDS] {
     words
 }
 
-const fn slot(words: &[u64; WORDS]) -> usize {
+/// The bits in which the letters among these characters of names differ from their other case. Of all characters of a
+/// name in lower case, only letters have both bits of 0x60.
+const fn cases(words: &[u64; WORDS]) -> [u64; WORDS] {
+    let mut cases = [0; WORDS];
+    let mut number = 0;
+    while number < WORDS {
+        cases[number] = (words[number] & (words[number] << 1) & (ONES * 0x40)) >> 1;
+        number += 1;
+    }
+    cases
+}
+
+/// The slot for a name with these words at its start and its end, whose case does not matter.
+const fn slot(first: u64, last: u64) -> usize {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let [one, two, three, four] = *words;
-    let mixed = (one ^ two.rotate_left(17) ^ three.rotate_left(31) ^ four.rotate_left(47)).wrapping_mul(MIX);
+    let mixed = ((first | CASE) ^ (last | CASE).rotate_left(21)).wrapping_mul(MIX);
     (mixed >> (u64::BITS - SLOTS.trailing_zeros())) as usize
 }
 
 /// If the text begins with one of these names and a colon, brings the name into lower case and returns its length and
 /// meaning.
 pub(super) fn find(text: &mut [u8]) -> Option<(u16, Known)> {
-    let bytes = text.first_chunk_mut::<BYTES>()?;
+    if let Some(bytes) = text.first_chunk_mut() {
+        return find_in(bytes);
+    }
+    // The last line of a head may be short.
+    let mut bytes = [0; BYTES];
+    let (start, _) = bytes.split_at_mut(text.len());
+    start.copy_from_slice(text);
+    let found = find_in(&mut bytes)?;
+    text.copy_from_slice(&bytes[..text.len()]);
+    Some(found)
+}
+
+fn find_in(bytes: &mut [u8; BYTES]) -> Option<(u16, Known)> {
+    let (bytes, _) = bytes.as_chunks_mut::<8>();
     let mut received = [0; WORDS];
     let mut last = 0;
     let length = loop {
-        let word = u64::from_le_bytes(*bytes.as_chunks::<8>().0.get(last)?);
+        let word = u64::from_le_bytes(*bytes.get(last)?);
         let colons = first_equal(word, b':');
         if colons != 0 {
             // The bits below the first colon, in whole bytes.
@@ -149,38 +179,19 @@ pub(super) fn find(text: &mut [u8]) -> Option<(u16, Known)> {
         received[last] = word;
         last += 1;
     };
-    // Letters become lower case. Digits and dashes have the bit anyway. Beyond the name there is none.
-    let mut lower = received;
-    lower[..last].iter_mut().for_each(|word| *word |= CASE);
-    lower[last] |= CASE & (1_u64 << (length % 8 * 8)).wrapping_sub(1);
-    let mut slot = slot(&lower);
+    let mut slot = slot(received[0], received[length.saturating_sub(1) / 8]);
     let name = loop {
         let name = NAMES.get(usize::from(SLOT_NAMES[slot]))?;
-        if name.words == lower {
+        let is_word = |number: usize| received[number] | name.cases[number] == name.words[number];
+        if usize::from(name.length) == length && (0..=last).all(is_word) {
             break name;
         }
         slot = (slot + 1) % SLOTS;
     };
-    if usize::from(name.length) != length || !differs_in_case_only(&received, &lower) {
-        return None;
+    for (bytes, cases) in bytes.iter_mut().zip(name.cases).take(last + 1) {
+        *bytes = (u64::from_le_bytes(*bytes) | cases).to_le_bytes();
     }
-    for (word, bytes) in lower.iter().zip(bytes.as_chunks_mut::<8>().0).take(last) {
-        *bytes = word.to_le_bytes();
-    }
-    let rest = &mut bytes.as_chunks_mut::<8>().0[last];
-    let word = u64::from_le_bytes(*rest);
-    *rest = (word | lower[last]).to_le_bytes();
     Some((length as u16, name.known))
-}
-
-/// Whether the words differ at letters only. A control may differ from a dash or a digit in the same bit.
-fn differs_in_case_only(received: &[u64; WORDS], lower: &[u64; WORDS]) -> bool {
-    received.iter().zip(lower).all(|(received, lower)| {
-        let differ = received ^ lower;
-        // A letter in lower case has the two bits 0x60.
-        let letters = *lower & (lower << 1) & (ONES * 0x40);
-        (differ << 1) & !letters == 0
-    })
 }
 
 #[cfg(test)]
@@ -227,7 +238,7 @@ mod tests {
         ] {
             assert_eq!(found(text), None, "{text:?}");
         }
-        assert_eq!(find(&mut b"server: x".to_vec()), None, "too short to be read in words");
+        assert_eq!(find(&mut b"server".to_vec()), None);
     }
 
     proptest! {
@@ -236,8 +247,9 @@ mod tests {
             name in prop::sample::select(all().map(|(name, _)| name).collect::<Vec<_>>()),
             at in any::<prop::sample::Index>(),
             byte: u8,
+            rest in 0..40usize,
         ) {
-            let mut text = format!("{name}: {:40}", "").into_bytes();
+            let mut text = format!("{name}: {:rest$}", "").into_bytes();
             text[at.index(name.len())] = byte;
             let before = text.clone();
             let same = before[..name.len()].eq_ignore_ascii_case(name.as_bytes());

@@ -1,18 +1,17 @@
 //! Reading of a head in HTTP/1.1: where it begins and ends, and its field lines in one pass, strictly (RFC 9110 §5,
 //! RFC 9112 §5).
 //!
-//! Most bytes are looked at eight at a time: in a name, whether they are letters, digits or dashes; in a value,
+//! Most bytes are looked at several at a time: in a name, whether they are letters, digits or dashes; in a value,
 //! whether there is a control among them, which is how its line ends, too.
 
-use super::eight::{HIGH, ONES, before, between, first_below, first_equal};
+use super::eight::{HIGH, ONES, before, between};
 use super::line::END;
+use super::sixteen::first_control;
 use super::{Headers, Known, names};
 use std::ops::Range;
 
 /// The longest name, as in the `http` crate.
 const MAX_NAME: usize = u16::MAX as usize;
-/// The control that is not below a space.
-const DEL: u8 = 0x7f;
 /// The number of lines for which a list has room from the start.
 const USUAL_LINES: usize = 24;
 
@@ -159,21 +158,15 @@ fn token(text: &mut [u8], start: usize) -> usize {
 
 /// Returns the place of the first control that is not a tab, from `start` on, or the end of the text.
 fn control(text: &[u8], start: usize) -> usize {
-    let is_one = |byte: u8| byte < b' ' && byte != b'\t' || byte == DEL;
     let mut place = start;
-    while let Some(bytes) = text[place..].first_chunk::<8>() {
-        let word = u64::from_le_bytes(*bytes);
-        let found = first_below(word, b' ') | first_equal(word, DEL);
-        place += before(found);
-        if found == 0 {
-            continue;
+    while let Some(bytes) = text[place..].first_chunk() {
+        match first_control(bytes) {
+            None => place += bytes.len(),
+            Some(found) if bytes[found] == b'\t' => place += found + 1,
+            Some(found) => return place + found,
         }
-        if text[place] != b'\t' {
-            return place;
-        }
-        place += 1;
     }
-    let rest = text[place..].iter().position(|byte| is_one(*byte));
+    let rest = text[place..].iter().position(|byte| byte.is_ascii_control() && *byte != b'\t');
     rest.map_or(text.len(), |found| place + found)
 }
 

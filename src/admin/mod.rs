@@ -48,7 +48,7 @@ mod extract;
 mod feed;
 mod fresh;
 mod header_purges;
-mod history;
+pub mod history;
 mod idempotency;
 mod limits;
 mod log;

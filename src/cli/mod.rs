@@ -18,6 +18,7 @@ mod runtime;
 mod schema;
 mod serve;
 pub mod systemd;
+mod top;
 
 use crate::config::ConfigError;
 use crate::terminal;
@@ -57,6 +58,7 @@ enum Command {
     Purges(purges::PurgesArgs),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
+    Top(top::TopArgs),
     Demo(crate::demo::Options),
     Import(import::ImportArgs),
     Schema(schema::SchemaArgs),
@@ -73,6 +75,7 @@ impl Command {
             Self::Purges(args) => block_on(purges::run(args))?,
             Self::Pause(args) => block_on(pause::pause(args))?,
             Self::Resume(args) => block_on(pause::resume(args))?,
+            Self::Top(args) => block_on(top::run(args))?,
             Self::Demo(options) => demo::run(options),
             Self::Import(args) => import::run(args),
             Self::Schema(args) => schema::run(&args),

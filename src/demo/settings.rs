@@ -3,7 +3,7 @@
 use super::ports::Addresses;
 
 /// Returns the configuration, in which `token` has all scopes of the admin API.
-pub fn toml(Addresses { edge, shim, origin, admin }: Addresses, token: &str) -> String {
+pub fn toml(Addresses { edge, shim, origin, admin, .. }: Addresses, token: &str) -> String {
     format!(
         r#"[server]
 listen = ["{shim}"]
@@ -45,8 +45,9 @@ mod tests {
     #[test]
     fn is_toml_with_every_address_and_the_token() {
         let address = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let (edge, bare_edge) = (address(1), address(5));
         let addresses =
-            Addresses { edge: address(1), shim: address(2), origin: address(3), admin: address(4) };
+            Addresses { edge, bare_edge, shim: address(2), origin: address(3), admin: address(4) };
         let table: toml::Table = toml(addresses, "secret").parse().unwrap();
         assert_eq!(table["server"]["listen"][0].as_str(), Some("127.0.0.1:2"));
         assert_eq!(table["admin"]["listen"].as_str(), Some("127.0.0.1:4"));

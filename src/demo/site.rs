@@ -1,47 +1,49 @@
-//! The demo's origin: a shop with four pages, whose content changes when it is published. Its responses have tags in
-//! `Surrogate-Key` and, as with many origins, may be cached for one minute.
+//! The demo's origin: a shop whose content changes when it is published. Its responses have tags in `Surrogate-Key`
+//! and, as with many origins, may be cached for a short time.
 
 use super::http1::{self, AnyBody};
+use super::pages::{PRODUCTS, Page, STORY, Versions};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 /// The path of the editor's page, which visitors do not need and which is never cached.
 pub const EDITOR: &str = "/editor";
 
-const PAGES: [Page; 4] = [
-    Page { path: "/", tags: "home product-42", what: "the home page" },
-    Page { path: "/blog/first", tags: "blog", what: "the first post" },
-    Page { path: "/products/42", tags: "products product-42", what: "the price of product 42" },
-    Page { path: "/style.css", tags: "assets", what: "the accent colour" },
-];
+/// The lifetime that the site gives its pages. Without the shim, a page may be old for that long.
+const LIFETIME: &str = "max-age=20";
 
-#[derive(Debug)]
-struct Page {
-    path: &'static str,
-    tags: &'static str,
-    what: &'static str,
-}
+/// The pages on the editor's page.
+const EDITED: [Page; 4] = [Page::Home, Page::Post, Page::Product(STORY), Page::Style];
 
 /// The site, with the version of each of its pages. Publishing a page makes a new version.
 #[derive(Debug, Default)]
 pub struct Site {
-    versions: [AtomicU32; PAGES.len()],
+    versions: Mutex<Versions>,
 }
 
 impl Site {
-    /// Serves the site, forever.
-    pub async fn serve(self, listener: TcpListener) -> Infallible {
-        let site = std::sync::Arc::new(self);
+    /// Serves the site, forever, and counts the requests for pages.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, requests: Arc<AtomicU64>) -> Infallible {
         let handler = move |request: Request<_>, _: IpAddr| {
-            let answer = site.answer(&request.map(drop));
+            if Page::at(request.uri().path()).is_some() {
+                requests.fetch_add(1, Ordering::Relaxed);
+            }
+            let answer = self.answer(&request.map(drop));
             async move { answer }
         };
         http1::serve(listener, handler).await
+    }
+
+    /// Returns for how long the version of a page with this entity tag has been replaced by a newer one.
+    pub fn outdated_for(&self, page: Page, etag: &str) -> Option<Duration> {
+        self.versions().outdated_for(page, etag, Instant::now())
     }
 
     /// Returns the site's response to a request.
@@ -49,42 +51,47 @@ impl Site {
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/publish") => self.publish(request),
             (&Method::GET | &Method::HEAD, EDITOR) => html(StatusCode::OK, self.editor()),
-            (&Method::GET | &Method::HEAD, path) => match PAGES.iter().position(|page| page.path == path) {
-                Some(index) => self.page(index, request.headers()),
+            (&Method::GET | &Method::HEAD, path) => match Page::at(path) {
+                Some(page) => self.page(page, request.headers()),
                 None => html(StatusCode::NOT_FOUND, layout("Not found", "<p>There is no such page.</p>")),
             },
             _ => http1::text(StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD, or POST /publish?path=…\n"),
         }
     }
 
-    /// Returns the price that the site shows now, for comparison.
+    /// Returns the price that the site shows now for the product of the story.
     pub fn price(&self) -> String {
-        format!("{}.00 EUR", 42 + self.version(2))
+        self.price_of(STORY)
     }
 
-    fn page(&self, index: usize, request: &HeaderMap) -> Response<AnyBody> {
-        let page = &PAGES[index];
-        let etag = self.etag(index);
+    fn price_of(&self, product: usize) -> String {
+        format!("{}.00 EUR", product + self.published(Page::Product(product)))
+    }
+
+    fn page(&self, page: Page, request: &HeaderMap) -> Response<AnyBody> {
+        // Taken first: a page that is published meanwhile must not get the tag of its new version.
+        let etag = self.versions().etag(page);
         let unchanged =
             request.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes());
         let mut answer = if unchanged {
             let mut answer = Response::new(http1::empty());
             *answer.status_mut() = StatusCode::NOT_MODIFIED;
             answer
-        } else if page.path == "/style.css" {
+        } else if page == Page::Style {
             let mut answer = http1::text(StatusCode::OK, self.css());
             answer
                 .headers_mut()
                 .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));
             answer
         } else {
-            html(StatusCode::OK, self.body(page.path))
+            html(StatusCode::OK, self.body(page))
         };
         let headers = answer.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
-        headers.insert("surrogate-key", HeaderValue::from_static(page.tags));
-        if let Ok(etag) = HeaderValue::try_from(etag) {
-            headers.insert(header::ETAG, etag);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(LIFETIME));
+        for (name, value) in [("surrogate-key", page.tags()), ("etag", etag)] {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
         }
         answer
     }
@@ -93,16 +100,18 @@ impl Site {
     fn publish(&self, request: &Request<()>) -> Response<AnyBody> {
         let path = request.uri().query().and_then(|query| query.strip_prefix("path="));
         let path = path.map(|path| path.replace("%2F", "/").replace("%2f", "/"));
-        let Some(index) = path.and_then(|path| PAGES.iter().position(|page| page.path == path)) else {
-            let known: Vec<&str> = PAGES.iter().map(|page| page.path).collect();
+        let Some(page) = path.and_then(|path| Page::at(&path)) else {
+            let known: Vec<String> = EDITED.iter().map(|page| format!("?path={}", page.path())).collect();
             return http1::text(
                 StatusCode::NOT_FOUND,
-                format!("Publish one of ?path={}\n", known.join(", ?path=")),
+                format!("Publish one of {}, or any of {PRODUCTS} products\n", known.join(", ")),
             );
         };
-        let version = self.versions[index].fetch_add(1, Ordering::Relaxed) + 2;
-        let mut answer =
-            http1::text(StatusCode::OK, format!("Published version {version} of {}.\n", PAGES[index].path));
+        self.versions().publish(page, Instant::now());
+        let mut answer = http1::text(
+            StatusCode::OK,
+            format!("Published version {} of {}.\n", self.published(page) + 1, page.path()),
+        );
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         let browser = request
             .headers()
@@ -115,39 +124,38 @@ impl Site {
         answer
     }
 
-    fn version(&self, index: usize) -> u32 {
-        self.versions[index].load(Ordering::Relaxed)
+    fn versions(&self) -> MutexGuard<'_, Versions> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the version of a page as an entity tag. The home page also changes with the price that it shows.
-    fn etag(&self, index: usize) -> String {
-        if index == 0 {
-            format!("\"v{}-{}\"", self.version(0) + 1, self.version(2) + 1)
-        } else {
-            format!("\"v{}\"", self.version(index) + 1)
-        }
+    fn published(&self, page: Page) -> usize {
+        usize::try_from(self.versions().published(page)).unwrap_or(usize::MAX)
     }
 
-    fn body(&self, path: &str) -> String {
-        match path {
-            "/" => {
+    fn body(&self, page: Page) -> String {
+        match page {
+            Page::Home => {
                 let content = format!(
-                    "<p>Version {} of this page. Product 42 costs <b>{}</b>.</p>
-<ul><li><a href=\"/products/42\">Product 42</a></li><li><a href=\"/blog/first\">The first post</a></li></ul>",
-                    self.version(0) + 1,
+                    "<p>Version {} of this page. Product {STORY} costs <b>{}</b>.</p>
+<ul><li><a href=\"/products/{STORY}\">Product {STORY}</a></li><li><a href=\"/blog/first\">The first post</a></li></ul>",
+                    self.published(page) + 1,
                     self.price(),
                 );
                 layout("The demo shop", &content)
             }
-            "/blog/first" => {
-                layout("The first post", &format!("<p>Version {} of this post.</p>", self.version(1) + 1))
-            }
-            _ => layout("Product 42", &format!("<p>Price: <b>{}</b></p>", self.price())),
+            Page::Product(product) => layout(
+                &format!("Product {product}"),
+                &format!("<p>Price: <b>{}</b></p>", self.price_of(product)),
+            ),
+            Page::Post | Page::Style => layout(
+                "The first post",
+                &format!("<p>Version {} of this post.</p>", self.published(page) + 1),
+            ),
         }
     }
 
     fn css(&self) -> String {
-        let hue = 210 + 40 * self.version(3);
+        let hue = 210 + 40 * self.published(Page::Style);
         format!(
             "body {{ font: 1.1rem/1.5 sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }}\nh1, b {{ color: hsl({hue} 70% 40%) }}\n"
         )
@@ -157,8 +165,8 @@ impl Site {
         let mut content = String::from(
             "<p>Publishing changes the page here, at the origin. Visitors of the edge see it after its purge.</p>\n",
         );
-        for (index, page) in PAGES.iter().enumerate() {
-            let (path, what, version) = (page.path, page.what, self.version(index) + 1);
+        for page in EDITED {
+            let (path, what, version) = (page.path(), page.what(), self.published(page) + 1);
             // Writing to a String cannot fail.
             let _ = writeln!(
                 content,

@@ -119,6 +119,18 @@ test("no view is wider than a phone or narrower than a wall", async () => {
   await page.context().close();
 });
 
+test("a link with a token opens the console and leaves no token behind", async () => {
+  const page = await tab();
+  await page.goto(`${api.url}#token=${TOKEN}`);
+  await page.waitForSelector(".chart path");
+  assert.equal(new URL(page.url()).hash, "#/overview");
+  await page.goto(`${api.url}#token=wrong`);
+  await page.reload();
+  await page.waitForSelector("#login:not([hidden])");
+  assert.doesNotMatch(page.url(), /wrong/);
+  await page.context().close();
+});
+
 test("the overview tells what happens now, and its charts speak", async () => {
   const page = await tab();
   await open(page);

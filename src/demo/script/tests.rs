@@ -3,6 +3,7 @@ use crate::demo::edge::Edge;
 use crate::demo::site::Site;
 use http::{HeaderValue, Response};
 use hyper::body::Incoming;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 
 /// The behaviour of a fake shim.
@@ -24,11 +25,12 @@ async fn play(shim: Shim) -> Result<(), DemoError> {
     let [edge, proxy, origin, admin] = <[TcpListener; 4]>::try_from(listeners).unwrap();
     let addresses = Addresses {
         edge: edge.local_addr().unwrap(),
+        bare_edge: edge.local_addr().unwrap(),
         shim: proxy.local_addr().unwrap(),
         origin: origin.local_addr().unwrap(),
         admin: admin.local_addr().unwrap(),
     };
-    tokio::spawn(Site::default().serve(origin));
+    tokio::spawn(Arc::new(Site::default()).serve(origin, Arc::default()));
     tokio::spawn(Edge::new(addresses.shim).serve(edge));
     tokio::spawn(http1::serve(proxy, move |request, _| forward(request, addresses.origin, shim)));
     tokio::spawn(http1::serve(admin, move |request, _| administer(request, addresses.edge, shim)));

@@ -5,6 +5,7 @@
 //! | `configuration.rs`, `certificates.rs` | reports of `check` and at the start |
 //! | `admin.rs`, `siege.rs` | the admin API, for operators and against enemies |
 //! | `console.rs` | the console in a real browser |
+//! | `top.rs` | the live view in a terminal |
 //! | `reload.rs`, `drain.rs`, `hand_over.rs` | reloads, the end, and upgrades under load |
 //! | `budget.rs`, `growth.rs` | instructions per request, and per site |
 
@@ -18,3 +19,4 @@ mod growth;
 mod hand_over;
 mod reload;
 mod siege;
+mod top;

@@ -65,5 +65,12 @@ $("login").onsubmit = (event) => {
 $("leave").onclick = () => leave();
 addEventListener("hashchange", () => show());
 // Ages, queues and charts move without an event.
+// The demo prints a link with its token. What stands after `#` is sent to no server, and leaves the address at once.
+const [, offered] = /^#token=([\w~.-]+)$/.exec(location.hash) ?? [];
+if (offered) {
+  token = offered;
+  sessionStorage.setItem(KEY, token);
+  history.replaceState(null, "", "#/overview");
+}
 setInterval(() => { if (token && connected && !document.hidden && view === overview) quietly(refresh); }, 5000);
 enter();

@@ -10,6 +10,7 @@ mod demo;
 mod explain;
 pub mod import;
 mod items;
+mod man;
 mod pause;
 mod probe;
 mod purge;
@@ -31,7 +32,7 @@ use std::sync::LazyLock;
 
 const EX_CONFIG: u8 = 78;
 
-/// The version, with the commit if the build knew it.
+/// The version, with the commit if `build.rs` knew it.
 static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("ORIGIN_SHIM_COMMIT") {
     Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
     _ => env!("CARGO_PKG_VERSION").to_owned(),
@@ -63,6 +64,8 @@ enum Command {
     Import(import::ImportArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    Man(man::ManArgs),
 }
 
 impl Command {
@@ -80,6 +83,7 @@ impl Command {
             Self::Import(args) => import::run(args),
             Self::Schema(args) => schema::run(&args),
             Self::Completions(args) => completions::run(&args, &mut Cli::command()),
+            Self::Man(args) => man::run(&args, Cli::command()),
         }
     }
 }

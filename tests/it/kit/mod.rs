@@ -4,19 +4,24 @@
 //! | file | what is tested |
 //! |---|---|
 //! | `docs.rs` | the documentation |
-//! | `kubernetes.rs`, `systemd.rs`, `metrics.rs` | manifests, the unit, dashboards and alerts |
+//! | `kubernetes.rs`, `compose.rs`, `systemd.rs`, `metrics.rs` | manifests, the unit, dashboards and alerts |
+//! | `debian.rs`, `sbom.rs`, `version.rs` | the package, what is in the program, and its commit |
 //! | `demo.rs`, `log.rs` | the demo, and the log |
 //! | `fuzz_corpus.rs` | the corpus of the fuzzers |
 //! | `tidy/` | rules for the source that no compiler checks |
 
+mod compose;
+mod debian;
 mod demo;
 mod docs;
 mod fuzz_corpus;
 mod kubernetes;
 mod log;
 mod metrics;
+mod sbom;
 mod systemd;
 mod tidy;
+mod version;
 
 use origin_shim::config::{self, Loaded};
 use std::fs;

@@ -5,6 +5,7 @@
 //! | file | who speaks it |
 //! |---|---|
 //! | `fastly/`, `cloudflare.rs`, `akamai.rs` | clients of these CDNs' APIs |
+//! | `varnish/` | content management systems and plug-ins that purge Varnish |
 //! | `webhook/` | content management systems that report what changed |
 //! | `refused.rs` | a request that no API would accept |
 
@@ -12,4 +13,5 @@ pub mod akamai;
 pub mod cloudflare;
 pub mod fastly;
 pub mod refused;
+pub mod varnish;
 pub mod webhook;

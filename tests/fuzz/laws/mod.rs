@@ -3,6 +3,7 @@
 
 mod configuration;
 mod inbound;
+mod patterns;
 mod purging;
 mod rewriting;
 mod vendors;
@@ -10,6 +11,7 @@ mod wire;
 
 pub use configuration::{aem, config};
 pub use inbound::{signature, template};
+pub use patterns::pattern;
 pub use purging::{event, purge};
 pub use rewriting::{cache_control, names, rewrite};
 pub use vendors::{credentials, reply};
@@ -19,7 +21,7 @@ pub use wire::{chunked, frames, head, proxy_header, request};
 pub type Law = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its corpus.
-pub const ALL: [(&str, Law); 16] = [
+pub const ALL: [(&str, Law); 17] = [
     ("aem", aem),
     ("cache_control", cache_control),
     ("chunked", chunked),
@@ -29,6 +31,7 @@ pub const ALL: [(&str, Law); 16] = [
     ("frames", frames),
     ("head", head),
     ("names", names),
+    ("pattern", pattern),
     ("proxy_header", proxy_header),
     ("purge", purge),
     ("reply", reply),

@@ -48,7 +48,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "store",
         ],
     ),
-    ("inbound", &["config", "cdn", "purge"]),
+    ("inbound", &["rewrite", "config", "cdn", "purge"]),
     (
         "admin",
         &[

@@ -9,6 +9,9 @@ pub fn toml(Addresses { edge, shim, origin, admin, .. }: Addresses, token: &str)
 listen = ["{shim}"]
 workers = 1
 
+[server.limits]
+connections = 1024
+
 [admin]
 listen = "{admin}"
 

@@ -95,6 +95,7 @@ for (const colorScheme of ["light", "dark"]) {
       await look(page, view);
       assert.equal(await page.locator("main img, main script, main iframe").count(), 0, `${view}: markup from content`);
       assert.doesNotMatch(await page.title(), /broken in/);
+      assert.doesNotMatch(await page.locator("main").innerText(), /[\u202a-\u202e\u2066-\u2069]/, `${view}: turned text`);
       if (pictures) await page.screenshot({ path: `${pictures}/${view.split("/")[0]}-${colorScheme}.png`, fullPage: view !== "overview" });
     }
     assert.deepEqual(page.faults, []);

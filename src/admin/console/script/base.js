@@ -5,6 +5,11 @@ const KEY = "origin-shim-token";
 const ENDED = ["done", "failed", "cancelled"];
 const $ = (id) => document.getElementById(id);
 
+/** Text in which nothing can turn the direction of what stands beside it (https://trojansource.codes). */
+function visible(text) {
+  return text.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (control) => `\\u{${control.codePointAt(0).toString(16)}}`);
+}
+
 /** An element with properties and children; text is only ever text. */
 function make(name, properties = {}, ...children) {
   const element = document.createElement(name);
@@ -12,7 +17,8 @@ function make(name, properties = {}, ...children) {
     if (key.includes("-") || key === "role" || key === "for") element.setAttribute(key, value);
     else element[key] = value;
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  const shown = children.flat().filter((child) => child !== null && child !== undefined && child !== false);
+  element.append(...shown.map((child) => (typeof child === "string" ? visible(child) : child)));
   return element;
 }
 
@@ -27,7 +33,7 @@ function draw(name, attributes = {}, ...children) {
 /** Tells the result of what a person did. */
 function say(text, bad = false) {
   const message = $("message");
-  message.textContent = text;
+  message.textContent = visible(text);
   message.className = bad ? "note bad" : "note";
   message.hidden = !text;
 }

@@ -49,7 +49,7 @@ impl State {
         self.store.get().ok_or_else(|| {
             Problem::new(
                 Kind::Unavailable,
-                "The store cannot be opened; this is tried again every few seconds.",
+                "The store cannot be opened: the log says why. This is tried again every 10 s.",
             )
         })
     }

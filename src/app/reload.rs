@@ -49,11 +49,12 @@ impl Reload for Reloader {
             self.events.reload(&ReloadEvent::of(&result));
             match &result {
                 Ok(reloaded) => tell(reloaded),
-                Err(error) => tracing::error!(
-                    problems = ?error.problems,
-                    "{} The previous configuration stays in effect.",
-                    error.detail
-                ),
+                Err(error) => {
+                    tracing::error!("{} The previous configuration stays in effect.", error.detail);
+                    for problem in error.problems.iter().take(TOLD) {
+                        tracing::error!("{}: {}", problem.item, problem.message);
+                    }
+                }
             }
             result
         })
@@ -93,7 +94,7 @@ impl Reloader {
             Ok((loaded, changes))
         });
         let replaced = replacing.await.map_err(|error| unusable(&error))?;
-        let (Loaded { config, warnings, fingerprint, expiries }, changes) = replaced?;
+        let (Loaded { config, warnings, fingerprint, expiries, .. }, changes) = replaced?;
         self.metrics.certificates(expiries.iter().map(|expiry| (&*expiry.path, expiry.ends_s)));
 
         let engine = self.delivery.engine();

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// The exit code of an invalid configuration (sysexits.h).
+pub const EX_CONFIG: u8 = 78;
+
 const DEFAULT_CONFIG: &str = "origin-shim.toml";
 
 /// The path of the configuration, for the subcommands that need one: the named one, if one was named.

@@ -24,13 +24,11 @@ mod top;
 use crate::config::ConfigError;
 use crate::terminal;
 use clap::{CommandFactory, Parser, Subcommand};
-use config_path::{ConfigPath, NoConfig};
+use config_path::{ConfigPath, EX_CONFIG, NoConfig};
 use runtime::block_on;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
-
-const EX_CONFIG: u8 = 78;
 
 /// The version, with the commit if `build.rs` knew it.
 static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("ORIGIN_SHIM_COMMIT") {

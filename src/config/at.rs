@@ -24,6 +24,10 @@ pub struct Context<'c> {
     pub errors: RefCell<Vec<Problem>>,
     /// The problems that deserve a second look.
     pub warnings: RefCell<Vec<Problem>>,
+    /// What is good to know and needs no action.
+    pub notes: RefCell<Vec<Problem>>,
+    /// The files that hold secrets, with the place that names each.
+    pub secret_files: RefCell<Vec<(Problem, PathBuf)>>,
     /// When the certificates expire that the file names.
     pub expiries: RefCell<Vec<Expiry>>,
 }
@@ -77,6 +81,16 @@ impl<'c> At<'c> {
         self.path.without_indices()
     }
 
+    /// Returns the path, such as `sites[0].cdns[1]`.
+    pub fn name(&self) -> String {
+        self.path.to_string()
+    }
+
+    /// Returns the line of this value.
+    pub fn line(&self) -> usize {
+        self.context.locator.position(&self.path).0
+    }
+
     /// Reports that this value makes the configuration unusable.
     pub fn error(&self, message: impl Into<String>) {
         let place = self.context.locator.position(&self.path);
@@ -93,6 +107,12 @@ impl<'c> At<'c> {
     pub fn warn(&self, message: impl Into<String>) {
         let place = self.context.locator.position(&self.path);
         self.context.warnings.borrow_mut().push(self.context.problem(&self.path, place, message.into()));
+    }
+
+    /// Reports what is good to know about this value and needs no action.
+    pub fn note(&self, message: impl Into<String>) {
+        let place = self.context.locator.position(&self.path);
+        self.context.notes.borrow_mut().push(self.context.problem(&self.path, place, message.into()));
     }
 
     /// Records when the first of these certificates expires. They are in the file `path`, which this value names.
@@ -130,6 +150,11 @@ impl<'c> At<'c> {
     pub fn secret(&self, reference: &SecretRef) -> Secret {
         if reference.is_literal() {
             self.warn("the secret is written in the file; env:NAME or file:PATH keeps it out of backups and version control");
+        }
+        if let Some(path) = reference.file(self.context.directory()) {
+            let place = self.context.locator.position(&self.path);
+            let named = self.context.problem(&self.path, place, String::new());
+            self.context.secret_files.borrow_mut().push((named, path));
         }
         match reference.resolve(self.context.directory(), self.context.env) {
             Ok(secret) => secret,

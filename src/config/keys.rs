@@ -14,19 +14,30 @@ use toml::de::{DeTable, DeValue};
 /// present.
 pub fn check(table: &mut DeTable<'_>, at: &At<'_>) -> bool {
     let schema = file::schema();
-    check_table(table, schema.as_value(), at)
+    check_table(table, schema.as_value(), at, None)
 }
 
-fn check_table(table: &mut DeTable<'_>, schema: &Value, at: &At<'_>) -> bool {
+/// The table that a table is in.
+#[derive(Clone, Copy)]
+struct Outer<'o> {
+    schema: &'o Value,
+    at: &'o At<'o>,
+}
+
+fn check_table(table: &mut DeTable<'_>, schema: &Value, at: &At<'_>, outer: Option<Outer<'_>>) -> bool {
     let Some(properties) = schema["properties"].as_object() else { return true };
     let mut complete = true;
     let mut unknown = Vec::new();
+    let this = at;
     for (name, value) in table.iter_mut() {
         let at = at.key(name.get_ref());
         match properties.get(name.get_ref().as_ref()) {
-            Some(property) => complete &= check_value(value, property, &at),
+            Some(property) => complete &= check_value(value, property, &at, Outer { schema, at: this }),
             None => {
-                complain_unknown(&at, name.get_ref(), properties.keys());
+                match outer.filter(|outer| !outer.schema["properties"][name.get_ref().as_ref()].is_null()) {
+                    Some(outer) => complain_misplaced(&at, this, outer.at),
+                    None => complain_unknown(&at, name.get_ref(), properties.keys()),
+                }
                 unknown.push(name.clone());
             }
         }
@@ -46,17 +57,26 @@ fn check_table(table: &mut DeTable<'_>, schema: &Value, at: &At<'_>) -> bool {
     complete
 }
 
-fn check_value(value: &mut Spanned<DeValue<'_>>, schema: &Value, at: &At<'_>) -> bool {
+fn check_value(value: &mut Spanned<DeValue<'_>>, schema: &Value, at: &At<'_>, outer: Outer<'_>) -> bool {
     match value.get_mut() {
-        DeValue::Table(table) => check_table(table, schema, at),
+        DeValue::Table(table) => check_table(table, schema, at, Some(outer)),
         DeValue::Array(array) => {
             let values = array.iter_mut().enumerate();
             values.fold(true, |complete, (index, value)| {
-                check_value(value, &schema["items"], &at.index(index)) && complete
+                check_value(value, &schema["items"], &at.index(index), outer) && complete
             })
         }
         _ => true,
     }
+}
+
+/// Reports a key that stands below a table's header, and so belongs to it, but is one of the outer table's.
+fn complain_misplaced(at: &At<'_>, table: &At<'_>, outer: &At<'_>) {
+    let (header, line, owner) = (table.keys(), table.line(), outer.keys());
+    let owner = if owner.is_empty() { "the top of the file".to_owned() } else { format!("`{owner}`") };
+    at.error_in_key(format!(
+        "unknown key here; it belongs to {owner}: move it above the line of `{header}` (line {line})"
+    ));
 }
 
 fn complain_unknown<'k>(at: &At<'_>, name: &str, known: impl Iterator<Item = &'k String>) {

@@ -7,11 +7,12 @@ use super::file::File;
 use super::fingerprint::Fingerprint;
 use super::keys::{self, nearest};
 use super::locate::{Lines, Locator, kind};
+use super::places::Places;
 use super::secret::Env;
-use super::{Config, resolve, validate};
+use super::{Config, resolve, syntax, validate};
 use serde::Deserialize;
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::de::{DeTable, Deserializer};
 
 /// A usable configuration, and what deserves a second look.
@@ -21,6 +22,12 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings, in file order.
     pub warnings: Vec<Problem>,
+    /// What is good to know and needs no action, in file order.
+    pub notes: Vec<Problem>,
+    /// The place of every key.
+    pub places: Places,
+    /// The files that hold secrets, with the place that names each.
+    pub secret_files: Vec<(Problem, PathBuf)>,
     /// The fingerprint, with which a later configuration is compared.
     pub fingerprint: Fingerprint,
     /// When the certificates expire that the configuration names, in file order.
@@ -66,6 +73,8 @@ pub fn parse(text: &str, path: &Path, env: Env<'_>) -> Result<Loaded, ConfigErro
         env,
         errors: RefCell::default(),
         warnings: RefCell::default(),
+        notes: RefCell::default(),
+        secret_files: RefCell::default(),
         expiries: RefCell::default(),
     };
     let at = context.root();
@@ -82,7 +91,15 @@ pub fn parse(text: &str, path: &Path, env: Env<'_>) -> Result<Loaded, ConfigErro
             let fingerprint = Fingerprint::of(text, path, env);
             let mut expiries = context.expiries.into_inner();
             expiries.sort_by_key(|expiry| place(&expiry.named));
-            Ok(Loaded { config, warnings: in_order(context.warnings), fingerprint, expiries })
+            Ok(Loaded {
+                config,
+                warnings: in_order(context.warnings),
+                notes: in_order(context.notes),
+                places: Places::of(path, &context.locator),
+                secret_files: context.secret_files.into_inner(),
+                fingerprint,
+                expiries,
+            })
         }
         (errors, _) => Err(ConfigError::Wrong(errors)),
     }
@@ -109,7 +126,8 @@ fn read(known: toml::Spanned<DeTable<'_>>, context: &Context<'_>) -> Option<Conf
 // Keeps only the message: toml's own rendering quotes the line, which may hold a secret.
 fn syntax_error(error: &toml::de::Error, text: &str, path: &Path) -> Problem {
     let (line, column) = Lines::of(text).line_and_column(error.span().map_or(0, |span| span.start));
-    Problem { file: path.to_owned(), line, column, key: String::new(), message: error.message().to_owned() }
+    let message = syntax::explain(error.message(), text, error.span(), line);
+    Problem { file: path.to_owned(), line, column, key: String::new(), message }
 }
 
 /// Reports a value of the wrong type. Serde's message quotes the value, which may be a misplaced secret, so only the

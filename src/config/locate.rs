@@ -1,5 +1,6 @@
 //! The position of each key in the file, so that every problem names its line and column.
 
+use std::collections::HashMap;
 use std::fmt;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
@@ -97,6 +98,36 @@ impl<'t> Locator<'t> {
             array = value.get_ref().as_array();
         }
         spans
+    }
+
+    /// Returns the line and column of every value by its path.
+    pub fn all(&self) -> HashMap<String, (usize, usize)> {
+        let mut all = HashMap::new();
+        self.collect(self.root.get_ref(), &KeyPath::default(), &mut all);
+        all
+    }
+
+    fn collect(&self, table: &DeTable<'_>, path: &KeyPath, all: &mut HashMap<String, (usize, usize)>) {
+        for (name, value) in table {
+            self.collect_value(value, &path.key(name.get_ref()), all);
+        }
+    }
+
+    fn collect_value(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        path: &KeyPath,
+        all: &mut HashMap<String, (usize, usize)>,
+    ) {
+        all.insert(path.to_string(), self.lines.line_and_column(value.span().start));
+        match value.get_ref() {
+            DeValue::Table(table) => self.collect(table, path, all),
+            DeValue::Array(array) => array
+                .iter()
+                .enumerate()
+                .for_each(|(index, value)| self.collect_value(value, &path.index(index), all)),
+            _ => {}
+        }
     }
 
     /// Returns the innermost value that covers the byte at `offset`.

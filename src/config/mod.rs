@@ -9,6 +9,7 @@ mod admin;
 mod at;
 mod cdn;
 mod claims;
+mod doubts;
 mod error;
 mod events;
 mod expiry;
@@ -20,10 +21,12 @@ mod load;
 mod locate;
 mod log;
 mod origin;
+mod places;
 mod purge_headers;
 mod resolve;
 mod server;
 mod site;
+mod syntax;
 mod text;
 mod validate;
 
@@ -48,6 +51,7 @@ pub use log::{Access, Log, LogFormat};
 pub use origin::{
     MAX_ORIGINS, OriginCheck, OriginHost, OriginProtocol, OriginSettings, OriginTls, OriginUrl,
 };
+pub use places::Places;
 pub use purge_headers::{HeaderItems, ItemSeparator, PurgeHeader, PurgeHeaders};
 pub use server::{Certificate, Server};
 pub use site::{Mode, Site, Trust};

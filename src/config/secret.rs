@@ -46,6 +46,11 @@ impl SecretRef {
         self.0.starts_with("literal:")
     }
 
+    /// Returns the file that holds the secret, if one does.
+    pub fn file(&self, directory: &Path) -> Option<PathBuf> {
+        self.0.strip_prefix("file:").filter(|path| !path.is_empty()).map(|path| directory.join(path))
+    }
+
     /// Resolves the secret. A relative `file:` path is relative to `directory`.
     pub fn resolve(&self, directory: &Path, env: Env<'_>) -> Result<Secret, SecretError> {
         let (value, from) = match self.0.split_once(':') {
@@ -65,11 +70,29 @@ impl SecretRef {
             return Err(SecretError::Empty(from));
         }
         // Every secret is sent in a header. The check also detects a wrong file, such as a key or a log.
-        if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(SecretError::Unsendable(from));
+        if let Some(what) = unsendable(&value) {
+            return Err(SecretError::Unsendable { from, what });
         }
         Ok(Secret::new(value))
     }
+}
+
+/// Names the first character that cannot be sent in a header, and where it is, without showing the secret.
+fn unsendable(value: &str) -> Option<String> {
+    let (at, found) = value.char_indices().find(|(_, char)| !char.is_ascii_graphic())?;
+    let what = match found {
+        '\n' | '\r' => "a line break",
+        ' ' => "a space",
+        '\t' => "a tab",
+        found if found.is_ascii() => "a control character",
+        _ => "a character that is not ASCII",
+    };
+    let place = match at {
+        0 => "at its start",
+        at if at + found.len_utf8() == value.len() => "at its end",
+        _ => "in it",
+    };
+    Some(format!("{what} {place}"))
 }
 
 /// Reads a file without one trailing line break, which editors add.
@@ -131,8 +154,13 @@ pub enum SecretError {
     #[error("{0} is empty")]
     Empty(String),
     /// The secret cannot be sent in a header.
-    #[error("{0} must be printable ASCII without spaces, since it is sent in a header")]
-    Unsendable(String),
+    #[error("{from} has {what}; a secret is sent in a header, and so must be printable ASCII without spaces")]
+    Unsendable {
+        /// Where the secret comes from.
+        from: String,
+        /// The kind of character, and where it is.
+        what: String,
+    },
 }
 
 #[cfg(test)]
@@ -182,9 +210,13 @@ mod tests {
         check("file:empty", Err("DIR/empty is empty"));
         check("file:none", Err("cannot read DIR/none"));
         check("literal:", Err("the text after `literal:` is empty"));
-        let unsendable = "must be printable ASCII without spaces, since it is sent in a header";
-        check("literal:two words", Err(&format!("the text after `literal:` {unsendable}")));
-        check("file:two", Err(&format!("DIR/two {unsendable}")));
+        let why = "a secret is sent in a header, and so must be printable ASCII without spaces";
+        check("literal:two words", Err(&format!("the text after `literal:` has a space in it; {why}")));
+        check(
+            "literal:\u{e4}b",
+            Err(&format!("the text after `literal:` has a character that is not ASCII at its start; {why}")),
+        );
+        check("file:two", Err(&format!("DIR/two has a line break at its end; {why}")));
         let forms = SecretError::Form.to_string();
         for wrong in
             ["", "plain", "env:", "file:", "env:not-a-name", "env:1", "ENV:TOKEN", "vault:x", " env:TOKEN"]

@@ -1,20 +1,19 @@
-//! Checks that involve several values: duplicate names, hosts that two sites claim, CDNs that disagree, and what is
-//! allowed but deserves a second look.
+//! Checks that involve several values: duplicate names, hosts that two sites claim, CDNs that disagree.
 
 use super::at::At;
-use super::{Admin, Cdn, Claims, Config, Everything, Mode, OriginProtocol, OriginTls, Server, Site, Trust};
-use crate::rewrite::{CdnType, Profile};
+use super::{Admin, Cdn, Claims, Config, Everything, Server, Site, Trust, doubts};
+use crate::rewrite::CdnType;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Reports contradictions as errors, and doubtful values as warnings. `config` may hold placeholders of invalid
 /// values.
 pub fn validate(config: &Config, at: &At<'_>) {
     listeners(&config.server, &config.admin, at);
-    doubtful_server(&config.server, &at.key("server"));
+    doubts::server(&config.server, &at.key("server"));
     tokens(config, &at.key("admin").key("tokens"));
+    doubts::tokens(&config.admin.tokens, &at.key("admin").key("tokens"));
     let sites = at.key("sites");
     shared_services(&config.sites, &sites);
     let claims = Claims::of(&config.sites);
@@ -25,9 +24,9 @@ pub fn validate(config: &Config, at: &At<'_>) {
         dialects(site, &at.key("cdns"));
         client_certificates(site, &config.server, &at);
         event_rules(&claims, site, &at.key("events"));
-        doubtful_site(site, &at);
+        doubts::site(site, &at);
         for (at, cdn) in at.key("cdns").each(&site.cdns) {
-            doubtful_cdn(site, cdn, &at);
+            doubts::cdn(site, cdn, &at);
         }
     }
 }
@@ -37,16 +36,14 @@ fn unique<'v>(list: &At<'_>, key: &str, values: impl Iterator<Item = &'v str>) {
     let mut taken = HashMap::new();
     for (index, value) in values.enumerate() {
         if let Some(first) = taken.get(value) {
-            list.index(index).key(key).error(format!("is taken by number {first} of this list"));
+            let first = list.index(*first);
+            let line = first.key(key).line();
+            list.index(index)
+                .key(key)
+                .error(format!("is already the `{key}` of {} (line {line}): choose another", first.name()));
         } else {
-            taken.insert(value, index + 1);
+            taken.insert(value, index);
         }
-    }
-}
-
-fn doubtful_server(server: &Server, at: &At<'_>) {
-    if server.client_ca.is_some() && server.tls_listen.is_empty() {
-        at.key("client_ca").warn("has no effect without `tls_listen`");
     }
 }
 
@@ -200,71 +197,5 @@ fn event_rules(claims: &Claims, site: &Site, at: &At<'_>) {
                 ));
             }
         }
-    }
-}
-
-fn doubtful_site(site: &Site, at: &At<'_>) {
-    let ttls = &site.policy.ttls;
-    let cache = at.key("cache");
-    if site.cdns.is_empty() {
-        if site.mode != Mode::Off {
-            at.key("cdns")
-                .warn("without a CDN to purge this site is a plain proxy: no response gets a long lifetime");
-        }
-    } else if matches!(site.trust, Trust::Any) && site.mode != Mode::Off {
-        at.key("opt_in").key("trust").warn(
-            "any peer can opt in, and so lengthen lifetimes in a cache that nobody purges; use a secret or a list of networks",
-        );
-    }
-    if site.origin.tls != OriginTls::default() && !site.origins.iter().any(|origin| origin.tls) {
-        at.key("origin_tls").warn("has no effect: no origin has https://");
-    }
-    let is_h2c =
-        site.origin.protocol == OriginProtocol::Http2 && site.origins.iter().any(|origin| !origin.tls);
-    if is_h2c && !site.upgrades.is_empty() {
-        at.key("upgrades").warn(
-            "these requests use HTTP/1.1, which an origin with http:// and `origin_protocol = \"http2\"` must speak on the same port",
-        );
-    }
-    if site.policy.profile == Profile::Aem && site.policy.aem.is_none() {
-        at.key("aem").warn(
-            "without [sites.aem] publish events are refused: the keys by which they purge are made of its ids",
-        );
-    }
-    if ttls.fallback > Duration::from_secs(3_600) {
-        cache.key("fallback_ttl").warn("more than 1h for what cannot be purged");
-    }
-    if ttls.fallback > ttls.edge {
-        cache
-            .key("fallback_ttl")
-            .warn("longer than `edge_ttl`, so that failing purges make lifetimes longer");
-    }
-    if ttls.guard > Duration::from_secs(10) {
-        cache.key("guard_ttl").warn("more than 10s for what is known to be old");
-    }
-    let mut firsts = HashMap::new();
-    for (index, rule) in site.policy.rules.iter().enumerate() {
-        let first = *firsts.entry(&rule.path).or_insert(index);
-        if first != index {
-            at.key("rules")
-                .index(index)
-                .key("path")
-                .warn(format!("never applies: number {} has the same path", first + 1));
-        }
-    }
-}
-
-fn doubtful_cdn(site: &Site, cdn: &Cdn, at: &At<'_>) {
-    if cdn.dialect.tag_header.is_none() {
-        at.key("tag_header").warn("without it every tag purge becomes everything");
-    }
-    if cdn.hosts.is_empty() && !cdn.dialect.cdn.facts().purging.paths {
-        at.key("hosts").warn("no exact host, here or of the site: nothing can be purged by URL");
-    }
-    if let Some(lack) = cdn.settings.lacks_for_everything()
-        && !site.policy.tags.site
-    {
-        at.key(lack.key)
-            .warn(format!("without {} and without the site's tag, everything cannot be purged", lack.what));
     }
 }

@@ -16,6 +16,7 @@
 pub mod aem;
 pub mod broad;
 pub mod cache_control;
+pub mod covers;
 pub mod dialect;
 pub mod facts;
 pub mod keys;

@@ -2,28 +2,24 @@
 
 use crate::config::duration::print as duration;
 use crate::config::{
-    Access, Cdn, Config, Everything, Loaded, LogFormat, Mode, OriginHost, OriginProtocol, OriginSettings,
-    OriginUrl, Site, Trust,
+    Access, Cdn, Config, Everything, LogFormat, Mode, OriginHost, OriginProtocol, OriginSettings, OriginUrl,
+    Site, Trust,
 };
 use crate::rewrite::BrowserTtl;
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 /// A configuration in words, without secrets.
-pub struct Summary<'a>(pub &'a Loaded);
+pub struct Summary<'a>(pub &'a Config);
 
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Loaded { config, warnings, .. } = self.0;
+        let config = self.0;
         global(config, f)?;
-        for site in &config.sites {
+        config.sites.iter().try_for_each(|site| {
             writeln!(f)?;
-            describe_site(site, f)?;
-        }
-        if !warnings.is_empty() {
-            writeln!(f, "\n{}:", count(warnings.len(), "warning"))?;
-        }
-        warnings.iter().try_for_each(|warning| writeln!(f, "  {warning}"))
+            describe_site(site, f)
+        })
     }
 }
 
@@ -195,7 +191,7 @@ mod tests {
         "#;
         let env = |_: &str| Some("canary-0123456789abcdef".to_owned());
         let loaded = config::parse(text, Path::new("shim.toml"), &env).unwrap();
-        let summary = Summary(&loaded).to_string();
+        let summary = Summary(&loaded.config).to_string();
         assert!(!summary.contains("canary"), "{summary}");
         insta::assert_snapshot!(summary, @r"
         listen    http://127.0.0.1:8080, http://[::1]:8080, 2 workers
@@ -216,10 +212,6 @@ mod tests {
           hosts   plain.example.com
           origin  http://c.example, Host: that of the request, HTTP/2, 200 requests at a time, checked at /healthz every 10s
           cdns    none: a plain proxy
-
-        2 warnings:
-          shim.toml:7:21: admin.tokens[0].token: the secret is written in the file; env:NAME or file:PATH keeps it out of backups and version control
-          shim.toml:22:13: sites[0].cdns[1].tag_header: without it every tag purge becomes everything
         ");
     }
 }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod cdn;
+mod certificate;
 mod events;
 pub(super) mod host;
 mod limits;

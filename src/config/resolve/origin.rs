@@ -1,6 +1,6 @@
 //! The keys of `[[sites]]` with settings for its origins.
 
-use super::{host, server, url};
+use super::{certificate, host, url};
 use crate::config::at::At;
 use crate::config::file::site as file;
 use crate::config::{Certificate, OriginCheck, OriginSettings, OriginTls};
@@ -29,11 +29,11 @@ fn tls(file: &file::OriginTls, at: &At<'_>) -> OriginTls {
         (None, None) => None,
     };
     if let Some(certificate) = &certificate {
-        server::check_certificate(certificate, at);
+        certificate::check(certificate, at);
     }
     let name = |name: &String| at.key("server_name").ok(host::exact(name));
     OriginTls {
-        ca: file.ca.as_ref().and_then(|path| server::authorities(path, &at.key("ca"))),
+        ca: file.ca.as_ref().and_then(|path| certificate::authorities(path, &at.key("ca"))),
         certificate,
         server_name: file.server_name.as_ref().and_then(name),
     }

@@ -1,16 +1,12 @@
 //! The `[server]` table.
 
-use super::name;
+use super::{certificate, name};
 use crate::config::at::At;
 use crate::config::file::server as file;
 use crate::config::{Certificate, Limits, Server};
 use crate::rewrite::CdnType;
 use ipnet::IpNet;
-use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 
 pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
     let default = if file.tls_listen.is_empty() { vec!["0.0.0.0:8080".to_owned()] } else { Vec::new() };
@@ -48,7 +44,10 @@ pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
             .each(&file.certificates)
             .map(|(at, file)| certificate(file, &at))
             .collect(),
-        client_ca: file.client_ca.as_ref().and_then(|path| authorities(path, &at.key("client_ca"))),
+        client_ca: file
+            .client_ca
+            .as_ref()
+            .and_then(|path| certificate::authorities(path, &at.key("client_ca"))),
         proxy_protocol: networks(&file.proxy_protocol, &at.key("proxy_protocol")),
         trusted_proxies: networks(&file.trusted_proxies, &at.key("trusted_proxies")),
         limits: limits(&file.limits, &at.key("limits")),
@@ -78,52 +77,20 @@ fn network(text: &str, at: &At<'_>) -> Option<IpNet> {
     if network.prefix_len() == 0 {
         at.warn("this matches every address");
     }
+    if network != network.trunc() {
+        at.warn(format!(
+            "`{text}` means all of {}; write that, or {} for the one address",
+            network.trunc(),
+            network.addr()
+        ));
+    }
     Some(network.trunc())
 }
 
 fn certificate(file: &file::Certificate, at: &At<'_>) -> Certificate {
     let certificate = Certificate { cert: at.path(&file.cert), key: at.path(&file.key) };
-    check_certificate(&certificate, at);
+    certificate::check(&certificate, at);
     certificate
-}
-
-/// Reports what a TLS listener would detect when it starts: unreadable files, and a key of another certificate.
-pub(super) fn check_certificate(certificate: &Certificate, at: &At<'_>) {
-    let chain = at.key("cert").ok(chain(&certificate.cert));
-    if let Some(chain) = &chain {
-        at.key("cert").certificates(&certificate.cert, chain);
-    }
-    let key = at.key("key").ok(key(&certificate.key));
-    if let (Some(chain), Some(key)) = (chain, key) {
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        if let Err(error) = CertifiedKey::from_der(chain, key, &provider) {
-            at.key("key").error(format!("cannot be used with its certificate: {error}"));
-        }
-    }
-}
-
-/// Resolves the path of a file of authorities, and reports an unreadable one.
-pub(super) fn authorities(path: &str, at: &At<'_>) -> Option<PathBuf> {
-    let path = at.path(path);
-    let authorities = at.ok(chain(&path))?;
-    at.certificates(&path, &authorities);
-    Some(path)
-}
-
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let cannot =
-        |why: &dyn ToString| format!("cannot read certificates from {}: {}", path.display(), why.to_string());
-    let pem = std::fs::read(path).map_err(|error| cannot(&error))?;
-    let chain: Vec<_> =
-        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| cannot(&error))?;
-    if chain.is_empty() { Err(cannot(&"no PEM section CERTIFICATE")) } else { Ok(chain) }
-}
-
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let cannot =
-        |why: &dyn ToString| format!("cannot read a key from {}: {}", path.display(), why.to_string());
-    let pem = std::fs::read(path).map_err(|error| cannot(&error))?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| cannot(&error))
 }
 
 fn limits(file: &file::Limits, at: &At<'_>) -> Limits {

@@ -208,7 +208,8 @@ fn a_key_of_another_certificate_is_refused() {
     assert!(with(&cert, &key).is_ok());
     let other = with(&cert, &key.replace("key.pem", "other.pem")).unwrap_err();
     assert!(
-        other.contains("shim.toml:3:7: server.certificates[0].key: cannot be used with its certificate"),
+        other.contains("shim.toml:3:7: server.certificates[0].key: the key in ")
+            && other.contains(" does not belong to the certificate in "),
         "{other}"
     );
     let swapped = with(&key, &cert).unwrap_err();

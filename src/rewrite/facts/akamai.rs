@@ -1,6 +1,8 @@
 //! Akamai.
 
-use super::row::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, alphanumeric_and};
+use super::row::{
+    Facts, Methods, PurgingFacts, StaleFacts, StoringFacts, TagFacts, Trace, Traces, alphanumeric_and,
+};
 use crate::rewrite::field::{EDGE_CACHE_TAG, EDGE_CONTROL, Field};
 use std::time::Duration;
 
@@ -38,6 +40,10 @@ pub(super) static FACTS: Facts = Facts {
         // Nearly any method can be made cacheable.
         other_methods: Methods::Any,
         statuses: None,
+    },
+    stale: StaleFacts {
+        set_elsewhere: Some("the behavior \"serve stale\" of the property sets it"),
+        soft_risk: None,
     },
     purging: PurgingFacts { prefixes: false, paths: false, repeat_after: [Duration::ZERO; 2] },
 };

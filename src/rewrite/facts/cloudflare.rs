@@ -1,6 +1,8 @@
 //! Cloudflare.
 
-use super::row::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, visible_but};
+use super::row::{
+    Facts, Methods, PurgingFacts, StaleFacts, StoringFacts, TagFacts, Trace, Traces, visible_but,
+};
 use crate::rewrite::field::{CACHE_TAG, CLOUDFLARE_CDN_CACHE_CONTROL, Field};
 use std::time::Duration;
 
@@ -37,5 +39,6 @@ pub(super) static FACTS: Facts = Facts {
         other_methods: Methods::None,
         statuses: None,
     },
+    stale: StaleFacts { set_elsewhere: None, soft_risk: None },
     purging: PurgingFacts { prefixes: true, paths: false, repeat_after: [Duration::ZERO; 2] },
 };

@@ -1,6 +1,8 @@
 //! Amazon CloudFront.
 
-use super::row::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, visible_but};
+use super::row::{
+    Facts, Methods, PurgingFacts, StaleFacts, StoringFacts, TagFacts, Trace, Traces, visible_but,
+};
 use crate::rewrite::field::GENERAL;
 use std::time::Duration;
 
@@ -41,5 +43,6 @@ pub(super) static FACTS: Facts = Facts {
         other_methods: Methods::These(&["OPTIONS"]),
         statuses: None,
     },
+    stale: StaleFacts { set_elsewhere: None, soft_risk: None },
     purging: PurgingFacts { prefixes: true, paths: true, repeat_after: [Duration::ZERO; 2] },
 };

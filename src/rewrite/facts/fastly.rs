@@ -1,6 +1,8 @@
 //! Fastly.
 
-use super::row::{Facts, Methods, PurgingFacts, StoringFacts, TagFacts, Trace, Traces, visible_but};
+use super::row::{
+    Facts, Methods, PurgingFacts, StaleFacts, StoringFacts, TagFacts, Trace, Traces, visible_but,
+};
 use crate::rewrite::field::{Field, SURROGATE_CONTROL, SURROGATE_KEY};
 use std::time::Duration;
 
@@ -38,6 +40,12 @@ pub(super) static FACTS: Facts = Facts {
         keeps_errors: false,
         other_methods: Methods::None,
         statuses: None,
+    },
+    stale: StaleFacts {
+        set_elsewhere: None,
+        soft_risk: Some(
+            "with shielding, a shield may pass on its stale copy as a fresh one: add the snippet for shields (docs/fastly.md), or purge hard",
+        ),
     },
     purging: PurgingFacts {
         prefixes: false,

@@ -25,8 +25,19 @@ pub struct Facts {
     pub(in crate::rewrite) is_told_the_page: bool,
     /// The responses that the CDN stores, and how storing is forbidden.
     pub(in crate::rewrite) storing: StoringFacts,
+    /// What the lifetimes of stale copies do there.
+    pub stale: StaleFacts,
     /// The items that its purges can name.
     pub purging: PurgingFacts,
+}
+
+/// What an operator must know about the lifetimes of stale copies at a CDN.
+#[derive(Debug)]
+pub struct StaleFacts {
+    /// How they are set there, if its default field has no words for them.
+    pub set_elsewhere: Option<&'static str>,
+    /// What goes wrong with soft purges, and the cure.
+    pub soft_risk: Option<&'static str>,
 }
 
 /// The tags that a CDN accepts.

@@ -1,7 +1,7 @@
 //! Varnish, with the included VCL (`config/varnish.vcl`).
 
 use super::row::{
-    Facts, Methods, PurgingFacts, Statuses, StoringFacts, TagFacts, Trace, Traces, visible_but,
+    Facts, Methods, PurgingFacts, StaleFacts, Statuses, StoringFacts, TagFacts, Trace, Traces, visible_but,
 };
 use crate::rewrite::field::{Field, SURROGATE_CONTROL, XKEY};
 use std::time::Duration;
@@ -47,5 +47,6 @@ pub(super) static FACTS: Facts = Facts {
             if_granted: &[302, 307],
         }),
     },
+    stale: StaleFacts { set_elsewhere: None, soft_risk: None },
     purging: PurgingFacts { prefixes: true, paths: false, repeat_after: [Duration::ZERO; 2] },
 };

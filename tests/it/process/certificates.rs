@@ -60,7 +60,7 @@ fn r71_certificates_say_when_they_end() {
     let warning = ":5:8: server.certificates[0].cert: the certificate in ";
     assert!(said.contains(warning) && said.contains("soon.pem expires in 6 days, on "), "{said}");
     assert!(said.contains("late.pem: expires in 400 days, on "), "{said}");
-    assert!(!said.contains("certificates[1]"), "{said}");
+    assert!(!said.contains("late.pem expires"), "{said}");
     assert!(shim.output().contains("soon.pem expires in 6 days"), "{}", shim.output());
 
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
@@ -90,7 +90,7 @@ fn r71_one_that_has_ended_fails_the_check_and_no_start() {
     assert!(shim.output().contains("over.pem expired on "), "{}", shim.output());
     let (code, said) = check(&shim.config, &[]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("is valid, except for an expired certificate"), "{said}");
+    assert!(said.contains("is valid, but 1 error was found"), "{said}");
     assert!(said.contains(":5:8: server.certificates[0].cert: the certificate in "), "{said}");
     let (code, said) = check(&shim.config, &["--json"]);
     let found: serde_json::Value = serde_json::from_str(&said).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! | file | what is tested |
 //! |---|---|
-//! | `configuration.rs`, `certificates.rs` | reports of `check` and at the start |
+//! | `configuration.rs`, `certificates.rs`, `checks.rs` | reports of `check` and at the start |
 //! | `admin.rs`, `siege.rs` | the admin API, for operators and against enemies |
 //! | `console.rs` | the console in a real browser |
 //! | `top.rs` | the live view in a terminal |
@@ -12,6 +12,7 @@
 mod admin;
 mod budget;
 mod certificates;
+mod checks;
 mod configuration;
 mod console;
 mod drain;

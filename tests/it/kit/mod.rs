@@ -3,7 +3,7 @@
 //!
 //! | file | what is tested |
 //! |---|---|
-//! | `docs.rs` | the documentation |
+//! | `docs.rs`, `readme.rs` | the documentation |
 //! | `kubernetes.rs`, `compose.rs`, `systemd.rs`, `metrics.rs` | manifests, the unit, dashboards and alerts |
 //! | `debian.rs`, `sbom.rs`, `version.rs` | the package, what is in the program, and its commit |
 //! | `demo.rs`, `log.rs` | the demo, and the log |
@@ -18,6 +18,7 @@ mod fuzz_corpus;
 mod kubernetes;
 mod log;
 mod metrics;
+mod readme;
 mod sbom;
 mod systemd;
 mod tidy;

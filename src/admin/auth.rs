@@ -39,7 +39,7 @@ pub(super) async fn require_token(
 /// Refuses a caller without a known token. The answer is a 401, which is the same for all such callers, or a 429 if
 /// there were too many failures from the caller's address. Of the calls that get a 429, only the first one in each
 /// minute is logged.
-fn refuse(state: &State, peer: SocketAddr) -> Problem {
+pub(super) fn refuse(state: &State, peer: SocketAddr) -> Problem {
     let refusal = state.limits.failures.note(peer.ip(), Instant::now());
     let said = match refusal {
         Refusal::Unauthorized => Some("no valid token"),

@@ -16,10 +16,20 @@ pub(super) struct Peer(pub(super) SocketAddr);
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     config: Arc<Config>,
-    /// The index in `config.admin.tokens`; `None` for the shim itself.
-    token: Option<usize>,
+    identity: Identity,
     /// The network that the call comes from: the address, or the /64 of an IPv6 address.
     network: IpAddr,
+}
+
+/// Who a caller is.
+#[derive(Clone, Debug)]
+enum Identity {
+    /// The owner of the token of this index in `config.admin.tokens`.
+    Token(usize),
+    /// The shim itself.
+    Itself,
+    /// A client of a listener that wants no token, as if it had this one.
+    Client(Arc<AdminToken>),
 }
 
 /// Returns the index of a token. Hashing hides the lengths, and every token is compared even after a match, so
@@ -49,12 +59,19 @@ impl Caller {
     /// network.
     pub(super) fn of(config: Arc<Config>, presented: &[u8], network: IpAddr) -> Option<Self> {
         let token = find(&config.admin.tokens, presented)?;
-        Some(Self { config, token: Some(token), network })
+        Some(Self { config, identity: Identity::Token(token), network })
+    }
+
+    /// Returns a client of a listener that wants no token. It may purge these sites.
+    pub(super) fn client(config: Arc<Config>, name: String, sites: Vec<String>, network: IpAddr) -> Self {
+        let scopes = vec![Scope::Purge, Scope::PurgeEverything];
+        let token = AdminToken { name, token: Secret::new(""), scopes, sites: Some(sites) };
+        Self { config, identity: Identity::Client(Arc::new(token)), network }
     }
 
     /// Returns the shim itself as a caller, for purges that it makes on its own.
     pub(super) fn itself(config: Arc<Config>) -> Self {
-        Self { config, token: None, network: IpAddr::V4(Ipv4Addr::LOCALHOST) }
+        Self { config, identity: Identity::Itself, network: IpAddr::V4(Ipv4Addr::LOCALHOST) }
     }
 
     /// Returns the configuration that the request sees.
@@ -67,11 +84,13 @@ impl Caller {
         if Arc::ptr_eq(&config, &self.config) {
             return Some(self.clone());
         }
-        let token = match self.token {
-            Some(_) => Some(find(&config.admin.tokens, self.token().token.expose().as_bytes())?),
-            None => None,
+        let identity = match &self.identity {
+            Identity::Token(_) => {
+                Identity::Token(find(&config.admin.tokens, self.token().token.expose().as_bytes())?)
+            }
+            other => other.clone(),
         };
-        Some(Self { config, token, network: self.network })
+        Some(Self { config, identity, network: self.network })
     }
 
     /// Whether the token has a scope.
@@ -125,9 +144,10 @@ impl Caller {
     }
 
     fn token(&self) -> &AdminToken {
-        match self.token {
-            Some(token) => &self.config.admin.tokens[token],
-            None => &ITSELF,
+        match &self.identity {
+            Identity::Token(token) => &self.config.admin.tokens[*token],
+            Identity::Itself => &ITSELF,
+            Identity::Client(token) => token,
         }
     }
 }

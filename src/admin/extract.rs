@@ -83,6 +83,11 @@ where
     take(limits, caller, body, |body| if body.is_empty() { Ok(T::default()) } else { parse(body) }).await
 }
 
+/// Reads a body as it is.
+pub(super) async fn whole(limits: &Limits, caller: &Caller, body: Body) -> Result<Vec<u8>, Problem> {
+    take(limits, caller, body, |body| Ok(body.to_vec())).await
+}
+
 async fn take<T: Send + 'static>(
     limits: &Limits,
     caller: &Caller,

@@ -11,6 +11,7 @@
 //! | `untagged.rs` | copies without our tags, over restarts |
 //! | `publish.rs` | accept the purge of a publish event |
 //! | `header_purges.rs`, `own.rs` | purges that nobody calls for: those of origins, and the shim's own |
+//! | `inbound/` | purge requests of other systems' clients, on listeners of their own |
 //! | `operate.rs` | retry, acknowledge and cancel a purge; pause and resume a CDN; reload the configuration |
 //! | `copies.rs` | the copies of a page at the CDNs |
 //! | `credentials.rs` | check the CDNs' credentials |
@@ -50,6 +51,7 @@ mod fresh;
 mod header_purges;
 pub mod history;
 mod idempotency;
+mod inbound;
 mod limits;
 mod log;
 mod misdirected;
@@ -82,6 +84,7 @@ pub use feed::{Events, HealthEvent, JobEvent, LaggedEvent};
 pub use fresh::{Awaited, guard, guard_everything, is_outrun, recall, recall_nothing};
 pub use header_purges::commit_header_purges;
 pub use history::record;
+pub use inbound::{InboundListener, serve_inbound};
 pub use limits::Limits;
 pub use own::{make_up_for_lost_purges, purge_again};
 pub use readiness::Readiness;

@@ -126,6 +126,23 @@ impl Problem {
         &self.detail
     }
 
+    /// Returns the status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        self.kind.describe().0
+    }
+
+    /// Logs the inner message, if there is one.
+    pub(super) fn tell(&self) {
+        if let Some(inner) = &self.inner {
+            tracing::error!(
+                status = self.status().as_u16(),
+                detail = self.detail,
+                cause = with_causes(inner.as_ref()),
+                "admin call failed"
+            );
+        }
+    }
+
     /// Returns the invalid items.
     pub fn errors(&self) -> &[BadItem] {
         &self.errors
@@ -159,14 +176,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, name, title) = self.kind.describe();
-        if let Some(inner) = &self.inner {
-            tracing::error!(
-                status = status.as_u16(),
-                detail = self.detail,
-                cause = with_causes(inner.as_ref()),
-                "admin call failed"
-            );
-        }
+        self.tell();
         let document = Document {
             kind: format!("urn:origin-shim:problem:{name}"),
             title: title.to_owned(),

@@ -39,7 +39,8 @@ pub(super) async fn create(
     purges::accept(&state, store, (&caller, peer), site, Asked { request, idempotency }, &headers).await
 }
 
-fn purge_of(site: &Site, event: &Event) -> Result<PurgeRequest, Problem> {
+/// Returns the purge of an event.
+pub(super) fn purge_of(site: &Site, event: &Event) -> Result<PurgeRequest, Problem> {
     let paths = event.paths.len();
     if paths > MAX_PATHS {
         let detail = format!("{paths} paths are too many: send at most {MAX_PATHS} at once.");

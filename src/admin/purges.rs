@@ -70,21 +70,32 @@ pub(super) async fn accept(
     asked: Asked,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let Asked { request, idempotency } = asked;
-    let items = request.item_count();
-    if items > MAX_ITEMS {
-        let detail =
-            format!("{items} items are too many: send at most {MAX_ITEMS} at once, or a broader item.");
-        return Err(Problem::new(Kind::TooLarge, detail));
-    }
-    caller.require(&[scope_of(&request, site)])?;
-    let idempotency = idempotency?;
-    let (mut request, mut jobs) = planned(state, caller, site, request).await?;
-    if request.dry_run {
+    if asked.request.dry_run {
+        let Asked { request, idempotency } = asked;
+        let items = permitted(caller, site, &request)?;
+        idempotency?;
+        let (request, jobs) = planned(state, caller, site, request).await?;
         let of = site.clone();
         let shown = aside(items, move || DryRun::of(&of, &request, &jobs)).await?;
         return Ok(Json(shown).into_response());
     }
+    let purge = committed(state, &store, (caller, peer), site, asked).await?;
+    failpoint::reached("answering");
+    Ok(answer(state, &*store, (caller, wait::preferred(headers)), purge).await)
+}
+
+/// Checks, plans and commits a purge.
+pub(super) async fn committed(
+    state: &Arc<State>,
+    store: &Arc<dyn Store>,
+    (caller, peer): (&Caller, SocketAddr),
+    site: &Site,
+    asked: Asked,
+) -> Result<Purge, Problem> {
+    let Asked { request, idempotency } = asked;
+    permitted(caller, site, &request)?;
+    let idempotency = idempotency?;
+    let (mut request, mut jobs) = planned(state, caller, site, request).await?;
     let place = audit::place().await?;
 
     // The guard starts before the commit, so that it covers every accepted purge. An unnecessary guard costs the
@@ -109,16 +120,26 @@ pub(super) async fn accept(
         follow_ups,
     };
     let purge = Purge::accepted(&new);
-    let purge = match enqueue(state, store.clone(), new, awaited, purge.clone(), (peer, place)).await? {
-        Enqueued::Created => purge,
-        Enqueued::Existing(id) => repeated(state, &*store, id).await?,
+    match enqueue(state, store.clone(), new, awaited, purge.clone(), (peer, place)).await? {
+        Enqueued::Created => Ok(purge),
+        Enqueued::Existing(id) => repeated(state, &**store, id).await,
         Enqueued::KeyReused => {
             let detail = "This Idempotency-Key was used within 24 hours for another request body.";
-            return Err(Problem::new(Kind::Conflict, detail));
+            Err(Problem::new(Kind::Conflict, detail))
         }
-    };
-    failpoint::reached("answering");
-    Ok(answer(state, &*store, (caller, wait::preferred(headers)), purge).await)
+    }
+}
+
+/// Checks that the caller may purge this, and returns the number of items.
+fn permitted(caller: &Caller, site: &Site, request: &PurgeRequest) -> Result<usize, Problem> {
+    let items = request.item_count();
+    if items > MAX_ITEMS {
+        let detail =
+            format!("{items} items are too many: send at most {MAX_ITEMS} at once, or a broader item.");
+        return Err(Problem::new(Kind::TooLarge, detail));
+    }
+    caller.require(&[scope_of(request, site)])?;
+    Ok(items)
 }
 
 /// Returns the one scope that a request needs, for the broadest kind of item in it.

@@ -5,6 +5,7 @@ use super::beside::{self, Door};
 use super::error::{StartError, StopError};
 use super::fleet;
 use super::glue::{self, Delivery};
+use super::inbound::{self, Bound};
 use super::life::{beat, machine};
 use super::opening::{NotOpen, Opened, Waiting, open};
 use super::reload::Reloader;
@@ -38,6 +39,7 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 /// The running control plane.
 pub(super) struct ControlPlane {
     address: SocketAddr,
+    inbound: Vec<SocketAddr>,
     readiness: Arc<Readiness>,
     reloader: Arc<Reloader>,
     runtime: Handle,
@@ -77,11 +79,15 @@ impl ControlPlane {
     }
 
     /// Starts the thread, which opens the store.
-    pub(super) fn start(admin: Door, given: Given) -> Result<Self, StartError> {
+    pub(super) fn start(
+        (admin, inbound): (Door, Option<Vec<Bound>>),
+        given: Given,
+    ) -> Result<Self, StartError> {
         let address = match &admin {
             Door::Ours(listener) => listener.local_addr().map_err(StartError::Control)?,
             Door::Others(address) => *address,
         };
+        let of_inbound = inbound::addresses(inbound.as_deref().unwrap_or_default());
         let sender = Sender::new().map_err(StartError::Sender)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Control)?;
@@ -99,13 +105,14 @@ impl ControlPlane {
             .spawn(move || {
                 // Dropped when this thread ends in any way, which `ended` detects.
                 let _alive = alive;
-                if let Err(error) = plane.run(&runtime, admin, stopped) {
+                if let Err(error) = plane.run(&runtime, (admin, inbound), stopped) {
                     tracing::error!(error = &error as &dyn Error, "the admin API cannot be served");
                 }
             })
             .map_err(StartError::Control)?;
         Ok(Self {
             address,
+            inbound: of_inbound,
             readiness,
             reloader,
             runtime: handle,
@@ -120,6 +127,11 @@ impl ControlPlane {
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns the addresses of the inbound listeners.
+    pub(super) fn inbound(&self) -> &[SocketAddr] {
+        &self.inbound
     }
 
     /// Whether this process has the admin address.
@@ -244,7 +256,12 @@ impl Plane {
         Ok(Arc::new(Watched::new(store, self.store_health.clone())))
     }
 
-    fn run(self, runtime: &Runtime, door: Door, stop: CancellationToken) -> io::Result<()> {
+    fn run(
+        self,
+        runtime: &Runtime,
+        (door, inbound): (Door, Option<Vec<Bound>>),
+        stop: CancellationToken,
+    ) -> io::Result<()> {
         // Reloads remain possible meanwhile.
         let Some(admin) = runtime.block_on(beside::enter(door, (&self.view.freshness, &self.config), &stop))
         else {
@@ -285,11 +302,15 @@ impl Plane {
             let _committing = header_purges.take_receiver().map(|queues| {
                 AbortOnDropHandle::new(tokio::spawn(admin::commit_header_purges(state.clone(), queues)))
             });
+            let inbound = inbound::serve(inbound, state.clone(), stop.clone());
+            let inbound = AbortOnDropHandle::new(tokio::spawn(inbound));
             let recording = admin::record(self.metrics.clone(), self.view.freshness.clock);
             let _recording = AbortOnDropHandle::new(tokio::spawn(recording));
             let (store, config) = (self.store.clone(), self.config.clone());
             let opening = AbortOnDropHandle::new(tokio::spawn(self.open(opened, left, state.clone())));
             admin::serve(listener, state, stop.cancelled_owned()).await;
+            // Its requests in flight end within the time of a drain.
+            let _ = inbound.await;
             drop(opening);
             if tokio::time::timeout(LAST_WORD, header_purges.emptied()).await.is_err() {
                 let sites = header_purges.pending();

@@ -23,6 +23,15 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The address of an inbound listener cannot be bound.
+    #[error("cannot listen on {address} for `inbound`")]
+    InboundBind {
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
     /// The system provides no thread or event queue.
     #[error("the control plane cannot start")]
     Control(#[source] io::Error),

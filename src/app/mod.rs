@@ -5,6 +5,7 @@ mod control;
 mod error;
 mod fleet;
 mod glue;
+mod inbound;
 mod life;
 mod opening;
 mod reload;
@@ -44,6 +45,8 @@ pub struct Addresses {
     pub tls: Vec<SocketAddr>,
     /// The admin listener.
     pub admin: SocketAddr,
+    /// The inbound listeners; none while another process may have them.
+    pub inbound: Vec<SocketAddr>,
 }
 
 /// The pulses of a program's threads, for the service manager's watchdog.
@@ -112,6 +115,7 @@ impl App {
         }
         let shared = Shared::new(&config, Arc::clone(&metrics), Arc::clone(&view))?;
         let admin = ControlPlane::bind(&config, takes_over)?;
+        let inbound = matches!(admin, Door::Ours(_)).then(|| inbound::bind(&config)).transpose()?;
         let origins = shared.origins();
         // The other addresses are shared only with the process that has the admin address.
         let data = match &admin {
@@ -122,7 +126,7 @@ impl App {
             }
         };
         let given = Given { config, source, serving: data.serving(), metrics, view, origins };
-        let control = ControlPlane::start(admin, given)?;
+        let control = ControlPlane::start((admin, inbound), given)?;
         control.set_ready();
         Ok(Self { data, control })
     }
@@ -141,7 +145,12 @@ impl App {
     /// Returns the addresses on which the program listens.
     pub fn addresses(&self) -> Addresses {
         let data = self.data.addresses();
-        Addresses { plain: data.plain, tls: data.tls, admin: self.control.address() }
+        Addresses {
+            plain: data.plain,
+            tls: data.tls,
+            admin: self.control.address(),
+            inbound: self.control.inbound().to_vec(),
+        }
     }
 
     /// Returns the pulses of the program's threads.

@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use std::error::Error;
 use std::fmt::Display;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -131,6 +132,7 @@ impl Reloader {
         let keys = [
             ("server.workers", then.server.workers != now.server.workers),
             ("admin.listen", then.admin.listen != now.admin.listen),
+            ("inbound.listen", listeners(then) != listeners(now)),
             ("store.url", store),
             ("fleet", then.fleet != now.fleet),
             ("log.format", then.log.format != now.log.format),
@@ -151,6 +153,11 @@ async fn moved(engine: &Engine) -> Vec<String> {
             vec!["the store has not reported yet what is pending for changed CDNs: see readyz".to_owned()]
         }
     }
+}
+
+/// Returns the addresses of the inbound listeners.
+fn listeners(config: &Config) -> Vec<SocketAddr> {
+    config.inbound.iter().flat_map(|inbound| inbound.listen.iter().copied()).collect()
 }
 
 /// The number of changes that one log line names, and of warnings that are logged.

@@ -50,6 +50,7 @@ pub fn run(args: &ServeArgs, path: &Path) -> anyhow::Result<ExitCode> {
         listen = ?addresses.plain,
         tls_listen = ?addresses.tls,
         admin = %addresses.admin,
+        inbound = ?addresses.inbound,
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );

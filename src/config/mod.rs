@@ -4,6 +4,7 @@ pub mod cdns;
 pub mod duration;
 pub mod log_filter;
 pub mod secret;
+pub mod template;
 
 mod admin;
 mod at;
@@ -15,6 +16,7 @@ mod events;
 mod expiry;
 mod file;
 mod fingerprint;
+mod inbound;
 mod keys;
 mod limits;
 mod load;
@@ -45,6 +47,9 @@ pub use expiry::Expiry;
 pub use file::cdn::{AkamaiNetwork, CloudflarePlan, Everything};
 pub use file::schema;
 pub use fingerprint::{Difference, Fingerprint};
+pub use inbound::{
+    Condition, Hook, HookProof, HookRule, HookScheme, Inbound, InboundProtocol, Place, UnknownPattern,
+};
 pub use limits::{Limits, OtherLimits};
 pub use load::{Loaded, load, parse};
 pub use log::{Access, Log, LogFormat};
@@ -78,6 +83,8 @@ pub struct Config {
     pub store: Store,
     /// The fleet, if the store is a database.
     pub fleet: Fleet,
+    /// The listeners for purge requests of other systems' clients.
+    pub inbound: Vec<Inbound>,
     /// The settings of the log.
     pub log: Log,
     /// The sites, in file order.

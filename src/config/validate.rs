@@ -1,8 +1,9 @@
 //! Checks that involve several values: duplicate names, hosts that two sites claim, CDNs that disagree.
 
 use super::at::At;
-use super::{Admin, Cdn, Claims, Config, Everything, Server, Site, Trust, doubts};
+use super::{Cdn, Claims, Config, Everything, InboundProtocol, Site, Trust, doubts};
 use crate::rewrite::CdnType;
+use ipnet::IpNet;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use std::sync::Arc;
 /// Reports contradictions as errors, and doubtful values as warnings. `config` may hold placeholders of invalid
 /// values.
 pub fn validate(config: &Config, at: &At<'_>) {
-    listeners(&config.server, &config.admin, at);
+    listeners(config, at);
     doubts::server(&config.server, &at.key("server"));
     tokens(config, &at.key("admin").key("tokens"));
     doubts::tokens(&config.admin.tokens, &at.key("admin").key("tokens"));
+    inbound(config, &at.key("inbound"));
     let sites = at.key("sites");
     shared_services(&config.sites, &sites);
     let claims = Claims::of(&config.sites);
@@ -47,12 +49,18 @@ fn unique<'v>(list: &At<'_>, key: &str, values: impl Iterator<Item = &'v str>) {
     }
 }
 
-fn listeners(server: &Server, admin: &Admin, at: &At<'_>) {
+fn listeners(config: &Config, at: &At<'_>) {
+    let Config { server, admin, .. } = config;
     let (plain, tls) = (at.key("server").key("listen"), at.key("server").key("tls_listen"));
     let plain = plain.each(&server.listen).map(|(at, address)| (at, *address));
     let tls = tls.each(&server.tls_listen).map(|(at, address)| (at, *address));
+    let mut inbound = Vec::new();
+    for (at, listener) in at.key("inbound").each(&config.inbound) {
+        inbound.extend(at.key("listen").each(&listener.listen).map(|(at, address)| (at, *address)));
+    }
     let mut taken: Vec<SocketAddr> = Vec::new();
-    for (at, address) in plain.chain(tls).chain([(at.key("admin").key("listen"), admin.listen)]) {
+    let admin = [(at.key("admin").key("listen"), admin.listen)];
+    for (at, address) in plain.chain(tls).chain(admin).chain(inbound) {
         if let Some(other) = taken.iter().find(|other| overlap(**other, address)) {
             at.error(format!("is taken by the listener on {other}"));
         }
@@ -85,6 +93,38 @@ fn tokens(config: &Config, at: &At<'_>) {
             }
         }
     }
+}
+
+/// Checks the sites of listeners for other systems' clients, and whether anyone can use them.
+fn inbound(config: &Config, at: &At<'_>) {
+    let is_known = |name: &str| config.sites.iter().any(|site| site.name == name);
+    for (at, inbound) in at.each(&config.inbound) {
+        if inbound.site.as_deref().is_some_and(|site| !is_known(site)) {
+            at.key("site").error("is not the name of a site");
+        }
+        unique(&at.key("hooks"), "name", inbound.hooks.iter().map(|hook| hook.name.as_str()));
+        for (at, hook) in at.key("hooks").each(&inbound.hooks) {
+            // One that was inherited has been reported.
+            if !hook.site.is_empty() && inbound.site.as_ref() != Some(&hook.site) && !is_known(&hook.site) {
+                at.key("site").error("is not the name of a site");
+            }
+            if hook.proof.is_none() && !is_loopback(&inbound.allow) {
+                at.warn("without `verify`, everyone in `allow` can purge by it");
+            }
+        }
+        let needs_token = match inbound.protocol {
+            InboundProtocol::Varnish => inbound.token_header.is_some(),
+            InboundProtocol::Webhook => false,
+            InboundProtocol::Fastly | InboundProtocol::Cloudflare | InboundProtocol::Akamai => true,
+        };
+        if needs_token && config.admin.tokens.is_empty() {
+            at.key("protocol").warn("nobody can purge by it without one of [[admin.tokens]]");
+        }
+    }
+}
+
+fn is_loopback(networks: &[IpNet]) -> bool {
+    networks.iter().all(|network| network.addr().is_loopback() && network.prefix_len() >= 8)
 }
 
 fn hosts(sites: &[Arc<Site>], at: &At<'_>) {

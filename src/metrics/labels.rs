@@ -45,6 +45,13 @@ pub(super) struct ReloadResult {
     pub(super) result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Inbound {
+    pub(super) protocol: &'static str,
+    pub(super) client: &'static str,
+    pub(super) outcome: &'static str,
+}
+
 pub(super) fn site_cdn(site: &str, cdn: &str) -> SiteCdn {
     SiteCdn { site: site.into(), cdn: cdn.into() }
 }

@@ -15,7 +15,7 @@ mod labels;
 
 use history::History;
 use labels::{
-    File, OriginState, ReloadResult, SiteCdn, SiteCdnOutcome, SiteCdnSeen, SiteState, site_cdn,
+    File, Inbound, OriginState, ReloadResult, SiteCdn, SiteCdnOutcome, SiteCdnSeen, SiteState, site_cdn,
     site_cdn_outcome,
 };
 use prometheus_client::encoding::text;
@@ -65,6 +65,7 @@ pub struct Metrics {
     publish_to_purged: Family<SiteCdn, Histogram>,
     verifications: Family<SiteCdnSeen, Counter>,
     publish_to_verified: Family<SiteCdn, Histogram>,
+    inbound: Family<Inbound, Counter>,
     reloads: Family<ReloadResult, Counter>,
     log_lines_dropped: Counter,
     audit_lines_lost: Counter,
@@ -97,6 +98,7 @@ impl Metrics {
             publish_to_purged: Family::new_with_constructor(|| Histogram::new(PUBLISH_BUCKETS)),
             verifications: Family::default(),
             publish_to_verified: Family::new_with_constructor(|| Histogram::new(PUBLISH_BUCKETS)),
+            inbound: Family::default(),
             reloads: reloads(),
             log_lines_dropped: Counter::default(),
             audit_lines_lost: Counter::default(),
@@ -173,6 +175,11 @@ impl Metrics {
             "Checks of a CDN's copies of purged content, by result",
             self.verifications.clone(),
         );
+        r.register(
+            "inbound_requests",
+            "Purge requests of other systems' clients, by what became of them",
+            self.inbound.clone(),
+        );
         r.register("config_reloads", "Configuration reloads, by result", self.reloads.clone());
         r.register(
             "log_lines_dropped",
@@ -244,6 +251,11 @@ impl Metrics {
     pub fn purge(&self, site: &str, state: &str) {
         self.purges.get_or_create_owned(&SiteState { site: site.into(), state: state.into() }).inc();
         self.history.purge(site, state);
+    }
+
+    /// Counts a purge request of another system's client.
+    pub fn inbound(&self, protocol: &'static str, client: &'static str, outcome: &'static str) {
+        self.inbound.get_or_create_owned(&Inbound { protocol, client, outcome }).inc();
     }
 
     /// Counts a purge that was widened for `cdn`.

@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod cdn;
 pub mod events;
+pub mod inbound;
 pub mod log;
 pub mod purge_header;
 pub mod server;
@@ -34,6 +35,8 @@ pub struct File {
     pub store: Store,
     /// The fleet, if several instances share a PostgreSQL database.
     pub fleet: Fleet,
+    /// Listeners for the purge requests that clients of other systems already send.
+    pub inbound: Vec<inbound::Inbound>,
     /// The log, which is written to stderr.
     pub log: log::Log,
     /// The sites; at least one.

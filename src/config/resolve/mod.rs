@@ -7,6 +7,7 @@ mod cdn;
 mod certificate;
 mod events;
 pub(super) mod host;
+mod inbound;
 mod limits;
 mod log;
 mod name;
@@ -18,7 +19,7 @@ mod store;
 mod tags;
 pub(super) mod url;
 
-use super::Config;
+use super::{Config, Inbound};
 use super::at::At;
 use super::file::File;
 use std::sync::Arc;
@@ -36,10 +37,19 @@ pub fn resolve(file: &File, at: &At<'_>) -> Config {
         admin: admin::resolve(&file.admin, &at.key("admin")),
         fleet: store::fleet(&file.fleet, &at.key("fleet"), store.database.is_some()),
         store,
+        inbound: inbound(file, &at.key("inbound")),
         log: log::resolve(&file.log, &at.key("log")),
         sites: sites
             .each(&file.sites)
             .map(|(at, site)| Arc::new(site::resolve(site, &accounts, &at)))
             .collect(),
     }
+}
+
+fn inbound(file: &File, at: &At<'_>) -> Vec<Inbound> {
+    let only = match file.sites.as_slice() {
+        [only] => Some(only.name.as_str()),
+        _ => None,
+    };
+    at.each(&file.inbound).map(|(at, file)| inbound::resolve(file, only, &at)).collect()
 }

@@ -55,7 +55,7 @@ pub(super) fn resolve(file: &file::Server, at: &At<'_>) -> Server {
 }
 
 /// Parses a list of `IP:PORT`.
-fn addresses(texts: &[String], at: &At<'_>) -> Vec<SocketAddr> {
+pub(super) fn addresses(texts: &[String], at: &At<'_>) -> Vec<SocketAddr> {
     at.each(texts).map(|(at, text)| address(text, &at)).collect()
 }
 

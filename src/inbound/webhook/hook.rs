@@ -1,48 +1,12 @@
 //! One webhook: the conditions under which it counts, and the items that its body names.
 
-use super::template::{Names, Pointer, Template, TooMany};
+use crate::config::template::{Names, TooMany};
+use crate::config::{Condition, HookRule, Place};
 use crate::purge::publish::Event;
-use crate::purge::{MAX_ITEMS, PurgeMode, PurgeRequest};
-use http::{HeaderMap, HeaderName};
+use crate::purge::{MAX_ITEMS, PurgeRequest};
+use http::HeaderMap;
 use serde_json::Value;
 use std::collections::HashSet;
-
-/// What a webhook purges, and when.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hook {
-    /// The conditions, all of which must hold.
-    pub when: Vec<Condition>,
-    /// Templates of tags.
-    pub tags: Vec<Template>,
-    /// Templates of paths.
-    pub paths: Vec<Template>,
-    /// Templates of prefixes.
-    pub prefixes: Vec<Template>,
-    /// Whether everything is purged.
-    pub everything: bool,
-    /// The mode of the purge; `None`: as configured for each CDN.
-    pub mode: Option<PurgeMode>,
-    /// The event that the webhook stands for, with the paths, instead of a purge.
-    pub event: Option<String>,
-}
-
-/// A condition of a webhook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condition {
-    /// Where the value is.
-    pub of: Place,
-    /// The values for which the condition holds.
-    pub is: Vec<String>,
-}
-
-/// A place in a webhook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A place in the body.
-    Body(Pointer),
-    /// A header field.
-    Header(HeaderName),
-}
 
 /// What a webhook asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +19,7 @@ pub enum Wanted {
     Event(Event),
 }
 
-impl Hook {
+impl HookRule {
     /// Whether all conditions hold for a webhook.
     pub fn is_meant(&self, headers: &HeaderMap, body: &Value) -> bool {
         self.when.iter().all(|condition| condition.holds(headers, body))
@@ -67,7 +31,7 @@ impl Hook {
             return Ok(Wanted::Nothing);
         }
         let mut request =
-            PurgeRequest { everything: self.everything, mode: self.mode, ..PurgeRequest::default() };
+            PurgeRequest { everything: self.everything, ..PurgeRequest::default() };
         let lists = [
             (&self.tags, Names::Tags, &mut request.tags),
             (&self.paths, Names::Paths, &mut request.paths),
@@ -91,7 +55,6 @@ impl Hook {
             Some(event) => Wanted::Event(Event {
                 event: event.clone(),
                 paths: request.paths,
-                mode: self.mode,
                 ..Event::default()
             }),
             None => Wanted::Purge(request),
@@ -128,11 +91,11 @@ mod tests {
 
     #[test]
     fn a_webhook_names_what_changed() {
-        let hook = Hook {
+        let hook = HookRule {
             when: vec![condition("/type", &["entry.published", "entry.unpublished"])],
             tags: templates(&["entry-{/entry/id}", "{/entry/tags}"]),
             paths: templates(&["/blog/{/entry/slug}", "/authors/{/entry/author/name}"]),
-            ..Hook::default()
+            ..HookRule::default()
         };
         let body = json!({
             "type": "entry.published",
@@ -154,13 +117,13 @@ mod tests {
     fn a_condition_may_be_about_a_header() {
         let topic = HeaderName::from_static("x-contentful-topic");
         let is = vec!["ContentManagement.Entry.publish".to_owned()];
-        let hook = Hook {
+        let hook = HookRule {
             when: vec![
                 Condition { of: Place::Header(topic.clone()), is },
                 condition("/sys/type", &["Entry"]),
             ],
             everything: true,
-            ..Hook::default()
+            ..HookRule::default()
         };
         let body = json!({ "sys": { "type": "Entry" } });
         let mut headers = HeaderMap::new();
@@ -173,28 +136,24 @@ mod tests {
 
     #[test]
     fn an_event_has_the_paths() {
-        let hook = Hook {
+        let hook = HookRule {
             event: Some("publish".into()),
             paths: templates(&["/{/full_slug}"]),
-            mode: Some(PurgeMode::Soft),
-            ..Hook::default()
+            ..HookRule::default()
         };
         let Ok(Wanted::Event(event)) = hook.read(&HeaderMap::new(), &json!({ "full_slug": "blog/first" }))
         else {
             panic!("an event");
         };
-        assert_eq!(
-            (&*event.event, event.paths, event.mode),
-            ("publish", vec!["/blog/first".to_owned()], hook.mode)
-        );
+        assert_eq!((&*event.event, event.paths), ("publish", vec!["/blog/first".to_owned()]));
     }
 
     #[test]
     fn the_items_are_bounded_together() {
-        let hook = Hook {
+        let hook = HookRule {
             tags: templates(&["a{/all}", "b{/all}"]),
             paths: templates(&["/{/all}"]),
-            ..Hook::default()
+            ..HookRule::default()
         };
         let body = |count: usize| json!({ "all": (0..count).collect::<Vec<_>>() });
         assert_eq!(hook.read(&HeaderMap::new(), &body(MAX_ITEMS / 2 + 1)), Err(TooMany));

@@ -5,9 +5,9 @@
 //! | `verify/` | proves who sent the webhook |
 //! | `replays.rs` | remembers which ones were accepted |
 //! | `hook.rs` | decides whether it counts, and what it asks for |
-//! | `template.rs` | makes names from its body |
+//!
+//! `config/template.rs` makes names from its body.
 
 pub mod hook;
 pub mod replays;
-pub mod template;
 pub mod verify;

@@ -1,8 +1,9 @@
 //! Webhooks, and the requests of clients that speak a CDN's API.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use origin_shim::inbound::webhook::template::{Names, Template};
-use origin_shim::inbound::webhook::verify::{Scheme, Sent, Verifier};
+use origin_shim::config::HookScheme;
+use origin_shim::config::template::{Names, Template};
+use origin_shim::inbound::webhook::verify::{Sent, Verifier};
 use origin_shim::inbound::{akamai, cloudflare, fastly};
 use origin_shim::rewrite::nameable;
 use serde_json::Value;
@@ -47,14 +48,14 @@ pub fn signature(data: &[u8]) {
     }
     let header = HeaderName::from_static("x-signature");
     for scheme in [
-        Scheme::HmacSha256,
-        Scheme::HmacSha1,
-        Scheme::Bearer,
-        Scheme::Basic,
-        Scheme::Contentful,
-        Scheme::Sanity,
-        Scheme::Storyblok,
-        Scheme::Kontent,
+        HookScheme::HmacSha256,
+        HookScheme::HmacSha1,
+        HookScheme::Bearer,
+        HookScheme::Basic,
+        HookScheme::Contentful,
+        HookScheme::Sanity,
+        HookScheme::Storyblok,
+        HookScheme::Kontent,
     ] {
         let verifier = Verifier { scheme, header: &header, secret: b"nobody knows this secret" };
         let sent = Sent { method: "POST", target: "/entries", headers: &headers, body };

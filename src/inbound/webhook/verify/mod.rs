@@ -9,6 +9,7 @@
 //! | `storyblok` | HMAC-SHA1 of the body (<https://www.storyblok.com/docs/guide/in-depth/webhooks>) |
 //! | `kontent` | HMAC-SHA256 of the body, as `@kontent-ai/webhook-helper` has it |
 
+use crate::config::HookScheme;
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -26,35 +27,6 @@ const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT);
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT);
-
-/// The values of `inbound.hooks.verify`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scheme {
-    /// The HMAC-SHA256 of the body in a header.
-    HmacSha256,
-    /// The HMAC-SHA1 of the body in a header.
-    HmacSha1,
-    /// `Authorization: Bearer` with the secret.
-    Bearer,
-    /// `Authorization: Basic` with the secret, which is `user:password`.
-    Basic,
-    /// Contentful's request verification.
-    Contentful,
-    /// Sanity's signature.
-    Sanity,
-    /// Storyblok's signature.
-    Storyblok,
-    /// Kontent.ai's signature.
-    Kontent,
-}
-
-impl Scheme {
-    /// Whether the configuration may name the header of the signature.
-    pub fn takes_header(self) -> bool {
-        matches!(self, Self::HmacSha256 | Self::HmacSha1)
-    }
-}
 
 /// A webhook as it came.
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +70,7 @@ pub enum NotVerified {
 #[derive(Clone, Copy, Debug)]
 pub struct Verifier<'a> {
     /// The scheme.
-    pub scheme: Scheme,
+    pub scheme: HookScheme,
     /// The header of the signature, for the schemes that have no header of their own.
     pub header: &'a HeaderName,
     /// The secret.
@@ -110,17 +82,17 @@ impl Verifier<'_> {
     /// wrong.
     pub fn verify(&self, sent: Sent<'_>, now_ms: i64) -> Result<Verified, NotVerified> {
         match self.scheme {
-            Scheme::HmacSha256 => self.body(sent, self.header.as_str(), sha256),
-            Scheme::HmacSha1 => self.body(sent, self.header.as_str(), sha1),
-            Scheme::Kontent if sent.headers.contains_key("x-kc-signature") => {
+            HookScheme::HmacSha256 => self.body(sent, self.header.as_str(), sha256),
+            HookScheme::HmacSha1 => self.body(sent, self.header.as_str(), sha1),
+            HookScheme::Kontent if sent.headers.contains_key("x-kc-signature") => {
                 self.body(sent, "x-kc-signature", sha256)
             }
-            Scheme::Kontent => self.body(sent, "x-kontent-ai-signature", sha256),
-            Scheme::Storyblok => self.body(sent, "webhook-signature", sha1),
-            Scheme::Bearer => self.credential(sent, "bearer", <[u8]>::to_vec),
-            Scheme::Basic => self.credential(sent, "basic", |secret| BASE64.encode(secret).into_bytes()),
-            Scheme::Contentful => self.contentful(sent, now_ms),
-            Scheme::Sanity => self.sanity(sent, now_ms),
+            HookScheme::Kontent => self.body(sent, "x-kontent-ai-signature", sha256),
+            HookScheme::Storyblok => self.body(sent, "webhook-signature", sha1),
+            HookScheme::Bearer => self.credential(sent, "bearer", <[u8]>::to_vec),
+            HookScheme::Basic => self.credential(sent, "basic", |secret| BASE64.encode(secret).into_bytes()),
+            HookScheme::Contentful => self.contentful(sent, now_ms),
+            HookScheme::Sanity => self.sanity(sent, now_ms),
         }
     }
 

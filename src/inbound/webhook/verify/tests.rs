@@ -14,7 +14,7 @@ fn headers(lines: &[(&str, &str)]) -> HeaderMap {
     lines.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect()
 }
 
-fn verify(scheme: Scheme, lines: &[(&str, &str)], body: &[u8]) -> Result<Verified, NotVerified> {
+fn verify(scheme: HookScheme, lines: &[(&str, &str)], body: &[u8]) -> Result<Verified, NotVerified> {
     let sent = Sent { method: "POST", target: "/entries", headers: &headers(lines), body };
     Verifier { scheme, header: &HEADER, secret: SECRET }.verify(sent, NOW)
 }
@@ -33,7 +33,7 @@ fn what_the_vendors_libraries_sign_is_verified() {
     let vectors: Vectors =
         serde_json::from_str(include_str!("../../../../tests/vectors/webhooks.json")).unwrap();
     for (name, lines) in &vectors.signed {
-        let scheme: Scheme = serde_json::from_value(name.as_str().into()).unwrap();
+        let scheme: HookScheme = serde_json::from_value(name.as_str().into()).unwrap();
         let lines: Vec<(&str, &str)> = lines.iter().map(|(name, value)| (&**name, &**value)).collect();
         let headers = headers(&lines);
         let verifier = Verifier { scheme, header: &HEADER, secret: vectors.secret.as_bytes() };
@@ -42,7 +42,7 @@ fn what_the_vendors_libraries_sign_is_verified() {
             verifier.verify(sent, now_ms)
         };
         let verified = verify(&vectors.body, vectors.at_ms).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let has_time = matches!(scheme, Scheme::Contentful | Scheme::Sanity);
+        let has_time = matches!(scheme, HookScheme::Contentful | HookScheme::Sanity);
         assert_eq!(verified.once.is_some(), has_time, "{name}");
         assert_eq!(verify(&(vectors.body.clone() + " "), vectors.at_ms), Err(NotVerified::Wrong), "{name}");
         for other in [vectors.at_ms + WINDOW_MS + 1, vectors.at_ms - WINDOW_MS - 1] {
@@ -64,37 +64,37 @@ fn a_header_has_the_signature_in_any_usual_form() {
         BASE64.encode(&mac).trim_end_matches('=').to_owned(),
         BASE64_URL.encode(&mac),
     ] {
-        assert!(verify(Scheme::HmacSha256, &[("x-signature", &text)], b"body").is_ok(), "{text}");
+        assert!(verify(HookScheme::HmacSha256, &[("x-signature", &text)], b"body").is_ok(), "{text}");
     }
     let of_sha1 = format!("sha1={}", hex::encode(sha1(SECRET, &[b"body"])));
-    assert!(verify(Scheme::HmacSha1, &[("x-signature", &of_sha1)], b"body").is_ok());
-    assert_eq!(verify(Scheme::HmacSha256, &[], b"body"), Err(NotVerified::Missing));
-    assert_eq!(verify(Scheme::HmacSha256, &[("x-signature", "!")], b"body"), Err(NotVerified::Malformed));
-    assert_eq!(verify(Scheme::HmacSha256, &[("x-signature", "")], b"body"), Err(NotVerified::Wrong));
+    assert!(verify(HookScheme::HmacSha1, &[("x-signature", &of_sha1)], b"body").is_ok());
+    assert_eq!(verify(HookScheme::HmacSha256, &[], b"body"), Err(NotVerified::Missing));
+    assert_eq!(verify(HookScheme::HmacSha256, &[("x-signature", "!")], b"body"), Err(NotVerified::Malformed));
+    assert_eq!(verify(HookScheme::HmacSha256, &[("x-signature", "")], b"body"), Err(NotVerified::Wrong));
     let twice = [("x-signature", &*hexed), ("x-signature", &*hexed)];
-    assert_eq!(verify(Scheme::HmacSha256, &twice, b"body"), Err(NotVerified::Malformed));
+    assert_eq!(verify(HookScheme::HmacSha256, &twice, b"body"), Err(NotVerified::Malformed));
 }
 
 #[test]
 fn credentials() {
     let bearer = format!("Bearer {}", String::from_utf8_lossy(SECRET));
     let basic = format!("basic {}", BASE64.encode(SECRET));
-    assert!(verify(Scheme::Bearer, &[("authorization", &bearer)], b"").is_ok());
-    assert!(verify(Scheme::Basic, &[("authorization", &basic)], b"").is_ok());
-    assert_eq!(verify(Scheme::Bearer, &[("authorization", &basic)], b""), Err(NotVerified::Malformed));
-    assert_eq!(verify(Scheme::Bearer, &[("authorization", "Bearer x")], b""), Err(NotVerified::Wrong));
-    assert_eq!(verify(Scheme::Basic, &[("authorization", "Basic")], b""), Err(NotVerified::Malformed));
+    assert!(verify(HookScheme::Bearer, &[("authorization", &bearer)], b"").is_ok());
+    assert!(verify(HookScheme::Basic, &[("authorization", &basic)], b"").is_ok());
+    assert_eq!(verify(HookScheme::Bearer, &[("authorization", &basic)], b""), Err(NotVerified::Malformed));
+    assert_eq!(verify(HookScheme::Bearer, &[("authorization", "Bearer x")], b""), Err(NotVerified::Wrong));
+    assert_eq!(verify(HookScheme::Basic, &[("authorization", "Basic")], b""), Err(NotVerified::Malformed));
 }
 
 /// Signs as each sender does.
-fn signed(scheme: Scheme, body: &[u8]) -> Vec<(&'static str, String)> {
+fn signed(scheme: HookScheme, body: &[u8]) -> Vec<(&'static str, String)> {
     let time = NOW.to_string();
     match scheme {
-        Scheme::HmacSha256 => vec![("x-signature", hex::encode(sha256(SECRET, &[body])))],
-        Scheme::HmacSha1 => vec![("x-signature", hex::encode(sha1(SECRET, &[body])))],
-        Scheme::Storyblok => vec![("webhook-signature", hex::encode(sha1(SECRET, &[body])))],
-        Scheme::Kontent => vec![("x-kontent-ai-signature", BASE64.encode(sha256(SECRET, &[body])))],
-        Scheme::Sanity => {
+        HookScheme::HmacSha256 => vec![("x-signature", hex::encode(sha256(SECRET, &[body])))],
+        HookScheme::HmacSha1 => vec![("x-signature", hex::encode(sha1(SECRET, &[body])))],
+        HookScheme::Storyblok => vec![("webhook-signature", hex::encode(sha1(SECRET, &[body])))],
+        HookScheme::Kontent => vec![("x-kontent-ai-signature", BASE64.encode(sha256(SECRET, &[body])))],
+        HookScheme::Sanity => {
             let mac = BASE64_URL.encode(sha256(SECRET, &[time.as_bytes(), b".", body]));
             vec![("sanity-webhook-signature", format!("t={time},v1={}", mac.trim_end_matches('=')))]
         }
@@ -113,13 +113,13 @@ fn signed(scheme: Scheme, body: &[u8]) -> Vec<(&'static str, String)> {
     }
 }
 
-const SIGNING: [Scheme; 6] = [
-    Scheme::HmacSha256,
-    Scheme::HmacSha1,
-    Scheme::Storyblok,
-    Scheme::Kontent,
-    Scheme::Sanity,
-    Scheme::Contentful,
+const SIGNING: [HookScheme; 6] = [
+    HookScheme::HmacSha256,
+    HookScheme::HmacSha1,
+    HookScheme::Storyblok,
+    HookScheme::Kontent,
+    HookScheme::Sanity,
+    HookScheme::Contentful,
 ];
 
 proptest! {

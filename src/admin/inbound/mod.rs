@@ -1,0 +1,20 @@
+//! The listeners for the purge requests of other systems' clients. What these say, and what they expect as an answer,
+//! is in [`crate::inbound`]; here their requests are received, assigned to a site and a caller, and committed like
+//! those of the admin API.
+//!
+//! | file | task |
+//! |---|---|
+//! | `serve.rs` | the listeners: networks, connections |
+//! | `desk.rs` | one request: its body, its site, its commit, its answer |
+//! | `repeats.rs` | the same purge at several of our addresses is one |
+//! | `fastly.rs`, `cloudflare.rs`, `akamai.rs`, `webhook.rs` | the protocols |
+
+mod akamai;
+mod cloudflare;
+mod desk;
+mod fastly;
+mod repeats;
+mod serve;
+mod webhook;
+
+pub use serve::{InboundListener, serve_inbound};

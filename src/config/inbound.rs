@@ -36,7 +36,9 @@ impl Inbound {
 }
 
 /// What the clients of a listener speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum InboundProtocol {
     /// The conventions of plug-ins for Varnish.
@@ -52,6 +54,11 @@ pub enum InboundProtocol {
 }
 
 impl InboundProtocol {
+    /// Whether its requests present a token.
+    pub fn takes_tokens(self) -> bool {
+        matches!(self, Self::Fastly | Self::Cloudflare | Self::Akamai)
+    }
+
     /// Returns the name as the configuration spells it.
     pub fn name(self) -> &'static str {
         match self {
@@ -65,7 +72,9 @@ impl InboundProtocol {
 }
 
 /// What happens to a pattern that is not understood.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownPattern {
     /// The request is refused.

@@ -5,7 +5,7 @@
 //! nothing.
 
 use serde_json::Value;
-use std::fmt::Write;
+use std::fmt::{self, Display, Formatter, Write};
 
 /// A template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +148,13 @@ fn escaped(value: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer {
     segments: Vec<String>,
+}
+
+impl Display for Pointer {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let escaped = |segment: &String| segment.replace('~', "~0").replace('/', "~1");
+        self.segments.iter().try_for_each(|segment| write!(f, "/{}", escaped(segment)))
+    }
 }
 
 impl Pointer {

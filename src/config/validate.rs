@@ -1,7 +1,7 @@
 //! Checks that involve several values: duplicate names, hosts that two sites claim, CDNs that disagree.
 
 use super::at::At;
-use super::{Cdn, Claims, Config, Everything, InboundProtocol, Site, Trust, doubts};
+use super::{Cdn, Claims, Config, Everything, Site, Trust, doubts};
 use crate::rewrite::CdnType;
 use ipnet::IpNet;
 use std::collections::{HashMap, HashSet};
@@ -112,11 +112,7 @@ fn inbound(config: &Config, at: &At<'_>) {
                 at.warn("without `verify`, everyone in `allow` can purge by it");
             }
         }
-        let needs_token = match inbound.protocol {
-            InboundProtocol::Varnish => inbound.token_header.is_some(),
-            InboundProtocol::Webhook => false,
-            InboundProtocol::Fastly | InboundProtocol::Cloudflare | InboundProtocol::Akamai => true,
-        };
+        let needs_token = inbound.protocol.takes_tokens() || inbound.token_header.is_some();
         if needs_token && config.admin.tokens.is_empty() {
             at.key("protocol").warn("nobody can purge by it without one of [[admin.tokens]]");
         }

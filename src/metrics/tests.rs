@@ -21,6 +21,7 @@ fn touched() -> Metrics {
     }
     metrics.purge("www", "done");
     metrics.purge_fallback("www", "cloudfront");
+    metrics.inbound("webhook", "other", "accepted");
     metrics.purge_follow_ups("www", "fastly", 2);
     metrics.cdn_call("www", "fastly", "done", Duration::from_millis(40));
     metrics.cdn_items("www", "fastly", "done", 3);

@@ -22,6 +22,7 @@ pub fn config(sites: Vec<Site>) -> Config {
         admin: Admin { listen: ([127, 0, 0, 1], 0).into(), hosts: vec![], tokens: vec![] },
         store: Store { path: None, database: None, retention: Duration::from_secs(60) },
         fleet: crate::config::Fleet::default(),
+        inbound: Vec::new(),
         log: crate::config::Log::default(),
         sites: sites.into_iter().map(Arc::new).collect(),
     }

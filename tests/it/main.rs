@@ -6,6 +6,7 @@
 //! | `client/` | what clients send and get |
 //! | `origin/` | what origins get and send |
 //! | `purging/` | purges, CDNs and what a cache may keep |
+//! | `inbound/` | purge requests of other systems' clients |
 //! | `process/` | the process: its configuration, admin API, reloads, end and costs |
 //! | `faults/` | purges while the process, the disk, the clock or a CDN fails |
 //! | `kit/` | documentation, deployment files, and rules for the source |
@@ -41,6 +42,7 @@
 mod client;
 mod faults;
 mod harness;
+mod inbound;
 mod kit;
 mod origin;
 mod process;

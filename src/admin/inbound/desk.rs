@@ -174,8 +174,10 @@ impl<'d> Desk<'d> {
             let mut visible = sites.iter().filter(|site| caller.sees(&site.name));
             visible.next().filter(|_| visible.next().is_none())
         };
-        let of_listener = self.inbound.site.as_ref().and_then(|name| sites.iter().find(|site| site.name == *name));
-        let site = of_listener.or_else(|| names.and_then(named)).or_else(|| host.and_then(served)).or_else(only);
+        let of_listener =
+            self.inbound.site.as_ref().and_then(|name| sites.iter().find(|site| site.name == *name));
+        let site =
+            of_listener.or_else(|| names.and_then(named)).or_else(|| host.and_then(served)).or_else(only);
         let Some(site) = site else {
             let what = names.map(|(id, _)| id).or(host).unwrap_or_default();
             let detail = format!("no site of the shim is meant by `{what}`: set `site` in [[inbound]]");
@@ -212,7 +214,8 @@ impl<'d> Desk<'d> {
         let state = &self.shared.state;
         let store = state.store().map_err(refused)?.clone();
         let asked = Asked { request, idempotency: Ok(None) };
-        let purge = purges::committed(state, &store, (caller, self.peer), site, asked).await.map_err(refused)?;
+        let purge =
+            purges::committed(state, &store, (caller, self.peer), site, asked).await.map_err(refused)?;
         Ok(purge.id)
     }
 }

@@ -15,8 +15,7 @@ pub(super) async fn answer(desk: &Desk<'_>, request: Request<Bytes>) -> Result<A
     match fastly::read(&request)? {
         Asked::Facts(facts) => {
             let ids: Vec<(String, &Arc<Site>)> = sites(&caller).map(|site| (id(site), site)).collect();
-            let services: Vec<_> =
-                ids.iter().map(|(id, site)| Service { id, name: &site.name }).collect();
+            let services: Vec<_> = ids.iter().map(|(id, site)| Service { id, name: &site.name }).collect();
             let [purge_select, purge_all] = may(&caller);
             let token = TokenFacts { name: caller.name(), purge_select, purge_all };
             Ok((fastly::facts(&facts, &services, token)?, Outcome::Nothing))

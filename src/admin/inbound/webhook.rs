@@ -28,7 +28,10 @@ pub(super) async fn answer(desk: &Desk<'_>, request: Request<Bytes>) -> Result<A
     };
     let replays = || desk.shared.replays.lock().unwrap_or_else(PoisonError::into_inner);
     if once.is_some_and(|once| replays().knows(&once)) {
-        return Ok((told(&json!({ "purged": false, "reason": "this webhook came before" })), Outcome::Nothing));
+        return Ok((
+            told(&json!({ "purged": false, "reason": "this webhook came before" })),
+            Outcome::Nothing,
+        ));
     }
     let body: Value = serde_json::from_slice(request.body())
         .map_err(|error| Refused::bad(format!("the body is not JSON: {error}")))?;

@@ -199,6 +199,7 @@ fn config() -> Config {
         },
         store: StoreConfig { path: None, database: None, retention: Duration::from_secs(86_400) },
         fleet: crate::config::Fleet::default(),
+        inbound: Vec::new(),
         log: crate::config::Log::default(),
         sites: vec![
             Arc::new(site("www", vec![fastly(), varnish()])),

@@ -1,6 +1,7 @@
 //! `origin-shim explain`: shows what would happen to a request and its response, and why. The result comes from
 //! the code that serves requests, so it cannot differ from what is done.
 
+mod hook;
 mod show;
 
 use crate::cli::runtime::block_on;
@@ -22,8 +23,12 @@ use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub struct ExplainArgs {
     /// The URL, as visitors know it
-    #[arg(value_parser = explain::url)]
-    url: Uri,
+    #[arg(value_parser = explain::url, required_unless_present = "hook")]
+    url: Option<Uri>,
+
+    /// Explain what the webhook of this name would purge, whose body is read from stdin
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["url", "cdn", "visitor", "fetch"])]
+    hook: Option<String>,
 
     /// The CDN that sends the request [default: the site's, if all of its CDNs have one type]
     #[arg(long, value_name = "TYPE", value_parser = cdn_type)]
@@ -81,7 +86,14 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 /// Prints the explanation.
 pub fn run(args: &ExplainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
-    let told = explain(args, &config)?;
+    let told = match (&args.hook, &args.url) {
+        (Some(name), _) => {
+            let told = hook::explain(&config, name, &args.headers, std::io::stdin().lock())?;
+            if args.json { serde_json::to_string_pretty(&told)? + "\n" } else { told.to_string() }
+        }
+        (None, Some(url)) => explain(args, url, &config)?,
+        (None, None) => bail!("give a URL, or a webhook with --hook"),
+    };
     if args.json {
         terminal::print_json(&told)?
     } else {
@@ -90,9 +102,9 @@ pub fn run(args: &ExplainArgs, path: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn explain(args: &ExplainArgs, config: &Config) -> anyhow::Result<String> {
+fn explain(args: &ExplainArgs, url: &Uri, config: &Config) -> anyhow::Result<String> {
     let request = Request {
-        url: args.url.clone(),
+        url: url.clone(),
         method: args.method.clone(),
         cdn: args.cdn,
         visitor: args.visitor,

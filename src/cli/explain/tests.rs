@@ -57,7 +57,8 @@ fn config(origin: &str) -> Config {
 
 fn ask(origin: &str, arguments: &[&str]) -> Result<String, String> {
     let cli = Cli::try_parse_from([&["explain"], arguments].concat()).map_err(|error| error.to_string())?;
-    let answer = explain(&cli.args, &config(origin)).map_err(|error| error.to_string());
+    let answer = explain(&cli.args, cli.args.url.as_ref().unwrap(), &config(origin))
+        .map_err(|error| error.to_string());
     assert!(!format!("{answer:?}").contains(CANARY), "{answer:?}");
     answer
 }

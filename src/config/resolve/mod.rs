@@ -19,9 +19,9 @@ mod store;
 mod tags;
 pub(super) mod url;
 
-use super::{Config, Inbound};
 use super::at::At;
 use super::file::File;
+use super::{Config, Inbound};
 use std::sync::Arc;
 
 /// Resolves the whole file.

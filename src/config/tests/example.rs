@@ -75,7 +75,8 @@ fn it_mentions_every_key() {
 }
 
 fn keys_of_table(table: &DeTable<'_>, prefix: &str, keys: &mut BTreeSet<String>) {
-    for (name, value) in table {
+    // A JSON pointer is a name that the user chooses.
+    for (name, value) in table.iter().filter(|(name, _)| !name.get_ref().starts_with('/')) {
         let path = format!("{prefix}{}", name.get_ref());
         match value.get_ref() {
             DeValue::Table(table) => keys_of_table(table, &format!("{path}."), keys),

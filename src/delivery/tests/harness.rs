@@ -382,6 +382,7 @@ fn config(site: Site) -> Config {
             retention: Duration::from_secs(14 * 86_400),
         },
         fleet: crate::config::Fleet::default(),
+        inbound: Vec::new(),
         log: crate::config::Log::default(),
         sites: vec![Arc::new(site)],
     }

@@ -30,8 +30,7 @@ impl HookRule {
         if !self.is_meant(headers, body) {
             return Ok(Wanted::Nothing);
         }
-        let mut request =
-            PurgeRequest { everything: self.everything, ..PurgeRequest::default() };
+        let mut request = PurgeRequest { everything: self.everything, ..PurgeRequest::default() };
         let lists = [
             (&self.tags, Names::Tags, &mut request.tags),
             (&self.paths, Names::Paths, &mut request.paths),
@@ -52,18 +51,17 @@ impl HookRule {
             return Err(TooMany);
         }
         Ok(match &self.event {
-            Some(event) => Wanted::Event(Event {
-                event: event.clone(),
-                paths: request.paths,
-                ..Event::default()
-            }),
+            Some(event) => {
+                Wanted::Event(Event { event: event.clone(), paths: request.paths, ..Event::default() })
+            }
             None => Wanted::Purge(request),
         })
     }
 }
 
 impl Condition {
-    fn holds(&self, headers: &HeaderMap, body: &Value) -> bool {
+    /// Whether the condition holds for a webhook.
+    pub fn holds(&self, headers: &HeaderMap, body: &Value) -> bool {
         let is_one = |value: &str| self.is.iter().any(|one| one == value);
         match &self.of {
             Place::Body(pointer) => pointer.values(body).iter().any(|value| is_one(value)),
@@ -77,7 +75,8 @@ impl Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use crate::config::template::{Pointer, Template};
+    use http::{HeaderName, HeaderValue};
     use serde_json::json;
 
     fn templates(texts: &[&str]) -> Vec<Template> {

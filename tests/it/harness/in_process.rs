@@ -76,6 +76,7 @@ pub fn limits() -> Limits {
 
 pub fn config(sites: Vec<config::Site>) -> Config {
     Config {
+        inbound: Vec::new(),
         log: config::Log::default(),
         server: Server {
             id: Some("test".into()),

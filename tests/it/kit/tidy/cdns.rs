@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Files that may name any CDN, with the reason. All other files use the facts of the CDN's type, and code for
 /// one CDN is in the files with its name.
-const ROOMS_OF_ALL_CDNS: [(&str, &str); 10] = [
+const ROOMS_OF_ALL_CDNS: [(&str, &str); 14] = [
     ("src/rewrite/facts/mod.rs", "the list of the types"),
     ("src/cdn/mod.rs", "the list of the adapters"),
     ("src/config/cdns/mod.rs", "the list of the settings"),
@@ -16,6 +16,10 @@ const ROOMS_OF_ALL_CDNS: [(&str, &str); 10] = [
     ("src/rewrite/field.rs", "names of fields, whoever reads them"),
     ("src/rewrite/dialect.rs", "names of fields, whoever reads them"),
     ("src/inbound/mod.rs", "the list of the protocols"),
+    ("src/inbound/client.rs", "names of clients"),
+    ("src/admin/inbound/", "the protocols that are served"),
+    ("src/config/inbound.rs", "the protocols, and one struct for all of their keys"),
+    ("src/config/file/inbound.rs", "the protocols, and one struct for all of their keys"),
     ("src/cli/import/aem/", "the CDNs that AEM can purge, in the words of its configuration"),
 ];
 

@@ -69,6 +69,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
             "purge",
             "store",
             "delivery",
+            "inbound",
         ],
     ),
 ];

@@ -1,6 +1,7 @@
 //! The listeners for what other systems' clients already send: visitor -> Varnish -> shim -> application, and a client
 //! that purges by its own protocol.
 
+mod clients;
 mod limits;
 mod protocols;
 mod webhooks;

@@ -109,7 +109,7 @@ impl Answers for Here {
         };
         match verdict {
             Some(Ok(_)) => {}
-            Some(Err(why)) => return answered(plain(why.answer().status, &why.answer().public)),
+            Some(Err(why)) => return answered(plain(why.answer().status, why.answer().public)),
             None => return answered(plain(StatusCode::BAD_REQUEST, "The request cannot be read.")),
         }
         let desk = Desk::new(&self.shared, &config, inbound, (peer, (self.address, self.number)));

@@ -74,3 +74,30 @@ fn what_cannot_be_kept_is_not_accepted() {
     assert!(answer.json()["msg"].is_string());
     drop(program);
 }
+
+/// One save in a content management system may purge hundreds of pages, each by a request of its own.
+#[test]
+fn a_burst_leaves_in_few_calls() {
+    const BURST: usize = 300;
+    let world = World::start(&[FASTLY]);
+    let to = world.listeners[0];
+    thread::scope(|scope| {
+        for number in 0..BURST {
+            scope.spawn(move || {
+                let target = format!("/service/www/purge/product-{number}");
+                let answer = call(to, "POST", &target, &[("fastly-key", TOKEN)], "");
+                assert_eq!(answer.status, 200, "{}", answer.text());
+            });
+        }
+    });
+    eventually("all purges are done", || {
+        let metrics = world.shim.call(Request::get("/metrics")).text().to_owned();
+        let done = "origin_shim_purges_total{site=\"www\",state=\"done\"} 300";
+        let calls = "origin_shim_cdn_calls_total{site=\"www\",cdn=\"varnish\",outcome=\"done\"} ";
+        metrics.contains(done).then(|| {
+            let calls = metrics.lines().find_map(|line| line.strip_prefix(calls)).unwrap();
+            // The first purges leave at once, and the others in batches.
+            assert!(calls.parse::<usize>().unwrap() <= BURST / 3, "{calls} calls");
+        })
+    });
+}

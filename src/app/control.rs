@@ -8,16 +8,17 @@ use super::glue::{self, Delivery};
 use super::inbound::{self, Bound};
 use super::life::{beat, machine};
 use super::opening::{NotOpen, Opened, Waiting, open};
+use super::recall::recall;
 use super::reload::Reloader;
 use crate::admin::reload::{NotReloaded, Reload, Reloaded};
 use crate::admin::{self, Events, Readiness, Untagged};
 use crate::cdn::Sender;
 use crate::config::{Config, Fingerprint};
-use crate::delivery::{Engine, Parts, take_over};
+use crate::delivery::{Engine, Parts};
 use crate::guard::wall_ms;
 use crate::listen::{Pulse, Serving};
 use crate::metrics::Metrics;
-use crate::store::{Left, Now, PostgresStore, Store, StoreHealth, StoreVitals, Watched};
+use crate::store::{Left, PostgresStore, Store, StoreHealth, StoreVitals, Watched};
 use crate::view::{OriginsView, PurgeHealthView};
 use arc_swap::ArcSwap;
 use std::error::Error;
@@ -125,13 +126,9 @@ impl ControlPlane {
         })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Returns the addresses of the inbound listeners.
-    pub(super) fn inbound(&self) -> &[SocketAddr] {
-        &self.inbound
+    /// Returns the admin address, and those of the inbound listeners.
+    pub(super) fn addresses(&self) -> (SocketAddr, &[SocketAddr]) {
+        (self.address, &self.inbound)
     }
 
     /// Whether this process has the admin address.
@@ -302,14 +299,12 @@ impl Plane {
             let _committing = header_purges.take_receiver().map(|queues| {
                 AbortOnDropHandle::new(tokio::spawn(admin::commit_header_purges(state.clone(), queues)))
             });
-            let inbound = inbound::serve(inbound, state.clone(), stop.clone());
-            let inbound = AbortOnDropHandle::new(tokio::spawn(inbound));
+            let inbound = tokio::spawn(inbound::serve(inbound, state.clone(), stop.clone()));
             let recording = admin::record(self.metrics.clone(), self.view.freshness.clock);
             let _recording = AbortOnDropHandle::new(tokio::spawn(recording));
             let (store, config) = (self.store.clone(), self.config.clone());
             let opening = AbortOnDropHandle::new(tokio::spawn(self.open(opened, left, state.clone())));
             admin::serve(listener, state, stop.cancelled_owned()).await;
-            // Its requests in flight end within the time of a drain.
             let _ = inbound.await;
             drop(opening);
             if tokio::time::timeout(LAST_WORD, header_purges.emptied()).await.is_err() {
@@ -335,24 +330,8 @@ impl Plane {
         })
     }
 
-    /// Restores what a former run left, before any response gets a long lifetime: until the delivery tasks have
-    /// started, all CDNs are unhealthy.
     async fn recall(&self, store: &dyn Store) -> Option<Left> {
-        let (freshness, config) = (&self.view.freshness, self.config.load_full());
-        let now = Now { steady_ms: freshness.clock.steady_ms(), boot: machine() };
-        // The take-over converts the store's times to the clock of this run, so it must come first.
-        match take_over(store, now, &config).await {
-            Ok(left) => {
-                admin::recall(freshness, &config, store).await;
-                self.untagged.lock().await.recall(store).await;
-                Some(left)
-            }
-            Err(error) => {
-                admin::recall_nothing(freshness, &config, &error);
-                freshness.set_untold(true);
-                None
-            }
-        }
+        recall(&self.view.freshness, &self.config.load_full(), &self.untagged, store).await
     }
 
     /// Starts the delivery tasks with the store, as soon as it can be opened.

@@ -40,8 +40,8 @@ pub(super) fn addresses(bound: &[Bound]) -> Vec<SocketAddr> {
     bound.iter().filter_map(|bound| bound.listener.local_addr().ok()).collect()
 }
 
-/// Serves the listeners until `stop`. If there are none yet (`None`), another process had their addresses at the start:
-/// they are bound as soon as it has left them.
+/// Serves the listeners until `stop`. If there are none yet (`None`), another process had their addresses at the
+/// start: they are bound as soon as it has left them.
 pub(super) async fn serve(bound: Option<Vec<Bound>>, state: Arc<admin::State>, stop: CancellationToken) {
     let mut bound = bound;
     let mut is_told = false;

@@ -8,6 +8,7 @@ mod glue;
 mod inbound;
 mod life;
 mod opening;
+mod recall;
 mod reload;
 
 use crate::admin::reload::{NotReloaded, Reloaded};
@@ -144,13 +145,8 @@ impl App {
 
     /// Returns the addresses on which the program listens.
     pub fn addresses(&self) -> Addresses {
-        let data = self.data.addresses();
-        Addresses {
-            plain: data.plain,
-            tls: data.tls,
-            admin: self.control.address(),
-            inbound: self.control.inbound().to_vec(),
-        }
+        let (data, (admin, inbound)) = (self.data.addresses(), self.control.addresses());
+        Addresses { plain: data.plain, tls: data.tls, admin, inbound: inbound.to_vec() }
     }
 
     /// Returns the pulses of the program's threads.

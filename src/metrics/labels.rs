@@ -1,6 +1,8 @@
 //! The labels of metrics.
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct SiteState {
@@ -58,4 +60,14 @@ pub(super) fn site_cdn(site: &str, cdn: &str) -> SiteCdn {
 
 pub(super) fn site_cdn_outcome(site: &str, cdn: &str, outcome: &str) -> SiteCdnOutcome {
     SiteCdnOutcome { site: site.into(), cdn: cdn.into(), outcome: outcome.into() }
+}
+
+/// Returns the counters of both results, starting at zero. For Prometheus, a new series is not an increase, so
+/// otherwise the first refusal would raise no alert.
+pub(super) fn reloads() -> Family<ReloadResult, Counter> {
+    let family = Family::default();
+    for result in ["accepted", "refused"] {
+        drop(family.get_or_create(&ReloadResult { result }));
+    }
+    family
 }

@@ -15,8 +15,8 @@ mod labels;
 
 use history::History;
 use labels::{
-    File, Inbound, OriginState, ReloadResult, SiteCdn, SiteCdnOutcome, SiteCdnSeen, SiteState, site_cdn,
-    site_cdn_outcome,
+    File, Inbound, OriginState, ReloadResult, SiteCdn, SiteCdnOutcome, SiteCdnSeen, SiteState, reloads,
+    site_cdn, site_cdn_outcome,
 };
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
@@ -394,16 +394,6 @@ impl Metrics {
         let result = if accepted { "accepted" } else { "refused" };
         self.reloads.get_or_create_owned(&ReloadResult { result }).inc();
     }
-}
-
-/// Returns the counters of both results, starting at zero. For Prometheus, a new series is not an increase, so
-/// otherwise the first refusal would raise no alert.
-fn reloads() -> Family<ReloadResult, Counter> {
-    let family = Family::default();
-    for result in ["accepted", "refused"] {
-        drop(family.get_or_create(&ReloadResult { result }));
-    }
-    family
 }
 
 #[cfg(test)]

@@ -1,33 +1,23 @@
-//! One request of a client, from its body to its answer.
+//! What each protocol needs for a request: the caller, the site, and the commit.
 
 use super::repeats::{Listener, Role, outcome};
-use super::serve::{Shared, plain};
-use super::{akamai, cloudflare, fastly, webhook};
+use super::shared::Shared;
 use crate::admin::auth;
 use crate::admin::caller::Caller;
-use crate::admin::extract;
 use crate::admin::problem::Problem;
 use crate::admin::purges::{self, Asked};
-use crate::admin::router::surrounded;
 use crate::admin::throttle::network;
-use crate::config::{Config, Inbound, InboundProtocol, Scope, Site};
-use crate::inbound::client;
+use crate::config::{Config, Inbound, Scope, Site};
 use crate::inbound::refused::Refused;
 use crate::proxy::host::of_authority;
 use crate::purge::PurgeRequest;
 use crate::rewrite::CdnType;
-use axum::body::Body;
-use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, header};
-use hyper::body::Incoming;
+use http::{HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// The seconds after which a client should try again if nothing was accepted.
-const AGAIN: HeaderValue = HeaderValue::from_static("5");
 
 /// What the answer to a request is, for the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,66 +50,8 @@ impl<'d> Desk<'d> {
         Self { shared, config, inbound, peer, listener }
     }
 
-    /// Reads a request, and answers it.
-    pub(super) async fn serve(&self, request: Request<Incoming>) -> Response {
-        let (parts, body) = request.into_parts();
-        let agent = parts.headers.get(header::USER_AGENT).cloned();
-        let reader = Caller::client(self.config.clone(), self.name(), Vec::new(), network(self.peer.ip()));
-        let body = extract::whole(&self.shared.state.limits, &reader, Body::new(body)).await;
-        let answer = match body {
-            Ok(body) => self.answer(Request::from_parts(parts, body.into())).await,
-            Err(problem) => Err(refused(problem)),
-        };
-        let (response, outcome) = match answer {
-            Ok((response, Outcome::Accepted)) => (response, "accepted"),
-            Ok((response, Outcome::Nothing)) => (response, "nothing"),
-            Err(refused) => {
-                let outcome = if refused.status.is_server_error() { "failed" } else { "refused" };
-                (self.refusal(&refused), outcome)
-            }
-        };
-        self.count(agent.as_ref(), outcome);
-        answered(response)
-    }
-
-    async fn answer(&self, request: Request<Bytes>) -> Result<Answer, Refused> {
-        match self.inbound.protocol {
-            InboundProtocol::Fastly => fastly::answer(self, request).await,
-            InboundProtocol::Cloudflare => cloudflare::answer(self, request).await,
-            InboundProtocol::Akamai => akamai::answer(self, request).await,
-            InboundProtocol::Webhook => webhook::answer(self, request).await,
-            InboundProtocol::Varnish => Err(Refused::not_ours("this protocol")),
-        }
-    }
-
-    /// Answers a request from another network than those of the clients.
-    pub(super) fn not_allowed(&self, request: &Request<Incoming>) -> Response {
-        self.count(request.headers().get(header::USER_AGENT), "refused");
-        let detail = "this address is not in `inbound.allow` of the shim's configuration".to_owned();
-        answered(self.refusal(&Refused { status: StatusCode::FORBIDDEN, detail }))
-    }
-
-    /// Writes a refusal as the client's own API would.
-    fn refusal(&self, refused: &Refused) -> http::Response<Bytes> {
-        let mut response = match self.inbound.protocol {
-            InboundProtocol::Fastly => crate::inbound::fastly::refused(refused),
-            InboundProtocol::Cloudflare => crate::inbound::cloudflare::refused(refused),
-            InboundProtocol::Akamai => crate::inbound::akamai::refused(refused),
-            InboundProtocol::Webhook | InboundProtocol::Varnish => plain(refused.status, &refused.detail),
-        };
-        if matches!(refused.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            response.headers_mut().insert(header::RETRY_AFTER, AGAIN);
-        }
-        response
-    }
-
-    fn count(&self, agent: Option<&HeaderValue>, outcome: &'static str) {
-        let family = client::family(agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default());
-        self.shared.state.metrics.inbound(self.inbound.protocol.name(), family, outcome);
-    }
-
     /// Returns the name of a caller without a token, for the audit line and the purge.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("inbound-{}", self.inbound.protocol.name())
     }
 
@@ -218,11 +150,6 @@ impl<'d> Desk<'d> {
             purges::committed(state, &store, (caller, self.peer), site, asked).await.map_err(refused)?;
         Ok(purge.id)
     }
-}
-
-/// Finishes an answer.
-pub(super) fn answered(response: http::Response<Bytes>) -> Response {
-    surrounded(response.map(Body::from))
 }
 
 /// Returns a problem of the admin API as a refusal, with the first of the items that are invalid.

@@ -5,16 +5,19 @@
 //! | file | task |
 //! |---|---|
 //! | `serve.rs` | the listeners: networks, connections |
-//! | `desk.rs` | one request: its body, its site, its commit, its answer |
+//! | `dispatch.rs` | one request, from its body to its answer |
+//! | `desk.rs` | its caller, its site, its commit |
 //! | `repeats.rs` | the same purge at several of our addresses is one |
 //! | `fastly.rs`, `cloudflare.rs`, `akamai.rs`, `webhook.rs` | the protocols |
 
 mod akamai;
 mod cloudflare;
 mod desk;
+mod dispatch;
 mod fastly;
 mod repeats;
 mod serve;
+mod shared;
 mod webhook;
 
 pub use serve::{InboundListener, serve_inbound};

@@ -1,14 +1,15 @@
 //! The listeners. A connection from another network than those in `allow` is answered, too, so that its user learns
 //! why nothing is purged.
 
-use super::desk::{Desk, answered};
+use super::desk::Desk;
+use super::dispatch::{self, answered, plain};
 use super::repeats::Repeats;
+use super::shared::Shared;
 use crate::admin::places::{Place, Room};
 use crate::admin::serve::{Answers, DRAIN_TIMEOUT, accept};
 use crate::admin::state::State;
 use crate::admin::strict::Verdict;
 use crate::config::{Config, Inbound};
-use crate::inbound::webhook::replays::Replays;
 use crate::telemetry::Sparse;
 use axum::response::Response;
 use http::StatusCode;
@@ -56,14 +57,6 @@ pub async fn serve_inbound(
         });
     }
     while serving.join_next().await.is_some() {}
-}
-
-/// What all listeners share.
-pub(super) struct Shared {
-    pub(super) state: Arc<State>,
-    pub(super) repeats: Repeats,
-    /// The webhooks and signed requests that were accepted.
-    pub(super) replays: Mutex<Replays>,
 }
 
 /// One listener.
@@ -121,14 +114,8 @@ impl Answers for Here {
                     "a purge request came from a network that `inbound.allow` does not list"
                 );
             }
-            return desk.not_allowed(&request);
+            return dispatch::not_allowed(&desk, &request);
         }
-        desk.serve(request).await
+        dispatch::serve(&desk, request).await
     }
-}
-
-pub(super) fn plain(status: StatusCode, detail: &str) -> http::Response<bytes::Bytes> {
-    let mut response = http::Response::new(format!("{detail}\n").into());
-    *response.status_mut() = status;
-    response
 }

@@ -19,7 +19,7 @@ const ROOMS_OF_ALL_CDNS: [(&str, &str); 14] = [
     ("src/inbound/client.rs", "names of clients"),
     ("src/admin/inbound/", "the protocols that are served"),
     ("src/config/inbound.rs", "the protocols, and one struct for all of their keys"),
-    ("src/config/file/inbound.rs", "the protocols, and one struct for all of their keys"),
+    ("src/config/resolve/inbound.rs", "the protocols, and one struct for all of their keys"),
     ("src/cli/import/aem/", "the CDNs that AEM can purge, in the words of its configuration"),
 ];
 

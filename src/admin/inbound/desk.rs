@@ -77,6 +77,12 @@ impl<'d> Desk<'d> {
         Caller::client(self.config.clone(), name, vec![site.to_owned()], network(self.peer.ip()))
     }
 
+    /// Returns a client that needs no token, who may purge every site that the listener reaches.
+    pub(super) fn anyone(&self) -> Caller {
+        let sites = self.config.sites.iter().map(|site| site.name.clone()).collect();
+        Caller::client(self.config.clone(), self.name(), sites, network(self.peer.ip()))
+    }
+
     /// Returns the site of a purge: that of the listener, else the one that the request `names` in its protocol, else
     /// the one of its host, else the only one that the caller may purge.
     pub(super) fn site<'c>(

@@ -1,7 +1,7 @@
 //! One request of a client, from its body to its answer.
 
 use super::desk::{Answer, Desk, Outcome, refused};
-use super::{akamai, cloudflare, fastly, webhook};
+use super::{akamai, cloudflare, fastly, varnish, webhook};
 use crate::admin::caller::Caller;
 use crate::admin::extract;
 use crate::admin::router::surrounded;
@@ -46,7 +46,7 @@ async fn answer(desk: &Desk<'_>, request: Request<Bytes>) -> Result<Answer, Refu
         InboundProtocol::Cloudflare => cloudflare::answer(desk, request).await,
         InboundProtocol::Akamai => akamai::answer(desk, request).await,
         InboundProtocol::Webhook => webhook::answer(desk, request).await,
-        InboundProtocol::Varnish => Err(Refused::not_ours("this protocol")),
+        InboundProtocol::Varnish => varnish::answer(desk, request).await,
     }
 }
 
@@ -54,7 +54,12 @@ async fn answer(desk: &Desk<'_>, request: Request<Bytes>) -> Result<Answer, Refu
 pub(super) fn not_allowed(desk: &Desk<'_>, request: &Request<Incoming>) -> Response {
     count(desk, request.headers().get(header::USER_AGENT), "refused");
     let detail = "this address is not in `inbound.allow` of the shim's configuration".to_owned();
-    answered(refusal(desk, &Refused { status: StatusCode::FORBIDDEN, detail }))
+    // The rules that are usual in Varnish answer so.
+    let status = match desk.inbound.protocol {
+        InboundProtocol::Varnish => StatusCode::METHOD_NOT_ALLOWED,
+        _ => StatusCode::FORBIDDEN,
+    };
+    answered(refusal(desk, &Refused { status, detail }))
 }
 
 /// Writes a refusal as the client's own API would.
@@ -63,7 +68,8 @@ fn refusal(desk: &Desk<'_>, refused: &Refused) -> http::Response<Bytes> {
         InboundProtocol::Fastly => crate::inbound::fastly::refused(refused),
         InboundProtocol::Cloudflare => crate::inbound::cloudflare::refused(refused),
         InboundProtocol::Akamai => crate::inbound::akamai::refused(refused),
-        InboundProtocol::Webhook | InboundProtocol::Varnish => plain(refused.status, &refused.detail),
+        InboundProtocol::Varnish => crate::inbound::varnish::refused(refused),
+        InboundProtocol::Webhook => plain(refused.status, &refused.detail),
     };
     if matches!(refused.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         response.headers_mut().insert(header::RETRY_AFTER, AGAIN);

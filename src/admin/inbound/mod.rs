@@ -8,7 +8,7 @@
 //! | `dispatch.rs` | one request, from its body to its answer |
 //! | `desk.rs` | its caller, its site, its commit |
 //! | `repeats.rs` | the same purge at several of our addresses is one |
-//! | `fastly.rs`, `cloudflare.rs`, `akamai.rs`, `webhook.rs` | the protocols |
+//! | `varnish.rs`, `fastly.rs`, `cloudflare.rs`, `akamai.rs`, `webhook.rs` | the protocols |
 
 mod akamai;
 mod cloudflare;
@@ -18,6 +18,7 @@ mod fastly;
 mod repeats;
 mod serve;
 mod shared;
+mod varnish;
 mod webhook;
 
 pub use serve::{InboundListener, serve_inbound};

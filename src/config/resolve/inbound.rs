@@ -51,9 +51,6 @@ fn others(file: &file::Inbound, at: &At<'_>) {
     for (key, protocol, _) in keys.iter().filter(|(_, of, is_given)| *is_given && *of != file.protocol) {
         at.key(key).error(format!("is only for protocol = \"{}\"", protocol.name()));
     }
-    if file.protocol == InboundProtocol::Varnish {
-        at.key("protocol").error("is not served by this version");
-    }
     if file.protocol == InboundProtocol::Webhook && file.hooks.is_empty() {
         at.key("protocol").error("needs an [[inbound.hooks]] table for each webhook");
     }

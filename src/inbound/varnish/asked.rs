@@ -55,6 +55,12 @@ impl From<Refused> for Unread {
 }
 
 impl Asked {
+    /// Returns the purge of everything instead of this one, of which `what` cannot be purged.
+    pub fn widened(&self, what: String) -> Self {
+        let (hosts, mode, is_souin) = (self.hosts.clone(), self.mode, self.is_souin);
+        Self { hosts, mode, is_souin, everything: true, widened: Some(what), ..Self::default() }
+    }
+
     /// Returns the purge of a site. `is_own` says whether a host is one of the site's: a URL of another one is the
     /// page on every host, since clients inside a network name the site by the machine of its cache.
     pub fn request(&self, is_own: impl Fn(&str) -> bool) -> PurgeRequest {
@@ -73,7 +79,7 @@ impl Asked {
             None => "asked for in the dialect of Varnish".to_owned(),
             Some(pattern) => {
                 let pattern: String = pattern.chars().take(200).collect();
-                format!("everything, since the pattern `{pattern}` is not understood")
+                format!("everything, since this is not understood or cannot be purged alone: {pattern}")
             }
         };
         PurgeRequest {

@@ -2,7 +2,9 @@
 //! that purges by its own protocol.
 
 mod clients;
+mod differential;
 mod limits;
+mod plugins;
 mod protocols;
 mod webhooks;
 
@@ -29,13 +31,19 @@ fn application() -> SocketAddr {
         let first = path.split('/').nth(1).unwrap_or_default();
         let headers = [
             ("cache-control".to_owned(), "max-age=600".to_owned()),
+            ("content-type".to_owned(), "text/html".to_owned()),
             ("surrogate-key".to_owned(), format!("page {first}")),
+            ("xkey".to_owned(), format!("page {first}")),
+            ("cache-tags".to_owned(), format!("page {first}")),
+            ("x-cache-tags".to_owned(), format!("page,{first}")),
+            ("x-magento-tags".to_owned(), format!("page,{first}")),
         ];
         exchange.answer(200, &headers, "page");
     })
 }
 
 struct World {
+    origin: SocketAddr,
     shim: Shim,
     varnish: Varnish,
     listeners: Vec<SocketAddr>,
@@ -66,7 +74,7 @@ impl World {
             ((varnish, listeners), format!("{www}{shop}{token}{tables}"))
         });
         shim.wait_until_healthy();
-        Self { shim, varnish, listeners }
+        Self { origin, shim, varnish, listeners }
     }
 
     /// Returns the source of the page: `HIT` or `MISS`.

@@ -1,7 +1,7 @@
 //! Checks that involve several values: duplicate names, hosts that two sites claim, CDNs that disagree.
 
 use super::at::At;
-use super::{Cdn, Claims, Config, Everything, Site, Trust, doubts};
+use super::{Cdn, Claims, Config, Everything, Server, Site, Trust, doubts};
 use crate::rewrite::CdnType;
 use ipnet::IpNet;
 use std::collections::{HashMap, HashSet};

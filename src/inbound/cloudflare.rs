@@ -34,6 +34,8 @@ pub enum Facts {
     Zone(String),
     /// All zones, or those with this name.
     Zones(Option<String>),
+    /// The zones of another page than the first, which has all of them.
+    NoZones,
     /// Whether the token is valid.
     Token,
 }
@@ -60,6 +62,10 @@ pub fn read(request: &Request<Bytes>) -> Result<Asked, Refused> {
         }
         (&Method::POST | &Method::DELETE, ["zones", zone, "invalidate_cache"]) => {
             purge(zone, Some(PurgeMode::Soft), request.body())
+        }
+        // Libraries ask for one page after the other until one is empty.
+        (&Method::GET, ["zones"]) if query(request, "page").is_some_and(|page| page != "1") => {
+            Ok(Asked::Facts(Facts::NoZones))
         }
         (&Method::GET, ["zones"]) => Ok(Asked::Facts(Facts::Zones(query(request, "name")))),
         (&Method::GET, ["zones", zone]) => Ok(Asked::Facts(Facts::Zone((*zone).to_owned()))),
@@ -177,12 +183,13 @@ pub fn facts(facts: &Facts, zones: &[Zone<'_>]) -> Result<Response<Bytes>, Refus
             let zone = zone.ok_or(Refused { status: StatusCode::NOT_FOUND, detail })?;
             Ok(success(&zone.json(&name_of(zone))))
         }
-        Facts::Zones(name) => {
-            let all: Vec<Value> = match name {
-                Some(name) => {
+        Facts::Zones(_) | Facts::NoZones => {
+            let all: Vec<Value> = match facts {
+                Facts::Zones(Some(name)) => {
                     zones.iter().filter(|zone| zone.has(name)).map(|zone| zone.json(name)).collect()
                 }
-                None => zones.iter().map(|zone| zone.json(&name_of(zone))).collect(),
+                Facts::Zones(None) => zones.iter().map(|zone| zone.json(&name_of(zone))).collect(),
+                _ => Vec::new(),
             };
             let count = all.len();
             let info = json!({

@@ -55,6 +55,8 @@ pub enum Facts {
     Versions(String),
     /// All services, or the one with this name.
     Services(Option<String>),
+    /// The services of another page than the first, which has all of them.
+    NoServices,
     /// The token.
     Token,
     /// The user of the token.
@@ -94,6 +96,10 @@ pub fn read(request: &Request<Bytes>) -> Result<Asked, Refused> {
             let key = checked(decoded(key)?)?;
             let request = PurgeRequest { tags: vec![key], ..base(mode(headers)) };
             Ok(Asked::Purge(Purge { service: Some(decoded(id)?), request, about: About::One }))
+        }
+        // Some clients ask for one page after the other until one is empty.
+        (&Method::GET, ["service"]) if query(request, "page").is_some_and(|page| page != "1") => {
+            Ok(Asked::Facts(Facts::NoServices))
         }
         (&Method::GET, ["service"]) => Ok(Asked::Facts(Facts::Services(None))),
         (&Method::GET, ["service", "search"]) => {
@@ -269,6 +275,7 @@ pub fn facts(
         Facts::Service(id) => service(find(id)?, id),
         Facts::Versions(id) => find(id).map(|_| json!([version(id)]))?,
         Facts::Services(None) => services.iter().map(|known| service(known, known.id)).collect(),
+        Facts::NoServices => json!([]),
         Facts::Services(Some(name)) => {
             let named = services.iter().find(|service| service.name == name);
             let detail = format!("there is no site `{name}`");
@@ -278,10 +285,12 @@ pub fn facts(
         Facts::Token => {
             let scopes = [("purge_select", token.purge_select), ("purge_all", token.purge_all)];
             let scopes: Vec<_> = scopes.iter().filter(|(_, may)| *may).map(|(name, _)| *name).collect();
+            // Fastly's own libraries take one of these only.
+            let scope = scopes.last().copied().unwrap_or("global:read");
             json!({
                 "id": token.name, "name": token.name, "user_id": token.name, "customer_id": "origin-shim",
-                "scope": scopes.join(" "), "scopes": scopes,
-                "services": services.iter().map(|service| service.id).collect::<Vec<_>>(), "expires_at": null
+                "scope": scope, "scopes": scopes,
+                "services": services.iter().map(|service| service.id).collect::<Vec<_>>()
             })
         }
         Facts::User => {

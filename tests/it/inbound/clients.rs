@@ -7,8 +7,11 @@ use std::process::Command;
 /// Purges with a client from PyPI.
 fn purge_with(client: &str, to: SocketAddr, what: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut command = Command::new(root.join("target/tools/clients/bin/python"));
-    command.arg(root.join("tests/clients/purge.py"));
+    let mut command = Command::new("timeout");
+    command
+        .arg("60")
+        .arg(root.join("target/tools/clients/bin/python"))
+        .arg(root.join("tests/clients/purge.py"));
     command.args([client, &to.to_string(), TOKEN, HOST, what]).env("NO_PROXY", "*");
     let output = command.output().expect("tests/run installs the clients");
     assert!(output.status.success(), "{client}, {what}: {}", String::from_utf8_lossy(&output.stderr));

@@ -2,10 +2,11 @@
 
 use crate::admin::problem::Document;
 use crate::terminal::{clean, line};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::error::Error;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -41,12 +42,23 @@ pub struct Success {
 pub struct Refused {
     status: StatusCode,
     text: String,
+    body: String,
 }
 
 impl Refused {
     /// Whether the same call would be refused again.
     pub fn is_final(&self) -> bool {
         self.status.is_client_error()
+    }
+
+    /// Whether the token lacks a right.
+    pub fn is_forbidden(&self) -> bool {
+        self.status == StatusCode::FORBIDDEN
+    }
+
+    /// Returns the answer as JSON, if it is.
+    pub fn json(&self) -> Option<serde_json::Value> {
+        serde_json::from_str(&self.body).ok()
     }
 }
 
@@ -59,7 +71,10 @@ impl Client {
 
     /// Creates a client for the admin API at `base`.
     pub fn new(base: &str, token: &str) -> anyhow::Result<Self> {
-        let url = Url::parse(base).with_context(|| format!("--admin {base} is not a URL"))?;
+        // Listeners are written without a scheme.
+        let text = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+        let url = Url::parse(&text)
+            .with_context(|| format!("--admin {base} is not an address, such as http://127.0.0.1:9180"))?;
         if !matches!(url.scheme(), "http" | "https") {
             bail!("--admin {base} must start with http:// or https://");
         }
@@ -132,15 +147,14 @@ impl Client {
 
     async fn call(&self, request: RequestBuilder) -> anyhow::Result<Success> {
         let base = &self.base;
-        let response =
-            request.send().await.with_context(|| format!("the admin API at {base} does not answer"))?;
+        let response = request.send().await.map_err(|error| no_answer(base, &error))?;
         let status = response.status();
         let body = response
             .text()
             .await
             .with_context(|| format!("the answer of the admin API at {base} broke off"))?;
         if !status.is_success() {
-            return Err(Refused { status, text: explain(status, &body) }.into());
+            return Err(Refused { status, text: explain(status, &body), body }.into());
         }
         Ok(Success { body })
     }
@@ -151,6 +165,30 @@ impl Success {
     pub fn json<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
         serde_json::from_str(&self.body).context("the admin API's answer is not what this version expects")
     }
+}
+
+/// Describes in one line why no answer came, and what to do.
+fn no_answer(base: &Url, error: &reqwest::Error) -> anyhow::Error {
+    let sources = std::iter::successors(error.source(), |error: &&(dyn std::error::Error + 'static)| {
+        (**error).source()
+    });
+    let refused = sources
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
+    let why = match () {
+        () if refused => "connection refused",
+        () if error.is_timeout() => "no answer in time",
+        () if base.scheme() == "https" && error.is_connect() => {
+            return anyhow!(
+                "no secure connection to {base}: the admin listener speaks plain HTTP, so use http:// unless a proxy in front of it has TLS"
+            );
+        }
+        () if error.is_connect() => "no connection: check the host name and the network",
+        () => "the connection broke off",
+    };
+    anyhow!(
+        "cannot reach the shim at {base} ({why}). Is it running? --admin or ORIGIN_SHIM_ADMIN names another address"
+    )
 }
 
 /// Describes a problem document in words, or the status if the body is not such a document.
@@ -205,7 +243,8 @@ mod tests {
     #[test]
     fn the_base_must_be_http() {
         let check = |base| Client::new(base, "t").unwrap_err().to_string();
-        insta::assert_snapshot!(check("127.0.0.1:9180"), @"--admin 127.0.0.1:9180 is not a URL");
+        assert!(Client::new("127.0.0.1:9180", "t").is_ok());
+        insta::assert_snapshot!(check("a b"), @"--admin a b is not an address, such as http://127.0.0.1:9180");
         insta::assert_snapshot!(check("ftp://host"), @"--admin ftp://host must start with http:// or https://");
     }
 }

@@ -12,12 +12,15 @@ pub mod import;
 mod items;
 mod man;
 mod pause;
+mod plan;
 mod probe;
 mod purge;
 mod purges;
+mod reload;
 mod runtime;
 mod schema;
 mod serve;
+mod status;
 pub mod systemd;
 mod top;
 
@@ -50,23 +53,58 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(after_help = "Example:\n  origin-shim serve --config /etc/origin-shim/origin-shim.toml")]
     Serve(serve::ServeArgs),
+    #[command(
+        after_help = "Examples:\n  origin-shim check\n  origin-shim check --credentials --probe\n  origin-shim check --edge https://www.example.com/"
+    )]
     Check(check::CheckArgs),
+    #[command(after_help = "Example:\n  origin-shim explain https://www.example.com/page --fetch")]
     Explain(explain::ExplainArgs),
+    #[command(
+        after_help = "Examples:\n  origin-shim purge /blog/first --wait\n  origin-shim purge --tag product-42 --site www\n  origin-shim purge --everything --dry-run"
+    )]
     Purge(purge::PurgeArgs),
+    #[command(after_help = "Examples:\n  origin-shim purges --state failed\n  origin-shim purges ID")]
     Purges(purges::PurgesArgs),
+    #[command(after_help = "Example:\n  origin-shim pause edge --site www --reason incident")]
     Pause(pause::PauseArgs),
+    #[command(after_help = "Example:\n  origin-shim resume edge --site www --now")]
     Resume(pause::ResumeArgs),
+    #[command(after_help = "Example:\n  origin-shim retry ID")]
+    Retry(purges::RetryArgs),
+    #[command(after_help = "Examples:\n  origin-shim reload --dry-run\n  origin-shim reload")]
+    Reload(reload::ReloadArgs),
+    #[command(after_help = "Example:\n  origin-shim status || echo \"something fails\"")]
+    Status(status::StatusArgs),
+    #[command(after_help = "Example:\n  origin-shim top")]
     Top(top::TopArgs),
+    #[command(after_help = "Example:\n  origin-shim demo")]
     Demo(crate::demo::Options),
+    #[command(after_help = "Example:\n  origin-shim import aem cdn.json --origin https://origin.example.com")]
     Import(import::ImportArgs),
+    #[command(after_help = "Example:\n  origin-shim schema > schema.json")]
     Schema(schema::SchemaArgs),
+    #[command(after_help = "Example:\n  origin-shim completions bash > /etc/bash_completion.d/origin-shim")]
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]
     Man(man::ManArgs),
 }
 
 impl Command {
+    /// Whether the output is JSON, and so its errors, too.
+    fn is_json(&self) -> bool {
+        match self {
+            Self::Check(args) => args.json,
+            Self::Purge(args) => args.json,
+            Self::Purges(args) => args.json,
+            Self::Retry(args) => args.json,
+            Self::Reload(args) => args.json,
+            Self::Status(args) => args.json,
+            _ => false,
+        }
+    }
+
     fn run(self, config: &ConfigPath) -> anyhow::Result<ExitCode> {
         match self {
             Self::Serve(args) => serve::run(&args, config.get()?),
@@ -76,6 +114,9 @@ impl Command {
             Self::Purges(args) => block_on(purges::run(args))?,
             Self::Pause(args) => block_on(pause::pause(args))?,
             Self::Resume(args) => block_on(pause::resume(args))?,
+            Self::Retry(args) => block_on(purges::retry(args))?,
+            Self::Reload(args) => block_on(reload::run(args))?,
+            Self::Status(args) => block_on(status::run(args))?,
             Self::Top(args) => block_on(top::run(args))?,
             Self::Demo(options) => demo::run(options),
             Self::Import(args) => import::run(args),
@@ -90,10 +131,16 @@ impl Command {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let command = cli.command.unwrap_or_else(|| Command::Serve(serve::ServeArgs::default()));
+    let is_json = command.is_json();
     let ended = command.run(&ConfigPath(cli.config));
     crate::telemetry::flush();
     ended.unwrap_or_else(|error| {
-        terminal::print_aside(&describe(&error));
+        if is_json {
+            // There is no better place to report that stdout is closed.
+            let _ = terminal::print_json(&format!("{}\n", as_json(&error)));
+        } else {
+            terminal::print_aside(&describe(&error));
+        }
         ExitCode::from(exit_code(&error))
     })
 }
@@ -102,6 +149,13 @@ pub fn run() -> ExitCode {
 fn describe(error: &anyhow::Error) -> String {
     let causes = error.chain().skip(1).map(|cause| format!("  caused by: {cause}\n"));
     format!("error: {error}\n{}", causes.collect::<String>())
+}
+
+/// Returns the admin API's own answer if it refused the call, else the error and its causes.
+fn as_json(error: &anyhow::Error) -> serde_json::Value {
+    let refused = error.chain().find_map(|cause| cause.downcast_ref::<client::Refused>()?.json());
+    let causes = || error.chain().skip(1).map(ToString::to_string).collect::<Vec<_>>();
+    refused.unwrap_or_else(|| serde_json::json!({ "title": error.to_string(), "causes": causes() }))
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {

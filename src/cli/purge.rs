@@ -3,6 +3,7 @@
 
 use super::client::{AdminArgs, Client, Refused, Success};
 use super::items::read_items;
+use super::plan;
 use super::purges::jobs_table;
 use crate::admin::json::{Job, Purge, state_word};
 use crate::purge::{PurgeMode, PurgeRequest, State};
@@ -15,8 +16,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// The longest wait that one call may request from the server.
-const LONGEST_PREFERENCE: Duration = Duration::from_secs(300);
+/// The exit code of a command that was interrupted (128 + SIGINT).
+const INTERRUPTED: u8 = 130;
 /// The number of sites that an error message names.
 const NAMED: usize = 20;
 /// The time between two polls of a purge that is not done.
@@ -87,20 +88,44 @@ pub struct PurgeArgs {
 
     /// Print the answer of the admin API unchanged
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 
-    /// Read items from stdin, one a line: a URL, a path that starts with /, or a tag; # starts a comment. This
-    /// is also the default if no item is given and stdin is not a terminal
-    #[arg(value_name = "-", value_parser = ["-"])]
-    stdin: Option<String>,
+    /// Show what would be sent to each CDN, and purge nothing
+    #[arg(long, conflicts_with_all = ["wait", "verify"])]
+    dry_run: bool,
+
+    /// Paths and URLs, as with --path and --url; or `-`: read items from stdin, one a line: a URL, a path that starts
+    /// with /, or a tag; # starts a comment. Stdin is also the default if no item is given and it is not a terminal
+    #[arg(value_name = "ITEM", value_parser = parse_item)]
+    items: Vec<String>,
+}
+
+/// Accepts a path, a URL, `-`, and a number, which is the time of `--wait`.
+fn parse_item(text: &str) -> Result<String, String> {
+    let is_item = text == "-" || text.starts_with('/') || text.contains("://");
+    if is_item || is_number(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("neither a path that starts with / nor a URL; a tag is --tag {text}"))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Runs the command. Exit codes: 0 accepted (with `--wait`: done, and with `--verify` no copy known to be old),
 /// 1 failed or not done in time, 2 nothing to purge.
 pub async fn run(args: PurgeArgs) -> anyhow::Result<ExitCode> {
     let stdin = std::io::stdin();
+    let args = match args.understood() {
+        Ok(args) => args,
+        Err(why) => {
+            terminal::print_aside(&format!("error: {why}\n"));
+            return Ok(ExitCode::from(2));
+        }
+    };
     let mut request = args.request();
-    if args.stdin.is_some() || (request.item_count() == 0 && !stdin.is_terminal()) {
+    if args.items.iter().any(|item| item == "-") || (request.item_count() == 0 && !stdin.is_terminal()) {
         read_items(stdin.lock(), &mut request).context("stdin")?;
     }
     if request.item_count() == 0 {
@@ -132,17 +157,29 @@ async fn purge(
         None => only_site(client).await?,
     };
     let deadline = args.wait.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let preference = args.wait.map(|seconds| match progress {
-        // The server answers soon, so that the progress of each CDN is shown.
-        true => Duration::from_secs(1),
-        false => Duration::from_secs(seconds).min(LONGEST_PREFERENCE),
-    });
+    // The server answers soon, so that the purge's id is known, and the progress of each CDN.
+    let preference = args.wait.map(|_| Duration::from_secs(1));
     let body = serde_json::to_string(request)?;
     let mut answer = client.post(&["v1", "sites", &site, "purges"], body, preference).await?;
+    if args.dry_run {
+        return Ok((if args.json { answer.body + "\n" } else { plan::describe(&answer.json()?) }, 0));
+    }
     let mut purge: Purge = answer.json()?;
     if let Some(deadline) = deadline.filter(|_| !has_ended(&purge, args.verify) && !is_paused(&purge)) {
         let mut shown = progress.then(Progress::default);
-        while let Some(newer) = look_again(client, &purge.id, deadline).await? {
+        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+        loop {
+            let newer = tokio::select! {
+                newer = look_again(client, &purge.id, deadline) => newer?,
+                _ = &mut interrupted => {
+                    drop(shown);
+                    let id = &purge.id;
+                    terminal::print_aside(&format!("\nthe purge is accepted and goes on: see `origin-shim purges {id}`\n"));
+                    let text = if args.json { answer.body + "\n" } else { String::new() };
+                    return Ok((text, INTERRUPTED));
+                }
+            };
+            let Some(newer) = newer else { break };
             answer = newer;
             purge = answer.json()?;
             if let Some(progress) = &mut shown {
@@ -190,7 +227,12 @@ pub(super) async fn only_site(client: &Client) -> anyhow::Result<String> {
     struct Site {
         name: String,
     }
-    let sites = client.sites::<Site>().await.context("give --site, or a token that may list sites")?;
+    let sites = client.sites::<Site>().await.map_err(|error| match error.downcast_ref::<Refused>() {
+        Some(refused) if refused.is_forbidden() => {
+            error.context("give --site, or a token that may list sites")
+        }
+        _ => error,
+    })?;
     let names: Vec<String> = sites.into_iter().map(|site| site.name).collect();
     match names.as_slice() {
         [] => bail!("the token sees no site"),
@@ -268,10 +310,32 @@ fn describe(args: &PurgeArgs, purge: &Purge) -> String {
 }
 
 impl PurgeArgs {
+    /// Takes a number among the items for the time of `--wait`, as in `--wait 10`.
+    fn understood(mut self) -> Result<Self, String> {
+        while let Some(at) = self.items.iter().position(|item| is_number(item)) {
+            let number = self.items.remove(at);
+            let seconds = number.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
+            match (self.wait, seconds) {
+                (Some(_), Some(seconds)) => self.wait = Some(seconds),
+                (Some(_), None) => return Err(format!("--wait {number} must be 1 to 86400 seconds")),
+                (None, _) => {
+                    return Err(format!("`{number}` is no item; the time to wait is --wait={number}"));
+                }
+            }
+        }
+        Ok(self)
+    }
+
     fn request(&self) -> PurgeRequest {
+        let among = |wanted: fn(&str) -> bool| self.items.iter().filter(move |item| wanted(item)).cloned();
         PurgeRequest {
-            urls: self.urls.clone(),
-            paths: self.paths.clone(),
+            urls: self
+                .urls
+                .iter()
+                .cloned()
+                .chain(among(|item| item.contains("://") && !item.starts_with('/')))
+                .collect(),
+            paths: self.paths.iter().cloned().chain(among(|item| item.starts_with('/'))).collect(),
             tags: self.tags.clone(),
             prefixes: self.prefixes.clone(),
             everything: self.everything,
@@ -283,7 +347,7 @@ impl PurgeArgs {
             verify: self.verify.then_some(true),
             cdns: Some(self.cdns.clone()).filter(|cdns| !cdns.is_empty()),
             reason: self.reason.clone(),
-            dry_run: false,
+            dry_run: self.dry_run,
         }
     }
 }
@@ -355,6 +419,8 @@ mod tests {
         check("", "{}");
         check("--url https://a/ --url https://b/", r#"{"urls":["https://a/","https://b/"]}"#);
         check("--path /a --tag t --prefix /p/", r#"{"paths":["/a"],"tags":["t"],"prefixes":["/p/"]}"#);
+        check("/a https://b/c -", r#"{"urls":["https://b/c"],"paths":["/a"]}"#);
+        check("/a --dry-run", r#"{"paths":["/a"],"dry_run":true}"#);
         check("--everything --soft", r#"{"everything":true,"mode":"soft"}"#);
         check("--path /a --verify", r#"{"paths":["/a"],"verify":true}"#);
         check("--hard --cdn c --cdn d --reason r -", r#"{"mode":"hard","cdns":["c","d"],"reason":"r"}"#);
@@ -368,10 +434,12 @@ mod tests {
         assert_eq!(wait("--wait=5"), Ok(Some(5)));
         assert!(wait("--wait=0").is_err());
         assert!(wait("--wait=x").is_err());
-        // Without the `=`, a number would be an item by mistake.
-        assert!(parse("--wait 5").is_err());
+        let understood = |line: &str| parse(line).unwrap().understood().map(|args| args.wait);
+        assert_eq!(understood("--path /a --wait 5"), Ok(Some(5)));
+        assert!(understood("--path /a --wait 0").is_err());
+        assert!(understood("/a 5").is_err());
         assert!(parse("--soft --hard").is_err());
-        assert!(parse("/a").is_err());
+        assert!(parse("a").is_err());
     }
 
     #[tokio::test]
@@ -532,6 +600,8 @@ mod tests {
         let client = Client::new(&format!("http://{address}"), "t").unwrap();
         let args = parse("--site www --path /a").unwrap();
         let error = purge(&args, &args.request(), &client, false).await.unwrap_err();
-        assert_eq!(error.to_string(), format!("the admin API at http://{address}/ does not answer"));
+        let expected =
+            format!("cannot reach the shim at http://{address}/ (connection refused). Is it running? ");
+        assert!(format!("{error:#}").starts_with(&expected), "{error:#}");
     }
 }

@@ -54,7 +54,39 @@ pub struct PurgesArgs {
 
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
+}
+
+/// Retry the failed items of a purge (the token needs the scope `operate`)
+#[derive(Debug, Clone, clap::Args)]
+pub struct RetryArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+
+    /// The purge
+    id: String,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs `retry`.
+pub async fn retry(args: RetryArgs) -> anyhow::Result<ExitCode> {
+    let RetryArgs { admin, id, json } = args;
+    let [acknowledge, cancel] = [false; 2];
+    run(PurgesArgs {
+        admin,
+        id: Some(id),
+        retry: true,
+        acknowledge,
+        cancel,
+        site: None,
+        state: None,
+        limit: 1,
+        json,
+    })
+    .await
 }
 
 /// Runs the command. The exit code is 0 if the admin API answers.
@@ -80,10 +112,18 @@ async fn purges(args: &PurgesArgs, client: &Client) -> anyhow::Result<String> {
         return if args.json { Ok(answer.body + "\n") } else { Ok(detail(&answer.json()?)) };
     }
     let page = list(args, client).await?;
+    if let (Some(site), true) = (&args.site, page.purges.is_empty()) {
+        // A misspelt site has no purges, either.
+        client.get(&["v1", "sites", site], &[]).await?;
+    }
     if args.json {
         return Ok(serde_json::to_string(&page).context("the purges cannot be printed")? + "\n");
     }
-    Ok(list_table(&page.purges))
+    let more = match page.next_cursor {
+        Some(_) => format!("the {} newest; --limit lists more\n", page.purges.len()),
+        None => String::new(),
+    };
+    Ok(list_table(&page.purges) + &more)
 }
 
 /// Gets as many pages as the limit requires, merged into one.
@@ -243,7 +283,7 @@ fn summary(items: &Items) -> String {
 }
 
 /// Formats columns, aligned and two spaces apart.
-fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(super) fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let head = head.iter().map(|title| (*title).to_owned()).collect();
     let rows: Vec<Vec<String>> =
         std::iter::once(head).chain(rows.map(|row| row.iter().map(|text| cell(text)).collect())).collect();

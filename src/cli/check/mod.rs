@@ -46,7 +46,7 @@ pub struct CheckArgs {
 
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// Prints the results; the exit code is 0 if nothing was found that will not work, and 78 if the configuration is

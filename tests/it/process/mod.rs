@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `configuration.rs`, `certificates.rs`, `checks.rs` | reports of `check` and at the start |
 //! | `admin.rs`, `siege.rs` | the admin API, for operators and against enemies |
+//! | `command_line.rs` | commands, their errors and exit codes |
 //! | `console.rs` | the console in a real browser |
 //! | `top.rs` | the live view in a terminal |
 //! | `reload.rs`, `drain.rs`, `hand_over.rs` | reloads, the end, and upgrades under load |
@@ -13,6 +14,7 @@ mod admin;
 mod budget;
 mod certificates;
 mod checks;
+mod command_line;
 mod configuration;
 mod console;
 mod drain;

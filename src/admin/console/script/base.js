@@ -5,7 +5,7 @@ const KEY = "origin-shim-token";
 const ENDED = ["done", "failed", "cancelled"];
 const $ = (id) => document.getElementById(id);
 
-/** Text in which nothing can turn the direction of what stands beside it (https://trojansource.codes). */
+/** Text in which nothing can turn the direction of what stands beside it (trojansource.codes). */
 function visible(text) {
   return text.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (control) => `\\u{${control.codePointAt(0).toString(16)}}`);
 }

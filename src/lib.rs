@@ -20,6 +20,10 @@ pub mod view;
 // The promise that nothing old stays after a purge.
 pub mod guard;
 
+// A model for tests: how the instances of a fleet keep that promise together.
+#[cfg(test)]
+pub mod fleet;
+
 // The data plane, in the order of a request.
 pub mod listen;
 pub mod proxy;

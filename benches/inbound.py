@@ -29,6 +29,11 @@ class Origin(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Connections that end are no news."""
+
+
 def free() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -65,7 +70,7 @@ def burst(port: int, size: int, salt: int) -> list[float]:
 
 def main() -> None:
     binary, size, rounds = sys.argv[1], int((sys.argv[2:] or [300])[0]), int((sys.argv[3:] or [5])[0])
-    origin = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Origin)
+    origin = Server(("127.0.0.1", 0), Origin)
     threading.Thread(target=origin.serve_forever, daemon=True).start()
     listen, admin, varnish, inbound = free(), free(), free(), free()
     with tempfile.TemporaryDirectory(prefix="inbound-") as name:

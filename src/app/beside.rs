@@ -9,6 +9,7 @@ use crate::guard::Freshness;
 use arc_swap::ArcSwap;
 use rustix::process::getpid;
 use serde::Deserialize;
+use socket2::SockRef;
 use std::error::Error;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -28,6 +29,9 @@ const GUARD_MS: i64 = 1_000;
 
 /// The pause between two checks for a process that waits for this one's end.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// The number of connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
 
 /// The interval at which the presence of two processes is logged again.
 pub(super) const REMIND: Duration = Duration::from_secs(60);
@@ -52,9 +56,11 @@ pub(super) fn guard(freshness: &Freshness, config: &Config) {
     guard_everything(freshness, config, freshness.clock.now_ms().saturating_add(GUARD_MS));
 }
 
-/// Listens for the admin API.
+/// Listens for the admin API, or for other systems' clients. One save in a content management system may open hundreds
+/// of connections at once, and the standard library lets 128 of them wait: the others would try again after a second.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
+    SockRef::from(&listener).listen(BACKLOG)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
